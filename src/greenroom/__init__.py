@@ -1,0 +1,1 @@
+"""Greenroom: the hot-data tier of a podcast platform, in Valkey or Redis."""

@@ -1,0 +1,113 @@
+"""What a caller may do about an error: correct the input, try again, look at the data, or give up."""
+
+from __future__ import annotations
+
+
+class GreenroomError(Exception):
+    """The root of every error that this library raises on purpose."""
+
+
+class InvalidInput(GreenroomError, ValueError):
+    """A value that can never be right: correct it, do not retry.
+
+    Arguments:
+        field: the name of the argument, setting, key part or JSON member that is wrong.
+        reason: what is wrong with it.
+        remedy: what would be accepted.
+    """
+
+    def __init__(self, field: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{field}: {reason}; {remedy}")
+        self.field = field
+        self.reason = reason
+        self.remedy = remedy
+
+
+class MissingExtra(GreenroomError, ImportError):
+    """An optional part of Greenroom is used whose packages are not installed."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the extra '{extra}': pip install 'greenroom[{extra}]'")
+        self.extra = extra
+
+
+class EngineError(GreenroomError):
+    """The key-value server, or the way to it, failed."""
+
+
+class EngineUnavailable(EngineError):
+    """The server cannot be reached or did not answer in time, and nothing was changed: retry later."""
+
+
+class OutcomeUnknown(EngineError):
+    """The connection was lost after a write was sent: it may or may not have been applied.
+
+    Raised only for writes whose repetition could differ; read the key back before doing it again.
+    """
+
+
+class Overloaded(EngineError):
+    """Too much is under way already; the server is neither down nor without the value. Slow down, then retry."""
+
+
+class EngineRefused(EngineError):
+    """The server refuses us for good (wrong password, missing permission): change the configuration."""
+
+
+class CommandFailed(EngineError):
+    """The server answered a command with an error; `code` is its first word, as `WRONGTYPE`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = message.split(" ", 1)[0]
+
+
+class OutOfMemory(CommandFailed):
+    """The server has reached `maxmemory` and refuses writes; reads go on."""
+
+
+class BrokenValue(GreenroomError):
+    """Stored JSON does not fit its keyspace's schema. Carries the key and the reason, never the value."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"the value of {key} does not fit its schema: {reason}")
+        self.key = key
+        self.reason = reason
+
+
+class LoadFailed(GreenroomError):
+    """A loader failed; `kind` is the name of its exception's type, and the text of it stays in the log."""
+
+    def __init__(self, key: str, kind: str) -> None:
+        super().__init__(f"loading {key} failed: {kind}")
+        self.key = key
+        self.kind = kind
+
+
+class LoadTimeout(LoadFailed):
+    """A loader did not end within its deadline and was cancelled."""
+
+    def __init__(self, key: str, seconds: float) -> None:
+        super().__init__(key, "TimeoutError")
+        self.seconds = seconds
+
+
+class RecordError(GreenroomError):
+    """The system of record refused or failed."""
+
+
+class RecordUnavailable(RecordError):
+    """The system of record cannot be reached or is busy beyond its deadline: retry later."""
+
+
+class Conflict(RecordError):
+    """The change contradicts what the record holds, as deleting a topic that has snippets."""
+
+
+class UnknownReference(RecordError):
+    """The change names something that the record does not hold; `field` is the member that names it."""
+
+    def __init__(self, field: str, value: str) -> None:
+        super().__init__(f"{field} {value!r} does not exist")
+        self.field = field
+        self.value = value

@@ -1,0 +1,22 @@
+"""The names of bookkeeping keys that stand beside a key.
+
+The braces make a companion hash to its key's own cluster slot, so that one script may touch both: a key of ours never
+holds a brace itself. A prefix stands before the companion *and* inside its braces, else the two slots differ.
+"""
+
+from __future__ import annotations
+
+
+def lease_key(prefix: str, key: str) -> str:
+    """Who loads `key` at the moment; `key` carries the prefix already."""
+    return f"{prefix}lease:{{{key}}}"
+
+
+def absent_key(prefix: str, key: str) -> str:
+    """The short memory that the record holds nothing for `key`."""
+    return f"{prefix}absent:{{{key}}}"
+
+
+def companion_key(prefix: str, use: str, tag: str) -> str:
+    """Any other bookkeeping, as `greenroom:touched:{session:<id>}`."""
+    return f"{prefix}greenroom:{use}:{{{tag}}}"

@@ -1,0 +1,122 @@
+"""A keyspace: everything about one kind of key, declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from greenroom.errors import BrokenValue, InvalidInput
+from greenroom.keyspace.codec import Codec, SchemaMismatch
+from greenroom.keyspace.companions import absent_key, lease_key
+from greenroom.keyspace.lifetime import JITTER, Lifetime
+from greenroom.keyspace.pattern import Number, Pattern
+
+T = TypeVar("T")
+
+VALUE_LIMIT = 1_000_000
+"""Bytes of JSON above which a value is answered, not stored: one large reply delays every small one behind it."""
+
+
+class Keyspace(Generic[T]):
+    """The keys of one format, the type of their values and how long these live.
+
+    Arguments:
+        pattern: the key format, as `cache:episode:{episode_id}`.
+        type_: what a value decodes to.
+        ttl: the hard lifetime; no value lives longer.
+        fresh: the soft lifetime; past it a value is served and refreshed behind. None: fresh until `ttl`.
+        numbers: the parts that are whole numbers, with their bounds.
+        limit: the largest value stored, in bytes of JSON.
+        jitter: the largest share of the lifetime that is cut off at random, so that keys do not lapse together.
+        name: the label in metrics and documents; by default the pattern's literal words.
+        title, purpose, source, note: what `greenroom definitions` prints of it.
+
+    Raises:
+        InvalidInput: when the pattern or the lifetimes cannot be.
+    """
+
+    __slots__ = ("codec", "lifetime", "limit", "name", "note", "pattern", "purpose", "source", "title", "type")
+
+    def __init__(
+        self,
+        pattern: str | Pattern,
+        type_: type[T],
+        *,
+        ttl: timedelta,
+        fresh: timedelta | None = None,
+        numbers: Mapping[str, Number] | None = None,
+        limit: int = VALUE_LIMIT,
+        jitter: float = JITTER,
+        name: str = "",
+        title: str = "",
+        purpose: str = "",
+        source: str = "",
+        note: str = "",
+    ) -> None:
+        self.pattern = pattern if isinstance(pattern, Pattern) else Pattern(pattern, numbers=numbers)
+        self.type = type_
+        self.codec = Codec(type_)
+        self.lifetime = Lifetime(ttl, fresh, jitter)
+        if limit < 1:
+            raise InvalidInput("limit", f"{limit} stores nothing", "use a size in bytes above zero")
+        self.limit = limit
+        words = (word for word in self.pattern.text.split(":") if word and not word.startswith("{"))
+        self.name = name or "_".join(words)
+        self.title = title or self.name
+        self.purpose = purpose
+        self.source = source
+        self.note = note
+
+    def prefixed(self, prefix: str) -> Keyspace[T]:
+        """The same keyspace with `prefix` before every key and companion."""
+        return Keyspace(
+            self.pattern.prefixed(prefix),
+            self.type,
+            ttl=self.lifetime.ttl,
+            fresh=self.lifetime.fresh,
+            limit=self.limit,
+            jitter=self.lifetime.jitter,
+            name=self.name,
+            title=self.title,
+            purpose=self.purpose,
+            source=self.source,
+            note=self.note,
+        )
+
+    def key(self, *args: object, **parts: object) -> str:
+        """The key of these parts; see `Pattern.key` for what is refused."""
+        return self.pattern.key(*args, **parts)
+
+    def lease_key(self, key: str) -> str:
+        """The companion that says who loads `key`."""
+        return lease_key(self.pattern.prefix, key)
+
+    def absent_key(self, key: str) -> str:
+        """The companion that remembers that the record holds nothing for `key`."""
+        return absent_key(self.pattern.prefix, key)
+
+    def decode(self, key: str, data: bytes) -> T:
+        """The value of stored JSON.
+
+        Raises:
+            BrokenValue: when it does not fit the type.
+        """
+        try:
+            return self.codec.decode(data)
+        except SchemaMismatch as error:
+            raise BrokenValue(key, str(error)) from None
+
+    def encode(self, key: str, value: T) -> bytes:
+        """The JSON of a value.
+
+        Raises:
+            BrokenValue: when it could not be read back.
+        """
+        try:
+            return self.codec.encode(value)
+        except SchemaMismatch as error:
+            raise BrokenValue(key, str(error)) from None
+
+    def __repr__(self) -> str:
+        return f"Keyspace({self.pattern.prefix + self.pattern.text!r}, {self.type!r})"

@@ -1,0 +1,39 @@
+"""How long a value lives, how long of that it is fresh, and jitter that only ever shortens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from greenroom.errors import InvalidInput
+
+JITTER = 0.05
+"""Lifetimes are shortened by a random share of at most this, so that keys filled together do not lapse together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """The hard lifetime `ttl`, the soft one `fresh` (None: always fresh), and the largest share cut off at random."""
+
+    ttl: timedelta
+    fresh: timedelta | None = None
+    jitter: float = JITTER
+
+    def __post_init__(self) -> None:
+        if self.ttl < timedelta(milliseconds=1):
+            raise InvalidInput("ttl", f"{self.ttl} is too short", "use at least one millisecond")
+        if self.fresh is not None and not timedelta(0) < self.fresh < self.ttl:
+            raise InvalidInput(
+                "fresh", f"{self.fresh} is not within the ttl of {self.ttl}", "use a shorter time than ttl, above zero"
+            )
+        if not 0 <= self.jitter < 1:
+            raise InvalidInput("jitter", f"{self.jitter} is no share", "use a number from 0 to below 1")
+
+    @property
+    def ttl_ms(self) -> int:
+        """The hard lifetime in milliseconds."""
+        return self.ttl // timedelta(milliseconds=1)
+
+    def jittered_ms(self, random: float) -> int:
+        """The hard lifetime in milliseconds for one fill; `random` is a number in [0, 1)."""
+        return max(1, int(self.ttl_ms * (1 - self.jitter * random)))

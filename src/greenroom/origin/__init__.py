@@ -1,0 +1,1 @@
+"""The record: SQLite as its default, loading NDJSON, the sample."""

@@ -1,0 +1,67 @@
+"""The specification's objects: one definition for key, cache, record and API.
+
+Frozen all the way down (tuples, not lists), so that one decoded value may be shared by every caller of a process.
+Timestamps are RFC 3339 with any offset when read, and in UTC with `Z` wherever this project writes them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+
+Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
+    """A subject that snippets are about: the seed's `TopicObject`."""
+
+    topic_id: str
+    display_name: str
+    description: str
+    keywords: tuple[str, ...]
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class Snippet(msgspec.Struct, frozen=True, kw_only=True):
+    """A short text on a topic, the stuff that podcasts are woven from: the seed's `SnippetDataObject`."""
+
+    snippet_id: str
+    topic_id: str
+    title: str
+    text_content: str
+    cover_art_prompt: str | msgspec.UnsetType = msgspec.UNSET
+    image_url: str | msgspec.UnsetType = msgspec.UNSET
+    generation_timestamp: Timestamp
+
+
+class Preferences(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listener has chosen."""
+
+    preferred_topics: tuple[str, ...] = ()
+    playback_speed_default: float = 1.0
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of one visitor: the seed's section 1. Members that others put there are kept by every change."""
+
+    user_id: str | msgspec.UnsetType = msgspec.UNSET
+    preferences: Preferences
+    last_activity_timestamp: Timestamp
+    active_podcast_stream_id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class PodcastStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the generation of a podcast is: the seed's section 4."""
+
+    podcast_id: str
+    status: str
+    estimated_completion_time: Timestamp | msgspec.UnsetType = msgspec.UNSET
+    error_message: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC: what is written carries `Z`, whatever offset was read."""
+    return moment.astimezone(UTC)

@@ -1,0 +1,133 @@
+"""The protocol of the record: what the platform asks of its system of record, whatever database that is.
+
+Writes return a `Change`, which says what they made stale. It is stored in the same transaction (the outbox): a
+process killed between its commit and the invalidation leaves it behind, and whoever opens the record next sends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from greenroom.podcast.models import Snippet, Topic
+
+T = TypeVar("T")
+
+
+class TopicDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """What an editor says of a topic; the times are the record's."""
+
+    display_name: str
+    description: str
+    keywords: tuple[str, ...]
+
+
+class SnippetDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """What an editor says of a snippet; its id and time are the record's."""
+
+    topic_id: str
+    title: str
+    text_content: str
+    cover_art_prompt: str | msgspec.UnsetType = msgspec.UNSET
+    image_url: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What one committed write made stale.
+
+    Arguments:
+        change_id: its row in the outbox, acknowledged once every key has been dropped.
+        topics: ids of topics whose object changed, came or went; the list of all topics is stale if there is one.
+        snippets: ids of snippets whose object changed, came or went.
+        pages: for each topic whose pages are stale, its id and the last page number to drop:
+            the last page before or after the change, whichever is greater, plus one.
+    """
+
+    change_id: int
+    topics: tuple[str, ...] = ()
+    snippets: tuple[str, ...] = ()
+    pages: tuple[tuple[str, int], ...] = ()
+
+
+class Written(msgspec.Struct, frozen=True, Generic[T]):
+    """A write that took place: the value as stored, whether it is new, and what it made stale."""
+
+    value: T
+    created: bool
+    change: Change
+
+
+class Records(Protocol):
+    """The system of record. Every read sees everything committed before it began.
+
+    Raises, from any method:
+        RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline.
+    """
+
+    async def topic(self, topic_id: str) -> Topic | None:
+        """One topic; None where there is none."""
+
+    async def topics(self) -> tuple[Topic, ...]:
+        """Every topic, by display name, then id."""
+
+    async def snippet(self, snippet_id: str) -> Snippet | None:
+        """One snippet; None where there is none."""
+
+    async def page(self, topic_id: str, page_number: int) -> tuple[Snippet, ...]:
+        """The snippets of a topic, newest first, then by id, 20 a page from 1; empty past the end."""
+
+    async def newest(self, limit: int) -> tuple[Snippet, ...]:
+        """The newest snippets over all topics, in the order of a page."""
+
+    async def put_topic(self, topic_id: str, draft: TopicDraft, now: datetime) -> Written[Topic]:
+        """Create the topic or replace what the draft says of it; `created_at` stays, `updated_at` becomes `now`."""
+
+    async def delete_topic(self, topic_id: str) -> Change | None:
+        """Delete a topic; None where there is none.
+
+        Raises:
+            Conflict: while it has snippets.
+        """
+
+    async def add_snippet(self, snippet_id: str, draft: SnippetDraft, now: datetime) -> Written[Snippet]:
+        """Create a snippet generated `now`.
+
+        Raises:
+            UnknownReference: when its topic does not exist.
+            Conflict: when the id is taken.
+        """
+
+    async def put_snippet(self, snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
+        """Replace what the draft says of a snippet, its topic included; None where there is no such snippet.
+
+        Raises:
+            UnknownReference: when its topic does not exist.
+        """
+
+    async def delete_snippet(self, snippet_id: str) -> Change | None:
+        """Delete a snippet; None where there is none."""
+
+    async def store(self, topics: Sequence[Topic], snippets: Sequence[Snippet]) -> Change | None:
+        """Create or replace whole objects in one transaction, times included; None where nothing differs.
+
+        Raises:
+            UnknownReference: when a snippet's topic is neither stored nor among `topics`; nothing is stored then.
+        """
+
+    async def pending(self, *, older_than: float = 0.0, limit: int = 100) -> tuple[Change, ...]:
+        """Changes not yet acknowledged that were committed at least `older_than` seconds ago, oldest first."""
+
+    async def acknowledge(self, change_ids: Sequence[int]) -> None:
+        """Forget changes whose keys have been dropped; unknown ids are no error."""
+
+    async def is_empty(self) -> bool:
+        """Whether there is neither a topic nor a snippet."""
+
+    async def ping(self) -> None:
+        """Return if the database answers a read."""
+
+    async def close(self) -> None:
+        """Let go of the database; further calls fail."""
