@@ -1,0 +1,6 @@
+"""Read-through caching over a keyspace."""
+
+from greenroom.caching.cache import Cache, Loader
+from greenroom.caching.outcome import Outcome, Read
+
+__all__ = ["Cache", "Loader", "Outcome", "Read"]

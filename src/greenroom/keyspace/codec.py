@@ -49,7 +49,9 @@ class Codec(Generic[T]):
         return data
 
 
-def _msgspec(type_: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes], Callable[[], dict[str, Any]]]:
+def _msgspec(
+    type_: Any,
+) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes], Callable[[], dict[str, Any]]]:
     decoder = msgspec.json.Decoder(type_)
     encoder = msgspec.json.Encoder()
 
@@ -68,7 +70,9 @@ def _msgspec(type_: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]
     return decode, encode, lambda: msgspec.json.schema(type_)
 
 
-def _pydantic(type_: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes], Callable[[], dict[str, Any]]]:
+def _pydantic(
+    type_: Any,
+) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes], Callable[[], dict[str, Any]]]:
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import PydanticSerializationError
 

@@ -36,7 +36,18 @@ class Keyspace(Generic[T]):
         InvalidInput: when the pattern or the lifetimes cannot be.
     """
 
-    __slots__ = ("codec", "lifetime", "limit", "name", "note", "pattern", "purpose", "source", "title", "type")
+    __slots__ = (
+        "codec",
+        "lifetime",
+        "limit",
+        "name",
+        "note",
+        "pattern",
+        "purpose",
+        "source",
+        "title",
+        "type",
+    )
 
     def __init__(
         self,

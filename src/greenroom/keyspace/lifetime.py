@@ -24,7 +24,9 @@ class Lifetime:
             raise InvalidInput("ttl", f"{self.ttl} is too short", "use at least one millisecond")
         if self.fresh is not None and not timedelta(0) < self.fresh < self.ttl:
             raise InvalidInput(
-                "fresh", f"{self.fresh} is not within the ttl of {self.ttl}", "use a shorter time than ttl, above zero"
+                "fresh",
+                f"{self.fresh} is not within the ttl of {self.ttl}",
+                "use a shorter time than ttl, above zero",
             )
         if not 0 <= self.jitter < 1:
             raise InvalidInput("jitter", f"{self.jitter} is no share", "use a number from 0 to below 1")

@@ -157,9 +157,7 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-def _check_pattern(
-    text: str, literals: list[str], names: tuple[str, ...], numbers: Mapping[str, Number]
-) -> None:
+def _check_pattern(text: str, literals: list[str], names: tuple[str, ...], numbers: Mapping[str, Number]) -> None:
     remedy = "write it like cache:episode:{episode_id}"
     if any("{" in literal or "}" in literal for literal in literals):
         raise InvalidInput("pattern", f"{text!r} has a brace outside of a {{name}}", remedy)

@@ -1,1 +1,8 @@
 """The record: SQLite as its default, loading NDJSON, the sample."""
+
+from greenroom.origin.loading import BadLine, Loaded, load
+from greenroom.origin.opening import open_records, sqlite_path
+from greenroom.origin.sample import load_sample
+from greenroom.origin.sqlite import SqliteRecords
+
+__all__ = ["BadLine", "Loaded", "SqliteRecords", "load", "load_sample", "open_records", "sqlite_path"]

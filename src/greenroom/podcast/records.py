@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Annotated, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -16,21 +16,23 @@ from greenroom.podcast.models import Snippet, Topic
 
 T = TypeVar("T")
 
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+
 
 class TopicDraft(msgspec.Struct, frozen=True, kw_only=True):
     """What an editor says of a topic; the times are the record's."""
 
-    display_name: str
+    display_name: NonEmpty
     description: str
-    keywords: tuple[str, ...]
+    keywords: tuple[NonEmpty, ...]
 
 
 class SnippetDraft(msgspec.Struct, frozen=True, kw_only=True):
     """What an editor says of a snippet; its id and time are the record's."""
 
     topic_id: str
-    title: str
-    text_content: str
+    title: NonEmpty
+    text_content: NonEmpty
     cover_art_prompt: str | msgspec.UnsetType = msgspec.UNSET
     image_url: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -52,7 +54,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     pages: tuple[tuple[str, int], ...] = ()
 
 
-class Written(msgspec.Struct, frozen=True, Generic[T]):
+class Written(msgspec.Struct, Generic[T], frozen=True):
     """A write that took place: the value as stored, whether it is new, and what it made stale."""
 
     value: T

@@ -1,0 +1,1 @@
+"""The HTTP service: settings, application, and one file per resource under `routes/`."""

@@ -1,0 +1,42 @@
+"""The group of commands; a command's own packages are imported when it is run."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+
+import rich_click as click
+
+from greenroom.errors import GreenroomError
+
+COMMANDS = {
+    "serve": "Run the service.",
+    "load": "Load topics and snippets from NDJSON files into the record.",
+    "definitions": "Print every keyspace: formats, values and lifetimes.",
+}
+
+
+class _Group(click.RichGroup):
+    """Finds commands by name, and turns an error with a remedy into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"greenroom.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except GreenroomError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("greenroom"), prog_name="greenroom")
+def group() -> None:
+    """The hot-data tier of a podcast platform, in Valkey or Redis."""

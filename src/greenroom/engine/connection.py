@@ -1,0 +1,210 @@
+"""One multiplexed connection: all callers share it, commands of one loop tick leave in one write.
+
+Deadlines cost no timer per command: each write leaves one stamp, replies come in order, so only the oldest stamp is
+looked at. A connection that misses its deadline is closed: what it would say later belongs to no one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+import hiredis
+
+from greenroom.engine.limits import Limits
+from greenroom.engine.wire import Command, Hook, Wire
+from greenroom.errors import EngineUnavailable, Overloaded
+from greenroom.observe import Histogram
+
+
+class ConnectionLost(EngineUnavailable):
+    """The connection ended after the command was written; whether it was carried out is not known."""
+
+
+class NotSent(EngineUnavailable):
+    """The connection ended before the command was written: it was not carried out."""
+
+
+class Connection(asyncio.Protocol):
+    """The socket under a `Wire`.
+
+    Arguments:
+        loop: the event loop that owns the connection.
+        on_push: see `Wire`.
+        heartbeat: whether silence is pinged; a tracked connection needs it, since a half-open one would hide
+            invalidations for as long as nobody sends anything.
+        latency: where the time from each write to its last reply is counted.
+        limits: deadlines and bounds.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_push: Hook,
+        heartbeat: bool,
+        latency: Histogram,
+        limits: Limits,
+    ) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._wire = Wire(on_push)
+        self._heartbeat = heartbeat
+        self._latency = latency
+        self._transport: asyncio.Transport | None = None
+        self._stamps: deque[tuple[float, int]] = deque()  # (time of the write, commands issued by then)
+        self._flush_due = False
+        self._paused = False
+        self._heard = 0.0  # when the last byte came
+        self._pinged: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.reason: str = "closed"
+        self.lost: asyncio.Future[None] = loop.create_future()
+        """Done when the connection has ended; `reason` then tells why."""
+        self.on_end: Callable[[], None] = _nothing
+        """Called the moment the connection ends, before any caller learns of it."""
+
+    # What callers use ------------------------------------------------------------------------------
+
+    def issue(self, command: Command, hook: Hook | None = None) -> asyncio.Future[Any]:
+        """Queue a command for this tick's write and return the future of its reply.
+
+        Raises:
+            Overloaded: when too many commands are outstanding.
+            NotSent: when the connection has ended.
+        """
+        future = self._loop.create_future()
+        self._queue(command, future, hook)
+        return future
+
+    def issue_all(self, commands: tuple[Command, ...], hook: Hook | None = None) -> asyncio.Future[Any]:
+        """Queue commands that follow one another on the wire and return the future of the list of replies.
+
+        The hook runs with the list when the last reply is read; an error among the replies is an item of it.
+        """
+        replies: list[Any] = []
+        future = self._loop.create_future()
+        done: asyncio.Future[Any] = future
+
+        def last(reply: Any) -> None:
+            replies.append(reply)
+            if hook is not None:
+                hook(replies)
+            if not done.done():
+                done.set_result(replies)
+
+        for command in commands[:-1]:
+            self._queue(command, None, replies.append)
+        self._queue(commands[-1], future, last)
+        return future
+
+    def _queue(self, command: Command, future: asyncio.Future[Any] | None, hook: Hook | None) -> None:
+        wire = self._wire
+        if self._transport is None:
+            raise NotSent(self.reason)
+        if wire.issued - wire.answered >= self._limits.outstanding:
+            raise Overloaded(f"{self._limits.outstanding} commands are outstanding")
+        wire.issue(command, future, hook)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    @property
+    def outstanding(self) -> int:
+        """Commands without a reply."""
+        return self._wire.issued - self._wire.answered
+
+    def abort(self, reason: str) -> None:
+        """Close at once; every caller gets an error."""
+        if self._transport is not None:
+            self.reason = reason
+            self._transport.abort()
+            self._end()
+
+    # What the event loop calls ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        self._heard = self._loop.time()
+        if self._heartbeat:
+            self._timer = self._loop.call_later(self._limits.tick, self._tick)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self._loop.time()
+        try:
+            self._wire.feed(data)
+        except (hiredis.ProtocolError, IndexError):
+            # Bytes that are no reply, or a reply that nobody asked for: nothing later can be matched.
+            self.abort("the server sent what is no reply")
+            return
+        answered, stamps = self._wire.answered, self._stamps
+        while stamps and stamps[0][1] <= answered:
+            self._latency.add(self._heard - stamps.popleft()[0])
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._transport is not None:
+            self.reason = f"the connection was lost: {error}" if error else "the server closed the connection"
+            self._end()
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._transport is None or self._paused:
+            return
+        data = self._wire.take()
+        if not data:
+            return
+        self._stamps.append((self._loop.time(), self._wire.issued))
+        self._transport.write(data)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._limits.tick, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        if self._stamps and now - self._stamps[0][0] >= self._limits.command_deadline:
+            self.abort(f"no reply within {self._limits.command_deadline} s")
+            return
+        if self._heartbeat and not self._alive(now):
+            self.abort(f"silent, and no answer to a ping within {self._limits.silence_deadline} s")
+            return
+        if self._heartbeat or self._stamps:
+            self._timer = self._loop.call_later(self._limits.tick, self._tick)
+
+    def _alive(self, now: float) -> bool:
+        if self._pinged is not None and self._heard >= self._pinged:
+            self._pinged = None
+        if self._pinged is not None:
+            return now - self._pinged < self._limits.silence_deadline
+        if now - self._heard >= self._limits.silence:
+            self._pinged = now
+            self._wire.issue(("PING",), None, None)
+            self._flush()
+        return True
+
+    def _end(self) -> None:
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._stamps.clear()
+        self.on_end()
+        self._wire.fail(ConnectionLost(self.reason), NotSent(self.reason))
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
+def _nothing() -> None:
+    """The end of a connection that nobody uses yet."""

@@ -1,0 +1,45 @@
+"""Every bound of the engine lane, with its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one engine; times are in seconds.
+
+    Arguments:
+        command_deadline: from a write to the last reply to it, and the whole of one call with its retries.
+        handshake_deadline: from the start of a connection to its first PONG.
+        outstanding: commands without a reply, per connection, above which a call fails as overloaded.
+        silence: without a byte for so long, a tracked connection is pinged.
+        silence_deadline: so long may that ping take. The sum of both, and two ticks, bounds how long a half-open
+            connection can hide an invalidation.
+        tick: between two looks at the oldest outstanding write; what has a deadline ends at most this much later.
+        breaker_failures: failures in a row after which calls fail at once instead of waiting for the reconnect.
+        backoff_first, backoff_most: the range of the reconnect's pause while the breaker is closed; doubled at each
+            failure, and a random share of it is slept (full jitter).
+        probe_least, probe_most: the range of the pause while the breaker is open.
+    """
+
+    command_deadline: float = 0.5
+    handshake_deadline: float = 1.0
+    outstanding: int = 10_000
+    silence: float = 0.25
+    silence_deadline: float = 0.4
+    tick: float = 0.05
+    breaker_failures: int = 3
+    backoff_first: float = 0.02
+    backoff_most: float = 0.5
+    probe_least: float = 0.25
+    probe_most: float = 1.0
+
+    def pause(self, failures: int, random: float) -> float:
+        """Seconds to wait before the next attempt after `failures` in a row; `random` is in [0, 1).
+
+        Full jitter, so that a thousand processes do not knock together at a server that has just come back.
+        """
+        if failures >= self.breaker_failures:
+            return self.probe_least + random * (self.probe_most - self.probe_least)
+        return random * min(self.backoff_most, self.backoff_first * float(2**failures))

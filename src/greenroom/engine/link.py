@@ -1,0 +1,226 @@
+"""A connection that is kept up: reconnect with backoff, handshake, breaker.
+
+States: down (callers wait for the reconnect within their own deadline), up, and broken: after several failures in a
+row callers fail at once, and the reconnect itself is the probe. Nobody above sees a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from greenroom.clock import Clock
+from greenroom.engine.address import Address
+from greenroom.engine.connection import Connection
+from greenroom.engine.limits import Limits
+from greenroom.engine.scripts import Script
+from greenroom.engine.wire import Command
+from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, GreenroomError
+from greenroom.observe import Counters
+
+log = logging.getLogger("greenroom.engine")
+
+
+class Lane(enum.Enum):
+    """Which of a node's two connections carries a command."""
+
+    TRACKED = "tracked"
+    """Reads and writes of cached keys: one connection for both, so that a process sees its own writes."""
+    PLAIN = "plain"
+    """Everything that no near cache and no waiter depends on."""
+
+
+class Link:
+    """One supervised connection to one server.
+
+    Arguments:
+        address: the server; the first host of a cluster's address is not special here, `host` names the node.
+        lane: TRACKED switches invalidation pushes on, and the heartbeat.
+        scripts: loaded in the handshake.
+        on_push: called with each push, in order with the replies.
+        on_lost: called when an established connection ends: pushes may have been missed from here on.
+        before_connect: called before each attempt; raises to refuse it. The embedded server is started here.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        lane: Lane,
+        *,
+        scripts: Sequence[Script],
+        on_push: Callable[[list[Any]], None],
+        on_lost: Callable[[], None],
+        before_connect: Callable[[], Awaitable[None]],
+        clock: Clock,
+        counters: Counters,
+        limits: Limits,
+    ) -> None:
+        self.address = address
+        self.lane = lane
+        self._scripts = scripts
+        self._on_push = on_push
+        self._on_lost = on_lost
+        self._before_connect = before_connect
+        self._clock = clock
+        self._counters = counters
+        self._limits = limits
+        self._failures = 0
+        self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()  # set, and replaced, at every change of state
+        self.connection: Connection | None = None
+        """The connection while the link is up."""
+        self.trouble: EngineError | None = None
+        """Why the link is not up, once an attempt has failed."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether calls fail at once."""
+        return self.connection is None and self._failures >= self._limits.breaker_failures
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._task = asyncio.get_running_loop().create_task(self._keep_up(), name=f"greenroom-{self.lane.value}")
+
+    async def close(self) -> None:
+        """End the connection; every caller gets an error."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def settled(self) -> None:
+        """Return when the first attempt has succeeded or failed."""
+        while self.connection is None and self.trouble is None:
+            await self._changed.wait()
+
+    async def ready(self, until: float) -> Connection:
+        """The connection, waited for until the loop time `until`.
+
+        Raises:
+            EngineUnavailable: at once while the link is broken, else when it is not up in time.
+            EngineRefused: when the server refuses the log-in.
+        """
+        try:
+            async with asyncio.timeout_at(until):
+                while self.connection is None:
+                    if self.broken:
+                        raise self._down()
+                    await self._changed.wait()
+                return self.connection
+        except TimeoutError:
+            raise self._down() from None
+
+    def _down(self) -> EngineError:
+        kind = EngineRefused if isinstance(self.trouble, EngineRefused) else EngineUnavailable
+        return kind(f"{self.address} is not reachable: {self.trouble or 'still connecting'}")
+
+    # ------------------------------------------------------------------------------------------------
+
+    async def _keep_up(self) -> None:
+        try:
+            while True:
+                await self._attempt()
+                await asyncio.sleep(self._limits.pause(self._failures, self._clock.random()))
+        finally:
+            if self.connection is not None:
+                self.connection.abort("the room was closed")
+                self.connection = None
+            self._failures = self._limits.breaker_failures
+            self.trouble = EngineUnavailable("the room was closed")
+            self._announce()
+
+    async def _attempt(self) -> None:
+        try:
+            connection = await self._connect()
+        except (OSError, TimeoutError, GreenroomError) as error:
+            self._failed(error if isinstance(error, EngineError) else EngineUnavailable(_text(error)))
+            return
+        if self._failures or self.trouble:
+            log.info("%s (%s) is reachable again", self.address, self.lane.value)
+        self._failures, self.trouble = 0, None
+        if connection.lost.done():
+            self._failed(EngineUnavailable(connection.reason))
+            return
+        self._count("connected")
+        self.connection, connection.on_end = connection, self._ended
+        self._announce()
+        await connection.lost
+        self._failed(EngineUnavailable(connection.reason))
+
+    def _ended(self) -> None:
+        # At once and not when the task wakes: a caller that repeats must not find the dead connection again.
+        self.connection = None
+        self._count("lost")
+        self._on_lost()
+
+    def _failed(self, error: EngineError) -> None:
+        self._failures += 1
+        # One line when trouble begins or changes, not one per attempt.
+        if self.trouble is None or str(self.trouble) != str(error):
+            log.warning("%s (%s): %s", self.address, self.lane.value, error)
+        self.trouble = error
+        self._announce()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _count(self, event: str) -> None:
+        self._counters.engine_events[str(self.address), f"{self.lane.value}_{event}"] += 1
+
+    async def _connect(self) -> Connection:
+        """Open, log in, switch tracking on, load the scripts; ready means PONG, not HELLO.
+
+        A starting server answers HELLO and CLIENT TRACKING while every command that reads data still says LOADING.
+        """
+        await self._before_connect()
+        loop = asyncio.get_running_loop()
+        tracked = self.lane is Lane.TRACKED
+        latency = self._counters.commands[str(self.address)]
+
+        def protocol() -> Connection:
+            return Connection(loop, on_push=self._on_push, heartbeat=tracked, latency=latency, limits=self._limits)
+
+        # A frozen server's kernel accepts the connection, so the handshake needs a deadline of its own.
+        async with asyncio.timeout(self._limits.handshake_deadline):
+            connection = await self._open(loop, protocol)
+            try:
+                replies = await connection.issue_all(self._handshake())
+            except BaseException:
+                connection.abort("the handshake was given up")
+                raise
+        for reply in replies:
+            if isinstance(reply, EngineError):
+                connection.abort("the handshake was refused")
+                raise reply
+        return connection
+
+    async def _open(self, loop: asyncio.AbstractEventLoop, protocol: Callable[[], Connection]) -> Connection:
+        if self.address.path is not None:
+            return (await loop.create_unix_connection(protocol, self.address.path))[1]
+        host, port = self.address.hosts[0]
+        tls = ssl.create_default_context() if self.address.tls else None
+        return (await loop.create_connection(protocol, host, port, ssl=tls))[1]
+
+    def _handshake(self) -> tuple[Command, ...]:
+        login: Command = ()
+        if self.address.password is not None:
+            login = ("AUTH", self.address.username or "default", self.address.password)
+        commands: list[Command] = [("HELLO", 3, *login, "SETNAME", f"greenroom-{self.lane.value}")]
+        if self.address.database:
+            commands.append(("SELECT", self.address.database))
+        if self.lane is Lane.TRACKED:
+            # Never NOLOOP: it saves our own pushes but silently ends the tracking of a key that we write.
+            commands.append(("CLIENT", "TRACKING", "ON"))
+        commands.extend(("SCRIPT", "LOAD", script.source) for script in self._scripts)
+        commands.append(("PING",))
+        return tuple(commands)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer to the handshake in time"
+    return str(error) or type(error).__name__

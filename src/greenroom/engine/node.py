@@ -1,0 +1,188 @@
+"""One server, seen through its two connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from greenroom.clock import Clock
+from greenroom.engine.address import Address
+from greenroom.engine.connection import Connection, ConnectionLost, NotSent
+from greenroom.engine.limits import Limits
+from greenroom.engine.link import Lane, Link
+from greenroom.engine.scripts import Script
+from greenroom.engine.wire import Command, Hook, NotNow
+from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutcomeUnknown
+from greenroom.observe import Counters
+
+_RETRY_PAUSE = 0.02
+"""Seconds before a command is repeated that the server could not carry out at that moment."""
+
+
+class Node:
+    """Sends commands to one server and repeats those that may be repeated.
+
+    Arguments:
+        on_invalidate: called in reply order with each invalidated key, or None for all of this node's keys.
+        on_lost: called when the tracked connection ends.
+        before_connect: see `Link`.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        scripts: Sequence[Script],
+        on_invalidate: Callable[[bytes | None], None],
+        on_lost: Callable[[], None],
+        before_connect: Callable[[], Awaitable[None]],
+        clock: Clock,
+        counters: Counters,
+        limits: Limits,
+    ) -> None:
+        self.address = address
+        self._on_invalidate = on_invalidate
+        self._counters = counters
+        self._limits = limits
+        self._name = str(address)
+
+        def link(lane: Lane, on_push: Callable[[list[Any]], None], lost: Callable[[], None]) -> Link:
+            return Link(
+                address,
+                lane,
+                scripts=scripts,
+                on_push=on_push,
+                on_lost=lost,
+                before_connect=before_connect,
+                clock=clock,
+                counters=counters,
+                limits=limits,
+            )
+
+        self._links = {
+            Lane.TRACKED: link(Lane.TRACKED, self._push, on_lost),
+            Lane.PLAIN: link(Lane.PLAIN, lambda _: None, lambda: None),
+        }
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        for link in self._links.values():
+            link.start()
+
+    async def settled(self) -> None:
+        """Return when both connections have been tried once."""
+        await asyncio.gather(*(link.settled() for link in self._links.values()))
+
+    async def close(self) -> None:
+        """End both connections."""
+        await asyncio.gather(*(link.close() for link in self._links.values()))
+
+    @property
+    def trouble(self) -> EngineError | None:
+        """Why the server is not usable at the moment; None while both connections are up."""
+        for link in self._links.values():
+            if link.connection is None:
+                return link.trouble or EngineUnavailable("still connecting")
+        return None
+
+    async def execute(
+        self, lane: Lane, command: Command, *, hook: Hook | None, retry: bool, until: float | None
+    ) -> Any:
+        """Send one command and return its reply; see `Engine.execute`."""
+        link = self._links[lane]
+        if until is None and link.connection is not None:
+            try:
+                return await link.connection.issue(command, hook)
+            except (ConnectionLost, NotSent, NotNow) as error:
+                self._may_repeat(error, retry)
+        return await self._again(link, lambda connection: connection.issue(command, hook), retry, until)
+
+    async def execute_all(
+        self,
+        lane: Lane,
+        commands: tuple[Command, ...],
+        *,
+        hook: Hook | None,
+        retry: bool,
+        until: float | None,
+    ) -> list[Any]:
+        """Send commands together on one connection and return their replies; see `Engine.execute_all`."""
+        link = self._links[lane]
+        if until is None and link.connection is not None:
+            try:
+                return _checked(await link.connection.issue_all(commands, hook))
+            except (ConnectionLost, NotSent, NotNow) as error:
+                self._may_repeat(error, retry)
+        return _checked(await self._again(link, lambda connection: connection.issue_all(commands, hook), retry, until))
+
+    async def run(
+        self,
+        lane: Lane,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[str | bytes | int],
+        *,
+        hook: Hook | None,
+        retry: bool,
+        until: float | None,
+    ) -> Any:
+        """Run a script by its hash, loading it where the server has forgotten it."""
+        call: Command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        try:
+            return await self.execute(lane, call, hook=hook, retry=retry, until=until)
+        except CommandFailed as error:
+            if error.code != "NOSCRIPT":
+                raise
+        load: Command = ("SCRIPT", "LOAD", script.source)
+        await self.execute(lane, load, hook=None, retry=True, until=until)
+        return await self.execute(lane, call, hook=hook, retry=retry, until=until)
+
+    # ------------------------------------------------------------------------------------------------
+
+    async def _again(
+        self,
+        link: Link,
+        issue: Callable[[Connection], asyncio.Future[Any]],
+        retry: bool,
+        until: float | None,
+    ) -> Any:
+        """The slow way: wait for the connection, send, and repeat within one deadline."""
+        if until is None:
+            until = asyncio.get_running_loop().time() + self._limits.command_deadline
+        while True:
+            connection = await link.ready(until)
+            try:
+                async with asyncio.timeout_at(until):
+                    return await issue(connection)
+            except TimeoutError:
+                raise EngineUnavailable(f"{self._name}: no reply within the call's deadline") from None
+            except (ConnectionLost, NotSent, NotNow) as error:
+                self._may_repeat(error, retry)
+                if asyncio.get_running_loop().time() + _RETRY_PAUSE >= until:
+                    raise
+                if isinstance(error, NotNow):
+                    await asyncio.sleep(_RETRY_PAUSE)
+
+    def _may_repeat(self, error: EngineError, retry: bool) -> None:
+        # Written, no reply, and a second time could differ from the first: only the caller can find out.
+        if isinstance(error, ConnectionLost) and not retry:
+            raise OutcomeUnknown(f"{self._name}: {error}; it may have been carried out") from error
+
+    def _push(self, push: list[Any]) -> None:
+        if push[0] != b"invalidate":
+            return
+        if push[1] is None:
+            self._counters.engine_events[self._name, "flush"] += 1
+            self._on_invalidate(None)
+            return
+        self._counters.engine_events[self._name, "push"] += len(push[1])
+        for key in push[1]:
+            self._on_invalidate(key)
+
+
+def _checked(replies: list[Any]) -> list[Any]:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies

@@ -1,0 +1,111 @@
+"""The RESP3 protocol without a socket: commands to bytes, bytes to replies, in order.
+
+A reply belongs to the oldest command not yet answered. Each command carries a hook that runs *here*, in reply order and
+before any task wakes: an invalidation that follows a reply on the wire is then always handled after what that reply
+stored. A value stored by the task after its `await` loses that order, and stays stale for ever when an invalidation
+came in the same read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+
+from greenroom.errors import CommandFailed, EngineError, EngineRefused, EngineUnavailable, OutOfMemory
+
+Hook = Callable[[Any], None]
+Command = tuple[str | bytes | int, ...]
+
+# hiredis answers False where data is missing, which is also RESP3's `#f`.
+_NOTHING = object()
+
+_REFUSED = frozenset({"NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO"})
+# Not executed, and worth another try: the server starts, follows, fails over, or a script blocks it.
+_NOT_NOW = frozenset({"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS"})
+
+
+class NotNow(EngineUnavailable):
+    """The server answered that it cannot carry out a command at the moment; it has not done so."""
+
+
+def reply_error(message: str) -> EngineError:
+    """The exception for an error reply; what a caller may do about it is in its type."""
+    code = message.split(" ", 1)[0]
+    if code in _REFUSED:
+        return EngineRefused(message)
+    if code in _NOT_NOW:
+        return NotNow(message)
+    if code == "OOM":
+        return OutOfMemory(message)
+    return CommandFailed(message)
+
+
+class Wire:
+    """The state of one connection's protocol.
+
+    Arguments:
+        on_push: called with each push (a list whose first item is its kind), in order with the replies.
+    """
+
+    __slots__ = ("_commands", "_on_push", "_pending", "_reader", "answered", "issued")
+
+    def __init__(self, on_push: Hook) -> None:
+        self._reader = hiredis.Reader(notEnoughData=_NOTHING, replyError=reply_error)
+        self._on_push = on_push
+        self._pending: deque[tuple[asyncio.Future[Any] | None, Hook | None]] = deque()
+        self._commands: list[bytes] = []
+        self.issued = 0
+        """Commands ever issued."""
+        self.answered = 0
+        """Replies ever read; `issued - answered` commands are outstanding."""
+
+    def issue(self, command: Command, future: asyncio.Future[Any] | None, hook: Hook | None) -> None:
+        """Queue a command; its reply goes to the hook first, then to the future, where they are given."""
+        self._commands.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub takes one item
+        self._pending.append((future, hook))
+        self.issued += 1
+
+    def take(self) -> bytes:
+        """Everything issued since the last take, to be written at once."""
+        data = b"".join(self._commands)
+        self._commands.clear()
+        return data
+
+    def feed(self, data: bytes) -> None:
+        """Handle every reply and push that is complete.
+
+        Raises:
+            hiredis.ProtocolError, IndexError: on bytes that cannot be a reply to us; the connection is lost.
+        """
+        self._reader.feed(data)
+        gets, pending = self._reader.gets, self._pending
+        while True:
+            reply = gets()
+            if reply is _NOTHING:
+                return
+            if type(reply) is hiredis.PushNotification:
+                self._on_push(reply)
+                continue
+            future, hook = pending.popleft()
+            self.answered += 1
+            if hook is not None:
+                hook(reply)
+            # A cancelled caller left its slot in the queue, so that the order of the others holds.
+            if future is not None and not future.done():
+                if isinstance(reply, Exception):
+                    future.set_exception(reply)
+                else:
+                    future.set_result(reply)
+
+    def fail(self, sent: Exception, unsent: Exception) -> None:
+        """Give every waiting caller an error: `unsent` to commands never taken, `sent` to the others."""
+        first_unsent = len(self._pending) - len(self._commands)
+        for position, (future, _) in enumerate(self._pending):
+            if future is not None and not future.done():
+                future.set_exception(sent if position < first_unsent else unsent)
+        self._pending.clear()
+        self._commands.clear()

@@ -1,0 +1,193 @@
+"""NDJSON into the record: each line checked on its own, the good ones stored, the bad ones reported.
+
+Lines may come in any order. A snippet whose topic is not known yet waits in memory until all lines are read; standard
+input cannot be read twice, and files that name topics first, as ours do, never make one wait. Of several lines with
+one id the last counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import msgspec
+
+from greenroom.errors import InvalidInput
+from greenroom.keyspace.complaint import complaint
+from greenroom.keyspace.pattern import check_part
+from greenroom.podcast.models import Snippet, Topic
+from greenroom.podcast.records import Change, NonEmpty, Records
+
+LINE_LIMIT = 1024 * 1024
+"""Bytes of a line above which it is refused unread."""
+BATCH = 500
+"""Objects stored in one transaction."""
+
+
+class _TopicLine(Topic, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    display_name: NonEmpty
+    keywords: tuple[NonEmpty, ...]
+
+
+class _SnippetLine(Snippet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    title: NonEmpty
+    text_content: NonEmpty
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that was not stored: where it stands (lines count from 1), and what to do about it."""
+
+    source: str
+    number: int
+    field: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.number}: {self.field}: {self.reason}; {self.remedy}"
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What a load did: objects read well, lines read badly, and the changes that it made."""
+
+    lines: int = 0
+    topics: int = 0
+    snippets: int = 0
+    bad: list[BadLine] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    source: str
+    number: int
+    value: Topic | Snippet
+
+    def bad(self, error: InvalidInput) -> BadLine:
+        return BadLine(self.source, self.number, error.field, error.reason, error.remedy)
+
+
+async def load(
+    records: Records,
+    sources: Iterable[tuple[str, IO[bytes]]],
+    *,
+    on_progress: Callable[[Loaded], None] = lambda _: None,
+) -> Loaded:
+    """Load every source; loading the same again changes nothing.
+
+    Arguments:
+        sources: names, for the report, and files opened for reading bytes.
+        on_progress: called after each transaction.
+
+    Raises:
+        RecordUnavailable: when the record fails; what was stored until then stays.
+    """
+    return await _Load(records, on_progress).run(sources)
+
+
+class _Load:
+    def __init__(self, records: Records, on_progress: Callable[[Loaded], None]) -> None:
+        self._records = records
+        self._on_progress = on_progress
+        self._loaded = Loaded()
+        self._known: set[str] = set()  # topics stored or found in the record
+        self._waiting: dict[str, _Line] = {}  # snippets whose topic is not known yet, by id
+
+    async def run(self, sources: Iterable[tuple[str, IO[bytes]]]) -> Loaded:
+        batch: list[_Line] = []
+        for name, file in sources:
+            for line in self._read(name, file):
+                batch.append(line)
+                if len(batch) >= BATCH:
+                    await self._store(batch)
+                    batch = []
+        await self._store(batch)
+        waiting, self._waiting = list(self._waiting.values()), {}
+        for start in range(0, len(waiting), BATCH):
+            await self._store(waiting[start : start + BATCH])
+        for orphan in self._waiting.values():
+            assert isinstance(orphan.value, Snippet)
+            reason = f"{orphan.value.topic_id!r} is neither in the record nor in the input"
+            error = InvalidInput("topic_id", reason, "add the topic's line, or correct the id")
+            self._loaded.bad.append(orphan.bad(error))
+        self._loaded.bad.sort(key=lambda bad: (bad.source, bad.number))
+        return self._loaded
+
+    def _read(self, name: str, file: IO[bytes]) -> Iterator[_Line]:
+        for number, text in _lines(file):
+            self._loaded.lines += 1
+            try:
+                yield _Line(name, number, _parsed(text))
+            except InvalidInput as error:
+                self._loaded.bad.append(BadLine(name, number, error.field, error.reason, error.remedy))
+
+    async def _store(self, batch: list[_Line]) -> None:
+        topics = {line.value.topic_id: line.value for line in batch if isinstance(line.value, Topic)}
+        ready: dict[str, Snippet] = {}
+        for line in batch:
+            if not isinstance(line.value, Snippet):
+                continue
+            snippet = line.value
+            # A later line with the same id replaces an earlier one, wherever that stands by now.
+            self._waiting.pop(snippet.snippet_id, None)
+            ready.pop(snippet.snippet_id, None)
+            if snippet.topic_id in topics or await self._is_known(snippet.topic_id):
+                ready[snippet.snippet_id] = snippet
+            else:
+                self._waiting[snippet.snippet_id] = line
+        change = await self._records.store(list(topics.values()), list(ready.values()))
+        if change is not None:
+            self._loaded.changes.append(change)
+        self._known.update(topics)
+        self._loaded.topics += len(topics)
+        self._loaded.snippets += len(ready)
+        self._on_progress(self._loaded)
+
+    async def _is_known(self, topic_id: str) -> bool:
+        if topic_id not in self._known and await self._records.topic(topic_id) is not None:
+            self._known.add(topic_id)
+        return topic_id in self._known
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
+    """Numbered lines that are not blank; None for one that is too long, which is read past."""
+    number = 0
+    while text := file.readline(LINE_LIMIT + 1):
+        number += 1
+        if len(text) > LINE_LIMIT and not text.endswith(b"\n"):
+            while (rest := file.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
+                pass
+            yield number, None
+        elif text.strip():
+            yield number, text
+
+
+def _parsed(text: bytes | None) -> Topic | Snippet:
+    if text is None:
+        raise InvalidInput("line", f"is longer than {LINE_LIMIT:,} bytes", "shorten the text")
+    try:
+        members = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput("line", f"is not JSON: {error}", "write one JSON object a line, in UTF-8") from None
+    if not isinstance(members, dict):
+        raise InvalidInput("line", "is not a JSON object", "write one JSON object a line")
+    try:
+        if "snippet_id" in members:
+            snippet = msgspec.convert(members, _SnippetLine)
+            check_part("snippet_id", snippet.snippet_id)
+            check_part("topic_id", snippet.topic_id)
+            return Snippet(**_members(snippet))
+        topic = msgspec.convert(members, _TopicLine)
+        check_part("topic_id", topic.topic_id)
+        return Topic(**_members(topic))
+    except msgspec.ValidationError as error:
+        name, reason = complaint(error)
+        kind = "snippet" if "snippet_id" in members else "topic"
+        raise InvalidInput(name, reason, f"see the {kind} of `greenroom definitions`") from None
+
+
+def _members(struct: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}

@@ -1,0 +1,41 @@
+"""What a transaction made stale, written in the transaction itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from greenroom.podcast.definitions import PAGE_NUMBERS, PAGE_SIZE
+from greenroom.podcast.records import Change
+
+
+def record_change(
+    connection: sqlite3.Connection,
+    now: float,
+    *,
+    topics: Iterable[str] = (),
+    snippets: Iterable[str] = (),
+    pages: Mapping[str, int] | None = None,
+) -> Change:
+    """Write the outbox row of the current transaction; `now` is in seconds since 1970."""
+    change = Change(
+        change_id=0, topics=tuple(topics), snippets=tuple(snippets), pages=tuple(sorted((pages or {}).items()))
+    )
+    row = (now, msgspec.json.encode(change).decode())
+    cursor = connection.execute("INSERT INTO outbox (committed, change) VALUES (?, ?)", row)
+    assert cursor.lastrowid is not None
+    return msgspec.structs.replace(change, change_id=cursor.lastrowid)
+
+
+def page_ends(
+    connection: sqlite3.Connection, topics: Iterable[str], *, least: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """For each topic the number up to which its pages are to be dropped: its last page plus one, at least `least`."""
+    ends = {}
+    for topic_id in topics:
+        (count,) = connection.execute("SELECT count(*) FROM snippets WHERE topic_id = ?", (topic_id,)).fetchone()
+        end = min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.most)
+        ends[topic_id] = max(end, (least or {}).get(topic_id, 1))
+    return ends

@@ -1,0 +1,20 @@
+-- Documents are JSON; the columns beside them are what is searched and sorted by.
+CREATE TABLE topics (
+    topic_id TEXT PRIMARY KEY,
+    display_name TEXT NOT NULL,
+    document TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX topics_by_name ON topics (display_name, topic_id);
+CREATE TABLE snippets (
+    snippet_id TEXT PRIMARY KEY,
+    topic_id TEXT NOT NULL,
+    generated INTEGER NOT NULL, -- microseconds since 1970: sorts rightly, whatever the fraction digits of the text
+    document TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX snippets_by_topic ON snippets (topic_id, generated DESC, snippet_id);
+CREATE INDEX snippets_by_time ON snippets (generated DESC, snippet_id);
+CREATE TABLE outbox (
+    change_id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: an acknowledgement must not hit a later row
+    committed REAL NOT NULL, -- seconds since 1970
+    change TEXT NOT NULL
+)

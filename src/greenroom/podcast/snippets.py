@@ -1,0 +1,88 @@
+"""Snippets and their pages: read through the cache, written to the record and then dropped from the cache."""
+
+from __future__ import annotations
+
+from greenroom.caching import Cache, Read
+from greenroom.clock import Clock
+from greenroom.podcast.changes import Changes
+from greenroom.podcast.models import Snippet
+from greenroom.podcast.newest import Newest
+from greenroom.podcast.records import Records, SnippetDraft, Written
+
+
+class Snippets:
+    """The snippets of the platform; reads raise as `Cache.get`, writes as the record."""
+
+    def __init__(
+        self,
+        records: Records,
+        changes: Changes,
+        *,
+        one: Cache[Snippet],
+        pages: Cache[tuple[Snippet, ...]],
+        newest: Newest,
+        clock: Clock,
+    ) -> None:
+        self._records = records
+        self._changes = changes
+        self._one = one
+        self._pages = pages
+        self._newest = newest
+        self._clock = clock
+
+    def check(self, snippet_id: str) -> None:
+        """Return if such an id may exist.
+
+        Raises:
+            InvalidInput: naming `snippet_id`, for an id that no key can hold.
+        """
+        self._one.keyspace.key(snippet_id)
+
+    async def get(self, snippet_id: str) -> Snippet | None:
+        """One snippet; None where there is none."""
+        return await self._one.get(snippet_id)
+
+    async def page(self, topic_id: str, page_number: int = 1) -> tuple[Snippet, ...]:
+        """A page of a topic's snippets, 20 from the newest on; empty past the end and for an unknown topic."""
+        return await self._pages.get(topic_id=topic_id, page_number=page_number) or ()
+
+    async def read(self, snippet_id: str) -> Read[Snippet]:
+        """One snippet, its JSON, and how they came about."""
+        return await self._one.read(snippet_id)
+
+    async def read_page(self, topic_id: str, page_number: int = 1) -> Read[tuple[Snippet, ...]]:
+        """A page, its JSON array, and how they came about; the value is None past the end."""
+        return await self._pages.read(topic_id=topic_id, page_number=page_number)
+
+    async def read_newest(self) -> Read[tuple[Snippet, ...]]:
+        """The newest 20 over all topics, at most a second old."""
+        return await self._newest.read()
+
+    async def add(self, draft: SnippetDraft) -> Written[Snippet]:
+        """Create a snippet, generated now.
+
+        Raises:
+            UnknownReference: when its topic does not exist.
+        """
+        written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
+        await self._changes.send(written.change)
+        return written
+
+    async def put(self, snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
+        """Replace what the draft says of a snippet; None where there is no such snippet.
+
+        Raises:
+            UnknownReference: when its topic does not exist.
+        """
+        written = await self._records.put_snippet(snippet_id, draft)
+        if written is not None:
+            await self._changes.send(written.change)
+        return written
+
+    async def delete(self, snippet_id: str) -> bool:
+        """Delete a snippet; False where there is none."""
+        change = await self._records.delete_snippet(snippet_id)
+        if change is None:
+            return False
+        await self._changes.send(change)
+        return True

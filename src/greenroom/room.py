@@ -1,0 +1,239 @@
+"""`Greenroom`: opens, wires and closes; the only place that knows every part."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from greenroom.caching import Cache, Loader
+from greenroom.caching.cache import LOADER_DEADLINE, declared_loader
+from greenroom.clock import SYSTEM, Clock
+from greenroom.engine import Address, Engine, Standalone, settle
+from greenroom.engine.embedded import EmbeddedServer
+from greenroom.errors import EngineError, InvalidInput
+from greenroom.keyspace import Keyspace
+from greenroom.observe import Counters
+from greenroom.podcast import definitions
+from greenroom.podcast.changes import Changes
+from greenroom.podcast.models import Snippet, Topic
+from greenroom.podcast.newest import Newest
+from greenroom.podcast.records import Records
+from greenroom.podcast.snippets import Snippets
+from greenroom.podcast.topics import Topics
+
+log = logging.getLogger("greenroom.room")
+
+T = TypeVar("T")
+
+DATABASE_FILE = "greenroom.sqlite3"
+"""The record's file in the data directory."""
+START_DEADLINE = 2.0
+"""Seconds that opening waits for the engine; a room opens all the same without it."""
+
+
+class Greenroom:
+    """The hot-data tier of one process. Made by `Greenroom.open`."""
+
+    def __init__(
+        self, engine: Engine, session_engine: Engine, *, prefix: str, clock: Clock, counters: Counters
+    ) -> None:
+        self._engine = engine
+        self._session_engine = session_engine
+        self._prefix = prefix
+        self._clock = clock
+        self._caches: list[Cache[Any]] = []
+        self._platform: _Platform | None = None
+        self.counters = counters
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        address: str | None = None,
+        *,
+        session_address: str | None = None,
+        database: str | Path | Records | None = None,
+        data_dir: str | Path | None = None,
+        prefix: str = "",
+        clock: Clock = SYSTEM,
+        counters: Counters | None = None,
+    ) -> AsyncIterator[Greenroom]:
+        """Open a room; everything that it opened is closed when the block is left.
+
+        Arguments:
+            address: the server of the caches, as `valkey://host:6379`; without it an embedded Valkey is started, or
+                joined, in the data directory.
+            session_address: the server of the sessions; by default that of the caches.
+            database: the record: `sqlite:PATH`, a path, or any implementation of `Records`. By default SQLite in
+                the data directory; with an address and no directory there is none, and only caches with loaders of
+                their own can be had.
+            data_dir: where embedded parts keep their files. With neither address nor directory a temporary one.
+            prefix: put before every key.
+            clock: where time and randomness come from.
+            counters: where everything is counted.
+
+        Raises:
+            InvalidInput: for an argument that cannot be.
+            MissingExtra: when an embedded part is not installed.
+            RecordUnavailable: when the record cannot be opened. An engine that cannot be reached is no error.
+        """
+        counters = counters if counters is not None else Counters()
+        async with AsyncExitStack() as stack:
+            directory = None if data_dir is None else Path(data_dir)
+            if directory is None and address is None:
+                directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
+            caches = _engine(address, directory, stack, clock, counters)
+            sessions = caches
+            if session_address not in (None, address):
+                sessions = _engine(session_address, directory, stack, clock, counters)
+            records = await _records(database, directory, stack)
+            await asyncio.gather(*(settle(engine, START_DEADLINE) for engine in {caches, sessions}))
+            room = cls(caches, sessions, prefix=prefix, clock=clock, counters=counters)
+            stack.push_async_callback(room._close)
+            if records is not None:
+                room._platform = await room._open_platform(records)
+            yield room
+
+    # Caches of one's own ---------------------------------------------------------------------------
+
+    def cache(self, keyspace: Keyspace[T], *, load: Loader[T], loader_deadline: float = LOADER_DEADLINE) -> Cache[T]:
+        """A read-through cache over a keyspace.
+
+        Arguments:
+            load: reads one value, given the key's parts by keyword, or by position where there is one part; returns
+                None where there is none.
+            loader_deadline: seconds after which a load is cancelled.
+        """
+        cache = Cache(
+            keyspace.prefixed(self._prefix),
+            declared_loader(keyspace, load),
+            engine=self._engine,
+            clock=self._clock,
+            counters=self.counters,
+            loader_deadline=loader_deadline,
+        )
+        self._caches.append(cache)
+        return cache
+
+    def cached(
+        self, keyspace: Keyspace[T], *, loader_deadline: float = LOADER_DEADLINE
+    ) -> Callable[[Loader[T]], Cache[T]]:
+        """`cache` as a decorator of the loader; the decorated name is the cache."""
+        return lambda load: self.cache(keyspace, load=load, loader_deadline=loader_deadline)
+
+    # The platform's own ----------------------------------------------------------------------------
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of the platform."""
+        return self._with_record().topics
+
+    @property
+    def snippets(self) -> Snippets:
+        """The snippets of the platform."""
+        return self._with_record().snippets
+
+    @property
+    def records(self) -> Records:
+        """The system of record."""
+        return self._with_record().records
+
+    @property
+    def changes(self) -> Changes:
+        """Drops what a change to the record made stale."""
+        return self._with_record().changes
+
+    @property
+    def engine_trouble(self) -> EngineError | None:
+        """Why the caches or sessions cannot use their server at the moment; None while all is well."""
+        return self._engine.trouble or self._session_engine.trouble
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _with_record(self) -> _Platform:
+        if self._platform is None:
+            raise InvalidInput("database", "the room was opened without a record", "pass database= or data_dir=")
+        return self._platform
+
+    async def _open_platform(self, records: Records) -> _Platform:
+        async def load_page(topic_id: str, page_number: int) -> tuple[Snippet, ...] | None:
+            return await records.page(topic_id, page_number) or None
+
+        async def load_topics() -> tuple[Topic, ...]:
+            return await records.topics()
+
+        topic = self.cache(definitions.TOPIC, load=records.topic)
+        topics = self.cache(definitions.TOPICS, load=load_topics)
+        snippet = self.cache(definitions.SNIPPET, load=records.snippet)
+        page = self.cache(definitions.SNIPPET_PAGE, load=load_page)
+        newest = Newest(records, self._clock)
+        changes = Changes(records, topic=topic, topics=topics, snippet=snippet, page=page, on_change=newest.forget)
+        # What a killed process left is sent before anything is read.
+        await changes.send_pending()
+        return _Platform(
+            records,
+            changes,
+            newest,
+            Topics(records, changes, one=topic, every=topics, clock=self._clock),
+            Snippets(records, changes, one=snippet, pages=page, newest=newest, clock=self._clock),
+        )
+
+    async def _close(self) -> None:
+        if self._platform is not None:
+            await self._platform.close()
+        for cache in self._caches:
+            await cache.close()
+
+
+class _Platform:
+    """What stands on the record."""
+
+    def __init__(self, records: Records, changes: Changes, newest: Newest, topics: Topics, snippets: Snippets) -> None:
+        self.records = records
+        self.changes = changes
+        self.newest = newest
+        self.topics = topics
+        self.snippets = snippets
+        self._sending = asyncio.get_running_loop().create_task(changes.keep_sending(), name="greenroom-outbox")
+
+    async def close(self) -> None:
+        self._sending.cancel()
+        await asyncio.wait([self._sending])
+        await self.newest.close()
+
+
+def _engine(
+    address: str | None, directory: Path | None, stack: AsyncExitStack, clock: Clock, counters: Counters
+) -> Engine:
+    """An engine not yet started, closed by the stack before the embedded server under it."""
+    if address is not None:
+        engine = Standalone(Address.parse(address), clock=clock, counters=counters)
+    else:
+        assert directory is not None
+        server = EmbeddedServer(directory)
+        stack.push_async_callback(server.close)
+        at = Address((), path=server.socket_path)
+        engine = Standalone(at, before_connect=server.ensure, clock=clock, counters=counters)
+    stack.push_async_callback(engine.close)
+    return engine
+
+
+async def _records(
+    database: str | Path | Records | None, directory: Path | None, stack: AsyncExitStack
+) -> Records | None:
+    if database is not None and not isinstance(database, str | Path):
+        return database
+    if database is None:
+        if directory is None:
+            return None
+        database = directory / DATABASE_FILE
+    from greenroom.origin import open_records  # its packages are an extra
+
+    records = await open_records(database)
+    stack.push_async_callback(records.close)
+    return records

@@ -1,0 +1,128 @@
+"""The application: routes, errors and limits around one room."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+
+from greenroom.observe import Counters
+from greenroom.origin import load_sample
+from greenroom.room import Greenroom
+from greenroom.service import docs, problems
+from greenroom.service.envelope import Envelope
+from greenroom.service.metrics import Metrics
+from greenroom.service.routes import operations, snippets, topics
+from greenroom.service.settings import Settings
+
+log = logging.getLogger("greenroom.service")
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes of a request's body above which it is refused."""
+_EXPOSED = ["ETag", "Link", "Location", "Cache-Status", "Retry-After", "X-Request-Id"]
+
+
+def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Envelope:
+    """The ASGI application; its room is opened at start-up and closed at shutdown.
+
+    Arguments:
+        settings: with an editor token.
+        shared_metrics: the directory in which workers share their numbers.
+    """
+    counters = Counters()
+    metrics = Metrics(counters, shared_metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with Greenroom.open(
+            settings.cache_address,
+            session_address=settings.session_address,
+            database=settings.database_url,
+            data_dir=settings.data_dir,
+            prefix=settings.key_prefix,
+            counters=counters,
+        ) as room:
+            if room.engine_trouble is not None:
+                log.warning("starting without the engine, every read goes to the record: %s", room.engine_trouble)
+            if settings.sample and settings.database_url is None:
+                await _fill(room)
+            app.state.room = room
+            sharing = asyncio.create_task(metrics.keep_sharing())
+            with _noticing_the_end(app.state):
+                yield
+            sharing.cancel()
+            with suppress(asyncio.CancelledError):
+                await sharing
+            metrics.share()
+
+    app = Litestar(
+        route_handlers=[
+            Router("/api/v1", route_handlers=[topics.ROUTER, snippets.ROUTER]),
+            *operations.HANDLERS,
+            docs.assets(),
+        ],
+        lifespan=[lifespan],
+        state=State({"settings": settings, "metrics": metrics, "draining": False}),
+        exception_handlers={Exception: problems.answer},
+        openapi_config=docs.openapi(),
+        request_max_body_size=BODY_LIMIT,
+        cors_config=_cors(settings),
+        logging_config=None,
+    )
+    return Envelope(app, metrics)
+
+
+async def _fill(room: Greenroom) -> None:
+    if await room.records.is_empty():
+        loaded = await load_sample(room.records)
+        for change in loaded.changes:
+            await room.changes.send(change)
+        log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    if not settings.allowed_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.allowed_origins),
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "If-None-Match", "Idempotency-Key", "X-Request-Id"],
+        allow_credentials=True,
+        expose_headers=_EXPOSED,
+    )
+
+
+class _noticing_the_end:  # noqa: N801  a context manager, read as one
+    """Marks the state as draining the moment the server is told to end, while open answers still finish."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.getsignal(number)
+            signal.signal(number, self._told(self._before[number]))
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _told(self, before: Any) -> Callable[[int, Any], None]:
+        def handler(number: int, frame: Any) -> None:
+            self._state.draining = True
+            if callable(before):
+                before(number, frame)
+
+        return handler

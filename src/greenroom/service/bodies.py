@@ -1,0 +1,68 @@
+"""Bodies of editor calls: JSON to a draft, with an error that names the member."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+
+from greenroom.keyspace.complaint import complaint
+from greenroom.podcast.models import Timestamp
+from greenroom.service.problems import Problem, invalid
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+async def members(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        Problem: 400 for what is not JSON, 422 for JSON that is no object.
+    """
+    try:
+        found = msgspec.json.decode(await request.body())
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem("malformed-json", str(error)) from None
+    if not isinstance(found, dict):
+        raise invalid("body", "is not an object", "send one JSON object")
+    return found
+
+
+def draft(type_: type[T], found: dict[str, Any], stored: msgspec.Struct | None = None, **path: str) -> T:
+    """Make a draft of the members.
+
+    Ids and times are the service's, but may be there if they equal what is stored: that makes get, edit, put work.
+
+    Arguments:
+        stored: the object as it is; None where it is new.
+        path: ids from the request's path.
+
+    Raises:
+        Problem: 422, naming the member.
+    """
+    wanted = {one.name for one in msgspec.structs.fields(type_)}
+    known = (msgspec.to_builtins(stored) if stored is not None else {}) | path
+    for name in [name for name in found if name not in wanted]:
+        if name not in known:
+            raise invalid(name, "is not a member that can be set", f"leave it out; send {', '.join(sorted(wanted))}")
+        if not _same(found[name], known[name]):
+            raise invalid(name, "differs from what is stored", "leave it out, or send what is stored")
+    try:
+        return msgspec.convert({name: value for name, value in found.items() if name in wanted}, type_)
+    except msgspec.ValidationError as error:
+        raise _explained(error, wanted) from None
+
+
+def _same(sent: object, stored: object) -> bool:
+    if sent == stored:
+        return True
+    try:
+        return msgspec.convert(sent, Timestamp) == msgspec.convert(stored, Timestamp)
+    except msgspec.ValidationError:
+        return False
+
+
+def _explained(error: msgspec.ValidationError, wanted: set[str]) -> Problem:
+    field, reason = complaint(error)
+    return invalid(field, reason, f"send {', '.join(sorted(wanted))}; /docs has their types")

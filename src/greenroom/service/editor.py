@@ -1,0 +1,28 @@
+"""The guard of editor calls: `Authorization: Bearer` with the editor token."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from greenroom.service.problems import Problem
+
+CHALLENGE = 'Bearer realm="greenroom editors"'
+
+
+def editors_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let the request pass if it carries the editor token.
+
+    Raises:
+        Problem: 401 with `WWW-Authenticate`.
+    """
+    scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
+    wanted: str = connection.app.state.settings.editor_token
+    # Compared in constant time: how long a wrong guess takes must not tell how much of it was right.
+    if scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), wanted.encode()):
+        return
+    detail = "editor calls need Authorization: Bearer with the editor token"
+    raise Problem("unauthorized", detail, headers={"WWW-Authenticate": CHALLENGE})

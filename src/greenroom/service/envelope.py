@@ -1,0 +1,85 @@
+"""Around every request: its id, its access line, its metrics, HEAD, and a problem document for what went past all else.
+
+Plain ASGI, outside of the framework, so that what the framework itself refuses is enveloped too.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import MutableMapping
+from typing import Any, Protocol
+
+from greenroom.service.logs import REQUEST_ID
+from greenroom.service.metrics import Metrics
+
+log = logging.getLogger("greenroom.access")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:+/=-]{1,128}")
+
+
+class ASGIApplication(Protocol):
+    """Any ASGI application."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle one connection, or the lifespan."""
+
+
+class Envelope:
+    """Wraps an ASGI application."""
+
+    def __init__(self, app: ASGIApplication, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        token = REQUEST_ID.set(request_id)
+        began = time.perf_counter()
+        answered: MutableMapping[str, Any] = {"status": 0}
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                answered["status"] = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        inner: Any = scope
+        if scope["method"] == "HEAD":
+            # Answered as GET; the server leaves the body of an answer to HEAD out by itself.
+            inner = {**scope, "method": "GET"}
+        try:
+            await self._app(inner, receive, sending)
+        finally:
+            self._tell(scope, inner, answered["status"], time.perf_counter() - began)
+            REQUEST_ID.reset(token)
+
+    def _tell(self, scope: Any, inner: Any, status: int, seconds: float) -> None:
+        # The template, never the path: a label must have a bound.
+        route = str(inner.get("path_template") or "unmatched")
+        self._metrics.request(scope["method"], route, status, seconds)
+        if not log.isEnabledFor(logging.INFO):
+            return
+        client = scope.get("client") or ("-", 0)
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "milliseconds": round(seconds * 1000, 3),
+            "client": client[0],
+        }
+        log.info(
+            "%s %s %d %.3f ms %s", *fields.values(), extra={"fields": fields}
+        )  # fmt: skip
+
+
+def _request_id(scope: Any) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value.decode())
+    return uuid.uuid4().hex

@@ -1,0 +1,162 @@
+"""`/metrics`: a room's counters in Prometheus' format, of all workers in one scrape.
+
+Each worker writes what it has counted to a file of its own, once a second and when it ends. Whichever worker is
+scraped adds its own live numbers to the files of the others, so a scrape is at most a second behind, and the counts of
+a worker that has died stay in the sum.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from greenroom.observe import BUCKETS, Counters, Histogram
+
+SHARE_INTERVAL = 1.0
+"""Seconds between two writes of a worker's numbers."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _Bars(msgspec.Struct):
+    counts: list[int]
+    total: float
+
+    def add(self, other: _Bars) -> None:
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
+
+class Numbers(msgspec.Struct):
+    """Everything one worker has counted: per metric, labels to a number."""
+
+    counts: dict[str, list[tuple[list[str], int]]]
+    histograms: dict[str, list[tuple[list[str], _Bars]]]
+
+
+_COUNTS = {
+    "greenroom_cache_reads": ("Reads, by how they were answered.", ["keyspace", "outcome"]),
+    "greenroom_cache_errors": ("What went wrong in caches, by kind.", ["keyspace", "kind"]),
+    "greenroom_engine_events": ("Connections made and lost, pushes, flushes.", ["node", "event"]),
+    "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
+}
+_HISTOGRAMS = {
+    "greenroom_cache_load_seconds": ("Time of a loader.", ["keyspace"]),
+    "greenroom_engine_command_seconds": ("From a write on the wire to its last reply.", ["node"]),
+    "greenroom_http_request_seconds": ("Time of a request.", ["route"]),
+}
+
+
+class Metrics:
+    """The numbers of this process and its siblings.
+
+    Arguments:
+        counters: what the room counts.
+        shared: the directory that all workers of one service write to; None for a single worker.
+    """
+
+    def __init__(self, counters: Counters, shared: Path | None = None) -> None:
+        self._counters = counters
+        self._shared = shared
+        self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._request_seconds: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        self.gauges: dict[str, tuple[str, float]] = {}
+        """Name → (help, value) of what is a state and not a count; set by whoever knows it."""
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request; a method nobody knows counts as OTHER, so that labels keep a bound."""
+        self._requests[method if method in _METHODS else "OTHER", route, str(status)] += 1
+        self._request_seconds[route].add(seconds)
+
+    def exposition(self) -> bytes:
+        """The page that Prometheus reads."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """What `prometheus_client` asks of a collector."""
+        everyone = [self._mine(), *self._others()]
+        for name, (text, labels) in _COUNTS.items():
+            count = CounterMetricFamily(name, text, labels=labels)
+            for key, value in _sum_counts(name, everyone).items():
+                count.add_metric(key, value)
+            yield count
+        for name, (text, labels) in _HISTOGRAMS.items():
+            histogram = HistogramMetricFamily(name, text, labels=labels)
+            for key, bars in _sum_bars(name, everyone).items():
+                histogram.add_metric(key, list(_buckets(bars)), bars.total)
+            yield histogram
+        for name, (text, number) in self.gauges.items():
+            yield GaugeMetricFamily(name, text, value=number)
+
+    def share(self) -> None:
+        """Write this process's numbers for its siblings; a reader sees the old file or the new one, whole."""
+        if self._shared is None:
+            return
+        path = self._shared / f"{os.getpid()}.json"
+        part = path.with_suffix(".part")
+        part.write_bytes(msgspec.json.encode(self._mine()))
+        part.replace(path)
+
+    async def keep_sharing(self) -> None:
+        """Share once a second, for ever."""
+        while True:
+            await asyncio.sleep(SHARE_INTERVAL)
+            self.share()
+
+    def _mine(self) -> Numbers:
+        counters = self._counters
+        return Numbers(
+            counts={
+                "greenroom_cache_reads": [(list(key), value) for key, value in counters.reads.items()],
+                "greenroom_cache_errors": [(list(key), value) for key, value in counters.errors.items()],
+                "greenroom_engine_events": [(list(key), value) for key, value in counters.engine_events.items()],
+                "greenroom_http_requests": [(list(key), value) for key, value in self._requests.items()],
+            },
+            histograms={
+                "greenroom_cache_load_seconds": _bars(counters.loads),
+                "greenroom_engine_command_seconds": _bars(counters.commands),
+                "greenroom_http_request_seconds": _bars(self._request_seconds),
+            },
+        )
+
+    def _others(self) -> Iterator[Numbers]:
+        if self._shared is None:
+            return
+        for path in self._shared.glob("*.json"):
+            if path.stem != str(os.getpid()):
+                yield msgspec.json.decode(path.read_bytes(), type=Numbers)
+
+
+def _bars(histograms: dict[str, Histogram]) -> list[tuple[list[str], _Bars]]:
+    return [([label], _Bars(list(one.counts), one.total)) for label, one in histograms.items()]
+
+
+def _sum_counts(name: str, everyone: Iterable[Numbers]) -> dict[tuple[str, ...], int]:
+    total: defaultdict[tuple[str, ...], int] = defaultdict(int)
+    for numbers in everyone:
+        for key, value in numbers.counts[name]:
+            total[tuple(key)] += value
+    return total
+
+
+def _sum_bars(name: str, everyone: Iterable[Numbers]) -> dict[tuple[str, ...], _Bars]:
+    total: dict[tuple[str, ...], _Bars] = {}
+    for numbers in everyone:
+        for key, bars in numbers.histograms[name]:
+            total.setdefault(tuple(key), _Bars([0] * (len(BUCKETS) + 1), 0.0)).add(bars)
+    return total
+
+
+def _buckets(bars: _Bars) -> Iterator[tuple[str, float]]:
+    below = 0
+    for bound, count in zip((*BUCKETS, float("inf")), bars.counts, strict=True):
+        below += count
+        yield ("+Inf" if bound == float("inf") else str(bound), below)

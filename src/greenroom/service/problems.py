@@ -1,0 +1,163 @@
+"""Every error as an RFC 9457 problem document, the framework's own included."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, ValidationException
+
+from greenroom.errors import (
+    Conflict,
+    EngineError,
+    InvalidInput,
+    LoadFailed,
+    Overloaded,
+    RecordError,
+    RecordUnavailable,
+    UnknownReference,
+)
+from greenroom.service.logs import REQUEST_ID
+
+log = logging.getLogger("greenroom.service")
+
+MEDIA_TYPE = "application/problem+json"
+
+# slug → (status, title, what the caller may do); served at /problems/<slug>.
+KINDS: dict[str, tuple[int, str, str]] = {
+    "malformed-json": (400, "The body is not JSON", "Send one JSON object."),
+    "bad-request": (400, "The request cannot be read", "Correct the request."),
+    "unauthorized": (401, "A valid token is needed", "Send Authorization: Bearer with the token."),
+    "forbidden": (403, "This is not allowed", "Use other credentials."),
+    "not-found": (404, "There is no such thing", "Check the address and the ids in it."),
+    "method-not-allowed": (405, "The method is not allowed here", "Use one of the methods in Allow."),
+    "conflict": (409, "The change contradicts what is stored", "Read the current state, then decide."),
+    "too-large": (413, "The body is too large", "Send at most 1 MiB."),
+    "invalid-input": (422, "A value cannot be", "Correct what `errors` names, then send it again."),
+    "too-many-requests": (429, "Too many requests", "Wait as long as Retry-After says."),
+    "internal-error": (500, "Something failed here", "Tell the operator the request id."),
+    "unavailable": (503, "A part of the service is not reachable", "Try again after Retry-After."),
+    "overloaded": (503, "Too much is under way", "Try again after Retry-After."),
+}
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One value that cannot be: its name, what is wrong with it, and what would be accepted."""
+
+    field: str
+    reason: str
+    remedy: str
+
+
+class Problem(Exception):
+    """An answer that is a problem; `slug` is one of `KINDS`."""
+
+    def __init__(
+        self,
+        slug: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.slug = slug
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+
+def invalid(field: str, reason: str, remedy: str) -> Problem:
+    """The 422 problem of one value."""
+    return Problem("invalid-input", f"{field}: {reason}", errors=[FieldError(field, reason, remedy)])
+
+
+def document(problem: Problem, instance: str) -> bytes:
+    """The problem's JSON."""
+    status, title, _ = KINDS[problem.slug]
+    body: dict[str, Any] = {
+        "type": f"/problems/{problem.slug}",
+        "title": title,
+        "status": status,
+        "detail": problem.detail,
+        "instance": instance,
+        "request_id": REQUEST_ID.get(),
+    }
+    if problem.errors:
+        body["errors"] = problem.errors
+    return msgspec.json.encode(body)
+
+
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The answer to any exception."""
+    problem = as_problem(error)
+    status = KINDS[problem.slug][0]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and problem.slug == "internal-error":
+        log.error("unexpected error", exc_info=error)
+    return Response(
+        document(problem, request.url.path),
+        status_code=status,
+        media_type=MEDIA_TYPE,
+        headers={"Cache-Control": "no-store", **problem.headers},
+    )
+
+
+def as_problem(error: Exception) -> Problem:
+    """What an exception means to the caller; texts of unexpected ones stay in the log."""
+    retry = {"Retry-After": "1"}
+    match error:
+        case Problem():
+            return error
+        case InvalidInput():
+            return invalid(error.field, error.reason, error.remedy)
+        case UnknownReference():
+            return invalid(error.field, f"{error.value!r} does not exist", "name one that exists")
+        case Conflict():
+            return Problem("conflict", str(error))
+        case Overloaded():
+            return Problem("overloaded", "too much is under way", headers=retry)
+        case RecordUnavailable():
+            log.warning("the record is not available: %s", error)
+            return Problem("unavailable", "the system of record is not reachable", headers=retry)
+        case LoadFailed() | EngineError() | RecordError():
+            log.warning("%s: %s", type(error).__name__, error)
+            return Problem("unavailable", "a part of the service did not answer in time", headers=retry)
+        case ValidationException():
+            return Problem("invalid-input", "a parameter cannot be", errors=_parameters(error))
+        case HTTPException():
+            return _framework(error)
+        case _:
+            return Problem("internal-error", "an unexpected error; the log has it under the request id")
+
+
+def _parameters(error: ValidationException) -> list[FieldError]:
+    found = error.extra if isinstance(error.extra, list) else []
+    return [
+        FieldError(
+            str(one.get("key", "request")),
+            str(one.get("message", "is not valid")),
+            "see /docs for what it takes",
+        )
+        for one in found
+        if isinstance(one, dict)
+    ] or [FieldError("request", error.detail, "see /docs for what it takes")]
+
+
+def _framework(error: HTTPException) -> Problem:
+    by_status = {status: slug for slug, (status, _, _) in reversed(KINDS.items())}
+    fallback = "bad-request" if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else "internal-error"
+    slug = by_status.get(error.status_code, fallback)
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        slug = "bad-request"
+    if isinstance(error, MethodNotAllowedException):
+        methods = {name.strip() for name in (error.headers or {}).get("allow", "").split(",") if name.strip()}
+        if "GET" in methods:
+            methods.add("HEAD")
+        allowed = ", ".join(sorted(methods))
+        return Problem(slug, f"allowed here: {allowed}", headers={"Allow": allowed})
+    detail = KINDS[slug][1] if slug == "internal-error" else (error.detail or KINDS[slug][1])
+    return Problem(slug, detail, headers=error.headers)

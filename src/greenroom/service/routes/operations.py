@@ -1,0 +1,59 @@
+"""What operators and machines ask: health, metrics, and what a problem's type means."""
+
+from __future__ import annotations
+
+import asyncio
+
+from litestar import MediaType, Response, get
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from greenroom.errors import RecordError
+from greenroom.service.problems import KINDS, Problem
+from greenroom.service.state import ServiceState
+
+PING_DEADLINE = 1.0
+"""Seconds within which the record has to answer a health check."""
+
+
+@get("/health/live", tags=["Operations"], summary="Whether the process answers")
+async def live() -> dict[str, str]:
+    """Always 200: a process that cannot answer does not."""
+    return {"status": "ok"}
+
+
+@get("/health/ready", tags=["Operations"], summary="Whether requests should be sent here")
+async def ready(state: ServiceState) -> Response[dict[str, str]]:
+    """200 while the record answers: an engine that is down degrades, and must not take every instance out."""
+    engine, database = state.room.engine_trouble, "ok"
+    try:
+        async with asyncio.timeout(PING_DEADLINE):
+            await state.room.records.ping()
+    except (RecordError, TimeoutError) as error:
+        database = str(error) or "no answer in time"
+    status = "draining" if state.draining else ("unavailable" if database != "ok" else "degraded" if engine else "ok")
+    body = {"status": status, "engine": str(engine) if engine else "ok", "database": database}
+    usable = status in ("ok", "degraded")
+    return Response(body, status_code=200 if usable else 503, headers={"Cache-Control": "no-store"})
+
+
+@get("/metrics", tags=["Operations"], summary="Numbers for Prometheus", media_type=MediaType.TEXT)
+async def metrics(state: ServiceState) -> Response[bytes]:
+    """The numbers of all workers."""
+    return Response(state.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@get(
+    "/problems/{slug:str}",
+    tags=["Operations"],
+    summary="What a problem's type means",
+    media_type=MediaType.TEXT,
+)
+async def problem_kind(slug: str) -> str:
+    """The title of a problem type and what to do about it."""
+    if slug not in KINDS:
+        raise Problem("not-found", f"there is no problem type {slug[:64]}")
+    status, title, advice = KINDS[slug]
+    return f"{status} {title}. {advice}\n"
+
+
+HANDLERS = [live, ready, metrics, problem_kind]

@@ -1,0 +1,97 @@
+"""`/snippets`: pages and single snippets, written by editors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, Router, delete, get, post, put
+from litestar.params import Parameter
+
+from greenroom.podcast.definitions import PAGE_NUMBERS, PAGE_SIZE
+from greenroom.podcast.models import Snippet
+from greenroom.podcast.records import SnippetDraft
+from greenroom.service import bodies
+from greenroom.service.answers import cached
+from greenroom.service.editor import editors_only
+from greenroom.service.problems import Problem, invalid
+from greenroom.service.routes.topics import unknown_topic
+from greenroom.service.state import ServiceState
+
+PageNumber = Annotated[int, Parameter(ge=PAGE_NUMBERS.least, le=PAGE_NUMBERS.most)]
+
+
+@get("/", summary="A page of a topic's snippets, or the newest of all")
+async def list_snippets(
+    request: Request[Any, Any, Any], state: ServiceState, topic_id: str | None = None, page: PageNumber = 1
+) -> Response[tuple[Snippet, ...]]:
+    """20 snippets, the newest first; without `topic_id` the newest 20 over all topics."""
+    snippets = state.room.snippets
+    if topic_id is None:
+        if page != 1:
+            raise invalid("page", "only a topic has pages", "give topic_id as well, or leave page out")
+        return cached(request, await snippets.read_newest())
+    read = await snippets.read_page(topic_id, page)
+    if not read.value:
+        # No such page: whether the topic itself exists decides between an empty page and 404.
+        if (await state.room.topics.read(topic_id)).value is None:
+            raise unknown_topic(topic_id)
+        return cached(request, read, body=b"[]")
+    return cached(request, read, headers=_next_page(topic_id, page, len(read.value)))
+
+
+@get("/{snippet_id:str}", summary="One snippet")
+async def read_snippet(request: Request[Any, Any, Any], state: ServiceState, snippet_id: str) -> Response[Snippet]:
+    """One snippet; 404 where there is none."""
+    read = await state.room.snippets.read(snippet_id)
+    if read.body is None:
+        raise unknown_snippet(snippet_id)
+    return cached(request, read)
+
+
+@post("/", guards=[editors_only], summary="Add a snippet (editors)")
+async def add_snippet(request: Request[Any, Any, Any], state: ServiceState) -> Response[Snippet]:
+    """Takes `topic_id`, `title`, `text_content` and optionally `cover_art_prompt`, `image_url`."""
+    draft = bodies.draft(SnippetDraft, await bodies.members(request))
+    written = await state.room.snippets.add(draft)
+    location = f"/api/v1/snippets/{written.value.snippet_id}"
+    return Response(written.value, status_code=201, headers={"Location": location})
+
+
+@put("/{snippet_id:str}", guards=[editors_only], summary="Replace a snippet (editors)")
+async def write_snippet(request: Request[Any, Any, Any], state: ServiceState, snippet_id: str) -> Response[Snippet]:
+    """Takes what POST takes; `generation_timestamp` stays. 404 for an unknown id."""
+    found = await bodies.members(request)
+    state.room.snippets.check(snippet_id)
+    stored = await state.room.records.snippet(snippet_id)
+    if stored is None:
+        raise unknown_snippet(snippet_id)
+    written = await state.room.snippets.put(snippet_id, bodies.draft(SnippetDraft, found, stored))
+    if written is None:
+        raise unknown_snippet(snippet_id)
+    return Response(written.value)
+
+
+@delete("/{snippet_id:str}", guards=[editors_only], summary="Delete a snippet (editors)")
+async def delete_snippet(state: ServiceState, snippet_id: str) -> None:
+    """404 where there is none."""
+    state.room.snippets.check(snippet_id)
+    if not await state.room.snippets.delete(snippet_id):
+        raise unknown_snippet(snippet_id)
+
+
+def unknown_snippet(snippet_id: str) -> Problem:
+    """The answer to an id that no snippet has."""
+    return Problem("not-found", f"there is no snippet {snippet_id}")
+
+
+def _next_page(topic_id: str, page: int, length: int) -> dict[str, str]:
+    if length < PAGE_SIZE or page >= PAGE_NUMBERS.most:
+        return {}
+    return {"Link": f'</api/v1/snippets?topic_id={topic_id}&page={page + 1}>; rel="next"'}
+
+
+ROUTER = Router(
+    "/snippets",
+    route_handlers=[list_snippets, read_snippet, add_snippet, write_snippet, delete_snippet],
+    tags=["Snippets"],
+)

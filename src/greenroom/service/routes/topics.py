@@ -1,0 +1,67 @@
+"""`/topics`: read by everyone, written by editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, Router, delete, get, put
+from litestar.openapi.datastructures import ResponseSpec
+
+from greenroom.podcast.models import Topic
+from greenroom.podcast.records import TopicDraft
+from greenroom.service import bodies
+from greenroom.service.answers import cached
+from greenroom.service.editor import editors_only
+from greenroom.service.problems import Problem
+from greenroom.service.state import ServiceState
+
+
+def unknown_topic(topic_id: str) -> Problem:
+    """The answer to an id that no topic has."""
+    return Problem("not-found", f"there is no topic {topic_id}")
+
+
+@get("/", summary="Every topic, by display name")
+async def list_topics(request: Request[Any, Any, Any], state: ServiceState) -> Response[tuple[Topic, ...]]:
+    """All topics in one array."""
+    return cached(request, await state.room.topics.read_all(), body=b"[]")
+
+
+@get("/{topic_id:str}", summary="One topic")
+async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: str) -> Response[Topic]:
+    """One topic; 404 where there is none."""
+    read = await state.room.topics.read(topic_id)
+    if read.body is None:
+        raise unknown_topic(topic_id)
+    return cached(request, read)
+
+
+@put(
+    "/{topic_id:str}",
+    guards=[editors_only],
+    summary="Create or replace a topic (editors)",
+    responses={201: ResponseSpec(Topic, description="Created")},
+)
+async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: str) -> Response[Topic]:
+    """Takes `display_name`, `description`, `keywords`; the times are the server's."""
+    found = await bodies.members(request)
+    stored = await state.room.records.topic(_checked(state, topic_id))
+    draft = bodies.draft(TopicDraft, found, stored, topic_id=topic_id)
+    written = await state.room.topics.put(topic_id, draft)
+    headers = {"Location": f"/api/v1/topics/{topic_id}"} if written.created else {}
+    return Response(written.value, status_code=201 if written.created else 200, headers=headers)
+
+
+@delete("/{topic_id:str}", guards=[editors_only], summary="Delete a topic (editors)")
+async def delete_topic(state: ServiceState, topic_id: str) -> None:
+    """404 where there is none, 409 while it has snippets."""
+    if not await state.room.topics.delete(_checked(state, topic_id)):
+        raise unknown_topic(topic_id)
+
+
+def _checked(state: ServiceState, topic_id: str) -> str:
+    state.room.topics.check(topic_id)
+    return topic_id
+
+
+ROUTER = Router("/topics", route_handlers=[list_topics, read_topic, write_topic, delete_topic], tags=["Topics"])

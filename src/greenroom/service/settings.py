@@ -1,0 +1,188 @@
+"""The settings of the service: each one flag and one environment variable, read here and nowhere below."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from greenroom.engine import Address
+from greenroom.errors import InvalidInput
+from greenroom.keyspace.pattern import check_prefix
+from greenroom.origin import sqlite_path
+
+ENV_PREFIX = "GREENROOM_"
+_TOKEN_LEAST = 16
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _setting(default: Any, help_: str, parse: Callable[[str, str], Any], *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"help": help_, "parse": parse, "secret": secret})
+
+
+def _text(name: str, text: str) -> str:
+    if not text:
+        raise InvalidInput(name, "is empty", "give it a value or leave it out")
+    return text
+
+
+def _whole(least: int, most: int) -> Callable[[str, str], int]:
+    def parse(name: str, text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+            raise InvalidInput(name, f"{text!r} is not possible", f"use a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _choice(*choices: str) -> Callable[[str, str], str]:
+    def parse(name: str, text: str) -> str:
+        if text.lower() not in choices:
+            raise InvalidInput(name, f"{text!r} is not possible", f"use one of {', '.join(choices)}")
+        return text.lower()
+
+    return parse
+
+
+def _switch(name: str, text: str) -> bool:
+    return _choice("on", "off")(name, text) == "on"
+
+
+def _path(name: str, text: str) -> Path:
+    return Path(_text(name, text))
+
+
+def _address(name: str, text: str) -> str:
+    Address.parse(text, field=name)
+    return text
+
+
+def _database(name: str, text: str) -> str:
+    sqlite_path(text, field=name)
+    return text
+
+
+def _token(name: str, text: str) -> str:
+    if len(text) < _TOKEN_LEAST or not text.isascii() or not text.isprintable() or " " in text:
+        raise InvalidInput(
+            name,
+            "it is too weak or not sendable",
+            f"use {_TOKEN_LEAST} or more printable ASCII characters, no spaces",
+        )
+    return text
+
+
+def _origins(name: str, text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        url = urlsplit(origin)
+        if url.scheme not in ("http", "https") or not url.netloc or url.path or url.query or "*" in origin:
+            raise InvalidInput(name, f"{origin!r} is no origin", "write origins like https://example.org, with commas")
+    return origins
+
+
+def _proxies(name: str, text: str) -> tuple[str, ...]:
+    networks = tuple(network.strip() for network in text.split(",") if network.strip())
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise InvalidInput(
+                name, f"{network!r} is no address or network", "write them like 10.0.0.1,10.1.0.0/16"
+            ) from None
+    return networks
+
+
+def _prefix(name: str, text: str) -> str:
+    try:
+        return check_prefix(text)
+    except InvalidInput as error:
+        raise InvalidInput(name, error.reason, error.remedy) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `greenroom serve` can be told; see the contract, section 4."""
+
+    host: str = _setting("127.0.0.1", "The address to listen on.", _text)
+    port: int = _setting(8000, "The port to listen on; 0 takes a free one.", _whole(0, 65_535))
+    workers: int = _setting(1, "Processes that share the port.", _whole(1, 64))
+    data_dir: Path = _setting(
+        Path("greenroom-data"), "Where the embedded Valkey and the embedded database keep their files.", _path
+    )
+    valkey_url: str | None = _setting(None, "The Valkey or Redis server. Default: an embedded one.", _address)
+    cache_url: str | None = _setting(None, "The server of the caches. Default: VALKEY_URL.", _address)
+    session_url: str | None = _setting(None, "The server of the sessions. Default: VALKEY_URL.", _address)
+    database_url: str | None = _setting(
+        None, "The record, as sqlite:PATH. Default: SQLite in the data directory.", _database
+    )
+    editor_token: str | None = _setting(
+        None, "The bearer token of editors. Default: one is made and printed.", _token, secret=True
+    )
+    allowed_origins: tuple[str, ...] = _setting((), "Origins that browsers may call from, with commas.", _origins)
+    trusted_proxies: tuple[str, ...] = _setting((), "Proxies whose forwarded addresses count.", _proxies)
+    key_prefix: str = _setting("", "Put before every key, so that environments can share a server.", _prefix)
+    sample: bool = _setting(True, "on or off: load the sample where the embedded database is empty.", _switch)
+    log_format: str = _setting("text", "text or json.", _choice("text", "json"))
+    log_level: str = _setting("info", "debug, info, warning or error.", _choice(*_LOG_LEVELS))
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:
+        """Read every setting; a flag wins over its variable.
+
+        Raises:
+            InvalidInput: for a value that cannot be, naming the setting, or an unknown variable, naming the nearest.
+        """
+        known = {ENV_PREFIX + one.name.upper(): one for one in fields(cls)}
+        for variable in environ:
+            if variable.startswith(ENV_PREFIX) and variable not in known:
+                near = difflib.get_close_matches(variable, known, n=1, cutoff=0.0)[0]
+                raise InvalidInput(variable, "is not a setting", f"did you mean {near}?")
+        values: dict[str, Any] = {}
+        for variable, one in known.items():
+            flag = flags.get(one.name)
+            text, name = (flag, flag_name(one.name)) if flag is not None else (environ.get(variable), variable)
+            # An empty variable is one that was not set: that is how shells and compose files unset things.
+            if text is not None and (text or flag is not None):
+                values[one.name] = one.metadata["parse"](name, text)
+        return cls(**values)
+
+    def environ(self) -> dict[str, str]:
+        """The same settings as environment variables, for a child process; holds the secrets."""
+        return {ENV_PREFIX + one.name.upper(): _written(getattr(self, one.name)) for one in fields(self)}
+
+    def with_token(self) -> tuple[Settings, bool]:
+        """These settings with an editor token, and whether it was just made."""
+        if self.editor_token is not None:
+            return self, False
+        return replace(self, editor_token=secrets.token_urlsafe(24)), True
+
+    @property
+    def cache_address(self) -> str | None:
+        """The server of the caches; None for the embedded one."""
+        return self.cache_url or self.valkey_url
+
+    @property
+    def session_address(self) -> str | None:
+        """The server of the sessions; None for the embedded one."""
+        return self.session_url or self.valkey_url
+
+
+def flag_name(name: str) -> str:
+    """The command-line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)

@@ -1,0 +1,18 @@
+"""What the handlers share: the room, the settings, the numbers."""
+
+from __future__ import annotations
+
+from litestar.datastructures import State
+
+from greenroom.room import Greenroom
+from greenroom.service.metrics import Metrics
+from greenroom.service.settings import Settings
+
+
+class ServiceState(State):
+    """The application's state; `room` is there from start-up to shutdown."""
+
+    room: Greenroom
+    settings: Settings
+    metrics: Metrics
+    draining: bool
