@@ -184,7 +184,7 @@ async def test_files_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "valkey-aof", "valkey.lock", "valkey.log"}
 
 
-def test_a_directory_that_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
+async def test_a_directory_that_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for directory in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InvalidInput) as caught:
