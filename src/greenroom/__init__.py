@@ -1,1 +1,23 @@
-"""Greenroom: the hot-data tier of a podcast platform, in Valkey or Redis."""
+"""Greenroom: the hot-data tier of a podcast platform, in Valkey or Redis.
+
+What a program needs is named here; `greenroom.errors` says what to do about each error.
+"""
+
+from greenroom.caching import Cache, Outcome, Read
+from greenroom.errors import GreenroomError
+from greenroom.keyspace import Keyspace
+from greenroom.podcast.models import PodcastStatus, Session, Snippet, Topic
+from greenroom.room import Greenroom
+
+__all__ = [
+    "Cache",
+    "Greenroom",
+    "GreenroomError",
+    "Keyspace",
+    "Outcome",
+    "PodcastStatus",
+    "Read",
+    "Session",
+    "Snippet",
+    "Topic",
+]
