@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from greenroom.caching.backing import Backing
 from greenroom.engine import Address, Standalone
+from tests.caches import open_backing
 from tests.servers import Server, redis_binary, valkey_binary
+from tests.serving import TOKEN, Service
 
 
 def _binaries() -> list[Any]:
@@ -50,5 +53,26 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[Standalone]]]:
             stack.push_async_callback(engine.close)
             await engine.start()
             return engine
+
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`greenroom serve` with its sample, one for all tests of a file: each test makes the topics that it changes."""
+    service = Service(tmp_path_factory.mktemp("serve"), env={"GREENROOM_EDITOR_TOKEN": TOKEN}).start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+async def back() -> AsyncIterator[Callable[..., Awaitable[Backing]]]:
+    """Opens what caches stand on, one as each process has, and closes it after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(server: Server, **options: Any) -> Backing:
+            backing = await open_backing(server.address, **options)
+            stack.push_async_callback(backing.close)
+            return backing
 
         yield opened

@@ -63,7 +63,7 @@ async def test_a_hook_sees_its_replies_before_a_later_invalidation(server: Serve
     engine = await connect(server, on_invalidate=order.append)
     await asyncio.gather(
         engine.execute_all(
-            Lane.TRACKED, "k", (("PTTL", "k"), ("GET", "k")), hook=lambda pair: order.append(list(pair))
+            Lane.TRACKED, "k", (("PTTL", "k"), ("GET", "k")), hook=lambda pair, _: order.append(list(pair))
         ),
         engine.execute(Lane.TRACKED, "k", "SET", "k", "new"),
     )

@@ -47,13 +47,15 @@ class Histogram:
 class Counters:
     """Everything that a room counts. Keys are tuples of label values, each from a bounded set."""
 
-    __slots__ = ("commands", "engine_events", "errors", "loads", "reads")
+    __slots__ = ("cache_events", "commands", "engine_events", "errors", "loads", "reads")
 
     def __init__(self) -> None:
         self.reads: defaultdict[tuple[str, str], int] = defaultdict(int)
         """(keyspace, outcome) → reads answered so."""
         self.errors: defaultdict[tuple[str, str], int] = defaultdict(int)
         """(keyspace, kind) → what went wrong without an error for the caller."""
+        self.cache_events: defaultdict[tuple[str, str], int] = defaultdict(int)
+        """(keyspace, event) → lease_wait, fill_refused, refresh: what the reads above do not tell."""
         self.loads: defaultdict[str, Histogram] = defaultdict(Histogram)
         """keyspace → how long its loader took."""
         self.commands: defaultdict[str, Histogram] = defaultdict(Histogram)

@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from greenroom.caching import Cache, Loader
-from greenroom.caching.cache import LOADER_DEADLINE, declared_loader
+from greenroom.caching import groups as group_scripts
+from greenroom.caching import lease as lease_scripts
+from greenroom.caching.backing import Backing
+from greenroom.caching.batch import BatchLoader
+from greenroom.caching.cache import NEAR_FOR, declared_loader
+from greenroom.caching.loads import LOADER_DEADLINE
+from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Address, Engine, Standalone, settle
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace import Keyspace
+from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
 from greenroom.podcast import definitions
 from greenroom.podcast.changes import Changes
@@ -39,16 +46,15 @@ START_DEADLINE = 2.0
 class Greenroom:
     """The hot-data tier of one process. Made by `Greenroom.open`."""
 
-    def __init__(
-        self, engine: Engine, session_engine: Engine, *, prefix: str, clock: Clock, counters: Counters
-    ) -> None:
-        self._engine = engine
+    def __init__(self, backing: Backing, session_engine: Engine) -> None:
+        self._backing = backing
+        self._engine = backing.engine
         self._session_engine = session_engine
-        self._prefix = prefix
-        self._clock = clock
+        self._prefix = backing.prefix
+        self._clock = backing.clock
         self._caches: list[Cache[Any]] = []
         self._platform: _Platform | None = None
-        self.counters = counters
+        self.counters = backing.counters
 
     @classmethod
     @asynccontextmanager
@@ -87,13 +93,15 @@ class Greenroom:
             directory = None if data_dir is None else Path(data_dir)
             if directory is None and address is None:
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
-            caches = _engine(address, directory, stack, clock, counters)
+            backing = Backing(check_prefix(prefix), clock, counters)
+            caches = _engine(address, directory, stack, clock, counters, backing)
+            backing.attach(caches)
             sessions = caches
             if session_address not in (None, address):
                 sessions = _engine(session_address, directory, stack, clock, counters)
             records = await _records(database, directory, stack)
             await asyncio.gather(*(settle(engine, START_DEADLINE) for engine in {caches, sessions}))
-            room = cls(caches, sessions, prefix=prefix, clock=clock, counters=counters)
+            room = cls(backing, sessions)
             stack.push_async_callback(room._close)
             if records is not None:
                 room._platform = await room._open_platform(records)
@@ -101,30 +109,46 @@ class Greenroom:
 
     # Caches of one's own ---------------------------------------------------------------------------
 
-    def cache(self, keyspace: Keyspace[T], *, load: Loader[T], loader_deadline: float = LOADER_DEADLINE) -> Cache[T]:
+    def cache(
+        self,
+        keyspace: Keyspace[T],
+        *,
+        load: Loader[T],
+        load_many: BatchLoader[T] | None = None,
+        loader_deadline: float = LOADER_DEADLINE,
+        near_for: float = NEAR_FOR,
+        group: str | None = None,
+        places: int = PLACES,
+    ) -> Cache[T]:
         """A read-through cache over a keyspace.
 
         Arguments:
             load: reads one value, given the key's parts by keyword, or by position where there is one part; returns
-                None where there is none.
+                None where there is none. It must see everything committed before it is called.
+            load_many: reads several for `get_many`: given a list of parts (mappings, or bare values where a key has one
+                part), returns as many values in their order.
             loader_deadline: seconds after which a load is cancelled.
+            near_for: seconds for which a value is served from this process; 0 keeps nothing here.
+            group: keys that one change makes stale together, as `episodes:{show_id}`, made of parts of the key;
+                `invalidate_group` drops them.
+            places: loads at a time while the server cannot be asked.
         """
         cache = Cache(
             keyspace.prefixed(self._prefix),
             declared_loader(keyspace, load),
-            engine=self._engine,
-            clock=self._clock,
-            counters=self.counters,
+            backing=self._backing,
+            load_many=load_many,
             loader_deadline=loader_deadline,
+            near_for=near_for,
+            group=group,
+            places=places,
         )
         self._caches.append(cache)
         return cache
 
-    def cached(
-        self, keyspace: Keyspace[T], *, loader_deadline: float = LOADER_DEADLINE
-    ) -> Callable[[Loader[T]], Cache[T]]:
-        """`cache` as a decorator of the loader; the decorated name is the cache."""
-        return lambda load: self.cache(keyspace, load=load, loader_deadline=loader_deadline)
+    def cached(self, keyspace: Keyspace[T], **options: Any) -> Callable[[Loader[T]], Cache[T]]:
+        """`cache` as a decorator of the loader, with the same options; the decorated name is the cache."""
+        return lambda load: self.cache(keyspace, load=load, **options)
 
     # The platform's own ----------------------------------------------------------------------------
 
@@ -170,7 +194,7 @@ class Greenroom:
         topic = self.cache(definitions.TOPIC, load=records.topic)
         topics = self.cache(definitions.TOPICS, load=load_topics)
         snippet = self.cache(definitions.SNIPPET, load=records.snippet)
-        page = self.cache(definitions.SNIPPET_PAGE, load=load_page)
+        page = self.cache(definitions.SNIPPET_PAGE, load=load_page, group=definitions.SNIPPET_PAGES)
         newest = Newest(records, self._clock)
         changes = Changes(records, topic=topic, topics=topics, snippet=snippet, page=page, on_change=newest.forget)
         # What a killed process left is sent before anything is read.
@@ -208,17 +232,30 @@ class _Platform:
 
 
 def _engine(
-    address: str | None, directory: Path | None, stack: AsyncExitStack, clock: Clock, counters: Counters
+    address: str | None,
+    directory: Path | None,
+    stack: AsyncExitStack,
+    clock: Clock,
+    counters: Counters,
+    backing: Backing | None = None,
 ) -> Engine:
     """An engine not yet started, closed by the stack before the embedded server under it."""
+    options: dict[str, Any] = {"clock": clock, "counters": counters}
+    if backing is not None:
+        options |= {
+            "scripts": (*lease_scripts.SCRIPTS, *group_scripts.SCRIPTS),
+            "on_invalidate": backing.invalidated,
+            "on_lost": backing.lost,
+            "before_serving": backing.before_serving,
+        }
     if address is not None:
-        engine = Standalone(Address.parse(address), clock=clock, counters=counters)
+        engine = Standalone(Address.parse(address), **options)
     else:
         assert directory is not None
         server = EmbeddedServer(directory)
         stack.push_async_callback(server.close)
         at = Address((), path=server.socket_path)
-        engine = Standalone(at, before_connect=server.ensure, clock=clock, counters=counters)
+        engine = Standalone(at, before_connect=server.ensure, **options)
     stack.push_async_callback(engine.close)
     return engine
 

@@ -1,27 +1,26 @@
-"""A read-through cache over one keyspace: the server's value, or else the loader's, stored for the next reader."""
+"""A read-through cache over one keyspace: near, then the server's value, or else the loader's, stored for the next."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from greenroom.caching.flight import Flights
+from greenroom.caching.backing import Backing
+from greenroom.caching.batch import Batch, BatchLoader
+from greenroom.caching.flight import Flight, Flights
+from greenroom.caching.loads import LOADER_DEADLINE, Loader, Loads
+from greenroom.caching.near import Entry
+from greenroom.caching.outage import PLACES, Outage
 from greenroom.caching.outcome import Outcome, Read
-from greenroom.clock import Clock
-from greenroom.engine import Engine, Lane
-from greenroom.errors import BrokenValue, EngineError, EngineUnavailable, LoadTimeout
-from greenroom.keyspace import Keyspace
-from greenroom.observe import Counters
-
-log = logging.getLogger("greenroom.caching")
+from greenroom.caching.refresh import Refresh
+from greenroom.caching.stored import Miss, Stored
+from greenroom.keyspace import Keyspace, Pattern
 
 T = TypeVar("T")
-Loader = Callable[..., Awaitable[T | None]]
 
-LOADER_DEADLINE = 5.0
-"""Seconds after which a loader is cancelled."""
+NEAR_FOR = 30.0
+"""Seconds for which a value is served from this process without asking the server."""
 
 
 class Cache(Generic[T]):
@@ -33,7 +32,11 @@ class Cache(Generic[T]):
     Arguments:
         keyspace: what the keys and values are.
         load: reads one value from the record, given the key's parts by keyword; None means there is none.
+        load_many: reads several, given a list of parts, and returns as many values in their order.
         loader_deadline: seconds after which a load is cancelled.
+        near_for: seconds for which a value is served from this process; 0 keeps nothing here.
+        group: the group that a key belongs to, as `episodes:{show_id}`, made of parts of the key.
+        places: loads at a time while the server cannot be asked.
     """
 
     def __init__(
@@ -41,19 +44,35 @@ class Cache(Generic[T]):
         keyspace: Keyspace[T],
         load: Loader[T],
         *,
-        engine: Engine,
-        clock: Clock,
-        counters: Counters,
+        backing: Backing,
+        load_many: BatchLoader[T] | None = None,
         loader_deadline: float = LOADER_DEADLINE,
+        near_for: float = NEAR_FOR,
+        group: str | None = None,
+        places: int = PLACES,
     ) -> None:
         self.keyspace = keyspace
-        self._load = load
-        self._engine = engine
-        self._clock = clock
-        self._counters = counters
-        self._loader_deadline = loader_deadline
+        self._backing = backing
+        self._near = backing.near
+        self._now = backing.clock.monotonic
+        self._counts = backing.counters.reads
+        self._counted_near = keyspace.name, Outcome.NEAR.value
+        self._group = Pattern(group) if group is not None else None
         self._flights: Flights[Read[T]] = Flights()
-        self._oversize_told = False
+        self._outage: Outage[Read[T]] = Outage(backing.clock, places)
+        self._stored = Stored(backing, keyspace, near_for)
+        self._loads = Loads(
+            backing,
+            keyspace,
+            load,
+            self._outage,
+            deadline=loader_deadline,
+            near_for=near_for,
+            group=self._group_of if self._group is not None else None,
+        )
+        self._batch = Batch(self._loads, self._flights, load_many) if load_many is not None else None
+        self._refresh = Refresh(self._loads, keyspace.name, backing.clock, backing.counters)
+        backing.reach(self._flights, self._outage)
 
     # What callers use ------------------------------------------------------------------------------
 
@@ -63,8 +82,16 @@ class Cache(Generic[T]):
         Raises:
             InvalidInput: for parts that no key can hold.
             LoadTimeout: when the loader did not end in time.
+            LoadFailed: when it has just failed in another process, or here a moment ago.
+            Overloaded: when too much is under way already; slow down, then retry.
             Whatever the loader raises.
         """
+        now = self._now()
+        entry = self._near.get(self.keyspace.key(*args, **parts), now)
+        if entry is not None and entry.value is not None and now < entry.soft:
+            self._counts[self._counted_near] += 1
+            value: T = entry.value
+            return value
         return (await self.read(*args, **parts)).value
 
     async def get_bytes(self, *args: object, **parts: object) -> bytes | None:
@@ -73,121 +100,131 @@ class Cache(Generic[T]):
 
     async def get_many(self, parts: Sequence[Mapping[str, object]]) -> list[T | None]:
         """The values of several keys, in the order asked; raises as `get`."""
-        for one in parts:
-            self.keyspace.key(**one)
-        return list(await asyncio.gather(*(self.get(**one) for one in parts)))
+        return [read.value for read in await self.read_many(parts)]
 
     async def read(self, *args: object, **parts: object) -> Read[T]:
         """The value and how it came about; raises as `get`."""
-        values = self.keyspace.pattern.values(*args, **parts)
-        key = self.keyspace.key(**values)
-        read = await self._stored(key)
-        if read is None:
-            read = await self._loaded(key, values, reachable=True)
-        elif read.outcome is Outcome.BYPASSED:
-            read = await self._loaded(key, values, reachable=False)
-        self._counters.reads[self.keyspace.name, read.outcome.value] += 1
-        return read
+        key = self.keyspace.key(*args, **parts)
+        entry = self._near.get(key, self._now())
+        if entry is not None:
+            return self._counted(self._served(entry, Outcome.NEAR, args, parts))
+        kept = self._outage.kept(key)
+        if kept is not None:
+            return self._counted(kept)
+        flight = self._flights.find(key)
+        if flight is None:
+            found = await self._stored.read(key)
+            if isinstance(found, Entry):
+                return self._counted(self._served(found, Outcome.HIT, args, parts))
+            # Others may have missed it meanwhile, and begun.
+            flight = self._flights.find(key)
+            if flight is None:
+                flight = self._begun(key, self.keyspace.pattern.values(*args, **parts), found)
+                return self._counted(await flight.landed())
+        return self._counted(_joined(await flight.landed()))
+
+    async def read_many(self, parts: Sequence[Mapping[str, object]]) -> list[Read[T]]:
+        """Several values and how each came about, in the order asked; raises as `get`.
+
+        What is cached is read in one round trip; the rest is loaded together where there is a batch loader.
+        """
+        keys = [self.keyspace.key(**one) for one in parts]
+        wanted = dict(zip(keys, parts, strict=True))
+        reads: dict[str, Read[T]] = {}
+        for key, one in wanted.items():
+            entry = self._near.get(key, self._now())
+            if entry is not None:
+                reads[key] = self._counted(self._served(entry, Outcome.NEAR, (), one))
+            elif (kept := self._outage.kept(key)) is not None:
+                reads[key] = self._counted(kept)
+        rest = [key for key in wanted if key not in reads]
+        joined = {key: flight for key in rest if (flight := self._flights.find(key)) is not None}
+        rest = [key for key in rest if key not in joined]
+        missing: dict[str, tuple[Mapping[str, object], Miss]] = {}
+        found = await asyncio.gather(*(self._stored.read(key) for key in rest))
+        for key, entry_or_miss in zip(rest, found, strict=True):
+            if isinstance(entry_or_miss, Entry):
+                reads[key] = self._counted(self._served(entry_or_miss, Outcome.HIT, (), wanted[key]))
+            elif (flight := self._flights.find(key)) is not None:
+                joined[key] = flight
+            else:
+                missing[key] = wanted[key], entry_or_miss
+        begun = self._begun_many(missing)
+        for key, read in zip(begun, await _all_landed(begun.values()), strict=True):
+            reads[key] = self._counted(read)
+        for key, read in zip(joined, await _all_landed(joined.values()), strict=True):
+            reads[key] = self._counted(_joined(read))
+        return [reads[key] for key in keys]
 
     async def invalidate(self, *args: object, **parts: object) -> None:
         """Drop the value: the next read loads it anew. To be called after the change is committed.
 
         Raises:
             InvalidInput: for parts that no key can hold.
-            EngineError: when the server could not be reached; the old value may live to its lifetime's end.
+            EngineError: when the server did not acknowledge. The invalidation is kept, and sent before this process
+                reads from the server again; other processes may serve the old value until then.
         """
-        key = self.keyspace.key(*args, **parts)
-        # A load begun before this moment may have read the old record: nobody may join it, nor may it store.
-        self._flights.close_to_newcomers(key)
-        companions = self.keyspace.lease_key(key), self.keyspace.absent_key(key)
-        await self._engine.execute(Lane.TRACKED, key, "DEL", key, *companions)
+        await self._backing.drop(self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000)
+
+    async def invalidate_group(self, *args: object, **parts: object) -> None:
+        """Drop every key of a group, whose parts these are. To be called before *and* after the change.
+
+        Raises:
+            InvalidInput: for parts that no key can hold.
+            EngineError: as `invalidate`.
+            TypeError: where the cache has no group.
+        """
+        if self._group is None:
+            raise TypeError(f"{self.keyspace} has no group")
+        longest_ms = self.keyspace.lifetime.ttl_ms + int(self._loads.lease_life * 1000)
+        await self._backing.drop_group(self._group.key(*args, **parts), longest_ms)
 
     async def close(self) -> None:
         """Cancel the loads under way."""
+        await self._refresh.close()
         await self._flights.cancel()
 
-    # One method per outcome ------------------------------------------------------------------------
+    # ------------------------------------------------------------------------------------------------
 
-    async def _stored(self, key: str) -> Read[T] | None:
-        """What the server holds: a hit, None for a miss, or a read marked as bypassed."""
-        try:
-            # PTTL first: a write between the two can then only give a new value an old deadline.
-            remaining, body = await self._engine.execute_all(Lane.TRACKED, key, (("PTTL", key), ("GET", key)))
-            if body is None:
-                return None
-            value = self.keyspace.decode(key, body)
-            if remaining == -1 or remaining > self.keyspace.lifetime.ttl_ms:
-                # Written by someone who set no lifetime, or too long a one: without this it would stay for ever.
-                remaining = self.keyspace.lifetime.ttl_ms
-                await self._engine.execute(Lane.TRACKED, key, "PEXPIRE", key, remaining, "LT")
-        except EngineUnavailable:
-            self._count_error("engine")
-            return Read(None, None, Outcome.BYPASSED)
-        except EngineError as error:
-            self._count_error("engine")
-            log.warning("reading %s: %s", key, error)
-            return Read(None, None, Outcome.BYPASSED)
-        except BrokenValue as error:
-            self._count_error("broken")
-            log.warning("%s; it is replaced", error)
-            return None
-        return Read(value, body, Outcome.HIT, ttl=max(0, remaining) / 1000)
+    def _served(self, entry: Entry, outcome: Outcome, args: tuple[object, ...], parts: Mapping[str, object]) -> Read[T]:
+        """A value that was found, near or on the server; past its soft lifetime it is refreshed behind."""
+        value: T | None = entry.value
+        if value is None and entry.body is not None:
+            value = self.keyspace.decode(entry.key, entry.body)  # of a type that callers could change
+        left = entry.soft - self._now()
+        if left <= 0 and entry.body is not None:
+            outcome = Outcome.STALE
+            self._refresh.behind(entry.key, self.keyspace.pattern.values(*args, **parts), entry.body)
+        return Read(value, entry.body, outcome, ttl=left, entry=entry)
 
-    async def _loaded(self, key: str, parts: Mapping[str, object], *, reachable: bool) -> Read[T]:
-        async def work(still_open: Callable[[], bool]) -> Read[T]:
-            value = await self._run_loader(key, parts)
-            if value is None:
-                return Read(None, None, Outcome.LOADED)
-            body = self.keyspace.encode(key, value)
-            stored = reachable and still_open() and await self._store(key, body)
-            return Read(value, body, Outcome.LOADED, stored=stored)
+    def _begun(self, key: str, parts: Mapping[str, object], miss: Miss) -> Flight[Read[T]]:
+        flight = self._flights.begin(key)
+        self._flights.work_on((flight,), self._loads.fly(flight, parts, miss))
+        return flight
 
-        read, shared = await self._flights.join(key, work)
-        if not reachable:
-            return Read(read.value, read.body, Outcome.BYPASSED)
-        if shared:
-            return Read(read.value, read.body, Outcome.SHARED, stored=read.stored)
+    def _begun_many(self, missing: Mapping[str, tuple[Mapping[str, object], Miss]]) -> dict[str, Flight[Read[T]]]:
+        if self._batch is not None and missing:
+            return self._batch.begin(missing)
+        return {key: self._begun(key, *one) for key, one in missing.items()}
+
+    def _group_of(self, parts: Mapping[str, object]) -> str:
+        assert self._group is not None
+        return self._group.key(**{name: parts[name] for name in self._group.names})
+
+    def _counted(self, read: Read[T]) -> Read[T]:
+        self._counts[self.keyspace.name, read.outcome.value] += 1
         return read
 
-    async def _run_loader(self, key: str, parts: Mapping[str, object]) -> T | None:
-        began = self._clock.monotonic()
-        deadline = asyncio.timeout(self._loader_deadline)
-        try:
-            async with deadline:
-                return await self._load(**parts)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            self._count_error("load_timeout")
-            raise LoadTimeout(key, self._loader_deadline) from None
-        except Exception as error:
-            self._count_error("load")
-            log.warning("loading %s failed: %s", key, type(error).__name__)
-            raise
-        finally:
-            self._counters.loads[self.keyspace.name].add(self._clock.monotonic() - began)
 
-    async def _store(self, key: str, body: bytes) -> bool:
-        if len(body) > self.keyspace.limit:
-            self._count_error("oversize")
-            if not self._oversize_told:
-                self._oversize_told = True
-                log.warning(
-                    "%s: %d bytes are over the limit of %d and are not stored",
-                    key, len(body), self.keyspace.limit,
-                )  # fmt: skip
-            return False
-        lifetime = self.keyspace.lifetime.jittered_ms(self._clock.random())
-        try:
-            await self._engine.execute(Lane.TRACKED, key, "SET", key, body, "PX", lifetime)
-        except EngineError as error:
-            self._count_error("store")
-            log.warning("storing %s: %s", key, error)
-            return False
-        return True
+async def _all_landed(flights: Any) -> list[Read[Any]]:
+    return list(await asyncio.gather(*(flight.landed() for flight in flights)))
 
-    def _count_error(self, kind: str) -> None:
-        self._counters.errors[self.keyspace.name, kind] += 1
+
+def _joined(read: Read[T]) -> Read[T]:
+    """What a flight brought, for a caller who has not begun it."""
+    if read.outcome is not Outcome.LOADED:
+        return read
+    return Read(read.value, read.body, Outcome.SHARED, stored=read.stored)
 
 
 def declared_loader(keyspace: Keyspace[Any], load: Loader[T]) -> Loader[T]:

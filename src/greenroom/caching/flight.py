@@ -7,51 +7,126 @@ waits for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Flight(Generic[T]):
-    """One piece of work under way; `open` while newcomers may still join it."""
+    """The work under way for one key; whoever holds it may wait for its result.
 
-    __slots__ = ("open", "task")
+    Arguments:
+        key: what is worked for.
+        loop: the event loop of all who wait.
+    """
 
-    def __init__(self, task: asyncio.Task[T]) -> None:
-        self.task = task
+    __slots__ = ("key", "open", "pushed", "result")
+
+    def __init__(self, key: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.key = key
+        self.result: asyncio.Future[T] = loop.create_future()
+        self.result.add_done_callback(_seen)
         self.open = True
+        """Whether newcomers may still join."""
+        self.pushed = asyncio.Event()
+        """Set by each push for the key's value, lease or absence; cleared by whoever is about to look again."""
+
+    async def landed(self) -> T:
+        """The result; a caller that is cancelled meanwhile cancels nobody else.
+
+        Raises:
+            Whatever the work raised.
+        """
+        return await asyncio.shield(self.result)
+
+    def land(self, result: T) -> None:
+        """Give everyone who waits the result."""
+        if not self.result.done():
+            self.result.set_result(result)
+
+    def crash(self, error: BaseException) -> None:
+        """Give everyone who waits the error."""
+        if self.result.done():
+            return
+        if isinstance(error, asyncio.CancelledError):
+            self.result.cancel()
+        else:
+            self.result.set_exception(error)
 
 
 class Flights(Generic[T]):
-    """The work under way, one piece per key."""
+    """The flights of one cache: at most one that is open per key, and those closed that have not landed yet."""
 
-    __slots__ = ("_flights", "_tasks")
+    __slots__ = ("_aloft", "_open", "_tasks")
 
     def __init__(self) -> None:
-        self._flights: dict[str, Flight[T]] = {}
-        self._tasks: set[asyncio.Task[T]] = set()
+        self._open: dict[str, Flight[T]] = {}
+        self._aloft: dict[str, set[Flight[T]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def join(self, key: str, work: Callable[[Callable[[], bool]], Awaitable[T]]) -> tuple[T, bool]:
-        """The result of the work on `key`, and whether another caller had begun it.
+    def find(self, key: str) -> Flight[T] | None:
+        """The flight that a caller may join."""
+        return self._open.get(key)
 
-        Arguments:
-            work: begun where none is under way; is given a function that says whether its flight is still open.
+    def begin(self, key: str) -> Flight[T]:
+        """A new flight for `key`, to be joined from now on; hand it to `work_on`."""
+        flight: Flight[T] = Flight(key, asyncio.get_running_loop())
+        self._open[key] = flight
+        self._aloft.setdefault(key, set()).add(flight)
+        return flight
 
-        Raises:
-            Whatever the work raises.
-        """
-        flight = self._flights.get(key)
-        shared = flight is not None
-        if flight is None:
-            flight = self._begin(key, work)
-        return await asyncio.shield(flight.task), shared
+    def work_on(self, flights: Iterable[Flight[T]], work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` in a task of its own; flights that it does not land itself land with its error."""
+        mine = tuple(flights)
+
+        async def run() -> None:
+            try:
+                await work
+            except BaseException as error:
+                for flight in mine:
+                    flight.crash(error)
+                if not isinstance(error, Exception):
+                    raise
+            finally:
+                for flight in mine:
+                    self._forget(flight)
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def join(self, key: str, work: Callable[[Flight[T]], Awaitable[T]]) -> tuple[T, bool]:
+        """The result of the work on `key`, begun where none is under way, and whether another had begun it."""
+        flight = self.find(key)
+        if flight is not None:
+            return await flight.landed(), True
+        begun = self.begin(key)
+
+        async def land() -> None:
+            begun.land(await work(begun))
+
+        self.work_on((begun,), land())
+        return await begun.landed(), False
 
     def close_to_newcomers(self, key: str) -> None:
-        """Let nobody else join the work under way on `key`: it may have read what is about to change."""
-        flight = self._flights.pop(key, None)
+        """Let nobody else join what is under way for `key`: it may have read what has changed."""
+        flight = self._open.pop(key, None)
         if flight is not None:
             flight.open = False
+
+    def wake(self, key: str) -> None:
+        """A push for `key`: close what is under way, and let it look again."""
+        aloft = self._aloft.get(key)
+        if aloft is not None:
+            self.close_to_newcomers(key)
+            for flight in aloft:
+                flight.pushed.set()
+
+    def wake_all(self) -> None:
+        """Pushes may have been missed: as one for every key."""
+        for key in tuple(self._aloft):
+            self.wake(key)
 
     async def cancel(self) -> None:
         """End all work; callers still waiting are cancelled."""
@@ -60,22 +135,15 @@ class Flights(Generic[T]):
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _begin(self, key: str, work: Callable[[Callable[[], bool]], Awaitable[T]]) -> Flight[T]:
-        async def run() -> T:
-            try:
-                return await work(lambda: flight.open)
-            finally:
-                if self._flights.get(key) is flight:
-                    del self._flights[key]
+    def _forget(self, flight: Flight[T]) -> None:
+        if self._open.get(flight.key) is flight:
+            del self._open[flight.key]
+        aloft = self._aloft[flight.key]
+        aloft.discard(flight)
+        if not aloft:
+            del self._aloft[flight.key]
 
-        task = asyncio.get_running_loop().create_task(run())
-        flight = Flight(task)
-        self._flights[key] = flight
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return flight
 
-    def _ended(self, task: asyncio.Task[T]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # every caller may have gone; the error is then no news to anybody
+def _seen(result: asyncio.Future[Any]) -> None:
+    if not result.cancelled():
+        result.exception()  # every caller may have gone; the error is then no news to anybody

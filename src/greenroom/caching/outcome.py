@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Generic, TypeVar
+
+import msgspec
+
+from greenroom.caching.near import Entry
 
 T = TypeVar("T")
 
@@ -12,18 +16,21 @@ T = TypeVar("T")
 class Outcome(enum.Enum):
     """Where the value came from."""
 
+    NEAR = "near"
+    """This process had it, and no invalidation of it has been read since."""
     HIT = "hit"
     """The server had it."""
+    STALE = "stale"
+    """Past its soft lifetime: served, and refreshed behind."""
     LOADED = "loaded"
     """The loader ran for this read."""
     SHARED = "shared"
-    """The loader ran for another read of the same key."""
+    """The loader ran for another read of the same key, in this process or another."""
     BYPASSED = "bypassed"
     """The server could not be asked; the loader ran without it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read(Generic[T]):
+class Read(msgspec.Struct, Generic[T], frozen=True):
     """One answered read.
 
     Arguments:
@@ -31,7 +38,8 @@ class Read(Generic[T]):
         body: the value's JSON as it is stored; None where `value` is.
         outcome: where it came from.
         stored: whether a load's result was stored for the next reader.
-        ttl: seconds of freshness left; None where that was not asked or does not apply.
+        ttl: seconds of freshness left, below zero for a stale one; None where that was not asked or does not apply.
+        entry: the near entry that it came from.
     """
 
     value: T | None
@@ -39,3 +47,24 @@ class Read(Generic[T]):
     outcome: Outcome
     stored: bool = False
     ttl: float | None = None
+    entry: Entry | None = None
+
+    @property
+    def digest(self) -> str:
+        """A hash of the body, 24 hex digits; kept with a near entry, so that it is computed once.
+
+        Raises:
+            ValueError: where there is no body.
+        """
+        if self.body is None:
+            raise ValueError("an absent value has no digest")
+        if self.entry is None:
+            return digest(self.body)
+        if self.entry.digest is None:
+            self.entry.digest = digest(self.body)
+        return self.entry.digest
+
+
+def digest(body: bytes) -> str:
+    """A hash that changes with every byte, 24 hex digits."""
+    return blake2b(body, digest_size=12).hexdigest()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 from importlib.metadata import version
+from typing import NoReturn
 
 import rich_click as click
 
-from greenroom.errors import GreenroomError
+from greenroom.errors import GreenroomError, InvalidInput
 
 COMMANDS = {
     "serve": "Run the service.",
     "load": "Load topics and snippets from NDJSON files into the record.",
     "definitions": "Print every keyspace: formats, values and lifetimes.",
 }
+_FLAGS = {"data_dir": "--data-dir", "database": "--database-url"}
+"""The flags behind what the library knows as arguments."""
 
 
 class _Group(click.RichGroup):
@@ -32,8 +35,16 @@ class _Group(click.RichGroup):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except InvalidInput as error:
+            return _fail(ctx, f"{_FLAGS.get(error.field, error.field)}: {error.reason}; {error.remedy}")
         except GreenroomError as error:
-            raise click.ClickException(str(error)) from None
+            return _fail(ctx, str(error))
+
+
+def _fail(ctx: click.Context, text: str) -> NoReturn:
+    # Not click's own way: that draws a frame and breaks the line.
+    click.echo(f"greenroom: {text}", err=True)
+    ctx.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 import rich_click as click
 
-from greenroom.cli.options import read_settings, settings_options
+from greenroom.cli.options import make_directory, read_settings, settings_options
+from greenroom.errors import InvalidInput
 from greenroom.origin import Loaded
 from greenroom.origin import load as load_lines
 from greenroom.room import Greenroom
@@ -39,6 +40,8 @@ def load(files: tuple[str, ...], **flags: str | None) -> None:
 
 
 async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]]) -> Loaded:
+    if settings.cache_address is None or settings.database_url is None:
+        make_directory(settings.data_dir)
     async with Greenroom.open(
         settings.cache_address,
         database=settings.database_url,
@@ -67,4 +70,4 @@ def _opened(name: str, stack: ExitStack) -> BinaryIO:
     try:
         return stack.enter_context(open(name, "rb"))
     except OSError as error:
-        raise click.ClickException(f"{name}: {error.strerror}") from None
+        raise InvalidInput("FILE", f"{name} cannot be read: {error.strerror}", "name a file of NDJSON, or -") from None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
 
+from greenroom.errors import InvalidInput
 from greenroom.service.settings import ENV_PREFIX, Settings, flag_name
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,3 +37,17 @@ def read_settings(flags: dict[str, str | None]) -> Settings:
         InvalidInput: naming the setting, for a value that cannot be or a variable that is none.
     """
     return Settings.read(os.environ, flags)
+
+
+def make_directory(data_dir: Path) -> None:
+    """Make the data directory, for this user alone.
+
+    Raises:
+        InvalidInput: when it cannot be made.
+    """
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        trouble = "it is not a directory" if isinstance(error, FileExistsError) else error.strerror
+        reason = f"{data_dir} cannot be used: {trouble}"
+        raise InvalidInput("data_dir", reason, "name a directory that this user may write to") from None

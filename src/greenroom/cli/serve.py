@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import logging
 import os
+import signal
+import socket
 import sys
 import tempfile
-from pathlib import Path
 
 import rich_click as click
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from greenroom.cli.options import read_settings, settings_options
+from greenroom.cli.options import make_directory, read_settings, settings_options
 from greenroom.engine import Address
+from greenroom.engine.embedded import EmbeddedServer
+from greenroom.errors import InvalidInput
+from greenroom.origin import load_sample, open_records
+from greenroom.room import DATABASE_FILE
+from greenroom.service import logs
 from greenroom.service.settings import Settings
 from greenroom.service.worker import METRICS_VARIABLE, build
 
+log = logging.getLogger("greenroom.service")
+
 DRAIN = 10
 """Seconds that open answers have to finish after SIGINT or SIGTERM."""
+_HUNG = 30
+"""Seconds without a sign of life after which a worker is killed and replaced; a slow start must not count as one."""
 
 
 @click.command()
@@ -25,33 +39,103 @@ DRAIN = 10
 def serve(**flags: str | None) -> None:
     """Run the service. Without settings it needs nothing: Valkey and the record are embedded."""
     settings, made = read_settings(flags).with_token()
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    logs.configure(format_=settings.log_format, level=settings.log_level)
     # Children read the same settings from the environment.
     os.environ.update(settings.environ())
     config = uvicorn.Config(
         build if settings.workers == 1 else "greenroom.service.worker:build",
         factory=True,
-        host=settings.host,
-        port=settings.port,
         workers=settings.workers,
         http="httptools",
         ws="websockets-sansio",
+        lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=DRAIN,
+        timeout_worker_healthcheck=_HUNG,
     )
-    socket = config.bind_socket()
-    click.echo(_banner(settings, socket.getsockname()[1], made=made))
-    if settings.workers == 1:
-        server = uvicorn.Server(config)
-        server.run([socket])
-        sys.exit(0 if server.started else 1)
+    with _listening(settings, config.backlog) as listening:
+        asyncio.run(_prepare(settings))
+        click.echo(_banner(settings, listening.getsockname()[1], made=made))
+        sys.exit(_run(config, listening) if settings.workers == 1 else _run_workers(config, listening))
+
+
+def _listening(settings: Settings, backlog: int) -> socket.socket:
+    """The socket of the service. Who connects before it is ready waits, and nobody else can take the port meanwhile."""
+    listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(backlog)
+    except (OSError, UnicodeError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
+            remedy = "name a free one; 0 takes any"
+            raise InvalidInput("--port", f"{settings.port} cannot be had: {reason}", remedy) from None
+        remedy = "name an address of this machine"
+        raise InvalidInput("--host", f"{settings.host} cannot be listened on: {reason}", remedy) from None
+    return listening
+
+
+async def _prepare(settings: Settings) -> None:
+    """Find out what cannot work while one process can still say so in one line, and fill an empty record.
+
+    The workers could fill it as well, but one that came late to it would undo an edit made through another.
+    """
+    embedded_server = settings.cache_address is None or settings.session_address is None
+    if embedded_server or settings.database_url is None:
+        make_directory(settings.data_dir)
+    if embedded_server:
+        await EmbeddedServer(settings.data_dir).close()
+    records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
+    try:
+        if settings.sample and settings.database_url is None and await records.is_empty():
+            # The rows that this leaves in the outbox are sent when a room opens, before anything is read.
+            loaded = await load_sample(records)
+            log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
+    finally:
+        await records.close()
+
+
+def _run(config: uvicorn.Config, listening: socket.socket) -> int:
+    server = _Server(config)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # When it has ended, the server raises the signal again for whoever listened before it: ending was asked for,
+        # and is no failure. A signal that comes before it listens counts as well.
+        signal.signal(number, server.handle_exit)
+    server.run([listening])
+    return 0 if server.started else STARTUP_FAILURE
+
+
+def _run_workers(config: uvicorn.Config, listening: socket.socket) -> int:
     with tempfile.TemporaryDirectory(prefix="greenroom-metrics-") as directory:
-        os.environ[METRICS_VARIABLE] = str(Path(directory))
-        Multiprocess(config, [socket]).run()
+        os.environ[METRICS_VARIABLE] = directory
+        workers = _Workers(config, [listening])
+        workers.run()
+    return STARTUP_FAILURE if any(one.exitcode == STARTUP_FAILURE for one in workers.processes) else 0
+
+
+class _Server(uvicorn.Server):
+    """A server whose second Ctrl-C cuts the open answers off, and still closes the room."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()
+
+
+class _Workers(Multiprocess):
+    """Processes that share the port; one that dies is replaced, one that cannot start ends them all."""
+
+    def terminate_all(self) -> None:
+        # This process holds the port as well: left open, it would take connections that no worker answers any more.
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
 
 
 def _banner(settings: Settings, port: int, *, made: bool) -> str:

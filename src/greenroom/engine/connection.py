@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import inf
+from time import monotonic
 from typing import Any, cast
 
 import hiredis
@@ -17,6 +19,9 @@ from greenroom.engine.limits import Limits
 from greenroom.engine.wire import Command, Hook, Wire
 from greenroom.errors import EngineUnavailable, Overloaded
 from greenroom.observe import Histogram
+
+BatchHook = Callable[[list[Any], "Connection"], None]
+"""Called in the socket's reader with the replies to commands issued together, and the connection they came on."""
 
 
 class ConnectionLost(EngineUnavailable):
@@ -57,7 +62,8 @@ class Connection(asyncio.Protocol):
         self._stamps: deque[tuple[float, int]] = deque()  # (time of the write, commands issued by then)
         self._flush_due = False
         self._paused = False
-        self._heard = 0.0  # when the last byte came
+        self.heard = 0.0
+        """When the last byte came, in seconds of `time.monotonic`; minus infinity when the connection has ended."""
         self._pinged: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.reason: str = "closed"
@@ -79,10 +85,13 @@ class Connection(asyncio.Protocol):
         self._queue(command, future, hook)
         return future
 
-    def issue_all(self, commands: tuple[Command, ...], hook: Hook | None = None) -> asyncio.Future[Any]:
+    def issue_all(
+        self, commands: tuple[Command, ...], hook: BatchHook | None = None, *, urgent: bool = False
+    ) -> asyncio.Future[Any]:
         """Queue commands that follow one another on the wire and return the future of the list of replies.
 
-        The hook runs with the list when the last reply is read; an error among the replies is an item of it.
+        The hook runs with the list and this connection when the last reply is read; an error among the replies is an
+        item of it. What is urgent is sent past the bound of outstanding commands.
         """
         replies: list[Any] = []
         future = self._loop.create_future()
@@ -91,20 +100,22 @@ class Connection(asyncio.Protocol):
         def last(reply: Any) -> None:
             replies.append(reply)
             if hook is not None:
-                hook(replies)
+                hook(replies, self)
             if not done.done():
                 done.set_result(replies)
 
         for command in commands[:-1]:
-            self._queue(command, None, replies.append)
-        self._queue(commands[-1], future, last)
+            self._queue(command, None, replies.append, urgent=urgent)
+        self._queue(commands[-1], future, last, urgent=urgent)
         return future
 
-    def _queue(self, command: Command, future: asyncio.Future[Any] | None, hook: Hook | None) -> None:
+    def _queue(
+        self, command: Command, future: asyncio.Future[Any] | None, hook: Hook | None, *, urgent: bool = False
+    ) -> None:
         wire = self._wire
         if self._transport is None:
             raise NotSent(self.reason)
-        if wire.issued - wire.answered >= self._limits.outstanding:
+        if wire.issued - wire.answered >= self._limits.outstanding and not urgent:
             raise Overloaded(f"{self._limits.outstanding} commands are outstanding")
         wire.issue(command, future, hook)
         if not self._flush_due:
@@ -127,12 +138,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
-        self._heard = self._loop.time()
+        self.heard = monotonic()
         if self._heartbeat:
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self._loop.time()
+        self.heard = monotonic()
         try:
             self._wire.feed(data)
         except (hiredis.ProtocolError, IndexError):
@@ -141,7 +152,7 @@ class Connection(asyncio.Protocol):
             return
         answered, stamps = self._wire.answered, self._stamps
         while stamps and stamps[0][1] <= answered:
-            self._latency.add(self._heard - stamps.popleft()[0])
+            self._latency.add(self.heard - stamps.popleft()[0])
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -166,14 +177,14 @@ class Connection(asyncio.Protocol):
         data = self._wire.take()
         if not data:
             return
-        self._stamps.append((self._loop.time(), self._wire.issued))
+        self._stamps.append((monotonic(), self._wire.issued))
         self._transport.write(data)
         if self._timer is None:
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        now = self._loop.time()
+        now = monotonic()
         if self._stamps and now - self._stamps[0][0] >= self._limits.command_deadline:
             self.abort(f"no reply within {self._limits.command_deadline} s")
             return
@@ -184,11 +195,11 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 
     def _alive(self, now: float) -> bool:
-        if self._pinged is not None and self._heard >= self._pinged:
+        if self._pinged is not None and self.heard >= self._pinged:
             self._pinged = None
         if self._pinged is not None:
             return now - self._pinged < self._limits.silence_deadline
-        if now - self._heard >= self._limits.silence:
+        if now - self.heard >= self._limits.silence:
             self._pinged = now
             self._wire.issue(("PING",), None, None)
             self._flush()
@@ -196,6 +207,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         self._transport = None
+        self.heard = -inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
+from greenroom.engine.connection import BatchHook, Connection
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane
 from greenroom.engine.node import Node
 from greenroom.engine.scripts import Script
-from greenroom.engine.wire import Command, Hook
+from greenroom.engine.wire import Command
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.observe import Counters
 
@@ -20,8 +21,8 @@ from greenroom.observe import Counters
 class Engine(Protocol):
     """One server or many; callers cannot tell.
 
-    Every call names the key that decides which server it goes to. `until` is the loop time by which the caller's own
-    budget ends; without it each call has the command deadline. Raised by every call:
+    Every call names the key that decides which server it goes to. `until` is when the caller's own budget ends, in
+    seconds of `time.monotonic`; without it each call has the command deadline. Raised by every call:
 
         EngineUnavailable: the server is not reachable or did not answer in time.
         OutcomeUnknown: the connection was lost after a command with `retry=False` was written.
@@ -46,13 +47,15 @@ class Engine(Protocol):
         key: str,
         commands: tuple[Command, ...],
         *,
-        hook: Hook | None = None,
+        hook: BatchHook | None = None,
         retry: bool = True,
         until: float | None = None,
+        urgent: bool = False,
     ) -> list[Any]:
         """Send commands that follow one another on one connection and return their replies.
 
         `hook` is called with the replies in the socket's reader, before anything later on the wire is looked at.
+        What is `urgent` is never refused as overloaded.
         """
 
     async def run(
@@ -62,6 +65,7 @@ class Engine(Protocol):
         keys: Sequence[str],
         args: Sequence[str | bytes | int],
         *,
+        hook: BatchHook | None = None,
         retry: bool = True,
         until: float | None = None,
     ) -> Any:
@@ -78,7 +82,7 @@ class Engine(Protocol):
         """End every connection."""
 
 
-async def _nothing() -> None:
+async def _nothing(*_: object) -> None:
     """What most servers need before a connection."""
 
 
@@ -90,6 +94,7 @@ class Standalone:
         on_invalidate: called in reply order with each key whose tracked value changed; None for all keys.
         on_lost: called when invalidations may have been missed.
         before_connect: called before each attempt to connect.
+        before_serving: called with each tracked connection before any caller gets it.
 
     Raises:
         InvalidInput: for the address of a cluster.
@@ -103,6 +108,7 @@ class Standalone:
         on_invalidate: Callable[[bytes | None], None] = lambda _: None,
         on_lost: Callable[[], None] = lambda: None,
         before_connect: Callable[[], Awaitable[None]] = _nothing,
+        before_serving: Callable[[Connection], Awaitable[None]] = _nothing,
         clock: Clock = SYSTEM,
         counters: Counters | None = None,
         limits: Limits | None = None,
@@ -116,6 +122,7 @@ class Standalone:
             on_invalidate=on_invalidate,
             on_lost=on_lost,
             before_connect=before_connect,
+            before_serving=before_serving,
             clock=clock,
             counters=counters if counters is not None else Counters(),
             limits=limits or Limits(),
@@ -140,7 +147,7 @@ class Standalone:
         retry: bool = True,
         until: float | None = None,
     ) -> Any:
-        return await self._node.execute(lane, command, hook=None, retry=retry, until=until)
+        return (await self._node.execute_all(lane, (command,), hook=None, retry=retry, until=until))[0]
 
     async def execute_all(
         self,
@@ -148,11 +155,12 @@ class Standalone:
         key: str,
         commands: tuple[Command, ...],
         *,
-        hook: Hook | None = None,
+        hook: BatchHook | None = None,
         retry: bool = True,
         until: float | None = None,
+        urgent: bool = False,
     ) -> list[Any]:
-        return await self._node.execute_all(lane, commands, hook=hook, retry=retry, until=until)
+        return await self._node.execute_all(lane, commands, hook=hook, retry=retry, until=until, urgent=urgent)
 
     async def run(
         self,
@@ -161,10 +169,11 @@ class Standalone:
         keys: Sequence[str],
         args: Sequence[str | bytes | int],
         *,
+        hook: BatchHook | None = None,
         retry: bool = True,
         until: float | None = None,
     ) -> Any:
-        return await self._node.run(lane, script, keys, args, hook=None, retry=retry, until=until)
+        return await self._node.run(lane, script, keys, args, hook=hook, retry=retry, until=until)
 
 
 async def settle(engine: Engine, seconds: float) -> None:

@@ -11,6 +11,7 @@ import enum
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Any
 
 from greenroom.clock import Clock
@@ -44,6 +45,7 @@ class Link:
         on_push: called with each push, in order with the replies.
         on_lost: called when an established connection ends: pushes may have been missed from here on.
         before_connect: called before each attempt; raises to refuse it. The embedded server is started here.
+        before_serving: called with each new connection before any caller gets it; kept invalidations are sent here.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Link:
         on_push: Callable[[list[Any]], None],
         on_lost: Callable[[], None],
         before_connect: Callable[[], Awaitable[None]],
+        before_serving: Callable[[Connection], Awaitable[None]],
         clock: Clock,
         counters: Counters,
         limits: Limits,
@@ -65,6 +68,7 @@ class Link:
         self._on_push = on_push
         self._on_lost = on_lost
         self._before_connect = before_connect
+        self._before_serving = before_serving
         self._clock = clock
         self._counters = counters
         self._limits = limits
@@ -97,14 +101,14 @@ class Link:
             await self._changed.wait()
 
     async def ready(self, until: float) -> Connection:
-        """The connection, waited for until the loop time `until`.
+        """The connection, waited for until `until`, in seconds of `time.monotonic`.
 
         Raises:
             EngineUnavailable: at once while the link is broken, else when it is not up in time.
             EngineRefused: when the server refuses the log-in.
         """
         try:
-            async with asyncio.timeout_at(until):
+            async with before(until):
                 while self.connection is None:
                     if self.broken:
                         raise self._down()
@@ -196,6 +200,11 @@ class Link:
             if isinstance(reply, EngineError):
                 connection.abort("the handshake was refused")
                 raise reply
+        try:
+            await self._before_serving(connection)
+        except BaseException:
+            connection.abort("what had to be sent first could not be sent")
+            raise
         return connection
 
     async def _open(self, loop: asyncio.AbstractEventLoop, protocol: Callable[[], Connection]) -> Connection:
@@ -218,6 +227,11 @@ class Link:
         commands.extend(("SCRIPT", "LOAD", script.source) for script in self._scripts)
         commands.append(("PING",))
         return tuple(commands)
+
+
+def before(until: float) -> asyncio.Timeout:
+    """A block's deadline in seconds of `time.monotonic`; the loop's own clock may count from elsewhere."""
+    return asyncio.timeout(max(0.0, until - monotonic()))
 
 
 def _text(error: BaseException) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
-from greenroom.engine.connection import Connection, ConnectionLost, NotSent
+from greenroom.engine.connection import BatchHook, Connection, ConnectionLost, NotSent
 from greenroom.engine.limits import Limits
-from greenroom.engine.link import Lane, Link
+from greenroom.engine.link import Lane, Link, before
 from greenroom.engine.scripts import Script
-from greenroom.engine.wire import Command, Hook, NotNow
+from greenroom.engine.wire import Command, NotNow
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
 
@@ -26,7 +27,7 @@ class Node:
     Arguments:
         on_invalidate: called in reply order with each invalidated key, or None for all of this node's keys.
         on_lost: called when the tracked connection ends.
-        before_connect: see `Link`.
+        before_connect, before_serving: see `Link`; the second for the tracked connection only.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Node:
         on_invalidate: Callable[[bytes | None], None],
         on_lost: Callable[[], None],
         before_connect: Callable[[], Awaitable[None]],
+        before_serving: Callable[[Connection], Awaitable[None]],
         clock: Clock,
         counters: Counters,
         limits: Limits,
@@ -55,6 +57,7 @@ class Node:
                 on_push=on_push,
                 on_lost=lost,
                 before_connect=before_connect,
+                before_serving=before_serving if lane is Lane.TRACKED else _nothing,
                 clock=clock,
                 counters=counters,
                 limits=limits,
@@ -86,35 +89,27 @@ class Node:
                 return link.trouble or EngineUnavailable("still connecting")
         return None
 
-    async def execute(
-        self, lane: Lane, command: Command, *, hook: Hook | None, retry: bool, until: float | None
-    ) -> Any:
-        """Send one command and return its reply; see `Engine.execute`."""
-        link = self._links[lane]
-        if until is None and link.connection is not None:
-            try:
-                return await link.connection.issue(command, hook)
-            except (ConnectionLost, NotSent, NotNow) as error:
-                self._may_repeat(error, retry)
-        return await self._again(link, lambda connection: connection.issue(command, hook), retry, until)
-
     async def execute_all(
         self,
         lane: Lane,
         commands: tuple[Command, ...],
         *,
-        hook: Hook | None,
+        hook: BatchHook | None,
         retry: bool,
         until: float | None,
+        urgent: bool = False,
     ) -> list[Any]:
         """Send commands together on one connection and return their replies; see `Engine.execute_all`."""
         link = self._links[lane]
-        if until is None and link.connection is not None:
-            try:
-                return _checked(await link.connection.issue_all(commands, hook))
-            except (ConnectionLost, NotSent, NotNow) as error:
-                self._may_repeat(error, retry)
-        return _checked(await self._again(link, lambda connection: connection.issue_all(commands, hook), retry, until))
+        if until is None:
+            until = monotonic() + self._limits.command_deadline
+            if link.connection is not None:
+                # Without a timer of its own: the connection's look at its oldest write keeps the deadline.
+                try:
+                    return _checked(await link.connection.issue_all(commands, hook, urgent=urgent))
+                except (ConnectionLost, NotSent, NotNow) as error:
+                    self._may_repeat(error, retry)
+        return await self._again(link, commands, hook, retry=retry, until=until, urgent=urgent)
 
     async def run(
         self,
@@ -123,43 +118,45 @@ class Node:
         keys: Sequence[str],
         args: Sequence[str | bytes | int],
         *,
-        hook: Hook | None,
+        hook: BatchHook | None,
         retry: bool,
         until: float | None,
     ) -> Any:
         """Run a script by its hash, loading it where the server has forgotten it."""
         call: Command = ("EVALSHA", script.sha, len(keys), *keys, *args)
         try:
-            return await self.execute(lane, call, hook=hook, retry=retry, until=until)
+            return (await self.execute_all(lane, (call,), hook=hook, retry=retry, until=until))[0]
         except CommandFailed as error:
             if error.code != "NOSCRIPT":
                 raise
         load: Command = ("SCRIPT", "LOAD", script.source)
-        await self.execute(lane, load, hook=None, retry=True, until=until)
-        return await self.execute(lane, call, hook=hook, retry=retry, until=until)
+        return (await self.execute_all(lane, (load, call), hook=hook, retry=retry, until=until))[-1]
 
     # ------------------------------------------------------------------------------------------------
 
     async def _again(
         self,
         link: Link,
-        issue: Callable[[Connection], asyncio.Future[Any]],
+        commands: tuple[Command, ...],
+        hook: BatchHook | None,
+        *,
         retry: bool,
-        until: float | None,
-    ) -> Any:
+        until: float,
+        urgent: bool,
+    ) -> list[Any]:
         """The slow way: wait for the connection, send, and repeat within one deadline."""
-        if until is None:
-            until = asyncio.get_running_loop().time() + self._limits.command_deadline
         while True:
             connection = await link.ready(until)
             try:
-                async with asyncio.timeout_at(until):
-                    return await issue(connection)
+                async with before(until):
+                    return _checked(await connection.issue_all(commands, hook, urgent=urgent))
             except TimeoutError:
+                if not retry:
+                    raise OutcomeUnknown(f"{self._name}: no reply within the call's deadline") from None
                 raise EngineUnavailable(f"{self._name}: no reply within the call's deadline") from None
             except (ConnectionLost, NotSent, NotNow) as error:
                 self._may_repeat(error, retry)
-                if asyncio.get_running_loop().time() + _RETRY_PAUSE >= until:
+                if monotonic() + _RETRY_PAUSE >= until:
                     raise
                 if isinstance(error, NotNow):
                     await asyncio.sleep(_RETRY_PAUSE)
@@ -179,6 +176,10 @@ class Node:
         self._counters.engine_events[self._name, "push"] += len(push[1])
         for key in push[1]:
             self._on_invalidate(key)
+
+
+async def _nothing(_: Connection) -> None:
+    """What the plain connection needs before it serves."""
 
 
 def _checked(replies: list[Any]) -> list[Any]:

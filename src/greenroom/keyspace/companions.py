@@ -20,3 +20,8 @@ def absent_key(prefix: str, key: str) -> str:
 def companion_key(prefix: str, use: str, tag: str) -> str:
     """Any other bookkeeping, as `greenroom:touched:{session:<id>}`."""
     return f"{prefix}greenroom:{use}:{{{tag}}}"
+
+
+def owner(name: str) -> str:
+    """The key that a lease or an absence belongs to; any other name is returned as it is."""
+    return name[name.index("{") + 1 : -1] if name.endswith("}") and "{" in name else name

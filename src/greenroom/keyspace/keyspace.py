@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace.codec import Codec, SchemaMismatch
 from greenroom.keyspace.companions import absent_key, lease_key
+from greenroom.keyspace.frozen import is_frozen
 from greenroom.keyspace.lifetime import JITTER, Lifetime
 from greenroom.keyspace.pattern import Number, Pattern
 
@@ -38,6 +39,7 @@ class Keyspace(Generic[T]):
 
     __slots__ = (
         "codec",
+        "frozen",
         "lifetime",
         "limit",
         "name",
@@ -68,6 +70,8 @@ class Keyspace(Generic[T]):
         self.pattern = pattern if isinstance(pattern, Pattern) else Pattern(pattern, numbers=numbers)
         self.type = type_
         self.codec = Codec(type_)
+        self.frozen = is_frozen(type_)
+        """Whether one decoded value may be given to many callers."""
         self.lifetime = Lifetime(ttl, fresh, jitter)
         if limit < 1:
             raise InvalidInput("limit", f"{limit} stores nothing", "use a size in bytes above zero")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from greenroom.errors import InvalidInput
@@ -18,6 +18,10 @@ class Lifetime:
     ttl: timedelta
     fresh: timedelta | None = None
     jitter: float = JITTER
+    ttl_ms: int = field(init=False)
+    """The hard lifetime in milliseconds."""
+    fresh_ms: int = field(init=False)
+    """The soft lifetime in milliseconds; without one, the hard."""
 
     def __post_init__(self) -> None:
         if self.ttl < timedelta(milliseconds=1):
@@ -28,13 +32,10 @@ class Lifetime:
                 f"{self.fresh} is not within the ttl of {self.ttl}",
                 "use a shorter time than ttl, above zero",
             )
+        object.__setattr__(self, "ttl_ms", self.ttl // timedelta(milliseconds=1))
+        object.__setattr__(self, "fresh_ms", (self.fresh or self.ttl) // timedelta(milliseconds=1))
         if not 0 <= self.jitter < 1:
             raise InvalidInput("jitter", f"{self.jitter} is no share", "use a number from 0 to below 1")
-
-    @property
-    def ttl_ms(self) -> int:
-        """The hard lifetime in milliseconds."""
-        return self.ttl // timedelta(milliseconds=1)
 
     def jittered_ms(self, random: float) -> int:
         """The hard lifetime in milliseconds for one fill; `random` is a number in [0, 1)."""

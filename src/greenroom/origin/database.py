@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -23,17 +24,18 @@ SCHEMA_VERSION = 1
 BUSY_DEADLINE = 4.0
 """Seconds that a write waits for another process's transaction."""
 _READERS = 2
+_RETRY = 0.01
 
 
 class Database:
     """The connections to one file. Made by `Database.open`."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = path.absolute()  # threads connect when they are first needed, wherever the process is by then
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        self._writer = ThreadPoolExecutor(1, "greenroom-write", initializer=self._connect)
-        self._readers = ThreadPoolExecutor(_READERS, "greenroom-read", initializer=self._connect)
+        self._writer = ThreadPoolExecutor(1, "greenroom-write")
+        self._readers = ThreadPoolExecutor(_READERS, "greenroom-read")
 
     @classmethod
     async def open(cls, path: Path) -> Database:
@@ -80,10 +82,12 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work(connection)
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                # A full disk fails the COMMIT and leaves the transaction open; some errors undo it by themselves.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
             return result
 
         return await self._run(self._writer, transaction)
@@ -100,18 +104,24 @@ class Database:
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[sqlite3.Connection], T]) -> T:
         def call() -> T:
-            return work(self._local.connection)
+            return work(self._connection())
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, call)
+            done = asyncio.get_running_loop().run_in_executor(pool, call)
+        except RuntimeError:  # the pool is shut down
+            raise RecordUnavailable("the database is closed") from None
+        try:
+            return await done
         except sqlite3.Error as error:
             raise RecordUnavailable(f"the database failed: {error}") from error
-        except RuntimeError as error:  # a pool that is shut down, or whose threads could not connect
-            raise RecordUnavailable(f"the database is closed: {error}") from error
 
-    def _connect(self) -> None:
-        self._local.connection = connection = _connected(self._path)
-        self._connections.append(connection)
+    def _connection(self) -> sqlite3.Connection:
+        """The thread's own; made at its first call, so that one that failed is tried again by the next."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            self._local.connection = connection = _connected(self._path)
+            self._connections.append(connection)
+        return connection
 
 
 def _connected(path: Path) -> sqlite3.Connection:
@@ -122,8 +132,24 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(path: Path) -> int:
+    """The version of the file's schema, which is made where it is missing."""
+    end = time.monotonic() + BUSY_DEADLINE
+    while True:
+        try:
+            return _prepared(path)
+        except sqlite3.OperationalError as error:
+            # Of two processes that turn a new file to WAL together SQLite refuses one at once, without waiting.
+            if "locked" not in str(error) or time.monotonic() >= end:
+                raise
+            time.sleep(_RETRY)
+
+
+def _prepared(path: Path) -> int:
     connection = _connected(path)
     try:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and "outbox" not in tables:
+            raise sqlite3.DatabaseError("it is another program's database")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])

@@ -7,16 +7,19 @@ one id the last counts.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
 from typing import IO, Any
 
 import msgspec
 
-from greenroom.errors import InvalidInput
+from greenroom.errors import InvalidInput, UnknownReference
 from greenroom.keyspace.complaint import complaint
 from greenroom.keyspace.pattern import check_part
-from greenroom.podcast.models import Snippet, Topic
+from greenroom.podcast.models import Snippet, Topic, in_utc
 from greenroom.podcast.records import Change, NonEmpty, Records
 
 LINE_LIMIT = 1024 * 1024
@@ -94,7 +97,7 @@ class _Load:
         self._on_progress = on_progress
         self._loaded = Loaded()
         self._known: set[str] = set()  # topics stored or found in the record
-        self._waiting: dict[str, _Line] = {}  # snippets whose topic is not known yet, by id
+        self._waiting: dict[str, list[_Line]] = {}  # snippets whose topic is not known yet, by id
 
     async def run(self, sources: Iterable[tuple[str, IO[bytes]]]) -> Loaded:
         batch: list[_Line] = []
@@ -105,10 +108,10 @@ class _Load:
                     await self._store(batch)
                     batch = []
         await self._store(batch)
-        waiting, self._waiting = list(self._waiting.values()), {}
+        waiting, self._waiting = list(chain.from_iterable(self._waiting.values())), {}
         for start in range(0, len(waiting), BATCH):
             await self._store(waiting[start : start + BATCH])
-        for orphan in self._waiting.values():
+        for orphan in chain.from_iterable(self._waiting.values()):
             assert isinstance(orphan.value, Snippet)
             reason = f"{orphan.value.topic_id!r} is neither in the record nor in the input"
             error = InvalidInput("topic_id", reason, "add the topic's line, or correct the id")
@@ -127,18 +130,27 @@ class _Load:
     async def _store(self, batch: list[_Line]) -> None:
         topics = {line.value.topic_id: line.value for line in batch if isinstance(line.value, Topic)}
         ready: dict[str, Snippet] = {}
+        waiting: dict[str, list[_Line]] = {}
         for line in batch:
             if not isinstance(line.value, Snippet):
                 continue
             snippet = line.value
-            # A later line with the same id replaces an earlier one, wherever that stands by now.
-            self._waiting.pop(snippet.snippet_id, None)
-            ready.pop(snippet.snippet_id, None)
             if snippet.topic_id in topics or await self._is_known(snippet.topic_id):
                 ready[snippet.snippet_id] = snippet
+                waiting.pop(snippet.snippet_id, None)
             else:
-                self._waiting[snippet.snippet_id] = line
-        change = await self._records.store(list(topics.values()), list(ready.values()))
+                waiting.setdefault(snippet.snippet_id, []).append(line)
+        try:
+            change = await self._records.store(list(topics.values()), list(ready.values()))
+        except UnknownReference:  # an editor deleted a topic that we knew
+            self._known.clear()
+            await self._store(batch)
+            return
+        # A line that is stored replaces earlier ones with its id; one that waits may turn out bad, and replaces none.
+        for snippet_id in ready:
+            self._waiting.pop(snippet_id, None)
+        for snippet_id, lines in waiting.items():
+            self._waiting.setdefault(snippet_id, []).extend(lines)
         if change is not None:
             self._loaded.changes.append(change)
         self._known.update(topics)
@@ -161,7 +173,10 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
             while (rest := file.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
                 pass
             yield number, None
-        elif text.strip():
+            continue
+        if number == 1:
+            text = text.removeprefix(codecs.BOM_UTF8)  # some editors write it
+        if text.strip():
             yield number, text
 
 
@@ -170,7 +185,7 @@ def _parsed(text: bytes | None) -> Topic | Snippet:
         raise InvalidInput("line", f"is longer than {LINE_LIMIT:,} bytes", "shorten the text")
     try:
         members = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("line", f"is not JSON: {error}", "write one JSON object a line, in UTF-8") from None
     if not isinstance(members, dict):
         raise InvalidInput("line", "is not a JSON object", "write one JSON object a line")
@@ -190,4 +205,11 @@ def _parsed(text: bytes | None) -> Topic | Snippet:
 
 
 def _members(struct: msgspec.Struct) -> dict[str, Any]:
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}
+    members = {name: getattr(struct, name) for name in struct.__struct_fields__}
+    for name, value in members.items():
+        if isinstance(value, datetime):
+            try:
+                in_utc(value)
+            except OverflowError:
+                raise InvalidInput(name, "is not in the years 1 to 9999 in UTC", "correct the timestamp") from None
+    return members

@@ -31,6 +31,8 @@ def sqlite_path(url: str, *, field: str = "database") -> Path:
         InvalidInput: for any other form.
     """
     scheme, colon, path = url.partition(":")
-    if not colon or scheme != "sqlite" or not path or path.startswith("//"):
+    if not colon or scheme != "sqlite":
         raise InvalidInput(field, f"{scheme}: is not known" if colon else "it has no scheme", _REMEDY)
+    if not path or path.startswith("//") or path == ":memory:":
+        raise InvalidInput(field, f"{path!r} is not the path of a file", _REMEDY)
     return Path(path)

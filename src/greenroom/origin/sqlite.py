@@ -129,9 +129,11 @@ class SqliteRecords:
     # The outbox ------------------------------------------------------------------------------------
 
     async def pending(self, *, older_than: float = 0.0, limit: int = 100) -> tuple[Change, ...]:
+        now = time.time()
+        # A row from the future is one from before the machine's clock was set back: it has waited long enough.
         rows = await self._rows(
-            "SELECT change_id, change FROM outbox WHERE committed <= ? ORDER BY change_id LIMIT ?",
-            (time.time() - older_than, limit),
+            "SELECT change_id, change FROM outbox WHERE committed <= ? OR committed > ? ORDER BY change_id LIMIT ?",
+            (now - older_than, now, limit),
         )
         return tuple(
             msgspec.structs.replace(msgspec.json.decode(text, type=Change), change_id=number) for number, text in rows

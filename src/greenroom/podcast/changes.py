@@ -12,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 
 from greenroom.caching import Cache
-from greenroom.errors import EngineError, RecordError
+from greenroom.errors import EngineError, InvalidInput, RecordError
 from greenroom.podcast.models import Snippet, Topic
 from greenroom.podcast.records import Change, Records
 
@@ -22,6 +24,8 @@ log = logging.getLogger("greenroom.podcast")
 
 RESEND_AFTER = 1.0
 """Seconds after which a change that its own process has not acknowledged is sent by any process."""
+_TOGETHER = 1000
+"""Keys dropped at a time; a topic may have 10,000 pages, more than may be outstanding on a connection."""
 
 
 class Changes:
@@ -48,29 +52,36 @@ class Changes:
         self._page = page
         self._on_change = on_change
 
+    async def before(self, *topic_ids: str) -> None:
+        """Drop the pages of topics that are about to change; what cannot be dropped now is dropped by `send`."""
+        for topic_id in topic_ids:
+            with suppress(EngineError, InvalidInput):
+                await self._page.invalidate_group(topic_id=topic_id)
+
     async def send(self, change: Change) -> None:
         """Drop every key that a change made stale, then forget its row.
 
-        An engine that cannot be reached is no error: the change is made, its row stays, and is sent again.
+        Neither an engine nor a record that cannot be reached is an error: the change is made, its row stays, and is
+        sent again.
         """
         self._on_change()
         try:
             await self._drop(change)
-        except EngineError as error:
-            log.warning("change %d: its keys could not be dropped yet: %s", change.change_id, error)
-            return
-        await self._records.acknowledge([change.change_id])
+            await self._records.acknowledge([change.change_id])
+        except (EngineError, RecordError) as error:
+            log.warning("change %d is to be sent again: %s", change.change_id, error)
 
     async def send_pending(self, *, older_than: float = 0.0) -> int:
         """Send the changes left by processes that did not get to it; returns how many were dropped."""
         sent = 0
-        for change in await self._records.pending(older_than=older_than):
-            try:
-                await self._drop(change)
-            except EngineError:
-                break
-            await self._records.acknowledge([change.change_id])
-            sent += 1
+        while pending := await self._records.pending(older_than=older_than):
+            for change in pending:
+                try:
+                    await self._drop(change)
+                except EngineError:
+                    return sent
+                await self._records.acknowledge([change.change_id])
+                sent += 1
         return sent
 
     async def keep_sending(self) -> None:
@@ -85,10 +96,17 @@ class Changes:
                 log.warning("the outbox could not be read: %s", error)
 
     async def _drop(self, change: Change) -> None:
-        drops: list[Awaitable[None]] = [self._topic.invalidate(topic_id) for topic_id in change.topics]
+        drops: list[Callable[[], Awaitable[None]]] = [partial(self._topic.invalidate, one) for one in change.topics]
         if change.topics:
-            drops.append(self._topics.invalidate())
-        drops.extend(self._snippet.invalidate(snippet_id) for snippet_id in change.snippets)
+            drops.append(self._topics.invalidate)
+        drops.extend(partial(self._snippet.invalidate, one) for one in change.snippets)
         for topic_id, last in change.pages:
-            drops.extend(self._page.invalidate(topic_id=topic_id, page_number=number) for number in range(1, last + 1))
-        await asyncio.gather(*drops)
+            # By group, and by number too: pages that other services wrote are in no group, and a group can be lost.
+            drops.append(partial(self._page.invalidate_group, topic_id=topic_id))
+            drops.extend(partial(self._page.invalidate, topic_id=topic_id, page_number=n) for n in range(1, last + 1))
+        for start in range(0, len(drops), _TOGETHER):
+            together = (drop() for drop in drops[start : start + _TOGETHER])
+            for result in await asyncio.gather(*together, return_exceptions=True):
+                # An id that no key can hold has no key to drop, and its row must not hold up the others for ever.
+                if isinstance(result, BaseException) and not isinstance(result, InvalidInput):
+                    raise result

@@ -82,6 +82,9 @@ SNIPPET_PAGE = Keyspace(
     source="system of record",
 )
 
+SNIPPET_PAGES = "snippet_pages:{topic_id}"
+"""The group of all cached pages of a topic."""
+
 # 4. Podcast generation status cache ------------------------------------------------------------
 
 PODCAST_STATUS = Keyspace(

@@ -5,12 +5,10 @@ The specification has no key for this list, so it lives in the process only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
 from greenroom.caching import Outcome, Read
-from greenroom.caching.flight import Flights
+from greenroom.caching.flight import Flight, Flights
 from greenroom.clock import Clock
 from greenroom.podcast.definitions import PAGE_SIZE
 from greenroom.podcast.models import Snippet
@@ -35,11 +33,11 @@ class Newest:
         if self._kept is not None and self._clock.monotonic() < self._until:
             return Read(self._kept.value, self._kept.body, Outcome.HIT, ttl=self._until - self._clock.monotonic())
 
-        async def work(still_open: Callable[[], bool]) -> Read[tuple[Snippet, ...]]:
+        async def work(flight: Flight[Read[tuple[Snippet, ...]]]) -> Read[tuple[Snippet, ...]]:
             began = self._clock.monotonic()
             snippets = await self._records.newest(PAGE_SIZE)
             read = Read(snippets, msgspec.json.encode(snippets), Outcome.LOADED)
-            if still_open():
+            if flight.open:
                 self._kept, self._until = read, began + KEPT
             return read
 

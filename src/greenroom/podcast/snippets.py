@@ -64,6 +64,7 @@ class Snippets:
         Raises:
             UnknownReference: when its topic does not exist.
         """
+        await self._changes.before(draft.topic_id)
         written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
         await self._changes.send(written.change)
         return written
@@ -74,6 +75,10 @@ class Snippets:
         Raises:
             UnknownReference: when its topic does not exist.
         """
+        old = await self._records.snippet(snippet_id)
+        if old is None:
+            return None
+        await self._changes.before(*{old.topic_id, draft.topic_id})
         written = await self._records.put_snippet(snippet_id, draft)
         if written is not None:
             await self._changes.send(written.change)
@@ -81,6 +86,10 @@ class Snippets:
 
     async def delete(self, snippet_id: str) -> bool:
         """Delete a snippet; False where there is none."""
+        old = await self._records.snippet(snippet_id)
+        if old is None:
+            return False
+        await self._changes.before(old.topic_id)
         change = await self._records.delete_snippet(snippet_id)
         if change is None:
             return False

@@ -7,7 +7,8 @@ from typing import Any, TypeVar, cast
 from litestar import Request, Response
 
 from greenroom.caching import Read
-from greenroom.service.conditional import CACHE_CONTROL, cache_status, etag, matches
+from greenroom.caching.outcome import digest
+from greenroom.service.conditional import CACHE_CONTROL, cache_status, matches
 
 T = TypeVar("T")
 
@@ -25,9 +26,12 @@ def cached(
         body: the JSON to send where the read has none.
         headers: further headers.
     """
-    content = read.body if read.body is not None else body
-    assert content is not None
-    tag = etag(content)
+    if read.body is not None:
+        content, mark = read.body, read.digest
+    else:
+        assert body is not None
+        content, mark = body, digest(body)
+    tag = f'"{mark}"'
     head = {
         "ETag": tag,
         "Cache-Control": CACHE_CONTROL,
@@ -35,7 +39,7 @@ def cached(
         **(headers or {}),
     }
     status = 200
-    if matches(request.headers.get("if-none-match"), tag):
+    if matches(request.headers.getall("if-none-match", []), tag):
         content, status = b"", 304
     # The framework sends bytes as they are; the type argument is what the API's description shows.
     return cast("Response[T]", Response(content, status_code=status, media_type="application/json", headers=head))

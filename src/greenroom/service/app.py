@@ -7,19 +7,21 @@ import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Router
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
+from litestar.exceptions import ValidationException
 
+from greenroom.errors import GreenroomError
 from greenroom.observe import Counters
-from greenroom.origin import load_sample
 from greenroom.room import Greenroom
-from greenroom.service import docs, problems
+from greenroom.service import docs, parameters, problems
+from greenroom.service.cors import Cors
 from greenroom.service.envelope import Envelope
+from greenroom.service.methods import answer_options
 from greenroom.service.metrics import Metrics
 from greenroom.service.routes import operations, snippets, topics
 from greenroom.service.settings import Settings
@@ -28,7 +30,6 @@ log = logging.getLogger("greenroom.service")
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body above which it is refused."""
-_EXPOSED = ["ETag", "Link", "Location", "Cache-Status", "Retry-After", "X-Request-Id"]
 
 
 def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Envelope:
@@ -43,18 +44,16 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with Greenroom.open(
-            settings.cache_address,
-            session_address=settings.session_address,
-            database=settings.database_url,
-            data_dir=settings.data_dir,
-            prefix=settings.key_prefix,
-            counters=counters,
-        ) as room:
+        async with AsyncExitStack() as stack:
+            try:
+                room = await stack.enter_async_context(_opened(settings, counters))
+            except GreenroomError as error:
+                log.error("cannot start: %s", error)
+                # The server would say it again, with a traceback; it ends the process next.
+                logging.getLogger("uvicorn.error").disabled = True
+                raise
             if room.engine_trouble is not None:
                 log.warning("starting without the engine, every read goes to the record: %s", room.engine_trouble)
-            if settings.sample and settings.database_url is None:
-                await _fill(room)
             app.state.room = room
             sharing = asyncio.create_task(metrics.keep_sharing())
             with _noticing_the_end(app.state):
@@ -66,38 +65,30 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
 
     app = Litestar(
         route_handlers=[
-            Router("/api/v1", route_handlers=[topics.ROUTER, snippets.ROUTER]),
+            Router("/api/v1", route_handlers=[topics.ROUTER, snippets.ROUTER], guards=[parameters.once]),
             *operations.HANDLERS,
             docs.assets(),
         ],
         lifespan=[lifespan],
         state=State({"settings": settings, "metrics": metrics, "draining": False}),
-        exception_handlers={Exception: problems.answer},
+        before_request=answer_options,
+        exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
         openapi_config=docs.openapi(),
         request_max_body_size=BODY_LIMIT,
-        cors_config=_cors(settings),
         logging_config=None,
     )
-    return Envelope(app, metrics)
+    docs.complete(app.openapi_schema)
+    return Envelope(Cors(app, settings.allowed_origins) if settings.allowed_origins else app, metrics)
 
 
-async def _fill(room: Greenroom) -> None:
-    if await room.records.is_empty():
-        loaded = await load_sample(room.records)
-        for change in loaded.changes:
-            await room.changes.send(change)
-        log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
-
-
-def _cors(settings: Settings) -> CORSConfig | None:
-    if not settings.allowed_origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(settings.allowed_origins),
-        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "If-None-Match", "Idempotency-Key", "X-Request-Id"],
-        allow_credentials=True,
-        expose_headers=_EXPOSED,
+def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManager[Greenroom]:
+    return Greenroom.open(
+        settings.cache_address,
+        session_address=settings.session_address,
+        database=settings.database_url,
+        data_dir=settings.data_dir,
+        prefix=settings.key_prefix,
+        counters=counters,
     )
 
 

@@ -18,12 +18,14 @@ async def members(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The body as a JSON object.
 
     Raises:
-        Problem: 400 for what is not JSON, 422 for JSON that is no object.
+        Problem: 400 for what is not JSON or nested beyond reason, 422 for JSON that is no object.
     """
     try:
         found = msgspec.json.decode(await request.body())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem("malformed-json", str(error)) from None
+    except RecursionError:
+        raise Problem("malformed-json", "it is nested too deeply to be read") from None
     if not isinstance(found, dict):
         raise invalid("body", "is not an object", "send one JSON object")
     return found
@@ -41,17 +43,18 @@ def draft(type_: type[T], found: dict[str, Any], stored: msgspec.Struct | None =
     Raises:
         Problem: 422, naming the member.
     """
-    wanted = {one.name for one in msgspec.structs.fields(type_)}
+    schema: dict[str, Any] = msgspec.json.schema(type_)["$defs"][type_.__name__]
+    wanted = schema["properties"]
     known = (msgspec.to_builtins(stored) if stored is not None else {}) | path
     for name in [name for name in found if name not in wanted]:
         if name not in known:
-            raise invalid(name, "is not a member that can be set", f"leave it out; send {', '.join(sorted(wanted))}")
+            raise invalid(name, "is not a member that can be set", f"leave it out; send {', '.join(wanted)}")
         if not _same(found[name], known[name]):
             raise invalid(name, "differs from what is stored", "leave it out, or send what is stored")
     try:
         return msgspec.convert({name: value for name, value in found.items() if name in wanted}, type_)
     except msgspec.ValidationError as error:
-        raise _explained(error, wanted) from None
+        raise _explained(error, schema) from None
 
 
 def _same(sent: object, stored: object) -> bool:
@@ -63,6 +66,14 @@ def _same(sent: object, stored: object) -> bool:
         return False
 
 
-def _explained(error: msgspec.ValidationError, wanted: set[str]) -> Problem:
+def _explained(error: msgspec.ValidationError, schema: dict[str, Any]) -> Problem:
     field, reason = complaint(error)
-    return invalid(field, reason, f"send {', '.join(sorted(wanted))}; /docs has their types")
+    member = field.partition("[")[0]
+    optional = "" if member in schema["required"] else ", or leave it out"
+    return invalid(field, reason, f"send {_accepted(schema['properties'][member])}{optional}")
+
+
+def _accepted(wanted: dict[str, Any]) -> str:
+    if wanted["type"] == "array":
+        return "an array; each item is " + _accepted(wanted["items"])
+    return "a string of 1 character or more" if wanted.get("minLength") else "a string"

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import litestar_offline_docs
-from litestar import Router
+import msgspec
+from litestar import Response, Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    OpenAPI,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Reference,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+)
 from litestar.static_files import create_static_files_router
 
+from greenroom.podcast.records import SnippetDraft, TopicDraft
+from greenroom.service.problems import MEDIA_TYPE, Document, Problem
+
 _ASSETS = "/docs/assets"
+_SCHEMAS = "#/components/schemas/{name}"
 _NO_ICON = '<link rel="icon" href="data:,">'
+EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}]
+"""What the description of an editor call says of its token."""
 
 
 def openapi() -> OpenAPIConfig:
     """The description of the API, served with its page at `/docs`."""
+    problem = OpenAPIResponse("A problem document (RFC 9457).", content={MEDIA_TYPE: _holding(Document)})
+    editor = SecurityScheme(type="http", scheme="bearer", description="The editor token.")
     return OpenAPIConfig(
         title="Greenroom",
         version="1",
         description="Topics and snippets of the podcast platform, served from its hot-data tier.",
-        path="/docs",
+        openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_found),
         use_handler_docstrings=True,
+        components=Components(responses={"problem": problem}, security_schemes={"editor": editor}),
         render_plugins=[
             SwaggerRenderPlugin(
                 js_url=f"{_ASSETS}/swagger-ui-bundle.js",
@@ -34,7 +57,42 @@ def openapi() -> OpenAPIConfig:
     )
 
 
+def taking(draft: type[msgspec.Struct]) -> type[Operation]:
+    """An operation whose body is a draft; its handler reads the body itself, unseen by the framework."""
+    body = RequestBody({"application/json": _holding(draft)}, required=True)
+
+    @dataclass
+    class Taking(Operation):
+        def __post_init__(self) -> None:
+            self.request_body = body
+
+    return Taking
+
+
+def complete(description: OpenAPI) -> None:
+    """Describe bodies, and errors as they are answered: a problem document each, never the framework's own 400."""
+    _, schemas = msgspec.json.schema_components([Document, TopicDraft, SnippetDraft], ref_template=_SCHEMAS)
+    # Plain JSON is written as it is, like the framework's own dataclasses.
+    description.components.schemas |= cast("dict[str, Schema]", schemas)
+    for path in (description.paths or {}).values():
+        for operation in (path.get, path.put, path.post, path.delete):
+            if operation is not None and operation.responses is not None:
+                operation.responses.pop("400", None)
+                operation.responses["default"] = Reference("#/components/responses/problem")
+
+
 def assets() -> Router:
     """The files that the page loads."""
     directory = Path(litestar_offline_docs.__file__).parent / "static"
     return create_static_files_router(_ASSETS, [directory], include_in_schema=False)
+
+
+def _holding(type_: type[msgspec.Struct]) -> OpenAPIMediaType:
+    return OpenAPIMediaType(schema=Reference(_SCHEMAS.format(name=type_.__name__)))
+
+
+async def _found(response: Response[Any]) -> Response[Any]:
+    # The framework answers an unknown page with HTML of its own.
+    if response.status_code == 404:
+        raise Problem("not-found", "there is no such page of the documentation")
+    return response

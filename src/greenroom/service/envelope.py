@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from greenroom.service.logs import REQUEST_ID
 from greenroom.service.metrics import Metrics
+from greenroom.service.problems import KINDS, MEDIA_TYPE, as_problem, document, path_as_sent
 
 log = logging.getLogger("greenroom.access")
 
@@ -55,6 +56,11 @@ class Envelope:
             inner = {**scope, "method": "GET"}
         try:
             await self._app(inner, receive, sending)
+        except Exception as error:
+            if answered["status"]:
+                raise  # the server breaks the answer off, so that nobody takes it for whole
+            log.error("unexpected error", exc_info=error)
+            await _fail(scope, sending, error)
         finally:
             self._tell(scope, inner, answered["status"], time.perf_counter() - began)
             REQUEST_ID.reset(token)
@@ -68,7 +74,7 @@ class Envelope:
         client = scope.get("client") or ("-", 0)
         fields = {
             "method": scope["method"],
-            "path": scope["path"],
+            "path": path_as_sent(scope),
             "status": status,
             "milliseconds": round(seconds * 1000, 3),
             "client": client[0],
@@ -76,6 +82,18 @@ class Envelope:
         log.info(
             "%s %s %d %.3f ms %s", *fields.values(), extra={"fields": fields}
         )  # fmt: skip
+
+
+async def _fail(scope: Any, send: Any, error: Exception) -> None:
+    problem = as_problem(error)
+    body = document(problem, path_as_sent(scope))
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": KINDS[problem.slug][0], "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _request_id(scope: Any) -> str:

@@ -1,14 +1,19 @@
 """`/metrics`: a room's counters in Prometheus' format, of all workers in one scrape.
 
-Each worker writes what it has counted to a file of its own, once a second and when it ends. Whichever worker is
-scraped adds its own live numbers to the files of the others, so a scrape is at most a second behind, and the counts of
-a worker that has died stay in the sum.
+Each worker writes what it has counted to a file of its own: once a second, when it ends, and before it answers a
+scrape. Whichever worker is scraped adds its own live numbers to the files of the others, so a scrape is at most a
+second behind, and the counts of a worker that has died stay in the sum. Writing before the answer keeps the sum from
+falling:
+
+    worker A is scraped and answers with requests not yet in its file · worker B is scraped and adds up the old file ·
+    the sum has fallen, and Prometheus takes that for a restart and counts everything a second time
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
+import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +23,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from greenroom.observe import BUCKETS, Counters, Histogram
+
+log = logging.getLogger("greenroom.service")
 
 SHARE_INTERVAL = 1.0
 """Seconds between two writes of a worker's numbers."""
@@ -43,6 +50,7 @@ class Numbers(msgspec.Struct):
 _COUNTS = {
     "greenroom_cache_reads": ("Reads, by how they were answered.", ["keyspace", "outcome"]),
     "greenroom_cache_errors": ("What went wrong in caches, by kind.", ["keyspace", "kind"]),
+    "greenroom_cache_events": ("Refreshes behind, waits for a lease, refused fills.", ["keyspace", "event"]),
     "greenroom_engine_events": ("Connections made and lost, pushes, flushes.", ["node", "event"]),
     "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
 }
@@ -63,7 +71,8 @@ class Metrics:
 
     def __init__(self, counters: Counters, shared: Path | None = None) -> None:
         self._counters = counters
-        self._shared = shared
+        # Not named after the process: a worker's successor may get its number, and must not replace its counts.
+        self._file = shared / f"{uuid.uuid4().hex}.json" if shared is not None else None
         self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._request_seconds: defaultdict[str, Histogram] = defaultdict(Histogram)
         self._registry = CollectorRegistry(auto_describe=False)
@@ -78,6 +87,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The page that Prometheus reads."""
+        self.share()
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -98,12 +108,14 @@ class Metrics:
 
     def share(self) -> None:
         """Write this process's numbers for its siblings; a reader sees the old file or the new one, whole."""
-        if self._shared is None:
+        if self._file is None:
             return
-        path = self._shared / f"{os.getpid()}.json"
-        part = path.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(self._mine()))
-        part.replace(path)
+        part = self._file.with_suffix(".part")
+        try:
+            part.write_bytes(msgspec.json.encode(self._mine()))
+            part.replace(self._file)
+        except OSError as error:
+            log.warning("the numbers for /metrics could not be shared: %s", error)
 
     async def keep_sharing(self) -> None:
         """Share once a second, for ever."""
@@ -117,6 +129,7 @@ class Metrics:
             counts={
                 "greenroom_cache_reads": [(list(key), value) for key, value in counters.reads.items()],
                 "greenroom_cache_errors": [(list(key), value) for key, value in counters.errors.items()],
+                "greenroom_cache_events": [(list(key), value) for key, value in counters.cache_events.items()],
                 "greenroom_engine_events": [(list(key), value) for key, value in counters.engine_events.items()],
                 "greenroom_http_requests": [(list(key), value) for key, value in self._requests.items()],
             },
@@ -128,10 +141,10 @@ class Metrics:
         )
 
     def _others(self) -> Iterator[Numbers]:
-        if self._shared is None:
+        if self._file is None:
             return
-        for path in self._shared.glob("*.json"):
-            if path.stem != str(os.getpid()):
+        for path in self._file.parent.glob("*.json"):
+            if path != self._file:
                 yield msgspec.json.decode(path.read_bytes(), type=Numbers)
 
 

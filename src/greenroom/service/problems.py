@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, MethodNotAllowedException, ValidationException
+from litestar.exceptions import HTTPException, MethodNotAllowedException
 
 from greenroom.errors import (
     Conflict,
@@ -22,6 +22,7 @@ from greenroom.errors import (
     UnknownReference,
 )
 from greenroom.service.logs import REQUEST_ID
+from greenroom.service.methods import allow
 
 log = logging.getLogger("greenroom.service")
 
@@ -53,6 +54,18 @@ class FieldError(msgspec.Struct, frozen=True):
     remedy: str
 
 
+class Document(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A problem document (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: tuple[FieldError, ...] = ()
+
+
 class Problem(Exception):
     """An answer that is a problem; `slug` is one of `KINDS`."""
 
@@ -76,20 +89,24 @@ def invalid(field: str, reason: str, remedy: str) -> Problem:
     return Problem("invalid-input", f"{field}: {reason}", errors=[FieldError(field, reason, remedy)])
 
 
+def shown(value: object) -> str:
+    """A value as an error quotes it, cut to a bearable length."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"
+
+
+def path_as_sent(scope: Any) -> str:
+    """The path of a request, percent-encoded as it came: a line break in it stays one word of a URI or a log line."""
+    return str(scope["raw_path"].decode("ascii", "backslashreplace"))
+
+
 def document(problem: Problem, instance: str) -> bytes:
     """The problem's JSON."""
     status, title, _ = KINDS[problem.slug]
-    body: dict[str, Any] = {
-        "type": f"/problems/{problem.slug}",
-        "title": title,
-        "status": status,
-        "detail": problem.detail,
-        "instance": instance,
-        "request_id": REQUEST_ID.get(),
-    }
-    if problem.errors:
-        body["errors"] = problem.errors
-    return msgspec.json.encode(body)
+    found = Document(
+        f"/problems/{problem.slug}", title, status, problem.detail, instance, REQUEST_ID.get(), problem.errors
+    )
+    return msgspec.json.encode(found)
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -99,7 +116,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and problem.slug == "internal-error":
         log.error("unexpected error", exc_info=error)
     return Response(
-        document(problem, request.url.path),
+        document(problem, path_as_sent(request.scope)),
         status_code=status,
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", **problem.headers},
@@ -115,7 +132,7 @@ def as_problem(error: Exception) -> Problem:
         case InvalidInput():
             return invalid(error.field, error.reason, error.remedy)
         case UnknownReference():
-            return invalid(error.field, f"{error.value!r} does not exist", "name one that exists")
+            return invalid(error.field, f"{shown(error.value)} does not exist", "name one that exists")
         case Conflict():
             return Problem("conflict", str(error))
         case Overloaded():
@@ -126,25 +143,10 @@ def as_problem(error: Exception) -> Problem:
         case LoadFailed() | EngineError() | RecordError():
             log.warning("%s: %s", type(error).__name__, error)
             return Problem("unavailable", "a part of the service did not answer in time", headers=retry)
-        case ValidationException():
-            return Problem("invalid-input", "a parameter cannot be", errors=_parameters(error))
         case HTTPException():
             return _framework(error)
         case _:
             return Problem("internal-error", "an unexpected error; the log has it under the request id")
-
-
-def _parameters(error: ValidationException) -> list[FieldError]:
-    found = error.extra if isinstance(error.extra, list) else []
-    return [
-        FieldError(
-            str(one.get("key", "request")),
-            str(one.get("message", "is not valid")),
-            "see /docs for what it takes",
-        )
-        for one in found
-        if isinstance(one, dict)
-    ] or [FieldError("request", error.detail, "see /docs for what it takes")]
 
 
 def _framework(error: HTTPException) -> Problem:
@@ -154,10 +156,7 @@ def _framework(error: HTTPException) -> Problem:
     if error.status_code == HTTPStatus.BAD_REQUEST:
         slug = "bad-request"
     if isinstance(error, MethodNotAllowedException):
-        methods = {name.strip() for name in (error.headers or {}).get("allow", "").split(",") if name.strip()}
-        if "GET" in methods:
-            methods.add("HEAD")
-        allowed = ", ".join(sorted(methods))
+        allowed = allow((error.headers or {}).get("allow", "").split(", "))
         return Problem(slug, f"allowed here: {allowed}", headers={"Allow": allowed})
-    detail = KINDS[slug][1] if slug == "internal-error" else (error.detail or KINDS[slug][1])
+    detail = error.detail if slug == "bad-request" else KINDS[slug][2]
     return Problem(slug, detail, headers=error.headers)

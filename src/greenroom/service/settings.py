@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from greenroom.engine import Address
 from greenroom.errors import InvalidInput
@@ -19,10 +19,13 @@ from greenroom.origin import sqlite_path
 ENV_PREFIX = "GREENROOM_"
 _TOKEN_LEAST = 16
 _LOG_LEVELS = ("debug", "info", "warning", "error")
+_DIGITS = re.compile(r"[0-9]{1,9}")
+# As browsers write them in `Origin`: a lower-case host and no path.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 def _setting(default: Any, help_: str, parse: Callable[[str, str], Any], *, secret: bool = False) -> Any:
-    return field(default=default, metadata={"help": help_, "parse": parse, "secret": secret})
+    return field(default=default, repr=not secret, metadata={"help": help_, "parse": parse})
 
 
 def _text(name: str, text: str) -> str:
@@ -33,8 +36,9 @@ def _text(name: str, text: str) -> str:
 
 def _whole(least: int, most: int) -> Callable[[str, str], int]:
     def parse(name: str, text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
-            raise InvalidInput(name, f"{text!r} is not possible", f"use a whole number from {least} to {most}")
+        # At most nine digits: Python refuses to read thousands of them with an error of its own.
+        if _DIGITS.fullmatch(text) is None or not least <= int(text) <= most:
+            raise InvalidInput(name, f"{text[:80]!r} is not possible", f"use a whole number from {least} to {most}")
         return int(text)
 
     return parse
@@ -78,10 +82,9 @@ def _token(name: str, text: str) -> str:
 
 
 def _origins(name: str, text: str) -> tuple[str, ...]:
-    origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
+    origins = tuple(origin.strip().lower() for origin in text.split(",") if origin.strip())
     for origin in origins:
-        url = urlsplit(origin)
-        if url.scheme not in ("http", "https") or not url.netloc or url.path or url.query or "*" in origin:
+        if _ORIGIN.fullmatch(origin) is None:
             raise InvalidInput(name, f"{origin!r} is no origin", "write origins like https://example.org, with commas")
     return origins
 
@@ -115,11 +118,13 @@ class Settings:
     data_dir: Path = _setting(
         Path("greenroom-data"), "Where the embedded Valkey and the embedded database keep their files.", _path
     )
-    valkey_url: str | None = _setting(None, "The Valkey or Redis server. Default: an embedded one.", _address)
-    cache_url: str | None = _setting(None, "The server of the caches. Default: VALKEY_URL.", _address)
-    session_url: str | None = _setting(None, "The server of the sessions. Default: VALKEY_URL.", _address)
+    valkey_url: str | None = _setting(
+        None, "The Valkey or Redis server. Default: an embedded one.", _address, secret=True
+    )
+    cache_url: str | None = _setting(None, "The server of the caches. Default: VALKEY_URL.", _address, secret=True)
+    session_url: str | None = _setting(None, "The server of the sessions. Default: VALKEY_URL.", _address, secret=True)
     database_url: str | None = _setting(
-        None, "The record, as sqlite:PATH. Default: SQLite in the data directory.", _database
+        None, "The record, as sqlite:PATH. Default: SQLite in the data directory.", _database, secret=True
     )
     editor_token: str | None = _setting(
         None, "The bearer token of editors. Default: one is made and printed.", _token, secret=True
@@ -141,8 +146,10 @@ class Settings:
         known = {ENV_PREFIX + one.name.upper(): one for one in fields(cls)}
         for variable in environ:
             if variable.startswith(ENV_PREFIX) and variable not in known:
-                near = difflib.get_close_matches(variable, known, n=1, cutoff=0.0)[0]
-                raise InvalidInput(variable, "is not a setting", f"did you mean {near}?")
+                # Without the prefix, which would make every two names look alike.
+                meant = variable.removeprefix(ENV_PREFIX).lower()
+                (near,) = difflib.get_close_matches(meant, [one.name for one in fields(cls)], n=1, cutoff=0.0)
+                raise InvalidInput(variable, "is not a setting", f"did you mean {ENV_PREFIX}{near.upper()}?")
         values: dict[str, Any] = {}
         for variable, one in known.items():
             flag = flags.get(one.name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -15,8 +17,6 @@ from greenroom.service.settings import Settings
 
 METRICS_VARIABLE = "_GREENROOM_METRICS"
 """Where the workers of one service share their numbers; set by the main process, no setting."""
-_LOOK = 1.0
-"""Seconds between two looks at whether the main process still lives."""
 
 
 def build() -> ASGIApplication:
@@ -27,9 +27,15 @@ def build() -> ASGIApplication:
     """
     settings = Settings.read(os.environ, {})
     logs.configure(format_=settings.log_format, level=settings.log_level)
+    logging.getLogger("uvicorn.error").addFilter(_tells_more_than_a_cut)
     shared = os.environ.get(METRICS_VARIABLE)
     app = create_app(settings, shared_metrics=Path(shared) if shared else None)
     return OrphanGuard(app) if settings.workers > 1 else app
+
+
+def _tells_more_than_a_cut(record: logging.LogRecord) -> bool:
+    # That answers were cut off at the end of the drain the server says in one line; here comes a traceback for each.
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 class OrphanGuard:
@@ -41,15 +47,20 @@ class OrphanGuard:
 
     def __init__(self, app: Envelope) -> None:
         self._app = app
-        self._parent = os.getppid()
-        self._task: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            self._task = asyncio.get_running_loop().create_task(self._watch())
+            self._watch()
         await self._app(scope, receive, send)
 
-    async def _watch(self) -> None:
-        while os.getppid() == self._parent:
-            await asyncio.sleep(_LOOK)
-        signal.raise_signal(signal.SIGTERM)
+    def _watch(self) -> None:
+        main = multiprocessing.parent_process()
+        assert main is not None, "a worker is started by the main process"
+        loop, sentinel = asyncio.get_running_loop(), main.sentinel
+
+        def gone() -> None:
+            loop.remove_reader(sentinel)
+            signal.raise_signal(signal.SIGTERM)
+
+        # A pipe whose other end only the main process holds: it also tells of one that died before we looked.
+        loop.add_reader(sentinel, gone)

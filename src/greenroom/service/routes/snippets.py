@@ -7,11 +7,14 @@ from typing import Annotated, Any
 from litestar import Request, Response, Router, delete, get, post, put
 from litestar.params import Parameter
 
+from greenroom.caching import Read
 from greenroom.podcast.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom.podcast.models import Snippet
 from greenroom.podcast.records import SnippetDraft
 from greenroom.service import bodies
 from greenroom.service.answers import cached
+from greenroom.service.conditional import cache_status
+from greenroom.service.docs import EDITOR_SECURITY, taking
 from greenroom.service.editor import editors_only
 from greenroom.service.problems import Problem, invalid
 from greenroom.service.routes.topics import unknown_topic
@@ -33,8 +36,9 @@ async def list_snippets(
     read = await snippets.read_page(topic_id, page)
     if not read.value:
         # No such page: whether the topic itself exists decides between an empty page and 404.
-        if (await state.room.topics.read(topic_id)).value is None:
-            raise unknown_topic(topic_id)
+        topic = await state.room.topics.read(topic_id)
+        if topic.value is None:
+            raise unknown_topic(topic_id, topic)
         return cached(request, read, body=b"[]")
     return cached(request, read, headers=_next_page(topic_id, page, len(read.value)))
 
@@ -44,11 +48,17 @@ async def read_snippet(request: Request[Any, Any, Any], state: ServiceState, sni
     """One snippet; 404 where there is none."""
     read = await state.room.snippets.read(snippet_id)
     if read.body is None:
-        raise unknown_snippet(snippet_id)
+        raise unknown_snippet(snippet_id, read)
     return cached(request, read)
 
 
-@post("/", guards=[editors_only], summary="Add a snippet (editors)")
+@post(
+    "/",
+    guards=[editors_only],
+    security=EDITOR_SECURITY,
+    operation_class=taking(SnippetDraft),
+    summary="Add a snippet (editors)",
+)
 async def add_snippet(request: Request[Any, Any, Any], state: ServiceState) -> Response[Snippet]:
     """Takes `topic_id`, `title`, `text_content` and optionally `cover_art_prompt`, `image_url`."""
     draft = bodies.draft(SnippetDraft, await bodies.members(request))
@@ -57,7 +67,13 @@ async def add_snippet(request: Request[Any, Any, Any], state: ServiceState) -> R
     return Response(written.value, status_code=201, headers={"Location": location})
 
 
-@put("/{snippet_id:str}", guards=[editors_only], summary="Replace a snippet (editors)")
+@put(
+    "/{snippet_id:str}",
+    guards=[editors_only],
+    security=EDITOR_SECURITY,
+    operation_class=taking(SnippetDraft),
+    summary="Replace a snippet (editors)",
+)
 async def write_snippet(request: Request[Any, Any, Any], state: ServiceState, snippet_id: str) -> Response[Snippet]:
     """Takes what POST takes; `generation_timestamp` stays. 404 for an unknown id."""
     found = await bodies.members(request)
@@ -71,7 +87,7 @@ async def write_snippet(request: Request[Any, Any, Any], state: ServiceState, sn
     return Response(written.value)
 
 
-@delete("/{snippet_id:str}", guards=[editors_only], summary="Delete a snippet (editors)")
+@delete("/{snippet_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a snippet (editors)")
 async def delete_snippet(state: ServiceState, snippet_id: str) -> None:
     """404 where there is none."""
     state.room.snippets.check(snippet_id)
@@ -79,9 +95,10 @@ async def delete_snippet(state: ServiceState, snippet_id: str) -> None:
         raise unknown_snippet(snippet_id)
 
 
-def unknown_snippet(snippet_id: str) -> Problem:
-    """The answer to an id that no snippet has."""
-    return Problem("not-found", f"there is no snippet {snippet_id}")
+def unknown_snippet(snippet_id: str, read: Read[Snippet] | None = None) -> Problem:
+    """The answer to an id that no snippet has; `read` is the cached read that found none."""
+    headers = {"Cache-Status": cache_status(read)} if read is not None else {}
+    return Problem("not-found", f"there is no snippet {snippet_id}", headers=headers)
 
 
 def _next_page(topic_id: str, page: int, length: int) -> dict[str, str]:

@@ -7,18 +7,22 @@ from typing import Any
 from litestar import Request, Response, Router, delete, get, put
 from litestar.openapi.datastructures import ResponseSpec
 
+from greenroom.caching import Read
 from greenroom.podcast.models import Topic
 from greenroom.podcast.records import TopicDraft
 from greenroom.service import bodies
 from greenroom.service.answers import cached
+from greenroom.service.conditional import cache_status
+from greenroom.service.docs import EDITOR_SECURITY, taking
 from greenroom.service.editor import editors_only
 from greenroom.service.problems import Problem
 from greenroom.service.state import ServiceState
 
 
-def unknown_topic(topic_id: str) -> Problem:
-    """The answer to an id that no topic has."""
-    return Problem("not-found", f"there is no topic {topic_id}")
+def unknown_topic(topic_id: str, read: Read[Topic] | None = None) -> Problem:
+    """The answer to an id that no topic has; `read` is the cached read that found none."""
+    headers = {"Cache-Status": cache_status(read)} if read is not None else {}
+    return Problem("not-found", f"there is no topic {topic_id}", headers=headers)
 
 
 @get("/", summary="Every topic, by display name")
@@ -32,13 +36,15 @@ async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic
     """One topic; 404 where there is none."""
     read = await state.room.topics.read(topic_id)
     if read.body is None:
-        raise unknown_topic(topic_id)
+        raise unknown_topic(topic_id, read)
     return cached(request, read)
 
 
 @put(
     "/{topic_id:str}",
     guards=[editors_only],
+    security=EDITOR_SECURITY,
+    operation_class=taking(TopicDraft),
     summary="Create or replace a topic (editors)",
     responses={201: ResponseSpec(Topic, description="Created")},
 )
@@ -52,7 +58,7 @@ async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topi
     return Response(written.value, status_code=201 if written.created else 200, headers=headers)
 
 
-@delete("/{topic_id:str}", guards=[editors_only], summary="Delete a topic (editors)")
+@delete("/{topic_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a topic (editors)")
 async def delete_topic(state: ServiceState, topic_id: str) -> None:
     """404 where there is none, 409 while it has snippets."""
     if not await state.room.topics.delete(_checked(state, topic_id)):

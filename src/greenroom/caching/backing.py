@@ -1,0 +1,143 @@
+"""What the caches of a room share: the engine, the near cache, and everything that an invalidation must reach."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from greenroom.caching.flight import Flights
+from greenroom.caching.groups import Groups
+from greenroom.caching.kept import Kept
+from greenroom.caching.near import Near
+from greenroom.caching.outage import Outage
+from greenroom.clock import Clock
+from greenroom.engine import Engine, Lane
+from greenroom.engine.connection import Connection
+from greenroom.keyspace.companions import absent_key, lease_key, owner
+from greenroom.observe import Counters
+
+log = logging.getLogger("greenroom.caching")
+
+_LONGEST = 7 * 24 * 3600.0
+"""Seconds for which an invalidation is kept whose value's lifetime is not known."""
+
+
+class Backing:
+    """Made before the engine, whose callbacks it holds; `attach` completes it.
+
+    Arguments:
+        prefix: the room's key prefix.
+    """
+
+    engine: Engine
+    groups: Groups
+
+    def __init__(self, prefix: str, clock: Clock, counters: Counters, near: Near | None = None) -> None:
+        self.prefix = prefix
+        self.clock = clock
+        self.counters = counters
+        self.near = near if near is not None else Near()
+        self._kept = Kept(clock)
+        self._flights: list[Flights[Any]] = []
+        self._outages: list[Outage[Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Use this engine from now on."""
+        self.engine = engine
+        self.groups = Groups(engine, self.prefix)
+
+    def reach(self, flights: Flights[Any], outage: Outage[Any] | None = None) -> None:
+        """Let invalidations reach these too."""
+        self._flights.append(flights)
+        if outage is not None:
+            self._outages.append(outage)
+
+    async def close(self) -> None:
+        """End the loads under way, then the connections."""
+        for flights in self._flights:
+            await flights.cancel()
+        await self.engine.close()
+
+    @property
+    def unsent(self) -> int:
+        """Invalidations that no server has acknowledged yet."""
+        return self._kept.unsent
+
+    # Invalidations made here -----------------------------------------------------------------------
+
+    async def drop(self, key: str, lifetime: float = _LONGEST) -> None:
+        """Drop a value, its lease and its absence, in this process at once.
+
+        Arguments:
+            lifetime: seconds that the value can live at most.
+
+        Raises:
+            EngineError: when the server did not acknowledge; it is then sent before this process reads again.
+        """
+        # Before anything is sent: a load begun before this moment may have read the old record.
+        self._forget(key)
+        names = key, lease_key(self.prefix, key), absent_key(self.prefix, key)
+        kept = self._kept.keep(key, names, lifetime)
+
+        def again(_replies: list[Any], _source: Connection) -> None:
+            # A GET sent before the DEL has been answered since, and what it read stored.
+            self.near.pop(key)
+
+        await self.engine.execute_all(Lane.TRACKED, key, (("DEL", *names),), hook=again, urgent=True)
+        self._kept.acknowledged(kept)
+
+    async def drop_group(self, group: str, longest_ms: int) -> None:
+        """Drop every key of a group; raises as `drop`.
+
+        Arguments:
+            longest_ms: milliseconds that a value of the group can live at most.
+        """
+        members = await self.groups.members(group)
+        for key, _ in members:
+            await self.drop(key, longest_ms / 1000)
+        # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
+        await self.groups.forget(group, members, longest_ms)
+
+    def _forget(self, key: str) -> None:
+        self.near.pop(key)
+        for flights in self._flights:
+            flights.close_to_newcomers(key)
+        for outage in self._outages:
+            outage.forget(key)
+
+    # What the engine calls -------------------------------------------------------------------------
+
+    def invalidated(self, name: bytes | None) -> None:
+        """A push: a value, lease or absence has changed; None: everything may have.
+
+        In the socket's reader and in the order of the wire, so that nothing read before a push is served after it.
+        """
+        if name is None:
+            self.lost()
+            return
+        # What is not ours is no key of an entry either.
+        key = owner(name.decode("utf-8", "replace"))
+        self.near.pop(key)
+        for flights in self._flights:
+            flights.wake(key)
+
+    def lost(self) -> None:
+        """The connection ended, or all was flushed: what was read before may have changed unseen."""
+        self.near.clear()
+        for flights in self._flights:
+            flights.wake_all()
+
+    async def before_serving(self, connection: Connection) -> None:
+        """A new connection carries what was kept before anyone reads on it.
+
+        Raises:
+            EngineError: when that could not be done.
+        """
+        for key in await self.groups.send(connection):
+            names = key, lease_key(self.prefix, key), absent_key(self.prefix, key)
+            self._kept.keep(key, names, _LONGEST)
+        if unsent := self._kept.unsent:
+            log.info("sending %d invalidations that were kept", unsent)
+        await self._kept.send(connection)
+        for outage in self._outages:
+            outage.forget_all()

@@ -1,0 +1,97 @@
+"""Groups: keys that one change makes stale together, remembered on the server so that a drop needs no SCAN.
+
+A group is a sorted set without lifetime; its members are keys, their scores the server's time when each was last
+registered. A key is registered, acknowledged, *before* its lease is asked for. What that prevents:
+
+    a page is loaded · a change reads the group, the page is not in it · the page is registered and filled · it is stale
+    and no change finds it
+
+A cache server that evicts must use a `volatile-*` policy, or it may evict a group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from greenroom.engine import Engine, Lane
+from greenroom.engine.connection import Connection
+from greenroom.engine.scripts import Script
+from greenroom.errors import EngineError
+from greenroom.keyspace.companions import companion_key
+
+REGISTER = Script.named("group_register")
+FORGET = Script.named("group_forget")
+SCRIPTS = (REGISTER, FORGET)
+_CHUNK = 500
+"""Members forgotten by one script: it blocks the server while it runs."""
+
+
+class Groups:
+    """The groups of one room.
+
+    Arguments:
+        prefix: the room's key prefix.
+    """
+
+    def __init__(self, engine: Engine, prefix: str) -> None:
+        self._engine = engine
+        self._prefix = prefix
+        self._unread: set[str] = set()  # groups that a drop could not read: kept invalidations
+
+    def name(self, group: str) -> str:
+        """The key of a group."""
+        return companion_key(self._prefix, "group", group)
+
+    async def register(self, group: str, key: str, *, until: float | None = None) -> None:
+        """Put a key into a group.
+
+        Raises:
+            EngineError: when that was not acknowledged; what is loaded must then not be stored.
+        """
+        await self._engine.run(Lane.TRACKED, REGISTER, (self.name(group),), (key,), until=until)
+
+    async def members(self, group: str) -> list[tuple[str, int]]:
+        """The keys of a group, each with its score.
+
+        Raises:
+            EngineError: when the group cannot be read; it is then kept, and dropped when its server is back.
+        """
+        name = self.name(group)
+        try:
+            found = await self._engine.execute(Lane.TRACKED, name, "ZRANGE", name, 0, -1, "WITHSCORES")
+        except EngineError:
+            self._unread.add(group)
+            raise
+        self._unread.discard(group)
+        return _members(found)
+
+    async def forget(self, group: str, members: Sequence[tuple[str, int]], longest_ms: int) -> None:
+        """Remove members that were dropped, unless they have been registered since.
+
+        Arguments:
+            longest_ms: no value of the group lives longer; older members go too.
+        """
+        for start in range(0, len(members), _CHUNK):
+            pairs: list[str | bytes | int] = [one for member in members[start : start + _CHUNK] for one in member]
+            await self._engine.run(Lane.TRACKED, FORGET, (self.name(group),), (longest_ms, *pairs))
+
+    async def send(self, connection: Connection) -> list[str]:
+        """Read the groups that could not be read, over a connection that does not serve yet; returns their keys.
+
+        Raises:
+            EngineError: when that cannot be done.
+        """
+        keys: list[str] = []
+        for group in tuple(self._unread):
+            (found,) = await connection.issue_all((("ZRANGE", self.name(group), 0, -1, "WITHSCORES"),), urgent=True)
+            if isinstance(found, Exception):
+                raise found
+            keys.extend(key for key, _ in _members(found))
+            self._unread.discard(group)
+        return keys
+
+
+def _members(found: list[Any]) -> list[tuple[str, int]]:
+    return [(member.decode(), math.floor(score)) for member, score in found]

@@ -1,0 +1,95 @@
+"""Invalidations that must not get lost: kept until acknowledged, and for a while after.
+
+What that prevents:
+
+    the connection is lost · a change is made, its DEL cannot be sent · the connection is back · the old value is served
+
+and, since replication is asynchronous and a file is written late:
+
+    DEL is acknowledged · the server dies · its successor, or itself from its file, has the old value again
+
+So a new connection first carries every DEL that was not acknowledged, and those of the last 30 seconds once more; only
+then does anyone read on it. One entry per key, however often that was dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from greenroom.clock import Clock
+from greenroom.engine.connection import Connection
+
+RECENT = 30.0
+"""Seconds for which an acknowledged invalidation is sent again to a server that has come back."""
+_CHUNK = 200
+"""Invalidations in one write."""
+
+
+@dataclass(slots=True)
+class _Drop:
+    names: tuple[str, ...]
+    made: float
+    until: float
+    acknowledged: bool = False
+
+
+class Kept:
+    """The invalidations of one process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._drops: dict[str, _Drop] = {}  # the oldest first
+        self._pruned = 0.0
+
+    def __len__(self) -> int:
+        return len(self._drops)
+
+    @property
+    def unsent(self) -> int:
+        """Invalidations that no server has acknowledged."""
+        return sum(not drop.acknowledged for drop in self._drops.values())
+
+    def keep(self, key: str, names: Sequence[str], lifetime: float) -> object:
+        """Keep the invalidation of `key`; returns what `acknowledged` takes.
+
+        Arguments:
+            names: the key and its companions, dropped by one command.
+            lifetime: seconds after which the old value has lapsed by itself.
+        """
+        now = self._clock.monotonic()
+        self._prune(now)
+        self._drops.pop(key, None)
+        drop = self._drops[key] = _Drop(tuple(names), now, now + lifetime)
+        return drop
+
+    def acknowledged(self, drop: object) -> None:
+        """The server has carried it out. A later invalidation of the same key is another one, and stays."""
+        assert isinstance(drop, _Drop)
+        drop.acknowledged = True
+
+    async def send(self, connection: Connection) -> None:
+        """Send what a new connection must carry before it serves.
+
+        Raises:
+            EngineError: when that cannot be done; the connection must not serve.
+        """
+        self._prune(self._clock.monotonic())
+        drops = list(self._drops.values())
+        for start in range(0, len(drops), _CHUNK):
+            chunk = drops[start : start + _CHUNK]
+            replies = await connection.issue_all(tuple(("DEL", *drop.names) for drop in chunk), urgent=True)
+            for drop, reply in zip(chunk, replies, strict=True):
+                if isinstance(reply, Exception):
+                    raise reply
+                drop.acknowledged = True
+            await asyncio.sleep(0)
+
+    def _prune(self, now: float) -> None:
+        if now - self._pruned < 1.0:
+            return
+        self._pruned = now
+        for key, drop in tuple(self._drops.items()):
+            if now >= drop.until or (drop.acknowledged and now - drop.made >= RECENT):
+                del self._drops[key]

@@ -1,0 +1,238 @@
+"""The near cache: what this process has read lately, evicted by the server's pushes.
+
+S3-FIFO (Yang et al., SOSP 2023): newcomers enter a small queue, and only what is asked for again moves to the main
+one; a ghost list remembers what left the small queue too early. A scan of one-off keys so never displaces what is
+popular, and a hit costs one dictionary look-up and a counter.
+
+An entry is served only while the connection that it was read on is known to be alive: pushes come on that connection,
+so one that has been silent for too long may hide an invalidation.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any, Protocol
+
+ENTRIES = 10_000
+"""Entries above which the least wanted are evicted."""
+SIZE = 64 * 1024 * 1024
+"""Bytes above which the least wanted are evicted."""
+TRUST = 0.75
+"""Seconds without a byte from the server after which no entry read from it is served."""
+_SMALL_SHARE = 10
+"""One in so many of the entries and bytes is for newcomers."""
+_ENTRY_COST = 600
+"""Bytes that an entry is taken to need besides its JSON: key, slots, queue and dictionary."""
+_VALUE_COST = 3
+"""Times its JSON's length that a body and its decoded value are taken to need."""
+
+
+class Source(Protocol):
+    """The connection that an entry was read on."""
+
+    heard: float
+    """When its last byte came, in seconds of `time.monotonic`; minus infinity when it has ended."""
+
+
+class Entry:
+    """A value as it was read; `value` and `body` are None for a remembered absence.
+
+    Times are seconds of the room's clock: `soft` is when the value should be refreshed, `hard` when it ends on the
+    server, `until` when this process forgets it.
+    """
+
+    __slots__ = (
+        "alive",
+        "body",
+        "digest",
+        "frequency",
+        "hard",
+        "key",
+        "main",
+        "size",
+        "soft",
+        "source",
+        "until",
+        "value",
+    )
+
+    def __init__(
+        self, key: str, value: Any, body: bytes | None, *, soft: float, hard: float, until: float, source: Source
+    ) -> None:
+        self.key = key
+        self.value = value
+        self.body = body
+        self.soft = soft
+        self.hard = hard
+        self.until = until
+        self.source = source
+        self.digest: str | None = None
+        self.size = _ENTRY_COST + (len(body) * _VALUE_COST if body is not None else 0)
+        self.frequency = 0
+        self.main = False
+        self.alive = False
+
+    def without_value(self) -> Entry:
+        """The same with its JSON only: a value that callers could change is decoded for each of them."""
+        return Entry(self.key, None, self.body, soft=self.soft, hard=self.hard, until=self.until, source=self.source)
+
+
+class Near:
+    """Entries by key, bounded in number and bytes. Belongs to the event loop's thread.
+
+    Arguments:
+        entries, size: the bounds.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_dead",
+        "_entries",
+        "_ghosts",
+        "_main",
+        "_order",
+        "_size",
+        "_sizes",
+        "_small",
+        "_small_size",
+    )
+
+    def __init__(self, entries: int = ENTRIES, size: int = SIZE) -> None:
+        self._bound = entries
+        self._sizes = size
+        self._entries: dict[str, Entry] = {}
+        self._small: deque[Entry] = deque()
+        self._main: deque[Entry] = deque()
+        self._ghosts: dict[str, int] = {}  # key → number of its last place in _order
+        self._order: deque[tuple[str, int]] = deque()
+        self._size = 0
+        self._small_size = 0
+        self._dead = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the entries are taken to need."""
+        return self._size
+
+    def get(self, key: str, now: float) -> Entry | None:
+        """The entry of `key`, if it may be served at `now`."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if now >= entry.until or monotonic() - entry.source.heard >= TRUST:
+            if now >= entry.until or entry.source.heard < 0:
+                self._remove(entry)
+            return None
+        if entry.frequency < 3:
+            entry.frequency += 1
+        return entry
+
+    def put(self, entry: Entry) -> None:
+        """Take an entry in, in place of an older one with its key. To be called in the socket's reader only."""
+        if entry.size > self._sizes // _SMALL_SHARE:
+            self.pop(entry.key)
+            return
+        old = self._entries.get(entry.key)
+        if old is not None:
+            entry.main, entry.frequency = old.main, old.frequency
+            self._remove(old)
+        elif self._ghosts.pop(entry.key, None) is not None:
+            entry.main = True
+        entry.alive = True
+        self._entries[entry.key] = entry
+        self._size += entry.size
+        if entry.main:
+            self._main.append(entry)
+        else:
+            self._small_size += entry.size
+            self._small.append(entry)
+        while len(self._entries) > self._bound or self._size > self._sizes:
+            self._evict()
+
+    def pop(self, key: str) -> None:
+        """Forget `key`."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._remove(entry)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for entry in self._entries.values():
+            entry.alive = False
+        for queue in (self._small, self._main, self._order):
+            queue.clear()
+        self._entries.clear()
+        self._ghosts.clear()
+        self._size = self._small_size = self._dead = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._entries))
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _remove(self, entry: Entry) -> None:
+        """Take an entry out at once; its queue forgets it later, since a deque has no quick way to."""
+        del self._entries[entry.key]
+        entry.alive = False
+        self._size -= entry.size
+        if not entry.main:
+            self._small_size -= entry.size
+        self._dead += 1
+        if self._dead > len(self._entries) + 16:
+            self._small = deque(one for one in self._small if one.alive)
+            self._main = deque(one for one in self._main if one.alive)
+            self._dead = 0
+
+    def _evict(self) -> None:
+        small = self._small and (
+            self._small_size * _SMALL_SHARE >= self._sizes
+            or len(self._small) * _SMALL_SHARE >= self._bound
+            or not self._main
+        )
+        if small:
+            self._evict_small()
+        else:
+            self._evict_main()
+
+    def _evict_small(self) -> None:
+        entry = self._small.popleft()
+        if not entry.alive:
+            self._dead -= 1
+        elif entry.frequency > 1:
+            entry.main, entry.frequency = True, 0
+            self._small_size -= entry.size
+            self._main.append(entry)
+        else:
+            self._drop(entry)
+            self._small_size -= entry.size
+            self._remember(entry.key)
+
+    def _evict_main(self) -> None:
+        entry = self._main.popleft()
+        if not entry.alive:
+            self._dead -= 1
+        elif entry.frequency > 0:
+            entry.frequency -= 1
+            self._main.append(entry)
+        else:
+            self._drop(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        del self._entries[entry.key]
+        entry.alive = False
+        self._size -= entry.size
+
+    def _remember(self, key: str) -> None:
+        """A ghost: a key that, should it come back soon, deserves the main queue. As many as there are entries."""
+        number = self._ghosts.get(key, 0) + 1
+        self._ghosts[key] = number
+        self._order.append((key, number))
+        while len(self._order) > self._bound:
+            oldest, number = self._order.popleft()
+            if self._ghosts.get(oldest) == number:
+                del self._ghosts[oldest]

@@ -1,0 +1,274 @@
+"""`greenroom serve` from its first line to its last: banner, sample, draining, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from greenroom.service.app import create_app
+from greenroom.service.settings import Settings
+from tests.processes import ON_LINUX, Process, below, process, servers
+from tests.servers import Server, wait_for
+from tests.serving import API, TOKEN, Service
+
+TOPIC = {"display_name": "Night Radio", "description": "Voices after midnight.", "keywords": ["radio"]}
+SNIPPET = {"topic_id": "night", "title": "Static", "text_content": "Between two stations there is a third."}
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[list[Service]]:
+    """Services that are ended after the test, however it went."""
+    every: list[Service] = []
+    yield every
+    for service in every:
+        service.kill()
+
+
+def started(services: list[Service], directory: Path, *flags: str, env: dict[str, str] | None = None) -> Service:
+    """A service of the test's own, with the tests' token where no environment is given."""
+    service = Service(directory, *flags, env={"GREENROOM_EDITOR_TOKEN": TOKEN} if env is None else env)
+    services.append(service)
+    return service.start()
+
+
+def topic_ids(service: Service) -> list[str]:
+    return [topic["topic_id"] for topic in service.client.get(f"{API}/topics").json()]
+
+
+def add_snippet(service: Service) -> str:
+    """A topic of our own with one snippet; returns the snippet's path."""
+    service.client.put(f"{API}/topics/night", json=TOPIC, headers=service.editor).raise_for_status()
+    answer = service.client.post(f"{API}/snippets", json=SNIPPET, headers=service.editor)
+    return str(answer.raise_for_status().headers["location"])
+
+
+def edit(service: Service, path: str, title: str) -> None:
+    service.client.put(path, json=SNIPPET | {"title": title}, headers=service.editor).raise_for_status()
+
+
+# What it says ---------------------------------------------------------------------------------------
+
+
+def test_it_prints_its_address_the_engine_the_record_and_the_token_that_it_made(
+    tmp_path: Path, services: list[Service]
+) -> None:
+    service = started(services, tmp_path, "--sample", "off", env={})
+    address, engine, record, editors = service.output().splitlines()[:4]
+    assert service.url in address
+    assert f"embedded Valkey in {service.data_dir}" in engine
+    assert f"SQLite in {service.data_dir}" in record
+    assert f"Authorization: Bearer {service.token} " in editors
+    assert service.client.put(f"{API}/topics/night", json=TOPIC, headers=service.editor).status_code == 201
+
+
+def test_neither_a_given_token_nor_a_password_is_printed(
+    tmp_path: Path, valkey: Server, services: list[Service]
+) -> None:
+    valkey.raw()("CONFIG", "SET", "requirepass", "opensesame")
+    address = valkey.address.replace("//", "//:opensesame@")
+    service = started(services, tmp_path, "--valkey-url", address, "--log-level", "debug")
+    assert service.client.get(f"{API}/topics").headers["cache-status"] == "greenroom; fwd=miss; stored"
+    service.stop()
+    assert f"127.0.0.1:{valkey.port}" in service.output()
+    assert TOKEN not in service.output()
+    assert "opensesame" not in service.output()
+
+
+# What it holds --------------------------------------------------------------------------------------
+
+
+def test_an_empty_embedded_database_gets_the_sample_once(tmp_path: Path, services: list[Service]) -> None:
+    service = started(services, tmp_path)
+    sample = topic_ids(service)
+    assert len(sample) >= 12
+    page = service.client.get(f"{API}/snippets", params={"topic_id": sample[0]}).json()
+    assert len(page) == 20
+    service.client.delete(f"{API}/snippets/{page[0]['snippet_id']}", headers=service.editor).raise_for_status()
+    service.stop()
+    service.start()
+    assert service.client.get(f"{API}/snippets/{page[0]['snippet_id']}").status_code == 404
+
+
+def test_there_is_no_sample_where_it_is_switched_off_or_something_is_there(
+    tmp_path: Path, services: list[Service]
+) -> None:
+    off = started(services, tmp_path, "--sample", "off")
+    assert topic_ids(off) == []
+    off.client.put(f"{API}/topics/night", json=TOPIC, headers=off.editor).raise_for_status()
+    off.stop()
+    assert topic_ids(started(services, tmp_path)) == ["night"]
+
+
+def test_there_is_no_sample_in_a_database_that_is_named(tmp_path: Path, services: list[Service]) -> None:
+    service = started(services, tmp_path, "--database-url", f"sqlite:{tmp_path / 'mine.sqlite3'}")
+    assert topic_ids(service) == []
+    assert f"sqlite:{tmp_path / 'mine.sqlite3'}" in service.output()
+
+
+def test_starting_again_finds_what_was_edited_and_shows_it_at_once(tmp_path: Path, services: list[Service]) -> None:
+    service = started(services, tmp_path, "--sample", "off")
+    path = add_snippet(service)
+    assert service.client.get(path).json()["title"] == "Static"
+    edit(service, path, "Edited before the end")
+    service.stop()
+    service.start()
+    assert service.client.get(path).json()["title"] == "Edited before the end"
+    edit(service, path, "Edited before the crash")
+    service.kill()
+    service.start()
+    assert service.client.get(path).json()["title"] == "Edited before the crash"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_the_data_directory_is_this_user_s_alone(tmp_path: Path, services: list[Service]) -> None:
+    service = started(services, tmp_path)
+    assert service.data_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_service_without_embedded_parts_leaves_the_data_directory_alone(
+    tmp_path: Path, valkey: Server, services: list[Service]
+) -> None:
+    database = f"sqlite:{tmp_path / 'mine.sqlite3'}"
+    service = started(services, tmp_path, "--valkey-url", valkey.address, "--database-url", database)
+    assert topic_ids(service) == []
+    assert not service.data_dir.exists()
+
+
+# How it ends ----------------------------------------------------------------------------------------
+
+
+@ON_LINUX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_main_process_leaves_no_process_behind(
+    tmp_path: Path, services: list[Service], number: int
+) -> None:
+    service = started(services, tmp_path)
+    everyone = {process(service.process.pid)} | below(service.process.pid) | servers(service.data_dir)
+    assert len(everyone) == 2, "the service and its Valkey"
+    assert service.stop(number) == 0
+    assert not [one for one in everyone if one.lives]
+    assert not servers(service.data_dir)
+    assert "Traceback" not in service.output()
+
+
+@ON_LINUX
+def test_a_second_ctrl_c_ends_it_without_waiting_and_without_leftovers(tmp_path: Path, services: list[Service]) -> None:
+    service = started(services, tmp_path)
+    everyone = below(service.process.pid)
+    with Held(service):
+        service.process.send_signal(signal.SIGINT)
+        wait_for(lambda: not listens(service), 30)
+        assert service.stop(signal.SIGINT) == 0
+    assert not [one for one in everyone if one.lives]
+    assert "Traceback" not in service.output()
+
+
+@ON_LINUX
+def test_a_killed_service_takes_its_valkey_with_it(tmp_path: Path, services: list[Service]) -> None:
+    service = started(services, tmp_path)
+    everyone: set[Process] = below(service.process.pid)
+    assert len(everyone) == 1
+    service.kill()
+    wait_for(lambda: not any(one.lives for one in everyone), 30)
+
+
+class Held:
+    """A request whose body is half sent: the service has begun with it, and waits for the rest."""
+
+    def __init__(self, service: Service) -> None:
+        url = httpx.URL(service.url)
+        self._body = httpx.Request("PUT", service.url, json=TOPIC).content
+        self._socket = socket.create_connection((url.host, url.port or 0), timeout=40)
+        head = (
+            f"PUT {API}/topics/held HTTP/1.1\r\nHost: {url.host}\r\nAuthorization: Bearer {service.token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(self._body)}\r\nExpect: 100-continue\r\n\r\n"
+        )
+        self._socket.sendall(head.encode() + self._body[:10])
+        assert self._socket.recv(4096).startswith(b"HTTP/1.1 100 "), "the handler asks for the body"
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def finish(self) -> bytes:
+        """Send the rest as a slow client does, and return everything that is answered until the connection's end."""
+        for position in range(10, len(self._body)):
+            time.sleep(0.02)
+            self._socket.sendall(self._body[position : position + 1])
+        return b"".join(iter(lambda: self._socket.recv(65536), b""))
+
+
+def listens(service: Service) -> bool:
+    """Whether anybody takes connections at the service's address."""
+    url = httpx.URL(service.url)
+    try:
+        socket.create_connection((url.host, url.port or 0), timeout=10).close()
+    except ConnectionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_open_answer_is_finished_while_nobody_new_is_let_in(
+    tmp_path: Path, services: list[Service], workers: str
+) -> None:
+    service = started(services, tmp_path, "--sample", "off", "--workers", workers)
+    with Held(service) as held:
+        service.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: not listens(service), 30)
+        answer = held.finish()
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert b'"display_name":"Night Radio"' in answer
+    assert service.process.wait(40) == 0
+    assert "Traceback" not in service.output()
+    assert topic_ids(started(services, tmp_path)) == ["held"]
+
+
+def test_an_answer_that_never_ends_does_not_hold_the_service_for_ever(tmp_path: Path, services: list[Service]) -> None:
+    service = started(services, tmp_path, "--sample", "off")
+    with Held(service):
+        assert service.stop(signal.SIGTERM) == 0
+    assert "Traceback" not in service.output()
+
+
+@asynccontextmanager
+async def running(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """An application between its start-up and its shutdown, in this process."""
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    lifespan = asyncio.create_task(app({"type": "lifespan", "state": {}}, said.get, heard.put))
+    await said.put({"type": "lifespan.startup"})
+    assert (await heard.get())["type"] == "lifespan.startup.complete"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
+        yield client
+    await said.put({"type": "lifespan.shutdown"})
+    await lifespan
+
+
+async def test_while_it_drains_it_is_not_ready(tmp_path: Path) -> None:
+    """A draining server takes no connections: only requests that it had already begun with can still see this."""
+    told = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    try:
+        async with running(create_app(Settings(data_dir=tmp_path, editor_token=TOKEN))) as client:
+            ready = await client.get("/health/ready")
+            assert (ready.status_code, ready.json()["status"]) == (200, "ok")
+            signal.raise_signal(signal.SIGTERM)
+            ready = await client.get("/health/ready")
+            assert (ready.status_code, ready.json()["status"]) == (503, "draining")
+            assert (await client.get("/health/live")).status_code == 200
+        assert told == [signal.SIGTERM], "whoever listened before is told as well"
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,214 @@
+"""Settings: a flag or a variable each, errors that name the variable and the remedy, and no secret in any text."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from greenroom.errors import InvalidInput
+from greenroom.service.settings import ENV_PREFIX, Settings, flag_name
+
+TOKEN = "token-of-sixteen"
+SECRET_URL = "valkey://user:topsecret@cache.example:7000"
+# Every setting of the contract: its default, and a value with what is read from it.
+CONTRACT: dict[str, tuple[Any, str, Any]] = {
+    "host": ("127.0.0.1", "::1", "::1"),
+    "port": (8000, "0", 0),
+    "workers": (1, "2", 2),
+    "data_dir": (Path("greenroom-data"), "/var/lib/greenroom", Path("/var/lib/greenroom")),
+    "valkey_url": (None, SECRET_URL, SECRET_URL),
+    "cache_url": (None, "unix:///run/valkey.sock", "unix:///run/valkey.sock"),
+    "session_url": (None, "valkeys+cluster://a,b", "valkeys+cluster://a,b"),
+    "database_url": (None, "sqlite:record.sqlite3", "sqlite:record.sqlite3"),
+    "editor_token": (None, TOKEN, TOKEN),
+    "allowed_origins": (
+        (),
+        "https://a.example, http://LOCALHOST:3000,",
+        ("https://a.example", "http://localhost:3000"),
+    ),
+    "trusted_proxies": ((), "10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")),
+    "key_prefix": ("", "staging:", "staging:"),
+    "sample": (True, "OFF", False),
+    "log_format": ("text", "json", "json"),
+    "log_level": ("info", "Warning", "warning"),
+}
+
+
+def read(flags: dict[str, str] | None = None, /, **variables: str) -> Settings:
+    """The settings of these variables, their names without the prefix, and flags."""
+    return Settings.read({ENV_PREFIX + name.upper(): text for name, text in variables.items()}, flags or {})
+
+
+def test_there_are_exactly_the_contract_s_settings() -> None:
+    assert [one.name for one in fields(Settings)] == list(CONTRACT)
+    assert all(one.metadata["help"] for one in fields(Settings))
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_a_setting_has_a_default_a_variable_and_a_flag_that_wins(name: str) -> None:
+    default, text, value = CONTRACT[name]
+    assert getattr(read(), name) == default
+    assert getattr(read(**{name: text}), name) == value
+    assert getattr(read({name: text}), name) == value
+    other = "18000" if name == "port" else text
+    assert getattr(read({name: text}, **{name: other}), name) == value
+
+
+def test_a_flag_wins_even_over_a_variable_that_cannot_be() -> None:
+    assert read({"port": "9000"}, port="none").port == 9000
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_an_empty_variable_is_one_that_is_not_set(name: str) -> None:
+    assert read(**{name: ""}) == read()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in CONTRACT if name not in ("key_prefix", "allowed_origins", "trusted_proxies")]
+)
+def test_an_empty_flag_is_refused_where_nothing_can_be_meant(name: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read({name: ""})
+    assert caught.value.field == flag_name(name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "near"),
+    [
+        ("GREENROOM_PROT", "GREENROOM_PORT"),
+        ("GREENROOM_ALLOWED_ORIGIN", "GREENROOM_ALLOWED_ORIGINS"),
+        ("GREENROOM_DATABASE", "GREENROOM_DATABASE_URL"),
+        ("GREENROOM_LOGLEVEL", "GREENROOM_LOG_LEVEL"),
+        ("GREENROOM_TOKEN", "GREENROOM_EDITOR_TOKEN"),
+        ("GREENROOM_port", "GREENROOM_PORT"),
+    ],
+)
+def test_an_unknown_variable_is_an_error_that_names_the_nearest(variable: str, near: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Settings.read({variable: "x", "PATH": "/bin"}, {})
+    assert (caught.value.field, caught.value.remedy) == (variable, f"did you mean {near}?")
+
+
+def test_variables_of_others_are_no_concern() -> None:
+    assert Settings.read({"PORT": "x", "GREENROOMS": "x", "MY_GREENROOM_PORT": "x"}, {}) == read()
+
+
+BAD = [
+    ("port", "65536", "0 to 65535"),
+    ("port", "-1", "0 to 65535"),
+    ("port", "80a", "0 to 65535"),
+    ("port", "٣", "0 to 65535"),
+    ("port", "9" * 5000, "0 to 65535"),
+    ("workers", "0", "1 to 64"),
+    ("workers", "1.5", "1 to 64"),
+    ("valkey_url", "http://cache.example", "valkey://"),
+    ("cache_url", "cache.example:6379", "valkey://"),
+    ("session_url", "valkey://", "valkey://"),
+    ("database_url", "postgres://db.example", "sqlite:"),
+    ("database_url", "record.sqlite3", "sqlite:"),
+    ("editor_token", "x" * 15, "16 or more"),
+    ("editor_token", "with spaces in the middle", "16 or more"),
+    ("editor_token", "with-a-letter-like-é", "16 or more"),
+    ("editor_token", "with-a-line-break\n", "16 or more"),
+    ("allowed_origins", "*", "https://example.org"),
+    ("allowed_origins", "https://*.example", "https://example.org"),
+    ("allowed_origins", "listen.example", "https://example.org"),
+    ("allowed_origins", "https://listen.example/", "https://example.org"),
+    ("allowed_origins", "https://user@listen.example", "https://example.org"),
+    ("allowed_origins", "https://listen.example https://b.example", "https://example.org"),
+    ("allowed_origins", "null", "https://example.org"),
+    ("trusted_proxies", "*", "10.0.0.1"),
+    ("trusted_proxies", "proxy.example", "10.0.0.1"),
+    ("trusted_proxies", "10.0.0.1/8", "10.0.0.1"),
+    ("trusted_proxies", "10.0.0.0/33", "10.0.0.1"),
+    ("key_prefix", "a{b", "without spaces and braces"),
+    ("sample", "yes", "on, off"),
+    ("log_format", "xml", "text, json"),
+    ("log_level", "trace", "debug, info, warning, error"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "remedy"), BAD, ids=[f"{name}-{text[:12]}" for name, text, _ in BAD])
+def test_a_value_that_cannot_be_is_refused_by_name_with_a_remedy(name: str, text: str, remedy: str) -> None:
+    for settings, called in (({}, ENV_PREFIX + name.upper()), ({name: text}, flag_name(name))):
+        with pytest.raises(InvalidInput) as caught:
+            read(settings, **({} if settings else {name: text}))
+        assert caught.value.field == called
+        assert str(caught.value).startswith(f"{called}: ")
+        assert remedy in caught.value.remedy
+        assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("url", ["http://u:topsecret@h", "valkey://u:topsecret@h:99999", "valkey://u:topsecret@h/x"])
+@pytest.mark.parametrize("name", ["valkey_url", "cache_url", "session_url", "database_url"])
+def test_an_error_repeats_no_secret(name: str, url: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read(**{name: url})
+    assert "topsecret" not in str(caught.value)
+
+
+def test_a_token_that_is_refused_is_not_repeated() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read(editor_token="topsecret")
+    assert "topsecret" not in str(caught.value)
+
+
+def test_the_text_of_settings_shows_no_secret() -> None:
+    settings = read(editor_token=TOKEN, valkey_url=SECRET_URL, cache_url=SECRET_URL, session_url=SECRET_URL)
+    for text in (repr(settings), str(settings), f"{settings.with_token()}"):
+        assert TOKEN not in text
+        assert "topsecret" not in text
+
+
+def test_a_token_is_made_where_none_is_given() -> None:
+    made, was_made = read().with_token()
+    again, _ = read().with_token()
+    assert was_made
+    assert made.editor_token is not None
+    assert again.editor_token is not None
+    assert len(made.editor_token) >= 32
+    assert made.editor_token != again.editor_token
+    given = read(editor_token=TOKEN)
+    assert given.with_token() == (given, False)
+
+
+def test_a_child_process_reads_the_same_settings_from_its_environment() -> None:
+    every = read(**{name: text for name, (_, text, _) in CONTRACT.items()})
+    assert Settings.read(every.environ(), {}) == every
+    assert Settings.read(read().environ(), {}) == read()
+
+
+def test_the_caches_and_the_sessions_fall_back_to_the_common_server() -> None:
+    assert (read().cache_address, read().session_address) == (None, None)
+    common = read(valkey_url="valkey://a")
+    assert (common.cache_address, common.session_address) == ("valkey://a", "valkey://a")
+    apart = read(valkey_url="valkey://a", cache_url="valkey://b", session_url="valkey://c")
+    assert (apart.cache_address, apart.session_address) == ("valkey://b", "valkey://c")
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
+        ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+        ("::1, 2001:db8::/32", "2001:db8:1::9", "2001:db9::1"),
+    ],
+)
+async def test_the_server_trusts_exactly_the_proxies_that_are_accepted_here(
+    text: str, inside: str, outside: str
+) -> None:
+    seen = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    server: Any = ProxyHeadersMiddleware(app, list(read(trusted_proxies=text).trusted_proxies))
+    for proxy in (inside, outside):
+        await server(
+            {"type": "http", "client": (proxy, 1), "headers": [(b"x-forwarded-for", b"203.0.113.9")]}, ..., ...
+        )
+    assert seen == ["203.0.113.9", outside]
