@@ -33,8 +33,12 @@ test: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m bench
+$(VENV)/.bench: requirements/bench.lock $(VENV)/.dev
+	$(PIP) --require-hashes -r requirements/bench.lock
+	@touch $@
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench --write
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -45,6 +49,8 @@ lock: $(VENV)/.dev
 	  --no-header --no-annotate --extra embedded --extra service --output-file requirements/serve.lock pyproject.toml requirements/build.in
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-header --no-annotate --output-file requirements/dev.lock requirements/dev.in
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --output-file requirements/bench.lock requirements/bench.in
 
 clean:
 	rm -rf $(VENV)

@@ -30,8 +30,7 @@ class SystemClock:
 
     __slots__ = ()
 
-    def monotonic(self) -> float:
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)  # asked by every near hit: no frame of its own
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -172,6 +172,10 @@ class Greenroom:
         """Drops what a change to the record made stale."""
         return self._with_record().changes
 
+    def forget_near(self) -> None:
+        """Drop every value that this process holds; the next reads ask the server."""
+        self._backing.near.clear()
+
     @property
     def engine_trouble(self) -> EngineError | None:
         """Why the caches or sessions cannot use their server at the moment; None while all is well."""

@@ -139,5 +139,9 @@ class Backing:
         if unsent := self._kept.unsent:
             log.info("sending %d invalidations that were kept", unsent)
         await self._kept.send(connection)
+        # Prevents: a load begins without the server · the server is back, another process's invalidation reaches it · the
+        # load ends, and its old value is kept. A flight that is closed is not.
+        for flights in self._flights:
+            flights.wake_all()
         for outage in self._outages:
             outage.forget_all()

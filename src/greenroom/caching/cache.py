@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from greenroom.caching.backing import Backing
 from greenroom.caching.batch import Batch, BatchLoader
@@ -21,6 +21,10 @@ T = TypeVar("T")
 
 NEAR_FOR = 30.0
 """Seconds for which a value is served from this process without asking the server."""
+
+
+_KEYS = 20_000
+"""Keys remembered by their parts."""
 
 
 class Cache(Generic[T]):
@@ -55,8 +59,10 @@ class Cache(Generic[T]):
         self._backing = backing
         self._near = backing.near
         self._now = backing.clock.monotonic
+        self._keys: dict[object, str] = {}
         self._counts = backing.counters.reads
         self._counted_near = keyspace.name, Outcome.NEAR.value
+        self._counted_hit = keyspace.name, Outcome.HIT.value
         self._group = Pattern(group) if group is not None else None
         self._flights: Flights[Read[T]] = Flights()
         self._outage: Outage[Read[T]] = Outage(backing.clock, places)
@@ -86,13 +92,21 @@ class Cache(Generic[T]):
             Overloaded: when too much is under way already; slow down, then retry.
             Whatever the loader raises.
         """
+        key = self._key(args, parts)
         now = self._now()
-        entry = self._near.get(self.keyspace.key(*args, **parts), now)
+        entry = self._near.get(key, now)
         if entry is not None and entry.value is not None and now < entry.soft:
             self._counts[self._counted_near] += 1
-            value: T = entry.value
-            return value
-        return (await self.read(*args, **parts)).value
+            return cast("T", entry.value)
+        if not self._outage.empty or self._flights.find(key) is not None:
+            return (await self.read(*args, **parts)).value
+        found = await self._stored.read(key, lifetime=not self._stored.value_alone)
+        if not isinstance(found, Entry):
+            return (await self._missed(key, args, parts, found)).value
+        if now < found.soft:
+            self._counts[self._counted_hit] += 1
+            return cast("T", found.value)
+        return self._counted(self._served(found, Outcome.HIT, args, parts)).value
 
     async def get_bytes(self, *args: object, **parts: object) -> bytes | None:
         """The value's JSON as it is stored, checked against the schema; raises as `get`."""
@@ -104,7 +118,7 @@ class Cache(Generic[T]):
 
     async def read(self, *args: object, **parts: object) -> Read[T]:
         """The value and how it came about; raises as `get`."""
-        key = self.keyspace.key(*args, **parts)
+        key = self._key(args, parts)
         entry = self._near.get(key, self._now())
         if entry is not None:
             return self._counted(self._served(entry, Outcome.NEAR, args, parts))
@@ -112,16 +126,12 @@ class Cache(Generic[T]):
         if kept is not None:
             return self._counted(kept)
         flight = self._flights.find(key)
-        if flight is None:
-            found = await self._stored.read(key)
-            if isinstance(found, Entry):
-                return self._counted(self._served(found, Outcome.HIT, args, parts))
-            # Others may have missed it meanwhile, and begun.
-            flight = self._flights.find(key)
-            if flight is None:
-                flight = self._begun(key, self.keyspace.pattern.values(*args, **parts), found)
-                return self._counted(await flight.landed())
-        return self._counted(_joined(await flight.landed()))
+        if flight is not None:
+            return self._counted(_joined(await flight.landed()))
+        found = await self._stored.read(key)
+        if isinstance(found, Entry):
+            return self._counted(self._served(found, Outcome.HIT, args, parts))
+        return await self._missed(key, args, parts, found)
 
     async def read_many(self, parts: Sequence[Mapping[str, object]]) -> list[Read[T]]:
         """Several values and how each came about, in the order asked; raises as `get`.
@@ -147,6 +157,8 @@ class Cache(Generic[T]):
                 reads[key] = self._counted(self._served(entry_or_miss, Outcome.HIT, (), wanted[key]))
             elif (flight := self._flights.find(key)) is not None:
                 joined[key] = flight
+            elif not entry_or_miss.reachable and (kept := self._outage.kept(key)) is not None:
+                reads[key] = self._counted(kept)
             else:
                 missing[key] = wanted[key], entry_or_miss
         begun = self._begun_many(missing)
@@ -185,6 +197,31 @@ class Cache(Generic[T]):
         await self._flights.cancel()
 
     # ------------------------------------------------------------------------------------------------
+
+    def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
+        """The key; those asked for lately are remembered, since building one costs more than a near hit may."""
+        # Exact types only: True and 1.0 equal 1, and neither is a page number.
+        if len(args) == 1 and type(args[0]) is str and not parts:
+            asked: object = args[0]
+        elif parts and not args and all(type(part) is str or type(part) is int for part in parts.values()):
+            asked = tuple(parts.items())
+        else:
+            return self.keyspace.key(*args, **parts)
+        key = self._keys.get(asked)
+        if key is None:
+            key = self.keyspace.key(*args, **parts)
+            if len(self._keys) >= _KEYS:
+                self._keys.clear()
+            self._keys[asked] = key
+        return key
+
+    async def _missed(self, key: str, args: tuple[object, ...], parts: Mapping[str, object], miss: Miss) -> Read[T]:
+        flight = self._flights.find(key)
+        if flight is not None:  # others have missed it meanwhile, and begun
+            return self._counted(_joined(await flight.landed()))
+        if not miss.reachable and (kept := self._outage.kept(key)) is not None:  # or have loaded it already
+            return self._counted(kept)
+        return self._counted(await self._begun(key, self.keyspace.pattern.values(*args, **parts), miss).landed())
 
     def _served(self, entry: Entry, outcome: Outcome, args: tuple[object, ...], parts: Mapping[str, object]) -> Read[T]:
         """A value that was found, near or on the server; past its soft lifetime it is refreshed behind."""

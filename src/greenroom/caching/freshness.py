@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from greenroom.keyspace.lifetime import Lifetime
 
 
-class Placed(NamedTuple):
+class Placed(msgspec.Struct, frozen=True):
     """When a value read now stops being fresh, and when it ends on the server, in seconds of the clock.
 
     `adjust` says that its key has no lifetime, or too long a one, and must be given one; `near` that the times are

@@ -1,10 +1,17 @@
 """Groups: keys that one change makes stale together, remembered on the server so that a drop needs no SCAN.
 
 A group is a sorted set without lifetime; its members are keys, their scores the server's time when each was last
-registered. A key is registered, acknowledged, *before* its lease is asked for. What that prevents:
+registered. A key is registered, acknowledged, *under* its lease and *before* its load. Later would be too late:
 
     a page is loaded · a change reads the group, the page is not in it · the page is registered and filled · it is stale
     and no change finds it
+
+and so would earlier be, since a drop forgets what it has dropped:
+
+    a page is registered · a change reads the group, drops the page, forgets it · its lease is taken, it is loaded and
+    filled · the next change does not find it
+
+Under the lease a drop that finds the page deletes its lease or its value, before it forgets the page.
 
 A cache server that evicts must use a `volatile-*` policy, or it may evict a group.
 """
@@ -85,7 +92,7 @@ class Groups:
         """
         keys: list[str] = []
         for group in tuple(self._unread):
-            (found,) = await connection.issue_all((("ZRANGE", self.name(group), 0, -1, "WITHSCORES"),), urgent=True)
+            (found,) = await connection.issue((("ZRANGE", self.name(group), 0, -1, "WITHSCORES"),), urgent=True)
             if isinstance(found, Exception):
                 raise found
             keys.extend(key for key, _ in _members(found))

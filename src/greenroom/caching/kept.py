@@ -79,7 +79,7 @@ class Kept:
         drops = list(self._drops.values())
         for start in range(0, len(drops), _CHUNK):
             chunk = drops[start : start + _CHUNK]
-            replies = await connection.issue_all(tuple(("DEL", *drop.names) for drop in chunk), urgent=True)
+            replies = await connection.issue(tuple(("DEL", *drop.names) for drop in chunk), urgent=True)
             for drop, reply in zip(chunk, replies, strict=True):
                 if isinstance(reply, Exception):
                     raise reply

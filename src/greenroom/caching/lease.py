@@ -12,8 +12,9 @@ from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
-from greenroom.engine.connection import BatchHook
 from greenroom.engine.scripts import Script
+from greenroom.engine.wire import Hook
+from greenroom.errors import EngineUnavailable
 from greenroom.keyspace import Keyspace
 
 GET_OR_LEASE = Script.named("get_or_lease")
@@ -72,7 +73,11 @@ Answer = Found | Absent | Lead | Wait | Failed
 
 
 def answer(reply: list[Any]) -> Answer:
-    """The typed form of `get_or_lease`'s reply."""
+    """The typed form of `get_or_lease`'s reply.
+
+    Raises:
+        EngineUnavailable: when it is none: what is no server of ours grants no lease.
+    """
     match reply:
         case [b"value", bytes(body), int(remaining)]:
             return Found(body, remaining)
@@ -82,8 +87,10 @@ def answer(reply: list[Any]) -> Answer:
             return Wait(max(0, remaining))
         case [b"failed", bytes(kind), int(remaining)]:
             return Failed(kind.decode("utf-8", "replace"), max(0, remaining))
-        case _:
+        case [b"lead"]:
             return Lead()
+        case _:
+            raise EngineUnavailable("what was sent is no answer of get_or_lease")
 
 
 class Leases:
@@ -103,7 +110,7 @@ class Leases:
         """A new holder's name, 32 hex digits: so a retry after a lost reply finds its own lease and leads."""
         return self._clock.token().hex()
 
-    async def ask(self, key: str, token: str, refused: str, *, until: float, hook: BatchHook | None = None) -> Answer:
+    async def ask(self, key: str, token: str, refused: str, *, until: float, hook: Hook | None = None) -> Answer:
         """What there is for `key`, or the lease.
 
         Arguments:

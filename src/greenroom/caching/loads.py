@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.caching.backing import Backing
 from greenroom.caching.flight import Flight
+from greenroom.caching.freshness import placed
 from greenroom.caching.lease import (
     ABSENCE,
     BACKOFF,
@@ -27,7 +28,7 @@ from greenroom.caching.outage import Outage
 from greenroom.caching.outcome import Outcome, Read
 from greenroom.caching.stored import COMMANDS, Miss
 from greenroom.engine.budget import Budget
-from greenroom.errors import BrokenValue, EngineError, LoadFailed, LoadTimeout, OutOfMemory, Overloaded
+from greenroom.errors import BrokenValue, CommandFailed, EngineError, LoadFailed, LoadTimeout, OutOfMemory, Overloaded
 from greenroom.keyspace import Keyspace
 
 log = logging.getLogger("greenroom.caching")
@@ -124,7 +125,8 @@ class Loads(Generic[T]):
                         log.warning("%s; it is replaced", error)
                         refused = fingerprint(body)
                         continue
-                    flight.land(Read(value, body, _other(waited), stored=waited, ttl=remaining_ms / 1000))
+                    fresh_for = placed(self._keyspace.lifetime, remaining_ms, 0.0).soft
+                    flight.land(Read(value, body, _other(waited), stored=waited, ttl=fresh_for))
                     return
 
     async def refresh(self, key: str, parts: Mapping[str, object], stale: bytes) -> float:
@@ -142,9 +144,11 @@ class Loads(Generic[T]):
                 return remaining_ms / 1000
             case Lead():
                 try:
-                    await self._led(key, parts, token, miss.budget)
+                    read = await self._led(key, parts, token, miss.budget)
                 except Exception:
                     return BACKOFF  # counted and logged; the stale value is served until its end
+                # What is not stored leaves the stale value: each read of it would load again.
+                return 0.0 if read.stored else BACKOFF
         return 0.0
 
     async def _led(self, key: str, parts: Mapping[str, object], token: str, budget: Budget) -> Read[T]:
@@ -171,7 +175,7 @@ class Loads(Generic[T]):
     # Its steps, which a batch takes too ------------------------------------------------------------
 
     async def ask(self, key: str, parts: Mapping[str, object], token: str, miss: Miss) -> Answer:
-        """Register the key in its group, and then ask for the value or the lease; raises as `Leases.ask`."""
+        """Ask for the value or the lease; with the lease, the key is in its group. Raises as `Engine`."""
         group = self._group
 
         def feed(replies: list[Any], source: Source) -> None:
@@ -180,9 +184,14 @@ class Loads(Generic[T]):
                 self._feed_absence(key, reply[1], source)
 
         async def call(until: float) -> Answer:
-            if group is not None:
-                await self._backing.groups.register(group(parts), key, until=until)
-            return await self.leases.ask(key, token, miss.refused, until=until, hook=feed)
+            answer = await self.leases.ask(key, token, miss.refused, until=until, hook=feed)
+            if group is not None and isinstance(answer, Lead):
+                try:
+                    await self._backing.groups.register(group(parts), key, until=until)
+                except (CommandFailed, Overloaded):
+                    await self._release(key, token)  # nothing will be stored: nobody need wait for it
+                    raise
+            return answer
 
         return await miss.budget.spend(call)
 
@@ -270,7 +279,7 @@ class Loads(Generic[T]):
         hard = now + remaining_ms / 1000
         until = min(hard, now + self._near_for)
         if until > now:
-            self._backing.near.put(Entry(key, None, None, soft=hard, hard=hard, until=until, source=source))
+            self._backing.near.put(Entry(key, None, None, hard, hard, until, source))
 
     def _oversize(self, key: str, size: int) -> None:
         self._count("oversize")

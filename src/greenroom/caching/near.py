@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any, Protocol
 
+import msgspec
+
 ENTRIES = 10_000
 """Entries above which the least wanted are evicted."""
 SIZE = 64 * 1024 * 1024
@@ -36,47 +38,31 @@ class Source(Protocol):
     """When its last byte came, in seconds of `time.monotonic`; minus infinity when it has ended."""
 
 
-class Entry:
+class Entry(msgspec.Struct, gc=False):
     """A value as it was read; `value` and `body` are None for a remembered absence.
 
     Times are seconds of the room's clock: `soft` is when the value should be refreshed, `hard` when it ends on the
     server, `until` when this process forgets it.
     """
 
-    __slots__ = (
-        "alive",
-        "body",
-        "digest",
-        "frequency",
-        "hard",
-        "key",
-        "main",
-        "size",
-        "soft",
-        "source",
-        "until",
-        "value",
-    )
-
-    def __init__(
-        self, key: str, value: Any, body: bytes | None, *, soft: float, hard: float, until: float, source: Source
-    ) -> None:
-        self.key = key
-        self.value = value
-        self.body = body
-        self.soft = soft
-        self.hard = hard
-        self.until = until
-        self.source = source
-        self.digest: str | None = None
-        self.size = _ENTRY_COST + (len(body) * _VALUE_COST if body is not None else 0)
-        self.frequency = 0
-        self.main = False
-        self.alive = False
+    key: str
+    value: Any
+    body: bytes | None
+    soft: float
+    hard: float
+    until: float
+    source: Any
+    """The connection that it was read on: a `Source`."""
+    digest: str | None = None
+    """A hash of the body, computed when it is first asked for."""
+    size: int = 0
+    frequency: int = 0
+    main: bool = False
+    alive: bool = False
 
     def without_value(self) -> Entry:
         """The same with its JSON only: a value that callers could change is decoded for each of them."""
-        return Entry(self.key, None, self.body, soft=self.soft, hard=self.hard, until=self.until, source=self.source)
+        return Entry(self.key, None, self.body, self.soft, self.hard, self.until, self.source)
 
 
 class Near:
@@ -93,6 +79,7 @@ class Near:
         "_ghosts",
         "_main",
         "_order",
+        "_places",
         "_size",
         "_sizes",
         "_small",
@@ -107,6 +94,7 @@ class Near:
         self._main: deque[Entry] = deque()
         self._ghosts: dict[str, int] = {}  # key → number of its last place in _order
         self._order: deque[tuple[str, int]] = deque()
+        self._places = 0
         self._size = 0
         self._small_size = 0
         self._dead = 0
@@ -134,6 +122,7 @@ class Near:
 
     def put(self, entry: Entry) -> None:
         """Take an entry in, in place of an older one with its key. To be called in the socket's reader only."""
+        entry.size = _ENTRY_COST + (len(entry.body) * _VALUE_COST if entry.body is not None else 0)
         if entry.size > self._sizes // _SMALL_SHARE:
             self.pop(entry.key)
             return
@@ -229,9 +218,10 @@ class Near:
 
     def _remember(self, key: str) -> None:
         """A ghost: a key that, should it come back soon, deserves the main queue. As many as there are entries."""
-        number = self._ghosts.get(key, 0) + 1
-        self._ghosts[key] = number
-        self._order.append((key, number))
+        # No number twice: else the first place of a key that came back and left again would end its second.
+        self._places += 1
+        self._ghosts[key] = self._places
+        self._order.append((key, self._places))
         while len(self._order) > self._bound:
             oldest, number = self._order.popleft()
             if self._ghosts.get(oldest) == number:

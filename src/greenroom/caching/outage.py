@@ -52,6 +52,11 @@ class Outage(Generic[T]):
         finally:
             self._places.release()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is kept: as long as the server can be asked."""
+        return not self._kept
+
     def keep(self, key: str, value: T) -> None:
         """Keep a value for a second."""
         self._kept.pop(key, None)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
+from math import inf
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching.backing import Backing
@@ -12,8 +15,10 @@ from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
 from greenroom.caching.near import Entry, Source
 from greenroom.engine import Lane
 from greenroom.engine.budget import Budget
-from greenroom.errors import BrokenValue, CommandFailed, EngineError, Overloaded
+from greenroom.engine.wire import Command, NotNow
+from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineUnavailable, Overloaded
 from greenroom.keyspace import Keyspace
+from greenroom.keyspace.codec import SchemaMismatch
 
 log = logging.getLogger("greenroom.caching")
 
@@ -21,6 +26,8 @@ T = TypeVar("T")
 
 COMMANDS = 0.5
 """Seconds that all engine calls of one read may take together."""
+_UNASKED = -2
+"""What stands for a PTTL that was not to be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,19 @@ class Miss:
     refused: str = NOTHING_REFUSED
 
 
+@dataclass(frozen=True, slots=True)
+class _Unbounded:
+    """A value whose key has no lifetime, or too long a one."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    error: BrokenValue
+    body: bytes
+
+
 class Stored(Generic[T]):
     """Reads of one keyspace's values on the server.
 
@@ -46,81 +66,102 @@ class Stored(Generic[T]):
     """
 
     def __init__(self, backing: Backing, keyspace: Keyspace[T], near_for: float) -> None:
-        self._backing = backing
+        self._engine = backing.engine
         self._near = backing.near
         self._now = backing.clock.monotonic
         self._errors = backing.counters.errors
         self._keyspace = keyspace
+        self._decode = keyspace.codec.decode
         self._near_for = near_for
+        self.value_alone = not near_for and keyspace.lifetime.fresh is None
+        """Whether a read depends on the value only, and not on what is left of its lifetime."""
 
-    async def read(self, key: str) -> Entry | Miss:
+    async def read(self, key: str, *, lifetime: bool = True) -> Entry | Miss:
         """The value, or why there is none to be had.
+
+        Arguments:
+            lifetime: whether to ask what is left of it.
 
         Raises:
             Overloaded: when too many commands are outstanding; that is neither down nor a miss.
         """
-        budget = Budget(COMMANDS)
-        began = self._now()
+        began = monotonic()
+        # PTTL first: a write between the two can then only give a new value an old deadline.
+        commands: tuple[Command, ...] = (("PTTL", key), ("GET", key)) if lifetime else (("GET", key),)
+        hook = partial(self._arrived, key) if self._near_for else None
+        replies: list[Any] | None = None
         try:
-            found = await self._asked(key)
+            future = self._engine.send(Lane.TRACKED, key, commands, hook)
+            if future is not None:
+                try:
+                    replies = await future
+                except EngineUnavailable:
+                    pass  # asked once more below, within the same budget
+            if replies is None or isinstance(replies[-1], NotNow):
+                replies = await self._engine.execute_all(Lane.TRACKED, key, commands, hook=hook, until=began + COMMANDS)
         except Overloaded:
             self._count("overloaded")
             raise
         except EngineError as error:
-            budget.left = max(0.0, COMMANDS - (self._now() - began))
-            if isinstance(error, CommandFailed) and error.code == "WRONGTYPE":
-                self.broken(BrokenValue(key, "it is no string"))
-                return Miss(budget, refused=ANOTHER_TYPE)
-            self._count("engine")
-            log.debug("reading %s: %s", key, error)
-            return Miss(budget, reachable=False)
+            return self._unreadable(key, error, began)
+        found = replies[-1]
+        if type(found) is bytes:
+            found = self._entered(key, replies, None)
+        if type(found) is Entry:
+            return found
         if found is None:
-            return Miss(budget)
+            return Miss(_left(began))
+        if isinstance(found, _Unbounded):
+            await self._bound(key)
+            return found.entry
         if isinstance(found, _Broken):
-            self.broken(found.error)
-            return Miss(budget, refused=fingerprint(found.body))
-        entry, adjust = found
-        if adjust:
-            await self._adjust(key)
-        return entry
-
-    async def _asked(self, key: str) -> tuple[Entry, bool] | _Broken | None:
-        # PTTL first: a write between the two can then only give a new value an old deadline.
-        commands = ("PTTL", key), ("GET", key)
-        engine = self._backing.engine
-        replies = await engine.execute_all(
-            Lane.TRACKED, key, commands, hook=lambda replies, source: self._arrived(key, replies, source)
-        )
-        return replies[2] if len(replies) > 2 else None
+            self._tell(found.error)
+            return Miss(_left(began), refused=fingerprint(found.body))
+        return self._unreadable(key, found, began)
 
     def _arrived(self, key: str, replies: list[Any], source: Source) -> None:
         """In the socket's reader: what follows this reply on the wire may be the push that evicts what is kept here."""
-        remaining, body = replies
-        if type(body) is not bytes or type(remaining) is not int:
+        if type(replies[-1]) is not bytes:
             return
-        try:
-            value = self._keyspace.decode(key, body)
-        except BrokenValue as error:
-            replies.append(_Broken(error, body))
-            return
-        now = self._now()
-        at = placed(self._keyspace.lifetime, remaining, now)
-        until = min(at.hard, now + self._near_for)
-        entry = Entry(key, value, body, soft=at.soft, hard=at.hard, until=until, source=source)
-        if at.near and until > now:
-            shared = entry if self._keyspace.frozen else entry.without_value()
-            self._near.put(shared)
-        replies.append((entry, at.adjust))
+        found = self._entered(key, replies, source)
+        replies.append(found)
+        if type(found) is Entry and found.until:
+            self._near.put(found if self._keyspace.frozen else found.without_value())
 
-    async def _adjust(self, key: str) -> None:
-        """Give the key the lifetime that its writer left out, or set too long: without it the value would never end."""
+    def _entered(self, key: str, replies: list[Any], source: Source | None) -> Entry | _Unbounded | _Broken:
+        """Check what comes from the server, once, when it enters."""
+        body = replies[-1]
         try:
-            await self._backing.engine.execute(Lane.TRACKED, key, "PEXPIRE", key, self._keyspace.lifetime.ttl_ms, "LT")
+            value = self._decode(body)
+        except SchemaMismatch as error:
+            return _Broken(BrokenValue(key, str(error)), body)
+        if len(replies) == 1:
+            return Entry(key, value, body, inf, inf, 0.0, source)
+        remaining = replies[0]
+        now = self._now()
+        at = placed(self._keyspace.lifetime, remaining if type(remaining) is int else _UNASKED, now)
+        if at.adjust:
+            return _Unbounded(Entry(key, value, body, at.soft, at.hard, 0.0, source))
+        until = min(at.hard, now + self._near_for) if at.near and source is not None else 0.0
+        return Entry(key, value, body, at.soft, at.hard, until, source)
+
+    async def _bound(self, key: str) -> None:
+        """Give the key the lifetime that its writer left out, or set too long: else the value might never end."""
+        lifetime = self._keyspace.lifetime.ttl_ms
+        try:
+            await self._engine.execute(Lane.TRACKED, key, "PEXPIRE", key, lifetime, "LT")
         except EngineError as error:
             log.debug("giving %s its lifetime: %s", key, error)  # the next read tries again
 
-    def broken(self, error: BrokenValue) -> None:
-        """Count and log a stored value that fits no schema; it is replaced."""
+    def _unreadable(self, key: str, error: EngineError, began: float) -> Miss:
+        if isinstance(error, CommandFailed) and error.code == "WRONGTYPE":
+            self._tell(BrokenValue(key, "it is no string"))
+            return Miss(_left(began), refused=ANOTHER_TYPE)
+        self._count("engine")
+        log.debug("reading %s: %s", key, error)
+        return Miss(_left(began), reachable=False)
+
+    def _tell(self, error: BrokenValue) -> None:
         self._count("broken")
         log.warning("%s; it is replaced", error)
 
@@ -128,7 +169,5 @@ class Stored(Generic[T]):
         self._errors[self._keyspace.name, kind] += 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Broken:
-    error: BrokenValue
-    body: bytes
+def _left(began: float) -> Budget:
+    return Budget(max(0.0, began + COMMANDS - monotonic()))

@@ -14,7 +14,7 @@ import tempfile
 import rich_click as click
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from greenroom.cli.options import make_directory, read_settings, settings_options
 from greenroom.engine import Address
@@ -30,8 +30,6 @@ log = logging.getLogger("greenroom.service")
 
 DRAIN = 10
 """Seconds that open answers have to finish after SIGINT or SIGTERM."""
-_HUNG = 30
-"""Seconds without a sign of life after which a worker is killed and replaced; a slow start must not count as one."""
 
 
 @click.command()
@@ -55,7 +53,6 @@ def serve(**flags: str | None) -> None:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=DRAIN,
-        timeout_worker_healthcheck=_HUNG,
     )
     with _listening(settings, config.backlog) as listening:
         asyncio.run(_prepare(settings))
@@ -86,10 +83,9 @@ async def _prepare(settings: Settings) -> None:
 
     The workers could fill it as well, but one that came late to it would undo an edit made through another.
     """
-    embedded_server = settings.cache_address is None or settings.session_address is None
-    if embedded_server or settings.database_url is None:
+    if settings.cache_address is None or settings.database_url is None:
         make_directory(settings.data_dir)
-    if embedded_server:
+    if settings.cache_address is None:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
     try:
@@ -130,6 +126,19 @@ class _Server(uvicorn.Server):
 
 class _Workers(Multiprocess):
     """Processes that share the port; one that dies is replaced, one that cannot start ends them all."""
+
+    def keep_subprocess_alive(self) -> None:
+        # The original also asks each worker for a sign of life. It waits seconds for it where one dies just then, and
+        # hears no signal meanwhile; and it kills one that is only slow to start.
+        for index, worker in enumerate(self.processes):
+            if self.should_exit.is_set() or worker.process.is_alive():
+                continue
+            if worker.exitcode == STARTUP_FAILURE:
+                self.should_exit.set()
+                return
+            log.warning("worker %s ended with status %s and is replaced", worker.pid, worker.exitcode)
+            self.processes[index] = Process(self.config, self.sockets)
+            self.processes[index].start()
 
     def terminate_all(self) -> None:
         # This process holds the port as well: left open, it would take connections that no worker answers any more.

@@ -20,9 +20,6 @@ from greenroom.engine.wire import Command, Hook, Wire
 from greenroom.errors import EngineUnavailable, Overloaded
 from greenroom.observe import Histogram
 
-BatchHook = Callable[[list[Any], "Connection"], None]
-"""Called in the socket's reader with the replies to commands issued together, and the connection they came on."""
-
 
 class ConnectionLost(EngineUnavailable):
     """The connection ended after the command was written; whether it was carried out is not known."""
@@ -48,14 +45,14 @@ class Connection(asyncio.Protocol):
         self,
         loop: asyncio.AbstractEventLoop,
         *,
-        on_push: Hook,
+        on_push: Callable[[Any], None],
         heartbeat: bool,
         latency: Histogram,
         limits: Limits,
     ) -> None:
         self._loop = loop
         self._limits = limits
-        self._wire = Wire(on_push)
+        self._wire = Wire(on_push, self)
         self._heartbeat = heartbeat
         self._latency = latency
         self._transport: asyncio.Transport | None = None
@@ -74,53 +71,29 @@ class Connection(asyncio.Protocol):
 
     # What callers use ------------------------------------------------------------------------------
 
-    def issue(self, command: Command, hook: Hook | None = None) -> asyncio.Future[Any]:
-        """Queue a command for this tick's write and return the future of its reply.
+    def issue(
+        self, commands: tuple[Command, ...], hook: Hook | None = None, *, urgent: bool = False
+    ) -> asyncio.Future[list[Any]]:
+        """Queue commands that follow one another on the wire, and return the future of the list of their replies.
+
+        The hook runs with the list and this connection when the last reply is read; an error among the replies is an
+        item of it. What is urgent is sent past the bound of outstanding commands.
 
         Raises:
             Overloaded: when too many commands are outstanding.
             NotSent: when the connection has ended.
         """
-        future = self._loop.create_future()
-        self._queue(command, future, hook)
-        return future
-
-    def issue_all(
-        self, commands: tuple[Command, ...], hook: BatchHook | None = None, *, urgent: bool = False
-    ) -> asyncio.Future[Any]:
-        """Queue commands that follow one another on the wire and return the future of the list of replies.
-
-        The hook runs with the list and this connection when the last reply is read; an error among the replies is an
-        item of it. What is urgent is sent past the bound of outstanding commands.
-        """
-        replies: list[Any] = []
-        future = self._loop.create_future()
-        done: asyncio.Future[Any] = future
-
-        def last(reply: Any) -> None:
-            replies.append(reply)
-            if hook is not None:
-                hook(replies, self)
-            if not done.done():
-                done.set_result(replies)
-
-        for command in commands[:-1]:
-            self._queue(command, None, replies.append, urgent=urgent)
-        self._queue(commands[-1], future, last, urgent=urgent)
-        return future
-
-    def _queue(
-        self, command: Command, future: asyncio.Future[Any] | None, hook: Hook | None, *, urgent: bool = False
-    ) -> None:
         wire = self._wire
         if self._transport is None:
             raise NotSent(self.reason)
         if wire.issued - wire.answered >= self._limits.outstanding and not urgent:
             raise Overloaded(f"{self._limits.outstanding} commands are outstanding")
-        wire.issue(command, future, hook)
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        wire.issue(commands, future, hook)
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
+        return future
 
     @property
     def outstanding(self) -> int:
@@ -201,7 +174,7 @@ class Connection(asyncio.Protocol):
             return now - self._pinged < self._limits.silence_deadline
         if now - self.heard >= self._limits.silence:
             self._pinged = now
-            self._wire.issue(("PING",), None, None)
+            self._wire.issue((("PING",),), None)
             self._flush()
         return True
 

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
-from greenroom.engine.connection import BatchHook, Connection
+from greenroom.engine.connection import Connection
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane
 from greenroom.engine.node import Node
 from greenroom.engine.scripts import Script
-from greenroom.engine.wire import Command
+from greenroom.engine.wire import Command, Hook
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.observe import Counters
 
@@ -47,7 +47,7 @@ class Engine(Protocol):
         key: str,
         commands: tuple[Command, ...],
         *,
-        hook: BatchHook | None = None,
+        hook: Hook | None = None,
         retry: bool = True,
         until: float | None = None,
         urgent: bool = False,
@@ -65,11 +65,23 @@ class Engine(Protocol):
         keys: Sequence[str],
         args: Sequence[str | bytes | int],
         *,
-        hook: BatchHook | None = None,
+        hook: Hook | None = None,
         retry: bool = True,
         until: float | None = None,
     ) -> Any:
         """Run a script on the server of `keys`, which all hash to one slot."""
+
+    def send(
+        self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+    ) -> asyncio.Future[list[Any]] | None:
+        """The quick way of what is read most: queue commands and return the future of their replies.
+
+        None where there is no connection at the moment. Nothing is repeated and error replies are items of the list:
+        whoever gets an `EngineUnavailable` from the future goes on with `execute_all`.
+
+        Raises:
+            Overloaded: when too many commands are outstanding.
+        """
 
     @property
     def trouble(self) -> EngineError | None:
@@ -139,6 +151,11 @@ class Standalone:
     def trouble(self) -> EngineError | None:
         return self._node.trouble
 
+    def send(
+        self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+    ) -> asyncio.Future[list[Any]] | None:
+        return self._node.send(lane, commands, hook)
+
     async def execute(
         self,
         lane: Lane,
@@ -155,7 +172,7 @@ class Standalone:
         key: str,
         commands: tuple[Command, ...],
         *,
-        hook: BatchHook | None = None,
+        hook: Hook | None = None,
         retry: bool = True,
         until: float | None = None,
         urgent: bool = False,
@@ -169,7 +186,7 @@ class Standalone:
         keys: Sequence[str],
         args: Sequence[str | bytes | int],
         *,
-        hook: BatchHook | None = None,
+        hook: Hook | None = None,
         retry: bool = True,
         until: float | None = None,
     ) -> Any:

@@ -25,6 +25,10 @@ from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.engine")
 
+_STEADY = 1.0
+"""Seconds that a connection must have lasted to end a row of failures. A handshake alone proves little: who welcomes us
+fifty times a second only to hang up would cost every call its deadline."""
+
 
 class Lane(enum.Enum):
     """Which of a node's two connections carries a command."""
@@ -142,16 +146,19 @@ class Link:
         except (OSError, TimeoutError, GreenroomError) as error:
             self._failed(error if isinstance(error, EngineError) else EngineUnavailable(_text(error)))
             return
-        if self._failures or self.trouble:
+        if self.trouble:
             log.info("%s (%s) is reachable again", self.address, self.lane.value)
-        self._failures, self.trouble = 0, None
+        self.trouble = None
         if connection.lost.done():
             self._failed(EngineUnavailable(connection.reason))
             return
         self._count("connected")
         self.connection, connection.on_end = connection, self._ended
+        began = monotonic()
         self._announce()
         await connection.lost
+        if monotonic() - began >= _STEADY:
+            self._failures = 0
         self._failed(EngineUnavailable(connection.reason))
 
     def _ended(self) -> None:
@@ -192,7 +199,7 @@ class Link:
         async with asyncio.timeout(self._limits.handshake_deadline):
             connection = await self._open(loop, protocol)
             try:
-                replies = await connection.issue_all(self._handshake())
+                replies = await connection.issue(self._handshake())
             except BaseException:
                 connection.abort("the handshake was given up")
                 raise

@@ -9,11 +9,11 @@ from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
-from greenroom.engine.connection import BatchHook, Connection, ConnectionLost, NotSent
+from greenroom.engine.connection import Connection, ConnectionLost, NotSent
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane, Link, before
 from greenroom.engine.scripts import Script
-from greenroom.engine.wire import Command, NotNow
+from greenroom.engine.wire import Command, Hook, NotNow
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
 
@@ -89,12 +89,17 @@ class Node:
                 return link.trouble or EngineUnavailable("still connecting")
         return None
 
+    def send(self, lane: Lane, commands: tuple[Command, ...], hook: Hook | None) -> asyncio.Future[list[Any]] | None:
+        """Queue commands on the connection, if there is one; see `Engine.send`."""
+        connection = self._links[lane].connection
+        return None if connection is None else connection.issue(commands, hook)
+
     async def execute_all(
         self,
         lane: Lane,
         commands: tuple[Command, ...],
         *,
-        hook: BatchHook | None,
+        hook: Hook | None,
         retry: bool,
         until: float | None,
         urgent: bool = False,
@@ -106,7 +111,7 @@ class Node:
             if link.connection is not None:
                 # Without a timer of its own: the connection's look at its oldest write keeps the deadline.
                 try:
-                    return _checked(await link.connection.issue_all(commands, hook, urgent=urgent))
+                    return _checked(await link.connection.issue(commands, hook, urgent=urgent))
                 except (ConnectionLost, NotSent, NotNow) as error:
                     self._may_repeat(error, retry)
         return await self._again(link, commands, hook, retry=retry, until=until, urgent=urgent)
@@ -118,7 +123,7 @@ class Node:
         keys: Sequence[str],
         args: Sequence[str | bytes | int],
         *,
-        hook: BatchHook | None,
+        hook: Hook | None,
         retry: bool,
         until: float | None,
     ) -> Any:
@@ -138,7 +143,7 @@ class Node:
         self,
         link: Link,
         commands: tuple[Command, ...],
-        hook: BatchHook | None,
+        hook: Hook | None,
         *,
         retry: bool,
         until: float,
@@ -149,7 +154,7 @@ class Node:
             connection = await link.ready(until)
             try:
                 async with before(until):
-                    return _checked(await connection.issue_all(commands, hook, urgent=urgent))
+                    return _checked(await connection.issue(commands, hook, urgent=urgent))
             except TimeoutError:
                 if not retry:
                     raise OutcomeUnknown(f"{self._name}: no reply within the call's deadline") from None

@@ -1,9 +1,9 @@
 """The RESP3 protocol without a socket: commands to bytes, bytes to replies, in order.
 
-A reply belongs to the oldest command not yet answered. Each command carries a hook that runs *here*, in reply order and
-before any task wakes: an invalidation that follows a reply on the wire is then always handled after what that reply
-stored. A value stored by the task after its `await` loses that order, and stays stale for ever when an invalidation
-came in the same read.
+A reply belongs to the oldest command not yet answered. Commands issued together share a hook that runs *here*, in
+reply order and before any task wakes: an invalidation that follows a reply on the wire is then always handled after
+what that reply stored. A value stored by the task after its `await` loses that order, and stays stale for ever when an
+invalidation came in the same read.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import hiredis
 
 from greenroom.errors import CommandFailed, EngineError, EngineRefused, EngineUnavailable, OutOfMemory
 
-Hook = Callable[[Any], None]
 Command = tuple[str | bytes | int, ...]
+Hook = Callable[[list[Any], Any], None]
+"""Called in the socket's reader with the replies to commands issued together, and the connection they came on."""
 
 # hiredis answers False where data is missing, which is also RESP3's `#f`.
 _NOTHING = object()
@@ -49,25 +50,40 @@ class Wire:
 
     Arguments:
         on_push: called with each push (a list whose first item is its kind), in order with the replies.
+        source: what hooks are given as the connection.
     """
 
-    __slots__ = ("_commands", "_on_push", "_pending", "_reader", "answered", "issued")
+    __slots__ = ("_commands", "_on_push", "_pending", "_reader", "_source", "answered", "issued")
 
-    def __init__(self, on_push: Hook) -> None:
+    def __init__(self, on_push: Callable[[Any], None], source: Any = None) -> None:
         self._reader = hiredis.Reader(notEnoughData=_NOTHING, replyError=reply_error)
         self._on_push = on_push
-        self._pending: deque[tuple[asyncio.Future[Any] | None, Hook | None]] = deque()
+        self._source = source
+        # One entry per command: the batch's replies, and with its last command the future and the hook.
+        self._pending: deque[tuple[list[Any], asyncio.Future[list[Any]] | None, Hook | None]] = deque()
         self._commands: list[bytes] = []
         self.issued = 0
         """Commands ever issued."""
         self.answered = 0
         """Replies ever read; `issued - answered` commands are outstanding."""
 
-    def issue(self, command: Command, future: asyncio.Future[Any] | None, hook: Hook | None) -> None:
-        """Queue a command; its reply goes to the hook first, then to the future, where they are given."""
-        self._commands.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub takes one item
-        self._pending.append((future, hook))
-        self.issued += 1
+    def issue(
+        self, commands: tuple[Command, ...], future: asyncio.Future[list[Any]] | None, hook: Hook | None = None
+    ) -> None:
+        """Queue commands that follow one another on the wire.
+
+        When the last is answered, the list of replies goes to the hook and then to the future, where they are given; an
+        error reply is an item of the list. What a hook appends to it reaches the future too.
+        """
+        replies: list[Any] = []
+        last = len(commands) - 1
+        for position, command in enumerate(commands):
+            self._commands.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub takes one item
+            if position == last:
+                self._pending.append((replies, future, hook))
+            else:
+                self._pending.append((replies, None, None))
+        self.issued += last + 1
 
     def take(self) -> bytes:
         """Everything issued since the last take, to be written at once."""
@@ -90,21 +106,19 @@ class Wire:
             if type(reply) is hiredis.PushNotification:
                 self._on_push(reply)
                 continue
-            future, hook = pending.popleft()
+            replies, future, hook = pending.popleft()
             self.answered += 1
+            replies.append(reply)
             if hook is not None:
-                hook(reply)
+                hook(replies, self._source)
             # A cancelled caller left its slot in the queue, so that the order of the others holds.
             if future is not None and not future.done():
-                if isinstance(reply, Exception):
-                    future.set_exception(reply)
-                else:
-                    future.set_result(reply)
+                future.set_result(replies)
 
     def fail(self, sent: Exception, unsent: Exception) -> None:
         """Give every waiting caller an error: `unsent` to commands never taken, `sent` to the others."""
         first_unsent = len(self._pending) - len(self._commands)
-        for position, (future, _) in enumerate(self._pending):
+        for position, (_, future, _hook) in enumerate(self._pending):
             if future is not None and not future.done():
                 future.set_exception(sent if position < first_unsent else unsent)
         self._pending.clear()

@@ -21,20 +21,18 @@ class Codec(Generic[T]):
         type_: any type that msgspec knows (frozen structs are best), or one with pydantic models in it.
     """
 
-    __slots__ = ("_decode", "_encode", "schema", "type")
+    __slots__ = ("_encode", "decode", "schema", "type")
 
     def __init__(self, type_: type[T]) -> None:
         self.type = type_
         build = _pydantic if any(_is_pydantic(part) for part in _walk(type_)) else _msgspec
-        self._decode, self._encode, self.schema = build(type_)
+        self.decode, self._encode, self.schema = build(type_)
 
     schema: Callable[[], dict[str, Any]]
     """The JSON Schema (2020-12) of the type."""
 
-    def decode(self, data: bytes) -> T:
-        """Raises SchemaMismatch, whose text names the member and never quotes the value."""
-        value: T = self._decode(data)
-        return value
+    decode: Callable[[bytes], T]
+    """JSON to a value; raises SchemaMismatch, whose text names the member and never quotes the value."""
 
     def encode(self, value: T) -> bytes:
         """The JSON of a value that is known to fit the type: it is decoded once before it is let out.
@@ -45,7 +43,7 @@ class Codec(Generic[T]):
             SchemaMismatch: when nobody could read it back.
         """
         data: bytes = self._encode(value)
-        self._decode(data)
+        self.decode(data)
         return data
 
 

@@ -84,7 +84,7 @@ class Database:
                 result = work(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                # A full disk fails the COMMIT and leaves the transaction open; some errors undo it by themselves.
+                # A COMMIT that fails may leave the transaction open; an error as of a full disk has undone it already.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise

@@ -25,7 +25,7 @@ log = logging.getLogger("greenroom.podcast")
 RESEND_AFTER = 1.0
 """Seconds after which a change that its own process has not acknowledged is sent by any process."""
 _TOGETHER = 1000
-"""Keys dropped at a time; a topic may have 10,000 pages, more than may be outstanding on a connection."""
+"""Keys dropped at a time; a topic may have 10,000 pages, and all at once could miss the deadline at every attempt."""
 
 
 class Changes:

@@ -1,6 +1,7 @@
 """The specification's objects: one definition for key, cache, record and API.
 
 Frozen all the way down (tuples, not lists), so that one decoded value may be shared by every caller of a process.
+None can be part of a reference cycle, so the collector need not look at the thousands that a near cache holds.
 Timestamps are RFC 3339 with any offset when read, and in UTC with `Z` wherever this project writes them.
 """
 
@@ -14,7 +15,7 @@ import msgspec
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class Topic(msgspec.Struct, frozen=True, kw_only=True):
+class Topic(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A subject that snippets are about: the seed's `TopicObject`."""
 
     topic_id: str
@@ -25,7 +26,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: Timestamp
 
 
-class Snippet(msgspec.Struct, frozen=True, kw_only=True):
+class Snippet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A short text on a topic, the stuff that podcasts are woven from: the seed's `SnippetDataObject`."""
 
     snippet_id: str
@@ -37,14 +38,14 @@ class Snippet(msgspec.Struct, frozen=True, kw_only=True):
     generation_timestamp: Timestamp
 
 
-class Preferences(msgspec.Struct, frozen=True, kw_only=True):
+class Preferences(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a listener has chosen."""
 
     preferred_topics: tuple[str, ...] = ()
     playback_speed_default: float = 1.0
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state of one visitor: the seed's section 1. Members that others put there are kept by every change."""
 
     user_id: str | msgspec.UnsetType = msgspec.UNSET
@@ -53,7 +54,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     active_podcast_stream_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class PodcastStatus(msgspec.Struct, frozen=True, kw_only=True):
+class PodcastStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How far the generation of a podcast is: the seed's section 4."""
 
     podcast_id: str

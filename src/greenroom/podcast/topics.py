@@ -52,7 +52,12 @@ class Topics:
         return await self._every.read()
 
     async def put(self, topic_id: str, draft: TopicDraft) -> Written[Topic]:
-        """Create or replace a topic; its times are this machine's now."""
+        """Create or replace a topic; its times are this machine's now.
+
+        Raises:
+            InvalidInput: naming `topic_id`, for an id that no key can hold.
+        """
+        self.check(topic_id)
         written = await self._records.put_topic(topic_id, draft, self._clock.now())
         await self._changes.send(written.change)
         return written

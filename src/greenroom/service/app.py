@@ -65,7 +65,7 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
 
     app = Litestar(
         route_handlers=[
-            Router("/api/v1", route_handlers=[topics.ROUTER, snippets.ROUTER], guards=[parameters.once]),
+            Router("/api/v1", route_handlers=[topics.ROUTER, snippets.ROUTER]),
             *operations.HANDLERS,
             docs.assets(),
         ],

@@ -12,7 +12,7 @@ from greenroom.caching import Outcome, Read
 CACHE_CONTROL = "public, no-cache"
 """Anyone may keep the answer, and asks again before using it: an editor's change is seen by the next read."""
 
-_TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_TAG = re.compile(r'"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
 def matches(if_none_match: Sequence[str], tag: str) -> bool:

@@ -13,8 +13,8 @@ from greenroom.service.problems import Problem
 CHALLENGE = 'Bearer realm="greenroom editors"'
 
 
-def editors_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Let the request pass if it carries the editor token.
+async def editors_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let the request pass if it carries the editor token; async, or the framework would run it in a thread.
 
     Raises:
         Problem: 401 with `WWW-Authenticate`.

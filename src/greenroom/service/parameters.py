@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Response
-from litestar.connection import ASGIConnection
 from litestar.exceptions import ValidationException
-from litestar.handlers.base import BaseRouteHandler
 from litestar.params import ParameterKwarg
 from litestar.typing import FieldDefinition
 
@@ -15,14 +13,14 @@ from greenroom.service import problems
 from greenroom.service.problems import FieldError, Problem, invalid, shown
 
 
-def once(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Let the request pass if it gives no parameter twice: which of the two would count?
+def once(request: Request[Any, Any, Any]) -> None:
+    """Return if no parameter is given twice: which of the two would count?
 
     Raises:
         Problem: 422, naming the parameter.
     """
     seen = set()
-    for name, _value in connection.query_params.multi_items():
+    for name, _value in request.query_params.multi_items():
         if name in seen:
             raise invalid(name, "is given more than once", "give it once")
         seen.add(name)

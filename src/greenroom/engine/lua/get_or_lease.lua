@@ -3,7 +3,16 @@
 --
 -- One script, since between a look and a SET NX another process could fill and release, and the key be loaded twice.
 -- Every branch ends with the caller tracking value, lease and absence: a push then wakes it or closes its flight.
-local value = redis.pcall('GET', KEYS[1])
+-- Until a lease is taken nothing is read but by GETEX, which never tracks. Prevents: the leader reads, and so tracks,
+-- the lease · takes it · is pushed its own SET, and closes its flight to its own process's callers.
+local function all_tracked(answer)
+  redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[3])
+  return answer
+end
+-- Changes nothing, and is refused out of memory. It comes first, since after GETEX, which counts as a write, the server
+-- would let this script take a lease there: each process would then load in its turn, and store nothing.
+local full = redis.pcall('SETRANGE', KEYS[2], 0, '')
+local value = redis.pcall('GETEX', KEYS[1])
 local hash = ''
 if type(value) == 'table' then
   hash = '?' -- of another type: leased over and replaced, as JSON that fits no schema is
@@ -11,26 +20,25 @@ elseif value then
   hash = redis.sha1hex(value)
 end
 if hash ~= '' and hash ~= '?' and hash ~= ARGV[3] then
-  return {'value', value, redis.call('PTTL', KEYS[1])}
+  return all_tracked({'value', value, redis.call('PTTL', KEYS[1])})
 end
-if hash == '' then
+if hash == '' and redis.call('GETEX', KEYS[3]) then
   -- After the value: one that was created since its absence was remembered must be seen.
-  local absent = redis.call('PTTL', KEYS[3])
-  if absent > 0 then
-    return {'absent', absent}
-  end
+  return all_tracked({'absent', redis.call('PTTL', KEYS[3])})
 end
-local lease = redis.call('GET', KEYS[2])
+local lease = redis.call('GETEX', KEYS[2])
 if lease and string.sub(lease, 1, 7) == 'failed:' then
-  return {'failed', string.sub(lease, 8), redis.call('PTTL', KEYS[2])}
+  return all_tracked({'failed', string.sub(lease, 8), redis.call('PTTL', KEYS[2])})
 end
 if lease and string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
-  return {'wait', redis.call('PTTL', KEYS[2])}
+  return all_tracked({'wait', redis.call('PTTL', KEYS[2])})
 end
 if not lease then
+  if type(full) == 'table' then
+    return full
+  end
   redis.call('SET', KEYS[2], ARGV[1] .. ':' .. hash, 'PX', ARGV[2])
 end
--- Our own SET has ended our tracking of the lease; without this read an invalidation made elsewhere would reach
--- nobody here, and callers would go on joining a load that began before it.
-redis.call('GET', KEYS[2])
-return {'lead'}
+-- Only now: else an invalidation made elsewhere would reach nobody here, and callers would go on joining a load that
+-- began before it.
+return all_tracked({'lead'})

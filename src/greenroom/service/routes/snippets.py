@@ -11,11 +11,13 @@ from greenroom.caching import Read
 from greenroom.podcast.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom.podcast.models import Snippet
 from greenroom.podcast.records import SnippetDraft
+from greenroom.room import Greenroom
 from greenroom.service import bodies
 from greenroom.service.answers import cached
 from greenroom.service.conditional import cache_status
 from greenroom.service.docs import EDITOR_SECURITY, taking
 from greenroom.service.editor import editors_only
+from greenroom.service.parameters import once
 from greenroom.service.problems import Problem, invalid
 from greenroom.service.routes.topics import unknown_topic
 from greenroom.service.state import ServiceState
@@ -25,10 +27,12 @@ PageNumber = Annotated[int, Parameter(ge=PAGE_NUMBERS.least, le=PAGE_NUMBERS.mos
 
 @get("/", summary="A page of a topic's snippets, or the newest of all")
 async def list_snippets(
-    request: Request[Any, Any, Any], state: ServiceState, topic_id: str | None = None, page: PageNumber = 1
+    request: Request[Any, Any, Any], topic_id: str | None = None, page: PageNumber = 1
 ) -> Response[tuple[Snippet, ...]]:
     """20 snippets, the newest first; without `topic_id` the newest 20 over all topics."""
-    snippets = state.room.snippets
+    once(request)
+    room: Greenroom = request.app.state.room  # a `state` argument is a copy, made for each request
+    snippets = room.snippets
     if topic_id is None:
         if page != 1:
             raise invalid("page", "only a topic has pages", "give topic_id as well, or leave page out")
@@ -36,11 +40,11 @@ async def list_snippets(
     read = await snippets.read_page(topic_id, page)
     if not read.value:
         # No such page: whether the topic itself exists decides between an empty page and 404.
-        topic = await state.room.topics.read(topic_id)
+        topic = await room.topics.read(topic_id)
         if topic.value is None:
             raise unknown_topic(topic_id, topic)
         return cached(request, read, body=b"[]")
-    return cached(request, read, headers=_next_page(topic_id, page, len(read.value)))
+    return cached(request, read, link=_next_page(topic_id, page, len(read.value)))
 
 
 @get("/{snippet_id:str}", summary="One snippet")
@@ -101,10 +105,10 @@ def unknown_snippet(snippet_id: str, read: Read[Snippet] | None = None) -> Probl
     return Problem("not-found", f"there is no snippet {snippet_id}", headers=headers)
 
 
-def _next_page(topic_id: str, page: int, length: int) -> dict[str, str]:
+def _next_page(topic_id: str, page: int, length: int) -> str | None:
     if length < PAGE_SIZE or page >= PAGE_NUMBERS.most:
-        return {}
-    return {"Link": f'</api/v1/snippets?topic_id={topic_id}&page={page + 1}>; rel="next"'}
+        return None
+    return f'</api/v1/snippets?topic_id={topic_id}&page={page + 1}>; rel="next"'
 
 
 ROUTER = Router(

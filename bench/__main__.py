@@ -1,0 +1,124 @@
+"""Run every benchmark and print the ratios; `--write` puts them into docs/performance.md too."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+from tests.servers import Server
+
+from bench import cold, http, policies
+from bench.common import KEYS, READERS, Cost, server
+from bench.hits import CONTENDERS
+
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def hits(one: Server) -> str:
+    """Reads of the server and of the process."""
+    costs: dict[str, Cost] = {}
+    for name in CONTENDERS:
+        command = [sys.executable, "-m", "bench.hits", name, str(one.port)]
+        run = subprocess.run(command, capture_output=True, check=True)
+        costs[name] = msgspec.json.decode(run.stdout, type=Cost)
+
+    def ratio(of: str, to: str, target: str) -> list[str]:
+        return [of, to, f"{costs[of].cpu / costs[to].cpu:.2f}", target]
+
+    rows = [
+        ratio("redis-py", "greenroom", "≥ 4"),
+        ratio("fastapi-redis-sdk", "greenroom", "≥ 6"),
+        ratio("valkey-glide", "greenroom", "≥ 2.5"),
+        ratio("greenroom", "bare", "≤ 1.6"),
+        ratio("admitting", "bare", "≤ 2.2"),
+        ratio("near cashews", "near greenroom", "≥ 30"),
+        ratio("near aiocache", "near greenroom", "≥ 9"),
+    ]
+    plain = [[name, f"{one.cpu:.2f}", f"{one.wall:.2f}"] for name, one in costs.items()]
+    return (
+        f"Reads of a 1 KB topic, typed value out, {READERS} concurrent readers over {KEYS:,} keys: client CPU.\n\n"
+        + table(["what", "against", "ratio", "target"], rows)
+        + "\n\n"
+        + table(["contender", "CPU µs a read", "µs a read on the clock"], plain)
+    )
+
+
+def cold_key(one: Server) -> str:
+    """One load for all."""
+    runs = [cold.once(one, f"r{number}") for number in range(7)]
+    loads = max(run.loads for run in runs)
+    late = statistics.median(run.slowest for run in runs)
+    rows = [["loads (most of 7 runs)", str(loads), "1"], ["slowest caller after the load, ms", f"{late:.1f}", "≤ 5"]]
+    return f"A cold key, {cold.PROCESSES} processes × {cold.CALLERS} callers:\n\n" + table(
+        ["what", "found", "target"], rows
+    )
+
+
+def over_http(one: Server) -> str:
+    """The service."""
+    constant, ours, fastapi = (
+        http.peer_cost("constant", one.port),
+        http.greenroom_cost(),
+        http.peer_cost("fastapi", one.port),
+    )
+    rows = [
+        ["near hit: share of the constant handler's speed", f"{constant / ours:.2f}", "≥ 0.6"],
+        ["FastAPI with the official SDK: times our cost", f"{fastapi / ours:.2f}", "≥ 5"],
+    ]
+    plain = [["constant", f"{constant:.0f}"], ["greenroom", f"{ours:.0f}"], ["FastAPI + SDK", f"{fastapi:.0f}"]]
+    return (
+        "`GET /api/v1/snippets`, a page of 20: server CPU.\n\n"
+        + table(["what", "ratio", "target"], rows)
+        + "\n\n"
+        + table(["server", "CPU µs a request"], plain)
+    )
+
+
+def near_policies() -> str:
+    """Which keys stay near."""
+    rows: list[list[str]] = []
+    for skew in (0.8, 1.0):
+        for scan in (False, True):
+            keys = policies.trace(skew, scan=scan)
+            for name in policies.POLICIES:
+                small, large = (policies.measure(name, capacity, keys) for capacity in (500, 5000))
+                label = f"zipf {skew}" + (" + scans" if scan else "")
+                rows.append([label, name, f"{small.hits:.1%}", f"{large.hits:.1%}", f"{large.nanoseconds:.0f}"])
+    return "The near cache's policy on one trace:\n\n" + table(
+        ["trace", "policy", "hits, 500 entries", "hits, 5,000 entries", "ns a request at 5,000"], rows
+    )
+
+
+def main() -> None:
+    """Print the page."""
+    logging.disable(logging.WARNING)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    parts = [
+        "# Performance",
+        f"Printed by `make bench` on {machine}. Trust the ratios: both sides of each were measured in one run.",
+    ]
+    with server() as one:
+        for part in (hits, cold_key, over_http):
+            parts.append(part(one))
+            sys.stdout.write(parts[-1] + "\n\n")
+            sys.stdout.flush()
+    parts.append(near_policies())
+    sys.stdout.write(parts[-1] + "\n")
+    if "--write" in sys.argv:
+        PAGE.write_text("\n\n".join(parts) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
