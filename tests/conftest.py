@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from greenroom.caching.backing import Backing
 from greenroom.engine import Address, Standalone
 from tests.caches import open_backing
 from tests.servers import Server, redis_binary, valkey_binary
-from tests.serving import TOKEN, Service
+from tests.serving import TOKEN, Serve, Service
 
 
 def _binaries() -> list[Any]:
@@ -76,3 +76,21 @@ async def back() -> AsyncIterator[Callable[..., Awaitable[Backing]]]:
             return backing
 
         yield opened
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts services in the test's directory with the tests' token, and ends them after the test, however it went."""
+    with ExitStack() as stack:
+
+        def started(
+            *flags: str, home: str = ".", env: dict[str, str] | None = None, data_dir: Path | None = None
+        ) -> Service:
+            directory = tmp_path / home
+            directory.mkdir(exist_ok=True)
+            token = {"GREENROOM_EDITOR_TOKEN": TOKEN}
+            service = Service(directory, *flags, env=token if env is None else env, data_dir=data_dir)
+            stack.callback(service.kill)
+            return service.start()
+
+        yield started

@@ -77,13 +77,17 @@ class Server:
 
     def start(self) -> None:
         """Start it and return when it answers PING."""
+        self.spawn()
+        wait_for(self._answers)
+
+    def spawn(self, *options: str) -> None:
+        """Start it, with more options for this once; returns at once."""
         command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         log = (self._directory / f"{self.port}.log").open("ab")
         self.process = subprocess.Popen(
-            [*command, *self._options], cwd=self._directory, stdout=log, stderr=log, start_new_session=True
+            [*command, *self._options, *options], cwd=self._directory, stdout=log, stderr=log, start_new_session=True
         )
         log.close()
-        wait_for(self._answers)
 
     def _answers(self) -> bool:
         assert self.process is not None

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -26,7 +27,7 @@ def environment(env: dict[str, str] | None = None) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")} | (env or {})
 
 
-def command(*arguments: str | Path, stdin: str = "", env: dict[str, str] | None = None) -> CompletedProcess[str]:
+def command(*arguments: object, stdin: str = "", env: dict[str, str] | None = None) -> CompletedProcess[str]:
     """Run `greenroom` with these arguments to its end."""
     line = [str(PROGRAM), *map(str, arguments)]
     return subprocess.run(line, input=stdin, env=environment(env), capture_output=True, text=True, timeout=90)
@@ -57,7 +58,8 @@ class Service:
         self.data_dir = data_dir or directory / "data"
         self._printed = directory / "output"
         self._flags = flags
-        self._env = environment(env)
+        # What a killed service leaves among the temporary files goes with the test's directory.
+        self._env = environment({"TMPDIR": str(directory)} | (env or {}))
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
         self.token = ""
@@ -88,7 +90,9 @@ class Service:
         self.launch()
         try:
             wait_for(self._is_announced, 60)
-            self.client = httpx.Client(base_url=self.url, timeout=15)
+            # The server closes a connection idle for 5 s: the client must not be using it in that moment.
+            limits = httpx.Limits(keepalive_expiry=2)
+            self.client = httpx.Client(base_url=self.url, timeout=15, limits=limits)
             wait_for(self.is_ready, 60)
         except BaseException:
             self.kill()
@@ -140,3 +144,7 @@ class Service:
 
     def _must_live(self) -> None:
         assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.output()}"
+
+
+Serve = Callable[..., Service]
+"""Starts a service, given its flags, and `home`, `env` and `data_dir` by keyword; see the fixture `serve`."""

@@ -1,53 +1,22 @@
-"""From a change to the keys that it made stale, on a real server, whoever was killed in between."""
+"""From a change to the keys that it made stale, on a real server."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from greenroom.errors import RecordUnavailable
+from greenroom.caching import Cache
 from greenroom.origin import SqliteRecords
 from greenroom.origin.database import Database
-from greenroom.podcast import changes, newest
-from greenroom.podcast.records import Change
+from greenroom.podcast.models import Snippet
+from greenroom.podcast.records import Change, SnippetDraft, Written
 from greenroom.room import Greenroom
 from greenroom.testing.records_changes import NOON, about, fill, ids, snippet, topic, wording
+from tests.outbox import TOPICS, Outbox, dropped, make_stale, opened, page, pages
 from tests.servers import Server
-
-TOPICS = "cache:topics:all"
-
-
-class Outbox(SqliteRecords):
-    """A record that tells of acknowledgements, whose outbox can be held shut, and that fails when told to."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self.acknowledged = asyncio.Event()
-        self.open_for_looks = asyncio.Event()
-        self.open_for_looks.set()
-        self.looked = asyncio.Event()
-        self.failures = 0
-
-    async def pending(self, *, older_than: float = 0.0, limit: int = 100) -> tuple[Change, ...]:
-        self.looked.set()
-        await self.open_for_looks.wait()
-        self._fail()
-        return await super().pending(older_than=older_than, limit=limit)
-
-    async def acknowledge(self, change_ids: Sequence[int]) -> None:
-        self._fail()
-        await super().acknowledge(change_ids)
-        self.acknowledged.set()
-
-    def _fail(self) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise RecordUnavailable("for the test")
 
 
 @pytest.fixture
@@ -55,37 +24,6 @@ async def records(tmp_path: Path) -> AsyncIterator[Outbox]:
     records = Outbox(await Database.open(tmp_path / "record.sqlite3"))
     yield records
     await records.close()
-
-
-def opened(valkey: Server, records: Outbox) -> AbstractAsyncContextManager[Greenroom]:
-    return Greenroom.open(valkey.address, database=records)
-
-
-def page(topic_id: str, number: int) -> str:
-    return f"cache:snippets:topic:{topic_id}:page:{number}"
-
-
-def pages(topic_id: str, last: int) -> set[str]:
-    return {page(topic_id, number) for number in range(1, last + 1)}
-
-
-def make_stale(valkey: Server, prefix: str = "") -> set[str]:
-    """Put a value under every key that a change to topics a, b, c and their snippets could concern, and some more."""
-    keys = {f"cache:topic:{one}" for one in "abc"} | {TOPICS, "cache:podcast_status:a", "session:a"}
-    keys |= {f"cache:snippet:{one}" for one in ("a000", "a020", "b000", "new")}
-    keys |= {key for one in "abc" for key in pages(one, 6)}
-    raw = valkey.raw()
-    for key in keys:
-        raw("SET", prefix + key, "old", "EX", 600)
-    raw.close()
-    return keys
-
-
-def dropped(valkey: Server, keys: set[str], prefix: str = "") -> set[str]:
-    raw = valkey.raw()
-    gone = {key for key in keys if not raw("EXISTS", prefix + key)}
-    raw.close()
-    return gone
 
 
 async def add(room: Greenroom) -> None:
@@ -143,116 +81,57 @@ async def test_what_is_read_after_a_change_is_what_was_written(valkey: Server, r
             assert ids(await room.snippets.page("b")) == [["b000"], ["a000", "b000"]][number]
 
 
-# The engine is down ----------------------------------------------------------------------------------
-
-
-async def test_a_change_made_while_the_engine_is_down_is_sent_before_the_next_room_reads(
-    valkey: Server, records: Outbox, caplog: pytest.LogCaptureFixture
-) -> None:
-    await fill(records, "a", 1)
-    async with opened(valkey, records) as room:
-        valkey.kill()
-        with caplog.at_level(logging.WARNING, "greenroom.podcast"):
-            written = await room.topics.put("a", about("After"))
-        assert await records.pending() == (written.change,)
-        assert f"change {written.change.change_id} " in caplog.text
-    valkey.start()
-    keys = make_stale(valkey)
-    async with opened(valkey, records) as room:
-        assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
-        assert await room.topics.get("a") == written.value
-        assert await records.pending() == ()
-
-
-async def test_a_change_made_while_the_engine_is_down_is_sent_at_its_return(
+async def test_pages_read_here_are_dropped_before_the_change_and_after_it_whatever_their_number(
     valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "RESEND_AFTER", 0.01)
-    await fill(records, "a", 1)
+    every = await fill(records, "a", 60)
+    keys = pages("a", 3)
     async with opened(valkey, records) as room:
-        valkey.kill()
-        written = await room.topics.put("a", about("After"))
-        records.open_for_looks.clear()
-        records.looked.clear()
-        await records.looked.wait()  # nobody is about to send what was looked up before
-        records.acknowledged.clear()
-        valkey.start()
-        keys = make_stale(valkey)
-        records.open_for_looks.set()
-        async with asyncio.timeout(30):
-            await records.acknowledged.wait()
-        assert {"cache:topic:a", TOPICS} <= dropped(valkey, keys)
-        assert await room.topics.get("a") == written.value
+
+        async def read_all() -> None:
+            for number in (1, 2, 3):
+                assert len(await room.snippets.page("a", number)) == 20
+            assert dropped(valkey, keys) == set()
+
+        async def put(snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
+            assert dropped(valkey, keys) == keys
+            await read_all()
+            for one in every[1:]:  # as by a process that tells nobody
+                gone = await records.delete_snippet(one)
+                assert gone is not None
+                await records.acknowledge([gone.change_id])
+            return await SqliteRecords.put_snippet(records, snippet_id, draft)
+
+        await read_all()
+        monkeypatch.setattr(records, "put_snippet", put)
+        written = await room.snippets.put("a000", wording("a", "After"))
+        assert written is not None
+        assert written.change.pages == (("a", 2),)
+        assert dropped(valkey, keys) == keys
 
 
-# What others left ------------------------------------------------------------------------------------
-
-
-async def test_every_process_sends_what_another_left_and_goes_on_after_a_failure_of_the_record(
+async def test_a_topic_of_ten_thousand_pages_is_dropped_whole_and_not_at_once(
     valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "RESEND_AFTER", 0.01)
-    monkeypatch.setattr(newest, "KEPT", 1e9)
-    await fill(records, "a", 1)
-    async with opened(valkey, records) as room:
-        assert ids((await room.snippets.read_newest()).value or ()) == ["a000"]
-        keys = make_stale(valkey)
-        records.failures = 3
-        records.acknowledged.clear()
-        await records.add_snippet("new", wording("a"), NOON)
-        async with asyncio.timeout(30):
-            await records.acknowledged.wait()
-            assert dropped(valkey, keys) == {"cache:snippet:new"} | pages("a", 2)
-            while len((await room.snippets.read_newest()).value or ()) == 1:
-                await asyncio.sleep(0.001)
-        assert records.failures == 0
+    invalidate, under_way, most = Cache.invalidate, 0, 0
 
+    async def counted(cache: Cache[Any], *args: object, **parts: object) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await invalidate(cache, *args, **parts)
+        under_way -= 1
 
-async def test_what_is_younger_than_asked_for_is_left_to_its_own_process(valkey: Server, records: Outbox) -> None:
-    async with opened(valkey, records) as room:
-        await records.put_topic("a", about("A"), NOON)
-        assert await room.changes.send_pending(older_than=60) == 0
-        assert len(await records.pending()) == 1
-        assert await room.changes.send_pending() == 1
-
-
-async def test_all_that_was_left_is_sent_at_the_opening_however_much(valkey: Server, records: Outbox) -> None:
-    for number in range(250):
-        await records.put_topic(f"t{number}", about("A"), NOON)
+    monkeypatch.setattr(Cache, "invalidate", counted)
     raw = valkey.raw()
-    for number in range(250):
-        raw("SET", f"cache:topic:t{number}", "old")
-    async with opened(valkey, records):
-        assert raw("EXISTS", *(f"cache:topic:t{number}" for number in range(250))) == 0
-        assert await records.pending() == ()
-
-
-async def test_a_topic_of_ten_thousand_pages_is_dropped_whole(valkey: Server, records: Outbox) -> None:
-    raw = valkey.raw()
-    every = [page("a", number) for number in range(1, 10_001)]
+    every = [*sorted(pages("a", 10_000)), "cache:topic:a", "cache:snippet:a000"]
     raw("MSET", *(text for key in every for text in (key, "old")))
     async with opened(valkey, records) as room:
         written = await records.put_topic("a", about("A"), NOON)
-        await room.changes.send(Change(change_id=written.change.change_id, pages=(("a", 10_000),)))
-        assert raw("EXISTS", *every) == 0
-        assert await records.pending() == ()
-
-
-async def test_an_id_that_no_key_can_hold_holds_up_no_other_change(valkey: Server, records: Outbox) -> None:
-    await records.put_topic("a:b", about("A"), NOON)
-    await records.put_topic("a", about("A"), NOON)
-    keys = make_stale(valkey)
-    async with opened(valkey, records):
-        assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
-        assert await records.pending() == ()
-
-
-async def test_a_change_whose_row_cannot_be_acknowledged_is_made_all_the_same(valkey: Server, records: Outbox) -> None:
-    async with opened(valkey, records) as room:
-        keys = make_stale(valkey)
+        change_id = written.change.change_id
         records.open_for_looks.clear()  # keeps the sender out
-        records.failures = 1
-        written = await room.topics.put("a", about("A"))
-        assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
+        await room.changes.send(Change(change_id=change_id, topics=("a",), snippets=("a000",), pages=(("a", 10_000),)))
+        assert raw("EXISTS", *every) == 0
+        assert 1 < most <= 1000
         records.open_for_looks.set()
-        assert await records.pending() == (written.change,)
+        assert await records.pending() == ()

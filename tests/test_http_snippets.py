@@ -36,18 +36,15 @@ def put(service: Service, snippet: dict[str, Any], **members: Any) -> httpx.Resp
     return service.client.put(path, json=snippet | members, headers=service.editor)
 
 
+def newest(service: Service, query: str = "") -> list[dict[str, Any]]:
+    answer = service.client.get(f"{API}/snippets{query}")
+    assert answer.status_code == 200
+    found: list[dict[str, Any]] = answer.json()
+    return found
+
+
 def page(service: Service, topic_id: str, number: int = 1) -> list[dict[str, Any]]:
-    answer = service.client.get(f"{API}/snippets", params={"topic_id": topic_id, "page": number})
-    assert answer.status_code == 200
-    found: list[dict[str, Any]] = answer.json()
-    return found
-
-
-def newest(service: Service) -> list[dict[str, Any]]:
-    answer = service.client.get(f"{API}/snippets")
-    assert answer.status_code == 200
-    found: list[dict[str, Any]] = answer.json()
-    return found
+    return newest(service, f"?topic_id={topic_id}&page={number}")
 
 
 def in_order(snippets: list[dict[str, Any]]) -> list[dict[str, Any]]:

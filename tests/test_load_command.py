@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.processes import ON_LINUX, servers
 from tests.servers import Raw, Server, wait_for
-from tests.serving import API, TOKEN, Service, command, refusal
+from tests.serving import API, Serve, command, refusal
 
 TOPIC = {
     "topic_id": "night",
@@ -30,21 +27,6 @@ SNIPPET = {
     "text_content": "Between two stations there is a third.",
     "generation_timestamp": "2026-01-02T00:00:00Z",
 }
-
-
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[list[Service]]:
-    """Services that are ended after the test, however it went."""
-    every: list[Service] = []
-    yield every
-    for service in every:
-        service.kill()
-
-
-def started(services: list[Service], directory: Path, *flags: str) -> Service:
-    """A service without the sample."""
-    services.append(Service(directory, "--sample", "off", *flags, env={"GREENROOM_EDITOR_TOKEN": TOKEN}))
-    return services[-1].start()
 
 
 def ndjson(*values: Any) -> str:
@@ -133,8 +115,8 @@ def test_the_data_directory_that_it_makes_is_this_user_s_alone(tmp_path: Path, v
 # What readers see -----------------------------------------------------------------------------------
 
 
-def test_a_load_while_serve_runs_is_seen_by_the_next_read(tmp_path: Path, services: list[Service]) -> None:
-    service = started(services, tmp_path)
+def test_a_load_while_serve_runs_is_seen_by_the_next_read(serve: Serve) -> None:
+    service = serve("--sample", "off")
     get = service.client.get
 
     def load(*values: Any) -> None:
@@ -169,7 +151,7 @@ def planted(raw: Raw, prefix: str = "") -> None:
 
 
 def test_a_load_without_the_engine_is_caught_up_with_before_a_later_serve_answers(
-    tmp_path: Path, valkey: Server, services: list[Service]
+    tmp_path: Path, valkey: Server, serve: Serve
 ) -> None:
     valkey.kill()
     flags = ["--data-dir", tmp_path / "data", "--valkey-url", valkey.address]
@@ -181,7 +163,7 @@ def test_a_load_without_the_engine_is_caught_up_with_before_a_later_serve_answer
     valkey.start()
     raw = valkey.raw()
     planted(raw)
-    service = started(services, tmp_path, "--valkey-url", valkey.address)
+    service = serve("--sample", "off", "--valkey-url", valkey.address)
     assert stored(tmp_path / "data", "outbox") == set()
     assert [raw("EXISTS", key) for key in KEYS] == [0, 0, 0, 0]
     assert service.client.get(f"{API}/snippets/static").json()["title"] == "Hiss"
@@ -189,10 +171,8 @@ def test_a_load_without_the_engine_is_caught_up_with_before_a_later_serve_answer
     assert topic["display_name"] == "Later Radio"
 
 
-def test_a_load_without_the_engine_is_caught_up_with_by_a_serve_that_runs(
-    tmp_path: Path, valkey: Server, services: list[Service]
-) -> None:
-    service = started(services, tmp_path, "--valkey-url", valkey.address)
+def test_a_load_without_the_engine_is_caught_up_with_by_a_serve_that_runs(valkey: Server, serve: Serve) -> None:
+    service = serve("--sample", "off", "--valkey-url", valkey.address)
     flags = ["--data-dir", service.data_dir, "--valkey-url", valkey.address]
     planted(valkey.raw())
     with valkey.frozen():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,26 +18,10 @@ from greenroom.service.app import create_app
 from greenroom.service.settings import Settings
 from tests.processes import ON_LINUX, Process, below, process, servers
 from tests.servers import Server, wait_for
-from tests.serving import API, TOKEN, Service
+from tests.serving import API, TOKEN, Serve, Service
 
 TOPIC = {"display_name": "Night Radio", "description": "Voices after midnight.", "keywords": ["radio"]}
 SNIPPET = {"topic_id": "night", "title": "Static", "text_content": "Between two stations there is a third."}
-
-
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[list[Service]]:
-    """Services that are ended after the test, however it went."""
-    every: list[Service] = []
-    yield every
-    for service in every:
-        service.kill()
-
-
-def started(services: list[Service], directory: Path, *flags: str, env: dict[str, str] | None = None) -> Service:
-    """A service of the test's own, with the tests' token where no environment is given."""
-    service = Service(directory, *flags, env={"GREENROOM_EDITOR_TOKEN": TOKEN} if env is None else env)
-    services.append(service)
-    return service.start()
 
 
 def topic_ids(service: Service) -> list[str]:
@@ -59,10 +42,8 @@ def edit(service: Service, path: str, title: str) -> None:
 # What it says ---------------------------------------------------------------------------------------
 
 
-def test_it_prints_its_address_the_engine_the_record_and_the_token_that_it_made(
-    tmp_path: Path, services: list[Service]
-) -> None:
-    service = started(services, tmp_path, "--sample", "off", env={})
+def test_it_prints_its_address_the_engine_the_record_and_the_token_that_it_made(serve: Serve) -> None:
+    service = serve("--sample", "off", env={})
     address, engine, record, editors = service.output().splitlines()[:4]
     assert service.url in address
     assert f"embedded Valkey in {service.data_dir}" in engine
@@ -71,12 +52,10 @@ def test_it_prints_its_address_the_engine_the_record_and_the_token_that_it_made(
     assert service.client.put(f"{API}/topics/night", json=TOPIC, headers=service.editor).status_code == 201
 
 
-def test_neither_a_given_token_nor_a_password_is_printed(
-    tmp_path: Path, valkey: Server, services: list[Service]
-) -> None:
+def test_neither_a_given_token_nor_a_password_is_printed(valkey: Server, serve: Serve) -> None:
     valkey.raw()("CONFIG", "SET", "requirepass", "opensesame")
     address = valkey.address.replace("//", "//:opensesame@")
-    service = started(services, tmp_path, "--valkey-url", address, "--log-level", "debug")
+    service = serve("--valkey-url", address, "--log-level", "debug")
     assert service.client.get(f"{API}/topics").headers["cache-status"] == "greenroom; fwd=miss; stored"
     service.stop()
     assert f"127.0.0.1:{valkey.port}" in service.output()
@@ -87,8 +66,8 @@ def test_neither_a_given_token_nor_a_password_is_printed(
 # What it holds --------------------------------------------------------------------------------------
 
 
-def test_an_empty_embedded_database_gets_the_sample_once(tmp_path: Path, services: list[Service]) -> None:
-    service = started(services, tmp_path)
+def test_an_empty_embedded_database_gets_the_sample_once(serve: Serve) -> None:
+    service = serve()
     sample = topic_ids(service)
     assert len(sample) >= 12
     page = service.client.get(f"{API}/snippets", params={"topic_id": sample[0]}).json()
@@ -99,24 +78,22 @@ def test_an_empty_embedded_database_gets_the_sample_once(tmp_path: Path, service
     assert service.client.get(f"{API}/snippets/{page[0]['snippet_id']}").status_code == 404
 
 
-def test_there_is_no_sample_where_it_is_switched_off_or_something_is_there(
-    tmp_path: Path, services: list[Service]
-) -> None:
-    off = started(services, tmp_path, "--sample", "off")
+def test_there_is_no_sample_where_it_is_switched_off_or_something_is_there(serve: Serve) -> None:
+    off = serve("--sample", "off")
     assert topic_ids(off) == []
     off.client.put(f"{API}/topics/night", json=TOPIC, headers=off.editor).raise_for_status()
     off.stop()
-    assert topic_ids(started(services, tmp_path)) == ["night"]
+    assert topic_ids(serve()) == ["night"]
 
 
-def test_there_is_no_sample_in_a_database_that_is_named(tmp_path: Path, services: list[Service]) -> None:
-    service = started(services, tmp_path, "--database-url", f"sqlite:{tmp_path / 'mine.sqlite3'}")
+def test_there_is_no_sample_in_a_database_that_is_named(tmp_path: Path, serve: Serve) -> None:
+    service = serve("--database-url", f"sqlite:{tmp_path / 'mine.sqlite3'}")
     assert topic_ids(service) == []
     assert f"sqlite:{tmp_path / 'mine.sqlite3'}" in service.output()
 
 
-def test_starting_again_finds_what_was_edited_and_shows_it_at_once(tmp_path: Path, services: list[Service]) -> None:
-    service = started(services, tmp_path, "--sample", "off")
+def test_starting_again_finds_what_was_edited_and_shows_it_at_once(serve: Serve) -> None:
+    service = serve("--sample", "off")
     path = add_snippet(service)
     assert service.client.get(path).json()["title"] == "Static"
     edit(service, path, "Edited before the end")
@@ -129,17 +106,17 @@ def test_starting_again_finds_what_was_edited_and_shows_it_at_once(tmp_path: Pat
     assert service.client.get(path).json()["title"] == "Edited before the crash"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
-def test_the_data_directory_is_this_user_s_alone(tmp_path: Path, services: list[Service]) -> None:
-    service = started(services, tmp_path)
+def test_the_data_directory_is_this_user_s_alone(serve: Serve) -> None:
+    service = serve()
     assert service.data_dir.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("flag", ["--valkey-url", "--cache-url"])
 def test_a_service_without_embedded_parts_leaves_the_data_directory_alone(
-    tmp_path: Path, valkey: Server, services: list[Service]
+    tmp_path: Path, valkey: Server, serve: Serve, flag: str
 ) -> None:
     database = f"sqlite:{tmp_path / 'mine.sqlite3'}"
-    service = started(services, tmp_path, "--valkey-url", valkey.address, "--database-url", database)
+    service = serve(flag, valkey.address, "--database-url", database)
     assert topic_ids(service) == []
     assert not service.data_dir.exists()
 
@@ -149,10 +126,8 @@ def test_a_service_without_embedded_parts_leaves_the_data_directory_alone(
 
 @ON_LINUX
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_main_process_leaves_no_process_behind(
-    tmp_path: Path, services: list[Service], number: int
-) -> None:
-    service = started(services, tmp_path)
+def test_a_signal_to_the_main_process_leaves_no_process_behind(serve: Serve, number: int) -> None:
+    service = serve()
     everyone = {process(service.process.pid)} | below(service.process.pid) | servers(service.data_dir)
     assert len(everyone) == 2, "the service and its Valkey"
     assert service.stop(number) == 0
@@ -162,8 +137,21 @@ def test_a_signal_to_the_main_process_leaves_no_process_behind(
 
 
 @ON_LINUX
-def test_a_second_ctrl_c_ends_it_without_waiting_and_without_leftovers(tmp_path: Path, services: list[Service]) -> None:
-    service = started(services, tmp_path)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_signal_while_it_still_starts_leaves_no_process_behind(tmp_path: Path, workers: str) -> None:
+    service = Service(tmp_path, "--workers", workers)
+    service.launch()
+    wait_for(lambda: "editors " in service.output(), 60)
+    everyone = below(service.process.pid)
+    service.stop(signal.SIGINT)
+    wait_for(lambda: not any(one.lives for one in everyone), 30)
+    wait_for(lambda: not servers(service.data_dir), 30)
+    assert "Traceback" not in service.output()
+
+
+@ON_LINUX
+def test_a_second_ctrl_c_ends_it_without_waiting_and_without_leftovers(serve: Serve) -> None:
+    service = serve()
     everyone = below(service.process.pid)
     with Held(service):
         service.process.send_signal(signal.SIGINT)
@@ -174,8 +162,8 @@ def test_a_second_ctrl_c_ends_it_without_waiting_and_without_leftovers(tmp_path:
 
 
 @ON_LINUX
-def test_a_killed_service_takes_its_valkey_with_it(tmp_path: Path, services: list[Service]) -> None:
-    service = started(services, tmp_path)
+def test_a_killed_service_takes_its_valkey_with_it(serve: Serve) -> None:
+    service = serve()
     everyone: set[Process] = below(service.process.pid)
     assert len(everyone) == 1
     service.kill()
@@ -221,10 +209,8 @@ def listens(service: Service) -> bool:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_an_open_answer_is_finished_while_nobody_new_is_let_in(
-    tmp_path: Path, services: list[Service], workers: str
-) -> None:
-    service = started(services, tmp_path, "--sample", "off", "--workers", workers)
+def test_an_open_answer_is_finished_while_nobody_new_is_let_in(serve: Serve, workers: str) -> None:
+    service = serve("--sample", "off", "--workers", workers)
     with Held(service) as held:
         service.process.send_signal(signal.SIGTERM)
         wait_for(lambda: not listens(service), 30)
@@ -233,11 +219,11 @@ def test_an_open_answer_is_finished_while_nobody_new_is_let_in(
     assert b'"display_name":"Night Radio"' in answer
     assert service.process.wait(40) == 0
     assert "Traceback" not in service.output()
-    assert topic_ids(started(services, tmp_path)) == ["held"]
+    assert topic_ids(serve()) == ["held"]
 
 
-def test_an_answer_that_never_ends_does_not_hold_the_service_for_ever(tmp_path: Path, services: list[Service]) -> None:
-    service = started(services, tmp_path, "--sample", "off")
+def test_an_answer_that_never_ends_does_not_hold_the_service_for_ever(serve: Serve) -> None:
+    service = serve("--sample", "off")
     with Held(service):
         assert service.stop(signal.SIGTERM) == 0
     assert "Traceback" not in service.output()

@@ -15,21 +15,11 @@ import pytest
 
 from tests.processes import ON_LINUX, Process, servers, the_server
 from tests.servers import Server, free_port, wait_for
-from tests.serving import API, TOKEN, Service
+from tests.serving import API, Serve, Service
 
 BYPASS = "greenroom; fwd=bypass; detail=engine-down"
 TOPIC = {"display_name": "Night Radio", "description": "Voices after midnight.", "keywords": ["radio"]}
 SNIPPET = {"topic_id": "night", "title": "Static", "text_content": "Between two stations there is a third."}
-ENV = {"GREENROOM_EDITOR_TOKEN": TOKEN}
-
-
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[list[Service]]:
-    """Services that are ended after the test, however it went."""
-    every: list[Service] = []
-    yield every
-    for service in every:
-        service.kill()
 
 
 def hits(service: Service, path: str) -> bool:
@@ -102,10 +92,8 @@ def held_down(data_dir: Path) -> Iterator[None]:
 
 
 @ON_LINUX
-def test_kill_9_of_valkey_under_load_is_answered_from_the_record_and_healed(
-    tmp_path: Path, services: list[Service]
-) -> None:
-    services.append(service := Service(tmp_path, env=ENV).start())
+def test_kill_9_of_valkey_under_load_is_answered_from_the_record_and_healed(serve: Serve) -> None:
+    service = serve()
     page = first_page(service)
     with Load(service.url, page) as load:
         wait_for(lambda: load.saw("greenroom; hit"), 30)
@@ -122,8 +110,8 @@ def test_kill_9_of_valkey_under_load_is_answered_from_the_record_and_healed(
 
 
 @ON_LINUX
-def test_a_valkey_killed_again_and_again_under_load_costs_no_answer(tmp_path: Path, services: list[Service]) -> None:
-    services.append(service := Service(tmp_path, env=ENV).start())
+def test_a_valkey_killed_again_and_again_under_load_costs_no_answer(serve: Serve) -> None:
+    service = serve()
     with Load(service.url, first_page(service)) as load:
         killed: set[Process] = set()
         for _ in range(3):
@@ -138,10 +126,8 @@ def test_a_valkey_killed_again_and_again_under_load_costs_no_answer(tmp_path: Pa
 
 
 @ON_LINUX
-def test_an_edit_made_while_valkey_is_down_is_what_is_read_when_it_is_back(
-    tmp_path: Path, services: list[Service]
-) -> None:
-    services.append(service := Service(tmp_path, env=ENV).start())
+def test_an_edit_made_while_valkey_is_down_is_what_is_read_when_it_is_back(serve: Serve) -> None:
+    service = serve()
     page = first_page(service)
     (snippet, *_) = service.client.get(page).json()
     path = f"{API}/snippets/{snippet['snippet_id']}"
@@ -157,11 +143,9 @@ def test_an_edit_made_while_valkey_is_down_is_what_is_read_when_it_is_back(
     assert service.client.get(page).json()[0]["title"] == "Edited in the dark"
 
 
-def test_without_its_valkey_it_starts_says_so_and_is_ready_but_degraded(
-    tmp_path: Path, services: list[Service]
-) -> None:
+def test_without_its_valkey_it_starts_says_so_and_is_ready_but_degraded(serve: Serve) -> None:
     address = f"valkey://127.0.0.1:{free_port()}"
-    services.append(service := Service(tmp_path, "--valkey-url", address, env=ENV).start())
+    service = serve("--valkey-url", address)
     assert f"engine      {address}" in service.output()
     assert "starting without the engine" in service.output()
     ready = service.client.get("/health/ready")
@@ -173,9 +157,9 @@ def test_without_its_valkey_it_starts_says_so_and_is_ready_but_degraded(
     assert service.stop() == 0
 
 
-def test_a_valkey_that_comes_later_is_used(tmp_path: Path, valkey: Server, services: list[Service]) -> None:
+def test_a_valkey_that_comes_later_is_used(valkey: Server, serve: Serve) -> None:
     valkey.kill()
-    services.append(service := Service(tmp_path, "--valkey-url", valkey.address, env=ENV).start())
+    service = serve("--valkey-url", valkey.address)
     page = first_page(service)
     assert service.client.get(page).headers["cache-status"] == BYPASS
     valkey.start()
@@ -185,9 +169,9 @@ def test_a_valkey_that_comes_later_is_used(tmp_path: Path, valkey: Server, servi
 
 @ON_LINUX
 def test_two_services_on_one_directory_share_one_valkey_and_each_sees_the_other_s_edit(
-    tmp_path: Path, services: list[Service]
+    tmp_path: Path, serve: Serve
 ) -> None:
-    one, other = two_services(tmp_path, services)
+    one, other = two_services(serve, tmp_path / "data")
     assert len(servers(one.data_dir)) == 1
     one.client.put(f"{API}/topics/night", json=TOPIC, headers=one.editor).raise_for_status()
     made = one.client.post(f"{API}/snippets", json=SNIPPET, headers=one.editor).raise_for_status()
@@ -203,10 +187,8 @@ def test_two_services_on_one_directory_share_one_valkey_and_each_sees_the_other_
 
 @ON_LINUX
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_of_two_services_the_one_that_remains_takes_the_valkey_over(
-    tmp_path: Path, services: list[Service], number: int
-) -> None:
-    one, other = two_services(tmp_path, services)
+def test_of_two_services_the_one_that_remains_takes_the_valkey_over(tmp_path: Path, serve: Serve, number: int) -> None:
+    one, other = two_services(serve, tmp_path / "data")
     page = first_page(other)
     first = the_server(one.data_dir)
     one.process.send_signal(number)
@@ -219,9 +201,6 @@ def test_of_two_services_the_one_that_remains_takes_the_valkey_over(
     assert not second.lives
 
 
-def two_services(tmp_path: Path, services: list[Service]) -> tuple[Service, Service]:
+def two_services(serve: Serve, data_dir: Path) -> tuple[Service, Service]:
     """Two services on one data directory; the first has started the Valkey."""
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        services.append(Service(tmp_path / name, env=ENV, data_dir=tmp_path / "shared").start())
-    return services[0], services[1]
+    return serve(home="one", data_dir=data_dir), serve(home="other", data_dir=data_dir)

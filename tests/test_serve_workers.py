@@ -59,7 +59,7 @@ def counted(service: Service) -> int:
 
 @contextmanager
 def frozen(one: Process) -> Iterator[None]:
-    """Stop a worker, so that the others have to do its work."""
+    """Stop a process, so that others have to do its work."""
     os.kill(one.pid, signal.SIGSTOP)
     try:
         yield
@@ -122,9 +122,14 @@ def test_a_signal_to_the_main_process_ends_every_worker_and_the_valkey(service: 
 
 def test_ctrl_c_in_a_terminal_which_reaches_all_of_them_is_no_different(service: Service) -> None:
     everyone = below(service.process.pid)
-    os.killpg(service.process.pid, signal.SIGINT)
+    both = workers(service.process.pid)
+    with frozen(process(service.process.pid)):
+        os.killpg(service.process.pid, signal.SIGINT)
+        # Where the main process is the last to hear of it, it must not replace those that were quicker.
+        wait_for(lambda: not any(one.lives for one in both), 40)
     assert service.process.wait(40) == 0
     wait_for(lambda: not any(one.lives for one in everyone), 30)
+    assert "is replaced" not in service.output()
     assert "Traceback" not in service.output()
 
 

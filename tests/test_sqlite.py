@@ -47,6 +47,27 @@ async def test_an_error_inside_a_transaction_undoes_it_and_is_passed_on(
     await records.put_topic("b", about("B"), NOON)
 
 
+async def test_a_commit_that_fails_leaves_no_transaction_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connected = database._connected
+
+    def strict(where: Path) -> sqlite3.Connection:
+        connection = connected(where)
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    monkeypatch.setattr(database, "_connected", strict)
+    opened = await database.Database.open(path)
+    try:
+        deferred = "CREATE TABLE child (topic TEXT REFERENCES topics DEFERRABLE INITIALLY DEFERRED)"
+        await opened.write(lambda connection: connection.execute(deferred).fetchall())
+        with pytest.raises(RecordUnavailable, match="FOREIGN KEY"):
+            await opened.write(lambda connection: connection.execute("INSERT INTO child VALUES ('none')").fetchall())
+        count = await opened.write(lambda connection: connection.execute("SELECT count(*) FROM child").fetchone())
+        assert count == (0,)
+    finally:
+        await opened.close()
+
+
 class Held:
     """Stops each write of a topic within its transaction until `go` is set."""
 

@@ -143,6 +143,6 @@ async def test_two_processes_that_write_at_once_lose_nothing(path: Path, records
 async def test_a_full_disk_loses_one_write_and_no_other(path: Path, records: SqliteRecords) -> None:
     process = run(FULL, str(path))
     assert process.returncode == 0, process.stderr
-    assert "the database failed" in process.stdout
+    assert process.stdout.startswith("the database failed: d")  # disk I/O error, or: database or disk is full
     assert [one.topic_id for one in await records.topics()] == ["after", "before"]
     assert [change.topics for change in await records.pending()] == [("before",), ("after",)]

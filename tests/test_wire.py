@@ -16,7 +16,7 @@ INVALIDATE = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
 
 def issue(wire: Wire, hook: Any = None) -> asyncio.Future[Any]:
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    wire.issue(("GET", "k"), future, hook)
+    wire.issue((("GET", "k"),), future, hook)
     return future
 
 
@@ -33,13 +33,13 @@ async def test_replies_resolve_in_order_however_the_bytes_are_cut() -> None:
     futures = [issue(wire) for _ in range(3)]
     for byte in b"$1\r\na\r\n_\r\n#f\r\n":
         wire.feed(bytes([byte]))
-    assert [future.result() for future in futures] == [b"a", None, False]
+    assert [future.result() for future in futures] == [[b"a"], [None], [False]]
 
 
 async def test_hooks_and_pushes_run_in_the_order_of_the_wire_before_any_task_resumes() -> None:
     seen: list[Any] = []
     wire = Wire(lambda push: seen.append(("push", push[1])))
-    future = issue(wire, lambda reply: seen.append(("reply", reply)))
+    future = issue(wire, lambda replies, _: seen.append(("reply", *replies)))
     woken = asyncio.ensure_future(future)
     woken.add_done_callback(lambda _: seen.append(("task", None)))
     wire.feed(INVALIDATE + b"$1\r\na\r\n" + INVALIDATE)
@@ -49,11 +49,11 @@ async def test_hooks_and_pushes_run_in_the_order_of_the_wire_before_any_task_res
 
 async def test_a_cancelled_caller_leaves_its_slot_and_its_hook() -> None:
     wire = Wire(lambda _: None)
-    seen: list[bytes] = []
-    first, second = issue(wire, seen.append), issue(wire)
+    seen: list[Any] = []
+    first, second = issue(wire, lambda replies, _: seen.extend(replies)), issue(wire)
     first.cancel()
     wire.feed(b"$1\r\na\r\n$1\r\nb\r\n")
-    assert second.result() == b"b"
+    assert second.result() == [b"b"]
     assert seen == [b"a"]
 
 
@@ -95,6 +95,6 @@ async def test_an_error_reply_says_what_to_do_by_its_type(message: str, kind: ty
     wire = Wire(lambda _: None)
     future = issue(wire)
     wire.feed(f"-{message}\r\n".encode())
-    assert type(future.exception()) is kind
+    assert type(future.result()[0]) is kind
     assert type(reply_error(message)) is kind
     assert issubclass(NotNow, EngineUnavailable)

@@ -101,6 +101,8 @@ class Greenroom:
                 sessions = _engine(session_address, directory, stack, clock, counters)
             records = await _records(database, directory, stack)
             await asyncio.gather(*(settle(engine, START_DEADLINE) for engine in {caches, sessions}))
+            if (advice := await backing.groups.advice()) is not None:
+                log.warning("the server of the caches: %s", advice)
             room = cls(backing, sessions)
             stack.push_async_callback(room._close)
             if records is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -13,6 +14,7 @@ from greenroom.caching.outage import Outage
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
+from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.keyspace.companions import absent_key, lease_key, owner
 from greenroom.observe import Counters
 
@@ -20,6 +22,8 @@ log = logging.getLogger("greenroom.caching")
 
 _LONGEST = 7 * 24 * 3600.0
 """Seconds for which an invalidation is kept whose value's lifetime is not known."""
+_TOGETHER = 1000
+"""Members of a group dropped at a time; there may be more than may be outstanding on a connection."""
 
 
 class Backing:
@@ -83,7 +87,13 @@ class Backing:
             # A GET sent before the DEL has been answered since, and what it read stored.
             self.near.pop(key)
 
-        await self.engine.execute_all(Lane.TRACKED, key, (("DEL", *names),), hook=again, urgent=True)
+        try:
+            await self.engine.execute_all(Lane.TRACKED, key, (("DEL", *names),), hook=again, urgent=True)
+        except EngineError as error:
+            if self._kept.owed(kept):
+                # The server may answer and refuse (read-only, short of replicas): it must then not be read from either.
+                self.engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
+            raise
         self._kept.acknowledged(kept)
 
     async def drop_group(self, group: str, longest_ms: int) -> None:
@@ -92,9 +102,19 @@ class Backing:
         Arguments:
             longest_ms: milliseconds that a value of the group can live at most.
         """
-        members = await self.groups.members(group)
-        for key, _ in members:
-            await self.drop(key, longest_ms / 1000)
+        try:
+            members = await self.groups.members(group)
+        except EngineUnavailable as error:
+            self.engine.renew(Lane.TRACKED, group, f"it owes the invalidation of a group: {error}")
+            raise
+        failures: list[BaseException] = []
+        for start in range(0, len(members), _TOGETHER):
+            # Not one after the other: the first that failed would leave the others neither dropped nor kept.
+            drops = (self.drop(key, longest_ms / 1000) for key, _ in members[start : start + _TOGETHER])
+            results = await asyncio.gather(*drops, return_exceptions=True)
+            failures.extend(result for result in results if result is not None)
+        if failures:
+            raise failures[0]
         # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
         await self.groups.forget(group, members, longest_ms)
 
@@ -133,14 +153,16 @@ class Backing:
         Raises:
             EngineError: when that could not be done.
         """
-        for key in await self.groups.send(connection):
-            names = key, lease_key(self.prefix, key), absent_key(self.prefix, key)
-            self._kept.keep(key, names, _LONGEST)
         if unsent := self._kept.unsent:
             log.info("sending %d invalidations that were kept", unsent)
         await self._kept.send(connection)
-        # Prevents: a load begins without the server · the server is back, another process's invalidation reaches it · the
-        # load ends, and its old value is kept. A flight that is closed is not.
+        while self.groups.unread:
+            for key in await self.groups.send(connection):
+                names = key, lease_key(self.prefix, key), absent_key(self.prefix, key)
+                self._kept.keep(key, names, _LONGEST)
+        self._kept.send_rest(connection)
+        # Prevents: a load begins without the server · the server is back, another process's invalidation reaches it ·
+        # the load ends, and its old value is kept. That of a closed flight is not.
         for flights in self._flights:
             flights.wake_all()
         for outage in self._outages:

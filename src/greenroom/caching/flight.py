@@ -79,22 +79,20 @@ class Flights(Generic[T]):
     def work_on(self, flights: Iterable[Flight[T]], work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in a task of its own; flights that it does not land itself land with its error."""
         mine = tuple(flights)
-
-        async def run() -> None:
-            try:
-                await work
-            except BaseException as error:
-                for flight in mine:
-                    flight.crash(error)
-                if not isinstance(error, Exception):
-                    raise
-            finally:
-                for flight in mine:
-                    self._forget(flight)
-
-        task = asyncio.get_running_loop().create_task(run())
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            # Not in the task: one that is cancelled before its first step runs nothing, and its callers would wait for
+            # ever.
+            self._tasks.discard(task)
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            for flight in mine:
+                if error is not None:
+                    flight.crash(error)
+                self._forget(flight)
+
+        task.add_done_callback(ended)
 
     async def join(self, key: str, work: Callable[[Flight[T]], Awaitable[T]]) -> tuple[T, bool]:
         """The result of the work on `key`, begun where none is under way, and whether another had begun it."""

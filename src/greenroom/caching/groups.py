@@ -25,7 +25,7 @@ from typing import Any
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
 from greenroom.engine.scripts import Script
-from greenroom.errors import EngineError
+from greenroom.errors import CommandFailed, EngineError
 from greenroom.keyspace.companions import companion_key
 
 REGISTER = Script.named("group_register")
@@ -45,7 +45,8 @@ class Groups:
     def __init__(self, engine: Engine, prefix: str) -> None:
         self._engine = engine
         self._prefix = prefix
-        self._unread: set[str] = set()  # groups that a drop could not read: kept invalidations
+        self.unread: set[str] = set()
+        """Groups that a drop could not read: kept invalidations."""
 
     def name(self, group: str) -> str:
         """The key of a group."""
@@ -68,10 +69,12 @@ class Groups:
         name = self.name(group)
         try:
             found = await self._engine.execute(Lane.TRACKED, name, "ZRANGE", name, 0, -1, "WITHSCORES")
-        except EngineError:
-            self._unread.add(group)
+        except EngineError as error:
+            # A key of another type never was a group: nothing of it is stored.
+            if not (isinstance(error, CommandFailed) and error.code == "WRONGTYPE"):
+                self.unread.add(group)
             raise
-        self._unread.discard(group)
+        self.unread.discard(group)
         return _members(found)
 
     async def forget(self, group: str, members: Sequence[tuple[str, int]], longest_ms: int) -> None:
@@ -84,6 +87,17 @@ class Groups:
             pairs: list[str | bytes | int] = [one for member in members[start : start + _CHUNK] for one in member]
             await self._engine.run(Lane.TRACKED, FORGET, (self.name(group),), (longest_ms, *pairs))
 
+    async def advice(self) -> str | None:
+        """What is wrong with the server's eviction policy; None where nothing is, or it does not say."""
+        try:
+            found = await self._engine.execute(Lane.TRACKED, self.name("any"), "CONFIG", "GET", "maxmemory-policy")
+        except EngineError:
+            return None  # not reachable, or not ours to ask
+        policy = next(iter(found.values()), b"").decode() if isinstance(found, dict) else ""
+        if not policy.startswith("allkeys"):
+            return None
+        return f"maxmemory-policy is {policy}, which may evict groups; set volatile-lru, volatile-lfu or volatile-ttl"
+
     async def send(self, connection: Connection) -> list[str]:
         """Read the groups that could not be read, over a connection that does not serve yet; returns their keys.
 
@@ -91,12 +105,12 @@ class Groups:
             EngineError: when that cannot be done.
         """
         keys: list[str] = []
-        for group in tuple(self._unread):
+        for group in tuple(self.unread):
             (found,) = await connection.issue((("ZRANGE", self.name(group), 0, -1, "WITHSCORES"),), urgent=True)
             if isinstance(found, Exception):
                 raise found
             keys.extend(key for key, _ in _members(found))
-            self._unread.discard(group)
+            self.unread.discard(group)
         return keys
 
 

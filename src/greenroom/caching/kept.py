@@ -17,6 +17,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.connection import Connection
@@ -30,9 +32,9 @@ _CHUNK = 200
 @dataclass(slots=True)
 class _Drop:
     names: tuple[str, ...]
-    made: float
     until: float
-    acknowledged: bool = False
+    acknowledged: float | None = None
+    """When that was first: what was sent late, at the end of an outage, is repeated as long from then."""
 
 
 class Kept:
@@ -49,10 +51,10 @@ class Kept:
     @property
     def unsent(self) -> int:
         """Invalidations that no server has acknowledged."""
-        return sum(not drop.acknowledged for drop in self._drops.values())
+        return sum(drop.acknowledged is None for drop in self._drops.values())
 
     def keep(self, key: str, names: Sequence[str], lifetime: float) -> object:
-        """Keep the invalidation of `key`; returns what `acknowledged` takes.
+        """Keep the invalidation of `key`; returns what `acknowledged` and `owed` take.
 
         Arguments:
             names: the key and its companions, dropped by one command.
@@ -61,13 +63,19 @@ class Kept:
         now = self._clock.monotonic()
         self._prune(now)
         self._drops.pop(key, None)
-        drop = self._drops[key] = _Drop(tuple(names), now, now + lifetime)
+        drop = self._drops[key] = _Drop(tuple(names), now + lifetime)
         return drop
 
     def acknowledged(self, drop: object) -> None:
         """The server has carried it out. A later invalidation of the same key is another one, and stays."""
         assert isinstance(drop, _Drop)
-        drop.acknowledged = True
+        if drop.acknowledged is None:
+            drop.acknowledged = self._clock.monotonic()
+
+    def owed(self, drop: object) -> bool:
+        """Whether no server has carried it out."""
+        assert isinstance(drop, _Drop)
+        return drop.acknowledged is None
 
     async def send(self, connection: Connection) -> None:
         """Send what a new connection must carry before it serves.
@@ -83,13 +91,33 @@ class Kept:
             for drop, reply in zip(chunk, replies, strict=True):
                 if isinstance(reply, Exception):
                     raise reply
-                drop.acknowledged = True
+                self.acknowledged(drop)
             await asyncio.sleep(0)
+
+    def send_rest(self, connection: Connection) -> None:
+        """Queue what has come since `send` began, on a connection that is about to serve.
+
+        Prevents: a connection carries what was kept · an invalidation finds no connection, and fails · the connection
+        serves, and the old value with it. Queued now, it goes before anything that is read.
+
+        Raises:
+            EngineError: when the connection has ended.
+        """
+        for drop in self._drops.values():
+            if self.owed(drop):
+                queued = connection.issue((("DEL", *drop.names),), partial(self._answered, drop), urgent=True)
+                queued.add_done_callback(asyncio.Future.exception)  # it stays owed when the connection ends before
 
     def _prune(self, now: float) -> None:
         if now - self._pruned < 1.0:
             return
         self._pruned = now
         for key, drop in tuple(self._drops.items()):
-            if now >= drop.until or (drop.acknowledged and now - drop.made >= RECENT):
+            if now >= drop.until or (drop.acknowledged is not None and now - drop.acknowledged >= RECENT):
                 del self._drops[key]
+
+    def _answered(self, drop: _Drop, replies: list[Any], connection: Connection) -> None:
+        if isinstance(replies[0], Exception):
+            connection.abort(f"it owes an invalidation: {replies[0]}")
+        else:
+            self.acknowledged(drop)

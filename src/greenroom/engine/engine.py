@@ -83,6 +83,9 @@ class Engine(Protocol):
             Overloaded: when too many commands are outstanding.
         """
 
+    def renew(self, lane: Lane, key: str, reason: str) -> None:
+        """End the connection, if there is one, to the server of `key`: the next one carries first what it owes."""
+
     @property
     def trouble(self) -> EngineError | None:
         """Why calls would fail at the moment; None while all is well."""
@@ -150,6 +153,9 @@ class Standalone:
     @property
     def trouble(self) -> EngineError | None:
         return self._node.trouble
+
+    def renew(self, lane: Lane, key: str, reason: str) -> None:
+        self._node.renew(lane, reason)
 
     def send(
         self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None

@@ -94,6 +94,12 @@ class Node:
         connection = self._links[lane].connection
         return None if connection is None else connection.issue(commands, hook)
 
+    def renew(self, lane: Lane, reason: str) -> None:
+        """End the connection, if there is one; see `Engine.renew`."""
+        connection = self._links[lane].connection
+        if connection is not None:
+            connection.abort(reason)
+
     async def execute_all(
         self,
         lane: Lane,

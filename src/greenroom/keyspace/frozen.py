@@ -24,7 +24,10 @@ _CONTAINERS = frozenset({tuple, frozenset})
 
 def is_frozen(type_: Any) -> bool:
     """True for atoms, enums, frozen structs, dataclasses and pydantic models, and tuples and frozen sets of these."""
-    return _frozen(type_, frozenset(), ())
+    try:
+        return _frozen(type_, frozenset(), ())
+    except (NameError, TypeError):
+        return False  # a name that is defined nowhere, metadata without a hash: not understood
 
 
 def _frozen(type_: Any, seen: frozenset[Any], known: tuple[Any, ...]) -> bool:
@@ -54,11 +57,8 @@ def _frozen(type_: Any, seen: frozenset[Any], known: tuple[Any, ...]) -> bool:
         return False
     if type_ in seen:
         return True
-    try:
-        hints = typing.get_type_hints(class_, include_extras=True)
-    except NameError:
-        return False
     seen |= {type_}
+    hints = typing.get_type_hints(class_, include_extras=True)
     return all(_frozen(one, seen, variables) for name, one in hints.items() if not _of_the_class(name, one))
 
 

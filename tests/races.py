@@ -1,0 +1,348 @@
+"""What tests of races share: a proxy that makes bytes wait, turns to be taken one by one, and a clock moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import hiredis
+import pytest
+
+from greenroom.caching import loads, stored
+from greenroom.engine import Limits
+from tests.servers import Server, free_port
+
+PATIENT = Limits(command_deadline=60, handshake_deadline=60, silence=60, silence_deadline=60)
+"""For an engine whose bytes a test makes wait: on a busy machine that may take longer than a command may."""
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a read take as long as the test makes it wait."""
+    for module in (loads, stored):
+        monkeypatch.setattr(module, "COMMANDS", 60.0)
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Return when a condition holds, while everything else goes on."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+class HandClock:
+    """A clock that stands still until it is moved, without jitter."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def random(self) -> float:
+        return 0.0
+
+    def token(self) -> bytes:
+        return os.urandom(16)
+
+
+# Bytes that wait -----------------------------------------------------------------------------------
+
+
+class Held:
+    """A command on its way to the server, at which its connection stands still."""
+
+    def __init__(self, words: tuple[str, ...], skip: int) -> None:
+        self.words = {word.encode() for word in words}
+        self.skip = skip
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    def release(self) -> None:
+        """Let it pass, and what follows it."""
+        self.go.set()
+
+
+class HeldReplies:
+    """What the server has said since a moment, not passed on yet."""
+
+    def __init__(self, begins: bytes) -> None:
+        self.begins = begins
+        self.frames: list[bytes] = []
+        self.writer: asyncio.StreamWriter | None = None
+        self.released = False
+
+    async def have(self, *texts: str) -> None:
+        """Return when they hold all of `texts`."""
+        await until(lambda: all(any(text.encode() in frame for frame in self.frames) for text in texts))
+
+    def release(self) -> None:
+        """Pass them on in one write; what comes later passes too."""
+        self.released = True
+        self._pass(len(self.frames))
+
+    def release_to_push(self) -> None:
+        """Pass on what precedes the first push."""
+        self._pass([frame[:1] for frame in self.frames].index(b">"))
+
+    def _pass(self, number: int) -> None:
+        if self.writer is not None:
+            self.writer.write(b"".join(self.frames[:number]))
+        del self.frames[:number]
+
+
+class Proxy:
+    """Stands between an engine and its server. Bytes keep their order; a test says which of them wait, or get lost.
+
+    Its `address` takes the place of the server's.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.port = free_port()
+        self.gate: Callable[[list[bytes]], Awaitable[None]] | None = None
+        """Awaited with each command before it passes."""
+        self._held: list[Held] = []
+        self._replies: HeldReplies | None = None
+        self._cut: set[bytes] = set()
+        self._listener: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str:
+        return f"valkey://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Proxy:
+        await self.up()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.down()
+
+    async def up(self) -> None:
+        """Take connections."""
+        self._listener = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+
+    async def down(self) -> None:
+        """Take no more connections, and cut those there are."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        await self.cut()
+
+    async def cut(self) -> None:
+        """Cut every connection."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def hold(self, *words: str, skip: int = 0) -> Held:
+        """Stop at the next command that has all these words, or at a later such one."""
+        held = Held(words, skip)
+        self._held.append(held)
+        return held
+
+    def hold_replies(self) -> HeldReplies:
+        """From now on keep back what the server says."""
+        self._replies = HeldReplies(b"")
+        return self._replies
+
+    def hold_push(self) -> HeldReplies:
+        """Keep back the next push, and what the server says after it."""
+        self._replies = HeldReplies(b">")
+        return self._replies
+
+    def cut_reply_to(self, *words: str) -> None:
+        """Pass the next command on that has all these words, and cut its connection when the reply comes."""
+        self._cut = {word.encode() for word in words}
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(_Connection(self, writer).serve(reader, self._server.port))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def passing(self, command: list[bytes]) -> bool:
+        """Wait as long as the test says; True where the reply is to be lost."""
+        for held in self._held:
+            if held.words.issubset(command):
+                if held.skip:
+                    held.skip -= 1
+                    continue
+                self._held.remove(held)
+                held.reached.set()
+                await held.go.wait()
+                break
+        if self.gate is not None:
+            await self.gate(command)
+        lost = bool(self._cut) and self._cut.issubset(command)
+        if lost:
+            self._cut = set()
+        return lost
+
+    def kept_back(self, frame: bytes, writer: asyncio.StreamWriter) -> bool:
+        """Whether a frame waits, and all that follow it."""
+        held = self._replies
+        if held is None or held.released or (held.writer is not None and held.writer is not writer):
+            return False
+        if held.writer is None:
+            if not frame.startswith(held.begins):
+                return False
+            held.writer = writer
+        held.frames.append(frame)
+        return True
+
+
+class _Connection:
+    def __init__(self, proxy: Proxy, client: asyncio.StreamWriter) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._server: asyncio.StreamWriter | None = None
+        self._lost = False
+
+    async def serve(self, client: asyncio.StreamReader, port: int) -> None:
+        pumps: set[asyncio.Task[None]] = set()
+        try:
+            server, self._server = await asyncio.open_connection("127.0.0.1", port)
+            pumps = {asyncio.ensure_future(self._commands(client)), asyncio.ensure_future(self._replies(server))}
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        except OSError:
+            pass  # the server is down
+        finally:
+            for writer in (self._client, self._server):
+                if writer is not None:
+                    writer.transport.abort()
+            for pump in pumps:
+                pump.cancel()
+
+    async def _commands(self, client: asyncio.StreamReader) -> None:
+        assert self._server is not None
+        commands = hiredis.Reader(notEnoughData=Ellipsis)
+        while data := await _read(client):
+            commands.feed(data)
+            while (command := commands.gets()) is not Ellipsis:
+                self._lost = await self._proxy.passing(command) or self._lost
+                self._server.write(hiredis.pack_command(tuple(command)))
+
+    async def _replies(self, server: asyncio.StreamReader) -> None:
+        rest = b""
+        while data := await _read(server):
+            if self._lost:
+                return
+            rest += data
+            passed = bytearray()
+            for frame in _frames(rest):
+                rest = rest[len(frame) :]
+                if not self._proxy.kept_back(frame, self._client):
+                    passed += frame
+            self._client.write(passed)
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(65536)
+    except OSError:
+        return b""
+
+
+def _frames(data: bytes) -> Iterator[bytes]:
+    """The whole RESP3 replies and pushes at the beginning of `data`."""
+    start = 0
+    while (end := _end(data, start)) is not None:
+        yield data[start:end]
+        start = end
+
+
+def _end(data: bytes, start: int) -> int | None:
+    line = data.find(b"\r\n", start)
+    if line < 0:
+        return None
+    kind, end = data[start : start + 1], line + 2
+    if kind in b"+-:,_#(":
+        return end
+    number = int(data[start + 1 : line])
+    if kind in b"$=!":
+        end += max(0, number) + 2 if number >= 0 else 0
+        return end if end <= len(data) else None
+    for _ in range(number * 2 if kind in b"%|" else number):
+        inner = _end(data, end)
+        if inner is None:
+            return None
+        end = inner
+    return end
+
+
+# Turns ---------------------------------------------------------------------------------------------
+
+
+class Turns:
+    """One side of an interleaving: it stands still at each gate until the test lets it make one step."""
+
+    def __init__(self) -> None:
+        self._at_gate = asyncio.Event()
+        self._open = asyncio.Event()
+        self.task: asyncio.Future[Any] | None = None
+
+    async def gate(self, *_: object) -> None:
+        """To be awaited before each step."""
+        self._at_gate.set()
+        await self._open.wait()
+        self._open.clear()
+
+    async def begin(self, work: Awaitable[Any]) -> None:
+        """Begin the work; returns when it stands at its first gate."""
+        self._at_gate.clear()
+        self.task = asyncio.ensure_future(work)
+        await self._stands()
+
+    async def step(self) -> None:
+        """Make one step; returns when it stands at the next gate, or the work has ended."""
+        self._at_gate.clear()
+        self._open.set()
+        await self._stands()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no step left."""
+        return self.task is not None and self.task.done()
+
+    async def _stands(self) -> None:
+        await until(lambda: self.ended or self._at_gate.is_set())
+
+
+async def in_every_order(
+    sides: Sequence[Turns], begin: Callable[[int], Awaitable[None]], check: Callable[[int], Awaitable[None]]
+) -> int:
+    """Try every order in which the sides can make their steps; returns how many there are.
+
+    Arguments:
+        begin: begins the work of every side, given the number of the trial.
+        check: looks at what came of it, given that number.
+    """
+    number = 0
+    orders: list[tuple[int, ...]] = [()]
+    while orders:
+        order = orders.pop()
+        await begin(number)
+        choices = 0
+        while going := [side for side in sides if not side.ended]:
+            if len(going) > 1:
+                if choices == len(order):
+                    orders.extend((*order, other) for other in range(1, len(going)))
+                    order = (*order, 0)
+                going = [going[order[choices]]]
+                choices += 1
+            await going[0].step()
+        for side in sides:
+            assert side.task is not None
+            await side.task
+        await check(number)
+        number += 1
+    return number

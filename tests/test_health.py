@@ -1,0 +1,58 @@
+"""`/health/ready` where something is wrong: what takes an instance out of rotation, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from greenroom.errors import EngineUnavailable, RecordUnavailable
+from greenroom.service.routes import operations
+from greenroom.service.state import ServiceState
+
+DOWN = EngineUnavailable("no connection")
+
+
+class Record:
+    """A record of which only `ping` is asked."""
+
+    def __init__(self, trouble: Exception | None = None, hangs: bool = False) -> None:
+        self.trouble = trouble
+        self.hangs = hangs
+
+    async def ping(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.trouble is not None:
+            raise self.trouble
+
+
+async def ask(record: Record, *, engine: Exception | None = None, draining: bool = False) -> tuple[int, Any]:
+    room = SimpleNamespace(records=record, engine_trouble=engine)
+    answer = await operations.ready.fn(ServiceState({"room": room, "draining": draining}))
+    return answer.status_code, answer.content
+
+
+@pytest.mark.parametrize("engine", [None, DOWN])
+async def test_a_record_that_does_not_answer_takes_it_out(engine: Exception | None) -> None:
+    status, body = await ask(Record(RecordUnavailable("the database is locked")), engine=engine)
+    assert (status, body["status"], body["database"]) == (503, "unavailable", "the database is locked")
+
+
+async def test_a_record_that_hangs_takes_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "PING_DEADLINE", 0.01)
+    status, body = await ask(Record(hangs=True))
+    assert (status, body["status"], body["database"]) == (503, "unavailable", "no answer in time")
+
+
+async def test_an_engine_that_is_down_degrades_only() -> None:
+    status, body = await ask(Record(), engine=DOWN)
+    assert (status, body) == (200, {"status": "degraded", "engine": "no connection", "database": "ok"})
+
+
+@pytest.mark.parametrize("engine", [None, DOWN])
+async def test_draining_takes_it_out(engine: Exception | None) -> None:
+    status, body = await ask(Record(), engine=engine, draining=True)
+    assert (status, body["status"]) == (503, "draining")

@@ -1,0 +1,108 @@
+"""The bounds of loads without the server, by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from greenroom.caching import outage as module
+from greenroom.caching.outage import Outage
+from greenroom.errors import Overloaded
+from greenroom.testing.clock import ManualClock
+
+
+async def test_what_was_loaded_without_the_server_is_kept_for_a_second() -> None:
+    clock = ManualClock()
+    outage: Outage[str] = Outage(clock)
+    outage.keep("k", "v")
+    clock.advance(0.999)
+    assert outage.kept("k") == "v"
+    assert not outage.empty
+    clock.advance(0.001)
+    assert outage.kept("k") is None
+    assert outage.empty
+
+
+async def test_a_later_value_takes_the_place_and_the_second_of_the_first() -> None:
+    clock = ManualClock()
+    outage: Outage[str] = Outage(clock)
+    outage.keep("k", "old")
+    clock.advance(0.9)
+    outage.keep("k", "new")
+    clock.advance(0.9)
+    assert outage.kept("k") == "new"
+
+
+async def test_what_changed_is_dropped_and_everything_is_once_the_server_can_be_asked() -> None:
+    outage: Outage[str] = Outage(ManualClock())
+    for key in "abc":
+        outage.keep(key, key)
+    outage.forget("a")
+    outage.forget("a")
+    assert (outage.kept("a"), outage.kept("b")) == (None, "b")
+    outage.forget_all()
+    assert (outage.kept("b"), outage.kept("c")) == (None, None)
+
+
+async def test_past_the_bound_the_oldest_value_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 3)
+    outage: Outage[str] = Outage(ManualClock())
+    for key in "abc":
+        outage.keep(key, key)
+    outage.keep("a", "again")  # now the newest
+    outage.keep("d", "d")
+    assert [outage.kept(key) for key in "abcd"] == ["again", None, "c", "d"]
+
+
+async def test_a_place_is_waited_for_and_then_refused_as_overload(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PLACE_WAIT", 0.02)
+    outage: Outage[str] = Outage(ManualClock(), places=2)
+    async with outage.place(), outage.place():
+        with pytest.raises(Overloaded, match="2 loads"):
+            async with outage.place():
+                pass
+    async with outage.place(), outage.place():
+        pass  # both were given back
+
+
+async def test_who_waits_gets_the_place_that_is_given_back() -> None:
+    outage: Outage[str] = Outage(ManualClock(), places=1)
+    order: list[str] = []
+
+    async def load(name: str) -> None:
+        async with outage.place():
+            order.append(name)
+
+    async with outage.place():
+        waiting = asyncio.create_task(load("second"))
+        await asyncio.sleep(0)
+        order.append("first")
+    await waiting
+    assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize("error", [KeyError, asyncio.CancelledError])
+async def test_a_load_that_fails_or_is_cancelled_gives_its_place_back(error: type[BaseException]) -> None:
+    outage: Outage[str] = Outage(ManualClock(), places=1)
+    with pytest.raises(error):
+        async with outage.place():
+            raise error
+    async with outage.place():
+        pass
+
+
+async def test_a_caller_that_is_cancelled_while_it_waits_takes_no_place() -> None:
+    outage: Outage[str] = Outage(ManualClock(), places=1)
+
+    async def load() -> None:
+        async with outage.place():
+            pass
+
+    async with outage.place():
+        waiting = asyncio.create_task(load())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    async with outage.place():
+        pass
