@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from litestar import MediaType, Response, get
+from litestar.params import FromPath
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from greenroom.errors import RecordError
@@ -48,7 +49,7 @@ async def metrics(state: ServiceState) -> Response[bytes]:
     summary="What a problem's type means",
     media_type=MediaType.TEXT,
 )
-async def problem_kind(slug: str) -> str:
+async def problem_kind(slug: FromPath[str]) -> str:
     """The title of a problem type and what to do about it."""
     if slug not in KINDS:
         raise Problem("not-found", f"there is no problem type {slug[:64]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Request, Response, Router, delete, get, post, put
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from greenroom.caching import Read
 from greenroom.podcast.definitions import PAGE_NUMBERS, PAGE_SIZE
@@ -22,12 +22,12 @@ from greenroom.service.problems import Problem, invalid
 from greenroom.service.routes.topics import unknown_topic
 from greenroom.service.state import ServiceState
 
-PageNumber = Annotated[int, Parameter(ge=PAGE_NUMBERS.least, le=PAGE_NUMBERS.most)]
+PageNumber = Annotated[int, QueryParameter(ge=PAGE_NUMBERS.least, le=PAGE_NUMBERS.most)]
 
 
 @get("/", summary="A page of a topic's snippets, or the newest of all")
 async def list_snippets(
-    request: Request[Any, Any, Any], topic_id: str | None = None, page: PageNumber = 1
+    request: Request[Any, Any, Any], topic_id: FromQuery[str | None] = None, page: PageNumber = 1
 ) -> Response[tuple[Snippet, ...]]:
     """20 snippets, the newest first; without `topic_id` the newest 20 over all topics."""
     once(request)
@@ -48,7 +48,9 @@ async def list_snippets(
 
 
 @get("/{snippet_id:str}", summary="One snippet")
-async def read_snippet(request: Request[Any, Any, Any], state: ServiceState, snippet_id: str) -> Response[Snippet]:
+async def read_snippet(
+    request: Request[Any, Any, Any], state: ServiceState, snippet_id: FromPath[str]
+) -> Response[Snippet]:
     """One snippet; 404 where there is none."""
     read = await state.room.snippets.read(snippet_id)
     if read.body is None:
@@ -78,7 +80,9 @@ async def add_snippet(request: Request[Any, Any, Any], state: ServiceState) -> R
     operation_class=taking(SnippetDraft),
     summary="Replace a snippet (editors)",
 )
-async def write_snippet(request: Request[Any, Any, Any], state: ServiceState, snippet_id: str) -> Response[Snippet]:
+async def write_snippet(
+    request: Request[Any, Any, Any], state: ServiceState, snippet_id: FromPath[str]
+) -> Response[Snippet]:
     """Takes what POST takes; `generation_timestamp` stays. 404 for an unknown id."""
     found = await bodies.members(request)
     state.room.snippets.check(snippet_id)
@@ -92,7 +96,7 @@ async def write_snippet(request: Request[Any, Any, Any], state: ServiceState, sn
 
 
 @delete("/{snippet_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a snippet (editors)")
-async def delete_snippet(state: ServiceState, snippet_id: str) -> None:
+async def delete_snippet(state: ServiceState, snippet_id: FromPath[str]) -> None:
     """404 where there is none."""
     state.room.snippets.check(snippet_id)
     if not await state.room.snippets.delete(snippet_id):

@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Request, Response, Router, delete, get, put
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 
 from greenroom.caching import Read
 from greenroom.podcast.models import Topic
@@ -32,7 +33,7 @@ async def list_topics(request: Request[Any, Any, Any], state: ServiceState) -> R
 
 
 @get("/{topic_id:str}", summary="One topic")
-async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: str) -> Response[Topic]:
+async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[Topic]:
     """One topic; 404 where there is none."""
     read = await state.room.topics.read(topic_id)
     if read.body is None:
@@ -48,7 +49,7 @@ async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic
     summary="Create or replace a topic (editors)",
     responses={201: ResponseSpec(Topic, description="Created")},
 )
-async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: str) -> Response[Topic]:
+async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[Topic]:
     """Takes `display_name`, `description`, `keywords`; the times are the server's."""
     found = await bodies.members(request)
     stored = await state.room.records.topic(_checked(state, topic_id))
@@ -59,7 +60,7 @@ async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topi
 
 
 @delete("/{topic_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a topic (editors)")
-async def delete_topic(state: ServiceState, topic_id: str) -> None:
+async def delete_topic(state: ServiceState, topic_id: FromPath[str]) -> None:
     """404 where there is none, 409 while it has snippets."""
     if not await state.room.topics.delete(_checked(state, topic_id)):
         raise unknown_topic(topic_id)
