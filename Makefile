@@ -4,8 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# Of `make torture`: how long, and of which choices; without a seed one is made and printed.
+MINUTES ?= 5
+SEED ?=
 
-.PHONY: setup serve test bench fmt lock clean
+.PHONY: setup serve test bench torture fmt lock clean
 
 setup: $(VENV)/.serve
 
@@ -39,6 +42,9 @@ $(VENV)/.bench: requirements/bench.lock $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench --write
+
+torture: $(VENV)/.dev
+	$(BIN)/python -m torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import msgspec
-from tests.servers import Server
 
 from bench import cold, http, policies
 from bench.common import KEYS, READERS, Cost, server
 from bench.hits import CONTENDERS
+from tests.servers import Server
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 

@@ -10,9 +10,9 @@ from datetime import timedelta
 
 import msgspec
 import uvloop
-from tests.servers import Server
 
 from greenroom import Greenroom, Keyspace
+from tests.servers import Server
 
 PROCESSES = 4
 CALLERS = 250

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from tests.servers import Server, valkey_binary
 
 from greenroom import Topic
+from tests.servers import Server, valkey_binary
 
 READERS = 64
 KEYS = 9_600

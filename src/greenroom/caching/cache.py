@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
+import msgspec
+
 from greenroom.caching.backing import Backing
 from greenroom.caching.batch import Batch, BatchLoader
 from greenroom.caching.flight import Flight, Flights
@@ -98,7 +100,7 @@ class Cache(Generic[T]):
         if entry is not None and entry.value is not None and now < entry.soft:
             self._counts[self._counted_near] += 1
             return cast("T", entry.value)
-        if not self._outage.empty or self._flights.find(key) is not None:
+        if entry is not None or not self._outage.empty or self._flights.find(key) is not None:
             return (await self.read(*args, **parts)).value
         found = await self._stored.read(key, lifetime=not self._stored.value_alone)
         if not isinstance(found, Entry):
@@ -124,10 +126,10 @@ class Cache(Generic[T]):
             return self._counted(self._served(entry, Outcome.NEAR, args, parts))
         kept = self._outage.kept(key)
         if kept is not None:
-            return self._counted(kept)
+            return self._counted(self._own(kept))
         flight = self._flights.find(key)
         if flight is not None:
-            return self._counted(_joined(await flight.landed()))
+            return self._counted(self._joined(await flight.landed()))
         found = await self._stored.read(key)
         if isinstance(found, Entry):
             return self._counted(self._served(found, Outcome.HIT, args, parts))
@@ -146,7 +148,7 @@ class Cache(Generic[T]):
             if entry is not None:
                 reads[key] = self._counted(self._served(entry, Outcome.NEAR, (), one))
             elif (kept := self._outage.kept(key)) is not None:
-                reads[key] = self._counted(kept)
+                reads[key] = self._counted(self._own(kept))
         rest = [key for key in wanted if key not in reads]
         joined = {key: flight for key in rest if (flight := self._flights.find(key)) is not None}
         rest = [key for key in rest if key not in joined]
@@ -158,14 +160,14 @@ class Cache(Generic[T]):
             elif (flight := self._flights.find(key)) is not None:
                 joined[key] = flight
             elif not entry_or_miss.reachable and (kept := self._outage.kept(key)) is not None:
-                reads[key] = self._counted(kept)
+                reads[key] = self._counted(self._own(kept))
             else:
                 missing[key] = wanted[key], entry_or_miss
         begun = self._begun_many(missing)
         for key, read in zip(begun, await _all_landed(begun.values()), strict=True):
             reads[key] = self._counted(read)
         for key, read in zip(joined, await _all_landed(joined.values()), strict=True):
-            reads[key] = self._counted(_joined(read))
+            reads[key] = self._counted(self._joined(read))
         return [reads[key] for key in keys]
 
     async def invalidate(self, *args: object, **parts: object) -> None:
@@ -218,9 +220,9 @@ class Cache(Generic[T]):
     async def _missed(self, key: str, args: tuple[object, ...], parts: Mapping[str, object], miss: Miss) -> Read[T]:
         flight = self._flights.find(key)
         if flight is not None:  # others have missed it meanwhile, and begun
-            return self._counted(_joined(await flight.landed()))
+            return self._counted(self._joined(await flight.landed()))
         if not miss.reachable and (kept := self._outage.kept(key)) is not None:  # or have loaded it already
-            return self._counted(kept)
+            return self._counted(self._own(kept))
         return self._counted(await self._begun(key, self.keyspace.pattern.values(*args, **parts), miss).landed())
 
     def _served(self, entry: Entry, outcome: Outcome, args: tuple[object, ...], parts: Mapping[str, object]) -> Read[T]:
@@ -248,6 +250,19 @@ class Cache(Generic[T]):
         assert self._group is not None
         return self._group.key(**{name: parts[name] for name in self._group.names})
 
+    def _joined(self, read: Read[T]) -> Read[T]:
+        """What a flight brought, for a caller who has not begun it."""
+        read = self._own(read)
+        if read.outcome is not Outcome.LOADED:
+            return read
+        return Read(read.value, read.body, Outcome.SHARED, stored=read.stored)
+
+    def _own(self, read: Read[T]) -> Read[T]:
+        """What others are given too: a value that callers could change is decoded for each of them."""
+        if self.keyspace.frozen or read.body is None:
+            return read
+        return msgspec.structs.replace(read, value=self.keyspace.codec.decode(read.body))
+
     def _counted(self, read: Read[T]) -> Read[T]:
         self._counts[self.keyspace.name, read.outcome.value] += 1
         return read
@@ -255,13 +270,6 @@ class Cache(Generic[T]):
 
 async def _all_landed(flights: Any) -> list[Read[Any]]:
     return list(await asyncio.gather(*(flight.landed() for flight in flights)))
-
-
-def _joined(read: Read[T]) -> Read[T]:
-    """What a flight brought, for a caller who has not begun it."""
-    if read.outcome is not Outcome.LOADED:
-        return read
-    return Read(read.value, read.body, Outcome.SHARED, stored=read.stored)
 
 
 def declared_loader(keyspace: Keyspace[Any], load: Loader[T]) -> Loader[T]:

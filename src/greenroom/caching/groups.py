@@ -68,7 +68,8 @@ class Groups:
         """
         name = self.name(group)
         try:
-            found = await self._engine.execute(Lane.TRACKED, name, "ZRANGE", name, 0, -1, "WITHSCORES")
+            command = "ZRANGE", name, 0, -1, "WITHSCORES"
+            (found,) = await self._engine.execute_all(Lane.TRACKED, name, (command,), urgent=True)
         except EngineError as error:
             # A key of another type never was a group: nothing of it is stored.
             if not (isinstance(error, CommandFailed) and error.code == "WRONGTYPE"):
@@ -99,19 +100,22 @@ class Groups:
         return f"maxmemory-policy is {policy}, which may evict groups; set volatile-lru, volatile-lfu or volatile-ttl"
 
     async def send(self, connection: Connection) -> list[str]:
-        """Read the groups that could not be read, over a connection that does not serve yet; returns their keys.
+        """Read one of the unread groups over a connection that does not serve yet; returns its keys.
 
         Raises:
             EngineError: when that cannot be done.
         """
-        keys: list[str] = []
-        for group in tuple(self.unread):
+        # The mark goes before the group is read. Prevents: it is read for an earlier change · another process fills a
+        # page · a drop for a later change fails, and finds it marked · the mark goes, and with it the later change.
+        group = self.unread.pop()
+        try:
             (found,) = await connection.issue((("ZRANGE", self.name(group), 0, -1, "WITHSCORES"),), urgent=True)
             if isinstance(found, Exception):
                 raise found
-            keys.extend(key for key, _ in _members(found))
-            self.unread.discard(group)
-        return keys
+        except BaseException:
+            self.unread.add(group)
+            raise
+        return [key for key, _ in _members(found)]
 
 
 def _members(found: list[Any]) -> list[tuple[str, int]]:

@@ -176,12 +176,12 @@ class Loads(Generic[T]):
 
     async def ask(self, key: str, parts: Mapping[str, object], token: str, miss: Miss) -> Answer:
         """Ask for the value or the lease; with the lease, the key is in its group. Raises as `Engine`."""
-        group = self._group
+        group, asked = self._group, self._clock.monotonic()
 
         def feed(replies: list[Any], source: Source) -> None:
             reply = replies[-1]
             if type(reply) is list and reply[0] == b"absent":
-                self._feed_absence(key, reply[1], source)
+                self._feed_absence(key, asked, reply[1], source)
 
         async def call(until: float) -> Answer:
             answer = await self.leases.ask(key, token, miss.refused, until=until, hook=feed)
@@ -273,12 +273,11 @@ class Loads(Generic[T]):
         except EngineError as error:
             log.debug("releasing the lease of %s: %s", key, error)  # it lapses by itself
 
-    def _feed_absence(self, key: str, remaining_ms: int, source: Source) -> None:
+    def _feed_absence(self, key: str, asked: float, remaining_ms: int, source: Source) -> None:
         """Both value and absence are tracked by the script that found it, so that either's push evicts this."""
-        now = self._clock.monotonic()
-        hard = now + remaining_ms / 1000
-        until = min(hard, now + self._near_for)
-        if until > now:
+        hard = asked + remaining_ms / 1000
+        until = min(hard, asked + self._near_for)
+        if until > asked:
             self._backing.near.put(Entry(key, None, None, hard, hard, until, source))
 
     def _oversize(self, key: str, size: int) -> None:

@@ -85,10 +85,10 @@ class Stored(Generic[T]):
         Raises:
             Overloaded: when too many commands are outstanding; that is neither down nor a miss.
         """
-        began = monotonic()
+        began, asked = monotonic(), self._now()
         # PTTL first: a write between the two can then only give a new value an old deadline.
         commands: tuple[Command, ...] = (("PTTL", key), ("GET", key)) if lifetime else (("GET", key),)
-        hook = partial(self._arrived, key) if self._near_for else None
+        hook = partial(self._arrived, key, asked) if self._near_for else None
         replies: list[Any] | None = None
         try:
             future = self._engine.send(Lane.TRACKED, key, commands, hook)
@@ -106,7 +106,7 @@ class Stored(Generic[T]):
             return self._unreadable(key, error, began)
         found = replies[-1]
         if type(found) is bytes:
-            found = self._entered(key, replies, None)
+            found = self._entered(key, asked, replies, None)
         if type(found) is Entry:
             return found
         if found is None:
@@ -119,17 +119,22 @@ class Stored(Generic[T]):
             return Miss(_left(began), refused=fingerprint(found.body))
         return self._unreadable(key, found, began)
 
-    def _arrived(self, key: str, replies: list[Any], source: Source) -> None:
+    def _arrived(self, key: str, asked: float, replies: list[Any], source: Source) -> None:
         """In the socket's reader: what follows this reply on the wire may be the push that evicts what is kept here."""
         if type(replies[-1]) is not bytes:
             return
-        found = self._entered(key, replies, source)
+        found = self._entered(key, asked, replies, source)
         replies.append(found)
         if type(found) is Entry and found.until:
             self._near.put(found if self._keyspace.frozen else found.without_value())
 
-    def _entered(self, key: str, replies: list[Any], source: Source | None) -> Entry | _Unbounded | _Broken:
-        """Check what comes from the server, once, when it enters."""
+    def _entered(
+        self, key: str, asked: float, replies: list[Any], source: Source | None
+    ) -> Entry | _Unbounded | _Broken:
+        """Check what comes from the server, once, when it enters.
+
+        Its times count from when it was `asked` for: a reply that comes late must not be served for longer.
+        """
         body = replies[-1]
         try:
             value = self._decode(body)
@@ -138,11 +143,10 @@ class Stored(Generic[T]):
         if len(replies) == 1:
             return Entry(key, value, body, inf, inf, 0.0, source)
         remaining = replies[0]
-        now = self._now()
-        at = placed(self._keyspace.lifetime, remaining if type(remaining) is int else _UNASKED, now)
+        at = placed(self._keyspace.lifetime, remaining if type(remaining) is int else _UNASKED, asked)
         if at.adjust:
             return _Unbounded(Entry(key, value, body, at.soft, at.hard, 0.0, source))
-        until = min(at.hard, now + self._near_for) if at.near and source is not None else 0.0
+        until = min(at.hard, asked + self._near_for) if at.near and source is not None else 0.0
         return Entry(key, value, body, at.soft, at.hard, until, source)
 
     async def _bound(self, key: str) -> None:

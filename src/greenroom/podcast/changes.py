@@ -73,13 +73,16 @@ class Changes:
 
     async def send_pending(self, *, older_than: float = 0.0) -> int:
         """Send the changes left by processes that did not get to it; returns how many were dropped."""
-        sent = 0
-        while pending := await self._records.pending(older_than=older_than):
+        sent, down = 0, False
+        while not down and (pending := await self._records.pending(older_than=older_than)):
             for change in pending:
                 try:
                     await self._drop(change)
                 except EngineError:
-                    return sent
+                    # The others are tried all the same, and so kept: a connection then carries them before it serves,
+                    # and not a second later.
+                    down = True
+                    continue
                 await self._records.acknowledge([change.change_id])
                 sent += 1
         return sent

@@ -246,7 +246,9 @@ class Sessions(Generic[T]):
         absolute = _ms(self._limits.absolute)
         if user is not None:
             await self._engine.run(Lane.PLAIN, LISTED, (self._owner(user),), (session, absolute))
-        await self._engine.run(Lane.PLAIN, LISTED, (self._active,), (session, _ms(self._limits.idle + self._limits.touch)))
+        await self._engine.run(
+            Lane.PLAIN, LISTED, (self._active,), (session, _ms(self._limits.idle + self._limits.touch))
+        )
         names = key, self._companion("life", key), self._companion("touched", key), self._companion("ended", key)
         args = head, tail, self._lifetime, absolute, _ms(self._limits.touch)
         begun = await self._engine.run(Lane.PLAIN, START, names, args, retry=False)

@@ -4,8 +4,8 @@
 
 `greenroom_room` works in the asynchronous tests of
 
-- pytest-asyncio, in its auto and its strict mode. Room and test share an event loop where fixtures and tests have the same
-  loop scope, as they do by default;
+- pytest-asyncio, in its auto and its strict mode. Room and test share an event loop where fixtures and tests have the
+  same loop scope, as they do by default;
 - anyio's plugin, on asyncio: let the fixture `anyio_backend` return "asyncio", since a room does not run on trio. Where
   pytest-asyncio is installed as well, it must be in its strict mode, which is its default.
 

@@ -1,17 +1,14 @@
--- KEYS session life touched grace ended · ARGV mark in ms, copy in ms (0: none) → {value or false, life left in ms}
+-- KEYS session life touched grace ended streams · ARGV who ends it, mark in ms, '1' to mark even what is not there
+-- → 1 ended, 0 was over
 --
--- Ends a session, and for a rotation leaves its old value as a copy to read for requests under way. One script, so that
--- of two rotations one finds the value and the other nothing. The mark keeps a start under way from creating the id.
-local value = redis.call('GET', KEYS[1])
-local left = redis.call('PTTL', KEYS[2])
-if left <= 0 then
-  value = false
+-- The copy of a rotation goes too. The mark keeps a start under way from creating the id.
+local json = redis.pcall('GET', KEYS[1])
+local alive = json and redis.call('PTTL', KEYS[2]) > 0
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6])
+if redis.call('GET', KEYS[5]) == ARGV[1] then
+  return 1 -- the reply was lost, and this is the repetition
 end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
-redis.call('SET', KEYS[5], '1', 'PX', ARGV[1])
-if value and ARGV[2] ~= '0' then
-  redis.call('SET', KEYS[4], value, 'PX', ARGV[2])
-else
-  redis.call('DEL', KEYS[4])
+if alive or ARGV[3] == '1' then
+  redis.call('SET', KEYS[5], alive and ARGV[1] or '', 'PX', ARGV[2])
 end
-return {value, left}
+return alive and 1 or 0

@@ -1,0 +1,8 @@
+-- KEYS sorted set · ARGV member, longest stay in ms → 1. The score is this server's time in ms. What has stayed longer is
+-- removed on the way, and the set lapses with its last member: it is bounded, and no SCAN need ever clean up.
+local now = redis.call('TIME')
+local at = now[1] * 1000 + math.floor(now[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at - ARGV[2])
+redis.call('ZADD', KEYS[1], at, ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1

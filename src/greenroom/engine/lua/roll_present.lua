@@ -1,0 +1,7 @@
+-- KEYS sorted set · ARGV longest stay in ms, '1' for the members → how many there are by this server's time, or which
+local now = redis.call('TIME')
+local since = '(' .. string.format('%d', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1])
+if ARGV[2] == '1' then
+  return redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf')
+end
+return redis.call('ZCOUNT', KEYS[1], since, '+inf')

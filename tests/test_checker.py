@@ -1,0 +1,252 @@
+"""The judge of random histories, on histories made by hand: each promise just kept, and just broken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from torture.checker import KEPT, MARGIN, SILENCE, Violation, check
+from torture.history import (
+    Contact,
+    Crash,
+    Drop,
+    Failed,
+    Final,
+    Happening,
+    How,
+    Read,
+    RolledBack,
+    Served,
+    Stood,
+    Write,
+)
+
+LOADER = 0.5
+"""Seconds that a load may take."""
+WITHOUT = KEPT + LOADER + MARGIN
+"""Seconds for which a value loaded without the server may be served, and the machine's own."""
+PUSH = SILENCE + MARGIN
+"""Seconds for which a push may be unread, and the machine's own."""
+WRITER, READER = 0, 1
+LATE = 0.001
+EVERY: tuple[How, ...] = ("near", "joined", "server", "bypassed")
+
+
+def judged(*events: Happening) -> list[Violation]:
+    """What is wrong with a key that had version 1 before all, and with what else happened to it."""
+    return check([Write(WRITER, -10.0, -10.0, "k", 1, True), *events], LOADER)
+
+
+def changed(at: float, version: int = 2, *, present: bool = True, by: int = WRITER) -> Write:
+    return Write(by, at, at, "k", version, present)
+
+
+def dropped(
+    began: float,
+    ended: float,
+    version: int = 2,
+    *,
+    by: int = WRITER,
+    acknowledged: bool = True,
+    group: bool = False,
+) -> Drop:
+    return Drop(by, began, ended, "k", version, acknowledged, group)
+
+
+def read(at: float, version: int | None, how: How = "server", *, by: int = READER) -> Read:
+    return Read(by, at, at + 0.01, "k", how, version)
+
+
+CHANGE = (changed(-0.2), dropped(-0.1, 0.0))
+"""Version 2, whose invalidation is called at -0.1 and returns at 0."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How long after the return another process may still answer with the old version."""
+
+    how: How
+    seconds: float
+
+
+BOUNDS = (Bound("server", 0.0), Bound("near", PUSH), Bound("joined", PUSH), Bound("bypassed", WITHOUT))
+
+
+@pytest.mark.parametrize("how", EVERY)
+def test_the_new_version_is_right_at_any_time_once_it_is_written(how: How) -> None:
+    assert not judged(*CHANGE, *(read(at, 2, how) for at in (-0.15, 0.0, 100.0)))
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.how)
+def test_the_old_version_is_right_until_the_bound_and_wrong_after_it(bound: Bound) -> None:
+    assert not judged(*CHANGE, read(bound.seconds - LATE, 1, bound.how))
+    (wrong,) = judged(*CHANGE, read(bound.seconds + LATE, 1, bound.how))
+    assert wrong.drop == CHANGE[1]
+
+
+@pytest.mark.parametrize("how", EVERY)
+def test_without_an_invalidation_the_old_version_is_right_for_ever(how: How) -> None:
+    assert not judged(changed(0.0), read(1000.0, 1, how))
+
+
+def test_the_newest_version_counts_even_when_an_older_one_was_dropped_later() -> None:
+    events = changed(-0.3), changed(-0.2, 3), dropped(-0.1, 0.0, 3), dropped(-0.1, 0.5, 2)
+    assert judged(*events, read(0.2, 2))
+    assert judged(*events, read(0.7, 2))
+    assert not judged(*events, read(0.2, 3))
+
+
+# Pushes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["near", "joined"])
+def test_what_was_heard_after_the_return_tells_that_the_push_was_read(how: How) -> None:
+    assert judged(*CHANGE, Contact(READER, 0.001, 0.002), read(0.003, 1, how))
+    assert not judged(*CHANGE, Contact(READER, 0.001, 0.004), read(0.003, 1, how))  # heard later
+    assert not judged(*CHANGE, Contact(READER, -0.01, 0.002), read(0.003, 1, how))  # asked before
+    assert not judged(*CHANGE, Contact(WRITER, 0.001, 0.002), read(0.003, 1, how))  # heard elsewhere
+
+
+def test_nothing_heard_tells_anything_of_a_load_without_the_server() -> None:
+    assert not judged(*CHANGE, Contact(READER, 0.001, 0.002), read(0.003, 1, "bypassed"))
+
+
+# Time in which the reader did not run --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bound", [one for one in BOUNDS if one.how in ("joined", "bypassed")], ids=lambda b: b.how)
+def test_time_in_which_the_reader_stood_does_not_count(bound: Bound) -> None:
+    stood = Stood(READER, 0.1, 3.1), Stood(READER, 3.2, 4.2)
+    assert not judged(*CHANGE, *stood, read(bound.seconds + 4 - LATE, 1, bound.how))
+    assert judged(*CHANGE, *stood, read(bound.seconds + 4 + LATE, 1, bound.how))
+    assert judged(*CHANGE, Stood(WRITER, 0.1, 3.1), read(bound.seconds + LATE, 1, bound.how))
+
+
+@pytest.mark.parametrize("how", ["near", "server"])
+def test_it_counts_for_what_is_measured_when_it_is_served(how: How) -> None:
+    assert judged(*CHANGE, Stood(READER, 0.1, 3.1), read(PUSH + LATE, 1, how))
+
+
+# The process that invalidates ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", EVERY)
+def test_who_invalidates_never_sees_the_old_version_from_the_call_on(how: How) -> None:
+    assert not judged(*CHANGE, read(-0.1 - LATE, 1, how, by=WRITER))
+    assert judged(*CHANGE, read(-0.1 + LATE, 1, how, by=WRITER))
+
+
+@pytest.mark.parametrize("how", EVERY)
+def test_nor_when_the_invalidation_raised(how: How) -> None:
+    raised = dropped(-0.1, 0.0, acknowledged=False)
+    assert judged(changed(-0.2), raised, read(LATE, 1, how, by=WRITER))
+    assert not judged(changed(-0.2), raised, read(1000.0, 1, how))
+
+
+@pytest.mark.parametrize("how", ["near", "joined", "server"])
+def test_of_a_group_s_members_it_may_until_the_return(how: How) -> None:
+    group = changed(-0.2), dropped(-0.1, 0.0, group=True)
+    assert not judged(*group, read(-LATE, 1, how, by=WRITER))
+    assert judged(*group, read(LATE, 1, how, by=WRITER))
+
+
+def test_of_a_group_s_members_loaded_without_the_server_it_knows_no_more_than_others() -> None:
+    group = changed(-0.2), dropped(-0.1, 0.0, group=True)
+    assert not judged(*group, read(WITHOUT - LATE, 1, "bypassed", by=WRITER))
+    assert judged(*group, read(WITHOUT + LATE, 1, "bypassed", by=WRITER))
+
+
+# An invalidation that raised -----------------------------------------------------------------------
+
+
+def test_an_invalidation_that_raised_counts_from_when_a_new_connection_has_carried_it() -> None:
+    raised = changed(-0.2), dropped(-0.1, 0.5, acknowledged=False), Served(WRITER, 1.0, 1.2)
+    assert not judged(*raised, read(1.2 - LATE, 1))
+    assert judged(*raised, read(1.2 + LATE, 1))
+    assert not judged(*raised, read(1.2 + PUSH - LATE, 1, "near"))
+    assert judged(*raised, read(1.2 + PUSH + LATE, 1, "near"))
+
+
+def test_a_connection_that_was_ready_before_the_call_has_carried_nothing() -> None:
+    raised = changed(-0.2), dropped(-0.1, 0.5, acknowledged=False)
+    assert not judged(*raised, Served(WRITER, -0.2, 0.3), read(1000.0, 1))
+    assert not judged(*raised, Served(READER, 1.0, 1.2), read(1000.0, 1))
+
+
+# A server with older data --------------------------------------------------------------------------
+
+BACK = (*CHANGE, Served(WRITER, -9.0, -9.0), RolledBack(-1, 5.0, 6.0), Served(READER, 6.1, 6.2))
+CURED = (*BACK, Served(WRITER, 7.0, 7.5))
+
+
+@pytest.mark.parametrize("at", [5.0, 6.5, 7.5])
+def test_what_a_server_has_back_may_be_served_until_everyone_has_sent_its_invalidations_again(at: float) -> None:
+    assert judged(*CHANGE, read(at, 1))
+    assert not judged(*CURED, read(at, 1))
+
+
+def test_neither_before_nor_for_long_after() -> None:
+    assert judged(*CURED, read(4.0, 1))
+    assert judged(*CURED, read(7.5 + WITHOUT + LATE, 1))
+    assert not judged(*BACK, read(1000.0, 1))  # one has not sent them
+
+
+def test_who_invalidated_never_serves_what_a_server_has_back() -> None:
+    assert judged(*CURED, read(7.6, 1, by=WRITER))
+    of_a_group = changed(-0.2), dropped(-0.1, 0.0, group=True)
+    assert not judged(*of_a_group, *CURED[2:], read(7.6, 1, by=WRITER))
+
+
+def test_what_is_dropped_when_the_server_is_back_is_dropped() -> None:
+    assert judged(*CURED, changed(6.2, 3), dropped(6.3, 6.4, 3), read(6.5, 2))
+    assert not judged(*CURED, changed(5.2, 3), dropped(5.3, 6.4, 3), read(6.5, 2))
+
+
+# Absences ------------------------------------------------------------------------------------------
+
+
+def test_an_absence_is_as_new_as_the_newest_deletion() -> None:
+    gone = changed(-0.4, 2, present=False), dropped(-0.3, -0.2, 2)
+    assert not judged(*gone, read(0.0, None))
+    assert judged(*gone, read(0.0, 1))
+    back = (*gone, changed(-0.15, 3), dropped(-0.1, 0.0, 3))
+    assert not judged(*back, read(-LATE, None))
+    assert judged(*back, read(LATE, None))
+    assert not judged(*back, changed(0.5, 4, present=False), read(0.6, None))
+
+
+def test_an_absence_of_what_was_always_there_is_wrong() -> None:
+    assert judged(read(0.0, None))
+    assert judged(read(0.0, None), changed(0.1, 2, present=False))
+
+
+# The rest ------------------------------------------------------------------------------------------
+
+
+def test_a_version_is_not_seen_before_it_is_written() -> None:
+    assert judged(read(0.0, 2))
+    assert judged(read(0.0, 2), changed(0.1))
+    assert not judged(read(0.0, 2), changed(0.005))  # during the read
+    assert judged(changed(-0.2, present=False), read(0.0, 2))  # a deletion has no value
+
+
+def test_a_read_fails_only_with_what_reads_fail_with() -> None:
+    assert not judged(*(Failed(READER, 0.0, 0.1, "k", e) for e in ("LoadFailed", "LoadTimeout", "Overloaded")))
+    (wrong,) = judged(Failed(READER, 0.0, 0.1, "k", "EngineUnavailable"))
+    assert "EngineUnavailable" in wrong.reason
+
+
+def test_an_exception_that_nobody_expects_is_wrong() -> None:
+    assert judged(Crash(READER, 0.0, 0.0, "boom"))
+
+
+def test_when_all_is_quiet_everything_stored_is_what_the_record_holds() -> None:
+    def final(version: int | None) -> Final:
+        return Final(READER, 9.0, 9.0, "k", "the server", version)
+
+    assert not judged(changed(0.0), final(2))
+    assert judged(changed(0.0), final(1))  # no invalidation has returned: it is stored for ever all the same
+    assert judged(changed(0.0), final(None))
+    assert not judged(changed(0.0, present=False), final(None))
+    assert judged(changed(0.0, present=False), final(2))

@@ -1,0 +1,51 @@
+"""`make torture`: rounds of random histories for some minutes, each judged; the exit status is 1 where one is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from torture.broken import BUILDS
+from torture.report import explained
+from torture.round import run_round, told
+
+_ROUND = 20.0
+"""Seconds of one round."""
+
+
+def main() -> int:
+    """Run, print, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0, help="how long to run (default: 5)")
+    parser.add_argument("--seed", default="", help="of all choices; without one it is made and printed")
+    parser.add_argument("--broken", choices=BUILDS, default="", help="break the build on purpose, to see it found out")
+    options = parser.parse_args()
+    seed = options.seed or f"{random.SystemRandom().randrange(10**9):09}"
+    print(f"seed {seed}, {options.minutes:g} minutes", flush=True)
+    end, number, total, wrong = time.monotonic() + options.minutes * 60, 0, Counter[str](), 0
+    while time.monotonic() < end:
+        number += 1
+        directory = Path(tempfile.mkdtemp(prefix=f"torture-{seed}-{number}-"))
+        seconds = min(_ROUND, max(2.0, end - time.monotonic()))
+        result = asyncio.run(run_round(directory, f"{seed}/{number}", seconds, broken=options.broken))
+        total += result.counts
+        wrong += len(result.violations)
+        verdict = f"{len(result.violations)} VIOLATIONS, kept in {directory}" if result.violations else "right"
+        print(f"round {number}: {result.told}: {verdict}", flush=True)
+        for violation in result.violations[:3]:
+            print(explained(result.history, violation), flush=True)
+        if not result.violations:
+            shutil.rmtree(directory)
+    print(f"seed {seed}: {number} rounds, {told(total)}: {wrong or 'no'} violations")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""The caches under test: items, and pages of items, each page in the group of its show."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from greenroom.caching import Cache, Outcome
+from greenroom.caching.backing import Backing
+from greenroom.caching.cache import declared_loader
+from greenroom.errors import LoadFailed
+from greenroom.keyspace import Keyspace, Number
+from torture.plan import LOADER_DEADLINE
+from torture.record import ITEMS, PAGES, SHOWS, Record
+
+TTL = timedelta(seconds=60)
+"""Longer than any round: what is stored wrongly stays."""
+FRESH = timedelta(milliseconds=600)
+"""Short enough for many refreshes behind."""
+_JITTER = 0.002
+"""A share of TTL, which the soft lifetime loses too: at most a fifth of it."""
+
+
+class Item(msgspec.Struct, frozen=True):
+    """Frozen: its decoded value is shared by all who hit it near."""
+
+    item: str
+    version: int
+
+
+class Page(msgspec.Struct):
+    """Not frozen: near hits decode it anew."""
+
+    version: int
+    items: list[tuple[str, int]]
+
+
+ITEM = Keyspace("torture:item:{item}", Item, ttl=TTL, fresh=FRESH, jitter=_JITTER)
+PAGE = Keyspace(
+    "torture:show:{show}:page:{number}",
+    Page,
+    ttl=TTL,
+    fresh=FRESH,
+    jitter=_JITTER,
+    numbers={"number": Number(1, len(PAGES))},
+)
+
+
+KEYS = tuple(ITEM.key(item) for item in ITEMS) + tuple(
+    PAGE.key(show=show, number=number) for show in SHOWS for number in PAGES
+)
+"""Every key there can be."""
+
+
+class RecordIsDownError(Exception):
+    """What a loader raises now and then."""
+
+
+class Caches:
+    """Both caches, with loaders that dawdle, fail and hang.
+
+    Arguments:
+        slow: the share of loads that take long between reading and returning.
+        late: registers a page in its group after its load; for a broken build only.
+    """
+
+    def __init__(
+        self,
+        backing: Backing,
+        record: Record,
+        chance: random.Random,
+        slow: float,
+        late: Callable[[str, str], Awaitable[None]] | None = None,
+    ) -> None:
+        self._record = record
+        self._chance = chance
+        self._slow = slow
+        self._late = late
+        self.calm = False
+        """Whether loaders only load."""
+        self.items: Cache[Item] = Cache(
+            ITEM,
+            declared_loader(ITEM, self._load_item),
+            backing=backing,
+            load_many=self._load_items,
+            loader_deadline=LOADER_DEADLINE,
+        )
+        self.pages: Cache[Page] = Cache(
+            PAGE, self._load_page, backing=backing, loader_deadline=LOADER_DEADLINE, group="torture-pages:{show}"
+        )
+
+    # Loaders ---------------------------------------------------------------------------------------
+
+    async def _load_item(self, item: str) -> Item | None:
+        await self._dawdle()
+        state = self._record.item(item)
+        await self._dawdle(self._slow)
+        return Item(item, state.version) if state.present else None
+
+    async def _load_items(self, items: Sequence[Any]) -> list[Item | None]:
+        await self._dawdle()
+        states = [self._record.item(item) for item in items]
+        await self._dawdle(self._slow)
+        return [Item(i, state.version) if state.present else None for i, state in zip(items, states, strict=True)]
+
+    async def _load_page(self, show: str, number: int) -> Page | None:
+        await self._dawdle()
+        state = self._record.show(show)
+        await self._dawdle(self._slow)
+        if self._late is not None:
+            await self._late(f"torture-pages:{show}", PAGE.key(show=show, number=number))
+        items = state.page(number)
+        return Page(state.version, items) if items else None
+
+    async def _dawdle(self, slow: float = 0.0) -> None:
+        """A moment, or long, or too long, or an error."""
+        if self.calm:
+            return
+        luck = self._chance.random()
+        if luck < 0.01:
+            raise RecordIsDownError
+        if luck < 0.02:
+            await asyncio.sleep(2 * LOADER_DEADLINE)
+        await asyncio.sleep(self._chance.random() * (0.3 if self._chance.random() < slow else 0.003))
+
+    # For the end -----------------------------------------------------------------------------------
+
+    async def idle(self) -> None:
+        """Return when no load and no refresh is under way; those that come are done at once."""
+        self.calm = True
+        for cache in (self.items, self.pages):
+            while cache._flights._tasks or cache._refresh._tasks:
+                await asyncio.sleep(0.02)
+
+    async def last(self, key: str) -> int | None:
+        """The version that a read brings when all is quiet, from the server or near."""
+        cache: Cache[Any] = self.items if ITEM.pattern.parse(key) else self.pages
+        parts = cache.keyspace.pattern.parse(key)
+        assert parts is not None
+        while True:
+            try:
+                read = await cache.read(**parts)
+            except LoadFailed:
+                pass  # what is left of the failure of an earlier load
+            else:
+                if read.outcome is not Outcome.BYPASSED:
+                    return version_in(read.body)
+            await asyncio.sleep(0.05)
+
+
+def version_in(body: bytes | None) -> int | None:
+    """The version in a stored value; None for an absence."""
+    return None if body is None else int(msgspec.json.decode(body)["version"])

@@ -1,0 +1,232 @@
+"""Judges a history. What is promised, and so what is asserted:
+
+A read that begins after the invalidation of a change has returned does not answer with what the change replaced. How
+long after is told by where the answer came from; `P` is the reading process, `I` the invalidation:
+
+| answered from | in the process that invalidated | in any other process |
+|---|---|---|
+| the server, or a load that began after the read | 0, from the call on | 0 |
+| P's near cache | 0, from the call on | until P has read I's push, at most 0.75 s |
+| work that was under way in P when the read began | 0, from the call on | until P has read I's push, at most 0.75 s |
+| a load without the server, while P cannot ask it | 0, from the call on | 1 s, and the time that the load took |
+
+- *Until the push is read*: pushes and replies come in one order on one connection. So P has read I's push when it has
+  had the reply to any command that it sent after I returned (`Contact`). A silent connection hides pushes: after 0.75 s
+  without a byte nothing near is served, and the connection is closed, with all that is under way on it.
+- *The members of a group* are dropped by asking the server who they are. For them 0 counts from the return, and where
+  the server cannot be asked the invalidating process has the bound of the others.
+- *An invalidation that raised* is kept and sent on the next connection of its process, before anything is read on that
+  (`Served`). For other processes it counts as returned then; in its own nothing changes: 0 from the call on.
+- *A server that comes back with older data* (`RolledBack`) may serve what was dropped before, until every process has
+  sent its invalidations of the last 30 s again. The process that invalidated a key itself never sees it.
+- *Time in which P did not run* (`Stood`) does not count where P's own timers are the bound: for work under way and for
+  loads without the server. For near hits it does: their age is measured when they are served.
+
+Besides: a version is never seen before it was written, an absence only where there was one; a read fails only with
+errors that reads may have; and when all is quiet, everything that is stored anywhere is what the record holds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import inf
+from typing import TypeVar
+
+from torture.history import (
+    Contact,
+    Crash,
+    Drop,
+    Event,
+    Failed,
+    Final,
+    Happening,
+    Read,
+    RolledBack,
+    Served,
+    Stood,
+    Write,
+)
+
+E = TypeVar("E", bound=Event)
+
+SILENCE = 0.75
+"""Seconds for which a push can stay unread."""
+KEPT = 1.0
+"""Seconds for which a value loaded without the server is served."""
+MARGIN = 0.25
+"""Seconds allowed for the machine: a bound that a timer keeps is kept when the timer's process gets to run."""
+ALLOWED = frozenset({"LoadFailed", "LoadTimeout", "Overloaded", "RecordIsDownError"})
+"""What a read may fail with; the last is what the loaders raise on purpose."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What should not have happened: the event, why it is wrong, and the invalidation that it contradicts, if any."""
+
+    event: Event
+    reason: str
+    drop: Drop | None = None
+
+
+def check(history: Iterable[Happening], loader: float) -> list[Violation]:
+    """Everything in a history that breaks a promise.
+
+    Arguments:
+        history: the events of all processes, in any order.
+        loader: seconds that a load can take at most.
+    """
+    return _History(history, loader).violations()
+
+
+@dataclass
+class _Drops:
+    """The invalidations of one key, each with the moment from which it binds a reader."""
+
+    all: list[tuple[float, Drop]] = field(default_factory=list)
+    _newest: list[Drop] = field(default_factory=list)  # of all up to this one, the one of the newest version
+
+    def sort(self) -> None:
+        self.all.sort(key=lambda one: one[0])
+        for _, drop in self.all:
+            before = self._newest[-1] if self._newest else drop
+            self._newest.append(drop if drop.version >= before.version else before)
+
+    def newest(self, until: float, since: float) -> Drop | None:
+        """Of those that bind before `until` and were made after `since`, that of the newest version."""
+        end = bisect_left(self.all, until, key=lambda one: one[0])
+        if since == -inf:
+            return self._newest[end - 1] if end else None
+        return max((drop for _, drop in self.all[:end] if drop.began > since), key=lambda d: d.version, default=None)
+
+
+class _History:
+    def __init__(self, history: Iterable[Happening], loader: float) -> None:
+        by_type: defaultdict[type[Event], list[Event]] = defaultdict(list)
+        for event in history:
+            by_type[type(event)].append(event)
+
+        def of(kind: type[E]) -> list[E]:
+            return sorted((e for e in by_type[kind] if isinstance(e, kind)), key=lambda e: e.began)
+
+        self._without_server = KEPT + loader + MARGIN
+        self._reads, self._failed, self._crashes, self._finals = of(Read), of(Failed), of(Crash), of(Final)
+        self._writes: defaultdict[str, dict[int, Write]] = defaultdict(dict)
+        for write in of(Write):
+            self._writes[write.key][write.version] = write
+        self._served, self._contacts = _by_process(of(Served)), _by_process(of(Contact))
+        self._stood = _by_process(of(Stood))
+        self._everyone: defaultdict[str, _Drops] = defaultdict(_Drops)
+        self._own: defaultdict[tuple[str, int], _Drops] = defaultdict(_Drops)
+        for drop in of(Drop):
+            binds = drop.ended if drop.acknowledged else self._sent(drop)
+            self._everyone[drop.key].all.append((binds, drop))
+            self._own[drop.key, drop.process].all.append((binds if drop.group else drop.began, drop))
+        for drops in (*self._everyone.values(), *self._own.values()):
+            drops.sort()
+        self._rollbacks = [(back, self._cured(back)) for back in of(RolledBack)]
+
+    def violations(self) -> list[Violation]:
+        found = [violation for read in self._reads if (violation := self._judged(read)) is not None]
+        found += [Violation(e, f"a read fails with {e.error}") for e in self._failed if e.error not in ALLOWED]
+        found += [Violation(e, "nobody expects this exception") for e in self._crashes]
+        return found + [violation for final in self._finals if (violation := self._stayed(final)) is not None]
+
+    # When an invalidation binds --------------------------------------------------------------------
+
+    def _sent(self, drop: Drop) -> float:
+        """When one that raised has been sent again."""
+        served = self._served.get(drop.process, [])
+        later = (one.ended for one in served[bisect_left(served, drop.began, key=lambda one: one.began) :])
+        return min(later, default=inf)
+
+    def _cured(self, back: RolledBack) -> float:
+        """When every process has sent its invalidations again to a server that came back with older data."""
+        first = (
+            min((one.ended for one in served if one.began > back.began), default=inf)
+            for served in self._served.values()
+        )
+        return max(first, default=back.ended)
+
+    def _since(self, read: Read) -> float:
+        """Only invalidations made after this moment bind a read that may have met older data."""
+        met = (
+            back.ended
+            for back, cured in self._rollbacks
+            if read.ended >= back.began and read.began <= cured + self._without_server
+        )
+        return max(met, default=-inf)
+
+    def _until(self, read: Read) -> float:
+        """Only invalidations that returned before this moment bind a read in another process."""
+        if read.how == "server":
+            return read.began
+        if read.how == "bypassed":
+            return self._ran(read.process, read.began, self._without_server)
+        contacts = self._contacts.get(read.process, [])
+        last = bisect_right(contacts, read.began, key=lambda one: one.ended)
+        contact = contacts[last - 1].began if last else -inf
+        if read.how == "near":
+            return max(contact, read.began - SILENCE - MARGIN)
+        return max(contact, self._ran(read.process, read.began, SILENCE + MARGIN))
+
+    def _ran(self, process: int, moment: float, seconds: float) -> float:
+        """The moment since which the process has run for so many seconds."""
+        start = moment - seconds
+        stood = self._stood.get(process, [])
+        for pause in reversed(stood[: bisect_left(stood, moment, key=lambda one: one.began)]):
+            if pause.ended <= start:
+                break
+            start -= min(pause.ended, moment) - pause.began
+        return start
+
+    # Judgement -------------------------------------------------------------------------------------
+
+    def _judged(self, read: Read) -> Violation | None:
+        seen = self._seen(read)
+        if seen is None:
+            return Violation(read, "it answers with what was never written")
+        since = self._since(read)
+        drop = self._everyone[read.key].newest(self._until(read), since)
+        if drop is not None and seen < drop.version:
+            return Violation(
+                read, f"it answers with version {seen} after that of version {drop.version} returned", drop
+            )
+        own = self._own_drop(read, since)
+        if own is not None and seen < own.version:
+            return Violation(read, f"it answers with version {seen}, but its own process dropped that", own)
+        return None
+
+    def _own_drop(self, read: Read, since: float) -> Drop | None:
+        drops = self._own.get((read.key, read.process))
+        if drops is None:
+            return None
+        group = drops.all[0][1].group
+        if group and read.how == "bypassed":
+            return None
+        return drops.newest(read.began, since if group else -inf)
+
+    def _seen(self, read: Read) -> int | None:
+        """The version that a read has answered with; of an absence the newest that there was."""
+        written = self._writes[read.key]
+        if read.version is None:
+            absences = (one.version for one in written.values() if not one.present and one.began <= read.ended)
+            return max(absences, default=None)
+        write = written.get(read.version)
+        return read.version if write is not None and write.present and write.began <= read.ended else None
+
+    def _stayed(self, final: Final) -> Violation | None:
+        last = max(self._writes[final.key].values(), key=lambda one: one.version)
+        if final.version == (last.version if last.present else None):
+            return None
+        holds = f"version {last.version}" if last.present else "nothing"
+        return Violation(final, f"when all is quiet the record holds {holds}")
+
+
+def _by_process(events: list[E]) -> dict[int, list[E]]:
+    found: defaultdict[int, list[E]] = defaultdict(list)
+    for event in events:
+        found[event.process].append(event)
+    return found

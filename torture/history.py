@@ -1,0 +1,139 @@
+"""What happened: the events that every process writes down, each to its own file.
+
+Times are seconds of CLOCK_MONOTONIC, which all processes of one machine share. Versions of one key only grow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+now = time.monotonic
+
+How = Literal["near", "joined", "server", "bypassed"]
+"""Where a read was answered from: this process's near cache; work for the key that was under way here when the read
+began; the server, or a load that began after the read; a load without the server."""
+
+DRIVER = -1
+"""The process number of the one that starts the others."""
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Arguments:
+    process: the number of the process that it happened in.
+    began, ended: when.
+    """
+
+    process: int
+    began: float
+    ended: float
+
+
+class Read(Event, frozen=True):
+    """A read that was answered: `version` is what it saw, None where it was told that there is nothing."""
+
+    key: str
+    how: How
+    version: int | None
+
+
+class Failed(Event, frozen=True):
+    """A read that ended with an exception of type `error`."""
+
+    key: str
+    error: str
+
+
+class Write(Event, frozen=True):
+    """A commit to the record: from now on the key has this version, and a value or not."""
+
+    key: str
+    version: int
+    present: bool
+
+
+class Drop(Event, frozen=True):
+    """An invalidation of what a commit made stale.
+
+    Arguments:
+        version: what the commit wrote.
+        acknowledged: whether it returned; otherwise it raised, or its caller was cancelled.
+        group: whether the key was dropped as a member of its group.
+    """
+
+    key: str
+    version: int
+    acknowledged: bool
+    group: bool
+
+
+class Served(Event, frozen=True):
+    """A new connection carried what was kept, and serves from then on."""
+
+
+class Contact(Event, frozen=True):
+    """A round trip on the tracked connection: every push sent before it began was read before it ended."""
+
+
+class Stood(Event, frozen=True):
+    """The process did not run: stopped, or without its share of the processor."""
+
+
+class RolledBack(Event, frozen=True):
+    """The server was killed, and came back with what it had held some time before."""
+
+
+class Fault(Event, frozen=True):
+    """What was done to the system, for whoever reads a report."""
+
+    text: str
+
+
+class Crash(Event, frozen=True):
+    """An exception that nobody expected."""
+
+    text: str
+
+
+class Final(Event, frozen=True):
+    """What there is when all is quiet: `where` is the server, or the near cache or a read of one process."""
+
+    key: str
+    where: str
+    version: int | None
+
+
+Happening = Read | Failed | Write | Drop | Served | Contact | Stood | RolledBack | Fault | Crash | Final
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Happening)
+
+
+class Journal:
+    """One process's file of events."""
+
+    def __init__(self, path: Path, process: int) -> None:
+        self.process = process
+        self._file = path.open("wb", buffering=1 << 20)
+
+    def add(self, event: Happening) -> None:
+        """Write an event down."""
+        self._file.write(_ENCODER.encode(event) + b"\n")
+
+    def fault(self, text: str) -> None:
+        """Write down what is about to be done to the system."""
+        self.add(Fault(self.process, now(), now(), text))
+
+    def close(self) -> None:
+        """Bring everything to the file."""
+        self._file.close()
+
+
+def events(path: Path) -> Iterator[Happening]:
+    """Everything in a journal's file."""
+    with path.open("rb") as lines:
+        for line in lines:
+            yield _DECODER.decode(line)
