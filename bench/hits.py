@@ -127,11 +127,11 @@ async def near_cashews(port: int) -> AsyncIterator[Read]:
     cache = Cache()
     cache.setup("mem://?size=10000")
 
-    @cache(ttl=3600, key="topic:{topic_id}")
     async def read(topic_id: str) -> Topic:
         return TOPIC
 
-    yield read
+    through: Any = cache(ttl=3600, key="topic:{topic_id}")
+    yield through(read)
     await cache.close()
 
 

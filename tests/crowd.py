@@ -120,8 +120,8 @@ async def _member(address: str, other: int, mode: Mode, deadline: float) -> None
     may_end = asyncio.Event()
 
     async def load(episode_id: str) -> Episode:
+        counts("SET", "winner", os.getpid())  # first: who sees a load asks next whose it is
         counts("INCR", "loads")
-        counts("SET", "winner", os.getpid())
         try:
             await (asyncio.Event() if mode == "hang" else may_end).wait()
         except asyncio.CancelledError:
