@@ -136,7 +136,9 @@ class Leases:
     async def release(self, key: str, token: str, kind: str = "", seconds: float = 0.0) -> None:
         """Give the lease back; with `kind`, leave the failure in its place for `seconds`."""
         lease = self._keyspace.lease_key(key)
-        await self._engine.run(Lane.TRACKED, RELEASE, (lease,), (token, kind, int(seconds * 1000)))
+        # Urgent: what is overloaded must not make all who wait wait for the lease's end as well.
+        args = (token, kind, int(seconds * 1000))
+        await self._engine.run(Lane.TRACKED, RELEASE, (lease,), args, urgent=True)
 
     def _keys(self, key: str) -> tuple[str, str, str]:
         return key, self._keyspace.lease_key(key), self._keyspace.absent_key(key)

@@ -213,7 +213,7 @@ class Loads(Generic[T]):
         except EngineError as error:
             self._count("store")
             log.warning("storing %s: %s", key, error)
-            if isinstance(error, OutOfMemory):
+            if isinstance(error, OutOfMemory | Overloaded):
                 await self._release(key, token)  # or all who wait would wait for the lease's end
             return False
         if not stored:

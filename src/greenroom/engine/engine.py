@@ -68,6 +68,7 @@ class Engine(Protocol):
         hook: Hook | None = None,
         retry: bool = True,
         until: float | None = None,
+        urgent: bool = False,
     ) -> Any:
         """Run a script on the server of `keys`, which all hash to one slot."""
 
@@ -195,8 +196,9 @@ class Standalone:
         hook: Hook | None = None,
         retry: bool = True,
         until: float | None = None,
+        urgent: bool = False,
     ) -> Any:
-        return await self._node.run(lane, script, keys, args, hook=hook, retry=retry, until=until)
+        return await self._node.run(lane, script, keys, args, hook=hook, retry=retry, until=until, urgent=urgent)
 
 
 async def settle(engine: Engine, seconds: float) -> None:

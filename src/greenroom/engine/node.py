@@ -132,16 +132,17 @@ class Node:
         hook: Hook | None,
         retry: bool,
         until: float | None,
+        urgent: bool = False,
     ) -> Any:
         """Run a script by its hash, loading it where the server has forgotten it."""
         call: Command = ("EVALSHA", script.sha, len(keys), *keys, *args)
         try:
-            return (await self.execute_all(lane, (call,), hook=hook, retry=retry, until=until))[0]
+            return (await self.execute_all(lane, (call,), hook=hook, retry=retry, until=until, urgent=urgent))[0]
         except CommandFailed as error:
             if error.code != "NOSCRIPT":
                 raise
         load: Command = ("SCRIPT", "LOAD", script.source)
-        return (await self.execute_all(lane, (load, call), hook=hook, retry=retry, until=until))[-1]
+        return (await self.execute_all(lane, (load, call), hook=hook, retry=retry, until=until, urgent=urgent))[-1]
 
     # ------------------------------------------------------------------------------------------------
 
