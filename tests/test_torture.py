@@ -30,5 +30,11 @@ async def test_no_promise_is_broken_whatever_fails(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("build", BUILDS)
 async def test_a_build_that_is_broken_on_purpose_is_found_out(tmp_path: Path, build: str) -> None:
-    result = await run_round(tmp_path, SEED, 2.5, faults=False, broken=build, **MIX)
-    assert result.violations, told(result)
+    # How much a round gets done depends on the machine; what is broken must show in one of a few.
+    for number in range(12):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        result = await run_round(directory, f"{SEED}-{number}", 2.5, faults=False, broken=build, **MIX)
+        if result.violations:
+            return
+    pytest.fail(told(result))
