@@ -60,8 +60,10 @@ class LateLane:
         hook: Hook | None = None,
         retry: bool = True,
         until: float | None = None,
+        urgent: bool = False,
     ) -> Any:
-        return await self._late(self._engine.run(lane, script, keys, args, hook=hook, retry=retry, until=until))
+        call = self._engine.run(lane, script, keys, args, hook=hook, retry=retry, until=until, urgent=urgent)
+        return await self._late(call)
 
     def send(
         self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
