@@ -135,3 +135,24 @@ async def test_a_server_that_reads_and_does_not_write_is_not_read_from_while_it_
     await until(lambda: backing.engine.trouble is None)
     assert await cache.get("e1") == Episode("e1", 2)
     wait_for(lambda: raw("GET", "cache:episode:e1") == b'{"episode_id":"e1","version":2}')
+
+
+async def test_an_invalidation_whose_caller_was_cancelled_is_owed_no_longer_than_until_its_reply(
+    proxy: Proxy, backing: Backing
+) -> None:
+    cache = cache_of(backing, Loads())
+    held = proxy.hold("DEL")
+    dropping = asyncio.ensure_future(cache.invalidate("e1"))
+    await held.reached.wait()
+    dropping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dropping
+    assert backing.unsent == 1
+    held.release()
+    await until(lambda: backing.unsent == 0)
+
+
+async def test_a_group_that_could_not_be_read_is_not_let_off_by_another_drop_s_answer(backing: Backing) -> None:
+    backing.groups.unread.add("pages:s")
+    await pages_of(backing, Shows()).invalidate_group(show="s")
+    assert backing.groups.unread == {"pages:s"}

@@ -94,6 +94,15 @@ def test_out_of_memory_a_fill_is_refused_and_its_lease_can_be_given_back(raw: Ra
     assert raw("DBSIZE") == 0
 
 
+def test_out_of_memory_a_failure_only_gives_the_lease_back(raw: Raw) -> None:
+    # It cannot be left in the lease's place; a lease left as it is would keep everyone waiting for its end.
+    assert ask(raw) == [b"lead"]
+    raw("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    raw("CONFIG", "SET", "maxmemory", 1)
+    assert raw("EVAL", RELEASE.source, 1, "lease:{k}", OURS, "KeyError", 1000) == 1
+    assert raw("DBSIZE") == 0
+
+
 def test_out_of_memory_no_group_takes_a_member(full: Raw) -> None:
     assert kind(full("EVAL", REGISTER.source, 1, "group", "member")) is OutOfMemory
 

@@ -47,9 +47,9 @@ async def test_each_test_has_an_empty_room_and_its_clock(greenroom_room, greenro
 """
 
 
-def run(directory: Path, test: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(directory: Path, test: str, *options: str, conftest: str = CONFTEST) -> subprocess.CompletedProcess[str]:
     """A user's project with one test file, tested as the user would."""
-    (directory / "conftest.py").write_text(CONFTEST)
+    (directory / "conftest.py").write_text(conftest)
     (directory / "pytest.ini").write_text("[pytest]\n")
     (directory / "test_mine.py").write_text(test)
     quiet = "-W", "error", "-W", 'ignore:The configuration option "asyncio_default_fixture_loop_scope"'
@@ -85,6 +85,21 @@ def test_the_room_works_with_each_plugin_in_each_mode_that_is_promised(
     tmp_path: Path, mark: str, options: list[str]
 ) -> None:
     passed(run(tmp_path, SHORT.format(mark=mark), *options), 2)
+
+
+WITHOUT_PYTEST_ASYNCIO = "import sys\n\nsys.modules['pytest_asyncio'] = None\n" + CONFTEST
+"""As where it is not installed."""
+
+
+def test_the_room_works_with_anyio_alone(tmp_path: Path) -> None:
+    passed(run(tmp_path, SHORT.format(mark="anyio"), "-p", "no:asyncio", conftest=WITHOUT_PYTEST_ASYNCIO), 2)
+
+
+def test_without_a_plugin_that_runs_coroutines_the_room_says_what_it_needs(tmp_path: Path) -> None:
+    test = "def test_mine(greenroom_room):\n    pass\n"
+    result = run(tmp_path, test, "-p", "no:asyncio", conftest=WITHOUT_PYTEST_ASYNCIO)
+    assert result.returncode == 1
+    assert "greenroom_room needs pytest-asyncio" in result.stdout
 
 
 # The clock -----------------------------------------------------------------------------------------

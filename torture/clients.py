@@ -57,7 +57,9 @@ class Clients:
     async def finish(self) -> None:
         """Return when every client has ended what it was doing."""
         self._finishing.set()
-        await asyncio.gather(*self._tasks)
+        await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            task.result()  # or its error
 
     async def _client(self, chance: random.Random) -> None:
         operations: list[Callable[[random.Random], Awaitable[None]]] = [

@@ -8,6 +8,7 @@ answered by the same line.
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import random
 import sys
@@ -33,6 +34,8 @@ from torture.record import Record
 
 _BEAT = 0.02
 """Seconds between two looks at the clock, and between two round trips."""
+_PATIENCE = 20.0
+"""Seconds that everything under way may take to end: far above every deadline."""
 _STOOD = 0.1
 """Seconds of lateness from which the process counts as having stood still."""
 
@@ -60,8 +63,7 @@ class Worker:
             if line == b"start":
                 clients.start()
             elif line == b"finish":
-                await clients.finish()
-                await self._quiet(caches)
+                await self._become_quiet(clients, caches)
             elif line == b"report":
                 await self._report(caches)
             print(line.decode(), flush=True)
@@ -119,14 +121,18 @@ class Worker:
 
     # The end ---------------------------------------------------------------------------------------
 
-    async def _quiet(self, caches: Caches) -> None:
-        """Return when the server is back and nothing is under way."""
-        await _true(self._contact)
-        await _true(self._owes_nothing)
-        await caches.idle()
-
-    async def _owes_nothing(self) -> bool:
-        return self.backing.unsent == 0 and not self.backing.groups.unread
+    async def _become_quiet(self, clients: Clients, caches: Caches) -> None:
+        """Return when the server is back and nothing is under way; write down what does not end."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await clients.finish()
+                await _true(self._contact)
+                await caches.idle()
+        except TimeoutError:
+            for task in asyncio.all_tasks():
+                stack = io.StringIO()
+                task.print_stack(file=stack)
+                self.journal.add(Crash(self.plan.process, now(), now(), f"this does not end: {stack.getvalue()}"))
 
     async def _report(self, caches: Caches) -> None:
         """What is stored here, after every push has been read."""

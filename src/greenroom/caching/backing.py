@@ -83,18 +83,19 @@ class Backing:
         names = key, lease_key(self.prefix, key), absent_key(self.prefix, key)
         kept = self._kept.keep(key, names, lifetime)
 
-        def again(_replies: list[Any], _source: Connection) -> None:
+        def answered(replies: list[Any], _source: Connection) -> None:
             # A GET sent before the DEL has been answered since, and what it read stored.
             self.near.pop(key)
+            if not isinstance(replies[0], Exception):
+                self._kept.acknowledged(kept)  # here: the caller may have been cancelled
 
         try:
-            await self.engine.execute_all(Lane.TRACKED, key, (("DEL", *names),), hook=again, urgent=True)
+            await self.engine.execute_all(Lane.TRACKED, key, (("DEL", *names),), hook=answered, urgent=True)
         except EngineError as error:
             if self._kept.owed(kept):
                 # The server may answer and refuse (read-only, short of replicas): it must then not be read from either.
                 self.engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
             raise
-        self._kept.acknowledged(kept)
 
     async def drop_group(self, group: str, longest_ms: int) -> None:
         """Drop every key of a group; raises as `drop`.

@@ -46,7 +46,8 @@ class Groups:
         self._engine = engine
         self._prefix = prefix
         self.unread: set[str] = set()
-        """Groups that a drop could not read: kept invalidations."""
+        """Groups that a drop could not read: kept invalidations. Only `send` takes a mark away: what another drop reads
+        may be older than the change that the mark stands for."""
 
     def name(self, group: str) -> str:
         """The key of a group."""
@@ -75,7 +76,6 @@ class Groups:
             if not (isinstance(error, CommandFailed) and error.code == "WRONGTYPE"):
                 self.unread.add(group)
             raise
-        self.unread.discard(group)
         return _members(found)
 
     async def forget(self, group: str, members: Sequence[tuple[str, int]], longest_ms: int) -> None:
