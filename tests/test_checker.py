@@ -16,6 +16,7 @@ from torture.history import (
     Happening,
     How,
     Read,
+    Refused,
     RolledBack,
     Served,
     Stood,
@@ -137,6 +138,13 @@ def test_who_invalidates_never_sees_the_old_version_from_the_call_on(how: How) -
     assert judged(*CHANGE, read(-0.1 + LATE, 1, how, by=WRITER))
 
 
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_while_the_server_refuses_writes_it_may_until_the_call_has_ended(acknowledged: bool) -> None:
+    refused = changed(-0.2), dropped(-0.1, 0.0, acknowledged=acknowledged), Refused(-1, -0.05, 9.0)
+    assert not judged(*refused, read(-LATE, 1, by=WRITER))
+    assert judged(*refused, read(LATE, 1, by=WRITER))
+
+
 @pytest.mark.parametrize("how", EVERY)
 def test_nor_when_the_invalidation_raised(how: How) -> None:
     raised = dropped(-0.1, 0.0, acknowledged=False)
@@ -144,9 +152,10 @@ def test_nor_when_the_invalidation_raised(how: How) -> None:
     assert not judged(changed(-0.2), raised, read(1000.0, 1, how))
 
 
+@pytest.mark.parametrize("acknowledged", [True, False])
 @pytest.mark.parametrize("how", ["near", "joined", "server"])
-def test_of_a_group_s_members_it_may_until_the_return(how: How) -> None:
-    group = changed(-0.2), dropped(-0.1, 0.0, group=True)
+def test_of_a_group_s_members_it_may_until_the_call_has_ended(how: How, acknowledged: bool) -> None:
+    group = changed(-0.2), dropped(-0.1, 0.0, acknowledged=acknowledged, group=True)
     assert not judged(*group, read(-LATE, 1, how, by=WRITER))
     assert judged(*group, read(LATE, 1, how, by=WRITER))
 

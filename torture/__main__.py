@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from torture.broken import BUILDS
+from torture.plan import BUSY
 from torture.report import explained
 from torture.round import run_round, told
 
@@ -34,7 +35,8 @@ def main() -> int:
         number += 1
         directory = Path(tempfile.mkdtemp(prefix=f"torture-{seed}-{number}-"))
         seconds = min(_ROUND, max(2.0, end - time.monotonic()))
-        result = asyncio.run(run_round(directory, f"{seed}/{number}", seconds, broken=options.broken))
+        mix = {} if number % 2 else BUSY
+        result = asyncio.run(run_round(directory, f"{seed}/{number}", seconds, broken=options.broken, **mix))
         total += result.counts
         wrong += len(result.violations)
         verdict = f"{len(result.violations)} VIOLATIONS, kept in {directory}" if result.violations else "right"

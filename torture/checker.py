@@ -13,10 +13,12 @@ long after is told by where the answer came from; `P` is the reading process, `I
 - *Until the push is read*: pushes and replies come in one order on one connection. So P has read I's push when it has
   had the reply to any command that it sent after I returned (`Contact`). A silent connection hides pushes: after 0.75 s
   without a byte nothing near is served, and the connection is closed, with all that is under way on it.
-- *The members of a group* are dropped by asking the server who they are. For them 0 counts from the return, and where
-  the server cannot be asked the invalidating process has the bound of the others.
+- *The members of a group* are dropped by asking the server who they are. For them 0 counts from the call's end, whether
+  it returned or raised, and for loads without the server the process that invalidated has the bound of the others.
 - *An invalidation that raised* is kept and sent on the next connection of its process, before anything is read on that
   (`Served`). For other processes it counts as returned then; in its own nothing changes: 0 from the call on.
+- *While the server answers and refuses writes* (`Refused`), the call is repeated for a while: its own process then
+  counts from its end, whether it returned or raised.
 - *A server that comes back with older data* (`RolledBack`) may serve what was dropped before, until every process has
   sent its invalidations of the last 30 s again. The process that invalidated a key itself never sees it.
 - *Time in which P did not run* (`Stood`) does not count where P's own timers are the bound: for work under way and for
@@ -44,6 +46,7 @@ from torture.history import (
     Final,
     Happening,
     Read,
+    Refused,
     RolledBack,
     Served,
     Stood,
@@ -120,10 +123,12 @@ class _History:
         self._stood = _by_process(of(Stood))
         self._everyone: defaultdict[str, _Drops] = defaultdict(_Drops)
         self._own: defaultdict[tuple[str, int], _Drops] = defaultdict(_Drops)
+        refused = of(Refused)
         for drop in of(Drop):
             binds = drop.ended if drop.acknowledged else self._sent(drop)
             self._everyone[drop.key].all.append((binds, drop))
-            self._own[drop.key, drop.process].all.append((binds if drop.group else drop.began, drop))
+            at_once = not drop.group and not any(_meet(drop, one) for one in refused)
+            self._own[drop.key, drop.process].all.append((drop.began if at_once else drop.ended, drop))
         for drops in (*self._everyone.values(), *self._own.values()):
             drops.sort()
         self._rollbacks = [(back, self._cured(back)) for back in of(RolledBack)]
@@ -230,3 +235,7 @@ def _by_process(events: list[E]) -> dict[int, list[E]]:
     for event in events:
         found[event.process].append(event)
     return found
+
+
+def _meet(one: Event, other: Event) -> bool:
+    return one.began <= other.ended and other.began <= one.ended

@@ -8,7 +8,7 @@ import random
 import signal
 from collections.abc import Awaitable, Callable
 
-from torture.history import DRIVER, Journal, RolledBack, now
+from torture.history import DRIVER, Journal, Refused, RolledBack, now
 from torture.proxy import Proxy
 from torture.server import LastingServer
 
@@ -119,12 +119,16 @@ class Faults:
         await asyncio.to_thread(self._command, "FLUSHALL")
 
     async def _refuse_writes(self) -> None:
+        """Short of replicas it takes no write, short of memory none that may grow: DEL then works."""
         seconds = self._pause()
-        setting, value, usual = self._chance.choice((("min-replicas-to-write", 1, 0), ("maxmemory", 1, 0)))
-        self._journal.fault(f"set the server's {setting} to {value} for {seconds:.2f} s")
-        await asyncio.to_thread(self._command, "CONFIG", "SET", setting, value)
+        setting = self._chance.choice(("min-replicas-to-write", "maxmemory"))
+        self._journal.fault(f"set the server's {setting} to 1 for {seconds:.2f} s")
+        began = now()
+        await asyncio.to_thread(self._command, "CONFIG", "SET", setting, 1)
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(self._command, "CONFIG", "SET", setting, usual)
+        await asyncio.to_thread(self._command, "CONFIG", "SET", setting, 0)
+        if setting == "min-replicas-to-write":
+            self._journal.add(Refused(DRIVER, began, now()))
 
     def _command(self, *command: str | int) -> None:
         try:

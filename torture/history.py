@@ -87,6 +87,10 @@ class RolledBack(Event, frozen=True):
     """The server was killed, and came back with what it had held some time before."""
 
 
+class Refused(Event, frozen=True):
+    """The server answered reads, and refused every write."""
+
+
 class Fault(Event, frozen=True):
     """What was done to the system, for whoever reads a report."""
 
@@ -107,7 +111,7 @@ class Final(Event, frozen=True):
     version: int | None
 
 
-Happening = Read | Failed | Write | Drop | Served | Contact | Stood | RolledBack | Fault | Crash | Final
+Happening = Read | Failed | Write | Drop | Served | Contact | Stood | RolledBack | Refused | Fault | Crash | Final
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Happening)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 LOADER_DEADLINE = 0.5
 """Seconds that a load may take; a lease then lives 1.5 s, so that a stopped process can outlast its own."""
+
+BUSY: dict[str, Any] = {"changes": 0.12, "slow": 0.5, "late": 0.5, "clients": 24}
+"""What differs in a busy round: many changes, slow loads and late callers, which meet all the time."""
 
 
 class Plan(msgspec.Struct, frozen=True):
