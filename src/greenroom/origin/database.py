@@ -20,7 +20,8 @@ from greenroom.errors import InvalidInput, RecordUnavailable
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: without users."""
 BUSY_DEADLINE = 4.0
 """Seconds that a write waits for another process's transaction."""
 _READERS = 2
@@ -153,7 +154,7 @@ def _prepared(path: Path) -> int:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version == 0:
+        if version < SCHEMA_VERSION:  # what is there already is left as it is
             schema = files("greenroom.origin").joinpath("schema.sql").read_text("utf-8")
             for statement in schema.split(";\n"):
                 connection.execute(statement)

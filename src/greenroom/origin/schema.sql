@@ -1,20 +1,25 @@
 -- Documents are JSON; the columns beside them are what is searched and sorted by.
-CREATE TABLE topics (
+CREATE TABLE IF NOT EXISTS topics (
     topic_id TEXT PRIMARY KEY,
     display_name TEXT NOT NULL,
     document TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX topics_by_name ON topics (display_name, topic_id);
-CREATE TABLE snippets (
+CREATE INDEX IF NOT EXISTS topics_by_name ON topics (display_name, topic_id);
+CREATE TABLE IF NOT EXISTS snippets (
     snippet_id TEXT PRIMARY KEY,
     topic_id TEXT NOT NULL,
     generated INTEGER NOT NULL, -- microseconds since 1970: sorts rightly, whatever the fraction digits of the text
     document TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX snippets_by_topic ON snippets (topic_id, generated DESC, snippet_id);
-CREATE INDEX snippets_by_time ON snippets (generated DESC, snippet_id);
-CREATE TABLE outbox (
+CREATE INDEX IF NOT EXISTS snippets_by_topic ON snippets (topic_id, generated DESC, snippet_id);
+CREATE INDEX IF NOT EXISTS snippets_by_time ON snippets (generated DESC, snippet_id);
+CREATE TABLE IF NOT EXISTS outbox (
     change_id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: an acknowledgement must not hit a later row
     committed REAL NOT NULL, -- seconds since 1970
     change TEXT NOT NULL
-)
+);
+CREATE TABLE IF NOT EXISTS users (
+    user_id TEXT PRIMARY KEY,
+    username TEXT NOT NULL UNIQUE, -- in lower case
+    document TEXT NOT NULL
+) WITHOUT ROWID

@@ -16,6 +16,7 @@ from greenroom.origin.bulk import stored_whole
 from greenroom.origin.database import Database
 from greenroom.origin.outbox import page_ends, record_change
 from greenroom.origin.rows import read_snippet, read_topic, write_snippet, write_topic
+from greenroom.origin.sqlite_users import SqliteUsers
 from greenroom.podcast.definitions import PAGE_SIZE
 from greenroom.podcast.models import Snippet, Topic, in_utc
 from greenroom.podcast.records import Change, SnippetDraft, TopicDraft, Written
@@ -28,6 +29,8 @@ class SqliteRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.users = SqliteUsers(database)
+        """The users, in the same file."""
 
     @classmethod
     async def open(cls, path: Path) -> SqliteRecords:

@@ -8,7 +8,7 @@ Timestamps are RFC 3339 with any offset when read, and in UTC with `Z` wherever 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -52,6 +52,25 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     preferences: Preferences
     last_activity_timestamp: Timestamp
     active_podcast_stream_id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who can sign in: a document of the record only, never in a key.
+
+    Arguments:
+        username: in lower case.
+        password_hash: Argon2id's own text, with its parameters and salt.
+        preferences: those of the last session that had some, with members that we do not know.
+    """
+
+    user_id: str
+    username: str
+    password_hash: str
+    preferences: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    created_at: Timestamp
+
+    def __repr__(self) -> str:
+        return f"User(user_id={self.user_id!r})"
 
 
 class PodcastStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):

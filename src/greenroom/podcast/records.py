@@ -6,13 +6,13 @@ process killed between its commit and the invalidation leaves it behind, and who
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from greenroom.podcast.models import Snippet, Topic
+from greenroom.podcast.models import Snippet, Topic, User
 
 T = TypeVar("T")
 
@@ -133,3 +133,34 @@ class Records(Protocol):
 
     async def close(self) -> None:
         """Let go of the database; further calls fail."""
+
+
+class UserRecords(Protocol):
+    """The users among the records. Nothing of them is cached, so no write makes anything stale.
+
+    Raises, from any method:
+        RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline.
+    """
+
+    async def add_user(self, user: User) -> None:
+        """Create a user.
+
+        Raises:
+            Conflict: when the name or the id is taken.
+        """
+
+    async def user_by_name(self, username: str) -> User | None:
+        """The user of a name in lower case; None where there is none."""
+
+    async def user(self, user_id: str) -> User | None:
+        """One user; None where there is none."""
+
+    async def set_preferences(self, user_id: str, preferences: Mapping[str, Any]) -> bool:
+        """Replace a user's preferences; False where there is no such user."""
+
+    async def replace_hash(self, user_id: str, old: str, new: str) -> bool:
+        """Replace a user's password hash if it is still the old one; else False, and nothing is changed.
+
+        Prevents: a sign-in verifies the old password · the password is changed · the sign-in stores the old password
+        under today's parameters.
+        """

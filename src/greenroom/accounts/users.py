@@ -1,0 +1,86 @@
+"""Accounts: a name and a password make a user; signing in finds the user again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from greenroom.accounts.attempts import Attempts
+from greenroom.accounts.passwords import Passwords
+from greenroom.clock import SYSTEM, Clock
+from greenroom.errors import GreenroomError, InvalidInput
+from greenroom.podcast.models import User
+from greenroom.podcast.records import UserRecords
+
+USERNAME = (3, 64)
+"""Characters, of the alphabet of key parts."""
+PASSWORD = (8, 256)
+"""Characters, whichever."""
+_USERNAME = re.compile(r"[A-Za-z0-9._~-]{{{},{}}}".format(*USERNAME))
+
+
+class WrongCredentials(GreenroomError):
+    """No user has this name and password; which of the two is wrong is not said."""
+
+
+class Accounts:
+    """The users of one platform."""
+
+    def __init__(
+        self, records: UserRecords, passwords: Passwords, attempts: Attempts, *, clock: Clock = SYSTEM
+    ) -> None:
+        self._records = records
+        self._passwords = passwords
+        self._attempts = attempts
+        self._clock = clock
+
+    async def create(self, username: str, password: str) -> User:
+        """Make a user; signs nobody in.
+
+        Raises:
+            InvalidInput: naming `username` or `password`, when it cannot be one.
+            Conflict: when the name is taken; `Ana` and `ana` are the same.
+            Overloaded: when too many passwords are waited for.
+        """
+        if _USERNAME.fullmatch(username) is None:
+            remedy = "use {} to {} characters of A-Z a-z 0-9 . _ ~ -".format(*USERNAME)
+            raise InvalidInput("username", "cannot be a user name", remedy)
+        if not PASSWORD[0] <= len(password) <= PASSWORD[1]:
+            reason = f"has {len(password)} characters"
+            raise InvalidInput("password", reason, "use {} to {} characters".format(*PASSWORD))
+        user = User(
+            user_id=self._clock.token().hex(),
+            username=username.lower(),
+            password_hash=await self._passwords.hashed(password),
+            created_at=self._clock.now(),
+        )
+        await self._records.add_user(user)
+        return user
+
+    async def sign_in(self, username: str, password: str, *, address: str) -> User:
+        """The user of this name and password.
+
+        Arguments:
+            address: where the attempt comes from.
+
+        Raises:
+            WrongCredentials: after the same time, and with the same words, whichever is wrong.
+            TooManyAttempts: when neither may be tried; a right password is no exception.
+            EngineError: when the attempt cannot be counted, or too many passwords are waited for.
+        """
+        name = username.lower()
+        await self._attempts.count(name, address)
+        user = await self._records.user_by_name(name) if _USERNAME.fullmatch(username) else None
+        stored = None if user is None else user.password_hash
+        verified = await self._passwords.verify(stored, password[: PASSWORD[1] + 1])
+        if user is None or not verified.right:
+            raise WrongCredentials("no user has this name and password")
+        if verified.rehash is not None:
+            await self._records.replace_hash(user.user_id, user.password_hash, verified.rehash)
+        await self._attempts.forgive(name)
+        return user
+
+    async def keep_preferences(self, user_id: str, preferences: Mapping[str, Any]) -> bool:
+        """Keep a user's preferences beyond the session; False where there is no such user."""
+        return await self._records.set_preferences(user_id, preferences)

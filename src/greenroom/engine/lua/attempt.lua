@@ -1,0 +1,18 @@
+-- KEYS list of the times of attempts · ARGV how many in a window, the window in ms → 0 counted, or ms until one may be
+--
+-- Looks and counts in one script. Prevents: a hundred guesses at once look, all find nine of ten · all hundred go on.
+-- What is refused is not counted, so whoever waits as long as he is told may go on.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local window = tonumber(ARGV[2])
+local oldest = redis.call('LINDEX', KEYS[1], ARGV[1] - 1)
+if oldest then
+  local left = oldest + window - now
+  if left > 0 then
+    return math.min(left, window)
+  end
+end
+redis.call('LPUSH', KEYS[1], now)
+redis.call('LTRIM', KEYS[1], 0, ARGV[1] - 1)
+redis.call('PEXPIRE', KEYS[1], window)
+return 0
