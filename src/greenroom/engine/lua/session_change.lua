@@ -1,0 +1,25 @@
+-- KEYS session life touched · ARGV value as read, json before and after the timestamp, lifetime, interval in ms, who
+-- writes, '1' for a touch → {'written', json, when it was begun} | {'differs', json} | {'gone'}
+--
+-- The value is compared byte for byte as it was read. Prevents: A reads · B reads · B writes · A writes, and B's change is
+-- lost; and: A reads · the session ends · A writes, and it is back.
+local json = redis.pcall('GET', KEYS[1])
+local left = redis.call('PTTL', KEYS[2])
+if type(json) ~= 'string' or left <= 0 then
+  -- Without `life` it is over, whoever has written the value; and without a value no later one shall find `life`.
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+  return {'gone'}
+end
+local begun = redis.call('GET', KEYS[2])
+local writer = redis.call('GET', KEYS[3])
+if writer == ARGV[6] or (writer and ARGV[7] == '1') then
+  -- The reply to this very write was lost; or another request of this minute has touched it.
+  return {'written', json, begun}
+end
+if json ~= ARGV[1] then
+  return {'differs', json}
+end
+json = ARGV[2] .. timestamp(redis.call('TIME')) .. ARGV[3]
+redis.call('SET', KEYS[1], json, 'PX', math.min(tonumber(ARGV[4]), left))
+redis.call('SET', KEYS[3], ARGV[6], 'PX', math.min(tonumber(ARGV[5]), left))
+return {'written', json, begun}

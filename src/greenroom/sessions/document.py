@@ -1,0 +1,89 @@
+"""A session's JSON, changed member by member: what we do not know passes through as the bytes that it was.
+
+Another service, in another language, may keep members of its own in a session. Decoding all and encoding it again would
+lose them, or their spacing, or the difference of 1.0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+ACTIVITY = "last_activity_timestamp"
+"""The member that every write sets, to the server's time."""
+USER = "user_id"
+"""The member that names whose session it is."""
+STREAM = "active_podcast_stream_id"
+"""The member that names the podcast of the newest open stream."""
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Owned(msgspec.Struct):
+    user_id: Any = None
+
+
+_owned = msgspec.json.Decoder(_Owned)
+
+
+def members(body: bytes) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, each as its bytes.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError: when it is no object.
+    """
+    return _members.decode(body)
+
+
+def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
+    """The object with some members set; `UNSET` removes one. Members not named keep their bytes and their order."""
+    found = members(body)
+    for name, value in changes.items():
+        if value is msgspec.UNSET:
+            found.pop(name, None)
+        else:
+            found[name] = msgspec.Raw(msgspec.json.encode(value))
+    return msgspec.json.encode(found)
+
+
+def merged(body: bytes, patch: Mapping[str, Any]) -> bytes:
+    """A JSON merge patch (RFC 7396) of an object, down to the members that it names and no further."""
+    try:
+        found = members(body)
+    except msgspec.DecodeError:
+        found = {}  # the RFC: whatever is no object is replaced by one
+    for name, value in patch.items():
+        if value is None:
+            found.pop(name, None)
+        elif isinstance(value, Mapping):
+            found[name] = msgspec.Raw(merged(bytes(found.get(name, msgspec.Raw(b"{}"))), value))
+        else:
+            found[name] = msgspec.Raw(msgspec.json.encode(value))
+    return msgspec.json.encode(found)
+
+
+def around(body: bytes, member: str) -> tuple[bytes, bytes]:
+    """The object's JSON before and after the text of one member's string, which the server fills in."""
+    found = members(body)
+    found.setdefault(member, msgspec.Raw(b'""'))
+    names = list(found)
+    place = names.index(member)
+    before = (_pair(name, found[name]) for name in names[:place])
+    after = (_pair(name, found[name]) for name in names[place + 1 :])
+    head = b",".join([*before, msgspec.json.encode(member) + b':"'])
+    return b"{" + head, b",".join([b'"', *after]) + b"}"
+
+
+def user_of(body: bytes) -> str | None:
+    """Whose session it is; None for nobody's, and where the JSON does not tell."""
+    try:
+        user = _owned.decode(body).user_id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return user if isinstance(user, str) else None
+
+
+def _pair(name: str, value: Iterable[int]) -> bytes:
+    return msgspec.json.encode(name) + b":" + bytes(value)

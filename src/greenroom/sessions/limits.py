@@ -1,0 +1,44 @@
+"""How long a session lives, and what is left of it stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+_LATE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a session lives.
+
+    Arguments:
+        idle: without a request for so long it is over.
+        touch: a request writes the time of its activity at most once in this interval.
+        absolute: over, however active.
+        copy: for so long a rotated session can still be read by requests under way.
+        mark: for so long an ended id cannot be created.
+        stream: without a sign of its listener for so long a stream has lapsed.
+    """
+
+    idle: timedelta = timedelta(minutes=30)
+    touch: timedelta = timedelta(minutes=1)
+    absolute: timedelta = timedelta(hours=12)
+    copy: timedelta = timedelta(seconds=5)
+    mark: timedelta = timedelta(minutes=1)
+    stream: timedelta = timedelta(seconds=90)
+
+    @property
+    def lifetime(self) -> timedelta:
+        """Of a key after a write: the next one may come an interval late, and no session ends before its idle limit."""
+        return self.idle + self.touch
+
+    @property
+    def late(self) -> timedelta:
+        """So long after it was listed a session may be created: well within the mark of an ended id."""
+        return min(_LATE, self.mark / 2)
+
+
+def ms(span: timedelta) -> int:
+    """A span in whole milliseconds."""
+    return span // timedelta(milliseconds=1)

@@ -1,0 +1,66 @@
+"""Where sessions are listed: each under its user, and all on the roll of who is active.
+
+A session is listed, acknowledged, before it is created. Prevents: it is created · its process dies · it is on no list,
+and no end-all finds it. On the roll of active ones it stands before it begins or goes on, and until it has ended: a
+crash can only count too many, until the idle limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from greenroom.engine import Engine
+from greenroom.engine.budget import Budget
+from greenroom.errors import EngineError, InvalidInput
+from greenroom.keyspace.companions import companion_key
+from greenroom.keyspace.pattern import check_part
+from greenroom.sessions.limits import Limits
+from greenroom.sessions.roll import Roll
+from greenroom.sessions.slot import Slot
+
+
+class Lists:
+    """The lists of one platform's sessions."""
+
+    def __init__(self, engine: Engine, prefix: str, slot: Slot, limits: Limits) -> None:
+        self._engine = engine
+        self._prefix = prefix
+        self._slot = slot
+        self._limits = limits
+        self.active = Roll(engine, companion_key(prefix, "active", "sessions"), limits.lifetime + limits.late)
+        """Every session that may be alive."""
+
+    def of_user(self, user_id: str) -> Roll:
+        """The ids of a user's sessions, of those being begun, and of some that are over.
+
+        Raises:
+            InvalidInput: when no key can be made of the user's id.
+        """
+        name = companion_key(self._prefix, "sessions", f"user:{check_part('user_id', user_id)}")
+        return Roll(self._engine, name, self._limits.absolute + self._limits.late)
+
+    async def enter(self, session: str, user: str | None, budget: Budget) -> int:
+        """List a session that shall begin; returns when that was, by its server's time in µs."""
+        rolls = [self.active] if user is None else [self.of_user(user), self.active]
+
+        async def entered(until: float) -> int:
+            entries = asyncio.gather(*(roll.enter(session, until=until) for roll in rolls))
+            # The server's time with them, and not later: what is listed for long may have been ended meanwhile.
+            now, _ = await asyncio.gather(self._slot.now(session, until=until), entries)
+            return now
+
+        return await budget.spend(entered)
+
+    async def leave(self, session: str, user: str | None, budget: Budget) -> None:
+        """Unlist a session that is over; never fails, since what was asked for is done: what stays lapses."""
+        rolls = [self.active]
+        if user is not None:
+            with suppress(InvalidInput):  # somebody else has written it, and it was never listed
+                rolls.append(self.of_user(user))
+
+        async def left(until: float) -> None:
+            await asyncio.gather(*(roll.leave(session, until=until) for roll in rolls))
+
+        with suppress(EngineError):
+            await budget.spend(left)

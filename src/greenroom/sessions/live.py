@@ -1,0 +1,41 @@
+"""A session as it was read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from greenroom.errors import GreenroomError
+
+T = TypeVar("T")
+
+
+class SessionGone(GreenroomError):
+    """The session has ended, or never was: sign in again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live(Generic[T]):
+    """A session as it was read; its repr, which may reach a log, shows nothing of it.
+
+    Arguments:
+        session_id: its key's part; never to be shown to anyone.
+        value: what it holds.
+        body: its JSON, byte for byte.
+        writable: False for the copy that a rotation leaves.
+        touch_due: whether no write has been made for a touch interval.
+        begun: when it began, as the server wrote it; empty for a copy.
+    """
+
+    session_id: str = field(repr=False)
+    value: T = field(repr=False)
+    body: bytes = field(repr=False)
+    writable: bool = True
+    touch_due: bool = False
+    begun: bytes = b""
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it began, at the log-in and not at a later rotation, by the server's clock; None for a copy."""
+        return datetime.fromisoformat(self.begun.decode()) if self.begun else None

@@ -1,0 +1,135 @@
+"""From an ASGI scope to plain signals."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from greenroom.sessions import cookie
+from greenroom.sessions.decide import Carrier, Kind, Origin, Signals, Token, Transport
+from greenroom.sessions.token import is_token
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_SECURE = frozenset({"https", "wss"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def signals_of(scope: Mapping[str, Any], allowed: frozenset[str]) -> Signals:
+    """The signals of an `http` or `websocket` scope.
+
+    Arguments:
+        allowed: origins, as `origins` returns them.
+    """
+    kind = Kind(scope["type"])
+    headers = _Headers(scope["headers"])
+    transport = _transport(scope, headers)
+    token, carrier, text = _token(headers, secure=transport is Transport.SECURE)
+    return Signals(
+        kind=kind,
+        unsafe=kind is Kind.HTTP and scope["method"] not in _SAFE,
+        origin=_origin(headers, allowed, secure=transport is Transport.SECURE),
+        token=token,
+        carrier=carrier,
+        transport=transport,
+        text=text,
+    )
+
+
+def origins(allowed: Iterable[str]) -> frozenset[str]:
+    """Origins as they are compared with what browsers send."""
+    return frozenset(origin.lower().rstrip("/") for origin in allowed)
+
+
+class _Headers:
+    """The headers that matter here; names are in lower case by the ASGI specification."""
+
+    _WANTED = frozenset({b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site"})
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values: dict[bytes, list[bytes]] = {name: [] for name in self._WANTED}
+        for name, value in headers:
+            if name in self._WANTED:
+                self._values[name].append(value)
+
+    def __getitem__(self, name: bytes) -> list[bytes]:
+        return self._values[name]
+
+    def text(self, name: bytes) -> str | None:
+        """The header, in lower case; None without it, and what is there twice is nothing that could be right."""
+        values = self._values[name]
+        return b", ".join(values).decode("latin-1").strip().lower() if values else None
+
+
+def _token(headers: _Headers, *, secure: bool) -> tuple[Token, Carrier, str]:
+    """An Authorization goes before a cookie: a client sends it on purpose, a browser its cookies unasked."""
+    credentials = [value.decode("latin-1").partition(" ") for value in headers[b"authorization"]]
+    bearers = [text.strip() for scheme, _, text in credentials if scheme.lower() == "bearer"]
+    presented = bearers or cookie.values(headers[b"cookie"], secure=secure)
+    carrier = Carrier.BEARER if bearers else Carrier.COOKIE
+    if not presented:
+        return Token.ABSENT, carrier, ""
+    if len(presented) > 1 or not is_token(presented[0]):
+        # Of two tokens nobody can say which is the client's own and which was planted.
+        return Token.MALFORMED, carrier, ""
+    return Token.PRESENT, carrier, presented[0]
+
+
+def _transport(scope: Mapping[str, Any], headers: _Headers) -> Transport:
+    """Behind a proxy the server must be told the client's scheme (uvicorn: `forwarded_allow_ips`).
+
+    Loopback needs the peer's address and the host that it asked for: a proxy on this machine that does not say
+    `https` connects from loopback too, and its clients are anywhere.
+    """
+    if scope.get("scheme") in _SECURE:
+        return Transport.SECURE
+    client = scope.get("client")
+    host = _split(f"http://{headers.text(b'host') or ''}")
+    local = client is not None and _is_loopback(client[0]) and host is not None and _is_loopback(host.hostname or "")
+    return Transport.LOOPBACK if local else Transport.PLAIN
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _origin(headers: _Headers, allowed: frozenset[str], *, secure: bool) -> Origin:
+    """In this order, since a browser's own word on same-origin knows of the scheme and of what a proxy did to Host."""
+    origin = headers.text(b"origin")
+    if origin is not None and origin in allowed:
+        return Origin.ALLOWED
+    site = headers.text(b"sec-fetch-site")
+    if site is not None:
+        # "same-site" is another host of the same owner, or of a hosting provider's other customer.
+        return Origin.SAME if site in ("same-origin", "none") else Origin.FOREIGN
+    if origin is None:
+        return Origin.NONE
+    return Origin.SAME if _is_own(origin, headers.text(b"host"), secure=secure) else Origin.FOREIGN
+
+
+def _is_own(origin: str, host: str | None, *, secure: bool) -> bool:
+    page, own = _split(origin), _split(f"http://{host or ''}")
+    if page is None or own is None or page.scheme not in _DEFAULT_PORTS or not page.hostname:
+        return False  # "null" too: a sandboxed frame's or a file's
+    if secure and page.scheme != "https":
+        return False  # whoever is on the way can write pages of this host in plain HTTP
+    default = _DEFAULT_PORTS[page.scheme]
+    return (page.hostname, page.port or default) == (own.hostname, own.port or default)
+
+
+def _split(url: str) -> SplitResult | None:
+    """The URL's parts; None for what is none."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  raises for what is no port
+    except ValueError:
+        return None
+    return parts

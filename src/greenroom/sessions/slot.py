@@ -1,0 +1,161 @@
+"""One session on the server: key and companions share a cluster slot, so that what happens to them is one script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from greenroom.engine import Engine, Lane, Script
+from greenroom.errors import EngineError, OutcomeUnknown
+from greenroom.keyspace.companions import companion_key
+from greenroom.keyspace.pattern import Pattern
+from greenroom.sessions.document import ACTIVITY, around
+from greenroom.sessions.limits import Limits, ms
+
+_TIMESTAMP = Script.named("timestamp").source
+START = Script(_TIMESTAMP + Script.named("session_start").source)
+CHANGE = Script(_TIMESTAMP + Script.named("session_change").source)
+TAKE = Script.named("session_take")
+END = Script.named("session_end")
+SCRIPTS = (START, CHANGE, TAKE, END)
+
+
+class Found(NamedTuple):
+    """What a look-up gives of each key."""
+
+    body: bytes | None
+    touched: bytes | None
+    begun: bytes | None
+    copy: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The session as it now is."""
+
+    body: bytes
+    begun: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """Nothing was done: the session is not as it was read, but so."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The session is over; its successor may go on for the rest of its life."""
+
+    left_ms: int
+    begun: bytes
+
+
+class Slot:
+    """Every session's keys; `until` is the call's deadline, as the engine's."""
+
+    def __init__(self, engine: Engine, pattern: Pattern, limits: Limits) -> None:
+        self._engine = engine
+        self._pattern = pattern
+        self._limits = limits
+
+    async def look(self, session: str, lane: Lane = Lane.PLAIN, *, until: float | None = None) -> Found:
+        """Read a session, with one command."""
+        names = self._names(session, "touched", "life", "grace")
+        return Found(*await self._engine.execute(lane, names[0], "MGET", *names, until=until))
+
+    async def now(self, session: str, *, until: float | None = None) -> int:
+        """The time of the session's server in µs."""
+        seconds, micros = await self._engine.execute(Lane.PLAIN, self._pattern.key(session), "TIME", until=until)
+        return int(seconds) * 1_000_000 + int(micros)
+
+    async def begin(
+        self, session: str, body: bytes, life_ms: int, begun: bytes, listed: int, *, until: float | None = None
+    ) -> Written | None:
+        """Create a session; None where its id was ended since it was listed, or that is too long ago.
+
+        Arguments:
+            begun: when, as the server has written it; empty for now.
+            listed: when it was listed, as `now` tells.
+        """
+        head, tail = around(body, ACTIVITY)
+        limits = self._limits
+        spans = ms(limits.lifetime), life_ms, ms(limits.touch)
+        args = head, tail, *spans, begun, listed // 1000, ms(limits.late)
+        names = self._names(session, "life", "touched", "ended")
+        reply = await self._engine.run(Lane.PLAIN, START, names, args, until=until)
+        return None if reply is None else Written(*reply)
+
+    async def write(
+        self, session: str, old: bytes, new: bytes, writer: str, *, touch: bool = False, until: float | None = None
+    ) -> Written | Differs | None:
+        """Replace the JSON that was read; None where the session is over.
+
+        Arguments:
+            writer: a name for this one write. Prevents: A's write is carried out, its reply is lost, it is repeated ·
+                the JSON differs from what A has read, as if another had written · A adds one for the second time.
+
+        Raises:
+            OutcomeUnknown: when the reply was lost and it cannot be told any more.
+        """
+        head, tail = around(new, ACTIVITY)
+        names = self._names(session, "life", "touched")
+        args = old, head, tail, ms(self._limits.lifetime), ms(self._limits.touch), writer, "1" if touch else "0"
+
+        async def run() -> Written | Differs | None:
+            return _written(await self._engine.run(Lane.PLAIN, CHANGE, names, args, retry=False, until=until))
+
+        try:
+            return await run()
+        except OutcomeUnknown as unknown:
+            try:
+                found = await run()
+            except EngineError:
+                raise unknown from None
+            if isinstance(found, Differs):
+                raise  # another has written since, over ours or over what was there before: nobody can tell
+            return found
+
+    async def sweep(self, session: str) -> None:
+        """Delete what is left of a session that is over."""
+        args = "", "", "", 1, 1, "-", "0"  # as a write over what is never there
+        await self._engine.run(Lane.PLAIN, CHANGE, self._names(session, "life", "touched"), args)
+
+    async def take(self, session: str, old: bytes, taker: str, *, until: float | None = None) -> Taken | Differs | None:
+        """End a session for its successor, leaving a copy; None where it is over, or another rotation was first."""
+        names = self._names(session, "life", "touched", "grace", "ended", "streams")
+        args = old, taker, ms(self._limits.mark), ms(self._limits.copy)
+        reply = await self._engine.run(Lane.PLAIN, TAKE, names, args, until=until)
+        match reply[0]:
+            case b"taken":
+                return Taken(reply[1], reply[2])
+            case b"differs":
+                return Differs(reply[1])
+            case _:
+                return None
+
+    async def end(self, session: str, by: str, *, mark: bool, until: float | None = None) -> bool:
+        """End a session and its copy; False where it was over. With `mark` an id not created yet never will be."""
+        names = self._names(session, "life", "touched", "grace", "ended", "streams")
+        args = by, ms(self._limits.mark), "1" if mark else "0"
+        return bool(await self._engine.run(Lane.PLAIN, END, names, args, until=until))
+
+    def companion(self, use: str, session: str) -> str:
+        """The name of a companion."""
+        return companion_key(self._pattern.prefix, use, self._pattern.key(session))
+
+    def _names(self, session: str, *uses: str) -> Sequence[str]:
+        key, prefix = self._pattern.key(session), self._pattern.prefix
+        return (key, *(companion_key(prefix, use, key) for use in uses))
+
+
+def _written(reply: list[Any]) -> Written | Differs | None:
+    match reply[0]:
+        case b"written":
+            return Written(reply[1], reply[2])
+        case b"differs":
+            return Differs(reply[1])
+        case _:
+            return None

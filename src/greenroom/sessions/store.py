@@ -1,0 +1,237 @@
+"""Sessions on the server: start, read, touch, change, rotate, end. The clocks are the server's.
+
+The key lives for the idle limit and one touch interval. While its companion `touched` stands, no request writes: a busy
+session costs one write a minute, and is never ended sooner than its idle limit. The companion `life` is set once, with
+the absolute lifetime; without it a session is over, whatever its key says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Generic, TypeVar
+
+import msgspec
+
+from greenroom.engine import Engine, Lane
+from greenroom.engine.budget import Budget
+from greenroom.errors import BrokenValue
+from greenroom.keyspace import Keyspace
+from greenroom.sessions.background import Background
+from greenroom.sessions.changes import COMMANDS, Changes
+from greenroom.sessions.document import STREAM, USER, changed, user_of
+from greenroom.sessions.limits import Limits, ms
+from greenroom.sessions.lists import Lists
+from greenroom.sessions.live import Live, SessionGone
+from greenroom.sessions.shape import Shape
+from greenroom.sessions.slot import Differs, Slot, Taken
+from greenroom.sessions.streams import Streams
+from greenroom.sessions.token import is_token, new_token, session_id
+
+log = logging.getLogger("greenroom.sessions")
+
+T = TypeVar("T")
+
+_CHUNK = 100
+"""Sessions of one user that are asked for, or ended, at a time."""
+
+
+class Sessions(Generic[T]):
+    """The sessions of one platform.
+
+    Every call raises `EngineError` when the server cannot be asked: that says nothing about a session.
+
+    Arguments:
+        keyspace: `session:{session_id}`, whose values have a `last_activity_timestamp` and may have a `user_id`.
+    """
+
+    def __init__(self, engine: Engine, keyspace: Keyspace[T], limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.engine = engine
+        self.prefix = keyspace.pattern.prefix
+        self.slot = Slot(engine, keyspace.pattern, self.limits)
+        self.streams = Streams(engine, self.slot, self.limits)
+        self._shape = Shape(keyspace)
+        self._lists = Lists(engine, self.prefix, self.slot, self.limits)
+        self._changes = Changes(self.slot, self._shape, self._lists, self.streams)
+        self._background = Background(self.limits.touch.total_seconds())
+
+    # One session -----------------------------------------------------------------------------------
+
+    async def start(self, members: Mapping[str, object]) -> tuple[Live[T], str]:
+        """Begin a session; returns it and its token, which only its client may have.
+
+        Arguments:
+            members: what it holds; the time of its activity is the server's.
+
+        Raises:
+            InvalidInput, BrokenValue: when the members do not fit the keyspace.
+            SessionGone: when `end_all` of its user came meanwhile.
+        """
+        token, budget = new_token(), Budget(COMMANDS)
+        session, body = session_id(token), changed(b"{}", members)
+        self._shape.check(body)
+        listed = await self._lists.enter(session, user_of(body), budget)
+        return await self._begin(session, body, listed, self._new_life, budget), token
+
+    async def read(self, token: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
+        """The live session of a token; None for what is no token, or names none.
+
+        Arguments:
+            lane: TRACKED for who wants a push when it changes or ends.
+
+        Raises:
+            BrokenValue: when its JSON does not fit; it is neither over nor overwritten.
+        """
+        return await self.read_id(session_id(token), lane=lane) if is_token(token) else None
+
+    async def read_id(self, session: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
+        """As `read`, by id."""
+        found = await self.slot.look(session, lane)
+        if found.body is not None and found.begun is not None:
+            value = self._shape.decode(found.body)
+            return Live(session, value, found.body, touch_due=found.touched is None, begun=found.begun)
+        if found.body is not None or found.begun is not None:
+            # It has lapsed, and its life would stand for hours; or somebody has written what only we may begin.
+            self._background.begin(session, self.slot.sweep(session))
+        if found.copy is None:
+            return None
+        return Live(session, self._shape.decode(found.copy), found.copy, writable=False)
+
+    def touch(self, live: Live[T]) -> None:
+        """Note that the session is in use, if that is due; returns at once, and never fails."""
+        if live.touch_due and live.writable and self._background.is_first(live.session_id):
+            self._background.begin(live.session_id, self._touched(live))
+
+    async def change(self, session: str, change: Callable[[bytes], bytes]) -> Live[T]:
+        """Change a session's JSON; of two at once neither is lost.
+
+        Arguments:
+            change: from the JSON as it is to the JSON as it shall be; called again with newer JSON on a conflict, so
+                it must do nothing else.
+
+        Raises:
+            SessionGone: when it is over; nothing comes back to life.
+            BrokenValue: when what is there, or the result, does not fit the keyspace; nothing is overwritten.
+            InvalidInput: when the result is too large, or another user's.
+            OutcomeUnknown: when the connection was lost and nobody can tell any more whether it was changed.
+        """
+        return await self._changes.change(session, change)
+
+    async def settle(self, session: str) -> Live[T]:
+        """Let the session name the newest of its open streams; raises as `change`."""
+        return await self._changes.settle(session)
+
+    async def rotate(self, session: str, members: Mapping[str, object]) -> tuple[Live[T], str]:
+        """Go on under a new token, with some members changed; the old one is over, but for a short copy to read.
+
+        With a `user_id` among the members it is a log-in, and a new absolute lifetime begins; else the old one goes on.
+        Streams do not come along: their sockets are closed. A crash in between signs out, never in. The old id never
+        leads to the new session.
+
+        Raises:
+            SessionGone: when it is over, another rotation was first, or `end_all` of its user came meanwhile.
+            InvalidInput, BrokenValue: when the members do not fit; the session stays as it was.
+        """
+        token, taker, budget = new_token(), secrets.token_hex(8), Budget(COMMANDS)
+        new = session_id(token)
+        found = await budget.spend(lambda until: self.slot.look(session, until=until))
+        taken: Taken | Differs | None = None
+        if found.body is not None and found.begun is not None:
+            taken = Differs(found.body)
+        while isinstance(taken, Differs):
+            body = taken.body
+            self._shape.decode(body)
+            successor = changed(body, {STREAM: msgspec.UNSET, **members})
+            self._shape.check(successor)
+            # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends the
+            # old id · the new one is listed and created, and its user is still signed in.
+            listed = await self._lists.enter(new, user_of(successor), budget)
+            taken = await budget.spend(partial(self._take, session, body, taker))
+            if taken is None:
+                await self._lists.leave(new, user_of(successor), budget)
+        if taken is None:
+            raise SessionGone("the session has ended")
+        log_in = members.get(USER, msgspec.UNSET) is not msgspec.UNSET
+        live = await self._begin(new, successor, listed, self._new_life if log_in else taken, budget)
+        await self._lists.leave(session, None, budget)  # its user's list keeps it: end-all ends the copy too
+        return live, token
+
+    async def end(self, session: str) -> bool:
+        """End a session; False where it was over. Twice is as good as once."""
+        budget, by = Budget(COMMANDS), secrets.token_hex(8)
+        found = await budget.spend(lambda until: self.slot.look(session, until=until))
+        ended = await budget.spend(lambda until: self.slot.end(session, by, mark=False, until=until))
+        await self._lists.leave(session, user_of(found.body or found.copy or b""), budget)
+        return ended
+
+    # All of a user, and all ------------------------------------------------------------------------
+
+    async def end_all(self, user_id: str) -> int:
+        """End every session of a user; returns how many.
+
+        A log-in meanwhile is either ended too, or stays and stays listed: only what was ended leaves the list.
+        """
+        roll, ended, seen = self._lists.of_user(user_id), 0, set[str]()
+
+        async def end(session: str) -> bool:
+            ended = await self.slot.end(session, secrets.token_hex(8), mark=True)
+            await self._lists.leave(session, user_id, Budget(COMMANDS))
+            return ended
+
+        # The list is read again until nothing new is on it. Prevents: it is read · a session is rotated, its new id is
+        # listed and created · the old id is ended, and the user is still signed in.
+        while unseen := [one for one in await roll.present() if one not in seen]:
+            for at in range(0, len(unseen), _CHUNK):
+                ended += sum(await asyncio.gather(*map(end, unseen[at : at + _CHUNK])))
+            seen.update(unseen)
+        return ended
+
+    async def of_user(self, user_id: str) -> list[Live[T]]:
+        """A user's live sessions, the oldest first; one that cannot be decoded is left out."""
+        listed, found = await self._lists.of_user(user_id).present(), list[Live[T] | None]()
+        for at in range(0, len(listed), _CHUNK):
+            found += await asyncio.gather(*map(self._readable, listed[at : at + _CHUNK]))
+        mine = (one for one in found if one is not None and one.writable and user_of(one.body) == user_id)
+        return sorted(mine, key=lambda live: live.begun)
+
+    async def active(self) -> int:
+        """Sessions that are alive; after a crash at most too many, until the idle limit."""
+        return await self._lists.active.count()
+
+    async def close(self) -> None:
+        """Finish the touches under way."""
+        await self._background.close()
+
+    # ------------------------------------------------------------------------------------------------
+
+    @property
+    def _new_life(self) -> Taken:
+        return Taken(ms(self.limits.absolute), b"")
+
+    async def _begin(self, session: str, body: bytes, listed: int, life: Taken, budget: Budget) -> Live[T]:
+        begun = await budget.spend(
+            lambda until: self.slot.begin(session, body, life.left_ms, life.begun, listed, until=until)
+        )
+        if begun is None:
+            await self._lists.leave(session, user_of(body), budget)
+            raise SessionGone("all sessions of the user were ended while this one began")
+        return Live(session, self._shape.decode(begun.body), begun.body, begun=begun.begun)
+
+    async def _take(self, session: str, old: bytes, taker: str, until: float) -> Taken | Differs | None:
+        return await self.slot.take(session, old, taker, until=until)
+
+    async def _touched(self, live: Live[T]) -> None:
+        with suppress(SessionGone):
+            await self._changes.touch(live)
+
+    async def _readable(self, session: str) -> Live[T] | None:
+        try:
+            return await self.read_id(session)
+        except BrokenValue as error:
+            log.warning("a session does not fit its schema: %s", error.reason)
+            return None

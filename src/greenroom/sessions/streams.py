@@ -1,0 +1,51 @@
+"""The open streams of a session: a companion says which podcasts are listened to, and when each was opened.
+
+What a session's JSON says of them is set anew from here at every opening and closing, and at a touch: a server that was
+killed closes nothing, its streams lapse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from greenroom.engine import Engine
+from greenroom.sessions.limits import Limits
+from greenroom.sessions.roll import Roll
+from greenroom.sessions.slot import Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Somebody listens to a podcast, over one socket.
+
+    Arguments:
+        member: its name on the rolls; of two the later one is greater.
+        session_id: whose it is; None for who has no session.
+    """
+
+    podcast_id: str
+    member: str = field(repr=False)
+    session_id: str | None = field(repr=False)
+
+
+def stream(podcast_id: str, session: str | None, opened: int, name: str) -> Stream:
+    """A stream opened at a time of the server, in µs, with a name that no other has."""
+    return Stream(podcast_id, f"{opened:016d}:{name}:{podcast_id}", session)
+
+
+class Streams:
+    """The open streams of every session."""
+
+    def __init__(self, engine: Engine, slot: Slot, limits: Limits) -> None:
+        self._engine = engine
+        self._slot = slot
+        self._limits = limits
+
+    def of(self, session: str) -> Roll:
+        """The roll of a session's streams."""
+        return Roll(self._engine, self._slot.companion("streams", session), self._limits.stream)
+
+    async def newest(self, session: str, *, until: float | None = None) -> str | None:
+        """The podcast of the stream that was opened last, of those that are still open."""
+        present = await self.of(session).present(until=until)
+        return max(present).rpartition(":")[2] if present else None
