@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,19 @@ async def test_of_many_who_want_a_name_at_once_one_has_it(users: UserRecords) ->
     assert [type(result) for result in results if result is not None] == [Conflict] * 19
 
 
+async def test_preferences_set_earlier_and_written_later_are_not_kept(users: UserRecords) -> None:
+    await users.add_user(user("u1", "ana"))
+    assert await users.set_preferences("u1", {"round": 2}, NOON + timedelta(microseconds=1))
+    assert not await users.set_preferences("u1", {"round": 1}, NOON)
+    found = await users.user("u1")
+    assert found is not None
+    assert found.preferences == {"round": 2}
+
+
 async def test_preferences_are_kept_with_members_that_we_do_not_know(users: UserRecords) -> None:
     await users.add_user(user("u1", "ana"))
     preferences = {"preferred_topics": ["a"], "playback_speed_default": 1.0, "theirs": {"x": [1, None]}}
-    assert await users.set_preferences("u1", preferences)
+    assert await users.set_preferences("u1", preferences, NOON)
     found = await users.user("u1")
     assert found is not None
     assert found.preferences == preferences
@@ -62,7 +72,7 @@ async def test_preferences_are_kept_with_members_that_we_do_not_know(users: User
 
 
 async def test_of_a_user_who_does_not_exist_nothing_is_kept(users: UserRecords) -> None:
-    assert not await users.set_preferences("u1", {})
+    assert not await users.set_preferences("u1", {}, NOON)
     assert not await users.replace_hash("u1", "hash", "new")
     assert await users.user("u1") is None
 
@@ -78,7 +88,10 @@ async def test_changes_of_different_members_at_once_are_both_there(users: UserRe
     await users.add_user(user("u1", "ana"))
     for number in range(20):
         old, new = ("hash", "new") if number % 2 == 0 else ("new", "hash")
-        first, second = users.set_preferences("u1", {"round": number}), users.replace_hash("u1", old, new)
+        first, second = (
+            users.set_preferences("u1", {"round": number}, NOON + timedelta(seconds=number)),
+            users.replace_hash("u1", old, new),
+        )
         done = tuple(await asyncio.gather(first, second))
         assert done == (True, True)
         found = await users.user("u1")

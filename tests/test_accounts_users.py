@@ -22,6 +22,7 @@ from greenroom.accounts import (
 from greenroom.engine import Standalone
 from greenroom.errors import Conflict, EngineError, InvalidInput
 from greenroom.origin import SqliteRecords
+from greenroom.testing.records_changes import NOON
 from tests.accounts import PASSWORD, Hasher
 from tests.servers import Server
 
@@ -163,9 +164,9 @@ async def test_signing_in_brings_a_hash_up_to_today_s_parameters(house: House) -
 async def test_preferences_are_there_at_the_next_sign_in(house: House) -> None:
     made = await house.accounts.create("ana", PASSWORD)
     preferences = {"preferred_topics": ["ocean_science"], "playback_speed_default": 1.5, "theirs": True}
-    assert await house.accounts.keep_preferences(made.user_id, preferences)
+    assert await house.accounts.keep_preferences(made.user_id, preferences, NOON)
     assert (await house.accounts.sign_in("ana", PASSWORD, address=HERE)).preferences == preferences
-    assert not await house.accounts.keep_preferences("nobody", preferences)
+    assert not await house.accounts.keep_preferences("nobody", preferences, NOON)
 
 
 async def test_without_the_server_that_counts_nobody_signs_in(house: House, server: Server) -> None:

@@ -47,7 +47,7 @@ class Histogram:
 class Counters:
     """Everything that a room counts. Keys are tuples of label values, each from a bounded set."""
 
-    __slots__ = ("cache_events", "commands", "engine_events", "errors", "loads", "reads")
+    __slots__ = ("cache_events", "commands", "engine_events", "errors", "loads", "reads", "sessions")
 
     def __init__(self) -> None:
         self.reads: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -60,5 +60,7 @@ class Counters:
         """keyspace → how long its loader took."""
         self.commands: defaultdict[str, Histogram] = defaultdict(Histogram)
         """node → time from a write on the wire to its last reply, one entry a write (of one or many commands)."""
+        self.sessions: defaultdict[tuple[str], int] = defaultdict(int)
+        """(event,) → sessions started, rotated, ended; tokens that named none; requests of foreign pages."""
         self.engine_events: defaultdict[tuple[str, str], int] = defaultdict(int)
         """(node, event) → connections made and lost, pushes read, flushes, refused calls."""

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom.caching import Cache, Loader
 from greenroom.caching import groups as group_scripts
@@ -19,19 +19,26 @@ from greenroom.caching.cache import NEAR_FOR, declared_loader
 from greenroom.caching.loads import LOADER_DEADLINE
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
-from greenroom.engine import Address, Engine, Standalone, settle
-from greenroom.engine.embedded import EmbeddedServer
-from greenroom.errors import EngineError, InvalidInput
+from greenroom.engine import Engine, settle
+from greenroom.engine.opening import EMBEDDED, Use, open_engine
+from greenroom.engine.pushes import Pushes
+from greenroom.errors import EngineError, InvalidInput, MissingExtra
 from greenroom.keyspace import Keyspace
+from greenroom.keyspace.companions import owner
 from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
 from greenroom.podcast import definitions
 from greenroom.podcast.changes import Changes
-from greenroom.podcast.models import Snippet, Topic
+from greenroom.podcast.models import Session, Snippet, Topic
 from greenroom.podcast.newest import Newest
 from greenroom.podcast.records import Records
 from greenroom.podcast.snippets import Snippets
 from greenroom.podcast.topics import Topics
+from greenroom.sessions import SCRIPTS as SESSION_SCRIPTS
+from greenroom.sessions import Presence, Sessions
+
+if TYPE_CHECKING:
+    from greenroom.accounts import Accounts
 
 log = logging.getLogger("greenroom.room")
 
@@ -46,7 +53,7 @@ START_DEADLINE = 2.0
 class Greenroom:
     """The hot-data tier of one process. Made by `Greenroom.open`."""
 
-    def __init__(self, backing: Backing, session_engine: Engine) -> None:
+    def __init__(self, backing: Backing, session_engine: Engine, pushes: Pushes) -> None:
         self._backing = backing
         self._engine = backing.engine
         self._session_engine = session_engine
@@ -54,7 +61,14 @@ class Greenroom:
         self._clock = backing.clock
         self._caches: list[Cache[Any]] = []
         self._platform: _Platform | None = None
+        self._accounts: Accounts | None = None
         self.counters = backing.counters
+        self.sessions: Sessions[Session] = Sessions(
+            session_engine, definitions.SESSIONS.prefixed(self._prefix), pushes=pushes, counters=self.counters
+        )
+        """The sessions of the platform."""
+        self.presence = Presence(self.sessions)
+        """Who is here: active sessions, and listeners per podcast."""
 
     @classmethod
     @asynccontextmanager
@@ -72,9 +86,9 @@ class Greenroom:
         """Open a room; everything that it opened is closed when the block is left.
 
         Arguments:
-            address: the server of the caches, as `valkey://host:6379`; without it an embedded Valkey is started, or
-                joined, in the data directory.
-            session_address: the server of the sessions; by default that of the caches.
+            address: the server of the caches, as `valkey://host:6379`; without it, or as `embedded`, a Valkey is
+                started, or joined, in the data directory.
+            session_address: the server of the sessions, likewise; by default that of the caches.
             database: the record: `sqlite:PATH`, a path, or any implementation of `Records`. By default SQLite in
                 the data directory; with an address and no directory there is none, and only caches with loaders of
                 their own can be had.
@@ -91,19 +105,28 @@ class Greenroom:
         counters = counters if counters is not None else Counters()
         async with AsyncExitStack() as stack:
             directory = None if data_dir is None else Path(data_dir)
-            if directory is None and address is None:
+            if directory is None and EMBEDDED in (address or EMBEDDED, session_address):
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
-            backing = Backing(check_prefix(prefix), clock, counters)
-            caches = _engine(address, directory, stack, clock, counters, backing)
+            backing, pushes = Backing(check_prefix(prefix), clock, counters), Pushes(owner)
+            cached = Use(
+                (*lease_scripts.SCRIPTS, *group_scripts.SCRIPTS),
+                backing.invalidated,
+                backing.lost,
+                backing.before_serving,
+            )
+            signed_in = Use(SESSION_SCRIPTS, pushes.invalidated, pushes.lost)
+            address = address or EMBEDDED
+            session_address = session_address or address
+            uses = [cached, signed_in] if session_address == address else [cached]
+            caches = sessions = open_engine(address, directory, uses, stack, clock=clock, counters=counters)
+            if session_address != address:
+                sessions = open_engine(session_address, directory, [signed_in], stack, clock=clock, counters=counters)
             backing.attach(caches)
-            sessions = caches
-            if session_address not in (None, address):
-                sessions = _engine(session_address, directory, stack, clock, counters)
             records = await _records(database, directory, stack)
             await asyncio.gather(*(settle(engine, START_DEADLINE) for engine in {caches, sessions}))
             if (advice := await backing.groups.advice()) is not None:
                 log.warning("the server of the caches: %s", advice)
-            room = cls(backing, sessions)
+            room = cls(backing, sessions, pushes)
             stack.push_async_callback(room._close)
             if records is not None:
                 room._platform = await room._open_platform(records)
@@ -174,6 +197,26 @@ class Greenroom:
         """Drops what a change to the record made stale."""
         return self._with_record().changes
 
+    @property
+    def accounts(self) -> Accounts:
+        """The users of the platform: names, passwords, and the bound on attempts.
+
+        Raises:
+            InvalidInput: when the record keeps no users.
+            MissingExtra: when the password hasher is not installed.
+        """
+        if self._accounts is None:
+            users = getattr(self.records, "users", None)
+            if users is None:
+                raise InvalidInput("database", "the record keeps no users", "give it a member `users`: UserRecords")
+            try:
+                from greenroom.accounts import Accounts, Attempts, Passwords  # their packages are an extra
+            except ModuleNotFoundError:
+                raise MissingExtra("service", "hashing passwords") from None
+            attempts = Attempts(self._session_engine, self._prefix)
+            self._accounts = Accounts(users, Passwords(), attempts, clock=self._clock)
+        return self._accounts
+
     def forget_near(self) -> None:
         """Drop every value that this process holds; the next reads ask the server."""
         self._backing.near.clear()
@@ -216,6 +259,9 @@ class Greenroom:
     async def _close(self) -> None:
         if self._platform is not None:
             await self._platform.close()
+        await self.sessions.close()
+        if self._accounts is not None:
+            await self._accounts.close()
         for cache in self._caches:
             await cache.close()
 
@@ -235,35 +281,6 @@ class _Platform:
         self._sending.cancel()
         await asyncio.wait([self._sending])
         await self.newest.close()
-
-
-def _engine(
-    address: str | None,
-    directory: Path | None,
-    stack: AsyncExitStack,
-    clock: Clock,
-    counters: Counters,
-    backing: Backing | None = None,
-) -> Engine:
-    """An engine not yet started, closed by the stack before the embedded server under it."""
-    options: dict[str, Any] = {"clock": clock, "counters": counters}
-    if backing is not None:
-        options |= {
-            "scripts": (*lease_scripts.SCRIPTS, *group_scripts.SCRIPTS),
-            "on_invalidate": backing.invalidated,
-            "on_lost": backing.lost,
-            "before_serving": backing.before_serving,
-        }
-    if address is not None:
-        engine = Standalone(Address.parse(address), **options)
-    else:
-        assert directory is not None
-        server = EmbeddedServer(directory)
-        stack.push_async_callback(server.close)
-        at = Address((), path=server.socket_path)
-        engine = Standalone(at, before_connect=server.ensure, **options)
-    stack.push_async_callback(engine.close)
-    return engine
 
 
 async def _records(

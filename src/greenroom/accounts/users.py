@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from greenroom.accounts.attempts import Attempts
@@ -81,6 +82,14 @@ class Accounts:
         await self._attempts.forgive(name)
         return user
 
-    async def keep_preferences(self, user_id: str, preferences: Mapping[str, Any]) -> bool:
-        """Keep a user's preferences beyond the session; False where there is no such user."""
-        return await self._records.set_preferences(user_id, preferences)
+    async def close(self) -> None:
+        """Finish the hashes under way; further calls fail."""
+        await self._passwords.close()
+
+    async def keep_preferences(self, user_id: str, preferences: Mapping[str, Any], at: datetime) -> bool:
+        """Keep a user's preferences beyond the session; False where there is no such user, or later ones are kept.
+
+        Arguments:
+            at: when they were set, by the clock of the sessions' server.
+        """
+        return await self._records.set_preferences(user_id, preferences, at)

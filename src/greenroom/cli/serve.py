@@ -83,9 +83,10 @@ async def _prepare(settings: Settings) -> None:
 
     The workers could fill it as well, but one that came late to it would undo an edit made through another.
     """
-    if settings.cache_address is None or settings.database_url is None:
+    embedded = None in (settings.cache_address, settings.session_address)
+    if embedded or settings.database_url is None:
         make_directory(settings.data_dir)
-    if settings.cache_address is None:
+    if embedded:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -35,8 +36,13 @@ class SqliteUsers:
     async def user(self, user_id: str) -> User | None:
         return await self._database.read(lambda connection: _read(connection, "user_id", user_id))
 
-    async def set_preferences(self, user_id: str, preferences: Mapping[str, Any]) -> bool:
-        return await self._change(user_id, lambda user: msgspec.structs.replace(user, preferences=dict(preferences)))
+    async def set_preferences(self, user_id: str, preferences: Mapping[str, Any], at: datetime) -> bool:
+        def change(user: User) -> User | None:
+            if isinstance(user.preferences_at, datetime) and user.preferences_at >= at:
+                return None
+            return msgspec.structs.replace(user, preferences=dict(preferences), preferences_at=at)
+
+        return await self._change(user_id, change)
 
     async def replace_hash(self, user_id: str, old: str, new: str) -> bool:
         def change(user: User) -> User | None:

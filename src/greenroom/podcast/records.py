@@ -155,8 +155,15 @@ class UserRecords(Protocol):
     async def user(self, user_id: str) -> User | None:
         """One user; None where there is none."""
 
-    async def set_preferences(self, user_id: str, preferences: Mapping[str, Any]) -> bool:
-        """Replace a user's preferences; False where there is no such user."""
+    async def set_preferences(self, user_id: str, preferences: Mapping[str, Any], at: datetime) -> bool:
+        """Replace a user's preferences by later ones; False where there is no such user, or what is kept is later.
+
+        Prevents: two requests set them in the session, A and then B · B is written here · A is written here, and the
+        next sign-in brings A.
+
+        Arguments:
+            at: when they were set, by the clock of the sessions' server.
+        """
 
     async def replace_hash(self, user_id: str, old: str, new: str) -> bool:
         """Replace a user's password hash if it is still the old one; else False, and nothing is changed.

@@ -15,16 +15,20 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import ValidationException
 
+from greenroom.engine.opening import EMBEDDED
 from greenroom.errors import GreenroomError
 from greenroom.observe import Counters
+from greenroom.podcast.models import Preferences
+from greenroom.podcast.records import SnippetDraft, TopicDraft
 from greenroom.room import Greenroom
 from greenroom.service import docs, parameters, problems
 from greenroom.service.cors import Cors
 from greenroom.service.envelope import Envelope
 from greenroom.service.methods import answer_options
 from greenroom.service.metrics import Metrics
-from greenroom.service.routes import operations, snippets, topics
+from greenroom.service.routes import activity, operations, session, snippets, topics, users
 from greenroom.service.settings import Settings
+from greenroom.sessions import SessionMiddleware
 
 log = logging.getLogger("greenroom.service")
 
@@ -65,7 +69,10 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
 
     app = Litestar(
         route_handlers=[
-            Router("/api/v1", route_handlers=[topics.ROUTER, snippets.ROUTER]),
+            Router(
+                "/api/v1",
+                route_handlers=[topics.ROUTER, snippets.ROUTER, users.ROUTER, session.ROUTER, activity.ROUTER],
+            ),
             *operations.HANDLERS,
             docs.assets(),
         ],
@@ -77,14 +84,18 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )
-    docs.complete(app.openapi_schema)
-    return Envelope(Cors(app, settings.allowed_origins) if settings.allowed_origins else app, metrics)
+    docs.complete(app.openapi_schema, [TopicDraft, SnippetDraft, users.NewUser, session.Credentials, Preferences])
+    with_sessions = SessionMiddleware(
+        app, lambda: app.state.room.sessions, allowed_origins=settings.allowed_origins, answer=problems.refused
+    )
+    outer = Cors(with_sessions, settings.allowed_origins) if settings.allowed_origins else with_sessions
+    return Envelope(outer, metrics)
 
 
 def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManager[Greenroom]:
     return Greenroom.open(
         settings.cache_address,
-        session_address=settings.session_address,
+        session_address=settings.session_address or EMBEDDED,
         database=settings.database_url,
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,

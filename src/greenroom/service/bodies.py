@@ -1,4 +1,4 @@
-"""Bodies of editor calls: JSON to a draft, with an error that names the member."""
+"""Bodies: JSON to a draft, with an error that names the member."""
 
 from __future__ import annotations
 
@@ -76,4 +76,6 @@ def _explained(error: msgspec.ValidationError, schema: dict[str, Any]) -> Proble
 def _accepted(wanted: dict[str, Any]) -> str:
     if wanted["type"] == "array":
         return "an array; each item is " + _accepted(wanted["items"])
+    if wanted["type"] == "boolean":
+        return "true or false"
     return "a string of 1 character or more" if wanted.get("minLength") else "a string"

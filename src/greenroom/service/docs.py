@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +25,8 @@ from litestar.openapi.spec import (
 )
 from litestar.static_files import create_static_files_router
 
-from greenroom.podcast.records import SnippetDraft, TopicDraft
 from greenroom.service.problems import MEDIA_TYPE, Document, Problem
+from greenroom.sessions import cookie
 
 _ASSETS = "/docs/assets"
 _SCHEMAS = "#/components/schemas/{name}"
@@ -34,17 +35,29 @@ EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}]
 """What the description of an editor call says of its token."""
 
 
+SESSION_SECURITY: list[dict[str, list[str]]] = [{"session": []}, {"session_token": []}]
+"""What the description of a call says of the session that it takes."""
+
+
 def openapi() -> OpenAPIConfig:
     """The description of the API, served with its page at `/docs`."""
     problem = OpenAPIResponse("A problem document (RFC 9457).", content={MEDIA_TYPE: _holding(Document)})
-    editor = SecurityScheme(type="http", scheme="bearer", description="The editor token.")
+    schemes: dict[str, SecurityScheme | Reference] = {
+        "editor": SecurityScheme(type="http", scheme="bearer", description="The editor token."),
+        "session": SecurityScheme(
+            type="apiKey", name=cookie.NAME, security_scheme_in="cookie", description="The session's cookie."
+        ),
+        "session_token": SecurityScheme(
+            type="http", scheme="bearer", description="The session's token, for clients without cookies."
+        ),
+    }
     return OpenAPIConfig(
         title="Greenroom",
         version="1",
         description="Topics and snippets of the podcast platform, served from its hot-data tier.",
         openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_found),
         use_handler_docstrings=True,
-        components=Components(responses={"problem": problem}, security_schemes={"editor": editor}),
+        components=Components(responses={"problem": problem}, security_schemes=schemes),
         render_plugins=[
             SwaggerRenderPlugin(
                 js_url=f"{_ASSETS}/swagger-ui-bundle.js",
@@ -69,13 +82,13 @@ def taking(draft: type[msgspec.Struct]) -> type[Operation]:
     return Taking
 
 
-def complete(description: OpenAPI) -> None:
+def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> None:
     """Describe bodies, and errors as they are answered: a problem document each, never the framework's own 400."""
-    _, schemas = msgspec.json.schema_components([Document, TopicDraft, SnippetDraft], ref_template=_SCHEMAS)
+    _, schemas = msgspec.json.schema_components([Document, *bodies], ref_template=_SCHEMAS)
     # Plain JSON is written as it is, like the framework's own dataclasses.
     description.components.schemas |= cast("dict[str, Schema]", schemas)
     for path in (description.paths or {}).values():
-        for operation in (path.get, path.put, path.post, path.delete):
+        for operation in (path.get, path.put, path.post, path.patch, path.delete):
             if operation is not None and operation.responses is not None:
                 operation.responses.pop("400", None)
                 operation.responses["default"] = Reference("#/components/responses/problem")

@@ -52,6 +52,7 @@ _COUNTS = {
     "greenroom_cache_errors": ("What went wrong in caches, by kind.", ["keyspace", "kind"]),
     "greenroom_cache_events": ("Refreshes behind, waits for a lease, refused fills.", ["keyspace", "event"]),
     "greenroom_engine_events": ("Connections made and lost, pushes, flushes.", ["node", "event"]),
+    "greenroom_session_events": ("Sessions started, rotated, ended; tokens refused; foreign pages.", ["event"]),
     "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
 }
 _HISTOGRAMS = {
@@ -131,6 +132,7 @@ class Metrics:
                 "greenroom_cache_errors": [(list(key), value) for key, value in counters.errors.items()],
                 "greenroom_cache_events": [(list(key), value) for key, value in counters.cache_events.items()],
                 "greenroom_engine_events": [(list(key), value) for key, value in counters.engine_events.items()],
+                "greenroom_session_events": [(list(key), value) for key, value in counters.sessions.items()],
                 "greenroom_http_requests": [(list(key), value) for key, value in self._requests.items()],
             },
             histograms={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException
 
+from greenroom.accounts import TooManyAttempts, WrongCredentials
 from greenroom.errors import (
     Conflict,
     EngineError,
@@ -23,6 +25,15 @@ from greenroom.errors import (
 )
 from greenroom.service.logs import REQUEST_ID
 from greenroom.service.methods import allow
+from greenroom.sessions.refusals import (
+    ForeignOrigin,
+    InsecureTransport,
+    Refused,
+    SessionBroken,
+    SessionsOverloaded,
+    SessionsUnavailable,
+    SignInRequired,
+)
 
 log = logging.getLogger("greenroom.service")
 
@@ -43,6 +54,16 @@ KINDS: dict[str, tuple[int, str, str]] = {
     "internal-error": (500, "Something failed here", "Tell the operator the request id."),
     "unavailable": (503, "A part of the service is not reachable", "Try again after Retry-After."),
     "overloaded": (503, "Too much is under way", "Try again after Retry-After."),
+}
+
+
+_OF_REFUSALS: dict[type[Refused], str] = {
+    SignInRequired: "unauthorized",
+    ForeignOrigin: "forbidden",
+    InsecureTransport: "forbidden",
+    SessionsUnavailable: "unavailable",
+    SessionsOverloaded: "overloaded",
+    SessionBroken: "internal-error",
 }
 
 
@@ -109,6 +130,11 @@ def document(problem: Problem, instance: str) -> bytes:
     return msgspec.json.encode(found)
 
 
+def refused(error: Refused, scope: Any) -> bytes:
+    """The problem's JSON for what the session middleware refuses."""
+    return document(as_problem(error), path_as_sent(scope))
+
+
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The answer to any exception."""
     problem = as_problem(error)
@@ -137,6 +163,13 @@ def as_problem(error: Exception) -> Problem:
             return Problem("conflict", str(error))
         case Overloaded():
             return Problem("overloaded", "too much is under way", headers=retry)
+        case Refused():
+            return Problem(_OF_REFUSALS[type(error)], str(error), headers=error.headers)
+        case WrongCredentials():
+            return Problem("unauthorized", str(error), headers=SignInRequired().headers)
+        case TooManyAttempts():
+            wait = {"Retry-After": str(math.ceil(error.retry_after))}
+            return Problem("too-many-requests", str(error), headers=wait)
         case RecordUnavailable():
             log.warning("the record is not available: %s", error)
             return Problem("unavailable", "the system of record is not reachable", headers=retry)

@@ -176,7 +176,7 @@ class Settings:
 
     @property
     def session_address(self) -> str | None:
-        """The server of the sessions; None for the embedded one."""
+        """The server of the sessions; None for the embedded one, also where the caches have a server of their own."""
         return self.session_url or self.valkey_url
 
 

@@ -2,10 +2,13 @@
 
 from greenroom.sessions import roll as _roll
 from greenroom.sessions import slot as _slot
+from greenroom.sessions.asgi import SessionMiddleware, session_of
 from greenroom.sessions.document import merged
 from greenroom.sessions.limits import Limits
 from greenroom.sessions.live import Live, SessionGone
 from greenroom.sessions.presence import Presence
+from greenroom.sessions.refusals import Refused, SignInRequired
+from greenroom.sessions.request import RequestSession
 from greenroom.sessions.store import Sessions
 from greenroom.sessions.streams import Stream
 from greenroom.sessions.token import handle
@@ -13,4 +16,19 @@ from greenroom.sessions.token import handle
 SCRIPTS = (*_slot.SCRIPTS, *_roll.SCRIPTS)
 """To be loaded by the engine of the sessions."""
 
-__all__ = ["SCRIPTS", "Limits", "Live", "Presence", "SessionGone", "Sessions", "Stream", "handle", "merged"]
+__all__ = [
+    "SCRIPTS",
+    "Limits",
+    "Live",
+    "Presence",
+    "Refused",
+    "RequestSession",
+    "SessionGone",
+    "SessionMiddleware",
+    "Sessions",
+    "SignInRequired",
+    "Stream",
+    "handle",
+    "merged",
+    "session_of",
+]

@@ -6,7 +6,7 @@ lose them, or their spacing, or the difference of 1.0 and 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,9 @@ USER = "user_id"
 """The member that names whose session it is."""
 STREAM = "active_podcast_stream_id"
 """The member that names the podcast of the newest open stream."""
+
+Members = Mapping[str, object] | Callable[[bytes], Mapping[str, object]]
+"""Members to be set, or what tells them from the JSON as it is: asked again where that has changed meanwhile."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -46,6 +49,11 @@ def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
         else:
             found[name] = msgspec.Raw(msgspec.json.encode(value))
     return msgspec.json.encode(found)
+
+
+def members_of(members: Members, body: bytes) -> Mapping[str, object]:
+    """The members to be set in a session that is as `body`."""
+    return members(body) if callable(members) else members
 
 
 def merged(body: bytes, patch: Mapping[str, Any]) -> bytes:

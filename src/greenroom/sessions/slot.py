@@ -66,6 +66,14 @@ class Slot:
         names = self._names(session, "touched", "life", "grace")
         return Found(*await self._engine.execute(lane, names[0], "MGET", *names, until=until))
 
+    async def stay(self, session: str) -> tuple[Found, int]:
+        """Read a session on the tracked connection; also how many ms it stays if nobody writes it."""
+        names = self._names(session, "touched", "life", "grace")
+        # The times first: a write in between can then only give a later value an earlier end.
+        commands = ("PTTL", names[0]), ("PTTL", names[2]), ("MGET", *names)
+        idle, life, found = await self._engine.execute_all(Lane.TRACKED, names[0], commands)
+        return Found(*found), max(0, min(idle, life))
+
     async def now(self, session: str, *, until: float | None = None) -> int:
         """The time of the session's server in µs."""
         seconds, micros = await self._engine.execute(Lane.PLAIN, self._pattern.key(session), "TIME", until=until)
@@ -141,6 +149,10 @@ class Slot:
         names = self._names(session, "life", "touched", "grace", "ended", "streams")
         args = by, ms(self._limits.mark), "1" if mark else "0"
         return bool(await self._engine.run(Lane.PLAIN, END, names, args, until=until))
+
+    def key(self, session: str) -> str:
+        """The session's key."""
+        return self._pattern.key(session)
 
     def companion(self, use: str, session: str) -> str:
         """The name of a companion."""

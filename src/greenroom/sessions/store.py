@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -19,18 +19,22 @@ import msgspec
 
 from greenroom.engine import Engine, Lane
 from greenroom.engine.budget import Budget
+from greenroom.engine.pushes import Pushes
 from greenroom.errors import BrokenValue
 from greenroom.keyspace import Keyspace
+from greenroom.keyspace.companions import owner
+from greenroom.observe import Counters
 from greenroom.sessions.background import Background
 from greenroom.sessions.changes import COMMANDS, Changes
-from greenroom.sessions.document import STREAM, USER, changed, user_of
+from greenroom.sessions.document import STREAM, USER, Members, changed, members_of, user_of
 from greenroom.sessions.limits import Limits, ms
 from greenroom.sessions.lists import Lists
 from greenroom.sessions.live import Live, SessionGone
 from greenroom.sessions.shape import Shape
-from greenroom.sessions.slot import Differs, Slot, Taken
+from greenroom.sessions.slot import Differs, Found, Slot, Taken
 from greenroom.sessions.streams import Streams
 from greenroom.sessions.token import is_token, new_token, session_id
+from greenroom.sessions.watch import Watch
 
 log = logging.getLogger("greenroom.sessions")
 
@@ -47,10 +51,23 @@ class Sessions(Generic[T]):
 
     Arguments:
         keyspace: `session:{session_id}`, whose values have a `last_activity_timestamp` and may have a `user_id`.
+        pushes: rung by the engine's invalidations; without them an end elsewhere is seen by a socket when the session
+            would have lapsed.
+        counters: where what happens to sessions is counted.
     """
 
-    def __init__(self, engine: Engine, keyspace: Keyspace[T], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        keyspace: Keyspace[T],
+        limits: Limits | None = None,
+        *,
+        pushes: Pushes | None = None,
+        counters: Counters | None = None,
+    ) -> None:
         self.limits = limits or Limits()
+        self.counters = counters if counters is not None else Counters()
+        self._pushes = pushes if pushes is not None else Pushes(owner)
         self.engine = engine
         self.prefix = keyspace.pattern.prefix
         self.slot = Slot(engine, keyspace.pattern, self.limits)
@@ -76,7 +93,9 @@ class Sessions(Generic[T]):
         session, body = session_id(token), changed(b"{}", members)
         self._shape.check(body)
         listed = await self._lists.enter(session, user_of(body), budget)
-        return await self._begin(session, body, listed, self._new_life, budget), token
+        live = await self._begin(session, body, listed, self._new_life, budget)
+        self.counters.sessions["started",] += 1
+        return live, token
 
     async def read(self, token: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
         """The live session of a token; None for what is no token, or names none.
@@ -91,7 +110,18 @@ class Sessions(Generic[T]):
 
     async def read_id(self, session: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
         """As `read`, by id."""
-        found = await self.slot.look(session, lane)
+        return self.seen(session, await self.slot.look(session, lane))
+
+    @asynccontextmanager
+    async def watched(self, session: str) -> AsyncIterator[Watch[T]]:
+        """Keep an eye on a session while its socket is open; see `Watch`. Raises as `read`."""
+        with self._pushes.listening(self.slot.key(session)) as bell:
+            watch = Watch(session, self.slot, self.seen, self.touch, bell)
+            async with watch.open():
+                yield watch
+
+    def seen(self, session: str, found: Found) -> Live[T] | None:
+        """The session that a look-up has found, or its copy; None where it is over. Raises as `read`."""
         if found.body is not None and found.begun is not None:
             value = self._shape.decode(found.body)
             return Live(session, value, found.body, touch_due=found.touched is None, begun=found.begun)
@@ -126,8 +156,8 @@ class Sessions(Generic[T]):
         """Let the session name the newest of its open streams; raises as `change`."""
         return await self._changes.settle(session)
 
-    async def rotate(self, session: str, members: Mapping[str, object]) -> tuple[Live[T], str]:
-        """Go on under a new token, with some members changed; the old one is over, but for a short copy to read.
+    async def rotate(self, session: str, members: Members) -> tuple[Live[T], str]:
+        """Go on under a new token, with some members set; the old one is over, but for a short copy to read.
 
         With a `user_id` among the members it is a log-in, and a new absolute lifetime begins; else the old one goes on.
         Streams do not come along: their sockets are closed. A crash in between signs out, never in. The old id never
@@ -146,7 +176,8 @@ class Sessions(Generic[T]):
         while isinstance(taken, Differs):
             body = taken.body
             self._shape.decode(body)
-            successor = changed(body, {STREAM: msgspec.UNSET, **members})
+            new_members = members_of(members, body)
+            successor = changed(body, {STREAM: msgspec.UNSET, **new_members})
             self._shape.check(successor)
             # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends the
             # old id · the new one is listed and created, and its user is still signed in.
@@ -156,8 +187,9 @@ class Sessions(Generic[T]):
                 await self._lists.leave(new, user_of(successor), budget)
         if taken is None:
             raise SessionGone("the session has ended")
-        log_in = members.get(USER, msgspec.UNSET) is not msgspec.UNSET
+        log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
         live = await self._begin(new, successor, listed, self._new_life if log_in else taken, budget)
+        self.counters.sessions["rotated",] += 1
         await self._lists.leave(session, None, budget)  # its user's list keeps it: end-all ends the copy too
         return live, token
 
@@ -166,6 +198,7 @@ class Sessions(Generic[T]):
         budget, by = Budget(COMMANDS), secrets.token_hex(8)
         found = await budget.spend(lambda until: self.slot.look(session, until=until))
         ended = await budget.spend(lambda until: self.slot.end(session, by, mark=False, until=until))
+        self.counters.sessions["ended",] += ended
         await self._lists.leave(session, user_of(found.body or found.copy or b""), budget)
         return ended
 
@@ -189,6 +222,7 @@ class Sessions(Generic[T]):
             for at in range(0, len(unseen), _CHUNK):
                 ended += sum(await asyncio.gather(*map(end, unseen[at : at + _CHUNK])))
             seen.update(unseen)
+        self.counters.sessions["ended",] += ended
         return ended
 
     async def of_user(self, user_id: str) -> list[Live[T]]:

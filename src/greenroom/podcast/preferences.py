@@ -1,0 +1,62 @@
+"""A listener's preferences: what may be set, and which ones a sign-in goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from greenroom.errors import InvalidInput
+from greenroom.keyspace.complaint import complaint
+from greenroom.keyspace.pattern import check_part
+from greenroom.podcast.models import Preferences
+
+SPEED = (0.5, 3.0)
+"""The slowest and the fastest playback."""
+TOPICS_MOST = 100
+"""Preferred topics; each is looked up when they are set."""
+
+DEFAULTS: Mapping[str, Any] = msgspec.to_builtins(Preferences())
+"""What a session has whose listener has chosen nothing: the contract, section 1."""
+_REMEDY = {
+    "preferred_topics": f"send an array of at most {TOPICS_MOST} ids of topics, or null for none",
+    "playback_speed_default": "send a number from {} to {}, or null for 1.0".format(*SPEED),
+}
+
+
+def checked(patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A merge patch (RFC 7396) of preferences as it will be merged: null sets the default, since all are always there.
+
+    Raises:
+        InvalidInput: naming the member. That the topics exist is not checked here.
+    """
+    for name in patch:
+        if name not in DEFAULTS:
+            raise InvalidInput(name, "is no preference that can be set", f"send {' or '.join(DEFAULTS)}")
+    found = {name: DEFAULTS[name] if value is None else value for name, value in patch.items()}
+    try:
+        wanted = msgspec.convert(found, Preferences)
+    except msgspec.ValidationError as error:
+        field, reason = complaint(error)
+        raise InvalidInput(field, reason, _REMEDY[field.partition("[")[0]]) from None
+    if len(wanted.preferred_topics) > TOPICS_MOST:
+        reason = f"{len(wanted.preferred_topics)} are too many"
+        raise InvalidInput("preferred_topics", reason, _REMEDY["preferred_topics"])
+    for position, topic in enumerate(wanted.preferred_topics):
+        check_part(f"preferred_topics[{position}]", topic)
+    if not SPEED[0] <= wanted.playback_speed_default <= SPEED[1]:
+        reason = f"{wanted.playback_speed_default:g} cannot be played"
+        raise InvalidInput("playback_speed_default", reason, _REMEDY["playback_speed_default"])
+    return found
+
+
+def at_sign_in(kept: Mapping[str, Any] | None, visitor: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a user goes on with: what the visitor has just chosen, else what was kept, else the default.
+
+    Arguments:
+        kept: those in the user's document.
+        visitor: those of the anonymous session that becomes the user's.
+    """
+    chosen = {name: value for name, value in (visitor or {}).items() if DEFAULTS.get(name, msgspec.UNSET) != value}
+    return {**DEFAULTS, **(kept or {}), **chosen}

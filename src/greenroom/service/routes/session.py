@@ -1,0 +1,197 @@
+"""`/session` and `/sessions`: signing in and out, preferences, and one's other sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, Router, delete, get, patch, post
+from litestar.params import FromPath
+
+from greenroom.errors import RecordError
+from greenroom.podcast import preferences
+from greenroom.podcast.models import Preferences, Session, User
+from greenroom.room import Greenroom
+from greenroom.service import bodies
+from greenroom.service.answers import StoredJSON
+from greenroom.service.docs import SESSION_SECURITY, taking
+from greenroom.service.problems import Problem, invalid
+from greenroom.service.state import ServiceState
+from greenroom.sessions import Live, RequestSession, handle, merged, session_of
+
+log = logging.getLogger("greenroom.service")
+
+_JSON = (b"content-type", b"application/json")
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """Who wants to sign in; `token` asks for a bearer token in the answer."""
+
+    username: str
+    password: str
+    token: bool = False
+
+
+class OwnSession(msgspec.Struct, frozen=True, kw_only=True):
+    """One of a user's sessions; its handle is neither its id nor its token."""
+
+    handle: str
+    started_at: datetime
+    last_activity_timestamp: datetime
+    current: bool
+
+
+@post("/session/login", status_code=200, operation_class=taking(Credentials), summary="Sign in")
+async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
+    """Answers as `GET /session`, with the cookie; 401 for a name and password that are no user's, 429 for too many."""
+    given = bodies.draft(Credentials, await bodies.members(request))
+    room, session = state.room, _session(request)
+    await session.get()  # a store that cannot be asked is no reason to count an attempt
+    address = request.client.host if request.client is not None else "unknown"
+    user = await room.accounts.sign_in(given.username, given.password, address=address)
+
+    def members(body: bytes) -> Mapping[str, object]:
+        return {"user_id": user.user_id, "preferences": preferences.at_sign_in(_kept(user), _visitor_s(body))}
+
+    live = await session.sign_in(members)
+    try:
+        await _keep(room, live)
+    except RecordError as error:
+        log.warning("a user's preferences are in the session only: %s", error)
+    return _answer(live, token=session.token if given.token else None)
+
+
+@get("/session", security=SESSION_SECURITY, summary="One's session")
+async def read_session(request: Request[Any, Any, Any]) -> Response[Session]:
+    """What the session holds; 401 without one."""
+    return _answer(await _session(request).require())
+
+
+@patch(
+    "/session/preferences",
+    security=SESSION_SECURITY,
+    operation_class=taking(Preferences),
+    summary="Change one's preferences",
+)
+async def change_preferences(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
+    """Takes a merge patch (RFC 7396) of the preferences; without a token it begins an anonymous session."""
+    wanted = preferences.checked(await bodies.members(request))
+    room, session = state.room, _session(request)
+    found = await asyncio.gather(*(room.topics.get(topic) for topic in wanted.get("preferred_topics", ())))
+    for position, topic in enumerate(found):
+        if topic is None:
+            reason = f"there is no topic {wanted['preferred_topics'][position]}"
+            raise invalid(f"preferred_topics[{position}]", reason, "name topics of GET /api/v1/topics")
+    if await session.get() is None and not session.presented:
+        return _answer(await session.start(preferences={**preferences.DEFAULTS, **wanted}))
+    live = await session.change(lambda body: merged(body, {"preferences": wanted}))
+    await _keep(room, live)
+    return _answer(live)
+
+
+@delete("/session", security=SESSION_SECURITY, summary="Sign out")
+async def log_out(request: Request[Any, Any, Any]) -> None:
+    """Ends the session; 401 without one."""
+    await _session(request).end()
+
+
+@post("/session/logout-everywhere", status_code=204, security=SESSION_SECURITY, summary="Sign out everywhere")
+async def log_out_everywhere(request: Request[Any, Any, Any], state: ServiceState) -> None:
+    """Ends every session of the user, this one included."""
+    session = _session(request)
+    live = await session.require()
+    if isinstance(live.value.user_id, str):
+        await state.room.sessions.end_all(live.value.user_id)
+        session.forget()
+    else:
+        await session.end()
+
+
+@get("/sessions", security=SESSION_SECURITY, summary="One's sessions")
+async def list_sessions(request: Request[Any, Any, Any], state: ServiceState) -> Response[list[OwnSession]]:
+    """The live sessions of the user, the oldest first; an anonymous one is alone."""
+    current = await _session(request).require()
+    return Response([_own(live, current) for live in await _mine(state, current)])
+
+
+@delete("/sessions/{handle_:str}", security=SESSION_SECURITY, summary="End one of one's sessions")
+async def end_session(request: Request[Any, Any, Any], state: ServiceState, handle_: FromPath[str]) -> None:
+    """404 where the handle is none of one's own."""
+    session = _session(request)
+    current = await session.require()
+    for live in await _mine(state, current):
+        if handle(live.session_id) == handle_:
+            await state.room.sessions.end(live.session_id)
+            if live.session_id == current.session_id:
+                session.forget()
+            return
+    raise Problem("not-found", "you have no such session")
+
+
+# ----------------------------------------------------------------------------------------------------
+
+
+def _session(request: Request[Any, Any, Any]) -> RequestSession[Session]:
+    return session_of(request.scope)
+
+
+def _answer(live: Live[Session], token: str | None = None) -> Response[Session]:
+    """The session's JSON as it is, with the members that we do not know."""
+    body = live.body
+    if token is not None:
+        found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        body = msgspec.json.encode(found | {"token": token})
+    answer: Any = StoredJSON(body, 200, [_JSON, (b"content-length", b"%d" % len(body))])
+    return answer  # type: ignore[no-any-return]  # the type argument is what the API's description shows
+
+
+def _kept(user: User) -> dict[str, Any] | None:
+    return user.preferences if isinstance(user.preferences, dict) else None
+
+
+def _visitor_s(body: bytes) -> dict[str, Any] | None:
+    """The preferences of an anonymous session; another user's stay theirs."""
+    found = msgspec.json.decode(body)
+    return None if "user_id" in found else found.get("preferences")
+
+
+async def _keep(room: Greenroom, live: Live[Session]) -> None:
+    """Keep a signed-in user's preferences beyond the session."""
+    if isinstance(live.value.user_id, str):
+        chosen = msgspec.json.decode(live.body)["preferences"]
+        await room.accounts.keep_preferences(live.value.user_id, chosen, live.value.last_activity_timestamp)
+
+
+async def _mine(state: ServiceState, current: Live[Session]) -> list[Live[Session]]:
+    user = current.value.user_id
+    return await state.room.sessions.of_user(user) if isinstance(user, str) else [current]
+
+
+def _own(live: Live[Session], current: Live[Session]) -> OwnSession:
+    last = live.value.last_activity_timestamp
+    return OwnSession(
+        handle=handle(live.session_id),
+        started_at=live.started_at or last,  # a copy does not know when it began
+        last_activity_timestamp=last,
+        current=live.session_id == current.session_id,
+    )
+
+
+ROUTER = Router(
+    "/",
+    route_handlers=[
+        log_in,
+        read_session,
+        change_preferences,
+        log_out,
+        log_out_everywhere,
+        list_sessions,
+        end_session,
+    ],
+    tags=["Sessions"],
+)
+"""The resources."""

@@ -1,0 +1,39 @@
+"""`/users`: sign-up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, Router, post
+
+from greenroom.service import bodies
+from greenroom.service.docs import taking
+from greenroom.service.state import ServiceState
+
+
+class NewUser(msgspec.Struct, frozen=True, kw_only=True):
+    """Who wants to become a user."""
+
+    username: str
+    password: str
+
+
+class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A user, as others may know one."""
+
+    user_id: str
+    username: str
+
+
+@post("/", operation_class=taking(NewUser), summary="Sign up")
+async def add_user(request: Request[Any, Any, Any], state: ServiceState) -> Response[UserAnswer]:
+    """Makes a user and no session; 409 where the name is taken."""
+    given = bodies.draft(NewUser, await bodies.members(request))
+    user = await state.room.accounts.create(given.username, given.password)
+    answer = UserAnswer(user_id=user.user_id, username=user.username)
+    return Response(answer, status_code=201, headers={"Cache-Control": "no-store"})
+
+
+ROUTER = Router("/users", route_handlers=[add_user], tags=["Users"])
+"""The resource."""

@@ -1,0 +1,229 @@
+"""What an application does with the session of one request or socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from greenroom.errors import BrokenValue, EngineError, Overloaded
+from greenroom.sessions import cookie
+from greenroom.sessions.decide import Carrier, Found, Kind, Outcome, Signals, Token, Transport, decide, sets_cookie
+from greenroom.sessions.document import Members, changed, members_of
+from greenroom.sessions.live import Live, SessionGone
+from greenroom.sessions.refusals import SignInRequired, refusal
+from greenroom.sessions.store import Sessions
+from greenroom.sessions.watch import Watch
+
+log = logging.getLogger("greenroom.sessions")
+
+T = TypeVar("T")
+
+
+class RequestSession(Generic[T]):
+    """The session of one request, looked up when it is first asked for; a socket's, before it is accepted.
+
+    Every call raises a `Refused` that says how to answer when the session cannot be had: `SignInRequired`,
+    `SessionsUnavailable`, `SessionsOverloaded`, `SessionBroken`, `InsecureTransport`. The middleware answers with it
+    where the application does not.
+    """
+
+    def __init__(self, sessions: Sessions[T], signals: Signals) -> None:
+        self.sessions = sessions
+        self.signals = signals
+        self.used = False
+        """Whether the answer depends on the session."""
+        self.token: str | None = None
+        """The token that was made for this request; for its client only."""
+        self.set_cookie: str | None = None
+        """The value of Set-Cookie that the answer needs."""
+        self._outcome = decide(signals)
+        self._live: Live[T] | None = None
+        self._watch: Watch[T] | None = None
+        self._look = asyncio.Lock()
+
+    @property
+    def presented(self) -> bool:
+        """Whether the request has a token, living or not."""
+        return self.signals.token is not Token.ABSENT
+
+    async def get(self) -> Live[T] | None:
+        """The session, for whoever can do without; None where there is none, or the token names none that lives.
+
+        It may be a copy (`writable` is False) that a rotation has left for requests under way.
+        """
+        await self._looked_up()
+        if self._watch is not None:
+            return self._watch.live
+        match self._outcome:
+            case Outcome.LIVE | Outcome.READ_ONLY:
+                return self._live
+            case Outcome.NONE | Outcome.DEAD:
+                return None
+            case Outcome.INSECURE if not self.presented:
+                return None
+            case _:
+                raise refusal(self._outcome, presented=self.presented)
+
+    async def require(self) -> Live[T]:
+        """The session; raises `SignInRequired` where there is none."""
+        live = await self.get()
+        if live is None:
+            raise refusal(self._outcome, presented=self.presented)
+        return live
+
+    async def start(self, **members: object) -> Live[T]:
+        """Begin the session of a visitor who has none.
+
+        Raises:
+            SignInRequired: when a token was presented that names no live session: it never becomes one.
+        """
+        await self._looked_up()
+        if self._outcome is not Outcome.NONE:
+            raise refusal(self._outcome, presented=self.presented)
+        return await self._begin(members)
+
+    async def sign_in(self, members: Members) -> Live[T]:
+        """Go on as somebody: a live session is rotated, else one begins. The old token never leads to the new session.
+
+        Arguments:
+            members: with a `user_id`, as for `Sessions.rotate`; where a session begins it is asked with `{}`.
+
+        Raises:
+            SignInRequired: when another log-in of this session was first; of two at once one session is left.
+        """
+        await self._looked_up()
+        match self._outcome:
+            case Outcome.NONE | Outcome.DEAD:
+                return await self._begin(members_of(members, b"{}"))
+            case Outcome.LIVE:
+                return await self.rotate(members)
+            case _:
+                raise refusal(self._outcome, presented=self.presented)
+
+    async def rotate(self, members: Members) -> Live[T]:
+        """Go on under a new token; after whatever changes what the session may do. See `Sessions.rotate`."""
+        self._before_the_answer()
+        live = await self._writable()
+        with self._refusing():
+            new, self.token = await self.sessions.rotate(live.session_id, members)
+        return self._now(new)
+
+    async def change(self, change: Callable[[bytes], bytes]) -> Live[T]:
+        """Change the session's JSON; see `Sessions.change`."""
+        live = await self._writable()
+        with self._refusing():
+            self._live = await self.sessions.change(live.session_id, change)
+        return self._live
+
+    async def update(self, **members: object) -> Live[T]:
+        """Set some members; `msgspec.UNSET` removes one, and those not named stay byte for byte."""
+        return await self.change(lambda body: changed(body, members))
+
+    async def end(self) -> None:
+        """End the session and take the cookie away."""
+        live = await self._writable()
+        with self._refusing():
+            await self.sessions.end(live.session_id)
+        self.forget()
+
+    def forget(self) -> None:
+        """The session was ended by other means: take the cookie away."""
+        self._outcome, self._live = Outcome.DEAD, None
+        if self.signals.carrier is Carrier.COOKIE:
+            self.set_cookie = cookie.cleared(secure=self._secure)
+
+    def follow(self, watch: Watch[T]) -> None:
+        """Take the session as the socket's watch has read it."""
+        self._watch = watch
+        self._outcome = decide(self.signals, _state(watch.live))
+        if watch.live is None:
+            self.sessions.counters.sessions["token_unknown",] += 1
+        watch.active()
+
+    def failed(self, error: Exception) -> None:
+        """The look-up of a socket's session has failed."""
+        self._outcome = decide(self.signals, _found(error))
+
+    # ------------------------------------------------------------------------------------------------
+
+    @property
+    def _secure(self) -> bool:
+        return self.signals.transport is Transport.SECURE
+
+    async def _looked_up(self) -> None:
+        self.used = True
+        async with self._look:
+            if self._outcome is not Outcome.LOOK_UP:
+                # An attack that guesses shows in these two counts; an editor's token, which is none of ours, does not.
+                self.sessions.counters.sessions["token_malformed",] += self.signals.token is Token.MALFORMED
+                return
+            try:
+                self._live = await self.sessions.read(self.signals.text)
+            except (EngineError, BrokenValue) as error:
+                self._outcome = decide(self.signals, _found(error))
+                return
+            self._outcome = decide(self.signals, _state(self._live))
+            if self._live is not None:
+                self.sessions.touch(self._live)
+            else:
+                self.sessions.counters.sessions["token_unknown",] += 1
+
+    async def _writable(self) -> Live[T]:
+        live = await self.require()
+        if not live.writable:
+            raise refusal(self._outcome, presented=self.presented)
+        return live
+
+    async def _begin(self, members: Mapping[str, object]) -> Live[T]:
+        self._before_the_answer()
+        with self._refusing():
+            new, self.token = await self.sessions.start(members)
+        return self._now(new)
+
+    def _before_the_answer(self) -> None:
+        if self.signals.kind is Kind.WEBSOCKET:
+            raise RuntimeError("a socket's session begins, or is rotated, in an HTTP request: only that sets a cookie")
+
+    def _now(self, live: Live[T]) -> Live[T]:
+        assert self.token is not None
+        self._outcome, self._live = Outcome.LIVE, live
+        if sets_cookie(self.signals):
+            self.set_cookie = cookie.cookie(self.token, secure=self._secure)
+            if not self._secure:
+                log.warning("plain HTTP on loopback: the session's cookie goes without its prefix and Secure")
+        return live
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except SessionGone as gone:
+            raise SignInRequired(str(gone), presented=self.presented) from gone
+        except (EngineError, BrokenValue) as error:
+            raise refusal(_UNANSWERED[_found(error)], presented=self.presented) from error
+
+
+_UNANSWERED = {
+    Found.UNAVAILABLE: Outcome.UNAVAILABLE,
+    Found.OVERLOADED: Outcome.OVERLOADED,
+    Found.BROKEN: Outcome.BROKEN,
+}
+
+
+def _found(error: Exception) -> Found:
+    match error:
+        case Overloaded():
+            return Found.OVERLOADED
+        case BrokenValue():
+            return Found.BROKEN
+        case _:
+            return Found.UNAVAILABLE
+
+
+def _state(live: Live[Any] | None) -> Found:
+    if live is None:
+        return Found.NOTHING
+    return Found.LIVE if live.writable else Found.COPY
