@@ -8,7 +8,7 @@ from litestar import MediaType, Response, get
 from litestar.params import FromPath
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from greenroom.errors import RecordError
+from greenroom.errors import EngineError, RecordError
 from greenroom.service.problems import KINDS, Problem
 from greenroom.service.state import ServiceState
 
@@ -39,7 +39,15 @@ async def ready(state: ServiceState) -> Response[dict[str, str]]:
 
 @get("/metrics", tags=["Operations"], summary="Numbers for Prometheus", media_type=MediaType.TEXT)
 async def metrics(state: ServiceState) -> Response[bytes]:
-    """The numbers of all workers."""
+    """The numbers of all workers, and who is here: left out while the sessions' server cannot be asked."""
+    presence, gauges = state.room.presence, state.metrics.gauges
+    try:
+        active, listeners = await presence.active(), sum((await presence.listeners()).values())
+    except EngineError:
+        gauges.clear()
+    else:
+        gauges["greenroom_sessions_active"] = "Sessions that are alive.", active
+        gauges["greenroom_listeners"] = "Open streams, of all podcasts.", listeners
     return Response(state.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -21,7 +21,8 @@ from greenroom.service.answers import StoredJSON
 from greenroom.service.docs import SESSION_SECURITY, taking
 from greenroom.service.problems import Problem, invalid
 from greenroom.service.state import ServiceState
-from greenroom.sessions import Live, RequestSession, handle, merged, session_of
+from greenroom.sessions import Live, RequestSession, merged, session_of
+from greenroom.sessions import handle as handle_of
 
 log = logging.getLogger("greenroom.service")
 
@@ -118,13 +119,13 @@ async def list_sessions(request: Request[Any, Any, Any], state: ServiceState) ->
     return Response([_own(live, current) for live in await _mine(state, current)])
 
 
-@delete("/sessions/{handle_:str}", security=SESSION_SECURITY, summary="End one of one's sessions")
-async def end_session(request: Request[Any, Any, Any], state: ServiceState, handle_: FromPath[str]) -> None:
+@delete("/sessions/{handle:str}", security=SESSION_SECURITY, summary="End one of one's sessions")
+async def end_session(request: Request[Any, Any, Any], state: ServiceState, handle: FromPath[str]) -> None:
     """404 where the handle is none of one's own."""
     session = _session(request)
     current = await session.require()
     for live in await _mine(state, current):
-        if handle(live.session_id) == handle_:
+        if handle_of(live.session_id) == handle:
             await state.room.sessions.end(live.session_id)
             if live.session_id == current.session_id:
                 session.forget()
@@ -174,7 +175,7 @@ async def _mine(state: ServiceState, current: Live[Session]) -> list[Live[Sessio
 def _own(live: Live[Session], current: Live[Session]) -> OwnSession:
     last = live.value.last_activity_timestamp
     return OwnSession(
-        handle=handle(live.session_id),
+        handle=handle_of(live.session_id),
         started_at=live.started_at or last,  # a copy does not know when it began
         last_activity_timestamp=last,
         current=live.session_id == current.session_id,
