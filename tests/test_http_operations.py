@@ -220,10 +220,8 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     for name, call in calls.items():
         assert "400" not in call["responses"]
         assert call["responses"]["default"] == {"$ref": "#/components/responses/problem"}
-        of_editors = [{"editor": []}] if name in editors else []
-        assert call.get("security", []) == (
-            [{"session": []}, {"session_token": []}] if name in listeners else of_editors
-        )
+        assert (call.get("security") == [{"editor": []}]) == (name in editors)
+        assert (call.get("security") == [{"session": []}, {"session_token": []}]) == (name in listeners)
         body = call.get("requestBody")
         assert (body is not None) == (name in bodies)
         if body is not None:
