@@ -104,6 +104,18 @@ class Conflict(RecordError):
     """The change contradicts what the record holds, as deleting a topic that has snippets."""
 
 
+class QueueFull(RecordError):
+    """As many podcasts are waited for as may be: retry later."""
+
+
+class KeyReused(RecordError):
+    """An idempotency key that was used lately for another request: use a new one for each."""
+
+
+class ClaimLost(RecordError):
+    """The task has ended, or its claim was given back or lapsed and was taken by another: stop working on it."""
+
+
 class UnknownReference(RecordError):
     """The change names something that the record does not hold; `field` is the member that names it."""
 
