@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar.datastructures import State
 
 from greenroom.room import Greenroom
+from greenroom.service.ending import Ending
 from greenroom.service.metrics import Metrics
 from greenroom.service.settings import Settings
 
@@ -15,4 +16,4 @@ class ServiceState(State):
     room: Greenroom
     settings: Settings
     metrics: Metrics
-    draining: bool
+    ending: Ending
