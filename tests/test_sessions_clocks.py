@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -200,7 +201,7 @@ async def test_a_log_in_begins_a_new_absolute_lifetime(server: Server, store: Op
     assert await sessions.read(token) is None
 
 
-FOREIGN = {
+FOREIGN: dict[str, Callable[[str, bytes], tuple[str | bytes | int, ...]]] = {
     "EXPIRE": lambda name, _: ("EXPIRE", name, 10**9),
     "PERSIST": lambda name, _: ("PERSIST", name),
     "plain SET": lambda name, body: ("SET", name, body),
