@@ -14,6 +14,7 @@ from greenroom.engine import Address, Standalone
 from tests.caches import open_backing
 from tests.servers import Server, redis_binary, valkey_binary
 from tests.serving import TOKEN, Serve, Service
+from tests.sessions import Open, Store, close_sessions, open_sessions
 
 
 def _binaries() -> list[Any]:
@@ -83,6 +84,19 @@ async def back() -> AsyncIterator[Callable[..., Awaitable[Backing]]]:
             backing = await open_backing(server.address, **options)
             stack.push_async_callback(backing.close)
             return backing
+
+        yield opened
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Open]:
+    """Opens sessions, as one process has them, and closes them after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(server: Any, *args: Any, **options: Any) -> Store:
+            sessions = await open_sessions(server, *args, **options)
+            stack.push_async_callback(close_sessions, sessions)
+            return sessions
 
         yield opened
 

@@ -20,7 +20,7 @@ import msgspec
 from greenroom.engine import Engine, Lane
 from greenroom.engine.budget import Budget
 from greenroom.engine.pushes import Pushes
-from greenroom.errors import BrokenValue
+from greenroom.errors import BrokenValue, GreenroomError
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.companions import owner
 from greenroom.observe import Counters
@@ -170,23 +170,27 @@ class Sessions(Generic[T]):
         token, taker, budget = new_token(), secrets.token_hex(8), Budget(COMMANDS)
         new = session_id(token)
         found = await budget.spend(lambda until: self.slot.look(session, until=until))
-        taken: Taken | Differs | None = None
-        if found.body is not None and found.begun is not None:
-            taken = Differs(found.body)
-        while isinstance(taken, Differs):
-            body = taken.body
-            self._shape.decode(body)
-            new_members = members_of(members, body)
-            successor = changed(body, {STREAM: msgspec.UNSET, **new_members})
-            self._shape.check(successor)
-            # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends the
-            # old id · the new one is listed and created, and its user is still signed in.
-            listed = await self._lists.enter(new, user_of(successor), budget)
-            taken = await budget.spend(partial(self._take, session, body, taker))
-            if taken is None:
-                await self._lists.leave(new, user_of(successor), budget)
-        if taken is None:
+        if found.body is None or found.begun is None:
             raise SessionGone("the session has ended")
+        taken: Taken | Differs | None = Differs(found.body)
+        user = None
+        try:
+            while isinstance(taken, Differs):
+                body = taken.body
+                self._shape.decode(body)
+                new_members = members_of(members, body)
+                successor = changed(body, {STREAM: msgspec.UNSET, **new_members})
+                self._shape.check(successor)
+                user = user_of(successor)
+                # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends
+                # the old id · the new one is listed and created, and its user is still signed in.
+                listed = await self._lists.enter(new, user, budget)
+                taken = await budget.spend(partial(self._take, session, body, taker))
+            if taken is None:
+                raise SessionGone("the session has ended")
+        except GreenroomError:
+            await self._lists.leave(new, user, budget)
+            raise
         log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
         live = await self._begin(new, successor, listed, self._new_life if log_in else taken, budget)
         self.counters.sessions["rotated",] += 1
