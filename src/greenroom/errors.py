@@ -36,10 +36,7 @@ class NoVoice(MissingExtra):
 
     def __init__(self, platform: str) -> None:
         super().__init__("studio", "making podcasts")
-        self.msg = (
-            f"there is no voice for {platform}: run `greenroom work` on Linux or Windows, with the same data directory "
-            "and record"
-        )
+        self.msg = f"there is no voice for {platform}: run Greenroom on Linux, or in a container of it"
 
     def __str__(self) -> str:
         return str(self.msg)

@@ -18,7 +18,7 @@ import msgspec
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import GreenroomError
-from greenroom.studio.rendering import LENGTH, Done, Failed, Made, Message
+from greenroom.studio.rendering import LENGTH, Done, Failed, Message
 from greenroom.studio.script import Script
 from greenroom.studio.voice import check_voices
 from greenroom.studio.webm import Cluster

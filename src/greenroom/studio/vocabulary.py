@@ -1,4 +1,4 @@
-"""What abbreviations, units, currencies and symbols are called. The words are British, as the texts of the sample are."""
+"""What abbreviations, units, currencies and symbols are called, in British words, as the sample is written."""
 
 from __future__ import annotations
 
