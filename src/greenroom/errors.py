@@ -31,6 +31,17 @@ class MissingExtra(GreenroomError, ImportError):
         self.extra = extra
 
 
+class NoVoice(MissingExtra):
+    """The extra for making podcasts has no voice for this platform: make them on another."""
+
+    def __init__(self, platform: str) -> None:
+        super().__init__("studio", "making podcasts")
+        self.msg = f"there is no voice for {platform}: run Greenroom on Linux, or in a container of it"
+
+    def __str__(self) -> str:
+        return str(self.msg)
+
+
 class EngineError(GreenroomError):
     """The key-value server, or the way to it, failed."""
 
