@@ -27,10 +27,12 @@ from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
 from greenroom.podcast import definitions
 from greenroom.podcast.changes import Changes
-from greenroom.podcast.models import Snippet, Topic
+from greenroom.podcast.generation import Generation, Tasks
+from greenroom.podcast.models import PodcastStatus, Snippet, Topic
 from greenroom.podcast.newest import Newest
-from greenroom.podcast.records import Records
+from greenroom.podcast.records import KeepsTasks, Records, TaskRecords
 from greenroom.podcast.snippets import Snippets
+from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.topics import Topics
 
 log = logging.getLogger("greenroom.room")
@@ -165,6 +167,21 @@ class Greenroom:
         return self._with_record().snippets
 
     @property
+    def statuses(self) -> Statuses:
+        """How far podcasts are."""
+        return self._with_record().statuses
+
+    @property
+    def generation(self) -> Generation:
+        """Asks for podcasts."""
+        return self._with_tasks()[0]
+
+    @property
+    def tasks(self) -> Tasks:
+        """What workers do for podcasts."""
+        return self._with_tasks()[1]
+
+    @property
     def records(self) -> Records:
         """The system of record."""
         return self._with_record().records
@@ -190,19 +207,34 @@ class Greenroom:
             raise InvalidInput("database", "the room was opened without a record", "pass database= or data_dir=")
         return self._platform
 
+    def _with_tasks(self) -> tuple[Generation, Tasks]:
+        platform = self._with_record()
+        if platform.generation is None:
+            raise InvalidInput("database", "the record keeps no tasks", "give it a member `tasks`: TaskRecords")
+        return platform.generation
+
     async def _open_platform(self, records: Records) -> _Platform:
+        tasks: TaskRecords | None = records.tasks if isinstance(records, KeepsTasks) else None
+
         async def load_page(topic_id: str, page_number: int) -> tuple[Snippet, ...] | None:
             return await records.page(topic_id, page_number) or None
 
         async def load_topics() -> tuple[Topic, ...]:
             return await records.topics()
 
+        async def load_status(podcast_id: str) -> PodcastStatus | None:
+            task = await tasks.task(podcast_id) if tasks is not None else None
+            return None if task is None else task.shown
+
         topic = self.cache(definitions.TOPIC, load=records.topic)
         topics = self.cache(definitions.TOPICS, load=load_topics)
         snippet = self.cache(definitions.SNIPPET, load=records.snippet)
         page = self.cache(definitions.SNIPPET_PAGE, load=load_page, group=definitions.SNIPPET_PAGES)
+        status = self.cache(definitions.PODCAST_STATUS, load=load_status)
         newest = Newest(records, self._clock)
-        changes = Changes(records, topic=topic, topics=topics, snippet=snippet, page=page, on_change=newest.forget)
+        changes = Changes(
+            records, topic=topic, topics=topics, snippet=snippet, page=page, status=status, on_change=newest.forget
+        )
         # What a killed process left is sent before anything is read.
         await changes.send_pending()
         return _Platform(
@@ -211,6 +243,8 @@ class Greenroom:
             newest,
             Topics(records, changes, one=topic, every=topics, clock=self._clock),
             Snippets(records, changes, one=snippet, pages=page, newest=newest, clock=self._clock),
+            Statuses(status),
+            None if tasks is None else (Generation(tasks, self._clock), Tasks(tasks, changes, self._clock)),
         )
 
     async def _close(self) -> None:
@@ -223,17 +257,29 @@ class Greenroom:
 class _Platform:
     """What stands on the record."""
 
-    def __init__(self, records: Records, changes: Changes, newest: Newest, topics: Topics, snippets: Snippets) -> None:
+    def __init__(
+        self,
+        records: Records,
+        changes: Changes,
+        newest: Newest,
+        topics: Topics,
+        snippets: Snippets,
+        statuses: Statuses,
+        generation: tuple[Generation, Tasks] | None,
+    ) -> None:
         self.records = records
         self.changes = changes
         self.newest = newest
         self.topics = topics
         self.snippets = snippets
+        self.statuses = statuses
+        self.generation = generation
         self._sending = asyncio.get_running_loop().create_task(changes.keep_sending(), name="greenroom-outbox")
 
     async def close(self) -> None:
         self._sending.cancel()
         await asyncio.wait([self._sending])
+        await self.statuses.close()
         await self.newest.close()
 
 
