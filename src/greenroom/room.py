@@ -29,10 +29,12 @@ from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
 from greenroom.podcast import definitions
 from greenroom.podcast.changes import Changes
-from greenroom.podcast.models import Session, Snippet, Topic
-from greenroom.podcast.newest import Newest
+from greenroom.podcast.generation import Generation, Tasks
+from greenroom.podcast.models import Session
+from greenroom.podcast.platform import Platform
 from greenroom.podcast.records import Records
 from greenroom.podcast.snippets import Snippets
+from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.topics import Topics
 from greenroom.sessions import SCRIPTS as SESSION_SCRIPTS
 from greenroom.sessions import Presence, Sessions
@@ -60,7 +62,7 @@ class Greenroom:
         self._prefix = backing.prefix
         self._clock = backing.clock
         self._caches: list[Cache[Any]] = []
-        self._platform: _Platform | None = None
+        self._platform: Platform | None = None
         self._accounts: Accounts | None = None
         self.counters = backing.counters
         self.sessions: Sessions[Session] = Sessions(
@@ -129,7 +131,7 @@ class Greenroom:
             room = cls(backing, sessions, pushes)
             stack.push_async_callback(room._close)
             if records is not None:
-                room._platform = await room._open_platform(records)
+                room._platform = await Platform.open(records, room.cache, clock)
             yield room
 
     # Caches of one's own ---------------------------------------------------------------------------
@@ -188,6 +190,21 @@ class Greenroom:
         return self._with_record().snippets
 
     @property
+    def statuses(self) -> Statuses:
+        """How far podcasts are."""
+        return self._with_record().statuses
+
+    @property
+    def generation(self) -> Generation:
+        """Asks for podcasts."""
+        return self._with_tasks()[0]
+
+    @property
+    def tasks(self) -> Tasks:
+        """What workers do for podcasts."""
+        return self._with_tasks()[1]
+
+    @property
     def records(self) -> Records:
         """The system of record."""
         return self._with_record().records
@@ -228,33 +245,16 @@ class Greenroom:
 
     # ------------------------------------------------------------------------------------------------
 
-    def _with_record(self) -> _Platform:
+    def _with_record(self) -> Platform:
         if self._platform is None:
             raise InvalidInput("database", "the room was opened without a record", "pass database= or data_dir=")
         return self._platform
 
-    async def _open_platform(self, records: Records) -> _Platform:
-        async def load_page(topic_id: str, page_number: int) -> tuple[Snippet, ...] | None:
-            return await records.page(topic_id, page_number) or None
-
-        async def load_topics() -> tuple[Topic, ...]:
-            return await records.topics()
-
-        topic = self.cache(definitions.TOPIC, load=records.topic)
-        topics = self.cache(definitions.TOPICS, load=load_topics)
-        snippet = self.cache(definitions.SNIPPET, load=records.snippet)
-        page = self.cache(definitions.SNIPPET_PAGE, load=load_page, group=definitions.SNIPPET_PAGES)
-        newest = Newest(records, self._clock)
-        changes = Changes(records, topic=topic, topics=topics, snippet=snippet, page=page, on_change=newest.forget)
-        # What a killed process left is sent before anything is read.
-        await changes.send_pending()
-        return _Platform(
-            records,
-            changes,
-            newest,
-            Topics(records, changes, one=topic, every=topics, clock=self._clock),
-            Snippets(records, changes, one=snippet, pages=page, newest=newest, clock=self._clock),
-        )
+    def _with_tasks(self) -> tuple[Generation, Tasks]:
+        platform = self._with_record()
+        if platform.generation is None:
+            raise InvalidInput("database", "the record keeps no tasks", "give it a member `tasks`: TaskRecords")
+        return platform.generation
 
     async def _close(self) -> None:
         if self._platform is not None:
@@ -264,23 +264,6 @@ class Greenroom:
             await self._accounts.close()
         for cache in self._caches:
             await cache.close()
-
-
-class _Platform:
-    """What stands on the record."""
-
-    def __init__(self, records: Records, changes: Changes, newest: Newest, topics: Topics, snippets: Snippets) -> None:
-        self.records = records
-        self.changes = changes
-        self.newest = newest
-        self.topics = topics
-        self.snippets = snippets
-        self._sending = asyncio.get_running_loop().create_task(changes.keep_sending(), name="greenroom-outbox")
-
-    async def close(self) -> None:
-        self._sending.cancel()
-        await asyncio.wait([self._sending])
-        await self.newest.close()
 
 
 async def _records(

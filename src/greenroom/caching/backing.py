@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from greenroom.caching.flight import Flights
@@ -44,6 +45,7 @@ class Backing:
         self._kept = Kept(clock)
         self._flights: list[Flights[Any]] = []
         self._outages: list[Outage[Any]] = []
+        self._watches: dict[str, list[Callable[[], None]]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Use this engine from now on."""
@@ -55,6 +57,22 @@ class Backing:
         self._flights.append(flights)
         if outage is not None:
             self._outages.append(outage)
+
+    def watch(self, key: str, told: Callable[[], None]) -> Callable[[], None]:
+        """Have `told` called whenever the value of `key` may have changed; returns what ends that.
+
+        That is: at a push for it, at an invalidation made here, when the connection is lost or back, and at a flush.
+        A push comes only after a read of the key, so that whoever watches reads after each call. Leases say nothing.
+        """
+        watches = self._watches.setdefault(key, [])
+        watches.append(told)
+
+        def stop() -> None:
+            watches.remove(told)
+            if not watches and self._watches.get(key) is watches:
+                del self._watches[key]
+
+        return stop
 
     async def close(self) -> None:
         """End the loads under way, then the connections."""
@@ -125,6 +143,15 @@ class Backing:
             flights.close_to_newcomers(key)
         for outage in self._outages:
             outage.forget(key)
+        self._tell(key)
+
+    def _tell(self, key: str) -> None:
+        for told in tuple(self._watches.get(key, ())):
+            told()
+
+    def _tell_all(self) -> None:
+        for key in tuple(self._watches):
+            self._tell(key)
 
     # What the engine calls -------------------------------------------------------------------------
 
@@ -137,16 +164,20 @@ class Backing:
             self.lost()
             return
         # What is not ours is no key of an entry either.
-        key = owner(name.decode("utf-8", "replace"))
+        text = name.decode("utf-8", "replace")
+        key = owner(text)
         self.near.pop(key)
         for flights in self._flights:
             flights.wake(key)
+        if self._watches:
+            self._tell(text)
 
     def lost(self) -> None:
         """The connection ended, or all was flushed: what was read before may have changed unseen."""
         self.near.clear()
         for flights in self._flights:
             flights.wake_all()
+        self._tell_all()
 
     async def before_serving(self, connection: Connection) -> None:
         """A new connection carries what was kept before anyone reads on it.
@@ -168,3 +199,4 @@ class Backing:
             flights.wake_all()
         for outage in self._outages:
             outage.forget_all()
+        self._tell_all()
