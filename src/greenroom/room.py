@@ -38,6 +38,7 @@ from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.topics import Topics
 from greenroom.sessions import SCRIPTS as SESSION_SCRIPTS
 from greenroom.sessions import Presence, Sessions
+from greenroom.studio.recordings import Recordings
 
 if TYPE_CHECKING:
     from greenroom.accounts import Accounts
@@ -64,6 +65,8 @@ class Greenroom:
         self._caches: list[Cache[Any]] = []
         self._platform: Platform | None = None
         self._accounts: Accounts | None = None
+        self._recordings: Recordings | None = None
+        self._directory: Path | None = None
         self.counters = backing.counters
         self.sessions: Sessions[Session] = Sessions(
             session_engine, definitions.SESSIONS.prefixed(self._prefix), pushes=pushes, counters=self.counters
@@ -129,6 +132,7 @@ class Greenroom:
             if (advice := await backing.groups.advice()) is not None:
                 log.warning("the server of the caches: %s", advice)
             room = cls(backing, sessions, pushes)
+            room._directory = directory
             stack.push_async_callback(room._close)
             if records is not None:
                 room._platform = await Platform.open(records, room.cache, clock)
@@ -234,6 +238,19 @@ class Greenroom:
             self._accounts = Accounts(users, Passwords(), attempts, clock=self._clock)
         return self._accounts
 
+    @property
+    def recordings(self) -> Recordings:
+        """The recordings in the data directory.
+
+        Raises:
+            InvalidInput: when the room has none, or it cannot be used.
+        """
+        if self._recordings is None:
+            if self._directory is None:
+                raise InvalidInput("data_dir", "recordings need a directory", "pass data_dir=")
+            self._recordings = Recordings(self._directory / "recordings", clock=self._clock)
+        return self._recordings
+
     def forget_near(self) -> None:
         """Drop every value that this process holds; the next reads ask the server."""
         self._backing.near.clear()
@@ -260,6 +277,8 @@ class Greenroom:
         if self._platform is not None:
             await self._platform.close()
         await self.sessions.close()
+        if self._recordings is not None:
+            await self._recordings.close()
         if self._accounts is not None:
             await self._accounts.close()
         for cache in self._caches:

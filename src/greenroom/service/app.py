@@ -24,7 +24,7 @@ from greenroom.service.ending import Ending
 from greenroom.service.envelope import Envelope
 from greenroom.service.methods import answer_options
 from greenroom.service.metrics import Metrics
-from greenroom.service.routes import activity, operations, session, snippets, topics, users
+from greenroom.service.routes import activity, operations, session, snippets, stream, topics, users
 from greenroom.service.settings import Settings
 from greenroom.sessions import SessionMiddleware
 
@@ -66,17 +66,16 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
                 await sharing
             metrics.share()
 
+    resources = [topics, snippets, users, session, activity, stream]
+    shared = {"settings": settings, "metrics": metrics, "ending": ending}
     app = Litestar(
         route_handlers=[
-            Router(
-                "/api/v1",
-                route_handlers=[topics.ROUTER, snippets.ROUTER, users.ROUTER, session.ROUTER, activity.ROUTER],
-            ),
+            Router("/api/v1", route_handlers=[one.ROUTER for one in resources]),
             *operations.HANDLERS,
             docs.assets(),
         ],
         lifespan=[lifespan],
-        state=State({"settings": settings, "metrics": metrics, "ending": ending}),
+        state=State(shared | {"stream_places": asyncio.Semaphore(stream.STREAMS)}),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
         openapi_config=docs.openapi(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from litestar.datastructures import State
 
 from greenroom.room import Greenroom
@@ -17,3 +19,4 @@ class ServiceState(State):
     settings: Settings
     metrics: Metrics
     ending: Ending
+    stream_places: asyncio.Semaphore
