@@ -60,18 +60,18 @@ class Listening:
         self._text = text
         self._data = data
 
-    async def run(self, until: Iterable[Awaitable[int]]) -> int | None:
+    async def run(self, until: Iterable[Callable[[], Awaitable[int]]]) -> int | None:
         """Stream to the end of the recording; returns the code to close with, None where the listener has gone.
 
         Arguments:
-            until: what ends it sooner, each with its code.
+            until: waits for what ends it sooner, each for a code.
         """
         status = await self._statuses.get(self._podcast_id)
         if status is None:
             return UNKNOWN
         async with self._counted() as session_over:
             await self._say({"type": "stream_start", "podcast_id": self._podcast_id, "mime": MIME})
-            return await _first(self._send(status), self._failure(), session_over(), *until)
+            return await _first(self._send(status), self._failure(), session_over(), *(one() for one in until))
 
     async def _send(self, status: PodcastStatus) -> int:
         """Every cluster from the asked place on."""

@@ -63,7 +63,7 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
             data=socket.send_bytes,
         )
         try:
-            code = await listening.run([_left(socket), _ending(state)])
+            code = await listening.run([lambda: _left(socket), lambda: _ending(state)])
         except WebSocketDisconnect:
             return None, ""
         except (EngineError, LoadFailed):
