@@ -193,18 +193,6 @@ async def test_a_timer_ends_the_wait_for_a_push_that_was_lost(
     assert timers.set == [ARMED]
 
 
-async def test_a_source_that_can_never_be_sure_is_not_asked_without_end(
-    followers: Followers[str], source: Told, timers: Timers
-) -> None:
-    source.again = 0.0
-    following = asyncio.create_task(told_all(followers))
-    await timers.running(1)
-    assert (source.looks, timers.set) == (10, [1.0])
-    source.value = "error"
-    timers.end()
-    assert await following == ["queued", "error"]
-
-
 async def test_where_there_is_nothing_it_ends_at_once_and_so_it_does_where_there_is_no_more(
     followers: Followers[str], source: Told
 ) -> None:

@@ -229,8 +229,9 @@ async def test_without_the_server_the_record_is_read_once_a_second_whoever_follo
 
 
 async def test_the_return_of_the_server_is_noticed_at_once(
-    server: Server, records: CountedRecords, stack: AsyncExitStack
+    server: Server, records: CountedRecords, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(changes, "RESEND_AFTER", 1e6)  # the outbox would tell of the change
     timers = Timers()
     room = await opened(stack, server, records)
     claim = await begun(room)

@@ -78,7 +78,7 @@ def _again(read: Read[PodcastStatus]) -> float:
         case Outcome.NEAR | Outcome.HIT | Outcome.STALE:
             return CHECK
         case Outcome.LOADED | Outcome.SHARED if read.stored:
-            # The server tells only those who have read a value since it was stored, and a load does not read it.
-            return 0.0
+            # Its being stored is pushed as well, and so looked at again: only a value read since then is pushed next.
+            return CHECK
         case _:
             return WITHOUT_SERVER

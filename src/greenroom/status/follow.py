@@ -21,8 +21,6 @@ T_co = TypeVar("T_co", covariant=True)
 
 RETRY = 1.0
 """Seconds until the next look after one that failed."""
-_AT_ONCE = 10
-"""Looks in a row that ask to be repeated at once, before the next has to wait: a server may lose whatever is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +29,7 @@ class Look(Generic[T_co]):
 
     Arguments:
         value: None where there is nothing of that name.
-        again: seconds after which to look again if nothing is told before; 0 where the source could not yet be sure to
-            tell of the next change.
+        again: seconds after which to look again if nothing is told before.
     """
 
     value: T_co | None
@@ -153,7 +150,6 @@ class Followers(Generic[T]):
         story.notify()
 
     async def _read_on(self, story: _Story[T]) -> None:
-        in_a_row = 0
         while True:
             story.woken.clear()
             # What is told from here on may be of a change that this look does not see.
@@ -177,10 +173,7 @@ class Followers(Generic[T]):
                     return
                 story.notify()
                 again = look.again
-                in_a_row = in_a_row + 1 if not again else 0
-                if not again and in_a_row < _AT_ONCE:
-                    continue
-            await self._rest(story, again or RETRY)
+            await self._rest(story, again)
 
     def _took(self, story: _Story[T], value: T) -> bool:
         """Show a value if it is no step back; whether it is the last."""
