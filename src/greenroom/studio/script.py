@@ -30,7 +30,7 @@ TURN_WORDS = 60
 """Words above which a story is shared between the hosts, about 25 seconds."""
 LINE_WORDS = 40
 """Words of a line, about 17 seconds: what is synthesized at once."""
-ALIKE = 0.6
+ALIKE = 0.5
 """Share of a text's runs of three words found in one that was chosen before, above which it tells the same."""
 _TITLE_WORDS = 14
 _KEYWORDS = 3

@@ -100,7 +100,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"(?P<host>\b(?:https?://|www\.)[^\s/?#<>\"']*[\w])[^\s<>\"']*(?<![.,;:!?)])", _site),
         (r"\b[\w.+-]{1,64}@[\w.-]{1,250}\w", lambda match: match[0].replace("@", " at ").replace(".", " dot ")),
         (r"(?P<host>\b(?:[\w-]{1,63}\.){1,5}(?:com|org|net|edu|gov|io|co\.uk)\b)", _site),
-        (r"[*`_~|\\^{}\"“”„«»]", " "),
+        (r"[*`_|\\^{}\"“”„«»]", " "),
         (rf"(?<![\w.])(?:{_any(vocabulary.ABBREVIATIONS)})(?!\w)", lambda match: vocabulary.ABBREVIATIONS[match[0]]),
         (r"\b([A-Z])\.(?=\s?[A-Z]\b\.?|\s[A-Z][a-z])", r"\1 "),
         (r"\bNo\. ?(?=[0-9])", "number "),
