@@ -19,7 +19,7 @@ from greenroom.caching.cache import NEAR_FOR, declared_loader
 from greenroom.caching.loads import LOADER_DEADLINE
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
-from greenroom.engine import Address, Engine, Standalone, settle
+from greenroom.engine import Address, Engine, engine_at, settle
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace import Keyspace
@@ -253,15 +253,16 @@ def _engine(
             "on_invalidate": backing.invalidated,
             "on_lost": backing.lost,
             "before_serving": backing.before_serving,
+            "on_gained": backing.gained,
         }
     if address is not None:
-        engine = Standalone(Address.parse(address), **options)
+        engine = engine_at(Address.parse(address), **options)
     else:
         assert directory is not None
         server = EmbeddedServer(directory)
         stack.push_async_callback(server.close)
         at = Address((), path=server.socket_path)
-        engine = Standalone(at, before_connect=server.ensure, **options)
+        engine = engine_at(at, before_connect=server.ensure, **options)
     stack.push_async_callback(engine.close)
     return engine
 

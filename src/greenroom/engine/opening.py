@@ -1,0 +1,76 @@
+"""How a connection begins: open the socket, log in, send what must come first; ready means PONG, not HELLO.
+
+A starting server answers HELLO and CLIENT TRACKING while every command that reads data still says LOADING.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from greenroom.engine.address import Address
+from greenroom.engine.connection import Connection
+from greenroom.engine.limits import Limits
+from greenroom.engine.wire import Command
+from greenroom.errors import EngineError
+from greenroom.observe import Histogram
+
+
+async def open_connection(
+    address: Address,
+    name: str,
+    commands: tuple[Command, ...] = (),
+    *,
+    on_push: Callable[[list[Any]], None] = lambda _: None,
+    heartbeat: bool = False,
+    latency: Histogram,
+    limits: Limits,
+) -> Connection:
+    """A connection that is logged in, and has carried out some commands.
+
+    Arguments:
+        address: the server.
+        name: what the server's `CLIENT LIST` calls it.
+        commands: sent after the log-in.
+
+    Raises:
+        OSError: when the server cannot be reached.
+        TimeoutError: when it did not answer in time.
+        EngineError: when it refused something.
+    """
+    loop = asyncio.get_running_loop()
+
+    def protocol() -> Connection:
+        return Connection(loop, on_push=on_push, heartbeat=heartbeat, latency=latency, limits=limits)
+
+    # A frozen server's kernel accepts the connection, so the handshake needs a deadline of its own.
+    async with asyncio.timeout(limits.handshake_deadline):
+        connection = await _open(address, loop, protocol)
+        try:
+            replies = await connection.issue((*_log_in(address, name), *commands, ("PING",)))
+        except BaseException:
+            connection.abort("the handshake was given up")
+            raise
+    for reply in replies:
+        if isinstance(reply, EngineError):
+            connection.abort("the handshake was refused")
+            raise reply
+    return connection
+
+
+async def _open(address: Address, loop: asyncio.AbstractEventLoop, protocol: Callable[[], Connection]) -> Connection:
+    if address.path is not None:
+        return (await loop.create_unix_connection(protocol, address.path))[1]
+    host, port = address.hosts[0]
+    tls = ssl.create_default_context() if address.tls else None
+    return (await loop.create_connection(protocol, host, port, ssl=tls))[1]
+
+
+def _log_in(address: Address, name: str) -> tuple[Command, ...]:
+    login: Command = ()
+    if address.password is not None:
+        login = ("AUTH", address.username or "default", address.password)
+    hello: Command = ("HELLO", 3, *login, "SETNAME", name)
+    return (hello, ("SELECT", address.database)) if address.database else (hello,)
