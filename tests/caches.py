@@ -61,8 +61,8 @@ def cache_of(backing: Backing, load: Any, keyspace: Keyspace[Any] = EPISODE, **o
 
 
 async def settled(cache: Cache[Any]) -> None:
-    """Return when the pushes of everything written before have been read: they precede the reply to a later call."""
-    await cache._backing.engine.execute(Lane.TRACKED, "any", "PING")
+    """Return when the pushes of all that was written to `KEY`'s server have been read: they precede a later reply."""
+    await cache._backing.engine.execute(Lane.TRACKED, KEY, "PING")
 
 
 async def open_backing(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binascii import crc_hqx
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,13 @@ from tests.servers import Raw, Server, free_port, wait_for
 SLOTS = 16384
 FORMED = 30.0
 """Seconds for gossip to settle; a server takes two to believe in its cluster, more on a busy machine."""
-_KEYLESS = frozenset({"PING", "FLUSHALL", "CONFIG", "INFO", "CLIENT", "SCRIPT", "ACL", "DBSIZE", "TIME"})
+_TOGETHER: dict[str, Callable[[list[Any]], Any]] = {
+    "INFO": b"\r\n".join,
+    "KEYS": lambda replies: [key for keys in replies for key in keys],
+    "DBSIZE": sum,
+}
+"""What the replies of all primaries make together, of commands without a key."""
+_ONE_IS_ENOUGH = frozenset({"PING", "FLUSHALL", "CONFIG", "CLIENT", "SCRIPT", "ACL", "TIME"})
 
 
 def slot_of(key: str) -> int:
@@ -187,6 +193,14 @@ class Cluster:
         """A primary that is none of these."""
         return next(one for one in self.members if one not in not_these and one.role == "master")
 
+    def fresh(self) -> None:
+        """Make it as if nobody had used it."""
+        for one in self.members:
+            if one.role == "master":
+                one.ok("FLUSHALL")
+                one.ok("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", "noeviction", "min-replicas-to-write", 0)
+                one.ok("CONFIG", "RESETSTAT")
+
     def raw(self) -> Routed:
         """A client that goes to whoever owns a command's key."""
         return Routed(self)
@@ -257,7 +271,7 @@ class Cluster:
 
 
 class Routed:
-    """A blocking client of a cluster; what has no key goes to every primary, and is answered by the first."""
+    """A blocking client of a cluster; what has no key goes to every primary."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -266,9 +280,9 @@ class Routed:
     def __call__(self, *command: str | bytes | int) -> Any:
         """Send a command and return its reply; an error reply is returned, not raised."""
         name = str(command[0]).upper()
-        if name in _KEYLESS:
+        if name in _TOGETHER or name in _ONE_IS_ENOUGH:
             replies = [self._link(one)(*command) for one in self._cluster.members if one.role == "master"]
-            return b"\r\n".join(replies) if name == "INFO" else replies[0]
+            return _TOGETHER[name](replies) if name in _TOGETHER else replies[0]
         key = command[3 if name.startswith("EVAL") else 1]
         slot = slot_of(key.decode() if isinstance(key, bytes) else str(key))
         reply = self._link(self._cluster.owner(slot))(*command)
