@@ -20,8 +20,8 @@ from greenroom.caching.loads import LOADER_DEADLINE
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Engine, settle
-from greenroom.engine.opening import EMBEDDED, Use, open_engine
 from greenroom.engine.pushes import Pushes
+from greenroom.engine.uses import EMBEDDED, Use, open_engine
 from greenroom.errors import EngineError, InvalidInput, MissingExtra
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.companions import owner
@@ -117,6 +117,7 @@ class Greenroom:
                 (*lease_scripts.SCRIPTS, *group_scripts.SCRIPTS),
                 backing.invalidated,
                 backing.lost,
+                backing.gained,
                 backing.before_serving,
             )
             signed_in = Use(SESSION_SCRIPTS, pushes.invalidated, pushes.lost)

@@ -12,7 +12,7 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import ValidationException
 
-from greenroom.engine.opening import EMBEDDED
+from greenroom.engine.uses import EMBEDDED
 from greenroom.errors import GreenroomError
 from greenroom.observe import Counters
 from greenroom.podcast.models import Preferences
