@@ -27,7 +27,7 @@ from greenroom.keyspace import Keyspace
 from greenroom.keyspace.companions import owner
 from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
-from greenroom.podcast import definitions
+from greenroom.podcast import definitions, preferences
 from greenroom.podcast.changes import Changes
 from greenroom.podcast.generation import Generation, Tasks
 from greenroom.podcast.models import Session
@@ -37,7 +37,7 @@ from greenroom.podcast.snippets import Snippets
 from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.topics import Topics
 from greenroom.sessions import SCRIPTS as SESSION_SCRIPTS
-from greenroom.sessions import Presence, Sessions
+from greenroom.sessions import Presence, Sessions, eviction_advice
 from greenroom.studio.recordings import Recordings
 
 if TYPE_CHECKING:
@@ -69,7 +69,11 @@ class Greenroom:
         self._directory: Path | None = None
         self.counters = backing.counters
         self.sessions: Sessions[Session] = Sessions(
-            session_engine, definitions.SESSIONS.prefixed(self._prefix), pushes=pushes, counters=self.counters
+            session_engine,
+            definitions.SESSIONS.prefixed(self._prefix),
+            pushes=pushes,
+            counters=self.counters,
+            new={"preferences": preferences.DEFAULTS},
         )
         """The sessions of the platform."""
         self.presence = Presence(self.sessions)
@@ -132,6 +136,8 @@ class Greenroom:
             await asyncio.gather(*(settle(engine, START_DEADLINE) for engine in {caches, sessions}))
             if (advice := await backing.groups.advice()) is not None:
                 log.warning("the server of the caches: %s", advice)
+            if (advice := await eviction_advice(sessions, backing.prefix)) is not None:
+                log.warning("the server of the sessions: %s", advice)
             room = cls(backing, sessions, pushes)
             room._directory = directory
             stack.push_async_callback(room._close)

@@ -54,6 +54,7 @@ class Sessions(Generic[T]):
         pushes: rung by the engine's invalidations; without them an end elsewhere is seen by a socket when the session
             would have lapsed.
         counters: where what happens to sessions is counted.
+        new: members that a session begins with where it is not given others.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Sessions(Generic[T]):
         *,
         pushes: Pushes | None = None,
         counters: Counters | None = None,
+        new: Mapping[str, object] | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.counters = counters if counters is not None else Counters()
@@ -72,6 +74,7 @@ class Sessions(Generic[T]):
         self.prefix = keyspace.pattern.prefix
         self.slot = Slot(engine, keyspace.pattern, self.limits)
         self.streams = Streams(engine, self.slot, self.limits)
+        self._new = dict(new or {})
         self._shape = Shape(keyspace)
         self._lists = Lists(engine, self.prefix, self.slot, self.limits)
         self._changes = Changes(self.slot, self._shape, self._lists, self.streams)
@@ -90,7 +93,7 @@ class Sessions(Generic[T]):
             SessionGone: when `end_all` of its user came meanwhile.
         """
         token, budget = new_token(), Budget(COMMANDS)
-        session, body = session_id(token), changed(b"{}", members)
+        session, body = session_id(token), changed(b"{}", {**self._new, **members})
         self._shape.check(body)
         listed = await self._lists.enter(session, user_of(body), budget)
         live = await self._begin(session, body, listed, self._new_life, budget)
