@@ -208,6 +208,7 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
         ("put", snippet): "SnippetDraft",
         ("delete", snippet): None,
     }
+    bodies = writes | {("post", f"{API}/podcasts/generate"): "PodcastRequest"}
     reads = {("get", path) for path in (f"{API}/topics", topic, f"{API}/snippets", snippet, "/health/live", "/metrics")}
     assert calls.keys() >= writes.keys() | reads
     schemas = described["components"]["schemas"]
@@ -216,10 +217,10 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
         assert call["responses"]["default"] == {"$ref": "#/components/responses/problem"}
         assert call.get("security", []) == ([{"editor": []}] if name in writes else [])
         body = call.get("requestBody")
-        assert (body is not None) == (writes.get(name) is not None)
+        assert (body is not None) == (bodies.get(name) is not None)
         if body is not None:
             reference = body["content"]["application/json"]["schema"]["$ref"]
-            assert reference == f"#/components/schemas/{writes[name]}"
+            assert reference == f"#/components/schemas/{bodies[name]}"
     for reference in re.findall(r'"\$ref":"#/components/(\w+)/(\w+)"', answer.text):
         assert reference[1] in described["components"][reference[0]]
     assert schemas["TopicDraft"]["properties"]["display_name"] == {"type": "string", "minLength": 1}

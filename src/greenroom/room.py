@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom.caching import Cache, Loader
 from greenroom.caching import groups as group_scripts
@@ -34,6 +34,9 @@ from greenroom.podcast.records import KeepsTasks, Records, TaskRecords
 from greenroom.podcast.snippets import Snippets
 from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.topics import Topics
+
+if TYPE_CHECKING:
+    from greenroom.accounts.rates import Bound, Rate
 
 log = logging.getLogger("greenroom.room")
 
@@ -190,6 +193,16 @@ class Greenroom:
     def changes(self) -> Changes:
         """Drops what a change to the record made stale."""
         return self._with_record().changes
+
+    def rate(self, kind: str, bound: Bound) -> Rate:
+        """Bounds how often something is done under one name, in all processes together.
+
+        Arguments:
+            kind: what is done: the same name of another kind is another.
+        """
+        from greenroom.accounts.rates import Rate  # beside passwords, whose package is an extra
+
+        return Rate(self._session_engine, self._prefix, kind, bound)
 
     def forget_near(self) -> None:
         """Drop every value that this process holds; the next reads ask the server."""

@@ -23,8 +23,9 @@ from greenroom.service.cors import Cors
 from greenroom.service.envelope import Envelope
 from greenroom.service.methods import answer_options
 from greenroom.service.metrics import Metrics
-from greenroom.service.routes import operations, snippets, topics
+from greenroom.service.routes import operations, podcasts, snippets, topics
 from greenroom.service.settings import Settings
+from greenroom.service.waiting import Waiting
 
 log = logging.getLogger("greenroom.service")
 
@@ -32,12 +33,15 @@ BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body above which it is refused."""
 
 
-def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Envelope:
+def create_app(
+    settings: Settings, *, shared_metrics: Path | None = None, voice: Callable[[], None] = lambda: None
+) -> Envelope:
     """The ASGI application; its room is opened at start-up and closed at shutdown.
 
     Arguments:
         settings: with an editor token.
         shared_metrics: the directory in which workers share their numbers.
+        voice: raises `MissingExtra` where no podcast can be spoken.
     """
     counters = Counters()
     metrics = Metrics(counters, shared_metrics)
@@ -65,12 +69,14 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
 
     app = Litestar(
         route_handlers=[
-            Router("/api/v1", route_handlers=[topics.ROUTER, snippets.ROUTER]),
+            Router("/api/v1", route_handlers=[topics.ROUTER, snippets.ROUTER, podcasts.ROUTER]),
             *operations.HANDLERS,
             docs.assets(),
         ],
         lifespan=[lifespan],
-        state=State({"settings": settings, "metrics": metrics, "draining": False}),
+        state=State(
+            {"settings": settings, "metrics": metrics, "draining": False, "waiting": Waiting(), "voice": voice}
+        ),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
         openapi_config=docs.openapi(),
@@ -93,13 +99,14 @@ def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManag
 
 
 class _noticing_the_end:  # noqa: N801  a context manager, read as one
-    """Marks the state as draining the moment the server is told to end, while open answers still finish."""
+    """Marks the state as draining the moment the server is told to end, and lets answers go that would wait on."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         if threading.current_thread() is not threading.main_thread():
             return
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -113,6 +120,7 @@ class _noticing_the_end:  # noqa: N801  a context manager, read as one
     def _told(self, before: Any) -> Callable[[int, Any], None]:
         def handler(number: int, frame: Any) -> None:
             self._state.draining = True
+            self._loop.call_soon_threadsafe(self._state.waiting.end)
             if callable(before):
                 before(number, frame)
 

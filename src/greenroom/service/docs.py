@@ -24,7 +24,7 @@ from litestar.openapi.spec import (
 )
 from litestar.static_files import create_static_files_router
 
-from greenroom.podcast.records import SnippetDraft, TopicDraft
+from greenroom.podcast.records import PodcastRequest, SnippetDraft, TopicDraft
 from greenroom.service.problems import MEDIA_TYPE, Document, Problem
 
 _ASSETS = "/docs/assets"
@@ -41,7 +41,7 @@ def openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Greenroom",
         version="1",
-        description="Topics and snippets of the podcast platform, served from its hot-data tier.",
+        description="Topics, snippets and podcasts of the podcast platform, served from its hot-data tier.",
         openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_found),
         use_handler_docstrings=True,
         components=Components(responses={"problem": problem}, security_schemes={"editor": editor}),
@@ -71,7 +71,9 @@ def taking(draft: type[msgspec.Struct]) -> type[Operation]:
 
 def complete(description: OpenAPI) -> None:
     """Describe bodies, and errors as they are answered: a problem document each, never the framework's own 400."""
-    _, schemas = msgspec.json.schema_components([Document, TopicDraft, SnippetDraft], ref_template=_SCHEMAS)
+    _, schemas = msgspec.json.schema_components(
+        [Document, TopicDraft, SnippetDraft, PodcastRequest], ref_template=_SCHEMAS
+    )
     # Plain JSON is written as it is, like the framework's own dataclasses.
     description.components.schemas |= cast("dict[str, Schema]", schemas)
     for path in (description.paths or {}).values():

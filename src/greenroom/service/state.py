@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from litestar.datastructures import State
 
 from greenroom.room import Greenroom
 from greenroom.service.metrics import Metrics
 from greenroom.service.settings import Settings
+from greenroom.service.waiting import Waiting
 
 
 class ServiceState(State):
-    """The application's state; `room` is there from start-up to shutdown."""
+    """The application's state; `room` is there from start-up to shutdown.
+
+    `voice` returns if podcasts can be spoken here, and raises `MissingExtra` if not.
+    """
 
     room: Greenroom
     settings: Settings
     metrics: Metrics
     draining: bool
+    waiting: Waiting
+    voice: Callable[[], None]
