@@ -26,7 +26,7 @@ from greenroom.service.cors import Cors
 from greenroom.service.envelope import Envelope
 from greenroom.service.methods import answer_options
 from greenroom.service.metrics import Metrics
-from greenroom.service.routes import activity, operations, session, snippets, topics, users
+from greenroom.service.routes import activity, operations, page, session, snippets, topics, users
 from greenroom.service.settings import Settings
 from greenroom.sessions import SessionMiddleware
 
@@ -75,6 +75,7 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
             ),
             *operations.HANDLERS,
             docs.assets(),
+            page.ROUTER,
         ],
         lifespan=[lifespan],
         state=State({"settings": settings, "metrics": metrics, "draining": False}),
