@@ -15,9 +15,9 @@ from greenroom.service.conditional import CACHE_CONTROL, matches
 from greenroom.service.problems import Problem, shown
 
 _TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
 _INDEX = "index.html"
