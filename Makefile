@@ -52,7 +52,7 @@ fmt: $(VENV)/.dev
 
 lock: $(VENV)/.dev
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --extra embedded --extra service --extra studio --output-file requirements/serve.lock pyproject.toml requirements/build.in
+	  --no-header --no-annotate --extra embedded --extra service --extra studio --output-file requirements/serve.lock pyproject.toml requirements/build.in requirements/platforms.in
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-header --no-annotate --output-file requirements/dev.lock requirements/dev.in
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \

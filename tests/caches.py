@@ -15,7 +15,7 @@ from greenroom.caching import lease as lease_scripts
 from greenroom.caching.backing import Backing
 from greenroom.caching.cache import declared_loader
 from greenroom.clock import SYSTEM, Clock
-from greenroom.engine import Address, Lane, Standalone
+from greenroom.engine import Address, Lane, engine_at
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
 
@@ -61,8 +61,8 @@ def cache_of(backing: Backing, load: Any, keyspace: Keyspace[Any] = EPISODE, **o
 
 
 async def settled(cache: Cache[Any]) -> None:
-    """Return when the pushes of everything written before have been read: they precede the reply to a later call."""
-    await cache._backing.engine.execute(Lane.TRACKED, "any", "PING")
+    """Return when the pushes of all that was written to `KEY`'s server have been read: they precede a later reply."""
+    await cache._backing.engine.execute(Lane.TRACKED, KEY, "PING")
 
 
 async def open_backing(
@@ -71,11 +71,12 @@ async def open_backing(
     """A backing as a room makes it, its engine started."""
     counters = counters if counters is not None else Counters()
     backing = Backing(prefix, clock, counters)
-    engine = Standalone(
+    engine = engine_at(
         Address.parse(address),
         scripts=(*lease_scripts.SCRIPTS, *group_scripts.SCRIPTS),
         on_invalidate=backing.invalidated,
         on_lost=backing.lost,
+        on_gained=backing.gained,
         before_serving=backing.before_serving,
         clock=clock,
         counters=counters,

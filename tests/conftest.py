@@ -12,8 +12,12 @@ import pytest
 from greenroom.caching.backing import Backing
 from greenroom.engine import Address, Standalone
 from tests.caches import open_backing
+from tests.cluster import Cluster
 from tests.servers import Server, redis_binary, valkey_binary
 from tests.serving import TOKEN, Serve, Service
+from tests.sessions import Open, Store, close_sessions, open_sessions
+
+CLUSTER = "cluster"
 
 
 def _binaries() -> list[Any]:
@@ -25,13 +29,55 @@ def _binaries() -> list[Any]:
     ]
 
 
-@pytest.fixture(params=_binaries())
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    """A server of its own for one test, on each kind of server at hand."""
+_CLUSTER = pytest.param(CLUSTER, id="cluster")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "on_cluster: what is said of one server here holds for a cluster too")
+    config.addinivalue_line("markers", "one_server: a test of a file that is `on_cluster`, which needs one server")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" in metafunc.fixturenames:
+        wanted = {mark.name for mark in metafunc.definition.iter_markers()}
+        everywhere = "on_cluster" in wanted and "one_server" not in wanted
+        metafunc.parametrize("server", _binaries() + [_CLUSTER] * everywhere, indirect=True)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server | Cluster]:
+    """A server of its own for one test, on each kind of server at hand; a cluster where the test is `on_cluster`."""
+    if request.param == CLUSTER:
+        cluster: Cluster = request.getfixturevalue("steady")
+        cluster.fresh()
+        yield cluster
+        return
     server = Server(request.param, tmp_path)
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that no test hurts, one for all; it gives no node up, however busy the machine is."""
+    cluster = Cluster(valkey_binary(), tmp_path_factory.mktemp("steady"), timeout=60_000)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster of its own for one test, of nodes that are soon given up."""
+    cluster = Cluster(valkey_binary(), tmp_path)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture
@@ -83,6 +129,19 @@ async def back() -> AsyncIterator[Callable[..., Awaitable[Backing]]]:
             backing = await open_backing(server.address, **options)
             stack.push_async_callback(backing.close)
             return backing
+
+        yield opened
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Open]:
+    """Opens sessions, as one process has them, and closes them after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(server: Any, *args: Any, **options: Any) -> Store:
+            sessions = await open_sessions(server, *args, **options)
+            stack.push_async_callback(close_sessions, sessions)
+            return sessions
 
         yield opened
 

@@ -103,12 +103,13 @@ class Crowd:
         return [member for member in self.members if member is not winner]
 
     def calls(self, command: str) -> int:
-        """How often a command was called on the server since all were ready."""
+        """How often a command was called since all were ready."""
+        calls = 0
         for line in self._raw("INFO", "commandstats").decode().splitlines():
             name, _, numbers = line.partition(":")
             if name == f"cmdstat_{command}":
-                return int(numbers.split(",")[0].removeprefix("calls="))
-        return 0
+                calls += int(numbers.split(",")[0].removeprefix("calls="))
+        return calls
 
     def _line(self, member: subprocess.Popen[str]) -> str:
         assert member.stdout is not None

@@ -13,9 +13,11 @@ import pytest
 
 from greenroom.caching import loads, stored
 from greenroom.engine import Limits
+from tests.caches import KEY
+from tests.cluster import Cluster
 from tests.servers import Server, free_port
 
-PATIENT = Limits(command_deadline=60, handshake_deadline=60, silence=60, silence_deadline=60)
+PATIENT = Limits(command_deadline=60, handshake_deadline=60, silence=60, silence_deadline=60, survey=60)
 """For an engine whose bytes a test makes wait: on a busy machine that may take longer than a command may."""
 
 
@@ -96,6 +98,15 @@ class HeldReplies:
         del self.frames[:number]
 
 
+class _Rules:
+    """Which commands wait, and which reply gets lost."""
+
+    def __init__(self) -> None:
+        self.gate: Callable[[list[bytes]], Awaitable[None]] | None = None
+        self.held: list[Held] = []
+        self.cut: set[bytes] = set()
+
+
 class Proxy:
     """Stands between an engine and its server. Bytes keep their order; a test says which of them wait, or get lost.
 
@@ -105,17 +116,25 @@ class Proxy:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.port = free_port()
-        self.gate: Callable[[list[bytes]], Awaitable[None]] | None = None
-        """Awaited with each command before it passes."""
-        self._held: list[Held] = []
+        self.names: dict[int, int] = {}
+        """What a node of a cluster says of ports → what is passed on."""
+        self._rules = _Rules()
         self._replies: HeldReplies | None = None
-        self._cut: set[bytes] = set()
         self._listener: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
         return f"valkey://127.0.0.1:{self.port}"
+
+    @property
+    def gate(self) -> Callable[[list[bytes]], Awaitable[None]] | None:
+        """Awaited with each command before it passes."""
+        return self._rules.gate
+
+    @gate.setter
+    def gate(self, gate: Callable[[list[bytes]], Awaitable[None]] | None) -> None:
+        self._rules.gate = gate
 
     async def __aenter__(self) -> Proxy:
         await self.up()
@@ -145,7 +164,7 @@ class Proxy:
     def hold(self, *words: str, skip: int = 0) -> Held:
         """Stop at the next command that has all these words, or at a later such one."""
         held = Held(words, skip)
-        self._held.append(held)
+        self._rules.held.append(held)
         return held
 
     def hold_replies(self) -> HeldReplies:
@@ -160,7 +179,7 @@ class Proxy:
 
     def cut_reply_to(self, *words: str) -> None:
         """Pass the next command on that has all these words, and cut its connection when the reply comes."""
-        self._cut = {word.encode() for word in words}
+        self._rules.cut = {word.encode() for word in words}
 
     # ------------------------------------------------------------------------------------------------
 
@@ -171,20 +190,20 @@ class Proxy:
 
     async def passing(self, command: list[bytes]) -> bool:
         """Wait as long as the test says; True where the reply is to be lost."""
-        for held in self._held:
+        for held in self._rules.held:
             if held.words.issubset(command):
                 if held.skip:
                     held.skip -= 1
                     continue
-                self._held.remove(held)
+                self._rules.held.remove(held)
                 held.reached.set()
                 await held.go.wait()
                 break
-        if self.gate is not None:
-            await self.gate(command)
-        lost = bool(self._cut) and self._cut.issubset(command)
+        if self._rules.gate is not None:
+            await self._rules.gate(command)
+        lost = bool(self._rules.cut) and self._rules.cut.issubset(command)
         if lost:
-            self._cut = set()
+            self._rules.cut = set()
         return lost
 
     def kept_back(self, frame: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -198,6 +217,40 @@ class Proxy:
             held.writer = writer
         held.frames.append(frame)
         return True
+
+
+class ClusterProxy(Proxy):
+    """Stands between an engine and a cluster.
+
+    Commands are held wherever they go; replies and connections are those of the node that owns `KEY`.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        owner = cluster.owner(KEY)
+        super().__init__(owner)
+        self.others = [Proxy(one) for one in cluster.members if one.role == "master" and one is not owner]
+        for one in (self, *self.others):
+            one.names = {two._server.port: two.port for two in (self, *self.others)}
+            one._rules = self._rules
+
+    @property
+    def address(self) -> str:
+        return f"valkey+cluster://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Proxy:
+        for one in self.others:
+            await one.up()
+        return await super().__aenter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        await super().__aexit__()
+        for one in self.others:
+            await one.down()
+
+
+def proxy_of(server: Server | Cluster) -> Proxy:
+    """A proxy before a server, or before a cluster."""
+    return ClusterProxy(server) if isinstance(server, Cluster) else Proxy(server)
 
 
 class _Connection:
@@ -240,9 +293,19 @@ class _Connection:
             passed = bytearray()
             for frame in _frames(rest):
                 rest = rest[len(frame) :]
+                frame = _renamed(frame, self._proxy.names)
                 if not self._proxy.kept_back(frame, self._client):
                     passed += frame
             self._client.write(passed)
+
+
+def _renamed(frame: bytes, names: dict[int, int]) -> bytes:
+    """A view of a cluster, or a redirection, with other ports; anything else as it is."""
+    view, redirect = b"replication-offset" in frame, frame.startswith((b"-MOVED ", b"-ASK "))
+    for port, name in names.items():
+        if view or redirect:
+            frame = frame.replace(b":%d\r\n" % port, b":%d\r\n" % name)
+    return frame
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

@@ -16,6 +16,8 @@ from greenroom.observe import Counters
 from tests.caches import ABSENT, EPISODE, KEY, LEASE, Back, Episode, Loads, cache_of, settled
 from tests.servers import Server
 
+pytestmark = pytest.mark.on_cluster
+
 
 async def test_a_miss_is_loaded_and_stored_and_the_next_read_is_a_hit(server: Server, back: Back) -> None:
     load = Loads()
@@ -223,6 +225,7 @@ async def test_a_loader_s_unreadable_value_is_an_error_and_not_stored(server: Se
     assert server.raw()("KEYS", "*") == [LEASE.encode()]
 
 
+@pytest.mark.one_server
 async def test_a_killed_server_is_bypassed_and_found_again(server: Server, back: Back) -> None:
     load = Loads()
     cache = cache_of(await back(server), load)

@@ -12,6 +12,8 @@ from tests.caches import KEY, LEASE, Back, Episode, Loads, cache_of, settled
 from tests.crowd import CALLERS, MEMBERS, SECRET, Crowd
 from tests.servers import Server, wait_for
 
+pytestmark = pytest.mark.on_cluster
+
 VALUE = repr(Episode("e1"))
 
 

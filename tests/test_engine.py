@@ -88,7 +88,7 @@ async def test_scripts_run_by_hash_and_survive_being_forgotten(server: Server, c
 
 async def test_a_lost_connection_is_made_anew_and_reads_are_repeated(server: Server, connect: Connect) -> None:
     lost: list[bool] = []
-    engine = await connect(server, on_lost=lambda: lost.append(True))
+    engine = await connect(server, on_lost=lambda _: lost.append(True))
     raw = server.raw()
     raw("SET", "k", "v")
     raw("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -135,7 +135,7 @@ async def test_a_silent_tracked_connection_is_found_out_without_any_call(
     server: Server, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     lost = asyncio.Event()
-    await connect(server, on_lost=lost.set, limits=Limits(silence=0.05, silence_deadline=0.1))
+    await connect(server, on_lost=lambda _: lost.set(), limits=Limits(silence=0.05, silence_deadline=0.1))
     with server.frozen():
         async with asyncio.timeout(10):
             await lost.wait()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from greenroom.errors import EngineUnavailable, RecordUnavailable
+from greenroom.service.ending import Ending
 from greenroom.service.routes import operations
 from greenroom.service.state import ServiceState
 
@@ -30,8 +31,10 @@ class Record:
 
 
 async def ask(record: Record, *, engine: Exception | None = None, draining: bool = False) -> tuple[int, Any]:
-    room = SimpleNamespace(records=record, engine_trouble=engine)
-    answer = await operations.ready.fn(ServiceState({"room": room, "draining": draining}))
+    room, ending = SimpleNamespace(records=record, engine_trouble=engine), Ending()
+    if draining:
+        ending.begin()
+    answer = await operations.ready.fn(ServiceState({"room": room, "ending": ending}))
     return answer.status_code, answer.content
 
 

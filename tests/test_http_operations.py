@@ -201,25 +201,32 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     assert described["openapi"].startswith("3.1")
     calls = {(method, path): call for path, item in described["paths"].items() for method, call in item.items()}
     topic, snippet = f"{API}/topics/{{topic_id}}", f"{API}/snippets/{{snippet_id}}"
-    writes = {
+    editors = {("put", topic), ("delete", topic), ("post", f"{API}/snippets"), ("put", snippet), ("delete", snippet)}
+    editors.add(("get", f"{API}/activity"))
+    bodies = {
         ("put", topic): "TopicDraft",
-        ("delete", topic): None,
         ("post", f"{API}/snippets"): "SnippetDraft",
         ("put", snippet): "SnippetDraft",
-        ("delete", snippet): None,
+        ("post", f"{API}/users"): "NewUser",
+        ("post", f"{API}/session/login"): "Credentials",
+        ("patch", f"{API}/session/preferences"): "Preferences",
     }
+    listeners = {("patch", f"{API}/session/preferences"), ("get", f"{API}/session"), ("delete", f"{API}/session")}
+    listeners |= {("post", f"{API}/session/logout-everywhere"), ("get", f"{API}/sessions")}
+    listeners.add(("delete", f"{API}/sessions/{{handle}}"))
     reads = {("get", path) for path in (f"{API}/topics", topic, f"{API}/snippets", snippet, "/health/live", "/metrics")}
-    assert calls.keys() >= writes.keys() | reads
+    assert calls.keys() >= editors | bodies.keys() | listeners | reads
     schemas = described["components"]["schemas"]
     for name, call in calls.items():
         assert "400" not in call["responses"]
         assert call["responses"]["default"] == {"$ref": "#/components/responses/problem"}
-        assert call.get("security", []) == ([{"editor": []}] if name in writes else [])
+        assert (call.get("security") == [{"editor": []}]) == (name in editors)
+        assert (call.get("security") == [{"session": []}, {"session_token": []}]) == (name in listeners)
         body = call.get("requestBody")
-        assert (body is not None) == (writes.get(name) is not None)
+        assert (body is not None) == (name in bodies)
         if body is not None:
             reference = body["content"]["application/json"]["schema"]["$ref"]
-            assert reference == f"#/components/schemas/{writes[name]}"
+            assert reference == f"#/components/schemas/{bodies[name]}"
     for reference in re.findall(r'"\$ref":"#/components/(\w+)/(\w+)"', answer.text):
         assert reference[1] in described["components"][reference[0]]
     assert schemas["TopicDraft"]["properties"]["display_name"] == {"type": "string", "minLength": 1}

@@ -13,8 +13,10 @@ import pytest
 from greenroom.caching import Cache
 from greenroom.caching.lease import FILL
 from tests.caches import Back, Episode, Loads, cache_of, settled
-from tests.races import PATIENT, Proxy, be_patient
+from tests.races import PATIENT, Proxy, be_patient, proxy_of
 from tests.servers import Server
+
+pytestmark = pytest.mark.on_cluster
 
 FOR_EVER = 600.0
 """Seconds of a loader's deadline, and so of a lease: who waits for its end fails the test."""
@@ -28,7 +30,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def proxies(server: Server) -> AsyncIterator[list[Proxy]]:
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Proxy(server)) for _ in range(2)]
+        yield [await stack.enter_async_context(proxy_of(server)) for _ in range(2)]
 
 
 class Batches:
@@ -78,7 +80,7 @@ async def test_of_a_batch_only_what_was_invalidated_meanwhile_is_not_stored(
     batches = Batches()
     ours = await process(back, proxies[0], batches)
     theirs = await process(back, server, Batches())
-    fill = proxies[0].hold("EVALSHA", FILL.sha)
+    fill = proxies[0].hold("EVALSHA", FILL.sha, "cache:episode:b")
     early = asyncio.create_task(ours.read_many(wanted("abc")))
     await fill.reached.wait()
     batches.version = 2

@@ -12,8 +12,10 @@ from greenroom.caching import Outcome
 from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE
 from greenroom.observe import Counters
 from tests.caches import ABSENT, KEY, LEASE, Back, Episode, Loads, cache_of, settled
-from tests.races import PATIENT, Proxy, be_patient
+from tests.races import PATIENT, Proxy, be_patient, proxy_of
 from tests.servers import Server
+
+pytestmark = pytest.mark.on_cluster
 
 FOR_EVER = 600.0
 """Seconds of a loader's deadline, and so of a lease: who waits for its end fails the test."""
@@ -26,7 +28,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         yield proxy
 
 

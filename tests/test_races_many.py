@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from greenroom.caching import Outcome
 from tests.caches import Back, Episode, Loads, cache_of
 from tests.servers import Server
+
+pytestmark = pytest.mark.on_cluster
 
 
 class Together:

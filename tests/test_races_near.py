@@ -17,8 +17,10 @@ from greenroom.engine import Limits
 from greenroom.engine.connection import Connection
 from greenroom.keyspace import Keyspace
 from tests.caches import ABSENT, KEY, Back, Episode, Loads, cache_of, settled
-from tests.races import PATIENT, HandClock, HeldReplies, Proxy, be_patient
+from tests.races import PATIENT, HandClock, HeldReplies, Proxy, be_patient, proxy_of
 from tests.servers import Server
+
+pytestmark = pytest.mark.on_cluster
 
 BRIEF: Keyspace[Episode] = Keyspace("cache:episode:{episode_id}", Episode, ttl=timedelta(minutes=30))
 """Without a soft lifetime: nothing is refreshed behind."""
@@ -31,7 +33,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         yield proxy
 
 

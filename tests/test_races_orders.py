@@ -12,8 +12,10 @@ import pytest
 from greenroom.caching import Cache
 from greenroom.keyspace import Keyspace, Number
 from tests.caches import Back, cache_of, settled
-from tests.races import PATIENT, Proxy, Turns, be_patient, in_every_order, until
+from tests.races import PATIENT, Proxy, Turns, be_patient, in_every_order, proxy_of, until
 from tests.servers import Server
+
+pytestmark = pytest.mark.on_cluster
 
 PAGE: Keyspace[tuple[int, ...]] = Keyspace(
     "cache:page:{show_id}:{number}",
@@ -108,7 +110,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def proxies(server: Server) -> AsyncIterator[list[Proxy]]:
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Proxy(server)) for _ in range(3)]
+        yield [await stack.enter_async_context(proxy_of(server)) for _ in range(3)]
 
 
 @pytest.mark.parametrize("before", ["nothing", "a registration", "a stale page"])

@@ -12,8 +12,10 @@ from greenroom.caching.lease import GET_OR_LEASE
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
 from tests.caches import ABSENT, EPISODE, KEY, LEASE, Back, Episode, Loads, cache_of, settled
-from tests.races import PATIENT, HandClock, Proxy, be_patient, until
+from tests.races import PATIENT, HandClock, be_patient, proxy_of, until
 from tests.servers import Server
+
+pytestmark = pytest.mark.on_cluster
 
 OLD, NEW, FOREIGN = (b'{"episode_id":"e1","version":%d}' % version for version in (1, 2, 9))
 
@@ -65,7 +67,7 @@ async def test_a_refresh_leaves_a_foreign_writer_s_newer_value_that_comes_during
 async def test_a_refresh_loads_nothing_where_a_newer_value_has_come_before_it_asks(server: Server, back: Back) -> None:
     make_stale(server)
     load = Loads()
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         backing = await back(proxy, limits=PATIENT)
         cache = cache_of(backing, load)
         ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)

@@ -111,14 +111,27 @@ def test_the_data_directory_is_this_user_s_alone(serve: Serve) -> None:
     assert service.data_dir.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("flag", ["--valkey-url", "--cache-url"])
+@pytest.mark.parametrize("flags", [["--valkey-url"], ["--cache-url", "--session-url"]])
 def test_a_service_without_embedded_parts_leaves_the_data_directory_alone(
-    tmp_path: Path, valkey: Server, serve: Serve, flag: str
+    tmp_path: Path, valkey: Server, serve: Serve, flags: list[str]
 ) -> None:
     database = f"sqlite:{tmp_path / 'mine.sqlite3'}"
-    service = serve(flag, valkey.address, "--database-url", database)
+    urls = [word for flag in flags for word in (flag, valkey.address)]
+    service = serve(*urls, "--database-url", database)
     assert topic_ids(service) == []
     assert not service.data_dir.exists()
+
+
+@ON_LINUX
+def test_with_a_server_for_the_caches_alone_the_sessions_are_in_the_embedded_one(valkey: Server, serve: Serve) -> None:
+    service = serve("--cache-url", valkey.address)
+    assert service.client.patch(f"{API}/session/preferences", json={"playback_speed_default": 2}).status_code == 200
+    assert topic_ids(service)
+    kept, cached = service.raw()("KEYS", "*"), valkey.raw()("KEYS", "*")
+    assert any(key.startswith(b"session:") for key in kept)
+    assert not any(key.startswith(b"cache:") for key in kept)
+    assert any(key.startswith(b"cache:") for key in cached)
+    assert not any(key.startswith(b"session:") for key in cached)
 
 
 # How it ends ----------------------------------------------------------------------------------------

@@ -8,6 +8,14 @@ from greenroom.errors import GreenroomError
 from greenroom.keyspace import Keyspace
 from greenroom.podcast.models import PodcastStatus, Session, Snippet, Topic
 from greenroom.room import Greenroom
+from greenroom.sessions import (
+    Refused,
+    RequestSession,
+    SessionGone,
+    SessionMiddleware,
+    SignInRequired,
+    session_of,
+)
 
 __all__ = [
     "Cache",
@@ -17,7 +25,13 @@ __all__ = [
     "Outcome",
     "PodcastStatus",
     "Read",
+    "Refused",
+    "RequestSession",
     "Session",
+    "SessionGone",
+    "SessionMiddleware",
+    "SignInRequired",
     "Snippet",
     "Topic",
+    "session_of",
 ]

@@ -31,6 +31,17 @@ class MissingExtra(GreenroomError, ImportError):
         self.extra = extra
 
 
+class NoVoice(MissingExtra):
+    """The extra for making podcasts has no voice for this platform: make them on another."""
+
+    def __init__(self, platform: str) -> None:
+        super().__init__("studio", "making podcasts")
+        self.msg = f"there is no voice for {platform}: run Greenroom on Linux, or in a container of it"
+
+    def __str__(self) -> str:
+        return str(self.msg)
+
+
 class EngineError(GreenroomError):
     """The key-value server, or the way to it, failed."""
 
@@ -102,6 +113,18 @@ class RecordUnavailable(RecordError):
 
 class Conflict(RecordError):
     """The change contradicts what the record holds, as deleting a topic that has snippets."""
+
+
+class QueueFull(RecordError):
+    """As many podcasts are waited for as may be: retry later."""
+
+
+class KeyReused(RecordError):
+    """An idempotency key that was used lately for another request: use a new one for each."""
+
+
+class ClaimLost(RecordError):
+    """The task has ended, or its claim was given back or lapsed and was taken by another: stop working on it."""
 
 
 class UnknownReference(RecordError):

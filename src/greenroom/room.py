@@ -20,22 +20,25 @@ from greenroom.caching.loads import LOADER_DEADLINE
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Engine, settle
-from greenroom.engine.opening import EMBEDDED, Use, open_engine
 from greenroom.engine.pushes import Pushes
+from greenroom.engine.uses import EMBEDDED, Use, open_engine
 from greenroom.errors import EngineError, InvalidInput, MissingExtra
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.companions import owner
 from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
-from greenroom.podcast import definitions
+from greenroom.podcast import definitions, preferences
 from greenroom.podcast.changes import Changes
-from greenroom.podcast.models import Session, Snippet, Topic
-from greenroom.podcast.newest import Newest
+from greenroom.podcast.generation import Generation, Tasks
+from greenroom.podcast.models import Session
+from greenroom.podcast.platform import Platform
 from greenroom.podcast.records import Records
 from greenroom.podcast.snippets import Snippets
+from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.topics import Topics
 from greenroom.sessions import SCRIPTS as SESSION_SCRIPTS
-from greenroom.sessions import Presence, Sessions
+from greenroom.sessions import Presence, Sessions, eviction_advice
+from greenroom.studio.recordings import Recordings
 
 if TYPE_CHECKING:
     from greenroom.accounts import Accounts
@@ -60,11 +63,17 @@ class Greenroom:
         self._prefix = backing.prefix
         self._clock = backing.clock
         self._caches: list[Cache[Any]] = []
-        self._platform: _Platform | None = None
+        self._platform: Platform | None = None
         self._accounts: Accounts | None = None
+        self._recordings: Recordings | None = None
+        self._directory: Path | None = None
         self.counters = backing.counters
         self.sessions: Sessions[Session] = Sessions(
-            session_engine, definitions.SESSIONS.prefixed(self._prefix), pushes=pushes, counters=self.counters
+            session_engine,
+            definitions.SESSIONS.prefixed(self._prefix),
+            pushes=pushes,
+            counters=self.counters,
+            new={"preferences": preferences.DEFAULTS},
         )
         """The sessions of the platform."""
         self.presence = Presence(self.sessions)
@@ -112,6 +121,7 @@ class Greenroom:
                 (*lease_scripts.SCRIPTS, *group_scripts.SCRIPTS),
                 backing.invalidated,
                 backing.lost,
+                backing.gained,
                 backing.before_serving,
             )
             signed_in = Use(SESSION_SCRIPTS, pushes.invalidated, pushes.lost)
@@ -126,10 +136,13 @@ class Greenroom:
             await asyncio.gather(*(settle(engine, START_DEADLINE) for engine in {caches, sessions}))
             if (advice := await backing.groups.advice()) is not None:
                 log.warning("the server of the caches: %s", advice)
+            if (advice := await eviction_advice(sessions, backing.prefix)) is not None:
+                log.warning("the server of the sessions: %s", advice)
             room = cls(backing, sessions, pushes)
+            room._directory = directory
             stack.push_async_callback(room._close)
             if records is not None:
-                room._platform = await room._open_platform(records)
+                room._platform = await Platform.open(records, room.cache, clock)
             yield room
 
     # Caches of one's own ---------------------------------------------------------------------------
@@ -188,6 +201,21 @@ class Greenroom:
         return self._with_record().snippets
 
     @property
+    def statuses(self) -> Statuses:
+        """How far podcasts are."""
+        return self._with_record().statuses
+
+    @property
+    def generation(self) -> Generation:
+        """Asks for podcasts."""
+        return self._with_tasks()[0]
+
+    @property
+    def tasks(self) -> Tasks:
+        """What workers do for podcasts."""
+        return self._with_tasks()[1]
+
+    @property
     def records(self) -> Records:
         """The system of record."""
         return self._with_record().records
@@ -217,6 +245,19 @@ class Greenroom:
             self._accounts = Accounts(users, Passwords(), attempts, clock=self._clock)
         return self._accounts
 
+    @property
+    def recordings(self) -> Recordings:
+        """The recordings in the data directory.
+
+        Raises:
+            InvalidInput: when the room has none, or it cannot be used.
+        """
+        if self._recordings is None:
+            if self._directory is None:
+                raise InvalidInput("data_dir", "recordings need a directory", "pass data_dir=")
+            self._recordings = Recordings(self._directory / "recordings", clock=self._clock)
+        return self._recordings
+
     def forget_near(self) -> None:
         """Drop every value that this process holds; the next reads ask the server."""
         self._backing.near.clear()
@@ -228,59 +269,27 @@ class Greenroom:
 
     # ------------------------------------------------------------------------------------------------
 
-    def _with_record(self) -> _Platform:
+    def _with_record(self) -> Platform:
         if self._platform is None:
             raise InvalidInput("database", "the room was opened without a record", "pass database= or data_dir=")
         return self._platform
 
-    async def _open_platform(self, records: Records) -> _Platform:
-        async def load_page(topic_id: str, page_number: int) -> tuple[Snippet, ...] | None:
-            return await records.page(topic_id, page_number) or None
-
-        async def load_topics() -> tuple[Topic, ...]:
-            return await records.topics()
-
-        topic = self.cache(definitions.TOPIC, load=records.topic)
-        topics = self.cache(definitions.TOPICS, load=load_topics)
-        snippet = self.cache(definitions.SNIPPET, load=records.snippet)
-        page = self.cache(definitions.SNIPPET_PAGE, load=load_page, group=definitions.SNIPPET_PAGES)
-        newest = Newest(records, self._clock)
-        changes = Changes(records, topic=topic, topics=topics, snippet=snippet, page=page, on_change=newest.forget)
-        # What a killed process left is sent before anything is read.
-        await changes.send_pending()
-        return _Platform(
-            records,
-            changes,
-            newest,
-            Topics(records, changes, one=topic, every=topics, clock=self._clock),
-            Snippets(records, changes, one=snippet, pages=page, newest=newest, clock=self._clock),
-        )
+    def _with_tasks(self) -> tuple[Generation, Tasks]:
+        platform = self._with_record()
+        if platform.generation is None:
+            raise InvalidInput("database", "the record keeps no tasks", "give it a member `tasks`: TaskRecords")
+        return platform.generation
 
     async def _close(self) -> None:
         if self._platform is not None:
             await self._platform.close()
         await self.sessions.close()
+        if self._recordings is not None:
+            await self._recordings.close()
         if self._accounts is not None:
             await self._accounts.close()
         for cache in self._caches:
             await cache.close()
-
-
-class _Platform:
-    """What stands on the record."""
-
-    def __init__(self, records: Records, changes: Changes, newest: Newest, topics: Topics, snippets: Snippets) -> None:
-        self.records = records
-        self.changes = changes
-        self.newest = newest
-        self.topics = topics
-        self.snippets = snippets
-        self._sending = asyncio.get_running_loop().create_task(changes.keep_sending(), name="greenroom-outbox")
-
-    async def close(self) -> None:
-        self._sending.cancel()
-        await asyncio.wait([self._sending])
-        await self.newest.close()
 
 
 async def _records(

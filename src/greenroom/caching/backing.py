@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from greenroom.caching.flight import Flights
@@ -14,6 +15,7 @@ from greenroom.caching.outage import Outage
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
+from greenroom.engine.share import Owns, every
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.keyspace.companions import absent_key, lease_key, owner
 from greenroom.observe import Counters
@@ -44,6 +46,7 @@ class Backing:
         self._kept = Kept(clock)
         self._flights: list[Flights[Any]] = []
         self._outages: list[Outage[Any]] = []
+        self._watches: dict[str, list[Callable[[], None]]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Use this engine from now on."""
@@ -55,6 +58,22 @@ class Backing:
         self._flights.append(flights)
         if outage is not None:
             self._outages.append(outage)
+
+    def watch(self, key: str, told: Callable[[], None]) -> Callable[[], None]:
+        """Have `told` called whenever the value of `key` may have changed; returns what ends that.
+
+        That is: at a push for it, at an invalidation made here, when the connection is lost or back, and at a flush.
+        A push comes only after a read of the key, so that whoever watches reads after each call. Leases say nothing.
+        """
+        watches = self._watches.setdefault(key, [])
+        watches.append(told)
+
+        def stop() -> None:
+            watches.remove(told)
+            if not watches and self._watches.get(key) is watches:
+                del self._watches[key]
+
+        return stop
 
     async def close(self) -> None:
         """End the loads under way, then the connections."""
@@ -80,13 +99,13 @@ class Backing:
         """
         # Before anything is sent: a load begun before this moment may have read the old record.
         self._forget(key)
-        names = key, lease_key(self.prefix, key), absent_key(self.prefix, key)
+        names = self._names(key)
         kept = self._kept.keep(key, names, lifetime)
 
         def answered(replies: list[Any], _source: Connection) -> None:
             # A GET sent before the DEL has been answered since, and what it read stored.
             self.near.pop(key)
-            if not isinstance(replies[0], Exception):
+            if not any(isinstance(reply, Exception) for reply in replies):
                 self._kept.acknowledged(kept)  # here: the caller may have been cancelled
 
         try:
@@ -119,12 +138,27 @@ class Backing:
         # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
         await self.groups.forget(group, members, longest_ms)
 
+    def _names(self, key: str) -> tuple[str, str, str]:
+        """What one command drops. On a cluster it may be three, in this order: without the lease nothing is stored that
+        was loaded before, whatever becomes of the other two meanwhile."""
+        return lease_key(self.prefix, key), key, absent_key(self.prefix, key)
+
     def _forget(self, key: str) -> None:
         self.near.pop(key)
         for flights in self._flights:
             flights.close_to_newcomers(key)
         for outage in self._outages:
             outage.forget(key)
+        self._tell(key)
+
+    def _tell(self, key: str) -> None:
+        for told in tuple(self._watches.get(key, ())):
+            told()
+
+    def _tell_all(self, owns: Owns) -> None:
+        for key in tuple(self._watches):
+            if owns(key):
+                self._tell(key)
 
     # What the engine calls -------------------------------------------------------------------------
 
@@ -134,19 +168,35 @@ class Backing:
         In the socket's reader and in the order of the wire, so that nothing read before a push is served after it.
         """
         if name is None:
-            self.lost()
+            self.lost(every)
             return
         # What is not ours is no key of an entry either.
-        key = owner(name.decode("utf-8", "replace"))
+        text = name.decode("utf-8", "replace")
+        key = owner(text)
         self.near.pop(key)
         for flights in self._flights:
             flights.wake(key)
+        if self._watches:
+            self._tell(text)
 
-    def lost(self) -> None:
-        """The connection ended, or all was flushed: what was read before may have changed unseen."""
-        self.near.clear()
+    def lost(self, owns: Owns) -> None:
+        """A connection ended, all was flushed, or slots have a new owner: what was read of these keys before may have
+        changed unseen."""
+        self.near.clear(owns)
         for flights in self._flights:
-            flights.wake_all()
+            flights.wake_all(owns)
+        self._tell_all(owns)
+
+    def gained(self, connection: Connection, owns: Owns) -> None:
+        """A server that is connected to has these keys from now on: what is kept of them goes there before any read.
+
+        Prevents: a DEL is acknowledged · its server dies before its replica has it · the replica, or whoever the slot
+        is given to, serves the old value.
+        """
+        if any(owns(self.groups.name(group)) for group in self.groups.unread):
+            connection.abort("it owes the invalidation of a group")  # the next one carries everything first
+        else:
+            self._kept.queue(connection, owns)
 
     async def before_serving(self, connection: Connection) -> None:
         """A new connection carries what was kept before anyone reads on it.
@@ -154,17 +204,26 @@ class Backing:
         Raises:
             EngineError: when that could not be done.
         """
+        owns = connection.share.owns
         if unsent := self._kept.unsent:
-            log.info("sending %d invalidations that were kept", unsent)
-        await self._kept.send(connection)
-        while self.groups.unread:
-            for key in await self.groups.send(connection):
-                names = key, lease_key(self.prefix, key), absent_key(self.prefix, key)
-                self._kept.keep(key, names, _LONGEST)
-        self._kept.send_rest(connection)
+            log.info("sending those of %d kept invalidations that are this server's", unsent)
+        sent = await self._kept.send(connection)
+        elsewhere: list[str] = []
+        while (keys := await self.groups.send(connection)) is not None:
+            for key in keys:
+                if owns(key):
+                    self._kept.keep(key, self._names(key), _LONGEST)
+                else:
+                    elsewhere.append(key)
+        # Each is kept for its own server where that cannot be told now.
+        for start in range(0, len(elsewhere), _TOGETHER):
+            drops = map(self.drop, elsewhere[start : start + _TOGETHER])
+            await asyncio.gather(*drops, return_exceptions=True)
+        self._kept.send_rest(connection, sent)
         # Prevents: a load begins without the server · the server is back, another process's invalidation reaches it ·
         # the load ends, and its old value is kept. That of a closed flight is not.
         for flights in self._flights:
-            flights.wake_all()
+            flights.wake_all(owns)
         for outage in self._outages:
-            outage.forget_all()
+            outage.forget_all(owns)
+        self._tell_all(owns)

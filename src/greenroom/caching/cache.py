@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -192,6 +192,10 @@ class Cache(Generic[T]):
             raise TypeError(f"{self.keyspace} has no group")
         longest_ms = self.keyspace.lifetime.ttl_ms + int(self._loads.lease_life * 1000)
         await self._backing.drop_group(self._group.key(*args, **parts), longest_ms)
+
+    def watch(self, told: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
+        """Have `told` called whenever the value may have changed; returns what ends that. See `Backing.watch`."""
+        return self._backing.watch(self._key(args, parts), told)
 
     async def close(self) -> None:
         """Cancel the loads under way."""

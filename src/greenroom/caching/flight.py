@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
+from greenroom.engine.share import Owns, every
+
 T = TypeVar("T")
 
 
@@ -121,10 +123,11 @@ class Flights(Generic[T]):
             for flight in aloft:
                 flight.pushed.set()
 
-    def wake_all(self) -> None:
-        """Pushes may have been missed: as one for every key."""
+    def wake_all(self, owns: Owns = every) -> None:
+        """Pushes may have been missed: as one for every key, or for every one that is meant."""
         for key in tuple(self._aloft):
-            self.wake(key)
+            if owns(key):
+                self.wake(key)
 
     async def cancel(self) -> None:
         """End all work; callers still waiting are cancelled."""

@@ -25,7 +25,7 @@ from typing import Any
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
 from greenroom.engine.scripts import Script
-from greenroom.errors import CommandFailed, EngineError
+from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
 from greenroom.keyspace.companions import companion_key
 
 REGISTER = Script.named("group_register")
@@ -99,17 +99,26 @@ class Groups:
             return None
         return f"maxmemory-policy is {policy}, which may evict groups; set volatile-lru, volatile-lfu or volatile-ttl"
 
-    async def send(self, connection: Connection) -> list[str]:
+    async def send(self, connection: Connection) -> list[str] | None:
         """Read one of the unread groups over a connection that does not serve yet; returns its keys.
+
+        None when its server has no group that is unread.
 
         Raises:
             EngineError: when that cannot be done.
         """
+        share = connection.share
+        group = next((one for one in self.unread if share.owns(self.name(one))), None)
+        if group is None:
+            return None
         # The mark goes before the group is read. Prevents: it is read for an earlier change · another process fills a
         # page · a drop for a later change fails, and finds it marked · the mark goes, and with it the later change.
-        group = self.unread.pop()
+        self.unread.discard(group)
+        command = "ZRANGE", self.name(group), 0, -1, "WITHSCORES"
         try:
-            (found,) = await connection.issue((("ZRANGE", self.name(group), 0, -1, "WITHSCORES"),), urgent=True)
+            (found,) = await connection.issue((command,), urgent=True)
+            if isinstance(found, EngineUnavailable):
+                found = await share.follow(connection, command, found)
             if isinstance(found, Exception):
                 raise found
         except BaseException:

@@ -15,13 +15,15 @@ then does anyone read on it. One entry per key, however often that was dropped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.connection import Connection
+from greenroom.engine.share import Owns
+from greenroom.errors import EngineError, EngineUnavailable
 
 RECENT = 30.0
 """Seconds for which an acknowledged invalidation is sent again to a server that has come back."""
@@ -29,7 +31,7 @@ _CHUNK = 200
 """Invalidations in one write."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Drop:
     names: tuple[str, ...]
     until: float
@@ -77,36 +79,54 @@ class Kept:
         assert isinstance(drop, _Drop)
         return drop.acknowledged is None
 
-    async def send(self, connection: Connection) -> None:
-        """Send what a new connection must carry before it serves.
+    async def send(self, connection: Connection) -> Container[object]:
+        """Send what a new connection must carry before it serves; returns what `send_rest` takes.
 
         Raises:
             EngineError: when that cannot be done; the connection must not serve.
         """
         self._prune(self._clock.monotonic())
-        drops = list(self._drops.values())
+        owns = connection.share.owns
+        drops = [drop for key, drop in self._drops.items() if owns(key)]
         for start in range(0, len(drops), _CHUNK):
             chunk = drops[start : start + _CHUNK]
             replies = await connection.issue(tuple(("DEL", *drop.names) for drop in chunk), urgent=True)
             for drop, reply in zip(chunk, replies, strict=True):
-                if isinstance(reply, Exception):
+                if isinstance(reply, EngineUnavailable):
+                    await connection.share.follow(connection, ("DEL", *drop.names), reply)
+                elif isinstance(reply, Exception):
                     raise reply
                 self.acknowledged(drop)
             await asyncio.sleep(0)
+        return frozenset(drops)
 
-    def send_rest(self, connection: Connection) -> None:
+    def send_rest(self, connection: Connection, sent: Container[object]) -> None:
         """Queue what has come since `send` began, on a connection that is about to serve.
 
         Prevents: a connection carries what was kept · an invalidation finds no connection, and fails · the connection
-        serves, and the old value with it. Queued now, it goes before anything that is read.
+        serves, and the old value with it. Queued now, it goes before anything that is read. Its server may have taken
+        slots over meanwhile, and what is kept of them is due too.
 
         Raises:
             EngineError: when the connection has ended.
         """
-        for drop in self._drops.values():
-            if self.owed(drop):
-                queued = connection.issue((("DEL", *drop.names),), partial(self._answered, drop), urgent=True)
-                queued.add_done_callback(asyncio.Future.exception)  # it stays owed when the connection ends before
+        owns = connection.share.owns
+        for key, drop in self._drops.items():
+            if owns(key) and (self.owed(drop) or drop not in sent):
+                self._queue(connection, drop)
+
+    def queue(self, connection: Connection, owns: Owns) -> None:
+        """Queue what is kept of keys that the server of a serving connection has taken over."""
+        for key, drop in self._drops.items():
+            if owns(key):
+                try:
+                    self._queue(connection, drop)
+                except EngineError:
+                    return  # it has ended: the next one carries everything first
+
+    def _queue(self, connection: Connection, drop: _Drop) -> None:
+        queued = connection.issue((("DEL", *drop.names),), partial(self._answered, drop), urgent=True)
+        queued.add_done_callback(asyncio.Future.exception)  # it stays owed when the connection ends before
 
     def _prune(self, now: float) -> None:
         if now - self._pruned < 1.0:

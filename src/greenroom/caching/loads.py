@@ -277,7 +277,7 @@ class Loads(Generic[T]):
         """Both value and absence are tracked by the script that found it, so that either's push evicts this."""
         hard = asked + remaining_ms / 1000
         until = min(hard, asked + self._near_for)
-        if until > asked:
+        if until > asked and source.share.owns(key):
             self._backing.near.put(Entry(key, None, None, hard, hard, until, source))
 
     def _oversize(self, key: str, size: int) -> None:

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from greenroom.engine.share import Owns, Share, every
+
 ENTRIES = 10_000
 """Entries above which the least wanted are evicted."""
 SIZE = 64 * 1024 * 1024
@@ -36,6 +38,8 @@ class Source(Protocol):
 
     heard: float
     """When its last byte came, in seconds of `time.monotonic`; minus infinity when it has ended."""
+    share: Share
+    """The keys that its server has."""
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -149,8 +153,13 @@ class Near:
         if entry is not None:
             self._remove(entry)
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self, owns: Owns = every) -> None:
+        """Forget everything, or the keys that are meant."""
+        if owns is not every:
+            for key in self:
+                if owns(key):
+                    self.pop(key)
+            return
         for entry in self._entries.values():
             entry.alive = False
         for queue in (self._small, self._main, self._order):

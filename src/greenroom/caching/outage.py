@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 from greenroom.clock import Clock
+from greenroom.engine.share import Owns, every
 from greenroom.errors import Overloaded
 
 T = TypeVar("T")
@@ -79,6 +80,8 @@ class Outage(Generic[T]):
         """Drop the value of `key`: it has changed."""
         self._kept.pop(key, None)
 
-    def forget_all(self) -> None:
-        """Drop every value: the server can be asked again."""
-        self._kept.clear()
+    def forget_all(self, owns: Owns = every) -> None:
+        """Drop every value that is meant: its server can be asked again."""
+        for key in tuple(self._kept):
+            if owns(key):
+                del self._kept[key]

@@ -15,7 +15,7 @@ from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
 from greenroom.caching.near import Entry, Source
 from greenroom.engine import Lane
 from greenroom.engine.budget import Budget
-from greenroom.engine.wire import Command, NotNow
+from greenroom.engine.wire import Command
 from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineUnavailable, Overloaded
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.codec import SchemaMismatch
@@ -97,7 +97,7 @@ class Stored(Generic[T]):
                     replies = await future
                 except EngineUnavailable:
                     pass  # asked once more below, within the same budget
-            if replies is None or isinstance(replies[-1], NotNow):
+            if replies is None or isinstance(replies[-1], EngineUnavailable):
                 replies = await self._engine.execute_all(Lane.TRACKED, key, commands, hook=hook, until=began + COMMANDS)
         except Overloaded:
             self._count("overloaded")
@@ -125,7 +125,8 @@ class Stored(Generic[T]):
             return
         found = self._entered(key, asked, replies, source)
         replies.append(found)
-        if type(found) is Entry and found.until:
+        # What a slot's last owner says late would be near after its part of near was cleared.
+        if type(found) is Entry and found.until and source.share.owns(key):
             self._near.put(found if self._keyspace.frozen else found.without_value())
 
     def _entered(

@@ -28,6 +28,8 @@ from greenroom.service.worker import METRICS_VARIABLE, build
 
 log = logging.getLogger("greenroom.service")
 
+_SAID = 64 * 1024
+"""Bytes of a message from a listener; they have nothing to say."""
 DRAIN = 10
 """Seconds that open answers have to finish after SIGINT or SIGTERM."""
 
@@ -46,6 +48,8 @@ def serve(**flags: str | None) -> None:
         workers=settings.workers,
         http="httptools",
         ws="websockets-sansio",
+        ws_per_message_deflate=False,  # what is sent is audio, which does not get smaller
+        ws_max_size=_SAID,
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -1,9 +1,12 @@
 """The engine lane: from a command to the reply of a Valkey or Redis server, one multiplexed connection per use."""
 
 from greenroom.engine.address import Address
-from greenroom.engine.engine import Engine, Standalone, settle
+from greenroom.engine.choice import engine_at
+from greenroom.engine.cluster import Clustered
+from greenroom.engine.engine import Engine, settle
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane
 from greenroom.engine.scripts import Script
+from greenroom.engine.standalone import Standalone
 
-__all__ = ["Address", "Engine", "Lane", "Limits", "Script", "Standalone", "settle"]
+__all__ = ["Address", "Clustered", "Engine", "Lane", "Limits", "Script", "Standalone", "engine_at", "settle"]

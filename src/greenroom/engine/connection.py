@@ -16,6 +16,7 @@ from typing import Any, cast
 import hiredis
 
 from greenroom.engine.limits import Limits
+from greenroom.engine.share import EVERYTHING, Share
 from greenroom.engine.wire import Command, Hook, Wire
 from greenroom.errors import EngineUnavailable, Overloaded
 from greenroom.observe import Histogram
@@ -66,6 +67,8 @@ class Connection(asyncio.Protocol):
         self.reason: str = "closed"
         self.lost: asyncio.Future[None] = loop.create_future()
         """Done when the connection has ended; `reason` then tells why."""
+        self.share: Share = EVERYTHING
+        """The keys that its server has."""
         self.on_end: Callable[[], None] = _nothing
         """Called the moment the connection ends, before any caller learns of it."""
 

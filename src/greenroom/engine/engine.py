@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from greenroom.clock import SYSTEM, Clock
-from greenroom.engine.address import Address
-from greenroom.engine.connection import Connection
-from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane
-from greenroom.engine.node import Node
 from greenroom.engine.scripts import Script
 from greenroom.engine.wire import Command, Hook
-from greenroom.errors import EngineError, InvalidInput
-from greenroom.observe import Counters
+from greenroom.errors import CommandFailed, EngineError
+
+RETRY_PAUSE = 0.02
+"""Seconds before a command is repeated that a server could not carry out at that moment."""
 
 
 class Engine(Protocol):
@@ -40,6 +37,7 @@ class Engine(Protocol):
         until: float | None = None,
     ) -> Any:
         """Send one command and return its reply. `retry` says that doing it twice is as good as once."""
+        return (await self.execute_all(lane, key, (command,), retry=retry, until=until))[0]
 
     async def execute_all(
         self,
@@ -55,8 +53,10 @@ class Engine(Protocol):
         """Send commands that follow one another on one connection and return their replies.
 
         `hook` is called with the replies in the socket's reader, before anything later on the wire is looked at.
-        What is `urgent` is never refused as overloaded.
+        What is `urgent` is never refused as overloaded. A DEL of several keys may be carried out key by key, in their
+        order, while they are on their way to another server.
         """
+        raise NotImplementedError
 
     async def run(
         self,
@@ -70,7 +70,16 @@ class Engine(Protocol):
         until: float | None = None,
         urgent: bool = False,
     ) -> Any:
-        """Run a script on the server of `keys`, which all hash to one slot."""
+        """Run a script on the server of `keys`, which all hash to one slot, loading it where it is not known."""
+        call: Command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        key = keys[0]
+        try:
+            return (await self.execute_all(lane, key, (call,), hook=hook, retry=retry, until=until, urgent=urgent))[0]
+        except CommandFailed as error:
+            if error.code != "NOSCRIPT":
+                raise
+        both: tuple[Command, ...] = (("SCRIPT", "LOAD", script.source), call)
+        return (await self.execute_all(lane, key, both, hook=hook, retry=retry, until=until, urgent=urgent))[-1]
 
     def send(
         self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
@@ -96,109 +105,6 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """End every connection."""
-
-
-async def _nothing(*_: object) -> None:
-    """What most servers need before a connection."""
-
-
-class Standalone:
-    """The engine of one server.
-
-    Arguments:
-        scripts: loaded at every handshake.
-        on_invalidate: called in reply order with each key whose tracked value changed; None for all keys.
-        on_lost: called when invalidations may have been missed.
-        before_connect: called before each attempt to connect.
-        before_serving: called with each tracked connection before any caller gets it.
-
-    Raises:
-        InvalidInput: for the address of a cluster.
-    """
-
-    def __init__(
-        self,
-        address: Address,
-        *,
-        scripts: Sequence[Script] = (),
-        on_invalidate: Callable[[bytes | None], None] = lambda _: None,
-        on_lost: Callable[[], None] = lambda: None,
-        before_connect: Callable[[], Awaitable[None]] = _nothing,
-        before_serving: Callable[[Connection], Awaitable[None]] = _nothing,
-        clock: Clock = SYSTEM,
-        counters: Counters | None = None,
-        limits: Limits | None = None,
-    ) -> None:
-        if address.cluster:
-            raise InvalidInput("address", f"{address} is a cluster", "name one server; clusters come later")
-        self.address = address
-        self._node = Node(
-            address,
-            scripts=scripts,
-            on_invalidate=on_invalidate,
-            on_lost=on_lost,
-            before_connect=before_connect,
-            before_serving=before_serving,
-            clock=clock,
-            counters=counters if counters is not None else Counters(),
-            limits=limits or Limits(),
-        )
-
-    async def start(self) -> None:
-        self._node.start()
-        await self._node.settled()
-
-    async def close(self) -> None:
-        await self._node.close()
-
-    @property
-    def trouble(self) -> EngineError | None:
-        return self._node.trouble
-
-    def renew(self, lane: Lane, key: str, reason: str) -> None:
-        self._node.renew(lane, reason)
-
-    def send(
-        self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
-    ) -> asyncio.Future[list[Any]] | None:
-        return self._node.send(lane, commands, hook)
-
-    async def execute(
-        self,
-        lane: Lane,
-        key: str,
-        *command: str | bytes | int,
-        retry: bool = True,
-        until: float | None = None,
-    ) -> Any:
-        return (await self._node.execute_all(lane, (command,), hook=None, retry=retry, until=until))[0]
-
-    async def execute_all(
-        self,
-        lane: Lane,
-        key: str,
-        commands: tuple[Command, ...],
-        *,
-        hook: Hook | None = None,
-        retry: bool = True,
-        until: float | None = None,
-        urgent: bool = False,
-    ) -> list[Any]:
-        return await self._node.execute_all(lane, commands, hook=hook, retry=retry, until=until, urgent=urgent)
-
-    async def run(
-        self,
-        lane: Lane,
-        script: Script,
-        keys: Sequence[str],
-        args: Sequence[str | bytes | int],
-        *,
-        hook: Hook | None = None,
-        retry: bool = True,
-        until: float | None = None,
-        urgent: bool = False,
-    ) -> Any:
-        return await self._node.run(lane, script, keys, args, hook=hook, retry=retry, until=until, urgent=urgent)
 
 
 async def settle(engine: Engine, seconds: float) -> None:

@@ -20,7 +20,11 @@ class Limits:
         breaker_failures: failures in a row after which calls fail at once instead of waiting for the reconnect.
         backoff_first, backoff_most: the range of the reconnect's pause while the breaker is closed; doubled at each
             failure, and a random share of it is slept (full jitter).
-        probe_least, probe_most: the range of the pause while the breaker is open.
+        probe_least, probe_most: the range of the pause while the breaker is open, and between two questions to a
+            cluster that is not whole.
+        survey: between two questions to a cluster that is: who owns what.
+        survey_pause: after a hint that it has changed, a random share of this passes before the question, so that a
+            thousand processes do not ask at once, and one asks once for many hints.
     """
 
     command_deadline: float = 0.5
@@ -34,6 +38,8 @@ class Limits:
     backoff_most: float = 0.5
     probe_least: float = 0.25
     probe_most: float = 1.0
+    survey: float = 5.0
+    survey_pause: float = 0.1
 
     def pause(self, failures: int, random: float) -> float:
         """Seconds to wait before the next attempt after `failures` in a row; `random` is in [0, 1).

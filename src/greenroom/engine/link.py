@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any
@@ -18,7 +17,9 @@ from greenroom.clock import Clock
 from greenroom.engine.address import Address
 from greenroom.engine.connection import Connection
 from greenroom.engine.limits import Limits
+from greenroom.engine.opening import open_connection
 from greenroom.engine.scripts import Script
+from greenroom.engine.share import Share
 from greenroom.engine.wire import Command
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, GreenroomError
 from greenroom.observe import Counters
@@ -43,9 +44,10 @@ class Link:
     """One supervised connection to one server.
 
     Arguments:
-        address: the server; the first host of a cluster's address is not special here, `host` names the node.
+        address: the server.
         lane: TRACKED switches invalidation pushes on, and the heartbeat.
         scripts: loaded in the handshake.
+        share: the keys that the server has.
         on_push: called with each push, in order with the replies.
         on_lost: called when an established connection ends: pushes may have been missed from here on.
         before_connect: called before each attempt; raises to refuse it. The embedded server is started here.
@@ -58,6 +60,7 @@ class Link:
         lane: Lane,
         *,
         scripts: Sequence[Script],
+        share: Share,
         on_push: Callable[[list[Any]], None],
         on_lost: Callable[[], None],
         before_connect: Callable[[], Awaitable[None]],
@@ -69,6 +72,7 @@ class Link:
         self.address = address
         self.lane = lane
         self._scripts = scripts
+        self._share = share
         self._on_push = on_push
         self._on_lost = on_lost
         self._before_connect = before_connect
@@ -134,10 +138,10 @@ class Link:
                 await asyncio.sleep(self._limits.pause(self._failures, self._clock.random()))
         finally:
             if self.connection is not None:
-                self.connection.abort("the room was closed")
+                self.connection.abort("it was closed")
                 self.connection = None
             self._failures = self._limits.breaker_failures
-            self.trouble = EngineUnavailable("the room was closed")
+            self.trouble = EngineUnavailable("it was closed")
             self._announce()
 
     async def _attempt(self) -> None:
@@ -183,30 +187,18 @@ class Link:
         self._counters.engine_events[str(self.address), f"{self.lane.value}_{event}"] += 1
 
     async def _connect(self) -> Connection:
-        """Open, log in, switch tracking on, load the scripts; ready means PONG, not HELLO.
-
-        A starting server answers HELLO and CLIENT TRACKING while every command that reads data still says LOADING.
-        """
+        """Open, switch tracking on, load the scripts, and let what comes before all callers be done."""
         await self._before_connect()
-        loop = asyncio.get_running_loop()
-        tracked = self.lane is Lane.TRACKED
-        latency = self._counters.commands[str(self.address)]
-
-        def protocol() -> Connection:
-            return Connection(loop, on_push=self._on_push, heartbeat=tracked, latency=latency, limits=self._limits)
-
-        # A frozen server's kernel accepts the connection, so the handshake needs a deadline of its own.
-        async with asyncio.timeout(self._limits.handshake_deadline):
-            connection = await self._open(loop, protocol)
-            try:
-                replies = await connection.issue(self._handshake())
-            except BaseException:
-                connection.abort("the handshake was given up")
-                raise
-        for reply in replies:
-            if isinstance(reply, EngineError):
-                connection.abort("the handshake was refused")
-                raise reply
+        connection = await open_connection(
+            self.address,
+            f"greenroom-{self.lane.value}",
+            self._first_commands(),
+            on_push=self._on_push,
+            heartbeat=self.lane is Lane.TRACKED,
+            latency=self._counters.commands[str(self.address)],
+            limits=self._limits,
+        )
+        connection.share = self._share
         try:
             await self._before_serving(connection)
         except BaseException:
@@ -214,25 +206,12 @@ class Link:
             raise
         return connection
 
-    async def _open(self, loop: asyncio.AbstractEventLoop, protocol: Callable[[], Connection]) -> Connection:
-        if self.address.path is not None:
-            return (await loop.create_unix_connection(protocol, self.address.path))[1]
-        host, port = self.address.hosts[0]
-        tls = ssl.create_default_context() if self.address.tls else None
-        return (await loop.create_connection(protocol, host, port, ssl=tls))[1]
-
-    def _handshake(self) -> tuple[Command, ...]:
-        login: Command = ()
-        if self.address.password is not None:
-            login = ("AUTH", self.address.username or "default", self.address.password)
-        commands: list[Command] = [("HELLO", 3, *login, "SETNAME", f"greenroom-{self.lane.value}")]
-        if self.address.database:
-            commands.append(("SELECT", self.address.database))
+    def _first_commands(self) -> tuple[Command, ...]:
+        commands: list[Command] = []
         if self.lane is Lane.TRACKED:
             # Never NOLOOP: it saves our own pushes but silently ends the tracking of a key that we write.
             commands.append(("CLIENT", "TRACKING", "ON"))
         commands.extend(("SCRIPT", "LOAD", script.source) for script in self._scripts)
-        commands.append(("PING",))
         return tuple(commands)
 
 

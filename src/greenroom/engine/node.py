@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
-from greenroom.engine.connection import Connection, ConnectionLost, NotSent
+from greenroom.engine.connection import Connection, ConnectionLost
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane, Link, before
 from greenroom.engine.scripts import Script
-from greenroom.engine.wire import Command, Hook, NotNow
-from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutcomeUnknown
+from greenroom.engine.share import Share
+from greenroom.engine.wire import Command, Hook
+from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
-
-_RETRY_PAUSE = 0.02
-"""Seconds before a command is repeated that the server could not carry out at that moment."""
 
 
 class Node:
-    """Sends commands to one server and repeats those that may be repeated.
+    """Sends commands to one server.
 
     Arguments:
+        share: the keys that it has.
         on_invalidate: called in reply order with each invalidated key, or None for all of this node's keys.
         on_lost: called when the tracked connection ends.
         before_connect, before_serving: see `Link`; the second for the tracked connection only.
@@ -35,6 +35,7 @@ class Node:
         address: Address,
         *,
         scripts: Sequence[Script],
+        share: Share,
         on_invalidate: Callable[[bytes | None], None],
         on_lost: Callable[[], None],
         before_connect: Callable[[], Awaitable[None]],
@@ -54,6 +55,7 @@ class Node:
                 address,
                 lane,
                 scripts=scripts,
+                share=share,
                 on_push=on_push,
                 on_lost=lost,
                 before_connect=before_connect,
@@ -100,7 +102,11 @@ class Node:
         if connection is not None:
             connection.abort(reason)
 
-    async def execute_all(
+    def connection(self, lane: Lane) -> Connection | None:
+        """The connection, if there is one that serves."""
+        return self._links[lane].connection
+
+    async def once(
         self,
         lane: Lane,
         commands: tuple[Command, ...],
@@ -110,73 +116,45 @@ class Node:
         until: float | None,
         urgent: bool = False,
     ) -> list[Any]:
-        """Send commands together on one connection and return their replies; see `Engine.execute_all`."""
-        link = self._links[lane]
-        if until is None:
-            until = monotonic() + self._limits.command_deadline
-            if link.connection is not None:
-                # Without a timer of its own: the connection's look at its oldest write keeps the deadline.
-                try:
-                    return _checked(await link.connection.issue(commands, hook, urgent=urgent))
-                except (ConnectionLost, NotSent, NotNow) as error:
-                    self._may_repeat(error, retry)
-        return await self._again(link, commands, hook, retry=retry, until=until, urgent=urgent)
+        """Send commands together on one connection, when it is up, and return their replies.
 
-    async def run(
-        self,
-        lane: Lane,
-        script: Script,
-        keys: Sequence[str],
-        args: Sequence[str | bytes | int],
-        *,
-        hook: Hook | None,
-        retry: bool,
-        until: float | None,
-        urgent: bool = False,
-    ) -> Any:
-        """Run a script by its hash, loading it where the server has forgotten it."""
-        call: Command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        Arguments: as `Engine.execute_all`.
+
+        Raises:
+            ConnectionLost, NotSent, NotNow, NotHere: they may be sent again, here or elsewhere.
+            EngineUnavailable: when there is no connection, or no reply in time.
+            EngineError: as `Engine.execute_all`.
+        """
+        link = self._links[lane]
         try:
-            return (await self.execute_all(lane, (call,), hook=hook, retry=retry, until=until, urgent=urgent))[0]
-        except CommandFailed as error:
-            if error.code != "NOSCRIPT":
-                raise
-        load: Command = ("SCRIPT", "LOAD", script.source)
-        return (await self.execute_all(lane, (load, call), hook=hook, retry=retry, until=until, urgent=urgent))[-1]
+            if until is None and link.connection is not None:
+                # Without a timer of its own: the connection's look at its oldest write keeps the deadline.
+                return _checked(await link.connection.issue(commands, hook, urgent=urgent))
+            if until is None:
+                until = monotonic() + self._limits.command_deadline
+            connection = await link.ready(until)
+            async with before(until):
+                return _checked(await connection.issue(commands, hook, urgent=urgent))
+        except TimeoutError:
+            if not retry:
+                raise OutcomeUnknown(f"{self._name}: no reply within the call's deadline") from None
+            raise EngineUnavailable(f"{self._name}: no reply within the call's deadline") from None
+        except ConnectionLost as error:
+            # Written, no reply, and a second time could differ from the first: only the caller can find out.
+            if not retry:
+                raise OutcomeUnknown(f"{self._name}: {error}; it may have been carried out") from error
+            raise
+
+    async def retire(self) -> None:
+        """Let what was sent be answered, then end both connections."""
+        for link in self._links.values():
+            if link.connection is not None:
+                with suppress(EngineError, TimeoutError):
+                    async with asyncio.timeout(self._limits.command_deadline):
+                        await link.connection.issue((("PING",),), urgent=True)
+        await self.close()
 
     # ------------------------------------------------------------------------------------------------
-
-    async def _again(
-        self,
-        link: Link,
-        commands: tuple[Command, ...],
-        hook: Hook | None,
-        *,
-        retry: bool,
-        until: float,
-        urgent: bool,
-    ) -> list[Any]:
-        """The slow way: wait for the connection, send, and repeat within one deadline."""
-        while True:
-            connection = await link.ready(until)
-            try:
-                async with before(until):
-                    return _checked(await connection.issue(commands, hook, urgent=urgent))
-            except TimeoutError:
-                if not retry:
-                    raise OutcomeUnknown(f"{self._name}: no reply within the call's deadline") from None
-                raise EngineUnavailable(f"{self._name}: no reply within the call's deadline") from None
-            except (ConnectionLost, NotSent, NotNow) as error:
-                self._may_repeat(error, retry)
-                if monotonic() + _RETRY_PAUSE >= until:
-                    raise
-                if isinstance(error, NotNow):
-                    await asyncio.sleep(_RETRY_PAUSE)
-
-    def _may_repeat(self, error: EngineError, retry: bool) -> None:
-        # Written, no reply, and a second time could differ from the first: only the caller can find out.
-        if isinstance(error, ConnectionLost) and not retry:
-            raise OutcomeUnknown(f"{self._name}: {error}; it may have been carried out") from error
 
     def _push(self, push: list[Any]) -> None:
         if push[0] != b"invalidate":

@@ -1,83 +1,76 @@
-"""From an address to an engine that several uses share: caches and sessions may live on one server or on two."""
+"""How a connection begins: open the socket, log in, send what must come first; ready means PONG, not HELLO.
+
+A starting server answers HELLO and CLIENT TRACKING while every command that reads data still says LOADING.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
+import asyncio
+import ssl
+from collections.abc import Callable
 from typing import Any
 
-from greenroom.clock import Clock
 from greenroom.engine.address import Address
 from greenroom.engine.connection import Connection
-from greenroom.engine.embedded import EmbeddedServer
-from greenroom.engine.engine import Engine, Standalone
-from greenroom.engine.scripts import Script
-from greenroom.errors import InvalidInput
-from greenroom.observe import Counters
-
-EMBEDDED = "embedded"
-"""The address of the server that is started, or joined, in the data directory."""
+from greenroom.engine.limits import Limits
+from greenroom.engine.wire import Command
+from greenroom.errors import EngineError
+from greenroom.observe import Histogram
 
 
-async def _nothing(_: Connection) -> None:
-    """What most uses owe a new connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """What one use of an engine needs of it; see `Standalone`."""
-
-    scripts: tuple[Script, ...]
-    on_invalidate: Callable[[bytes | None], None]
-    on_lost: Callable[[], None]
-    before_serving: Callable[[Connection], Awaitable[None]] = _nothing
-
-
-def open_engine(
-    address: str,
-    directory: Path | None,
-    uses: Sequence[Use],
-    stack: AsyncExitStack,
+async def open_connection(
+    address: Address,
+    name: str,
+    commands: tuple[Command, ...] = (),
     *,
-    clock: Clock,
-    counters: Counters,
-) -> Engine:
-    """An engine not yet started, closed by the stack before the embedded server under it.
+    on_push: Callable[[list[Any]], None] = lambda _: None,
+    heartbeat: bool = False,
+    latency: Histogram,
+    limits: Limits,
+) -> Connection:
+    """A connection that is logged in, and has carried out some commands.
+
+    Arguments:
+        address: the server.
+        name: what the server's `CLIENT LIST` calls it.
+        commands: sent after the log-in.
 
     Raises:
-        InvalidInput: for an address that cannot be, or an embedded server without a directory.
-        MissingExtra: when the embedded server is not installed.
+        OSError: when the server cannot be reached.
+        TimeoutError: when it did not answer in time.
+        EngineError: when it refused something.
     """
+    loop = asyncio.get_running_loop()
 
-    def invalidated(name: bytes | None) -> None:
-        for use in uses:
-            use.on_invalidate(name)
+    def protocol() -> Connection:
+        return Connection(loop, on_push=on_push, heartbeat=heartbeat, latency=latency, limits=limits)
 
-    def lost() -> None:
-        for use in uses:
-            use.on_lost()
+    # A frozen server's kernel accepts the connection, so the handshake needs a deadline of its own.
+    async with asyncio.timeout(limits.handshake_deadline):
+        connection = await _open(address, loop, protocol)
+        try:
+            replies = await connection.issue((*_log_in(address, name), *commands, ("PING",)))
+        except BaseException:
+            connection.abort("the handshake was given up")
+            raise
+    for reply in replies:
+        if isinstance(reply, EngineError):
+            connection.abort("the handshake was refused")
+            raise reply
+    return connection
 
-    async def before_serving(connection: Connection) -> None:
-        for use in uses:
-            await use.before_serving(connection)
 
-    options: dict[str, Any] = {
-        "clock": clock,
-        "counters": counters,
-        "scripts": tuple(script for use in uses for script in use.scripts),
-        "on_invalidate": invalidated,
-        "on_lost": lost,
-        "before_serving": before_serving,
-    }
-    if address == EMBEDDED:
-        if directory is None:
-            raise InvalidInput("data_dir", "an embedded server needs a directory", "pass data_dir=")
-        server = EmbeddedServer(directory)
-        stack.push_async_callback(server.close)
-        engine = Standalone(Address((), path=server.socket_path), before_connect=server.ensure, **options)
-    else:
-        engine = Standalone(Address.parse(address), **options)
-    stack.push_async_callback(engine.close)
-    return engine
+async def _open(address: Address, loop: asyncio.AbstractEventLoop, protocol: Callable[[], Connection]) -> Connection:
+    if address.path is not None:
+        return (await loop.create_unix_connection(protocol, address.path))[1]
+    host, port = address.hosts[0]
+    tls = ssl.create_default_context() if address.tls else None
+    return (await loop.create_connection(protocol, host, port, ssl=tls))[1]
+
+
+def _log_in(address: Address, name: str) -> tuple[Command, ...]:
+    login: Command = ()
+    if address.password is not None:
+        login = ("AUTH", address.username or "default", address.password)
+    hello: Command = ("HELLO", 3, *login, "SETNAME", name)
+    return (hello, ("SELECT", address.database)) if address.database else (hello,)

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from greenroom.engine.share import Owns, every
+
 
 class Pushes:
     """Made before the engine, whose callbacks it holds.
@@ -38,13 +40,14 @@ class Pushes:
     def invalidated(self, name: bytes | None) -> None:
         """A push; None when everything may have changed."""
         if name is None:
-            self.lost()
+            self.lost(every)
         elif self._bells:
             for bell in self._bells.get(self._owner(name.decode("utf-8", "replace")), ()):
                 bell.set()
 
-    def lost(self) -> None:
-        """The connection ended: changes may have been missed."""
-        for bells in self._bells.values():
-            for bell in bells:
-                bell.set()
+    def lost(self, owns: Owns) -> None:
+        """Changes of these keys may have been missed."""
+        for key, bells in self._bells.items():
+            if owns(key):
+                for bell in bells:
+                    bell.set()

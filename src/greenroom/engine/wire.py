@@ -30,7 +30,38 @@ _NOT_NOW = frozenset({"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAG
 
 
 class NotNow(EngineUnavailable):
-    """The server answered that it cannot carry out a command at the moment; it has not done so."""
+    """The server answered that it cannot carry out a command at the moment; it has not done so.
+
+    `code` is the first word of its answer.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = message.split(" ", 1)[0]
+
+
+class NotHere(EngineUnavailable):
+    """A node of a cluster answered that another has the key; it has not carried out the command.
+
+    `host` is empty where it does not know the other's: that is then its own.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        _, slot, endpoint = message.split(" ")
+        self.host, _, port = endpoint.rpartition(":")
+        self.slot, self.port = int(slot), int(port)
+
+
+class Moved(NotHere):
+    """The slot belongs to another node."""
+
+
+class Ask(NotHere):
+    """The slot is on its way to another node, and this key of it is there already, or nowhere."""
+
+
+_NOT_HERE = {"MOVED": Moved, "ASK": Ask}
 
 
 def reply_error(message: str) -> EngineError:
@@ -42,6 +73,11 @@ def reply_error(message: str) -> EngineError:
         return NotNow(message)
     if code == "OOM":
         return OutOfMemory(message)
+    if code in _NOT_HERE:
+        try:
+            return _NOT_HERE[code](message)
+        except ValueError:
+            pass
     return CommandFailed(message)
 
 

@@ -20,8 +20,8 @@ from greenroom.errors import InvalidInput, RecordUnavailable
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 2
-"""1: without users."""
+SCHEMA_VERSION = 3
+"""1: without users. 2: without tasks."""
 BUSY_DEADLINE = 4.0
 """Seconds that a write waits for another process's transaction."""
 _READERS = 2

@@ -18,10 +18,15 @@ def record_change(
     topics: Iterable[str] = (),
     snippets: Iterable[str] = (),
     pages: Mapping[str, int] | None = None,
+    statuses: Iterable[str] = (),
 ) -> Change:
     """Write the outbox row of the current transaction; `now` is in seconds since 1970."""
     change = Change(
-        change_id=0, topics=tuple(topics), snippets=tuple(snippets), pages=tuple(sorted((pages or {}).items()))
+        change_id=0,
+        topics=tuple(topics),
+        snippets=tuple(snippets),
+        pages=tuple(sorted((pages or {}).items())),
+        statuses=tuple(statuses),
     )
     row = (now, msgspec.json.encode(change).decode())
     cursor = connection.execute("INSERT INTO outbox (committed, change) VALUES (?, ?)", row)

@@ -12,6 +12,11 @@ from greenroom.podcast.models import Snippet, Topic
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def microseconds(moment: datetime) -> int:
+    """A moment as what can be compared in a query: whole microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
 def read_topic(connection: sqlite3.Connection, topic_id: str) -> Topic | None:
     """One topic; None where there is none."""
     row = connection.execute("SELECT document FROM topics WHERE topic_id = ?", (topic_id,)).fetchone()
@@ -32,6 +37,6 @@ def write_topic(connection: sqlite3.Connection, topic: Topic) -> None:
 
 def write_snippet(connection: sqlite3.Connection, snippet: Snippet) -> None:
     """Insert or replace a snippet within a transaction."""
-    microseconds = (snippet.generation_timestamp - _EPOCH) // timedelta(microseconds=1)
-    row = (snippet.snippet_id, snippet.topic_id, microseconds, msgspec.json.encode(snippet).decode())
+    moment = microseconds(snippet.generation_timestamp)
+    row = (snippet.snippet_id, snippet.topic_id, moment, msgspec.json.encode(snippet).decode())
     connection.execute("INSERT OR REPLACE INTO snippets VALUES (?, ?, ?, ?)", row)

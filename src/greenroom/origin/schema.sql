@@ -22,4 +22,22 @@ CREATE TABLE IF NOT EXISTS users (
     user_id TEXT PRIMARY KEY,
     username TEXT NOT NULL UNIQUE, -- in lower case
     document TEXT NOT NULL
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tasks (
+    number INTEGER PRIMARY KEY, -- in the order of the requests
+    podcast_id TEXT NOT NULL UNIQUE,
+    attempts INTEGER NOT NULL,
+    claimed_until INTEGER NOT NULL, -- this and the next in microseconds since 1970; 0 while nobody has a claim
+    finished INTEGER,
+    document TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS tasks_unfinished ON tasks (number) WHERE finished IS NULL;
+CREATE INDEX IF NOT EXISTS tasks_finished ON tasks (finished) WHERE finished IS NOT NULL;
+CREATE TABLE IF NOT EXISTS task_keys (
+    caller TEXT NOT NULL,
+    key TEXT NOT NULL,
+    podcast_id TEXT NOT NULL,
+    made INTEGER NOT NULL, -- microseconds since 1970
+    PRIMARY KEY (caller, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS task_keys_by_time ON task_keys (made)

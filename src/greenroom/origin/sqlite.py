@@ -16,6 +16,7 @@ from greenroom.origin.bulk import stored_whole
 from greenroom.origin.database import Database
 from greenroom.origin.outbox import page_ends, record_change
 from greenroom.origin.rows import read_snippet, read_topic, write_snippet, write_topic
+from greenroom.origin.sqlite_tasks import SqliteTasks
 from greenroom.origin.sqlite_users import SqliteUsers
 from greenroom.podcast.definitions import PAGE_SIZE
 from greenroom.podcast.models import Snippet, Topic, in_utc
@@ -31,6 +32,8 @@ class SqliteRecords:
         self._database = database
         self.users = SqliteUsers(database)
         """The users, in the same file."""
+        self.tasks = SqliteTasks(database)
+        """The generation tasks, in the same file."""
 
     @classmethod
     async def open(cls, path: Path) -> SqliteRecords:

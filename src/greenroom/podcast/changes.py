@@ -17,7 +17,7 @@ from functools import partial
 
 from greenroom.caching import Cache
 from greenroom.errors import EngineError, InvalidInput, RecordError
-from greenroom.podcast.models import Snippet, Topic
+from greenroom.podcast.models import PodcastStatus, Snippet, Topic
 from greenroom.podcast.records import Change, Records
 
 log = logging.getLogger("greenroom.podcast")
@@ -32,7 +32,7 @@ class Changes:
     """Drops what changes made stale.
 
     Arguments:
-        on_change: called at each change made in this process, before anything is dropped.
+        on_change: called at each change to topics or snippets made in this process, before anything is dropped.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Changes:
         topics: Cache[tuple[Topic, ...]],
         snippet: Cache[Snippet],
         page: Cache[tuple[Snippet, ...]],
+        status: Cache[PodcastStatus],
         on_change: Callable[[], None],
     ) -> None:
         self._records = records
@@ -50,6 +51,7 @@ class Changes:
         self._topics = topics
         self._snippet = snippet
         self._page = page
+        self._status = status
         self._on_change = on_change
 
     async def before(self, *topic_ids: str) -> None:
@@ -64,7 +66,8 @@ class Changes:
         Neither an engine nor a record that cannot be reached is an error: the change is made, its row stays, and is
         sent again.
         """
-        self._on_change()
+        if change.topics or change.snippets or change.pages:
+            self._on_change()
         try:
             await self._drop(change)
             await self._records.acknowledge([change.change_id])
@@ -103,6 +106,7 @@ class Changes:
         if change.topics:
             drops.append(self._topics.invalidate)
         drops.extend(partial(self._snippet.invalidate, one) for one in change.snippets)
+        drops.extend(partial(self._status.invalidate, one) for one in change.statuses)
         for topic_id, last in change.pages:
             # By group, and by number too: pages that other services wrote are in no group, and a group can be lost.
             drops.append(partial(self._page.invalidate_group, topic_id=topic_id))

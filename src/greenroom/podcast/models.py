@@ -12,6 +12,17 @@ from typing import Annotated, Any
 
 import msgspec
 
+from greenroom.status.order import Order
+
+QUEUED = "queued"
+SCRIPT_GENERATING = "script_generating"
+AUDIO_RENDERING = "audio_rendering"
+READY_TO_STREAM = "ready_to_stream"
+ERROR = "error"
+
+STATUSES = Order(QUEUED, SCRIPT_GENERATING, AUDIO_RENDERING, READY_TO_STREAM, failure=ERROR)
+"""The statuses of a podcast's generation."""
+
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -82,6 +93,45 @@ class PodcastStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     status: str
     estimated_completion_time: Timestamp | msgspec.UnsetType = msgspec.UNSET
     error_message: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class PodcastTask(msgspec.Struct, frozen=True, kw_only=True):
+    """The generation of a podcast: the seed's `AgentTaskState`, a document of the record only, never in a key.
+
+    Arguments:
+        status: one of `STATUSES`; the furthest that was ever shown.
+        estimated_completion_time: when the worker expects to be done; never with a terminal status.
+        error_message: for listeners, with the status "error" only.
+        updated_at: when what is shown of it last changed.
+        progress: the share of the work that is done, 0 to 1, as the worker last told.
+        attempts: claims that count against the number allowed.
+        claim: the number of the last claim, from 1; a higher one makes every earlier one void.
+        worker: who has the claim; only while somebody has.
+        claimed_until: when the claim lapses; only while somebody has it.
+    """
+
+    podcast_id: str
+    topic_id: str
+    status: str
+    estimated_completion_time: Timestamp | msgspec.UnsetType = msgspec.UNSET
+    error_message: str | msgspec.UnsetType = msgspec.UNSET
+    created_at: Timestamp
+    updated_at: Timestamp
+    progress: float = 0.0
+    attempts: int = 0
+    claim: int = 0
+    worker: str | msgspec.UnsetType = msgspec.UNSET
+    claimed_until: Timestamp | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def shown(self) -> PodcastStatus:
+        """What listeners see of it."""
+        return PodcastStatus(
+            podcast_id=self.podcast_id,
+            status=self.status,
+            estimated_completion_time=self.estimated_completion_time,
+            error_message=self.error_message,
+        )
 
 
 def in_utc(moment: datetime) -> datetime:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import ValidationException
 
-from greenroom.engine.opening import EMBEDDED
+from greenroom.engine.uses import EMBEDDED
 from greenroom.errors import GreenroomError
 from greenroom.observe import Counters
 from greenroom.podcast.models import Preferences
@@ -23,10 +20,11 @@ from greenroom.podcast.records import SnippetDraft, TopicDraft
 from greenroom.room import Greenroom
 from greenroom.service import docs, parameters, problems
 from greenroom.service.cors import Cors
+from greenroom.service.ending import Ending
 from greenroom.service.envelope import Envelope
 from greenroom.service.methods import answer_options
 from greenroom.service.metrics import Metrics
-from greenroom.service.routes import activity, operations, page, session, snippets, topics, users
+from greenroom.service.routes import activity, operations, page, session, snippets, stream, topics, users
 from greenroom.service.settings import Settings
 from greenroom.sessions import SessionMiddleware
 
@@ -43,6 +41,7 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
         settings: with an editor token.
         shared_metrics: the directory in which workers share their numbers.
     """
+    ending = Ending()
     counters = Counters()
     metrics = Metrics(counters, shared_metrics)
 
@@ -60,25 +59,24 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
                 log.warning("starting without the engine, every read goes to the record: %s", room.engine_trouble)
             app.state.room = room
             sharing = asyncio.create_task(metrics.keep_sharing())
-            with _noticing_the_end(app.state):
+            with ending.listening():
                 yield
             sharing.cancel()
             with suppress(asyncio.CancelledError):
                 await sharing
             metrics.share()
 
+    resources = [topics, snippets, users, session, activity, stream]
+    shared = {"settings": settings, "metrics": metrics, "ending": ending}
     app = Litestar(
         route_handlers=[
-            Router(
-                "/api/v1",
-                route_handlers=[topics.ROUTER, snippets.ROUTER, users.ROUTER, session.ROUTER, activity.ROUTER],
-            ),
+            Router("/api/v1", route_handlers=[one.ROUTER for one in resources]),
             *operations.HANDLERS,
             docs.assets(),
             page.ROUTER,
         ],
         lifespan=[lifespan],
-        state=State({"settings": settings, "metrics": metrics, "draining": False}),
+        state=State(shared | {"stream_places": asyncio.Semaphore(stream.STREAMS)}),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
         openapi_config=docs.openapi(),
@@ -102,30 +100,3 @@ def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManag
         prefix=settings.key_prefix,
         counters=counters,
     )
-
-
-class _noticing_the_end:  # noqa: N801  a context manager, read as one
-    """Marks the state as draining the moment the server is told to end, while open answers still finish."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.getsignal(number)
-            signal.signal(number, self._told(self._before[number]))
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _told(self, before: Any) -> Callable[[int, Any], None]:
-        def handler(number: int, frame: Any) -> None:
-            self._state.draining = True
-            if callable(before):
-                before(number, frame)
-
-        return handler

@@ -49,6 +49,7 @@ KINDS: dict[str, tuple[int, str, str]] = {
     "method-not-allowed": (405, "The method is not allowed here", "Use one of the methods in Allow."),
     "conflict": (409, "The change contradicts what is stored", "Read the current state, then decide."),
     "too-large": (413, "The body is too large", "Send at most 1 MiB."),
+    "range-not-satisfiable": (416, "There are no such bytes", "Ask for a range within the length in Content-Range."),
     "invalid-input": (422, "A value cannot be", "Correct what `errors` names, then send it again."),
     "too-many-requests": (429, "Too many requests", "Wait as long as Retry-After says."),
     "internal-error": (500, "Something failed here", "Tell the operator the request id."),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from litestar.datastructures import State
 
 from greenroom.room import Greenroom
+from greenroom.service.ending import Ending
 from greenroom.service.metrics import Metrics
 from greenroom.service.settings import Settings
 
@@ -15,4 +18,5 @@ class ServiceState(State):
     room: Greenroom
     settings: Settings
     metrics: Metrics
-    draining: bool
+    ending: Ending
+    stream_places: asyncio.Semaphore

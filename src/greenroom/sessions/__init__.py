@@ -4,6 +4,7 @@ from greenroom.sessions import roll as _roll
 from greenroom.sessions import slot as _slot
 from greenroom.sessions.asgi import SessionMiddleware, session_of
 from greenroom.sessions.document import merged
+from greenroom.sessions.eviction import eviction_advice
 from greenroom.sessions.limits import Limits
 from greenroom.sessions.live import Live, SessionGone
 from greenroom.sessions.presence import Presence
@@ -28,6 +29,7 @@ __all__ = [
     "Sessions",
     "SignInRequired",
     "Stream",
+    "eviction_advice",
     "handle",
     "merged",
     "session_of",

@@ -9,18 +9,21 @@ live = await session.get()
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError
-from greenroom.sessions.decide import Kind, Outcome, decide
+from greenroom.sessions.decide import Kind, Outcome, Transport, decide
 from greenroom.sessions.refusals import MEDIA_TYPE, ForeignOrigin, Refused, document, refusal
 from greenroom.sessions.request import RequestSession
 from greenroom.sessions.signals import origins, signals_of
 from greenroom.sessions.socket import GuardedSocket, SessionEnded
 from greenroom.sessions.store import Sessions
 from greenroom.sessions.token import session_id
+
+log = logging.getLogger("greenroom.sessions")
 
 T = TypeVar("T")
 
@@ -34,6 +37,9 @@ KEY = "greenroom.session"
 """Where the scope has the request's session."""
 _PRIVATE = [(b"cache-control", b"private, no-store"), (b"vary", b"Cookie, Authorization")]
 _REPLACED = b"cache-control"
+_FAILED = 500
+_FAILED_SOCKET = 4500
+"""What frameworks answer, and Litestar closes with, that turn every exception into an answer themselves."""
 
 
 def session_of(scope: Any) -> RequestSession[Any]:
@@ -49,7 +55,8 @@ class SessionMiddleware(Generic[T]):
 
     A page of a foreign origin that could act in the user's name (an unsafe method, a socket) is answered with 403
     before the application is asked. Answers that used the session are private, and vary with its token. An open socket
-    of a session is closed with 4401 when the session ends, in whichever process.
+    of a session is closed with 4401 when the session ends, in whichever process. A `Refused` that the application does
+    not answer is answered here, also where the framework has made a 500 of it.
 
     Arguments:
         sessions: the sessions, or what returns them: a room is opened later than its application is made.
@@ -69,6 +76,7 @@ class SessionMiddleware(Generic[T]):
         self._found: Callable[[], Sessions[T]] = (lambda: sessions) if isinstance(sessions, Sessions) else sessions
         self._allowed = origins(allowed_origins)
         self._answer = answer
+        self._told = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -78,32 +86,37 @@ class SessionMiddleware(Generic[T]):
         session = RequestSession(self._found(), signals)
         if decide(signals) is Outcome.FOREIGN:
             session.sessions.counters.sessions["origin_foreign",] += 1
-            refused = refusal(Outcome.FOREIGN, presented=session.presented)
-            if signals.kind is Kind.HTTP:
-                await self._refuse(scope, send, refused)
-            else:  # a server answers a close before the accept with 403
-                await send({"type": "websocket.close", "code": refused.close_code, "reason": str(refused)})
+            await self._refuse(scope, send, refusal(Outcome.FOREIGN, presented=session.presented))
             return
-        inner = {**scope, KEY: session}
-        await (self._request if signals.kind is Kind.HTTP else self._socket)(inner, receive, send, session)
+        # Into the scope itself: what the framework leaves there for the layers around this one must reach them.
+        scope[KEY] = session
+        await (self._request if signals.kind is Kind.HTTP else self._socket)(scope, receive, send, session)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
-        begun = False
+        begun = replaced = False
 
         async def sending(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, replaced
+            if replaced:
+                return
             if message["type"] == "http.response.start":
                 begun = True
+                if message["status"] == _FAILED and session.refused is not None:
+                    replaced = True
+                    await self._refuse(scope, send, session.refused, session)
+                    return
                 if session.used:
-                    message = {**message, "headers": _private(message.get("headers", ()), session.set_cookie)}
+                    message = {**message, "headers": self._private(message.get("headers", ()), session)}
             await send(message)
 
         try:
             await self._app(scope, receive, sending)
         except Refused as refused:
+            if replaced:
+                return
             if begun:
                 raise
-            await self._refuse(scope, sending, refused)
+            await self._refuse(scope, send, refused, session)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
         async with AsyncExitStack() as stack:
@@ -120,32 +133,61 @@ class SessionMiddleware(Generic[T]):
                     if watch.live is not None:
                         over, active = watch.over, watch.active
             guarded = GuardedSocket(receive, send, over, active)
+
+            async def sending(message: Message) -> None:
+                if message["type"] == "websocket.close" and message.get("code") == _FAILED_SOCKET and session.refused:
+                    await self._refuse_socket(scope, guarded, session.refused)
+                else:
+                    await guarded.send(message)
+
             watching = asyncio.get_running_loop().create_task(guarded.watch())
             try:
-                await self._app(scope, guarded.receive, guarded.send)
+                await self._app(scope, guarded.receive, sending)
             except SessionEnded:
                 pass
             except Refused as refused:
-                await guarded.close(refused.close_code, str(refused))
+                await self._refuse_socket(scope, guarded, refused)
             finally:
                 watching.cancel()
                 await asyncio.wait([watching])
                 await guarded.leave()
 
-    async def _refuse(self, scope: Scope, send: Send, refused: Refused) -> None:
+    async def _refuse_socket(self, scope: Scope, guarded: GuardedSocket, refused: Refused) -> None:
+        if guarded.accepted:
+            await guarded.close(refused.close_code, str(refused))
+        elif guarded.open:
+            with suppress(OSError):  # the client was faster, or the session's end
+                await self._refuse(scope, guarded.send, refused)
+
+    async def _refuse(
+        self, scope: Scope, send: Send, refused: Refused, session: RequestSession[T] | None = None
+    ) -> None:
+        kind = scope["type"]
+        if kind == "websocket":
+            if "websocket.http.response" not in (scope.get("extensions") or {}):
+                # Before the accept a server answers it with 403.
+                await send({"type": "websocket.close", "code": refused.close_code, "reason": str(refused)})
+                return
+            kind = "websocket.http"
         body = self._answer(refused, scope)
         headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **refused.headers}
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         if not isinstance(refused, ForeignOrigin):
-            raw += _PRIVATE
-        await send({"type": "http.response.start", "status": refused.status, "headers": raw})
-        await send({"type": "http.response.body", "body": body})
+            raw = self._private(raw, session)
+        await send({"type": f"{kind}.response.start", "status": refused.status, "headers": raw})
+        await send({"type": f"{kind}.response.body", "body": body})
 
-
-def _private(headers: Iterable[tuple[bytes, bytes]], set_cookie: str | None) -> list[tuple[bytes, bytes]]:
-    kept = [(name, value) for name, value in headers if name.lower() != _REPLACED]
-    found = [*kept, *(pair for pair in _PRIVATE if pair not in kept)]
-    return [*found, (b"set-cookie", set_cookie.encode())] if set_cookie is not None else found
+    def _private(
+        self, headers: Iterable[tuple[bytes, bytes]], session: RequestSession[T] | None
+    ) -> list[tuple[bytes, bytes]]:
+        kept = [(name, value) for name, value in headers if name.lower() != _REPLACED]
+        kept += (pair for pair in _PRIVATE if pair not in kept)
+        if session is not None and session.set_cookie is not None:
+            kept.append((b"set-cookie", session.set_cookie.encode()))
+            if session.signals.transport is Transport.LOOPBACK and not self._told:
+                self._told = True
+                log.warning("plain HTTP on loopback: the session's cookie goes without its prefix and Secure")
+        return kept
 
 
 def _nothing() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from time import monotonic
 from typing import Any
 
-from greenroom.errors import BrokenValue, EngineError
+from greenroom.errors import GreenroomError
 
 log = logging.getLogger("greenroom.sessions")
 
@@ -55,6 +55,6 @@ class Background:
     async def _do(self, session: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except (EngineError, BrokenValue) as error:
+        except GreenroomError as error:
             self._recent.pop(session, None)
             log.warning("a session could not be touched: %s", type(error).__name__)

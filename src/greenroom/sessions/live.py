@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from greenroom.errors import GreenroomError
 
@@ -34,6 +36,11 @@ class Live(Generic[T]):
     writable: bool = True
     touch_due: bool = False
     begun: bytes = b""
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """All that it holds, decoded anew: what others keep in it is not in `value`."""
+        return msgspec.json.decode(self.body, type=dict[str, Any])
 
     @property
     def started_at(self) -> datetime | None:

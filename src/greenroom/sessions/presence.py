@@ -12,8 +12,10 @@ import secrets
 from contextlib import suppress
 from typing import Any
 
+from greenroom.errors import EngineError, GreenroomError
 from greenroom.keyspace.companions import companion_key
 from greenroom.keyspace.pattern import check_part
+from greenroom.sessions.document import STREAM, members
 from greenroom.sessions.live import SessionGone
 from greenroom.sessions.roll import Roll
 from greenroom.sessions.store import Sessions
@@ -46,6 +48,7 @@ class Presence:
 
         Raises:
             SessionGone: when it is over.
+            BrokenValue: when its JSON does not fit; nobody then listens.
             InvalidInput: when no key can be made of the podcast's id.
         """
         check_part("podcast_id", podcast_id)
@@ -55,8 +58,9 @@ class Presence:
         if session is not None:
             try:
                 await self._sessions.settle(session)
-            except SessionGone:
-                await self._leave(new)
+            except GreenroomError:
+                with suppress(EngineError):  # what stays lapses
+                    await self._leave(new)
                 raise
         return new
 
@@ -65,13 +69,23 @@ class Presence:
 
         To be called every `interval`.
         """
-        if stream.session_id is not None:
-            live = await self._sessions.read_id(stream.session_id)
-            if live is None or not live.writable:
-                await self._leave(stream)
-                return False
+        if stream.session_id is None:
+            await self._enter(stream)
+            return True
+        live = await self._sessions.read_id(stream.session_id)
+        if live is None or not live.writable:
+            await self._leave(stream)
+            return False
+        await self._enter(stream)  # before the touch, which looks for who is there
+        if STREAM in members(live.body):
             self._sessions.touch(live)
-        await self._enter(stream)
+            return True
+        # It had lapsed, since we were late, and somebody's touch has noticed.
+        try:
+            await self._sessions.settle(stream.session_id)
+        except SessionGone:
+            await self._leave(stream)
+            return False
         return True
 
     async def close(self, stream: Stream) -> None:

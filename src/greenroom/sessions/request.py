@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -13,11 +12,9 @@ from greenroom.sessions import cookie
 from greenroom.sessions.decide import Carrier, Found, Kind, Outcome, Signals, Token, Transport, decide, sets_cookie
 from greenroom.sessions.document import Members, changed, members_of
 from greenroom.sessions.live import Live, SessionGone
-from greenroom.sessions.refusals import SignInRequired, refusal
+from greenroom.sessions.refusals import Refused, SignInRequired, refusal
 from greenroom.sessions.store import Sessions
 from greenroom.sessions.watch import Watch
-
-log = logging.getLogger("greenroom.sessions")
 
 T = TypeVar("T")
 
@@ -39,6 +36,8 @@ class RequestSession(Generic[T]):
         """The token that was made for this request; for its client only."""
         self.set_cookie: str | None = None
         """The value of Set-Cookie that the answer needs."""
+        self.refused: Refused | None = None
+        """What was raised last: some frameworks make a plain 500 of it."""
         self._outcome = decide(signals)
         self._live: Live[T] | None = None
         self._watch: Watch[T] | None = None
@@ -65,14 +64,24 @@ class RequestSession(Generic[T]):
             case Outcome.INSECURE if not self.presented:
                 return None
             case _:
-                raise refusal(self._outcome, presented=self.presented)
+                raise self._refusal(self._outcome)
 
-    async def require(self) -> Live[T]:
-        """The session; raises `SignInRequired` where there is none."""
+    async def require(self, *, writable: bool = False) -> Live[T]:
+        """The session; raises `SignInRequired` where there is none.
+
+        Arguments:
+            writable: whether a rotation's copy is none: for what changes something, or shows more than the session.
+        """
         live = await self.get()
-        if live is None:
-            raise refusal(self._outcome, presented=self.presented)
+        if live is None or (writable and not live.writable):
+            raise self._refusal(self._outcome)
         return live
+
+    async def require_confidential(self) -> None:
+        """Raise `InsecureTransport` where no session can begin; to be asked before a password is looked at."""
+        self.used = True
+        if self._outcome is Outcome.INSECURE:
+            raise self._refusal(self._outcome)
 
     async def start(self, **members: object) -> Live[T]:
         """Begin the session of a visitor who has none.
@@ -82,7 +91,7 @@ class RequestSession(Generic[T]):
         """
         await self._looked_up()
         if self._outcome is not Outcome.NONE:
-            raise refusal(self._outcome, presented=self.presented)
+            raise self._refusal(self._outcome)
         return await self._begin(members)
 
     async def sign_in(self, members: Members) -> Live[T]:
@@ -101,37 +110,49 @@ class RequestSession(Generic[T]):
             case Outcome.LIVE:
                 return await self.rotate(members)
             case _:
-                raise refusal(self._outcome, presented=self.presented)
+                raise self._refusal(self._outcome)
 
     async def rotate(self, members: Members) -> Live[T]:
         """Go on under a new token; after whatever changes what the session may do. See `Sessions.rotate`."""
         self._before_the_answer()
-        live = await self._writable()
+        live = await self.require(writable=True)
         with self._refusing():
             new, self.token = await self.sessions.rotate(live.session_id, members)
         return self._now(new)
 
     async def change(self, change: Callable[[bytes], bytes]) -> Live[T]:
         """Change the session's JSON; see `Sessions.change`."""
-        live = await self._writable()
+        live = await self.require(writable=True)
         with self._refusing():
-            self._live = await self.sessions.change(live.session_id, change)
-        return self._live
+            changed = await self.sessions.change(live.session_id, change)
+        self._wrote(changed)
+        return changed
 
     async def update(self, **members: object) -> Live[T]:
         """Set some members; `msgspec.UNSET` removes one, and those not named stay byte for byte."""
         return await self.change(lambda body: changed(body, members))
 
     async def end(self) -> None:
-        """End the session and take the cookie away."""
-        live = await self._writable()
+        """End the session and take the cookie away, also that of one that is over already.
+
+        A browser's page cannot give up the cookie itself, and no new session begins while it is sent along. Only here: an
+        answer to anything else may be on its way while a log-in sets the new one. For that case a rotation's copy is not
+        over yet, and its cookie stays.
+        """
+        try:
+            live = await self.require(writable=True)
+        except SignInRequired:
+            if self._outcome is Outcome.DEAD:
+                self.forget()
+            raise
         with self._refusing():
             await self.sessions.end(live.session_id)
         self.forget()
 
     def forget(self) -> None:
         """The session was ended by other means: take the cookie away."""
-        self._outcome, self._live = Outcome.DEAD, None
+        self._outcome = Outcome.DEAD
+        self._wrote(None)
         if self.signals.carrier is Carrier.COOKIE:
             self.set_cookie = cookie.cleared(secure=self._secure)
 
@@ -171,17 +192,16 @@ class RequestSession(Generic[T]):
             else:
                 self.sessions.counters.sessions["token_unknown",] += 1
 
-    async def _writable(self) -> Live[T]:
-        live = await self.require()
-        if not live.writable:
-            raise refusal(self._outcome, presented=self.presented)
-        return live
-
     async def _begin(self, members: Mapping[str, object]) -> Live[T]:
         self._before_the_answer()
         with self._refusing():
             new, self.token = await self.sessions.start(members)
         return self._now(new)
+
+    def _wrote(self, live: Live[T] | None) -> None:
+        self._live = live
+        if self._watch is not None:
+            self._watch.wrote(live)
 
     def _before_the_answer(self) -> None:
         if self.signals.kind is Kind.WEBSOCKET:
@@ -192,8 +212,6 @@ class RequestSession(Generic[T]):
         self._outcome, self._live = Outcome.LIVE, live
         if sets_cookie(self.signals):
             self.set_cookie = cookie.cookie(self.token, secure=self._secure)
-            if not self._secure:
-                log.warning("plain HTTP on loopback: the session's cookie goes without its prefix and Secure")
         return live
 
     @contextmanager
@@ -201,9 +219,14 @@ class RequestSession(Generic[T]):
         try:
             yield
         except SessionGone as gone:
-            raise SignInRequired(str(gone), presented=self.presented) from gone
+            self.refused = SignInRequired(str(gone), presented=self.presented)
+            raise self.refused from gone
         except (EngineError, BrokenValue) as error:
-            raise refusal(_UNANSWERED[_found(error)], presented=self.presented) from error
+            raise self._refusal(_UNANSWERED[_found(error)]) from error
+
+    def _refusal(self, outcome: Outcome) -> Refused:
+        self.refused = refusal(outcome, presented=self.presented)
+        return self.refused
 
 
 _UNANSWERED = {

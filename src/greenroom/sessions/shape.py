@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from greenroom.errors import InvalidInput
+import msgspec
+
+from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.sessions.document import ACTIVITY, around
 
@@ -25,6 +27,12 @@ class Shape(Generic[T]):
         Raises:
             BrokenValue: when it does not fit.
         """
+        try:
+            # What is no UTF-8 is no JSON (RFC 8259, section 8.1). The decoder passes over what it does not know, and a
+            # change would find out.
+            body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self._broken(error) from None
         return self._keyspace.decode(self._keyspace.pattern.text, body)
 
     def check(self, body: bytes) -> None:
@@ -34,8 +42,14 @@ class Shape(Generic[T]):
             BrokenValue: when it does not fit.
             InvalidInput: when it is too large.
         """
-        head, tail = around(body, ACTIVITY)
+        try:
+            head, tail = around(body, ACTIVITY)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._broken(error) from None
         whole = head + _ANY_TIME + tail
         self.decode(whole)
         if len(whole) > self._keyspace.limit:
             raise InvalidInput("session", f"{len(whole)} bytes are too many", f"keep it under {self._keyspace.limit}")
+
+    def _broken(self, error: Exception) -> BrokenValue:
+        return BrokenValue(self._keyspace.pattern.text, str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from greenroom.sessions.refusals import SignInRequired
@@ -34,7 +35,10 @@ class GuardedSocket:
         self._send = send
         self._over = over
         self._on_message = on_message
-        self._open = True
+        self.open = True
+        """Whether neither side has closed it."""
+        self.accepted = False
+        """Whether it was accepted."""
         self._next: asyncio.Task[Message] | None = None
 
     async def receive(self) -> Message:
@@ -54,7 +58,7 @@ class GuardedSocket:
         if message["type"] == "websocket.receive":
             self._on_message()
         elif message["type"] == "websocket.disconnect":
-            self._open = False
+            self.open = False
         return message
 
     async def send(self, message: Message) -> None:
@@ -68,15 +72,18 @@ class GuardedSocket:
             if message["type"] == "websocket.close":
                 return
             raise SessionEnded(REASON)
-        if message["type"] == "websocket.close":
-            self._open = False
+        if message["type"] == "websocket.accept":
+            self.accepted = True
+        elif message["type"] != "websocket.send":
+            self.open = False  # a close, or an answer in place of the handshake
         await self._send(message)
 
     async def close(self, code: int = SignInRequired.close_code, reason: str = REASON) -> None:
         """Close, if it is open; before it is accepted the server answers 403 whatever the code."""
-        if self._open:
-            self._open = False
-            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        if self.open:
+            self.open = False
+            with suppress(OSError):  # the client was faster
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     async def watch(self) -> None:
         """Close when the session is over, even where the application neither sends nor receives."""

@@ -20,7 +20,7 @@ import msgspec
 from greenroom.engine import Engine, Lane
 from greenroom.engine.budget import Budget
 from greenroom.engine.pushes import Pushes
-from greenroom.errors import BrokenValue
+from greenroom.errors import BrokenValue, GreenroomError
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.companions import owner
 from greenroom.observe import Counters
@@ -54,6 +54,7 @@ class Sessions(Generic[T]):
         pushes: rung by the engine's invalidations; without them an end elsewhere is seen by a socket when the session
             would have lapsed.
         counters: where what happens to sessions is counted.
+        new: members that a session begins with where it is not given others.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Sessions(Generic[T]):
         *,
         pushes: Pushes | None = None,
         counters: Counters | None = None,
+        new: Mapping[str, object] | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.counters = counters if counters is not None else Counters()
@@ -72,6 +74,7 @@ class Sessions(Generic[T]):
         self.prefix = keyspace.pattern.prefix
         self.slot = Slot(engine, keyspace.pattern, self.limits)
         self.streams = Streams(engine, self.slot, self.limits)
+        self._new = dict(new or {})
         self._shape = Shape(keyspace)
         self._lists = Lists(engine, self.prefix, self.slot, self.limits)
         self._changes = Changes(self.slot, self._shape, self._lists, self.streams)
@@ -90,7 +93,7 @@ class Sessions(Generic[T]):
             SessionGone: when `end_all` of its user came meanwhile.
         """
         token, budget = new_token(), Budget(COMMANDS)
-        session, body = session_id(token), changed(b"{}", members)
+        session, body = session_id(token), changed(b"{}", {**self._new, **members})
         self._shape.check(body)
         listed = await self._lists.enter(session, user_of(body), budget)
         live = await self._begin(session, body, listed, self._new_life, budget)
@@ -170,23 +173,27 @@ class Sessions(Generic[T]):
         token, taker, budget = new_token(), secrets.token_hex(8), Budget(COMMANDS)
         new = session_id(token)
         found = await budget.spend(lambda until: self.slot.look(session, until=until))
-        taken: Taken | Differs | None = None
-        if found.body is not None and found.begun is not None:
-            taken = Differs(found.body)
-        while isinstance(taken, Differs):
-            body = taken.body
-            self._shape.decode(body)
-            new_members = members_of(members, body)
-            successor = changed(body, {STREAM: msgspec.UNSET, **new_members})
-            self._shape.check(successor)
-            # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends the
-            # old id · the new one is listed and created, and its user is still signed in.
-            listed = await self._lists.enter(new, user_of(successor), budget)
-            taken = await budget.spend(partial(self._take, session, body, taker))
-            if taken is None:
-                await self._lists.leave(new, user_of(successor), budget)
-        if taken is None:
+        if found.body is None or found.begun is None:
             raise SessionGone("the session has ended")
+        taken: Taken | Differs | None = Differs(found.body)
+        user = None
+        try:
+            while isinstance(taken, Differs):
+                body = taken.body
+                self._shape.decode(body)
+                new_members = members_of(members, body)
+                successor = changed(body, {STREAM: msgspec.UNSET, **new_members})
+                self._shape.check(successor)
+                user = user_of(successor)
+                # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends
+                # the old id · the new one is listed and created, and its user is still signed in.
+                listed = await self._lists.enter(new, user, budget)
+                taken = await budget.spend(partial(self._take, session, body, taker))
+            if taken is None:
+                raise SessionGone("the session has ended")
+        except GreenroomError:
+            await self._lists.leave(new, user, budget)
+            raise
         log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
         live = await self._begin(new, successor, listed, self._new_life if log_in else taken, budget)
         self.counters.sessions["rotated",] += 1

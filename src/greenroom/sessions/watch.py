@@ -42,6 +42,7 @@ class Watch(Generic[T]):
         self._touch = touch
         self._bell = bell
         self._left = 0.0
+        self._writes = 0
         self.live: Live[T] | None = None
         """The session as it was read last; None when it is over."""
         self.over = asyncio.Event()
@@ -63,9 +64,18 @@ class Watch(Generic[T]):
         if self.live is not None:
             self._touch(self.live)
 
+    def wrote(self, live: Live[T] | None) -> None:
+        """The socket's own application has changed the session, or ended it: it sees that before the push comes."""
+        self._writes += 1
+        self.live = live if self.live is not None else None
+        self._bell.set()
+
     async def _look(self) -> None:
+        writes = self._writes
         found, left_ms = await self._slot.stay(self._session)
         self._left = max(left_ms / 1000, _LEAST)
+        if self._writes != writes:
+            return  # read, perhaps, before what was written meanwhile; the bell has rung for it
         live = self._seen(self._session, found)
         # A copy is for requests under way; a socket on it would live on a session that is over.
         self.live = live if live is not None and live.writable else None

@@ -2,8 +2,12 @@
 
 import pytest
 
-pytest.register_assert_rewrite("greenroom.testing.records_changes", "greenroom.testing.records_contract")
+_CONTRACTS = "records_changes", "records_contract", "tasks_contract"
 
-from greenroom.testing.records_contract import RecordsContract  # noqa: E402  (after its asserts are registered)
+pytest.register_assert_rewrite(*(f"greenroom.testing.{name}" for name in _CONTRACTS))
 
-__all__ = ["RecordsContract"]
+# After their asserts are registered:
+from greenroom.testing.records_contract import RecordsContract  # noqa: E402
+from greenroom.testing.tasks_contract import TasksContract  # noqa: E402
+
+__all__ = ["RecordsContract", "TasksContract"]

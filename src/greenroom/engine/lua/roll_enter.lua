@@ -2,7 +2,7 @@
 -- removed on the way, and the set lapses with its last member: it is bounded, and no SCAN need ever clean up.
 local now = redis.call('TIME')
 local at = now[1] * 1000 + math.floor(now[2] / 1000)
+redis.call('ZADD', KEYS[1], at, ARGV[1]) -- first: a server without memory refuses it, and a script that has not written yet
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at - ARGV[2])
-redis.call('ZADD', KEYS[1], at, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1

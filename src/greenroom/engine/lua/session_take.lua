@@ -19,7 +19,9 @@ if json ~= ARGV[1] then
   return {'differs', json}
 end
 local begun = redis.call('GET', KEYS[2])
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[6])
+-- The copy first: a server without memory refuses it, and nothing has been done. After a DEL it would refuse no more, but
+-- then the successor, and the session would be lost.
 redis.call('SET', KEYS[4], json, 'PX', math.min(tonumber(ARGV[4]), left))
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[6])
 redis.call('SET', KEYS[5], ARGV[2] .. ' ' .. left .. ' ' .. begun, 'PX', ARGV[3])
 return {'taken', left, begun}

@@ -8,7 +8,7 @@ from litestar import MediaType, Response, get
 from litestar.params import FromPath
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from greenroom.errors import RecordError
+from greenroom.errors import EngineError, RecordError
 from greenroom.service.problems import KINDS, Problem
 from greenroom.service.state import ServiceState
 
@@ -31,7 +31,8 @@ async def ready(state: ServiceState) -> Response[dict[str, str]]:
             await state.room.records.ping()
     except (RecordError, TimeoutError) as error:
         database = str(error) or "no answer in time"
-    status = "draining" if state.draining else ("unavailable" if database != "ok" else "degraded" if engine else "ok")
+    usual = "unavailable" if database != "ok" else "degraded" if engine else "ok"
+    status = "draining" if state.ending.begun else usual
     body = {"status": status, "engine": str(engine) if engine else "ok", "database": database}
     usable = status in ("ok", "degraded")
     return Response(body, status_code=200 if usable else 503, headers={"Cache-Control": "no-store"})
@@ -39,7 +40,15 @@ async def ready(state: ServiceState) -> Response[dict[str, str]]:
 
 @get("/metrics", tags=["Operations"], summary="Numbers for Prometheus", media_type=MediaType.TEXT)
 async def metrics(state: ServiceState) -> Response[bytes]:
-    """The numbers of all workers."""
+    """The numbers of all workers, and who is here: left out while the sessions' server cannot be asked."""
+    presence, gauges = state.room.presence, state.metrics.gauges
+    try:
+        active, listeners = await presence.active(), sum((await presence.listeners()).values())
+    except EngineError:
+        gauges.clear()
+    else:
+        gauges["greenroom_sessions_active"] = "Sessions that are alive.", active
+        gauges["greenroom_listeners"] = "Open streams, of all podcasts.", listeners
     return Response(state.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -21,7 +21,8 @@ from greenroom.service.answers import StoredJSON
 from greenroom.service.docs import SESSION_SECURITY, taking
 from greenroom.service.problems import Problem, invalid
 from greenroom.service.state import ServiceState
-from greenroom.sessions import Live, RequestSession, handle, merged, session_of
+from greenroom.sessions import Live, RequestSession, merged, session_of
+from greenroom.sessions import handle as handle_of
 
 log = logging.getLogger("greenroom.service")
 
@@ -50,6 +51,7 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     """Answers as `GET /session`, with the cookie; 401 for a name and password that are no user's, 429 for too many."""
     given = bodies.draft(Credentials, await bodies.members(request))
     room, session = state.room, _session(request)
+    await session.require_confidential()  # nobody's password is tried over a line that others listen on
     await session.get()  # a store that cannot be asked is no reason to count an attempt
     address = request.client.host if request.client is not None else "unknown"
     user = await room.accounts.sign_in(given.username, given.password, address=address)
@@ -62,7 +64,8 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
         await _keep(room, live)
     except RecordError as error:
         log.warning("a user's preferences are in the session only: %s", error)
-    return _answer(live, token=session.token if given.token else None)
+    # Who presents a token itself gets no cookie; without the new token its session would be lost to it.
+    return _answer(live, token=session.token if given.token or session.set_cookie is None else None)
 
 
 @get("/session", security=SESSION_SECURITY, summary="One's session")
@@ -103,7 +106,7 @@ async def log_out(request: Request[Any, Any, Any]) -> None:
 async def log_out_everywhere(request: Request[Any, Any, Any], state: ServiceState) -> None:
     """Ends every session of the user, this one included."""
     session = _session(request)
-    live = await session.require()
+    live = await session.require(writable=True)
     if isinstance(live.value.user_id, str):
         await state.room.sessions.end_all(live.value.user_id)
         session.forget()
@@ -114,17 +117,18 @@ async def log_out_everywhere(request: Request[Any, Any, Any], state: ServiceStat
 @get("/sessions", security=SESSION_SECURITY, summary="One's sessions")
 async def list_sessions(request: Request[Any, Any, Any], state: ServiceState) -> Response[list[OwnSession]]:
     """The live sessions of the user, the oldest first; an anonymous one is alone."""
-    current = await _session(request).require()
+    # The copy that a rotation leaves would show, and could end, the session that has replaced it.
+    current = await _session(request).require(writable=True)
     return Response([_own(live, current) for live in await _mine(state, current)])
 
 
-@delete("/sessions/{handle_:str}", security=SESSION_SECURITY, summary="End one of one's sessions")
-async def end_session(request: Request[Any, Any, Any], state: ServiceState, handle_: FromPath[str]) -> None:
+@delete("/sessions/{handle:str}", security=SESSION_SECURITY, summary="End one of one's sessions")
+async def end_session(request: Request[Any, Any, Any], state: ServiceState, handle: FromPath[str]) -> None:
     """404 where the handle is none of one's own."""
     session = _session(request)
-    current = await session.require()
+    current = await session.require(writable=True)
     for live in await _mine(state, current):
-        if handle(live.session_id) == handle_:
+        if handle_of(live.session_id) == handle:
             await state.room.sessions.end(live.session_id)
             if live.session_id == current.session_id:
                 session.forget()
@@ -174,8 +178,8 @@ async def _mine(state: ServiceState, current: Live[Session]) -> list[Live[Sessio
 def _own(live: Live[Session], current: Live[Session]) -> OwnSession:
     last = live.value.last_activity_timestamp
     return OwnSession(
-        handle=handle(live.session_id),
-        started_at=live.started_at or last,  # a copy does not know when it began
+        handle=handle_of(live.session_id),
+        started_at=live.started_at or last,
         last_activity_timestamp=last,
         current=live.session_id == current.session_id,
     )

@@ -1,0 +1,95 @@
+"""From an address to an engine that several uses share: caches and sessions may live on one server or on two."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greenroom.clock import Clock
+from greenroom.engine.address import Address
+from greenroom.engine.choice import engine_at
+from greenroom.engine.connection import Connection
+from greenroom.engine.embedded import EmbeddedServer
+from greenroom.engine.engine import Engine
+from greenroom.engine.scripts import Script
+from greenroom.engine.share import Owns
+from greenroom.errors import InvalidInput
+from greenroom.observe import Counters
+
+EMBEDDED = "embedded"
+"""The address of the server that is started, or joined, in the data directory."""
+
+
+async def _nothing(_: Connection) -> None:
+    """What most uses owe a new connection."""
+
+
+def _none(_: Connection, __: Owns) -> None:
+    """What most uses owe a node that has taken slots over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one use of an engine needs of it; see `Clustered`."""
+
+    scripts: tuple[Script, ...]
+    on_invalidate: Callable[[bytes | None], None]
+    on_lost: Callable[[Owns], None]
+    on_gained: Callable[[Connection, Owns], None] = _none
+    before_serving: Callable[[Connection], Awaitable[None]] = _nothing
+
+
+def open_engine(
+    address: str,
+    directory: Path | None,
+    uses: Sequence[Use],
+    stack: AsyncExitStack,
+    *,
+    clock: Clock,
+    counters: Counters,
+) -> Engine:
+    """An engine not yet started, closed by the stack before the embedded server under it.
+
+    Raises:
+        InvalidInput: for an address that cannot be, or an embedded server without a directory.
+        MissingExtra: when the embedded server is not installed.
+    """
+
+    def invalidated(name: bytes | None) -> None:
+        for use in uses:
+            use.on_invalidate(name)
+
+    def lost(owns: Owns) -> None:
+        for use in uses:
+            use.on_lost(owns)
+
+    def gained(connection: Connection, owns: Owns) -> None:
+        for use in uses:
+            use.on_gained(connection, owns)
+
+    async def before_serving(connection: Connection) -> None:
+        for use in uses:
+            await use.before_serving(connection)
+
+    options: dict[str, Any] = {
+        "clock": clock,
+        "counters": counters,
+        "scripts": tuple(script for use in uses for script in use.scripts),
+        "on_invalidate": invalidated,
+        "on_lost": lost,
+        "on_gained": gained,
+        "before_serving": before_serving,
+    }
+    if address == EMBEDDED:
+        if directory is None:
+            raise InvalidInput("data_dir", "an embedded server needs a directory", "pass data_dir=")
+        server = EmbeddedServer(directory)
+        stack.push_async_callback(server.close)
+        engine = engine_at(Address((), path=server.socket_path), before_connect=server.ensure, **options)
+    else:
+        engine = engine_at(Address.parse(address), **options)
+    stack.push_async_callback(engine.close)
+    return engine

@@ -1,0 +1,96 @@
+"""Asking for podcasts, and the worker's side of it: each change that listeners see is sent once it is committed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime
+
+from greenroom.clock import Clock
+from greenroom.errors import InvalidInput
+from greenroom.podcast.changes import Changes
+from greenroom.podcast.models import PodcastTask
+from greenroom.podcast.records import Claim, IdempotencyKey, Requested, TaskRecords
+
+QUEUE = 100
+"""Unfinished podcasts at a time."""
+CLAIM = 30.0
+"""Seconds for which a worker claims a task; it renews the claim well before."""
+ATTEMPTS = 3
+"""Times that a task is taken up."""
+EXHAUSTED = "The podcast could not be made: it was tried several times. Please ask for it again later."
+"""What listeners are told of a task that was taken up as often as it may be."""
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class Generation:
+    """The generation of podcasts: requests.
+
+    Arguments:
+        queue: unfinished podcasts that there may be.
+    """
+
+    def __init__(self, tasks: TaskRecords, clock: Clock, *, queue: int = QUEUE) -> None:
+        self._tasks = tasks
+        self._clock = clock
+        self._queue = queue
+
+    async def request(self, topic_id: str, *, caller: str = "", key: str | None = None) -> Requested:
+        """Ask for a podcast on a topic; a worker makes it.
+
+        Arguments:
+            caller: who asks; only a hash of it is kept.
+            key: the caller's name for this request: sent again within 24 hours it gives the same podcast.
+
+        Raises:
+            InvalidInput: for a key that is none.
+            KeyReused: when the caller has used the key for another topic.
+            UnknownReference: when the topic does not exist.
+            QueueFull: when too many podcasts are waited for; retry later.
+        """
+        named = None
+        if key is not None:
+            if _KEY.fullmatch(key) is None:
+                raise InvalidInput("key", "it cannot be a key", "use 1 to 255 visible ASCII characters, no spaces")
+            named = IdempotencyKey(hashlib.sha256(caller.encode("utf-8", "surrogatepass")).hexdigest(), key)
+        podcast_id = self._clock.token().hex()
+        return await self._tasks.add_task(podcast_id, topic_id, self._clock.now(), most=self._queue, key=named)
+
+
+class Tasks:
+    """The generation of podcasts: what workers do. All but `claim` raise `ClaimLost` to who must stop."""
+
+    def __init__(self, tasks: TaskRecords, changes: Changes, clock: Clock, *, attempts: int = ATTEMPTS) -> None:
+        self._tasks = tasks
+        self._changes = changes
+        self._clock = clock
+        self._attempts = attempts
+
+    async def claim(self, worker: str, seconds: float = CLAIM) -> Claim | None:
+        """Claim the oldest waiting task for so many seconds; None where none waits.
+
+        Tasks that were taken up too often, by workers that were killed or gave them back, fail here.
+        """
+        now = self._clock.now()
+        for change in await self._tasks.fail_exhausted(EXHAUSTED, now, attempts=self._attempts):
+            await self._changes.send(change)
+        return await self._tasks.claim(worker, seconds, now, attempts=self._attempts)
+
+    async def renew(self, claim: Claim, seconds: float = CLAIM, *, progress: float | None = None) -> None:
+        """Keep the claim for so many seconds from now; `progress` is the share of the work done, 0 to 1."""
+        await self._tasks.renew(claim, seconds, self._clock.now(), progress=progress)
+
+    async def advance(self, claim: Claim, status: str, *, estimated: datetime | None = None) -> PodcastTask:
+        """Show how far the podcast is, and when it is expected to be whole; never a step back."""
+        told = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated)
+        if told.change is not None:
+            await self._changes.send(told.change)
+        return told.task
+
+    async def fail(self, claim: Claim, message: str) -> None:
+        """Give up for good, with a message that a listener can understand."""
+        await self._changes.send(await self._tasks.fail(claim, message, self._clock.now()))
+
+    async def give_back(self, claim: Claim, *, counted: bool) -> None:
+        """Let another worker take it up, or this one again; a failure is `counted`, a clean stop is not."""
+        await self._tasks.give_back(claim, self._clock.now(), counted=counted)

@@ -1,0 +1,75 @@
+"""The moment a process is told to end, noticed while open answers still finish."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_ASKING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Ending:
+    """Whether this process is ending; answers that wait for something stop waiting then.
+
+    The server closes what is open only a moment later, and with its own words: a socket is told 1001 from here.
+    """
+
+    def __init__(self) -> None:
+        self._begun = asyncio.Event()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it is."""
+        return self._begun.is_set()
+
+    def begin(self) -> None:
+        """The process is told to end."""
+        self._begun.set()
+
+    async def wait(self) -> None:
+        """Return when the process is told to end."""
+        await self._begun.wait()
+
+    async def unless(self, awaited: Awaitable[T]) -> T | None:
+        """What is waited for, or None when the process is told to end first; it is then cancelled."""
+        work, end = asyncio.ensure_future(awaited), asyncio.ensure_future(self.wait())
+        try:
+            await asyncio.wait({work, end}, return_when=asyncio.FIRST_COMPLETED)
+            return work.result() if work.done() else None
+        finally:
+            end.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait([work])
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear SIGINT and SIGTERM before the handlers that are there, which are called all the same."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        before: dict[int, Any] = {}
+
+        def told(number: int) -> Callable[[int, Any], None]:
+            def handler(_: int, frame: Any) -> None:
+                loop.call_soon_threadsafe(self.begin)  # a signal's handler runs between two steps of the loop
+                if callable(before[number]):
+                    before[number](number, frame)
+
+            return handler
+
+        for number in _ASKING:
+            before[number] = signal.getsignal(number)
+            signal.signal(number, told(number))
+        try:
+            yield
+        finally:
+            for number in _ASKING:
+                signal.signal(number, before[number])

@@ -1,0 +1,179 @@
+"""`/podcasts/{podcast_id}/stream` and `/audio.webm`: a recording as it is made, and whole."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import AsyncIterator
+from typing import Any, BinaryIO
+
+from litestar import Request, Response, Router, WebSocket, get, websocket
+from litestar.exceptions import WebSocketDisconnect
+from litestar.params import FromPath
+from litestar.response import Stream as Body
+
+from greenroom.errors import EngineError, InvalidInput, LoadFailed
+from greenroom.keyspace.pattern import check_part
+from greenroom.service import ranges
+from greenroom.service.conditional import matches
+from greenroom.service.listening import DONE, GOING_AWAY, NOT_KEPT, OVERLOAD, SESSION_OVER, UNKNOWN, Listening
+from greenroom.service.problems import Problem
+from greenroom.service.state import ServiceState
+from greenroom.sessions import Refused, session_of
+
+STREAMS = 1000
+"""Streams of one process at a time."""
+_CHUNK = 64 * 1024
+_LONGEST = 24 * 3600
+"""Seconds into a recording that may be asked for."""
+
+
+@websocket("/{podcast_id:str}/stream")
+async def stream(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> None:
+    """A podcast's recording, cluster by cluster, from `?from=` seconds on; one that is being made is waited for."""
+    await socket.accept()
+    code, reason = await _listen(socket, state, podcast_id)
+    if code is not None:
+        await _close(socket, code, reason)
+
+
+async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: str) -> tuple[int | None, str]:
+    room = state.room
+    try:
+        check_part("podcast_id", podcast_id)
+        from_ms = _place(socket.query_params.get("from", "0"))
+    except InvalidInput as error:
+        if error.field == "podcast_id":
+            return UNKNOWN, "there is no such podcast"
+        await socket.send_json({"type": "error", "detail": str(error)})
+        return DONE, ""
+    if state.stream_places.locked():
+        return OVERLOAD, "too many listen here; try again in a moment"
+    async with state.stream_places:
+        live = await _listener(socket)
+        listening = Listening(
+            podcast_id,
+            session=None if live is None else live.session_id,
+            from_ms=from_ms,
+            statuses=room.statuses,
+            recordings=room.recordings,
+            presence=room.presence,
+            text=lambda text: socket.send_text(text.decode()),
+            data=socket.send_bytes,
+        )
+        try:
+            code = await listening.run([lambda: _left(socket), lambda: _ending(state)])
+        except WebSocketDisconnect:
+            return None, ""
+        except (EngineError, LoadFailed):
+            return OVERLOAD, "the podcast cannot be looked up now; try again in a moment"
+    return code, _REASONS.get(code or 0, "")
+
+
+_REASONS = {
+    GOING_AWAY: "the service restarts; connect again",
+    SESSION_OVER: "the session has ended; sign in again, or reconnect with the new cookie",
+    UNKNOWN: "there is no such podcast",
+}
+_GONE = -1
+
+
+async def _listener(socket: WebSocket[Any, Any, Any]) -> Any:
+    """The listener's session; nobody needs one, so one that cannot be had is none."""
+    try:
+        return await session_of(socket.scope).get()
+    except Refused:
+        return None
+
+
+async def _left(socket: WebSocket[Any, Any, Any]) -> int:
+    """Return when the listener has gone; what they say is of no matter."""
+    try:
+        while True:
+            await socket.receive_data("text")
+    except (WebSocketDisconnect, OSError):
+        return _GONE
+
+
+async def _ending(state: ServiceState) -> int:
+    await state.ending.wait()
+    return GOING_AWAY
+
+
+async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> None:
+    if code != _GONE:
+        try:
+            await socket.close(code=code, reason=reason)
+        except (WebSocketDisconnect, OSError, RuntimeError):
+            pass  # they have left in this moment
+
+
+@get("/{podcast_id:str}/audio.webm", summary="A whole recording", media_type="audio/webm")
+async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Any]:
+    """The recording, or the range of it that is asked for; 409 before it is whole."""
+    status = await state.room.statuses.get(podcast_id)
+    if status is None:
+        raise Problem("not-found", f"there is no podcast {podcast_id}")
+    path = state.room.recordings.whole(podcast_id)
+    try:
+        file = await asyncio.to_thread(path.open, "rb") if path is not None else None
+    except FileNotFoundError:
+        file = None  # removed in this moment
+    if file is None and status.status == "ready_to_stream":
+        raise Problem("not-found", NOT_KEPT)
+    if file is None:
+        raise Problem("conflict", f"the recording is not whole yet; the podcast's status is {status.status}")
+    stat = os.fstat(file.fileno())
+    tag = f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"'
+    headers = {"ETag": tag, "Cache-Control": "public, max-age=86400", "Accept-Ranges": "bytes"}
+    return _part(request, file, stat.st_size, tag, headers)
+
+
+def _part(
+    request: Request[Any, Any, Any], file: BinaryIO, size: int, tag: str, headers: dict[str, str]
+) -> Response[Any]:
+    asked = request.headers.getall("if-none-match", [])
+    if asked and matches(asked, tag):
+        file.close()
+        return Response(None, status_code=304, headers=headers)
+    # A part of another recording than the one that the client has the beginning of is of no use to it.
+    same = request.headers.get("if-range", tag) == tag
+    try:
+        part = ranges.wanted(request.headers.getall("range", []), size) if same else None
+    except ranges.Unsatisfiable:
+        file.close()
+        detail = f"the recording has {size} bytes"
+        raise Problem("range-not-satisfiable", detail, headers={"Content-Range": f"bytes */{size}"}) from None
+    if part is not None:
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    wanted = range(size) if part is None else part
+    headers["Content-Length"] = str(len(wanted))
+    status = 200 if part is None else 206
+    return Body(_bytes(file, wanted), status_code=status, headers=headers, media_type="audio/webm")
+
+
+async def _bytes(file: BinaryIO, wanted: range) -> AsyncIterator[bytes]:
+    """The wanted bytes, read as they are taken."""
+    with file:
+        file.seek(wanted.start)
+        left = len(wanted)
+        while left and (data := await asyncio.to_thread(file.read, min(_CHUNK, left))):
+            left -= len(data)
+            yield data
+
+
+def _place(text: str) -> int:
+    """Milliseconds of `?from=`."""
+    remedy = f"use seconds from 0 to {_LONGEST}, as 12.5"
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise InvalidInput("from", "it is no number", remedy) from None
+    if not (math.isfinite(seconds) and 0 <= seconds <= _LONGEST):
+        raise InvalidInput("from", "there is no such place", remedy)
+    return int(seconds * 1000)
+
+
+ROUTER = Router("/podcasts", route_handlers=[stream, audio], tags=["Podcasts"])
+"""The resources."""

@@ -1,0 +1,54 @@
+"""The contract of the generation tasks, held by SQLite, and what is SQLite's own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from greenroom.origin import SqliteRecords
+from greenroom.podcast.records import KEY_KEPT, IdempotencyKey, KeepsTasks
+from greenroom.testing import TasksContract
+from greenroom.testing.records_changes import NOON, about
+from greenroom.testing.tasks_contract import Platform
+
+
+class TestSqliteTasks(TasksContract):
+    @pytest.fixture
+    async def records(self, tmp_path: Path) -> AsyncIterator[Platform]:
+        records = await SqliteRecords.open(tmp_path / "record.sqlite3")
+        yield records
+        await records.close()
+
+
+async def test_a_file_from_before_there_were_tasks_gets_their_tables_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite3"
+    records = await SqliteRecords.open(path)
+    await records.put_topic("a", about("A"), NOON)
+    await records.close()
+    with closing(sqlite3.connect(path)) as connection:
+        for table in ("tasks", "task_keys"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 2")
+    for _ in range(2):
+        records = await SqliteRecords.open(path)
+        assert isinstance(records, KeepsTasks)
+        assert [topic.topic_id for topic in await records.topics()] == ["a"]
+        assert await records.tasks.task("p") is None
+        await records.close()
+
+
+async def test_what_has_lapsed_leaves_the_tables(tmp_path: Path) -> None:
+    path = tmp_path / "record.sqlite3"
+    records = await SqliteRecords.open(path)
+    await records.put_topic("a", about("A"), NOON)
+    for number in range(3):
+        key = IdempotencyKey("caller", f"key-{number}")
+        await records.tasks.add_task(f"p{number}", "a", NOON, most=9, key=key)
+    await records.tasks.add_task("later", "a", NOON + KEY_KEPT, most=9)
+    await records.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM task_keys").fetchone() == (0,)
