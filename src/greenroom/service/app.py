@@ -25,7 +25,7 @@ from greenroom.service.ending import Ending
 from greenroom.service.envelope import Envelope
 from greenroom.service.methods import answer_options
 from greenroom.service.metrics import Metrics
-from greenroom.service.routes import activity, operations, podcasts, session, snippets, stream, topics, users
+from greenroom.service.routes import activity, operations, page, podcasts, session, snippets, stream, topics, users
 from greenroom.service.settings import Settings
 from greenroom.service.waiting import Waiting
 from greenroom.sessions import SessionMiddleware
@@ -79,6 +79,7 @@ def create_app(
             Router("/api/v1", route_handlers=[one.ROUTER for one in resources]),
             *operations.HANDLERS,
             docs.assets(),
+            page.ROUTER,
         ],
         lifespan=[lifespan],
         state=State(shared | {"stream_places": asyncio.Semaphore(stream.STREAMS)}),

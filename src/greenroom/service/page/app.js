@@ -1,0 +1,29 @@
+/** Puts the page together. */
+
+import { showWho, youView } from './account.js';
+import { showControls } from './controls.js';
+import { showFooter } from './footer.js';
+import { listenView } from './listen.js';
+import { newestView } from './newest.js';
+import { player } from './player.js';
+import { reach, watchReach } from './reach.js';
+import { start } from './router.js';
+import { known, load, watchSession } from './session.js';
+import { topicView } from './snippets.js';
+import { topicsView } from './topics.js';
+
+watchReach();
+showFooter();
+showWho();
+showControls();
+watchSession();
+reach.addEventListener('back', () => load().catch(() => {}));
+known();
+player.resume();
+start([
+  [/^\/$/, 'topics', topicsView],
+  [/^\/newest$/, 'newest', newestView],
+  [/^\/topics\/([^/]+)(?:\/(\d{1,5}))?$/, 'topics', topicView],
+  [/^\/listen\/([^/]+)(?:\/([^/]+))?$/, 'listen', listenView],
+  [/^\/you$/, 'you', youView],
+]);

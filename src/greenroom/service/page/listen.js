@@ -1,0 +1,128 @@
+/** One podcast: how far its making is, and everything one can do with it. */
+
+import { ask } from './api.js';
+import { address } from './controls.js';
+import { announce, h, icon, replace } from './dom.js';
+import { isWhole, player, recording } from './player.js';
+import { STEPS, follow, isTerminal, rank } from './status.js';
+import { sentence } from './words.js';
+import { tinted, wave } from './wave.js';
+
+const BARS = 96;
+
+export async function listenView(main, [podcastId, topicId], signal) {
+  const name = topicId ? await nameOf(topicId, signal) : '';
+  if (signal.aborted) return '';
+  const podcast = { podcastId, topicId: topicId || '', title: name || 'A podcast' };
+  const drawing = wave(topicId || podcastId, BARS);
+  const steps = h('ol', { class: 'steps', 'aria-label': 'How far it is' });
+  const state = h('p', { class: 'making' }, 'Asking how far it is.');
+  const actions = h('div', { class: 'actions' });
+  const listen = h('button', { type: 'button', class: 'primary', on: { click: act } }, icon('play'), h('span', {}, 'Listen'));
+  replace(
+    main,
+    tinted(
+      h(
+        'article',
+        { class: 'podcast' },
+        h('p', { class: 'kind' }, 'Podcast'),
+        h('h1', { tabindex: '-1' }, podcast.title),
+        drawing,
+        steps,
+        state,
+        actions,
+        topicId && h('p', { class: 'when' }, 'Made from ', h('a', { href: `#/topics/${encodeURIComponent(topicId)}` }, `the snippets on ${podcast.title}`), '.'),
+      ),
+      topicId || podcastId,
+    ),
+  );
+
+  let status = null;
+
+  function act() {
+    if (mine()) player.toggle();
+    else player.listen(podcast);
+  }
+
+  function mine() {
+    return player.podcast?.podcastId === podcastId;
+  }
+
+  function show() {
+    listen.lastChild.textContent = mine() && player.on ? 'Pause' : 'Listen';
+    replace(listen, icon(mine() && player.on ? 'pause' : 'play'), listen.lastChild);
+    if (!status) return;
+    const failed = status.status === 'error';
+    const at = failed ? STEPS.length : rank(status.status);
+    replace(steps, failed ? [] : STEPS.map(([, text], step) => h(
+      'li',
+      { class: step < at || isWhole(status) ? 'done' : step === at ? 'now' : '', 'aria-current': step === at ? 'step' : false },
+      h('span', { class: 'dot', 'aria-hidden': 'true' }, step < at || isWhole(status) ? icon('done') : null),
+      text,
+    )));
+    state.textContent = told(status);
+    replace(
+      actions,
+      !failed && listen,
+      isWhole(status) && h('a', { class: 'button', href: recording(podcastId), download: `${podcast.title}.webm` }, 'Download'),
+      !failed && h('button', { type: 'button', class: 'button', on: { click: share } }, 'Copy link'),
+      failed && topicId && h('a', { class: 'button', href: `#/topics/${encodeURIComponent(topicId)}` }, 'Back to the topic'),
+    );
+  }
+
+  function colour() {
+    const played = mine() && player.end ? player.time / player.end : 0;
+    [...drawing.children].forEach((bar, at) => bar.classList.toggle('played', at < played * BARS));
+  }
+
+  async function share() {
+    const url = new URL(address(podcast), location.href).href;
+    try {
+      await navigator.clipboard.writeText(url);
+      announce('The link was copied.');
+      actions.lastElementChild.textContent = 'Copied';
+    } catch {
+      prompt('The link to this podcast', url);
+    }
+  }
+
+  player.addEventListener('change', show, { signal });
+  player.addEventListener('time', colour, { signal });
+  // The first status decides what this view is; the others come while it is looked at.
+  await new Promise((resolve, reject) => {
+    follow(podcastId, (found) => {
+      const before = status;
+      status = found;
+      show();
+      colour();
+      if (before && before.status !== found.status) announce(told(found));
+      resolve();
+    }, signal).then(resolve, reject);
+  });
+  // A link to a podcast is followed to hear it; what plays already plays on.
+  if (!player.podcast && status.status !== 'error') player.listen(podcast, { play: false });
+  return podcast.title;
+}
+
+function told(status) {
+  if (status.status === 'error') return sentence(status.error_message || 'This podcast could not be made');
+  if (isTerminal(status.status)) return 'The recording is whole.';
+  const left = status.estimated_completion_time ? (new Date(status.estimated_completion_time) - Date.now()) / 1000 : 0;
+  const about = left > 1 ? ` About ${Math.ceil(left)} seconds to go.` : '';
+  const words = {
+    queued: 'It begins as soon as a studio is free.',
+    script_generating: 'The snippets are being woven into a conversation.',
+    audio_rendering: 'The voices are being recorded. You can listen already.',
+  };
+  return `${words[status.status] ?? ''}${about}`;
+}
+
+async function nameOf(topicId, signal) {
+  try {
+    return (await ask(`/topics/${encodeURIComponent(topicId)}`, { signal })).data.display_name;
+  } catch (error) {
+    // The podcast outlives its topic.
+    if (error.status === 404 || error.status === 422) return '';
+    throw error;
+  }
+}

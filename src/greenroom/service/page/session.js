@@ -1,0 +1,181 @@
+/** The listener's session: who is signed in, and what they have chosen. Its id and token are never seen here. */
+
+import { Problem, ask } from './api.js';
+
+const DEFAULTS = { preferred_topics: [], playback_speed_default: 1 };
+const NAME = 'greenroom.name';
+
+/** `change` whenever the session did, in this tab or another. */
+export const changes = new EventTarget();
+
+/** `userId` is null for a visitor; `exists` is whether there is a session at all. */
+export const session = { exists: false, userId: null, preferences: { ...DEFAULTS } };
+
+const tabs = 'BroadcastChannel' in window ? new BroadcastChannel('greenroom.session') : null;
+let turn = Promise.resolve();
+let looked = 0;
+let first = null;
+
+export function watchSession() {
+  tabs?.addEventListener('message', () => load().catch(() => {}));
+  document.addEventListener('visibilitychange', () => {
+    // It may have ended while nobody looked; a busy tab learns that from its answers.
+    if (!document.hidden && Date.now() - looked > 60_000) load().catch(() => {});
+  });
+}
+
+/** Resolves when it has been asked who one is, whatever the answer. */
+export function known() {
+  first ??= load().catch(() => {});
+  return first;
+}
+
+/** Ask who one is. */
+export async function load() {
+  looked = Date.now();
+  try {
+    return take((await ask('/session')).data);
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    if (error.challenge.includes('invalid_token')) await forget();
+    return take(null);
+  }
+}
+
+/** The name that was used to sign in; the session itself knows an id only. */
+export function username() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(NAME) || 'null');
+    return kept && kept.userId === session.userId ? kept.username : '';
+  } catch {
+    return '';
+  }
+}
+
+export function prefers(topicId) {
+  return session.preferences.preferred_topics.includes(topicId);
+}
+
+/** Prefer a topic, or no longer. */
+export function prefer(topicId, wanted) {
+  return change(({ preferred_topics: topics }) => {
+    const others = topics.filter((one) => one !== topicId);
+    return { preferred_topics: wanted ? [...others, topicId] : others };
+  });
+}
+
+export function setSpeed(speed) {
+  return change(() => ({ playback_speed_default: speed }));
+}
+
+export function signUp(username, password) {
+  return ask('/users', { method: 'POST', body: { username, password } });
+}
+
+export async function signIn(username, password) {
+  const { data } = await ask('/session/login', { method: 'POST', body: { username, password } });
+  try {
+    localStorage.setItem(NAME, JSON.stringify({ userId: data.user_id, username: username.toLowerCase() }));
+  } catch {
+    // Without storage the page says "signed in", and no name.
+  }
+  take(data);
+  tell();
+}
+
+export async function signOut() {
+  await gone(() => ask('/session', { method: 'DELETE' }));
+}
+
+export async function endAll() {
+  await gone(() => ask('/session/logout-everywhere', { method: 'POST' }));
+}
+
+/** One's sessions, this browser's first. */
+export async function own(signal) {
+  const { data } = await ask('/sessions', { signal });
+  return data.sort((one, other) => other.current - one.current || other.started_at.localeCompare(one.started_at));
+}
+
+export async function end({ handle, current }) {
+  const path = `/sessions/${encodeURIComponent(handle)}`;
+  if (current) await gone(() => ask(path, { method: 'DELETE' }));
+  else await ask(path, { method: 'DELETE' });
+}
+
+// Changes go one after another, each made of what the session holds by then: of two that were sent together, the one
+// that arrives last would take back what the other has set, since a list is replaced as a whole.
+function change(wanted) {
+  const mine = turn.then(async () => {
+    if (session.exists) await load();
+    const before = session.preferences;
+    const patch = wanted(before);
+    choose({ ...before, ...patch });
+    try {
+      take((await patched(patch)).data);
+    } catch (error) {
+      choose(before);
+      throw error;
+    }
+    tell();
+  });
+  turn = mine.catch(() => {});
+  return mine;
+}
+
+async function patched(patch) {
+  const send = (body) => ask('/session/preferences', { method: 'PATCH', body });
+  try {
+    return await send(patch);
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    const signedIn = session.userId !== null;
+    await forget();
+    if (signedIn) {
+      take(null);
+      throw new Problem(401, { detail: 'your session has ended; sign in again to keep what you choose' }, new Headers());
+    }
+    return send(patch);
+  }
+}
+
+/** Give up the cookie of a session that is over: no new one begins while it is sent along. */
+async function forget() {
+  try {
+    await ask('/session', { method: 'DELETE' });
+  } catch (error) {
+    if (error.status !== 401) throw error;
+  }
+}
+
+async function gone(ending) {
+  try {
+    await ending();
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    await forget();
+  }
+  try {
+    localStorage.removeItem(NAME);
+  } catch {
+    // There was none.
+  }
+  take(null);
+  tell();
+}
+
+function choose(preferences) {
+  session.preferences = preferences;
+  changes.dispatchEvent(new Event('change'));
+}
+
+function take(found) {
+  session.exists = found !== null;
+  session.userId = found?.user_id ?? null;
+  session.preferences = { ...DEFAULTS, ...found?.preferences };
+  changes.dispatchEvent(new Event('change'));
+}
+
+function tell() {
+  tabs?.postMessage('changed');
+}

@@ -1,0 +1,129 @@
+/** One topic and its snippets, page by page. */
+
+import { ask, hasNext } from './api.js';
+import { h, replace } from './dom.js';
+import { makeButton } from './podcasts.js';
+import { preferButton } from './prefer.js';
+import { day } from './words.js';
+import { tinted, wave } from './wave.js';
+
+/** Whatever uses the arrows itself keeps them. */
+const USES_ARROWS = 'input, select, textarea, audio, [role=slider]';
+
+export async function topicView(main, [topicId, number], signal) {
+  const page = Number(number || 1);
+  const id = encodeURIComponent(topicId);
+  if (!main.querySelector(`[data-topic="${CSS.escape(topicId)}"]`)) {
+    replace(main, h('div', { class: 'topic' }, h('div', { class: 'skeleton tall' }), h('div', { class: 'skeleton taller' })));
+  }
+  const [{ data: topic }, { data: snippets, headers }] = await Promise.all([
+    ask(`/topics/${id}`, { signal }),
+    ask(`/snippets?topic_id=${id}&page=${page}`, { signal }),
+  ]);
+  if (signal.aborted) return '';
+  const newer = page > 1 ? address(topicId, page - 1) : null;
+  const older = hasNext(headers) ? address(topicId, page + 1) : null;
+  replace(
+    main,
+    h(
+      'div',
+      { class: 'topic', 'data-topic': topicId },
+      about(topic, signal),
+      h(
+        'section',
+        { 'aria-labelledby': 'page-heading' },
+        h('h2', { id: 'page-heading', tabindex: '-1', 'data-focus': number ? true : false }, page > 1 ? `Snippets, page ${page}` : 'Snippets'),
+        snippets.length
+          ? h('ol', { class: 'snippets' }, snippets.map((snippet) => h('li', {}, snippetArticle(snippet))))
+          : empty(page, topicId),
+        pager(page, newer, older),
+      ),
+    ),
+  );
+  document.addEventListener('keydown', (event) => {
+    const target = { ArrowLeft: newer, ArrowRight: older }[event.key];
+    const busy = event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
+    if (target && !busy && !event.target.closest?.(USES_ARROWS)) location.hash = target;
+  }, { signal });
+  return page > 1 ? `${topic.display_name}, page ${page}` : topic.display_name;
+}
+
+/** A snippet; with the name of its topic where they are mixed. */
+export function snippetArticle(snippet, { topic = null, level = 'h3' } = {}) {
+  return tinted(
+    h(
+      'article',
+      { class: 'snippet' },
+      picture(snippet),
+      h(level, {}, snippet.title),
+      h(
+        'p',
+        { class: 'when' },
+        topic && h('a', { href: address(snippet.topic_id, 1) }, topic),
+        topic && ' · ',
+        h('time', { datetime: snippet.generation_timestamp }, day(snippet.generation_timestamp)),
+      ),
+      h('p', { class: 'text' }, snippet.text_content),
+      elsewhere(snippet),
+    ),
+    snippet.topic_id,
+  );
+}
+
+function about(topic, signal) {
+  return tinted(
+    h(
+      'header',
+      { class: 'topic-about' },
+      wave(topic.topic_id, 56),
+      h('h1', { tabindex: '-1' }, topic.display_name),
+      h('p', {}, topic.description),
+      h('p', { class: 'keywords' }, topic.keywords.join(' · ')),
+      h('div', { class: 'actions' }, makeButton(topic), preferButton(topic, signal)),
+    ),
+    topic.topic_id,
+  );
+}
+
+function pager(page, newer, older) {
+  if (!newer && !older) return null;
+  return h(
+    'nav',
+    { class: 'pager', 'aria-label': 'Pages' },
+    newer ? h('a', { href: newer, rel: 'prev', class: 'button' }, 'Newer') : h('span', { class: 'button off' }, 'Newer'),
+    h('span', { class: 'number' }, `Page ${page}`),
+    older ? h('a', { href: older, rel: 'next', class: 'button' }, 'Older') : h('span', { class: 'button off' }, 'Older'),
+    h('p', { class: 'hint' }, 'The left and right arrow keys turn pages.'),
+  );
+}
+
+function empty(page, topicId) {
+  return h(
+    'div',
+    { class: 'panel' },
+    h('p', {}, page > 1 ? 'There is nothing on this page.' : 'No snippets yet. An editor adds them; come back later.'),
+    page > 1 && h('p', { class: 'actions' }, h('a', { class: 'button', href: address(topicId, 1) }, 'First page')),
+  );
+}
+
+// Pictures of this host are shown. One elsewhere is a link: nothing is loaded from other hosts unasked.
+function picture(snippet) {
+  const url = pictured(snippet);
+  return url?.origin === location.origin ? h('img', { src: url.href, alt: '', loading: 'lazy' }) : null;
+}
+
+function elsewhere(snippet) {
+  const url = pictured(snippet);
+  if (!url || url.origin === location.origin) return null;
+  return h('p', { class: 'when' }, h('a', { href: url.href, rel: 'noopener noreferrer', target: '_blank' }, `Picture at ${url.host}`));
+}
+
+function pictured({ image_url: given }) {
+  if (!given || !URL.canParse(given, location.href)) return null;
+  const url = new URL(given, location.href);
+  return ['http:', 'https:'].includes(url.protocol) ? url : null;
+}
+
+function address(topicId, page) {
+  return `#/topics/${encodeURIComponent(topicId)}${page > 1 ? `/${page}` : ''}`;
+}

@@ -1,0 +1,66 @@
+/** Numbers, times and errors as people read them. */
+
+const DAY = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long', year: 'numeric' });
+const AGO = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+const UNITS = [['day', 86400], ['hour', 3600], ['minute', 60]];
+
+/** 65 → "1:05"; 3725 → "1:02:05". */
+export function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const tail = `${String(rest).padStart(2, '0')}`;
+  return hours ? `${hours}:${String(minutes).padStart(2, '0')}:${tail}` : `${minutes}:${tail}`;
+}
+
+/** 65 → "1 minute 5 seconds". */
+export function spoken(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const parts = [[Math.floor(whole / 3600), 'hour'], [Math.floor(whole / 60) % 60, 'minute'], [whole % 60, 'second']];
+  const said = parts.filter(([number]) => number).map(([number, unit]) => count(number, unit));
+  return said.join(' ') || '0 seconds';
+}
+
+export function count(number, unit) {
+  return `${number} ${unit}${number === 1 ? '' : 's'}`;
+}
+
+export function day(timestamp) {
+  return DAY.format(new Date(timestamp));
+}
+
+/** "3 minutes ago"; anything under a minute is "just now", since a session's activity is noted once a minute. */
+export function ago(timestamp) {
+  const seconds = (new Date(timestamp) - Date.now()) / 1000;
+  for (const [unit, size] of UNITS) {
+    if (Math.abs(seconds) >= size) return AGO.format(Math.round(seconds / size), unit);
+  }
+  return 'just now';
+}
+
+/** Milliseconds with two digits that count. */
+export function milliseconds(value) {
+  return value < 9.95 ? value.toFixed(1) : String(Math.round(value));
+}
+
+export function sentence(text) {
+  const trimmed = String(text || '').trim();
+  if (!trimmed) return '';
+  const begun = trimmed[0].toUpperCase() + trimmed.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+}
+
+/** What went wrong, and what to do about it. */
+export function inWords(error) {
+  if (error.name === 'Unreachable') {
+    return navigator.onLine ? 'Greenroom cannot be reached at the moment.' : 'You are offline.';
+  }
+  if (error.name !== 'Problem') return 'Something failed on this page. Reload it, and try again.';
+  if (error.status === 500) {
+    return `Something failed at our end. ${error.requestId ? `If it happens again, tell us ${error.requestId}.` : ''}`.trim();
+  }
+  const said = error.errors.length
+    ? error.errors.map(({ field, reason, remedy }) => `${sentence(`${field} ${reason}`)} ${sentence(remedy)}`)
+    : [sentence(error.detail || error.title)];
+  if (error.retryAfter) said.push(`Try again in ${count(error.retryAfter, 'second')}.`);
+  return said.join(' ');
+}
