@@ -3,6 +3,7 @@
 from greenroom.sessions import roll as _roll
 from greenroom.sessions import slot as _slot
 from greenroom.sessions.document import merged
+from greenroom.sessions.ends import Ends
 from greenroom.sessions.limits import Limits
 from greenroom.sessions.live import Live, SessionGone
 from greenroom.sessions.presence import Presence
@@ -13,4 +14,4 @@ from greenroom.sessions.token import handle
 SCRIPTS = (*_slot.SCRIPTS, *_roll.SCRIPTS)
 """To be loaded by the engine of the sessions."""
 
-__all__ = ["SCRIPTS", "Limits", "Live", "Presence", "SessionGone", "Sessions", "Stream", "handle", "merged"]
+__all__ = ["SCRIPTS", "Ends", "Limits", "Live", "Presence", "SessionGone", "Sessions", "Stream", "handle", "merged"]

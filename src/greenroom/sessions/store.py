@@ -24,6 +24,7 @@ from greenroom.keyspace import Keyspace
 from greenroom.sessions.background import Background
 from greenroom.sessions.changes import COMMANDS, Changes
 from greenroom.sessions.document import STREAM, USER, changed, user_of
+from greenroom.sessions.ends import Ends
 from greenroom.sessions.limits import Limits, ms
 from greenroom.sessions.lists import Lists
 from greenroom.sessions.live import Live, SessionGone
@@ -47,13 +48,17 @@ class Sessions(Generic[T]):
 
     Arguments:
         keyspace: `session:{session_id}`, whose values have a `last_activity_timestamp` and may have a `user_id`.
+        ends: what the engine sends again to a server that has come back (`before_use=ends.send`); without it a server
+            that has lost an end has the session again.
     """
 
-    def __init__(self, engine: Engine, keyspace: Keyspace[T], limits: Limits | None = None) -> None:
+    def __init__(
+        self, engine: Engine, keyspace: Keyspace[T], limits: Limits | None = None, *, ends: Ends | None = None
+    ) -> None:
         self.limits = limits or Limits()
         self.engine = engine
         self.prefix = keyspace.pattern.prefix
-        self.slot = Slot(engine, keyspace.pattern, self.limits)
+        self.slot = Slot(engine, keyspace.pattern, self.limits, ends if ends is not None else Ends())
         self.streams = Streams(engine, self.slot, self.limits)
         self._shape = Shape(keyspace)
         self._lists = Lists(engine, self.prefix, self.slot, self.limits)
