@@ -10,12 +10,11 @@ from typing import Any
 import msgspec
 
 from greenroom.caching import Cache
-from greenroom.caching import groups as group_scripts
-from greenroom.caching import lease as lease_scripts
 from greenroom.caching.backing import Backing
 from greenroom.caching.cache import declared_loader
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Address, Lane, engine_at
+from greenroom.engine.uses import callbacks
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
 
@@ -73,11 +72,7 @@ async def open_backing(
     backing = Backing(prefix, clock, counters)
     engine = engine_at(
         Address.parse(address),
-        scripts=(*lease_scripts.SCRIPTS, *group_scripts.SCRIPTS),
-        on_invalidate=backing.invalidated,
-        on_lost=backing.lost,
-        on_gained=backing.gained,
-        before_serving=backing.before_serving,
+        **callbacks([backing.use]),
         clock=clock,
         counters=counters,
         **options,

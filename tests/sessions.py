@@ -15,7 +15,7 @@ from greenroom.engine import Address, Standalone
 from greenroom.engine import Limits as EngineLimits
 from greenroom.podcast.definitions import SESSIONS
 from greenroom.podcast.models import Session
-from greenroom.sessions import SCRIPTS, Limits, Sessions, background, changes, merged, store
+from greenroom.sessions import SCRIPTS, Ends, Limits, Sessions, background, changes, merged, store
 from greenroom.sessions.live import Live
 from tests.races import Proxy
 from tests.servers import Raw, Server
@@ -54,13 +54,14 @@ async def open_sessions(
     *,
     prefix: str = "",
     engine_limits: EngineLimits | None = None,
+    ends: Ends | None = None,
     **options: Any,
 ) -> Store:
     """Sessions as one process has them, on an engine of their own."""
     address = server if isinstance(server, str) else server.address
     engine = Standalone(Address.parse(address), scripts=SCRIPTS, limits=engine_limits, **options)
     await engine.start()
-    return Sessions(engine, SESSIONS.prefixed(prefix), limits)
+    return Sessions(engine, SESSIONS.prefixed(prefix), limits, ends=ends)
 
 
 async def close_sessions(sessions: Store) -> None:

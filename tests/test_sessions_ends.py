@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from greenroom.sessions import SessionGone
+from greenroom.sessions import Presence, SessionGone
 from tests.races import PATIENT, Proxy
 from tests.servers import Server
 from tests.sessions import MINIMAL, MINUTE, SECOND, Open, age, be_patient, companion, key, names
@@ -38,6 +38,18 @@ async def test_an_end_leaves_a_mark_for_a_minute_and_nothing_else(server: Server
     assert raw("PTTL", companion("ended", live)) <= 60_000
     age(raw, MINUTE)
     assert names(raw) == set()
+
+
+async def test_an_end_takes_the_streams_and_the_copy_along(server: Server, store: Open) -> None:
+    sessions, raw = await store(server), server.raw()
+    old, _ = await sessions.start(SIGNED_IN)
+    await Presence(sessions).open("p0", old.session_id)
+    live, _ = await sessions.rotate(old.session_id, {})
+    assert names(raw) & {companion("streams", old), companion("grace", old)} == {companion("grace", old)}
+    await Presence(sessions).open("p1", live.session_id)
+    assert await sessions.end_all("u1") == 1
+    left = {name for name in names(raw) if "podcast" not in name}
+    assert left == {companion("ended", old), companion("ended", live)}
 
 
 async def test_an_end_whose_reply_is_lost_has_ended_it(server: Server, store: Open) -> None:

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom.caching import Cache, Loader
-from greenroom.caching import groups as group_scripts
-from greenroom.caching import lease as lease_scripts
 from greenroom.caching.backing import Backing
 from greenroom.caching.batch import BatchLoader
 from greenroom.caching.cache import NEAR_FOR, declared_loader
 from greenroom.caching.loads import LOADER_DEADLINE
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
-from greenroom.engine import Engine, settle
+from greenroom.engine import settle
 from greenroom.engine.pushes import Pushes
-from greenroom.engine.uses import EMBEDDED, Use, open_engine
+from greenroom.engine.uses import EMBEDDED, open_engine
 from greenroom.errors import EngineError, InvalidInput, MissingExtra
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.companions import owner
@@ -36,8 +34,7 @@ from greenroom.podcast.records import Records
 from greenroom.podcast.snippets import Snippets
 from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.topics import Topics
-from greenroom.sessions import SCRIPTS as SESSION_SCRIPTS
-from greenroom.sessions import Presence, Sessions, eviction_advice
+from greenroom.sessions import Ends, Presence, Sessions, eviction_advice, session_use
 from greenroom.studio.recordings import Recordings
 
 if TYPE_CHECKING:
@@ -57,25 +54,18 @@ START_DEADLINE = 2.0
 class Greenroom:
     """The hot-data tier of one process. Made by `Greenroom.open`."""
 
-    def __init__(self, backing: Backing, session_engine: Engine, pushes: Pushes) -> None:
+    def __init__(self, backing: Backing, sessions: Sessions[Session], directory: Path | None) -> None:
         self._backing = backing
         self._engine = backing.engine
-        self._session_engine = session_engine
         self._prefix = backing.prefix
         self._clock = backing.clock
         self._caches: list[Cache[Any]] = []
         self._platform: Platform | None = None
         self._accounts: Accounts | None = None
         self._recordings: Recordings | None = None
-        self._directory: Path | None = None
+        self._directory = directory
         self.counters = backing.counters
-        self.sessions: Sessions[Session] = Sessions(
-            session_engine,
-            definitions.SESSIONS.prefixed(self._prefix),
-            pushes=pushes,
-            counters=self.counters,
-            new={"preferences": preferences.DEFAULTS},
-        )
+        self.sessions = sessions
         """The sessions of the platform."""
         self.presence = Presence(self.sessions)
         """Who is here: active sessions, and listeners per podcast."""
@@ -117,30 +107,34 @@ class Greenroom:
             directory = None if data_dir is None else Path(data_dir)
             if directory is None and EMBEDDED in (address or EMBEDDED, session_address):
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
-            backing, pushes = Backing(check_prefix(prefix), clock, counters), Pushes(owner)
-            cached = Use(
-                (*lease_scripts.SCRIPTS, *group_scripts.SCRIPTS),
-                backing.invalidated,
-                backing.lost,
-                backing.gained,
-                backing.before_serving,
-            )
-            signed_in = Use(SESSION_SCRIPTS, pushes.invalidated, pushes.lost)
             address = address or EMBEDDED
             session_address = session_address or address
-            uses = [cached, signed_in] if session_address == address else [cached]
-            caches = sessions = open_engine(address, directory, uses, stack, clock=clock, counters=counters)
-            if session_address != address:
-                sessions = open_engine(session_address, directory, [signed_in], stack, clock=clock, counters=counters)
-            backing.attach(caches)
+            backing, pushes, ends = Backing(check_prefix(prefix), clock, counters), Pushes(owner), Ends(clock)
+            together = session_address == address
+            uses = [backing.use, session_use(pushes, ends)]
+            engine = sessions_engine = open_engine(
+                address, directory, uses if together else uses[:1], stack, clock=clock, counters=counters
+            )
+            if not together:
+                sessions_engine = open_engine(
+                    session_address, directory, uses[1:], stack, clock=clock, counters=counters
+                )
+            backing.attach(engine)
+            sessions: Sessions[Session] = Sessions(
+                sessions_engine,
+                definitions.SESSIONS.prefixed(prefix),
+                pushes=pushes,
+                ends=ends,
+                counters=counters,
+                new={"preferences": preferences.DEFAULTS},
+            )
             records = await _records(database, directory, stack)
-            await asyncio.gather(*(settle(engine, START_DEADLINE) for engine in {caches, sessions}))
+            await asyncio.gather(*(settle(one, START_DEADLINE) for one in {engine, sessions_engine}))
             if (advice := await backing.groups.advice()) is not None:
                 log.warning("the server of the caches: %s", advice)
-            if (advice := await eviction_advice(sessions, backing.prefix)) is not None:
+            if (advice := await eviction_advice(sessions.engine, backing.prefix)) is not None:
                 log.warning("the server of the sessions: %s", advice)
-            room = cls(backing, sessions, pushes)
-            room._directory = directory
+            room = cls(backing, sessions, directory)
             stack.push_async_callback(room._close)
             if records is not None:
                 room._platform = await Platform.open(records, room.cache, clock)
@@ -242,7 +236,7 @@ class Greenroom:
                 from greenroom.accounts import Accounts, Attempts, Passwords  # their packages are an extra
             except ModuleNotFoundError:
                 raise MissingExtra("service", "hashing passwords") from None
-            attempts = Attempts(self._session_engine, self._prefix)
+            attempts = Attempts(self.sessions.engine, self._prefix)
             self._accounts = Accounts(users, Passwords(), attempts, clock=self._clock)
         return self._accounts
 
@@ -267,7 +261,7 @@ class Greenroom:
         """
         from greenroom.accounts.rates import Rate  # beside passwords, whose package is an extra
 
-        return Rate(self._session_engine, self._prefix, kind, bound)
+        return Rate(self.sessions.engine, self._prefix, kind, bound)
 
     def forget_near(self) -> None:
         """Drop every value that this process holds; the next reads ask the server."""
@@ -276,7 +270,7 @@ class Greenroom:
     @property
     def engine_trouble(self) -> EngineError | None:
         """Why the caches or sessions cannot use their server at the moment; None while all is well."""
-        return self._engine.trouble or self._session_engine.trouble
+        return self._engine.trouble or self.sessions.engine.trouble
 
     # ------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from greenroom.caching import groups, lease
 from greenroom.caching.flight import Flights
 from greenroom.caching.groups import Groups
 from greenroom.caching.kept import Kept
@@ -16,6 +17,7 @@ from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
 from greenroom.engine.share import Owns, every
+from greenroom.engine.uses import Use
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.keyspace.companions import absent_key, lease_key, owner
 from greenroom.observe import Counters
@@ -74,6 +76,11 @@ class Backing:
                 del self._watches[key]
 
         return stop
+
+    @property
+    def use(self) -> Use:
+        """What caches need of their engine."""
+        return Use((*lease.SCRIPTS, *groups.SCRIPTS), self.invalidated, self.lost, self.gained, self.before_serving)
 
     async def close(self) -> None:
         """End the loads under way, then the connections."""

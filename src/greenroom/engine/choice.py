@@ -9,12 +9,13 @@ from greenroom.engine.address import Address
 from greenroom.engine.cluster import Clustered
 from greenroom.engine.connection import Connection
 from greenroom.engine.engine import Engine
+from greenroom.engine.link import Lane
 from greenroom.engine.share import Owns
 from greenroom.engine.standalone import Standalone
 
 
 def engine_at(
-    address: Address, *, on_gained: Callable[[Connection, Owns], None] = lambda _, __: None, **options: Any
+    address: Address, *, on_gained: Callable[[Lane, Connection, Owns], None] = lambda *_: None, **options: Any
 ) -> Engine:
     """The engine of a server or of a cluster, not started.
 

@@ -40,9 +40,11 @@ class Clustered(Engine):
         scripts: loaded at every handshake.
         on_invalidate: called in reply order with each key whose tracked value changed.
         on_lost: called when invalidations may have been missed, with the keys that this concerns.
-        on_gained: called when a node has taken slots over, with its tracked connection and the keys; what it queues
+        on_gained: called when a node has taken slots over, with each of its connections and the keys; what is queued
             there goes before all that callers send.
-        before_serving: called with each tracked connection before any caller gets it; its `share` is the node's.
+        before_use: called with each new connection of either lane before anything else is sent on it; its `share` is
+            the node's.
+        before_serving: called after that with each tracked connection, before any caller gets it.
 
     Raises:
         InvalidInput: for the address of one server.
@@ -55,7 +57,8 @@ class Clustered(Engine):
         scripts: Sequence[Script] = (),
         on_invalidate: Callable[[bytes | None], None] = lambda _: None,
         on_lost: Callable[[Owns], None] = lambda _: None,
-        on_gained: Callable[[Connection, Owns], None] = lambda _, __: None,
+        on_gained: Callable[[Lane, Connection, Owns], None] = lambda *_: None,
+        before_use: Callable[[Connection], Awaitable[None]] = _nothing,
         before_serving: Callable[[Connection], Awaitable[None]] = _nothing,
         clock: Clock = SYSTEM,
         counters: Counters | None = None,
@@ -67,6 +70,7 @@ class Clustered(Engine):
         self._scripts = scripts
         self._on_invalidate = on_invalidate
         self._on_lost = on_lost
+        self._before_use = before_use
         self._before_serving = before_serving
         self._clock = clock
         self._counters = counters if counters is not None else Counters()
@@ -185,6 +189,7 @@ class Clustered(Engine):
             on_invalidate=part.invalidated,
             on_lost=part.lost,
             before_connect=_nothing,
+            before_use=self._before_use,
             before_serving=self._before_serving,
             clock=self._clock,
             counters=self._counters,

@@ -51,7 +51,7 @@ class Link:
         on_push: called with each push, in order with the replies.
         on_lost: called when an established connection ends: pushes may have been missed from here on.
         before_connect: called before each attempt; raises to refuse it. The embedded server is started here.
-        before_serving: called with each new connection before any caller gets it; kept invalidations are sent here.
+        before_serving: called with each new connection before any caller gets it; what was kept is sent here.
     """
 
     def __init__(

@@ -27,7 +27,9 @@ class Node:
         share: the keys that it has.
         on_invalidate: called in reply order with each invalidated key, or None for all of this node's keys.
         on_lost: called when the tracked connection ends.
-        before_connect, before_serving: see `Link`; the second for the tracked connection only.
+        before_connect: see `Link`.
+        before_use, before_serving: called with each new connection before any caller gets it; the second, after the
+            first, with tracked ones only.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Node:
         on_invalidate: Callable[[bytes | None], None],
         on_lost: Callable[[], None],
         before_connect: Callable[[], Awaitable[None]],
+        before_use: Callable[[Connection], Awaitable[None]],
         before_serving: Callable[[Connection], Awaitable[None]],
         clock: Clock,
         counters: Counters,
@@ -50,6 +53,10 @@ class Node:
         self._limits = limits
         self._name = str(address)
 
+        async def before_tracked(connection: Connection) -> None:
+            await before_use(connection)
+            await before_serving(connection)
+
         def link(lane: Lane, on_push: Callable[[list[Any]], None], lost: Callable[[], None]) -> Link:
             return Link(
                 address,
@@ -59,7 +66,7 @@ class Node:
                 on_push=on_push,
                 on_lost=lost,
                 before_connect=before_connect,
-                before_serving=before_serving if lane is Lane.TRACKED else _nothing,
+                before_serving=before_tracked if lane is Lane.TRACKED else before_use,
                 clock=clock,
                 counters=counters,
                 limits=limits,
@@ -166,10 +173,6 @@ class Node:
         self._counters.engine_events[self._name, "push"] += len(push[1])
         for key in push[1]:
             self._on_invalidate(key)
-
-
-async def _nothing(_: Connection) -> None:
-    """What the plain connection needs before it serves."""
 
 
 def _checked(replies: list[Any]) -> list[Any]:

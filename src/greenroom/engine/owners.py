@@ -23,15 +23,15 @@ class Owners:
     Arguments:
         connect: makes a node that begins to connect.
         on_lost: called with keys that have a new owner.
-        on_gained: called with the tracked connection to the new owner, where there is one, and the keys; what it queues
-            there goes before all that callers send.
+        on_gained: called with each connection to the new owner, where there is one, and the keys; what is queued there
+            goes before all that callers send.
     """
 
     def __init__(
         self,
         connect: Callable[[Endpoint], Node],
         on_lost: Callable[[Owns], None],
-        on_gained: Callable[[Connection, Owns], None],
+        on_gained: Callable[[Lane, Connection, Owns], None],
     ) -> None:
         self._connect = connect
         self._on_lost = on_lost
@@ -97,9 +97,10 @@ class Owners:
         for node, slots in gained.items():
             owns = _in(slots)
             self._on_lost(owns)
-            connection = node.connection(Lane.TRACKED)
-            if connection is not None:
-                self._on_gained(connection, owns)
+            for lane in Lane:
+                connection = node.connection(lane)
+                if connection is not None:
+                    self._on_gained(lane, connection, owns)
 
 
 def _in(slots: set[int]) -> Owns:

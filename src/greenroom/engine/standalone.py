@@ -33,7 +33,8 @@ class Standalone(Engine):
         on_invalidate: called in reply order with each key whose tracked value changed; None for all keys.
         on_lost: called when invalidations may have been missed, with the keys that this concerns: here all.
         before_connect: called before each attempt to connect.
-        before_serving: called with each tracked connection before any caller gets it.
+        before_use: called with each new connection of either lane, before anything else is sent on it.
+        before_serving: called after that with each tracked connection, before any caller gets it.
 
     Raises:
         InvalidInput: for the address of a cluster.
@@ -47,6 +48,7 @@ class Standalone(Engine):
         on_invalidate: Callable[[bytes | None], None] = lambda _: None,
         on_lost: Callable[[Owns], None] = lambda _: None,
         before_connect: Callable[[], Awaitable[None]] = _nothing,
+        before_use: Callable[[Connection], Awaitable[None]] = _nothing,
         before_serving: Callable[[Connection], Awaitable[None]] = _nothing,
         clock: Clock = SYSTEM,
         counters: Counters | None = None,
@@ -63,6 +65,7 @@ class Standalone(Engine):
             on_invalidate=on_invalidate,
             on_lost=lambda: on_lost(every),
             before_connect=before_connect,
+            before_use=before_use,
             before_serving=before_serving,
             clock=clock,
             counters=counters if counters is not None else Counters(),

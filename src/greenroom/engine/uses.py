@@ -14,6 +14,7 @@ from greenroom.engine.choice import engine_at
 from greenroom.engine.connection import Connection
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.engine.engine import Engine
+from greenroom.engine.link import Lane
 from greenroom.engine.scripts import Script
 from greenroom.engine.share import Owns
 from greenroom.errors import InvalidInput
@@ -40,6 +41,44 @@ class Use:
     on_lost: Callable[[Owns], None]
     on_gained: Callable[[Connection, Owns], None] = _none
     before_serving: Callable[[Connection], Awaitable[None]] = _nothing
+    either_gained: Callable[[Connection, Owns], None] = _none
+    before_use: Callable[[Connection], Awaitable[None]] = _nothing
+    """As the two before, on connections of both lanes; they on tracked ones only."""
+
+
+def callbacks(uses: Sequence[Use]) -> dict[str, Any]:
+    """What an engine is made with, so that all its uses have what they need; see `engine_at`."""
+
+    def invalidated(name: bytes | None) -> None:
+        for use in uses:
+            use.on_invalidate(name)
+
+    def lost(owns: Owns) -> None:
+        for use in uses:
+            use.on_lost(owns)
+
+    def gained(lane: Lane, connection: Connection, owns: Owns) -> None:
+        for use in uses:
+            use.either_gained(connection, owns)
+            if lane is Lane.TRACKED:
+                use.on_gained(connection, owns)
+
+    async def before_use(connection: Connection) -> None:
+        for use in uses:
+            await use.before_use(connection)
+
+    async def before_serving(connection: Connection) -> None:
+        for use in uses:
+            await use.before_serving(connection)
+
+    return {
+        "scripts": tuple(script for use in uses for script in use.scripts),
+        "on_invalidate": invalidated,
+        "on_lost": lost,
+        "on_gained": gained,
+        "before_use": before_use,
+        "before_serving": before_serving,
+    }
 
 
 def open_engine(
@@ -58,31 +97,7 @@ def open_engine(
         MissingExtra: when the embedded server is not installed.
     """
 
-    def invalidated(name: bytes | None) -> None:
-        for use in uses:
-            use.on_invalidate(name)
-
-    def lost(owns: Owns) -> None:
-        for use in uses:
-            use.on_lost(owns)
-
-    def gained(connection: Connection, owns: Owns) -> None:
-        for use in uses:
-            use.on_gained(connection, owns)
-
-    async def before_serving(connection: Connection) -> None:
-        for use in uses:
-            await use.before_serving(connection)
-
-    options: dict[str, Any] = {
-        "clock": clock,
-        "counters": counters,
-        "scripts": tuple(script for use in uses for script in use.scripts),
-        "on_invalidate": invalidated,
-        "on_lost": lost,
-        "on_gained": gained,
-        "before_serving": before_serving,
-    }
+    options = callbacks(uses) | {"clock": clock, "counters": counters}
     if address == EMBEDDED:
         if directory is None:
             raise InvalidInput("data_dir", "an embedded server needs a directory", "pass data_dir=")

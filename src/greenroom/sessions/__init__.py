@@ -1,9 +1,12 @@
 """Sessions over a keyspace: tokens, the store, who is here, and what a request's signals mean."""
 
+from greenroom.engine.pushes import Pushes
+from greenroom.engine.uses import Use
 from greenroom.sessions import roll as _roll
 from greenroom.sessions import slot as _slot
 from greenroom.sessions.asgi import SessionMiddleware, session_of
 from greenroom.sessions.document import merged
+from greenroom.sessions.ends import Ends
 from greenroom.sessions.eviction import eviction_advice
 from greenroom.sessions.limits import Limits
 from greenroom.sessions.live import Live, SessionGone
@@ -17,8 +20,15 @@ from greenroom.sessions.token import handle
 SCRIPTS = (*_slot.SCRIPTS, *_roll.SCRIPTS)
 """To be loaded by the engine of the sessions."""
 
+
+def session_use(pushes: Pushes, ends: Ends) -> Use:
+    """What sessions need of their engine."""
+    return Use(SCRIPTS, pushes.invalidated, pushes.lost, either_gained=ends.queue, before_use=ends.send)
+
+
 __all__ = [
     "SCRIPTS",
+    "Ends",
     "Limits",
     "Live",
     "Presence",
@@ -33,4 +43,5 @@ __all__ = [
     "handle",
     "merged",
     "session_of",
+    "session_use",
 ]

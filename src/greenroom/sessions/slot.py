@@ -11,6 +11,7 @@ from greenroom.errors import EngineError, OutcomeUnknown
 from greenroom.keyspace.companions import companion_key
 from greenroom.keyspace.pattern import Pattern
 from greenroom.sessions.document import ACTIVITY, around
+from greenroom.sessions.ends import End, Ends
 from greenroom.sessions.limits import Limits, ms
 
 _TIMESTAMP = Script.named("timestamp").source
@@ -56,10 +57,11 @@ class Taken:
 class Slot:
     """Every session's keys; `until` is the call's deadline, as the engine's."""
 
-    def __init__(self, engine: Engine, pattern: Pattern, limits: Limits) -> None:
+    def __init__(self, engine: Engine, pattern: Pattern, limits: Limits, ends: Ends) -> None:
         self._engine = engine
         self._pattern = pattern
         self._limits = limits
+        self._ends = ends
 
     async def look(self, session: str, lane: Lane = Lane.PLAIN, *, until: float | None = None) -> Found:
         """Read a session, with one command."""
@@ -138,6 +140,7 @@ class Slot:
         reply = await self._engine.run(Lane.PLAIN, TAKE, names, args, until=until)
         match reply[0]:
             case b"taken":
+                self._ends.acknowledged(self._keep(session, names, taker, "alive"))
                 return Taken(reply[1], reply[2])
             case b"differs":
                 return Differs(reply[1])
@@ -147,8 +150,10 @@ class Slot:
     async def end(self, session: str, by: str, *, mark: bool, until: float | None = None) -> bool:
         """End a session and its copy; False where it was over. With `mark` an id not created yet never will be."""
         names = self._names(session, "life", "touched", "grace", "ended", "streams")
-        args = by, ms(self._limits.mark), "1" if mark else "0"
-        return bool(await self._engine.run(Lane.PLAIN, END, names, args, until=until))
+        end = self._keep(session, names, by, "any" if mark else "one")
+        reply = await self._engine.run(Lane.PLAIN, END, names, end.args, until=until)
+        self._ends.acknowledged(end)
+        return bool(reply)
 
     def key(self, session: str) -> str:
         """The session's key."""
@@ -157,6 +162,10 @@ class Slot:
     def companion(self, use: str, session: str) -> str:
         """The name of a companion."""
         return companion_key(self._pattern.prefix, use, self._pattern.key(session))
+
+    def _keep(self, session: str, names: Sequence[str], by: str, what: str) -> End:
+        args = by, ms(self._limits.mark), what
+        return self._ends.keep(session, END, names, args, self._limits.lifetime.total_seconds())
 
     def _names(self, session: str, *uses: str) -> Sequence[str]:
         key, prefix = self._pattern.key(session), self._pattern.prefix

@@ -27,6 +27,7 @@ from greenroom.observe import Counters
 from greenroom.sessions.background import Background
 from greenroom.sessions.changes import COMMANDS, Changes
 from greenroom.sessions.document import STREAM, USER, Members, changed, members_of, user_of
+from greenroom.sessions.ends import Ends
 from greenroom.sessions.limits import Limits, ms
 from greenroom.sessions.lists import Lists
 from greenroom.sessions.live import Live, SessionGone
@@ -54,6 +55,8 @@ class Sessions(Generic[T]):
         pushes: rung by the engine's invalidations; without them an end elsewhere is seen by a socket when the session
             would have lapsed.
         counters: where what happens to sessions is counted.
+        ends: what the engine sends again to a server that has come back (`before_use=ends.send`); without it a server
+            that has lost an end has the session again.
         new: members that a session begins with where it is not given others.
     """
 
@@ -65,6 +68,7 @@ class Sessions(Generic[T]):
         *,
         pushes: Pushes | None = None,
         counters: Counters | None = None,
+        ends: Ends | None = None,
         new: Mapping[str, object] | None = None,
     ) -> None:
         self.limits = limits or Limits()
@@ -72,7 +76,7 @@ class Sessions(Generic[T]):
         self._pushes = pushes if pushes is not None else Pushes(owner)
         self.engine = engine
         self.prefix = keyspace.pattern.prefix
-        self.slot = Slot(engine, keyspace.pattern, self.limits)
+        self.slot = Slot(engine, keyspace.pattern, self.limits, ends if ends is not None else Ends())
         self.streams = Streams(engine, self.slot, self.limits)
         self._new = dict(new or {})
         self._shape = Shape(keyspace)
