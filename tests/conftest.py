@@ -92,7 +92,8 @@ def valkey(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def lasting(tmp_path: Path) -> Iterator[Server]:
     """A Valkey of its own for one test that has its data again when it is started again."""
-    server = Server(valkey_binary(), tmp_path, "--appendonly", "yes")
+    # With its usual fsync in the background it may answer writes that its file does not have yet.
+    server = Server(valkey_binary(), tmp_path, "--appendonly", "yes", "--appendfsync", "no")
     server.start()
     yield server
     server.kill()
