@@ -14,8 +14,9 @@ import pytest
 
 from greenroom.sessions import Presence
 from greenroom.sessions.streams import Stream
+from tests.races import PATIENT
 from tests.servers import Server
-from tests.sessions import MINIMAL, MINUTE, SECOND, Open, Passing, calls, used
+from tests.sessions import MINIMAL, MINUTE, SECOND, Open, Passing, be_patient, calls, used
 
 SCANS = {"scan", "keys", "sscan", "hscan", "zscan", "dbsize", "smembers"}
 
@@ -38,12 +39,17 @@ class Crowd:
         return self.random.sample(sorted(of), min(number, len(of)))
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_counts_after_thousands_of_random_sessions_are_exact(
     server: Server, store: Open, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     passes, raw = Passing(server, monkeypatch), server.raw()
-    here, there = await store(server), await store(server)
+    here, there = [await store(server, engine_limits=PATIENT) for _ in range(2)]
     crowd = Crowd(seed)
     begun = lapses = 0
     raw("CONFIG", "RESETSTAT")
@@ -98,7 +104,7 @@ async def test_listeners_after_thousands_of_random_streams_are_exact(
     server: Server, store: Open, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     passes, raw, randomly = Passing(server, monkeypatch), server.raw(), random.Random(seed)
-    presences = [Presence(await store(server)) for _ in range(2)]
+    presences = [Presence(await store(server, engine_limits=PATIENT)) for _ in range(2)]
     now, heard = 0.0, dict[Stream, float]()
     listening: list[Stream] = []
     raw("CONFIG", "RESETSTAT")

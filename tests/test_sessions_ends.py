@@ -84,6 +84,28 @@ async def test_a_start_whose_reply_is_lost_has_begun_one(server: Server, store: 
         assert len(await sessions.of_user("u1")) == 1
 
 
+async def test_a_start_that_arrives_a_second_time_late_changes_nothing(server: Server, store: Open) -> None:
+    """It was written, its connection lost, it was repeated, its session changed · then the server reads the first."""
+    raw = server.raw()
+    async with Proxy(server) as proxy:
+        sessions = await store(proxy)
+        starts: list[list[bytes]] = []
+
+        async def gate(command: list[bytes]) -> None:
+            if command[0] == b"EVALSHA" and any(b"greenroom:ended" in word for word in command):
+                starts.append(command)
+
+        proxy.gate = gate
+        live, _ = await sessions.start(SIGNED_IN)
+        (again,) = starts
+        changed = await sessions.change(live.session_id, lambda body: body[:-1] + b',"own":1}')
+        assert raw(*again) == [changed.body, live.begun]
+        assert raw("GET", key(live)) == changed.body
+        assert await sessions.end(live.session_id)
+        assert raw(*again) is None
+        assert not raw("EXISTS", key(live))
+
+
 async def test_a_log_in_listed_when_all_are_ended_goes_whole(
     server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,8 +11,9 @@ import pytest
 from greenroom.engine import Limits as EngineLimits
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.sessions import Presence
+from tests.races import Proxy
 from tests.servers import Server
-from tests.sessions import MINIMAL, Open, Store, at_once, key, patch, used
+from tests.sessions import MINIMAL, Open, Store, at_once, companion, key, patch, used
 
 BOUND = 3.0
 """Seconds in which a call of half a second must have failed, on a busy machine."""
@@ -101,6 +102,25 @@ async def test_a_store_without_memory_says_so_and_reads_on(server: Server, store
     assert await sessions.end(live.session_id), "an end needs no memory"
     assert not raw("EXISTS", key(live))
     raw("CONFIG", "SET", "maxmemory", 0)
+
+
+async def test_a_rotation_that_finds_no_memory_at_its_taking_leaves_all_as_it_was(server: Server, store: Open) -> None:
+    raw = server.raw()
+    async with Proxy(server) as proxy:
+        sessions = await store(proxy)
+        live, token = await sessions.start(MINIMAL)
+        taking = proxy.hold("EVALSHA", companion("grace", live))
+        rotating = asyncio.ensure_future(sessions.rotate(live.session_id, {"user_id": "u1"}))
+        await taking.reached.wait()
+        raw("CONFIG", "SET", "maxmemory", 1)
+        taking.release()
+        with pytest.raises(CommandFailed):
+            await rotating
+        found = await sessions.read(token)
+        assert found is not None
+        assert found.writable
+        assert await sessions.active() == 1
+        assert not raw("EXISTS", "greenroom:sessions:{user:u1}")
 
 
 async def test_a_session_is_there_again_with_its_server(server: Server, store: Open) -> None:

@@ -90,12 +90,11 @@ class Changes(Generic[T]):
             )
             return None if found.begun is None else found.body
 
-        body = await budget.spend(looked)
-        found = None if body is None else await self._attempt(session, body, change, budget)
-        if isinstance(found, Differs):
-            async with self._turns.of(session):
-                while isinstance(found, Differs):
-                    found = await self._attempt(session, found.body, change, budget)
+        async with self._turns.of(session):
+            body = await budget.spend(looked)
+            found = None if body is None else await self._attempt(session, body, change, budget)
+            while isinstance(found, Differs):
+                found = await self._attempt(session, found.body, change, budget)
         if found is None:
             await self._lists.leave(session, None, budget)
             raise SessionGone("the session has ended")
