@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import cold, http, policies
+from bench import cold, followers, http, policies
 from bench.common import KEYS, READERS, Cost, server
 from bench.hits import CONTENDERS
 from tests.servers import Server
@@ -66,6 +66,22 @@ def cold_key(one: Server) -> str:
     )
 
 
+def following(one: Server) -> str:
+    """One look for all."""
+    command = [sys.executable, "-m", "bench.followers", str(one.port)]
+    run = msgspec.json.decode(subprocess.run(command, capture_output=True, check=True).stdout, type=followers.Run)
+    rows = [
+        ["reads of the record per change", f"{run.reads:.2f}", "1"],
+        ["until the first follower sees it, ms", f"{run.first:.1f}", "≤ 20"],
+        ["until the last one does, ms", f"{run.last:.1f}", "≤ 20"],
+        ["the same, slowest change, ms", f"{run.slowest:.1f}", ""],
+    ]
+    return (
+        f"{followers.FOLLOWERS:,} followers of one podcast in one process, changed by another "
+        f"{followers.CHANGES} times:\n\n" + table(["what", "found", "target"], rows)
+    )
+
+
 def over_http(one: Server) -> str:
     """The service."""
     constant, ours, fastapi = (
@@ -110,7 +126,7 @@ def main() -> None:
         f"Printed by `make bench` on {machine}. Trust the ratios: both sides of each were measured in one run.",
     ]
     with server() as one:
-        for part in (hits, cold_key, over_http):
+        for part in (hits, cold_key, following, over_http):
             parts.append(part(one))
             sys.stdout.write(parts[-1] + "\n\n")
             sys.stdout.flush()

@@ -349,6 +349,7 @@ def test_the_head_of_a_stream_is_answered_at_once(service: Service, ask: Asks) -
     answer = service.client.head(ask().json()["status_url"].replace("/status", "/events"))
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-type"].startswith("text/event-stream")
+    assert service.client.get("/health/live").status_code == 200  # on the same connection
 
 
 async def test_a_drain_ends_streams_and_waits_and_is_not_held_up(serve: Serve) -> None:

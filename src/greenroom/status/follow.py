@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -100,6 +100,7 @@ class Followers(Generic[T]):
                 if story.error is not None:
                     raise story.error
                 told.clear()
+                story.newcomers.add(told)
                 await told.wait()
             while True:
                 told.clear()
@@ -117,6 +118,7 @@ class Followers(Generic[T]):
                     await told.wait()
         finally:
             story.followers.discard(told)
+            story.newcomers.discard(told)
             if not story.followers:
                 self._end(story)
 
@@ -147,7 +149,7 @@ class Followers(Generic[T]):
             story.unwatch()
         story.over = True
         story.task.cancel()
-        story.notify()
+        _wake(story.followers)
 
     async def _read_on(self, story: _Story[T]) -> None:
         while True:
@@ -163,26 +165,31 @@ class Followers(Generic[T]):
                 if story.latest is None:
                     self._end(story)
                     return
-                story.notify()
+                _wake(story.newcomers)
                 log.warning("following %s: %s", story.name, type(error).__name__)
             else:
                 story.error = None
                 story.done = story.begun
-                if look.value is None or self._took(story, look.value):
+                if look.value is None:
                     self._end(story)
                     return
-                story.notify()
+                if self._goes_on(story.latest, look.value):
+                    story.latest = look.value
+                    if self._order.ended(self._status(look.value)):
+                        self._end(story)
+                        return
+                    _wake(story.followers)
+                _wake(story.newcomers)
+                story.newcomers.clear()
                 again = look.again
             await self._rest(story, again)
 
-    def _took(self, story: _Story[T], value: T) -> bool:
-        """Show a value if it is no step back; whether it is the last."""
+    def _goes_on(self, latest: T | None, value: T) -> bool:
+        """Whether a value is another than the latest, and no step back."""
+        if latest is None:
+            return True
         status = self._status(value)
-        if story.latest is None or (
-            value != story.latest and self._order.furthest(self._status(story.latest), status) == status
-        ):
-            story.latest = value
-        return self._order.ended(self._status(story.latest))
+        return value != latest and self._order.furthest(self._status(latest), status) == status
 
     async def _rest(self, story: _Story[T], seconds: float) -> None:
         timer = self._later(seconds, story.woken.set)
@@ -195,7 +202,20 @@ class Followers(Generic[T]):
 class _Story(Generic[T]):
     """What the followers of one thing share."""
 
-    __slots__ = ("begun", "done", "error", "followers", "latest", "name", "over", "task", "told", "unwatch", "woken")
+    __slots__ = (
+        "begun",
+        "done",
+        "error",
+        "followers",
+        "latest",
+        "name",
+        "newcomers",
+        "over",
+        "task",
+        "told",
+        "unwatch",
+        "woken",
+    )
 
     task: asyncio.Task[None]
     unwatch: Callable[[], None]
@@ -203,6 +223,8 @@ class _Story(Generic[T]):
     def __init__(self, name: str) -> None:
         self.name = name
         self.followers: set[asyncio.Event] = set()
+        self.newcomers: set[asyncio.Event] = set()
+        """Those of them who wait for a look, whether or not it finds anything new."""
         self.latest: T | None = None
         self.error: Exception | None = None
         self.over = False
@@ -219,7 +241,7 @@ class _Story(Generic[T]):
         self.told = True
         self.woken.set()
 
-    def notify(self) -> None:
-        """Wake everyone who follows."""
-        for follower in self.followers:
-            follower.set()
+
+def _wake(followers: Iterable[asyncio.Event]) -> None:
+    for follower in followers:
+        follower.set()
