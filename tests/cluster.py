@@ -47,7 +47,9 @@ class Member(Server):
         bus = ["--cluster-port", str(self._bus), "--cluster-node-timeout", str(self._timeout)]
         # A replica that has not heard its primary for long may take its place all the same: nothing here is that old.
         takeover = ["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
-        super().spawn(*cluster, *bus, *takeover, *options)
+        # Who gives its last slot away stays a primary.
+        stay = ["--cluster-allow-replica-migration", "no"]
+        super().spawn(*cluster, *bus, *takeover, *stay, *options)
 
     def __call__(self, *command: str | bytes | int) -> Any:
         """Send a command over a connection of its own and return its reply."""

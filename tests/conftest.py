@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching.backing import Backing
-from greenroom.engine import Address, Standalone
+from greenroom.engine import Address, Engine, engine_at
 from tests.caches import open_backing
 from tests.cluster import Cluster
 from tests.servers import Server, redis_binary, valkey_binary
@@ -99,12 +99,12 @@ def lasting(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-async def connect() -> AsyncIterator[Callable[..., Awaitable[Standalone]]]:
-    """Opens engines to a server, and closes them after the test."""
+async def connect() -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+    """Opens engines to a server or a cluster, and closes them after the test."""
     async with AsyncExitStack() as stack:
 
-        async def opened(server: Server, **options: Any) -> Standalone:
-            engine = Standalone(Address.parse(server.address), **options)
+        async def opened(server: Server | Cluster, **options: Any) -> Engine:
+            engine = engine_at(Address.parse(server.address), **options)
             stack.push_async_callback(engine.close)
             await engine.start()
             return engine

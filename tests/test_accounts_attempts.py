@@ -14,6 +14,8 @@ from greenroom.engine import Standalone
 from greenroom.errors import EngineError
 from tests.servers import Server
 
+pytestmark = pytest.mark.on_cluster
+
 Connect = Callable[..., Awaitable[Standalone]]
 HOUR = timedelta(hours=1)
 KEYS = "greenroom:attempts:{*}"
@@ -157,6 +159,7 @@ async def test_a_name_that_no_key_could_hold_is_counted_too(server: Server, conn
         assert [await made(counted, name, "192.0.2.1") for _ in range(2)] == [True, False], name
 
 
+@pytest.mark.one_server
 async def test_what_cannot_be_counted_may_not_be_made(server: Server, connect: Connect) -> None:
     counted = await attempts(server, connect)
     server.kill()

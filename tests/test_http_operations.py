@@ -210,6 +210,7 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
         ("post", f"{API}/users"): "NewUser",
         ("post", f"{API}/session/login"): "Credentials",
         ("patch", f"{API}/session/preferences"): "Preferences",
+        ("post", f"{API}/podcasts/generate"): "PodcastRequest",
     }
     listeners = {("patch", f"{API}/session/preferences"), ("get", f"{API}/session"), ("delete", f"{API}/session")}
     listeners |= {("post", f"{API}/session/logout-everywhere"), ("get", f"{API}/sessions")}

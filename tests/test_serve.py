@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +14,7 @@ from greenroom.service.app import create_app
 from greenroom.service.settings import Settings
 from tests.processes import ON_LINUX, Process, below, process, servers
 from tests.servers import Server, wait_for
-from tests.serving import API, TOKEN, Serve, Service
+from tests.serving import API, TOKEN, Serve, Service, running
 
 TOPIC = {"display_name": "Night Radio", "description": "Voices after midnight.", "keywords": ["radio"]}
 SNIPPET = {"topic_id": "night", "title": "Static", "text_content": "Between two stations there is a third."}
@@ -240,20 +236,6 @@ def test_an_answer_that_never_ends_does_not_hold_the_service_for_ever(serve: Ser
     with Held(service):
         assert service.stop(signal.SIGTERM) == 0
     assert "Traceback" not in service.output()
-
-
-@asynccontextmanager
-async def running(app: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """An application between its start-up and its shutdown, in this process."""
-    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    lifespan = asyncio.create_task(app({"type": "lifespan", "state": {}}, said.get, heard.put))
-    await said.put({"type": "lifespan.startup"})
-    assert (await heard.get())["type"] == "lifespan.startup.complete"
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:
-        yield client
-    await said.put({"type": "lifespan.shutdown"})
-    await lifespan
 
 
 async def test_while_it_drains_it_is_not_ready(tmp_path: Path) -> None:

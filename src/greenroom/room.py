@@ -42,6 +42,7 @@ from greenroom.studio.recordings import Recordings
 
 if TYPE_CHECKING:
     from greenroom.accounts import Accounts
+    from greenroom.accounts.rates import Bound, Rate
 
 log = logging.getLogger("greenroom.room")
 
@@ -257,6 +258,16 @@ class Greenroom:
                 raise InvalidInput("data_dir", "recordings need a directory", "pass data_dir=")
             self._recordings = Recordings(self._directory / "recordings", clock=self._clock)
         return self._recordings
+
+    def rate(self, kind: str, bound: Bound) -> Rate:
+        """Bounds how often something is done under one name, in all processes together.
+
+        Arguments:
+            kind: what is done: the same name of another kind is another.
+        """
+        from greenroom.accounts.rates import Rate  # beside passwords, whose package is an extra
+
+        return Rate(self._session_engine, self._prefix, kind, bound)
 
     def forget_near(self) -> None:
         """Drop every value that this process holds; the next reads ask the server."""

@@ -6,17 +6,12 @@ password each. An account's bound delays its owner too while it is under attack,
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
-from dataclasses import dataclass
 from datetime import timedelta
 
-from greenroom.engine import Engine, Lane
-from greenroom.engine.scripts import Script
+from greenroom.accounts.rates import ATTEMPT, Bound, Rate, network
+from greenroom.engine import Engine
 from greenroom.errors import GreenroomError
-from greenroom.keyspace.companions import companion_key
 
-ATTEMPT = Script.named("attempt")
 SCRIPTS = (ATTEMPT,)
 
 
@@ -26,14 +21,6 @@ class TooManyAttempts(GreenroomError):
     def __init__(self, retry_after: float) -> None:
         super().__init__(f"too many attempts to sign in; wait {retry_after:.0f} s")
         self.retry_after = retry_after
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """At most `most` attempts in any `window`."""
-
-    most: int
-    window: timedelta
 
 
 PER_ACCOUNT = Bound(10, timedelta(minutes=15))
@@ -53,10 +40,8 @@ class Attempts:
     def __init__(
         self, engine: Engine, prefix: str = "", *, per_account: Bound = PER_ACCOUNT, per_address: Bound = PER_ADDRESS
     ) -> None:
-        self._engine = engine
-        self._prefix = prefix
-        self._per_account = per_account
-        self._per_address = per_address
+        self._account = Rate(engine, prefix, "account", per_account)
+        self._address = Rate(engine, prefix, "address", per_address)
 
     async def count(self, username: str, address: str) -> None:
         """Count an attempt before its password is looked at.
@@ -65,33 +50,10 @@ class Attempts:
             TooManyAttempts: when it may not be made.
             EngineError: when it cannot be counted; it may then not be made either.
         """
-        await self._count(self._key("address", _network(address)), self._per_address)
-        await self._count(self._key("account", username), self._per_account)
+        for rate, name in ((self._address, network(address)), (self._account, username)):
+            if left := await rate.count(name):
+                raise TooManyAttempts(left)
 
     async def forgive(self, username: str) -> None:
         """Forget an account's attempts: its owner is here. An address's stay, or one's own account would clear them."""
-        key = self._key("account", username)
-        await self._engine.execute(Lane.PLAIN, key, "DEL", key)
-
-    async def _count(self, key: str, bound: Bound) -> None:
-        # Repeated after a lost connection it may count twice, which only errs on the safe side.
-        args = bound.most, bound.window // timedelta(milliseconds=1)
-        left = int(await self._engine.run(Lane.PLAIN, ATTEMPT, (key,), args))
-        if left:
-            raise TooManyAttempts(left / 1000)
-
-    def _key(self, kind: str, name: str) -> str:
-        """Hashed, so that neither names nor addresses stand in keys, and so that whatever is typed makes a key."""
-        digest = hashlib.sha256(f"{kind}:{name}".encode("utf-8", "surrogatepass")).hexdigest()
-        return companion_key(self._prefix, "attempts", digest[:32])
-
-
-def _network(address: str) -> str:
-    """What counts as one address: of IPv6 the /64, since one client has them all."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    return str(parsed.ipv4_mapped or ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
+        await self._account.forget(username)

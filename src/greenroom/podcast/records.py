@@ -181,6 +181,12 @@ TASK_KEPT = timedelta(days=30)
 """For how long a finished task is kept."""
 
 
+class PodcastRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listener says of a podcast to be made."""
+
+    topic_id: str
+
+
 class IdempotencyKey(msgspec.Struct, frozen=True):
     """What a caller names a request with, so that sending it again does nothing more.
 

@@ -41,12 +41,14 @@ def cached(
     *,
     body: bytes | None = None,
     link: str | None = None,
+    retry_after: int | None = None,
 ) -> Response[T]:
     """The answer to a cached read, or 304 where the caller has it already.
 
     Arguments:
         body: the JSON to send where the read has none.
         link: the value of a `Link` header.
+        retry_after: seconds after which to ask again, where the value is on its way to another.
     """
     if read.body is not None:
         content, mark = read.body, read.digest
@@ -61,9 +63,20 @@ def cached(
     ]
     if link is not None:
         headers.append((b"link", link.encode()))
-    wanted = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match"]
-    if wanted and matches(wanted, tag):
+    if retry_after is not None:
+        headers.append((b"retry-after", b"%d" % retry_after))
+    if _held(request, tag):
         return cast("Response[T]", StoredJSON(b"", 304, headers))
     headers += (b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))
     # The type argument is what the API's description shows.
     return cast("Response[T]", StoredJSON(content, 200, headers))
+
+
+def holds(request: Request[Any, Any, Any], read: Read[Any]) -> bool:
+    """Whether the caller has what was read already, as `If-None-Match` says."""
+    return read.body is not None and _held(request, f'"{read.digest}"')
+
+
+def _held(request: Request[Any, Any, Any], tag: str) -> bool:
+    wanted = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match"]
+    return bool(wanted) and matches(wanted, tag)

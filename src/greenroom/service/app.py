@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+import msgspec
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import ValidationException
@@ -16,7 +17,7 @@ from greenroom.engine.uses import EMBEDDED
 from greenroom.errors import GreenroomError
 from greenroom.observe import Counters
 from greenroom.podcast.models import Preferences
-from greenroom.podcast.records import SnippetDraft, TopicDraft
+from greenroom.podcast.records import PodcastRequest, SnippetDraft, TopicDraft
 from greenroom.room import Greenroom
 from greenroom.service import docs, parameters, problems
 from greenroom.service.cors import Cors
@@ -24,8 +25,9 @@ from greenroom.service.ending import Ending
 from greenroom.service.envelope import Envelope
 from greenroom.service.methods import answer_options
 from greenroom.service.metrics import Metrics
-from greenroom.service.routes import activity, operations, page, session, snippets, stream, topics, users
+from greenroom.service.routes import activity, operations, page, podcasts, session, snippets, stream, topics, users
 from greenroom.service.settings import Settings
+from greenroom.service.waiting import Waiting
 from greenroom.sessions import SessionMiddleware
 
 log = logging.getLogger("greenroom.service")
@@ -34,14 +36,18 @@ BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body above which it is refused."""
 
 
-def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Envelope:
+def create_app(
+    settings: Settings, *, shared_metrics: Path | None = None, voice: Callable[[], None] = lambda: None
+) -> Envelope:
     """The ASGI application; its room is opened at start-up and closed at shutdown.
 
     Arguments:
         settings: with an editor token.
         shared_metrics: the directory in which workers share their numbers.
+        voice: raises `MissingExtra` where no podcast can be spoken.
     """
-    ending = Ending()
+    waiting = Waiting()
+    ending = Ending(waiting.end)
     counters = Counters()
     metrics = Metrics(counters, shared_metrics)
 
@@ -66,8 +72,8 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
                 await sharing
             metrics.share()
 
-    resources = [topics, snippets, users, session, activity, stream]
-    shared = {"settings": settings, "metrics": metrics, "ending": ending}
+    resources = [topics, snippets, users, session, activity, podcasts, stream]
+    shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     app = Litestar(
         route_handlers=[
             Router("/api/v1", route_handlers=[one.ROUTER for one in resources]),
@@ -83,7 +89,15 @@ def create_app(settings: Settings, *, shared_metrics: Path | None = None) -> Env
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )
-    docs.complete(app.openapi_schema, [TopicDraft, SnippetDraft, users.NewUser, session.Credentials, Preferences])
+    drafts: list[type[msgspec.Struct]] = [
+        TopicDraft,
+        SnippetDraft,
+        users.NewUser,
+        session.Credentials,
+        Preferences,
+        PodcastRequest,
+    ]
+    docs.complete(app.openapi_schema, drafts)
     with_sessions = SessionMiddleware(
         app, lambda: app.state.room.sessions, allowed_origins=settings.allowed_origins, answer=problems.refused
     )

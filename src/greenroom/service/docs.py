@@ -54,7 +54,7 @@ def openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Greenroom",
         version="1",
-        description="Topics and snippets of the podcast platform, served from its hot-data tier.",
+        description="Topics, snippets and podcasts of the podcast platform, served from its hot-data tier.",
         openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_found),
         use_handler_docstrings=True,
         components=Components(responses={"problem": problem}, security_schemes=schemes),

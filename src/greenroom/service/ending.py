@@ -18,9 +18,13 @@ class Ending:
     """Whether this process is ending; answers that wait for something stop waiting then.
 
     The server closes what is open only a moment later, and with its own words: a socket is told 1001 from here.
+
+    Arguments:
+        told: called when it begins.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+        self._told = told
         self._begun = asyncio.Event()
 
     @property
@@ -31,6 +35,7 @@ class Ending:
     def begin(self) -> None:
         """The process is told to end."""
         self._begun.set()
+        self._told()
 
     async def wait(self) -> None:
         """Return when the process is told to end."""

@@ -53,7 +53,7 @@ class Envelope:
         inner: Any = scope
         if scope["method"] == "HEAD":
             # Answered as GET; the server leaves the body of an answer to HEAD out by itself.
-            inner = {**scope, "method": "GET"}
+            inner = {**scope, "method": "GET", "head": True}
         try:
             await self._app(inner, receive, sending)
         except Exception as error:

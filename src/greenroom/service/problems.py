@@ -17,8 +17,11 @@ from greenroom.errors import (
     Conflict,
     EngineError,
     InvalidInput,
+    KeyReused,
     LoadFailed,
+    MissingExtra,
     Overloaded,
+    QueueFull,
     RecordError,
     RecordUnavailable,
     UnknownReference,
@@ -53,9 +56,14 @@ KINDS: dict[str, tuple[int, str, str]] = {
     "invalid-input": (422, "A value cannot be", "Correct what `errors` names, then send it again."),
     "too-many-requests": (429, "Too many requests", "Wait as long as Retry-After says."),
     "internal-error": (500, "Something failed here", "Tell the operator the request id."),
+    "not-installed": (501, "This installation cannot do that", "Tell the operator to install what `detail` names."),
     "unavailable": (503, "A part of the service is not reachable", "Try again after Retry-After."),
     "overloaded": (503, "Too much is under way", "Try again after Retry-After."),
+    "queue-full": (503, "Too many podcasts are waited for", "Try again after Retry-After."),
 }
+
+QUEUE_RETRY = 10
+"""Seconds after which a place in the queue of podcasts may be free."""
 
 
 _OF_REFUSALS: dict[type[Refused], str] = {
@@ -160,6 +168,12 @@ def as_problem(error: Exception) -> Problem:
             return invalid(error.field, error.reason, error.remedy)
         case UnknownReference():
             return invalid(error.field, f"{shown(error.value)} does not exist", "name one that exists")
+        case KeyReused():
+            return invalid("Idempotency-Key", "it was used for another request", "send a new key with each request")
+        case QueueFull():
+            return Problem("queue-full", str(error), headers={"Retry-After": str(QUEUE_RETRY)})
+        case MissingExtra():
+            return Problem("not-installed", str(error))
         case Conflict():
             return Problem("conflict", str(error))
         case Overloaded():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from litestar.datastructures import State
 
@@ -10,13 +11,19 @@ from greenroom.room import Greenroom
 from greenroom.service.ending import Ending
 from greenroom.service.metrics import Metrics
 from greenroom.service.settings import Settings
+from greenroom.service.waiting import Waiting
 
 
 class ServiceState(State):
-    """The application's state; `room` is there from start-up to shutdown."""
+    """The application's state; `room` is there from start-up to shutdown.
+
+    `voice` returns if podcasts can be spoken here, and raises `MissingExtra` if not.
+    """
 
     room: Greenroom
     settings: Settings
     metrics: Metrics
     ending: Ending
     stream_places: asyncio.Semaphore
+    waiting: Waiting
+    voice: Callable[[], None]

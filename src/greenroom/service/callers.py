@@ -1,0 +1,28 @@
+"""Who sends a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request
+
+from greenroom.accounts import network
+from greenroom.sessions import session_of
+from greenroom.sessions.decide import Token
+from greenroom.sessions.token import session_id
+
+
+def address_of(request: Request[Any, Any, Any]) -> str:
+    """The client's address, as a trusted proxy forwards it; of IPv6 its network, and `-` over a unix socket."""
+    return network(request.client.host) if request.client is not None and request.client.host else "-"
+
+
+def caller_of(request: Request[Any, Any, Any]) -> str:
+    """Whose idempotency keys a request's are: those of its session, else of its address.
+
+    The session is not looked up: nobody else can present its token, and with its store down the keys stay the same.
+    """
+    signals = session_of(request.scope).signals
+    if signals.token is Token.PRESENT:
+        return f"session:{session_id(signals.text)}"
+    return f"address:{address_of(request)}"
