@@ -163,3 +163,29 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             return service.start()
 
         yield started
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One headless Chromium for all tests of a file; marked with `WITH_CHROMIUM`, they are skipped where it is missing."""
+    from tests.page import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visitor(browser: Any, service: Service) -> Iterator[Callable[..., Any]]:
+    """Makes visitors of the file's service, given the options of their browser; what their pages did is checked."""
+    from tests.page import Visitor
+
+    visitors: list[Visitor] = []
+
+    def made(url: str = service.url, **options: Any) -> Visitor:
+        visitors.append(Visitor(browser, url, **options))
+        return visitors[-1]
+
+    yield made
+    for one in visitors:
+        one.check()
+        one.context.close()

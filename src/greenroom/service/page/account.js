@@ -19,7 +19,7 @@ export async function youView(main, _parts, signal) {
   replace(
     main,
     h('header', { class: 'lead' }, h('h1', { tabindex: '-1' }, 'You'), h('p', { id: 'who' })),
-    h('div', { class: 'you' }, preferencesPart(topics, signal), account),
+    h('div', { class: 'you' }, account, preferencesPart(topics, signal)),
     sessions,
   );
   let shown;
@@ -47,7 +47,7 @@ export function showWho() {
 }
 
 function greeting() {
-  if (session.userId === null) return 'You are not signed in. Preferences are kept while this browser is open.';
+  if (session.userId === null) return 'You are not signed in. What you choose is kept for this visit.';
   const name = username();
   return name ? `You are signed in as ${name}.` : 'You are signed in.';
 }

@@ -121,7 +121,7 @@ function line({ phase, message, trouble, status }) {
   if (message) return sentence(message);
   if (phase === 'waiting' && status && status.status !== 'ready_to_stream') {
     const step = STEPS.find(([name]) => name === status.status);
-    if (step) return step[1];
+    if (step) return step[2];
   }
   return SAID[phase] ?? '';
 }

@@ -19,7 +19,7 @@ export function preferencesPart(topics, signal) {
     'section',
     { class: 'sheet', 'aria-labelledby': 'preferences-title' },
     h('h2', { id: 'preferences-title' }, 'Preferences'),
-    h('p', { class: 'hint' }, 'Kept at once, for this visit or, if you sign in, for every one.'),
+    h('p', { class: 'hint' }, 'Kept as soon as you choose: for this visit, or with your account.'),
     h('div', { class: 'field inline' }, h('label', { for: 'default-speed' }, 'Playback speed'), speed),
     h('fieldset', {}, h('legend', {}, 'Topics that come first'), h('div', { class: 'boxes' }, boxes.map(({ row }) => row))),
   );

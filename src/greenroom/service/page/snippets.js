@@ -75,7 +75,7 @@ function about(topic, signal) {
     h(
       'header',
       { class: 'topic-about' },
-      wave(topic.topic_id, 56),
+      wave(topic.topic_id, 120, { cut: true }),
       h('h1', { tabindex: '-1' }, topic.display_name),
       h('p', {}, topic.description),
       h('p', { class: 'keywords' }, topic.keywords.join(' · ')),

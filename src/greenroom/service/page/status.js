@@ -7,12 +7,12 @@ const SILENCE = 8_000;
 const LONG_POLL = 25;
 const MOST = 15_000;
 
-/** What each status means to a listener, in their order. */
+/** The statuses in their order, with their names as stations on the way, and what is done at each. */
 export const STEPS = [
-  ['queued', 'Waiting for its turn'],
-  ['script_generating', 'Writing the script'],
-  ['audio_rendering', 'Recording the voices'],
-  ['ready_to_stream', 'Ready'],
+  ['queued', 'In the queue', 'Waiting for a studio'],
+  ['script_generating', 'Script', 'Writing the script'],
+  ['audio_rendering', 'Recording', 'Waiting for the first words'],
+  ['ready_to_stream', 'Ready', 'Ready'],
 ];
 
 export function rank(status) {

@@ -56,7 +56,7 @@ function card(topic, signal) {
   const item = h(
     'li',
     { class: 'card' },
-    wave(id),
+    wave(id, 120, { cut: true }),
     h('h2', {}, h('a', { href: `#/topics/${encodeURIComponent(id)}` }, name)),
     h('p', { class: 'about' }, description),
     h('p', { class: 'keywords' }, keywords.slice(0, 4).join(' · ')),

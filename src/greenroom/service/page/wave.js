@@ -5,7 +5,8 @@ import { svg } from './dom.js';
 const STEP = 4;
 const HEIGHT = 32;
 
-export function wave(seed, bars = 40) {
+/** With `cut` it fills its box, and what does not fit is cut off; without, all of it is seen. */
+export function wave(seed, bars, { cut = false } = {}) {
   const random = generator(hash(seed));
   const [slow, fast, shift] = [1 + random() * 2, 4 + random() * 5, random() * 6.28];
   const heights = Array.from({ length: bars }, (_, at) => {
@@ -17,7 +18,7 @@ export function wave(seed, bars = 40) {
   });
   return svg(
     'svg',
-    { class: 'wave', viewBox: `0 0 ${bars * STEP - 1.6} ${HEIGHT}`, 'aria-hidden': 'true', focusable: 'false' },
+    { class: 'wave', viewBox: `0 0 ${bars * STEP - 1.6} ${HEIGHT}`, preserveAspectRatio: `xMinYMid ${cut ? 'slice' : 'meet'}`, 'aria-hidden': 'true', focusable: 'false' },
     heights.map((height, at) => svg('rect', {
       x: at * STEP, y: ((HEIGHT - height) / 2).toFixed(2), width: 2.4, height: height.toFixed(2), rx: 1.2,
     })),
