@@ -86,18 +86,18 @@ class Sessions(Generic[T]):
 
     # One session -----------------------------------------------------------------------------------
 
-    async def start(self, members: Mapping[str, object]) -> tuple[Live[T], str]:
+    async def start(self, members: Mapping[str, object] | None = None, /, **more: object) -> tuple[Live[T], str]:
         """Begin a session; returns it and its token, which only its client may have.
 
         Arguments:
-            members: what it holds; the time of its activity is the server's.
+            members, more: what it holds, as for `dict`; the time of its activity is the server's.
 
         Raises:
             InvalidInput, BrokenValue: when the members do not fit the keyspace.
             SessionGone: when `end_all` of its user came meanwhile.
         """
         token, budget = new_token(), Budget(COMMANDS)
-        session, body = session_id(token), changed(b"{}", {**self._new, **members})
+        session, body = session_id(token), changed(b"{}", {**self._new, **(members or {}), **more})
         self._shape.check(body)
         listed = await self._lists.enter(session, user_of(body), budget)
         live = await self._begin(session, body, listed, self._new_life, budget)
