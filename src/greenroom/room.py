@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,6 +38,7 @@ from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.topics import Topics
 from greenroom.sessions import Ends, Presence, Sessions, eviction_advice, session_use
 from greenroom.studio.recordings import Recordings
+from greenroom.studio.worker import Worker
 
 if TYPE_CHECKING:
     from greenroom.accounts import Accounts
@@ -252,6 +255,14 @@ class Greenroom:
                 raise InvalidInput("data_dir", "recordings need a directory", "pass data_dir=")
             self._recordings = Recordings(self._directory / "recordings", clock=self._clock)
         return self._recordings
+
+    def worker(self) -> Worker:
+        """A worker that makes the podcasts which are asked for; see `Worker.run`."""
+        generation, tasks = self._with_tasks()
+        name = f"{socket.gethostname()}-{os.getpid()}"
+        return Worker(
+            name, tasks, self.topics, self.snippets, self.recordings, wake=generation.asked, clock=self._clock
+        )
 
     def rate(self, kind: str, bound: Bound) -> Rate:
         """Bounds how often something is done under one name, in all processes together.

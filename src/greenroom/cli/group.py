@@ -12,6 +12,7 @@ from greenroom.errors import GreenroomError, InvalidInput
 
 COMMANDS = {
     "serve": "Run the service.",
+    "work": "Make the podcasts that are asked for.",
     "load": "Load topics and snippets from NDJSON files into the record.",
     "definitions": "Print every keyspace: formats, values and lifetimes.",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from datetime import datetime
@@ -34,6 +35,8 @@ class Generation:
         self._tasks = tasks
         self._clock = clock
         self._queue = queue
+        self.asked = asyncio.Event()
+        """Set at each request; a worker in this process waits for it."""
 
     async def request(self, topic_id: str, *, caller: str = "", key: str | None = None) -> Requested:
         """Ask for a podcast on a topic; a worker makes it.
@@ -54,7 +57,9 @@ class Generation:
                 raise InvalidInput("key", "it cannot be a key", "use 1 to 255 visible ASCII characters, no spaces")
             named = IdempotencyKey(hashlib.sha256(caller.encode("utf-8", "surrogatepass")).hexdigest(), key)
         podcast_id = self._clock.token().hex()
-        return await self._tasks.add_task(podcast_id, topic_id, self._clock.now(), most=self._queue, key=named)
+        requested = await self._tasks.add_task(podcast_id, topic_id, self._clock.now(), most=self._queue, key=named)
+        self.asked.set()
+        return requested
 
 
 class Tasks:

@@ -29,6 +29,7 @@ from greenroom.service.routes import activity, operations, page, podcasts, sessi
 from greenroom.service.settings import Settings
 from greenroom.service.waiting import Waiting
 from greenroom.sessions import SessionMiddleware
+from greenroom.studio.voice import check_voices
 
 log = logging.getLogger("greenroom.service")
 
@@ -37,14 +38,14 @@ BODY_LIMIT = 1024 * 1024
 
 
 def create_app(
-    settings: Settings, *, shared_metrics: Path | None = None, voice: Callable[[], None] = lambda: None
+    settings: Settings, *, shared_metrics: Path | None = None, voice: Callable[[], None] = check_voices
 ) -> Envelope:
     """The ASGI application; its room is opened at start-up and closed at shutdown.
 
     Arguments:
         settings: with an editor token.
         shared_metrics: the directory in which workers share their numbers.
-        voice: raises `MissingExtra` where no podcast can be spoken.
+        voice: raises `NoVoice` or `MissingExtra` where no podcast can be spoken.
     """
     waiting = Waiting()
     ending = Ending(waiting.end)
@@ -64,6 +65,7 @@ def create_app(
             if room.engine_trouble is not None:
                 log.warning("starting without the engine, every read goes to the record: %s", room.engine_trouble)
             app.state.room = room
+            await stack.enter_async_context(_working(room, ending, voice))
             sharing = asyncio.create_task(metrics.keep_sharing())
             with ending.listening():
                 yield
@@ -114,3 +116,20 @@ def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManag
         prefix=settings.key_prefix,
         counters=counters,
     )
+
+
+@asynccontextmanager
+async def _working(room: Greenroom, ending: Ending, voice: Callable[[], None]) -> AsyncIterator[None]:
+    """A worker of this process, until it is told to end: what is not made by then another one makes."""
+    try:
+        voice()
+    except GreenroomError as error:
+        log.warning("no podcasts are made here: %s", error)
+        yield
+        return
+    working = asyncio.create_task(ending.unless(room.worker().run()), name="greenroom-worker")
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.wait([working])

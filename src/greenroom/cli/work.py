@@ -1,0 +1,44 @@
+"""`greenroom work`: a worker of its own, beside any number of services on the same record."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import rich_click as click
+
+from greenroom.cli.options import make_directory, read_settings, settings_options
+from greenroom.room import Greenroom
+from greenroom.service import logs
+from greenroom.service.settings import Settings
+from greenroom.studio.voice import check_voices
+
+
+@click.command()
+@settings_options(["data_dir", "valkey_url", "cache_url", "database_url", "key_prefix", "log_format", "log_level"])
+def work(**flags: str | None) -> None:
+    """Make the podcasts that are asked for, until SIGINT or SIGTERM; `serve` has a worker of its own as well.
+
+    The recordings go to the data directory, where the services that stream them must find them.
+    """
+    settings = read_settings(flags)
+    logs.configure(format_=settings.log_format, level=settings.log_level)
+    check_voices()
+    asyncio.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    make_directory(settings.data_dir)
+    async with Greenroom.open(
+        settings.cache_address,
+        database=settings.database_url,
+        data_dir=settings.data_dir,
+        prefix=settings.key_prefix,
+    ) as room:
+        working = asyncio.create_task(room.worker().run())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+        click.echo("working; end it with Ctrl-C", err=True)
+        await asyncio.wait([working])
+        if not working.cancelled():
+            working.result()
