@@ -169,6 +169,17 @@ async def test_a_newcomer_never_gets_what_was_read_before_the_last_push(
         assert await anext(second) == "script_generating"
 
 
+async def test_a_newcomer_who_waits_for_a_look_is_answered_though_nothing_has_changed(
+    followers: Followers[str], source: Told
+) -> None:
+    async with aclosing(followers.follow("p")) as first, aclosing(followers.follow("p")) as second:
+        assert await anext(first) == "queued"
+        source.tell("queued")
+        async with asyncio.timeout(20):
+            assert await anext(second) == "queued"
+        assert source.looks == 2
+
+
 async def test_what_changes_during_a_look_is_looked_at_again(followers: Followers[str], source: Told) -> None:
     source.go.clear()
     following = asyncio.create_task(told_all(followers))
