@@ -47,8 +47,10 @@ async def test_an_unknown_token_is_never_adopted(server: Server, store: Open) ->
     for call in (sessions.change(session_id(forged), patch(a=1)), sessions.rotate(session_id(forged), MINIMAL)):
         with pytest.raises(SessionGone):
             await call
+        assert names(raw) == set()
     with pytest.raises(SessionGone):
         await sessions.settle(session_id(forged))
+    assert names(raw) == set()
     assert not await sessions.end(session_id(forged))
     assert await sessions.read(forged) is None
     assert names(raw) == set()
