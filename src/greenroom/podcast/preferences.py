@@ -17,7 +17,7 @@ SPEED = (0.5, 3.0)
 TOPICS_MOST = 100
 """Preferred topics; each is looked up when they are set."""
 
-DEFAULTS: Mapping[str, Any] = msgspec.to_builtins(Preferences())
+DEFAULTS: Mapping[str, Any] = msgspec.json.decode(msgspec.json.encode(Preferences()))
 """What a session has whose listener has chosen nothing: the contract, section 1."""
 _REMEDY = {
     "preferred_topics": f"send an array of at most {TOPICS_MOST} ids of topics, or null for none",
