@@ -167,7 +167,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One headless Chromium for all tests of a file; those marked `WITH_CHROMIUM` are skipped where it is missing."""
+    """One headless Chromium for all tests of a file; `WITH_CHROMIUM` skips them where it is missing."""
     from tests.page import chromium
 
     with chromium() as browser:

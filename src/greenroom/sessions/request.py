@@ -136,8 +136,8 @@ class RequestSession(Generic[T]):
         """End the session and take the cookie away, also that of one that is over already.
 
         A browser's page cannot give up the cookie itself, and no new session begins while it is sent along. Only here:
-        an answer to anything else may be on its way while a log-in sets the new one. For that case a rotation's copy is
-        not over yet, and its cookie stays.
+        an answer to anything else may be on its way while a log-in sets the new one. That is also why a rotation's copy
+        is not over yet, and its cookie stays.
         """
         try:
             live = await self.require(writable=True)
