@@ -1,0 +1,262 @@
+"""What the tests of the stream share: recordings of tones made by hand beside a running service, and its listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+import os
+from array import array
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from greenroom.podcast.records import Claim
+from greenroom.room import Greenroom
+from greenroom.studio.opus import RATE, OpusEncoder
+from greenroom.studio.recordings import Recording
+from greenroom.studio.webm import CLUSTER_MS, Cluster, Muxer
+from tests.serving import API, Service
+from tests.studio import a_cluster
+
+TOPIC = "tech_ai_ethics"
+UNKNOWN = "0" * 32
+ROUTE = f"{API}/podcasts/{{podcast_id}}/stream"
+
+
+# Recordings ------------------------------------------------------------------------------------------
+
+
+def pitch(second: int) -> int:
+    """The tone of a second of the recordings, in Hz: no two of twenty sound alike."""
+    return 300 + 100 * (second % 20)
+
+
+@cache
+def tones(seconds: float) -> tuple[Cluster, ...]:
+    """A recording of so many seconds, each with a tone of its own."""
+    encoder, muxer, made = OpusEncoder(), Muxer(), list[Cluster]()
+    for at in range(math.ceil(seconds)):
+        length = int(RATE * min(1.0, seconds - at))
+        wave = (int(12_000 * math.sin(2 * math.pi * pitch(at) * n / RATE)) for n in range(length))
+        made += muxer.add(encoder.feed(array("h", wave).tobytes()))
+    return (*made, *muxer.finish(*encoder.finish()))
+
+
+def heavy(number: int) -> Cluster:
+    """A cluster of 65 kB that is no audio."""
+    return a_cluster(number, size=1300)
+
+
+@dataclass
+class Decoded:
+    """What a player hears: where the audio begins, in seconds, and its samples."""
+
+    begins: float
+    samples: array[float]
+    rate: int
+    gaps: int
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return len(self.samples) / self.rate
+
+    def pitches(self) -> list[int]:
+        """The tone of each whole second that is heard, from its middle."""
+        first, last = math.ceil(self.begins - 0.01), int(self.begins + self.seconds + 0.01)
+        found = []
+        for second in range(first, last):
+            middle = int((second - self.begins + 0.5) * self.rate)
+            part = self.samples[middle - self.rate // 4 : middle + self.rate // 4]
+            ups = sum(1 for a, b in pairwise(part) if a < 0 <= b)
+            found.append(round(2 * ups, -2))
+        return found
+
+
+def decode(data: bytes) -> Decoded:
+    """Decode WebM with FFmpeg; `gaps` counts frames that do not begin where the one before ended."""
+    samples, begins, gaps, rate = array("f"), -1.0, 0, 48_000
+    expected = 0.0
+    with av.open(io.BytesIO(data), "r") as container:
+        for frame in container.decode(audio=0):
+            at, rate = float(frame.time or 0), frame.sample_rate
+            if begins < 0:
+                begins = expected = at
+            # A millisecond is the finest time that WebM has here.
+            gaps += abs(at - expected) > 0.0021
+            expected = at + frame.samples / rate
+            samples.frombytes(bytes(frame.planes[0])[: 4 * frame.samples])
+    return Decoded(begins, samples, rate, gaps)
+
+
+# Podcasts --------------------------------------------------------------------------------------------
+
+
+class Studio:
+    """A worker made by hand: a room of its own on the data directory of a service."""
+
+    def __init__(self, room: Greenroom) -> None:
+        self.room = room
+        self._attempts = 0
+
+    async def claimed(self) -> Claim:
+        """A podcast that was just asked for, and is ours to make."""
+        requested = await self.room.generation.request(TOPIC)
+        claim = await self.room.tasks.claim("by-hand", 600)
+        assert claim is not None
+        assert claim.podcast_id == requested.task.podcast_id
+        return claim
+
+    async def attempt(self, podcast_id: str, clusters: Sequence[Cluster] = ()) -> Recording:
+        """An attempt at its recording, with these clusters so far."""
+        self._attempts += 1
+        recording = await self.room.recordings.begin(podcast_id, f"hand-{self._attempts}")
+        for cluster in clusters:
+            await recording.append(cluster)
+        return recording
+
+    async def rendering(self, clusters: Sequence[Cluster] = ()) -> tuple[Claim, Recording]:
+        """A podcast that is being rendered."""
+        claim = await self.claimed()
+        await self.room.tasks.advance(claim, "audio_rendering")
+        return claim, await self.attempt(claim.podcast_id, clusters)
+
+    async def finish(self, claim: Claim, recording: Recording, clusters: Sequence[Cluster] = ()) -> None:
+        """Render the rest."""
+        for cluster in clusters:
+            await recording.append(cluster)
+        await recording.finish()
+        await self.room.tasks.advance(claim, "ready_to_stream")
+
+    async def ready(self, clusters: Sequence[Cluster]) -> str:
+        """The id of a podcast that is whole."""
+        claim, recording = await self.rendering()
+        await self.finish(claim, recording, clusters)
+        return claim.podcast_id
+
+    async def failed(self, message: str) -> str:
+        """The id of a podcast that could not be made."""
+        claim = await self.claimed()
+        await self.room.tasks.fail(claim, message)
+        return claim.podcast_id
+
+    def file(self, podcast_id: str) -> Path:
+        """A whole recording's file."""
+        path = self.room.recordings.whole(podcast_id)
+        assert path is not None
+        return path
+
+
+@asynccontextmanager
+async def studio_of(service: Service) -> AsyncIterator[Studio]:
+    """A studio beside a running service."""
+    async with Greenroom.open(data_dir=service.data_dir) as room:
+        yield Studio(room)
+
+
+# Listeners -------------------------------------------------------------------------------------------
+
+
+def listener(service: Service | str, podcast_id: str, query: str = "", **headers: str) -> connect:
+    """A WebSocket to a podcast's stream; headers as `X_Request_Id="a"`."""
+    url = service if isinstance(service, str) else service.url
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    address = f"ws{url.removeprefix('http')}{API}/podcasts/{podcast_id}/stream{query}"
+    return connect(address, additional_headers=sent, proxy=None, compression=None, open_timeout=30)
+
+
+@dataclass
+class Heard:
+    """What a listener got."""
+
+    texts: list[dict[str, Any]] = field(default_factory=list)
+    clusters: list[bytes] = field(default_factory=list)
+    """The initial segment first."""
+    order: str = ""
+    """`t` for each text message, `b` for each binary one."""
+    code: int | None = None
+    reason: str = ""
+
+    @property
+    def audio(self) -> bytes:
+        """What a player is fed."""
+        return b"".join(self.clusters)
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The last text."""
+        return self.texts[-1]
+
+
+async def hear(opened: ClientConnection, heard: Heard | None = None, *, clusters: int | None = None) -> Heard:
+    """Listen to the end, or until so many binary messages have come in all."""
+    heard = heard or Heard()
+    try:
+        async with asyncio.timeout(30):
+            while clusters is None or len(heard.clusters) < clusters:
+                message = await opened.recv()
+                if isinstance(message, str):
+                    heard.texts.append(msgspec.json.decode(message))
+                    heard.order += "t"
+                else:
+                    heard.clusters.append(message)
+                    heard.order += "b"
+    except ConnectionClosed:
+        heard.code, heard.reason = opened.close_code, opened.close_reason or ""
+    return heard
+
+
+async def heard_of(service: Service | str, podcast_id: str, query: str = "", **headers: str) -> Heard:
+    """All that a listener gets who listens to the end."""
+    async with listener(service, podcast_id, query, **headers) as opened:
+        return await hear(opened)
+
+
+def activity(service: Service) -> dict[str, int]:
+    """Who listens to what, as `GET /activity` tells."""
+    answer = httpx.get(f"{service.url}{API}/activity", headers=service.editor, timeout=30)
+    answer.raise_for_status()
+    listeners: dict[str, int] = answer.json()["listeners"]
+    return listeners
+
+
+async def eventually(condition: Any, seconds: float = 20.0) -> None:
+    """Return when a condition of another process holds; asked on a thread, since it may block."""
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(condition):
+            await asyncio.sleep(0.01)
+
+
+def open_files(pid: int) -> list[str]:
+    """What a process has open, by name."""
+    return sorted(_links(Path(f"/proc/{pid}/fd")))
+
+
+def _links(directory: Path) -> Iterator[str]:
+    for entry in directory.iterdir():
+        try:
+            yield os.readlink(entry)
+        except FileNotFoundError:
+            continue
+
+
+def resident(pid: int) -> int:
+    """The memory of a process, in bytes."""
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def seconds_of(clusters: Sequence[Cluster]) -> float:
+    """How long a recording of these is."""
+    return clusters[-1].end_ms / CLUSTER_MS
