@@ -6,8 +6,10 @@ import asyncio
 import io
 import math
 import os
+import socket
+import struct
 from array import array
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,16 +20,24 @@ from typing import Any
 import av
 import httpx
 import msgspec
+import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from greenroom.cli import serve
+from greenroom.origin import open_records
 from greenroom.podcast.records import Claim
-from greenroom.room import Greenroom
+from greenroom.room import DATABASE_FILE, Greenroom
+from greenroom.service.app import create_app
+from greenroom.service.settings import Settings
 from greenroom.studio.opus import RATE, OpusEncoder
 from greenroom.studio.recordings import Recording
 from greenroom.studio.webm import CLUSTER_MS, Cluster, Muxer
+from greenroom.testing.records_changes import NOON, about
+from tests.races import until
 from tests.serving import API, Service
 from tests.studio import a_cluster
+from tests.web import Quiet
 
 TOPIC = "tech_ai_ethics"
 UNKNOWN = "0" * 32
@@ -260,3 +270,120 @@ def resident(pid: int) -> int:
 def seconds_of(clusters: Sequence[Cluster]) -> float:
     """How long a recording of these is."""
     return clusters[-1].end_ms / CLUSTER_MS
+
+
+# A service in this process -----------------------------------------------------------------------------
+
+
+class Inner:
+    """The service as `greenroom serve` runs it, in this event loop: its parts can be reached."""
+
+    def __init__(self, url: str, room: Greenroom) -> None:
+        self.url = url
+        self.room = room
+        self.studio = Studio(room)
+
+    async def listeners(self) -> dict[str, int]:
+        """Who listens to what."""
+        return await self.room.presence.listeners()
+
+
+@asynccontextmanager
+async def inner(data_dir: Path, tune: Callable[[uvicorn.Config], None] = lambda _: None) -> AsyncIterator[Inner]:
+    """Serve while the block runs.
+
+    Arguments:
+        tune: changes how the server serves.
+    """
+    settings, _ = Settings.read({}, {"data_dir": str(data_dir), "port": "0"}).with_token()
+    data_dir.mkdir(exist_ok=True)
+    app = create_app(settings)
+    config = serve.server_config(settings)
+    config.app = lambda: app
+    tune(config)
+    with serve._listening(settings, config.backlog) as listening:
+        records = await open_records(data_dir / DATABASE_FILE)
+        await records.put_topic(TOPIC, about("Ethics"), NOON)
+        await records.close()
+        server = Quiet(config)
+        serving = asyncio.ensure_future(server.serve([listening]))
+        try:
+            await until(lambda: server.started or serving.done(), 30)
+            assert server.started, "it did not start"
+            framework: Any = app._app
+            yield Inner(f"http://127.0.0.1:{listening.getsockname()[1]}", framework._app.state.room)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+# Listeners that read no WebSocket by themselves ------------------------------------------------------------
+
+
+class Bare:
+    """A listener's connection of which nothing is read but when the test says so, with a small buffer of the system."""
+
+    def __init__(self, handle: socket.socket) -> None:
+        self._handle = handle
+        self._data = b""
+
+    @classmethod
+    async def opened(cls, url: str, podcast_id: str, **headers: str) -> Bare:
+        """Shake hands, and read no further."""
+        host, _, port = url.removeprefix("http://").partition(":")
+        handle = socket.socket()
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        handle.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(handle, (host, int(port)))
+        lines = [
+            f"GET {API}/podcasts/{podcast_id}/stream HTTP/1.1",
+            f"Host: {host}:{port}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
+            *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
+        ]
+        await loop.sock_sendall(handle, ("\r\n".join(lines) + "\r\n\r\n").encode())
+        made = cls(handle)
+        while b"\r\n\r\n" not in made._data:
+            await made._more()
+        head, _, made._data = made._data.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        return made
+
+    async def frame(self) -> tuple[int, bytes]:
+        """The next frame: opcode and payload."""
+        first, length = await self._take(2)
+        if length >= 126:
+            length = int.from_bytes(await self._take(2 if length == 126 else 8), "big")
+        return first & 15, await self._take(length)
+
+    async def close_code(self) -> int:
+        """Read to the close, and return its code."""
+        while True:
+            opcode, payload = await self.frame()
+            if opcode == CLOSE:
+                return int.from_bytes(payload[:2], "big")
+
+    def abort(self) -> None:
+        """Be gone without a word."""
+        self._handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._handle.close()
+
+    async def _take(self, length: int) -> bytes:
+        while len(self._data) < length:
+            await self._more()
+        taken, self._data = self._data[:length], self._data[length:]
+        return taken
+
+    async def _more(self) -> None:
+        async with asyncio.timeout(30):
+            data = await asyncio.get_running_loop().sock_recv(self._handle, 65_536)
+        if not data:
+            raise EOFError
+        self._data += data
+
+
+TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
