@@ -16,6 +16,7 @@ from tests.cluster import Cluster
 from tests.servers import Server, redis_binary, valkey_binary
 from tests.serving import TOKEN, Serve, Service
 from tests.sessions import Open, Store, close_sessions, open_sessions
+from tests.streams import Studio, studio_of
 
 CLUSTER = "cluster"
 
@@ -119,6 +120,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(tmp_path_factory.mktemp("serve"), env={"GREENROOM_EDITOR_TOKEN": TOKEN}).start()
     yield service
     service.stop()
+
+
+@pytest.fixture
+async def studio(service: Service) -> AsyncIterator[Studio]:
+    """A worker made by hand beside that service."""
+    async with studio_of(service) as studio:
+        yield studio
 
 
 @pytest.fixture

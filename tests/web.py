@@ -49,7 +49,9 @@ async def sessions_on(
         await engine.close()
 
 
-class _Server(uvicorn.Server):
+class Quiet(uvicorn.Server):
+    """A server that leaves the signals alone."""
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # they are the test run's
@@ -81,7 +83,7 @@ async def served(app: Application) -> AsyncIterator[Site]:
     config = uvicorn.Config(
         app, http="httptools", ws="websockets-sansio", log_config=None, access_log=False, timeout_graceful_shutdown=1
     )
-    server = _Server(config)
+    server = Quiet(config)
     serving = asyncio.ensure_future(server.serve([listening]))
     try:
         await until(lambda: server.started or serving.done())

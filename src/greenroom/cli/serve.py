@@ -30,6 +30,10 @@ log = logging.getLogger("greenroom.service")
 
 _SAID = 64 * 1024
 """Bytes of a message from a listener; they have nothing to say."""
+STALLED = 120.0
+"""Seconds after which a connection is cut off whose other side takes nothing, or does not acknowledge it."""
+_UNSENT = 128 * 1024
+"""Bytes that wait in the system for one connection, beyond what is on its way; it would hold megabytes."""
 DRAIN = 10
 """Seconds that open answers have to finish after SIGINT or SIGTERM."""
 
@@ -42,7 +46,16 @@ def serve(**flags: str | None) -> None:
     logs.configure(format_=settings.log_format, level=settings.log_level)
     # Children read the same settings from the environment.
     os.environ.update(settings.environ())
-    config = uvicorn.Config(
+    config = server_config(settings)
+    with _listening(settings, config.backlog) as listening:
+        asyncio.run(_prepare(settings))
+        click.echo(_banner(settings, listening.getsockname()[1], made=made))
+        sys.exit(_run(config, listening) if settings.workers == 1 else _run_workers(config, listening))
+
+
+def server_config(settings: Settings) -> uvicorn.Config:
+    """How the server serves."""
+    return uvicorn.Config(
         build if settings.workers == 1 else "greenroom.service.worker:build",
         factory=True,
         workers=settings.workers,
@@ -50,6 +63,9 @@ def serve(**flags: str | None) -> None:
         ws="websockets-sansio",
         ws_per_message_deflate=False,  # what is sent is audio, which does not get smaller
         ws_max_size=_SAID,
+        # The pings are for proxies that close what is silent. Their answers say nothing: who plays as they take has a
+        # ping behind minutes of audio. Who has gone, the system finds out: see `STALLED`.
+        ws_ping_timeout=None,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -58,16 +74,17 @@ def serve(**flags: str | None) -> None:
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=DRAIN,
     )
-    with _listening(settings, config.backlog) as listening:
-        asyncio.run(_prepare(settings))
-        click.echo(_banner(settings, listening.getsockname()[1], made=made))
-        sys.exit(_run(config, listening) if settings.workers == 1 else _run_workers(config, listening))
 
 
 def _listening(settings: Settings, backlog: int) -> socket.socket:
     """The socket of the service. Who connects before it is ready waits, and nobody else can take the port meanwhile."""
     listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # What is accepted has these too. They are Linux's; elsewhere the system's own patience counts.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED * 1000))
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
     try:
         listening.bind((settings.host, settings.port))
         listening.listen(backlog)

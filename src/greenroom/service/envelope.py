@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from greenroom.service.logs import REQUEST_ID
 from greenroom.service.metrics import Metrics
 from greenroom.service.problems import KINDS, MEDIA_TYPE, as_problem, document, path_as_sent
+from greenroom.service.sockets import EnvelopedSocket
 
 log = logging.getLogger("greenroom.access")
 
@@ -36,11 +37,17 @@ class Envelope:
         self._metrics = metrics
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
         token = REQUEST_ID.set(request_id)
+        if scope["type"] == "websocket":
+            try:
+                await EnvelopedSocket(scope, receive, send, request_id).run(self._app, self._metrics)
+            finally:
+                REQUEST_ID.reset(token)
+            return
         began = time.perf_counter()
         answered: MutableMapping[str, Any] = {"status": 0}
 
@@ -52,8 +59,9 @@ class Envelope:
 
         inner: Any = scope
         if scope["method"] == "HEAD":
-            # Answered as GET; the server leaves the body of an answer to HEAD out by itself.
-            inner = {**scope, "method": "GET", "head": True}
+            # Answered as GET; the server leaves the body of an answer to HEAD out by itself. Only GET has ranges.
+            headers = [pair for pair in scope["headers"] if pair[0] not in (b"range", b"if-range")]
+            inner = {**scope, "method": "GET", "headers": headers, "head": True}
         try:
             await self._app(inner, receive, sending)
         except Exception as error:

@@ -28,6 +28,8 @@ log = logging.getLogger("greenroom.service")
 
 SHARE_INTERVAL = 1.0
 """Seconds between two writes of a worker's numbers."""
+_CLOSE_CODES = frozenset({1000, 1001, 1005, 1006, 1009, 1011, 1012, 1013, 4401, 4404})
+"""What our sockets close with, what the server closes with, and what remains where nobody closed."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -54,6 +56,8 @@ _COUNTS = {
     "greenroom_engine_events": ("Connections made and lost, pushes, flushes.", ["node", "event"]),
     "greenroom_session_events": ("Sessions started, rotated, ended; tokens refused; foreign pages.", ["event"]),
     "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
+    "greenroom_websockets": ("WebSockets that have ended, by the code that closed them.", ["route", "code"]),
+    "greenroom_websocket_sent_bytes": ("Bytes of the messages sent over WebSockets that have ended.", ["route"]),
 }
 _HISTOGRAMS = {
     "greenroom_cache_load_seconds": ("Time of a loader.", ["keyspace"]),
@@ -76,6 +80,8 @@ class Metrics:
         self._file = shared / f"{uuid.uuid4().hex}.json" if shared is not None else None
         self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._request_seconds: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self._sockets: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._socket_bytes: defaultdict[tuple[str], int] = defaultdict(int)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         self.gauges: dict[str, tuple[str, float]] = {}
@@ -85,6 +91,11 @@ class Metrics:
         """Count one answered request; a method nobody knows counts as OTHER, so that labels keep a bound."""
         self._requests[method if method in _METHODS else "OTHER", route, str(status)] += 1
         self._request_seconds[route].add(seconds)
+
+    def socket(self, route: str, code: int, sent: int) -> None:
+        """Count a WebSocket that has ended; a code that only a client would send counts as `other`."""
+        self._sockets[route, str(code) if code in _CLOSE_CODES else "other"] += 1
+        self._socket_bytes[route,] += sent
 
     def exposition(self) -> bytes:
         """The page that Prometheus reads."""
@@ -134,6 +145,8 @@ class Metrics:
                 "greenroom_engine_events": [(list(key), value) for key, value in counters.engine_events.items()],
                 "greenroom_session_events": [(list(key), value) for key, value in counters.sessions.items()],
                 "greenroom_http_requests": [(list(key), value) for key, value in self._requests.items()],
+                "greenroom_websockets": [(list(key), value) for key, value in self._sockets.items()],
+                "greenroom_websocket_sent_bytes": [(list(key), value) for key, value in self._socket_bytes.items()],
             },
             histograms={
                 "greenroom_cache_load_seconds": _bars(counters.loads),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -120,7 +120,7 @@ class Recordings:
         path = self._shelf.whole(podcast_id)
         return path if path.exists() else None
 
-    async def clusters(self, podcast_id: str, *, from_ms: int = 0, wait: bool = False) -> AsyncIterator[bytes]:
+    async def clusters(self, podcast_id: str, *, from_ms: int = 0, wait: bool = False) -> AsyncGenerator[bytes, None]:
         """The initial segment, then the clusters from the one that holds `from_ms` on, to the end of the recording.
 
         A recording in progress is followed, from attempt to attempt. Past the end of a whole one there is no cluster.

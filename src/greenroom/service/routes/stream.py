@@ -3,49 +3,71 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import logging
 import os
+import re
 from collections.abc import AsyncIterator
-from typing import Any, BinaryIO
+from contextlib import suppress
+from typing import Any, BinaryIO, NoReturn
 
 from litestar import Request, Response, Router, WebSocket, get, websocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 from litestar.response import Stream as Body
 
-from greenroom.errors import EngineError, InvalidInput, LoadFailed
+from greenroom.errors import EngineError, InvalidInput, LoadFailed, RecordError
 from greenroom.keyspace.pattern import check_part
+from greenroom.podcast.models import Session
 from greenroom.service import ranges
 from greenroom.service.conditional import matches
-from greenroom.service.listening import DONE, GOING_AWAY, NOT_KEPT, OVERLOAD, SESSION_OVER, UNKNOWN, Listening
-from greenroom.service.problems import Problem
+from greenroom.service.listening import (
+    DONE,
+    FAILED_HERE,
+    GOING_AWAY,
+    NOT_KEPT,
+    OVERLOAD,
+    SESSION_OVER,
+    UNKNOWN,
+    Listening,
+)
+from greenroom.service.problems import Problem, shown
 from greenroom.service.state import ServiceState
-from greenroom.sessions import Refused, session_of
+from greenroom.sessions import Live, Refused, session_of
+
+log = logging.getLogger("greenroom.service")
 
 STREAMS = 1000
 """Streams of one process at a time."""
 _CHUNK = 64 * 1024
 _LONGEST = 24 * 3600
 """Seconds into a recording that may be asked for."""
+_SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,9})?")
+_LAST_WORD = 1.0
+"""Seconds that a listener has to take what they were sent before, when the service ends."""
 
 
 @websocket("/{podcast_id:str}/stream")
 async def stream(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> None:
     """A podcast's recording, cluster by cluster, from `?from=` seconds on; one that is being made is waited for."""
-    await socket.accept()
-    code, reason = await _listen(socket, state, podcast_id)
-    if code is not None:
-        await _close(socket, code, reason)
+    try:
+        await socket.accept()
+        code, reason = await _listen(socket, state, podcast_id)
+    except (OSError, WebSocketDisconnect):
+        return  # they have left, or the session's end has closed it
+    except Exception as error:
+        log.error("unexpected error", exc_info=error)
+        code, reason = FAILED_HERE, "an unexpected error; the log has it under the request id"
+    await _close(socket, code, reason)
 
 
-async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: str) -> tuple[int | None, str]:
-    room = state.room
+async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: str) -> tuple[int, str]:
+    """Stream to the end; returns what to close with, and why."""
     try:
         check_part("podcast_id", podcast_id)
-        from_ms = _place(socket.query_params.get("from", "0"))
+        from_ms = _place(socket.query_params.getall("from", ["0"]))
     except InvalidInput as error:
         if error.field == "podcast_id":
-            return UNKNOWN, "there is no such podcast"
+            return UNKNOWN, _REASONS[UNKNOWN]
         await socket.send_json({"type": "error", "detail": str(error)})
         return DONE, ""
     if state.stream_places.locked():
@@ -56,19 +78,20 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
             podcast_id,
             session=None if live is None else live.session_id,
             from_ms=from_ms,
-            statuses=room.statuses,
-            recordings=room.recordings,
-            presence=room.presence,
+            statuses=state.room.statuses,
+            recordings=state.room.recordings,
+            presence=state.room.presence,
             text=lambda text: socket.send_text(text.decode()),
             data=socket.send_bytes,
         )
         try:
-            code = await listening.run([lambda: _left(socket), lambda: _ending(state)])
-        except WebSocketDisconnect:
-            return None, ""
-        except (EngineError, LoadFailed):
+            code = await listening.run([lambda: _left(socket), lambda: _ending(socket, state)])
+        except (EngineError, LoadFailed, RecordError) as error:
+            log.warning("a podcast cannot be looked up: %s", type(error).__name__)
             return OVERLOAD, "the podcast cannot be looked up now; try again in a moment"
-    return code, _REASONS.get(code or 0, "")
+        finally:
+            await listening.leave()
+    return code, _REASONS.get(code, "")
 
 
 _REASONS = {
@@ -76,37 +99,38 @@ _REASONS = {
     SESSION_OVER: "the session has ended; sign in again, or reconnect with the new cookie",
     UNKNOWN: "there is no such podcast",
 }
-_GONE = -1
 
 
-async def _listener(socket: WebSocket[Any, Any, Any]) -> Any:
+async def _listener(socket: WebSocket[Any, Any, Any]) -> Live[Session] | None:
     """The listener's session; nobody needs one, so one that cannot be had is none."""
     try:
-        return await session_of(socket.scope).get()
+        live: Live[Session] | None = await session_of(socket.scope).get()
     except Refused:
         return None
+    return live
 
 
-async def _left(socket: WebSocket[Any, Any, Any]) -> int:
-    """Return when the listener has gone; what they say is of no matter."""
-    try:
-        while True:
-            await socket.receive_data("text")
-    except (WebSocketDisconnect, OSError):
-        return _GONE
+async def _left(socket: WebSocket[Any, Any, Any]) -> NoReturn:
+    """Raise `WebSocketDisconnect` when the listener has gone; what they say is of no matter."""
+    while True:
+        await socket.receive_data("text")
 
 
-async def _ending(state: ServiceState) -> int:
+async def _ending(socket: WebSocket[Any, Any, Any], state: ServiceState) -> int:
     await state.ending.wait()
+    # At once, not when all else of this stream has come to its end: the server closes what is open a tenth of a second
+    # later, with another code. Who takes nothing is not waited for: they must not stay among the listeners.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORD):
+            await _close(socket, GOING_AWAY, _REASONS[GOING_AWAY])
     return GOING_AWAY
 
 
 async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> None:
-    if code != _GONE:
-        try:
-            await socket.close(code=code, reason=reason)
-        except (WebSocketDisconnect, OSError, RuntimeError):
-            pass  # they have left in this moment
+    try:
+        await socket.close(code=code, reason=reason)
+    except (OSError, WebSocketDisconnect):
+        pass  # they have left in this moment
 
 
 @get("/{podcast_id:str}/audio.webm", summary="A whole recording", media_type="audio/webm")
@@ -163,14 +187,14 @@ async def _bytes(file: BinaryIO, wanted: range) -> AsyncIterator[bytes]:
             yield data
 
 
-def _place(text: str) -> int:
+def _place(asked: list[str]) -> int:
     """Milliseconds of `?from=`."""
     remedy = f"use seconds from 0 to {_LONGEST}, as 12.5"
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise InvalidInput("from", "it is no number", remedy) from None
-    if not (math.isfinite(seconds) and 0 <= seconds <= _LONGEST):
+    if len(asked) != 1:
+        raise InvalidInput("from", "it is given more than once", remedy)
+    if _SECONDS.fullmatch(asked[0]) is None:
+        raise InvalidInput("from", f"{shown(asked[0])} is no number of seconds", remedy)
+    if (seconds := float(asked[0])) > _LONGEST:
         raise InvalidInput("from", "there is no such place", remedy)
     return int(seconds * 1000)
 
