@@ -25,7 +25,7 @@ from greenroom.studio.webm import Cluster
 
 log = logging.getLogger("greenroom.studio")
 
-SILENCE = 60.0
+SILENCE = 30.0
 """Seconds without a cluster after which a renderer is taken for dead; a line takes a tenth of a second."""
 _LONGEST_MESSAGE = 1 << 20
 _BUFFER = 64 * 1024

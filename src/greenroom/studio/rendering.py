@@ -22,8 +22,6 @@ from greenroom.studio.webm import Cluster, Muxer
 
 LENGTH = 4
 """Bytes before each message that tell its length, big-endian."""
-_NICENESS = 5
-"""Listeners and readers come first on a busy machine."""
 
 
 class Made(msgspec.Struct, frozen=True, tag=True):
@@ -82,6 +80,4 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)
     main(sys.stdin.buffer, sys.stdout.buffer)

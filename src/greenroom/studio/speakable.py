@@ -15,8 +15,8 @@ from greenroom.studio import numbers, vocabulary
 
 LONGEST = 20_000
 """Characters of a text that are looked at; a script takes a fraction of them."""
-_LONGEST_WORD = 40
-"""Letters of a word above which it is none."""
+LONGEST_WORD = 30
+"""Letters of a word; what is longer is none."""
 
 _MONTH = "|".join(vocabulary.MONTHS)
 
@@ -134,7 +134,7 @@ _TIDY: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] 
     (re.compile(pattern), tidy)
     for pattern, tidy in (
         (r"[^A-Za-z .,;:?!'-]+", " "),
-        (rf"[A-Za-z'-]{{{_LONGEST_WORD},}}", " "),
+        (rf"[A-Za-z'-]{{{LONGEST_WORD + 1},}}", " "),
         (r"(?<![A-Za-z])['-]+|['-]+(?![A-Za-z])", " "),
         (r"\s+", " "),
         (r" (?=[.,;:?!])", ""),

@@ -5,19 +5,21 @@ The synthesizer holds the interpreter lock for as long as a line takes: it belon
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 
 from greenroom.errors import MissingExtra, NoVoice
 from greenroom.studio.script import Host, Line
+from greenroom.studio.speakable import LONGEST_WORD
 
 RATE = 16_000
 """Samples a second, of two bytes, one channel."""
 _VOLUME = 0.65
 """At the voices' own volume their loudest vowels are clipped."""
-_LONGEST_LINE = 2_000
-"""Characters that are synthesized at once; the lines of a script are far shorter."""
+_WORD = re.compile(rf"([^\s]{{{LONGEST_WORD}}})(?=[^\s])")
+"""The head of a word that is too long: on one of hundreds of letters the synthesizer may go on for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Voices:
         voice = _VOICES[line.speaker]
         said = b""
         # Angle brackets are commands to the synthesizer, and a line of no letters or digits may make a noise.
-        text = line.text[:_LONGEST_LINE].translate({ord("<"): " ", ord(">"): " ", 0: " "})
+        text = _WORD.sub(r"\1 ", line.text.translate({ord("<"): " ", ord(">"): " ", 0: " "}))
         if any(character.isalnum() for character in text):
             said = self._synthesizer.speak(text, voice=voice.name, speed=voice.speed, pitch=voice.pitch, volume=_VOLUME)
         return said[: len(said) // 2 * 2] + bytes(2 * round(line.pause * RATE))
