@@ -51,6 +51,21 @@ class Member(Server):
         stay = ["--cluster-allow-replica-migration", "no"]
         super().spawn(*cluster, *bus, *takeover, *stay, *options)
 
+    def begin(self) -> None:
+        """Start it for the first time; others may have taken the ports that were free."""
+        for _ in range(10):
+            self.spawn()
+            assert self.process is not None
+            process = self.process
+            wait_for(lambda: process.poll() is not None or self._answers())
+            if process.poll() is None:
+                return
+            self.port, self._bus = free_port(), free_port()
+        raise AssertionError("it does not start")
+
+    def _answers(self) -> bool:
+        return self.process is not None and self.process.poll() is None and super()._answers()
+
     def __call__(self, *command: str | bytes | int) -> Any:
         """Send a command over a connection of its own and return its reply."""
         raw = self.raw()
@@ -134,9 +149,7 @@ class Cluster:
     def start(self) -> None:
         """Start it and return when every node agrees on it."""
         for one in (*self.primaries, *self.replicas):
-            one.spawn()
-        for one in self.members:
-            wait_for(one._answers)
+            one.begin()
         for number, one in enumerate(self.primaries):
             first, last = _third(number)
             one.ok("CLUSTER", "ADDSLOTSRANGE", first, last)
@@ -219,7 +232,7 @@ class Cluster:
     def add(self) -> Member:
         """A new primary without slots."""
         new = self._member()
-        new.start()
+        new.begin()
         self._others.append(new)
         new.meet(self.members[0])
         # What it does not know of it redirects to nobody.

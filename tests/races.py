@@ -222,11 +222,11 @@ class Proxy:
 class ClusterProxy(Proxy):
     """Stands between an engine and a cluster.
 
-    Commands are held wherever they go; replies and connections are those of the node that owns `KEY`.
+    Commands are held wherever they go; replies and connections are those of the node that owns `key`.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        owner = cluster.owner(KEY)
+    def __init__(self, cluster: Cluster, key: str = KEY) -> None:
+        owner = cluster.owner(key)
         super().__init__(owner)
         self.others = [Proxy(one) for one in cluster.members if one.role == "master" and one is not owner]
         for one in (self, *self.others):

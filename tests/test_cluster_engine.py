@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from greenroom.engine import Address, Clustered, Lane, Limits, Script
+from greenroom.engine.slots import SLOTS
+from greenroom.engine.topology import Topology
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
 from tests.cluster import Cluster, Member, slot_of
-from tests.races import until
+from tests.races import PATIENT, ClusterProxy, until
 from tests.servers import free_port
 
 Connect = Callable[..., Awaitable[Clustered]]
@@ -21,7 +23,7 @@ Connect = Callable[..., Awaitable[Clustered]]
 BOTH = Script("return {redis.call('INCR', KEYS[1]), redis.call('INCR', KEYS[2]), ARGV[1]}")
 SOON = Limits(survey=0.2)
 """For an engine that finds changes out by itself while a test waits."""
-PATIENT = Limits(command_deadline=20)
+INSISTING = Limits(command_deadline=20)
 
 
 def keys_of(cluster: Cluster, member: Member, number: int) -> list[str]:
@@ -164,7 +166,7 @@ async def test_what_has_moved_of_a_slot_on_its_way_is_asked_for_where_it_is(clus
 async def test_what_takes_several_keys_of_a_slot_on_its_way_waits_until_they_are_together(
     cluster: Cluster, connect: Connect
 ) -> None:
-    engine = await connect(cluster, scripts=[BOTH], limits=PATIENT)
+    engine = await connect(cluster, scripts=[BOTH], limits=INSISTING)
     source, target = cluster.primaries[:2]
     tag = keys_of(cluster, source, 1)[0]
     one, two = f"{{{tag}}}1", f"{{{tag}}}2"
@@ -199,7 +201,7 @@ async def test_nothing_written_is_lost_or_read_wrong_while_slots_move(
     cluster: Cluster, connect: Connect, how: str
 ) -> None:
     counters = Counters()
-    engine = await connect(cluster, counters=counters, limits=PATIENT)
+    engine = await connect(cluster, counters=counters, limits=INSISTING)
     source = cluster.primaries[0]
     tags = keys_of(cluster, source, 4)
     wrong: list[Any] = []
@@ -260,6 +262,20 @@ async def test_a_planned_failover_fails_no_call(cluster: Cluster, connect: Conne
     # Nobody asks the demoted one any more: it is left.
     await until(lambda: primary.port not in {node.address.hosts[0][1] for node in engine._owners.nodes})
     assert engine.trouble is None
+
+
+async def test_a_node_that_is_left_first_answers_what_it_was_sent(steady: Cluster, connect: Connect) -> None:
+    steady.fresh()
+    (key,) = keys_of(steady, steady.primaries[0], 1)
+    async with ClusterProxy(steady, key) as proxy:
+        engine = await connect(proxy, limits=PATIENT)
+        held = proxy.hold("INCR", key)
+        call = asyncio.create_task(engine.execute(Lane.PLAIN, key, "INCR", key, retry=False))
+        await held.reached.wait()
+        other = ("127.0.0.1", steady.primaries[1].port)
+        engine._owners.adopt(Topology(((0, SLOTS - 1, other),), frozenset((other,)), frozenset((other,)), 99))
+        held.release()
+        assert await call == 1
 
 
 async def test_a_killed_primary_s_keys_are_served_again_and_the_others_all_the_time(

@@ -131,8 +131,12 @@ class Backing:
         """
         try:
             members = await self.groups.members(group)
-        except EngineUnavailable as error:
-            self.engine.renew(Lane.TRACKED, group, f"it owes the invalidation of a group: {error}")
+        except EngineError as error:
+            if group in self.groups.undropped:
+                self._look_again(every)  # its keys are not known
+            if isinstance(error, EngineUnavailable):
+                reason = f"it owes the invalidation of a group: {error}"
+                self.engine.renew(Lane.TRACKED, self.groups.name(group), reason)
             raise
         failures: list[BaseException] = []
         for start in range(0, len(members), _TOGETHER):
@@ -215,20 +219,31 @@ class Backing:
         if unsent := self._kept.unsent:
             log.info("sending those of %d kept invalidations that are this server's", unsent)
         sent = await self._kept.send(connection)
+        while (found := await self.groups.send(connection)) is not None:
+            await self._keep_group(*found, owns)
+        self._kept.send_rest(connection, sent)
+        self._look_again(owns)
+
+    async def _keep_group(self, group: str, keys: list[str], owns: Owns) -> None:
+        """Keep the keys that the server of a new connection has for `send_rest`, and drop the others."""
         elsewhere: list[str] = []
-        while (keys := await self.groups.send(connection)) is not None:
-            for key in keys:
-                if owns(key):
-                    self._kept.keep(key, self._names(key), _LONGEST)
-                else:
-                    elsewhere.append(key)
-        # Each is kept for its own server where that cannot be told now.
+        for key in keys:
+            if owns(key):
+                self._kept.keep(key, self._names(key), _LONGEST)
+            else:
+                elsewhere.append(key)
         for start in range(0, len(elsewhere), _TOGETHER):
+            # Each is kept for its own server where that cannot be told now.
             drops = map(self.drop, elsewhere[start : start + _TOGETHER])
             await asyncio.gather(*drops, return_exceptions=True)
-        self._kept.send_rest(connection, sent)
-        # Prevents: a load begins without the server · the server is back, another process's invalidation reaches it ·
-        # the load ends, and its old value is kept. That of a closed flight is not.
+        self.groups.dropped(group)
+
+    def _look_again(self, owns: Owns) -> None:
+        """Let no load that is under way without its server be joined or kept.
+
+        Prevents: a load begins without the server · the server is back, another process's invalidation reaches it · the
+        load ends, and its old value is kept. That of a closed flight is not.
+        """
         for flights in self._flights:
             flights.wake_all(owns)
         for outage in self._outages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -17,6 +17,7 @@ from greenroom.caching.outage import PLACES, Outage
 from greenroom.caching.outcome import Outcome, Read
 from greenroom.caching.refresh import Refresh
 from greenroom.caching.stored import Miss, Stored
+from greenroom.engine.budget import Budget
 from greenroom.keyspace import Keyspace, Pattern
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Cache(Generic[T]):
         self._counted_near = keyspace.name, Outcome.NEAR.value
         self._counted_hit = keyspace.name, Outcome.HIT.value
         self._group = Pattern(group) if group is not None else None
+        self._undropped: Collection[str] = backing.groups.undropped if group is not None else ()
         self._flights: Flights[Read[T]] = Flights()
         self._outage: Outage[Read[T]] = Outage(backing.clock, places)
         self._stored = Stored(backing, keyspace, near_for)
@@ -95,6 +97,8 @@ class Cache(Generic[T]):
             Whatever the loader raises.
         """
         key = self._key(args, parts)
+        if self._undropped and self._is_undropped(args, parts):
+            return (await self._missed(key, args, parts, _away())).value
         now = self._now()
         entry = self._near.get(key, now)
         if entry is not None and entry.value is not None and now < entry.soft:
@@ -121,6 +125,8 @@ class Cache(Generic[T]):
     async def read(self, *args: object, **parts: object) -> Read[T]:
         """The value and how it came about; raises as `get`."""
         key = self._key(args, parts)
+        if self._undropped and self._is_undropped(args, parts):
+            return await self._missed(key, args, parts, _away())
         entry = self._near.get(key, self._now())
         if entry is not None:
             return self._counted(self._served(entry, Outcome.NEAR, args, parts))
@@ -142,17 +148,20 @@ class Cache(Generic[T]):
         """
         keys = [self.keyspace.key(**one) for one in parts]
         wanted = dict(zip(keys, parts, strict=True))
+        undropped = {key for key, one in wanted.items() if self._undropped and self._is_undropped((), one)}
         reads: dict[str, Read[T]] = {}
         for key, one in wanted.items():
-            entry = self._near.get(key, self._now())
+            entry = self._near.get(key, self._now()) if key not in undropped else None
             if entry is not None:
                 reads[key] = self._counted(self._served(entry, Outcome.NEAR, (), one))
             elif (kept := self._outage.kept(key)) is not None:
                 reads[key] = self._counted(self._own(kept))
         rest = [key for key in wanted if key not in reads]
         joined = {key: flight for key in rest if (flight := self._flights.find(key)) is not None}
-        rest = [key for key in rest if key not in joined]
-        missing: dict[str, tuple[Mapping[str, object], Miss]] = {}
+        missing: dict[str, tuple[Mapping[str, object], Miss]] = {
+            key: (wanted[key], _away()) for key in rest if key in undropped and key not in joined
+        }
+        rest = [key for key in rest if key not in joined and key not in missing]
         found = await asyncio.gather(*(self._stored.read(key) for key in rest))
         for key, entry_or_miss in zip(rest, found, strict=True):
             if isinstance(entry_or_miss, Entry):
@@ -254,6 +263,10 @@ class Cache(Generic[T]):
         assert self._group is not None
         return self._group.key(**{name: parts[name] for name in self._group.names})
 
+    def _is_undropped(self, args: tuple[object, ...], parts: Mapping[str, object]) -> bool:
+        """Whether a drop of the key's group was asked for here, and its server could not be asked yet for its keys."""
+        return self._group_of(self.keyspace.pattern.values(*args, **parts)) in self._undropped
+
     def _joined(self, read: Read[T]) -> Read[T]:
         """What a flight brought, for a caller who has not begun it."""
         read = self._own(read)
@@ -270,6 +283,11 @@ class Cache(Generic[T]):
     def _counted(self, read: Read[T]) -> Read[T]:
         self._counts[self.keyspace.name, read.outcome.value] += 1
         return read
+
+
+def _away() -> Miss:
+    """What is not read from the server, although it may be there."""
+    return Miss(Budget(0.0), reachable=False)
 
 
 async def _all_landed(flights: Any) -> list[Read[Any]]:

@@ -48,6 +48,9 @@ class Groups:
         self.unread: set[str] = set()
         """Groups that a drop could not read: kept invalidations. Only `send` takes a mark away: what another drop reads
         may be older than the change that the mark stands for."""
+        self.undropped: set[str] = set()
+        """Those, and any that has been read since and whose keys are not dropped yet. On a cluster the keys are on
+        other nodes than their group, which serve meanwhile: what they hold of it must not be read."""
 
     def name(self, group: str) -> str:
         """The key of a group."""
@@ -75,8 +78,14 @@ class Groups:
             # A key of another type never was a group: nothing of it is stored.
             if not (isinstance(error, CommandFailed) and error.code == "WRONGTYPE"):
                 self.unread.add(group)
+                self.undropped.add(group)
             raise
         return _members(found)
+
+    def dropped(self, group: str) -> None:
+        """What `send` has read of a group is dropped, or kept key by key."""
+        if group not in self.unread:  # marked again meanwhile
+            self.undropped.discard(group)
 
     async def forget(self, group: str, members: Sequence[tuple[str, int]], longest_ms: int) -> None:
         """Remove members that were dropped, unless they have been registered since.
@@ -99,8 +108,8 @@ class Groups:
             return None
         return f"maxmemory-policy is {policy}, which may evict groups; set volatile-lru, volatile-lfu or volatile-ttl"
 
-    async def send(self, connection: Connection) -> list[str] | None:
-        """Read one of the unread groups over a connection that does not serve yet; returns its keys.
+    async def send(self, connection: Connection) -> tuple[str, list[str]] | None:
+        """Read one of the unread groups over a connection that does not serve yet; returns it and its keys.
 
         None when its server has no group that is unread.
 
@@ -124,7 +133,7 @@ class Groups:
         except BaseException:
             self.unread.add(group)
             raise
-        return [key for key, _ in _members(found)]
+        return group, [key for key, _ in _members(found)]
 
 
 def _members(found: list[Any]) -> list[tuple[str, int]]:
