@@ -55,16 +55,18 @@ class Member(Server):
         """Start it for the first time; others may have taken the ports that were free."""
         for _ in range(10):
             self.spawn()
-            assert self.process is not None
-            process = self.process
-            wait_for(lambda: process.poll() is not None or self._answers())
-            if process.poll() is None:
+            wait_for(lambda: not self._lives or self._answers())
+            if self._lives:
                 return
             self.port, self._bus = free_port(), free_port()
         raise AssertionError("it does not start")
 
+    @property
+    def _lives(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def _answers(self) -> bool:
-        return self.process is not None and self.process.poll() is None and super()._answers()
+        return self._lives and super()._answers()
 
     def __call__(self, *command: str | bytes | int) -> Any:
         """Send a command over a connection of its own and return its reply."""

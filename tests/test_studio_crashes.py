@@ -1,4 +1,4 @@
-"""A recorder killed before any of its file operations leaves no recording that is half there, and nothing in the way."""
+"""A recorder killed before any of its file operations leaves no half recording, and nothing in the way."""
 
 from __future__ import annotations
 

@@ -429,7 +429,7 @@ async def test_ids_with_dots_are_kept_apart(opened: Open, podcast_id: str) -> No
 async def anext_of(recordings: Recordings, podcast_id: str) -> list[bytes]:
     clusters = recordings.clusters(podcast_id)
     got = [await anext(clusters), await anext(clusters)]
-    await clusters.aclose()  # type: ignore[attr-defined]
+    await clusters.aclose()
     return got
 
 
@@ -541,7 +541,7 @@ async def test_what_is_listened_to_stays_and_goes_afterwards(opened: Open) -> No
     await other.sweep()
     assert other.whole("p") is not None
     assert await anext(clusters) == a_cluster(0).data
-    await clusters.aclose()  # type: ignore[attr-defined]
+    await clusters.aclose()
     await recordings.close()
     await other.sweep()
     assert other.whole("p") is None
@@ -641,7 +641,7 @@ async def test_200_listeners_share_one_look_out_and_memory_is_bounded(
     # Were there a look-out for each listener, there would be 200 times as many.
     assert looks < 2_000
     for clusters in never:
-        await clusters.aclose()  # type: ignore[attr-defined]
+        await clusters.aclose()
     assert recordings._followers == {}
 
 
