@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput, OutcomeUnknown
 from greenroom.sessions import SessionGone
-from tests.races import PATIENT, Proxy
+from tests.races import PATIENT, proxy_of
 from tests.servers import Server
 from tests.sessions import (
     MINIMAL,
@@ -28,6 +28,8 @@ from tests.sessions import (
     open_sessions,
     patch,
 )
+
+pytestmark = pytest.mark.on_cluster
 
 CHANGES = 500
 """Of each of two processes."""
@@ -48,7 +50,7 @@ async def test_a_change_made_between_anothers_read_and_write_is_not_lost(
     be_patient(monkeypatch)
     quick = await store(server)
     live, token = await quick.start(MINIMAL)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         seen: list[bytes] = []
 
@@ -109,7 +111,7 @@ async def _increment(address: str, session: str) -> None:
 
 
 async def test_a_write_whose_reply_is_lost_is_done_once(server: Server, store: Open) -> None:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
         live, token = await sessions.start(MINIMAL)
         for number in (1, 2):  # a third cut in a row would open the breaker
@@ -129,7 +131,7 @@ async def test_a_write_whose_reply_is_lost_and_that_others_have_written_over_is_
     be_patient(monkeypatch)
     other = await store(server)
     live, _ = await other.start(MINIMAL)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy, engine_limits=PATIENT)
         proxy.cut_reply_to("EVALSHA", live.body.decode())
         again = proxy.hold("EVALSHA", live.body.decode(), skip=1)
@@ -149,7 +151,7 @@ async def test_a_slow_change_saved_after_the_end_brings_nothing_back(
     be_patient(monkeypatch)
     quick, raw = await store(server), server.raw()
     live, token = await quick.start({**MINIMAL, "user_id": "u1"})
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         held = proxy.hold("EVALSHA", live.body.decode())
         changing = asyncio.ensure_future(slow.change(live.session_id, patch(secret="x")))
@@ -185,7 +187,7 @@ async def test_a_touch_begun_before_the_end_brings_nothing_back(
     quick, raw = await store(server), server.raw()
     _, token = await quick.start({**MINIMAL, "user_id": "u1"})
     age(raw, MINUTE)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         live = await slow.read(token)
         assert live is not None
@@ -209,6 +211,7 @@ async def test_a_change_can_neither_take_nor_give_a_user(server: Server, store: 
         assert server.raw()("GET", key(live)) == live.body
 
 
+@pytest.mark.once_on_cluster
 @pytest.mark.parametrize(
     "junk",
     [b"", b"null", b"[]", b"{", b'{"preferences":1}', b'{"preferences":{}} x', b'{"preferences":{}}\xff', b"\xff"],
@@ -229,6 +232,7 @@ async def test_a_result_too_large_changes_nothing(server: Server, store: Open) -
     assert server.raw()("GET", key(live)) == live.body
 
 
+@pytest.mark.once_on_cluster
 @pytest.mark.parametrize(
     "broken", [b"", b"null", b"[]", b"{", b'{"preferences":{}}', b"\x80\x04pickle", b'{"preferences":{},"x":"\xff"']
 )
@@ -269,7 +273,7 @@ async def test_a_change_prolongs_the_session_and_counts_as_a_touch(server: Serve
 
 
 async def test_what_fails_one_change_fails_those_behind_it_and_no_later_one(server: Server, store: Open) -> None:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
         live, _ = await sessions.start(MINIMAL)
         await sessions.change(live.session_id, add_one)

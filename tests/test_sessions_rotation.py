@@ -9,7 +9,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.sessions import Limits, SessionGone
-from tests.races import PATIENT, Proxy
+from tests.races import PATIENT, Proxy, proxy_of
 from tests.servers import Server
 from tests.sessions import (
     MINIMAL,
@@ -28,6 +28,8 @@ from tests.sessions import (
     names,
     patch,
 )
+
+pytestmark = pytest.mark.on_cluster
 
 
 async def test_a_planted_token_never_sees_the_signed_in_session_nor_does_its_copy(server: Server, store: Open) -> None:
@@ -100,7 +102,7 @@ async def test_of_two_rotations_at_once_one_takes_the_session(server: Server, st
 
 
 async def test_a_rotation_whose_replies_are_lost_is_made_once(server: Server, store: Open) -> None:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
         for word in ("greenroom:grace:{%s}", "greenroom:life:{%s}"):
             old, _ = await sessions.start({**MINIMAL, "user_id": "u1"})
@@ -133,7 +135,7 @@ async def test_a_change_under_way_goes_along(server: Server, store: Open, monkey
     be_patient(monkeypatch)
     quick = await store(server)
     old, _ = await quick.start(MINIMAL)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         take = proxy.hold("EVALSHA", companion("grace", old))
         rotating = asyncio.ensure_future(slow.rotate(old.session_id, {"user_id": "u1"}))
@@ -183,7 +185,7 @@ async def test_a_rotation_that_cannot_go_on_leaves_no_new_id_listed(
     raw = server.raw()
     quick = await store(server)
     old, _ = await quick.start({**MINIMAL, "user_id": "u1"})
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         take = proxy.hold("EVALSHA", companion("grace", old))
         rotating = asyncio.ensure_future(slow.rotate(old.session_id, {}))
