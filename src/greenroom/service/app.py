@@ -17,7 +17,8 @@ from greenroom.engine.uses import EMBEDDED
 from greenroom.errors import GreenroomError
 from greenroom.observe import Counters
 from greenroom.podcast.models import Preferences
-from greenroom.podcast.records import PodcastRequest, SnippetDraft, TopicDraft
+from greenroom.podcast.records import SnippetDraft, TopicDraft
+from greenroom.podcast.task_records import PodcastRequest
 from greenroom.room import Greenroom
 from greenroom.service import docs, parameters, problems
 from greenroom.service.cors import Cors

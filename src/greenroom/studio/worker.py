@@ -16,8 +16,8 @@ from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import ClaimLost, GreenroomError, RecordError
 from greenroom.podcast.generation import ATTEMPTS, CLAIM, Tasks
 from greenroom.podcast.models import AUDIO_RENDERING, READY_TO_STREAM, SCRIPT_GENERATING
-from greenroom.podcast.records import Claim
 from greenroom.podcast.snippets import Snippets
+from greenroom.podcast.task_records import Claim
 from greenroom.podcast.topics import Topics
 from greenroom.studio.recordings import Recording, Recordings
 from greenroom.studio.renderer import Rendering, render
