@@ -81,7 +81,7 @@ async def test_listeners_go_on_with_the_next_attempt_at_their_place(opened: Open
     assert parts(opened()) == []
 
 
-async def test_two_attempts_at_once_write_two_files_and_both_become_whole(opened: Open) -> None:
+async def test_of_two_attempts_at_once_the_first_that_is_whole_stays(opened: Open) -> None:
     late, current = opened(), opened()
     first = await late.begin("p", "same")
     second = await current.begin("p", "same")
@@ -92,9 +92,13 @@ async def test_two_attempts_at_once_write_two_files_and_both_become_whole(opened
     await second.finish()
     await listener.task
     assert all(b"current" in data for data in listener.got[1:])
-    # One that was thought dead is a whole recording of the podcast as well.
+    # One that was thought dead comes to its end after all: who has half of the other would get the rest of this.
+    path = current.whole("p")
+    assert path is not None
+    whole = path.read_bytes()
     await first.finish()
-    assert times(await heard(current)) == [0]
+    assert path.read_bytes() == whole
+    assert times(await heard(current)) == [0, 1000]
     assert parts(current) == []
 
 

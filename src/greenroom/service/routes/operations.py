@@ -31,7 +31,8 @@ async def ready(state: ServiceState) -> Response[dict[str, str]]:
             await state.room.records.ping()
     except (RecordError, TimeoutError) as error:
         database = str(error) or "no answer in time"
-    status = "draining" if state.draining else ("unavailable" if database != "ok" else "degraded" if engine else "ok")
+    usual = "unavailable" if database != "ok" else "degraded" if engine else "ok"
+    status = "draining" if state.ending.begun else usual
     body = {"status": status, "engine": str(engine) if engine else "ok", "database": database}
     usable = status in ("ok", "degraded")
     return Response(body, status_code=200 if usable else 503, headers={"Cache-Control": "no-store"})
