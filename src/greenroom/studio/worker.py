@@ -105,9 +105,9 @@ class Worker:
             # Where there is one, a worker was killed between the recording's last byte and the word of it.
             if self._recordings.whole(claim.podcast_id) is None:
                 await self._held(claim)
-            await self._tasks.advance(claim, READY_TO_STREAM)
-        except ClaimLost:
-            log.warning("podcast %s is another worker's by now", claim.podcast_id)
+            await self._finish(claim)
+        except ClaimLost as error:
+            log.warning("podcast %s is given up here: %s", claim.podcast_id, error)
         except asyncio.CancelledError:
             await self._stopped(claim)
             raise
@@ -158,6 +158,15 @@ class Worker:
                     told = self._clock.monotonic()
                     await self._tell(claim, progress.remaining)
 
+    async def _finish(self, claim: Claim) -> None:
+        """Tell the last word; who has to end in the middle of it tells it all the same."""
+        telling = asyncio.create_task(self._tasks.advance(claim, READY_TO_STREAM), name="greenroom-ready")
+        try:
+            await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            await asyncio.wait([telling], timeout=_STOP)
+            raise
+
     async def _tell(self, claim: Claim, seconds: float) -> None:
         await self._tasks.advance(
             claim, AUDIO_RENDERING, estimated=self._clock.now() + timedelta(seconds=round(seconds + 0.5))
@@ -201,9 +210,13 @@ class Worker:
 
     async def _stopped(self, claim: Claim) -> None:
         """Give the task back while this worker ends; one that cannot be is taken up when its claim lapses."""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_STOP):
-                await self._end(self._tasks.give_back(claim, counted=False))
+                await self._tasks.give_back(claim, counted=False)
+        except ClaimLost:
+            pass  # it is made by now, or another's
+        except (TimeoutError, RecordError) as error:
+            log.warning("podcast %s was not given back: %s", claim.podcast_id, error)
 
     async def _end(self, work: Awaitable[None]) -> None:
         try:
