@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 
 from greenroom.cli import serve
 from greenroom.origin import open_records
-from greenroom.podcast.records import Claim
+from greenroom.podcast.task_records import Claim
 from greenroom.room import DATABASE_FILE, Greenroom
 from greenroom.service.app import create_app
 from greenroom.service.settings import Settings
