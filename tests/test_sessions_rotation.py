@@ -58,6 +58,24 @@ async def test_a_planted_token_never_sees_the_signed_in_session_nor_does_its_cop
     assert decoded(signed_in.body) | {"user_id": "u1", "secret": "s3cret", "basket": 1} == decoded(signed_in.body)
 
 
+async def test_what_one_user_s_session_holds_does_not_go_along_to_another_s(server: Server, store: Open) -> None:
+    sessions = await store(server)
+    hers, _ = await sessions.start({**MINIMAL, "user_id": "u1", "cart": ["hers"]})
+    again, _ = await sessions.rotate(hers.session_id, {"user_id": "u1"})
+    assert decoded(again.body)["cart"] == ["hers"]
+    stepped_up, _ = await sessions.rotate(again.session_id, {"checked": True})
+    assert decoded(stepped_up.body)["cart"] == ["hers"]
+    his, _ = await sessions.rotate(stepped_up.session_id, {**MINIMAL, "user_id": "u2", "own": 1})
+    assert decoded(his.body) == {
+        **MINIMAL,
+        "user_id": "u2",
+        "own": 1,
+        "last_activity_timestamp": decoded(his.body)["last_activity_timestamp"],
+    }
+    assert await sessions.of_user("u1") == []
+    assert [one.session_id for one in await sessions.of_user("u2")] == [his.session_id]
+
+
 async def test_the_old_id_leads_nowhere(server: Server, store: Open) -> None:
     sessions, raw = await store(server), server.raw()
     old, token = await sessions.start(MINIMAL)
