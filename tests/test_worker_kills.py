@@ -141,7 +141,12 @@ async def test_a_late_worker_does_not_disturb_the_one_that_has_taken_over(servic
     hearing = asyncio.create_task(heard_of(service, podcast_id))
     with worker_process(service.data_dir, "clusters", claim=SHORT) as late:
         await late.at("clusters")
-        with worker_process(service.data_dir, "clusters", claim=LONG) as current:
+        with worker_process(service.data_dir, "script_generating", "clusters", claim=LONG) as current:
+            await current.at("script_generating")
+            shown = await room.statuses.get(podcast_id)
+            assert shown is not None
+            assert shown.status == "audio_rendering"  # as far as it was seen to be
+            current.go_on()
             await current.at("clusters")
             before, begun = await task_of(room, podcast_id), parts(service)
             assert len(begun) == 2
