@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -141,6 +142,23 @@ async def test_a_500_of_another_cause_stays_one(sessions: Sessions[Session]) -> 
         await send({"type": "http.response.body", "body": b"broken"})
 
     async with called(SessionMiddleware(failing, sessions)) as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.content) == (500, b"broken")
+
+
+async def test_a_500_of_another_cause_stays_one_though_the_session_was_refused_before(
+    sessions: Sessions[Session],
+) -> None:
+    async def framework(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            with suppress(SignInRequired):
+                await session_of(scope).require()
+            raise ValueError("a defect of the application")
+        except ValueError:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b"broken"})
+
+    async with called(SessionMiddleware(framework, sessions)) as client:
         answer = await client.get("/")
     assert (answer.status_code, answer.content) == (500, b"broken")
 

@@ -70,8 +70,11 @@ async def test_a_change_made_between_anothers_read_and_write_is_not_lost(
     assert [decoded(body).get("quick") for body in seen] == [None, True]
 
 
-async def test_of_a_thousand_increments_of_many_tasks_none_is_lost(server: Server, store: Open) -> None:
-    sessions = await store(server)
+async def test_of_a_thousand_increments_of_many_tasks_none_is_lost(
+    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
+    sessions = await store(server, engine_limits=PATIENT)
     live, token = await sessions.start(MINIMAL)
     results = await asyncio.gather(*(sessions.change(live.session_id, add_one) for _ in range(1000)))
     found = await sessions.read(token)
@@ -232,10 +235,23 @@ async def test_a_result_too_large_changes_nothing(server: Server, store: Open) -
     assert server.raw()("GET", key(live)) == live.body
 
 
+BROKEN = {
+    "empty": b"",
+    "null": b"null",
+    "array": b"[]",
+    "cut": b"{",
+    "incomplete": b'{"preferences":{}}',
+    "pickle": b"\x80\x04pickle",
+    "no text": b'{"preferences":{},"x":"\xff"',
+    "deep": b'{"preferences":{},"last_activity_timestamp":"2026-01-01T00:00:00Z","x":'
+    + b"[" * 9000
+    + b"]" * 9000
+    + b"}",
+}
+
+
 @pytest.mark.once_on_cluster
-@pytest.mark.parametrize(
-    "broken", [b"", b"null", b"[]", b"{", b'{"preferences":{}}', b"\x80\x04pickle", b'{"preferences":{},"x":"\xff"']
-)
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 async def test_a_session_that_cannot_be_decoded_is_an_error_and_never_overwritten(
     server: Server, store: Open, broken: bytes
 ) -> None:
@@ -254,6 +270,7 @@ async def test_a_session_that_cannot_be_decoded_is_an_error_and_never_overwritte
         assert live.session_id not in str(raised.value) + repr(raised.value)
     assert raw("GET", key(live)) == broken
     assert raw("PTTL", key(live)) > 0
+    assert await sessions.of_user("u1") == []
     assert await sessions.end(live.session_id), "it can be ended"
     assert await sessions.read(token) is None
 
