@@ -102,6 +102,11 @@ def until(page: Page, expression: str) -> None:
     wait_for(lambda: bool(page.evaluate(expression)), PATIENCE)
 
 
+def reaches(page: Page, seconds: float) -> bool:
+    """Whether so many seconds of a podcast have come."""
+    return bool(page.evaluate(f"{AUDIO}.buffered.length > 0 && {AUDIO}.buffered.end(0) > {seconds}"))
+
+
 def value(page: Page, expression: str) -> Any:
     """A value of the page's audio element, such as `currentTime`."""
     return page.evaluate(f"{AUDIO}.{expression}")
