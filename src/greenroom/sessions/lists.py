@@ -8,6 +8,7 @@ crash can only count too many, until the idle limit.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from greenroom.engine import Engine
@@ -45,22 +46,33 @@ class Lists:
         rolls = [self.active] if user is None else [self.of_user(user), self.active]
 
         async def entered(until: float) -> int:
-            entries = asyncio.gather(*(roll.enter(session, until=until) for roll in rolls))
             # The server's time with them, and not later: what is listed for long may have been ended meanwhile.
-            now, _ = await asyncio.gather(self._slot.now(session, until=until), entries)
+            now, _ = await asyncio.gather(self._slot.now(session, until=until), _enter(rolls, session, until))
             return now
 
         return await budget.spend(entered)
 
+    async def renew(self, session: str, user: str | None, budget: Budget) -> None:
+        """List a session again that goes on."""
+        await budget.spend(lambda until: _enter(self._rolls(user), session, until))
+
     async def leave(self, session: str, user: str | None, budget: Budget) -> None:
         """Unlist a session that is over; never fails, since what was asked for is done: what stays lapses."""
-        rolls = [self.active]
-        if user is not None:
-            with suppress(InvalidInput):  # somebody else has written it, and it was never listed
-                rolls.append(self.of_user(user))
+        rolls = self._rolls(user)
 
         async def left(until: float) -> None:
             await asyncio.gather(*(roll.leave(session, until=until) for roll in rolls))
 
         with suppress(EngineError):
             await budget.spend(left)
+
+    def _rolls(self, user: str | None) -> list[Roll]:
+        rolls = [self.active]
+        if user is not None:
+            with suppress(InvalidInput):  # somebody else has written it, and it was never listed
+                rolls.append(self.of_user(user))
+        return rolls
+
+
+async def _enter(rolls: Sequence[Roll], session: str, until: float) -> None:
+    await asyncio.gather(*(roll.enter(session, until=until) for roll in rolls))
