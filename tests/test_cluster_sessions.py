@@ -9,10 +9,17 @@ from time import monotonic
 
 import pytest
 
-from greenroom.engine import Clustered, Lane, Limits
+from greenroom.caching.backing import Backing
+from greenroom.clock import SYSTEM
+from greenroom.engine import Address, Clustered, Lane, Limits, engine_at
+from greenroom.engine.pushes import Pushes
+from greenroom.engine.uses import callbacks
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown
+from greenroom.keyspace.companions import owner
+from greenroom.observe import Counters
+from greenroom.podcast.definitions import SESSIONS
 from greenroom.podcast.models import Session
-from greenroom.sessions import Presence, SessionGone, Sessions
+from greenroom.sessions import Ends, Presence, SessionGone, Sessions, session_use
 from greenroom.sessions.live import Live
 from tests.cluster import Cluster, Member, slot_of
 from tests.races import ClusterProxy, Proxy, until
@@ -330,8 +337,8 @@ async def test_an_end_owed_in_a_slot_on_its_way_keeps_no_node_from_serving(
         cluster.move_key(target, source, lost[0])
         for one in (source, target):
             one.ok("CLUSTER", "SETSLOT", slot, "STABLE")
-    owner = target if arrives else source
-    await until(lambda: owner("EXISTS", *lost) == 0)  # without a call
+    has_it = target if arrives else source
+    await until(lambda: has_it("EXISTS", *lost) == 0)  # without a call
     assert await here.read(token) is None
     assert stays.session_id != live.session_id
 
@@ -374,6 +381,78 @@ async def test_a_node_that_takes_a_slot_over_while_it_is_being_connected_to_is_t
         reading = asyncio.ensure_future(here.read(token, lane=lane))
         held.release()
         assert await reading is None
+
+
+async def test_so_it_is_while_the_new_connection_carries_what_the_caches_owe(
+    cluster: Cluster, process: Process
+) -> None:
+    source, target = cluster.primaries[:2]
+    outside = await process(cluster)
+    ((live, token),) = await some_on(outside, cluster, source, 1)
+    (cached,) = keys_of(cluster, target, 1)
+    backing, ends = Backing("", SYSTEM, Counters()), Ends()
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(ClusterProxy(cluster, cached))
+        uses = callbacks([backing.use, session_use(Pushes(owner), ends)])
+        limits = Limits(survey=60, command_deadline=20, handshake_deadline=20)
+        engine = engine_at(Address.parse(proxy.address), **uses, limits=limits)
+        stack.push_async_callback(engine.close)
+        backing.attach(engine)
+        await engine.start()
+        here = Sessions(engine, SESSIONS, ends=ends)
+        await backing.drop(cached)
+        await here.end(live.session_id)
+        held = proxy.hold("DEL", cached)
+        here.engine.renew(Lane.TRACKED, cached, "by the test")
+        await held.reached.wait()
+        for name in (key(live), companion("life", live)):
+            source("SET", name, live.body, "EX", 600)
+        await off_loop(cluster.migrate, slot_of(key(live)), target)
+        engine_of(here)._owners.move(slot_of(key(live)), ("127.0.0.1", proxy.port))
+        reading = asyncio.ensure_future(here.read(token, lane=Lane.TRACKED))
+        # The other connection to that node serves, and is told; so nothing but what stands here tells this one's story.
+        await until(lambda: target("EXISTS", key(live)) == 0)
+        for name in (key(live), companion("life", live)):
+            target("SET", name, live.body, "EX", 600)
+        held.release()
+        assert await reading is None
+
+
+@pytest.mark.parametrize("roll", ["greenroom:active:{sessions}", "greenroom:active:{podcasts}"])
+async def test_a_roll_of_everybody_whose_node_is_away_keeps_nobody_else_from_going_on(
+    steady: Cluster, process: Process, roll: str
+) -> None:
+    steady.fresh()
+    sessions, raw = await process(steady), steady.raw()
+    away = steady.owner(roll)
+    home = next(one for one in steady.primaries if one is not away)
+    user = next(name for name in map(str, range(1000)) if steady.owner(f"greenroom:sessions:{{user:{name}}}") is home)
+    podcast = next(
+        name for name in map(str, range(1000)) if steady.owner(f"greenroom:listeners:{{podcast:{name}}}") is home
+    )
+    ((live, token),) = await some_on(sessions, steady, home, 1)
+    age(raw, MINUTE)
+    with away.frozen():
+        for _ in range(2):  # its connections are there; then they are not
+            found = await used(sessions, token)
+            assert found is not None
+            await sessions.change(live.session_id, add_one)
+            stream = await Presence(sessions).open(podcast, live.session_id)
+            assert await Presence(sessions).renew(stream)
+            await Presence(sessions).close(stream)
+            await until(lambda: sessions.engine.trouble is not None)
+        begun = None
+        while begun is None:  # of a session whose own node is away there is nothing to begin
+            try:
+                begun, _ = await sessions.start({**MINIMAL, "user_id": user})
+            except EngineUnavailable:
+                pass
+        assert await sessions.end(live.session_id)
+    await until(lambda: sessions.engine.trouble is None)
+    stream = await Presence(sessions).open(podcast, begun.session_id)
+    assert await sessions.active() >= 1
+    assert await Presence(sessions).listeners() == {podcast: 1}
+    await Presence(sessions).close(stream)
 
 
 async def test_sessions_are_begun_changed_and_ended_while_slots_go_to_and_fro(

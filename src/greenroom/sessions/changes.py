@@ -91,7 +91,7 @@ class Changes(Generic[T]):
         async def looked(until: float) -> bytes | None:
             # Onto the roll first, and in the time of the look: a write prolongs the session's life.
             _, found = await asyncio.gather(
-                self._lists.active.enter(session, until=until), self._slot.look(session, until=until)
+                self._lists.active.note(session, until=until), self._slot.look(session, until=until)
             )
             return None if found.begun is None else found.body
 

@@ -2,13 +2,13 @@
 
 A session is listed, acknowledged, before it is created. Prevents: it is created · its process dies · it is on no list,
 and no end-all finds it. On the roll of active ones it stands before it begins or goes on, and until it has ended: a
-crash can only count too many, until the idle limit.
+crash can only count too many, until the idle limit. Only where that roll's node of a cluster is away are those who
+begin meanwhile not counted, until their next touch.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 
 from greenroom.engine import Engine
@@ -43,18 +43,25 @@ class Lists:
 
     async def enter(self, session: str, user: str | None, budget: Budget) -> int:
         """List a session that shall begin; returns when that was, by its server's time in µs."""
-        rolls = [self.active] if user is None else [self.of_user(user), self.active]
+        mine = [] if user is None else [self.of_user(user)]
 
         async def entered(until: float) -> int:
+            entries = asyncio.gather(
+                self.active.note(session, until=until), *(roll.enter(session, until=until) for roll in mine)
+            )
             # The server's time with them, and not later: what is listed for long may have been ended meanwhile.
-            now, _ = await asyncio.gather(self._slot.now(session, until=until), _enter(rolls, session, until))
+            now, _ = await asyncio.gather(self._slot.now(session, until=until), entries)
             return now
 
         return await budget.spend(entered)
 
     async def renew(self, session: str, user: str | None, budget: Budget) -> None:
-        """List a session again that goes on."""
-        await budget.spend(lambda until: _enter(self._rolls(user), session, until))
+        """List a session again that goes on, where that can be done soon."""
+
+        async def renewed(until: float) -> None:
+            await asyncio.gather(*(roll.note(session, until=until) for roll in self._rolls(user)))
+
+        await budget.spend(renewed)
 
     async def leave(self, session: str, user: str | None, budget: Budget) -> None:
         """Unlist a session that is over; never fails, since what was asked for is done: what stays lapses."""
@@ -72,7 +79,3 @@ class Lists:
             with suppress(InvalidInput):  # somebody else has written it, and it was never listed
                 rolls.append(self.of_user(user))
         return rolls
-
-
-async def _enter(rolls: Sequence[Roll], session: str, until: float) -> None:
-    await asyncio.gather(*(roll.enter(session, until=until) for roll in rolls))
