@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from websockets.sync.client import connect
 
-from greenroom.access import Role, hashed, rules
+from greenroom.access import Holds, Role, hashed, rules
 from tests.people import PASSWORD
 from tests.servers import Raw, Server, wait_for
 from tests.serving import API, PROGRAM, Service, command, environment
@@ -34,9 +34,9 @@ def printed(role: str, *flags: str) -> str:
     return run.stdout.strip()
 
 
-def allow(raw: Raw, role: Role, prefix: str = "") -> None:
+def allow(raw: Raw, role: Role, prefix: str = "", holds: Holds = Holds.BOTH) -> None:
     """Make the user of a role, as an operator does with what the command prints."""
-    found = rules(role, prefix=prefix)
+    found = rules(role, prefix=prefix, holds=holds)
     assert found is not None
     line = "ACL", "SETUSER", f"greenroom-{role.value}", "reset", "on", hashed(secret(role.value)), *found.text().split()
     assert raw(*line) == b"OK"
@@ -54,12 +54,12 @@ def denied(raw: Raw) -> list[Any]:
 
 
 @contextmanager
-def working(data_dir: Path, url: str, *flags: str) -> Iterator[Path]:
+def working(data_dir: Path, env: dict[str, str]) -> Iterator[Path]:
     """`greenroom work` while the block runs; gives the file that it prints to."""
     printed = data_dir.parent / "worker"
-    line = [str(PROGRAM), "work", "--data-dir", str(data_dir), *flags]
+    line = [str(PROGRAM), "work", "--data-dir", str(data_dir)]
     with printed.open("wb") as out:
-        process = subprocess.Popen(line, env=environment({"GREENROOM_VALKEY_URL": url}), stdout=out, stderr=out)
+        process = subprocess.Popen(line, env=environment(env), stdout=out, stderr=out)
     try:
         wait_for(lambda: "working" in printed.read_text() or process.poll() is not None, 60)
         yield printed

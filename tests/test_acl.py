@@ -59,7 +59,7 @@ def test_a_service_and_its_worker_do_all_they_do_and_nothing_is_denied(server: S
     url, work = address(server, "service"), address(server, "worker")
     env = {"GREENROOM_EDITOR_TOKEN": "token-of-the-editors-in-tests", "GREENROOM_VALKEY_URL": url}
     service = serve("--sample", "off", "--work", "off", env=env)
-    with working(service.data_dir, work) as told:
+    with working(service.data_dir, {"GREENROOM_VALKEY_URL": work}) as told:
         use_everything(service)
         topic = SKY.decode()
         loaded = command("load", "--data-dir", service.data_dir, "-", stdin=topic, env={"GREENROOM_VALKEY_URL": work})
@@ -188,6 +188,8 @@ def test_a_viewer_reads_and_changes_nothing(server: Server, raw: Raw) -> None:
         "CONFIG GET requirepass",
     ):
         assert "NOPERM" in str(viewer(*line.split())), line
+    raw("ACL", "SETUSER", "greenroom-viewer", "+set")
+    assert "NOPERM" in str(viewer("SET", "cache:topic:a", "1")), "even with a command too many"
     assert raw("GET", "cache:topic:a") == b"{}"
 
 
