@@ -45,6 +45,12 @@ def process(pid: int) -> Process:
     return found.process
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether it has been stopped by a signal."""
+    found = _stat(pid)
+    return found is not None and found.state in "Tt"
+
+
 def below(pid: int) -> set[Process]:
     """Every living descendant of a process."""
     every = _everyone()

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from greenroom.errors import MissingExtra
-from greenroom.podcast.records import Claim
+from greenroom.podcast.task_records import Claim
 from greenroom.room import Greenroom
 from greenroom.service.app import create_app
 from greenroom.service.routes.podcasts import LONGEST_WAIT, PER_ADDRESS

@@ -22,7 +22,7 @@ from greenroom.errors import EngineError, InvalidInput, MissingExtra
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
 from greenroom.podcast.changes import Changes
-from greenroom.podcast.generation import Generation, Tasks
+from greenroom.podcast.generation import CLAIM, Generation, Tasks
 from greenroom.podcast.models import Session
 from greenroom.podcast.platform import Platform
 from greenroom.podcast.records import Records
@@ -233,12 +233,23 @@ class Greenroom:
             self._recordings = Recordings(self._directory / "recordings", clock=self._clock)
         return self._recordings
 
-    def worker(self) -> Worker:
-        """A worker that makes the podcasts which are asked for; see `Worker.run`."""
+    def worker(self, *, claim: float = CLAIM) -> Worker:
+        """A worker that makes the podcasts which are asked for; see `Worker.run`.
+
+        Arguments:
+            claim: seconds for which a task is claimed at a time. The claim is renewed three times as often, and what a
+                killed worker has begun is taken up again when it lapses.
+        """
         generation, tasks = self._with_tasks()
-        name = f"{socket.gethostname()}-{os.getpid()}"
         return Worker(
-            name, tasks, self.topics, self.snippets, self.recordings, wake=generation.asked, clock=self._clock
+            f"{socket.gethostname()}-{os.getpid()}",
+            tasks,
+            self.topics,
+            self.snippets,
+            self.recordings,
+            wake=generation.asked,
+            claim=claim,
+            clock=self._clock,
         )
 
     def rate(self, kind: str, bound: Bound) -> Rate:
