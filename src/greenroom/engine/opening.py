@@ -15,8 +15,15 @@ from greenroom.engine.connection import Connection
 from greenroom.engine.limits import Limits
 from greenroom.engine.tls import given_up, refusal
 from greenroom.engine.wire import Command
-from greenroom.errors import EngineError, EngineUnavailable
+from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
 from greenroom.observe import Histogram
+
+_REMEDIES = {
+    "NOAUTH": "give the address a user and a password, as valkey://user:password@host",
+    "WRONGPASS": "correct the user and the password in the address",
+    "NOPERM": "give the user what `greenroom acl` prints",
+}
+"""What to do about a refused log-in, by the first word of the reply."""
 
 
 async def open_connection(
@@ -63,7 +70,7 @@ async def open_connection(
     for reply in replies:
         if isinstance(reply, EngineError):
             connection.abort("the handshake was refused")
-            raise reply
+            raise _with_remedy(reply)
     return connection
 
 
@@ -81,6 +88,11 @@ async def _open(
         return (await loop.create_connection(protocol, host, port, ssl=tls, server_hostname=named))[1]
     except ssl.SSLError as error:
         raise refusal(error, named or host) from None
+
+
+def _with_remedy(reply: EngineError) -> EngineError:
+    code = str(reply).partition(" ")[0]
+    return EngineRefused(f"{reply}; {_REMEDIES[code]}") if code in _REMEDIES else reply
 
 
 def _log_in(address: Address, name: str) -> tuple[Command, ...]:
