@@ -23,6 +23,10 @@ class Process(NamedTuple):
         found = _stat(self.pid)
         return found is not None and found.process == self and found.state not in "ZX"
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
     @property
     def command(self) -> str:
         """Its command line; empty once it has ended."""
