@@ -102,9 +102,9 @@ def until(page: Page, expression: str) -> None:
     wait_for(lambda: bool(page.evaluate(expression)), PATIENCE)
 
 
-def reaches(page: Page, seconds: float) -> bool:
-    """Whether so many seconds of a podcast have come."""
-    return bool(page.evaluate(f"{AUDIO}.buffered.length > 0 && {AUDIO}.buffered.end(0) > {seconds}"))
+def heard(page: Page) -> float:
+    """How many seconds of a podcast have come."""
+    return float(page.evaluate(f"{AUDIO}.buffered.length && {AUDIO}.buffered.end(0)"))
 
 
 def value(page: Page, expression: str) -> Any:

@@ -54,16 +54,17 @@ class Renderer:
         """Let it speak on."""
         self._signal(signal.SIGCONT)
 
-    def speak(self, heard: Callable[[], bool]) -> None:
-        """Let it speak until that much was heard, and hold it again; it says little more, on a busy machine too."""
+    def speak(self, heard: Callable[[], float], seconds: float) -> None:
+        """Let it speak until so many seconds were heard, and hold it again; a busy machine makes it little more."""
 
         def turn() -> bool:
-            # It speaks while we ask, and no longer.
+            # Once it is heard at all, it speaks while we ask and no longer.
             self.go_on()
-            enough = heard()
-            self._signal(signal.SIGSTOP)
-            assert self.process.lives, "it has said everything before so much was heard"
-            return enough
+            come = heard()
+            if come:
+                self._signal(signal.SIGSTOP)
+                assert self.process.lives, "it has said everything before so much was heard"
+            return come > seconds
 
         wait_for(turn, 60)
 

@@ -180,6 +180,18 @@ def test_what_a_visitor_has_chosen_before_the_log_in_is_the_user_s_from_then_on(
     assert people(ana.username).log_in().json()["preferences"] == expected
 
 
+def test_what_is_chosen_on_one_device_stays_when_another_is_chosen_elsewhere(people: People) -> None:
+    ana = people().sign_up()
+    ana.log_in()
+    phone = people(ana.username)
+    phone.log_in()
+    ana.prefer(preferred_topics=["tech_ai_ethics"])
+    phone.prefer(playback_speed_default=2.0)
+    people(ana.username).log_in()
+    expected = {"preferred_topics": ["tech_ai_ethics"], "playback_speed_default": 2.0}
+    assert people(ana.username).log_in().json()["preferences"] == expected
+
+
 def test_another_user_s_preferences_stay_theirs(people: People) -> None:
     ana, bob = people().sign_up(), people().sign_up()
     ana.log_in()

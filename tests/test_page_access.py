@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, Route, ViewportSize, expect
 
-from tests.page import AUDIO, PASSWORD, WITH_CHROMIUM, Visitor, notice, reaches, sign_in, until, value, visit
+from tests.page import AUDIO, PASSWORD, WITH_CHROMIUM, Visitor, heard, notice, sign_in, until, value, visit
 from tests.processes import ON_LINUX
 from tests.renderers import BARE, LONG, NAMES, SHORT, ask_for, held, is_whole, write_topics
 from tests.servers import wait_for
@@ -110,7 +110,7 @@ def test_a_podcast_in_progress_playing_and_whole(service: Service, page: Page) -
     with held(service) as renderer:
         expect(page.locator(".steps .now")).to_have_text("Recording")
         clean(page)
-        renderer.speak(lambda: reaches(page, 3))
+        renderer.speak(lambda: heard(page), 3)
         until(page, f"{AUDIO}.currentTime > 0.2")
         clean(page)
     expect(page.get_by_role("link", name="Download")).to_be_visible()
@@ -169,7 +169,7 @@ def test_a_podcast_is_made_and_heard_by_the_keyboard_alone(service: Service, pag
     keys.press("Enter")
     with held(service) as renderer:
         expect(page.locator("#main h1")).to_be_focused()
-        renderer.speak(lambda: reaches(page, 8))
+        renderer.speak(lambda: heard(page), 8)
         until(page, f"{AUDIO}.currentTime > 0.2")
         tab_to("Pause")
         keys.press("Space")

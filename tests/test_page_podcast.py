@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page import AUDIO, WITH_CHROMIUM, Visitor, reaches, shown, until, value, visit
+from tests.page import AUDIO, WITH_CHROMIUM, Visitor, heard, shown, until, value, visit
 from tests.processes import ON_LINUX
 from tests.renderers import LONG, NAMES, SHORT, ask_for, held, is_whole, write_topics
 from tests.serving import TOKEN, Service
@@ -98,7 +98,7 @@ def test_it_plays_while_it_is_made_and_every_step_is_shown_in_order(service: Ser
         expect(page.locator(".steps .now")).to_have_attribute("aria-current", "step")
         expect(page.locator("#player .state")).to_have_text("Waiting for the first words")
         expect(page.locator("html")).to_have_attribute("data-air", "soon")
-        renderer.speak(lambda: reaches(page, 5))
+        renderer.speak(lambda: heard(page), 5)
         until(page, f"{AUDIO}.currentTime > 1")
         expect(page.locator("#player .state")).to_have_text("Playing")
         expect(page.locator("html")).to_have_attribute("data-air", "on")
@@ -163,7 +163,7 @@ def test_who_comes_late_hears_it_from_the_beginning_while_it_is_made(service: Se
     first = visitor().open(f"#/topics/{LONG}")
     make(first, LONG)
     with held(service) as renderer:
-        renderer.speak(lambda: reaches(first, 6))
+        renderer.speak(lambda: heard(first), 6)
         until(first, f"{AUDIO}.currentTime > 0.5")
         second = visitor().open(first.url.partition("/#")[2].join(["#", ""]))
         # A link is followed to hear it, yet nothing sounds unasked.

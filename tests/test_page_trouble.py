@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.page import AUDIO, PASSWORD, PATIENCE, WITH_CHROMIUM, Visitor, notice, reaches, sign_up, until, value, visit
+from tests.page import AUDIO, PASSWORD, PATIENCE, WITH_CHROMIUM, Visitor, heard, notice, sign_up, until, value, visit
 from tests.processes import ON_LINUX
 from tests.renderers import BARE, LONG, NAMES, SHORT, ask_for, held, is_whole, write_topics
 from tests.servers import free_port, wait_for
@@ -106,7 +106,7 @@ def test_a_restart_of_the_server_is_told_and_the_podcast_goes_on(serve: Serve, v
     page = visiting.open(f"#/topics/{LONG}", before=prepared(HEARD))
     make(page, LONG)
     with held(service) as renderer:
-        renderer.speak(lambda: reaches(page, 5))
+        renderer.speak(lambda: heard(page), 5)
         playing(page)
         assert service.stop(SIGTERM) == 0
     expect(page.get_by_role("alert").first).to_contain_text("Greenroom cannot be reached.")
@@ -135,7 +135,7 @@ def test_two_tabs_listen_to_one_podcast_and_one_goes(service: Service, visitor: 
 
     make(first, LONG)
     with held(service) as renderer:
-        renderer.speak(lambda: reaches(first, 3))
+        renderer.speak(lambda: heard(first), 3)
         playing(first)
         podcast = podcast_of(first)
         second = visiting.open(f"#/listen/{podcast}/{LONG}")
@@ -157,7 +157,7 @@ def test_a_session_that_ends_elsewhere_is_told_and_the_podcast_goes_on(service: 
     visit(page, f"#/topics/{LONG}")
     make(page, LONG)
     with held(service) as renderer:
-        renderer.speak(lambda: reaches(page, 3))
+        renderer.speak(lambda: heard(page), 3)
         playing(page)
         assert len(streams(visiting)) == 1
         with httpx.Client(base_url=service.url) as elsewhere:
@@ -178,7 +178,7 @@ def test_who_signs_in_while_listening_goes_on_listening(service: Service, visito
         page.get_by_role("button", name=f"Prefer {NAMES[LONG]}").click()
     make(page, LONG)
     with held(service) as renderer:
-        renderer.speak(lambda: reaches(page, 3))
+        renderer.speak(lambda: heard(page), 3)
         playing(page)
         podcast = podcast_of(page)
         sign_up(page, "jane")
