@@ -17,13 +17,9 @@ from tests.podcasts import STEPS, statuses_of
 from tests.processes import ON_LINUX, Process, below, servers
 from tests.servers import wait_for
 from tests.serving import API, PROGRAM, Serve, Service, environment
-from tests.studio import sample
-from tests.workers import TOPIC, make_topic, renderers, task_of
+from tests.workers import LONGER, TOPIC, make_longer, make_topic, renderers, task_of
 
 pytestmark = ON_LINUX
-
-LONGER = "longer"
-"""A topic whose podcast takes a second or two to make."""
 
 
 class Work:
@@ -62,11 +58,6 @@ def work(tmp_path: Path) -> Iterator[Works]:
             return work
 
         yield started
-
-
-def make_longer(service: Service) -> None:
-    _, snippets = sample("ocean_science")
-    make_topic(service, LONGER, *(snippet.text_content for snippet in snippets[:3]))
 
 
 def generate(service: Service, topic_id: str) -> str:

@@ -26,8 +26,9 @@ from greenroom.studio.worker import Worker
 from tests import processes
 from tests.servers import wait_for
 from tests.serving import API, Service
+from tests.studio import sample
 
-TOPIC = "short"
+TOPIC, LONGER = "short", "longer"
 SHORT = 0.3
 """Seconds of a claim that has lapsed by the time that another worker has been started."""
 CLUSTERS = 3
@@ -145,6 +146,12 @@ def make_topic(service: Service, topic_id: str = TOPIC, *texts: str) -> None:
     for text in texts or ("The sea is deep.",):
         snippet = {"topic_id": topic_id, "title": "How deep it is", "text_content": text}
         service.client.post(f"{API}/snippets", json=snippet, headers=service.editor).raise_for_status()
+
+
+def make_longer(service: Service) -> None:
+    """A topic whose podcast of two minutes takes a second or two to make."""
+    _, snippets = sample("ocean_science")
+    make_topic(service, LONGER, *(snippet.text_content for snippet in snippets[:3]))
 
 
 def renderers(pid: int) -> set[processes.Process]:
