@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import cold, followers, http, policies
+from bench import cluster, cold, followers, http, policies
 from bench.common import KEYS, READERS, Cost, server
 from bench.hits import CONTENDERS
 from tests.servers import Server
@@ -82,6 +82,26 @@ def following(one: Server) -> str:
     )
 
 
+def in_a_cluster(one: Server) -> str:
+    """Many servers beside one."""
+    rows, plain = [], []
+    with cluster.cluster() as many:
+        for name in cluster.CONTENDERS:
+            found: dict[str, Cost] = {}
+            for where, address in (("one server", one.address), ("cluster", many.address)):
+                command = [sys.executable, "-m", "bench.cluster", name, address]
+                run = subprocess.run(command, capture_output=True, check=True)
+                found[where] = msgspec.json.decode(run.stdout, type=Cost)
+                plain.append([name, where, f"{found[where].cpu:.2f}"])
+            rows.append([name, f"{found['cluster'].cpu / found['one server'].cpu:.2f}", "≤ 1.3"])
+    return (
+        "The same reads from a cluster of 3: client CPU, beside one server.\n\n"
+        + table(["what", "ratio", "target"], rows)
+        + "\n\n"
+        + table(["what", "where", "CPU µs a read"], plain)
+    )
+
+
 def over_http(one: Server) -> str:
     """The service."""
     constant, ours, fastapi = (
@@ -126,7 +146,7 @@ def main() -> None:
         f"Printed by `make bench` on {machine}. Trust the ratios: both sides of each were measured in one run.",
     ]
     with server() as one:
-        for part in (hits, cold_key, following, over_http):
+        for part in (hits, in_a_cluster, cold_key, following, over_http):
             parts.append(part(one))
             sys.stdout.write(parts[-1] + "\n\n")
             sys.stdout.flush()
