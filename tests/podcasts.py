@@ -10,7 +10,7 @@ from greenroom.errors import RecordUnavailable
 from greenroom.origin import SqliteRecords, SqliteTasks
 from greenroom.origin.database import Database
 from greenroom.podcast.models import PodcastStatus, PodcastTask
-from greenroom.podcast.records import Claim
+from greenroom.podcast.task_records import Claim
 from greenroom.room import Greenroom
 from greenroom.testing.records_changes import NOON, about
 

@@ -23,6 +23,10 @@ class Process(NamedTuple):
         found = _stat(self.pid)
         return found is not None and found.process == self and found.state not in "ZX"
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
     @property
     def command(self) -> str:
         """Its command line; empty once it has ended."""
@@ -43,6 +47,12 @@ def process(pid: int) -> Process:
     found = _stat(pid)
     assert found is not None, f"no process {pid}"
     return found.process
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether it has been stopped by a signal."""
+    found = _stat(pid)
+    return found is not None and found.state in "Tt"
 
 
 def below(pid: int) -> set[Process]:

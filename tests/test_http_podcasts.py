@@ -16,11 +16,12 @@ import httpx
 import pytest
 
 from greenroom.errors import MissingExtra
-from greenroom.podcast.records import Claim
+from greenroom.podcast.task_records import Claim
 from greenroom.room import Greenroom
 from greenroom.service.app import create_app
 from greenroom.service.routes.podcasts import LONGEST_WAIT, PER_ADDRESS
 from greenroom.service.settings import Settings
+from tests.following import events, listener, long_poller, poller
 from tests.podcasts import STEPS, statuses_of
 from tests.problems import blamed, problem
 from tests.servers import Server
@@ -250,42 +251,6 @@ async def test_a_long_poll_answers_at_once_what_the_caller_has_not_and_at_the_fi
 
 
 # All at once -----------------------------------------------------------------------------------------
-
-
-async def poller(client: httpx.AsyncClient, url: str, seen: list[str]) -> None:
-    while not seen or seen[-1] not in ("ready_to_stream", "error"):
-        seen.append((await client.get(url)).raise_for_status().json()["status"])
-
-
-async def long_poller(client: httpx.AsyncClient, url: str, seen: list[str]) -> None:
-    held: dict[str, str] = {}
-    while not seen or seen[-1] not in ("ready_to_stream", "error"):
-        answer = await client.get(url, params={"wait": 20}, headers=held)
-        if answer.status_code == 200:
-            seen.append(answer.json()["status"])
-            held = {"If-None-Match": answer.headers["etag"]}
-
-
-async def listener(client: httpx.AsyncClient, url: str, seen: list[str]) -> None:
-    async for event, data, _ in events(client, url):
-        assert event == "status"
-        seen.append(json.loads(data)["status"])
-
-
-async def events(client: httpx.AsyncClient, url: str, last: str | None = None) -> AsyncIterator[tuple[str, str, str]]:
-    """Name, data and id of each event."""
-    headers = {} if last is None else {"Last-Event-ID": last}
-    async with client.stream("GET", url.replace("/status", "/events"), headers=headers) as answer:
-        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert answer.headers["cache-control"] == "no-store"
-        found: dict[str, str] = {}
-        async for line in answer.aiter_lines():
-            name, _, value = line.partition(": ")
-            found[name] = value
-            if not line:
-                if "data" in found:
-                    yield found["event"], found["data"], found["id"]
-                found = {}
 
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["", "flushed"])

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from greenroom.studio.recordings import Recordings
 from greenroom.testing.clock import ManualClock
 from tests.studio import a_cluster, parse
@@ -79,38 +77,41 @@ def is_whole(data: bytes, mark: bytes) -> bool:
     return data.count(b"".join(a_cluster(number, mark).data for number in range(3))) == 1
 
 
-@pytest.mark.parametrize("replaced", [False, True])
-def test_a_recorder_killed_before_any_file_operation(tmp_path: Path, replaced: bool) -> None:
-    if replaced:
-        # There is a whole recording already: it is that one or the new one, at any moment.
-        crash(tmp_path, "before")
-        for directory in tmp_path.iterdir():
-            asyncio.run(made(directory))
+def test_a_recorder_killed_before_any_file_operation(tmp_path: Path) -> None:
     killed = crash(tmp_path, "new")
     assert len(killed) >= 10
-    assert {"open", "write", "pwrite", "flock", "fsync", "rename"} <= set(killed)
-    wholes = [outcome(tmp_path / str(number), replaced) for number in range(len(killed))]
+    assert {"open", "write", "pwrite", "flock", "fsync", "rename", "link"} <= set(killed)
+    wholes = [outcome(tmp_path / str(number)) for number in range(len(killed))]
     assert wholes == sorted(wholes), "from one operation on it is whole"
     first = wholes.index(True)
-    assert killed[first - 1] == "rename", "and not before"
+    assert killed[first - 1] == "link", "and not before"
     assert killed[: first - 1].count("fsync") == 1, "its bytes last before its name is there"
     assert "fsync" in killed[first:], "and its name lasts when it is told to be whole"
 
 
-def outcome(directory: Path, replaced: bool) -> bool:
-    """Whether the new recording is whole; nothing else may be left, and another can be made."""
+def test_where_there_is_a_whole_one_it_stays_wherever_another_recorder_is_killed(tmp_path: Path) -> None:
+    for number in range(60):
+        asyncio.run(made(tmp_path / str(number)))
+    killed = crash(tmp_path, "new")
+    assert "link" in killed
+    assert len(killed) < 60
+    for number in range(len(killed)):
+        assert not outcome(tmp_path / str(number)), killed[number]
+
+
+def outcome(directory: Path) -> bool:
+    """Whether the new recording is whole; nothing else may be left, and where there is none another can be made."""
 
     async def look() -> bool:
         clock = ManualClock()
         recordings = Recordings(directory, clock=clock)
         path = recordings.whole("p")
-        if replaced:
-            assert path is not None
         new = path is not None and b"new" in path.read_bytes()
-        if path is not None:
-            assert is_whole(path.read_bytes(), b"new" if new else b"made")
         await made(directory)
-        assert is_whole(recordings.whole("p").read_bytes(), b"made")  # type: ignore[union-attr]
+        path = path or recordings.whole("p")
+        assert path is not None
+        data = path.read_bytes()
+        assert is_whole(data, next(mark for mark in (b"new", b"made") if mark in data))
         long_ago = clock.now().timestamp() - 3600
         for part in (directory / "parts").iterdir():
             os.utime(part, (long_ago, long_ago))

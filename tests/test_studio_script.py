@@ -13,16 +13,8 @@ from hypothesis import strategies as st
 
 from greenroom.podcast.models import Snippet
 from greenroom.studio import phrases
-from greenroom.studio.script import (
-    LINE_WORDS,
-    LONGEST_STORY,
-    STORIES,
-    STORY_WORDS,
-    Host,
-    NothingToSay,
-    Script,
-    weave,
-)
+from greenroom.studio.script import LINE_WORDS, Host, NothingToSay, Script, weave
+from greenroom.studio.stories import LONGEST_STORY, STORIES, STORY_WORDS
 from tests.studio import a_snippet, a_topic, every_sample, sample
 
 POOLS = {name: pool for name, pool in vars(phrases).items() if name.isupper()}

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from greenroom.origin import SqliteRecords
-from greenroom.podcast.records import KEY_KEPT, IdempotencyKey, KeepsTasks
+from greenroom.podcast.task_records import KEY_KEPT, IdempotencyKey, KeepsTasks
 from greenroom.testing import TasksContract
 from greenroom.testing.records_changes import NOON, about
-from greenroom.testing.tasks_contract import Platform
+from greenroom.testing.tasks_requests import Platform
 
 
 class TestSqliteTasks(TasksContract):

@@ -22,7 +22,7 @@ from greenroom.errors import EngineError, InvalidInput, MissingExtra
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
 from greenroom.podcast.changes import Changes
-from greenroom.podcast.generation import Generation, Tasks
+from greenroom.podcast.generation import CLAIM, Generation, Tasks
 from greenroom.podcast.models import Session
 from greenroom.podcast.platform import Platform
 from greenroom.podcast.records import Records
@@ -69,6 +69,7 @@ class Greenroom:
         address: str | None = None,
         *,
         session_address: str | None = None,
+        keeps_sessions: bool = True,
         database: str | Path | Records | None = None,
         data_dir: str | Path | None = None,
         prefix: str = "",
@@ -81,6 +82,8 @@ class Greenroom:
             address: the server of the caches, as `valkey://host:6379`; without it, or as `embedded`, a Valkey is
                 started, or joined, in the data directory.
             session_address: the server of the sessions, likewise; by default that of the caches.
+            keeps_sessions: False for a process that uses none, as a worker: it then needs no server of theirs, and
+                expects nothing of that of the caches.
             database: the record: `sqlite:PATH`, a path, or any implementation of `Records`. By default SQLite in
                 the data directory; with an address and no directory there is none, and only caches with loaders of
                 their own can be had.
@@ -100,10 +103,17 @@ class Greenroom:
             if directory is None and servers.is_embedded(address, session_address):
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
             backing, sessions = servers.wire(
-                address, session_address, directory, stack, prefix=prefix, clock=clock, counters=counters
+                address,
+                session_address,
+                directory,
+                stack,
+                prefix=prefix,
+                keeps_sessions=keeps_sessions,
+                clock=clock,
+                counters=counters,
             )
             records = await _records(database, directory, stack)
-            await servers.start(backing, sessions)
+            await servers.start(backing, sessions, keeps_sessions=keeps_sessions)
             room = cls(backing, sessions, directory)
             stack.push_async_callback(room._close)
             if records is not None:
@@ -223,12 +233,23 @@ class Greenroom:
             self._recordings = Recordings(self._directory / "recordings", clock=self._clock)
         return self._recordings
 
-    def worker(self) -> Worker:
-        """A worker that makes the podcasts which are asked for; see `Worker.run`."""
+    def worker(self, *, claim: float = CLAIM) -> Worker:
+        """A worker that makes the podcasts which are asked for; see `Worker.run`.
+
+        Arguments:
+            claim: seconds for which a task is claimed at a time. The claim is renewed three times as often, and what a
+                killed worker has begun is taken up again when it lapses.
+        """
         generation, tasks = self._with_tasks()
-        name = f"{socket.gethostname()}-{os.getpid()}"
         return Worker(
-            name, tasks, self.topics, self.snippets, self.recordings, wake=generation.asked, clock=self._clock
+            f"{socket.gethostname()}-{os.getpid()}",
+            tasks,
+            self.topics,
+            self.snippets,
+            self.recordings,
+            wake=generation.asked,
+            claim=claim,
+            clock=self._clock,
         )
 
     def rate(self, kind: str, bound: Bound) -> Rate:

@@ -37,6 +37,7 @@ def wire(
     stack: AsyncExitStack,
     *,
     prefix: str,
+    keeps_sessions: bool,
     clock: Clock,
     counters: Counters,
 ) -> tuple[Backing, Sessions[Session]]:
@@ -49,7 +50,9 @@ def wire(
     session_address = session_address or address
     backing, pushes, ends = Backing(check_prefix(prefix), clock, counters), Pushes(owner), Ends(clock)
     uses = [backing.use, session_use(pushes, ends)]
-    if session_address == address:
+    if not keeps_sessions:
+        engine = sessions_engine = open_engine(address, directory, uses[:1], stack, clock=clock, counters=counters)
+    elif session_address == address:
         engine = sessions_engine = open_engine(address, directory, uses, stack, clock=clock, counters=counters)
     else:
         engine = open_engine(address, directory, uses[:1], stack, clock=clock, counters=counters)
@@ -66,10 +69,10 @@ def wire(
     return backing, sessions
 
 
-async def start(backing: Backing, sessions: Sessions[Session]) -> None:
+async def start(backing: Backing, sessions: Sessions[Session], *, keeps_sessions: bool) -> None:
     """Wait for the servers, so long as a start may take, and warn of settings that would lose what is kept there."""
     await asyncio.gather(*(settle(one, START_DEADLINE) for one in {backing.engine, sessions.engine}))
     if (advice := await backing.groups.advice()) is not None:
         log.warning("the server of the caches: %s", advice)
-    if (advice := await eviction_advice(sessions.engine, backing.prefix)) is not None:
+    if keeps_sessions and (advice := await eviction_advice(sessions.engine, backing.prefix)) is not None:
         log.warning("the server of the sessions: %s", advice)

@@ -28,17 +28,23 @@ def work(**flags: str | None) -> None:
 
 
 async def _work(settings: Settings) -> None:
+    working = asyncio.create_task(_worker(settings))
+    # Before anything is opened: a signal that comes then closes what is there so far.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+    await asyncio.wait([working])
+    if not working.cancelled():
+        working.result()
+
+
+async def _worker(settings: Settings) -> None:
     make_directory(settings.data_dir)
     async with Greenroom.open(
         settings.cache_address,
+        keeps_sessions=False,
         database=settings.database_url,
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,
     ) as room:
-        working = asyncio.create_task(room.worker().run())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
         click.echo("working; end it with Ctrl-C", err=True)
-        await asyncio.wait([working])
-        if not working.cancelled():
-            working.result()
+        await room.worker().run()

@@ -14,7 +14,8 @@ from greenroom.origin.database import Database
 from greenroom.origin.outbox import record_change
 from greenroom.origin.rows import microseconds, read_topic
 from greenroom.podcast.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
-from greenroom.podcast.records import KEY_KEPT, TASK_KEPT, Advanced, Change, Claim, IdempotencyKey, Requested
+from greenroom.podcast.records import Change
+from greenroom.podcast.task_records import KEY_KEPT, TASK_KEPT, Advanced, Claim, IdempotencyKey, Requested
 
 _SWEPT = 100
 """Rows of each kind that one new task removes at most: more than it adds, and never a long transaction."""

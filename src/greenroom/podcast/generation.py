@@ -11,7 +11,7 @@ from greenroom.clock import Clock
 from greenroom.errors import InvalidInput
 from greenroom.podcast.changes import Changes
 from greenroom.podcast.models import PodcastTask
-from greenroom.podcast.records import Claim, IdempotencyKey, Requested, TaskRecords
+from greenroom.podcast.task_records import Claim, IdempotencyKey, Requested, TaskRecords
 
 QUEUE = 100
 """Unfinished podcasts at a time."""

@@ -13,9 +13,10 @@ from greenroom.podcast.changes import Changes
 from greenroom.podcast.generation import Generation, Tasks
 from greenroom.podcast.models import PodcastStatus, Snippet, Topic
 from greenroom.podcast.newest import Newest
-from greenroom.podcast.records import KeepsTasks, Records, TaskRecords
+from greenroom.podcast.records import Records
 from greenroom.podcast.snippets import Snippets
 from greenroom.podcast.statuses import Statuses
+from greenroom.podcast.task_records import KeepsTasks, TaskRecords
 from greenroom.podcast.topics import Topics
 
 

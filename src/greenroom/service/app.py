@@ -17,7 +17,8 @@ from greenroom.engine.uses import EMBEDDED
 from greenroom.errors import GreenroomError
 from greenroom.observe import Counters
 from greenroom.podcast.models import Preferences
-from greenroom.podcast.records import PodcastRequest, SnippetDraft, TopicDraft
+from greenroom.podcast.records import SnippetDraft, TopicDraft
+from greenroom.podcast.task_records import PodcastRequest
 from greenroom.room import Greenroom
 from greenroom.service import docs, parameters, problems
 from greenroom.service.cors import Cors
@@ -129,8 +130,15 @@ async def _working(room: Greenroom, ending: Ending, voice: Callable[[], None]) -
         yield
         return
     working = asyncio.create_task(ending.unless(room.worker().run()), name="greenroom-worker")
+    working.add_done_callback(_missed)
     try:
         yield
     finally:
         working.cancel()
         await asyncio.wait([working])
+
+
+def _missed(working: asyncio.Task[None]) -> None:
+    """Nobody waits for the worker before the end: what it fails of must be said when it does."""
+    if not working.cancelled() and (error := working.exception()) is not None:
+        log.error("no podcasts are made here any more", exc_info=error)

@@ -178,8 +178,8 @@ class Follower:
     def _look(self, source: Source | None) -> tuple[Source | None, bool]:
         """The file that counts now, and whether anything new is in it."""
         while True:
-            # The parts first. Were the whole one looked for first: there is none yet · its part is renamed · there is
-            # no part, and a recording that was there all the time has not been found.
+            # The parts first. Were the whole one looked for first: there is none yet · its part becomes it · there
+            # is no part, and a recording that was there all the time has not been found.
             part = self._shelf.newest_part(self._podcast_id)
             whole = self._whole.exists()
             path = self._whole if whole else part

@@ -1,9 +1,10 @@
-"""One attempt to record a podcast: its own file, which becomes the recording by one rename when it is whole."""
+"""One attempt to record a podcast: its own file, which becomes the recording by one link when it is whole."""
 
 from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from greenroom.errors import GreenroomError, InvalidInput
@@ -20,7 +21,7 @@ class RecordingFile:
     """The file of one attempt. Its calls block, one at a time: they belong on a thread.
 
     A crash between any two of its steps leaves a part, which the lock shows to be dead, or the whole recording. Two
-    attempts never write one file: each has a name that no other can have, and the rename takes only what bears it.
+    attempts never write one file: each has a name that no other can have, and the first that is whole stays.
     """
 
     def __init__(self, shelf: Shelf, podcast_id: str, attempt: str) -> None:
@@ -65,7 +66,7 @@ class RecordingFile:
             self._duration_ms = cluster.end_ms
 
     def finish(self) -> Path:
-        """Make it the whole recording, whatever happens to the machine next.
+        """Make it the whole recording, whatever happens to the machine next; where there is one already, discard it.
 
         Raises:
             InvalidInput: where it has no cluster.
@@ -80,10 +81,14 @@ class RecordingFile:
             header = webm.file_header(duration_ms=self._duration_ms, cues_at=cues_at, size=self._size)
             if os.pwrite(self._handle, header, 0) != len(header):
                 raise OSError("the header was not written whole")
-            # Before it has its name. Otherwise: renamed · the power fails · the name is there, and its bytes are not.
+            # Before it has its name. Otherwise: linked · the power fails · the name is there, and its bytes are not.
             os.fsync(self._handle)
-            os.rename(self._path, self._whole)
+            # A link never replaces. Otherwise: a worker finds its claim current, and is stopped · another one's attempt
+            # becomes whole, and clients have the half of it · the first goes on, and puts its own in that one's place.
+            with suppress(FileExistsError):
+                os.link(self._path, self._whole)
             sync_directory(self._shelf.directory)
+            self._path.unlink(missing_ok=True)
             self._close()
             return self._whole
 

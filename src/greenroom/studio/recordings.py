@@ -60,7 +60,7 @@ class Recording:
         await self._recordings.run_to_write(self._file.append, cluster)
 
     async def finish(self) -> None:
-        """Make it the whole recording of its podcast, and remove others beyond the limits.
+        """Make it the whole recording of its podcast, where there is none yet, and remove others beyond the limits.
 
         Raises:
             RecordingFailed: when it cannot be written.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -19,20 +18,12 @@ from greenroom.studio import phrases
 from greenroom.studio.numbers import cardinal
 from greenroom.studio.phrases import Deck
 from greenroom.studio.speakable import sentences, speakable
+from greenroom.studio.stories import Story, bare, choose, count_words
 
-STORIES = 8
-"""Snippets in a podcast, at most."""
-STORY_WORDS = 600
-"""Words of all snippets together: with what the hosts say in between, five to six minutes."""
-LONGEST_STORY = 160
-"""Words of one snippet; what is longer ends with the last sentence that fits."""
 TURN_WORDS = 60
 """Words above which a story is shared between the hosts, about 25 seconds."""
 LINE_WORDS = 40
 """Words of a line, about 17 seconds: what is synthesized at once."""
-ALIKE = 0.5
-"""Share of a text's runs of three words found in one that was chosen before, above which it tells the same."""
-_TITLE_WORDS = 14
 _KEYWORDS = 3
 _BEAT, _TURN, _STORY = 0.25, 0.4, 0.8
 """Seconds of silence after a line: within a turn, before the other host, before the next story."""
@@ -79,13 +70,6 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
         return sum(len(line.text.split()) for line in self.lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Story:
-    snippet_id: str
-    title: str
-    sentences: tuple[str, ...]
-
-
 def weave(podcast_id: str, topic: Topic, snippets: Iterable[Snippet]) -> Script:
     """Write the script of a podcast.
 
@@ -96,7 +80,7 @@ def weave(podcast_id: str, topic: Topic, snippets: Iterable[Snippet]) -> Script:
     Raises:
         NothingToSay: when nothing of the snippets can be read out.
     """
-    stories = _chosen(snippets)
+    stories = choose(snippets)
     if not stories:
         raise NothingToSay(topic.topic_id)
     weaver = _Weaver(podcast_id, topic)
@@ -112,68 +96,6 @@ def weave(podcast_id: str, topic: Topic, snippets: Iterable[Snippet]) -> Script:
     )
 
 
-# Which stories ---------------------------------------------------------------------------------------
-
-
-def _chosen(snippets: Iterable[Snippet]) -> list[_Story]:
-    chosen: list[_Story] = []
-    told: set[tuple[str, ...]] = set()
-    read = set[str]()
-    left = STORY_WORDS
-    for snippet in sorted(snippets, key=lambda one: (-one.generation_timestamp.timestamp(), one.snippet_id)):
-        text = speakable(snippet.text_content)
-        runs = _runs(text)
-        if not runs or len(runs & told) > ALIKE * len(runs):
-            continue
-        story = _story(snippet, text, read)
-        words = sum(_words(sentence) for sentence in story.sentences)
-        if not words or words > left:
-            continue
-        chosen.append(story)
-        told |= runs
-        read |= {_bare(sentence) for sentence in story.sentences}
-        left -= words
-        if len(chosen) == STORIES:
-            break
-    return chosen
-
-
-def _story(snippet: Snippet, text: str, read: set[str]) -> _Story:
-    kept: list[str] = []
-    words = 0
-    for sentence in sentences(text):
-        bare = _bare(sentence)
-        if bare in read or any(bare == _bare(one) for one in kept):
-            continue
-        if not kept and _words(sentence) > LONGEST_STORY:
-            sentence = " ".join(sentence.split()[:LONGEST_STORY]).rstrip(" .,;:?!") + "."
-        words += _words(sentence)
-        if words > LONGEST_STORY:
-            break
-        kept.append(sentence)
-    title = " ".join(speakable(snippet.title).rstrip(" .,;:?!").split()[:_TITLE_WORDS]).rstrip(" ,;:")
-    return _Story(snippet.snippet_id, title, tuple(kept))
-
-
-def _runs(text: str) -> set[tuple[str, ...]]:
-    """Its runs of three words; of a shorter text the whole of it."""
-    words = _bare(text).split()
-    if not words:
-        return set()
-    return {tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2))}
-
-
-def _bare(text: str) -> str:
-    return " ".join(re.findall(r"[a-z]+", text.lower()))
-
-
-def _words(text: str) -> int:
-    return len(text.split())
-
-
-# Who says what ---------------------------------------------------------------------------------------
-
-
 class _Weaver:
     """Writes line after line, and remembers who spoke last."""
 
@@ -184,15 +106,15 @@ class _Weaver:
         self._description = sentences(speakable(topic.description))[:2]
         # One that is in the topic's name is in every story, and tells nobody where to look.
         words = (speakable(keyword).rstrip(" .,;:?!") for keyword in topic.keywords)
-        self._keywords = [word for word in words if _bare(word) not in _bare(self.topic) and 0 < _words(word) <= 4]
+        self._keywords = [word for word in words if bare(word) not in bare(self.topic) and 0 < count_words(word) <= 4]
         self._chance = chance
         self._decks: dict[Sequence[str], Deck] = {}
         self._first = chance.choice(list(Host))
         self._led = dict.fromkeys(Host, 0)
-        self._before: _Story | None = None
+        self._before: Story | None = None
         self._stayed = ""
 
-    def open(self, stories: Sequence[_Story]) -> None:
+    def open(self, stories: Sequence[Story]) -> None:
         """Who we are, what it is about, and what is coming."""
         first, second = self._first, self._first.other
         self._say(first, phrases.OPENINGS)
@@ -205,7 +127,7 @@ class _Weaver:
             self._say(first, phrases.COMING_UP, stories=many, titles=_listed(titles))
         self._pause(_STORY)
 
-    def tell(self, story: _Story, number: int, of: int) -> None:
+    def tell(self, story: Story, number: int, of: int) -> None:
         """One story, after a handover that fits."""
         lead = self._handed_over(story) if number else self._first.other
         self._led[lead] += 1
@@ -222,7 +144,7 @@ class _Weaver:
         self._pause(_STORY)
         self._before = story
 
-    def close(self, stories: Sequence[_Story]) -> None:
+    def close(self, stories: Sequence[Story]) -> None:
         """What it was, where there is more, and goodbye."""
         host = self.lines[-1].speaker.other
         titles = [story.title for story in stories if story.title]
@@ -238,7 +160,7 @@ class _Weaver:
         self._say(host.other, phrases.GOODBYES)
         self._pause(_STORY)
 
-    def _handed_over(self, story: _Story) -> Host:
+    def _handed_over(self, story: Story) -> Host:
         """Whoever has listened says something, and then asks the other for the next story or tells it."""
         last = self.lines[-1].speaker
         host = last.other
@@ -253,13 +175,13 @@ class _Weaver:
             self._say(host, phrases.TAKING)
         return lead
 
-    def _shared_keyword(self, story: _Story) -> str:
+    def _shared_keyword(self, story: Story) -> str:
         """A keyword of the topic that this story and the one before it share; not the same one twice in a row."""
         assert self._before is not None
-        before, now = (_bare(" ".join(one.sentences)) for one in (self._before, story))
+        before, now = (bare(" ".join(one.sentences)) for one in (self._before, story))
         for keyword in self._keywords:
-            bare = rf"\b{re.escape(_bare(keyword))}\b"
-            if keyword != self._stayed and re.search(bare, before) and re.search(bare, now):
+            word = rf"\b{re.escape(bare(keyword))}\b"
+            if keyword != self._stayed and re.search(word, before) and re.search(word, now):
                 self._stayed = keyword
                 return keyword
         return ""
@@ -279,16 +201,16 @@ class _Weaver:
 
 def _parts(told: Sequence[str]) -> list[list[str]]:
     """A story's sentences in turns of about equal length; a short story is one turn."""
-    total = sum(map(_words, told))
+    total = sum(map(count_words, told))
     turns = min(len(told), max(1, round(total / TURN_WORDS + 0.4)))
     parts: list[list[str]] = [[]]
     said = 0
     for sentence in told:
-        middle = said + _words(sentence) / 2
+        middle = said + count_words(sentence) / 2
         if parts[-1] and middle > total * len(parts) / turns:
             parts.append([])
         parts[-1].append(sentence)
-        said += _words(sentence)
+        said += count_words(sentence)
     return parts
 
 

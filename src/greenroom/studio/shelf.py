@@ -1,6 +1,6 @@
 """Where recordings lie, how an attempt is told from a whole one, and which may go.
 
-    recordings/<podcast>.webm                                   whole: it appears by one rename, and never changes
+    recordings/<podcast>.webm                                   whole: it appears by one link, and never changes
     recordings/parts/<podcast>.<number>.<attempt>-<token>.part  an attempt; the one with the highest number counts
     recordings/parts/<token>.new                                an attempt that is about to get its name
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
+from typing import NoReturn
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import ClaimLost, GreenroomError, RecordError
 from greenroom.podcast.generation import ATTEMPTS, CLAIM, Tasks
 from greenroom.podcast.models import AUDIO_RENDERING, READY_TO_STREAM, SCRIPT_GENERATING
-from greenroom.podcast.records import Claim
 from greenroom.podcast.snippets import Snippets
+from greenroom.podcast.task_records import Claim
 from greenroom.podcast.topics import Topics
 from greenroom.studio.recordings import Recording, Recordings
 from greenroom.studio.renderer import Rendering, render
@@ -101,17 +102,21 @@ class Worker:
         log.info("making podcast %s, attempt %d", claim.podcast_id, claim.task.attempts)
         began = self._clock.monotonic()
         try:
-            async with self._held(claim) as at:
-                await self._make(claim, at)
-        except ClaimLost:
-            log.warning("podcast %s is another worker's by now", claim.podcast_id)
+            # Where there is one, a worker was killed between the recording's last byte and the word of it.
+            if self._recordings.whole(claim.podcast_id) is None:
+                await self._held(claim)
+            await self._finish(claim)
+        except ClaimLost as error:
+            log.warning("podcast %s is given up here: %s", claim.podcast_id, error)
         except asyncio.CancelledError:
             await self._stopped(claim)
             raise
+        except _NoTopic:
+            await self._end(self._tasks.fail(claim, NO_TOPIC))
         except NothingToSay:
             await self._end(self._tasks.fail(claim, NO_STORY))
         except Exception:
-            log.exception("podcast %s could not be made", claim.podcast_id)
+            log.exception("podcast %s could not be made, attempt %d", claim.podcast_id, claim.task.attempts)
             if claim.task.attempts >= ATTEMPTS:
                 await self._end(self._tasks.fail(claim, FAILED))
             else:
@@ -120,18 +125,14 @@ class Worker:
             log.info("made podcast %s in %.1f s", claim.podcast_id, self._clock.monotonic() - began)
 
     async def _make(self, claim: Claim, at: _Progress) -> None:
-        if self._recordings.whole(claim.podcast_id) is None:
-            await self._tasks.advance(claim, SCRIPT_GENERATING)
-            topic = await self._topics.get(claim.task.topic_id)
-            if topic is None:
-                await self._tasks.fail(claim, NO_TOPIC)
-                return
-            # In a thread: half a second for the longest, and listeners of others wait for nothing.
-            snippets = await self._snippets.page(topic.topic_id, 1)
-            script = await asyncio.to_thread(weave, claim.podcast_id, topic, snippets)
-            await self._record(claim, script, at)
-        # Else a worker was killed between the recording's last byte and this.
-        await self._tasks.advance(claim, READY_TO_STREAM)
+        await self._tasks.advance(claim, SCRIPT_GENERATING)
+        topic = await self._topics.get(claim.task.topic_id)
+        if topic is None:
+            raise _NoTopic
+        snippets = await self._snippets.page(topic.topic_id, 1)
+        # In a thread: half a second for the longest, and listeners of others wait for nothing.
+        script = await asyncio.to_thread(weave, claim.podcast_id, topic, snippets)
+        await self._record(claim, script, at)
 
     async def _record(self, claim: Claim, script: Script, at: _Progress) -> None:
         await self._tell(claim, script.words / _WORDS / self._speed)
@@ -157,6 +158,15 @@ class Worker:
                     told = self._clock.monotonic()
                     await self._tell(claim, progress.remaining)
 
+    async def _finish(self, claim: Claim) -> None:
+        """Tell the last word; who has to end in the middle of it tells it all the same."""
+        telling = asyncio.create_task(self._tasks.advance(claim, READY_TO_STREAM), name="greenroom-ready")
+        try:
+            await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            await asyncio.wait([telling], timeout=_STOP)
+            raise
+
     async def _tell(self, claim: Claim, seconds: float) -> None:
         await self._tasks.advance(
             claim, AUDIO_RENDERING, estimated=self._clock.now() + timedelta(seconds=round(seconds + 0.5))
@@ -164,58 +174,59 @@ class Worker:
 
     # Holding on to the task -------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _held(self, claim: Claim) -> AsyncIterator[_Progress]:
-        """Renew the claim while the block runs; end the block when it is lost.
+    async def _held(self, claim: Claim) -> None:
+        """Make the recording, and renew the claim meanwhile; stop when it is lost.
 
         Raises:
             ClaimLost: when it was lost.
+            Whatever making it raises.
         """
-        at, work = _Progress(), asyncio.current_task()
-        assert work is not None
-        lost: list[ClaimLost] = []
-
-        async def renewing() -> None:
-            ends = self._clock.monotonic() + self._claim
-            while True:
-                await asyncio.sleep(self._claim / 3)
-                try:
-                    await self._tasks.renew(claim, self._claim, progress=at.fraction)
-                except ClaimLost as error:
-                    lost.append(error)
-                except GreenroomError as error:
-                    log.warning("the claim of podcast %s cannot be renewed: %s", claim.podcast_id, error)
-                    if self._clock.monotonic() < ends:
-                        continue
-                    lost.append(ClaimLost(f"podcast {claim.podcast_id} could not be held"))
-                else:
-                    ends = self._clock.monotonic() + self._claim
-                if lost:
-                    work.cancel()
-                    return
-
-        renewal = asyncio.get_running_loop().create_task(renewing(), name="greenroom-claim")
+        at = _Progress()
+        making = asyncio.create_task(self._make(claim, at), name="greenroom-podcast")
+        renewing = asyncio.create_task(self._renew(claim, at), name="greenroom-claim")
         try:
-            yield at
-        except asyncio.CancelledError:
-            if lost and work.uncancel() == 0:
-                raise lost[0] from None
-            raise
+            await asyncio.wait([making, renewing], return_when=asyncio.FIRST_COMPLETED)
+            await (making if making.done() else renewing)
         finally:
-            renewal.cancel()
-            await asyncio.wait([renewal])
+            making.cancel()
+            renewing.cancel()
+            await asyncio.gather(making, renewing, return_exceptions=True)
+
+    async def _renew(self, claim: Claim, at: _Progress) -> NoReturn:
+        lapses = self._clock.monotonic() + self._claim
+        while True:
+            await asyncio.sleep(self._claim / 3)
+            now = self._clock.monotonic()
+            try:
+                await self._tasks.renew(claim, self._claim, progress=at.fraction)
+            except ClaimLost:
+                raise
+            except GreenroomError as error:
+                log.warning("the claim of podcast %s cannot be renewed: %s", claim.podcast_id, error)
+                if now >= lapses:
+                    raise ClaimLost(f"podcast {claim.podcast_id} could not be held") from error
+            else:
+                lapses = now + self._claim
 
     async def _stopped(self, claim: Claim) -> None:
         """Give the task back while this worker ends; one that cannot be is taken up when its claim lapses."""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_STOP):
-                await self._end(self._tasks.give_back(claim, counted=False))
+                await self._tasks.give_back(claim, counted=False)
+        except ClaimLost:
+            pass  # it is made by now, or another's
+        except (TimeoutError, RecordError) as error:
+            log.warning("podcast %s was not given back: %s", claim.podcast_id, error)
 
     async def _end(self, work: Awaitable[None]) -> None:
         try:
             await work
         except (ClaimLost, RecordError) as error:
             log.warning("the record was not told how a podcast has ended: %s", error)
+
+
+class _NoTopic(GreenroomError):
+    """The topic of a podcast was deleted after it was asked for."""
 
 
 class _Progress:

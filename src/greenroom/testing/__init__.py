@@ -2,7 +2,7 @@
 
 import pytest
 
-_CONTRACTS = "records_changes", "records_contract", "tasks_contract"
+_CONTRACTS = "records_changes", "records_contract", "tasks_contract", "tasks_requests"
 
 pytest.register_assert_rewrite(*(f"greenroom.testing.{name}" for name in _CONTRACTS))
 

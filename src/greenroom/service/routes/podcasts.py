@@ -16,8 +16,8 @@ from greenroom.accounts import Bound
 from greenroom.caching import Read
 from greenroom.errors import EngineError, InvalidInput, UnknownReference
 from greenroom.podcast.models import QUEUED, STATUSES, PodcastStatus
-from greenroom.podcast.records import PodcastRequest
 from greenroom.podcast.statuses import Statuses
+from greenroom.podcast.task_records import PodcastRequest
 from greenroom.service import bodies
 from greenroom.service.answers import cached, holds
 from greenroom.service.callers import address_of, caller_of
