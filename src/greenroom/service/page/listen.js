@@ -21,6 +21,7 @@ export async function listenView(main, [podcastId, topicId], signal) {
   const listen = h('button', { type: 'button', class: 'primary', on: { click: act } }, icon('play'), h('span', {}, 'Listen'));
   const download = h('a', { class: 'button', href: recording(podcastId), download: `${podcast.title}.webm` }, 'Download');
   const copy = h('button', { type: 'button', on: { click: share } }, 'Copy link');
+  const doing = h('div', { class: 'actions' }, listen, download, copy);
   const topic = `#/topics/${encodeURIComponent(topicId || '')}`;
   const again = h('div', { class: 'actions' }, name && makeButton({ topic_id: topicId, display_name: name }), h('a', { class: 'button', href: name ? topic : '#/' }, name ? 'Back to the topic' : 'All topics'));
   const source = h('p', { class: 'when' }, name && 'Made from ', name && h('a', { href: topic }, `the snippets on ${name}`), name && '.');
@@ -35,7 +36,7 @@ export async function listenView(main, [podcastId, topicId], signal) {
         drawing,
         steps,
         state,
-        h('div', { class: 'actions' }, listen, download, copy),
+        doing,
         again,
         source,
       ),
@@ -59,7 +60,7 @@ export async function listenView(main, [podcastId, topicId], signal) {
     replace(listen, icon(mine() && player.on ? 'pause' : 'play'), listen.lastChild);
     const failed = status?.status === 'error';
     // Shown and hidden, not made anew: what has the focus keeps it.
-    for (const one of [listen, copy, source]) one.hidden = !status || failed;
+    for (const one of [doing, source]) one.hidden = !status || failed;
     download.hidden = !isWhole(status);
     again.hidden = !failed;
     if (!status) return;
