@@ -111,6 +111,11 @@ class Member(Server):
                 found.append((node["role"].decode(), node["port"], one["slots"]))
         return found
 
+    def owns(self, slot: int) -> bool:
+        """Whether it says that it owns a slot."""
+        mine = (slots for role, port, slots in self.shard() if role == "master" and port == self.port)
+        return any(_holds(slots, slot) for slots in mine)
+
     def meet(self, other: Member) -> None:
         """Join the cluster of another."""
         self.ok("CLUSTER", "MEET", "127.0.0.1", other.port, other._bus)
@@ -193,9 +198,8 @@ class Cluster:
         """The node that owns a key, or a slot, as it says itself."""
         slot = slot_of(key) if isinstance(key, str) else key
         for one in self.members:
-            for role, port, slots in one.shard():
-                if role == "master" and port == one.port and _holds(slots, slot):
-                    return one
+            if one.owns(slot):
+                return one
         raise AssertionError(f"nobody owns {key}")
 
     def replica_of(self, primary: Member) -> Member:
@@ -259,6 +263,11 @@ class Cluster:
         for one in self.members:
             one("CLUSTER", "FORGET", name)
 
+    def restart(self, member: Member, *options: str) -> None:
+        """Start a node that was ended: without data, and with its place in the cluster."""
+        member.spawn(*options)
+        wait_for(member._answers, FORMED)
+
     def migrate(self, slot: int, target: Member) -> None:
         """Move a slot the classic way: key by key."""
         source = self.owner(slot)
@@ -290,7 +299,7 @@ class Cluster:
         source = self.owner(slots[0])
         ranges = [one for slot in slots for one in (slot, slot)]
         source.ok("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *ranges, "NODE", target.name)
-        wait_for(lambda: self.owner(slots[0]) is target, FORMED)
+        wait_for(lambda: target.owns(slots[0]), FORMED)
 
     def _member(self) -> Member:
         return Member(self._binary, self._directory, self._timeout)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from torture.checker import KEPT, MARGIN, SILENCE, Violation, check
+from torture.checker import KEPT, MARGIN, SILENCE, SURVEYED, Violation, check
 from torture.history import (
     Contact,
     Crash,
@@ -20,6 +20,7 @@ from torture.history import (
     RolledBack,
     Served,
     Stood,
+    Unsettled,
     Write,
 )
 
@@ -210,6 +211,48 @@ def test_who_invalidated_never_serves_what_a_server_has_back() -> None:
 def test_what_is_dropped_when_the_server_is_back_is_dropped() -> None:
     assert judged(*CURED, changed(6.2, 3), dropped(6.3, 6.4, 3), read(6.5, 2))
     assert not judged(*CURED, changed(5.2, 3), dropped(5.3, 6.4, 3), read(6.5, 2))
+
+
+# A cluster -----------------------------------------------------------------------------------------
+
+
+def judged_on_cluster(*events: Happening) -> list[Violation]:
+    return check([Write(WRITER, -10.0, -10.0, "k", 1, True), *events], LOADER, cluster=True)
+
+
+@pytest.mark.parametrize("how", ["near", "joined"])
+def test_while_slots_get_another_owner_a_push_may_come_late_and_no_reply_tells_that_it_was_read(how: How) -> None:
+    moved = *CHANGE, Unsettled(-1, -1.0, 3.0), Contact(READER, 0.1, 0.2)
+    assert not judged_on_cluster(*moved, read(PUSH + SURVEYED - LATE, 1, how))
+    assert judged_on_cluster(*moved, read(PUSH + SURVEYED + LATE, 1, how))
+    assert judged_on_cluster(
+        *CHANGE, Unsettled(-1, -9.0, -0.1 - SURVEYED), Contact(READER, 0.1, 0.2), read(0.3, 1, how)
+    )
+    assert judged_on_cluster(*moved, read(LATE, 1, by=WRITER))
+    assert judged_on_cluster(*moved, read(LATE, 1)), "the server has no excuse"
+
+
+def test_on_a_cluster_an_invalidation_that_raised_binds_its_own_process_only() -> None:
+    raised = changed(-0.2), dropped(-0.1, 0.5, acknowledged=False), Served(WRITER, 1.0, 1.2, "another")
+    assert not judged_on_cluster(*raised, read(1000.0, 1))
+    assert judged_on_cluster(*raised, read(LATE, 1, by=WRITER))
+
+
+def test_the_new_owner_is_told_by_a_connection_to_itself() -> None:
+    back = *CHANGE, RolledBack(-1, 5.0, 6.0, "new")
+    told = Served(WRITER, 6.1, 6.2, "new"), Served(READER, 6.1, 6.2, "new")
+    others = Served(WRITER, 6.1, 6.2, "other"), Served(READER, 6.1, 6.2, "new")
+    late = 6.2 + WITHOUT + LATE
+    assert not judged_on_cluster(*back, *told, read(6.1, 1))
+    assert judged_on_cluster(*back, *told, read(late, 1))
+    assert not judged_on_cluster(*back, *others, read(late, 1))
+
+
+def test_what_a_new_owner_s_group_does_not_name_is_dropped_when_everyone_has_told_it() -> None:
+    told = Served(WRITER, 7.0, 7.5, "new"), Served(READER, 6.1, 6.2, "new")
+    group = changed(6.2), dropped(6.3, 6.4, group=True), RolledBack(-1, 5.0, 6.0, "new"), *told
+    assert not judged_on_cluster(*group, read(7.4, 1), read(7.4, 1, by=WRITER))
+    assert judged_on_cluster(*group, read(7.5 + WITHOUT + LATE, 1))
 
 
 # Absences ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from torture.broken import BUILDS
+from torture.cluster import run_cluster_round
 from torture.plan import BUSY
 from torture.report import explained
 from torture.round import Result, run_round
@@ -20,6 +21,15 @@ def told(result: Result) -> str:
     """What to look at, and how to see it again."""
     wrong = "\n".join(explained(result.history, one) for one in result.violations[:3])
     return f"{result.told}, seed {SEED}\n{wrong}"
+
+
+async def test_no_promise_is_broken_on_a_cluster_whose_nodes_come_and_go(tmp_path: Path) -> None:
+    result = await run_cluster_round(tmp_path, SEED, 0)
+    assert not result.violations, told(result)
+    assert not result.wrong, "\n".join(result.wrong)
+    assert len(result.recovered) == 4
+    assert min(result.counts[how] for how in ("near", "joined", "server", "bypassed", "changes", "ends")) > 20
+    print(*result.recovered, sep="\n")  # noqa: T201
 
 
 async def test_no_promise_is_broken_whatever_fails(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from torture.broken import BUILDS
+from torture.cluster import run_cluster_round
 from torture.plan import BUSY
 from torture.report import explained
 from torture.round import run_round, told
@@ -26,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="how long to run (default: 5)")
     parser.add_argument("--seed", default="", help="of all choices; without one it is made and printed")
+    parser.add_argument("--on", choices=("server", "cluster"), default="server", help="on what (default: one server)")
     parser.add_argument("--broken", choices=BUILDS, default="", help="break the build on purpose, to see it found out")
     options = parser.parse_args()
     seed = options.seed or f"{random.SystemRandom().randrange(10**9):09}"
@@ -36,14 +38,16 @@ def main() -> int:
         directory = Path(tempfile.mkdtemp(prefix=f"torture-{seed}-{number}-"))
         seconds = min(_ROUND, max(2.0, end - time.monotonic()))
         mix = {} if number % 2 else BUSY
-        result = asyncio.run(run_round(directory, f"{seed}/{number}", seconds, broken=options.broken, **mix))
+        run = run_cluster_round if options.on == "cluster" else run_round
+        result = asyncio.run(run(directory, f"{seed}/{number}", seconds, broken=options.broken, **mix))
         total += result.counts
-        wrong += len(result.violations)
-        verdict = f"{len(result.violations)} VIOLATIONS, kept in {directory}" if result.violations else "right"
-        print(f"round {number}: {result.told}: {verdict}", flush=True)
-        for violation in result.violations[:3]:
-            print(explained(result.history, violation), flush=True)
-        if not result.violations:
+        found = len(result.violations) + len(result.wrong)
+        wrong += found
+        verdict = f"{found} VIOLATIONS, kept in {directory}" if found else "right"
+        print(f"round {number}: {result.told}: {verdict}", *result.recovered, sep="\n  ", flush=True)
+        for text in (*(explained(result.history, one) for one in result.violations[:3]), *result.wrong[:3]):
+            print(text, flush=True)
+        if not found:
             shutil.rmtree(directory)
     print(f"seed {seed}: {number} rounds, {told(total)}: {wrong or 'no'} violations")
     return 1 if wrong else 0

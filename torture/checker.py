@@ -21,6 +21,10 @@ long after is told by where the answer came from; `P` is the reading process, `I
   counts from its end, whether it returned or raised.
 - *A server that comes back with older data* (`RolledBack`) may serve what was dropped before, until every process has
   sent its invalidations of the last 30 s again. The process that invalidated a key itself never sees it.
+- *On a cluster*, while slots get another owner (`Unsettled`) and until P has asked again who owns what (`SURVEYED`),
+  nothing tells P of a push that the new owner sends: its bounds are longer by that. An invalidation that raised may be
+  of one node while others serve: it binds its own process only. What has come back with older data may be a group,
+  while its keys are on other nodes: for these 0 counts from when every process has told the new owner.
 - *Time in which P did not run* (`Stood`) does not count where P's own timers are the bound: for work under way and for
   loads without the server. For near hits it does: their age is measured when they are served.
 
@@ -50,8 +54,10 @@ from torture.history import (
     RolledBack,
     Served,
     Stood,
+    Unsettled,
     Write,
 )
+from torture.plan import SURVEY
 
 E = TypeVar("E", bound=Event)
 
@@ -59,6 +65,8 @@ SILENCE = 0.75
 """Seconds for which a push can stay unread."""
 KEPT = 1.0
 """Seconds for which a value loaded without the server is served."""
+SURVEYED = 1.5 * SURVEY + 1.0
+"""Seconds after which a process has asked a cluster again who owns what, and been answered."""
 MARGIN = 0.25
 """Seconds allowed for the machine: a bound that a timer keeps is kept when the timer's process gets to run."""
 ALLOWED = frozenset({"LoadFailed", "LoadTimeout", "Overloaded", "RecordIsDownError"})
@@ -74,14 +82,15 @@ class Violation:
     drop: Drop | None = None
 
 
-def check(history: Iterable[Happening], loader: float) -> list[Violation]:
+def check(history: Iterable[Happening], loader: float, *, cluster: bool = False) -> list[Violation]:
     """Everything in a history that breaks a promise.
 
     Arguments:
         history: the events of all processes, in any order.
         loader: seconds that a load can take at most.
+        cluster: whether it was one.
     """
-    return _History(history, loader).violations()
+    return _History(history, loader, cluster).violations()
 
 
 @dataclass
@@ -106,7 +115,8 @@ class _Drops:
 
 
 class _History:
-    def __init__(self, history: Iterable[Happening], loader: float) -> None:
+    def __init__(self, history: Iterable[Happening], loader: float, cluster: bool) -> None:
+        self._cluster = cluster
         by_type: defaultdict[type[Event], list[Event]] = defaultdict(list)
         for event in history:
             by_type[type(event)].append(event)
@@ -123,7 +133,7 @@ class _History:
         self._stood = _by_process(of(Stood))
         self._everyone: defaultdict[str, _Drops] = defaultdict(_Drops)
         self._own: defaultdict[tuple[str, int], _Drops] = defaultdict(_Drops)
-        refused = of(Refused)
+        refused, self._unsettled = of(Refused), of(Unsettled)
         for drop in of(Drop):
             binds = drop.ended if drop.acknowledged else self._sent(drop)
             self._everyone[drop.key].all.append((binds, drop))
@@ -143,6 +153,8 @@ class _History:
 
     def _sent(self, drop: Drop) -> float:
         """When one that raised has been sent again."""
+        if self._cluster:
+            return inf
         served = self._served.get(drop.process, [])
         later = (one.ended for one in served[bisect_left(served, drop.began, key=lambda one: one.began) :])
         return min(later, default=inf)
@@ -150,7 +162,7 @@ class _History:
     def _cured(self, back: RolledBack) -> float:
         """When every process has sent its invalidations again to a server that came back with older data."""
         first = (
-            min((one.ended for one in served if one.began > back.began), default=inf)
+            min((one.ended for one in served if one.began > back.began and one.node == back.node), default=inf)
             for served in self._served.values()
         )
         return max(first, default=back.ended)
@@ -158,7 +170,7 @@ class _History:
     def _since(self, read: Read) -> float:
         """Only invalidations made after this moment bind a read that may have met older data."""
         met = (
-            back.ended
+            cured if self._cluster else back.ended
             for back, cured in self._rollbacks
             if read.ended >= back.began and read.began <= cured + self._without_server
         )
@@ -170,6 +182,8 @@ class _History:
             return read.began
         if read.how == "bypassed":
             return self._ran(read.process, read.began, self._without_server)
+        if any(one.began <= read.ended and read.began <= one.ended + SURVEYED for one in self._unsettled):
+            return self._ran(read.process, read.began, SILENCE + MARGIN + SURVEYED)
         contacts = self._contacts.get(read.process, [])
         last = bisect_right(contacts, read.began, key=lambda one: one.ended)
         contact = contacts[last - 1].began if last else -inf

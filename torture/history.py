@@ -72,7 +72,9 @@ class Drop(Event, frozen=True):
 
 
 class Served(Event, frozen=True):
-    """A new connection carried what was kept, and serves from then on."""
+    """A new connection carried what was kept, and serves from then on; on a cluster it is `node`'s."""
+
+    node: str = ""
 
 
 class Contact(Event, frozen=True):
@@ -84,7 +86,16 @@ class Stood(Event, frozen=True):
 
 
 class RolledBack(Event, frozen=True):
-    """The server was killed, and came back with what it had held some time before."""
+    """The server was killed, and came back with what it had held some time before.
+
+    On a cluster `node` has taken its place; it may be itself again.
+    """
+
+    node: str = ""
+
+
+class Unsettled(Event, frozen=True):
+    """Slots of a cluster were given to another node: until it ended not every node knew which."""
 
 
 class Refused(Event, frozen=True):
@@ -111,7 +122,9 @@ class Final(Event, frozen=True):
     version: int | None
 
 
-Happening = Read | Failed | Write | Drop | Served | Contact | Stood | RolledBack | Refused | Fault | Crash | Final
+Happening = (
+    Read | Failed | Write | Drop | Served | Contact | Stood | RolledBack | Unsettled | Refused | Fault | Crash | Final
+)
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Happening)
 

@@ -10,6 +10,9 @@ import msgspec
 LOADER_DEADLINE = 0.5
 """Seconds that a load may take; a lease then lives 1.5 s, so that a stopped process can outlast its own."""
 
+SURVEY = 0.4
+"""Seconds between two questions to a cluster, about: who owns what."""
+
 BUSY: dict[str, Any] = {"changes": 0.12, "slow": 0.5, "late": 0.5, "clients": 24}
 """What differs in a busy round: many changes, slow loads and late callers, which meet all the time."""
 
@@ -20,7 +23,7 @@ class Plan(msgspec.Struct, frozen=True):
     Arguments:
         seed: of this process's choices.
         process: its number.
-        port: of its way to the server.
+        address: of its way to the server, or of the cluster.
         directory: where the record is, and where its journal goes.
         clients: tasks that read and write at the same time.
         pause: seconds between two operations of a client, on average.
@@ -32,7 +35,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     seed: str
     process: int
-    port: int
+    address: str
     directory: str
     clients: int = 6
     pause: float = 0.012

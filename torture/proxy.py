@@ -29,6 +29,11 @@ class Proxy:
         self.lag = 0.0
         """Seconds that each chunk is late, at most."""
 
+    @property
+    def address(self) -> str:
+        """What an engine connects to."""
+        return f"valkey://127.0.0.1:{self.port}"
+
     async def start(self) -> None:
         """Listen on a free port."""
         self.thaw()

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torture.checker import Violation
-from torture.history import Contact, Drop, Event, Fault, Happening, Read, Refused, RolledBack, Served, Stood, Write
+from torture.history import (
+    Contact,
+    Drop,
+    Event,
+    Fault,
+    Happening,
+    Read,
+    Refused,
+    RolledBack,
+    Served,
+    Stood,
+    Unsettled,
+    Write,
+)
 
 _BEFORE, _AFTER = 1.0, 0.1
 """Seconds told of before the first event that matters and after the last."""
@@ -35,7 +48,7 @@ def _matters(one: Happening, wrong: Event, key: str) -> bool:
             return True
         case Contact():
             return False
-        case Fault() | RolledBack() | Refused():
+        case Fault() | RolledBack() | Unsettled() | Refused():
             return True
     return one is wrong
 

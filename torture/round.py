@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from greenroom.keyspace.companions import absent_key
+from tests.cluster import Routed
 from tests.servers import Raw
 from torture.caches import ITEM, KEYS, PAGE, version_in
 from torture.checker import Violation, check
@@ -30,6 +32,10 @@ class Result(NamedTuple):
     history: list[Happening]
     violations: list[Violation]
     counts: Counter[str]
+    wrong: Sequence[str] = ()
+    """What is wrong besides, on a cluster."""
+    recovered: Sequence[str] = ()
+    """How long what was done to a cluster was felt."""
 
     @property
     def told(self) -> str:
@@ -55,48 +61,64 @@ async def run_round(
     """
     record = Record.create(directory / "record")
     journal = Journal(directory / "driver.ndjson", DRIVER)
-    _write_down(record, journal)
+    write_down(record, journal)
     async with AsyncExitStack() as stack:
         server = LastingServer(directory)
         stack.callback(server.kill)
         await asyncio.to_thread(server.start)
         ways: list[Proxy] = []
-        processes: list[Process] = []
-        for number in range(PROCESSES):
+        for _ in range(PROCESSES):
             ways.append(way := Proxy(server.port))
             await way.start()
             stack.push_async_callback(way.close)
-            mine = {"seed": f"{seed} {number}", "process": number, "port": way.port, "directory": str(directory)}
-            processes.append(process := await Process.spawn(Plan(**mine, **plan)))  # type: ignore[arg-type]
-            stack.push_async_callback(process.kill)
+        processes = await processes_of([way.address for way in ways], directory, seed, stack, plan)
         trouble = Faults(server, ways, [one.pid for one in processes], journal, random.Random(f"{seed} faults"))
-        await _every(processes, "start")
+        await told_all(processes, "start")
         end = now() + seconds
         if faults:
             await trouble.run(seconds)
         while now() < end or _changes(record) < least:
             await asyncio.sleep(0.05)
         # One after the other: what one process still sends at its end must be seen by the others' reports.
-        await _every(processes, "finish")
-        await _every(processes, "report")
-        _report_server(server.raw(), journal)
+        await told_all(processes, "finish")
+        await told_all(processes, "report")
+        report_server(server.raw(), journal)
         for process in processes:
             await process.end()
     record.close()
     journal.close()
+    result = judged(directory)
+    result.counts["faults"] = trouble.done
+    return result
+
+
+async def processes_of(
+    addresses: Sequence[str], directory: Path, seed: str, stack: AsyncExitStack, plan: Mapping[str, object]
+) -> list[Process]:
+    """Start processes, each with its way to the server; the stack ends those that still run."""
+    processes: list[Process] = []
+    for number, address in enumerate(addresses):
+        mine = {"seed": f"{seed} {number}", "process": number, "address": address, "directory": str(directory)}
+        processes.append(process := await Process.spawn(Plan(**mine, **plan)))  # type: ignore[arg-type]
+        stack.push_async_callback(process.kill)
+    return processes
+
+
+def judged(directory: Path, *, cluster: bool = False) -> Result:
+    """What the journals tell, and what is wrong with it."""
     history = _history(directory)
     counts = Counter[str](one.how for one in history if isinstance(one, Read))
     counts["changes"] = sum(isinstance(one, Drop) and not one.group for one in history)
     counts["raised"] = sum(isinstance(one, Drop) and not one.acknowledged for one in history)
-    counts["faults"] = trouble.done
-    return Result(history, check(history, LOADER_DEADLINE), counts)
+    return Result(history, check(history, LOADER_DEADLINE, cluster=cluster), counts)
 
 
-async def _every(processes: list[Process], line: str) -> None:
+async def told_all(processes: list[Process], line: str) -> None:
+    """Tell all processes something, and return when it is done."""
     await asyncio.gather(*(process.told(line) for process in processes))
 
 
-def _write_down(record: Record, journal: Journal) -> None:
+def write_down(record: Record, journal: Journal) -> None:
     """What there is before anything happens."""
     began = now()
     for item in ITEMS:
@@ -113,7 +135,7 @@ def _changes(record: Record) -> int:
     return sum(record.show(show).version for show in SHOWS) - len(ITEMS)
 
 
-def _report_server(raw: Raw, journal: Journal) -> None:
+def report_server(raw: Raw | Routed, journal: Journal) -> None:
     """What the server holds: values, and absences that it remembers."""
     for key in KEYS:
         body = raw("GET", key)

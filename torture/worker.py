@@ -13,23 +13,24 @@ import logging
 import random
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from greenroom.caching import groups as group_scripts
-from greenroom.caching import lease as lease_scripts
 from greenroom.caching.backing import Backing
 from greenroom.clock import SYSTEM
-from greenroom.engine import Address, Lane, Standalone
+from greenroom.engine import Address, Clustered, Lane, Limits, engine_at
 from greenroom.engine.connection import Connection
+from greenroom.engine.slots import slot_of
+from greenroom.engine.uses import callbacks
 from greenroom.observe import Counters
 from torture import broken
 from torture.caches import KEYS, Caches, version_in
 from torture.clients import Clients
 from torture.history import Contact, Crash, Final, Journal, Served, Stood, now
 from torture.lane import LateLane
-from torture.plan import Plan
+from torture.plan import SURVEY, Plan
 from torture.record import Record
 
 _BEAT = 0.02
@@ -75,14 +76,9 @@ class Worker:
     async def _opened(self) -> None:
         if self.plan.broken == broken.LEASE_UNCHECKED:
             broken.uncheck_leases()
-        engine = Standalone(
-            Address.parse(f"valkey://127.0.0.1:{self.plan.port}"),
-            scripts=(*lease_scripts.SCRIPTS, *group_scripts.SCRIPTS),
-            on_invalidate=self.backing.invalidated,
-            on_lost=self.backing.lost,
-            before_serving=self._before_serving,
-            counters=self.counters,
-        )
+        use = replace(self.backing.use, before_serving=self._before_serving)
+        address, limits = Address.parse(self.plan.address), Limits(survey=SURVEY)
+        engine = self._engine = engine_at(address, **callbacks([use]), counters=self.counters, limits=limits)
         lane = broken.HookAfterAwait if self.plan.broken == broken.NEAR_AFTER_AWAIT else LateLane
         self.backing.attach(lane(engine, self.plan.late, random.Random(f"{self.plan.seed} lane")))
         await self.backing.engine.start()
@@ -90,7 +86,8 @@ class Worker:
     async def _before_serving(self, connection: Connection) -> None:
         began = now()
         await self.backing.before_serving(connection)
-        self.journal.add(Served(self.plan.process, began, now()))
+        node = getattr(connection.share, "node", None)
+        self.journal.add(Served(self.plan.process, began, now(), "" if node is None else str(node.address)))
 
     # What goes on beside the clients ---------------------------------------------------------------
 
@@ -109,11 +106,17 @@ class Worker:
     async def _contact(self) -> bool:
         began = now()
         try:
-            await self.backing.engine.execute(Lane.TRACKED, "contact", "PING")
+            await asyncio.gather(*(self.backing.engine.execute(Lane.TRACKED, key, "PING") for key in self._of_nodes()))
         except Exception:
             return False
         self.journal.add(Contact(self.plan.process, began, now()))
         return True
+
+    def _of_nodes(self) -> list[str]:
+        """A key of each node that has one."""
+        if not isinstance(self._engine, Clustered):
+            return ["contact"]
+        return list({self._engine._owners.of_slot[slot_of(key)]: key for key in KEYS}.values())
 
     def _crashed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         text = f"{context.get('message')}: {context.get('exception')!r}"
