@@ -5,6 +5,7 @@ from __future__ import annotations
 from binascii import crc_hqx
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,22 @@ class Member(Server):
         """Whether it says that it owns a slot."""
         mine = (slots for role, port, slots in self.shard() if role == "master" and port == self.port)
         return any(_holds(slots, slot) for slots in mine)
+
+    def keys(self, number: int) -> list[str]:
+        """So many keys that it owns; fewer where it has no slots."""
+        mine = [slots for role, port, slots in self.shard() if role == "master" and port == self.port]
+        names = (f"k{n}" for n in range(10**6 if any(mine) else 0))
+        return list(islice((name for name in names if any(_holds(slots, slot_of(name)) for slots in mine)), number))
+
+    def replicated(self) -> bool:
+        """Whether, after a second at most, a replica has all that it has acknowledged until now."""
+        raw = self.raw()
+        try:
+            # WAIT is for what the same connection has written before.
+            written = [raw("SET", key, "", "PX", 1) for key in self.keys(1)]
+            return written == [b"OK"] and raw("WAIT", 1, 1000) >= 1
+        finally:
+            raw.close()
 
     def meet(self, other: Member) -> None:
         """Join the cluster of another."""

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from greenroom.caching.backing import Backing
-from greenroom.engine import Address, Engine, engine_at
+from greenroom.engine import Address, Engine, Limits, engine_at
 from tests.caches import open_backing
 from tests.cluster import Cluster
+from tests.cluster_sessions import SOON, Process
 from tests.servers import Server, redis_binary, valkey_binary
 from tests.serving import TOKEN, Serve, Service
 from tests.sessions import Open, Store, close_sessions, open_sessions
@@ -166,6 +167,19 @@ async def store() -> AsyncIterator[Open]:
             sessions = await open_sessions(server, *args, **options)
             stack.push_async_callback(close_sessions, sessions)
             return sessions
+
+        yield opened
+
+
+@pytest.fixture
+async def process() -> AsyncIterator[Process]:
+    """Opens the sessions of a process of the platform on a cluster, and closes them after the test."""
+    from tests.web import sessions_on
+
+    async with AsyncExitStack() as stack:
+
+        async def opened(cluster: Any, limits: Limits = SOON) -> Store:
+            return await stack.enter_async_context(sessions_on(cluster.address, engine_limits=limits))
 
         yield opened
 

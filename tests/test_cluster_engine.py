@@ -14,7 +14,7 @@ from greenroom.engine.slots import SLOTS
 from greenroom.engine.topology import Topology
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
-from tests.cluster import Cluster, Member, slot_of
+from tests.cluster import Cluster, slot_of
 from tests.races import PATIENT, ClusterProxy, until
 from tests.servers import free_port
 
@@ -24,14 +24,6 @@ BOTH = Script("return {redis.call('INCR', KEYS[1]), redis.call('INCR', KEYS[2]),
 SOON = Limits(survey=0.2)
 """For an engine that finds changes out by itself while a test waits."""
 INSISTING = Limits(command_deadline=20)
-
-
-def keys_of(cluster: Cluster, member: Member, number: int) -> list[str]:
-    """So many keys that a node owns."""
-    (slots,) = (slots for role, port, slots in member.shard() if port == member.port and role == "master")
-    found = (f"k{n}" for n in range(10**6))
-    owned = (key for key in found if any(a <= slot_of(key) <= b for a, b in zip(slots[::2], slots[1::2], strict=True)))
-    return [next(owned) for _ in range(number)]
 
 
 def port_of(engine: Clustered, key: str) -> int:
@@ -72,7 +64,7 @@ async def test_a_write_elsewhere_is_pushed_by_the_node_that_owns_the_key(steady:
     pushed: list[bytes | None] = []
     lost: list[list[str]] = []
     steady.fresh()
-    one, two = (keys_of(steady, member, 1)[0] for member in steady.primaries[:2])
+    one, two = (member.keys(1)[0] for member in steady.primaries[:2])
     engine = await connect(
         steady, on_invalidate=pushed.append, on_lost=lambda owns: lost.append([k for k in (one, two) if owns(k)])
     )
@@ -123,7 +115,7 @@ async def test_after_a_move_the_slot_s_next_call_is_redirected_once_and_then_goe
 ) -> None:
     counters = Counters()
     engine = await connect(cluster, counters=counters, limits=Limits(survey=60))
-    (key,) = keys_of(cluster, cluster.primaries[0], 1)
+    (key,) = cluster.primaries[0].keys(1)
     await engine.execute(Lane.PLAIN, key, "SET", key, "v")
     target = cluster.primaries[1]
     await off_loop(cluster.migrate, slot_of(key), target)
@@ -140,7 +132,7 @@ async def test_what_has_moved_of_a_slot_on_its_way_is_asked_for_where_it_is(clus
     counters = Counters()
     engine = await connect(cluster, counters=counters)
     source, target = cluster.primaries[:2]
-    tag = keys_of(cluster, source, 1)[0]
+    tag = source.keys(1)[0]
     here, there, nowhere = f"{{{tag}}}here", f"{{{tag}}}there", f"{{{tag}}}nowhere"
     for key in (here, there):
         await engine.execute(Lane.PLAIN, key, "SET", key, key)
@@ -168,7 +160,7 @@ async def test_what_takes_several_keys_of_a_slot_on_its_way_waits_until_they_are
 ) -> None:
     engine = await connect(cluster, scripts=[BOTH], limits=INSISTING)
     source, target = cluster.primaries[:2]
-    tag = keys_of(cluster, source, 1)[0]
+    tag = source.keys(1)[0]
     one, two = f"{{{tag}}}1", f"{{{tag}}}2"
     await engine.run(Lane.PLAIN, BOTH, [one, two], ["x"])
     slot = slot_of(tag)
@@ -186,7 +178,7 @@ async def test_what_takes_several_keys_of_a_slot_on_its_way_waits_until_they_are
 async def test_keys_of_a_slot_on_its_way_are_deleted_wherever_they_are(cluster: Cluster, connect: Connect) -> None:
     engine = await connect(cluster)
     source, target = cluster.primaries[:2]
-    tag = keys_of(cluster, source, 1)[0]
+    tag = source.keys(1)[0]
     names = [f"{{{tag}}}{n}" for n in range(3)]
     for name in names[:2]:
         await engine.execute(Lane.TRACKED, name, "SET", name, "v")
@@ -203,7 +195,7 @@ async def test_nothing_written_is_lost_or_read_wrong_while_slots_move(
     counters = Counters()
     engine = await connect(cluster, counters=counters, limits=INSISTING)
     source = cluster.primaries[0]
-    tags = keys_of(cluster, source, 4)
+    tags = source.keys(4)
     wrong: list[Any] = []
     stop = asyncio.Event()
     written: dict[str, int] = {}
@@ -238,7 +230,7 @@ async def test_nothing_written_is_lost_or_read_wrong_while_slots_move(
 async def test_a_planned_failover_fails_no_call(cluster: Cluster, connect: Connect) -> None:
     engine = await connect(cluster, limits=SOON)
     primary = cluster.primaries[0]
-    keys = [key for one in cluster.primaries for key in keys_of(cluster, one, 2)]
+    keys = [key for one in cluster.primaries for key in one.keys(2)]
     stop = asyncio.Event()
     rounds = 0
 
@@ -266,7 +258,7 @@ async def test_a_planned_failover_fails_no_call(cluster: Cluster, connect: Conne
 
 async def test_a_node_that_is_left_first_answers_what_it_was_sent(steady: Cluster, connect: Connect) -> None:
     steady.fresh()
-    (key,) = keys_of(steady, steady.primaries[0], 1)
+    (key,) = steady.primaries[0].keys(1)
     async with ClusterProxy(steady, key) as proxy:
         engine = await connect(proxy, limits=PATIENT)
         held = proxy.hold("INCR", key)
@@ -283,8 +275,8 @@ async def test_a_killed_primary_s_keys_are_served_again_and_the_others_all_the_t
 ) -> None:
     engine = await connect(cluster)
     victim, *others = cluster.primaries
-    (lost,) = keys_of(cluster, victim, 1)
-    kept = [keys_of(cluster, one, 1)[0] for one in others]
+    (lost,) = victim.keys(1)
+    kept = [one.keys(1)[0] for one in others]
     await engine.execute(Lane.TRACKED, lost, "SET", lost, "v")
     replica = cluster.replica_of(victim)
     await until(lambda: replica("DBSIZE") == 1)
@@ -319,7 +311,7 @@ async def test_a_killed_primary_s_keys_are_served_again_and_the_others_all_the_t
 async def test_a_node_that_is_added_is_used_and_one_that_is_removed_is_left(cluster: Cluster, connect: Connect) -> None:
     engine = await connect(cluster, limits=SOON)
     source = cluster.primaries[0]
-    keys = keys_of(cluster, source, 3)
+    keys = source.keys(3)
     for key in keys:
         await engine.execute(Lane.PLAIN, key, "SET", key, key)
     new = await off_loop(cluster.add)
@@ -339,8 +331,8 @@ async def test_a_frozen_node_slows_nobody_else_and_heals(steady: Cluster, connec
     steady.fresh()
     engine = await connect(steady, limits=Limits(command_deadline=0.3, handshake_deadline=0.3, probe_most=0.3))
     victim, *others = steady.primaries
-    (lost,) = keys_of(steady, victim, 1)
-    kept = [key for one in others for key in keys_of(steady, one, 5)]
+    (lost,) = victim.keys(1)
+    kept = [key for one in others for key in one.keys(5)]
     with victim.frozen():
         calls = [engine.execute(Lane.TRACKED, lost, "GET", lost) for _ in range(20)]
         failing = asyncio.ensure_future(asyncio.gather(*calls, return_exceptions=True))

@@ -25,7 +25,7 @@ from greenroom.keyspace.companions import owner
 from greenroom.podcast.definitions import SESSIONS
 from greenroom.podcast.models import Session
 from greenroom.sessions import Ends, SessionGone, Sessions, merged, session_use
-from tests.cluster import Cluster, Member, slot_of
+from tests.cluster import Cluster, slot_of
 from torture.history import now
 from torture.plan import SURVEY
 
@@ -187,7 +187,8 @@ class Keeper:
 
     def _wait(self) -> bool:
         try:
-            return all(_replicated(one) for one in self._cluster.members if one.role == "master")
+            primaries = [one for one in self._cluster.members if one.role == "master"]
+            return all(one.replicated() for one in primaries if one.keys(1))
         except OSError:
             return False
 
@@ -247,22 +248,3 @@ def shard_of(session: str) -> int:
 
 def _add_one(body: bytes) -> bytes:
     return merged(body, {"count": msgspec.json.decode(body, type=dict[str, Any]).get("count", 0) + 1})
-
-
-def _replicated(primary: Member) -> bool:
-    """Whether a replica has all that a primary has acknowledged until now."""
-    raw = primary.raw()
-    try:
-        own = _own_slot(primary)
-        if own is None:
-            return True
-        # WAIT is for what the same connection has written before.
-        return bool(raw("SET", own, "", "PX", 1) == b"OK" and raw("WAIT", 1, 1000) >= 1)
-    finally:
-        raw.close()
-
-
-def _own_slot(primary: Member) -> str | None:
-    own = (slots for role, port, slots in primary.shard() if port == primary.port and role == "master")
-    slots = next(own, [])
-    return next((key for key in map(str, range(10**5)) if slots and slots[0] <= slot_of(key) <= slots[1]), None)
