@@ -479,3 +479,34 @@ async def test_a_group_on_its_way_is_read_where_it_is_and_keeps_no_node_from_ser
     await until(lambda: not backing.groups.unread)
     await until(lambda: engine.trouble is None)
     assert await pages.get(show="s", number=number) == Episode(f"s{number}", 2)
+
+
+async def test_a_page_that_a_failover_has_lost_from_its_group_is_dropped(cluster: Cluster, back: Back) -> None:
+    version = 1
+
+    async def load(show: str, number: str) -> Episode:
+        return Episode(f"{show}{number}", version)
+
+    here, there = await back(cluster, limits=SOON), await back(cluster, limits=SOON)
+    pages, elsewhere = (Cache(PAGE, load, backing=one, group="pages:{show}", near_for=0) for one in (here, there))
+    group = here.groups.name("pages:s")
+    primary = cluster.owner(group)
+    replica = cluster.replica_of(primary)
+    named = [n for n in map(str, range(100)) if cluster.owner(PAGE.key(show="s", number=n)) is not primary]
+    known, lost = PAGE.key(show="s", number=named[0]), PAGE.key(show="s", number=named[1])
+    await pages.get(show="s", number=named[0])
+    await until(lambda: replica("DBSIZE") == 1)  # the group
+    with replica.frozen():
+        primary("CLIENT", "KILL", "TYPE", "replica")  # it will not hear of what comes now
+        await pages.get(show="s", number=named[1])
+        primary.kill()
+    raw = cluster.raw()
+    assert raw("EXISTS", lost) == 1
+    await until(lambda: replica.role == "master", 60)
+    await until(lambda: raw("EXISTS", lost) == 0, 30)  # without a call
+    assert raw("EXISTS", known) == 1, "the successor knows it"
+    version = 2
+    await until(lambda: there.engine.trouble is None, 30)
+    await _insisting(partial(elsewhere.invalidate_group, show="s"))
+    for number in named[:2]:
+        assert await elsewhere.get(show="s", number=number) == Episode(f"s{number}", 2)

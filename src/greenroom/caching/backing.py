@@ -53,7 +53,7 @@ class Backing:
     def attach(self, engine: Engine) -> None:
         """Use this engine from now on."""
         self.engine = engine
-        self.groups = Groups(engine, self.prefix)
+        self.groups = Groups(engine, self.prefix, self.clock)
 
     def reach(self, flights: Flights[Any], outage: Outage[Any] | None = None) -> None:
         """Let invalidations reach these too."""
@@ -221,6 +221,9 @@ class Backing:
         sent = await self._kept.send(connection)
         while (found := await self.groups.send(connection)) is not None:
             await self._keep_group(*found, owns)
+        if missing := await self.groups.registered.missing(connection):
+            log.info("dropping %d keys that a new server has not heard of in their groups", len(missing))
+            await self._drop_elsewhere(missing)
         self._kept.send_rest(connection, sent)
         self._look_again(owns)
 
@@ -232,11 +235,13 @@ class Backing:
                 self._kept.keep(key, self._names(key), _LONGEST)
             else:
                 elsewhere.append(key)
-        for start in range(0, len(elsewhere), _TOGETHER):
-            # Each is kept for its own server where that cannot be told now.
-            drops = map(self.drop, elsewhere[start : start + _TOGETHER])
-            await asyncio.gather(*drops, return_exceptions=True)
+        await self._drop_elsewhere(elsewhere)
         self.groups.dropped(group)
+
+    async def _drop_elsewhere(self, keys: list[str]) -> None:
+        """Drop keys of other servers; each is kept for its own where that cannot be told now."""
+        for start in range(0, len(keys), _TOGETHER):
+            await asyncio.gather(*map(self.drop, keys[start : start + _TOGETHER]), return_exceptions=True)
 
     def _look_again(self, owns: Owns) -> None:
         """Let no load that is under way without its server be joined or kept.

@@ -22,6 +22,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from greenroom.caching.registered import Registered
+from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
 from greenroom.engine.info import fields
@@ -43,9 +45,10 @@ class Groups:
         prefix: the room's key prefix.
     """
 
-    def __init__(self, engine: Engine, prefix: str) -> None:
+    def __init__(self, engine: Engine, prefix: str, clock: Clock) -> None:
         self._engine = engine
         self._prefix = prefix
+        self.registered = Registered(clock)
         self.unread: set[str] = set()
         """Groups that a drop could not read: kept invalidations. Only `send` takes a mark away: what another drop reads
         may be older than the change that the mark stands for."""
@@ -63,7 +66,9 @@ class Groups:
         Raises:
             EngineError: when that was not acknowledged; what is loaded must then not be stored.
         """
-        await self._engine.run(Lane.TRACKED, REGISTER, (self.name(group),), (key,), until=until)
+        name = self.name(group)
+        self.registered.note(name, key)
+        await self._engine.run(Lane.TRACKED, REGISTER, (name,), (key,), until=until)
 
     async def members(self, group: str) -> list[tuple[str, int]]:
         """The keys of a group, each with its score.
