@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import cold, followers, http, policies
+from bench import cluster, cold, followers, http, policies
 from bench.common import KEYS, READERS, Cost, server
 from bench.hits import CONTENDERS
 from tests.servers import Server
@@ -82,6 +82,18 @@ def following(one: Server) -> str:
     )
 
 
+def on_a_cluster(one: Server) -> str:
+    """A cluster of three against one server."""
+    rows = []
+    with cluster.cluster() as clustered:
+        for name in cluster.CONTENDERS:
+            standalone, spread = cluster.costs(name, one.address, clustered)
+            rows.append([name, f"{standalone:.2f}", f"{spread:.2f}", f"{spread / standalone:.2f}", "≤ 1.3"])
+    return "Reads of a cluster of 3 primaries against one server: client CPU per command, in µs.\n\n" + table(
+        ["what", "one server", "cluster", "ratio", "target"], rows
+    )
+
+
 def over_http(one: Server) -> str:
     """The service."""
     constant, ours, fastapi = (
@@ -126,7 +138,7 @@ def main() -> None:
         f"Printed by `make bench` on {machine}. Trust the ratios: both sides of each were measured in one run.",
     ]
     with server() as one:
-        for part in (hits, cold_key, following, over_http):
+        for part in (hits, cold_key, following, on_a_cluster, over_http):
             parts.append(part(one))
             sys.stdout.write(parts[-1] + "\n\n")
             sys.stdout.flush()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from binascii import crc_hqx
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,14 @@ class Cluster:
                 one.ok("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", "noeviction", "min-replicas-to-write", 0)
                 one.ok("CONFIG", "RESETSTAT")
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop every node without closing its connections."""
+        with ExitStack() as stack:
+            for one in self.members:
+                stack.enter_context(one.frozen())
+            yield
+
     def raw(self) -> Routed:
         """A client that goes to whoever owns a command's key."""
         return Routed(self)
@@ -293,18 +302,25 @@ class Routed:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._links: dict[int, Raw] = {}
+        self._owners: dict[int, Member] = {}
 
     def __call__(self, *command: str | bytes | int) -> Any:
         """Send a command and return its reply; an error reply is returned, not raised."""
-        name = str(command[0]).upper()
-        if name in _TOGETHER or name in _ONE_IS_ENOUGH:
-            replies = [self._link(one)(*command) for one in self._cluster.members if one.role == "master"]
+        name = _text(command[0]).upper()
+        if name in _TOGETHER or name in _ONE_IS_ENOUGH or (name == "EVAL" and command[2] == 0):
+            replies = [self._link(one)(*command) for one in self._cluster.members if self._is_primary(one)]
             return _TOGETHER[name](replies) if name in _TOGETHER else replies[0]
-        key = command[3 if name.startswith("EVAL") else 1]
-        slot = slot_of(key.decode() if isinstance(key, bytes) else str(key))
-        reply = self._link(self._cluster.owner(slot))(*command)
+        slot = slot_of(_text(command[3 if name.startswith("EVAL") else 1]))
+        owner = self._owners.get(slot)
+        if owner not in self._cluster.members:
+            owner = self._cluster.owner(slot)
+        reply = self._link(owner)(*command)
+        if str(reply).startswith("MOVED "):
+            owner = self._at(reply)
+            reply = self._link(owner)(*command)
+        self._owners[slot] = owner
         if str(reply).startswith("ASK "):
-            target = self._at(int(str(reply).rpartition(":")[2]))
+            target = self._at(reply)
             self._link(target)("ASKING")
             return self._link(target)(*command)
         return reply
@@ -314,13 +330,21 @@ class Routed:
         for link in self._links.values():
             link.close()
 
-    def _at(self, port: int) -> Member:
+    def _is_primary(self, member: Member) -> bool:
+        return b"role:master" in self._link(member)("INFO", "replication")
+
+    def _at(self, redirection: Any) -> Member:
+        port = int(str(redirection).rpartition(":")[2])
         return next(one for one in self._cluster.members if one.port == port)
 
     def _link(self, member: Member) -> Raw:
         if member.port not in self._links:
             self._links[member.port] = member.raw()
         return self._links[member.port]
+
+
+def _text(word: str | bytes | int) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word)
 
 
 def _third(number: int) -> tuple[int, int]:

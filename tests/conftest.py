@@ -36,6 +36,21 @@ _CLUSTER = pytest.param(CLUSTER, id="cluster")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "on_cluster: what is said of one server here holds for a cluster too")
     config.addinivalue_line("markers", "one_server: a test of a file that is `on_cluster`, which needs one server")
+    config.addinivalue_line("markers", "once_on_cluster: one of its other parameters is enough there")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seen, left_out = set[str](), list[pytest.Item]()
+    for item in items:
+        calls = getattr(item, "callspec", None)
+        if calls is not None and calls.params.get("server") == CLUSTER and item.get_closest_marker("once_on_cluster"):
+            function = item.nodeid.partition("[")[0]
+            if function in seen:
+                left_out.append(item)
+            seen.add(function)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

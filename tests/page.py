@@ -102,6 +102,11 @@ def until(page: Page, expression: str) -> None:
     wait_for(lambda: bool(page.evaluate(expression)), PATIENCE)
 
 
+def heard(page: Page) -> float:
+    """How many seconds of a podcast have come."""
+    return float(page.evaluate(f"{AUDIO}.buffered.length && {AUDIO}.buffered.end(0)"))
+
+
 def value(page: Page, expression: str) -> Any:
     """A value of the page's audio element, such as `currentTime`."""
     return page.evaluate(f"{AUDIO}.{expression}")

@@ -161,6 +161,21 @@ class Proxy:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    @property
+    def ways(self) -> Sequence[Proxy]:
+        """Those to each node: of one server itself."""
+        return (self,)
+
+    async def all_down(self) -> None:
+        """As `down`, of every node."""
+        for one in self.ways:
+            await one.down()
+
+    async def all_cut(self) -> None:
+        """As `cut`, of every node."""
+        for one in self.ways:
+            await one.cut()
+
     def hold(self, *words: str, skip: int = 0) -> Held:
         """Stop at the next command that has all these words, or at a later such one."""
         held = Held(words, skip)
@@ -219,6 +234,10 @@ class Proxy:
         return True
 
 
+_NOBODY = 1
+"""A port where nobody listens."""
+
+
 class ClusterProxy(Proxy):
     """Stands between an engine and a cluster.
 
@@ -229,23 +248,27 @@ class ClusterProxy(Proxy):
         owner = cluster.owner(key)
         super().__init__(owner)
         self.others = [Proxy(one) for one in cluster.members if one.role == "master" and one is not owner]
-        for one in (self, *self.others):
-            one.names = {two._server.port: two.port for two in (self, *self.others)}
+        # Who asked a replica who owns what would be told the way around the proxy.
+        hidden = {one.port: _NOBODY for one in cluster.members if one.role != "master"}
+        for one in self.ways:
+            one.names = hidden | {two._server.port: two.port for two in self.ways}
             one._rules = self._rules
 
     @property
     def address(self) -> str:
         return f"valkey+cluster://127.0.0.1:{self.port}"
 
+    @property
+    def ways(self) -> Sequence[Proxy]:
+        return (self, *self.others)
+
     async def __aenter__(self) -> Proxy:
-        for one in self.others:
+        for one in self.ways:
             await one.up()
-        return await super().__aenter__()
+        return self
 
     async def __aexit__(self, *_: object) -> None:
-        await super().__aexit__()
-        for one in self.others:
-            await one.down()
+        await self.all_down()
 
 
 def proxy_of(server: Server | Cluster) -> Proxy:

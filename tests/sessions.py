@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from time import monotonic
@@ -11,12 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from greenroom.engine import Address, Standalone
+from greenroom.engine import Address, engine_at
 from greenroom.engine import Limits as EngineLimits
 from greenroom.podcast.definitions import SESSIONS
 from greenroom.podcast.models import Session
 from greenroom.sessions import SCRIPTS, Ends, Limits, Sessions, background, changes, merged, store
 from greenroom.sessions.live import Live
+from tests.cluster import Cluster, Routed
 from tests.races import Proxy
 from tests.servers import Raw, Server
 
@@ -49,7 +51,7 @@ return 1
 
 
 async def open_sessions(
-    server: Server | Proxy | str,
+    server: Server | Cluster | Proxy | str,
     limits: Limits | None = None,
     *,
     prefix: str = "",
@@ -59,7 +61,7 @@ async def open_sessions(
 ) -> Store:
     """Sessions as one process has them, on an engine of their own."""
     address = server if isinstance(server, str) else server.address
-    engine = Standalone(Address.parse(address), scripts=SCRIPTS, limits=engine_limits, **options)
+    engine = engine_at(Address.parse(address), scripts=SCRIPTS, limits=engine_limits, **options)
     await engine.start()
     return Sessions(engine, SESSIONS.prefixed(prefix), limits, ends=ends)
 
@@ -76,11 +78,11 @@ def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "COMMANDS", 60.0)
 
 
-def age(raw: Raw, passed: timedelta) -> None:
+def age(raw: Raw | Routed, passed: timedelta) -> None:
     """Let time pass on the server, in one script and to the millisecond.
 
     Every lifetime there is shortened by it and what has lapsed deleted; the scores of sorted sets, which are times of
-    that server, are moved into the past. TIME itself goes on as it does.
+    that server, are moved into the past. TIME itself goes on as it does. On a cluster it is a script on each primary.
     """
     assert raw("EVAL", _AGE, 0, passed // timedelta(milliseconds=1)) == 1
 
@@ -88,7 +90,7 @@ def age(raw: Raw, passed: timedelta) -> None:
 class Passing:
     """Lets time pass on the server, as `age`, and for what processes here remember of their touches."""
 
-    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, server: Server | Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         self._raw = server.raw()
         self._passed = 0.0
         monkeypatch.setattr(background, "monotonic", lambda: monotonic() + self._passed)
@@ -98,12 +100,12 @@ class Passing:
         age(self._raw, passed)
 
 
-def names(raw: Raw) -> set[str]:
+def names(raw: Raw | Routed) -> set[str]:
     """Every key on the server."""
     return {name.decode() for name in raw("KEYS", "*")}
 
 
-def everything(raw: Raw) -> bytes:
+def everything(raw: Raw | Routed) -> bytes:
     """Every key with what it holds, as one text to look for secrets in."""
     found = []
     for name in sorted(raw("KEYS", "*")):
@@ -111,13 +113,13 @@ def everything(raw: Raw) -> bytes:
     return b"\n".join(found)
 
 
-def calls(raw: Raw) -> dict[str, int]:
-    """How often each command was called since `CONFIG RESETSTAT`."""
-    found = {}
+def calls(raw: Raw | Routed) -> dict[str, int]:
+    """How often each command was called since `CONFIG RESETSTAT`, but for what a cluster asks itself."""
+    found = Counter[str]()
     for line in raw("INFO", "commandstats").decode().splitlines():
         name, _, numbers = line.partition(":calls=")
-        if numbers:
-            found[name.removeprefix("cmdstat_")] = int(numbers.split(",")[0])
+        if numbers and not name.startswith(("cmdstat_cluster|", "cmdstat_replconf")):
+            found[name.removeprefix("cmdstat_")] += int(numbers.split(",")[0])
     return found
 
 

@@ -61,6 +61,17 @@ async def test_preferences_set_earlier_and_written_later_are_not_kept(users: Use
     assert found.preferences == {"round": 2}
 
 
+async def test_preferences_not_named_stay_and_each_has_a_time_of_its_own(users: UserRecords) -> None:
+    await users.add_user(user("u1", "ana"))
+    assert await users.set_preferences("u1", {"speed": 1, "topics": 1}, NOON)
+    assert await users.set_preferences("u1", {"speed": 3}, NOON + timedelta(seconds=3))
+    assert await users.set_preferences("u1", {"speed": 2, "topics": 2}, NOON + timedelta(seconds=2))
+    assert not await users.set_preferences("u1", {"speed": 3, "topics": 2}, NOON + timedelta(seconds=2))
+    found = await users.user("u1")
+    assert found is not None
+    assert found.preferences == {"speed": 3, "topics": 2}
+
+
 async def test_preferences_are_kept_with_members_that_we_do_not_know(users: UserRecords) -> None:
     await users.add_user(user("u1", "ana"))
     preferences = {"preferred_topics": ["a"], "playback_speed_default": 1.0, "theirs": {"x": [1, None]}}

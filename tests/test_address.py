@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greenroom.engine import Address
+from greenroom.engine.tls import Tls
 from greenroom.errors import InvalidInput
 
 
@@ -13,13 +14,17 @@ from greenroom.errors import InvalidInput
     [
         ("valkey://localhost", Address((("localhost", 6379),))),
         ("redis://10.0.0.1:7000/3", Address((("10.0.0.1", 7000),), database=3)),
-        ("valkeys://u:p%40ss@h:1", Address((("h", 1),), username="u", password="p@ss", tls=True)),
-        ("rediss://:secret@h", Address((("h", 6379),), username="default", password="secret", tls=True)),
+        ("valkeys://u:p%40ss@h:1", Address((("h", 1),), username="u", password="p@ss", tls=Tls())),
+        ("rediss://:secret@h", Address((("h", 6379),), username="default", password="secret", tls=Tls())),
+        (
+            "valkeys://h:1/2?server_name=cache.test",
+            Address((("h", 1),), database=2, tls=Tls(server_name="cache.test")),
+        ),
         ("valkey://[::1]:6380", Address((("::1", 6380),))),
         ("unix:///run/valkey.sock", Address((), path="/run/valkey.sock")),
         ("unix://u:p@/run/v.sock", Address((), path="/run/v.sock", username="u", password="p")),
         ("valkey+cluster://a:1,b:2", Address((("a", 1), ("b", 2)), cluster=True)),
-        ("rediss+cluster://a", Address((("a", 6379),), cluster=True, tls=True)),
+        ("rediss+cluster://a", Address((("a", 6379),), cluster=True, tls=Tls())),
     ],
 )
 def test_known_forms_are_read(text: str, expected: Address) -> None:
@@ -37,6 +42,8 @@ def test_known_forms_are_read(text: str, expected: Address) -> None:
         "valkey://h:99999",
         "valkey://h/db",
         "valkey://h?x=1",
+        "valkey://h?server_name=h",
+        "unix:///run/v.sock?x=1",
         "valkey://a,b",
         "valkey+cluster://a/1",
         "valkey+sentinel://a",

@@ -453,3 +453,29 @@ async def test_a_group_that_could_not_be_read_is_read_where_it_is_now(cluster: C
     await until(lambda: not backing.groups.unread)  # without a call
     await until(lambda: backing.engine.trouble is None)
     assert await pages.get(show="s", number="1") == Episode("s1", 2)
+
+
+async def test_a_group_on_its_way_is_read_where_it_is_and_keeps_no_node_from_serving(
+    cluster: Cluster, back: Back
+) -> None:
+    version = 1
+
+    async def load(show: str, number: str) -> Episode:
+        return Episode(f"{show}{number}", version)
+
+    backing = await back(cluster, limits=BLIND)
+    pages = Cache(PAGE, load, backing=backing, group="pages:{show}", near_for=0)
+    group = backing.groups.name("pages:s")
+    source = cluster.owner(group)
+    number = next(n for n in map(str, range(1000)) if cluster.owner(PAGE.key(show="s", number=n)) is not source)
+    await pages.get(show="s", number=number)
+    target = cluster.another(source)
+    cluster.begin_migration(slot_of(group), target)
+    cluster.move_key(source, target, group)
+    backing.groups.unread.add("pages:s")
+    version = 2
+    engine = engine_of(backing)
+    engine.renew(Lane.TRACKED, group, "by the test")
+    await until(lambda: not backing.groups.unread)
+    await until(lambda: engine.trouble is None)
+    assert await pages.get(show="s", number=number) == Episode(f"s{number}", 2)

@@ -92,6 +92,17 @@ def test_a_value_that_nobody_could_read_back_is_not_let_out(wrong: dict[str, obj
         TOPIC.encode("cache:topic:t", topic(**wrong))
 
 
+def test_what_is_nested_beyond_reason_does_not_fit_either() -> None:
+    deep = b'{"episode_id":"e","length":3,"more":' + b"[" * 9000 + b"]" * 9000 + b"}"
+    with pytest.raises(BrokenValue, match="deep"):
+        Keyspace("cache:episode:{episode_id}", Episode, ttl=TTL).decode("cache:episode:e", deep)
+    nested: dict[str, object] = {}
+    for _ in range(9000):
+        nested = {"in": nested}
+    with pytest.raises(BrokenValue):
+        Keyspace("cache:any:{id}", dict[str, object], ttl=TTL).encode("cache:any:a", nested)
+
+
 def test_unknown_members_are_no_error_and_any_offset_is_read() -> None:
     data = TOPIC.encode("k", topic()).replace(b'{"topic_id"', b'{"new":[1],"topic_id"', 1)
     data = data.replace(b"03:04:05Z", b"05:04:05+02:00")

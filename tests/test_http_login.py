@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from greenroom.sessions.token import session_id
 from tests.people import COOKIE, PASSWORD, People, people_of
 from tests.problems import blamed, problem
 from tests.servers import Server
@@ -179,6 +180,18 @@ def test_what_a_visitor_has_chosen_before_the_log_in_is_the_user_s_from_then_on(
     assert people(ana.username).log_in().json()["preferences"] == expected
 
 
+def test_what_is_chosen_on_one_device_stays_when_another_is_chosen_elsewhere(people: People) -> None:
+    ana = people().sign_up()
+    ana.log_in()
+    phone = people(ana.username)
+    phone.log_in()
+    ana.prefer(preferred_topics=["tech_ai_ethics"])
+    phone.prefer(playback_speed_default=2.0)
+    people(ana.username).log_in()
+    expected = {"preferred_topics": ["tech_ai_ethics"], "playback_speed_default": 2.0}
+    assert people(ana.username).log_in().json()["preferences"] == expected
+
+
 def test_another_user_s_preferences_stay_theirs(people: People) -> None:
     ana, bob = people().sign_up(), people().sign_up()
     ana.log_in()
@@ -186,6 +199,20 @@ def test_another_user_s_preferences_stay_theirs(people: People) -> None:
     bob.client.cookies.update(ana.client.cookies)
     assert bob.log_in().json()["preferences"] == DEFAULTS
     assert people(bob.username).log_in().json()["preferences"] == DEFAULTS
+
+
+def test_nothing_that_another_service_keeps_of_a_user_goes_along_to_another_user(
+    service: Service, people: People
+) -> None:
+    ana, bob = people().sign_up(), people().sign_up()
+    ana.log_in()
+    raw = service.raw()
+    key = f"session:{session_id(ana.token)}"
+    raw("SET", key, b'{"basket":["hers"],' + raw("GET", key)[1:], "XX", "KEEPTTL")
+    assert ana.log_in().json()["basket"] == ["hers"]
+    bob.client.cookies.update(ana.client.cookies)
+    assert "basket" not in bob.log_in().json()
+    assert "basket" not in bob.get("/session").json()
 
 
 def test_what_another_service_keeps_in_the_session_survives_a_log_in_and_a_change(

@@ -144,6 +144,7 @@ def test_a_body_that_is_not_an_object_is_422(service: Service, body: bytes) -> N
         ("keywords", ["one", ""], "keywords[1]", "send an array; each item is a string of 1 character or more"),
         ("keywords", [2], "keywords[0]", "send an array; each item is a string of 1 character or more"),
         ("unheard_of", 1, "unheard_of", "leave it out; send display_name, description, keywords"),
+        ("x" * 1000, 1, "x" * 64 + "…", "leave it out; send display_name, description, keywords"),
         ("Description", "x", "Description", "leave it out; send display_name, description, keywords"),
     ],
 )

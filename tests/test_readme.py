@@ -18,6 +18,8 @@ def test_the_library_s_example_runs() -> None:
         "Episode(episode_id='e1', title='Episode e1')",
         "Outcome.HIT",
         "[Episode(episode_id='e1', title='Episode e1'), Episode(episode_id='e2', title='Episode e2')]",
+        "u1",
+        "None",
     ]
 
 

@@ -50,5 +50,5 @@ async def test_the_server_of_the_caches_may_evict(
 async def test_a_server_that_does_not_tell_is_taken_as_it_is(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     server.raw()("CONFIG", "SET", "maxmemory", "100mb")
     server.raw()("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
-    server.raw()("ACL", "SETUSER", "default", "-config")
+    server.raw()("ACL", "SETUSER", "default", "-info")
     assert await warnings(server, server, caplog) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -145,6 +146,23 @@ async def test_a_500_of_another_cause_stays_one(sessions: Sessions[Session]) -> 
     assert (answer.status_code, answer.content) == (500, b"broken")
 
 
+async def test_a_500_of_another_cause_stays_one_though_the_session_was_refused_before(
+    sessions: Sessions[Session],
+) -> None:
+    async def framework(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            with suppress(SignInRequired):
+                await session_of(scope).require()
+            raise ValueError("a defect of the application")
+        except ValueError:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b"broken"})
+
+    async with called(SessionMiddleware(framework, sessions)) as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.content) == (500, b"broken")
+
+
 async def test_a_refusal_after_the_answer_has_begun_is_the_server_s_to_break_off(
     sessions: Sessions[Session],
 ) -> None:
@@ -179,15 +197,19 @@ async def test_the_cookie_without_secure_is_logged_once(
     sessions: Sessions[Session], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "greenroom")
+
+    def levels() -> list[str]:
+        return [record.levelname for record in caplog.records if record.name.startswith("greenroom")]
+
     app = SessionMiddleware(Application(start), sessions)
     async with called(app, url="https://pods.example") as client:
         assert "Secure" in (await client.get("/")).headers["set-cookie"]
-    assert not caplog.records
+    assert not levels()
     async with called(app) as client:
         for _ in range(3):
             client.cookies.clear()
             assert "Secure" not in (await client.get("/")).headers["set-cookie"]
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert levels() == ["WARNING"]
 
 
 async def test_a_session_begins_with_what_the_platform_has_set(sessions: Sessions[Session]) -> None:

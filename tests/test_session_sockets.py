@@ -21,6 +21,8 @@ from tests.races import PATIENT, Proxy, until
 from tests.servers import Raw, Server, valkey_binary
 from tests.web import Site, closed, served, sessions_on
 
+pytestmark = pytest.mark.on_cluster
+
 ENDED = 4401
 LONG = timedelta(hours=1)
 

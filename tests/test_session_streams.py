@@ -18,6 +18,8 @@ from tests.listening import Listening, process
 from tests.servers import Server
 from tests.web import Site, closed, served, sessions_on
 
+pytestmark = pytest.mark.on_cluster
+
 
 class House:
     """A site that streams, and the sessions of another process."""

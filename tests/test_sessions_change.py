@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput, OutcomeUnknown
 from greenroom.sessions import SessionGone
-from tests.races import PATIENT, Proxy
+from tests.races import PATIENT, proxy_of
 from tests.servers import Server
 from tests.sessions import (
     MINIMAL,
@@ -28,6 +28,8 @@ from tests.sessions import (
     open_sessions,
     patch,
 )
+
+pytestmark = pytest.mark.on_cluster
 
 CHANGES = 500
 """Of each of two processes."""
@@ -48,7 +50,7 @@ async def test_a_change_made_between_anothers_read_and_write_is_not_lost(
     be_patient(monkeypatch)
     quick = await store(server)
     live, token = await quick.start(MINIMAL)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         seen: list[bytes] = []
 
@@ -68,8 +70,11 @@ async def test_a_change_made_between_anothers_read_and_write_is_not_lost(
     assert [decoded(body).get("quick") for body in seen] == [None, True]
 
 
-async def test_of_a_thousand_increments_of_many_tasks_none_is_lost(server: Server, store: Open) -> None:
-    sessions = await store(server)
+async def test_of_a_thousand_increments_of_many_tasks_none_is_lost(
+    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
+    sessions = await store(server, engine_limits=PATIENT)
     live, token = await sessions.start(MINIMAL)
     results = await asyncio.gather(*(sessions.change(live.session_id, add_one) for _ in range(1000)))
     found = await sessions.read(token)
@@ -109,7 +114,7 @@ async def _increment(address: str, session: str) -> None:
 
 
 async def test_a_write_whose_reply_is_lost_is_done_once(server: Server, store: Open) -> None:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
         live, token = await sessions.start(MINIMAL)
         for number in (1, 2):  # a third cut in a row would open the breaker
@@ -129,7 +134,7 @@ async def test_a_write_whose_reply_is_lost_and_that_others_have_written_over_is_
     be_patient(monkeypatch)
     other = await store(server)
     live, _ = await other.start(MINIMAL)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy, engine_limits=PATIENT)
         proxy.cut_reply_to("EVALSHA", live.body.decode())
         again = proxy.hold("EVALSHA", live.body.decode(), skip=1)
@@ -149,7 +154,7 @@ async def test_a_slow_change_saved_after_the_end_brings_nothing_back(
     be_patient(monkeypatch)
     quick, raw = await store(server), server.raw()
     live, token = await quick.start({**MINIMAL, "user_id": "u1"})
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         held = proxy.hold("EVALSHA", live.body.decode())
         changing = asyncio.ensure_future(slow.change(live.session_id, patch(secret="x")))
@@ -185,7 +190,7 @@ async def test_a_touch_begun_before_the_end_brings_nothing_back(
     quick, raw = await store(server), server.raw()
     _, token = await quick.start({**MINIMAL, "user_id": "u1"})
     age(raw, MINUTE)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         live = await slow.read(token)
         assert live is not None
@@ -209,6 +214,7 @@ async def test_a_change_can_neither_take_nor_give_a_user(server: Server, store: 
         assert server.raw()("GET", key(live)) == live.body
 
 
+@pytest.mark.once_on_cluster
 @pytest.mark.parametrize(
     "junk",
     [b"", b"null", b"[]", b"{", b'{"preferences":1}', b'{"preferences":{}} x', b'{"preferences":{}}\xff', b"\xff"],
@@ -229,9 +235,23 @@ async def test_a_result_too_large_changes_nothing(server: Server, store: Open) -
     assert server.raw()("GET", key(live)) == live.body
 
 
-@pytest.mark.parametrize(
-    "broken", [b"", b"null", b"[]", b"{", b'{"preferences":{}}', b"\x80\x04pickle", b'{"preferences":{},"x":"\xff"']
-)
+BROKEN = {
+    "empty": b"",
+    "null": b"null",
+    "array": b"[]",
+    "cut": b"{",
+    "incomplete": b'{"preferences":{}}',
+    "pickle": b"\x80\x04pickle",
+    "no text": b'{"preferences":{},"x":"\xff"',
+    "deep": b'{"preferences":{},"last_activity_timestamp":"2026-01-01T00:00:00Z","x":'
+    + b"[" * 9000
+    + b"]" * 9000
+    + b"}",
+}
+
+
+@pytest.mark.once_on_cluster
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 async def test_a_session_that_cannot_be_decoded_is_an_error_and_never_overwritten(
     server: Server, store: Open, broken: bytes
 ) -> None:
@@ -250,6 +270,7 @@ async def test_a_session_that_cannot_be_decoded_is_an_error_and_never_overwritte
         assert live.session_id not in str(raised.value) + repr(raised.value)
     assert raw("GET", key(live)) == broken
     assert raw("PTTL", key(live)) > 0
+    assert await sessions.of_user("u1") == []
     assert await sessions.end(live.session_id), "it can be ended"
     assert await sessions.read(token) is None
 
@@ -269,7 +290,7 @@ async def test_a_change_prolongs_the_session_and_counts_as_a_touch(server: Serve
 
 
 async def test_what_fails_one_change_fails_those_behind_it_and_no_later_one(server: Server, store: Open) -> None:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
         live, _ = await sessions.start(MINIMAL)
         await sessions.change(live.session_id, add_one)

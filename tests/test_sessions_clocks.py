@@ -33,6 +33,8 @@ from tests.sessions import (
     used,
 )
 
+pytestmark = pytest.mark.on_cluster
+
 
 @pytest.fixture
 def passes(server: Server, monkeypatch: pytest.MonkeyPatch) -> Passing:
@@ -107,7 +109,7 @@ async def test_a_touch_that_failed_is_made_by_the_next_request(server: Server, s
     age(raw, MINUTE)
     live = await sessions.read(token)
     assert live is not None
-    raw("CONFIG", "SET", "min-replicas-to-write", 1)  # every write is refused
+    raw("CONFIG", "SET", "min-replicas-to-write", 9)  # every write is refused
     sessions.touch(live)
     await sessions.close()
     raw("CONFIG", "SET", "min-replicas-to-write", 0)
@@ -209,6 +211,7 @@ FOREIGN: dict[str, Callable[[str, bytes], tuple[str | bytes | int, ...]]] = {
 }
 
 
+@pytest.mark.once_on_cluster
 @pytest.mark.parametrize("how", FOREIGN)
 async def test_a_foreign_lifetime_is_set_right_by_the_next_touch(
     server: Server, store: Open, passes: Passing, how: str
@@ -223,6 +226,7 @@ async def test_a_foreign_lifetime_is_set_right_by_the_next_touch(
     assert await sessions.read(token) is None
 
 
+@pytest.mark.once_on_cluster
 @pytest.mark.parametrize("how", FOREIGN)
 @pytest.mark.parametrize("active", [True, False])
 async def test_a_foreign_lifetime_makes_no_session_immortal(

@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from greenroom.sessions import Presence, SessionGone
-from tests.races import PATIENT, Proxy
+from tests.races import PATIENT, proxy_of
 from tests.servers import Server
 from tests.sessions import MINIMAL, MINUTE, SECOND, Open, age, be_patient, companion, key, names
+
+pytestmark = pytest.mark.on_cluster
 
 SIGNED_IN = {**MINIMAL, "user_id": "u1"}
 LIST = "greenroom:sessions:{user:u1}"
@@ -53,7 +55,7 @@ async def test_an_end_takes_the_streams_and_the_copy_along(server: Server, store
 
 
 async def test_an_end_whose_reply_is_lost_has_ended_it(server: Server, store: Open) -> None:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
         live, token = await sessions.start(SIGNED_IN)
         proxy.cut_reply_to("EVALSHA", companion("grace", live))
@@ -66,7 +68,7 @@ async def test_an_end_whose_reply_is_lost_has_ended_it(server: Server, store: Op
 
 
 async def test_a_start_whose_reply_is_lost_has_begun_one(server: Server, store: Open) -> None:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
 
         async def gate(command: list[bytes]) -> None:
@@ -87,7 +89,7 @@ async def test_a_start_whose_reply_is_lost_has_begun_one(server: Server, store: 
 async def test_a_start_that_arrives_a_second_time_late_changes_nothing(server: Server, store: Open) -> None:
     """It was written, its connection lost, it was repeated, its session changed · then the server reads the first."""
     raw = server.raw()
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
         starts: list[list[bytes]] = []
 
@@ -111,7 +113,7 @@ async def test_a_log_in_listed_when_all_are_ended_goes_whole(
 ) -> None:
     be_patient(monkeypatch)
     quick, raw = await store(server), server.raw()
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
 
         async def gate(command: list[bytes]) -> None:
@@ -132,7 +134,7 @@ async def test_a_log_in_listed_after_the_list_was_read_stays_whole(
     be_patient(monkeypatch)
     quick, raw = await store(server), server.raw()
     old, _ = await quick.start(SIGNED_IN)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         removing = proxy.hold("ZREM", LIST)
         ending = asyncio.ensure_future(slow.end_all("u1"))
@@ -162,7 +164,7 @@ async def test_a_start_that_comes_late_is_refused_even_when_the_mark_has_lapsed(
     """A server that stood still reads a command that nobody waits for any more."""
     be_patient(monkeypatch)
     quick, raw = await store(server), server.raw()
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         late: list[bytes] = []
 
@@ -187,7 +189,7 @@ async def test_a_rotation_while_all_are_ended_signs_nobody_in(
     be_patient(monkeypatch)
     quick, raw = await store(server), server.raw()
     old, token = await quick.start(SIGNED_IN)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         starting = False
 
@@ -216,7 +218,7 @@ async def test_what_was_not_ended_stays_on_the_list(
     be_patient(monkeypatch)
     quick, raw = await store(server), server.raw()
     await quick.start(SIGNED_IN)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         commands: list[list[bytes]] = []
 

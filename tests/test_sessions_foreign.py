@@ -12,6 +12,8 @@ from greenroom.sessions import Presence
 from tests.servers import Server
 from tests.sessions import MINIMAL, MINUTE, Open, Passing, Store, age, decoded, key, patch, used
 
+pytestmark = pytest.mark.on_cluster
+
 VALUES = {
     "float": b"1.0",
     "exponent": b"1e2",
@@ -125,6 +127,7 @@ async def test_a_session_written_with_spaces_is_touched_and_not_taken_for_anothe
         assert decoded(raw("GET", key(live)))["last_activity_timestamp"] > "2026-03-02"
 
 
+@pytest.mark.once_on_cluster
 @pytest.mark.parametrize("junk", [b'"\xff":1', b'"a":"\xff"', rb'"\ud800":1', rb'"a":"\ud800"'])
 async def test_what_is_no_json_is_an_error_on_every_way_and_stays(server: Server, store: Open, junk: bytes) -> None:
     sessions, raw = await store(server), server.raw()
@@ -142,6 +145,7 @@ async def test_what_is_no_json_is_an_error_on_every_way_and_stays(server: Server
     assert raw("GET", key(live)) == stored
 
 
+@pytest.mark.once_on_cluster
 @pytest.mark.parametrize("twice", [b'"a":1,"a":2.0', b'"":1.0', rb'"a\"b\\c\n":1.0', rb'"caf\u00e9":1.0'])
 async def test_strange_names_keep_their_meaning(server: Server, store: Open, twice: bytes) -> None:
     sessions, raw = await store(server), server.raw()

@@ -16,7 +16,7 @@ import pytest
 
 from greenroom.errors import GreenroomError
 from greenroom.sessions import Limits, Presence
-from tests.races import PATIENT, Proxy, until
+from tests.races import PATIENT, proxy_of, until
 from tests.servers import Raw, Server
 from tests.sessions import (
     MINIMAL,
@@ -34,8 +34,10 @@ from tests.sessions import (
     open_sessions,
 )
 
+pytestmark = pytest.mark.on_cluster
+
 SIGNED_IN = {**MINIMAL, "user_id": "u1"}
-_UNCOUNTED = {b"HELLO", b"CLIENT", b"SCRIPT", b"PING", b"SELECT"}
+_UNCOUNTED = {b"HELLO", b"CLIENT", b"SCRIPT", b"PING", b"SELECT", b"CLUSTER"}
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +134,7 @@ async def test_a_process_killed_after_any_command_leaves_nothing_alive_that_shou
     while True:
         raw("FLUSHALL")
         given = await before(sessions)
-        async with Proxy(server) as proxy:
+        async with proxy_of(server) as proxy:
             dying = await open_sessions(proxy, engine_limits=PATIENT)
             mortal = Mortal(cuts)
             proxy.gate = mortal.gate
@@ -182,7 +184,7 @@ async def test_a_reply_lost_at_any_command_changes_nothing_of_what_is_done(
     while True:
         raw("FLUSHALL")
         given = await before(sessions)
-        async with Proxy(server) as proxy:
+        async with proxy_of(server) as proxy:
             living_on = await open_sessions(proxy, engine_limits=PATIENT)
             count, reached = lost, False
 
@@ -229,7 +231,7 @@ async def test_a_user_whose_log_in_was_cut_can_still_be_ended_and_counted(server
     """A client that gave up waiting: its request is cancelled between any two commands, and its process lives on."""
     sessions, raw = await store(server, Limits()), server.raw()
     for number in range(12):
-        async with Proxy(server) as proxy:
+        async with proxy_of(server) as proxy:
             slow = await open_sessions(proxy, engine_limits=PATIENT)
             mortal = Mortal(number)
             proxy.gate = mortal.gate

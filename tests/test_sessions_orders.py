@@ -10,9 +10,11 @@ import pytest
 
 from greenroom.errors import GreenroomError
 from greenroom.sessions import Presence, SessionGone
-from tests.races import PATIENT, Proxy, Turns, in_every_order
+from tests.races import PATIENT, Proxy, Turns, in_every_order, proxy_of
 from tests.servers import Server
 from tests.sessions import MINIMAL, Open, Store, add_one, be_patient, decoded, key, patch
+
+pytestmark = pytest.mark.on_cluster
 
 
 class Side:
@@ -53,7 +55,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def sides(server: Server, store: Open) -> AsyncIterator[tuple[Side, Side]]:
     async with AsyncExitStack() as stack:
-        one, other = [await stack.enter_async_context(Proxy(server)) for _ in range(2)]
+        one, other = [await stack.enter_async_context(proxy_of(server)) for _ in range(2)]
         yield await Side(one).open(store), await Side(other).open(store)
 
 
@@ -227,7 +229,8 @@ async def test_a_change_during_an_end_brings_nothing_back(
     assert await in_orders(sides, works, check) > 3
 
 
-@pytest.mark.parametrize("pair", ["open open", "open close", "close close"])
+@pytest.mark.once_on_cluster
+@pytest.mark.parametrize("pair", ["open close", "open open", "close close"])
 async def test_two_streams_that_come_and_go_leave_the_newest_still_open(
     server: Server, store: Open, sides: tuple[Side, Side], pair: str
 ) -> None:

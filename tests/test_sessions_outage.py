@@ -11,9 +11,11 @@ import pytest
 from greenroom.engine import Limits as EngineLimits
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.sessions import Presence
-from tests.races import PATIENT, Proxy
+from tests.races import PATIENT, proxy_of
 from tests.servers import Server
 from tests.sessions import MINIMAL, Open, Store, at_once, companion, key, patch, used
+
+pytestmark = pytest.mark.on_cluster
 
 BOUND = 3.0
 """Seconds in which a call of half a second must have failed, on a busy machine."""
@@ -33,7 +35,8 @@ CALLS: dict[str, Callable[[Store, str, str], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.parametrize("how", ["killed", "frozen"])
+@pytest.mark.once_on_cluster  # no other test shall find it killed
+@pytest.mark.parametrize("how", ["frozen", "killed"])
 async def test_every_call_fails_in_time_and_as_what_it_is(server: Server, store: Open, how: str) -> None:
     sessions = await store(server)
     live, token = await sessions.start({**MINIMAL, "user_id": "u1"})
@@ -101,7 +104,7 @@ async def test_a_store_without_memory_says_so_and_reads_on(server: Server, store
 
 async def test_a_rotation_that_finds_no_memory_at_its_taking_leaves_all_as_it_was(server: Server, store: Open) -> None:
     raw = server.raw()
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
         live, token = await sessions.start(MINIMAL)
         taking = proxy.hold("EVALSHA", companion("grace", live))
@@ -132,6 +135,7 @@ async def test_a_session_is_there_again_with_its_server(server: Server, store: O
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.one_server
 async def test_a_session_lost_with_a_server_that_keeps_nothing_is_over(server: Server, store: Open) -> None:
     sessions = await store(server)
     live, token = await sessions.start(MINIMAL)

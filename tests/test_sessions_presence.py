@@ -9,7 +9,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, GreenroomError, InvalidInput
 from greenroom.sessions import Presence, SessionGone
-from tests.races import PATIENT, Proxy
+from tests.races import PATIENT, proxy_of
 from tests.servers import Server
 from tests.sessions import (
     MINIMAL,
@@ -28,6 +28,8 @@ from tests.sessions import (
     names,
     used,
 )
+
+pytestmark = pytest.mark.on_cluster
 
 
 @pytest.fixture
@@ -228,6 +230,7 @@ async def test_a_stream_that_could_not_be_named_is_not_counted(server: Server, s
     assert raw("GET", key(live)) == broken
 
 
+@pytest.mark.once_on_cluster
 @pytest.mark.parametrize("podcast", ["", "a:b", "x" * 129, "{p}", "*"])
 async def test_a_podcast_that_cannot_be_in_a_key_is_refused(server: Server, store: Open, podcast: str) -> None:
     sessions, raw = await store(server), server.raw()
@@ -279,7 +282,7 @@ async def test_a_closing_that_reads_the_streams_before_another_opens_does_not_cl
     be_patient(monkeypatch)
     quick = await store(server)
     live, _ = await quick.start(MINIMAL)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         closing_stream = await Presence(slow).open("closed", live.session_id)
         before = await quick.read_id(live.session_id)

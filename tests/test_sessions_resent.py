@@ -17,9 +17,11 @@ from greenroom.engine.share import EVERYTHING
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.sessions import Ends, SessionGone
 from greenroom.testing.clock import ManualClock
-from tests.races import Proxy
+from tests.races import Proxy, proxy_of
 from tests.servers import Server
 from tests.sessions import MINIMAL, Open, Store, at_once, companion, key, names, patch
+
+pytestmark = pytest.mark.on_cluster
 
 SIGNED_IN = {**MINIMAL, "user_id": "u1"}
 
@@ -167,16 +169,16 @@ async def test_an_end_is_forgotten_30_seconds_after_it_was_acknowledged(lasting:
 
 
 async def test_a_lost_connection_takes_no_copy_of_a_rotation_away(server: Server, store: Open) -> None:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions, _ = await kept(store, proxy)
         old, token = await sessions.start(SIGNED_IN)
         live, new = await sessions.rotate(old.session_id, {})
-        await proxy.cut()
+        await proxy.all_cut()
         copy = await asked(sessions, lambda: sessions.read(token))
         assert copy is not None, "requests under way still read it"
         assert await asked(sessions, lambda: sessions.read(new)) is not None
         await sessions.end_all("u1")
-        await proxy.cut()
+        await proxy.all_cut()
         assert await asked(sessions, lambda: sessions.read(token)) is None
         assert live.session_id != old.session_id
 
@@ -184,7 +186,7 @@ async def test_a_lost_connection_takes_no_copy_of_a_rotation_away(server: Server
 async def test_an_end_repeated_on_the_connection_that_carries_it_again_has_still_ended_it(
     server: Server, store: Open
 ) -> None:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions, _ = await kept(store, proxy)
         live, _ = await sessions.start(SIGNED_IN)
         proxy.cut_reply_to("EVALSHA", companion("grace", live))
@@ -199,7 +201,7 @@ async def test_a_connection_that_cannot_carry_them_serves_nobody(lasting: Server
     past.restore()
     # It will take no writes: what a connection must carry first is refused on every attempt.
     raw = lasting.raw()
-    raw("CONFIG", "SET", "min-replicas-to-write", 1)
+    raw("CONFIG", "SET", "min-replicas-to-write", 9)
     sessions.engine.renew(Lane.PLAIN, "any", "the test")
     sessions.engine.renew(Lane.TRACKED, "any", "the test")
     results = await at_once(*(sessions.read(token, lane=lane) for lane in Lane))

@@ -9,7 +9,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.sessions import Limits, SessionGone
-from tests.races import PATIENT, Proxy
+from tests.races import PATIENT, Proxy, proxy_of
 from tests.servers import Server
 from tests.sessions import (
     MINIMAL,
@@ -28,6 +28,8 @@ from tests.sessions import (
     names,
     patch,
 )
+
+pytestmark = pytest.mark.on_cluster
 
 
 async def test_a_planted_token_never_sees_the_signed_in_session_nor_does_its_copy(server: Server, store: Open) -> None:
@@ -54,6 +56,24 @@ async def test_a_planted_token_never_sees_the_signed_in_session_nor_does_its_cop
     signed_in = await sessions.read(new)
     assert signed_in is not None
     assert decoded(signed_in.body) | {"user_id": "u1", "secret": "s3cret", "basket": 1} == decoded(signed_in.body)
+
+
+async def test_what_one_user_s_session_holds_does_not_go_along_to_another_s(server: Server, store: Open) -> None:
+    sessions = await store(server)
+    hers, _ = await sessions.start({**MINIMAL, "user_id": "u1", "cart": ["hers"]})
+    again, _ = await sessions.rotate(hers.session_id, {"user_id": "u1"})
+    assert decoded(again.body)["cart"] == ["hers"]
+    stepped_up, _ = await sessions.rotate(again.session_id, {"checked": True})
+    assert decoded(stepped_up.body)["cart"] == ["hers"]
+    his, _ = await sessions.rotate(stepped_up.session_id, {**MINIMAL, "user_id": "u2", "own": 1})
+    assert decoded(his.body) == {
+        **MINIMAL,
+        "user_id": "u2",
+        "own": 1,
+        "last_activity_timestamp": decoded(his.body)["last_activity_timestamp"],
+    }
+    assert await sessions.of_user("u1") == []
+    assert [one.session_id for one in await sessions.of_user("u2")] == [his.session_id]
 
 
 async def test_the_old_id_leads_nowhere(server: Server, store: Open) -> None:
@@ -100,7 +120,7 @@ async def test_of_two_rotations_at_once_one_takes_the_session(server: Server, st
 
 
 async def test_a_rotation_whose_replies_are_lost_is_made_once(server: Server, store: Open) -> None:
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
         for word in ("greenroom:grace:{%s}", "greenroom:life:{%s}"):
             old, _ = await sessions.start({**MINIMAL, "user_id": "u1"})
@@ -133,7 +153,7 @@ async def test_a_change_under_way_goes_along(server: Server, store: Open, monkey
     be_patient(monkeypatch)
     quick = await store(server)
     old, _ = await quick.start(MINIMAL)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         take = proxy.hold("EVALSHA", companion("grace", old))
         rotating = asyncio.ensure_future(slow.rotate(old.session_id, {"user_id": "u1"}))
@@ -183,7 +203,7 @@ async def test_a_rotation_that_cannot_go_on_leaves_no_new_id_listed(
     raw = server.raw()
     quick = await store(server)
     old, _ = await quick.start({**MINIMAL, "user_id": "u1"})
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         slow = await store(proxy, engine_limits=PATIENT)
         take = proxy.hold("EVALSHA", companion("grace", old))
         rotating = asyncio.ensure_future(slow.rotate(old.session_id, {}))

@@ -11,9 +11,11 @@ import pytest
 
 from greenroom.errors import GreenroomError
 from greenroom.sessions import Presence, handle
-from tests.races import Proxy
+from tests.races import proxy_of
 from tests.servers import Server
 from tests.sessions import MINIMAL, MINUTE, Open, age, at_once, everything, key, patch, used
+
+pytestmark = pytest.mark.on_cluster
 
 
 async def every_way(sessions: Any, raw: Any, secrets: list[str], shown: list[str]) -> None:
@@ -82,13 +84,13 @@ async def test_neither_shows_when_the_server_fails(
     server: Server, store: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with Proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         sessions = await store(proxy)
         live, token = await sessions.start({**MINIMAL, "user_id": "u1"})
         age(server.raw(), MINUTE)
         due = await sessions.read(token)
         assert due is not None
-        await proxy.down()
+        await proxy.all_down()
         sessions.touch(due)
         await sessions.close()
         results = await at_once(

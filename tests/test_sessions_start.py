@@ -12,6 +12,8 @@ from greenroom.sessions import handle
 from tests.servers import Server
 from tests.sessions import MINIMAL, Open, companion, decoded, key, names
 
+pytestmark = pytest.mark.on_cluster
+
 
 def lifetime(server: Server, name: str) -> float:
     return int(server.raw()("PTTL", name)) / 1000

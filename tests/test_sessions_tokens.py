@@ -9,6 +9,8 @@ from greenroom.sessions.token import is_token, new_token, session_id
 from tests.servers import Server
 from tests.sessions import MINIMAL, Open, calls, names, patch
 
+pytestmark = pytest.mark.on_cluster
+
 MALFORMED = [
     "",
     " ",
@@ -30,6 +32,7 @@ MALFORMED = [
 ]
 
 
+@pytest.mark.once_on_cluster
 @pytest.mark.parametrize("text", MALFORMED)
 async def test_a_malformed_token_is_refused_before_any_look_up(server: Server, store: Open, text: str) -> None:
     sessions, raw = await store(server), server.raw()

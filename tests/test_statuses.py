@@ -24,6 +24,8 @@ from greenroom.testing.records_changes import NOON
 from tests.podcasts import STEPS, CountedRecords, Timers, begun, settled_down, statuses_of
 from tests.servers import Server
 
+pytestmark = pytest.mark.on_cluster
+
 
 @pytest.fixture
 async def records(tmp_path: Path) -> AsyncIterator[CountedRecords]:
@@ -228,6 +230,7 @@ async def test_without_the_server_the_record_is_read_once_a_second_whoever_follo
     assert records.tasks.reads == 8
 
 
+@pytest.mark.one_server
 async def test_the_return_of_the_server_is_noticed_at_once(
     server: Server, records: CountedRecords, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

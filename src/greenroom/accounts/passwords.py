@@ -90,11 +90,11 @@ class Passwords:
             raise Overloaded(f"{self._under_way} passwords are waited for")
         self._under_way += 1
         done = self._pool.submit(work)
-        # When it is done, not when its caller gives up: a thread that works is taken all the same.
+        # When it is done, not when its caller gives up: a thread that works is taken all the same. Before its caller
+        # goes on: its place is free by then.
         loop = asyncio.get_running_loop()
-        future = asyncio.wrap_future(done, loop=loop)
         done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
-        return await future
+        return await asyncio.wrap_future(done, loop=loop)
 
     def _done(self) -> None:
         self._under_way -= 1

@@ -87,7 +87,7 @@ class Accounts:
         await self._passwords.close()
 
     async def keep_preferences(self, user_id: str, preferences: Mapping[str, Any], at: datetime) -> bool:
-        """Keep a user's preferences beyond the session; False where there is no such user, or later ones are kept.
+        """Keep some of a user's preferences beyond the session; False where nobody is the user, or later ones are kept.
 
         Arguments:
             at: when they were set, by the clock of the sessions' server.

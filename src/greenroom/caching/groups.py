@@ -24,6 +24,7 @@ from typing import Any
 
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
+from greenroom.engine.info import fields
 from greenroom.engine.scripts import Script
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
 from greenroom.keyspace.companions import companion_key
@@ -100,10 +101,10 @@ class Groups:
     async def advice(self) -> str | None:
         """What is wrong with the server's eviction policy; None where nothing is, or it does not say."""
         try:
-            found = await self._engine.execute(Lane.TRACKED, self.name("any"), "CONFIG", "GET", "maxmemory-policy")
+            found = fields(await self._engine.execute(Lane.TRACKED, self.name("any"), "INFO", "memory"))
         except EngineError:
             return None  # not reachable, or not ours to ask
-        policy = next(iter(found.values()), b"").decode() if isinstance(found, dict) else ""
+        policy = found.get("maxmemory_policy", "")
         if not policy.startswith("allkeys"):
             return None
         return f"maxmemory-policy is {policy}, which may evict groups; set volatile-lru, volatile-lfu or volatile-ttl"

@@ -15,6 +15,7 @@ COMMANDS = {
     "work": "Make the podcasts that are asked for.",
     "load": "Load topics and snippets from NDJSON files into the record.",
     "definitions": "Print every keyspace: formats, values and lifetimes.",
+    "acl": "Print ACL rules for the server: service, worker, viewer.",
 }
 _FLAGS = {"data_dir": "--data-dir", "database": "--database-url"}
 """The flags behind what the library knows as arguments."""

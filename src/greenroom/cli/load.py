@@ -44,6 +44,7 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]]) -> Load
         make_directory(settings.data_dir)
     async with Greenroom.open(
         settings.cache_address,
+        keeps_sessions=False,
         database=settings.database_url,
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,

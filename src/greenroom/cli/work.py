@@ -41,6 +41,7 @@ async def _worker(settings: Settings) -> None:
     make_directory(settings.data_dir)
     async with Greenroom.open(
         settings.cache_address,
+        keeps_sessions=False,
         database=settings.database_url,
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from greenroom.engine.tls import Tls
 from greenroom.errors import InvalidInput
 
 DEFAULT_PORT = 6379
-_TLS = {"valkey": False, "redis": False, "valkeys": True, "rediss": True}
+_ENCRYPTED = {"valkey": False, "redis": False, "valkeys": True, "rediss": True}
 _REMEDY = (
     "write it like valkey://host:6379, valkeys://user:password@host, redis+cluster://host1:7001,host2:7002 "
     "or unix:///path/to.sock"
@@ -23,7 +24,7 @@ class Address:
         hosts: (host, port) of the server, or of some nodes of a cluster; empty for a unix socket.
         path: the path of a unix socket, or None.
         username, password: for `HELLO … AUTH`; the user of a bare password is `default`.
-        tls: whether the connection is encrypted.
+        tls: how the connection is encrypted; None: it is not.
         cluster: whether the hosts are nodes of a cluster.
         database: the database number, always 0 in a cluster.
     """
@@ -32,7 +33,7 @@ class Address:
     path: str | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
-    tls: bool = False
+    tls: Tls | None = None
     cluster: bool = False
     database: int = 0
 
@@ -52,10 +53,13 @@ class Address:
             login = _login(url)
             if scheme == "unix" and not kind:
                 return cls._unix(url, login, field)
-            if scheme not in _TLS or kind not in ("", "cluster"):
+            if scheme not in _ENCRYPTED or kind not in ("", "cluster"):
                 raise InvalidInput(field, f"the scheme {url.scheme!r} is not known", _REMEDY)
             hosts = _hosts(url, field)
             database = _database(url, field)
+            tls = Tls.parse(url.query, field) if _ENCRYPTED[scheme] else None
+            if url.query and tls is None:
+                raise InvalidInput(field, "only an address with TLS has options", f"use {scheme}s://")
         except ValueError as error:
             if isinstance(error, InvalidInput):
                 raise
@@ -64,10 +68,12 @@ class Address:
             raise InvalidInput(field, "several hosts need a cluster", f"use {scheme}+cluster://")
         if kind and database:
             raise InvalidInput(field, "a cluster has database 0 only", "leave the number out")
-        return cls(hosts, None, *login, tls=_TLS[scheme], cluster=bool(kind), database=database)
+        return cls(hosts, None, *login, tls=tls, cluster=bool(kind), database=database)
 
     @classmethod
     def _unix(cls, url: SplitResult, login: tuple[str | None, str | None], field: str) -> Address:
+        if url.query or url.fragment:
+            raise InvalidInput(field, "a unix socket has no options", _REMEDY)
         if not url.path or url.path == "/":
             raise InvalidInput(field, "a unix socket needs a path", "write it like unix:///run/valkey.sock")
         return cls((), unquote(url.path), *login)
@@ -102,6 +108,6 @@ def _hosts(url: SplitResult, field: str) -> tuple[tuple[str, int], ...]:
 
 def _database(url: SplitResult, field: str) -> int:
     text = url.path.strip("/")
-    if url.query or url.fragment or (text and not text.isdecimal()):
+    if url.fragment or (text and not text.isdecimal()):
         raise InvalidInput(field, "only a database number may follow the host", _REMEDY)
     return int(text or 0)

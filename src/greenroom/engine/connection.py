@@ -65,6 +65,8 @@ class Connection(asyncio.Protocol):
         self._pinged: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.reason: str = "closed"
+        self.error: Exception | None = None
+        """What the socket failed with, where it did."""
         self.lost: asyncio.Future[None] = loop.create_future()
         """Done when the connection has ended; `reason` then tells why."""
         self.share: Share = EVERYTHING
@@ -141,6 +143,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._transport is not None:
+            self.error = error
             self.reason = f"the connection was lost: {error}" if error else "the server closed the connection"
             self._end()
 

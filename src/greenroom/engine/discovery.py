@@ -183,7 +183,7 @@ class Discovery:
         for reply in replies:
             if isinstance(reply, EngineError):
                 raise reply
-        return parse(replies, endpoint, tls=self._address.tls)
+        return parse(replies, endpoint, tls=self._address.tls is not None)
 
     def _in_any_order(self, these: Sequence[Any]) -> list[Any]:
         return sorted(these, key=lambda _: self._clock.random())

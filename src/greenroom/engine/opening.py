@@ -13,9 +13,17 @@ from typing import Any
 from greenroom.engine.address import Address
 from greenroom.engine.connection import Connection
 from greenroom.engine.limits import Limits
+from greenroom.engine.tls import given_up, refusal
 from greenroom.engine.wire import Command
-from greenroom.errors import EngineError
+from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
 from greenroom.observe import Histogram
+
+_REMEDIES = {
+    "NOAUTH": "give the address a user and a password, as valkey://user:password@host",
+    "WRONGPASS": "correct the user and the password in the address",
+    "NOPERM": "give the user what `greenroom acl` prints",
+}
+"""What to do about a refused log-in, by the first word of the reply."""
 
 
 async def open_connection(
@@ -38,34 +46,53 @@ async def open_connection(
     Raises:
         OSError: when the server cannot be reached.
         TimeoutError: when it did not answer in time.
-        EngineError: when it refused something.
+        EngineError: when it refused something, or its certificate is refused.
     """
     loop = asyncio.get_running_loop()
 
     def protocol() -> Connection:
         return Connection(loop, on_push=on_push, heartbeat=heartbeat, latency=latency, limits=limits)
 
-    # A frozen server's kernel accepts the connection, so the handshake needs a deadline of its own.
-    async with asyncio.timeout(limits.handshake_deadline):
-        connection = await _open(address, loop, protocol)
-        try:
+    tls = None if address.tls is None else await asyncio.to_thread(address.tls.context)
+    connection: Connection | None = None
+    try:
+        # A frozen server's kernel accepts the connection, so the handshake needs a deadline of its own.
+        async with asyncio.timeout(limits.handshake_deadline):
+            connection = await _open(address, loop, protocol, tls)
             replies = await connection.issue((*_log_in(address, name), *commands, ("PING",)))
-        except BaseException:
+    except BaseException as error:
+        if connection is not None:
             connection.abort("the handshake was given up")
-            raise
+        if address.tls is not None and isinstance(error, EngineUnavailable | TimeoutError):
+            met = None if connection is None else connection.error
+            raise given_up(address.tls, error, met, begun=connection is not None) from None
+        raise
     for reply in replies:
         if isinstance(reply, EngineError):
             connection.abort("the handshake was refused")
-            raise reply
+            raise _with_remedy(reply)
     return connection
 
 
-async def _open(address: Address, loop: asyncio.AbstractEventLoop, protocol: Callable[[], Connection]) -> Connection:
+async def _open(
+    address: Address,
+    loop: asyncio.AbstractEventLoop,
+    protocol: Callable[[], Connection],
+    tls: ssl.SSLContext | None,
+) -> Connection:
     if address.path is not None:
         return (await loop.create_unix_connection(protocol, address.path))[1]
     host, port = address.hosts[0]
-    tls = ssl.create_default_context() if address.tls else None
-    return (await loop.create_connection(protocol, host, port, ssl=tls))[1]
+    named = address.tls.server_name or host if address.tls is not None else None
+    try:
+        return (await loop.create_connection(protocol, host, port, ssl=tls, server_hostname=named))[1]
+    except ssl.SSLError as error:
+        raise refusal(error, named or host) from None
+
+
+def _with_remedy(reply: EngineError) -> EngineError:
+    code = str(reply).partition(" ")[0]
+    return EngineRefused(f"{reply}; {_REMEDIES[code]}") if code in _REMEDIES else reply
 
 
 def _log_in(address: Address, name: str) -> tuple[Command, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from greenroom.engine.info import fields
 from greenroom.errors import EngineUnavailable
 
 Endpoint = tuple[str, int]
@@ -45,7 +46,7 @@ def parse(replies: list[Any], asked: Endpoint, *, tls: bool = False) -> Topology
     """
     info, shards = replies
     try:
-        epoch = int(_field(info, b"cluster_current_epoch"))
+        epoch = int(fields(info)["cluster_current_epoch"])
         ranges: list[tuple[int, int, Endpoint]] = []
         primaries, nodes = set[Endpoint](), set[Endpoint]()
         for shard in shards:
@@ -61,10 +62,6 @@ def parse(replies: list[Any], asked: Endpoint, *, tls: bool = False) -> Topology
     except (KeyError, TypeError, ValueError, AttributeError):
         raise EngineUnavailable("what was sent is no view of a cluster") from None
     return Topology(tuple(ranges), frozenset(primaries), frozenset(nodes), epoch)
-
-
-def _field(info: bytes, name: bytes) -> bytes:
-    return dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)[name]
 
 
 def _endpoint(node: dict[bytes, Any], asked: Endpoint, tls: bool) -> Endpoint:

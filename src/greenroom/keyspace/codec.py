@@ -58,11 +58,13 @@ def _msgspec(
             return decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SchemaMismatch(str(error)) from None
+        except RecursionError:
+            raise SchemaMismatch("it is nested too deeply to be read") from None
 
     def encode(value: Any) -> bytes:
         try:
             return encoder.encode(value)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise SchemaMismatch(str(error)) from None
 
     return decode, encode, lambda: msgspec.json.schema(type_)

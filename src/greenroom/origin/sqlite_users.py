@@ -38,9 +38,13 @@ class SqliteUsers:
 
     async def set_preferences(self, user_id: str, preferences: Mapping[str, Any], at: datetime) -> bool:
         def change(user: User) -> User | None:
-            if isinstance(user.preferences_at, datetime) and user.preferences_at >= at:
+            kept = user.preferences if isinstance(user.preferences, dict) else {}
+            times = user.preferences_set_at if isinstance(user.preferences_set_at, dict) else {}
+            later = {name: value for name, value in preferences.items() if name not in times or times[name] < at}
+            if not later:
                 return None
-            return msgspec.structs.replace(user, preferences=dict(preferences), preferences_at=at)
+            set_at = times | dict.fromkeys(later, at)
+            return msgspec.structs.replace(user, preferences=kept | later, preferences_set_at=set_at)
 
         return await self._change(user_id, change)
 

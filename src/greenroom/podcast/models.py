@@ -71,15 +71,15 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     Arguments:
         username: in lower case.
         password_hash: Argon2id's own text, with its parameters and salt.
-        preferences: those of the last session that had some, with members that we do not know.
-        preferences_at: when these were set, by the clock of the sessions' server.
+        preferences: each as it was set last, in whichever session, with members that we do not know.
+        preferences_set_at: when each was set, by the clock of the sessions' server.
     """
 
     user_id: str
     username: str
     password_hash: str
     preferences: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
-    preferences_at: Timestamp | msgspec.UnsetType = msgspec.UNSET
+    preferences_set_at: dict[str, Timestamp] | msgspec.UnsetType = msgspec.UNSET
     created_at: Timestamp
 
     def __repr__(self) -> str:

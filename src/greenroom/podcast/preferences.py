@@ -51,12 +51,6 @@ def checked(patch: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def at_sign_in(kept: Mapping[str, Any] | None, visitor: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a user goes on with: what the visitor has just chosen, else what was kept, else the default.
-
-    Arguments:
-        kept: those in the user's document.
-        visitor: those of the anonymous session that becomes the user's.
-    """
-    chosen = {name: value for name, value in (visitor or {}).items() if DEFAULTS.get(name, msgspec.UNSET) != value}
-    return {**DEFAULTS, **(kept or {}), **chosen}
+def chosen(visitor: Mapping[str, Any]) -> dict[str, Any]:
+    """What the visitor of an anonymous session has chosen, which their user goes on with: whatever is no default."""
+    return {name: value for name, value in visitor.items() if DEFAULTS.get(name, msgspec.UNSET) != value}

@@ -158,10 +158,10 @@ class UserRecords(Protocol):
         """One user; None where there is none."""
 
     async def set_preferences(self, user_id: str, preferences: Mapping[str, Any], at: datetime) -> bool:
-        """Replace a user's preferences by later ones; False where there is no such user, or what is kept is later.
+        """Set some of a user's preferences; False where there is no such user, or all that is kept of them is later.
 
-        Prevents: two requests set them in the session, A and then B · B is written here · A is written here, and the
-        next sign-in brings A.
+        Prevents: two requests set one of them in the session, A and then B · B is written here · A is written here, and
+        the next sign-in brings A. Those not named stay: two devices may each have set another one.
 
         Arguments:
             at: when they were set, by the clock of the sessions' server.

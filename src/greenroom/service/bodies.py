@@ -13,6 +13,9 @@ from greenroom.service.problems import Problem, invalid
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_NAME = 64
+"""Characters of a member's name that are repeated."""
+
 
 async def members(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The body as a JSON object.
@@ -48,13 +51,18 @@ def draft(type_: type[T], found: dict[str, Any], stored: msgspec.Struct | None =
     known = (msgspec.to_builtins(stored) if stored is not None else {}) | path
     for name in [name for name in found if name not in wanted]:
         if name not in known:
-            raise invalid(name, "is not a member that can be set", f"leave it out; send {', '.join(wanted)}")
+            raise invalid(_named(name), "is not a member that can be set", f"leave it out; send {', '.join(wanted)}")
         if not _same(found[name], known[name]):
             raise invalid(name, "differs from what is stored", "leave it out, or send what is stored")
     try:
         return msgspec.convert({name: value for name, value in found.items() if name in wanted}, type_)
     except msgspec.ValidationError as error:
         raise _explained(error, schema) from None
+
+
+def _named(name: str) -> str:
+    """A member's name as an error repeats it, cut to a bearable length."""
+    return name if len(name) <= _NAME else f"{name[:_NAME]}…"
 
 
 def _same(sent: object, stored: object) -> bool:

@@ -46,7 +46,7 @@ MEDIA_TYPE = "application/problem+json"
 KINDS: dict[str, tuple[int, str, str]] = {
     "malformed-json": (400, "The body is not JSON", "Send one JSON object."),
     "bad-request": (400, "The request cannot be read", "Correct the request."),
-    "unauthorized": (401, "A valid token is needed", "Send Authorization: Bearer with the token."),
+    "unauthorized": (401, "Nobody is signed in", "Sign in; an editor sends Authorization: Bearer with the token."),
     "forbidden": (403, "This is not allowed", "Use other credentials."),
     "not-found": (404, "There is no such thing", "Check the address and the ids in it."),
     "method-not-allowed": (405, "The method is not allowed here", "Use one of the methods in Allow."),

@@ -23,7 +23,15 @@ SCRIPTS = (*_slot.SCRIPTS, *_roll.SCRIPTS)
 
 def session_use(pushes: Pushes, ends: Ends) -> Use:
     """What sessions need of their engine."""
-    return Use(SCRIPTS, pushes.invalidated, pushes.lost, either_gained=ends.queue, before_use=ends.send)
+    # Before a tracked connection serves, what others owe it takes its time: slots may have been taken over since.
+    return Use(
+        SCRIPTS,
+        pushes.invalidated,
+        pushes.lost,
+        before_serving=ends.send,
+        either_gained=ends.queue,
+        before_use=ends.send,
+    )
 
 
 __all__ = [

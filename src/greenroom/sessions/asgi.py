@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Generic, TypeVar
@@ -101,7 +102,7 @@ class SessionMiddleware(Generic[T]):
                 return
             if message["type"] == "http.response.start":
                 begun = True
-                if message["status"] == _FAILED and session.refused is not None:
+                if message["status"] == _FAILED and session.refused is not None and _is_of_a_refusal():
                     replaced = True
                     await self._refuse(scope, send, session.refused, session)
                     return
@@ -135,7 +136,8 @@ class SessionMiddleware(Generic[T]):
             guarded = GuardedSocket(receive, send, over, active)
 
             async def sending(message: Message) -> None:
-                if message["type"] == "websocket.close" and message.get("code") == _FAILED_SOCKET and session.refused:
+                failed = message["type"] == "websocket.close" and message.get("code") == _FAILED_SOCKET
+                if failed and session.refused is not None and _is_of_a_refusal():
                     await self._refuse_socket(scope, guarded, session.refused)
                 else:
                     await guarded.send(message)
@@ -188,6 +190,19 @@ class SessionMiddleware(Generic[T]):
                 self._told = True
                 log.warning("plain HTTP on loopback: the session's cookie goes without its prefix and Secure")
         return kept
+
+
+def _is_of_a_refusal() -> bool:
+    """Whether the framework's failure that is being sent comes of a refusal, which the application has let through.
+
+    A framework sends it while it handles the exception. One that does not leaves open of what it comes.
+    """
+    error = sys.exception()
+    if error is None:
+        return True
+    while error is not None and not isinstance(error, Refused):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _nothing() -> None:

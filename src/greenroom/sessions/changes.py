@@ -65,18 +65,23 @@ class Changes(Generic[T]):
         Raises:
             BrokenValue, EngineError: when that cannot be done.
         """
+        budget, writer, user = Budget(COMMANDS), secrets.token_hex(8), user_of(live.body)
+        # Onto its user's list again. Prevents: on a cluster the list is another node's · that dies before its replica
+        # has the entry · the session goes on, and no end-all finds it.
+        await self._lists.renew(live.session_id, user, budget)
         if STREAM in members(live.body):
-            await self.settle(live.session_id)  # its server may have been killed
+            try:
+                await self.settle(live.session_id)  # its server may have been killed
+            except SessionGone:
+                await self._lists.leave(live.session_id, user, budget)
             return
-        budget, writer = Budget(COMMANDS), secrets.token_hex(8)
-        await budget.spend(lambda until: self._lists.active.enter(live.session_id, until=until))
         found: Differs | Written | None = Differs(live.body)
         while isinstance(found, Differs):
             body = found.body
             self._shape.decode(body)
             found = await self._write(live.session_id, body, body, writer, budget, touch=True)
         if found is None:
-            await self._lists.leave(live.session_id, None, budget)
+            await self._lists.leave(live.session_id, user, budget)
 
     # ------------------------------------------------------------------------------------------------
 
@@ -86,7 +91,7 @@ class Changes(Generic[T]):
         async def looked(until: float) -> bytes | None:
             # Onto the roll first, and in the time of the look: a write prolongs the session's life.
             _, found = await asyncio.gather(
-                self._lists.active.enter(session, until=until), self._slot.look(session, until=until)
+                self._lists.active.note(session, until=until), self._slot.look(session, until=until)
             )
             return None if found.begun is None else found.body
 

@@ -88,7 +88,7 @@ def user_of(body: bytes) -> str | None:
     """Whose session it is; None for nobody's, and where the JSON does not tell."""
     try:
         user = _owned.decode(body).user_id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return user if isinstance(user, str) else None
 

@@ -6,12 +6,17 @@ Replication is asynchronous, and a file is written late. What that would do:
 
 So a new connection first carries the ends of the last 30 seconds once more, and those that no server has acknowledged;
 only then does anyone read on it. One entry per session.
+
+In a slot that is on its way to another node of a cluster no session can be ended until it has arrived, since its keys
+are on both; nor can one be read. Its ends must not keep the old node from serving the other slots: they are sent as
+soon as that is over, wherever the slot then is.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +24,15 @@ from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Script
 from greenroom.engine.connection import Connection
 from greenroom.engine.share import Owns
-from greenroom.engine.wire import Command
+from greenroom.engine.wire import Ask, Command, Moved, NotNow
+from greenroom.errors import EngineError, EngineUnavailable
 
 RECENT = 30.0
 """Seconds for which an acknowledged end is sent again to a server that has come back."""
 _CHUNK = 200
 """Ends in one write."""
+_AGAIN = 0.1
+"""Seconds until an end in a slot on its way is sent again."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -36,6 +44,8 @@ class End:
     args: Sequence[str | bytes | int]
     until: float
     """When it is forgotten, in seconds of the clock."""
+    carried: Connection | None = None
+    """The last new connection that has carried it."""
 
     @property
     def command(self) -> Command:
@@ -49,6 +59,7 @@ class Ends:
         self._clock = clock
         self._kept: dict[str, End] = {}
         self._pruned = 0.0
+        self._waiting: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -71,41 +82,79 @@ class Ends:
         end.until = self._clock.monotonic() + RECENT
 
     async def send(self, connection: Connection) -> None:
-        """Send what a new connection must carry before it serves.
+        """Send what a new connection must carry before it serves and has not carried yet.
+
+        Called again until nothing is left, and nothing may come between the last look and the first read. Prevents: a
+        connection carries the ends of its slots · its node takes another slot over · that one's ends go nowhere.
 
         Raises:
             EngineError: when that cannot be done; the connection must not serve.
         """
         self._prune(self._clock.monotonic())
-        owns = connection.share.owns
-        ends = [end for end in self._kept.values() if owns(end.names[0])]
-        for start in range(0, len(ends), _CHUNK):
-            chunk = ends[start : start + _CHUNK]
-            replies = await connection.issue((*_loads(chunk), *(end.command for end in chunk)), urgent=True)
-            for reply in replies:
+        while chunk := self._due(connection, connection.share.owns)[:_CHUNK]:
+            loads = _loads(chunk)
+            replies = await connection.issue((*loads, *(end.command for end in chunk)), urgent=True)
+            for reply in replies[: len(loads)]:
                 if isinstance(reply, Exception):
                     raise reply
-            for end in chunk:
-                end.until = min(end.until, self._clock.monotonic() + RECENT)
+            for end, reply in zip(chunk, replies[len(loads) :], strict=True):
+                end.carried = connection
+                if _on_its_way(reply):
+                    self._wait(connection, end)
+                elif isinstance(reply, EngineUnavailable):
+                    await connection.share.follow(connection, end.command, reply)
+                elif isinstance(reply, Exception):
+                    raise reply
+                else:
+                    self._done(end)
             await asyncio.sleep(0)
 
     def queue(self, connection: Connection, owns: Owns) -> None:
-        """Queue the ends of some sessions for the new owner of their slots; what is refused there is not believed.
-
-        Raises:
-            EngineError: when the connection has ended.
-        """
-
-        def answered(replies: list[Any], source: Connection) -> None:
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    source.abort(f"it owes the end of a session: {reply}")  # the next one carries them first
-
+        """Queue the ends of some sessions for the new owner of their slots; what is refused there is not believed."""
         self._prune(self._clock.monotonic())
         ends = [end for end in self._kept.values() if owns(end.names[0])]
-        if ends:
-            queued = connection.issue((*_loads(ends), *(end.command for end in ends)), answered, urgent=True)
-            queued.add_done_callback(asyncio.Future.exception)
+        if not ends:
+            return
+        loads = _loads(ends)
+
+        def answered(replies: list[Any], source: Connection) -> None:
+            for end, reply in zip(ends, replies[len(loads) :], strict=True):
+                if isinstance(reply, Exception):
+                    source.abort(f"it owes the end of a session: {reply}")  # the next one carries them first
+                else:
+                    self._done(end)
+
+        try:
+            queued = connection.issue((*loads, *(end.command for end in ends)), answered, urgent=True)
+        except EngineError:
+            return  # it has ended: the next one carries everything first
+        queued.add_done_callback(asyncio.Future.exception)
+
+    def _due(self, connection: Connection, owns: Owns) -> list[End]:
+        return [end for end in self._kept.values() if end.carried is not connection and owns(end.names[0])]
+
+    def _done(self, end: End) -> None:
+        """A server has carried it out, perhaps for the second time: that makes it no younger."""
+        end.until = min(end.until, self._clock.monotonic() + RECENT)
+
+    def _wait(self, connection: Connection, end: End) -> None:
+        task = asyncio.get_running_loop().create_task(self._settled(connection, end), name="greenroom-session-end")
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _settled(self, connection: Connection, end: End) -> None:
+        """Send an end until its slot has arrived; whoever takes it over is sent it by `queue`, or by `send`."""
+        while connection.share.owns(end.names[0]) and not connection.lost.done():
+            await asyncio.sleep(_AGAIN)
+            with suppress(EngineError):  # the next connection carries it, or the next owner's
+                (reply,) = await connection.issue((end.command,), urgent=True)
+                if isinstance(reply, Moved):
+                    await connection.share.follow(connection, end.command, reply)
+                elif not isinstance(reply, Exception):
+                    self._done(end)
+                    return
+                elif not _on_its_way(reply):
+                    connection.abort(f"it owes the end of a session: {reply}")
 
     def _prune(self, now: float) -> None:
         if now - self._pruned < 1.0:
@@ -114,6 +163,10 @@ class Ends:
         for session, end in tuple(self._kept.items()):
             if now >= end.until:
                 del self._kept[session]
+
+
+def _on_its_way(reply: Any) -> bool:
+    return isinstance(reply, Ask) or (isinstance(reply, NotNow) and reply.code == "TRYAGAIN")
 
 
 def _loads(ends: Iterable[End]) -> tuple[Command, ...]:

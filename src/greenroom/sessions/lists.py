@@ -2,7 +2,8 @@
 
 A session is listed, acknowledged, before it is created. Prevents: it is created · its process dies · it is on no list,
 and no end-all finds it. On the roll of active ones it stands before it begins or goes on, and until it has ended: a
-crash can only count too many, until the idle limit.
+crash can only count too many, until the idle limit. Only where that roll's node of a cluster is away are those who
+begin meanwhile not counted, until their next touch.
 """
 
 from __future__ import annotations
@@ -42,25 +43,39 @@ class Lists:
 
     async def enter(self, session: str, user: str | None, budget: Budget) -> int:
         """List a session that shall begin; returns when that was, by its server's time in µs."""
-        rolls = [self.active] if user is None else [self.of_user(user), self.active]
+        mine = [] if user is None else [self.of_user(user)]
 
         async def entered(until: float) -> int:
-            entries = asyncio.gather(*(roll.enter(session, until=until) for roll in rolls))
+            entries = asyncio.gather(
+                self.active.note(session, until=until), *(roll.enter(session, until=until) for roll in mine)
+            )
             # The server's time with them, and not later: what is listed for long may have been ended meanwhile.
             now, _ = await asyncio.gather(self._slot.now(session, until=until), entries)
             return now
 
         return await budget.spend(entered)
 
+    async def renew(self, session: str, user: str | None, budget: Budget) -> None:
+        """List a session again that goes on, where that can be done soon."""
+
+        async def renewed(until: float) -> None:
+            await asyncio.gather(*(roll.note(session, until=until) for roll in self._rolls(user)))
+
+        await budget.spend(renewed)
+
     async def leave(self, session: str, user: str | None, budget: Budget) -> None:
         """Unlist a session that is over; never fails, since what was asked for is done: what stays lapses."""
-        rolls = [self.active]
-        if user is not None:
-            with suppress(InvalidInput):  # somebody else has written it, and it was never listed
-                rolls.append(self.of_user(user))
+        rolls = self._rolls(user)
 
         async def left(until: float) -> None:
             await asyncio.gather(*(roll.leave(session, until=until) for roll in rolls))
 
         with suppress(EngineError):
             await budget.spend(left)
+
+    def _rolls(self, user: str | None) -> list[Roll]:
+        rolls = [self.active]
+        if user is not None:
+            with suppress(InvalidInput):  # somebody else has written it, and it was never listed
+                rolls.append(self.of_user(user))
+        return rolls

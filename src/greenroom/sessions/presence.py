@@ -110,7 +110,7 @@ class Presence:
     # ------------------------------------------------------------------------------------------------
 
     async def _enter(self, stream: Stream) -> None:
-        await self._podcasts.enter(stream.podcast_id)
+        await self._podcasts.note(stream.podcast_id)
         for roll in self._rolls(stream):
             await roll.enter(stream.member)
 

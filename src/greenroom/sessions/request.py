@@ -12,8 +12,9 @@ from greenroom.sessions import cookie
 from greenroom.sessions.decide import Carrier, Found, Kind, Outcome, Signals, Token, Transport, decide, sets_cookie
 from greenroom.sessions.document import Members, changed, members_of
 from greenroom.sessions.live import Live, SessionGone
-from greenroom.sessions.refusals import Refused, SignInRequired, refusal
+from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
 from greenroom.sessions.store import Sessions
+from greenroom.sessions.token import session_id
 from greenroom.sessions.watch import Watch
 
 T = TypeVar("T")
@@ -138,15 +139,19 @@ class RequestSession(Generic[T]):
         A browser's page cannot give up the cookie itself, and no new session begins while it is sent along. Only here:
         an answer to anything else may be on its way while a log-in sets the new one. That is also why a rotation's copy
         is not over yet, and its cookie stays.
+
+        One that cannot be read is ended too: its owner wants to be signed out.
         """
         try:
-            live = await self.require(writable=True)
+            ended = (await self.require(writable=True)).session_id
         except SignInRequired:
             if self._outcome is Outcome.DEAD:
                 self.forget()
             raise
+        except SessionBroken:
+            ended = session_id(self.signals.text)
         with self._refusing():
-            await self.sessions.end(live.session_id)
+            await self.sessions.end(ended)
         self.forget()
 
     def forget(self) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 from greenroom.engine import Engine, Lane, Script
+from greenroom.errors import EngineUnavailable
 from greenroom.sessions.limits import ms
 
 ENTER = Script.named("roll_enter")
 PRESENT = Script.named("roll_present")
 SCRIPTS = (ENTER, PRESENT)
+_SOON = 0.1
+"""Seconds for which a roll is waited for that others need not wait for."""
 
 
 class Roll:
@@ -30,6 +35,16 @@ class Roll:
     async def enter(self, member: str, *, until: float | None = None) -> None:
         """Put a member in, or renew its stay."""
         await self._engine.run(Lane.PLAIN, ENTER, (self._name,), (member, self._longest), until=until)
+
+    async def note(self, member: str, *, until: float | None = None) -> None:
+        """As `enter`, but where its server does not answer soon nothing.
+
+        For the rolls that have everybody: on a cluster each is one node's, and all others go on while that is away. Who
+        could not enter is missed until the next time.
+        """
+        with suppress(EngineUnavailable, TimeoutError):
+            async with asyncio.timeout(_SOON):
+                await self.enter(member, until=until)
 
     async def leave(self, member: str, *, until: float | None = None) -> None:
         """Take a member out."""

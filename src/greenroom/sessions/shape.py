@@ -44,7 +44,7 @@ class Shape(Generic[T]):
         """
         try:
             head, tail = around(body, ACTIVITY)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._broken(error) from None
         whole = head + _ANY_TIME + tail
         self.decode(whole)

@@ -167,8 +167,8 @@ class Sessions(Generic[T]):
         """Go on under a new token, with some members set; the old one is over, but for a short copy to read.
 
         With a `user_id` among the members it is a log-in, and a new absolute lifetime begins; else the old one goes on.
-        Streams do not come along: their sockets are closed. A crash in between signs out, never in. The old id never
-        leads to the new session.
+        Of another user's session nothing goes along: what it holds is theirs. Streams do not come along: their sockets
+        are closed. A crash in between signs out, never in. The old id never leads to the new session.
 
         Raises:
             SessionGone: when it is over, another rotation was first, or `end_all` of its user came meanwhile.
@@ -186,7 +186,7 @@ class Sessions(Generic[T]):
                 body = taken.body
                 self._shape.decode(body)
                 new_members = members_of(members, body)
-                successor = changed(body, {STREAM: msgspec.UNSET, **new_members})
+                successor = self._successor(body, new_members)
                 self._shape.check(successor)
                 user = user_of(successor)
                 # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends
@@ -266,6 +266,13 @@ class Sessions(Generic[T]):
             await self._lists.leave(session, user_of(body), budget)
             raise SessionGone("all sessions of the user were ended while this one began")
         return Live(session, self._shape.decode(begun.body), begun.body, begun=begun.begun)
+
+    def _successor(self, body: bytes, members: Mapping[str, object]) -> bytes:
+        before, after = user_of(body), members.get(USER, msgspec.UNSET)
+        if before is not None and after not in (before, msgspec.UNSET):
+            # Of one browser, where the first has not signed out; or one user's token planted into another's.
+            return changed(b"{}", {**self._new, **members})
+        return changed(body, {STREAM: msgspec.UNSET, **members})
 
     async def _take(self, session: str, old: bytes, taker: str, until: float) -> Taken | Differs | None:
         return await self.slot.take(session, old, taker, until=until)

@@ -3,7 +3,7 @@
 import { announce, h, notify, replace } from './dom.js';
 import { form } from './forms.js';
 import { preferencesPart } from './preferences.js';
-import { changes, end, endAll, own, session, signIn, signOut, signUp, username } from './session.js';
+import { OVER, changes, end, endAll, own, session, signIn, signOut, signUp, username } from './session.js';
 import { readTopics } from './topics.js';
 import { ago, inWords } from './words.js';
 
@@ -44,6 +44,7 @@ export function showWho() {
   changes.addEventListener('change', () => {
     link.textContent = session.userId === null ? 'Sign in' : username() || 'You';
   });
+  changes.addEventListener('over', () => notify(OVER));
 }
 
 function greeting() {

@@ -116,8 +116,9 @@ export function showSpeed(select) {
   if (select.value !== String(speed)) select.value = String(speed);
 }
 
-function line({ phase, message, trouble, status }) {
+function line({ phase, message, trouble, blocked, status }) {
   if (trouble) return trouble;
+  if (blocked) return 'Press play: this browser does not begin by itself.';
   if (message) return sentence(message);
   if (phase === 'waiting' && status && status.status !== 'ready_to_stream') {
     const step = STEPS.find(([name]) => name === status.status);

@@ -4,6 +4,7 @@ import { ask } from './api.js';
 import { address } from './controls.js';
 import { announce, h, icon, replace } from './dom.js';
 import { isWhole, player, recording } from './player.js';
+import { makeButton } from './podcasts.js';
 import { STEPS, follow, isTerminal, rank } from './status.js';
 import { sentence } from './words.js';
 import { tinted, wave } from './wave.js';
@@ -17,8 +18,13 @@ export async function listenView(main, [podcastId, topicId], signal) {
   const drawing = wave(topicId || podcastId, BARS);
   const steps = h('ol', { class: 'steps', 'aria-label': 'How far it is' });
   const state = h('p', { class: 'making' }, 'Asking how far it is.');
-  const actions = h('div', { class: 'actions' });
   const listen = h('button', { type: 'button', class: 'primary', on: { click: act } }, icon('play'), h('span', {}, 'Listen'));
+  const download = h('a', { class: 'button', href: recording(podcastId), download: `${podcast.title}.webm` }, 'Download');
+  const copy = h('button', { type: 'button', on: { click: share } }, 'Copy link');
+  const doing = h('div', { class: 'actions' }, listen, download, copy);
+  const topic = `#/topics/${encodeURIComponent(topicId || '')}`;
+  const again = h('div', { class: 'actions' }, name && makeButton({ topic_id: topicId, display_name: name }), h('a', { class: 'button', href: name ? topic : '#/' }, name ? 'Back to the topic' : 'All topics'));
+  const source = h('p', { class: 'when' }, name && 'Made from ', name && h('a', { href: topic }, `the snippets on ${name}`), name && '.');
   replace(
     main,
     tinted(
@@ -30,8 +36,9 @@ export async function listenView(main, [podcastId, topicId], signal) {
         drawing,
         steps,
         state,
-        actions,
-        topicId && h('p', { class: 'when' }, 'Made from ', h('a', { href: `#/topics/${encodeURIComponent(topicId)}` }, `the snippets on ${podcast.title}`), '.'),
+        doing,
+        again,
+        source,
       ),
       topicId || podcastId,
     ),
@@ -51,8 +58,12 @@ export async function listenView(main, [podcastId, topicId], signal) {
   function show() {
     listen.lastChild.textContent = mine() && player.on ? 'Pause' : 'Listen';
     replace(listen, icon(mine() && player.on ? 'pause' : 'play'), listen.lastChild);
+    const failed = status?.status === 'error';
+    // Shown and hidden, not made anew: what has the focus keeps it.
+    for (const one of [doing, source]) one.hidden = !status || failed;
+    download.hidden = !isWhole(status);
+    again.hidden = !failed;
     if (!status) return;
-    const failed = status.status === 'error';
     const at = failed ? STEPS.length : rank(status.status);
     replace(steps, failed ? [] : STEPS.map(([, text], step) => h(
       'li',
@@ -60,14 +71,8 @@ export async function listenView(main, [podcastId, topicId], signal) {
       h('span', { class: 'dot', 'aria-hidden': 'true' }, step < at || isWhole(status) ? icon('done') : null),
       text,
     )));
-    state.textContent = told(status);
-    replace(
-      actions,
-      !failed && listen,
-      isWhole(status) && h('a', { class: 'button', href: recording(podcastId), download: `${podcast.title}.webm` }, 'Download'),
-      !failed && h('button', { type: 'button', class: 'button', on: { click: share } }, 'Copy link'),
-      failed && topicId && h('a', { class: 'button', href: `#/topics/${encodeURIComponent(topicId)}` }, 'Back to the topic'),
-    );
+    steps.hidden = failed;
+    if (state.textContent !== told(status)) state.textContent = told(status);
   }
 
   function colour() {
@@ -80,7 +85,7 @@ export async function listenView(main, [podcastId, topicId], signal) {
     try {
       await navigator.clipboard.writeText(url);
       announce('The link was copied.');
-      actions.lastElementChild.textContent = 'Copied';
+      copy.textContent = 'Copied';
     } catch {
       prompt('The link to this podcast', url);
     }

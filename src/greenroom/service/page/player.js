@@ -24,6 +24,8 @@ class Player extends EventTarget {
   status = null;
   /** Whether this browser can play it only when it is whole. */
   plain = false;
+  /** Whether the browser has refused to begin by itself. */
+  blocked = false;
 
   #audio = document.getElementById('audio');
   #buffer = null;
@@ -41,7 +43,7 @@ class Player extends EventTarget {
     for (const [event, phase] of Object.entries(phases)) {
       audio.addEventListener(event, () => {
         if (event === 'pause' && audio.ended) return;
-        if (this.podcast && audio.currentSrc) this.#now(phase);
+        if (this.podcast && !this.prepared && audio.currentSrc) this.#now(phase);
       });
     }
     audio.addEventListener('waiting', () => this.#watchStall());
@@ -74,19 +76,24 @@ class Player extends EventTarget {
     return this.#wants && !['idle', 'failed', 'ended'].includes(this.phase);
   }
 
+  /** Whether it waits to be told what it will play. */
+  get prepared() {
+    return this.podcast?.podcastId === '';
+  }
+
   /** In a click, before it is known what will be played: some browsers grant sound only then. */
   prepare(title) {
     if (this.on) return;
     this.stop();
     this.podcast = { podcastId: '', topicId: '', title };
-    this.#attach();
+    if (Buffer.possible(MIME)) this.#attach();
     this.#play();
     this.#now('preparing');
   }
 
   /** Play a podcast from `at` seconds on; it may still be in the making. */
   listen(podcast, { at = 0, play = true } = {}) {
-    const prepared = this.phase === 'preparing' && this.#buffer;
+    const { prepared } = this;
     if (!prepared) this.stop();
     this.podcast = podcast;
     this.status = null;
@@ -98,7 +105,7 @@ class Player extends EventTarget {
     if (this.plain) {
       this.#wants = play;
       this.message = this.#audio.canPlayType(MIME)
-        ? 'This browser plays a podcast only once it is whole. It begins by itself then.'
+        ? 'This browser cannot play it while it is being made. It begins by itself when it is whole.'
         : 'This browser cannot play WebM audio. Once the recording is whole you can download it.';
     } else {
       if (!prepared) this.#attach();
@@ -141,7 +148,7 @@ class Player extends EventTarget {
     this.#stream?.close();
     this.#buffer?.close();
     this.#stream = this.#buffer = this.#control = null;
-    this.#wants = false;
+    this.#wants = this.blocked = false;
     this.podcast = null;
     this.status = null;
     this.trouble = this.message = '';
@@ -234,7 +241,7 @@ class Player extends EventTarget {
 
   #playWhole() {
     if (!this.#audio.canPlayType(MIME)) return;
-    this.message = 'This browser plays a podcast only once it is whole. Here it is.';
+    this.message = 'The whole recording: this browser cannot play it in parts.';
     this.#audio.src = recording(this.podcast.podcastId);
     this.#pace();
     if (this.#wants) this.#play();
@@ -243,10 +250,12 @@ class Player extends EventTarget {
 
   #play() {
     this.#wants = true;
+    this.blocked = false;
     this.#audio.play().catch((error) => {
       // Sound that nobody has clicked for is refused; a new source ends the wait for the old one.
       if (error.name !== 'NotAllowedError') return;
       this.#wants = false;
+      this.blocked = true;
       this.#now('paused');
     });
   }

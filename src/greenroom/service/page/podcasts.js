@@ -39,7 +39,7 @@ async function make(topic) {
     player.listen(podcast);
     go(address(podcast));
   } catch (error) {
-    if (player.phase === 'preparing') player.stop();
+    if (player.prepared) player.stop();
     const text = `No podcast was made. ${inWords(error)}`;
     notify(text);
     announce(text);

@@ -4,8 +4,10 @@ import { Problem, ask } from './api.js';
 
 const DEFAULTS = { preferred_topics: [], playback_speed_default: 1 };
 const NAME = 'greenroom.name';
+/** What is said when a session has ended elsewhere. */
+export const OVER = 'Your session has ended. Sign in again to keep what you choose.';
 
-/** `change` whenever the session did, in this tab or another. */
+/** `change` whenever the session did, in this tab or another; `over` when one that was signed in has ended elsewhere. */
 export const changes = new EventTarget();
 
 /** `userId` is null for a visitor; `exists` is whether there is a session at all. */
@@ -37,8 +39,11 @@ export async function load() {
     return take((await ask('/session')).data);
   } catch (error) {
     if (error.status !== 401) throw error;
-    if (error.challenge.includes('invalid_token')) await forget();
-    return take(null);
+    const over = error.challenge.includes('invalid_token');
+    const signedIn = session.userId !== null;
+    if (over) await forget();
+    take(null);
+    if (over && signedIn) changes.dispatchEvent(new Event('over'));
   }
 }
 
@@ -107,7 +112,12 @@ export async function end({ handle, current }) {
 // that arrives last would take back what the other has set, since a list is replaced as a whole.
 function change(wanted) {
   const mine = turn.then(async () => {
-    if (session.exists) await load();
+    if (session.exists) {
+      const { userId } = session;
+      await load();
+      // What somebody chose for their account does not go to a visit without one.
+      if (userId !== null && session.userId === null) throw new Problem(401, { detail: OVER }, new Headers());
+    }
     const before = session.preferences;
     const patch = wanted(before);
     choose({ ...before, ...patch });
@@ -133,7 +143,7 @@ async function patched(patch) {
     await forget();
     if (signedIn) {
       take(null);
-      throw new Problem(401, { detail: 'your session has ended; sign in again to keep what you choose' }, new Headers());
+      throw new Problem(401, { detail: OVER }, new Headers());
     }
     return send(patch);
   }

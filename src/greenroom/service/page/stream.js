@@ -2,6 +2,7 @@
 
 import { ask } from './api.js';
 import { reach } from './reach.js';
+import { load } from './session.js';
 
 const FIRST = 500;
 const LONGEST = 15_000;
@@ -92,8 +93,9 @@ export class Stream {
     if (code === CLOSE.unknown) {
       this.#stop('this podcast is no longer here');
     } else if (code === CLOSE.session && this.#losses === 1) {
-      // Signed in, or out: the browser has the new cookie already.
+      // Signed in or out here: the browser has the new cookie already. Ended elsewhere: nobody needs a session to listen.
       this.#again(0);
+      load().catch(() => {});
     } else if (code === CLOSE.overload) {
       this.#listener.trouble('Greenroom is busy. Waiting for a place.');
       this.#again(BUSY + this.#backoff());

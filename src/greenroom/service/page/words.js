@@ -61,6 +61,7 @@ export function inWords(error) {
   const said = error.errors.length
     ? error.errors.map(({ field, reason, remedy }) => `${sentence(`${field} ${reason}`)} ${sentence(remedy)}`)
     : [sentence(error.detail || error.title)];
-  if (error.retryAfter) said.push(`Try again in ${count(error.retryAfter, 'second')}.`);
+  // Some details name the time themselves.
+  if (error.retryAfter && !error.detail.includes(` ${error.retryAfter} s`)) said.push(`Try again in ${count(error.retryAfter, 'second')}.`);
   return said.join(' ');
 }

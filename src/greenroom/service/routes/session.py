@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -56,12 +56,16 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     address = request.client.host if request.client is not None else "unknown"
     user = await room.accounts.sign_in(given.username, given.password, address=address)
 
+    chosen = dict[str, Any]()
+
     def members(body: bytes) -> Mapping[str, object]:
-        return {"user_id": user.user_id, "preferences": preferences.at_sign_in(_kept(user), _visitor_s(body))}
+        nonlocal chosen
+        chosen = preferences.chosen(_visitor_s(body))
+        return {"user_id": user.user_id, "preferences": {**preferences.DEFAULTS, **_kept(user), **chosen}}
 
     live = await session.sign_in(members)
     try:
-        await _keep(room, live)
+        await _keep(room, live, chosen)
     except RecordError as error:
         log.warning("a user's preferences are in the session only: %s", error)
     # Who presents a token itself gets no cookie; without the new token its session would be lost to it.
@@ -92,7 +96,7 @@ async def change_preferences(request: Request[Any, Any, Any], state: ServiceStat
     if await session.get() is None and not session.presented:
         return _answer(await session.start(preferences={**preferences.DEFAULTS, **wanted}))
     live = await session.change(lambda body: merged(body, {"preferences": wanted}))
-    await _keep(room, live)
+    await _keep(room, live, wanted)
     return _answer(live)
 
 
@@ -153,21 +157,25 @@ def _answer(live: Live[Session], token: str | None = None) -> Response[Session]:
     return answer  # type: ignore[no-any-return]  # the type argument is what the API's description shows
 
 
-def _kept(user: User) -> dict[str, Any] | None:
-    return user.preferences if isinstance(user.preferences, dict) else None
+def _kept(user: User) -> dict[str, Any]:
+    return user.preferences if isinstance(user.preferences, dict) else {}
 
 
-def _visitor_s(body: bytes) -> dict[str, Any] | None:
-    """The preferences of an anonymous session; another user's stay theirs."""
+def _visitor_s(body: bytes) -> dict[str, Any]:
+    """The preferences of an anonymous session; a user's are kept in their document."""
     found = msgspec.json.decode(body)
-    return None if "user_id" in found else found.get("preferences")
+    return {} if "user_id" in found else found.get("preferences", {})
 
 
-async def _keep(room: Greenroom, live: Live[Session]) -> None:
-    """Keep a signed-in user's preferences beyond the session."""
-    if isinstance(live.value.user_id, str):
-        chosen = msgspec.json.decode(live.body)["preferences"]
-        await room.accounts.keep_preferences(live.value.user_id, chosen, live.value.last_activity_timestamp)
+async def _keep(room: Greenroom, live: Live[Session], chosen: Container[str]) -> None:
+    """Keep what a signed-in user has chosen beyond the session, and what other services hold of their preferences.
+
+    Not the others: they may have been chosen anew on another device since this session began.
+    """
+    found: dict[str, Any] = msgspec.json.decode(live.body)["preferences"]
+    kept = {name: value for name, value in found.items() if name in chosen or name not in preferences.DEFAULTS}
+    if kept and isinstance(live.value.user_id, str):
+        await room.accounts.keep_preferences(live.value.user_id, kept, live.value.last_activity_timestamp)
 
 
 async def _mine(state: ServiceState, current: Live[Session]) -> list[Live[Session]]:

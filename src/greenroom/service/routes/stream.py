@@ -160,7 +160,7 @@ def _part(
     asked = request.headers.getall("if-none-match", [])
     if asked and matches(asked, tag):
         file.close()
-        return Response(None, status_code=304, headers=headers)
+        return Response(b"", status_code=304, headers=headers)
     # A part of another recording than the one that the client has the beginning of is of no use to it.
     same = request.headers.get("if-range", tag) == tag
     try:

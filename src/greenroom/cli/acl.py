@@ -1,0 +1,45 @@
+"""`greenroom acl`: who may do what on a server, as rules that it reads."""
+
+from __future__ import annotations
+
+import sys
+
+import rich_click as click
+
+from greenroom.access import PLACEHOLDER, Holds, Role, check_user, hashed, rules
+from greenroom.cli.options import read_settings, settings_options
+from greenroom.errors import InvalidInput
+
+_FORMS = {"setuser": "ACL SETUSER {user} reset on {password} {rules}", "file": "user {user} on {password} {rules}"}
+
+
+@click.command()
+@click.argument("roles", nargs=-1, metavar="[ROLE]...", type=click.Choice([role.value for role in Role]))
+@click.option("--holds", type=click.Choice([one.value for one in Holds]), default="both", help="What the server holds.")
+@click.option(
+    "--form", type=click.Choice(list(_FORMS)), default="setuser", help="For valkey-cli, or for the server's aclfile."
+)
+@click.option("--user", help="The user's name, with one role. Default: greenroom-ROLE.")
+@click.option("--password-stdin", is_flag=True, help="Take one role's password, one line, and print its SHA-256.")
+@settings_options(["key_prefix"])
+def acl(
+    roles: tuple[str, ...], holds: str, form: str, user: str | None, password_stdin: bool, **flags: str | None
+) -> None:
+    """Print ACL rules for the roles service, worker and viewer, or for those named.
+
+    Without a password a placeholder stands in its place, which no server accepts.
+    """
+    prefix = read_settings(flags).key_prefix
+    wanted = [Role(role) for role in roles] or list(Role)
+    if len(wanted) != 1:
+        for given, option in ((user, "--user"), (password_stdin, "--password-stdin")):
+            if given:
+                raise InvalidInput(option, "is for one role", "name it, as `greenroom acl service`")
+    password = hashed(sys.stdin.readline().rstrip("\r\n")) if password_stdin else PLACEHOLDER
+    for role in wanted:
+        found = rules(role, prefix=prefix, holds=Holds(holds))
+        if found is None:
+            click.echo(f"greenroom: a {role.value} needs no user there", err=True)
+            continue
+        name = check_user(user if user is not None else f"greenroom-{role.value}")
+        click.echo(_FORMS[form].format(user=name, password=password, rules=found.text()))

@@ -1,0 +1,159 @@
+"""TLS to a server: whom we trust, who we are, and what to do about a certificate that is refused.
+
+A certificate is always checked, against the host's name and against those who may sign it; there is no way to switch
+that off. What a private network needs instead is said in the address's query.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from greenroom.errors import EngineRefused, EngineUnavailable, InvalidInput
+
+OPTIONS = ("cacert", "cert", "key", "server_name")
+"""What may stand in the query of an address with TLS; the files are named as `valkey-cli` names them."""
+_FORM = "use valkeys://host:6379?" + "&".join(f"{name}=…" for name in OPTIONS)
+
+# Of OpenSSL's X509_V_ERR_*.
+_NOT_YET, _EXPIRED, _NAME, _IP = 9, 10, 62, 64
+
+
+@dataclass(slots=True)
+class Tls:
+    """How a connection is encrypted.
+
+    Arguments:
+        cacert: a file of the certificates, in PEM, that may sign the server's. None: those of the system.
+        cert, key: files of our own certificate and its key, for a server that wants one (`tls-auth-clients`). Without
+            `key` it is in the first.
+        server_name: the name that the server's certificate must carry. None: the host's as the address has it, and
+            in a cluster each node's as the cluster tells it.
+    """
+
+    cacert: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+    _made: tuple[tuple[float, ...], ssl.SSLContext] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, query: str, field: str) -> Tls:
+        """Read an address's query.
+
+        Arguments:
+            field: the name under which an error names the address.
+
+        Raises:
+            InvalidInput: for an option that is not known, or a file that is not there or not what it should be.
+        """
+        options: dict[str, str] = {}
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if name not in OPTIONS:
+                raise InvalidInput(field, f"the option {name!r} is not known", _FORM)
+            if name in options or not value:
+                raise InvalidInput(field, f"the option {name!r} needs one value", _FORM)
+            options[name] = value
+        if "key" in options and "cert" not in options:
+            raise InvalidInput(field, "a key needs its certificate", _FORM)
+        tls = cls(**options)
+        for name in ("cacert", "cert", "key"):
+            if name in options:
+                _readable(options[name], name, field)
+        try:
+            tls._own(_anyone := ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+            if tls.cacert is not None:
+                _anyone.load_verify_locations(tls.cacert)
+        except OSError as error:
+            reason = f"the files of its options cannot be used: {_plain(error)}"
+            raise InvalidInput(field, reason, "name files in PEM, and a key without a password") from None
+        return tls
+
+    def context(self) -> ssl.SSLContext:
+        """What connections are made with; made anew where a file has changed, so that certificates can be renewed.
+
+        Takes a tenth of a second where the system's certificates are read: not for the event loop.
+
+        Raises:
+            OSError: when a file cannot be used.
+        """
+        with self._lock:
+            stamp = tuple(os.stat(file).st_mtime for file in (self.cacert, self.cert, self.key) if file is not None)
+            if self._made is None or self._made[0] != stamp:
+                context = ssl.create_default_context(cafile=self.cacert)
+                self._own(context)
+                self._made = stamp, context
+            return self._made[1]
+
+    def _own(self, context: ssl.SSLContext) -> None:
+        if self.cert is not None:
+            # Without the callback OpenSSL would ask for the key's password at the terminal.
+            context.load_cert_chain(self.cert, self.key, password=lambda: "")
+
+
+def refusal(error: ssl.SSLError, host: str) -> EngineRefused:
+    """What a failed handshake means, and what to do about it.
+
+    Arguments:
+        host: the name that the certificate had to carry.
+    """
+    text = _plain(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        match error.verify_code:
+            case code if code == _EXPIRED:
+                said = "its certificate has expired; renew it on the server"
+            case code if code == _NOT_YET:
+                said = "its certificate is not valid yet; compare the clocks of both machines"
+            case code if code in (_NAME, _IP):
+                said = f"its certificate is not for {host}; connect by a name in it, or add server_name=NAME"
+            case _:
+                said = (
+                    f"its certificate is signed by nobody we trust ({error.verify_message}); "
+                    "add cacert=FILE with the certificate of who signs it"
+                )
+    elif "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
+        said = "it does not speak TLS; use its port for TLS, or valkey:// without"
+    elif "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text or "BAD_CERTIFICATE" in text:
+        said = f"it refuses our certificate ({text}); add cert=FILE and key=FILE that it accepts"
+    elif "UNKNOWN_CA" in text or "CERTIFICATE_EXPIRED" in text or "DECRYPT_ERROR" in text:
+        said = f"it refuses our certificate ({text}); renew it, signed by one that the server trusts"
+    else:
+        said = f"no TLS with it: {text}"
+    return EngineRefused(said)
+
+
+def given_up(tls: Tls, error: Exception, met: Exception | None, *, begun: bool) -> Exception:
+    """What it means that a log-in over TLS came to no end.
+
+    A server tells what it thinks of our certificate only after our side of the handshake is done, and what it tells may
+    be lost when it hangs up; one that does not speak TLS waits for the end of what it takes for a line.
+
+    Arguments:
+        error: what the caller would learn otherwise.
+        met: what the socket failed with, where it did.
+        begun: whether the handshake of TLS was done.
+    """
+    if isinstance(met, ssl.SSLError):
+        return refusal(met, "")
+    if not begun and isinstance(error, TimeoutError):
+        remedy = "if it does not speak TLS there, use its port for TLS (a cluster's nodes: tls-cluster yes)"
+        return EngineUnavailable(f"no answer to the handshake in time; {remedy}, or valkey:// without")
+    if begun and tls.cert is None and isinstance(error, EngineUnavailable):
+        return EngineUnavailable(f"{error}; if it wants a certificate of its clients, add cert=FILE and key=FILE")
+    return error
+
+
+def _plain(error: OSError) -> str:
+    return (error.reason if isinstance(error, ssl.SSLError) else error.strerror) or str(error)
+
+
+def _readable(path: str, name: str, field: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise InvalidInput(field, f"{name}={path} cannot be read: {error.strerror}", "name a file in PEM") from None

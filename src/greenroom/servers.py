@@ -1,0 +1,78 @@
+"""What stands on Valkey: the caches' backing and the sessions, on one server together or on two."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from greenroom.caching.backing import Backing
+from greenroom.clock import Clock
+from greenroom.engine import settle
+from greenroom.engine.pushes import Pushes
+from greenroom.engine.uses import EMBEDDED, open_engine
+from greenroom.keyspace.companions import owner
+from greenroom.keyspace.pattern import check_prefix
+from greenroom.observe import Counters
+from greenroom.podcast import definitions, preferences
+from greenroom.podcast.models import Session
+from greenroom.sessions import Ends, Sessions, eviction_advice, session_use
+
+log = logging.getLogger("greenroom.room")
+
+START_DEADLINE = 2.0
+"""Seconds that opening waits for the servers; a room opens all the same without them."""
+
+
+def is_embedded(address: str | None, session_address: str | None) -> bool:
+    """Whether a server is started here, which needs a directory."""
+    return EMBEDDED in (address or EMBEDDED, session_address)
+
+
+def wire(
+    address: str | None,
+    session_address: str | None,
+    directory: Path | None,
+    stack: AsyncExitStack,
+    *,
+    prefix: str,
+    keeps_sessions: bool,
+    clock: Clock,
+    counters: Counters,
+) -> tuple[Backing, Sessions[Session]]:
+    """Engines that are not started yet, and what uses them; the stack closes the engines.
+
+    Raises:
+        InvalidInput, MissingExtra: see `open_engine`.
+    """
+    address = address or EMBEDDED
+    session_address = session_address or address
+    backing, pushes, ends = Backing(check_prefix(prefix), clock, counters), Pushes(owner), Ends(clock)
+    uses = [backing.use, session_use(pushes, ends)]
+    if not keeps_sessions:
+        engine = sessions_engine = open_engine(address, directory, uses[:1], stack, clock=clock, counters=counters)
+    elif session_address == address:
+        engine = sessions_engine = open_engine(address, directory, uses, stack, clock=clock, counters=counters)
+    else:
+        engine = open_engine(address, directory, uses[:1], stack, clock=clock, counters=counters)
+        sessions_engine = open_engine(session_address, directory, uses[1:], stack, clock=clock, counters=counters)
+    backing.attach(engine)
+    sessions: Sessions[Session] = Sessions(
+        sessions_engine,
+        definitions.SESSIONS.prefixed(prefix),
+        pushes=pushes,
+        ends=ends,
+        counters=counters,
+        new={"preferences": preferences.DEFAULTS},
+    )
+    return backing, sessions
+
+
+async def start(backing: Backing, sessions: Sessions[Session], *, keeps_sessions: bool) -> None:
+    """Wait for the servers, so long as a start may take, and warn of settings that would lose what is kept there."""
+    await asyncio.gather(*(settle(one, START_DEADLINE) for one in {backing.engine, sessions.engine}))
+    if (advice := await backing.groups.advice()) is not None:
+        log.warning("the server of the caches: %s", advice)
+    if keeps_sessions and (advice := await eviction_advice(sessions.engine, backing.prefix)) is not None:
+        log.warning("the server of the sessions: %s", advice)
