@@ -1,41 +1,45 @@
-"""What a cluster of three costs a client beside one server: reads by the lane alone, and hits of a cache.
+"""What a cluster of three costs its client: CPU per command against one server, in one run.
 
-Each run is a process of its own (`python -m bench.cluster NAME ADDRESS`) and prints its cost as JSON.
+Each runs in a process of its own (`python -m bench.cluster NAME ADDRESS`) and prints its cost as JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import statistics
+import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
 
-from bench.common import BODY, KEYS, cost
+from bench.common import BODY, KEYS, Cost, cost
+from bench.hits import Read, unloaded
 from greenroom import Greenroom, Topic
-from greenroom.engine import Address, Lane
-from greenroom.engine.choice import engine_at
-from greenroom.podcast.definitions import TOPIC
+from greenroom.engine import Address, Lane, engine_at
+from greenroom.podcast.definitions import TOPIC as KEYSPACE
 from tests.cluster import Cluster
 from tests.servers import valkey_binary
 
-Read = Callable[[str], Awaitable[object]]
+TURNS = 3
+"""Processes of each kind, in turns, so that what else the machine does falls on both."""
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """Three primaries with a replica each, and the keys of the reading benchmarks."""
+def cluster() -> Iterator[str]:
+    """A cluster with the keys of the reading benchmarks; gives its address."""
     with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as directory:
-        one = Cluster(valkey_binary(), Path(directory))
-        one.start()
+        one = Cluster(valkey_binary(), Path(directory), timeout=60_000)
         try:
+            one.start()
             asyncio.run(_fill(one.address))
-            yield one
+            yield one.address
         finally:
             one.stop()
 
@@ -45,20 +49,22 @@ async def _fill(address: str) -> None:
     await engine.start()
     for number in range(KEYS):
         key = f"cache:topic:t{number}"
-        await engine.execute(Lane.PLAIN, key, "SET", key, BODY, "EX", "3600")
+        await engine.execute(Lane.PLAIN, key, "SET", key, BODY, "EX", 3600)
     await engine.close()
 
 
 @asynccontextmanager
 async def lane(address: str) -> AsyncIterator[Read]:
-    """The engine lane alone: a GET and a decode."""
+    """The engine lane alone: one GET and a decode."""
     engine = engine_at(Address.parse(address))
     await engine.start()
     decode = msgspec.json.Decoder(Topic).decode
 
     async def read(topic_id: str) -> Topic:
         key = "cache:topic:" + topic_id
-        return decode(await engine.execute(Lane.PLAIN, key, "GET", key))
+        sent = engine.send(Lane.PLAIN, key, (("GET", key),))
+        assert sent is not None
+        return decode((await sent)[0])
 
     yield read
     await engine.close()
@@ -67,23 +73,31 @@ async def lane(address: str) -> AsyncIterator[Read]:
 @asynccontextmanager
 async def cache(address: str) -> AsyncIterator[Read]:
     """A cache with the near cache off."""
-
-    async def none(_: str) -> None:
-        raise AssertionError("every read of this benchmark is a hit")
-
     async with Greenroom.open(address) as room:
-        yield room.cache(TOPIC, load=none, near_for=0).get
+        yield room.cache(KEYSPACE, load=unloaded, near_for=0).get
 
 
-CONTENDERS = {"lane": lane, "cache": cache}
+CONTENDERS: dict[str, Callable[[str], Any]] = {"lane": lane, "cache": cache}
 
 
-async def main() -> None:
+def costs(name: str, address: str, clustered: str) -> tuple[float, float]:
+    """Client CPU per read in microseconds, of one server and of a cluster: the medians of some turns."""
+    found: dict[str, list[float]] = {address: [], clustered: []}
+    for _ in range(TURNS):
+        for at, costs in found.items():
+            command = [sys.executable, "-m", "bench.cluster", name, at]
+            run = subprocess.run(command, capture_output=True, check=True)
+            costs.append(msgspec.json.decode(run.stdout, type=Cost).cpu)
+    return statistics.median(found[address]), statistics.median(found[clustered])
+
+
+async def measure(name: str, address: str) -> None:
     """Print the cost of one contender."""
-    logging.disable(logging.WARNING)
-    async with CONTENDERS[sys.argv[1]](sys.argv[2]) as read:
-        sys.stdout.buffer.write(msgspec.json.encode(await cost(read)))
+    async with CONTENDERS[name](address) as read:
+        print(msgspec.json.encode(await cost(read)).decode())
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    logging.disable(logging.WARNING)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(measure(sys.argv[1], sys.argv[2]))

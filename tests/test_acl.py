@@ -14,9 +14,10 @@ import msgspec
 import pytest
 
 import greenroom
-from greenroom import Cache, Greenroom, Topic
+from greenroom import Cache, Greenroom, Outcome, Snippet, Topic
 from greenroom.access import PLACEHOLDER, Holds, Role, cache_keys, rules
 from greenroom.errors import EngineRefused, InvalidInput
+from greenroom.podcast.definitions import SNIPPET_PAGE, SNIPPET_PAGES
 from greenroom.testing.records_changes import NOON
 from tests.acl import (
     DENIALS,
@@ -30,6 +31,8 @@ from tests.acl import (
     working,
 )
 from tests.caches import EPISODE, Episode, Loads
+from tests.cluster import Cluster
+from tests.races import until
 from tests.servers import Raw, Server, wait_for
 from tests.serving import API, Serve, command, refusal
 
@@ -38,7 +41,7 @@ _OURS = {"acl|log", "acl|setuser", "config|resetstat", "keys"}
 SKY = msgspec.json.encode(
     Topic(topic_id="sky", display_name="Sky", description="Air.", keywords=(), created_at=NOON, updated_at=NOON)
 )
-_AT_A_CLUSTER = {"cluster|info", "cluster|shards", "asking"}
+_AT_A_CLUSTER = {"cluster|info", "cluster|shards", "asking", "zmscore"}
 
 
 @pytest.fixture
@@ -92,6 +95,44 @@ def test_after_a_loss_of_its_scripts_and_of_its_server_a_service_is_denied_nothi
     assert service.client.patch(f"{API}/session/preferences", json={}).status_code == 200
     assert denied(raw) == []
     assert "NOPERM" not in service.output()
+
+
+async def test_on_a_cluster_the_same_rules_suffice_through_a_loss_of_every_connection(steady: Cluster) -> None:
+    steady.fresh()
+    nodes = [member.raw() for member in steady.members]
+    for node in nodes:
+        allow(node, Role.SERVICE)
+        node("ACL", "LOG", "RESET")
+    login = f"//greenroom-service:{secret('service')}@"
+    try:
+        async with Greenroom.open(steady.address.replace("//", login)) as room:
+            assert room.engine_trouble is None
+            pages = room.cache(SNIPPET_PAGE, load=page, group=SNIPPET_PAGES, near_for=0)
+            for number in range(1, 33):
+                await pages.get(topic_id="a", page_number=number)
+            live, token = await room.sessions.start(user_id="u1")
+            for node in nodes:
+                node("CLIENT", "KILL", "USER", "greenroom-service")
+            await until(lambda: room.engine_trouble is not None)
+            await until(lambda: room.engine_trouble is None)
+            assert (await pages.read(topic_id="a", page_number=1)).outcome is Outcome.HIT
+            await pages.invalidate_group(topic_id="a")
+            assert (await pages.read(topic_id="a", page_number=1)).outcome is Outcome.LOADED
+            assert await room.sessions.read(token) is not None
+            assert await room.sessions.end(live.session_id)
+        assert "zmscore" in {name for node in nodes for name in called_commands(node)}, (
+            "what was registered is asked for"
+        )
+        assert [denied(node) for node in nodes] == [[]] * len(nodes)
+    finally:
+        for node in nodes:
+            node("ACL", "DELUSER", "greenroom-service")
+            node.close()
+
+
+async def page(topic_id: str, page_number: int) -> tuple[Snippet, ...]:
+    """A page that holds nothing."""
+    return ()
 
 
 def test_environments_on_one_server_cannot_reach_each_other(server: Server, serve: Serve) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from greenroom.engine import Address, Lane, Limits, Script, Standalone
 from greenroom.engine.connection import Connection
+from greenroom.engine.wire import Wire
 from greenroom.errors import CommandFailed, EngineRefused, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.observe import Counters
 from tests.servers import Server, free_port
@@ -141,6 +142,33 @@ async def test_a_silent_tracked_connection_is_found_out_without_any_call(
             await lost.wait()
         await asyncio.sleep(0)
     assert "silent" in caplog.text
+
+
+async def test_a_connection_has_one_timer_however_often_it_is_pinged(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await connect(server, limits=Limits(silence=0.001, tick=0.001))
+    connection, loop, pings = connection_of(engine, Lane.TRACKED), asyncio.get_running_loop(), 0
+    issue, later, timers = Wire.issue, loop.call_later, list[asyncio.TimerHandle]()
+
+    def issued(wire: Wire, *arguments: Any) -> Any:
+        nonlocal pings
+        pings += wire is connection._wire
+        return issue(wire, *arguments)
+
+    def begun(delay: float, callback: Callable[..., object], *arguments: Any) -> asyncio.TimerHandle:
+        handle = later(delay, callback, *arguments)
+        if getattr(callback, "__self__", None) is connection:
+            timers.append(handle)
+        return handle
+
+    monkeypatch.setattr(Wire, "issue", issued)
+    monkeypatch.setattr(loop, "call_later", begun)
+    async with asyncio.timeout(10):
+        while pings < 10:
+            await asyncio.sleep(0)
+    waiting = [one for one in timers if not one.cancelled() and one in loop._scheduled]  # type: ignore[attr-defined]
+    assert len(waiting) <= 1
 
 
 async def test_after_repeated_failures_calls_fail_at_once(connect: Connect, tmp_path: Any) -> None:

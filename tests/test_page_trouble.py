@@ -311,3 +311,31 @@ def test_a_link_to_a_recording_that_is_not_kept_says_so(service: Service, visito
     file.unlink()
     page = visitor().open(f"#/listen/{podcast}/{SHORT}")
     said(page, "This recording is not kept any more. Ask for the podcast again.")
+
+
+def test_where_events_do_not_come_through_the_status_is_asked_for(service: Service, visitor: Visit) -> None:
+    page = visitor().open(f"#/topics/{SHORT}")
+    page.route("**/events", lambda route: route.fulfill(status=404))
+    make(page, SHORT)
+    with held(service):
+        expect(page.locator(".steps .now")).to_have_text("Recording")
+    expect(page.locator(".making")).to_have_text("The recording is whole.")
+
+
+def test_a_status_that_comes_late_does_not_lead_back(visitor: Visit) -> None:
+    podcast = "0" * 32
+
+    def event(status: str) -> str:
+        found = {"podcast_id": podcast, "topic_id": SHORT, "status": status}
+        return f"event: status\ndata: {json.dumps(found)}\n\n"
+
+    def answer(route: Route) -> None:
+        body = event("queued") + event("audio_rendering") + event("script_generating")
+        route.fulfill(body=body, headers={"Content-Type": "text/event-stream"})
+
+    page = visitor().open()
+    page.route("**/events", answer)
+    page.evaluate("address => { location.hash = address }", f"#/listen/{podcast}/{SHORT}")
+    expect(page.locator(".steps .now")).to_have_text("Recording")
+    # It was told all three by then: they came in one piece.
+    expect(page.locator(".making")).to_have_text("The voices are being recorded. You can listen already.")

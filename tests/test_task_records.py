@@ -52,3 +52,15 @@ async def test_what_has_lapsed_leaves_the_tables(tmp_path: Path) -> None:
     await records.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM task_keys").fetchone() == (0,)
+
+
+async def test_a_worker_that_finds_nothing_does_not_wait_for_who_writes(tmp_path: Path) -> None:
+    path = tmp_path / "record.sqlite3"
+    records = await SqliteRecords.open(path)
+    await records.put_topic("a", about("A"), NOON)
+    with closing(sqlite3.connect(path, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")  # as a long load does
+        assert await records.tasks.claim("w", 10, NOON, attempts=3) is None
+        assert await records.tasks.fail_exhausted("No.", NOON, attempts=3) == ()
+        another.execute("ROLLBACK")
+    await records.close()

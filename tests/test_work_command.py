@@ -101,6 +101,15 @@ def test_a_worker_with_nothing_to_do_ends_at_once_and_takes_its_valkey_along(
     assert "Traceback" not in alone.output()
 
 
+def test_a_signal_while_a_worker_still_starts_leaves_no_process_behind(tmp_path: Path, work: Works) -> None:
+    data_dir = tmp_path / "data"
+    starting = work(data_dir)
+    wait_for(lambda: servers(data_dir), 60)
+    assert starting.stop() == 0
+    assert not servers(data_dir)
+    assert "Traceback" not in starting.output()
+
+
 def test_a_worker_beside_a_service_gives_its_task_back_when_it_ends_and_another_makes_it(
     serve: Serve, work: Works
 ) -> None:
@@ -137,7 +146,7 @@ def test_a_service_that_ends_gives_its_task_back_and_makes_it_when_it_is_back(se
     renderer = held_renderer(service.process.pid, parts)
     assert service.stop(signal.SIGTERM) == 0
     assert not renderer.lives
-    assert not [one for one in everyone if one.lives]
+    wait_for(lambda: not any(one.lives for one in everyone))
     assert not list(parts.iterdir())
     assert "Traceback" not in service.output()
     assert asyncio.run(was_given_back(service.data_dir, podcast_id))

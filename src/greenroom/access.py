@@ -31,7 +31,7 @@ _CONNECTION = frozenset(
         *("cluster|info", "cluster|shards", "asking"),
     }
 )
-_CACHES = frozenset({"get", "pttl", "del", "pexpire", "zrange"})
+_CACHES = frozenset({"get", "pttl", "del", "pexpire", "zrange", "zmscore"})
 _SESSIONS = frozenset({"mget", "pttl", "time", "zrem"})
 _ACCOUNTS = frozenset({"del"})
 _LOOK = frozenset(

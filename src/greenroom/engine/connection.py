@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
         if self._heartbeat and not self._alive(now):
             self.abort(f"silent, and no answer to a ping within {self._limits.silence_deadline} s")
             return
-        if self._heartbeat or self._stamps:
+        if self._timer is None and (self._heartbeat or self._stamps):  # a ping has begun one
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 
     def _alive(self, now: float) -> bool:

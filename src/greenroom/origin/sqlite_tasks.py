@@ -63,12 +63,14 @@ class SqliteTasks:
         return await self._database.read(lambda connection: _read(connection, podcast_id))
 
     async def claim(self, worker: str, seconds: float, now: datetime, *, attempts: int) -> Claim | None:
+        waiting = microseconds(now), attempts
+
+        def oldest(connection: sqlite3.Connection) -> Any:
+            query = "SELECT document FROM tasks WHERE finished IS NULL AND claimed_until <= ? AND attempts < ?"
+            return connection.execute(f"{query} ORDER BY number LIMIT 1", waiting).fetchone()
+
         def work(connection: sqlite3.Connection) -> Claim | None:
-            row = connection.execute(
-                "SELECT document FROM tasks WHERE finished IS NULL AND claimed_until <= ? AND attempts < ?"
-                " ORDER BY number LIMIT 1",
-                (microseconds(now), attempts),
-            ).fetchone()
+            row = oldest(connection)
             if row is None:
                 return None
             task = _decoded(row)
@@ -82,7 +84,8 @@ class SqliteTasks:
             _write(connection, claimed)
             return Claim(task=claimed, number=claimed.claim)
 
-        return await self._database.write(work)
+        # Workers ask again and again: only where there is something is the writer's place taken.
+        return await self._database.write(work) if await self._database.read(oldest) else None
 
     async def renew(self, claim: Claim, seconds: float, now: datetime, *, progress: float | None = None) -> None:
         def work(connection: sqlite3.Connection) -> None:
@@ -126,7 +129,7 @@ class SqliteTasks:
             rows = connection.execute(f"{query} ORDER BY number", exhausted).fetchall()
             return tuple(_failed(connection, _decoded(row), message, now) for row in rows)
 
-        # Workers ask again and again: only where there is something is the writer's place taken.
+        # As in `claim`.
         if not await self._database.read(lambda connection: connection.execute(query, exhausted).fetchone()):
             return ()
         return await self._database.write(work)
