@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from greenroom.caching.backing import Backing
 from greenroom.engine import Address, Engine, Limits, engine_at
@@ -18,6 +19,10 @@ from tests.servers import Server, redis_binary, valkey_binary
 from tests.serving import TOKEN, Serve, Service
 from tests.sessions import Open, Store, close_sessions, open_sessions
 from tests.streams import Studio, studio_of
+
+# A machine that is busy is no failure.
+settings.register_profile("greenroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("greenroom")
 
 CLUSTER = "cluster"
 

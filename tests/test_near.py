@@ -231,7 +231,7 @@ CALLS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     entries=st.integers(1, 30),
     size=st.sampled_from([8_000, 20_000, 1_000_000]),
