@@ -136,9 +136,13 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[Any]]]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`greenroom serve` with its sample, one for all tests of a file: each test makes the topics that it changes."""
-    service = Service(tmp_path_factory.mktemp("serve"), env={"GREENROOM_EDITOR_TOKEN": TOKEN}).start()
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`greenroom serve` with its sample, one for all tests of a file: each test makes the topics that it changes.
+
+    A file may have settings of its own in `SERVE_ENV`.
+    """
+    env = {"GREENROOM_EDITOR_TOKEN": TOKEN} | getattr(request.module, "SERVE_ENV", {})
+    service = Service(tmp_path_factory.mktemp("serve"), env=env).start()
     yield service
     service.stop()
 

@@ -16,6 +16,9 @@ from tests.processes import ON_LINUX
 from tests.serving import API, Service
 from tests.streams import UNKNOWN, Studio, decode, eventually, heavy, open_files, pitch, seconds_of, tones
 
+SERVE_ENV = {"GREENROOM_WORK": "off"}
+"""The tests are the worker."""
+
 CLUSTERS = tones(6.5)
 
 

@@ -22,6 +22,9 @@ from tests.streams import (
     tones,
 )
 
+SERVE_ENV = {"GREENROOM_WORK": "off"}
+"""The tests are the worker."""
+
 LONG = tones(6.5)
 PITCHES = [pitch(second) for second in range(6)]
 

@@ -22,6 +22,9 @@ from tests.sessions import Passing, age, decoded
 from tests.streams import Studio, activity, eventually, hear, inner, listener, tones
 from tests.web import closed
 
+SERVE_ENV = {"GREENROOM_WORK": "off"}
+"""The tests are the worker."""
+
 CLUSTERS = tones(3)
 SECOND = timedelta(seconds=1)
 
