@@ -308,6 +308,22 @@ async def test_a_replica_that_follows_another_is_read_from_no_more(cluster: Clus
     assert load.calls == [episode]
 
 
+async def test_a_primary_that_has_handed_over_is_no_measure_of_its_replica(cluster: Cluster, back: Back) -> None:
+    cluster.follow(cluster.replicas[1], cluster.primaries[0])
+    cluster.settle()
+    backing = await back(cluster, limits=SOON, replica_reads=True)
+    (episode,) = ids_of(cluster, cluster.primaries[0], 1)
+    await until(lambda: reads_there(backing, episode))
+    engine_of(backing)._discovery._adopt = lambda _: None  # nobody has heard of it yet
+    found = replica_of(backing, episode)
+    assert found is not None
+    successor = next(one for one in cluster.replicas[:2] if one.address != str(found._link.address))
+    successor.ok("CLUSTER", "FAILOVER")
+    await off_loop(wait_for, lambda: successor.role == "master")
+    await off_loop(cluster.settle)  # both follow it
+    await until(lambda: not found.trusted)
+
+
 async def test_a_replica_of_a_primary_that_takes_a_slot_over_is_compared_anew(steady: Cluster, back: Back) -> None:
     """The primary is then sent what was dropped of that slot; its replica must have that too."""
     backing = await back(steady, limits=replace(TRUSTING, survey=60), replica_reads=True)

@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0, help="how long to run (default: 5)")
     parser.add_argument("--seed", default="", help="of all choices; without one it is made and printed")
     parser.add_argument("--on", choices=("server", "cluster"), default="server", help="on what (default: one server)")
+    parser.add_argument("--replicas", action="store_true", help="read at the replicas of the cluster")
     parser.add_argument("--broken", choices=BUILDS, default="", help="break the build on purpose, to see it found out")
     options = parser.parse_args()
     seed = options.seed or f"{random.SystemRandom().randrange(10**9):09}"
@@ -38,6 +39,8 @@ def main() -> int:
         directory = Path(tempfile.mkdtemp(prefix=f"torture-{seed}-{number}-"))
         seconds = min(_ROUND, max(2.0, end - time.monotonic()))
         mix = {} if number % 2 else BUSY
+        if options.on == "cluster":
+            mix = {**mix, "replicas": options.replicas}
         run = run_cluster_round if options.on == "cluster" else run_round
         result = asyncio.run(run(directory, f"{seed}/{number}", seconds, broken=options.broken, **mix))
         total += result.counts

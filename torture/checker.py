@@ -25,6 +25,8 @@ long after is told by where the answer came from; `P` is the reading process, `I
   nothing tells P of a push that the new owner sends: its bounds are longer by that. An invalidation that raised may be
   of one node while others serve: it binds its own process only. What has come back with older data may be a group,
   while its keys are on other nodes: for these 0 counts from when every process has told the new owner.
+- *Where replicas are read from*, what comes from a server or near may be 0.75 s behind in any other process. In the one
+  that invalidated nothing changes: 0 from the call on.
 - *Time in which P did not run* (`Stood`) does not count where P's own timers are the bound: for work under way and for
   loads without the server. For near hits it does: their age is measured when they are served.
 
@@ -82,15 +84,18 @@ class Violation:
     drop: Drop | None = None
 
 
-def check(history: Iterable[Happening], loader: float, *, cluster: bool = False) -> list[Violation]:
+def check(
+    history: Iterable[Happening], loader: float, *, cluster: bool = False, replicas: bool = False
+) -> list[Violation]:
     """Everything in a history that breaks a promise.
 
     Arguments:
         history: the events of all processes, in any order.
         loader: seconds that a load can take at most.
         cluster: whether it was one.
+        replicas: whether values were read at replicas.
     """
-    return _History(history, loader, cluster).violations()
+    return _History(history, loader, cluster, replicas).violations()
 
 
 @dataclass
@@ -115,8 +120,9 @@ class _Drops:
 
 
 class _History:
-    def __init__(self, history: Iterable[Happening], loader: float, cluster: bool) -> None:
+    def __init__(self, history: Iterable[Happening], loader: float, cluster: bool, replicas: bool) -> None:
         self._cluster = cluster
+        self._replicas = replicas
         by_type: defaultdict[type[Event], list[Event]] = defaultdict(list)
         for event in history:
             by_type[type(event)].append(event)
@@ -178,12 +184,14 @@ class _History:
 
     def _until(self, read: Read) -> float:
         """Only invalidations that returned before this moment bind a read in another process."""
-        if read.how == "server":
+        if read.how == "server" and not self._replicas:
             return read.began
         if read.how == "bypassed":
             return self._ran(read.process, read.began, self._without_server)
         if any(one.began <= read.ended and read.began <= one.ended + SURVEYED for one in self._unsettled):
             return self._ran(read.process, read.began, SILENCE + MARGIN + SURVEYED)
+        if self._replicas and read.how in ("server", "near"):
+            return read.began - SILENCE - MARGIN
         contacts = self._contacts.get(read.process, [])
         last = bisect_right(contacts, read.began, key=lambda one: one.ended)
         contact = contacts[last - 1].began if last else -inf

@@ -16,8 +16,14 @@ from torture.round import Result, judged, processes_of, report_server, told_all,
 from torture.shards import Shards
 
 
-async def run_cluster_round(directory: Path, seed: str, seconds: float, **plan: object) -> Result:
-    """Run one round in an empty directory; arguments as `run_round`. Every harm is done, however long that takes."""
+async def run_cluster_round(
+    directory: Path, seed: str, seconds: float, *, replicas: bool = False, **plan: object
+) -> Result:
+    """Run one round in an empty directory. Every harm is done, however long that takes.
+
+    Arguments: as `run_round`, and
+        replicas: whether values are read at replicas.
+    """
     record = Record.create(directory / "record")
     journal = Journal(directory / "driver.ndjson", DRIVER)
     write_down(record, journal)
@@ -31,7 +37,7 @@ async def run_cluster_round(directory: Path, seed: str, seconds: float, **plan: 
         keeper = await Keeper.opened(cluster, stack, chance)
         shards = Shards(cluster, keeper, journal, chance)
         await shards.prepare()
-        processes = await processes_of([cluster.address] * 3, directory, seed, stack, plan)
+        processes = await processes_of([cluster.address] * 3, directory, seed, stack, {"replicas": replicas, **plan})
         await told_all(processes, "start")
         await keeper.start()
         await shards.run(seconds)
@@ -43,7 +49,7 @@ async def run_cluster_round(directory: Path, seed: str, seconds: float, **plan: 
             await process.end()
     record.close()
     journal.close()
-    result = judged(directory, cluster=True)
+    result = judged(directory, cluster=True, replicas=replicas)
     result.counts.update(keeper.counts)
     result.counts["faults"] = len(shards.recoveries)
     recovered = [f"{what}: served again after {after:.2f} s" for what, after in shards.recoveries]

@@ -31,6 +31,7 @@ class Plan(msgspec.Struct, frozen=True):
         slow: the share of loads that take long between reading the record and returning.
         late: the share of calls to the engine whose caller is woken late.
         broken: the name of a deliberate fault in this build; empty for none.
+        replicas: whether it reads at the replicas of a cluster.
     """
 
     seed: str
@@ -43,6 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     slow: float = 0.1
     late: float = 0.1
     broken: str = ""
+    replicas: bool = False
 
     @property
     def record(self) -> Path:

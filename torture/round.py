@@ -104,13 +104,13 @@ async def processes_of(
     return processes
 
 
-def judged(directory: Path, *, cluster: bool = False) -> Result:
+def judged(directory: Path, *, cluster: bool = False, replicas: bool = False) -> Result:
     """What the journals tell, and what is wrong with it."""
     history = _history(directory)
     counts = Counter[str](one.how for one in history if isinstance(one, Read))
     counts["changes"] = sum(isinstance(one, Drop) and not one.group for one in history)
     counts["raised"] = sum(isinstance(one, Drop) and not one.acknowledged for one in history)
-    return Result(history, check(history, LOADER_DEADLINE, cluster=cluster), counts)
+    return Result(history, check(history, LOADER_DEADLINE, cluster=cluster, replicas=replicas), counts)
 
 
 async def told_all(processes: list[Process], line: str) -> None:

@@ -78,7 +78,13 @@ class Worker:
             broken.uncheck_leases()
         use = replace(self.backing.use, before_serving=self._before_serving)
         address, limits = Address.parse(self.plan.address), Limits(survey=SURVEY)
-        engine = self._engine = engine_at(address, **callbacks([use]), counters=self.counters, limits=limits)
+        engine = self._engine = engine_at(
+            address,
+            **callbacks([use]),
+            replica_reads=self.plan.replicas,
+            counters=self.counters,
+            limits=limits,
+        )
         lane = broken.HookAfterAwait if self.plan.broken == broken.NEAR_AFTER_AWAIT else LateLane
         self.backing.attach(lane(engine, self.plan.late, random.Random(f"{self.plan.seed} lane")))
         await self.backing.engine.start()

@@ -133,6 +133,8 @@ class Replica:
     async def _compare(self, replica: Connection, primary: Connection) -> None:
         asked = monotonic()
         (reply,) = await primary.issue(_QUESTION, urgent=True)
+        if fields(reply).get("role") == "slave":
+            return  # its own successor's: how far that one has come is not known
         history, goal = _position(reply, "master_repl_offset")
         while monotonic() - asked < self._limits.trust:
             (reply,) = await replica.issue(_QUESTION, urgent=True)
