@@ -41,7 +41,7 @@ _OURS = {"acl|log", "acl|setuser", "config|resetstat", "keys"}
 SKY = msgspec.json.encode(
     Topic(topic_id="sky", display_name="Sky", description="Air.", keywords=(), created_at=NOON, updated_at=NOON)
 )
-_AT_A_CLUSTER = {"cluster|info", "cluster|shards", "asking", "zmscore"}
+_AT_A_CLUSTER = {"cluster|info", "cluster|shards", "asking", "zmscore", "readonly"}
 
 
 @pytest.fixture
@@ -97,15 +97,19 @@ def test_after_a_loss_of_its_scripts_and_of_its_server_a_service_is_denied_nothi
     assert "NOPERM" not in service.output()
 
 
-async def test_on_a_cluster_the_same_rules_suffice_through_a_loss_of_every_connection(steady: Cluster) -> None:
+@pytest.mark.parametrize("replica_reads", [False, True])
+async def test_on_a_cluster_the_same_rules_suffice_through_a_loss_of_every_connection(
+    steady: Cluster, replica_reads: bool
+) -> None:
     steady.fresh()
     nodes = [member.raw() for member in steady.members]
     for node in nodes:
         allow(node, Role.SERVICE)
         node("ACL", "LOG", "RESET")
+        node("CONFIG", "RESETSTAT")
     login = f"//greenroom-service:{secret('service')}@"
     try:
-        async with Greenroom.open(steady.address.replace("//", login)) as room:
+        async with Greenroom.open(steady.address.replace("//", login), replica_reads=replica_reads) as room:
             assert room.engine_trouble is None
             pages = room.cache(SNIPPET_PAGE, load=page, group=SNIPPET_PAGES, near_for=0)
             for number in range(1, 33):
@@ -123,6 +127,7 @@ async def test_on_a_cluster_the_same_rules_suffice_through_a_loss_of_every_conne
         assert "zmscore" in {name for node in nodes for name in called_commands(node)}, (
             "what was registered is asked for"
         )
+        assert ("readonly" in {name for node in nodes for name in called_commands(node)}) is replica_reads
         assert [denied(node) for node in nodes] == [[]] * len(nodes)
     finally:
         for node in nodes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from greenroom.errors import EngineUnavailable
 from greenroom.sessions import Presence, SessionGone
 from tests.races import PATIENT, proxy_of
 from tests.servers import Server
@@ -242,4 +244,34 @@ async def test_the_list_of_a_user_outlives_every_session_on_it(server: Server, s
         await sessions.change(first.session_id, lambda body: body)
     age(raw, 30 * MINUTE - 10 * SECOND)
     assert [live.session_id for live in await sessions.of_user("u1")] == [first.session_id]
+    assert await sessions.end_all("u1") == 1
+
+
+async def test_a_failed_end_of_all_leaves_nothing_under_way(
+    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who repeats the call must not run beside what is left of the first."""
+    sessions = await store(server)
+    (broken, _), _ = await sessions.start(SIGNED_IN), await sessions.start(SIGNED_IN)
+    end, failed, go_on = sessions.slot.end, asyncio.Event(), asyncio.Event()
+
+    async def end_one(session: str, *args: Any, **options: Any) -> bool:
+        if session == broken.session_id:
+            failed.set()
+            raise EngineUnavailable("its shard is down")
+        await failed.wait()
+        await go_on.wait()
+        return await end(session, *args, **options)
+
+    monkeypatch.setattr(sessions.slot, "end", end_one)
+    ending = asyncio.ensure_future(sessions.end_all("u1"))
+    await failed.wait()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not ending.done()
+    go_on.set()
+    with pytest.raises(EngineUnavailable):
+        await ending
+    monkeypatch.undo()
+    assert [one.session_id for one in await sessions.of_user("u1")] == [broken.session_id]
     assert await sessions.end_all("u1") == 1

@@ -21,8 +21,9 @@ CONTRACT: dict[str, tuple[Any, str, Any]] = {
     "workers": (1, "2", 2),
     "data_dir": (Path("greenroom-data"), "/var/lib/greenroom", Path("/var/lib/greenroom")),
     "valkey_url": (None, SECRET_URL, SECRET_URL),
-    "cache_url": (None, "unix:///run/valkey.sock", "unix:///run/valkey.sock"),
+    "cache_url": (None, "valkey+cluster://c", "valkey+cluster://c"),
     "session_url": (None, "valkeys+cluster://a,b", "valkeys+cluster://a,b"),
+    "replica_reads": (False, "on", True),  # ours beside the contract's: design, section 2, has them, off by default
     "database_url": (None, "sqlite:record.sqlite3", "sqlite:record.sqlite3"),
     "editor_token": (None, TOKEN, TOKEN),
     "allowed_origins": (
@@ -33,10 +34,12 @@ CONTRACT: dict[str, tuple[Any, str, Any]] = {
     "trusted_proxies": ((), "10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")),
     "key_prefix": ("", "staging:", "staging:"),
     "sample": (True, "OFF", False),
-    "work": (True, "off", False),  # ours beside the contract's: design, section 6, has a worker in serve by default
+    "work": (True, "off", False),  # likewise: design, section 6, has a worker in serve by default
     "log_format": ("text", "json", "json"),
     "log_level": ("info", "Warning", "warning"),
 }
+NEEDS: dict[str, dict[str, str]] = {"replica_reads": {"valkey_url": "valkey+cluster://a"}}
+"""What a setting is nothing without."""
 
 
 def read(flags: dict[str, str] | None = None, /, **variables: str) -> Settings:
@@ -52,10 +55,11 @@ def test_there_are_exactly_these_settings() -> None:
 @pytest.mark.parametrize("name", CONTRACT)
 def test_a_setting_has_a_default_a_variable_and_a_flag_that_wins(name: str) -> None:
     default, text, value = CONTRACT[name]
+    with_it = NEEDS.get(name, {})
     assert getattr(read(), name) == default
-    assert getattr(read(**{name: text}), name) == value
-    assert getattr(read({name: text}), name) == value
-    assert getattr(read({name: text}, **{name: "another"}), name) == value
+    assert getattr(read(**{name: text}, **with_it), name) == value
+    assert getattr(read({name: text}, **with_it), name) == value
+    assert getattr(read({name: text}, **{name: "another"}, **with_it), name) == value
 
 
 @pytest.mark.parametrize("name", CONTRACT)

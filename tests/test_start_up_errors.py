@@ -25,6 +25,8 @@ from tests.serving import command, environment, refusal
         (["--database-url", "postgres://localhost"], "--database-url", "write it like sqlite:"),
         (["--editor-token", "short"], "--editor-token", "use 16 or more"),
         (["--key-prefix", "{a}"], "--key-prefix", "use"),
+        (["--replica-reads", "on"], "--replica-reads", "give the caches the address of a cluster"),
+        (["--replica-reads", "on", "--valkey-url", "valkey://a"], "--replica-reads", "give the caches the address"),
         (["--host", "192.0.2.1"], "--host", "name an address of this machine"),
         (["--host", "a..b"], "--host", "name an address of this machine"),
     ],
@@ -42,6 +44,7 @@ def test_a_setting_that_cannot_be(tmp_path: Path, arguments: list[str], named: s
         ("GREENROOM_PORT", "eighty", "use a whole number"),
         ("GREENROOM_PROT", "80", "did you mean GREENROOM_PORT?"),
         ("GREENROOM_DATADIR", "/tmp", "did you mean GREENROOM_DATA_DIR?"),
+        ("GREENROOM_REPLICA_READS", "on", "give the caches the address of a cluster"),
     ],
 )
 @pytest.mark.parametrize("arguments", [["serve"], ["load", "-"], ["definitions"]])

@@ -12,7 +12,7 @@ from typing import Any
 from greenroom.caching import lease
 from greenroom.caching.backing import Backing
 from greenroom.caching.groups import Groups
-from greenroom.engine import Lane, Script
+from greenroom.engine import Script
 from greenroom.engine.wire import Command, Hook
 from torture.lane import LateLane
 
@@ -36,11 +36,11 @@ def uncheck_leases() -> None:
 class HookAfterAwait(LateLane):
     """An engine that calls the hook of a read when the caller wakes."""
 
-    def send(
-        self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+    def read(
+        self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
         sources: list[Any] = []
-        sent = super().send(lane, key, commands, lambda _, source: sources.append(source))
+        sent = super().read(key, commands, lambda _, source: sources.append(source))
         return None if sent is None else asyncio.ensure_future(_hooked(sent, hook, sources))
 
 

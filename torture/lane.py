@@ -71,6 +71,12 @@ class LateLane:
         sent = self._engine.send(lane, key, commands, hook)
         return None if sent is None else asyncio.ensure_future(self._late(sent))
 
+    def read(
+        self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+    ) -> asyncio.Future[list[Any]] | None:
+        sent = self._engine.read(key, commands, hook)
+        return None if sent is None else asyncio.ensure_future(self._late(sent))
+
     def renew(self, lane: Lane, key: str, reason: str) -> None:
         self._engine.renew(lane, key, reason)
 

@@ -28,7 +28,7 @@ PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
 _CONNECTION = frozenset(
     {
         *("hello", "ping", "select", "info", "client|tracking", "script|load", "evalsha"),
-        *("cluster|info", "cluster|shards", "asking"),
+        *("cluster|info", "cluster|shards", "asking", "readonly"),
     }
 )
 _CACHES = frozenset({"get", "pttl", "del", "pexpire", "zrange", "zmscore"})

@@ -70,6 +70,7 @@ class Greenroom:
         *,
         session_address: str | None = None,
         keeps_sessions: bool = True,
+        replica_reads: bool = False,
         database: str | Path | Records | None = None,
         data_dir: str | Path | None = None,
         prefix: str = "",
@@ -84,6 +85,8 @@ class Greenroom:
             session_address: the server of the sessions, likewise; by default that of the caches.
             keeps_sessions: False for a process that uses none, as a worker: it then needs no server of theirs, and
                 expects nothing of that of the caches.
+            replica_reads: whether cached values are read at the replicas of a cluster: its primaries have less to do,
+                and a change made elsewhere may be seen 0.75 s later. Never sessions; never what was just changed here.
             database: the record: `sqlite:PATH`, a path, or any implementation of `Records`. By default SQLite in
                 the data directory; with an address and no directory there is none, and only caches with loaders of
                 their own can be had.
@@ -109,6 +112,7 @@ class Greenroom:
                 stack,
                 prefix=prefix,
                 keeps_sessions=keeps_sessions,
+                replica_reads=replica_reads,
                 clock=clock,
                 counters=counters,
             )

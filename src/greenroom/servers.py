@@ -38,6 +38,7 @@ def wire(
     *,
     prefix: str,
     keeps_sessions: bool,
+    replica_reads: bool,
     clock: Clock,
     counters: Counters,
 ) -> tuple[Backing, Sessions[Session]]:
@@ -50,12 +51,12 @@ def wire(
     session_address = session_address or address
     backing, pushes, ends = Backing(check_prefix(prefix), clock, counters), Pushes(owner), Ends(clock)
     uses = [backing.use, session_use(pushes, ends)]
-    if not keeps_sessions:
-        engine = sessions_engine = open_engine(address, directory, uses[:1], stack, clock=clock, counters=counters)
-    elif session_address == address:
-        engine = sessions_engine = open_engine(address, directory, uses, stack, clock=clock, counters=counters)
-    else:
-        engine = open_engine(address, directory, uses[:1], stack, clock=clock, counters=counters)
+    apart = keeps_sessions and session_address != address
+    of_caches = uses if keeps_sessions and not apart else uses[:1]
+    engine = sessions_engine = open_engine(
+        address, directory, of_caches, stack, replica_reads=replica_reads, clock=clock, counters=counters
+    )
+    if apart:
         sessions_engine = open_engine(session_address, directory, uses[1:], stack, clock=clock, counters=counters)
     backing.attach(engine)
     sessions: Sessions[Session] = Sessions(

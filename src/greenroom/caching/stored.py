@@ -91,7 +91,7 @@ class Stored(Generic[T]):
         hook = partial(self._arrived, key, asked) if self._near_for else None
         replies: list[Any] | None = None
         try:
-            future = self._engine.send(Lane.TRACKED, key, commands, hook)
+            future = self._engine.read(key, commands, hook)
             if future is not None:
                 try:
                     replies = await future

@@ -10,19 +10,33 @@ from greenroom.engine.cluster import Clustered
 from greenroom.engine.connection import Connection
 from greenroom.engine.engine import Engine
 from greenroom.engine.link import Lane
+from greenroom.engine.replica_reads import ReplicaReads
 from greenroom.engine.share import Owns
 from greenroom.engine.standalone import Standalone
+from greenroom.errors import InvalidInput
 
 
 def engine_at(
-    address: Address, *, on_gained: Callable[[Lane, Connection, Owns], None] = lambda *_: None, **options: Any
+    address: Address,
+    *,
+    on_gained: Callable[[Lane, Connection, Owns], None] = lambda *_: None,
+    replica_reads: bool = False,
+    **options: Any,
 ) -> Engine:
     """The engine of a server or of a cluster, not started.
 
     Arguments:
         on_gained: see `Clustered`; one server takes nothing over.
-        options: what both engines take.
+        replica_reads: whether `read` may ask the replicas of a cluster.
+        options: what all engines take.
+
+    Raises:
+        InvalidInput: where one server is to be read from at its replicas.
     """
     if address.cluster:
-        return Clustered(address, on_gained=on_gained, **options)
+        kind = ReplicaReads if replica_reads else Clustered
+        return kind(address, on_gained=on_gained, **options)
+    if replica_reads:
+        remedy = "name a cluster, as valkey+cluster://host:port, or leave it off"
+        raise InvalidInput("replica_reads", f"{address} is one server, whose replicas are not known", remedy)
     return Standalone(address, **options)

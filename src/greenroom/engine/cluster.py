@@ -20,9 +20,9 @@ from greenroom.engine.opening import open_connection
 from greenroom.engine.owners import Owners
 from greenroom.engine.redirects import asking, hook_of, key_by_key, unasked
 from greenroom.engine.scripts import Script
-from greenroom.engine.share import Owns
+from greenroom.engine.share import Owns, Share
 from greenroom.engine.slots import slot_of
-from greenroom.engine.topology import Endpoint
+from greenroom.engine.topology import Endpoint, Topology
 from greenroom.engine.wire import Ask, Command, Hook, Moved, NotHere, NotNow
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
@@ -75,11 +75,11 @@ class Clustered(Engine):
         self._clock = clock
         self._counters = counters if counters is not None else Counters()
         self._limits = limits or Limits()
-        self._owners = Owners(self._connect, on_lost, on_gained)
+        self._owners = Owners(self._connect, self._moved_away, on_gained)
         self._discovery = Discovery(
             address,
             nodes=lambda: self._owners.nodes,
-            adopt=self._owners.adopt,
+            adopt=self._adopt,
             whole=lambda: self.trouble is None,
             clock=clock,
             counters=self._counters,
@@ -181,13 +181,13 @@ class Clustered(Engine):
         return node
 
     def _connect(self, endpoint: Endpoint) -> Node:
-        part = _Part(self)
+        part = Part(self)
         node = part.node = Node(
             self._address_of(endpoint),
             scripts=self._scripts,
             share=part,
-            on_invalidate=part.invalidated,
-            on_lost=part.lost,
+            on_invalidate=lambda name: self._pushed(node, part, name),
+            on_lost=lambda: self._disconnected(node, part),
             before_connect=_nothing,
             before_use=self._before_use,
             before_serving=self._before_serving,
@@ -197,6 +197,22 @@ class Clustered(Engine):
         )
         node.start()
         return node
+
+    def _adopt(self, topology: Topology) -> None:
+        self._owners.adopt(topology)
+
+    def _moved_away(self, owns: Owns) -> None:
+        self._on_lost(owns)
+
+    def _pushed(self, node: Node, share: Share, name: bytes | None) -> None:
+        if name is None:
+            self._on_lost(share.owns)
+        else:
+            self._on_invalidate(name)
+
+    def _disconnected(self, node: Node, share: Share) -> None:
+        self._on_lost(share.owns)
+        self._discovery.hint()
 
     def _moved(self, node: Node, moved: NotHere) -> None:
         self._count(node, "moved")
@@ -213,7 +229,7 @@ class Clustered(Engine):
         self._counters.engine_events[str(node.address), event] += 1
 
 
-class _Part:
+class Part:
     """The share of one node."""
 
     node: Node
@@ -249,13 +265,3 @@ class _Part:
             return (await target.issue(asking((command,))))[1]
         finally:
             target.abort("it has answered")
-
-    def invalidated(self, name: bytes | None) -> None:
-        if name is None:
-            self._cluster._on_lost(self.owns)
-        else:
-            self._cluster._on_invalidate(name)
-
-    def lost(self) -> None:
-        self._cluster._on_lost(self.owns)
-        self._cluster._discovery.hint()

@@ -94,6 +94,15 @@ class Engine(Protocol):
             Overloaded: when too many commands are outstanding.
         """
 
+    def read(
+        self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+    ) -> asyncio.Future[list[Any]] | None:
+        """As `send` on the tracked lane, for reads of cached values alone: a replica may answer, where that is wanted.
+
+        It may know nothing of a key that its primary has. The hook is given what the value is as new as.
+        """
+        return self.send(Lane.TRACKED, key, commands, hook)
+
     def renew(self, lane: Lane, key: str, reason: str) -> None:
         """End the connection, if there is one, to the server of `key`: the next one carries first what it owes."""
 

@@ -41,6 +41,11 @@ class Limits:
     survey: float = 5.0
     survey_pause: float = 0.1
 
+    @property
+    def trust(self) -> float:
+        """Seconds after which what a silent tracked connection has told is no longer relied on."""
+        return self.silence + self.silence_deadline + 2 * self.tick
+
     def pause(self, failures: int, random: float) -> float:
         """Seconds to wait before the next attempt after `failures` in a row; `random` is in [0, 1).
 

@@ -52,6 +52,7 @@ class Link:
         on_lost: called when an established connection ends: pushes may have been missed from here on.
         before_connect: called before each attempt; raises to refuse it. The embedded server is started here.
         before_serving: called with each new connection before any caller gets it; what was kept is sent here.
+        first: commands of the handshake besides.
     """
 
     def __init__(
@@ -68,9 +69,11 @@ class Link:
         clock: Clock,
         counters: Counters,
         limits: Limits,
+        first: tuple[Command, ...] = (),
     ) -> None:
         self.address = address
         self.lane = lane
+        self._first = first
         self._scripts = scripts
         self._share = share
         self._on_push = on_push
@@ -207,7 +210,7 @@ class Link:
         return connection
 
     def _first_commands(self) -> tuple[Command, ...]:
-        commands: list[Command] = []
+        commands: list[Command] = list(self._first)
         if self.lane is Lane.TRACKED:
             # Never NOLOOP: it saves our own pushes but silently ends the tracking of a key that we write.
             commands.append(("CLIENT", "TRACKING", "ON"))

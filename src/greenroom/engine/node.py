@@ -52,8 +52,6 @@ class Node:
         limits: Limits,
     ) -> None:
         self.address = address
-        self._on_invalidate = on_invalidate
-        self._counters = counters
         self._limits = limits
         self._name = str(address)
         self._refused: set[str] = set()
@@ -78,7 +76,7 @@ class Node:
             )
 
         self._links = {
-            Lane.TRACKED: link(Lane.TRACKED, self._push, on_lost),
+            Lane.TRACKED: link(Lane.TRACKED, invalidations(self._name, counters, on_invalidate), on_lost),
             Lane.PLAIN: link(Lane.PLAIN, lambda _: None, lambda: None),
         }
 
@@ -168,17 +166,6 @@ class Node:
 
     # ------------------------------------------------------------------------------------------------
 
-    def _push(self, push: list[Any]) -> None:
-        if push[0] != b"invalidate":
-            return
-        if push[1] is None:
-            self._counters.engine_events[self._name, "flush"] += 1
-            self._on_invalidate(None)
-            return
-        self._counters.engine_events[self._name, "push"] += len(push[1])
-        for key in push[1]:
-            self._on_invalidate(key)
-
     def _checked(self, replies: list[Any]) -> list[Any]:
         for reply in replies:
             if isinstance(reply, EngineRefused) and str(reply) not in self._refused:
@@ -189,3 +176,22 @@ class Node:
             if isinstance(reply, Exception):
                 raise reply
         return replies
+
+
+def invalidations(
+    name: str, counters: Counters, on_invalidate: Callable[[bytes | None], None]
+) -> Callable[[list[Any]], None]:
+    """What a tracked connection does with a push: count it under the server's name and tell each key; None is all."""
+
+    def push(push: list[Any]) -> None:
+        if push[0] != b"invalidate":
+            return
+        if push[1] is None:
+            counters.engine_events[name, "flush"] += 1
+            on_invalidate(None)
+            return
+        counters.engine_events[name, "push"] += len(push[1])
+        for key in push[1]:
+            on_invalidate(key)
+
+    return push

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +26,14 @@ class Topology:
         ranges: (first slot, last slot, owner) of every range whose owner is reachable in that node's eyes.
         primaries: every node that is none of another, those without slots too.
         nodes: every node, replicas too.
+        replicas: those of each primary that are reachable in that node's eyes.
         epoch: the cluster's epoch as far as that node knows: of two views the one with the lower epoch is the older.
     """
 
     ranges: tuple[tuple[int, int, Endpoint], ...]
     primaries: frozenset[Endpoint]
     nodes: frozenset[Endpoint]
+    replicas: Mapping[Endpoint, tuple[Endpoint, ...]]
     epoch: int
 
 
@@ -49,19 +52,28 @@ def parse(replies: list[Any], asked: Endpoint, *, tls: bool = False) -> Topology
         epoch = int(fields(info)["cluster_current_epoch"])
         ranges: list[tuple[int, int, Endpoint]] = []
         primaries, nodes = set[Endpoint](), set[Endpoint]()
+        replicas: dict[Endpoint, tuple[Endpoint, ...]] = {}
         for shard in shards:
             slots = shard[b"slots"]
+            primary: Endpoint | None = None
+            following: list[Endpoint] = []
             for node in shard[b"nodes"]:
                 endpoint = _endpoint(node, asked, tls)
                 nodes.add(endpoint)
                 # Who has failed in that node's eyes owns nothing new: a successor is on its way, or nobody is.
-                if node[b"role"] != b"master" or node[b"health"] != b"online":
+                if node[b"health"] != b"online":
                     continue
+                if node[b"role"] != b"master":
+                    following.append(endpoint)
+                    continue
+                primary = endpoint
                 primaries.add(endpoint)
                 ranges.extend((first, last, endpoint) for first, last in zip(slots[::2], slots[1::2], strict=True))
+            if primary is not None:
+                replicas[primary] = tuple(following)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise EngineUnavailable("what was sent is no view of a cluster") from None
-    return Topology(tuple(ranges), frozenset(primaries), frozenset(nodes), epoch)
+    return Topology(tuple(ranges), frozenset(primaries), frozenset(nodes), replicas, epoch)
 
 
 def _endpoint(node: dict[bytes, Any], asked: Endpoint, tls: bool) -> Endpoint:

@@ -87,17 +87,21 @@ def open_engine(
     uses: Sequence[Use],
     stack: AsyncExitStack,
     *,
+    replica_reads: bool = False,
     clock: Clock,
     counters: Counters,
 ) -> Engine:
     """An engine not yet started, closed by the stack before the embedded server under it.
+
+    Arguments:
+        replica_reads: see `engine_at`.
 
     Raises:
         InvalidInput: for an address that cannot be, or an embedded server without a directory.
         MissingExtra: when the embedded server is not installed.
     """
 
-    options = callbacks(uses) | {"clock": clock, "counters": counters}
+    options = callbacks(uses) | {"replica_reads": replica_reads, "clock": clock, "counters": counters}
     if address == EMBEDDED:
         if directory is None:
             raise InvalidInput("data_dir", "an embedded server needs a directory", "pass data_dir=")

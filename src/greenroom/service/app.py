@@ -113,6 +113,7 @@ def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManag
     return Greenroom.open(
         settings.cache_address,
         session_address=settings.session_address or EMBEDDED,
+        replica_reads=settings.replica_reads,
         database=settings.database_url,
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,

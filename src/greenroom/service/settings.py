@@ -123,6 +123,9 @@ class Settings:
     )
     cache_url: str | None = _setting(None, "The server of the caches. Default: VALKEY_URL.", _address, secret=True)
     session_url: str | None = _setting(None, "The server of the sessions. Default: VALKEY_URL.", _address, secret=True)
+    replica_reads: bool = _setting(
+        False, "on or off: read cached values at the replicas of a cluster, which may lag 0.75 s.", _switch
+    )
     database_url: str | None = _setting(
         None, "The record, as sqlite:PATH. Default: SQLite in the data directory.", _database, secret=True
     )
@@ -158,7 +161,12 @@ class Settings:
             # An empty variable is one that was not set: that is how shells and compose files unset things.
             if text is not None and (text or flag is not None):
                 values[one.name] = one.metadata["parse"](name, text)
-        return cls(**values)
+        settings = cls(**values)
+        if settings.replica_reads and not settings._on_a_cluster:
+            name = "--replica-reads" if flags.get("replica_reads") is not None else ENV_PREFIX + "REPLICA_READS"
+            remedy = "give the caches the address of a cluster, as valkey+cluster://host:6379, or leave it off"
+            raise InvalidInput(name, "the replicas of one server are not known", remedy)
+        return settings
 
     def environ(self) -> dict[str, str]:
         """The same settings as environment variables, for a child process; holds the secrets."""
@@ -169,6 +177,10 @@ class Settings:
         if self.editor_token is not None:
             return self, False
         return replace(self, editor_token=secrets.token_urlsafe(24)), True
+
+    @property
+    def _on_a_cluster(self) -> bool:
+        return self.cache_address is not None and Address.parse(self.cache_address).cluster
 
     @property
     def cache_address(self) -> str | None:

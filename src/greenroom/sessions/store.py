@@ -216,9 +216,10 @@ class Sessions(Generic[T]):
     # All of a user, and all ------------------------------------------------------------------------
 
     async def end_all(self, user_id: str) -> int:
-        """End every session of a user; returns how many.
+        """End every session of a user; returns how many this call has ended.
 
-        A log-in meanwhile is either ended too, or stays and stays listed: only what was ended leaves the list.
+        A log-in meanwhile is either ended too, or stays and stays listed: only what was ended leaves the list. After an
+        error some may have ended: the call may be repeated, and ends the others.
         """
         roll, ended, seen = self._lists.of_user(user_id), 0, set[str]()
 
@@ -231,7 +232,12 @@ class Sessions(Generic[T]):
         # listed and created · the old id is ended, and the user is still signed in.
         while unseen := [one for one in await roll.present() if one not in seen]:
             for at in range(0, len(unseen), _CHUNK):
-                ended += sum(await asyncio.gather(*map(end, unseen[at : at + _CHUNK])))
+                # None is left under way when one fails: whoever repeats the call would run beside it.
+                results = await asyncio.gather(*map(end, unseen[at : at + _CHUNK]), return_exceptions=True)
+                for result in results:
+                    if isinstance(result, BaseException):
+                        raise result
+                    ended += result
             seen.update(unseen)
         self.counters.sessions["ended",] += ended
         return ended
