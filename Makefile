@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-# Of `make torture`: how long, and of which choices; without a seed one is made and printed.
+# Of `make torture`: how long, of which choices (without a seed one is made and printed), and on what: server or cluster.
 MINUTES ?= 5
 SEED ?=
+ON ?= server
 # Of `make test`: what else pytest is told, as TESTS="-k near".
 TESTS ?=
 
@@ -50,7 +51,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m bench --write
 
 torture: $(VENV)/.dev
-	$(BIN)/python -m torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m torture --minutes $(MINUTES) --on $(ON) $(if $(SEED),--seed $(SEED))
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

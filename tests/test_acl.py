@@ -270,6 +270,31 @@ async def test_a_user_with_too_few_rules_is_told_which_command_prints_them(serve
         assert "give the user what `greenroom acl` prints" in str(room.engine_trouble)
 
 
+async def begun_and_read(room: Greenroom) -> None:
+    _, token = await room.sessions.start(user_id="u1")
+    await room.sessions.read(token)
+
+
+@pytest.mark.parametrize("rule", ["-mget", "-set", "resetkeys"])
+async def test_a_user_that_may_not_do_what_it_must_is_told_once_of_each_thing(
+    server: Server, raw: Raw, caplog: pytest.LogCaptureFixture, rule: str
+) -> None:
+    allow(raw, Role.SERVICE)
+    raw("ACL", "SETUSER", "greenroom-service", *("~cache:episode:*", "~*{cache:episode:*}"), rule)
+    login = f"//greenroom-service:{secret('service')}@"
+    async with Greenroom.open(server.address.replace("//", login)) as room:
+        assert room.engine_trouble is None, "the log-in needs none of it"
+        episodes = room.cache(EPISODE, load=Loads())
+        for number in range(3):
+            assert await episodes.get(f"e{number}") == Episode(f"e{number}"), "reads go on"
+            with pytest.raises(EngineRefused):
+                await begun_and_read(room)
+    told = [one.getMessage() for one in caplog.records if "NOPERM" in one.getMessage()]
+    assert told
+    assert len(told) == len(set(told))
+    assert all("give the user what `greenroom acl` prints" in one for one in told)
+
+
 def test_a_service_with_a_wrong_password_starts_says_so_and_prints_no_secret(
     server: Server, raw: Raw, serve: Serve
 ) -> None:

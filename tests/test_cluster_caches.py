@@ -13,6 +13,7 @@ import pytest
 from greenroom.caching import Cache, Outcome
 from greenroom.caching.backing import Backing
 from greenroom.engine import Clustered, Lane, Limits
+from greenroom.engine.connection import Connection
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
 from tests.caches import EPISODE, Back, Episode, Loads, cache_of
@@ -434,6 +435,39 @@ async def test_a_group_whose_node_is_away_is_dropped_on_every_node_when_it_is_ba
             read = await pages.read(show=show, number=number)
             assert (read.value, read.outcome) == (Episode(number, 2), Outcome.LOADED)
         assert not backing.groups.undropped
+
+
+async def test_a_group_that_could_not_be_read_while_its_node_is_being_connected_to_is_read_before_that_serves(
+    steady: Cluster, back: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady.fresh()
+    version = 1
+
+    async def load(show: str, number: str) -> Episode:
+        return Episode(f"{show}{number}", version)
+
+    backing = await back(steady, limits=BLIND)
+    pages = Cache(PAGE, load, backing=backing, group="pages:{show}", near_for=0)
+    await pages.get(show="s", number="1")
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def missing(connection: Connection) -> list[str]:
+        asked.set()
+        await answered.wait()
+        return []
+
+    # The last thing that a new connection is asked before it serves.
+    monkeypatch.setattr(backing.groups.registered, "missing", missing)
+    backing.engine.renew(Lane.TRACKED, backing.groups.name("pages:s"), "by the test")
+    await asked.wait()
+    version = 2
+    with pytest.raises(EngineError):
+        await pages.invalidate_group(show="s")
+    answered.set()
+    await until(lambda: backing.engine.trouble is None)
+    read = await pages.read(show="s", number="1")
+    assert (read.value, read.outcome) == (Episode("s1", 2), Outcome.LOADED)
+    assert not backing.groups.undropped
 
 
 async def test_a_group_that_could_not_be_read_is_read_where_it_is_now(cluster: Cluster, back: Back) -> None:

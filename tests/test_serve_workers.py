@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from greenroom.observe import Counters
+from greenroom.room import DATABASE_FILE
 from greenroom.service.metrics import Metrics
 from tests.processes import ON_LINUX, Process, below, parent, process, servers, the_server, workers
 from tests.servers import wait_for
@@ -167,6 +169,20 @@ def test_a_killed_worker_is_replaced_and_the_scrape_keeps_what_it_counted(servic
         assert counted(service) == before + 10
     assert read(service, page).headers["cache-status"].startswith("greenroom")
     wait_for(lambda: read(service, page).headers["cache-status"].startswith("greenroom; hit"), 60)
+
+
+def test_a_successor_that_cannot_start_is_tried_again_while_the_other_worker_serves(service: Service) -> None:
+    page = first_page(service)
+    (victim, _) = workers(service.process.pid)
+    with closing(sqlite3.connect(service.data_dir / DATABASE_FILE, isolation_level=None)) as busy:
+        busy.execute("BEGIN IMMEDIATE")
+        os.kill(victim.pid, signal.SIGKILL)
+        wait_for(lambda: "cannot start: the database is busy" in service.output(), 60)
+        wait_for(lambda: service.output().count("is replaced") == 2, 60)
+        assert read(service, page).status_code == 200
+        busy.execute("ROLLBACK")
+    wait_for(lambda: replaced(service, victim), 60)
+    assert service.stop(signal.SIGTERM) == 0
 
 
 def test_where_the_worker_that_owns_the_valkey_is_killed_another_takes_over(service: Service) -> None:

@@ -16,7 +16,7 @@ from greenroom.engine.redirects import asking, hook_of, key_by_key, unasked
 from greenroom.engine.slots import slot_of
 from greenroom.engine.topology import Topology, parse
 from greenroom.engine.wire import Ask, Command, Moved, NotNow, reply_error
-from greenroom.errors import CommandFailed, EngineUnavailable
+from greenroom.errors import CommandFailed, EngineUnavailable, Overloaded
 from greenroom.observe import Counters
 from tests.cluster import Cluster
 
@@ -95,6 +95,13 @@ class Says(Node):
         return future
 
 
+class Full(Says):
+    """A node that may be sent nothing more."""
+
+    def send(self, *_: object) -> asyncio.Future[list[Any]]:
+        raise Overloaded("10000 commands are outstanding")
+
+
 class Asked:
     """What is adopted when these nodes are asked."""
 
@@ -131,6 +138,13 @@ async def test_where_every_view_is_older_the_cluster_has_begun_anew() -> None:
     assert asked.adopted == [(7, 2), (3, 3)]
     await asked.ask(Says(3, 3))
     assert asked.adopted[-1] == (3, 3)
+
+
+async def test_a_node_with_too_much_outstanding_does_not_keep_the_others_from_being_asked() -> None:
+    asked = Asked()
+    for _ in range(10):  # in any order
+        await asked.ask(Full(7, 1), Says(7, 2))
+    assert asked.adopted == [(7, 2)] * 10
 
 
 async def test_when_nobody_can_be_asked_that_says_so() -> None:

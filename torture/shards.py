@@ -129,10 +129,10 @@ class Shards:
         self._harm(what, shard)
         began = now()
         await asyncio.to_thread(how)
+        gone = now()  # who asked before that may have been answered by the primary
         await asyncio.to_thread(wait_for, lambda: replica.role == "master", _SETTLED)
         self._rolled_back(began, replica)
-        recovered = await self._keeper.recovered(shard, began)
-        self.recoveries.append((what, recovered))
+        self.recoveries.append((what, await self._keeper.recovered(shard, gone)))
 
     def _rolled_back(self, began: float, node: Member) -> None:
         self._journal.add(RolledBack(DRIVER, began, now(), node.address))

@@ -219,13 +219,20 @@ class Backing:
         if unsent := self._kept.unsent:
             log.info("sending those of %d kept invalidations that are this server's", unsent)
         sent = await self._kept.send(connection)
-        while (found := await self.groups.send(connection)) is not None:
-            await self._keep_group(*found, owns)
+        await self._read_groups(connection)
         if missing := await self.groups.registered.missing(connection):
             log.info("dropping %d keys that a new server has not heard of in their groups", len(missing))
             await self._drop_elsewhere(missing)
+        # Last, and nothing is awaited once none is left. Prevents: a connection reads the groups · a drop finds none
+        # that serves, and cannot read its group · the connection serves, and nobody reads the group until it ends.
+        await self._read_groups(connection)
         self._kept.send_rest(connection, sent)
         self._look_again(owns)
+
+    async def _read_groups(self, connection: Connection) -> None:
+        """Read what groups of a new connection's server are unread, and drop or keep their keys."""
+        while (found := await self.groups.send(connection)) is not None:
+            await self._keep_group(*found, connection.share.owns)
 
     async def _keep_group(self, group: str, keys: list[str], owns: Owns) -> None:
         """Keep the keys that the server of a new connection has for `send_rest`, and drop the others."""

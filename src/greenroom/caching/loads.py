@@ -28,7 +28,16 @@ from greenroom.caching.outage import Outage
 from greenroom.caching.outcome import Outcome, Read
 from greenroom.caching.stored import COMMANDS, Miss
 from greenroom.engine.budget import Budget
-from greenroom.errors import BrokenValue, CommandFailed, EngineError, LoadFailed, LoadTimeout, OutOfMemory, Overloaded
+from greenroom.errors import (
+    BrokenValue,
+    CommandFailed,
+    EngineError,
+    EngineRefused,
+    LoadFailed,
+    LoadTimeout,
+    OutOfMemory,
+    Overloaded,
+)
 from greenroom.keyspace import Keyspace
 
 log = logging.getLogger("greenroom.caching")
@@ -188,7 +197,7 @@ class Loads(Generic[T]):
             if group is not None and isinstance(answer, Lead):
                 try:
                     await self._backing.groups.register(group(parts), key, until=until)
-                except (CommandFailed, Overloaded):
+                except (CommandFailed, EngineRefused, Overloaded):
                     await self._release(key, token)  # nothing will be stored: nobody need wait for it
                     raise
             return answer

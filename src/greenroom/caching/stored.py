@@ -16,7 +16,7 @@ from greenroom.caching.near import Entry, Source
 from greenroom.engine import Lane
 from greenroom.engine.budget import Budget
 from greenroom.engine.wire import Command
-from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineUnavailable, Overloaded
+from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineRefused, EngineUnavailable, Overloaded
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.codec import SchemaMismatch
 
@@ -97,7 +97,7 @@ class Stored(Generic[T]):
                     replies = await future
                 except EngineUnavailable:
                     pass  # asked once more below, within the same budget
-            if replies is None or isinstance(replies[-1], EngineUnavailable):
+            if replies is None or isinstance(replies[-1], EngineUnavailable | EngineRefused):
                 replies = await self._engine.execute_all(Lane.TRACKED, key, commands, hook=hook, until=began + COMMANDS)
         except Overloaded:
             self._count("overloaded")

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
+from time import monotonic
 
 import rich_click as click
 import uvicorn
@@ -36,6 +37,8 @@ _UNSENT = 128 * 1024
 """Bytes that wait in the system for one connection, beyond what is on its way; it would hold megabytes."""
 DRAIN = 10
 """Seconds that open answers have to finish after SIGINT or SIGTERM."""
+_PAUSE = 5.0
+"""Seconds between two attempts to replace a worker whose successor could not start."""
 
 
 @click.command()
@@ -134,7 +137,7 @@ def _run_workers(config: uvicorn.Config, listening: socket.socket) -> int:
         os.environ[METRICS_VARIABLE] = directory
         workers = _Workers(config, [listening])
         workers.run()
-    return STARTUP_FAILURE if any(one.exitcode == STARTUP_FAILURE for one in workers.processes) else 0
+    return STARTUP_FAILURE if workers.failed else 0
 
 
 class _Server(uvicorn.Server):
@@ -147,7 +150,22 @@ class _Server(uvicorn.Server):
 
 
 class _Workers(Multiprocess):
-    """Processes that share the port; one that dies is replaced, one that cannot start ends them all."""
+    """Processes that share the port; one that dies is replaced.
+
+    One of the first that cannot start ends them all: a setting is wrong. A later one that cannot does not, as long as
+    others serve: the record may be busy for the moment.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.failed = False
+        """Whether they were ended by one that could not start."""
+        self._first: list[Process] = []
+        self._again = 0.0
+
+    def init_processes(self) -> None:
+        super().init_processes()
+        self._first = list(self.processes)
 
     def keep_subprocess_alive(self) -> None:
         # The original also asks each worker for a sign of life. It waits seconds for it where one dies just then, and
@@ -156,8 +174,13 @@ class _Workers(Multiprocess):
             if self.should_exit.is_set() or worker.process.is_alive():
                 continue
             if worker.exitcode == STARTUP_FAILURE:
-                self.should_exit.set()
-                return
+                if worker in self._first or not any(one.process.is_alive() for one in self.processes):
+                    self.failed = True
+                    self.should_exit.set()
+                    return
+                if monotonic() < self._again:
+                    continue
+                self._again = monotonic() + _PAUSE
             log.warning("worker %s ended with status %s and is replaced", worker.pid, worker.exitcode)
             self.processes[index] = Process(self.config, self.sockets)
             self.processes[index].start()

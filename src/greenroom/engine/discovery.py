@@ -161,11 +161,9 @@ class Discovery:
         return True
 
     async def _of_node(self, node: Node) -> Topology | None:
-        sent = node.send(Lane.PLAIN, QUESTION, None)
-        if sent is None:
-            return None
         try:
-            return self._view(await sent, node.address.hosts[0])
+            sent = node.send(Lane.PLAIN, QUESTION, None)
+            return None if sent is None else self._view(await sent, node.address.hosts[0])
         except EngineError as error:
             log.debug("asking %s who owns what: %s", node.address, error)
             return None

@@ -87,7 +87,8 @@ class Engine(Protocol):
         """The quick way of what is read most: queue commands and return the future of their replies.
 
         None where there is no connection at the moment. Nothing is repeated and error replies are items of the list:
-        whoever gets an `EngineUnavailable` from the future goes on with `execute_all`.
+        whoever finds an `EngineUnavailable` goes on with `execute_all`, and so does who finds an `EngineRefused`: it is
+        told there.
 
         Raises:
             Overloaded: when too many commands are outstanding.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -13,11 +14,14 @@ from greenroom.engine.address import Address
 from greenroom.engine.connection import Connection, ConnectionLost
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane, Link, before
+from greenroom.engine.opening import with_remedy
 from greenroom.engine.scripts import Script
 from greenroom.engine.share import Share
 from greenroom.engine.wire import Command, Hook
-from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown
+from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
+
+log = logging.getLogger("greenroom.engine")
 
 
 class Node:
@@ -50,6 +54,7 @@ class Node:
         self.address = address
         self._limits = limits
         self._name = str(address)
+        self._refused: set[str] = set()
 
         async def before_tracked(connection: Connection) -> None:
             await before_use(connection)
@@ -134,12 +139,12 @@ class Node:
         try:
             if until is None and link.connection is not None:
                 # Without a timer of its own: the connection's look at its oldest write keeps the deadline.
-                return _checked(await link.connection.issue(commands, hook, urgent=urgent))
+                return self._checked(await link.connection.issue(commands, hook, urgent=urgent))
             if until is None:
                 until = monotonic() + self._limits.command_deadline
             connection = await link.ready(until)
             async with before(until):
-                return _checked(await connection.issue(commands, hook, urgent=urgent))
+                return self._checked(await connection.issue(commands, hook, urgent=urgent))
         except TimeoutError:
             if not retry:
                 raise OutcomeUnknown(f"{self._name}: no reply within the call's deadline") from None
@@ -159,6 +164,19 @@ class Node:
                         await link.connection.issue((("PING",),), urgent=True)
         await self.close()
 
+    # ------------------------------------------------------------------------------------------------
+
+    def _checked(self, replies: list[Any]) -> list[Any]:
+        for reply in replies:
+            if isinstance(reply, EngineRefused) and str(reply) not in self._refused:
+                # Once: it is the same for every call, and callers go on without the server, or tell nobody why they
+                # cannot.
+                self._refused.add(str(reply))
+                log.warning("%s: %s", self._name, with_remedy(reply))
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
 
 def invalidations(
     name: str, counters: Counters, on_invalidate: Callable[[bytes | None], None]
@@ -177,10 +195,3 @@ def invalidations(
             on_invalidate(key)
 
     return push
-
-
-def _checked(replies: list[Any]) -> list[Any]:
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies

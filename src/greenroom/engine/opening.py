@@ -23,7 +23,7 @@ _REMEDIES = {
     "WRONGPASS": "correct the user and the password in the address",
     "NOPERM": "give the user what `greenroom acl` prints",
 }
-"""What to do about a refused log-in, by the first word of the reply."""
+"""What to do about a refusal, by the first word of the reply."""
 
 
 async def open_connection(
@@ -70,7 +70,7 @@ async def open_connection(
     for reply in replies:
         if isinstance(reply, EngineError):
             connection.abort("the handshake was refused")
-            raise _with_remedy(reply)
+            raise with_remedy(reply)
     return connection
 
 
@@ -90,7 +90,8 @@ async def _open(
         raise refusal(error, named or host) from None
 
 
-def _with_remedy(reply: EngineError) -> EngineError:
+def with_remedy(reply: EngineError) -> EngineError:
+    """The same with what to do about it, where the server has refused us for good."""
     code = str(reply).partition(" ")[0]
     return EngineRefused(f"{reply}; {_REMEDIES[code]}") if code in _REMEDIES else reply
 

@@ -25,6 +25,8 @@ Hook = Callable[[list[Any], Any], None]
 _NOTHING = object()
 
 _REFUSED = frozenset({"NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO"})
+# What NOPERM is called in a script, since Redis 7.2 and before.
+_REFUSED_IN_SCRIPT = "ERR ACL failure in script: ", "ERR The user executing the script can't "
 # Not executed, and worth another try: the server starts, follows, fails over, or a script blocks it.
 _NOT_NOW = frozenset({"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS"})
 
@@ -69,6 +71,8 @@ def reply_error(message: str) -> EngineError:
     code = message.split(" ", 1)[0]
     if code in _REFUSED:
         return EngineRefused(message)
+    if message.startswith(_REFUSED_IN_SCRIPT):
+        return EngineRefused(message.replace("ERR", "NOPERM", 1))
     if code in _NOT_NOW:
         return NotNow(message)
     if code == "OOM":
