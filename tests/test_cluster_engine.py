@@ -16,7 +16,7 @@ from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
 from tests.cluster import Cluster, slot_of
 from tests.races import PATIENT, ClusterProxy, until
-from tests.servers import free_port
+from tests.servers import free_port, wait_for
 
 Connect = Callable[..., Awaitable[Clustered]]
 
@@ -268,6 +268,27 @@ async def test_a_node_that_is_left_first_answers_what_it_was_sent(steady: Cluste
         engine._owners.adopt(Topology(((0, SLOTS - 1, other),), frozenset((other,)), frozenset((other,)), {}, 99))
         held.release()
         assert await call == 1
+
+
+async def test_a_cluster_that_is_down_for_one_shard_costs_one_call_its_deadline_and_not_all(
+    cluster: Cluster, connect: Connect
+) -> None:
+    engine = await connect(cluster, limits=Limits(probe_most=60))
+    victim, well = cluster.primaries[:2]
+    (key,) = well.keys(1)
+    cluster.replica_of(victim).kill()
+    victim.kill()
+    await off_loop(wait_for, lambda: well.info["cluster_state"] == "fail", 30)
+    with pytest.raises(EngineUnavailable, match="CLUSTERDOWN"):
+        await engine.execute(Lane.TRACKED, key, "GET", key)
+    well.ok("CONFIG", "RESETSTAT")
+    for _ in range(5):
+        with pytest.raises(EngineUnavailable, match="CLUSTERDOWN"):
+            await engine.execute(Lane.TRACKED, key, "GET", key)
+    assert b"errorstat_CLUSTERDOWN:count=5\r\n" in well("INFO", "errorstats")
+    await off_loop(cluster.restart, victim)
+    await off_loop(wait_for, lambda: well.info["cluster_state"] == "ok", 30)
+    assert await engine.execute(Lane.TRACKED, key, "SET", key, "v") == b"OK"
 
 
 async def test_a_killed_primary_s_keys_are_served_again_and_the_others_all_the_time(

@@ -13,6 +13,7 @@ from greenroom.access import Holds, Role, rules
 from greenroom.errors import EngineUnavailable
 from tests.acl import address, allow, called_commands, denied, use_everything, working
 from tests.caches import EPISODE, Episode, Loads
+from tests.cluster import Cluster
 from tests.races import until
 from tests.servers import Server, wait_for
 from tests.serving import API, TOKEN, Serve, command
@@ -153,6 +154,18 @@ async def test_each_server_gets_the_advice_for_what_it_holds(
     assert line.startswith("the server of the caches: maxmemory-policy is allkeys-lru, which may evict groups")
     assert "set volatile-lru" in line
     assert len(await warnings(server, server, caplog)) == 2
+
+
+async def test_each_node_of_a_cluster_is_looked_at(steady: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "greenroom.room")
+    for one in steady.primaries:
+        caplog.clear()
+        steady.fresh()
+        one.ok("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+        async with Greenroom.open(steady.address):
+            told = sorted(record.message.partition(",")[0] for record in caplog.records)
+        assert told == [f"the server of the {what}: maxmemory-policy is allkeys-lru" for what in ("caches", "sessions")]
+    steady.fresh()
 
 
 def test_a_program_without_sessions_says_nothing_of_them(valkey: Server, serve: Serve, lasting: Server) -> None:

@@ -36,6 +36,9 @@ class LateLane:
     ) -> Any:
         return await self._late(self._engine.execute(lane, key, *command, retry=retry, until=until))
 
+    async def everywhere(self, *command: str | bytes | int) -> list[Any]:
+        return await self._late(self._engine.everywhere(*command))
+
     async def execute_all(
         self,
         lane: Lane,

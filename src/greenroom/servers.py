@@ -75,5 +75,5 @@ async def start(backing: Backing, sessions: Sessions[Session], *, keeps_sessions
     await asyncio.gather(*(settle(one, START_DEADLINE) for one in {backing.engine, sessions.engine}))
     if (advice := await backing.groups.advice()) is not None:
         log.warning("the server of the caches: %s", advice)
-    if keeps_sessions and (advice := await eviction_advice(sessions.engine, backing.prefix)) is not None:
+    if keeps_sessions and (advice := await eviction_advice(sessions.engine)) is not None:
         log.warning("the server of the sessions: %s", advice)

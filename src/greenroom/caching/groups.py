@@ -104,15 +104,13 @@ class Groups:
             await self._engine.run(Lane.TRACKED, FORGET, (self.name(group),), (longest_ms, *pairs))
 
     async def advice(self) -> str | None:
-        """What is wrong with the server's eviction policy; None where nothing is, or it does not say."""
-        try:
-            found = fields(await self._engine.execute(Lane.TRACKED, self.name("any"), "INFO", "memory"))
-        except EngineError:
-            return None  # not reachable, or not ours to ask
-        policy = found.get("maxmemory_policy", "")
-        if not policy.startswith("allkeys"):
-            return None
-        return f"maxmemory-policy is {policy}, which may evict groups; set volatile-lru, volatile-lfu or volatile-ttl"
+        """What is wrong with the eviction policy of a server; None where nothing is, or it does not say."""
+        for told in await self._engine.everywhere("INFO", "memory"):
+            policy = fields(told).get("maxmemory_policy", "")
+            if policy.startswith("allkeys"):
+                remedy = "set volatile-lru, volatile-lfu or volatile-ttl"
+                return f"maxmemory-policy is {policy}, which may evict groups; {remedy}"
+        return None
 
     async def send(self, connection: Connection) -> tuple[str, list[str]] | None:
         """Read one of the unread groups over a connection that does not serve yet; returns it and its keys.

@@ -104,6 +104,11 @@ class Clustered(Engine):
                 return node.trouble
         return None
 
+    async def everywhere(self, *command: str | bytes | int) -> list[Any]:
+        sent = (node.send(Lane.PLAIN, (command,), None) for node in self._owners.all if node is not None)
+        found = await asyncio.gather(*(one for one in sent if one is not None), return_exceptions=True)
+        return [replies[0] for replies in found if isinstance(replies, list) and not isinstance(replies[0], Exception)]
+
     def renew(self, lane: Lane, key: str, reason: str) -> None:
         node = self._owners.of_slot[slot_of(key)]
         if node is not None:
@@ -152,8 +157,17 @@ class Clustered(Engine):
                     self._moved(node, failure)
                     pause = RETRY_PAUSE if redirected else 0.0  # the second time somebody is mistaken
                     redirected = True
+                case NotNow(code="TRYAGAIN") if hook is None and any(command[0] == "MGET" for command in commands):
+                    return await self._one_by_one(lane, key, commands, retry=retry, until=end, urgent=urgent)
                 case NotNow(code="TRYAGAIN"):
                     commands = key_by_key(commands)
+                case NotNow(code="CLUSTERDOWN"):
+                    self._discovery.hint()
+                    # Not for every call its whole deadline, while a shard is lost and takes the others along.
+                    if monotonic() < node.refuses_until:
+                        raise failure
+                    if monotonic() + RETRY_PAUSE >= end:
+                        node.refuses_until = monotonic() + self._limits.probe_most
                 case NotNow():
                     self._discovery.hint()
                 case Ask():
@@ -171,6 +185,15 @@ class Clustered(Engine):
                 await asyncio.sleep(pause)
 
     # ------------------------------------------------------------------------------------------------
+
+    async def _one_by_one(self, lane: Lane, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
+        """Reads of a slot some of whose keys have moved: each key is read, in their order, where it is by then."""
+        replies: list[Any] = []
+        for command in commands:
+            singly = ((("GET", name),) for name in command[1:]) if command[0] == "MGET" else ((command,),)
+            found = [(await self.execute_all(lane, key, one, **options))[0] for one in singly]
+            replies.append(found if command[0] == "MGET" else found[0])
+        return replies
 
     async def _found(self, slot: int, until: float) -> Node:
         """The owner of a slot that has none yet; the cluster may not have been asked."""

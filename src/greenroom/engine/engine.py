@@ -58,6 +58,10 @@ class Engine(Protocol):
         """
         raise NotImplementedError
 
+    async def everywhere(self, *command: str | bytes | int) -> list[Any]:
+        """Send a command that concerns no key to every server; returns the replies of those that can be asked."""
+        raise NotImplementedError
+
     async def run(
         self,
         lane: Lane,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -52,6 +53,8 @@ class Node:
         limits: Limits,
     ) -> None:
         self.address = address
+        self.refuses_until = -inf
+        """Until then, in seconds of `time.monotonic`, a refusal for the cluster's sake is not worth another try."""
         self._limits = limits
         self._name = str(address)
         self._refused: set[str] = set()

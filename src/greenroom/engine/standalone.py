@@ -83,6 +83,12 @@ class Standalone(Engine):
     def trouble(self) -> EngineError | None:
         return self._node.trouble
 
+    async def everywhere(self, *command: str | bytes | int) -> list[Any]:
+        try:
+            return [await self.execute(Lane.PLAIN, "", *command)]
+        except EngineError:
+            return []
+
     def renew(self, lane: Lane, key: str, reason: str) -> None:
         self._node.renew(lane, reason)
 

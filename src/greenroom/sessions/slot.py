@@ -65,6 +65,8 @@ class Slot:
 
     async def look(self, session: str, lane: Lane = Lane.PLAIN, *, until: float | None = None) -> Found:
         """Read a session, with one command."""
+        # The copy last: in a slot on its way each key is read by itself. Prevents: the copy is not there yet · the
+        # session is rotated · its key is gone. What ends in between is over in whatever order.
         names = self._names(session, "touched", "life", "grace")
         return Found(*await self._engine.execute(lane, names[0], "MGET", *names, until=until))
 
