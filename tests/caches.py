@@ -11,7 +11,7 @@ import msgspec
 
 from greenroom.caching import Cache
 from greenroom.caching.backing import Backing
-from greenroom.caching.cache import declared_loader
+from greenroom.caching.loader import declared_loader
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Address, Lane, engine_at
 from greenroom.engine.uses import callbacks

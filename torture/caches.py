@@ -12,7 +12,7 @@ import msgspec
 
 from greenroom.caching import Cache, Outcome
 from greenroom.caching.backing import Backing
-from greenroom.caching.cache import declared_loader
+from greenroom.caching.loader import declared_loader
 from greenroom.errors import LoadFailed
 from greenroom.keyspace import Keyspace, Number
 from torture.plan import LOADER_DEADLINE

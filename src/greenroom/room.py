@@ -14,8 +14,8 @@ from greenroom import servers
 from greenroom.caching import Cache, Loader
 from greenroom.caching.backing import Backing
 from greenroom.caching.batch import BatchLoader
-from greenroom.caching.cache import NEAR_FOR, declared_loader
-from greenroom.caching.loads import LOADER_DEADLINE
+from greenroom.caching.cache import NEAR_FOR
+from greenroom.caching.loader import LOADER_DEADLINE, declared_loader
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import EngineError, InvalidInput, MissingExtra

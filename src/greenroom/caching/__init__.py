@@ -1,7 +1,7 @@
 """Read-through caching over a keyspace."""
 
 from greenroom.caching.cache import Cache
-from greenroom.caching.loads import Loader
+from greenroom.caching.loader import Loader
 from greenroom.caching.outcome import Outcome, Read
 
 __all__ = ["Cache", "Loader", "Outcome", "Read"]

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.caching.flight import Flight, Flights
 from greenroom.caching.lease import Lead
+from greenroom.caching.loader import plain
 from greenroom.caching.loads import Loads
 from greenroom.caching.outcome import Outcome, Read
 from greenroom.caching.stored import Miss
@@ -119,7 +120,7 @@ class Batch(Generic[T]):
     async def _loaded(
         self, keys: Sequence[str], missing: Mapping[str, tuple[Parts, Miss]]
     ) -> dict[str, tuple[T | None, bytes | None]]:
-        asked = [self._loads.plain(missing[key][0]) for key in keys]
+        asked = [plain(missing[key][0]) for key in keys]
         values = await self._loads.timed(keys[0], lambda: self._load_many(asked))
         if len(values) != len(keys):
             raise InvalidInput(

@@ -11,7 +11,8 @@ import msgspec
 from greenroom.caching.backing import Backing
 from greenroom.caching.batch import Batch, BatchLoader
 from greenroom.caching.flight import Flight, Flights
-from greenroom.caching.loads import LOADER_DEADLINE, Loader, Loads
+from greenroom.caching.loader import LOADER_DEADLINE, Loader
+from greenroom.caching.loads import Loads
 from greenroom.caching.near import Entry
 from greenroom.caching.outage import PLACES, Outage
 from greenroom.caching.outcome import Outcome, Read
@@ -96,14 +97,19 @@ class Cache(Generic[T]):
             Overloaded: when too much is under way already; slow down, then retry.
             Whatever the loader raises.
         """
-        key = self._key(args, parts)
+        # What is asked for most, a part by position and near, without a call that it does not need.
+        key = self._keys.get(args[0]) if len(args) == 1 and type(args[0]) is str and not parts else None
+        if key is None:
+            key = self._key(args, parts)
         if self._undropped and self._is_undropped(args, parts):
             return (await self._missed(key, args, parts, _away())).value
         now = self._now()
         entry = self._near.get(key, now)
-        if entry is not None and entry.value is not None and now < entry.soft:
-            self._counts[self._counted_near] += 1
-            return cast("T", entry.value)
+        if entry is not None and now < entry.soft:
+            value: T | None = entry.value
+            if value is not None:
+                self._counts[self._counted_near] += 1
+                return value
         if entry is not None or not self._outage.empty or self._flights.find(key) is not None:
             return (await self.read(*args, **parts)).value
         found = await self._stored.read(key, lifetime=not self._stored.value_alone)
@@ -292,15 +298,3 @@ def _away() -> Miss:
 
 async def _all_landed(flights: Any) -> list[Read[Any]]:
     return list(await asyncio.gather(*(flight.landed() for flight in flights)))
-
-
-def declared_loader(keyspace: Keyspace[Any], load: Loader[T]) -> Loader[T]:
-    """A loader that is called with the key's parts by keyword, or by position where there is one part."""
-    if len(keyspace.pattern.names) != 1:
-        return load
-    (name,) = keyspace.pattern.names
-
-    async def load_one(**parts: object) -> T | None:
-        return await load(parts[name])
-
-    return load_one

@@ -23,6 +23,7 @@ from greenroom.caching.lease import (
     Wait,
     fingerprint,
 )
+from greenroom.caching.loader import Loader
 from greenroom.caching.near import Entry, Source
 from greenroom.caching.outage import Outage
 from greenroom.caching.outcome import Outcome, Read
@@ -43,10 +44,7 @@ from greenroom.keyspace import Keyspace
 log = logging.getLogger("greenroom.caching")
 
 T = TypeVar("T")
-Loader = Callable[..., Awaitable[T | None]]
 
-LOADER_DEADLINE = 5.0
-"""Seconds after which a loader is cancelled."""
 _LATE_PUSH = 0.2
 """Seconds that a waiter sleeps past the lease it waits for: pushes of what lapses come late, and can be lost."""
 
@@ -269,10 +267,6 @@ class Loads(Generic[T]):
     def encoded(self, key: str, value: T | None) -> bytes | None:
         """A loaded value's JSON; raises as `Keyspace.encode`."""
         return None if value is None else self._keyspace.encode(key, value)
-
-    def plain(self, parts: Mapping[str, object]) -> object:
-        """What a batch loader is given of a key: its one part, or all by name."""
-        return next(iter(parts.values())) if len(parts) == 1 else dict(parts)
 
     # ------------------------------------------------------------------------------------------------
 
