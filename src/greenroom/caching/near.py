@@ -81,6 +81,7 @@ class Near:
         "_dead",
         "_entries",
         "_ghosts",
+        "_largest",
         "_main",
         "_order",
         "_places",
@@ -93,6 +94,7 @@ class Near:
     def __init__(self, entries: int = ENTRIES, size: int = SIZE) -> None:
         self._bound = entries
         self._sizes = size
+        self._largest = size // _SMALL_SHARE
         self._entries: dict[str, Entry] = {}
         self._small: deque[Entry] = deque()
         self._main: deque[Entry] = deque()
@@ -127,7 +129,7 @@ class Near:
     def put(self, entry: Entry) -> None:
         """Take an entry in, in place of an older one with its key. To be called in the socket's reader only."""
         entry.size = _ENTRY_COST + (len(entry.body) * _VALUE_COST if entry.body is not None else 0)
-        if entry.size > self._sizes // _SMALL_SHARE:
+        if entry.size > self._largest:
             self.pop(entry.key)
             return
         old = self._entries.get(entry.key)

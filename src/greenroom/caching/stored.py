@@ -72,6 +72,8 @@ class Stored(Generic[T]):
         self._errors = backing.counters.errors
         self._keyspace = keyspace
         self._decode = keyspace.codec.decode
+        self._lifetime = keyspace.lifetime
+        self._frozen = keyspace.frozen
         self._near_for = near_for
         self.value_alone = not near_for and keyspace.lifetime.fresh is None
         """Whether a read depends on the value only, and not on what is left of its lifetime."""
@@ -127,7 +129,7 @@ class Stored(Generic[T]):
         replies.append(found)
         # What a slot's last owner says late would be near after its part of near was cleared.
         if type(found) is Entry and found.until and source.share.owns(key):
-            self._near.put(found if self._keyspace.frozen else found.without_value())
+            self._near.put(found if self._frozen else found.without_value())
 
     def _entered(
         self, key: str, asked: float, replies: list[Any], source: Source | None
@@ -144,7 +146,7 @@ class Stored(Generic[T]):
         if len(replies) == 1:
             return Entry(key, value, body, inf, inf, 0.0, source)
         remaining = replies[0]
-        at = placed(self._keyspace.lifetime, remaining if type(remaining) is int else _UNASKED, asked)
+        at = placed(self._lifetime, remaining if type(remaining) is int else _UNASKED, asked)
         if at.adjust:
             return _Unbounded(Entry(key, value, body, at.soft, at.hard, 0.0, source))
         until = min(at.hard, asked + self._near_for) if at.near and source is not None else 0.0

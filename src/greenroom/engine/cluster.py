@@ -120,6 +120,12 @@ class Clustered(Engine):
         node = self._owners.of_slot[slot_of(key)]
         return None if node is None else node.send(lane, commands, hook)
 
+    def read(
+        self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+    ) -> asyncio.Future[list[Any]] | None:
+        node = self._owners.of_slot[slot_of(key)]
+        return None if node is None else node.send(Lane.TRACKED, commands, hook)
+
     async def execute_all(
         self,
         lane: Lane,

@@ -105,7 +105,7 @@ class Engine(Protocol):
 
         It may know nothing of a key that its primary has. The hook is given what the value is as new as.
         """
-        return self.send(Lane.TRACKED, key, commands, hook)
+        raise NotImplementedError
 
     def renew(self, lane: Lane, key: str, reason: str) -> None:
         """End the connection, if there is one, to the server of `key`: the next one carries first what it owes."""

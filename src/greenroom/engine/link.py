@@ -39,6 +39,8 @@ class Lane(enum.Enum):
     PLAIN = "plain"
     """Everything that no near cache and no waiter depends on."""
 
+    __hash__ = object.__hash__  # an Enum's own is a Python function, and every command looks its lane up
+
 
 class Link:
     """One supervised connection to one server.

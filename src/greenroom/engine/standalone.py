@@ -97,6 +97,11 @@ class Standalone(Engine):
     ) -> asyncio.Future[list[Any]] | None:
         return self._node.send(lane, commands, hook)
 
+    def read(
+        self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+    ) -> asyncio.Future[list[Any]] | None:
+        return self._node.send(Lane.TRACKED, commands, hook)
+
     async def execute_all(
         self,
         lane: Lane,
