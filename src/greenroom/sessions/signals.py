@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,6 +15,8 @@ from greenroom.sessions.token import is_token
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _SECURE = frozenset({"https", "wss"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_LONGEST_HOST = 300
+"""Characters; a name has 253 at most."""
 
 
 def signals_of(scope: Mapping[str, Any], allowed: frozenset[str]) -> Signals:
@@ -48,17 +51,17 @@ class _Headers:
     _WANTED = frozenset({b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site"})
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        self._values: dict[bytes, list[bytes]] = {name: [] for name in self._WANTED}
+        self._values: dict[bytes, list[bytes]] = {}
         for name, value in headers:
             if name in self._WANTED:
-                self._values[name].append(value)
+                self._values.setdefault(name, []).append(value)
 
     def __getitem__(self, name: bytes) -> list[bytes]:
-        return self._values[name]
+        return self._values.get(name, [])
 
     def text(self, name: bytes) -> str | None:
         """The header, in lower case; None without it, and what is there twice is nothing that could be right."""
-        values = self._values[name]
+        values = self._values.get(name)
         return b", ".join(values).decode("latin-1").strip().lower() if values else None
 
 
@@ -84,12 +87,18 @@ def _transport(scope: Mapping[str, Any], headers: _Headers) -> Transport:
     """
     if scope.get("scheme") in _SECURE:
         return Transport.SECURE
-    client = scope.get("client")
-    host = _split(f"http://{headers.text(b'host') or ''}")
-    local = client is not None and _is_loopback(client[0]) and host is not None and _is_loopback(host.hostname or "")
+    client, host = scope.get("client"), headers.text(b"host") or ""
+    local = client is not None and _is_loopback(client[0]) and len(host) <= _LONGEST_HOST and _asks_loopback(host)
     return Transport.LOOPBACK if local else Transport.PLAIN
 
 
+@lru_cache(maxsize=256)
+def _asks_loopback(host: str) -> bool:
+    parts = _split(f"http://{host}")
+    return parts is not None and _is_loopback(parts.hostname or "")
+
+
+@lru_cache(maxsize=1024)
 def _is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
         return True
