@@ -39,7 +39,17 @@ def _binaries() -> list[Any]:
 _CLUSTER = pytest.param(CLUSTER, id="cluster")
 
 
+TOLD = pytest.StashKey[list[str]]()
+"""What tests have measured on their way, printed at the end."""
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for line in config.stash[TOLD]:
+        terminalreporter.write_line(line)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TOLD] = []
     config.addinivalue_line("markers", "on_cluster: what is said of one server here holds for a cluster too")
     config.addinivalue_line("markers", "one_server: a test of a file that is `on_cluster`, which needs one server")
     config.addinivalue_line("markers", "once_on_cluster: one of its other parameters is enough there")

@@ -62,8 +62,8 @@ class Known:
 class Keeper:
     """Made by `Keeper.opened`.
 
-    The driver says what it does: `era` changes before and after each harm, `ill` are the shards it is done to, `moving`
-    the slots that are on their way.
+    The driver says what it does: `era` changes before and after each harm, `ill` are the shards it is done to. A slot on
+    its way is no excuse: its sessions are read all the time.
     """
 
     def __init__(self, cluster: Cluster, processes: list[Sessions[Session]], chance: random.Random) -> None:
@@ -76,7 +76,6 @@ class Keeper:
         self._answered = dict.fromkeys(range(3), 0.0)  # shard → when the last read began that was answered
         self.era = 0
         self.ill: set[int] = set()
-        self.moving: set[int] = set()
         self.wrong: list[str] = []
         """What is against a promise."""
         self.counts = Counter[str]()
@@ -221,11 +220,11 @@ class Keeper:
         """A call, repeated while its shard is well."""
         began = now()
         while True:
-            well = shard not in self.ill and not self.moving
+            well = shard not in self.ill
             try:
                 return await call()
             except EngineError as error:
-                if not insist and (not well or shard in self.ill or self.moving):
+                if not insist and (not well or shard in self.ill):
                     raise
                 self.counts["refused by a shard that is well"] += 1
                 if now() > began + (_PATIENCE if insist else WELL):

@@ -91,9 +91,8 @@ class Shards:
             away = await asyncio.to_thread(self._cluster.another, home)
             for target in (away, home):
                 self._journal.fault(f"move slot {slot} to {target.port}, {how.__name__}")
-                self._keeper.moving, began = {slot}, now()
+                began = now()
                 await asyncio.to_thread(how, slot, target)
-                self._keeper.moving = set()
                 self._journal.add(Unsettled(DRIVER, began, now()))
                 await asyncio.sleep(0.3 * self._chance.random())
 
