@@ -62,8 +62,8 @@ class Known:
 class Keeper:
     """Made by `Keeper.opened`.
 
-    The driver says what it does: `era` changes before and after each harm, `ill` are the shards it is done to. A slot on
-    its way is no excuse: its sessions are read all the time.
+    The driver says what it does: `era` changes before and after each harm, `ill` are the shards it is done to. A slot
+    on its way is no excuse: its sessions are read all the time.
     """
 
     def __init__(self, cluster: Cluster, processes: list[Sessions[Session]], chance: random.Random) -> None:
