@@ -176,6 +176,29 @@ async def test_a_process_never_reads_at_a_replica_what_it_has_dropped(
     assert await version(cache, episode) == 2
 
 
+async def test_what_a_replica_answers_after_a_drop_made_here_is_not_kept_near(steady: Cluster, back: Back) -> None:
+    """The read was sent before; the drop goes to the primary and so may overtake it."""
+    backing, load = await back(steady, limits=TRUSTING, replica_reads=True), Loads()
+    cache = cache_of(backing, load, near_for=30)
+    (episode,) = ids_of(steady, steady.primaries[0], 1)
+    await cache.get(episode)
+    assert await off_loop(steady.primaries[0].replicated)
+    await until(lambda: reads_there(backing, episode))
+    replica = replica_of(backing, episode)
+    assert replica is not None
+    connection = replica._link.connection
+    assert connection is not None
+    with lagging(steady.replicas[0]):
+        with steady.replicas[0].frozen():
+            reading = asyncio.create_task(version(cache, episode))
+            await until(lambda: connection.outstanding > 2)  # its two commands; one and a ping may be a comparison
+            load.version = 2
+            await cache.invalidate(episode)
+        assert await reading == 1  # it began before
+        assert replica.trusted
+        assert await version(cache, episode) == 2
+
+
 async def test_what_was_seen_at_the_primary_is_not_gone_again_at_the_replica(steady: Cluster, back: Back) -> None:
     backing, load = await back(steady, limits=TRUSTING, replica_reads=True), Loads()
     cache = cache_of(backing, load)
@@ -322,6 +345,41 @@ async def test_a_primary_that_has_handed_over_is_no_measure_of_its_replica(clust
     await off_loop(wait_for, lambda: successor.role == "master")
     await off_loop(cluster.settle)  # both follow it
     await until(lambda: not found.trusted)
+
+
+async def test_of_two_replicas_one_is_soon_read_from_again(cluster: Cluster, back: Back) -> None:
+    """And not one after the other tried, each given up before it can be trusted."""
+    cluster.follow(cluster.replicas[1], cluster.primaries[0])
+    cluster.settle()
+    backing = await back(cluster, limits=SOON, replica_reads=True)
+    (episode,) = ids_of(cluster, cluster.primaries[0], 1)
+    await until(lambda: reads_there(backing, episode))
+    backing.engine.renew(Lane.TRACKED, key_of(episode), "a test wants it")
+    assert not reads_there(backing, episode)
+    await until(lambda: reads_there(backing, episode))
+    found = replica_of(backing, episode)
+    assert found is not None
+    next(one for one in cluster.replicas if one.address == str(found._link.address)).kill()
+    await until(lambda: not found.trusted)
+    await until(lambda: reads_there(backing, episode), 30)
+    assert replica_of(backing, episode) is not found
+
+
+async def test_reads_that_a_replica_takes_no_more_of_are_the_primary_s(steady: Cluster, back: Back) -> None:
+    limits = replace(TRUSTING, outstanding=5)
+    backing, load = await back(steady, limits=limits, replica_reads=True), Loads()
+    cache = cache_of(backing, load)
+    (episode,) = ids_of(steady, steady.primaries[0], 1)
+    await cache.get(episode)
+    assert await off_loop(steady.primaries[0].replicated)
+    await until(lambda: reads_there(backing, episode))
+    with steady.replicas[0].frozen():
+        waiting = [asyncio.create_task(version(cache, episode)) for _ in range(5)]
+        await until(lambda: any(task.done() for task in waiting))
+        assert reads_there(backing, episode)
+        assert (await cache.read(episode)).outcome is Outcome.HIT
+    assert await asyncio.gather(*waiting) == [1] * 5
+    assert load.calls == [episode]
 
 
 async def test_a_replica_of_a_primary_that_takes_a_slot_over_is_compared_anew(steady: Cluster, back: Back) -> None:

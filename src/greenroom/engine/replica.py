@@ -62,6 +62,7 @@ class Replica:
         self.heard = -inf
         """When its primary had no more than it has, in seconds of `time.monotonic`; minus infinity: not known."""
         self._doubted = -inf
+        self._since = monotonic()  # when it was begun with, or last doubted for nothing of its own
         self._on_lost = on_lost
         self._limits = limits
         # Half the time of a call, so that the primary can be asked within the other half.
@@ -96,12 +97,20 @@ class Replica:
 
     def distrust(self) -> None:
         """Do not read here before it has been compared anew, by a question that is asked from now on."""
-        self.heard, self._doubted = -inf, monotonic()
+        self._since = monotonic()
+        self._forget()
 
     @property
     def trusted(self) -> bool:
         """Whether it may be read from."""
         return monotonic() - self.heard < self._limits.trust
+
+    @property
+    def promising(self) -> bool:
+        """Whether it is trusted, or has not had the time to connect and be compared."""
+        # Prevents: another is chosen · it cannot be trusted yet · what the old one's end has us ask comes first, and
+        # the next is chosen, ten times a second and for ever.
+        return self.trusted or monotonic() - self._since < self._limits.handshake_deadline + self._limits.trust
 
     def send(self, commands: tuple[Command, ...], hook: Hook | None) -> asyncio.Future[list[Any]] | None:
         """As `Engine.send`; the hook is given this replica as the source."""
@@ -114,8 +123,11 @@ class Replica:
 
     # ------------------------------------------------------------------------------------------------
 
+    def _forget(self) -> None:
+        self.heard, self._doubted = -inf, monotonic()
+
     def _lost(self) -> None:
-        self.distrust()
+        self._forget()
         self._on_lost()
 
     async def _keep_comparing(self) -> None:

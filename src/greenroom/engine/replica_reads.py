@@ -28,6 +28,7 @@ from greenroom.engine.share import Owns, Share
 from greenroom.engine.slots import slot_of
 from greenroom.engine.topology import Endpoint, Topology
 from greenroom.engine.wire import Command, Hook
+from greenroom.errors import Overloaded
 
 
 class ReplicaReads(Clustered):
@@ -51,7 +52,10 @@ class ReplicaReads(Clustered):
             return None
         found = self._replicas.get(node)
         if found is not None and found[1].trusted and self._touched.before(key, found[1].heard):
-            sent = found[1].send(commands, hook)
+            try:
+                sent = found[1].send(commands, None if hook is None else self._unless_touched(key, found[1], hook))
+            except Overloaded:
+                sent = None  # one that stands still: its primary may well take more
             if sent is not None:
                 return sent
         return node.send(Lane.TRACKED, commands, hook)
@@ -63,6 +67,15 @@ class ReplicaReads(Clustered):
             return await super().execute_all(lane, key, commands, **options)
 
     # ------------------------------------------------------------------------------------------------
+
+    def _unless_touched(self, key: str, replica: Replica, hook: Hook) -> Hook:
+        # Prevents: a read is on its way to the replica · a DEL is sent to the primary and acknowledged, the near entry
+        # is gone · the replica answers with the old value, which is kept near until its push comes.
+        def call(replies: list[Any], source: Any) -> None:
+            if self._touched.before(key, replica.heard):
+                hook(replies, source)
+
+        return call
 
     def _adopt(self, topology: Topology) -> None:
         super()._adopt(topology)
@@ -82,7 +95,7 @@ class ReplicaReads(Clustered):
         """The replica that a node has here, so long as there is no better one; any other."""
         choice = topology.replicas.get(node.address.hosts[0], ())
         had = self._replicas.get(node)
-        if had is not None and had[0] in choice and (had[1].trusted or len(choice) == 1):
+        if had is not None and had[0] in choice and (had[1].promising or len(choice) == 1):
             return had
         others = [one for one in choice if had is None or one != had[0]]
         if not others:
