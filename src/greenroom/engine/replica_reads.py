@@ -1,12 +1,12 @@
 """A cluster whose cached values are read at replicas: one per shard and process, the primary where none is to be had.
 
-Nobody above notices but by its bound: what is read may be as old as `Limits.trust`. Without more, a process would not
-see its own writes, and what it has seen once would be gone again:
+Nobody above notices but by its bound: what is read may be as old as `Limits.trust`, and older than what the primary has
+given a moment before. Without more, a process would not see its own writes:
 
     DEL is acknowledged · the replica has not carried it out yet · the old value is read there, and kept near
 
-So what this process has sent about a key, or heard of it from the primary, sends its reads of that key to the primary
-until the replica is known to have come further.
+So what this process has sent about a key, or was pushed of it by the primary, sends its reads of that key to the
+primary until the replica is known to have come further.
 """
 
 from __future__ import annotations
