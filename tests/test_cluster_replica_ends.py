@@ -1,4 +1,4 @@
-"""Replicas that die, stand still, follow another or take over: what was read there is read elsewhere, and not loaded."""
+"""Replicas that die, stand still, follow another or take over: what was read there is read elsewhere, not loaded."""
 
 from __future__ import annotations
 
