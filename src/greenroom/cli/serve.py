@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
+from pathlib import Path
 from time import monotonic
 
 import rich_click as click
@@ -23,7 +24,7 @@ from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
 from greenroom.origin import load_sample, open_records
 from greenroom.room import DATABASE_FILE
-from greenroom.service import logs
+from greenroom.service import logs, metrics
 from greenroom.service.settings import Settings
 from greenroom.service.worker import METRICS_VARIABLE, build
 
@@ -135,7 +136,7 @@ def _run(config: uvicorn.Config, listening: socket.socket) -> int:
 def _run_workers(config: uvicorn.Config, listening: socket.socket) -> int:
     with tempfile.TemporaryDirectory(prefix="greenroom-metrics-") as directory:
         os.environ[METRICS_VARIABLE] = directory
-        workers = _Workers(config, [listening])
+        workers = _Workers(config, [listening], Path(directory))
         workers.run()
     return STARTUP_FAILURE if workers.failed else 0
 
@@ -156,8 +157,9 @@ class _Workers(Multiprocess):
     others serve: the record may be busy for the moment.
     """
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], shared: Path) -> None:
         super().__init__(config, sockets)
+        self._shared = shared
         self.failed = False
         """Whether they were ended by one that could not start."""
         self._first: list[Process] = []
@@ -182,6 +184,8 @@ class _Workers(Multiprocess):
                     continue
                 self._again = monotonic() + _PAUSE
             log.warning("worker %s ended with status %s and is replaced", worker.pid, worker.exitcode)
+            # Before there is a successor, which may get the number of one that has died.
+            metrics.fold(self._shared, {one.pid for one in self.processes if one.process.is_alive()})
             self.processes[index] = Process(self.config, self.sockets)
             self.processes[index].start()
 
