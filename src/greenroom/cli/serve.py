@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 from time import monotonic
 
@@ -19,6 +20,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from greenroom.cli.options import make_directory, read_settings, settings_options
+from greenroom.cli.place import Place
 from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
@@ -38,8 +40,6 @@ _UNSENT = 128 * 1024
 """Bytes that wait in the system for one connection, beyond what is on its way; it would hold megabytes."""
 DRAIN = 10
 """Seconds that open answers have to finish after SIGINT or SIGTERM."""
-_PAUSE = 5.0
-"""Seconds between two attempts to replace a worker whose successor could not start."""
 
 
 @click.command()
@@ -151,7 +151,7 @@ class _Server(uvicorn.Server):
 
 
 class _Workers(Multiprocess):
-    """Processes that share the port; one that dies is replaced.
+    """Processes that share the port; one that dies is replaced, after a pause where it has hardly lived.
 
     One of the first that cannot start ends them all: a setting is wrong. A later one that cannot does not, as long as
     others serve: the record may be busy for the moment.
@@ -163,7 +163,7 @@ class _Workers(Multiprocess):
         self.failed = False
         """Whether they were ended by one that could not start."""
         self._first: list[Process] = []
-        self._again = 0.0
+        self._places: defaultdict[int, Place] = defaultdict(Place)
 
     def init_processes(self) -> None:
         super().init_processes()
@@ -173,17 +173,19 @@ class _Workers(Multiprocess):
         # The original also asks each worker for a sign of life. It waits seconds for it where one dies just then, and
         # hears no signal meanwhile; and it kills one that is only slow to start.
         for index, worker in enumerate(self.processes):
+            place, now = self._places[index], monotonic()
+            place.held(worker, now)
             if self.should_exit.is_set() or worker.process.is_alive():
                 continue
-            if worker.exitcode == STARTUP_FAILURE:
-                if worker in self._first or not any(one.process.is_alive() for one in self.processes):
-                    self.failed = True
-                    self.should_exit.set()
-                    return
-                if monotonic() < self._again:
-                    continue
-                self._again = monotonic() + _PAUSE
-            log.warning("worker %s ended with status %s and is replaced", worker.pid, worker.exitcode)
+            needed = worker in self._first or not any(one.process.is_alive() for one in self.processes)
+            if worker.exitcode == STARTUP_FAILURE and needed:
+                self.failed = True
+                self.should_exit.set()
+                return
+            if not place.due(now):
+                continue
+            if place.worth_a_line(now):
+                log.warning("worker %s ended with status %s and is replaced", worker.pid, worker.exitcode)
             # Before there is a successor, which may get the number of one that has died.
             metrics.fold(self._shared, {one.pid for one in self.processes if one.process.is_alive()})
             self.processes[index] = Process(self.config, self.sockets)
