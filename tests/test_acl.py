@@ -249,7 +249,9 @@ async def test_a_wrong_password_says_so_and_stands_in_no_log(
     async with Greenroom.open(address(server, "service", "hunter2hunter2")) as room:
         found = room.engine_trouble
         assert isinstance(found, EngineRefused)
-        assert str(found).startswith("WRONGPASS")
+        assert "WRONGPASS" in str(found)
+        assert str(found).startswith(f"caches and sessions: valkey://greenroom-service@127.0.0.1:{server.port}: ")
+        assert "hunter2hunter2" not in str(found)
         assert "correct the user and the password in the address" in str(found)
         assert await room.cache(EPISODE, load=Loads()).get("e1") == Episode("e1"), "reads go on"
     assert caplog.records

@@ -57,6 +57,14 @@ def test_every_label_that_a_rule_asks_for_is_counted() -> None:
             assert any(re.fullmatch(one, name) for name in known), one
 
 
+def test_the_rule_about_lost_connections_does_not_count_them_since_each_worker_loses_its_own() -> None:
+    (rule,) = re.findall(r"- alert: GreenroomConnectionsLost[^\n]*\n  expr: ([^\n]+)", PAGE)
+    assert rule.endswith(" > 0"), "any other number would be one of workers"
+    (looked_at, over) = re.findall(r"\[(\d+)m[:\]]", rule)
+    assert rule.startswith("min_over_time(")
+    assert int(over) > 2 * int(looked_at), "a restart is seen for as long as one look: it must not fill the whole time"
+
+
 def test_every_field_of_the_server_that_is_named_is_told_by_it(valkey: Server) -> None:
     told = _told(valkey.raw())
     (paragraph,) = re.findall(r"On the servers themselves.*?\n\n", PAGE, re.DOTALL)

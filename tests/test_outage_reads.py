@@ -15,6 +15,8 @@ from tests.impostors import Impostor
 from tests.outages import BOUND, Nowhere, answered, broken, outcomes, until_hit
 from tests.servers import Server
 
+ON_CLUSTER = pytest.mark.on_cluster
+"""Not the whole file: most of it is about something that is no server at all, or about one that is started again."""
 NONSENSE = {
     "noise": b"220 mail.example ESMTP\r\n",
     "a number": b":1\r\n",
@@ -32,6 +34,7 @@ NONSENSE = {
 }
 
 
+@ON_CLUSTER
 async def test_a_frozen_server_is_read_past_and_found_again(server: Server, back: Back) -> None:
     load = Loads()
     cache = cache_of(await back(server), load)

@@ -80,7 +80,10 @@ def test_a_service_starts_without_either_and_heals(valkey: Server, lasting: Serv
     victim.kill()
     service = serve("--cache-url", valkey.address, "--session-url", lasting.address)
     assert "starting without the engine" in service.output()
-    assert service.client.get("/health/ready").json()["status"] == "degraded"
+    ready = service.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert ready.json()["engine"].startswith(f"{down}: {victim.address}: ")
+    assert (valkey if victim is lasting else lasting).address not in ready.json()["engine"]
     for _ in range(2):
         topics = service.client.get(f"{API}/topics")
     assert topics.headers["cache-status"].startswith("greenroom; hit") == (down == "sessions")
@@ -89,6 +92,28 @@ def test_a_service_starts_without_either_and_heals(valkey: Server, lasting: Serv
     victim.start()
     wait_for(lambda: service.client.get("/health/ready").json()["status"] == "ok", 30)
     assert service.client.patch(f"{API}/session/preferences", json={}).status_code == 200
+
+
+async def test_with_both_down_both_are_named(valkey: Server, lasting: Server) -> None:
+    async with apart(valkey, lasting) as room:
+        valkey.kill()
+        lasting.kill()
+        await until(lambda: f"caches: {valkey.address}: " in str(room.engine_trouble))
+        await until(lambda: f" · sessions: {lasting.address}: " in str(room.engine_trouble))
+
+
+async def test_of_a_cluster_the_node_is_named(cluster: Cluster) -> None:
+    address = cluster.address.replace("//", "//default:topsecret@")
+    for one in cluster.members:
+        one.ok("CONFIG", "SET", "requirepass", "topsecret")
+    victim = cluster.primaries[1]
+    async with Greenroom.open(address) as room:
+        assert room.engine_trouble is None
+        with victim.frozen():
+            await until(lambda: room.engine_trouble is not None)
+            said = str(room.engine_trouble)
+        assert said.startswith(f"caches and sessions: valkey://default@127.0.0.1:{victim.port}: ")
+        assert "topsecret" not in said
 
 
 # What is where ----------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ import pytest
 
 from greenroom.observe import Counters
 from greenroom.room import DATABASE_FILE
-from greenroom.service.metrics import Metrics
+from greenroom.service.metrics import Metrics, fold
+from greenroom.service.worker import METRICS_VARIABLE
 from tests.processes import ON_LINUX, Process, below, parent, process, servers, the_server, workers
 from tests.servers import wait_for
 from tests.serving import API, TOKEN, Service
@@ -112,6 +113,13 @@ def test_of_two_workers_one_fills_the_empty_record(service: Service) -> None:
     assert len(read(service, f"{API}/topics").json()) >= 12
 
 
+def shared(service: Service) -> Path:
+    """Where the workers share their numbers."""
+    environ = Path(f"/proc/{min(workers(service.process.pid)).pid}/environ").read_bytes()
+    (found,) = re.findall(rf"{METRICS_VARIABLE}=([^\0]+)".encode(), environ)
+    return Path(found.decode())
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_main_process_ends_every_worker_and_the_valkey(service: Service, number: int) -> None:
     everyone = {process(service.process.pid)} | below(service.process.pid) | servers(service.data_dir)
@@ -167,6 +175,7 @@ def test_a_killed_worker_is_replaced_and_the_scrape_keeps_what_it_counted(servic
             os.kill(victim.pid, signal.SIGKILL)
         wait_for(lambda gone=victim: replaced(service, gone), 60)
         assert counted(service) == before + 10
+        assert not any(path.name.startswith(f"{victim.pid}-") for path in shared(service).iterdir())
     assert read(service, page).headers["cache-status"].startswith("greenroom")
     wait_for(lambda: read(service, page).headers["cache-status"].startswith("greenroom; hit"), 60)
 
@@ -208,3 +217,27 @@ def test_what_one_scrape_told_the_next_one_of_another_worker_knows(tmp_path: Pat
     assert line in one.exposition()
     assert line in other.exposition()
     assert line in one.exposition()
+
+
+def test_what_ended_workers_have_left_is_one_file_and_stays_in_every_sum(tmp_path: Path) -> None:
+    lives = Metrics(Counters(), tmp_path)
+    lives.request("GET", "/", 200, 0.001)
+    for number in range(1, 4):
+        ended = Metrics(Counters(), tmp_path)
+        for _ in range(2):
+            ended.request("GET", "/", 200, 0.001)
+        ended.share()
+        assert ended._file is not None
+        left = tmp_path / f"0-{number}.json"  # as of another process, and killed as it wrote
+        ended._file.rename(left)
+        left.with_suffix(".part").write_text("{")
+        line = f'greenroom_http_requests_total{{method="GET",route="/",status="200"}} {1 + 2 * number}.0'.encode()
+        again = left.read_bytes()
+        for _ in range(2):
+            assert line in lives.exposition()
+            fold(tmp_path, {os.getpid()})
+            assert line in lives.exposition()
+            left.write_bytes(again)  # as where it could not be deleted yet
+        fold(tmp_path, {os.getpid()})
+        assert f'greenroom_http_request_seconds_count{{route="/"}} {1 + 2 * number}.0'.encode() in lives.exposition()
+        assert len(list(tmp_path.iterdir())) == 2, "those of the one that lives, and of all that have ended"

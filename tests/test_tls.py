@@ -128,6 +128,25 @@ async def test_a_renewed_authority_is_read_again_without_a_restart(
             await until(lambda: room.engine_trouble is None)
 
 
+async def test_a_file_that_is_half_written_is_named_and_read_again_once_it_is_whole(
+    proxy: TlsProxy, authority: Authority, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "trusted.pem"
+    whole = authority.cacert.read_bytes()
+    trusted.write_bytes(whole)
+    async with Greenroom.open(proxy.address(cacert=trusted)) as room:
+        assert room.engine_trouble is None
+        trusted.write_bytes(whole[: len(whole) // 2])
+        os.utime(trusted, (1, 1))
+        proxy.down()
+        proxy.up()
+        await until(lambda: f"cacert={trusted} cannot be used" in str(room.engine_trouble))
+        assert "put a whole file in PEM there" in str(room.engine_trouble)
+        trusted.write_bytes(whole)
+        os.utime(trusted, (2, 2))
+        await until(lambda: room.engine_trouble is None)
+
+
 async def test_a_certificate_for_another_name_is_taken_where_that_name_is_given(
     valkey: Server, authority: Authority
 ) -> None:
@@ -217,6 +236,9 @@ def test_files_that_cannot_be_used_are_named_with_the_setting(authority: Authori
         assert caught.value.field == "GREENROOM_CACHE_URL"
         assert "topsecret" not in str(caught.value)
         assert "PEM" in caught.value.remedy or "cacert=" in caught.value.remedy
+        for name, value in options.items():
+            if name in ("cacert", "cert") and Path(value).is_file():
+                assert f"{name}={value}" in caught.value.reason
 
 
 def test_options_of_an_address_without_tls_are_refused(authority: Authority) -> None:

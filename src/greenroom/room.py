@@ -272,8 +272,11 @@ class Greenroom:
 
     @property
     def engine_trouble(self) -> EngineError | None:
-        """Why the caches or sessions cannot use their server at the moment; None while all is well."""
-        return self._engine.trouble or self.sessions.engine.trouble
+        """Why the caches or sessions cannot use their server at the moment; None while all is well.
+
+        It says which of the two, and the address of the server or node, never with its password.
+        """
+        return servers.trouble(self._engine, self.sessions.engine)
 
     # ------------------------------------------------------------------------------------------------
 

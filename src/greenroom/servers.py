@@ -9,9 +9,10 @@ from pathlib import Path
 
 from greenroom.caching.backing import Backing
 from greenroom.clock import Clock
-from greenroom.engine import settle
+from greenroom.engine import Engine, settle
 from greenroom.engine.pushes import Pushes
 from greenroom.engine.uses import EMBEDDED, open_engine
+from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
 from greenroom.keyspace.companions import owner
 from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
@@ -68,6 +69,16 @@ def wire(
         new={"preferences": preferences.DEFAULTS},
     )
     return backing, sessions
+
+
+def trouble(caches: Engine, sessions: Engine) -> EngineError | None:
+    """What is wrong with either, said of what it serves, since an operator must know which; None: nothing."""
+    uses = {"caches": caches, "sessions": sessions} if caches is not sessions else {"caches and sessions": caches}
+    found = {use: error for use, engine in uses.items() if (error := engine.trouble) is not None}
+    if not found:
+        return None
+    kind = EngineRefused if any(isinstance(one, EngineRefused) for one in found.values()) else EngineUnavailable
+    return kind(" · ".join(f"{use}: {error}" for use, error in found.items()))
 
 
 async def start(backing: Backing, sessions: Sessions[Session], *, keeps_sessions: bool) -> None:

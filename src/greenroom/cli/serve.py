@@ -10,6 +10,8 @@ import signal
 import socket
 import sys
 import tempfile
+from collections import defaultdict
+from pathlib import Path
 from time import monotonic
 
 import rich_click as click
@@ -18,12 +20,13 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from greenroom.cli.options import make_directory, read_settings, settings_options
+from greenroom.cli.place import Place
 from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
 from greenroom.origin import load_sample, open_records
 from greenroom.room import DATABASE_FILE
-from greenroom.service import logs
+from greenroom.service import logs, metrics
 from greenroom.service.settings import Settings
 from greenroom.service.worker import METRICS_VARIABLE, build
 
@@ -37,8 +40,6 @@ _UNSENT = 128 * 1024
 """Bytes that wait in the system for one connection, beyond what is on its way; it would hold megabytes."""
 DRAIN = 10
 """Seconds that open answers have to finish after SIGINT or SIGTERM."""
-_PAUSE = 5.0
-"""Seconds between two attempts to replace a worker whose successor could not start."""
 
 
 @click.command()
@@ -135,7 +136,7 @@ def _run(config: uvicorn.Config, listening: socket.socket) -> int:
 def _run_workers(config: uvicorn.Config, listening: socket.socket) -> int:
     with tempfile.TemporaryDirectory(prefix="greenroom-metrics-") as directory:
         os.environ[METRICS_VARIABLE] = directory
-        workers = _Workers(config, [listening])
+        workers = _Workers(config, [listening], Path(directory))
         workers.run()
     return STARTUP_FAILURE if workers.failed else 0
 
@@ -150,18 +151,19 @@ class _Server(uvicorn.Server):
 
 
 class _Workers(Multiprocess):
-    """Processes that share the port; one that dies is replaced.
+    """Processes that share the port; one that dies is replaced, after a pause where it has hardly lived.
 
     One of the first that cannot start ends them all: a setting is wrong. A later one that cannot does not, as long as
     others serve: the record may be busy for the moment.
     """
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], shared: Path) -> None:
         super().__init__(config, sockets)
+        self._shared = shared
         self.failed = False
         """Whether they were ended by one that could not start."""
         self._first: list[Process] = []
-        self._again = 0.0
+        self._places: defaultdict[int, Place] = defaultdict(Place)
 
     def init_processes(self) -> None:
         super().init_processes()
@@ -171,17 +173,21 @@ class _Workers(Multiprocess):
         # The original also asks each worker for a sign of life. It waits seconds for it where one dies just then, and
         # hears no signal meanwhile; and it kills one that is only slow to start.
         for index, worker in enumerate(self.processes):
+            place, now = self._places[index], monotonic()
+            place.held(worker, now)
             if self.should_exit.is_set() or worker.process.is_alive():
                 continue
-            if worker.exitcode == STARTUP_FAILURE:
-                if worker in self._first or not any(one.process.is_alive() for one in self.processes):
-                    self.failed = True
-                    self.should_exit.set()
-                    return
-                if monotonic() < self._again:
-                    continue
-                self._again = monotonic() + _PAUSE
-            log.warning("worker %s ended with status %s and is replaced", worker.pid, worker.exitcode)
+            needed = worker in self._first or not any(one.process.is_alive() for one in self.processes)
+            if worker.exitcode == STARTUP_FAILURE and needed:
+                self.failed = True
+                self.should_exit.set()
+                return
+            if not place.due(now):
+                continue
+            if place.worth_a_line(now):
+                log.warning("worker %s ended with status %s and is replaced", worker.pid, worker.exitcode)
+            # Before there is a successor, which may get the number of one that has died.
+            metrics.fold(self._shared, {one.pid for one in self.processes if one.process.is_alive()})
             self.processes[index] = Process(self.config, self.sockets)
             self.processes[index].start()
 

@@ -112,7 +112,7 @@ class Engine(Protocol):
 
     @property
     def trouble(self) -> EngineError | None:
-        """Why calls would fail at the moment; None while all is well."""
+        """Why calls would fail at the moment, with the address of the server; None while all is well."""
 
     async def start(self) -> None:
         """Begin to connect; return when the first attempt has succeeded or failed."""

@@ -98,10 +98,11 @@ class Node:
 
     @property
     def trouble(self) -> EngineError | None:
-        """Why the server is not usable at the moment; None while both connections are up."""
+        """Why the server, which it names, is not usable at the moment; None while both connections are up."""
         for link in self._links.values():
             if link.connection is None:
-                return link.trouble or EngineUnavailable("still connecting")
+                kind = EngineRefused if isinstance(link.trouble, EngineRefused) else EngineUnavailable
+                return kind(f"{self._name}: {link.trouble or 'still connecting'}")
         return None
 
     def send(self, lane: Lane, commands: tuple[Command, ...], hook: Hook | None) -> asyncio.Future[list[Any]] | None:

@@ -18,6 +18,8 @@ OPTIONS = ("cacert", "cert", "key", "server_name")
 """What may stand in the query of an address with TLS; the files are named as `valkey-cli` names them."""
 _FORM = "use valkeys://host:6379?" + "&".join(f"{name}=…" for name in OPTIONS)
 
+_FILES = "put a whole file in PEM there, and a key without a password"
+
 # Of OpenSSL's X509_V_ERR_*.
 _NOT_YET, _EXPIRED, _NAME, _IP = 9, 10, 62, 64
 
@@ -64,13 +66,12 @@ class Tls:
         for name in ("cacert", "cert", "key"):
             if name in options:
                 _readable(options[name], name, field)
-        try:
-            tls._own(_anyone := ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-            if tls.cacert is not None:
-                _anyone.load_verify_locations(tls.cacert)
-        except OSError as error:
-            reason = f"the files of its options cannot be used: {_plain(error)}"
-            raise InvalidInput(field, reason, "name files in PEM, and a key without a password") from None
+        anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        for option, load in (("cacert", tls._trust), ("cert", tls._own)):
+            try:
+                load(anyone)
+            except OSError as error:
+                raise InvalidInput(field, f"{tls._named(option)} cannot be used: {_plain(error)}", _FILES) from None
         return tls
 
     def context(self) -> ssl.SSLContext:
@@ -79,15 +80,37 @@ class Tls:
         Takes a tenth of a second where the system's certificates are read: not for the event loop.
 
         Raises:
-            OSError: when a file cannot be used.
+            EngineUnavailable: when a file cannot be used, as one that is only half written; it names the file.
         """
         with self._lock:
-            stamp = tuple(os.stat(file).st_mtime for file in (self.cacert, self.cert, self.key) if file is not None)
-            if self._made is None or self._made[0] != stamp:
-                context = ssl.create_default_context(cafile=self.cacert)
-                self._own(context)
-                self._made = stamp, context
+            option = "cacert"
+            try:
+                stamp = self._stamp("cacert")
+                option = "cert"
+                stamp += self._stamp("cert", "key")
+                if self._made is None or self._made[0] != stamp:
+                    option = "cacert"
+                    context = ssl.create_default_context(cafile=self.cacert)
+                    option = "cert"
+                    self._own(context)
+                    self._made = stamp, context
+            except OSError as error:
+                said = f"{self._named(option)} cannot be used: {_plain(error)}; {_FILES}: it is read again then"
+                raise EngineUnavailable(said) from None
             return self._made[1]
+
+    def _stamp(self, *options: str) -> tuple[float, ...]:
+        files = (getattr(self, option) for option in options)
+        return tuple(os.stat(file).st_mtime for file in files if file is not None)
+
+    def _named(self, option: str) -> str:
+        """An option with its file, as the address has it; a certificate with its key, which can be wrong as well."""
+        named = f"{option}={getattr(self, option)}"
+        return f"{named} with key={self.key}" if option == "cert" and self.key is not None else named
+
+    def _trust(self, context: ssl.SSLContext) -> None:
+        if self.cacert is not None:
+            context.load_verify_locations(self.cacert)
 
     def _own(self, context: ssl.SSLContext) -> None:
         if self.cert is not None:

@@ -2,7 +2,8 @@
 
 Each worker writes what it has counted to a file of its own: once a second, when it ends, and before it answers a
 scrape. Whichever worker is scraped adds its own live numbers to the files of the others, so a scrape is at most a
-second behind, and the counts of a worker that has died stay in the sum. Writing before the answer keeps the sum from
+second behind, and the counts of a worker that has died stay in the sum: the main process folds what such have left
+into one file. Writing before the answer keeps the sum from
 falling:
 
     worker A is scraped and answers with requests not yet in its file · worker B is scraped and adds up the old file ·
@@ -13,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -49,6 +51,16 @@ class Numbers(msgspec.Struct):
     histograms: dict[str, list[tuple[list[str], _Bars]]]
 
 
+class _Ended(msgspec.Struct):
+    """What workers that have ended had counted, and the files whose numbers are in it and may still be there."""
+
+    numbers: Numbers
+    folded: list[str]
+
+
+_ENDED = "ended"
+"""The name of its file."""
+
 _COUNTS = {
     "greenroom_cache_reads": ("Reads, by how they were answered.", ["keyspace", "outcome"]),
     "greenroom_cache_errors": ("What went wrong in caches, by kind.", ["keyspace", "kind"]),
@@ -76,8 +88,8 @@ class Metrics:
 
     def __init__(self, counters: Counters, shared: Path | None = None) -> None:
         self._counters = counters
-        # Not named after the process: a worker's successor may get its number, and must not replace its counts.
-        self._file = shared / f"{uuid.uuid4().hex}.json" if shared is not None else None
+        # Not named after the process alone: a successor may get its number, and must not replace its counts.
+        self._file = shared / f"{os.getpid()}-{uuid.uuid4().hex}.json" if shared is not None else None
         self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._request_seconds: defaultdict[str, Histogram] = defaultdict(Histogram)
         self._sockets: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -155,12 +167,63 @@ class Metrics:
             },
         )
 
-    def _others(self) -> Iterator[Numbers]:
+    def _others(self) -> list[Numbers]:
         if self._file is None:
-            return
-        for path in self._file.parent.glob("*.json"):
-            if path != self._file:
-                yield msgspec.json.decode(path.read_bytes(), type=Numbers)
+            return []
+        directory = self._file.parent
+        while True:
+            ended = _ended(directory)
+            folded = [self._file.name, *(ended.folded if ended is not None else ())]
+            try:
+                found = [_read(path) for path in directory.glob("*.json") if path.name not in folded]
+            except FileNotFoundError:
+                continue  # it has just been folded
+            # Prevents: we look for what has ended · it is folded and its file deleted · we miss it, and the sum falls.
+            if _ended(directory) == ended:
+                return found if ended is None else [*found, ended.numbers]
+
+
+def fold(directory: Path, alive: Container[int | None]) -> None:
+    """Put what ended workers have left into one file: a service whose workers die often must not read ever more.
+
+    Arguments:
+        directory: where the workers share their numbers.
+        alive: the process numbers of those that may still write.
+    """
+    try:
+        gone = [path for path in directory.glob("*.json") if int(path.name.partition("-")[0]) not in alive]
+        ended = _ended(directory)
+        new = [path for path in gone if ended is None or path.name not in ended.folded]
+        if new:
+            everyone = [*map(_read, new), *([ended.numbers] if ended is not None else [])]
+            part = directory / f"{_ENDED}.part"
+            part.write_bytes(msgspec.json.encode(_Ended(_summed(everyone), [path.name for path in gone])))
+            part.replace(directory / _ENDED)
+        for path in gone:
+            path.with_suffix(".part").unlink(missing_ok=True)
+            path.unlink()
+    except OSError as error:
+        log.warning("the numbers of ended workers could not be put together: %s", error)
+
+
+def _ended(directory: Path) -> _Ended | None:
+    try:
+        return msgspec.json.decode((directory / _ENDED).read_bytes(), type=_Ended)
+    except FileNotFoundError:
+        return None
+
+
+def _read(path: Path) -> Numbers:
+    return msgspec.json.decode(path.read_bytes(), type=Numbers)
+
+
+def _summed(everyone: list[Numbers]) -> Numbers:
+    return Numbers(
+        counts={name: [(list(key), n) for key, n in _sum_counts(name, everyone).items()] for name in _COUNTS},
+        histograms={
+            name: [(list(key), bars) for key, bars in _sum_bars(name, everyone).items()] for name in _HISTOGRAMS
+        },
+    )
 
 
 def _bars(histograms: dict[str, Histogram]) -> list[tuple[list[str], _Bars]]:
