@@ -35,6 +35,11 @@ class Flight(Generic[T]):
         self.pushed = asyncio.Event()
         """Set by each push for the key's value, lease or absence; cleared by whoever is about to look again."""
 
+    @property
+    def over(self) -> bool:
+        """Whether it has landed, or crashed."""
+        return self._end is not None
+
     async def landed(self) -> T:
         """The result; a caller that is cancelled meanwhile cancels nobody else.
 
@@ -81,7 +86,10 @@ class Flights(Generic[T]):
 
     def find(self, key: str) -> Flight[T] | None:
         """The flight that a caller may join."""
-        return self._open.get(key)
+        flight = self._open.get(key)
+        # One that has landed is here until its task has ended. Prevents: it lands · its caller reads again, and is given
+        # the same without a question to the server, for as long as he does not let go of the loop.
+        return None if flight is None or flight.over else flight
 
     def begin(self, key: str) -> Flight[T]:
         """A new flight for `key`, to be joined from now on; hand it to `work_on`."""
