@@ -87,7 +87,7 @@ class Flights(Generic[T]):
     def find(self, key: str) -> Flight[T] | None:
         """The flight that a caller may join."""
         flight = self._open.get(key)
-        # One that has landed is here until its task has ended. Prevents: it lands · its caller reads again, and is given
+        # One that has landed is here until its task has ended. Prevents: it lands · its caller reads again and is given
         # the same without a question to the server, for as long as he does not let go of the loop.
         return None if flight is None or flight.over else flight
 
