@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
-from tests.page import PASSWORD, WITH_CHROMIUM, Visitor, cards, notice, shown, sign_in, sign_up, visit
+from tests.page import PASSWORD, PATIENCE, WITH_CHROMIUM, Visitor, cards, notice, shown, sign_in, sign_up, visit
+from tests.servers import wait_for
 from tests.serving import API, Service
 
 pytestmark = WITH_CHROMIUM
@@ -110,6 +111,28 @@ def test_tabs_of_one_browser_agree_on_who_is_there(visitor: Visit) -> None:
     expect(first.get_by_role("checkbox", name="Fermented Food")).to_be_checked()
     first.get_by_role("button", name="Sign out").click()
     expect(second.locator("#you")).to_have_text("Sign in")
+
+
+def test_an_answer_from_before_one_signed_in_does_not_sign_out(visitor: Visit) -> None:
+    """As when the stream of the old session ends at that moment, and the page asks who one is."""
+    page = visitor().open("#/you")
+    choose_speed(page, "1.5")
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        if route.request.method != "GET" or held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    page.route(f"**{API}/session", hold)
+    page.evaluate("new BroadcastChannel('greenroom.session').postMessage('changed')")
+    wait_for(lambda: page.evaluate("true") and bool(held), PATIENCE)
+    sign_up(page, "jill")
+    with page.expect_event("requestfinished", lambda request: request.url.endswith(f"{API}/session")):
+        held[0][0].fulfill(response=held[0][1])
+    page.evaluate("fetch('/health/live').then((answer) => answer.text())")  # what waits in the page is done by then
+    assert page.locator("#who").inner_text() == "You are signed in as jill."
 
 
 def test_one_ends_a_session_elsewhere_and_then_all(visitor: Visit) -> None:

@@ -17,6 +17,8 @@ const tabs = 'BroadcastChannel' in window ? new BroadcastChannel('greenroom.sess
 let turn = Promise.resolve();
 let looked = 0;
 let first = null;
+let asked = 0;
+let told = 0;
 
 export function watchSession() {
   tabs?.addEventListener('message', () => load().catch(() => {}));
@@ -35,10 +37,19 @@ export function known() {
 /** Ask who one is. */
 export async function load() {
   looked = Date.now();
+  asked += 1;
+  const mine = asked;
+  // Whether something newer has told it meanwhile. Prevents: one signs in, and the stream's old session ends · it is
+  // asked who one is, with the old cookie · one is signed in · the answer comes, and says that one is not.
+  const overtaken = () => mine <= told;
   try {
-    return take((await ask('/session')).data);
+    const { data } = await ask('/session');
+    if (overtaken()) return;
+    told = mine;
+    show(data);
   } catch (error) {
     if (error.status !== 401) throw error;
+    if (overtaken()) return;
     const over = error.challenge.includes('invalid_token');
     const signedIn = session.userId !== null;
     if (over) await forget();
@@ -179,7 +190,13 @@ function choose(preferences) {
   changes.dispatchEvent(new Event('change'));
 }
 
+/** What an answer to a change tells is newer than any answer to a question that was asked before it came. */
 function take(found) {
+  told = asked;
+  show(found);
+}
+
+function show(found) {
   session.exists = found !== null;
   session.userId = found?.user_id ?? null;
   session.preferences = { ...DEFAULTS, ...found?.preferences };
