@@ -12,11 +12,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from greenroom.origin import SqliteTasks
+from greenroom.origin import SqliteRecords, SqliteTasks
 from greenroom.podcast.generation import CLAIM, Tasks
 from greenroom.podcast.models import PodcastTask
 from greenroom.podcast.task_records import KeepsTasks
@@ -162,6 +163,9 @@ def renderers(pid: int) -> set[processes.Process]:
 # The process -----------------------------------------------------------------------------------------
 
 
+_WRITERS: list[Executor] = []
+
+
 def _stop_after(name: str, point: _Point) -> None:
     real = getattr(point.owner, point.method)
     left = [name]
@@ -171,7 +175,9 @@ def _stop_after(name: str, point: _Point) -> None:
         if left and point.reached(result, *args, **options):
             left.clear()
             _say(name)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # By the thread that writes the record, so between two transactions: a claim is renewed beside the work, and
+            # a process that stands still in that keeps the record from everybody.
+            _WRITERS[0].submit(os.kill, os.getpid(), signal.SIGSTOP).result()
         return result
 
     setattr(point.owner, point.method, call)
@@ -192,6 +198,8 @@ async def _main(data_dir: str, claim: str, *points: str) -> None:
     for name in points:
         _stop_after(name, POINTS[name])
     async with Greenroom.open(data_dir=data_dir) as room:
+        assert isinstance(room.records, SqliteRecords)
+        _WRITERS.append(room.records._database._writer)
         worker = room.worker(claim=float(claim))
         worker.__class__ = _Telling
         await worker.run()
