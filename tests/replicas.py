@@ -13,7 +13,9 @@ from greenroom.engine.replica import Replica
 from greenroom.engine.replica_reads import ReplicaReads
 from greenroom.engine.slots import slot_of
 from tests.cluster import Cluster, Member
+from tests.races import until
 from tests.test_cluster_caches import key_of
+from tests.test_cluster_engine import off_loop
 
 TRUSTING = Limits(survey=0.2, command_deadline=120, silence_deadline=60)
 """For an engine that relies on a replica for a minute, however far that is behind."""
@@ -41,6 +43,13 @@ def reads_there(backing: Backing, episode: str) -> bool:
 async def version(cache: Cache[Any], episode: str) -> object:
     """Which version a read gives."""
     return getattr(await cache.get(episode), "version", None)
+
+
+async def read_at_replica(backing: Backing, cache: Cache[Any], primary: Member, episode: str) -> None:
+    """Load an episode, and return when its primary's replica has it and is the one to be asked."""
+    await cache.get(episode)
+    assert await off_loop(primary.replicated)
+    await until(lambda: reads_there(backing, episode))
 
 
 @contextmanager

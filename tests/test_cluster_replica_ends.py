@@ -14,7 +14,7 @@ from greenroom.observe import Counters
 from tests.caches import Back, Loads, cache_of
 from tests.cluster import Cluster
 from tests.races import be_patient, until
-from tests.replicas import SOON, TRUSTING, lagging, reads_there, replica_of, version
+from tests.replicas import SOON, TRUSTING, lagging, read_at_replica, reads_there, replica_of, version
 from tests.servers import wait_for
 from tests.test_cluster_caches import BLIND, engine_of, ids_of, key_of
 from tests.test_cluster_engine import off_loop
@@ -32,9 +32,7 @@ async def test_a_replica_that_dies_costs_no_load(cluster: Cluster, back: Back, m
     backing, load = await back(cluster, limits=SOON, replica_reads=True), Loads()
     cache = cache_of(backing, load)
     (episode,) = ids_of(cluster, cluster.primaries[0], 1)
-    await cache.get(episode)
-    assert await off_loop(cluster.primaries[0].replicated)
-    await until(lambda: reads_there(backing, episode))
+    await read_at_replica(backing, cache, cluster.primaries[0], episode)
     cluster.replicas[0].kill()
     for _ in range(20):
         assert (await cache.read(episode)).outcome is Outcome.HIT
@@ -51,9 +49,7 @@ async def test_a_replica_that_stands_still_leaves_half_the_time_to_the_primary(
     backing, load = await back(steady, limits=limits, replica_reads=True), Loads()
     cache = cache_of(backing, load)
     (episode,) = ids_of(steady, steady.primaries[0], 1)
-    await cache.get(episode)
-    assert await off_loop(steady.primaries[0].replicated)
-    await until(lambda: reads_there(backing, episode))
+    await read_at_replica(backing, cache, steady.primaries[0], episode)
     with steady.replicas[0].frozen():
         assert (await cache.read(episode)).outcome is Outcome.HIT
         assert (await cache.read(episode)).outcome is Outcome.HIT
@@ -128,9 +124,7 @@ async def test_reads_that_a_replica_takes_no_more_of_are_the_primary_s(steady: C
     backing, load = await back(steady, limits=limits, replica_reads=True), Loads()
     cache = cache_of(backing, load)
     (episode,) = ids_of(steady, steady.primaries[0], 1)
-    await cache.get(episode)
-    assert await off_loop(steady.primaries[0].replicated)
-    await until(lambda: reads_there(backing, episode))
+    await read_at_replica(backing, cache, steady.primaries[0], episode)
     with steady.replicas[0].frozen():
         waiting = [asyncio.create_task(version(cache, episode)) for _ in range(5)]
         await until(lambda: any(task.done() for task in waiting))

@@ -13,7 +13,18 @@ from greenroom.errors import InvalidInput
 from tests.caches import EPISODE, Back, Loads, cache_of
 from tests.cluster import Cluster
 from tests.races import until
-from tests.replicas import SOON, TRUSTING, VERSION_2, calls_of, lagging, reads_there, replica_of, reset, version
+from tests.replicas import (
+    SOON,
+    TRUSTING,
+    VERSION_2,
+    calls_of,
+    lagging,
+    read_at_replica,
+    reads_there,
+    replica_of,
+    reset,
+    version,
+)
 from tests.test_cluster_caches import ids_of, key_of, old
 from tests.test_cluster_engine import off_loop
 
@@ -100,9 +111,7 @@ async def test_a_process_never_reads_at_a_replica_what_it_has_dropped(
     backing, load = await back(steady, limits=TRUSTING, replica_reads=True), Loads()
     cache = cache_of(backing, load, near_for=near_for)
     (episode,) = ids_of(steady, steady.primaries[0], 1)
-    await cache.get(episode)
-    assert await off_loop(steady.primaries[0].replicated)
-    await until(lambda: reads_there(backing, episode))
+    await read_at_replica(backing, cache, steady.primaries[0], episode)
     assert (await cache.read(episode)).outcome is Outcome.HIT
     with lagging(steady.replicas[0]):
         load.version = 2
@@ -122,9 +131,7 @@ async def test_what_a_replica_answers_after_a_drop_made_here_is_not_kept_near(st
     backing, load = await back(steady, limits=TRUSTING, replica_reads=True), Loads()
     cache = cache_of(backing, load, near_for=30)
     (episode,) = ids_of(steady, steady.primaries[0], 1)
-    await cache.get(episode)
-    assert await off_loop(steady.primaries[0].replicated)
-    await until(lambda: reads_there(backing, episode))
+    await read_at_replica(backing, cache, steady.primaries[0], episode)
     replica = replica_of(backing, episode)
     assert replica is not None
     connection = replica._link.connection

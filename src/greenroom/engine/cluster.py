@@ -20,7 +20,7 @@ from greenroom.engine.opening import open_connection
 from greenroom.engine.owners import Owners
 from greenroom.engine.redirects import asking, hook_of, key_by_key, unasked
 from greenroom.engine.scripts import Script
-from greenroom.engine.share import Owns, Share
+from greenroom.engine.share import Owns
 from greenroom.engine.slots import slot_of
 from greenroom.engine.topology import Endpoint, Topology
 from greenroom.engine.wire import Ask, Command, Hook, Moved, NotHere, NotNow
@@ -210,13 +210,13 @@ class Clustered(Engine):
         return node
 
     def _connect(self, endpoint: Endpoint) -> Node:
-        part = Part(self)
+        part = _Part(self)
         node = part.node = Node(
             self._address_of(endpoint),
             scripts=self._scripts,
             share=part,
-            on_invalidate=lambda name: self._pushed(node, part, name),
-            on_lost=lambda: self._disconnected(node, part),
+            on_invalidate=lambda name: self._pushed(node, name),
+            on_lost=lambda: self._disconnected(node),
             before_connect=_nothing,
             before_use=self._before_use,
             before_serving=self._before_serving,
@@ -233,14 +233,14 @@ class Clustered(Engine):
     def _moved_away(self, owns: Owns) -> None:
         self._on_lost(owns)
 
-    def _pushed(self, node: Node, share: Share, name: bytes | None) -> None:
+    def _pushed(self, node: Node, name: bytes | None) -> None:
         if name is None:
-            self._on_lost(share.owns)
+            self._on_lost(node.share.owns)
         else:
             self._on_invalidate(name)
 
-    def _disconnected(self, node: Node, share: Share) -> None:
-        self._on_lost(share.owns)
+    def _disconnected(self, node: Node) -> None:
+        self._on_lost(node.share.owns)
         self._discovery.hint()
 
     def _moved(self, node: Node, moved: NotHere) -> None:
@@ -258,7 +258,7 @@ class Clustered(Engine):
         self._counters.engine_events[str(node.address), event] += 1
 
 
-class Part:
+class _Part:
     """The share of one node."""
 
     node: Node

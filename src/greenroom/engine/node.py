@@ -53,6 +53,8 @@ class Node:
         limits: Limits,
     ) -> None:
         self.address = address
+        self.share = share
+        """The keys that it has."""
         self.refuses_until = -inf
         """Until then, in seconds of `time.monotonic`, a refusal for the cluster's sake is not worth another try."""
         self._limits = limits

@@ -25,7 +25,6 @@ from greenroom.engine.info import fields
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane, Link
 from greenroom.engine.node import Node, invalidations
-from greenroom.engine.share import Share
 from greenroom.engine.wire import Command, Hook
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.observe import Counters
@@ -40,7 +39,6 @@ class Replica:
 
     Arguments:
         primary: the node whose share it has, and what it is compared with.
-        share: what that is.
         on_invalidate: called in reply order with each invalidated key, or None for all of the share.
         on_lost: called when the connection ends.
     """
@@ -50,7 +48,6 @@ class Replica:
         address: Address,
         primary: Node,
         *,
-        share: Share,
         on_invalidate: Callable[[bytes | None], None],
         on_lost: Callable[[], None],
         clock: Clock,
@@ -58,7 +55,7 @@ class Replica:
         limits: Limits,
     ) -> None:
         self.primary = primary
-        self.share = share
+        self.share = primary.share
         self.heard = -inf
         """When its primary had no more than it has, in seconds of `time.monotonic`; minus infinity: not known."""
         self._doubted = -inf
@@ -71,7 +68,7 @@ class Replica:
             address,
             Lane.TRACKED,
             scripts=(),
-            share=share,
+            share=primary.share,
             on_push=invalidations(str(address), counters, on_invalidate),
             on_lost=self._lost,
             before_connect=_nothing,

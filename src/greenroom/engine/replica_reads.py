@@ -20,11 +20,11 @@ from time import monotonic
 from typing import Any
 
 from greenroom.engine.address import Address
-from greenroom.engine.cluster import Clustered, Part
+from greenroom.engine.cluster import Clustered
 from greenroom.engine.link import Lane
 from greenroom.engine.node import Node
 from greenroom.engine.replica import Replica
-from greenroom.engine.share import Owns, Share
+from greenroom.engine.share import Owns
 from greenroom.engine.slots import slot_of
 from greenroom.engine.topology import Endpoint, Topology
 from greenroom.engine.wire import Command, Hook
@@ -104,14 +104,11 @@ class ReplicaReads(Clustered):
         return endpoint, self._replica_at(endpoint, node)
 
     def _replica_at(self, endpoint: Endpoint, primary: Node) -> Replica:
-        part = Part(self)
-        part.node = primary
         replica = Replica(
             self._address_of(endpoint),
             primary,
-            share=part,
-            on_invalidate=lambda name: super(ReplicaReads, self)._pushed(primary, part, name),
-            on_lost=lambda: super(ReplicaReads, self)._disconnected(primary, part),
+            on_invalidate=lambda name: super(ReplicaReads, self)._pushed(primary, name),
+            on_lost=lambda: super(ReplicaReads, self)._disconnected(primary),
             clock=self._clock,
             counters=self._counters,
             limits=self._limits,
@@ -126,18 +123,18 @@ class ReplicaReads(Clustered):
             replica.distrust()
         super()._moved_away(owns)
 
-    def _pushed(self, node: Node, share: Share, name: bytes | None) -> None:
+    def _pushed(self, node: Node, name: bytes | None) -> None:
         if name is not None:
             self._touched.add(name.decode("utf-8", "replace"))
         elif node in self._replicas:
             self._replicas[node][1].distrust()
-        super()._pushed(node, share, name)
+        super()._pushed(node, name)
 
-    def _disconnected(self, node: Node, share: Share) -> None:
+    def _disconnected(self, node: Node) -> None:
         # Prevents: a DEL is lost with the connection · the replica is trusted before the next one has carried it.
         if node in self._replicas:
             self._replicas[node][1].distrust()
-        super()._disconnected(node, share)
+        super()._disconnected(node)
 
 
 class _Touched:

@@ -3,8 +3,7 @@
 Each worker writes what it has counted to a file of its own: once a second, when it ends, and before it answers a
 scrape. Whichever worker is scraped adds its own live numbers to the files of the others, so a scrape is at most a
 second behind, and the counts of a worker that has died stay in the sum: the main process folds what such have left
-into one file. Writing before the answer keeps the sum from
-falling:
+into one file. Writing before the answer keeps the sum from falling:
 
     worker A is scraped and answers with requests not yet in its file · worker B is scraped and adds up the old file ·
     the sum has fallen, and Prometheus takes that for a restart and counts everything a second time
