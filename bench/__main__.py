@@ -15,7 +15,7 @@ import msgspec
 from bench import cluster, cold, followers, http, policies
 from bench.common import KEYS, READERS, Cost, server
 from bench.hits import CONTENDERS
-from tests.servers import Server
+from tests.support.real_servers import Server
 
 TURNS = 3
 """Processes of each contender, in turns, so that what else the machine does falls on all; the median counts."""

@@ -24,8 +24,8 @@ from bench.hits import Read, unloaded
 from greenroom import Greenroom, Topic
 from greenroom.engine import Address, Lane, engine_at
 from greenroom.podcast.definitions import TOPIC as KEYSPACE
-from tests.cluster import Cluster
-from tests.servers import valkey_binary
+from tests.support.real_cluster import Cluster
+from tests.support.real_servers import valkey_binary
 
 TURNS = 3
 """Processes of each kind, in turns, so that what else the machine does falls on both."""

@@ -12,7 +12,7 @@ import msgspec
 import uvloop
 
 from greenroom import Greenroom, Keyspace
-from tests.servers import Server
+from tests.support.real_servers import Server
 
 PROCESSES = 4
 CALLERS = 250

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from greenroom import Topic
-from tests.servers import Server, valkey_binary
+from tests.support.real_servers import Server, valkey_binary
 
 READERS = 64
 KEYS = 9_600

@@ -15,7 +15,7 @@ import uvloop
 
 from greenroom import Greenroom
 from greenroom.testing.records_changes import about
-from tests.podcasts import CountedRecords
+from tests.support.counted_tasks import CountedRecords
 
 FOLLOWERS = 1000
 CHANGES = 40

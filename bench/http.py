@@ -16,7 +16,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.servers import free_port, wait_for
+from tests.support.patience import wait_for
+from tests.support.real_servers import free_port
 
 CONNECTIONS = 32
 REQUESTS = 12_000

@@ -7,8 +7,8 @@ import random
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tests.cluster import Cluster
-from tests.servers import valkey_binary
+from tests.support.real_cluster import Cluster
+from tests.support.real_servers import valkey_binary
 from torture.history import DRIVER, Journal
 from torture.keeper import Keeper
 from torture.record import Record

@@ -25,7 +25,7 @@ from greenroom.keyspace.companions import owner
 from greenroom.podcast.definitions import SESSIONS
 from greenroom.podcast.models import Session
 from greenroom.sessions import Ends, SessionGone, Sessions, merged, session_use
-from tests.cluster import Cluster, slot_of
+from tests.support.real_cluster import Cluster, slot_of
 from torture.history import now
 from torture.plan import SURVEY
 

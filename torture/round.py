@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from greenroom.keyspace.companions import absent_key
-from tests.cluster import Routed
-from tests.servers import Raw
+from tests.support.real_cluster import Routed
+from tests.support.real_servers import Raw
 from torture.caches import ITEM, KEYS, PAGE, version_in
 from torture.checker import Violation, check
 from torture.faults import Faults

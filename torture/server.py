@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.servers import Server, valkey_binary
+from tests.support.real_servers import Server, valkey_binary
 
 
 class LastingServer(Server):

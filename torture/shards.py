@@ -6,8 +6,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from tests.cluster import Cluster, Member, slot_of
-from tests.servers import wait_for
+from tests.support.patience import wait_for
+from tests.support.real_cluster import Cluster, Member, slot_of
 from torture.caches import KEYS
 from torture.history import DRIVER, Journal, RolledBack, Unsettled, now
 from torture.keeper import Keeper

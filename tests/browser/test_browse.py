@@ -1,0 +1,258 @@
+"""Looking around on the listener's page: topics, pages of snippets, preferred topics, and where answers came from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from tests.support.running_service import API, Service
+from tests.support.visitors import WITH_CHROMIUM, Visitor, cards, notice, shown, titles, visit
+
+pytestmark = WITH_CHROMIUM
+
+Visit = Callable[..., Visitor]
+MARKUP = '<img src="/health/live?stolen" onerror="document.title = 1">'
+
+
+def write_topic(service: Service, topic: str, **fields: object) -> None:
+    draft = {"display_name": topic.title(), "description": "Of a test.", "keywords": []} | fields
+    service.client.put(f"{API}/topics/{topic}", json=draft, headers=service.editor).raise_for_status()
+
+
+def write_snippet(service: Service, topic: str, **fields: object) -> None:
+    draft = {"topic_id": topic, "title": "One", "text_content": "Of a test."} | fields
+    service.client.post(f"{API}/snippets", json=draft, headers=service.editor).raise_for_status()
+
+
+def remove(service: Service, *paths: str) -> None:
+    for path in paths:
+        service.client.delete(f"{API}/{path}", headers=service.editor).raise_for_status()
+
+
+def test_all_topics_are_shown_at_a_glance(service: Service, visitor: Visit) -> None:
+    page = visitor().open()
+    topics = service.client.get(f"{API}/topics").json()
+    expect(page.locator(".card")).to_have_count(len(topics))
+    assert cards(page) == [topic["display_name"] for topic in topics]
+    expect(page).to_have_title("Greenroom")
+
+
+def test_pages_are_turned_by_links_by_keys_and_by_the_browser_s_own_buttons(service: Service, visitor: Visit) -> None:
+    pages = [
+        [one["title"] for one in service.client.get(f"{API}/snippets?topic_id=mind_memory&page={number}").json()]
+        for number in (1, 2)
+    ]
+    page = visitor().open()
+    page.get_by_role("link", name="Mind and Memory").click()
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.locator("#page-heading")).to_have_text("Snippets")
+    assert titles(page) == pages[0]
+    expect(page.get_by_role("link", name="Newer")).to_have_count(0)
+
+    page.get_by_role("link", name="Older").click()
+    expect(page.locator("#page-heading")).to_have_text("Snippets, page 2")
+    expect(page.locator("#page-heading")).to_be_focused()
+    expect(page).to_have_title("Mind and Memory, page 2 · Greenroom")
+    assert titles(page) == pages[1]
+    expect(page.get_by_role("link", name="Older")).to_have_count(0)
+
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#page-heading")).to_have_text("Snippets")
+    assert titles(page) == pages[0]
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#page-heading")).to_have_text("Snippets, page 2")
+    page.go_back()
+    expect(page.locator("#page-heading")).to_have_text("Snippets")
+
+
+def test_the_newest_of_all_topics_lead_to_their_topics(service: Service, visitor: Visit) -> None:
+    page = visitor().open("#/newest")
+    assert titles(page) == [one["title"] for one in service.client.get(f"{API}/snippets").json()]
+    first = page.locator(".snippet .when a").first
+    name = first.inner_text()
+    first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+
+
+def test_what_is_not_there_is_said_in_words(service: Service, visitor: Visit) -> None:
+    write_topic(service, "empty")
+    page = visitor().open("#/topics/nobody")
+    expect(page.get_by_role("heading", level=1)).to_have_text("That is not here")
+    expect(page.locator(".panel")).to_contain_text("There is no topic nobody.")
+    visit(page, "#/nowhere")
+    expect(page.locator(".panel")).to_contain_text("This address leads nowhere on this page.")
+    visit(page, "#/topics/empty")
+    expect(page.locator(".panel")).to_contain_text("No snippets yet.")
+    visit(page, "#/topics/mind_memory/9")
+    expect(page.locator(".panel")).to_contain_text("There is nothing on this page.")
+    page.get_by_role("link", name="First page").click()
+    expect(page.locator(".snippet")).to_have_count(20)
+    visit(page, "#/listen/nobody")
+    expect(page.locator(".panel")).to_contain_text("There is no podcast nobody.")
+    remove(service, "topics/empty")
+
+
+def test_no_topics_at_all_is_no_empty_page(visitor: Visit) -> None:
+    visiting = visitor()
+    page = visiting.open(before=lambda page: page.route("**/api/v1/topics", lambda route: route.fulfill(json=[])))
+    expect(page.locator(".panel")).to_contain_text("No topics yet")
+
+
+def test_text_of_the_api_never_becomes_markup(service: Service, visitor: Visit) -> None:
+    write_topic(service, "markup", display_name=MARKUP, description=MARKUP, keywords=[MARKUP])
+    write_snippet(service, "markup", title=MARKUP, text_content=MARKUP)
+    visiting = visitor()
+    page = visiting.open()
+    assert MARKUP in cards(page)
+    visit(page, "#/topics/markup")
+    for part in (".topic h1", ".topic-about > p", ".keywords", ".snippet h3", ".snippet .text"):
+        expect(page.locator(part).first).to_have_text(MARKUP)
+    expect(page.locator("#main img")).to_have_count(0)
+    assert [url for url in visiting.requests if "stolen" in url] == []
+    expect(page).to_have_title(f"{MARKUP} · Greenroom")
+
+
+def test_a_picture_elsewhere_is_a_link_and_one_of_this_host_is_shown(service: Service, visitor: Visit) -> None:
+    write_topic(service, "pictures")
+    for url in ("https://pictures.example/a.png", "javascript:alert(1)", f"{service.url}/page/icon.svg"):
+        write_snippet(service, "pictures", title=url, image_url=url)
+    page = visitor().open("#/topics/pictures")
+    links = page.locator(".snippet a")
+    expect(links).to_have_text(["Picture at pictures.example"])
+    expect(links.first).to_have_attribute("rel", "noopener noreferrer")
+    expect(page.locator(".snippet img")).to_have_count(1)
+    expect(page.locator(".snippet img")).to_have_attribute("src", f"{service.url}/page/icon.svg")
+
+
+def test_preferred_topics_are_marked_come_first_and_are_found_again(visitor: Visit) -> None:
+    page = visitor().open()
+    before = cards(page)
+    for name in ("Space Exploration", "Mind and Memory"):
+        button = page.get_by_role("button", name=f"Prefer {name}")
+        button.click()
+        expect(button).to_have_attribute("aria-pressed", "true")
+        expect(button).to_have_text("Preferred")
+        expect(button).to_be_focused()
+    preferred = ["Mind and Memory", "Space Exploration"]
+    expect(page.locator(".card.preferred h2")).to_have_text(preferred)
+    assert cards(page) == [*preferred, *(name for name in before if name not in preferred)]
+    page.reload()
+    shown(page)
+    assert cards(page)[:2] == preferred
+
+    visit(page, "#/topics/mind_memory")
+    page.get_by_role("button", name="Prefer Mind and Memory").click()
+    expect(page.get_by_role("button", name="Prefer Mind and Memory")).to_have_attribute("aria-pressed", "false")
+    page.get_by_role("link", name="Topics", exact=True).click()
+    expect(page.locator(".card.preferred h2")).to_have_text(["Space Exploration"])
+
+
+def test_the_foot_says_where_the_last_answer_came_from_and_how_long_it_took(service: Service, visitor: Visit) -> None:
+    page = visitor().open()
+    write_topic(service, "provenance")  # drops the list of all topics
+    for place, whole in (
+        ("the record", "and now kept in Valkey"),
+        ("Valkey", "the shared cache"),
+        ("the near cache", "memory of the process that answered"),
+    ):
+        page.reload()
+        shown(page)
+        expect(page.locator("#provenance strong").first).to_have_text(place)
+        expect(page.locator("#provenance")).to_contain_text(f"({whole}) in ")
+        expect(page.locator("#provenance strong").last).to_have_text(re.compile(r"^[\d.]+ ms$"))
+    expect(page.locator(".counts")).to_have_text("Since you opened this page: 1 near, 0 Valkey, 0 record.")
+    visit(page, "#/newest")
+    expect(page.locator(".counts")).to_contain_text("2 near")
+    remove(service, "topics/provenance")
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("greenroom; hit; detail=near", "the near cache (memory of the process that answered)"),
+        ("greenroom; hit; ttl=20", "Valkey (the shared cache)"),
+        ("greenroom; hit", "Valkey (the shared cache)"),
+        ("greenroom; hit; ttl=-3; detail=stale", "Valkey (a little old, and being refreshed behind it)"),
+        ("greenroom; fwd=miss; stored", "the record (and now kept in Valkey)"),
+        ("greenroom; fwd=miss; collapsed", "the record (one look-up, shared with others who asked)"),
+        ("greenroom; fwd=bypass; detail=engine-down", "the record (while Valkey cannot be reached)"),
+        ("greenroom; fwd=miss", "the record (the database)"),
+        ("ExampleCDN; fwd=stale, greenroom; hit; detail=near", "the near cache (memory of the process that answered)"),
+    ],
+)
+def test_each_cache_status_is_told_in_words(visitor: Visit, header: str, said: str) -> None:
+    def answer(route: Route) -> None:
+        route.fulfill(json=[], headers={"Cache-Status": header})
+
+    page = visitor().open(before=lambda page: page.route("**/api/v1/topics", answer))
+    expect(page.locator("#provenance")).to_contain_text(f"Last answer: {said} in ")
+
+
+def test_a_problem_is_told_with_its_remedy_and_can_be_tried_again(visitor: Visit) -> None:
+    failing = True
+
+    def answer(route: Route) -> None:
+        if not failing:
+            route.fallback()
+            return
+        found = {"type": "/problems/unavailable", "status": 503, "detail": "the system of record is not reachable"}
+        headers = {"Content-Type": "application/problem+json", "Retry-After": "1"}
+        route.fulfill(status=503, body=json.dumps(found), headers=headers)
+
+    page = visitor().open(before=lambda page: page.route("**/api/v1/topics", answer))
+    expect(page.locator(".panel")).to_contain_text("The system of record is not reachable. Try again in 1 second.")
+    failing = False
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".card")).not_to_have_count(0)
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+
+
+def test_while_it_waits_it_shows_where_the_answer_will_be(visitor: Visit) -> None:
+    held: list[Route] = []
+    visiting = visitor()
+    page = visiting.context.new_page()
+    page.route("**/api/v1/topics", lambda route: held.append(route))
+    page.goto(visiting.url)
+    expect(page.locator(".card.skeleton").first).to_be_visible()
+    expect(page.locator("#main")).to_have_attribute("aria-busy", "true")
+    held[0].fallback()
+    expect(page.locator(".card.skeleton")).to_have_count(0)
+    expect(page.locator("#main")).not_to_have_attribute("aria-busy", "true")
+
+
+def test_offline_it_says_so_and_goes_on_by_itself_when_it_is_back(visitor: Visit) -> None:
+    visiting = visitor()
+    page = visiting.open()
+    visiting.context.set_offline(True)
+    banner = page.get_by_role("alert").first
+    expect(banner).to_contain_text("You are offline.")
+    page.get_by_role("link", name="Newest").click()
+    expect(page.locator(".panel")).to_contain_text("You are offline.")
+    page.get_by_role("button", name="Try now").click()
+    expect(banner).to_be_visible()
+    visiting.context.set_offline(False)
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator(".snippet")).to_have_count(20)
+
+
+def test_it_can_be_used_by_the_keyboard_alone(visitor: Visit) -> None:
+    page = visitor().open()
+    first = cards(page)[0]
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    assert page.evaluate("location.hash") == ""
+    page.keyboard.press("Tab")
+    expect(page.locator(".card a").first).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name=f"Make me a podcast about {first}")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name=f"Prefer {first}")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#announcer")).to_have_text(f"{first} now comes first.")
+    expect(notice(page)).to_have_count(0)

@@ -1,0 +1,95 @@
+"""The listener's page as files: served from the package, under a strict policy, and complete."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from importlib import resources
+
+import httpx
+import pytest
+
+from tests.support.problem_checks import problem
+from tests.support.running_service import API, Service
+
+FILES = sorted(entry.name for entry in (resources.files("greenroom.service") / "page").iterdir())
+MODULES = [name for name in FILES if name.endswith(".js")]
+TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_SVG = "http://www.w3.org/2000/svg"
+
+
+class Tags(HTMLParser):
+    """Every tag of a page, with its attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+
+
+@pytest.mark.parametrize("path", ["/", *(f"/page/{name}" for name in FILES)])
+def test_each_file_is_served_with_its_type_a_validator_and_the_policy(service: Service, path: str) -> None:
+    answer = service.client.get(path)
+    media_type = TYPES[path.rpartition(".")[2] if "." in path else "html"]
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].split(";")[0] == media_type
+    assert answer.headers["cache-control"] == "public, no-cache"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "same-origin"
+    assert "microphone=()" in answer.headers["permissions-policy"]
+    policy = dict(part.partition(" ")[::2] for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["require-trusted-types-for"] == "'script'"
+    assert {source for one in policy.values() for source in one.split()} <= {"'none'", "'self'", "blob:", "'script'"}
+
+    again = service.client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", answer.headers["etag"])
+    head = service.client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(answer.content))
+
+
+@pytest.mark.parametrize("path", ["/page/nobody.js", "/page/", "/page", "/page/..%2fapp.py", "/page/%2e%2e%2fapp.py"])
+def test_any_other_file_is_a_problem_document(service: Service, path: str) -> None:
+    problem(service.client.get(httpx.URL(f"{service.url}{path}")), 404, "not-found")
+
+
+def test_the_page_has_no_script_style_or_handler_in_it_and_names_only_files_that_are_there(service: Service) -> None:
+    tags = Tags(service.client.get("/").text).found
+    for tag, attributes in tags:
+        assert tag != "style"
+        assert "src" in attributes or tag != "script"
+        assert [name for name in attributes if name == "style" or name.startswith("on")] == []
+    linked = [
+        attributes.get("href") or attributes.get("src") or "" for tag, attributes in tags if tag in ("link", "script")
+    ]
+    assert {link.removeprefix("/page/") for link in linked} == set(FILES) - {"index.html"}
+
+
+def test_every_module_is_loaded_at_once_and_imports_only_those_that_are_there(service: Service) -> None:
+    for name in MODULES:
+        imported = re.findall(r"from '\./(.*?)';", service.client.get(f"/page/{name}").text)
+        assert set(imported) <= set(MODULES), name
+
+
+def test_nothing_is_named_on_another_host(service: Service) -> None:
+    for path in ("/", *(f"/page/{name}" for name in FILES)):
+        assert set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"'`)]*", service.client.get(path).text)) <= {_SVG}, path
+
+
+def test_signing_out_takes_the_cookie_of_a_session_that_is_over(service: Service) -> None:
+    """A page cannot give it up itself, and while it is sent no new session begins."""
+    with httpx.Client(base_url=service.url) as browser:
+        browser.patch(f"{API}/session/preferences", json={"playback_speed_default": 2}).raise_for_status()
+        token = browser.cookies["greenroom"]
+        browser.delete(f"{API}/session").raise_for_status()
+        assert "greenroom" not in browser.cookies
+        browser.cookies.set("greenroom", token, domain="127.0.0.1", path="/")
+        problem(browser.patch(f"{API}/session/preferences", json={"playback_speed_default": 3}), 401, "unauthorized")
+        assert browser.cookies["greenroom"] == token
+        problem(browser.delete(f"{API}/session"), 401, "unauthorized")
+        assert "greenroom" not in browser.cookies
+        browser.patch(f"{API}/session/preferences", json={"playback_speed_default": 3}).raise_for_status()

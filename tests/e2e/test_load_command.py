@@ -1,0 +1,195 @@
+"""`greenroom load`: what it takes, what it reports, and what readers see of it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.support.patience import wait_for
+from tests.support.process_tree import ON_LINUX, servers
+from tests.support.real_servers import Raw, Server
+from tests.support.running_service import API, Serve, command, refusal
+
+TOPIC = {
+    "topic_id": "night",
+    "display_name": "Night Radio",
+    "description": "Voices after midnight.",
+    "keywords": ["radio"],
+    "created_at": "2026-01-01T00:00:00Z",
+    "updated_at": "2026-01-01T00:00:00Z",
+}
+SNIPPET = {
+    "snippet_id": "static",
+    "topic_id": "night",
+    "title": "Static",
+    "text_content": "Between two stations there is a third.",
+    "generation_timestamp": "2026-01-02T00:00:00Z",
+}
+
+
+def ndjson(*values: Any) -> str:
+    return "".join((value if isinstance(value, str) else json.dumps(value)) + "\n" for value in values)
+
+
+def stored(data_dir: Path, table: str) -> set[str]:
+    """The ids in the record, read past the program."""
+    with closing(sqlite3.connect(data_dir / "greenroom.sqlite3")) as connection:
+        column = {"topics": "topic_id", "snippets": "snippet_id", "outbox": "change_id"}[table]
+        return {str(row[0]) for row in connection.execute(f"SELECT {column} FROM {table}")}  # noqa: S608
+
+
+# What it takes and reports --------------------------------------------------------------------------
+
+
+def test_files_and_standard_input_are_loaded_together_in_any_order(tmp_path: Path) -> None:
+    (tmp_path / "one.ndjson").write_text(ndjson(SNIPPET))
+    (tmp_path / "two.ndjson").write_text(ndjson(SNIPPET | {"snippet_id": "hiss", "topic_id": "day"}))
+    topics = ndjson(TOPIC, TOPIC | {"topic_id": "day"})
+    files = [tmp_path / "one.ndjson", "-", tmp_path / "two.ndjson"]
+    run = command("load", "--data-dir", tmp_path / "data", *files, stdin=topics)
+    assert (run.returncode, run.stdout) == (0, "")
+    assert run.stderr.splitlines()[-1] == "2 topics and 2 snippets read well, 0 bad lines"
+    assert stored(tmp_path / "data", "topics") == {"night", "day"}
+    assert stored(tmp_path / "data", "snippets") == {"static", "hiss"}
+
+
+def test_bad_lines_are_reported_by_file_and_number_and_cost_no_good_one(tmp_path: Path) -> None:
+    file = tmp_path / "lines.ndjson"
+    lost = SNIPPET | {"snippet_id": "lost", "topic_id": "nowhere"}
+    file.write_text(ndjson(TOPIC, "{not json", SNIPPET | {"snippet_id": "a:b"}, SNIPPET, lost, TOPIC | {"extra": 1}))
+    run = command("load", "--data-dir", tmp_path / "data", file)
+    assert run.returncode == 1
+    reported = [line for line in run.stderr.splitlines() if line.startswith(f"{file}:")]
+    assert [line.removeprefix(f"{file}:").split(": ")[:2] for line in reported] == [
+        ["2", "line"],
+        ["3", "snippet_id"],
+        ["5", "topic_id"],
+        ["6", "extra"],
+    ]
+    assert run.stderr.splitlines()[-1] == "1 topics and 1 snippets read well, 4 bad lines"
+    assert stored(tmp_path / "data", "snippets") == {"static"}
+
+
+def test_loading_the_same_again_changes_nothing(tmp_path: Path) -> None:
+    def load() -> tuple[int, list[tuple[Any, ...]]]:
+        run = command("load", "--data-dir", tmp_path, "-", stdin=ndjson(TOPIC, SNIPPET))
+        with closing(sqlite3.connect(tmp_path / "greenroom.sqlite3")) as connection:
+            return run.returncode, connection.execute("SELECT * FROM topics, snippets").fetchall()
+
+    first = load()
+    assert (first[0], len(first[1])) == (0, 1)
+    assert load() == first
+
+
+def test_a_missing_file_is_named_and_nothing_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "here.ndjson").write_text(ndjson(TOPIC))
+    flags = ["--data-dir", tmp_path / "data"]
+    line = refusal(command("load", *flags, tmp_path / "here.ndjson", tmp_path / "gone.ndjson"))
+    assert line.startswith(f"greenroom: FILE: {tmp_path / 'gone.ndjson'} cannot be read: No such file")
+    line = refusal(command("load", *flags, tmp_path))
+    assert line.startswith(f"greenroom: FILE: {tmp_path} cannot be read: Is a directory")
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_a_file_it_asks_for_one() -> None:
+    run = command("load")
+    assert run.returncode == 2
+    assert "FILE..." in run.stderr
+
+
+@ON_LINUX
+def test_it_leaves_no_process_behind(tmp_path: Path) -> None:
+    assert command("load", "--data-dir", tmp_path, "-", stdin=ndjson(TOPIC)).returncode == 0
+    assert not servers(tmp_path)
+    assert (tmp_path / "valkey-aof").is_dir(), "an embedded server was there"
+
+
+def test_the_data_directory_that_it_makes_is_this_user_s_alone(tmp_path: Path, valkey: Server) -> None:
+    flags = ["--data-dir", tmp_path / "data", "--valkey-url", valkey.address]
+    assert command("load", *flags, "-", stdin=ndjson(TOPIC)).returncode == 0
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+# What readers see -----------------------------------------------------------------------------------
+
+
+def test_a_load_while_serve_runs_is_seen_by_the_next_read(serve: Serve) -> None:
+    service = serve("--sample", "off")
+    get = service.client.get
+
+    def load(*values: Any) -> None:
+        run = command("load", "--data-dir", service.data_dir, "-", stdin=ndjson(*values))
+        assert run.returncode == 0, run.stderr
+
+    assert get(f"{API}/topics").json() == []
+    assert get(f"{API}/topics/night").status_code == 404
+    assert get(f"{API}/snippets", params={"topic_id": "night"}).status_code == 404
+    assert get(f"{API}/snippets/static").status_code == 404
+    load(TOPIC, SNIPPET)
+    assert [topic["topic_id"] for topic in get(f"{API}/topics").json()] == ["night"]
+    assert get(f"{API}/topics/night").json()["display_name"] == "Night Radio"
+    assert [one["title"] for one in get(f"{API}/snippets", params={"topic_id": "night"}).json()] == ["Static"]
+    assert get(f"{API}/snippets/static").json()["title"] == "Static"
+    load(TOPIC | {"display_name": "Later Radio"}, SNIPPET | {"title": "Hiss"})
+    assert [topic["display_name"] for topic in get(f"{API}/topics").json()] == ["Later Radio"]
+    assert get(f"{API}/topics/night").json()["display_name"] == "Later Radio"
+    assert [one["title"] for one in get(f"{API}/snippets", params={"topic_id": "night"}).json()] == ["Hiss"]
+    assert get(f"{API}/snippets/static").json()["title"] == "Hiss"
+    assert stored(service.data_dir, "outbox") == set()
+
+
+KEYS = ("cache:topics:all", "cache:topic:night", "cache:snippet:static", "cache:snippets:topic:night:page:1")
+
+
+def planted(raw: Raw, prefix: str = "") -> None:
+    """Put what was there before the load where readers look first."""
+    values = ([TOPIC], TOPIC, SNIPPET, [SNIPPET])
+    for key, value in zip(KEYS, values, strict=True):
+        assert raw("SET", prefix + key, json.dumps(value), "EX", 900) == b"OK"
+
+
+def test_a_load_without_the_engine_is_caught_up_with_before_a_later_serve_answers(
+    tmp_path: Path, valkey: Server, serve: Serve
+) -> None:
+    valkey.kill()
+    flags = ["--data-dir", tmp_path / "data", "--valkey-url", valkey.address]
+    changed = ndjson(TOPIC | {"display_name": "Later Radio"}, SNIPPET | {"title": "Hiss"})
+    run = command("load", *flags, "-", stdin=changed)
+    assert run.returncode == 0
+    assert "the caches could not be reached" in run.stderr
+    assert stored(tmp_path / "data", "outbox"), "the change waits in the record"
+    valkey.start()
+    raw = valkey.raw()
+    planted(raw)
+    service = serve("--sample", "off", "--valkey-url", valkey.address)
+    assert stored(tmp_path / "data", "outbox") == set()
+    assert [raw("EXISTS", key) for key in KEYS] == [0, 0, 0, 0]
+    assert service.client.get(f"{API}/snippets/static").json()["title"] == "Hiss"
+    (topic,) = service.client.get(f"{API}/topics").json()
+    assert topic["display_name"] == "Later Radio"
+
+
+def test_a_load_without_the_engine_is_caught_up_with_by_a_serve_that_runs(valkey: Server, serve: Serve) -> None:
+    service = serve("--sample", "off", "--valkey-url", valkey.address)
+    flags = ["--data-dir", service.data_dir, "--valkey-url", valkey.address]
+    planted(valkey.raw())
+    with valkey.frozen():
+        run = command("load", *flags, "-", stdin=ndjson(TOPIC, SNIPPET | {"title": "Hiss"}))
+        assert run.returncode == 0
+        assert stored(service.data_dir, "outbox")
+    wait_for(lambda: stored(service.data_dir, "outbox") == set(), 60)
+    assert service.client.get(f"{API}/snippets/static").json()["title"] == "Hiss"
+    assert service.client.get(f"{API}/topics/night").status_code == 200
+
+
+def test_a_load_drops_the_keys_of_its_own_prefix_only(tmp_path: Path, valkey: Server) -> None:
+    raw = valkey.raw()
+    planted(raw)
+    planted(raw, "staging:")
+    flags = ["--data-dir", tmp_path, "--valkey-url", valkey.address, "--key-prefix", "staging:"]
+    assert command("load", *flags, "-", stdin=ndjson(TOPIC, SNIPPET)).returncode == 0
+    assert [raw("EXISTS", key) for key in KEYS] == [1, 1, 1, 1]
+    assert [raw("EXISTS", "staging:" + key) for key in KEYS] == [0, 0, 0, 0]

@@ -1,0 +1,119 @@
+"""What keeps `greenroom` from starting is told in one line that names the setting and the remedy."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support.process_tree import ON_LINUX, servers
+from tests.support.running_service import command, environment, refusal
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "remedy"),
+    [
+        (["--port", "eighty"], "--port", "use a whole number from 0 to 65535"),
+        (["--workers", "0"], "--workers", "use a whole number from 1 to 64"),
+        (["--sample", "maybe"], "--sample", "use one of on, off"),
+        (["--valkey-url", "http://localhost"], "--valkey-url", "write it like valkey://host:6379"),
+        (["--database-url", "postgres://localhost"], "--database-url", "write it like sqlite:"),
+        (["--editor-token", "short"], "--editor-token", "use 16 or more"),
+        (["--key-prefix", "{a}"], "--key-prefix", "use"),
+        (["--replica-reads", "on"], "--replica-reads", "give the caches the address of a cluster"),
+        (["--replica-reads", "on", "--valkey-url", "valkey://a"], "--replica-reads", "give the caches the address"),
+        (["--host", "192.0.2.1"], "--host", "name an address of this machine"),
+        (["--host", "a..b"], "--host", "name an address of this machine"),
+    ],
+)
+def test_a_setting_that_cannot_be(tmp_path: Path, arguments: list[str], named: str, remedy: str) -> None:
+    line = refusal(command("serve", "--port", "0", "--data-dir", tmp_path / "data", *arguments))
+    assert line.startswith(f"greenroom: {named}: ")
+    assert remedy in line
+    assert not (tmp_path / "data").exists(), "nothing is begun before all is known to be well"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "remedy"),
+    [
+        ("GREENROOM_PORT", "eighty", "use a whole number"),
+        ("GREENROOM_PROT", "80", "did you mean GREENROOM_PORT?"),
+        ("GREENROOM_DATADIR", "/tmp", "did you mean GREENROOM_DATA_DIR?"),
+        ("GREENROOM_REPLICA_READS", "on", "give the caches the address of a cluster"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["serve"], ["load", "-"], ["definitions"]])
+def test_a_variable_that_cannot_be(arguments: list[str], variable: str, text: str, remedy: str) -> None:
+    line = refusal(command(*arguments, env={variable: text}))
+    assert line.startswith(f"greenroom: {variable}: ")
+    assert remedy in line
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refusal(command("serve", "--port", str(port), "--data-dir", tmp_path / "data"))
+    assert line.startswith(f"greenroom: --port: {port} cannot be had: ")
+    assert line.endswith("name a free one; 0 takes any")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_data_directory_that_cannot_be_one(tmp_path: Path, name: str, workers: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    line = refusal(command("serve", "--port", "0", "--data-dir", tmp_path / name, "--workers", workers))
+    assert line.startswith(f"greenroom: --data-dir: {tmp_path / name} cannot be used: ")
+    assert line.endswith("name a directory that this user may write to")
+
+
+@pytest.mark.parametrize("arguments", [["serve", "--port", "0"], ["serve", "--port", "0", "--workers", "2"], ["load"]])
+@pytest.mark.parametrize("kind", ["no database", "a directory", "another program's"])
+def test_a_database_that_is_none_of_ours(tmp_path: Path, arguments: list[str], kind: str) -> None:
+    path = tmp_path / "record"
+    if kind == "a directory":
+        path.mkdir()
+    elif kind == "no database":
+        path.write_text("Dear diary, " * 200)
+    else:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE diary (entry TEXT)")
+    before = path.read_bytes() if path.is_file() else None
+    files = ["-"] if arguments == ["load"] else []
+    flags = ["--data-dir", str(tmp_path / "data"), "--database-url", f"sqlite:{path}"]
+    line = refusal(command(*arguments, *flags, *files))
+    assert line.startswith(f"greenroom: --database-url: {path} cannot be used: ")
+    assert line.endswith("name a file of ours, or one not yet there")
+    assert before == (path.read_bytes() if path.is_file() else None)
+
+
+# The main process looks first, so that this takes what fails between its look and the workers' own.
+LATER = """
+import sys
+from greenroom.cli import main, serve
+
+async def look(settings):
+    pass
+
+serve._prepare = look
+main()
+"""
+
+
+@ON_LINUX
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_process_that_cannot_start_says_so_in_a_line_and_ends_the_service(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "record").write_text("Dear diary, " * 200)
+    flags = ["--port", "0", "--data-dir", str(tmp_path), "--database-url", f"sqlite:{tmp_path / 'record'}"]
+    line = [sys.executable, "-c", LATER, "serve", "--workers", workers, *flags]
+    run = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=90)
+    assert run.returncode == 3
+    assert "cannot start: database: " in run.stderr
+    assert "Traceback" not in run.stderr
+    told = [text for text in run.stderr.splitlines() if "cannot start" in text]
+    assert 1 <= len(told) <= int(workers)
+    assert not servers(tmp_path)

@@ -1,0 +1,177 @@
+"""Making users and signing in, on a real server and a real record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from argon2 import extract_parameters
+
+from greenroom.accounts import (
+    SCRIPTS,
+    Accounts,
+    Attempts,
+    Bound,
+    Passwords,
+    TooManyAttempts,
+    WrongCredentials,
+)
+from greenroom.engine import Standalone
+from greenroom.errors import Conflict, EngineError, InvalidInput
+from greenroom.origin import SqliteRecords
+from greenroom.testing.records_changes import NOON
+from tests.support.cheap_accounts import PASSWORD, Hasher
+from tests.support.real_servers import Server
+
+HERE = "192.0.2.1"
+
+
+class House:
+    """Accounts and what they stand on."""
+
+    def __init__(self, records: SqliteRecords, engine: Standalone) -> None:
+        self.records = records
+        self.hasher = Hasher()
+        self.passwords = Passwords(self.hasher)
+        self.attempts = Attempts(engine, per_account=Bound(5, timedelta(hours=1)))
+        self.accounts = Accounts(records.users, self.passwords, self.attempts)
+
+
+@pytest.fixture
+async def house(server: Server, connect: Callable[..., Awaitable[Standalone]], tmp_path: Path) -> AsyncIterator[House]:
+    records = await SqliteRecords.open(tmp_path / "record.sqlite3")
+    house = House(records, await connect(server, scripts=SCRIPTS))
+    yield house
+    await house.passwords.close()
+    await records.close()
+
+
+async def test_a_user_signs_in_with_name_and_password(house: House) -> None:
+    made = await house.accounts.create("ana", PASSWORD)
+    assert len(made.user_id) == 32
+    assert int(made.user_id, 16) >= 0
+    assert await house.accounts.sign_in("ana", PASSWORD, address=HERE) == made
+
+
+async def test_the_record_holds_no_password(house: House, tmp_path: Path) -> None:
+    await house.accounts.create("ana", PASSWORD)
+    stored = b"".join(path.read_bytes() for path in tmp_path.glob("record.sqlite3*"))
+    assert b"$argon2id$" in stored
+    assert PASSWORD.encode() not in stored
+
+
+async def test_names_differ_by_more_than_case(house: House) -> None:
+    made = await house.accounts.create("Ana.Lee", PASSWORD)
+    assert made.username == "ana.lee"
+    with pytest.raises(Conflict, match=r"ana\.lee"):
+        await house.accounts.create("aNA.lee", "another password")
+    assert await house.accounts.sign_in("ANA.LEE", PASSWORD, address=HERE) == made
+
+
+async def test_of_two_who_want_a_name_at_once_one_is_told_of_the_conflict(house: House) -> None:
+    tries = (house.accounts.create("ana", f"{PASSWORD} {number}") for number in range(2))
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in results) == ["Conflict", "User"]
+
+
+@pytest.mark.parametrize("name", ["", "ab", "a" * 65, "an a", "a:b:c", "añа", "ana\n", "{ana}", "K\u0131ran"])
+async def test_a_name_that_cannot_be_is_named(house: House, name: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await house.accounts.create(name, PASSWORD)
+    assert caught.value.field == "username"
+
+
+@pytest.mark.parametrize("password", ["", "x" * 7, "x" * 257])
+async def test_a_password_that_is_too_short_or_too_long_is_named_and_not_quoted(house: House, password: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await house.accounts.create("ana", password)
+    assert caught.value.field == "password"
+    assert not password or password not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["abc", "a" * 64, "A-Z.a_z~09"])
+@pytest.mark.parametrize("password", ["x" * 8, "x" * 256, "ünïcödé\U0001f399", "\0" * 8])
+async def test_names_and_passwords_at_their_limits_sign_in(house: House, name: str, password: str) -> None:
+    made = await house.accounts.create(name, password)
+    assert await house.accounts.sign_in(name, password, address=HERE) == made
+
+
+async def test_an_unknown_user_and_a_wrong_password_get_the_same_words_for_the_same_work(house: House) -> None:
+    made = await house.accounts.create("ana", PASSWORD)
+    told = []
+    for name, password in [("ana", "a wrong password"), ("bob", PASSWORD), ("a:b", PASSWORD), ("ana", "x" * 9999)]:
+        house.hasher.verified.clear()
+        with pytest.raises(WrongCredentials) as caught:
+            await house.accounts.sign_in(name, password, address=HERE)
+        (against,) = house.hasher.verified
+        told.append((str(caught.value), extract_parameters(str(against))))
+    assert told == [told[0]] * 4
+    assert told[0][1] == extract_parameters(made.password_hash)
+
+
+async def test_a_password_is_not_right_by_how_it_begins(house: House) -> None:
+    await house.accounts.create("ana", "x" * 256)
+    with pytest.raises(WrongCredentials):
+        await house.accounts.sign_in("ana", "x" * 257, address=HERE)
+
+
+async def test_past_the_bound_neither_password_is_looked_at(house: House) -> None:
+    await house.accounts.create("ana", PASSWORD)
+    for _ in range(5):
+        with pytest.raises(WrongCredentials):
+            await house.accounts.sign_in("ana", "a wrong password", address=HERE)
+    house.hasher.verified.clear()
+    for name, password in [("ana", "a wrong password"), ("ANA", PASSWORD)]:
+        with pytest.raises(TooManyAttempts) as caught:
+            await house.accounts.sign_in(name, password, address="192.0.2.2")
+        assert 0 < caught.value.retry_after <= 3600
+    assert house.hasher.verified == []
+
+
+async def test_names_that_do_not_exist_are_bounded_alike(house: House) -> None:
+    for _ in range(5):
+        with pytest.raises(WrongCredentials):
+            await house.accounts.sign_in("nobody", PASSWORD, address=HERE)
+    with pytest.raises(TooManyAttempts):
+        await house.accounts.sign_in("nobody", PASSWORD, address=HERE)
+
+
+async def test_the_right_password_forgives_the_wrong_ones_before_it(house: House) -> None:
+    await house.accounts.create("ana", PASSWORD)
+    for _ in range(3):
+        for _ in range(4):
+            with pytest.raises(WrongCredentials):
+                await house.accounts.sign_in("ana", "a wrong password", address=HERE)
+        await house.accounts.sign_in("ana", PASSWORD, address=HERE)
+
+
+async def test_signing_in_brings_a_hash_up_to_today_s_parameters(house: House) -> None:
+    made = await house.accounts.create("ana", PASSWORD)
+    stronger = Passwords(Hasher(time_cost=2))
+    accounts = Accounts(house.records.users, stronger, house.attempts)
+    await accounts.sign_in("ana", PASSWORD, address=HERE)
+    stored = await house.records.users.user(made.user_id)
+    assert stored is not None
+    assert extract_parameters(stored.password_hash).time_cost == 2
+    await accounts.sign_in("ana", PASSWORD, address=HERE)
+    assert await house.records.users.user(made.user_id) == stored
+    await stronger.close()
+
+
+async def test_preferences_are_there_at_the_next_sign_in(house: House) -> None:
+    made = await house.accounts.create("ana", PASSWORD)
+    preferences = {"preferred_topics": ["ocean_science"], "playback_speed_default": 1.5, "theirs": True}
+    assert await house.accounts.keep_preferences(made.user_id, preferences, NOON)
+    assert (await house.accounts.sign_in("ana", PASSWORD, address=HERE)).preferences == preferences
+    assert not await house.accounts.keep_preferences("nobody", preferences, NOON)
+
+
+async def test_without_the_server_that_counts_nobody_signs_in(house: House, server: Server) -> None:
+    await house.accounts.create("ana", PASSWORD)
+    server.kill()
+    with pytest.raises(EngineError):
+        await house.accounts.sign_in("ana", PASSWORD, address=HERE)
+    assert house.hasher.verified == []

@@ -1,0 +1,137 @@
+"""From a change to the keys that it made stale, on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenroom.caching import Cache
+from greenroom.origin import SqliteRecords
+from greenroom.origin.database import Database
+from greenroom.podcast.models import Snippet
+from greenroom.podcast.records import Change, SnippetDraft, Written
+from greenroom.room import Greenroom
+from greenroom.testing.records_changes import NOON, about, fill, ids, snippet, topic, wording
+from tests.support.outbox_probe import TOPICS, Outbox, dropped, make_stale, opened, page, pages
+from tests.support.real_servers import Server
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[Outbox]:
+    records = Outbox(await Database.open(tmp_path / "record.sqlite3"))
+    yield records
+    await records.close()
+
+
+async def add(room: Greenroom) -> None:
+    written = await room.records.add_snippet("new", wording("a"), NOON)
+    await room.changes.send(written.change)
+
+
+async def store(room: Greenroom) -> None:
+    change = await room.records.store([topic("b", name="After"), topic("c")], [snippet("b000", "c", NOON)])
+    assert change is not None
+    await room.changes.send(change)
+
+
+@pytest.mark.parametrize("prefix", ["", "p:"])
+@pytest.mark.parametrize(
+    ("write", "expected"),
+    [
+        (lambda room: room.topics.put("a", about("After")), {"cache:topic:a", TOPICS}),
+        (lambda room: room.topics.delete("c"), {"cache:topic:c", TOPICS, page("c", 1)}),
+        (add, {"cache:snippet:new"} | pages("a", 4)),
+        (lambda room: room.snippets.add(wording("b")), pages("b", 2)),
+        (lambda room: room.snippets.put("a020", wording("a")), {"cache:snippet:a020"} | pages("a", 3)),
+        (lambda room: room.snippets.put("a000", wording("b")), {"cache:snippet:a000"} | pages("a", 3) | pages("b", 2)),
+        (lambda room: room.snippets.delete("a000"), {"cache:snippet:a000"} | pages("a", 3)),
+        (store, {"cache:topic:b", TOPICS, "cache:snippet:b000"} | pages("b", 2) | pages("c", 2)),
+    ],
+    ids=["topic", "no topic", "snippet on a new page", "snippet", "same topic", "moved", "no snippet", "whole objects"],
+)
+async def test_a_change_drops_exactly_its_keys_and_leaves_the_outbox(
+    valkey: Server, records: Outbox, prefix: str, write: Callable[[Greenroom], Awaitable[object]], expected: set[str]
+) -> None:
+    await fill(records, "a", 40)
+    await fill(records, "b", 1)
+    await records.store([topic("c")], [])
+    async with Greenroom.open(valkey.address, database=records, prefix=prefix) as room:
+        keys = make_stale(valkey, prefix)
+        await write(room)
+        assert dropped(valkey, keys, prefix) == expected
+        assert await records.pending() == ()
+
+
+async def test_what_is_read_after_a_change_is_what_was_written(valkey: Server, records: Outbox) -> None:
+    await fill(records, "a", 21)
+    await fill(records, "b", 1)
+    async with opened(valkey, records) as room:
+        for number in range(2):
+            await room.topics.put("a", about(f"Name {number}"))
+            topics = [await room.topics.get("a"), (await room.topics.all())[-1]]
+            assert [one.display_name for one in topics if one] == [f"Name {number}"] * 2
+            await room.snippets.put("a000", wording("ab"[number], f"Title {number}"))
+            found = await room.snippets.get("a000")
+            assert found is not None
+            assert (found.topic_id, found.title) == ("ab"[number], f"Title {number}")
+            assert ids(await room.snippets.page("a", 2)) == [["a000"], []][number]
+            assert ids(await room.snippets.page("b")) == [["b000"], ["a000", "b000"]][number]
+
+
+async def test_pages_read_here_are_dropped_before_the_change_and_after_it_whatever_their_number(
+    valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = await fill(records, "a", 60)
+    keys = pages("a", 3)
+    async with opened(valkey, records) as room:
+
+        async def read_all() -> None:
+            for number in (1, 2, 3):
+                assert len(await room.snippets.page("a", number)) == 20
+            assert dropped(valkey, keys) == set()
+
+        async def put(snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
+            assert dropped(valkey, keys) == keys
+            await read_all()
+            for one in every[1:]:  # as by a process that tells nobody
+                gone = await records.delete_snippet(one)
+                assert gone is not None
+                await records.acknowledge([gone.change_id])
+            return await SqliteRecords.put_snippet(records, snippet_id, draft)
+
+        await read_all()
+        monkeypatch.setattr(records, "put_snippet", put)
+        written = await room.snippets.put("a000", wording("a", "After"))
+        assert written is not None
+        assert written.change.pages == (("a", 2),)
+        assert dropped(valkey, keys) == keys
+
+
+async def test_a_topic_of_ten_thousand_pages_is_dropped_whole_and_not_at_once(
+    valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invalidate, under_way, most = Cache.invalidate, 0, 0
+
+    async def counted(cache: Cache[Any], *args: object, **parts: object) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await invalidate(cache, *args, **parts)
+        under_way -= 1
+
+    monkeypatch.setattr(Cache, "invalidate", counted)
+    raw = valkey.raw()
+    every = [*sorted(pages("a", 10_000)), "cache:topic:a", "cache:snippet:a000"]
+    raw("MSET", *(text for key in every for text in (key, "old")))
+    async with opened(valkey, records) as room:
+        written = await records.put_topic("a", about("A"), NOON)
+        change_id = written.change.change_id
+        records.open_for_looks.clear()  # keeps the sender out
+        await room.changes.send(Change(change_id=change_id, topics=("a",), snippets=("a000",), pages=(("a", 10_000),)))
+        assert raw("EXISTS", *every) == 0
+        assert 1 < most <= 1000
+        records.open_for_looks.set()
+        assert await records.pending() == ()

@@ -1,0 +1,276 @@
+"""The statuses of podcasts on a real server: followed by a thousand, through flushes, outages and killed processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenroom.caching import Outcome
+from greenroom.engine import Lane
+from greenroom.errors import InvalidInput, RecordUnavailable
+from greenroom.podcast import changes
+from greenroom.podcast.generation import ATTEMPTS
+from greenroom.podcast.models import STATUSES
+from greenroom.podcast.statuses import Statuses
+from greenroom.room import Greenroom
+from greenroom.testing.clock import ManualClock
+from greenroom.testing.records_changes import NOON
+from tests.support.counted_tasks import STEPS, CountedRecords, Timers, begun, settled_down, statuses_of
+from tests.support.real_servers import Server
+
+pytestmark = pytest.mark.on_cluster
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[CountedRecords]:
+    records = await CountedRecords.made(tmp_path / "record.sqlite3")
+    yield records
+    await records.close()
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+async def opened(stack: AsyncExitStack, server: Server, records: CountedRecords, **options: Any) -> Greenroom:
+    return await stack.enter_async_context(Greenroom.open(server.address, database=records, **options))
+
+
+async def seen(following: AsyncIterator[Any], status: str) -> None:
+    """Return when this status comes."""
+    async with asyncio.timeout(20):
+        async for one in following:
+            if one.status == status:
+                return
+    raise AssertionError(f"{status} was not seen")
+
+
+async def test_a_thousand_followers_cost_one_read_of_the_record_per_change(
+    server: Server, records: CountedRecords, stack: AsyncExitStack
+) -> None:
+    room = await opened(stack, server, records)
+    claim = await begun(room)
+    everyone = [asyncio.create_task(statuses_of(room.statuses.follow(claim.podcast_id))) for _ in range(1000)]
+    async with aclosing(room.statuses.follow(claim.podcast_id)) as first:
+        await seen(first, "queued")
+        await settled_down(room)
+        assert records.tasks.reads == 1
+        for number, status in enumerate(STEPS[1:], 2):
+            await room.tasks.advance(claim, status)
+            await seen(first, status)
+            await settled_down(room)
+            assert records.tasks.reads == number
+    assert [await one for one in everyone] == [list(STEPS)] * 1000
+    assert room.statuses.followed == 0
+
+
+async def test_followers_in_other_processes_see_each_change_and_the_record_is_read_once_for_all(
+    server: Server, records: CountedRecords, stack: AsyncExitStack
+) -> None:
+    rooms = [await opened(stack, server, records) for _ in range(3)]
+    claim = await begun(rooms[0])
+    following = [await stack.enter_async_context(aclosing(one.statuses.follow(claim.podcast_id))) for one in rooms]
+    for number, status in enumerate(STEPS):
+        if number:
+            await rooms[0].tasks.advance(claim, status)
+        await asyncio.gather(*(seen(one, status) for one in following))
+        for room in rooms:
+            await settled_down(room)
+        assert records.tasks.reads == number + 1
+
+
+async def test_ten_thousand_polls_of_a_running_podcast_cost_the_record_a_read_per_change(
+    server: Server, records: CountedRecords, stack: AsyncExitStack
+) -> None:
+    room = await opened(stack, server, records)
+    claim = await begun(room)
+    polled = []
+    for status in STEPS[1:]:
+        for _ in range(25):
+            polled += await asyncio.gather(*(room.statuses.get(claim.podcast_id) for _ in range(100)))
+        await room.tasks.advance(claim, status)
+    polled += await asyncio.gather(*(room.statuses.get(claim.podcast_id) for _ in range(2500)))
+    assert list(dict.fromkeys(one.status for one in polled if one)) == list(STEPS)
+    assert len(polled) == 10_000
+    assert records.tasks.reads == len(STEPS)
+
+
+async def test_a_change_is_dropped_from_the_cache_under_a_prefix_too(
+    valkey: Server, records: CountedRecords, stack: AsyncExitStack
+) -> None:
+    room = await opened(stack, valkey, records, prefix="p:")
+    claim = await begun(room)
+    async with aclosing(room.statuses.follow(claim.podcast_id)) as following:
+        await seen(following, "queued")
+        await room.tasks.fail(claim, "There is nothing to tell.")
+        last = await anext(following)
+    assert (last.status, last.error_message) == ("error", "There is nothing to tell.")
+    assert await room.statuses.get(claim.podcast_id) == last
+    assert await records.pending() == ()
+    raw = valkey.raw()
+    assert raw("EXISTS", f"p:cache:podcast_status:{claim.podcast_id}") == 1
+
+
+async def test_an_estimate_is_followed_as_well(valkey: Server, records: CountedRecords, stack: AsyncExitStack) -> None:
+    room = await opened(stack, valkey, records)
+    claim = await begun(room)
+    async with aclosing(room.statuses.follow(claim.podcast_id)) as following:
+        for seconds in (30, 40):
+            soon = NOON + timedelta(seconds=seconds)
+            await room.tasks.advance(claim, "script_generating", estimated=soon)
+            await seen(following, "script_generating")
+            found = await room.statuses.get(claim.podcast_id)
+            assert found is not None
+            assert found.estimated_completion_time == soon
+
+
+async def test_of_no_podcast_there_is_nothing_to_follow_and_of_no_id_either(
+    valkey: Server, records: CountedRecords, stack: AsyncExitStack
+) -> None:
+    room = await opened(stack, valkey, records)
+    assert await statuses_of(room.statuses.follow("unknown")) == []
+    assert await room.statuses.get("unknown") is None
+    with pytest.raises(InvalidInput):
+        await statuses_of(room.statuses.follow("a:b"))
+    assert room.statuses.followed == 0
+
+
+# What may go wrong -----------------------------------------------------------------------------------
+
+
+async def test_a_flush_midway_loses_no_status(server: Server, records: CountedRecords, stack: AsyncExitStack) -> None:
+    room = await opened(stack, server, records)
+    claim = await begun(room)
+    raw = server.raw()
+    following = asyncio.create_task(statuses_of(room.statuses.follow(claim.podcast_id)))
+    async with aclosing(room.statuses.follow(claim.podcast_id)) as first:
+        await seen(first, "queued")
+        for status in STEPS[1:]:
+            await settled_down(room)
+            raw("FLUSHALL")
+            await records.tasks.advance(claim, status, NOON)  # nobody invalidates: the flush has to be noticed
+            await room._backing.engine.execute(Lane.TRACKED, "any", "PING")
+            raw("FLUSHALL")
+            await seen(first, status)
+    assert await following == list(STEPS)
+
+
+async def test_a_change_that_its_process_did_not_send_is_sent_by_another_and_seen(
+    valkey: Server, records: CountedRecords, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await opened(stack, valkey, records)
+    claim = await begun(room)
+    async with aclosing(room.statuses.follow(claim.podcast_id)) as following:
+        await seen(following, "queued")
+        told = await records.tasks.advance(claim, "script_generating", NOON)  # and is killed before it sends
+        assert await records.pending() == (told.change,)
+        monkeypatch.setattr(changes, "RESEND_AFTER", 0.01)
+        await opened(stack, valkey, records)
+        await seen(following, "script_generating")
+    assert await records.pending() == ()
+
+
+async def test_a_task_whose_workers_are_killed_fails_in_the_end_and_its_followers_are_told(
+    valkey: Server, records: CountedRecords, stack: AsyncExitStack
+) -> None:
+    clock = ManualClock()
+    room = await opened(stack, valkey, records, clock=clock)
+    claim = await begun(room)
+    following = asyncio.create_task(statuses_of(room.statuses.follow(claim.podcast_id)))
+    await room.tasks.advance(claim, "audio_rendering")
+    for _ in range(ATTEMPTS - 1):
+        clock.advance(60)
+        again = await room.tasks.claim("worker")
+        assert again is not None
+        assert again.podcast_id == claim.podcast_id
+        await room.tasks.advance(again, "script_generating")
+    clock.advance(60)
+    assert await room.tasks.claim("worker") is None
+    found = await following
+    assert found[-1] == "error"
+    assert found == sorted(found, key=STATUSES.rank)
+
+
+async def test_without_the_server_the_record_is_read_once_a_second_whoever_follows(
+    valkey: Server, records: CountedRecords, stack: AsyncExitStack
+) -> None:
+    clock, timers = ManualClock(), Timers()
+    room = await opened(stack, valkey, records, clock=clock)
+    claim = await begun(room)
+    statuses = Statuses(room.statuses._cache, later=timers)
+    stack.push_async_callback(statuses.close)
+    valkey.kill()
+    async with asyncio.timeout(20):
+        while (await room.statuses.read("unknown")).outcome is not Outcome.BYPASSED or not room.engine_trouble:
+            await asyncio.sleep(0.001)
+    records.tasks.reads = 0
+    everyone = [asyncio.create_task(statuses_of(statuses.follow(claim.podcast_id))) for _ in range(100)]
+    await timers.running(1)
+    for second in range(1, 6):
+        assert timers.set == [1.0] * second
+        assert records.tasks.reads == second
+        clock.advance(1.0)
+        timers.end()
+        await timers.running(second + 1)
+    # Made elsewhere: seen by the next look. Made here: at once.
+    await records.tasks.advance(claim, "script_generating", NOON)
+    clock.advance(1.0)
+    timers.end()
+    await timers.running(7)
+    await room.tasks.advance(claim, "ready_to_stream")
+    assert [await one for one in everyone] == [["queued", "script_generating", "ready_to_stream"]] * 100
+    assert records.tasks.reads == 8
+
+
+@pytest.mark.one_server
+async def test_the_return_of_the_server_is_noticed_at_once(
+    server: Server, records: CountedRecords, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "RESEND_AFTER", 1e6)  # the outbox would tell of the change
+    timers = Timers()
+    room = await opened(stack, server, records)
+    claim = await begun(room)
+    statuses = Statuses(room.statuses._cache, later=timers)
+    stack.push_async_callback(statuses.close)
+    async with aclosing(statuses.follow(claim.podcast_id)) as following:
+        await seen(following, "queued")
+        await timers.running(1)
+        server.kill()
+        async with asyncio.timeout(20):
+            while timers.set[-1] != 1.0:
+                await asyncio.sleep(0.001)
+        await records.tasks.advance(claim, "audio_rendering", NOON)
+        server.start()
+        await seen(following, "audio_rendering")  # no timer has ended
+
+
+async def test_a_record_that_fails_for_a_while_ends_no_following(
+    valkey: Server, records: CountedRecords, stack: AsyncExitStack
+) -> None:
+    timers = Timers()
+    room = await opened(stack, valkey, records)
+    claim = await begun(room)
+    statuses = Statuses(room.statuses._cache, later=timers)
+    stack.push_async_callback(statuses.close)
+    async with aclosing(statuses.follow(claim.podcast_id)) as following:
+        await seen(following, "queued")
+        await timers.running(1)
+        records.tasks.fails = True
+        await room.tasks.advance(claim, "script_generating")
+        await timers.running(2)
+        with pytest.raises(RecordUnavailable):
+            await statuses_of(statuses.follow("another"))
+        records.tasks.fails = False
+        looking = asyncio.create_task(seen(following, "script_generating"))
+        while not looking.done():  # the server remembers the failure for a second
+            timers.end_any()
+            await asyncio.sleep(0.01)
+        await looking

@@ -1,0 +1,369 @@
+"""The middleware around a bare ASGI application: what it adds, what it answers, and what it leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from greenroom.podcast.models import Session
+from greenroom.sessions import RequestSession, SessionMiddleware, Sessions, SignInRequired, session_of
+from greenroom.sessions.request import RequestSession as Found
+from greenroom.sessions.socket import GuardedSocket, SessionEnded
+from tests.support.asgi_server import called, sessions_on
+from tests.support.real_servers import Server
+
+PRIVATE = ("private, no-store", "Cookie, Authorization")
+Handler = Callable[[Found[Session]], Awaitable[None]]
+
+
+class Application:
+    """Does with its session what the test says, then answers."""
+
+    def __init__(self, handle: Handler, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        self._handle = handle
+        self._headers = headers or []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._handle(session_of(scope))
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await send({"type": "http.response.body", "body": b"whole"})
+
+
+@pytest.fixture
+async def sessions(valkey: Server) -> AsyncIterator[Sessions[Session]]:
+    async with sessions_on(valkey.address) as sessions:
+        yield sessions
+
+
+async def nothing(_: RequestSession[Session]) -> None:
+    """A handler that does not ask for the session."""
+
+
+async def get(session: RequestSession[Session]) -> None:
+    await session.get()
+
+
+async def require(session: RequestSession[Session]) -> None:
+    await session.require()
+
+
+async def start(session: RequestSession[Session]) -> None:
+    await session.start()
+
+
+def told(answer: httpx.Response) -> tuple[str, str]:
+    return answer.headers.get("cache-control", ""), answer.headers.get("vary", "")
+
+
+async def test_a_session_that_nobody_asks_for_is_not_looked_up(valkey: Server, sessions: Sessions[Session]) -> None:
+    _, token = await sessions.start({})
+    app = SessionMiddleware(Application(nothing, [(b"cache-control", b"public, max-age=60")]), sessions)
+    valkey.kill()
+    async with called(app) as client:
+        answer = await client.get("/", headers={"Cookie": f"greenroom={token}"})
+    assert (answer.status_code, told(answer)) == (200, ("public, max-age=60", ""))
+
+
+async def test_what_a_session_was_asked_for_is_private_whatever_the_application_says(
+    sessions: Sessions[Session],
+) -> None:
+    headers = [(b"Cache-Control", b"public"), (b"cache-control", b"max-age=60"), (b"vary", b"Accept")]
+    async with called(SessionMiddleware(Application(get, headers), sessions)) as client:
+        answer = await client.get("/")
+    assert told(answer) == ("private, no-store", "Accept, Cookie, Authorization")
+
+
+async def test_one_request_looks_once_however_often_it_asks(valkey: Server, sessions: Sessions[Session]) -> None:
+    _, token = await sessions.start({})
+
+    async def ask(session: RequestSession[Session]) -> None:
+        found = await asyncio.gather(*(session.get() for _ in range(10)), session.require())
+        assert {id(one) for one in found} == {id(found[0])}
+
+    before = calls(valkey, "mget")
+    async with called(SessionMiddleware(Application(ask), sessions)) as client:
+        assert (await client.get("/", headers={"Cookie": f"greenroom={token}"})).status_code == 200
+    assert calls(valkey, "mget") == before + 1
+
+
+async def test_ten_requests_are_ten_reads_and_at_most_one_touch(valkey: Server, sessions: Sessions[Session]) -> None:
+    live, token = await sessions.start({})
+    valkey.raw()("DEL", f"greenroom:touched:{{session:{live.session_id}}}")
+    before = calls(valkey, "mget"), calls(valkey, "evalsha")
+    async with called(SessionMiddleware(Application(get), sessions)) as client:
+        for _ in range(10):
+            await client.get("/", headers={"Cookie": f"greenroom={token}"})
+    await sessions.close()
+    touches = calls(valkey, "evalsha") - before[1]
+    assert calls(valkey, "mget") - before[0] == 10
+    assert touches == 2, "onto the roll of who is active, and the touch"
+
+
+async def test_a_refusal_that_the_application_does_not_answer_is_answered(sessions: Sessions[Session]) -> None:
+    async with called(SessionMiddleware(Application(require), sessions)) as client:
+        answer = await client.get("/a%20b?c=d")
+    assert (answer.status_code, told(answer)) == (401, PRIVATE)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"] == 'Bearer realm="greenroom"'
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": "Signing in is needed",
+        "status": 401,
+        "detail": "this needs a session",
+        "instance": "/a%20b",
+    }
+
+
+async def test_a_framework_s_500_of_a_refusal_is_the_refusal_s_answer(sessions: Sessions[Session]) -> None:
+    async def framework(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await session_of(scope).require()
+        except SignInRequired:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b"Internal ", "more_body": True})
+            await send({"type": "http.response.body", "body": b"Server Error"})
+            raise  # as Starlette's outermost layer does, for the server's log
+
+    async with called(SessionMiddleware(framework, sessions)) as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.json()["status"], told(answer)) == (401, 401, PRIVATE)
+
+
+async def test_a_500_of_another_cause_stays_one(sessions: Sessions[Session]) -> None:
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        await session_of(scope).get()
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"broken"})
+
+    async with called(SessionMiddleware(failing, sessions)) as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.content) == (500, b"broken")
+
+
+async def test_a_500_of_another_cause_stays_one_though_the_session_was_refused_before(
+    sessions: Sessions[Session],
+) -> None:
+    async def framework(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            with suppress(SignInRequired):
+                await session_of(scope).require()
+            raise ValueError("a defect of the application")
+        except ValueError:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b"broken"})
+
+    async with called(SessionMiddleware(framework, sessions)) as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.content) == (500, b"broken")
+
+
+async def test_a_refusal_after_the_answer_has_begun_is_the_server_s_to_break_off(
+    sessions: Sessions[Session],
+) -> None:
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await session_of(scope).require()
+
+    async with called(SessionMiddleware(late, sessions)) as client:
+        with pytest.raises(SignInRequired):
+            await client.get("/")
+
+
+async def test_an_application_s_own_answer_to_a_refusal_is_sent(sessions: Sessions[Session]) -> None:
+    async def asks(session: RequestSession[Session]) -> None:
+        try:
+            await session.require()
+        except SignInRequired:
+            pass
+
+    async with called(SessionMiddleware(Application(asks), sessions)) as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.content, told(answer)) == (200, b"whole", PRIVATE)
+
+
+async def test_the_body_of_a_refusal_can_be_the_platform_s_own(sessions: Sessions[Session]) -> None:
+    app = SessionMiddleware(Application(require), sessions, answer=lambda refused, _: str(refused).encode())
+    async with called(app) as client:
+        assert (await client.get("/")).content == b"this needs a session"
+
+
+async def test_the_cookie_without_secure_is_logged_once(
+    sessions: Sessions[Session], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "greenroom")
+
+    def levels() -> list[str]:
+        return [record.levelname for record in caplog.records if record.name.startswith("greenroom")]
+
+    app = SessionMiddleware(Application(start), sessions)
+    async with called(app, url="https://pods.example") as client:
+        assert "Secure" in (await client.get("/")).headers["set-cookie"]
+    assert not levels()
+    async with called(app) as client:
+        for _ in range(3):
+            client.cookies.clear()
+            assert "Secure" not in (await client.get("/")).headers["set-cookie"]
+    assert levels() == ["WARNING"]
+
+
+async def test_a_session_begins_with_what_the_platform_has_set(sessions: Sessions[Session]) -> None:
+    live, _ = await sessions.start({"user_id": "u1"})
+    assert live.members["preferences"] == {"preferred_topics": [], "playback_speed_default": 1.0}
+    live, _ = await sessions.start({"preferences": {"playback_speed_default": 2.0}})
+    assert live.members["preferences"] == {"playback_speed_default": 2.0}
+
+
+async def test_what_the_application_leaves_in_its_scope_reaches_the_layers_around(sessions: Sessions[Session]) -> None:
+    async def routes(scope: Any, receive: Any, send: Any) -> None:
+        scope["route"] = "/{id}"
+
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": [], "scheme": "https"}
+
+    async def unused(*_: Any) -> Any:
+        raise AssertionError
+
+    await SessionMiddleware(routes, sessions)(scope, unused, unused)
+    assert scope["route"] == "/{id}"
+
+
+async def test_other_scopes_pass_by(sessions: Sessions[Session]) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope)
+
+    async def unused(*_: Any) -> Any:
+        raise AssertionError
+
+    await SessionMiddleware(app, sessions)({"type": "lifespan"}, unused, unused)
+    assert seen == [{"type": "lifespan"}]
+
+
+def test_without_the_middleware_there_is_no_session() -> None:
+    with pytest.raises(RuntimeError, match="no SessionMiddleware"):
+        session_of({"type": "http"})
+
+
+async def test_a_change_by_a_request_whose_session_has_ended_is_refused(sessions: Sessions[Session]) -> None:
+    live, token = await sessions.start({})
+
+    async def slow(session: RequestSession[Session]) -> None:
+        assert await session.get() is not None
+        await sessions.end(live.session_id)
+        await session.update(late=True)
+
+    async with called(SessionMiddleware(Application(slow), sessions)) as client:
+        answer = await client.get("/", headers={"Cookie": f"greenroom={token}"})
+    assert answer.status_code == 401
+    assert await sessions.read(token) is None
+
+
+async def test_signing_in_again_while_another_log_in_is_first_is_refused(sessions: Sessions[Session]) -> None:
+    live, token = await sessions.start({})
+
+    async def second(session: RequestSession[Session]) -> None:
+        assert await session.get() is not None
+        await sessions.rotate(live.session_id, {"user_id": "u1"})
+        await session.sign_in({"user_id": "u1"})
+
+    async with called(SessionMiddleware(Application(second), sessions)) as client:
+        answer = await client.get("/", headers={"Cookie": f"greenroom={token}"})
+    assert answer.status_code == 401
+    assert len(await sessions.of_user("u1")) == 1
+
+
+async def test_guesses_show_in_the_counts(sessions: Sessions[Session]) -> None:
+    async with called(SessionMiddleware(Application(get), sessions)) as client:
+        await client.get("/", headers={"Cookie": "greenroom=short"})
+        await client.get("/", headers={"Cookie": f"greenroom={'A' * 43}"})
+        await client.get("/", headers={"Authorization": f"Bearer {'B' * 43}"})
+        await client.post("/", headers={"Origin": "https://evil.example"})
+    counted = sessions.counters.sessions
+    assert {event[0]: counted[event] for event in counted if counted[event]} == {
+        "token_malformed": 1,
+        "token_unknown": 2,
+        "origin_foreign": 1,
+    }
+
+
+# The channel of a socket ---------------------------------------------------------------------------
+
+
+class Channel:
+    """A server's side of a socket, whose messages take two steps to arrive."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.taken = asyncio.Event()
+        self.go = asyncio.Event()
+        self.sent: list[dict[str, Any]] = []
+        self.gone = False
+
+    async def receive(self) -> Any:
+        message = await self.messages.get()
+        self.taken.set()
+        await self.go.wait()
+        return message
+
+    async def send(self, message: Any) -> None:
+        if self.gone:
+            raise OSError("the client is gone")
+        self.sent.append(message)
+
+
+async def test_a_receive_that_is_given_up_loses_no_message() -> None:
+    channel = Channel()
+    guarded = GuardedSocket(channel.receive, channel.send, asyncio.Event(), lambda: None)
+    waiting = asyncio.ensure_future(guarded.receive())
+    channel.messages.put_nowait({"type": "websocket.receive", "text": "one"})
+    await channel.taken.wait()  # the server has given it out, and the application has not got it
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    channel.go.set()
+    channel.messages.put_nowait({"type": "websocket.receive", "text": "two"})
+    assert [(await guarded.receive())["text"] for _ in range(2)] == ["one", "two"]
+    await guarded.leave()
+
+
+async def test_what_comes_after_the_end_of_the_session_reaches_nobody() -> None:
+    channel, over = Channel(), asyncio.Event()
+    active: list[bool] = []
+    guarded = GuardedSocket(channel.receive, channel.send, over, lambda: active.append(True))
+    await guarded.send({"type": "websocket.accept"})
+    channel.go.set()
+    channel.messages.put_nowait({"type": "websocket.receive", "text": "late"})
+    over.set()
+    assert (await guarded.receive())["type"] == "websocket.disconnect"
+    with pytest.raises(SessionEnded):
+        await guarded.send({"type": "websocket.send", "text": "late"})
+    await guarded.send({"type": "websocket.close", "code": 1000})
+    await guarded.leave()
+    assert [message.get("code") for message in channel.sent] == [None, 4401]
+    assert not active
+
+
+async def test_a_client_that_is_gone_when_its_session_ends_is_no_error() -> None:
+    channel, over = Channel(), asyncio.Event()
+    guarded = GuardedSocket(channel.receive, channel.send, over, lambda: None)
+    await guarded.send({"type": "websocket.accept"})
+    channel.gone = True
+    watching = asyncio.ensure_future(guarded.watch())
+    over.set()
+    await watching
+    assert (await guarded.receive())["type"] == "websocket.disconnect"
+    await guarded.leave()
+
+
+def calls(server: Server, command: str) -> int:
+    """How often a server has carried a command out."""
+    raw = server.raw()
+    found = raw("INFO", "commandstats").decode()
+    raw.close()
+    lines = [line for line in found.splitlines() if line.startswith(f"cmdstat_{command}:")]
+    return int(lines[0].partition("calls=")[2].partition(",")[0]) if lines else 0

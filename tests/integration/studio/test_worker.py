@@ -1,0 +1,400 @@
+"""The worker: what it tells while it works, what it does about failures, and how it holds on to a task."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenroom.errors import RecordUnavailable
+from greenroom.podcast.generation import ATTEMPTS
+from greenroom.podcast.records import SnippetDraft
+from greenroom.podcast.task_records import Claim
+from greenroom.room import Greenroom
+from greenroom.service.app import create_app
+from greenroom.service.settings import Settings
+from greenroom.studio import worker as studio_worker
+from greenroom.studio.recordings import Recording
+from greenroom.studio.renderer import Progress
+from greenroom.studio.script import Script, weave
+from greenroom.studio.webm import Cluster
+from greenroom.studio.worker import FAILED, NO_STORY, NO_TOPIC, Worker
+from greenroom.testing.clock import ManualClock
+from greenroom.testing.records_changes import NOON, about
+from tests.support.counted_tasks import statuses_of
+from tests.support.process_tree import ON_LINUX
+from tests.support.real_servers import Server
+from tests.support.running_service import TOKEN, running
+from tests.support.studio_samples import a_cluster
+from tests.support.worker_processes import asked, renderers, task_of, working
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+async def opened(valkey: Server, tmp_path: Path) -> AsyncIterator[Open]:
+    """Opens rooms as processes on one host have them, on a record with the topic `short`."""
+    async with AsyncExitStack() as stack:
+
+        async def open_(**options: Any) -> Greenroom:
+            room = await stack.enter_async_context(Greenroom.open(valkey.address, data_dir=tmp_path, **options))
+            if await room.records.is_empty():
+                await room.records.put_topic("short", about("The Sea"), NOON)
+                draft = SnippetDraft(topic_id="short", title="How deep it is", text_content="The sea is deep.")
+                await room.records.add_snippet("s", draft, NOON)
+            return room
+
+        yield open_
+
+
+class Slowly:
+    """Renders clusters, each in so many seconds of the clock.
+
+    Arguments:
+        hold: how many to make before it waits until it may go on.
+    """
+
+    def __init__(
+        self, clock: ManualClock, *, clusters: int = 10, seconds: float = 0.0, hold: int | None = None
+    ) -> None:
+        self.clock = clock
+        self.clusters = clusters
+        self.seconds = seconds
+        self.hold = hold
+        self.held = asyncio.Event()
+        self.may = asyncio.Event()
+        self.progress = Progress(0.0, 0.0, 0.0)
+        self.ended = 0
+
+    @asynccontextmanager
+    async def __call__(self, script: Script) -> AsyncIterator[Slowly]:
+        try:
+            yield self
+        finally:
+            self.ended += 1
+
+    async def __aiter__(self) -> AsyncIterator[Cluster]:
+        for number in range(self.clusters):
+            if number == self.hold:
+                self.held.set()
+                await self.may.wait()
+            self.clock.advance(self.seconds)
+            done = number + 1
+            self.progress = Progress(done / self.clusters, float(done), done * self.seconds)
+            yield a_cluster(number)
+
+
+def renewals(room: Greenroom, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
+    """Gets something after each renewal of a claim."""
+    renewed, renew = asyncio.Queue[None](), room.tasks.renew
+
+    async def renewing(*args: Any, **options: Any) -> None:
+        await renew(*args, **options)
+        renewed.put_nowait(None)
+
+    monkeypatch.setattr(room.tasks, "renew", renewing)
+    return renewed
+
+
+async def next_of(queue: asyncio.Queue[None]) -> None:
+    """Return at the next thing that gets into it."""
+    while not queue.empty():
+        queue.get_nowait()
+    await queue.get()
+
+
+def worker_of(room: Greenroom, renderer: Slowly, claim: float = 30.0) -> Worker:
+    """A worker with a renderer of its own."""
+    parts = room.tasks, room.topics, room.snippets, room.recordings
+    made: Any = renderer
+    return Worker("w", *parts, wake=room.generation.asked, claim=claim, clock=renderer.clock, renderer=made)
+
+
+async def claimed(room: Greenroom, seconds: float = 30.0) -> Claim:
+    await asked(room)
+    claim = await room.tasks.claim("w", seconds)
+    assert claim is not None
+    return claim
+
+
+# What is told ----------------------------------------------------------------------------------------
+
+
+async def test_when_it_will_be_done_is_told_from_the_speed_of_before_and_then_as_it_is_measured(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    room = await opened(clock=clock)
+    told: list[float] = []
+    advance = room.tasks.advance
+
+    async def telling(claim: Claim, status: str, **options: Any) -> Any:
+        task = await advance(claim, status, **options)
+        if "estimated" in options:
+            told.append((task.estimated_completion_time - clock.now()) / timedelta(seconds=1))
+        return task
+
+    monkeypatch.setattr(room.tasks, "advance", telling)
+    slow = Slowly(clock, clusters=10, seconds=2.0)  # half a second of audio a second
+    worker = worker_of(room, slow)
+
+    async def made() -> tuple[float, list[float]]:
+        claim = await claimed(room)
+        topic = await room.topics.get("short")
+        assert topic is not None
+        words = weave(claim.podcast_id, topic, await room.snippets.page("short", 1)).words
+        told.clear()
+        await worker.work(claim)
+        shown = await room.statuses.get(claim.podcast_id)
+        assert shown is not None
+        assert shown.status == "ready_to_stream"
+        return words / 2.5, told.copy()
+
+    seconds, (first, *later) = await made()
+    assert first == pytest.approx(math.ceil(seconds / 30), abs=1), "before it was measured it is taken to be fast"
+    assert later == [pytest.approx(20 - at, abs=1) for at in (4, 8, 12, 16, 20)]
+    seconds, (first, *_) = await made()
+    assert first == pytest.approx(2 * seconds, abs=1), "and then as it was"
+
+
+async def test_how_far_it_is_is_kept_with_each_renewal(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = await opened(clock=ManualClock())
+    slow = Slowly(ManualClock(), clusters=4, hold=2)
+    renewed = renewals(room, monkeypatch)
+    claim = await claimed(room)
+    task = asyncio.create_task(worker_of(room, slow, claim=0.06).work(claim))
+    await slow.held.wait()
+    for _ in range(2):  # the first may have been under way
+        await next_of(renewed)
+    assert (await task_of(room, claim.podcast_id)).progress == 0.5
+    slow.may.set()
+    await task
+
+
+# What fails ------------------------------------------------------------------------------------------
+
+
+def killing(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
+    """Have the renderer killed at the second cluster, so many times; returns those that were."""
+    append, killed = Recording.append, list[int]()
+
+    async def deadly(self: Recording, cluster: Cluster) -> None:
+        await append(self, cluster)
+        if cluster.start_ms == 1000 and len(killed) < times:
+            (renderer,) = renderers(os.getpid())
+            os.kill(renderer.pid, signal.SIGKILL)
+            killed.append(renderer.pid)
+
+    monkeypatch.setattr(Recording, "append", deadly)
+    return killed
+
+
+@ON_LINUX
+async def test_a_killed_renderer_costs_another_attempt(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = await opened()
+    killed = killing(monkeypatch, 1)
+    podcast_id = await asked(room)
+    async with working(room):
+        statuses = await statuses_of(room.statuses.follow(podcast_id))
+    assert statuses[-1] == "ready_to_stream"
+    assert "error" not in statuses
+    assert len(killed) == 1
+    assert (await task_of(room, podcast_id)).attempts == 2
+
+
+@ON_LINUX
+async def test_one_that_is_killed_every_time_is_an_error_that_a_listener_understands_and_its_cause_is_logged(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    room = await opened()
+    killed = killing(monkeypatch, 99)
+    podcast_id = await asked(room)
+    async with working(room):
+        statuses = await statuses_of(room.statuses.follow(podcast_id))
+        assert statuses[-1] == "error"
+        shown = await room.statuses.get(podcast_id)
+    assert shown is not None
+    assert shown.error_message == FAILED
+    assert len(killed) == ATTEMPTS
+    assert caplog.text.count("the renderer was ended by signal 9") == ATTEMPTS
+    assert caplog.text.count(f"podcast {podcast_id} could not be made") == ATTEMPTS
+    assert not list((room.recordings._shelf.parts_directory).iterdir())
+    assert not renderers(os.getpid())
+
+
+async def test_what_there_is_nothing_to_tell_of_is_not_tried_again(opened: Open) -> None:
+    room = await opened()
+    await room.records.put_topic("silent", about("Silence"), NOON)
+    await room.records.put_topic("gone", about("Gone"), NOON)
+    silent, gone = await asked(room, "silent"), await asked(room, "gone")
+    await room.records.delete_topic("gone")
+    async with working(room):
+        for podcast_id, message in ((silent, NO_STORY), (gone, NO_TOPIC)):
+            assert (await statuses_of(room.statuses.follow(podcast_id)))[-1] == "error"
+            shown = await room.statuses.get(podcast_id)
+            assert shown is not None
+            assert shown.error_message == message
+            assert (await task_of(room, podcast_id)).attempts == 1
+
+
+# The queue -------------------------------------------------------------------------------------------
+
+
+async def test_a_request_of_this_process_is_heard_at_once(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studio_worker, "IDLE", 3600.0)
+    room = await opened()
+    looked = asyncio.Event()
+    claim = room.tasks.claim
+
+    async def looking(*args: Any) -> Any:
+        found = await claim(*args)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(room.tasks, "claim", looking)
+    async with working(room):
+        await looked.wait()
+        assert (await statuses_of(room.statuses.follow(await asked(room))))[-1] == "ready_to_stream"
+
+
+async def test_a_queue_that_cannot_be_asked_for_a_while_is_asked_again(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(studio_worker, "IDLE", 0.01)
+    room = await opened()
+    claim, refused = room.tasks.claim, list[None]()
+
+    async def failing(*args: Any) -> Any:
+        if len(refused) < 3:
+            refused.append(None)
+            raise RecordUnavailable("for the test")
+        return await claim(*args)
+
+    monkeypatch.setattr(room.tasks, "claim", failing)
+    podcast_id = await asked(room)
+    async with working(room):
+        assert (await statuses_of(room.statuses.follow(podcast_id)))[-1] == "ready_to_stream"
+    assert caplog.text.count("the queue of podcasts cannot be asked: for the test") == 3
+
+
+async def test_two_workers_share_the_queue_and_each_podcast_is_made_once(opened: Open) -> None:
+    rooms = [await opened(), await opened()]
+    podcasts = [await asked(rooms[0]) for _ in range(4)]
+    async with working(rooms[0]), working(rooms[1]):
+        for podcast_id in podcasts:
+            assert (await statuses_of(rooms[0].statuses.follow(podcast_id)))[-1] == "ready_to_stream"
+    assert [(await task_of(rooms[0], one)).claim for one in podcasts] == [1] * 4
+
+
+# The claim -------------------------------------------------------------------------------------------
+
+
+async def test_the_claim_is_renewed_as_long_as_it_works(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
+    room = await opened(clock=clock)
+    slow = Slowly(clock, hold=0)
+    renewed = renewals(room, monkeypatch)
+    claim = await claimed(room, 0.06)
+    task = asyncio.create_task(worker_of(room, slow, claim=0.06).work(claim))
+    await slow.held.wait()
+    for _ in range(5):
+        await next_of(renewed)
+        clock.advance(0.04)  # once more, and it has lapsed
+        assert await room.tasks.claim("another") is None
+    slow.may.set()
+    await task
+    assert (await task_of(room, claim.podcast_id)).status == "ready_to_stream"
+
+
+@pytest.mark.parametrize("lapses", [False, True])
+async def test_a_record_that_cannot_be_reached_is_waited_for_until_the_claim_lapses(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lapses: bool
+) -> None:
+    clock = ManualClock()
+    room = await opened(clock=clock)
+    slow = Slowly(clock, hold=0)
+    refused: asyncio.Queue[None] = asyncio.Queue()
+
+    async def failing(*args: Any, **options: Any) -> None:
+        refused.put_nowait(None)
+        raise RecordUnavailable("for the test")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(room.tasks, "renew", failing)
+        claim = await claimed(room, 0.06)
+        task = asyncio.create_task(worker_of(room, slow, claim=0.06).work(claim))
+        for _ in range(3):
+            await refused.get()
+        assert not task.done()
+        if lapses:
+            clock.advance(0.06)
+            await task
+    slow.may.set()
+    await task
+    status = "audio_rendering" if lapses else "ready_to_stream"
+    assert (await task_of(room, claim.podcast_id)).status == status
+    assert slow.ended == 1
+    assert (f"podcast {claim.podcast_id} is given up here" in caplog.text) == lapses
+    assert not list((room.recordings._shelf.parts_directory).iterdir())
+
+
+async def test_a_task_that_is_told_to_be_done_is_not_held_any_more(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A renewal would be refused then, and taken for a lost claim."""
+    room = await opened()
+    advance, held = room.tasks.advance, list[str]()
+
+    async def telling(claim: Claim, status: str, **options: Any) -> Any:
+        if status == "ready_to_stream":
+            held.extend(task.get_name() for task in asyncio.all_tasks() if task.get_name() == "greenroom-claim")
+        return await advance(claim, status, **options)
+
+    monkeypatch.setattr(room.tasks, "advance", telling)
+    await worker_of(room, Slowly(ManualClock())).work(await claimed(room))
+    assert held == []
+
+
+async def test_a_worker_that_has_to_end_over_its_last_word_still_tells_it(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await opened()
+    send, sending, may = room.changes.send, asyncio.Event(), asyncio.Event()
+
+    async def sent(change: Any) -> None:
+        if (await task_of(room, claim.podcast_id)).status == "ready_to_stream":
+            sending.set()
+            await may.wait()
+        await send(change)
+
+    monkeypatch.setattr(room.changes, "send", sent)
+    claim = await claimed(room)
+    task = asyncio.create_task(worker_of(room, Slowly(ManualClock())).work(claim))
+    await sending.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    may.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert not any(change.statuses for change in await room.records.pending())
+
+
+async def test_a_worker_of_the_service_that_fails_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(self: Worker) -> None:
+        raise RuntimeError("for the test")
+
+    monkeypatch.setattr(Worker, "run", broken)
+    async with running(create_app(Settings(data_dir=tmp_path, editor_token=TOKEN))) as client:
+        assert (await client.get("/health/ready")).status_code == 200
+    assert "no podcasts are made here any more" in caplog.text
+    assert "for the test" in caplog.text

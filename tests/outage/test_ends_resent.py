@@ -1,0 +1,210 @@
+"""Ends are sent again to a server that has come back without them, before anyone reads on the new connection."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from greenroom.engine import Lane
+from greenroom.engine.connection import Connection
+from greenroom.engine.share import EVERYTHING
+from greenroom.errors import EngineError, EngineUnavailable
+from greenroom.sessions import Ends, SessionGone
+from greenroom.testing.clock import ManualClock
+from tests.support.proxy import Proxy, proxy_of
+from tests.support.real_servers import Server
+from tests.support.session_stores import MINIMAL, Open, Store, at_once, companion, key, names, patch
+
+pytestmark = pytest.mark.on_cluster
+
+SIGNED_IN = {**MINIMAL, "user_id": "u1"}
+
+
+class Past:
+    """A server that can be put back to what it was."""
+
+    def __init__(self, server: Server, directory: Path) -> None:
+        self._server = server
+        self._files = directory / "appendonlydir"
+        self._copy = directory / "copy"
+
+    def keep(self) -> None:
+        """Remember what its append-only file says now."""
+        shutil.copytree(self._files, self._copy)
+
+    def restore(self) -> None:
+        """Kill it, and start it with what was remembered."""
+        self._server.kill()
+        shutil.rmtree(self._files)
+        shutil.copytree(self._copy, self._files)
+        self._server.start()
+
+
+@pytest.fixture
+def past(lasting: Server, tmp_path: Path) -> Past:
+    return Past(lasting, tmp_path)
+
+
+async def kept(store: Open, server: Server | Proxy, clock: ManualClock | None = None) -> tuple[Store, Ends]:
+    """Sessions whose ends are kept, as a room has them."""
+    ends = Ends(clock or ManualClock())
+    return await store(server, ends=ends, before_use=ends.send), ends
+
+
+async def asked(sessions: Store, call: Callable[[], Awaitable[object]]) -> object:
+    """What a call gives once the server can be asked."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await call()
+            except EngineUnavailable:
+                await asyncio.sleep(0.01)
+
+
+async def end(sessions: Store, session: str) -> None:
+    assert await sessions.end(session)
+
+
+async def end_all(sessions: Store, _: str) -> None:
+    assert await sessions.end_all("u1") == 1
+
+
+async def rotate(sessions: Store, session: str) -> None:
+    await sessions.rotate(session, {})
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+@pytest.mark.parametrize("ended", [end, end_all, rotate])
+async def test_a_session_that_a_server_has_again_stays_dead(
+    lasting: Server, past: Past, store: Open, ended: Callable[[Store, str], Awaitable[None]], lane: Lane
+) -> None:
+    sessions, _ = await kept(store, lasting)
+    live, token = await sessions.start(SIGNED_IN)
+    other, others = await sessions.start({**MINIMAL, "user_id": "u2"})
+    past.keep()
+    await ended(sessions, live.session_id)
+    past.restore()
+    assert lasting.raw()("EXISTS", key(live)), "it is back"
+    assert await asked(sessions, lambda: sessions.read(token, lane=lane)) is None
+    assert names(lasting.raw()) & {key(live), companion("life", live), companion("grace", live)} == set()
+    with pytest.raises(SessionGone):
+        await asked(sessions, lambda: sessions.change(live.session_id, patch(a=1)))
+    assert await asked(sessions, lambda: sessions.read(others)) is not None
+    assert lasting.raw()("EXISTS", key(other))
+
+
+async def test_without_it_the_session_would_be_back(lasting: Server, past: Past, store: Open) -> None:
+    """What the others prove is of this library's doing."""
+    sessions = await store(lasting)
+    live, token = await sessions.start(SIGNED_IN)
+    past.keep()
+    assert await sessions.end(live.session_id)
+    past.restore()
+    assert await asked(sessions, lambda: sessions.read(token)) is not None
+
+
+async def test_an_id_marked_by_the_end_of_all_is_marked_again(lasting: Server, past: Past, store: Open) -> None:
+    """A log-in that was listed, refused by nobody yet, on a server that has forgotten the mark."""
+    sessions, _ = await kept(store, lasting)
+    roll = "greenroom:sessions:{user:u1}"
+    lasting.raw()("ZADD", roll, int(lasting.raw()("TIME")[0]) * 1000, "listed")
+    past.keep()
+    assert await sessions.end_all("u1") == 0
+    past.restore()
+    await asked(sessions, sessions.active)
+    assert lasting.raw()("EXISTS", companion("ended", "listed"))
+
+
+async def test_thousands_of_ends_are_sent_again(lasting: Server, past: Past, store: Open) -> None:
+    sessions, ends = await kept(store, lasting)
+    for _ in range(50):
+        await asyncio.gather(*(sessions.start(SIGNED_IN) for _ in range(20)))
+    past.keep()
+    assert await sessions.end_all("u1") == 1000
+    assert len(ends) == 1000
+    past.restore()
+    await asked(sessions, sessions.active)
+    assert not [name for name in names(lasting.raw()) if name.startswith(("session:", "greenroom:life"))]
+
+
+async def test_an_end_that_no_server_has_acknowledged_is_sent_when_one_is_back(
+    lasting: Server, past: Past, store: Open
+) -> None:
+    clock = ManualClock()
+    sessions, _ = await kept(store, lasting, clock)
+    live, token = await sessions.start(SIGNED_IN)
+    past.keep()
+    lasting.kill()
+    with pytest.raises(EngineError):
+        async with asyncio.timeout(20):
+            await sessions.slot.end(live.session_id, "by", mark=False)
+    clock.advance(60)
+    past.restore()
+    assert await asked(sessions, lambda: sessions.read(token)) is None
+
+
+async def test_an_end_is_forgotten_30_seconds_after_it_was_acknowledged(lasting: Server, store: Open) -> None:
+    clock = ManualClock()
+    sessions, ends = await kept(store, lasting, clock)
+    for _ in range(5):
+        live, _ = await sessions.start(SIGNED_IN)
+        await sessions.end(live.session_id)
+    clock.advance(29)
+    live, _ = await sessions.start(SIGNED_IN)
+    await sessions.end(live.session_id)
+    assert len(ends) == 6
+    clock.advance(2)
+    live, _ = await sessions.start(SIGNED_IN)
+    await sessions.end(live.session_id)
+    assert len(ends) == 2
+    clock.advance(31)
+    await ends.send(cast(Connection, SimpleNamespace(share=EVERYTHING)))  # there is nothing to be sent
+    assert len(ends) == 0
+
+
+async def test_a_lost_connection_takes_no_copy_of_a_rotation_away(server: Server, store: Open) -> None:
+    async with proxy_of(server) as proxy:
+        sessions, _ = await kept(store, proxy)
+        old, token = await sessions.start(SIGNED_IN)
+        live, new = await sessions.rotate(old.session_id, {})
+        await proxy.all_cut()
+        copy = await asked(sessions, lambda: sessions.read(token))
+        assert copy is not None, "requests under way still read it"
+        assert await asked(sessions, lambda: sessions.read(new)) is not None
+        await sessions.end_all("u1")
+        await proxy.all_cut()
+        assert await asked(sessions, lambda: sessions.read(token)) is None
+        assert live.session_id != old.session_id
+
+
+async def test_an_end_repeated_on_the_connection_that_carries_it_again_has_still_ended_it(
+    server: Server, store: Open
+) -> None:
+    async with proxy_of(server) as proxy:
+        sessions, _ = await kept(store, proxy)
+        live, _ = await sessions.start(SIGNED_IN)
+        proxy.cut_reply_to("EVALSHA", companion("grace", live))
+        assert await sessions.end(live.session_id), "carried out, lost, carried again, repeated"
+
+
+async def test_a_connection_that_cannot_carry_them_serves_nobody(lasting: Server, past: Past, store: Open) -> None:
+    sessions, _ = await kept(store, lasting)
+    live, token = await sessions.start(SIGNED_IN)
+    past.keep()
+    await sessions.end(live.session_id)
+    past.restore()
+    # It will take no writes: what a connection must carry first is refused on every attempt.
+    raw = lasting.raw()
+    raw("CONFIG", "SET", "min-replicas-to-write", 9)
+    sessions.engine.renew(Lane.PLAIN, "any", "the test")
+    sessions.engine.renew(Lane.TRACKED, "any", "the test")
+    results = await at_once(*(sessions.read(token, lane=lane) for lane in Lane))
+    assert all(result is None or isinstance(result, EngineError) for result in results), results
+    raw("CONFIG", "SET", "min-replicas-to-write", 0)
+    assert await asked(sessions, lambda: sessions.read(token)) is None

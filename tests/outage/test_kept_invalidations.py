@@ -1,0 +1,159 @@
+"""An invalidation that the server did not carry out is sent before this process reads from it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from greenroom.caching import Cache
+from greenroom.caching.backing import Backing
+from greenroom.engine.link import Lane
+from greenroom.errors import EngineError
+from greenroom.keyspace import Keyspace
+from tests.support.episode_caches import Back, Episode, Loads, cache_of, open_backing
+from tests.support.patience import until, wait_for
+from tests.support.proxy import Proxy
+from tests.support.real_servers import Server
+
+PAGE = Keyspace("cache:page:{show}:{number}", Episode, ttl=timedelta(minutes=30))
+
+
+class Shows:
+    """A loader of pages, all of one version."""
+
+    def __init__(self) -> None:
+        self.version = 1
+
+    async def __call__(self, show: str, number: str) -> Episode:
+        return Episode(f"{show}{number}", self.version)
+
+
+def pages_of(backing: Backing, load: Shows) -> Cache[Episode]:
+    return Cache(PAGE, load, backing=backing, group="pages:{show}", near_for=0)
+
+
+@pytest.fixture
+async def proxy(valkey: Server) -> AsyncIterator[Proxy]:
+    async with Proxy(valkey) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def backing(proxy: Proxy) -> AsyncIterator[Backing]:
+    backing = await open_backing(proxy.address)
+    yield backing
+    await backing.close()
+
+
+async def broken(backing: Backing) -> None:
+    """Return when calls fail at once."""
+    link = backing.engine._node._links[Lane.TRACKED]  # type: ignore[attr-defined]
+    await until(lambda: link.broken)
+
+
+async def test_when_one_key_of_a_group_cannot_be_dropped_all_of_them_are_kept(
+    valkey: Server, proxy: Proxy, backing: Backing
+) -> None:
+    load = Shows()
+    pages = pages_of(backing, load)
+    numbers = [str(number) for number in range(3)]
+    for number in numbers:
+        await pages.get(show="s", number=number)
+    held = proxy.hold("DEL")
+    load.version = 2
+    dropping = asyncio.ensure_future(pages.invalidate_group(show="s"))
+    await held.reached.wait()
+    await proxy.down()
+    with pytest.raises(EngineError):
+        await dropping
+    await proxy.up()
+    await until(lambda: backing.engine.trouble is None)
+    for number in numbers:
+        assert await pages.get(show="s", number=number) == Episode(f"s{number}", 2)
+
+
+async def test_an_invalidation_that_fails_while_a_connection_is_prepared_is_sent_on_it(
+    proxy: Proxy, backing: Backing
+) -> None:
+    load = Loads()
+    cache = cache_of(backing, load)
+    await cache.get("e1")
+    await cache.get("e2")
+    await proxy.down()
+    await broken(backing)
+    with pytest.raises(EngineError):
+        await cache.invalidate("e1")
+    held = proxy.hold("DEL", "cache:episode:e1")
+    await proxy.up()
+    await held.reached.wait()
+    load.version = 2
+    with pytest.raises(EngineError):
+        await cache.invalidate("e2")
+    held.release()
+    await until(lambda: backing.engine.trouble is None)
+    assert await cache.get("e2") == Episode("e2", 2)
+    await until(lambda: backing.unsent == 0)
+
+
+async def test_a_group_that_cannot_be_read_while_a_connection_is_prepared_is_dropped_on_it(
+    proxy: Proxy, backing: Backing
+) -> None:
+    load = Shows()
+    pages = pages_of(backing, load)
+    await pages.get(show="s", number="1")
+    await proxy.down()
+    await broken(backing)
+    with pytest.raises(EngineError):
+        await backing.drop("cache:episode:e1")
+    held = proxy.hold("DEL", "cache:episode:e1")
+    await proxy.up()
+    await held.reached.wait()
+    load.version = 2
+    with pytest.raises(EngineError):
+        await pages.invalidate_group(show="s")
+    held.release()
+    await until(lambda: backing.engine.trouble is None)
+    assert await pages.get(show="s", number="1") == Episode("s1", 2)
+
+
+async def test_a_server_that_reads_and_does_not_write_is_not_read_from_while_it_owes_an_invalidation(
+    valkey: Server, back: Back
+) -> None:
+    load = Loads()
+    backing = await back(valkey)
+    cache = cache_of(backing, load)
+    await cache.get("e1")
+    raw = valkey.raw()
+    raw("CONFIG", "SET", "min-replicas-to-write", 1)
+    load.version = 2
+    with pytest.raises(EngineError, match="NOREPLICAS"):
+        await cache.invalidate("e1")
+    assert await cache.get("e1") == Episode("e1", 2)
+    raw("CONFIG", "SET", "min-replicas-to-write", 0)
+    await until(lambda: backing.engine.trouble is None)
+    assert await cache.get("e1") == Episode("e1", 2)
+    wait_for(lambda: raw("GET", "cache:episode:e1") == b'{"episode_id":"e1","version":2}')
+
+
+async def test_an_invalidation_whose_caller_was_cancelled_is_owed_no_longer_than_until_its_reply(
+    proxy: Proxy, backing: Backing
+) -> None:
+    cache = cache_of(backing, Loads())
+    held = proxy.hold("DEL")
+    dropping = asyncio.ensure_future(cache.invalidate("e1"))
+    await held.reached.wait()
+    dropping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dropping
+    assert backing.unsent == 1
+    held.release()
+    await until(lambda: backing.unsent == 0)
+
+
+async def test_a_group_that_could_not_be_read_is_not_let_off_by_another_drop_s_answer(backing: Backing) -> None:
+    backing.groups.unread.add("pages:s")
+    await pages_of(backing, Shows()).invalidate_group(show="s")
+    assert backing.groups.unread == {"pages:s"}

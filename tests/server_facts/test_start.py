@@ -1,0 +1,63 @@
+"""What a server answers while it reads its file, and what the lane makes of that."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from greenroom.engine import Address, Lane, Standalone
+from greenroom.engine.wire import NotNow, reply_error
+from tests.support.patience import wait_for
+from tests.support.real_servers import Raw, Server
+
+
+@pytest.fixture
+def loading(server: Server) -> Raw:
+    """A connection to a server that reads its file until `quick` is called."""
+    raw, dice = server.raw(), random.Random(1)
+    raw("SET", "k", "v")
+    for number in range(2000):
+        raw("SET", f"k{number}", dice.randbytes(200))  # what does not shrink, or the looks are rare
+    raw("SAVE")
+    server.kill()
+    # 10 ms a key, and a look at its clients every few keys.
+    server.spawn("--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024")
+    wait_for(lambda: listens(server))
+    return server.raw()
+
+
+def listens(server: Server) -> bool:
+    try:
+        server.raw().close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def quick(raw: Raw) -> None:
+    """Let the server read the rest at once."""
+    assert raw("CONFIG", "SET", "key-load-delay", 0) == b"OK"
+
+
+def test_hello_and_tracking_are_answered_while_data_is_not_yet(loading: Raw) -> None:
+    # Ready means PONG, not HELLO.
+    assert not isinstance(loading("HELLO", 3), Exception)
+    assert loading("CLIENT", "TRACKING", "ON") == b"OK"
+    for command in (("PING",), ("GET", "k"), ("SCRIPT", "LOAD", "return 1"), ("EVAL", "return 1", 0)):
+        assert isinstance(reply_error(str(loading(*command))), NotNow), command
+
+
+async def test_the_lane_is_up_when_the_server_has_read_its_file_and_not_before(server: Server, loading: Raw) -> None:
+    engine = Standalone(Address.parse(server.address))
+    try:
+        await engine.start()
+        assert "LOADING" in str(engine.trouble)
+        quick(loading)
+        async with asyncio.timeout(10):
+            while engine.trouble is not None:
+                await asyncio.sleep(0.01)
+        assert await engine.execute(Lane.TRACKED, "k", "GET", "k") == b"v"
+    finally:
+        await engine.close()

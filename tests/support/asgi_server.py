@@ -1,0 +1,102 @@
+"""Applications under the session middleware as tests open them: served by uvicorn on loopback, or called directly."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
+
+from greenroom.engine import Address, engine_at
+from greenroom.engine.limits import Limits as EngineLimits
+from greenroom.engine.pushes import Pushes
+from greenroom.engine.uses import callbacks
+from greenroom.keyspace.companions import owner
+from greenroom.podcast import definitions, preferences
+from greenroom.podcast.models import Session
+from greenroom.sessions import Ends, Limits, Sessions, session_use
+from tests.support.patience import until
+
+HERE = ("127.0.0.1", 50000)
+"""A client on this machine."""
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@asynccontextmanager
+async def sessions_on(
+    address: str, limits: Limits | None = None, engine_limits: EngineLimits | None = None
+) -> AsyncIterator[Sessions[Session]]:
+    """The sessions of one process."""
+    pushes, ends = Pushes(owner), Ends()
+    engine = engine_at(Address.parse(address), **callbacks([session_use(pushes, ends)]), limits=engine_limits)
+    new = {"preferences": preferences.DEFAULTS}
+    await engine.start()
+    sessions = Sessions(engine, definitions.SESSIONS, limits, pushes=pushes, ends=ends, new=new)
+    try:
+        yield sessions
+    finally:
+        await sessions.close()
+        await engine.close()
+
+
+class Quiet(uvicorn.Server):
+    """A server that leaves the signals alone."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # they are the test run's
+
+
+class Site:
+    """An application that uvicorn serves as `greenroom serve` does, in this event loop."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def client(self, **headers: str) -> httpx.AsyncClient:
+        """A client that keeps cookies."""
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=15)
+
+    def socket(self, path: str, token: str | None = None, **headers: str) -> connect:
+        """A WebSocket of the client of this token."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            sent["Cookie"] = f"greenroom={token}"
+        return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers=sent, proxy=None)
+
+
+@asynccontextmanager
+async def served(app: Application) -> AsyncIterator[Site]:
+    """Serve an application while the block runs."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, http="httptools", ws="websockets-sansio", log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
+    server = Quiet(config)
+    serving = asyncio.ensure_future(server.serve([listening]))
+    try:
+        await until(lambda: server.started or serving.done())
+        assert server.started, "it did not start"
+        yield Site(listening.getsockname()[1])
+    finally:
+        server.should_exit = server.force_exit = True
+        await serving
+        listening.close()
+
+
+def called(app: Application, *, client: tuple[str, int] = HERE, url: str = "http://127.0.0.1") -> httpx.AsyncClient:
+    """A client that calls an application without a server between."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=client), base_url=url)
+
+
+async def closed(opened: ClientConnection) -> int | None:
+    """The code that a socket is closed with, once it is."""
+    async with asyncio.timeout(20):
+        await opened.wait_closed()
+    return opened.close_code

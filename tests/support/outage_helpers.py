@@ -1,0 +1,69 @@
+"""What tests of outages share: an address where nobody listens, the breaker, reads to be answered in time."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+from greenroom.caching import Cache, Outcome, Read
+from greenroom.caching.backing import Backing
+from greenroom.engine import Lane
+from greenroom.engine.link import Link
+from tests.support.episode_caches import Episode
+from tests.support.real_servers import free_port
+
+BOUND = 3.0
+"""Seconds that a read may take whose loader takes none: half a second of commands, one to notice, and slack."""
+
+
+class Nowhere:
+    """A server that is not there."""
+
+    def __init__(self) -> None:
+        self.address = f"valkey://127.0.0.1:{free_port()}"
+
+
+def link_of(backing: Backing) -> Link:
+    """The tracked connection's link."""
+    return backing.engine._node._links[Lane.TRACKED]  # type: ignore[attr-defined, no-any-return]
+
+
+async def broken(backing: Backing) -> Backing:
+    """Return when calls fail at once."""
+    async with asyncio.timeout(20):
+        while not link_of(backing).broken:
+            await asyncio.sleep(0.01)
+    return backing
+
+
+async def connected(backing: Backing) -> None:
+    """Return when the server can be asked."""
+    async with asyncio.timeout(20):
+        while link_of(backing).connection is None:
+            await asyncio.sleep(0.01)
+
+
+async def answered(cache: Cache[Any], *ids: str) -> list[Read[Episode]]:
+    """Read these together; each has its value, in time."""
+
+    async def one(episode_id: str) -> Read[Episode]:
+        began = monotonic()
+        read: Read[Episode] = await cache.read(episode_id)
+        assert monotonic() - began < BOUND
+        assert read.value == Episode(episode_id)
+        return read
+
+    return list(await asyncio.gather(*(one(episode_id) for episode_id in ids)))
+
+
+def outcomes(reads: list[Read[Episode]]) -> set[Outcome]:
+    """How reads were answered."""
+    return {read.outcome for read in reads}
+
+
+async def until_hit(cache: Cache[Any], episode_id: str = "e1") -> None:
+    """Read until the server answers again."""
+    async with asyncio.timeout(20):
+        while outcomes(await answered(cache, episode_id)) != {Outcome.HIT}:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,50 @@
+"""Time that passes for a test: waiting for a condition, patience with held bytes, and a clock without jitter."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from greenroom.caching import loads, stored
+from greenroom.engine import Limits
+from greenroom.testing.clock import ManualClock
+
+PATIENT = Limits(command_deadline=60, handshake_deadline=60, silence=60, silence_deadline=60, survey=60)
+"""For an engine whose bytes a test makes wait: on a busy machine that may take longer than a command may."""
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a read take as long as the test makes it wait."""
+    for module in (loads, stored):
+        monkeypatch.setattr(module, "COMMANDS", 60.0)
+
+
+async def until(condition: Callable[..., Any], seconds: float = 10.0) -> None:
+    """Return when a condition holds, while everything else goes on."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def wait_for(condition: Callable[..., Any], seconds: float = 10.0) -> None:
+    """Return when a condition of the operating system holds; for what gives no event."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s: {condition}"
+        time.sleep(0.005)
+
+
+async def eventually(condition: Callable[..., Any], seconds: float = 20.0) -> None:
+    """Return when a condition of another process holds; asked on a thread, since it may block."""
+    await asyncio.to_thread(wait_for, condition, seconds)
+
+
+class SteadyClock(ManualClock):
+    """A clock moved by hand that shortens no lifetime by chance."""
+
+    def random(self) -> float:
+        return 0.0

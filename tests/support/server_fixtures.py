@@ -1,0 +1,102 @@
+"""Fixtures of real servers: one of each kind at hand, a cluster, one that keeps its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.real_cluster import Cluster
+from tests.support.real_servers import Server, redis_binary, valkey_binary
+
+CLUSTER = "cluster"
+
+
+def _binaries() -> list[Any]:
+    redis = redis_binary()
+    skip = pytest.mark.skip(reason="redis-server is not installed; .ci/run installs it")
+    return [
+        pytest.param(valkey_binary(), id="valkey"),
+        pytest.param(redis, id="redis", marks=[] if redis else [skip]),
+    ]
+
+
+_CLUSTER = pytest.param(CLUSTER, id="cluster")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seen, left_out = set[str](), list[pytest.Item]()
+    for item in items:
+        calls = getattr(item, "callspec", None)
+        if calls is not None and calls.params.get("server") == CLUSTER and item.get_closest_marker("once_on_cluster"):
+            function = item.nodeid.partition("[")[0]
+            if function in seen:
+                left_out.append(item)
+            seen.add(function)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" in metafunc.fixturenames:
+        wanted = {mark.name for mark in metafunc.definition.iter_markers()}
+        everywhere = "on_cluster" in wanted and "one_server" not in wanted
+        metafunc.parametrize("server", _binaries() + [_CLUSTER] * everywhere, indirect=True)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server | Cluster]:
+    """A server of its own for one test, on each kind of server at hand; a cluster where the test is `on_cluster`."""
+    if request.param == CLUSTER:
+        cluster: Cluster = request.getfixturevalue("steady")
+        cluster.fresh()
+        yield cluster
+        return
+    server = Server(request.param, tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that no test hurts, one for all; it gives no node up, however busy the machine is."""
+    cluster = Cluster(valkey_binary(), tmp_path_factory.mktemp("steady"), timeout=60_000)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster of its own for one test, of nodes that are soon given up."""
+    cluster = Cluster(valkey_binary(), tmp_path)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Server]:
+    """A Valkey of its own for one test."""
+    server = Server(valkey_binary(), tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def lasting(tmp_path: Path) -> Iterator[Server]:
+    """A Valkey of its own for one test that has its data again when it is started again."""
+    # With its usual fsync in the background it may answer writes that its file does not have yet.
+    server = Server(valkey_binary(), tmp_path, "--appendonly", "yes", "--appendfsync", "no")
+    server.start()
+    yield server
+    server.kill()

@@ -1,0 +1,163 @@
+"""What tests of sessions share: the platform's sessions over a real server, time that passes, and what is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+import msgspec
+import pytest
+
+from greenroom.engine import Address, engine_at
+from greenroom.engine import Limits as EngineLimits
+from greenroom.podcast.definitions import SESSIONS
+from greenroom.podcast.models import Session
+from greenroom.sessions import SCRIPTS, Ends, Limits, Sessions, background, changes, merged, store
+from greenroom.sessions.live import Live
+from tests.support.proxy import Proxy
+from tests.support.real_cluster import Cluster, Routed
+from tests.support.real_servers import Raw, Server
+
+Store = Sessions[Session]
+Open = Callable[..., Awaitable[Store]]
+
+MINIMAL: dict[str, object] = {"preferences": {}}
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+
+_AGE = """
+local passed = tonumber(ARGV[1])
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if redis.call('TYPE', key).ok == 'zset' then
+    local found = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    for at = 1, #found, 2 do
+      redis.call('ZADD', key, found[at + 1] - passed, found[at])
+    end
+  end
+  local left = redis.call('PTTL', key)
+  if left >= 0 and left <= passed then
+    redis.call('DEL', key)
+  elseif left >= 0 then
+    redis.call('PEXPIRE', key, left - passed)
+  end
+end
+return 1
+"""
+
+
+async def open_sessions(
+    server: Server | Cluster | Proxy | str,
+    limits: Limits | None = None,
+    *,
+    prefix: str = "",
+    engine_limits: EngineLimits | None = None,
+    ends: Ends | None = None,
+    **options: Any,
+) -> Store:
+    """Sessions as one process has them, on an engine of their own."""
+    address = server if isinstance(server, str) else server.address
+    engine = engine_at(Address.parse(address), scripts=SCRIPTS, limits=engine_limits, **options)
+    await engine.start()
+    return Sessions(engine, SESSIONS.prefixed(prefix), limits, ends=ends)
+
+
+async def close_sessions(sessions: Store) -> None:
+    """End the touches, then the connections."""
+    await sessions.close()
+    await sessions.engine.close()
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a call take as long as a test makes its bytes wait."""
+    for module in (changes, store):
+        monkeypatch.setattr(module, "COMMANDS", 60.0)
+
+
+def age(raw: Raw | Routed, passed: timedelta) -> None:
+    """Let time pass on the server, in one script and to the millisecond.
+
+    Every lifetime there is shortened by it and what has lapsed deleted; the scores of sorted sets, which are times of
+    that server, are moved into the past. TIME itself goes on as it does. On a cluster it is a script on each primary.
+    """
+    assert raw("EVAL", _AGE, 0, passed // timedelta(milliseconds=1)) == 1
+
+
+class Passing:
+    """Lets time pass on the server, as `age`, and for what processes here remember of their touches."""
+
+    def __init__(self, server: Server | Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._raw = server.raw()
+        self._passed = 0.0
+        monkeypatch.setattr(background, "monotonic", lambda: monotonic() + self._passed)
+
+    def __call__(self, passed: timedelta) -> None:
+        self._passed += passed.total_seconds()
+        age(self._raw, passed)
+
+
+def names(raw: Raw | Routed) -> set[str]:
+    """Every key on the server."""
+    return {name.decode() for name in raw("KEYS", "*")}
+
+
+def everything(raw: Raw | Routed) -> bytes:
+    """Every key with what it holds, as one text to look for secrets in."""
+    found = []
+    for name in sorted(raw("KEYS", "*")):
+        found += [name, repr(raw("GET", name)).encode(), repr(raw("ZRANGE", name, 0, -1)).encode()]
+    return b"\n".join(found)
+
+
+def calls(raw: Raw | Routed) -> dict[str, int]:
+    """How often each command was called since `CONFIG RESETSTAT`, but for what a cluster asks itself."""
+    found = Counter[str]()
+    for line in raw("INFO", "commandstats").decode().splitlines():
+        name, _, numbers = line.partition(":calls=")
+        if numbers and not name.startswith(("cmdstat_cluster|", "cmdstat_replconf")):
+            found[name.removeprefix("cmdstat_")] += int(numbers.split(",")[0])
+    return found
+
+
+def key(live: Live[Session] | str) -> str:
+    """The key of a session."""
+    return f"session:{live if isinstance(live, str) else live.session_id}"
+
+
+def companion(use: str, live: Live[Session] | str) -> str:
+    """The name of a session's companion."""
+    return f"greenroom:{use}:{{{key(live)}}}"
+
+
+def patch(**members: object) -> Callable[[bytes], bytes]:
+    """A change that sets these members."""
+    return lambda body: merged(body, members)
+
+
+def add_one(body: bytes) -> bytes:
+    """A change that counts."""
+    return merged(body, {"count": decoded(body).get("count", 0) + 1})
+
+
+def decoded(body: bytes) -> dict[str, Any]:
+    """A session's JSON, with members that its type does not name."""
+    found: dict[str, Any] = msgspec.json.decode(body)
+    return found
+
+
+async def used(sessions: Store, token: str) -> Live[Session] | None:
+    """One request: it reads the session and touches it; returns when that is done."""
+    live = await sessions.read(token)
+    if live is not None:
+        sessions.touch(live)
+        await sessions.close()
+    return live
+
+
+async def at_once(*work: Awaitable[Any]) -> list[Any]:
+    """What came of these, exceptions included."""
+    return list(await asyncio.gather(*work, return_exceptions=True))
