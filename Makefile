@@ -8,10 +8,11 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 MINUTES ?= 5
 SEED ?=
 ON ?= server
-# Of `make test`: what else pytest is told, as TESTS="-k near".
+# Of `make test` and `make unit`: what else pytest is told, as TESTS="-k near"; how many tests run at once (most wait for servers).
 TESTS ?=
+JOBS ?= 4
 
-.PHONY: setup serve test bench torture fmt lock clean
+.PHONY: setup serve test unit bench torture fmt lock clean
 
 setup: $(VENV)/.serve
 
@@ -37,11 +38,11 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@# In two halves at once: most tests wait for servers, and one core would be idle. The first half's words come last.
-	@halves() { ls tests/test_*.py | grep $$1 '/test_\([a-p]\|races\)'; }; said=$$(mktemp); \
-	$(BIN)/pytest $(TESTS) $$(halves -e) >$$said 2>&1 & first=$$!; trap "kill $$first" INT TERM; \
-	$(BIN)/pytest $(TESTS) $$(halves -v); second=$$?; wait $$first; first=$$?; cat $$said; rm -f $$said; \
-	[ $$second = 0 ] && [ $$first = 0 ]
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(TESTS)
+
+# Seconds, and no server, browser or decoder: what is pure.
+unit: $(VENV)/.dev
+	$(BIN)/pytest tests/unit $(TESTS)
 
 $(VENV)/.bench: requirements/bench.lock $(VENV)/.dev
 	$(PIP) --require-hashes -r requirements/bench.lock

@@ -41,7 +41,7 @@ def test_all_topics_are_shown_at_a_glance(service: Service, visitor: Visit) -> N
     expect(page).to_have_title("Greenroom")
 
 
-def test_pages_are_turned_by_links_by_keys_and_by_the_browser_s_own_buttons(service: Service, visitor: Visit) -> None:
+def test_pages_are_turned_by_links_keys_and_the_browser_s_buttons(service: Service, visitor: Visit) -> None:
     pages = [
         [one["title"] for one in service.client.get(f"{API}/snippets?topic_id=mind_memory&page={number}").json()]
         for number in (1, 2)
@@ -151,7 +151,7 @@ def test_preferred_topics_are_marked_come_first_and_are_found_again(visitor: Vis
     expect(page.locator(".card.preferred h2")).to_have_text(["Space Exploration"])
 
 
-def test_the_foot_says_where_the_last_answer_came_from_and_how_long_it_took(service: Service, visitor: Visit) -> None:
+def test_the_footer_says_where_the_last_answer_came_from_and_its_time(service: Service, visitor: Visit) -> None:
     page = visitor().open()
     write_topic(service, "provenance")  # drops the list of all topics
     for place, whole in (

@@ -57,7 +57,7 @@ def test_any_other_file_is_a_problem_document(service: Service, path: str) -> No
     problem(service.client.get(httpx.URL(f"{service.url}{path}")), 404, "not-found")
 
 
-def test_the_page_has_no_script_style_or_handler_in_it_and_names_only_files_that_are_there(service: Service) -> None:
+def test_the_page_has_no_inline_code_and_names_existing_files_only(service: Service) -> None:
     tags = Tags(service.client.get("/").text).found
     for tag, attributes in tags:
         assert tag != "style"
@@ -69,7 +69,7 @@ def test_the_page_has_no_script_style_or_handler_in_it_and_names_only_files_that
     assert {link.removeprefix("/page/") for link in linked} == set(FILES) - {"index.html"}
 
 
-def test_every_module_is_loaded_at_once_and_imports_only_those_that_are_there(service: Service) -> None:
+def test_every_page_module_is_preloaded_and_imports_existing_ones(service: Service) -> None:
     for name in MODULES:
         imported = re.findall(r"from '\./(.*?)';", service.client.get(f"/page/{name}").text)
         assert set(imported) <= set(MODULES), name

@@ -198,7 +198,7 @@ def test_who_signs_in_while_listening_goes_on_listening(service: Service, visito
     to_its_end(page)
 
 
-def test_a_podcast_that_could_not_be_made_says_why_and_can_be_asked_for_again(visitor: Visit) -> None:
+def test_a_failed_podcast_says_why_and_can_be_asked_for_again(visitor: Visit) -> None:
     page = visitor().open(f"#/topics/{BARE}")
     make(page, BARE)
     reason = "The podcast could not be made: there is nothing to tell about its topic yet."

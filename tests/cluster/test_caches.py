@@ -37,9 +37,7 @@ from tests.support.real_cluster import Cluster, Member, slot_of
 # Near ------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_near_of_a_node_that_was_replaced_is_forgotten_and_the_rest_stays(
-    cluster: Cluster, back: Back
-) -> None:
+async def test_a_replaced_node_s_near_entries_go_and_the_rest_stays(cluster: Cluster, back: Back) -> None:
     load = Loads()
     backing = await back(cluster, limits=SOON)
     cache = cache_of(backing, load, near_for=30)
@@ -112,9 +110,7 @@ async def test_what_a_slot_s_last_owner_says_late_is_not_kept_near(cluster: Clus
 # Kept invalidations ----------------------------------------------------------------------------------
 
 
-async def test_a_successor_that_lacks_an_invalidation_is_told_again_before_it_is_read(
-    cluster: Cluster, back: Back
-) -> None:
+async def test_a_new_primary_is_sent_lost_invalidations_before_it_is_read(cluster: Cluster, back: Back) -> None:
     load = Loads()
     backing, other = await back(cluster), await back(cluster)
     cache, elsewhere = cache_of(backing, load), cache_of(other, load)
@@ -173,9 +169,7 @@ async def test_a_node_that_takes_a_slot_over_is_told_what_was_dropped_of_it(
     assert reads == [Episode(one, 2)] * 20
 
 
-async def test_a_node_that_takes_a_slot_over_while_it_is_being_connected_to_is_told_too(
-    cluster: Cluster, back: Back
-) -> None:
+async def test_a_node_that_takes_a_slot_while_connecting_is_told_too(cluster: Cluster, back: Back) -> None:
     load = Loads()
     source, target = cluster.primaries[:2]
     first, second = ids_of(cluster, target, 1)[0], ids_of(cluster, source, 1)[0]
@@ -226,9 +220,7 @@ async def test_what_was_kept_of_a_slot_on_its_way_is_dropped_wherever_it_is(clus
 # Slots on their way ----------------------------------------------------------------------------------
 
 
-async def test_hits_and_invalidations_go_on_in_a_slot_on_its_way_and_misses_are_loaded(
-    cluster: Cluster, back: Back
-) -> None:
+async def test_in_a_migrating_slot_hits_go_on_and_misses_are_loaded(cluster: Cluster, back: Back) -> None:
     load = Loads()
     backing = await back(cluster)
     cache = cache_of(backing, load)
@@ -363,7 +355,7 @@ async def test_what_a_frozen_node_has_is_loaded_and_the_rest_is_hit(steady: Clus
 PAGE = Keyspace("cache:page:{show}:{number}", Episode, ttl=timedelta(minutes=30))
 
 
-async def test_a_group_whose_node_is_away_is_dropped_on_every_node_when_it_is_back(steady: Cluster, back: Back) -> None:
+async def test_a_group_is_dropped_on_every_node_once_its_node_is_back(steady: Cluster, back: Back) -> None:
     steady.fresh()
     version = 1
 
@@ -409,7 +401,7 @@ async def test_a_group_whose_node_is_away_is_dropped_on_every_node_when_it_is_ba
         assert not backing.groups.undropped
 
 
-async def test_a_group_that_could_not_be_read_while_its_node_is_being_connected_to_is_read_before_that_serves(
+async def test_a_group_left_unread_while_its_node_connects_is_read_first(
     steady: Cluster, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steady.fresh()
@@ -461,9 +453,7 @@ async def test_a_group_that_could_not_be_read_is_read_where_it_is_now(cluster: C
     assert await pages.get(show="s", number="1") == Episode("s1", 2)
 
 
-async def test_a_group_on_its_way_is_read_where_it_is_and_keeps_no_node_from_serving(
-    cluster: Cluster, back: Back
-) -> None:
+async def test_a_migrating_group_is_read_where_it_is_and_blocks_no_node(cluster: Cluster, back: Back) -> None:
     version = 1
 
     async def load(show: str, number: str) -> Episode:

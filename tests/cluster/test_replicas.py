@@ -193,9 +193,7 @@ async def test_a_push_of_the_replica_ends_what_is_near_of_it(steady: Cluster, ba
     assert await version(cache, episode) == 2
 
 
-async def test_after_a_loss_of_the_primary_s_connection_the_replica_is_compared_anew(
-    steady: Cluster, back: Back
-) -> None:
+async def test_a_lost_primary_connection_makes_the_replica_be_compared_anew(steady: Cluster, back: Back) -> None:
     """What was sent on it may be lost; the next one carries it, and the replica must have that too."""
     backing = await back(steady, limits=TRUSTING, replica_reads=True)
     (episode,) = ids_of(steady, steady.primaries[0], 1)

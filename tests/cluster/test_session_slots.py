@@ -33,9 +33,7 @@ def keys_in(member: Member, live: Live[Session]) -> list[bytes]:
     return sorted(one for one in found if live.session_id.encode() in one)
 
 
-async def test_a_session_on_its_way_is_read_where_its_keys_are_and_changed_when_it_has_arrived(
-    cluster: Cluster, process: Process
-) -> None:
+async def test_a_migrating_session_is_read_at_once_and_changed_on_arrival(cluster: Cluster, process: Process) -> None:
     here = await process(cluster)
     source, target = cluster.primaries[:2]
     ((live, token),) = await some_on(here, cluster, source, 1)
@@ -133,7 +131,7 @@ async def test_a_node_that_takes_a_slot_over_is_told_which_sessions_have_ended(
 
 
 @pytest.mark.parametrize("lane", list(Lane))
-async def test_a_node_that_takes_a_slot_over_while_it_is_being_connected_to_is_told_too(
+async def test_a_node_that_takes_a_slot_while_connecting_is_told_too(
     cluster: Cluster, process: Process, lane: Lane
 ) -> None:
     source, target = cluster.primaries[:2]

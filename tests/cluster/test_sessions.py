@@ -110,9 +110,7 @@ async def test_an_end_that_a_failover_has_lost_is_made_again_before_anyone_reads
     assert stays.session_id != rotated.session_id
 
 
-async def test_a_session_that_its_user_s_list_has_lost_is_listed_again_by_its_touch(
-    steady: Cluster, process: Process
-) -> None:
+async def test_a_touch_lists_a_session_again_that_its_user_s_index_has_lost(steady: Cluster, process: Process) -> None:
     steady.fresh()
     sessions, raw = await process(steady), steady.raw()
     live, token = await sessions.start(SIGNED_IN)
@@ -148,7 +146,7 @@ async def test_a_touch_that_comes_too_late_lists_nothing(steady: Cluster, proces
 
 
 @pytest.mark.parametrize("move", [classic, atomic, failover])
-async def test_a_socket_stays_open_when_its_session_moves_and_closes_when_that_is_ended_there(
+async def test_a_socket_survives_its_session_s_move_and_closes_at_its_end(
     cluster: Cluster, process: Process, move: Move
 ) -> None:
     here, there = await process(cluster), await process(cluster)
@@ -166,7 +164,7 @@ async def test_a_socket_stays_open_when_its_session_moves_and_closes_when_that_i
             await watch.over.wait()
 
 
-async def test_a_socket_closes_when_its_session_was_ended_while_its_shard_was_away(
+async def test_a_socket_closes_if_its_session_ended_while_its_shard_was_away(
     cluster: Cluster, process: Process
 ) -> None:
     here, there = await process(cluster), await process(cluster)
@@ -184,7 +182,7 @@ async def test_a_socket_closes_when_its_session_was_ended_while_its_shard_was_aw
 
 
 @pytest.mark.parametrize("roll", ["greenroom:active:{sessions}", "greenroom:active:{podcasts}"])
-async def test_a_roll_of_everybody_whose_node_is_away_keeps_nobody_else_from_going_on(
+async def test_an_active_index_whose_node_is_away_blocks_no_other_session(
     steady: Cluster, process: Process, roll: str
 ) -> None:
     steady.fresh()

@@ -89,7 +89,7 @@ def test_a_recorder_killed_before_any_file_operation(tmp_path: Path) -> None:
     assert "fsync" in killed[first:], "and its name lasts when it is told to be whole"
 
 
-def test_where_there_is_a_whole_one_it_stays_wherever_another_recorder_is_killed(tmp_path: Path) -> None:
+def test_a_whole_recording_stays_wherever_another_recorder_is_killed(tmp_path: Path) -> None:
     for number in range(60):
         asyncio.run(made(tmp_path / str(number)))
     killed = crash(tmp_path, "new")

@@ -81,9 +81,7 @@ def meanwhile(snippet: Snippet, service: Service) -> Iterator[None]:
         yield
 
 
-def test_a_service_killed_between_commit_and_invalidation_leaves_no_old_value_to_its_successor(
-    valkey: Server, serve: Serve
-) -> None:
+def test_a_service_killed_after_its_commit_leaves_the_next_nothing_old(valkey: Server, serve: Serve) -> None:
     service = serve("--valkey-url", valkey.address)
     snippet = Snippet(service)
     with valkey.frozen():
@@ -96,7 +94,7 @@ def test_a_service_killed_between_commit_and_invalidation_leaves_no_old_value_to
 
 
 @pytest.mark.parametrize("first", ["valkey", "service"])
-def test_ten_changes_made_without_valkey_by_a_service_then_killed_are_seen_when_both_are_back(
+def test_ten_changes_made_in_an_outage_before_a_kill_are_seen_afterwards(
     lasting: Server, serve: Serve, first: str
 ) -> None:
     service = serve("--valkey-url", lasting.address)
@@ -120,7 +118,7 @@ def test_ten_changes_made_without_valkey_by_a_service_then_killed_are_seen_when_
         assert snippet.read(service) == {"1"}
 
 
-def test_of_two_services_the_one_that_serves_on_sends_what_the_killed_one_did_not(valkey: Server, serve: Serve) -> None:
+def test_a_surviving_service_sends_the_invalidations_of_a_killed_one(valkey: Server, serve: Serve) -> None:
     valkey.raw()("ACL", "SETUSER", "mute", "on", ">secret", "~*", "+@all", "-del")  # whose changes stay unsent
     other = serve("--valkey-url", valkey.address, home="other")
     muted = valkey.address.replace("://", "://mute:secret@")
@@ -166,9 +164,7 @@ def asleep(one: Process) -> Iterator[None]:
 
 
 @ON_LINUX
-def test_a_worker_killed_between_commit_and_invalidation_leaves_no_old_value_to_the_others(
-    lasting: Server, pair: Service
-) -> None:
+def test_a_worker_killed_after_its_commit_leaves_the_others_nothing_old(lasting: Server, pair: Service) -> None:
     victim, other = workers(pair.process.pid)
     snippet = Snippet(pair)
     with asleep(other), lasting.frozen():
@@ -186,9 +182,7 @@ def test_a_worker_killed_between_commit_and_invalidation_leaves_no_old_value_to_
 
 
 @ON_LINUX
-def test_a_valkey_that_two_workers_lose_and_get_back_old_serves_neither_the_old_value(
-    lasting: Server, pair: Service
-) -> None:
+def test_a_valkey_that_comes_back_old_serves_no_worker_an_old_value(lasting: Server, pair: Service) -> None:
     snippet = Snippet(pair)
     lasting.kill()
     snippet.change(pair)

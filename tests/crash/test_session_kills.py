@@ -128,7 +128,7 @@ async def whole(sessions: Store, raw: Raw) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-async def test_a_process_killed_after_any_command_leaves_nothing_alive_that_should_be_dead(
+async def test_a_kill_after_any_command_keeps_no_ended_session_alive(
     server: Server, store: Open, operation: Operation
 ) -> None:
     sessions, raw, cuts = await store(server), server.raw(), 0

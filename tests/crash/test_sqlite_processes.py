@@ -106,7 +106,7 @@ def writing(path: Path, name: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("statement", ["INSERT INTO outbox", "COMMIT"])
-async def test_a_process_killed_before_its_commit_leaves_neither_the_change_nor_its_row(
+async def test_a_kill_before_the_commit_leaves_neither_change_nor_outbox_row(
     path: Path, records: SqliteRecords, statement: str
 ) -> None:
     assert run(KILLED, str(path), statement).returncode == -signal.SIGKILL
@@ -114,7 +114,7 @@ async def test_a_process_killed_before_its_commit_leaves_neither_the_change_nor_
     assert await records.pending() == ()
 
 
-async def test_a_process_killed_between_its_commit_and_the_acknowledgement_leaves_the_row(
+async def test_a_kill_between_commit_and_acknowledgement_leaves_the_outbox_row(
     path: Path, records: SqliteRecords
 ) -> None:
     assert run(KILLED, str(path), "").returncode == -signal.SIGKILL

@@ -57,7 +57,7 @@ def test_every_label_that_a_rule_asks_for_is_counted() -> None:
             assert any(re.fullmatch(one, name) for name in known), one
 
 
-def test_the_rule_about_lost_connections_does_not_count_them_since_each_worker_loses_its_own() -> None:
+def test_the_lost_connection_alert_does_not_depend_on_the_workers() -> None:
     (rule,) = re.findall(r"- alert: GreenroomConnectionsLost[^\n]*\n  expr: ([^\n]+)", PAGE)
     assert rule.endswith(" > 0"), "any other number would be one of workers"
     (looked_at, over) = re.findall(r"\[(\d+)m[:\]]", rule)

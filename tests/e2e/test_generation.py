@@ -119,9 +119,7 @@ async def test_all_who_follow_a_worker_step_by_step_see_each_status_in_order(
 
 
 @ON_LINUX
-async def test_who_listens_before_it_is_made_hears_what_there_is_and_then_the_rest(
-    service: Service, room: Greenroom
-) -> None:
+async def test_an_early_listener_hears_what_there_is_and_then_the_rest(service: Service, room: Greenroom) -> None:
     async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
         accepted = await asked(client, TOPIC)
         path = f"{API}/podcasts/{accepted['podcast_id']}/audio.webm"

@@ -151,9 +151,7 @@ def planted(raw: Raw, prefix: str = "") -> None:
         assert raw("SET", prefix + key, json.dumps(value), "EX", 900) == b"OK"
 
 
-def test_a_load_without_the_engine_is_caught_up_with_before_a_later_serve_answers(
-    tmp_path: Path, valkey: Server, serve: Serve
-) -> None:
+def test_a_later_serve_drops_what_was_loaded_without_the_engine(tmp_path: Path, valkey: Server, serve: Serve) -> None:
     valkey.kill()
     flags = ["--data-dir", tmp_path / "data", "--valkey-url", valkey.address]
     changed = ndjson(TOPIC | {"display_name": "Later Radio"}, SNIPPET | {"title": "Hiss"})

@@ -39,7 +39,7 @@ def edit(service: Service, path: str, title: str) -> None:
 # What it says ---------------------------------------------------------------------------------------
 
 
-def test_it_prints_its_address_the_engine_the_record_and_the_token_that_it_made(serve: Serve) -> None:
+def test_it_prints_address_engine_record_and_the_token_it_made(serve: Serve) -> None:
     service = serve("--sample", "off", env={})
     address, engine, record, editors = service.output().splitlines()[:4]
     assert service.url in address
@@ -120,7 +120,7 @@ def test_a_service_without_embedded_parts_leaves_the_data_directory_alone(
 
 
 @ON_LINUX
-def test_with_a_server_for_the_caches_alone_the_sessions_are_in_the_embedded_one(valkey: Server, serve: Serve) -> None:
+def test_with_a_cache_server_alone_sessions_are_in_the_embedded_one(valkey: Server, serve: Serve) -> None:
     service = serve("--cache-url", valkey.address)
     assert service.client.patch(f"{API}/session/preferences", json={"playback_speed_default": 2}).status_code == 200
     assert topic_ids(service)

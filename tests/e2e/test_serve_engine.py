@@ -93,7 +93,7 @@ def held_down(data_dir: Path) -> Iterator[None]:
 
 
 @ON_LINUX
-def test_kill_9_of_valkey_under_load_is_answered_from_the_record_and_healed(serve: Serve) -> None:
+def test_a_valkey_killed_under_load_is_bypassed_and_replaced(serve: Serve) -> None:
     service = serve()
     page = first_page(service)
     with Load(service.url, page) as load:
@@ -169,9 +169,7 @@ def test_a_valkey_that_comes_later_is_used(valkey: Server, serve: Serve) -> None
 
 
 @ON_LINUX
-def test_two_services_on_one_directory_share_one_valkey_and_each_sees_the_other_s_edit(
-    tmp_path: Path, serve: Serve
-) -> None:
+def test_two_services_on_one_directory_share_one_valkey_and_their_edits(tmp_path: Path, serve: Serve) -> None:
     one, other = two_services(serve, tmp_path / "data")
     assert len(servers(one.data_dir)) == 1
     one.client.put(f"{API}/topics/night", json=TOPIC, headers=one.editor).raise_for_status()

@@ -180,7 +180,7 @@ def test_a_killed_worker_is_replaced_and_the_scrape_keeps_what_it_counted(servic
     wait_for(lambda: read(service, page).headers["cache-status"].startswith("greenroom; hit"), 60)
 
 
-def test_a_successor_that_cannot_start_is_tried_again_while_the_other_worker_serves(service: Service) -> None:
+def test_a_replacement_that_cannot_start_is_retried_while_others_serve(service: Service) -> None:
     page = first_page(service)
     (victim, _) = workers(service.process.pid)
     with closing(sqlite3.connect(service.data_dir / DATABASE_FILE, isolation_level=None)) as busy:
@@ -194,7 +194,7 @@ def test_a_successor_that_cannot_start_is_tried_again_while_the_other_worker_ser
     assert service.stop(signal.SIGTERM) == 0
 
 
-def test_where_the_worker_that_owns_the_valkey_is_killed_another_takes_over(service: Service) -> None:
+def test_another_worker_takes_over_the_valkey_of_a_killed_one(service: Service) -> None:
     page = first_page(service)
     valkey = the_server(service.data_dir)
     owner = process(parent(valkey))

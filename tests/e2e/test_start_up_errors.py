@@ -106,7 +106,7 @@ main()
 
 @ON_LINUX
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_process_that_cannot_start_says_so_in_a_line_and_ends_the_service(tmp_path: Path, workers: str) -> None:
+def test_a_worker_that_cannot_start_says_so_and_ends_the_service(tmp_path: Path, workers: str) -> None:
     (tmp_path / "record").write_text("Dear diary, " * 200)
     flags = ["--port", "0", "--data-dir", str(tmp_path), "--database-url", f"sqlite:{tmp_path / 'record'}"]
     line = [sys.executable, "-c", LATER, "serve", "--workers", workers, *flags]

@@ -89,9 +89,7 @@ async def made(data_dir: Path, podcast_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_with_nothing_to_do_ends_at_once_and_takes_its_valkey_along(
-    tmp_path: Path, work: Works, number: int
-) -> None:
+def test_an_idle_worker_ends_at_once_and_stops_its_valkey(tmp_path: Path, work: Works, number: int) -> None:
     data_dir = tmp_path / "data"
     alone = work(data_dir)
     alone.wait_until_it_works()
@@ -110,9 +108,7 @@ def test_a_signal_while_a_worker_still_starts_leaves_no_process_behind(tmp_path:
     assert "Traceback" not in starting.output()
 
 
-def test_a_worker_beside_a_service_gives_its_task_back_when_it_ends_and_another_makes_it(
-    serve: Serve, work: Works
-) -> None:
+def test_a_stopped_worker_releases_its_task_and_another_finishes_it(serve: Serve, work: Works) -> None:
     service = serve("--sample", "off", "--work", "off")
     make_longer(service)
     parts = service.data_dir / "recordings" / "parts"
@@ -137,7 +133,7 @@ def test_a_worker_beside_a_service_gives_its_task_back_when_it_ends_and_another_
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_service_that_ends_gives_its_task_back_and_makes_it_when_it_is_back(serve: Serve, workers: str) -> None:
+def test_a_stopped_service_releases_its_task_and_resumes_it_later(serve: Serve, workers: str) -> None:
     service = serve("--sample", "off", "--workers", workers)
     make_longer(service)
     parts = service.data_dir / "recordings" / "parts"

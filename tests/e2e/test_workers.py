@@ -115,7 +115,7 @@ def each(service: Service) -> Iterator[list[At]]:
         client.close()
 
 
-def test_a_change_through_one_is_the_next_read_of_each_whatever_they_keep_near(each: list[At]) -> None:
+def test_a_change_in_one_worker_is_the_next_read_of_every_worker(each: list[At]) -> None:
     path = f"{API}/topics/tides"
     for number, writer in enumerate(each):
         for reader in each:

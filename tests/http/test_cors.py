@@ -88,7 +88,7 @@ def test_what_depends_on_the_origin_says_so_to_caches(open_to_two: Service) -> N
         assert open_to_two.client.get(TOPIC, headers=headers).headers["vary"] == "Origin"
 
 
-def test_options_of_an_allowed_origin_that_is_no_preflight_is_answered_as_ever(open_to_two: Service) -> None:
+def test_an_options_request_that_is_no_preflight_is_answered_as_ever(open_to_two: Service) -> None:
     answer = open_to_two.client.options(TOPIC, headers={"Origin": ALLOWED})
     assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PUT"
 

@@ -160,7 +160,7 @@ def test_a_log_in_keeps_what_an_anonymous_visitor_has_chosen(people: People) -> 
     assert ana.log_in().json()["preferences"] == chosen
 
 
-def test_a_user_s_preferences_are_there_at_the_next_log_in_from_another_device(people: People) -> None:
+def test_a_user_s_preferences_are_there_at_a_log_in_on_another_device(people: People) -> None:
     ana = people().sign_up()
     ana.log_in()
     ana.prefer(playback_speed_default=1.5, preferred_topics=["tech_ai_ethics"])
@@ -169,7 +169,7 @@ def test_a_user_s_preferences_are_there_at_the_next_log_in_from_another_device(p
     assert found == {"preferred_topics": ["tech_ai_ethics"], "playback_speed_default": 1.5}
 
 
-def test_what_a_visitor_has_chosen_before_the_log_in_is_the_user_s_from_then_on(people: People) -> None:
+def test_preferences_chosen_before_a_log_in_become_the_user_s(people: People) -> None:
     ana = people().sign_up()
     ana.log_in()
     ana.prefer(playback_speed_default=1.5, preferred_topics=["tech_ai_ethics"])
@@ -180,7 +180,7 @@ def test_what_a_visitor_has_chosen_before_the_log_in_is_the_user_s_from_then_on(
     assert people(ana.username).log_in().json()["preferences"] == expected
 
 
-def test_what_is_chosen_on_one_device_stays_when_another_is_chosen_elsewhere(people: People) -> None:
+def test_preferences_chosen_on_two_devices_are_merged(people: People) -> None:
     ana = people().sign_up()
     ana.log_in()
     phone = people(ana.username)
@@ -201,9 +201,7 @@ def test_another_user_s_preferences_stay_theirs(people: People) -> None:
     assert people(bob.username).log_in().json()["preferences"] == DEFAULTS
 
 
-def test_nothing_that_another_service_keeps_of_a_user_goes_along_to_another_user(
-    service: Service, people: People
-) -> None:
+def test_foreign_members_of_one_user_never_reach_another_user(service: Service, people: People) -> None:
     ana, bob = people().sign_up(), people().sign_up()
     ana.log_in()
     raw = service.raw()
@@ -215,9 +213,7 @@ def test_nothing_that_another_service_keeps_of_a_user_goes_along_to_another_user
     assert "basket" not in bob.get("/session").json()
 
 
-def test_what_another_service_keeps_in_the_session_survives_a_log_in_and_a_change(
-    service: Service, people: People
-) -> None:
+def test_foreign_session_members_survive_a_log_in_and_a_change(service: Service, people: People) -> None:
     ana = people().sign_up()
     ana.prefer(playback_speed_default=2)
     raw = service.raw()
@@ -264,9 +260,7 @@ def attempt(service: Service, username: str, password: str = "wrong password") -
     return service.client.post(f"{API}/session/login", json=body)
 
 
-def test_an_account_may_be_tried_ten_times_counted_together_by_two_services(
-    valkey: Server, serve: Serve, tmp_path: Path
-) -> None:
+def test_two_services_together_allow_ten_attempts_at_an_account(valkey: Server, serve: Serve, tmp_path: Path) -> None:
     flags = "--valkey-url", valkey.address, "--database-url", f"sqlite:{tmp_path / 'record.sqlite3'}"
     services = [serve(*flags, home=home) for home in ("one", "other")]
     services[0].client.post(f"{API}/users", json={"username": "ana", "password": PASSWORD}).raise_for_status()
@@ -279,7 +273,7 @@ def test_an_account_may_be_tried_ten_times_counted_together_by_two_services(
         assert attempt(service, "bob").status_code == 401, "another account may still be tried"
 
 
-def test_an_address_may_try_fifty_times_over_all_accounts_and_another_address_still_may(serve: Serve) -> None:
+def test_an_address_may_try_fifty_times_and_another_still_may(serve: Serve) -> None:
     service = serve("--trusted-proxies", "127.0.0.1")
 
     def from_(address: str, username: str) -> httpx.Response:

@@ -135,9 +135,7 @@ async def test_a_key_gives_its_first_answer_again_whatever_became_of_the_podcast
     assert blamed(await asyncio.to_thread(ask, f"{TOPIC}_too", key="once"))[0] == "Idempotency-Key"
 
 
-def test_of_requests_with_one_key_at_once_in_two_processes_one_makes_a_podcast(
-    service: Service, serve: Serve, ask: Asks
-) -> None:
+def test_one_idempotency_key_in_two_processes_makes_one_podcast(service: Service, serve: Serve, ask: Asks) -> None:
     services = [service, serve(*FLAGS, data_dir=service.data_dir)]
     together = threading.Barrier(8)
 
@@ -229,7 +227,7 @@ def test_a_wait_that_cannot_be_is_422(service: Service, wait: str) -> None:
     )
 
 
-async def test_a_long_poll_answers_at_once_what_the_caller_has_not_and_at_the_first_change_else(
+async def test_a_long_poll_answers_at_once_if_news_else_at_the_first_change(
     service: Service, ask: Asks, room: Greenroom
 ) -> None:
     url, claim = await begun(ask, room)
@@ -285,7 +283,7 @@ async def test_all_who_follow_see_each_status_in_order(
 # The event stream ------------------------------------------------------------------------------------
 
 
-async def test_who_comes_back_is_not_told_what_he_knows_and_after_the_end_nothing(
+async def test_a_returning_follower_hears_only_news_and_nothing_after_the_end(
     service: Service, ask: Asks, room: Greenroom
 ) -> None:
     url, claim = await begun(ask, room)

@@ -61,9 +61,7 @@ def signed_in(service: Service) -> Iterator[Person]:
         yield ana
 
 
-def test_while_the_server_of_the_sessions_is_down_what_needs_one_is_503_and_the_rest_is_answered(
-    lasting: Server, apart: Service
-) -> None:
+def test_with_the_session_server_down_only_what_needs_a_session_is_503(lasting: Server, apart: Service) -> None:
     with signed_in(apart) as ana:
         lasting.kill()
         for call in NEEDED:
@@ -102,7 +100,7 @@ def test_sessions_on_redis_or_valkey_begin_change_and_end(server: Server, serve:
         assert not raw("KEYS", "session:*")
 
 
-def test_with_a_server_of_the_caches_alone_the_sessions_are_on_the_embedded_one(valkey: Server, serve: Serve) -> None:
+def test_with_cache_url_alone_sessions_are_on_the_embedded_server(valkey: Server, serve: Serve) -> None:
     service = serve("--cache-url", valkey.address)
     with signed_in(service) as ana:
         ana.get("/topics")

@@ -73,7 +73,7 @@ def test_that_it_does_is_logged_and_not_at_every_cookie(service: Service, people
     assert service.output().count("plain HTTP on loopback") == 1
 
 
-def test_behind_a_proxy_that_says_https_the_cookie_is_bound_to_the_host_and_secure(behind_a_proxy: Service) -> None:
+def test_behind_an_https_proxy_the_cookie_is_host_bound_and_secure(behind_a_proxy: Service) -> None:
     begun = by_https(behind_a_proxy, "PATCH", "/session/preferences", json={"playback_speed_default": 2})
     morsel = cookie_of(begun)
     assert morsel.key == "__Host-greenroom"
@@ -91,7 +91,7 @@ def test_the_cookie_of_plain_http_is_none_over_https(behind_a_proxy: Service) ->
     problem(by_https(behind_a_proxy, "GET", "/session", f"greenroom={token}"), 401, "unauthorized")
 
 
-def test_plain_http_from_elsewhere_gets_no_session_and_no_password_is_tried(behind_a_proxy: Service) -> None:
+def test_plain_http_from_elsewhere_gets_no_session_and_tries_no_password(behind_a_proxy: Service) -> None:
     plain = {"X-Forwarded-Proto": "http"}
     credentials = {"username": "nobody", "password": PASSWORD}
     token = cookie_of(by_https(behind_a_proxy, "PATCH", "/session/preferences", json={})).value
@@ -108,7 +108,7 @@ def test_plain_http_from_elsewhere_gets_no_session_and_no_password_is_tried(behi
     assert by_https(behind_a_proxy, "GET", "/topics", headers=plain).status_code == 200
 
 
-def test_a_proxy_that_does_not_say_how_its_clients_come_is_not_taken_for_loopback(service: Service) -> None:
+def test_a_proxy_that_names_no_scheme_is_not_taken_for_loopback(service: Service) -> None:
     answer = service.client.patch(f"{API}/session/preferences", json={}, headers={"Host": "pods.example"})
     problem(answer, 403, "forbidden")
     pretended = {"Host": "pods.example", "X-Forwarded-Proto": "https"}  # by a client: no proxy is trusted here
@@ -140,7 +140,7 @@ def test_a_client_without_cookies_signs_in_and_out_with_a_bearer_token(people: P
     problem(cli.get("/session", headers=bearer), 401, "unauthorized")
 
 
-def test_a_bearer_that_signs_in_again_has_its_new_token_in_the_answer_and_no_cookie(people: People) -> None:
+def test_a_bearer_that_signs_in_again_gets_its_token_in_the_body_only(people: People) -> None:
     ana = people().sign_up()
     token = ana.log_in(token=True).json()["token"]
     ana.client.cookies.clear()
@@ -216,7 +216,7 @@ def told(answer: httpx.Response) -> dict[str, str]:
     return {name: answer.headers.get(name, "") for name in PRIVATE}
 
 
-def test_every_answer_that_used_the_session_is_private_and_varies_with_the_token(people: People) -> None:
+def test_answers_that_used_the_session_are_private_and_vary_by_token(people: People) -> None:
     ana = people().sign_up()
     wrong = {"username": ana.username, "password": "wrong password"}
     answers = [

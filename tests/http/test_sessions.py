@@ -216,7 +216,7 @@ def on_three_devices(people: People) -> list[Person]:
     return devices
 
 
-def test_one_s_sessions_are_listed_the_oldest_first_and_the_current_is_marked(people: People) -> None:
+def test_sessions_are_listed_oldest_first_with_the_current_marked(people: People) -> None:
     devices = on_three_devices(people)
     for number, device in enumerate(devices):
         found = device.get("/sessions").json()

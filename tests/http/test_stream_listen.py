@@ -165,9 +165,7 @@ async def test_who_comes_before_the_first_cluster_waits_for_it(service: Service,
     assert heard.code == 1000
 
 
-async def test_an_attempt_that_dies_is_gone_on_with_by_the_next_at_the_same_place(
-    service: Service, studio: Studio
-) -> None:
+async def test_the_next_attempt_continues_where_a_dead_one_stopped(service: Service, studio: Studio) -> None:
     claim, dying = await studio.rendering(LONG[:3])
     async with listener(service, claim.podcast_id) as opened:
         heard = await hear(opened, clusters=4)

@@ -51,7 +51,7 @@ def release(raw: Raw, token: str = OURS, kind: str = "", backoff_ms: int = 0) ->
 # What is stored ------------------------------------------------------------------------------------
 
 
-def test_a_fill_stores_the_value_for_its_lifetime_and_ends_lease_and_absence(raw: Raw) -> None:
+def test_a_fill_stores_the_value_and_ends_lease_and_absence(raw: Raw) -> None:
     lease(raw)
     raw("SET", ABSENT, "1", "PX", 30_000)
     assert fill_value(raw) == 1
@@ -137,7 +137,7 @@ FOREIGN: list[tuple[bytes | None, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("stale", "write"), FOREIGN)
-def test_what_a_foreign_writer_did_since_the_lease_stays_and_the_lease_ends(
+def test_a_foreign_write_since_the_lease_stays_and_the_lease_ends(
     raw: Raw, fill: Fill, stale: bytes | None, write: tuple[str, ...]
 ) -> None:
     if stale is not None:

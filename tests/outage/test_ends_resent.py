@@ -183,9 +183,7 @@ async def test_a_lost_connection_takes_no_copy_of_a_rotation_away(server: Server
         assert live.session_id != old.session_id
 
 
-async def test_an_end_repeated_on_the_connection_that_carries_it_again_has_still_ended_it(
-    server: Server, store: Open
-) -> None:
+async def test_an_end_repeated_beside_its_resend_still_reports_the_end(server: Server, store: Open) -> None:
     async with proxy_of(server) as proxy:
         sessions, _ = await kept(store, proxy)
         live, _ = await sessions.start(SIGNED_IN)

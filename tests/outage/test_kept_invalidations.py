@@ -75,9 +75,7 @@ async def test_when_one_key_of_a_group_cannot_be_dropped_all_of_them_are_kept(
         assert await pages.get(show="s", number=number) == Episode(f"s{number}", 2)
 
 
-async def test_an_invalidation_that_fails_while_a_connection_is_prepared_is_sent_on_it(
-    proxy: Proxy, backing: Backing
-) -> None:
+async def test_an_invalidation_that_fails_meanwhile_is_sent_before_serving(proxy: Proxy, backing: Backing) -> None:
     load = Loads()
     cache = cache_of(backing, load)
     await cache.get("e1")
@@ -98,9 +96,7 @@ async def test_an_invalidation_that_fails_while_a_connection_is_prepared_is_sent
     await until(lambda: backing.unsent == 0)
 
 
-async def test_a_group_that_cannot_be_read_while_a_connection_is_prepared_is_dropped_on_it(
-    proxy: Proxy, backing: Backing
-) -> None:
+async def test_a_group_unreadable_before_serving_is_dropped_on_the_connection(proxy: Proxy, backing: Backing) -> None:
     load = Shows()
     pages = pages_of(backing, load)
     await pages.get(show="s", number="1")
@@ -119,9 +115,7 @@ async def test_a_group_that_cannot_be_read_while_a_connection_is_prepared_is_dro
     assert await pages.get(show="s", number="1") == Episode("s1", 2)
 
 
-async def test_a_server_that_reads_and_does_not_write_is_not_read_from_while_it_owes_an_invalidation(
-    valkey: Server, back: Back
-) -> None:
+async def test_a_server_that_refuses_an_invalidation_is_not_read_from_meanwhile(valkey: Server, back: Back) -> None:
     load = Loads()
     backing = await back(valkey)
     cache = cache_of(backing, load)
@@ -138,9 +132,7 @@ async def test_a_server_that_reads_and_does_not_write_is_not_read_from_while_it_
     wait_for(lambda: raw("GET", "cache:episode:e1") == b'{"episode_id":"e1","version":2}')
 
 
-async def test_an_invalidation_whose_caller_was_cancelled_is_owed_no_longer_than_until_its_reply(
-    proxy: Proxy, backing: Backing
-) -> None:
+async def test_a_cancelled_invalidation_is_pending_until_its_reply_only(proxy: Proxy, backing: Backing) -> None:
     cache = cache_of(backing, Loads())
     held = proxy.hold("DEL")
     dropping = asyncio.ensure_future(cache.invalidate("e1"))
@@ -153,7 +145,7 @@ async def test_an_invalidation_whose_caller_was_cancelled_is_owed_no_longer_than
     await until(lambda: backing.unsent == 0)
 
 
-async def test_a_group_that_could_not_be_read_is_not_let_off_by_another_drop_s_answer(backing: Backing) -> None:
+async def test_another_drop_s_answer_does_not_settle_a_group_left_unread(backing: Backing) -> None:
     backing.groups.unread.add("pages:s")
     await pages_of(backing, Shows()).invalidate_group(show="s")
     assert backing.groups.unread == {"pages:s"}

@@ -86,7 +86,7 @@ async def test_an_invalidation_needs_no_memory(server: Server, back: Back) -> No
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_who_waits_for_a_load_that_cannot_be_stored_does_not_wait_for_its_lease_to_end(
+async def test_a_waiter_of_an_unstorable_load_does_not_wait_for_the_lease_s_end(
     server: Server, back: Back, fails: bool
 ) -> None:
     mine, theirs = Loads(), Loads()

@@ -46,9 +46,7 @@ async def test_a_frozen_server_is_read_past_and_found_again(server: Server, back
     await until_hit(cache)
 
 
-async def test_who_waits_for_another_s_load_when_the_server_freezes_loads_for_itself(
-    server: Server, back: Back
-) -> None:
+async def test_a_waiter_loads_by_itself_when_the_server_freezes(server: Server, back: Back) -> None:
     mine, theirs = Loads(), Loads()
     theirs.go.clear()
     leader, waiter = cache_of(await back(server), theirs), cache_of(await back(server), mine)
@@ -148,7 +146,7 @@ async def test_after_three_failures_calls_fail_at_once_and_before_they_wait(back
         assert isinstance(late.exception(), EngineUnavailable)
 
 
-async def test_a_server_that_hangs_up_after_each_handshake_is_given_up_as_one_that_refuses(back: Back) -> None:
+async def test_a_server_that_hangs_up_after_each_handshake_opens_the_circuit(back: Back) -> None:
     async with Impostor(b"220 mail.example ESMTP\r\n").listening() as impostor:
         backing = await back(impostor, limits=Limits(silence=0.001, tick=0.001))
         await broken(backing)

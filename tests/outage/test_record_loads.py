@@ -101,7 +101,7 @@ async def test_a_key_is_loaded_once_for_all_who_ask_together(back: Back, load: L
     assert load.calls == ["e1"]
 
 
-async def test_who_finds_out_later_that_the_server_is_gone_takes_what_another_has_loaded(
+async def test_a_late_finder_of_an_outage_shares_what_another_has_loaded(
     back: Back, load: Loads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = await down(back, load)
@@ -145,7 +145,7 @@ async def test_an_invalidation_made_here_is_seen_by_the_next_read(back: Back, lo
     assert await cache.get("e1") == Episode("e1", 2)
 
 
-async def test_a_load_begun_before_an_invalidation_made_here_is_neither_joined_nor_kept(
+async def test_a_load_begun_before_an_own_invalidation_is_not_joined_or_kept(
     back: Back, load: Loads, clock: SteadyClock
 ) -> None:
     cache = cache_of(await broken(await back(Nowhere(), clock=clock)), load)
@@ -178,7 +178,7 @@ async def test_what_was_kept_is_dropped_when_the_server_is_back(
     assert (read.value, read.outcome) == (Episode("e1", 9), Outcome.HIT)
 
 
-async def test_a_load_begun_while_the_server_was_down_is_not_kept_once_it_is_back(
+async def test_a_load_begun_in_an_outage_is_not_kept_once_the_server_is_back(
     valkey: Server, back: Back, load: Loads, clock: SteadyClock
 ) -> None:
     valkey.kill()

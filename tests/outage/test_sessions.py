@@ -103,7 +103,7 @@ async def test_a_store_without_memory_says_so_and_reads_on(server: Server, store
     raw("CONFIG", "SET", "maxmemory", 0)
 
 
-async def test_a_rotation_that_finds_no_memory_at_its_taking_leaves_all_as_it_was(server: Server, store: Open) -> None:
+async def test_a_rotation_refused_for_memory_leaves_the_session_as_it_was(server: Server, store: Open) -> None:
     raw = server.raw()
     async with proxy_of(server) as proxy:
         sessions = await store(proxy)

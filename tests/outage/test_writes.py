@@ -38,9 +38,7 @@ async def overrun(server: Server, backing: Backing) -> AsyncIterator[None]:
     await asyncio.gather(*calls)
 
 
-async def test_past_the_bound_of_outstanding_commands_reads_are_refused_and_the_record_is_spared(
-    server: Server, back: Back
-) -> None:
+async def test_past_the_bound_of_commands_reads_fail_and_the_record_is_spared(server: Server, back: Back) -> None:
     counters, load = Counters(), Loads()
     backing = await back(server, limits=FEW, counters=counters)
     cache = cache_of(backing, load)
@@ -71,7 +69,7 @@ async def test_past_the_bound_invalidations_are_sent_all_the_same(server: Server
 
 
 @pytest.mark.parametrize("until", [None, 0.2])
-async def test_of_a_write_that_was_sent_and_not_answered_nobody_can_know_the_outcome(
+async def test_a_write_sent_and_not_answered_has_an_unknown_outcome(
     server: Server, back: Back, until: float | None
 ) -> None:
     engine = (await back(server, limits=Limits(command_deadline=0.2))).engine
@@ -84,9 +82,7 @@ async def test_of_a_write_that_was_sent_and_not_answered_nobody_can_know_the_out
     assert server.raw()("GET", "n") == b"1"  # it has been carried out
 
 
-async def test_of_a_write_under_way_when_the_server_is_killed_nobody_can_know_the_outcome(
-    server: Server, back: Back
-) -> None:
+async def test_a_write_under_way_at_a_server_s_kill_has_an_unknown_outcome(server: Server, back: Back) -> None:
     engine = (await back(server)).engine
     server.signal(signal.SIGSTOP)
     call = asyncio.create_task(engine.execute(Lane.PLAIN, "n", "INCR", "n", retry=False))
@@ -102,9 +98,7 @@ async def test_of_a_write_under_way_when_the_server_is_killed_nobody_can_know_th
 # Invalidations that are kept -------------------------------------------------------------------------
 
 
-async def test_after_ten_changes_while_the_server_was_down_no_read_gets_an_old_value(
-    lasting: Server, back: Back
-) -> None:
+async def test_ten_changes_made_in_an_outage_leave_no_old_value(lasting: Server, back: Back) -> None:
     load = Loads()
     backing = await back(lasting)
     cache = cache_of(backing, load, near_for=30)
@@ -137,9 +131,7 @@ async def test_after_ten_changes_while_the_server_was_down_no_read_gets_an_old_v
     assert (await cache.read("unchanged")).value == Episode("unchanged")
 
 
-async def test_another_process_reads_no_old_value_once_the_one_that_made_the_changes_is_back(
-    lasting: Server, back: Back
-) -> None:
+async def test_no_process_reads_old_values_once_the_changing_one_is_back(lasting: Server, back: Back) -> None:
     load = Loads()
     writing, reading = await back(lasting), await back(lasting)
     writer, reader = cache_of(writing, load), cache_of(reading, load, near_for=30)
@@ -158,9 +150,7 @@ async def test_another_process_reads_no_old_value_once_the_one_that_made_the_cha
     assert [await reader.get(one) for one in TEN] == [Episode(one, 2) for one in TEN]
 
 
-async def test_an_acknowledged_invalidation_is_sent_again_to_a_server_that_has_forgotten_it(
-    valkey: Server, back: Back
-) -> None:
+async def test_an_acknowledged_drop_is_resent_to_a_server_that_forgot_it(valkey: Server, back: Back) -> None:
     load = Loads()
     async with Proxy(valkey) as proxy:
         backing = await back(proxy)
@@ -177,7 +167,7 @@ async def test_an_acknowledged_invalidation_is_sent_again_to_a_server_that_has_f
         assert await cache.get("e1") == Episode("e1", 2)
 
 
-async def test_a_group_dropped_while_it_is_being_read_for_an_earlier_change_is_read_again(
+async def test_a_group_dropped_while_it_is_read_for_a_drop_is_read_again(
     valkey: Server, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load, group = Loads(), "every:{episode_id}"

@@ -64,9 +64,7 @@ async def test_what_was_loaded_before_an_invalidation_is_not_stored_after_it(
     assert await theirs.get("e1") == await ours.get("e1") == Episode("e1", 2)
 
 
-async def test_who_loads_past_the_end_of_the_lease_stores_nothing_and_takes_nobody_s_lease(
-    server: Server, back: Back
-) -> None:
+async def test_a_load_past_its_lease_stores_nothing_and_ends_no_other_lease(server: Server, back: Back) -> None:
     slow, slow_load = await held(back, server)
     late = asyncio.create_task(slow.read("e1"))
     await slow_load.started.wait()
@@ -102,7 +100,7 @@ async def test_an_absence_found_before_a_creation_is_not_remembered_after_it(
 
 
 @pytest.mark.parametrize("version", [1, 0], ids=["a value", "an absence"])
-async def test_a_foreign_writer_s_value_is_not_overwritten_by_a_load_that_began_before_it(
+async def test_a_load_does_not_overwrite_a_foreign_value_written_since_it_began(
     server: Server, back: Back, version: int
 ) -> None:
     cache, load = await held(back, server)
@@ -120,9 +118,7 @@ async def test_a_foreign_writer_s_value_is_not_overwritten_by_a_load_that_began_
 # Old flights ---------------------------------------------------------------------------------------
 
 
-async def test_nobody_joins_in_another_process_what_loads_since_before_an_invalidation(
-    server: Server, back: Back
-) -> None:
+async def test_no_process_joins_a_load_begun_before_an_invalidation(server: Server, back: Back) -> None:
     ours, load = await held(back, server)
     theirs = cache_of(await back(server), Loads())
     early = asyncio.create_task(ours.read("e1"))
@@ -139,9 +135,7 @@ async def test_nobody_joins_in_another_process_what_loads_since_before_an_invali
     assert ((await early).value, (await early).stored) == (Episode("e1", 1), False)
 
 
-async def test_who_waits_for_a_load_of_before_an_invalidation_waits_for_it_no_longer(
-    server: Server, back: Back
-) -> None:
+async def test_an_invalidation_ends_the_wait_for_a_load_begun_before_it(server: Server, back: Back) -> None:
     theirs, old = await held(back, server)
     early = asyncio.create_task(theirs.read("e1"))
     await old.started.wait()
@@ -178,9 +172,7 @@ async def test_nobody_joins_in_the_own_process_from_the_invalidation_s_call_on(p
     assert (await late).value == Episode("e1", 2)
 
 
-async def test_a_foreign_service_s_deletion_of_key_lease_and_absence_closes_flights_elsewhere(
-    server: Server, back: Back
-) -> None:
+async def test_a_foreign_deletion_of_key_lease_and_absence_ends_shared_loads(server: Server, back: Back) -> None:
     cache, load = await held(back, server)
     early = asyncio.create_task(cache.read("e1"))
     await load.started.wait()
@@ -236,9 +228,7 @@ async def test_a_waiter_takes_what_a_foreign_writer_brings_meanwhile(server: Ser
     assert not (await early).stored
 
 
-async def test_who_lost_the_answer_that_gave_it_the_lease_finds_it_again_and_loads_once(
-    proxy: Proxy, back: Back
-) -> None:
+async def test_a_lost_reply_that_gave_the_lease_still_means_one_load(proxy: Proxy, back: Back) -> None:
     load = Loads()
     cache = cache_of(await back(proxy, limits=PATIENT), load, loader_deadline=FOR_EVER)
     proxy.cut_reply_to("EVALSHA", GET_OR_LEASE.sha)

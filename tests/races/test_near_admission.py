@@ -154,9 +154,7 @@ async def test_a_load_s_own_fill_feeds_nothing_near_and_the_next_read_does(serve
 # Changes made here ---------------------------------------------------------------------------------
 
 
-async def test_an_invalidation_sent_while_the_value_is_on_its_way_leaves_nothing_near(
-    server: Server, proxy: Proxy, back: Back
-) -> None:
+async def test_an_invalidation_sent_during_a_read_leaves_nothing_near(server: Server, proxy: Proxy, back: Back) -> None:
     write(server, 1)
     load = Loads()
     load.version = 2

@@ -116,7 +116,7 @@ async def proxies(server: Server) -> AsyncIterator[list[Proxy]]:
 
 
 @pytest.mark.parametrize("before", ["nothing", "a registration", "a stale page"])
-async def test_a_page_filled_while_its_group_is_dropped_is_new_or_found_by_the_next_drop(
+async def test_a_page_filled_during_a_group_drop_is_new_or_dropped_next(
     server: Server, proxies: list[Proxy], back: Back, before: str
 ) -> None:
     trial = await Trial(server, proxies[:2]).open(server, back)

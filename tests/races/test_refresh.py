@@ -31,7 +31,7 @@ def make_stale(server: Server) -> None:
     server.raw()("SET", KEY, OLD, "EX", 600)
 
 
-async def test_a_stale_value_is_served_at_once_and_replaced_behind_by_one_process(server: Server, back: Back) -> None:
+async def test_a_stale_value_is_served_at_once_and_refreshed_by_one_process(server: Server, back: Back) -> None:
     make_stale(server)
     load = Loads()
     load.version = 2
@@ -47,9 +47,7 @@ async def test_a_stale_value_is_served_at_once_and_replaced_behind_by_one_proces
     assert [(await process.read("e1")).outcome for process in processes] == [Outcome.HIT] * 3
 
 
-async def test_a_refresh_leaves_a_foreign_writer_s_newer_value_that_comes_during_its_load(
-    server: Server, back: Back
-) -> None:
+async def test_a_refresh_keeps_a_foreign_value_written_during_its_load(server: Server, back: Back) -> None:
     make_stale(server)
     load, counters = Loads(), Counters()
     load.version = 2
@@ -65,7 +63,7 @@ async def test_a_refresh_leaves_a_foreign_writer_s_newer_value_that_comes_during
     assert (read.body, read.outcome, load.calls) == (FOREIGN, Outcome.HIT, ["e1"])
 
 
-async def test_a_refresh_loads_nothing_where_a_newer_value_has_come_before_it_asks(server: Server, back: Back) -> None:
+async def test_a_refresh_loads_nothing_if_a_newer_value_came_first(server: Server, back: Back) -> None:
     make_stale(server)
     load = Loads()
     async with proxy_of(server) as proxy:
@@ -111,7 +109,7 @@ async def test_a_refresh_that_finds_nothing_deletes(server: Server, back: Back) 
     assert load.calls == ["e1"]
 
 
-async def test_a_failed_refresh_serves_on_and_holds_every_process_back_for_a_moment(server: Server, back: Back) -> None:
+async def test_a_failed_refresh_serves_on_and_makes_every_process_back_off(server: Server, back: Back) -> None:
     make_stale(server)
     load, clock = Loads(), SteadyClock()
     load.error = OSError()

@@ -71,12 +71,12 @@ def test_out_of_memory_reading_shortening_and_deleting_go_on(full: Raw, command:
     assert not isinstance(full(*command), Exception)
 
 
-def test_out_of_memory_a_script_with_a_shebang_is_refused_even_where_it_only_reads(full: Raw) -> None:
+def test_out_of_memory_a_shebang_script_is_refused_even_for_a_read(full: Raw) -> None:
     reply = full("EVAL", "#!lua\nreturn redis.call('GET', KEYS[1])", 1, "k")
     assert kind(reply) is OutOfMemory
 
 
-def test_out_of_memory_a_hit_and_a_wait_are_answered_and_only_a_lease_is_refused(full: Raw) -> None:
+def test_out_of_memory_refuses_a_lease_only_not_a_hit_or_a_wait(full: Raw) -> None:
     assert ask(full)[:2] == [b"value", b"v"]
     full("DEL", "k")
     assert kind(ask(full)) is OutOfMemory

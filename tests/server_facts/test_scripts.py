@@ -112,7 +112,7 @@ def test_what_getex_reads_in_a_script_is_not_tracked(tracked: Tracked, raw: Raw)
     assert tracked.pushed() == []
 
 
-def test_what_a_script_has_just_set_is_whole_when_it_asks_what_is_left_of_it(raw: Raw) -> None:
+def test_a_script_reads_the_whole_lifetime_that_it_has_just_set(raw: Raw) -> None:
     # To the millisecond: Redis 7.0 looks at the clock once more, and that may tick in between.
     script = "redis.call('SET', KEYS[1], 1, 'PX', 60000) return redis.call('PTTL', KEYS[1])"
     assert {raw("EVAL", script, 1, "k") for _ in range(50)} <= {60_000, 59_999}

@@ -46,7 +46,7 @@ READS: dict[str, Command] = {
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 @pytest.mark.parametrize("there", [True, False], ids=["there", "missing"])
-def test_a_key_that_was_read_is_pushed_when_it_changes_even_if_it_was_missing(
+def test_a_key_once_read_is_pushed_when_it_changes_even_if_missing(
     tracked: Tracked, raw: Raw, read: Command, there: bool
 ) -> None:
     if there:
@@ -153,9 +153,7 @@ def test_a_key_that_lapses_is_pushed_by_itself(tracked: Tracked, raw: Raw) -> No
     assert tracked.next_push() == [b"k"]
 
 
-def test_an_own_read_that_finds_a_key_lapsed_is_pushed_after_its_reply_and_tracks_all_the_same(
-    tracked: Tracked, raw: Raw
-) -> None:
+def test_a_read_of_a_lapsed_key_is_pushed_after_its_reply_and_tracks(tracked: Tracked, raw: Raw) -> None:
     # So a waiter may be woken once for nothing, and what comes under the key next is pushed.
     raw("SET", "k", "1", "PX", 500)
     while tracked("GET", "k") is not None:
@@ -231,7 +229,7 @@ def test_an_own_write_ends_the_tracking_of_its_key(tracked: Tracked, raw: Raw) -
     assert tracked.pushed() == []
 
 
-def test_a_script_s_own_set_ends_the_tracking_and_a_read_after_it_begins_it_again(tracked: Tracked, raw: Raw) -> None:
+def test_a_script_s_own_set_untracks_and_a_read_after_it_tracks_again(tracked: Tracked, raw: Raw) -> None:
     tracked("EVAL", "redis.call('GET', KEYS[1]) redis.call('SET', KEYS[1], '1')", 1, "set")
     tracked("EVAL", "redis.call('SET', KEYS[1], '1') redis.call('GET', KEYS[1])", 1, "set and get")
     tracked.pushed()

@@ -92,7 +92,7 @@ def test_without_an_invalidation_the_old_version_is_right_for_ever(how: How) -> 
     assert not judged(changed(0.0), read(1000.0, 1, how))
 
 
-def test_the_newest_version_counts_even_when_an_older_one_was_dropped_later() -> None:
+def test_the_newest_version_counts_even_if_an_older_drop_came_later() -> None:
     events = changed(-0.3), changed(-0.2, 3), dropped(-0.1, 0.0, 3), dropped(-0.1, 0.5, 2)
     assert judged(*events, read(0.2, 2))
     assert judged(*events, read(0.7, 2))
@@ -161,7 +161,7 @@ def test_of_a_group_s_members_it_may_until_the_call_has_ended(how: How, acknowle
     assert judged(*group, read(LATE, 1, how, by=WRITER))
 
 
-def test_of_a_group_s_members_loaded_without_the_server_it_knows_no_more_than_others() -> None:
+def test_a_group_does_not_know_members_loaded_without_the_server() -> None:
     group = changed(-0.2), dropped(-0.1, 0.0, group=True)
     assert not judged(*group, read(WITHOUT - LATE, 1, "bypassed", by=WRITER))
     assert judged(*group, read(WITHOUT + LATE, 1, "bypassed", by=WRITER))
@@ -170,7 +170,7 @@ def test_of_a_group_s_members_loaded_without_the_server_it_knows_no_more_than_ot
 # An invalidation that raised -----------------------------------------------------------------------
 
 
-def test_an_invalidation_that_raised_counts_from_when_a_new_connection_has_carried_it() -> None:
+def test_an_invalidation_that_raised_holds_once_a_new_connection_sent_it() -> None:
     raised = changed(-0.2), dropped(-0.1, 0.5, acknowledged=False), Served(WRITER, 1.0, 1.2)
     assert not judged(*raised, read(1.2 - LATE, 1))
     assert judged(*raised, read(1.2 + LATE, 1))
@@ -191,7 +191,7 @@ CURED = (*BACK, Served(WRITER, 7.0, 7.5))
 
 
 @pytest.mark.parametrize("at", [5.0, 6.5, 7.5])
-def test_what_a_server_has_back_may_be_served_until_everyone_has_sent_its_invalidations_again(at: float) -> None:
+def test_a_restored_old_value_may_be_served_until_all_have_resent(at: float) -> None:
     assert judged(*CHANGE, read(at, 1))
     assert not judged(*CURED, read(at, 1))
 
@@ -221,7 +221,7 @@ def judged_on_cluster(*events: Happening) -> list[Violation]:
 
 
 @pytest.mark.parametrize("how", ["near", "joined"])
-def test_while_slots_get_another_owner_a_push_may_come_late_and_no_reply_tells_that_it_was_read(how: How) -> None:
+def test_while_slots_move_a_push_may_come_late_unseen_by_any_reply(how: How) -> None:
     moved = *CHANGE, Unsettled(-1, -1.0, 3.0), Contact(READER, 0.1, 0.2)
     assert not judged_on_cluster(*moved, read(PUSH + SURVEYED - LATE, 1, how))
     assert judged_on_cluster(*moved, read(PUSH + SURVEYED + LATE, 1, how))
@@ -232,7 +232,7 @@ def test_while_slots_get_another_owner_a_push_may_come_late_and_no_reply_tells_t
     assert judged_on_cluster(*moved, read(LATE, 1)), "the server has no excuse"
 
 
-def test_on_a_cluster_an_invalidation_that_raised_binds_its_own_process_only() -> None:
+def test_on_a_cluster_an_invalidation_that_raised_binds_its_process_only() -> None:
     raised = changed(-0.2), dropped(-0.1, 0.5, acknowledged=False), Served(WRITER, 1.0, 1.2, "another")
     assert not judged_on_cluster(*raised, read(1000.0, 1))
     assert judged_on_cluster(*raised, read(LATE, 1, by=WRITER))
@@ -248,7 +248,7 @@ def test_the_new_owner_is_told_by_a_connection_to_itself() -> None:
     assert not judged_on_cluster(*back, *others, read(late, 1))
 
 
-def test_what_a_new_owner_s_group_does_not_name_is_dropped_when_everyone_has_told_it() -> None:
+def test_keys_missing_in_a_new_owner_s_group_are_dropped_by_all_resends() -> None:
     told = Served(WRITER, 7.0, 7.5, "new"), Served(READER, 6.1, 6.2, "new")
     group = changed(6.2), dropped(6.3, 6.4, group=True), RolledBack(-1, 5.0, 6.0, "new"), *told
     assert not judged_on_cluster(*group, read(7.4, 1), read(7.4, 1, by=WRITER))

@@ -34,7 +34,7 @@ async def test_a_later_value_takes_the_place_and_the_second_of_the_first() -> No
     assert outage.kept("k") == "new"
 
 
-async def test_what_changed_is_dropped_and_everything_is_once_the_server_can_be_asked() -> None:
+async def test_changed_keys_are_dropped_once_the_server_can_be_asked() -> None:
     outage: Outage[str] = Outage(ManualClock())
     for key in "abc":
         outage.keep(key, key)

@@ -132,7 +132,7 @@ def test_no_more_bytes_than_the_bound() -> None:
     check(near)
 
 
-def test_one_value_never_takes_more_than_a_tenth_and_ends_the_older_one_with_its_key() -> None:
+def test_a_value_takes_at_most_a_tenth_and_replaces_the_key_s_old_one() -> None:
     near = Near(size=100_000)
     near.put(entry("a", body=b"old"))
     near.put(entry("a", body=b"x" * 3200))
@@ -204,7 +204,7 @@ def test_a_ghost_is_forgotten_after_as_many_others_as_there_may_be_entries() -> 
     check(near)
 
 
-def test_a_ghost_that_came_back_and_left_again_lives_as_long_as_the_first_time() -> None:
+def test_a_ghost_entry_that_returns_lives_as_long_as_the_first_time() -> None:
     near = Near(entries=100)
     near._remember("a")
     near.put(entry("a"))
@@ -237,7 +237,7 @@ CALLS = st.one_of(
     size=st.sampled_from([8_000, 20_000, 1_000_000]),
     calls=st.lists(CALLS, max_size=150),
 )
-def test_after_any_calls_sums_bounds_and_queues_are_right_and_nothing_old_is_served(
+def test_after_any_calls_sums_and_queues_are_right_and_nothing_is_stale(
     entries: int, size: int, calls: list[tuple[str, str, int]]
 ) -> None:
     near, latest = Near(entries, size), dict[str, Entry]()

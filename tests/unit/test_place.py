@@ -24,7 +24,7 @@ def replaced(place: Place, now: float, lives: float) -> tuple[float, bool]:
     return empty, place.worth_a_line(ended + empty)
 
 
-def test_one_that_dies_at_its_start_is_replaced_later_and_later_and_at_once_after_one_that_lived() -> None:
+def test_a_worker_that_dies_at_its_start_is_replaced_after_growing_pauses() -> None:
     place, now, found = Place(), 1000.0, []
     for lives in (STEADY, 0, 0, 0, 0, 0, 0, STEADY, 0, 0):
         empty, _ = replaced(place, now, lives)

@@ -59,7 +59,7 @@ def test_whose_page_sent_it_matters_in_no_other_way() -> None:
             assert decide(signals, found) is decide(of_none, found), signals
 
 
-def test_over_plain_http_off_this_machine_there_is_no_session_whatever_is_presented() -> None:
+def test_plain_http_off_loopback_has_no_session_whatever_the_token() -> None:
     for signals, found in EVERY:
         if signals.transport is Transport.PLAIN:
             assert decide(signals, found) in (Outcome.INSECURE, Outcome.FOREIGN), signals
@@ -83,7 +83,7 @@ def test_a_session_is_used_only_where_the_store_has_one() -> None:
             assert found in (Found.LIVE, Found.COPY), signals
 
 
-def test_only_who_presents_nothing_may_be_taken_for_a_visitor_without_a_session() -> None:
+def test_only_a_request_without_a_token_counts_as_anonymous() -> None:
     for signals, found in EVERY:
         if decide(signals, found) is Outcome.NONE:
             assert signals.token is Token.ABSENT, signals

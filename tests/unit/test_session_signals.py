@@ -32,7 +32,7 @@ def signals(
     return signals_of(scope, ALLOWED)
 
 
-def test_the_cookie_is_bound_to_the_host_hidden_from_scripts_and_sent_over_tls_only() -> None:
+def test_the_cookie_is_host_bound_httponly_and_secure() -> None:
     assert cookie.cookie(TOKEN, secure=True) == (f"__Host-greenroom={TOKEN}; Path=/; Secure; HttpOnly; SameSite=Lax")
     assert cookie.cleared(secure=True) == "__Host-greenroom=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Lax"
 
@@ -161,13 +161,11 @@ ORIGINS: list[tuple[list[tuple[str, str]], Origin]] = [
 
 
 @pytest.mark.parametrize(("headers", "expected"), ORIGINS)
-def test_the_page_that_sent_it_is_none_this_host_s_an_allowed_or_a_foreign_one(
-    headers: list[tuple[str, str]], expected: Origin
-) -> None:
+def test_an_origin_is_absent_own_allowed_or_foreign(headers: list[tuple[str, str]], expected: Origin) -> None:
     assert signals(*headers).origin is expected
 
 
-def test_without_tls_in_sight_a_page_of_this_host_may_have_come_by_either_scheme() -> None:
+def test_without_visible_tls_an_own_page_may_have_either_scheme() -> None:
     # A proxy that ends TLS may keep the scheme to itself.
     for origin in ("http://pods.example", "https://pods.example"):
         assert signals(("origin", origin), scheme="http").origin is Origin.SAME

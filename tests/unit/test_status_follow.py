@@ -169,9 +169,7 @@ async def test_a_newcomer_never_gets_what_was_read_before_the_last_push(
         assert await anext(second) == "script_generating"
 
 
-async def test_a_newcomer_who_waits_for_a_look_is_answered_though_nothing_has_changed(
-    followers: Followers[str], source: Told
-) -> None:
+async def test_a_new_follower_is_answered_though_nothing_has_changed(followers: Followers[str], source: Told) -> None:
     async with aclosing(followers.follow("p")) as first, aclosing(followers.follow("p")) as second:
         assert await anext(first) == "queued"
         source.tell("queued")
@@ -204,9 +202,7 @@ async def test_a_timer_ends_the_wait_for_a_push_that_was_lost(
     assert timers.set == [ARMED]
 
 
-async def test_where_there_is_nothing_it_ends_at_once_and_so_it_does_where_there_is_no_more(
-    followers: Followers[str], source: Told
-) -> None:
+async def test_following_ends_at_once_when_there_is_nothing_or_no_more(followers: Followers[str], source: Told) -> None:
     source.value = None
     assert await told_all(followers) == []
     source.value = "queued"
@@ -217,7 +213,7 @@ async def test_where_there_is_nothing_it_ends_at_once_and_so_it_does_where_there
     assert len(followers) == 0
 
 
-async def test_a_first_look_that_fails_is_raised_to_all_and_the_next_follower_looks_again(
+async def test_a_failed_first_read_reaches_all_and_the_next_follower_retries(
     followers: Followers[str], source: Told
 ) -> None:
     source.error = ConnectionError()

@@ -9,7 +9,7 @@ from greenroom.podcast.models import STATUSES
 KNOWN = ("queued", "script_generating", "audio_rendering", "ready_to_stream", "error")
 
 
-def test_a_podcast_goes_through_its_steps_in_order_and_fails_from_any_but_the_last() -> None:
+def test_a_podcast_moves_forward_and_can_fail_at_any_step_but_the_last() -> None:
     assert [STATUSES.rank(status) for status in KNOWN] == [0, 1, 2, 3, 4]
     assert [status for status in KNOWN if STATUSES.ended(status)] == ["ready_to_stream", "error"]
     assert all(status in STATUSES for status in KNOWN)

@@ -84,7 +84,7 @@ def test_the_opening_names_what_is_coming_and_the_close_what_it_was() -> None:
 
 
 @pytest.mark.parametrize("podcast", [f"p{number}" for number in range(20)])
-def test_every_story_is_handed_over_by_the_other_host_and_never_twice_alike(podcast: str) -> None:
+def test_hosts_alternate_between_stories_and_never_in_the_same_words(podcast: str) -> None:
     topic, every = sample("ocean_science")
     script = weave(podcast, topic, every)
     used = handovers(script)
@@ -173,7 +173,7 @@ def test_a_snippet_that_cannot_be_read_out_costs_the_others_nothing() -> None:
     assert weave("p1", a_topic(), snippets(["中文", texts(1)[0], "🎉"])).snippets == ("s1",)
 
 
-def test_the_same_podcast_has_the_same_script_whatever_the_order_and_another_one_another() -> None:
+def test_a_script_depends_on_the_podcast_and_not_on_snippet_order() -> None:
     topic, every = sample("music_sound")
     script = weave("p1", topic, every)
     assert weave("p1", topic, every[::-1]) == script

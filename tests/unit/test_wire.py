@@ -36,7 +36,7 @@ async def test_replies_resolve_in_order_however_the_bytes_are_cut() -> None:
     assert [future.result() for future in futures] == [[b"a"], [None], [False]]
 
 
-async def test_hooks_and_pushes_run_in_the_order_of_the_wire_before_any_task_resumes() -> None:
+async def test_hooks_and_pushes_run_in_wire_order_before_any_task_resumes() -> None:
     seen: list[Any] = []
     wire = Wire(lambda push: seen.append(("push", push[1])))
     future = issue(wire, lambda replies, _: seen.append(("reply", *replies)))

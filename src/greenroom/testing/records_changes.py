@@ -133,9 +133,7 @@ class ChangesContract:
 
     # The outbox ------------------------------------------------------------------------------------
 
-    async def test_each_change_stays_pending_until_it_is_acknowledged_and_the_oldest_comes_first(
-        self, records: Records
-    ) -> None:
+    async def test_changes_stay_pending_until_acknowledged_the_oldest_first(self, records: Records) -> None:
         changes: list[Change | None] = [
             (await records.put_topic("a", about("A"), NOON)).change,
             (await records.add_snippet("s", wording("a"), NOON)).change,
@@ -157,9 +155,7 @@ class ChangesContract:
         await asyncio.sleep(0.05)
         assert await records.pending(older_than=0.02) == (change,)
 
-    async def test_unknown_acknowledgements_are_no_error_and_no_later_change_is_hit_by_an_old_one(
-        self, records: Records
-    ) -> None:
+    async def test_unknown_or_old_acknowledgements_remove_no_later_change(self, records: Records) -> None:
         old = (await records.put_topic("a", about("A"), NOON)).change
         await records.acknowledge([old.change_id])
         new = (await records.put_topic("a", about("B"), NOON)).change

@@ -51,9 +51,7 @@ class RecordsContract(ChangesContract):
         await records.delete_topic("a")
         assert await records.is_empty()
 
-    async def test_topics_are_in_the_order_of_their_names_by_code_point_and_then_of_their_ids(
-        self, records: Records
-    ) -> None:
+    async def test_topics_are_ordered_by_name_by_code_point_then_by_id(self, records: Records) -> None:
         names = {"d": "apple", "b": "Zebra", "c": "Zebra", "e": "Éclair", "a": "\U0001f399", "f": "～", "A": "apple"}
         for topic_id, name in names.items():
             await records.put_topic(topic_id, about(name), NOON)
@@ -170,9 +168,7 @@ class RecordsContract(ChangesContract):
             await records.add_snippet("a000", wording("a", "Another"), NOON)
         assert await records.snippet("a000") == before
 
-    async def test_replacing_a_snippet_keeps_its_time_and_nothing_that_the_draft_leaves_out(
-        self, records: Records
-    ) -> None:
+    async def test_replacing_a_snippet_keeps_its_time_and_drops_omitted_fields(self, records: Records) -> None:
         await records.put_topic("a", about("A"), NOON)
         await records.add_snippet("s", wording("a", "Before", cover_art_prompt="a lamp"), NOON)
         written = await records.put_snippet("s", wording("a", "After"))

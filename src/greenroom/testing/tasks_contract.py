@@ -81,7 +81,7 @@ class TasksContract(RequestsContract):
         await tasks.renew(claim, 10, now)
         assert await tasks.claim("other", 10, now, attempts=3) is None
 
-    async def test_a_task_given_back_is_claimed_again_at_once_and_counts_where_that_is_said(
+    async def test_a_released_task_is_claimed_at_once_and_counts_only_if_told(
         self, records: Platform, tasks: TaskRecords
     ) -> None:
         await requested(records, "p")

@@ -50,9 +50,7 @@ async def test_one_address_is_bounded_over_however_many_accounts(server: Server,
     assert await made(counted, "user3", "192.0.2.2")
 
 
-async def test_what_an_address_may_no_longer_do_is_not_counted_against_an_account(
-    server: Server, connect: Connect
-) -> None:
+async def test_attempts_refused_by_address_do_not_count_for_the_account(server: Server, connect: Connect) -> None:
     counted = await attempts(server, connect, account=3, address=2)
     assert [await made(counted, "ana", "192.0.2.1") for _ in range(9)] == [True] * 2 + [False] * 7
     assert await made(counted, "ana", "192.0.2.2")
@@ -75,9 +73,7 @@ async def test_whoever_waits_as_long_as_told_may_go_on(server: Server, connect: 
     await counted.count("ana", "192.0.2.1")
 
 
-async def test_there_are_never_more_in_any_window_and_the_refused_do_not_lengthen_it(
-    server: Server, connect: Connect
-) -> None:
+async def test_no_window_has_more_and_refused_ones_do_not_lengthen_it(server: Server, connect: Connect) -> None:
     counted = await attempts(server, connect, account=3, window=timedelta(milliseconds=200))
     times, end = [], time.monotonic() + 1
     while time.monotonic() < end:
@@ -89,9 +85,7 @@ async def test_there_are_never_more_in_any_window_and_the_refused_do_not_lengthe
     assert all(after - before >= 0.198 for (before, _), (_, after) in zip(times, times[3:], strict=False))
 
 
-async def test_an_account_whose_owner_has_come_begins_anew_and_an_address_does_not(
-    server: Server, connect: Connect
-) -> None:
+async def test_a_log_in_resets_the_account_s_attempts_but_not_the_address_s(server: Server, connect: Connect) -> None:
     counted = await attempts(server, connect, account=2, address=3)
     assert [await made(counted, "ana", "192.0.2.1") for _ in range(2)] == [True] * 2
     await counted.forgive("ana")

@@ -80,7 +80,7 @@ async def test_a_user_who_does_not_exist_costs_the_same_and_is_never_right(make:
     assert extract_parameters(str(none)) == extract_parameters(stored)
 
 
-async def test_a_hash_with_other_parameters_is_made_anew_for_the_right_password_only(make: Make) -> None:
+async def test_an_outdated_hash_is_replaced_for_the_right_password_only(make: Make) -> None:
     old = await make(Hasher(time_cost=1)).hashed(PASSWORD)
     passwords = make(Hasher(time_cost=2))
     assert (await passwords.verify(old, "a wrong password")).rehash is None

@@ -110,7 +110,7 @@ async def test_changes_of_different_members_at_once_are_both_there(users: UserRe
         assert (found.preferences, found.password_hash) == ({"round": number}, new)
 
 
-async def test_a_file_from_before_there_were_users_gets_their_table_and_keeps_what_it_holds(tmp_path: Path) -> None:
+async def test_a_file_without_a_users_table_gets_it_and_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "old.sqlite3"
     records = await SqliteRecords.open(path)
     await records.put_topic("a", about("A"), NOON)

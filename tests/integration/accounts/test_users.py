@@ -99,7 +99,7 @@ async def test_names_and_passwords_at_their_limits_sign_in(house: House, name: s
     assert await house.accounts.sign_in(name, password, address=HERE) == made
 
 
-async def test_an_unknown_user_and_a_wrong_password_get_the_same_words_for_the_same_work(house: House) -> None:
+async def test_an_unknown_user_and_a_wrong_password_get_the_same_answer(house: House) -> None:
     made = await house.accounts.create("ana", PASSWORD)
     told = []
     for name, password in [("ana", "a wrong password"), ("bob", PASSWORD), ("a:b", PASSWORD), ("ana", "x" * 9999)]:

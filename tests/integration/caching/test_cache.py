@@ -81,9 +81,7 @@ async def test_the_first_caller_s_cancellation_fails_nobody_else(server: Server,
     assert first.cancelled()
 
 
-async def test_a_loader_s_error_reaches_every_caller_and_holds_everyone_back_for_a_moment(
-    server: Server, back: Back
-) -> None:
+async def test_a_loader_s_error_reaches_every_caller_and_starts_a_back_off(server: Server, back: Back) -> None:
     load = Loads()
     load.error = KeyError("gone")
     cache = cache_of(await back(server), load)

@@ -81,7 +81,7 @@ async def test_what_is_read_after_a_change_is_what_was_written(valkey: Server, r
             assert ids(await room.snippets.page("b")) == [["b000"], ["a000", "b000"]][number]
 
 
-async def test_pages_read_here_are_dropped_before_the_change_and_after_it_whatever_their_number(
+async def test_pages_read_here_are_dropped_before_and_after_the_change(
     valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = await fill(records, "a", 60)

@@ -72,7 +72,7 @@ async def test_a_thousand_followers_cost_one_read_of_the_record_per_change(
     assert room.statuses.followed == 0
 
 
-async def test_followers_in_other_processes_see_each_change_and_the_record_is_read_once_for_all(
+async def test_followers_elsewhere_see_each_change_for_one_read_of_the_record(
     server: Server, records: CountedRecords, stack: AsyncExitStack
 ) -> None:
     rooms = [await opened(stack, server, records) for _ in range(3)]
@@ -87,7 +87,7 @@ async def test_followers_in_other_processes_see_each_change_and_the_record_is_re
         assert records.tasks.reads == number + 1
 
 
-async def test_ten_thousand_polls_of_a_running_podcast_cost_the_record_a_read_per_change(
+async def test_ten_thousand_polls_cost_the_record_one_read_per_change(
     server: Server, records: CountedRecords, stack: AsyncExitStack
 ) -> None:
     room = await opened(stack, server, records)
@@ -163,7 +163,7 @@ async def test_a_flush_midway_loses_no_status(server: Server, records: CountedRe
     assert await following == list(STEPS)
 
 
-async def test_a_change_that_its_process_did_not_send_is_sent_by_another_and_seen(
+async def test_another_process_sends_an_invalidation_that_was_left_unsent(
     valkey: Server, records: CountedRecords, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = await opened(stack, valkey, records)
@@ -178,7 +178,7 @@ async def test_a_change_that_its_process_did_not_send_is_sent_by_another_and_see
     assert await records.pending() == ()
 
 
-async def test_a_task_whose_workers_are_killed_fails_in_the_end_and_its_followers_are_told(
+async def test_a_task_whose_workers_are_killed_fails_and_followers_see_it(
     valkey: Server, records: CountedRecords, stack: AsyncExitStack
 ) -> None:
     clock = ManualClock()
@@ -199,7 +199,7 @@ async def test_a_task_whose_workers_are_killed_fails_in_the_end_and_its_follower
     assert found == sorted(found, key=STATUSES.rank)
 
 
-async def test_without_the_server_the_record_is_read_once_a_second_whoever_follows(
+async def test_in_an_outage_the_record_is_read_once_a_second_for_all_followers(
     valkey: Server, records: CountedRecords, stack: AsyncExitStack
 ) -> None:
     clock, timers = ManualClock(), Timers()

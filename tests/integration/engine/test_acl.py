@@ -84,9 +84,7 @@ def test_a_service_and_its_worker_do_all_they_do_and_nothing_is_denied(server: S
     assert not never, "it is allowed and never called"
 
 
-def test_after_a_loss_of_its_scripts_and_of_its_server_a_service_is_denied_nothing(
-    server: Server, raw: Raw, serve: Serve
-) -> None:
+def test_a_service_is_denied_nothing_after_losing_scripts_and_server(server: Server, raw: Raw, serve: Serve) -> None:
     service = serve("--work", "off", env={"GREENROOM_VALKEY_URL": address(server, "service")})
     raw("SCRIPT", "FLUSH")
     raw("FLUSHALL")
@@ -98,9 +96,7 @@ def test_after_a_loss_of_its_scripts_and_of_its_server_a_service_is_denied_nothi
 
 
 @pytest.mark.parametrize("replica_reads", [False, True])
-async def test_on_a_cluster_the_same_rules_suffice_through_a_loss_of_every_connection(
-    steady: Cluster, replica_reads: bool
-) -> None:
+async def test_on_a_cluster_the_rules_suffice_through_lost_connections(steady: Cluster, replica_reads: bool) -> None:
     steady.fresh()
     nodes = [member.raw() for member in steady.members]
     for node in nodes:
@@ -297,9 +293,7 @@ async def test_a_user_that_may_not_do_what_it_must_is_told_once_of_each_thing(
     assert all("give the user what `greenroom acl` prints" in one for one in told)
 
 
-def test_a_service_with_a_wrong_password_starts_says_so_and_prints_no_secret(
-    server: Server, raw: Raw, serve: Serve
-) -> None:
+def test_with_a_wrong_password_a_service_starts_and_prints_no_secret(server: Server, raw: Raw, serve: Serve) -> None:
     env = {"GREENROOM_VALKEY_URL": address(server, "service", "hunter2hunter2"), "GREENROOM_EDITOR_TOKEN": "t" * 16}
     service = serve("--log-level", "debug", "--work", "off", env=env)
     ready = service.client.get("/health/ready")

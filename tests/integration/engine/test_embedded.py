@@ -88,7 +88,7 @@ def raw(directory: Path) -> Raw:
 
 
 @pytest.mark.parametrize("name", ["short", "long-" + "x" * 180])
-async def test_the_engine_lane_starts_it_and_talks_to_it_whatever_the_path_s_length(tmp_path: Path, name: str) -> None:
+async def test_the_engine_starts_it_whatever_the_path_s_length(tmp_path: Path, name: str) -> None:
     server = EmbeddedServer(tmp_path / name)
     engine = Standalone(Address((), path=server.socket_path), before_connect=server.ensure)
     await settle(engine, 5)

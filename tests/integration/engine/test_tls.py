@@ -128,7 +128,7 @@ async def test_a_renewed_authority_is_read_again_without_a_restart(
             await until(lambda: room.engine_trouble is None)
 
 
-async def test_a_file_that_is_half_written_is_named_and_read_again_once_it_is_whole(
+async def test_a_half_written_file_is_named_and_read_again_once_it_is_whole(
     proxy: TlsProxy, authority: Authority, tmp_path: Path
 ) -> None:
     trusted = tmp_path / "trusted.pem"
@@ -171,7 +171,7 @@ async def test_a_server_that_wants_a_certificate_is_shown_one(
 # What is refused, and with which words ----------------------------------------------------------------
 
 
-async def test_an_authority_that_nobody_knows_is_refused_with_the_option_that_names_it(proxy: TlsProxy) -> None:
+async def test_an_unknown_authority_is_refused_with_the_option_to_name_it(proxy: TlsProxy) -> None:
     found = await refused(proxy.address())
     assert "signed by nobody we trust" in found
     assert "add cacert=FILE" in found

@@ -70,7 +70,7 @@ async def test_a_session_that_nobody_asks_for_is_not_looked_up(valkey: Server, s
     assert (answer.status_code, told(answer)) == (200, ("public, max-age=60", ""))
 
 
-async def test_what_a_session_was_asked_for_is_private_whatever_the_application_says(
+async def test_an_answer_that_used_a_session_is_private_whatever_the_app_says(
     sessions: Sessions[Session],
 ) -> None:
     headers = [(b"Cache-Control", b"public"), (b"cache-control", b"max-age=60"), (b"vary", b"Accept")]
@@ -146,7 +146,7 @@ async def test_a_500_of_another_cause_stays_one(sessions: Sessions[Session]) -> 
     assert (answer.status_code, answer.content) == (500, b"broken")
 
 
-async def test_a_500_of_another_cause_stays_one_though_the_session_was_refused_before(
+async def test_a_500_of_another_cause_stays_a_500_after_a_refused_session(
     sessions: Sessions[Session],
 ) -> None:
     async def framework(scope: Any, receive: Any, send: Any) -> None:
@@ -219,7 +219,7 @@ async def test_a_session_begins_with_what_the_platform_has_set(sessions: Session
     assert live.members["preferences"] == {"playback_speed_default": 2.0}
 
 
-async def test_what_the_application_leaves_in_its_scope_reaches_the_layers_around(sessions: Sessions[Session]) -> None:
+async def test_what_the_app_leaves_in_its_scope_reaches_the_layers_around(sessions: Sessions[Session]) -> None:
     async def routes(scope: Any, receive: Any, send: Any) -> None:
         scope["route"] = "/{id}"
 

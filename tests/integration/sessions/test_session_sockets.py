@@ -263,9 +263,7 @@ async def test_an_end_whose_push_was_lost_with_its_connection_closes_the_socket(
             assert await closed(socket) == ENDED
 
 
-async def test_while_the_store_is_down_the_socket_stays_and_it_closes_when_the_session_is_not_there_again(
-    valkey: Server, house: Houses
-) -> None:
+async def test_a_socket_closes_if_the_store_returns_without_its_session(valkey: Server, house: Houses) -> None:
     home = await house(valkey)
     _, token = await home.started()
     async with home.site.socket("/talk", token) as socket, home.site.socket("/silent", token) as silent:
@@ -277,9 +275,7 @@ async def test_while_the_store_is_down_the_socket_stays_and_it_closes_when_the_s
         assert [await closed(socket), await closed(silent)] == [ENDED, ENDED]
 
 
-async def test_when_the_store_is_back_with_the_session_the_socket_stays_and_sees_its_end(
-    lasting: Server, house: Houses
-) -> None:
+async def test_a_socket_outlives_an_outage_of_the_store_and_sees_its_end(lasting: Server, house: Houses) -> None:
     home = await house(lasting)
     session, token = await home.started()
     async with home.site.socket("/talk", token) as socket:
@@ -292,9 +288,7 @@ async def test_when_the_store_is_back_with_the_session_the_socket_stays_and_sees
         assert await closed(socket) == ENDED
 
 
-async def test_a_handshake_while_the_store_is_down_is_503_where_a_session_is_needed_and_opens_where_not(
-    valkey: Server, house: Houses
-) -> None:
+async def test_with_the_store_down_a_handshake_is_503_only_if_it_needs_a_session(valkey: Server, house: Houses) -> None:
     home = await house(valkey)
     _, token = await home.started()
     valkey.kill()

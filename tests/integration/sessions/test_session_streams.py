@@ -72,7 +72,7 @@ async def test_a_stream_is_named_by_the_session_while_it_is_open(house: House) -
     await becomes(lambda: house.named(live.session_id), None)
 
 
-async def test_two_tabs_on_one_podcast_are_two_listeners_and_the_last_to_close_clears_the_session(
+async def test_two_tabs_are_two_listeners_and_the_last_to_close_clears(
     house: House,
 ) -> None:
     live, token = await house.sessions.start({})
@@ -145,7 +145,7 @@ async def test_the_streams_of_a_killed_server_lapse(server: Server) -> None:
         await becomes(named_after_a_request, False)
 
 
-async def test_a_listener_is_counted_beyond_the_time_after_which_a_killed_server_s_lapse(server: Server) -> None:
+async def test_a_living_listener_is_counted_longer_than_one_of_a_killed_server(server: Server) -> None:
     limits = Limits(stream=timedelta(seconds=0.6))
     async with (
         sessions_on(server.address, limits) as here,

@@ -129,7 +129,7 @@ async def test_a_write_whose_reply_is_lost_is_done_once(server: Server, store: O
             assert decoded(stored)["count"] == number
 
 
-async def test_a_write_whose_reply_is_lost_and_that_others_have_written_over_is_not_done_again(
+async def test_an_unanswered_change_overwritten_by_others_is_not_repeated(
     server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be_patient(monkeypatch)
@@ -253,7 +253,7 @@ BROKEN = {
 
 @pytest.mark.once_on_cluster
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-async def test_a_session_that_cannot_be_decoded_is_an_error_and_never_overwritten(
+async def test_an_undecodable_session_is_an_error_and_never_overwritten(
     server: Server, store: Open, broken: bytes
 ) -> None:
     sessions, raw = await store(server), server.raw()

@@ -41,9 +41,7 @@ def passes(server: Server, monkeypatch: pytest.MonkeyPatch) -> Passing:
     return Passing(server, monkeypatch)
 
 
-async def test_ten_requests_within_a_second_are_ten_reads_and_no_touch_while_none_is_due(
-    server: Server, store: Open
-) -> None:
+async def test_ten_requests_in_a_second_cost_ten_reads_and_no_undue_touch(server: Server, store: Open) -> None:
     sessions, raw = await store(server), server.raw()
     _, token = await sessions.start(MINIMAL)
     raw("CONFIG", "RESETSTAT")
@@ -55,7 +53,7 @@ async def test_ten_requests_within_a_second_are_ten_reads_and_no_touch_while_non
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_ten_requests_within_a_second_are_ten_reads_and_one_touch_where_it_is_due(
+async def test_ten_requests_in_a_second_cost_ten_reads_and_one_due_touch(
     server: Server, store: Open, at_once: bool
 ) -> None:
     sessions, raw = await store(server), server.raw()
@@ -118,7 +116,7 @@ async def test_a_touch_that_failed_is_made_by_the_next_request(server: Server, s
     assert raw("EXISTS", companion("touched", live))
 
 
-async def test_a_session_active_every_61_seconds_never_lapses_until_its_absolute_limit(
+async def test_a_session_used_every_61_s_lives_to_its_absolute_limit(
     server: Server, store: Open, passes: Passing
 ) -> None:
     sessions = await store(server)

@@ -114,7 +114,7 @@ async def test_a_member_put_in_between_our_read_and_our_write_is_kept(server: Se
     assert decoded(found.body)["own"] == 1
 
 
-async def test_a_session_written_with_spaces_is_touched_and_not_taken_for_another(
+async def test_a_session_stored_with_spaces_is_touched_as_itself(
     server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions, raw, passes = await store(server), server.raw(), Passing(server, monkeypatch)

@@ -184,7 +184,7 @@ async def test_a_late_renewal_that_finds_a_touch_due_keeps_its_stream(
 
 
 @pytest.mark.parametrize("how", ["ended", "ended all", "rotated", "lapsed"])
-async def test_the_renewal_of_a_session_that_is_over_says_so_and_takes_the_stream_off(
+async def test_renewing_an_ended_session_says_so_and_removes_the_stream(
     server: Server, store: Open, passes: Passing, how: str
 ) -> None:
     sessions, raw = await store(server), server.raw()
@@ -277,7 +277,7 @@ async def test_what_else_is_written_while_streams_come_and_go_is_kept(server: Se
     assert await Presence(here).listeners() == {}
 
 
-async def test_a_closing_that_reads_the_streams_before_another_opens_does_not_clear_it(
+async def test_a_close_that_read_the_streams_early_does_not_clear_a_new_one(
     server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be_patient(monkeypatch)

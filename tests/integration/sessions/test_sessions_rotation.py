@@ -33,7 +33,7 @@ from tests.support.session_stores import (
 pytestmark = pytest.mark.on_cluster
 
 
-async def test_a_planted_token_never_sees_the_signed_in_session_nor_does_its_copy(server: Server, store: Open) -> None:
+async def test_a_planted_token_and_its_copy_never_see_the_signed_in_session(server: Server, store: Open) -> None:
     sessions, raw = await store(server), server.raw()
     planted, token = await sessions.start({**MINIMAL, "basket": 1})
     live, new = await sessions.rotate(planted.session_id, {"user_id": "u1", "secret": "s3cret"})

@@ -45,9 +45,7 @@ async def test_only_the_object_of_the_specification_stands_under_its_key(server:
     }
 
 
-async def test_lifetimes_are_the_idle_limit_and_an_interval_the_interval_and_the_absolute_limit(
-    server: Server, store: Open
-) -> None:
+async def test_lifetimes_are_idle_plus_interval_the_interval_and_absolute(server: Server, store: Open) -> None:
     sessions = await store(server)
     live, _ = await sessions.start(MINIMAL)
     assert 31 * 60 - 20 < lifetime(server, key(live)) <= 31 * 60
@@ -107,9 +105,7 @@ async def test_a_users_sessions_are_listed_the_oldest_first_and_only_while_alive
     assert await sessions.of_user("nobody") == []
 
 
-async def test_the_order_of_a_users_sessions_is_that_of_their_beginning_and_not_of_their_use(
-    server: Server, store: Open
-) -> None:
+async def test_a_user_s_sessions_are_ordered_by_their_start_not_their_use(server: Server, store: Open) -> None:
     sessions = await store(server)
     old, _ = await sessions.start({**MINIMAL, "user_id": "u1"})
     new, _ = await sessions.start({**MINIMAL, "user_id": "u1"})

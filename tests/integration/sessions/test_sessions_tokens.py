@@ -59,7 +59,7 @@ async def test_an_unknown_token_is_never_adopted(server: Server, store: Open) ->
     assert names(raw) == set()
 
 
-async def test_a_key_that_another_has_written_under_a_planted_token_is_no_session(server: Server, store: Open) -> None:
+async def test_a_key_written_by_others_under_a_planted_token_is_no_session(server: Server, store: Open) -> None:
     sessions, raw = await store(server), server.raw()
     planted = new_token()
     name = f"session:{session_id(planted)}"

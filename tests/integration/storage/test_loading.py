@@ -221,7 +221,7 @@ async def test_a_line_that_waits_for_its_topic_does_not_undo_a_later_one(
 # Many lines ------------------------------------------------------------------------------------------
 
 
-async def test_many_lines_are_stored_in_several_transactions_with_progress_and_twice_is_once(
+async def test_many_lines_take_several_transactions_and_twice_is_once(
     records: SqliteRecords,
 ) -> None:
     snippets = [line(SNIPPET, snippet_id=f"s{number:04}") for number in range(1199)]

@@ -79,7 +79,7 @@ async def test_another_program_s_database_is_refused_and_left_alone(tmp_path: Pa
     assert path.read_bytes() == content
 
 
-async def test_a_directory_in_place_of_the_file_or_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+async def test_a_directory_for_the_file_or_a_file_for_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     await refusal(tmp_path)
     await refusal(tmp_path / "file" / "record.sqlite3")
@@ -144,7 +144,7 @@ async def test_a_new_file_that_another_process_is_making_is_waited_for(
         other.close()
 
 
-async def test_a_connection_that_could_not_be_made_is_tried_again_at_the_next_call(tmp_path: Path) -> None:
+async def test_a_connection_that_failed_is_tried_again_at_the_next_call(tmp_path: Path) -> None:
     there, away = tmp_path / "there", tmp_path / "away"
     records = await SqliteRecords.open(there / "record.sqlite3")
     try:

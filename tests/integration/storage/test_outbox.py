@@ -26,7 +26,7 @@ async def records(tmp_path: Path) -> AsyncIterator[Outbox]:
 # The engine is down ----------------------------------------------------------------------------------
 
 
-async def test_a_change_made_while_the_engine_is_down_is_sent_before_the_next_room_reads(
+async def test_a_change_made_in_an_outage_is_sent_before_the_next_room_reads(
     valkey: Server, records: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fill(records, "a", 1)
@@ -68,7 +68,7 @@ async def test_a_change_made_while_the_engine_is_down_is_sent_at_its_return(
 # What others left ------------------------------------------------------------------------------------
 
 
-async def test_every_process_sends_what_another_left_and_goes_on_after_a_failure_of_the_record(
+async def test_every_process_sends_what_another_left_despite_record_failures(
     valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "RESEND_AFTER", 0.01)

@@ -114,7 +114,7 @@ async def test_closing_finishes_the_write_under_way(path: Path, monkeypatch: pyt
     assert (await write).created
 
 
-async def test_a_write_that_waits_too_long_for_another_process_is_refused_and_reads_go_on(
+async def test_a_write_that_waits_too_long_is_refused_and_reads_go_on(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "BUSY_DEADLINE", 0.05)

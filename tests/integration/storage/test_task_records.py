@@ -24,7 +24,7 @@ class TestSqliteTasks(TasksContract):
         await records.close()
 
 
-async def test_a_file_from_before_there_were_tasks_gets_their_tables_and_keeps_what_it_holds(tmp_path: Path) -> None:
+async def test_a_file_without_task_tables_gets_them_and_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "old.sqlite3"
     records = await SqliteRecords.open(path)
     await records.put_topic("a", about("A"), NOON)

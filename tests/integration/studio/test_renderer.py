@@ -123,7 +123,7 @@ async def test_a_script_that_cannot_be_said_is_silence_not_an_error() -> None:
 # As it is made ---------------------------------------------------------------------------------------
 
 
-async def test_the_first_cluster_comes_while_rendering_goes_on_and_progress_is_told() -> None:
+async def test_the_first_cluster_comes_while_rendering_goes_on_with_progress() -> None:
     clock = ManualClock()
     fractions = []
     async with render(LONG, clock=clock) as rendering:

@@ -105,7 +105,7 @@ def test_the_duration_of_a_whole_recording_is_told_to_its_listeners() -> None:
     assert segment.one("Info").one("Duration") == 1234.5
 
 
-def test_a_file_has_its_length_its_duration_and_cues_that_lead_to_the_clusters() -> None:
+def test_a_file_has_length_duration_and_cues_that_lead_to_the_clusters() -> None:
     clusters = encoded(tone(3.3))
     data = file(clusters)
     head, segment = parse(data)

@@ -128,7 +128,7 @@ async def claimed(room: Greenroom, seconds: float = 30.0) -> Claim:
 # What is told ----------------------------------------------------------------------------------------
 
 
-async def test_when_it_will_be_done_is_told_from_the_speed_of_before_and_then_as_it_is_measured(
+async def test_the_estimate_uses_past_speed_first_then_the_measured_one(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = ManualClock()
@@ -211,7 +211,7 @@ async def test_a_killed_renderer_costs_another_attempt(opened: Open, monkeypatch
 
 
 @ON_LINUX
-async def test_one_that_is_killed_every_time_is_an_error_that_a_listener_understands_and_its_cause_is_logged(
+async def test_a_renderer_killed_every_time_is_a_clear_error_with_a_logged_cause(
     opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     room = await opened()
@@ -315,7 +315,7 @@ async def test_the_claim_is_renewed_as_long_as_it_works(opened: Open, monkeypatc
 
 
 @pytest.mark.parametrize("lapses", [False, True])
-async def test_a_record_that_cannot_be_reached_is_waited_for_until_the_claim_lapses(
+async def test_an_unreachable_record_is_waited_for_until_the_claim_lapses(
     opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lapses: bool
 ) -> None:
     clock = ManualClock()

@@ -109,7 +109,7 @@ async def test_many_are_carried_all_the_same(valkey: Server, connect: Connect, m
     assert kept.unsent == 0
 
 
-async def test_what_the_server_refuses_stays_unsent_and_the_connection_serves_nobody(valkey: Server) -> None:
+async def test_a_refused_resend_stays_pending_and_the_connection_is_not_used(valkey: Server) -> None:
     valkey.raw()("ACL", "SETUSER", "reader", "on", ">pass", "+@all", "-del", "~*")
     kept = Kept(ManualClock())
     drop(kept, "a")
