@@ -13,7 +13,7 @@ ON ?= server
 # Of `make test`: what else pytest is told, as TESTS="-k near".
 TESTS ?=
 
-.PHONY: setup serve test bench torture fmt lock clean
+.PHONY: setup serve lint type test bench torture fmt lock clean
 
 setup: $(VENV)/.serve
 
@@ -34,11 +34,15 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.serve
 serve: setup
 	@exec $(BIN)/greenroom serve
 
-test: $(VENV)/.dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+type: $(VENV)/.dev
+	$(BIN)/mypy
+
+test: $(VENV)/.dev lint type
 	@# In two halves at once: most tests wait for servers, and one core would be idle. The first half's words come last.
 	@halves() { ls tests/test_*.py | grep $$1 '/test_\([a-p]\|races\)'; }; said=$$(mktemp); \
 	$(BIN)/pytest $(TESTS) $$(halves -e) >$$said 2>&1 & first=$$!; trap "kill $$first" INT TERM; \
