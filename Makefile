@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links $(NEWER)
 # Of `make torture`: how long, of which choices (without a seed one is made and printed), and on what: server or cluster.
 MINUTES ?= 5
 SEED ?=
@@ -12,7 +14,7 @@ ON ?= server
 TESTS ?=
 JOBS ?= 4
 
-.PHONY: setup serve test unit bench torture fmt lock clean
+.PHONY: setup serve lint type unit test bench torture fmt lock clean
 
 setup: $(VENV)/.serve
 
@@ -33,16 +35,20 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.serve
 serve: setup
 	@exec $(BIN)/greenroom serve
 
-test: $(VENV)/.dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n $(JOBS) --dist loadfile $(TESTS)
+
+type: $(VENV)/.dev
+	$(BIN)/mypy
 
 # Seconds, and no server, browser or decoder: what is pure.
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
+
+test: lint type
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 $(VENV)/.bench: requirements/bench.lock $(VENV)/.dev
 	$(PIP) --require-hashes -r requirements/bench.lock
@@ -58,13 +64,12 @@ fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# One lock for every Python and platform: what only some of them need stands there with its marker. The versions in the
+# locks are kept where they can be; to take newer ones: make lock NEWER=--upgrade, or NEWER='--upgrade-package httpx'.
 lock: $(VENV)/.dev
-	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --extra embedded --extra service --extra studio --output-file requirements/serve.lock pyproject.toml requirements/build.in requirements/platforms.in
-	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --output-file requirements/dev.lock requirements/dev.in
-	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --output-file requirements/bench.lock requirements/bench.in
+	$(LOCK) --extra embedded --extra service --extra studio --output-file requirements/serve.lock pyproject.toml requirements/build.in
+	$(LOCK) --output-file requirements/dev.lock requirements/dev.in
+	$(LOCK) --output-file requirements/bench.lock requirements/bench.in
 
 clean:
 	rm -rf $(VENV)

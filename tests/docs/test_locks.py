@@ -1,0 +1,105 @@
+"""The locks hold for every Python and platform that the README and the classifiers name.
+
+uv resolves them for another machine than this one; `pip --python-version` takes the markers from the running Python and
+would miss what only another one needs.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = next(above for above in Path(__file__).parents if (above / "pyproject.toml").is_file())
+REQUIREMENTS = REPOSITORY / "requirements"
+LINUX = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
+MACOS = "aarch64-apple-darwin"
+PATCHES = ("3.11.3",)
+"""Releases at which a requirement begins or ends, beside the first release of each line."""
+_CLASSIFIER = "Programming Language :: Python :: "
+_NO_ANSWER = ("error sending request", "HTTP status server error", "operation timed out")
+_PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
+
+
+def promised() -> list[str]:
+    """The lines of Python that the classifiers name, as `3.11`, in their order."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    return [line.removeprefix(_CLASSIFIER) for line in project["classifiers"] if line.startswith(_CLASSIFIER)]
+
+
+VERSIONS = (*(f"{line}.0" for line in promised()), *PATCHES)
+
+
+@functools.cache
+def registry_variables() -> dict[str, str]:
+    """The registry that pip is configured with, as uv reads it: uv does not look into pip's configuration."""
+    if any(name in os.environ for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")):
+        return {}
+    pip = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(pip, capture_output=True, text=True, timeout=60).stdout
+    # The environment's line stands below those of the files, and counts for more.
+    found = re.findall(r"^(?:global|install|:env:)\.index-url='(.+)'$", listed, re.MULTILINE)
+    return {"UV_DEFAULT_INDEX": found[-1]} if found else {}
+
+
+def refusal(directory: Path, *arguments: str) -> str:
+    """What uv says against an installation into an empty directory; empty where nothing speaks against it."""
+    target = ("--python", sys.executable, "--target", str(directory))
+    run = subprocess.run(
+        [sys.executable, "-m", "uv", "pip", "install", "--dry-run", *target, *arguments],
+        env=os.environ | registry_variables(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    if run.returncode and any(words in run.stderr for words in _NO_ANSWER):
+        pytest.skip(f"the package registry cannot be reached: {run.stderr.strip().splitlines()[-1].strip()}")
+    return run.stderr if run.returncode else ""
+
+
+@pytest.fixture(scope="session")
+def _registry(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skips every test of the registry after one wait, where it cannot be reached."""
+    assert not refusal(tmp_path_factory.mktemp("probe"), "--no-deps", "hiredis")
+
+
+@pytest.mark.usefixtures("_registry")
+@pytest.mark.parametrize(
+    ("lock", "platform"),
+    [("serve", platform) for platform in (*LINUX, MACOS)] + [("dev", platform) for platform in LINUX],
+)
+def test_a_lock_installs_on_every_python_that_is_named(lock: str, platform: str, tmp_path: Path) -> None:
+    options = ["--require-hashes", "--only-binary", ":all:", "--python-platform", platform]
+    options += ["--requirements", str(REQUIREMENTS / f"{lock}.lock")]
+    with ThreadPoolExecutor() as pool:  # most of the time is waiting for the registry
+        texts = pool.map(lambda version: refusal(tmp_path, *options, "--python-version", version), VERSIONS)
+        assert not {version: text for version, text in zip(VERSIONS, texts, strict=True) if text}
+
+
+def test_the_locks_agree_on_every_version() -> None:
+    # They are installed one after another into one environment: a later one would replace what an earlier one pinned.
+    versions: dict[str, set[str]] = {}
+    for lock in sorted(REQUIREMENTS.glob("*.lock")):
+        for name, version in _PIN.findall(lock.read_text("utf-8")):
+            versions.setdefault(name, set()).add(version)
+    assert len(versions) > 80
+    assert not {name: found for name, found in versions.items() if len(found) > 1}
+
+
+def test_the_locks_name_no_registry() -> None:
+    for lock in sorted(REQUIREMENTS.glob("*.lock")):
+        text = lock.read_text("utf-8")
+        assert not re.findall(r"^\s*-.*", re.sub(r"^    --hash=sha256:[0-9a-f]{64}.*$", "", text, flags=re.MULTILINE))
+        assert "://" not in text
+
+
+def test_the_readme_names_the_pythons_of_the_classifiers() -> None:
+    lines = promised()
+    assert f"Python {lines[0]} to {lines[-1]}" in (REPOSITORY / "README.md").read_text("utf-8")
