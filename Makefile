@@ -13,6 +13,8 @@ ON ?= server
 # Of `make test` and `make unit`: what else pytest is told, as TESTS="-k near"; how many tests run at once (most wait for servers).
 TESTS ?=
 JOBS ?= 4
+# Tests start some hundred programs: each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup serve lint type unit test bench torture fmt lock clean
 
@@ -48,7 +50,7 @@ unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
 
 test: lint type
-	$(BIN)/pytest -n $(JOBS) --dist loadfile $(TESTS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 $(VENV)/.bench: requirements/bench.lock $(VENV)/.dev
 	$(PIP) --require-hashes -r requirements/bench.lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ pytest_plugins = ("tests.support.server_fixtures", "tests.support.room_fixtures"
 settings.register_profile("greenroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("greenroom")
 
+TESTS = Path(__file__).parent
 FIGURE = "figure"
 """The name of a property (`record_property`) whose value is a line to print at the end of the run."""
 
@@ -20,7 +22,20 @@ FIGURE = "figure"
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "on_cluster: what is said of one server here holds for a cluster too")
     config.addinivalue_line("markers", "one_server: a test of a file that is `on_cluster`, which needs one server")
+    config.addinivalue_line("markers", "one_kind: says nothing of the kind of server: the wheel's Valkey is enough")
     config.addinivalue_line("markers", "once_on_cluster: one of its other parameters is enough there")
+
+
+LONGEST_FIRST = "e2e", "cluster", "outage", "crash", "browser", "integration/studio", "integration", "http"
+"""Where the files are that take longest: begun last, one of them would be waited for by idle workers."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.parent.relative_to(TESTS).as_posix()
+        return next((n for n, name in enumerate(LONGEST_FIRST) if folder.startswith(name)), len(LONGEST_FIRST))
+
+    items.sort(key=rank)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -26,6 +26,8 @@ def test_a_cold_key_is_loaded_once(server: Server, valkey: Server) -> None:
         assert crowd.loads == 1
 
 
+@pytest.mark.one_kind
+@pytest.mark.one_server
 def test_nobody_polls_while_another_loads(server: Server, valkey: Server) -> None:
     with Crowd(server, valkey, "value", 30) as crowd:
         crowd.all_ask()
@@ -41,6 +43,8 @@ def test_nobody_polls_while_another_loads(server: Server, valkey: Server) -> Non
         assert 2 + 2 * (MEMBERS - 1) <= crowd.calls("evalsha") <= 2 + 3 * (MEMBERS - 1)
 
 
+@pytest.mark.one_kind
+@pytest.mark.one_server
 def test_a_winner_killed_during_its_load_costs_a_second_load(server: Server, valkey: Server) -> None:
     raw = server.raw()
     with Crowd(server, valkey, "value", 30) as crowd:
@@ -55,6 +59,8 @@ def test_a_winner_killed_during_its_load_costs_a_second_load(server: Server, val
     raw.close()
 
 
+@pytest.mark.one_kind
+@pytest.mark.one_server
 def test_a_failing_load_is_tried_once_in_each_back_off(server: Server, valkey: Server) -> None:
     failed = f"LoadFailed: loading {KEY} failed: ValueError"
     raw = server.raw()
@@ -76,6 +82,8 @@ def test_a_failing_load_is_tried_once_in_each_back_off(server: Server, valkey: S
     raw.close()
 
 
+@pytest.mark.one_kind
+@pytest.mark.one_server
 def test_a_hung_load_is_cancelled_at_its_deadline_and_everyone_is_told(server: Server, valkey: Server) -> None:
     reason = f"loading {KEY} failed: TimeoutError"
     with Crowd(server, valkey, "hang", 0.5) as crowd:
@@ -85,6 +93,8 @@ def test_a_hung_load_is_cancelled_at_its_deadline_and_everyone_is_told(server: S
         assert (crowd.loads, crowd.cancelled) == (1, 1)
 
 
+@pytest.mark.one_kind
+@pytest.mark.one_server
 @pytest.mark.parametrize("number", [1, CALLERS])
 def test_callers_of_the_winner_that_go_away_take_the_load_from_nobody(
     server: Server, valkey: Server, number: int

@@ -44,7 +44,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         wanted = {mark.name for mark in metafunc.definition.iter_markers()}
         everywhere = "on_cluster" in wanted and "one_server" not in wanted
-        metafunc.parametrize("server", _binaries() + [_CLUSTER] * everywhere, indirect=True)
+        kinds = _binaries()[:1] if "one_kind" in wanted else _binaries()
+        metafunc.parametrize("server", kinds + [_CLUSTER] * everywhere, indirect=True)
 
 
 @pytest.fixture
