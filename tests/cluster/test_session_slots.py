@@ -13,7 +13,7 @@ from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Lane, Limits, engine_at
 from greenroom.engine.pushes import Pushes
 from greenroom.engine.uses import callbacks
-from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown
+from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.keyspace.companions import owner
 from greenroom.observe import Counters
 from greenroom.podcast.definitions import SESSIONS
@@ -205,8 +205,8 @@ async def test_sessions_are_begun_changed_and_ended_while_slots_go_to_and_fro(
                 counts[session] = counts.get(session, 0) + 1
             except OutcomeUnknown:
                 unknown.add(session)
-            except EngineUnavailable:
-                pass
+            except (EngineUnavailable, Overloaded):
+                pass  # a dozen callers change six sessions: on a busy machine one may lose every turn of its deadline
 
     async def coming_and_going(sessions: Store) -> None:
         while not stop.is_set():

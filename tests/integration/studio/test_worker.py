@@ -331,6 +331,7 @@ async def test_an_unreachable_record_is_waited_for_until_the_claim_lapses(
         patched.setattr(room.tasks, "renew", failing)
         claim = await claimed(room, 0.06)
         task = asyncio.create_task(worker_of(room, slow, claim=0.06).work(claim))
+        await slow.held.wait()
         for _ in range(3):
             await refused.get()
         assert not task.done()
