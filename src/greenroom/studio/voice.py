@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from greenroom.errors import MissingExtra, NoVoice
+from greenroom.extras import EXTRAS, needs_extra
 from greenroom.studio.script import Host, Line
 from greenroom.studio.speakable import LONGEST_WORD
 
@@ -42,7 +43,8 @@ def check_voices() -> None:
     """
     if sys.platform == "darwin":
         raise NoVoice("macOS")
-    if find_spec("py_nanotts") is None or find_spec("opuslib_next") is None:
+    # Not imported: that takes a tenth of a second. Where one does not load, rendering fails, and logs why.
+    if any(find_spec(package) is None for package in EXTRAS["studio"]):
         raise MissingExtra("studio", "making podcasts")
 
 
@@ -55,7 +57,8 @@ class Voices:
 
     def __init__(self) -> None:
         check_voices()
-        from py_nanotts import NanoTTS
+        with needs_extra("studio", "making podcasts"):
+            from py_nanotts import NanoTTS
 
         self._synthesizer = NanoTTS()
 

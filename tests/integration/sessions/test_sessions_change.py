@@ -245,8 +245,8 @@ BROKEN = {
     "pickle": b"\x80\x04pickle",
     "no text": b'{"preferences":{},"x":"\xff"',
     "deep": b'{"preferences":{},"last_activity_timestamp":"2026-01-01T00:00:00Z","x":'
-    + b"[" * 9000
-    + b"]" * 9000
+    + b"[" * 100_000
+    + b"]" * 100_000
     + b"}",
 }
 
