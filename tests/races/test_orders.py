@@ -17,7 +17,7 @@ from tests.support.patience import PATIENT, be_patient, until
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
 
-pytestmark = pytest.mark.on_cluster
+pytestmark = [pytest.mark.on_cluster, pytest.mark.one_kind]
 
 PAGE: Keyspace[tuple[int, ...]] = Keyspace(
     "cache:page:{show_id}:{number}",

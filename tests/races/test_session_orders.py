@@ -16,7 +16,7 @@ from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, Open, Store, add_one, be_patient, decoded, key, patch
 
-pytestmark = pytest.mark.on_cluster
+pytestmark = [pytest.mark.on_cluster, pytest.mark.one_kind]
 
 
 class Side:
