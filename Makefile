@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
-# Of `make torture`: how long, of which choices (without a seed one is made and printed), and on what: server or cluster.
+# Of `make torture`: how long, of which choices (without a seed one is made and printed), and on what: server, cluster or streams.
 MINUTES ?= 5
 SEED ?=
 ON ?= server
