@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links $(NEWER)
-# Of `make torture`: how long, of which choices (without a seed one is made and printed), and on what: server or cluster.
+# Of `make torture`: how long, of which choices (without a seed one is made and printed), and on what: server, cluster or streams.
 MINUTES ?= 5
 SEED ?=
 ON ?= server

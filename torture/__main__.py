@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import shutil
 import sys
@@ -17,6 +18,7 @@ from torture.cluster import run_cluster_round
 from torture.plan import BUSY
 from torture.report import explained
 from torture.round import run_round, told
+from torture.streams import CLUSTER, SERVER, run_streams
 
 _ROUND = 20.0
 """Seconds of one round."""
@@ -27,11 +29,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="how long to run (default: 5)")
     parser.add_argument("--seed", default="", help="of all choices; without one it is made and printed")
-    parser.add_argument("--on", choices=("server", "cluster"), default="server", help="on what (default: one server)")
+    parser.add_argument(
+        "--on", choices=("server", "cluster", "streams"), default="server", help="on what (default: one server)"
+    )
+    parser.add_argument("--streams", type=int, default=20_000, help="how many, with --on streams (default: 20,000)")
     parser.add_argument("--replicas", action="store_true", help="read at the replicas of the cluster")
     parser.add_argument("--broken", choices=BUILDS, default="", help="break the build on purpose, to see it found out")
     options = parser.parse_args()
     seed = options.seed or f"{random.SystemRandom().randrange(10**9):09}"
+    if options.on == "streams":
+        return _streams(seed, options.streams)
     print(f"seed {seed}, {options.minutes:g} minutes", flush=True)
     end, number, total, wrong = time.monotonic() + options.minutes * 60, 0, Counter[str](), 0
     while time.monotonic() < end:
@@ -54,6 +61,21 @@ def main() -> int:
             shutil.rmtree(directory)
     print(f"seed {seed}: {number} rounds, {told(total)}: {wrong or 'no'} violations")
     return 1 if wrong else 0
+
+
+def _streams(seed: str, number: int) -> int:
+    """Mutated streams, half of them of a cluster; returns the exit status."""
+    logging.getLogger("greenroom").propagate = False  # each of them ends a connection or more, which is told
+    print(f"seed {seed}, {number} mutated streams", flush=True)
+    status = 0
+    for address in (SERVER, CLUSTER):
+        wrong, told = asyncio.run(run_streams(seed, number // 2, address=address))
+        answers = ", ".join(f"{count} {kind}" for kind, count in told.most_common())
+        print(
+            f"{number // 2} at {address}: {answers}: {len(wrong) or 'nothing'} wrong", *wrong[:5], sep="\n", flush=True
+        )
+        status |= bool(wrong)
+    return status
 
 
 if __name__ == "__main__":

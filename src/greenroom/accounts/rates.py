@@ -9,9 +9,10 @@ from datetime import timedelta
 
 from greenroom.engine import Engine, Lane
 from greenroom.engine.scripts import Script
+from greenroom.engine.shapes import NUMBER
 from greenroom.keyspace.companions import companion_key
 
-ATTEMPT = Script.named("attempt")
+ATTEMPT = Script.named("attempt", NUMBER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,16 @@ and so would earlier be, since a drop forgets what it has dropped:
 
 Under the lease a drop that finds the page deletes its lease or its value, before it forgets the page.
 
+Other programs can write there: a member that can be no key of ours is passed over, and taken out.
+
 A cache server that evicts must use a `volatile-*` policy, or it may evict a group.
 """
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from greenroom.caching.registered import Registered
@@ -28,14 +31,19 @@ from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
 from greenroom.engine.info import fields
 from greenroom.engine.scripts import Script
+from greenroom.engine.shapes import NUMBER
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
-from greenroom.keyspace.companions import companion_key
+from greenroom.keyspace.companions import companion_key, is_key
 
-REGISTER = Script.named("group_register")
-FORGET = Script.named("group_forget")
+REGISTER = Script.named("group_register", NUMBER)
+FORGET = Script.named("group_forget", NUMBER)
 SCRIPTS = (REGISTER, FORGET)
+log = logging.getLogger("greenroom.caching")
+
 _CHUNK = 500
 """Members forgotten by one script: it blocks the server while it runs."""
+_FOR_EVER = 10**12
+"""Milliseconds longer than any value lives."""
 
 
 class Groups:
@@ -70,7 +78,7 @@ class Groups:
         self.registered.note(name, key)
         await self._engine.run(Lane.TRACKED, REGISTER, (name,), (key,), until=until)
 
-    async def members(self, group: str) -> list[tuple[str, int]]:
+    async def members(self, group: str) -> list[tuple[str, float]]:
         """The keys of a group, each with its score.
 
         Raises:
@@ -81,27 +89,39 @@ class Groups:
             command = "ZRANGE", name, 0, -1, "WITHSCORES"
             (found,) = await self._engine.execute_all(Lane.TRACKED, name, (command,), urgent=True)
         except EngineError as error:
-            # A key of another type never was a group: nothing of it is stored.
-            if not (isinstance(error, CommandFailed) and error.code == "WRONGTYPE"):
-                self.unread.add(group)
-                self.undropped.add(group)
+            if _is_none(error):
+                return []
+            self.unread.add(group)
+            self.undropped.add(group)
             raise
-        return _members(found)
+        keys, foreign = _sorted(found, self._prefix)
+        if foreign:
+            log.warning(
+                "%s held %d members that are no keys, as %r; they are taken out", name, len(foreign), foreign[0][0]
+            )
+            with suppress(EngineError):
+                await self._forget(name, foreign, _FOR_EVER)
+        return keys
 
     def dropped(self, group: str) -> None:
         """What `send` has read of a group is dropped, or kept key by key."""
         if group not in self.unread:  # marked again meanwhile
             self.undropped.discard(group)
 
-    async def forget(self, group: str, members: Sequence[tuple[str, int]], longest_ms: int) -> None:
+    async def forget(self, group: str, members: Sequence[tuple[str, float]], longest_ms: int) -> None:
         """Remove members that were dropped, unless they have been registered since.
 
         Arguments:
             longest_ms: no value of the group lives longer; older members go too.
         """
+        await self._forget(self.name(group), members, longest_ms)
+
+    async def _forget(self, name: str, members: Sequence[tuple[str | bytes, float]], longest_ms: int) -> None:
         for start in range(0, len(members), _CHUNK):
-            pairs: list[str | bytes | int] = [one for member in members[start : start + _CHUNK] for one in member]
-            await self._engine.run(Lane.TRACKED, FORGET, (self.name(group),), (longest_ms, *pairs))
+            pairs: list[str | bytes] = []
+            for member, score in members[start : start + _CHUNK]:
+                pairs += (member, format(score, ".17g"))
+            await self._engine.run(Lane.TRACKED, FORGET, (name,), (longest_ms, *pairs))
 
     async def advice(self) -> str | None:
         """What is wrong with the eviction policy of a server; None where nothing is, or it does not say."""
@@ -132,13 +152,29 @@ class Groups:
             (found,) = await connection.issue((command,), urgent=True)
             if isinstance(found, EngineUnavailable):
                 found = await share.follow(connection, command, found)
+            if isinstance(found, EngineError) and _is_none(found):
+                found = []
             if isinstance(found, Exception):
                 raise found
         except BaseException:
             self.unread.add(group)
             raise
-        return group, [key for key, _ in _members(found)]
+        return group, [key for key, _ in _sorted(found, self._prefix)[0]]
 
 
-def _members(found: list[Any]) -> list[tuple[str, int]]:
-    return [(member.decode(), math.floor(score)) for member, score in found]
+def _sorted(found: list[Any], prefix: str) -> tuple[list[tuple[str, float]], list[tuple[bytes, float]]]:
+    """The members of a group that are keys, and those that cannot be."""
+    keys: list[tuple[str, float]] = []
+    foreign: list[tuple[bytes, float]] = []
+    for member, score in found:
+        text = member.decode("utf-8", "replace")
+        if "\ufffd" not in text and is_key(text, prefix):
+            keys.append((text, score))
+        else:
+            foreign.append((member, score))
+    return keys, foreign
+
+
+def _is_none(error: EngineError) -> bool:
+    """Whether a key is no group: of another type nothing was stored, and the next registration replaces it."""
+    return isinstance(error, CommandFailed) and error.code == "WRONGTYPE"

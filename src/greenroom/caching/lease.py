@@ -13,14 +13,23 @@ from typing import Any
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
 from greenroom.engine.scripts import Script
-from greenroom.engine.wire import Hook
+from greenroom.engine.shapes import NUMBER, Shape
+from greenroom.engine.wire import Command, Hook
 from greenroom.errors import EngineUnavailable
 from greenroom.keyspace import Keyspace
 
-GET_OR_LEASE = Script.named("get_or_lease")
-FILL = Script.named("fill")
-FILL_ABSENCE = Script.named("fill_absence")
-RELEASE = Script.named("release")
+
+def _is_answer(reply: list[Any], _: Command) -> bool:
+    match reply:
+        case [b"value", bytes(), int()] | [b"failed", bytes(), int()] | [b"absent" | b"wait", int()] | [b"lead"]:
+            return True
+    return False
+
+
+GET_OR_LEASE = Script.named("get_or_lease", Shape(frozenset({list}), _is_answer))
+FILL = Script.named("fill", NUMBER)
+FILL_ABSENCE = Script.named("fill_absence", NUMBER)
+RELEASE = Script.named("release", NUMBER)
 SCRIPTS = (GET_OR_LEASE, FILL, FILL_ABSENCE, RELEASE)
 
 NOTHING_REFUSED = ""

@@ -7,19 +7,21 @@ looked at. A connection that misses its deadline is closed: what it would say la
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from math import inf
 from time import monotonic
 from typing import Any, cast
 
-import hiredis
-
+from greenroom.engine.attributes import ProtocolViolation
 from greenroom.engine.limits import Limits
 from greenroom.engine.share import EVERYTHING, Share
 from greenroom.engine.wire import Command, Hook, Wire
 from greenroom.errors import EngineUnavailable, Overloaded
 from greenroom.observe import Histogram
+
+log = logging.getLogger("greenroom.engine")
 
 
 class ConnectionLost(EngineUnavailable):
@@ -46,7 +48,7 @@ class Connection(asyncio.Protocol):
         self,
         loop: asyncio.AbstractEventLoop,
         *,
-        on_push: Callable[[Any], None],
+        on_push: Callable[[Any], None] | None,
         heartbeat: bool,
         latency: Histogram,
         limits: Limits,
@@ -124,9 +126,13 @@ class Connection(asyncio.Protocol):
         self.heard = monotonic()
         try:
             self._wire.feed(data)
-        except (hiredis.ProtocolError, IndexError):
-            # Bytes that are no reply, or a reply that nobody asked for: nothing later can be matched.
-            self.abort("the server sent what is no reply")
+        except ProtocolViolation as error:
+            self.abort(f"the server sent what is no reply: {error}")
+            return
+        except Exception:
+            # A hook or a listener failed, and what it should have done for this reply is not done: start anew.
+            log.exception("a reply could not be handled")
+            self.abort("a reply could not be handled")
             return
         answered, stamps = self._wire.answered, self._stamps
         while stamps and stamps[0][1] <= answered:

@@ -75,7 +75,7 @@ class Engine(Protocol):
         urgent: bool = False,
     ) -> Any:
         """Run a script on the server of `keys`, which all hash to one slot, loading it where it is not known."""
-        call: Command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        call = script.call(keys, args)
         key = keys[0]
         try:
             return (await self.execute_all(lane, key, (call,), hook=hook, retry=retry, until=until, urgent=urgent))[0]

@@ -50,7 +50,7 @@ class Link:
         lane: TRACKED switches invalidation pushes on, and the heartbeat.
         scripts: loaded in the handshake.
         share: the keys that the server has.
-        on_push: called with each push, in order with the replies.
+        on_push: called with each push, in order with the replies; see `Wire`.
         on_lost: called when an established connection ends: pushes may have been missed from here on.
         before_connect: called before each attempt; raises to refuse it. The embedded server is started here.
         before_serving: called with each new connection before any caller gets it; what was kept is sent here.
@@ -64,7 +64,7 @@ class Link:
         *,
         scripts: Sequence[Script],
         share: Share,
-        on_push: Callable[[list[Any]], None],
+        on_push: Callable[[list[Any]], None] | None,
         on_lost: Callable[[], None],
         before_connect: Callable[[], Awaitable[None]],
         before_serving: Callable[[Connection], Awaitable[None]],

@@ -65,7 +65,7 @@ class Node:
             await before_use(connection)
             await before_serving(connection)
 
-        def link(lane: Lane, on_push: Callable[[list[Any]], None], lost: Callable[[], None]) -> Link:
+        def link(lane: Lane, on_push: Callable[[list[Any]], None] | None, lost: Callable[[], None]) -> Link:
             return Link(
                 address,
                 lane,
@@ -82,7 +82,7 @@ class Node:
 
         self._links = {
             Lane.TRACKED: link(Lane.TRACKED, invalidations(self._name, counters, on_invalidate), on_lost),
-            Lane.PLAIN: link(Lane.PLAIN, lambda _: None, lambda: None),
+            Lane.PLAIN: link(Lane.PLAIN, None, lambda: None),
         }
 
     def start(self) -> None:
@@ -190,8 +190,6 @@ def invalidations(
     """What a tracked connection does with a push: count it under the server's name and tell each key; None is all."""
 
     def push(push: list[Any]) -> None:
-        if push[0] != b"invalidate":
-            return
         if push[1] is None:
             counters.engine_events[name, "flush"] += 1
             on_invalidate(None)

@@ -31,7 +31,7 @@ async def open_connection(
     name: str,
     commands: tuple[Command, ...] = (),
     *,
-    on_push: Callable[[list[Any]], None] = lambda _: None,
+    on_push: Callable[[list[Any]], None] | None = None,
     heartbeat: bool = False,
     latency: Histogram,
     limits: Limits,

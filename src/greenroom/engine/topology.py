@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenroom.engine.info import fields
+from greenroom.engine.slots import SLOTS
 from greenroom.errors import EngineUnavailable
 
 Endpoint = tuple[str, int]
@@ -68,15 +69,25 @@ def parse(replies: list[Any], asked: Endpoint, *, tls: bool = False) -> Topology
                     continue
                 primary = endpoint
                 primaries.add(endpoint)
-                ranges.extend((first, last, endpoint) for first, last in zip(slots[::2], slots[1::2], strict=True))
+                ranges.extend(
+                    (*_range(first, last), endpoint) for first, last in zip(slots[::2], slots[1::2], strict=True)
+                )
             if primary is not None:
                 replicas[primary] = tuple(following)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise EngineUnavailable("what was sent is no view of a cluster") from None
     return Topology(tuple(ranges), frozenset(primaries), frozenset(nodes), replicas, epoch)
+
+
+def _range(first: int, last: int) -> tuple[int, int]:
+    if not 0 <= first <= last < SLOTS:
+        raise ValueError("no slots of a cluster")
+    return first, last
 
 
 def _endpoint(node: dict[bytes, Any], asked: Endpoint, tls: bool) -> Endpoint:
     host = next((one for one in (node.get(b"endpoint"), node.get(b"ip")) if one not in _NO_HOST), None)
     port = node[b"tls-port"] if tls and b"tls-port" in node else node[b"port"]
+    if not 0 < int(port) < 65536:
+        raise ValueError("no port")
     return host.decode() if host is not None else asked[0], int(port)

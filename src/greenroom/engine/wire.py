@@ -4,6 +4,8 @@ A reply belongs to the oldest command not yet answered. Commands issued together
 reply order and before any task wakes: an invalidation that follows a reply on the wire is then always handled after
 what that reply stored. A value stored by the task after its `await` loses that order, and stays stale for ever when an
 invalidation came in the same read.
+
+Each reply is checked against its command's shape before a later one is looked at; what does not fit ends it all.
 """
 
 from __future__ import annotations
@@ -15,11 +17,17 @@ from typing import Any
 
 import hiredis
 
+from greenroom.engine.attributes import Attribute, ProtocolViolation, next_candidate
+from greenroom.engine.scripts import Call
+from greenroom.engine.shapes import ANYTHING, SHAPES, Fits, Types, is_push
+from greenroom.engine.slots import SLOTS
 from greenroom.errors import CommandFailed, EngineError, EngineRefused, EngineUnavailable, OutOfMemory
 
 Command = tuple[str | bytes | int, ...]
 Hook = Callable[[list[Any], Any], None]
 """Called in the socket's reader with the replies to commands issued together, and the connection they came on."""
+
+_Pending = tuple[Command, Types, Fits | None, list[Any], asyncio.Future[list[Any]] | None, Hook | None]
 
 # hiredis answers False where data is missing, which is also RESP3's `#f`.
 _NOTHING = object()
@@ -53,6 +61,10 @@ class NotHere(EngineUnavailable):
         _, slot, endpoint = message.split(" ")
         self.host, _, port = endpoint.rpartition(":")
         self.slot, self.port = int(slot), int(port)
+        if not (
+            0 <= self.slot < SLOTS and 0 < self.port < 65536 and (self.host.isprintable() and len(self.host) < 256)
+        ):
+            raise ValueError(message)
 
 
 class Moved(NotHere):
@@ -89,19 +101,21 @@ class Wire:
     """The state of one connection's protocol.
 
     Arguments:
-        on_push: called with each push (a list whose first item is its kind), in order with the replies.
+        on_push: called with each push (a list whose first item is its kind), in order with the replies; None where no
+            push is asked for: one that comes all the same is no reply to anything.
         source: what hooks are given as the connection.
     """
 
-    __slots__ = ("_commands", "_on_push", "_pending", "_reader", "_source", "answered", "issued")
+    __slots__ = ("_attribute", "_commands", "_on_push", "_pending", "_reader", "_source", "answered", "issued")
 
-    def __init__(self, on_push: Callable[[Any], None], source: Any = None) -> None:
+    def __init__(self, on_push: Callable[[Any], None] | None, source: Any = None) -> None:
         self._reader = hiredis.Reader(notEnoughData=_NOTHING, replyError=reply_error)
         self._on_push = on_push
         self._source = source
-        # One entry per command: the batch's replies, and with its last command the future and the hook.
-        self._pending: deque[tuple[list[Any], asyncio.Future[list[Any]] | None, Hook | None]] = deque()
+        # One entry per command: it and its shape, the batch's replies; with its last command the future and the hook.
+        self._pending: deque[_Pending] = deque()
         self._commands: list[bytes] = []
+        self._attribute: Attribute | None = None
         self.issued = 0
         """Commands ever issued."""
         self.answered = 0
@@ -119,10 +133,11 @@ class Wire:
         last = len(commands) - 1
         for position, command in enumerate(commands):
             self._commands.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub takes one item
+            types, fits = SHAPES.get(command[0]) or (command.shape if isinstance(command, Call) else ANYTHING)
             if position == last:
-                self._pending.append((replies, future, hook))
+                self._pending.append((command, types, fits, replies, future, hook))
             else:
-                self._pending.append((replies, None, None))
+                self._pending.append((command, types, fits, replies, None, None))
         self.issued += last + 1
 
     def take(self) -> bytes:
@@ -135,30 +150,75 @@ class Wire:
         """Handle every reply and push that is complete.
 
         Raises:
-            hiredis.ProtocolError, IndexError: on bytes that cannot be a reply to us; the connection is lost.
+            ProtocolViolation: on bytes that cannot be a reply to us; the connection is lost.
+            Whatever a hook raises; its caller is then told by `fail`, as all others.
         """
+        if self._attribute is None and b"|" not in data:
+            self._parse(data)
+            return
+        at, end = 0, len(data)
+        while at < end:
+            if self._attribute is not None:
+                at = self._attribute.skip(data, at)
+                if self._attribute.whole:
+                    self._attribute = None
+                continue
+            start = next_candidate(data, at)
+            self._parse(data[at:start])
+            at = start
+            if start < end:
+                if self._reader.has_data():  # in the middle of an item: it is text
+                    self._parse(data[start : start + 1])
+                    at += 1
+                else:
+                    self._attribute = Attribute()
+
+    def _parse(self, data: bytes) -> None:
         self._reader.feed(data)
-        gets, pending = self._reader.gets, self._pending
+        gets, oldest = self._reader.gets, self._pending.popleft
         while True:
-            reply = gets()
+            try:
+                reply = gets()
+            except Exception as error:  # besides ProtocolError a TypeError for a list as a map's key, a MemoryError …
+                raise ProtocolViolation(f"it is no RESP3: {error}") from None
             if reply is _NOTHING:
                 return
             if type(reply) is hiredis.PushNotification:
-                self._on_push(reply)
+                self._pushed(reply)
                 continue
-            replies, future, hook = pending.popleft()
+            try:
+                command, types, fits, replies, future, hook = oldest()
+            except IndexError:
+                raise ProtocolViolation("nobody has asked for this") from None
+            if type(reply) in types:
+                misfit = fits is not None and not fits(reply, command)
+            else:
+                misfit = not isinstance(reply, EngineError)
+            if misfit:
+                # Its caller is told with all others that the connection has ended.
+                self._pending.appendleft((command, types, fits, replies, future, hook))
+                raise ProtocolViolation(f"it is no reply to {command[0]!r}")
             self.answered += 1
             replies.append(reply)
             if hook is not None:
-                hook(replies, self._source)
+                try:
+                    hook(replies, self._source)
+                except Exception:
+                    self._pending.appendleft((command, types, fits, replies, future, None))
+                    raise
             # A cancelled caller left its slot in the queue, so that the order of the others holds.
             if future is not None and not future.done():
                 future.set_result(replies)
 
+    def _pushed(self, push: list[Any]) -> None:
+        if self._on_push is None or not is_push(push):
+            raise ProtocolViolation("a push that was not asked for")
+        self._on_push(push)
+
     def fail(self, sent: Exception, unsent: Exception) -> None:
         """Give every waiting caller an error: `unsent` to commands never taken, `sent` to the others."""
         first_unsent = len(self._pending) - len(self._commands)
-        for position, (_, future, _hook) in enumerate(self._pending):
+        for position, (*_, future, _) in enumerate(self._pending):
             if future is not None and not future.done():
                 future.set_exception(sent if position < first_unsent else unsent)
         self._pending.clear()

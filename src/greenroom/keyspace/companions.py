@@ -22,6 +22,18 @@ def companion_key(prefix: str, use: str, tag: str) -> str:
     return f"{prefix}greenroom:{use}:{{{tag}}}"
 
 
+def is_key(text: str, prefix: str) -> bool:
+    """Whether a text can be a key that has companions, and is none itself."""
+    return (
+        text.startswith(prefix)
+        and not text.startswith((f"{prefix}lease:", f"{prefix}absent:", f"{prefix}greenroom:"))
+        and "{" not in text
+        and "}" not in text
+        and text.isprintable()
+        and text != prefix
+    )
+
+
 def owner(name: str) -> str:
     """The key that a lease or an absence belongs to; any other name is returned as it is."""
     return name[name.index("{") + 1 : -1] if name.endswith("}") and "{" in name else name

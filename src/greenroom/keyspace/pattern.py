@@ -31,6 +31,11 @@ def check_part(name: str, value: object) -> str:
     return value
 
 
+def is_part(text: str) -> bool:
+    """Whether a text may stand in a key."""
+    return _PART.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Number:
     """A part that is a whole number between two bounds, both included, written without leading zeros."""

@@ -49,7 +49,7 @@ class End:
 
     @property
     def command(self) -> Command:
-        return ("EVALSHA", self.script.sha, len(self.names), *self.names, *self.args)
+        return self.script.call(self.names, self.args)
 
 
 class Ends:

@@ -44,5 +44,8 @@ class Live(Generic[T]):
 
     @property
     def started_at(self) -> datetime | None:
-        """When it began, at the log-in and not at a later rotation, by the server's clock; None for a copy."""
-        return datetime.fromisoformat(self.begun.decode()) if self.begun else None
+        """When it began, at the log-in and not at a later rotation, by the server's clock; None where not known."""
+        try:
+            return datetime.fromisoformat(self.begun.decode())
+        except ValueError:  # a copy's, or another program has written it
+            return None

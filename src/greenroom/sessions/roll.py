@@ -1,17 +1,34 @@
-"""A roll: who is here, in a sorted set scored by its server's time, counted without SCAN."""
+"""A roll: who is here, in a sorted set scored by its server's time, counted without SCAN.
+
+Other programs can write there: a member that cannot be one of ours is passed over, and taken out.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
 from greenroom.engine import Engine, Lane, Script
-from greenroom.errors import EngineUnavailable
+from greenroom.engine.shapes import NUMBER, Shape, are_texts
+from greenroom.engine.wire import Command
+from greenroom.errors import EngineError, EngineUnavailable
+from greenroom.keyspace.pattern import is_part
 from greenroom.sessions.limits import ms
 
-ENTER = Script.named("roll_enter")
-PRESENT = Script.named("roll_present")
+log = logging.getLogger("greenroom.sessions")
+
+
+def _is_present(reply: int | list[object], command: Command) -> bool:
+    if command[-1] == "1":
+        return isinstance(reply, list) and are_texts(reply)
+    return isinstance(reply, int)
+
+
+ENTER = Script.named("roll_enter", NUMBER)
+PRESENT = Script.named("roll_present", Shape(frozenset({int, list}), _is_present))
 SCRIPTS = (ENTER, PRESENT)
 _SOON = 0.1
 """Seconds for which a roll is waited for that others need not wait for."""
@@ -23,13 +40,17 @@ class Roll:
     Arguments:
         name: its key.
         longest: after so long without entering again a member is not here any more.
+        is_member: whether a text can be a member.
     """
 
-    __slots__ = ("_engine", "_longest", "_name")
+    __slots__ = ("_engine", "_is_member", "_longest", "_name")
 
-    def __init__(self, engine: Engine, name: str, longest: timedelta) -> None:
+    def __init__(
+        self, engine: Engine, name: str, longest: timedelta, *, is_member: Callable[[str], bool] = is_part
+    ) -> None:
         self._engine = engine
         self._name = name
+        self._is_member = is_member
         self._longest = ms(longest)
 
     async def enter(self, member: str, *, until: float | None = None) -> None:
@@ -57,4 +78,11 @@ class Roll:
     async def present(self, *, until: float | None = None) -> list[str]:
         """Who is here; those who entered first come first."""
         found = await self._engine.run(Lane.PLAIN, PRESENT, (self._name,), (self._longest, "1"), until=until)
-        return [member.decode() for member in found]
+        texts = {member: member.decode("utf-8", "replace") for member in found}
+        if foreign := [member for member, text in texts.items() if not self._is_member(text)]:
+            log.warning(
+                "%s held %d members that are none, as %r; they are taken out", self._name, len(foreign), foreign[0]
+            )
+            with suppress(EngineError):
+                await self._engine.execute(Lane.PLAIN, self._name, "ZREM", self._name, *foreign, until=until)
+        return [text for text in texts.values() if self._is_member(text)]

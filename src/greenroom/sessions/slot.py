@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from greenroom.engine import Engine, Lane, Script
+from greenroom.engine.shapes import NUMBER, Shape, are_texts_or_none
+from greenroom.engine.wire import Command
 from greenroom.errors import EngineError, OutcomeUnknown
 from greenroom.keyspace.companions import companion_key
 from greenroom.keyspace.pattern import Pattern
@@ -15,10 +17,31 @@ from greenroom.sessions.ends import End, Ends
 from greenroom.sessions.limits import Limits, ms
 
 _TIMESTAMP = Script.named("timestamp").source
-START = Script(_TIMESTAMP + Script.named("session_start").source)
-CHANGE = Script(_TIMESTAMP + Script.named("session_change").source)
-TAKE = Script.named("session_take")
-END = Script.named("session_end")
+
+
+def _is_start(reply: list[Any] | None, _: Command) -> bool:
+    return reply is None or (len(reply) == 2 and are_texts_or_none(reply))
+
+
+def _is_change(reply: list[Any], _: Command) -> bool:
+    match reply:
+        case [b"written", bytes(), bytes()] | [b"differs", bytes()] | [b"gone"]:
+            return True
+    return False
+
+
+def _is_taken(reply: list[Any], _: Command) -> bool:
+    match reply:
+        case [b"taken", int(), bytes()] | [b"differs", bytes()] | [b"gone"]:
+            return True
+    return False
+
+
+_LIST = frozenset({list})
+START = Script(_TIMESTAMP + Script.named("session_start").source, Shape(frozenset({list, type(None)}), _is_start))
+CHANGE = Script(_TIMESTAMP + Script.named("session_change").source, Shape(_LIST, _is_change))
+TAKE = Script.named("session_take", Shape(_LIST, _is_taken))
+END = Script.named("session_end", NUMBER)
 SCRIPTS = (START, CHANGE, TAKE, END)
 
 
@@ -98,7 +121,8 @@ class Slot:
         args = head, tail, *spans, begun, listed // 1000, ms(limits.late)
         names = self._names(session, "life", "touched", "ended")
         reply = await self._engine.run(Lane.PLAIN, START, names, args, until=until)
-        return None if reply is None else Written(*reply)
+        # Without JSON, although it has begun: somebody has deleted it, or it has lapsed, before the repetition.
+        return None if reply is None or None in reply else Written(*reply)
 
     async def write(
         self, session: str, old: bytes, new: bytes, writer: str, *, touch: bool = False, until: float | None = None

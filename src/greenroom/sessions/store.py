@@ -23,6 +23,7 @@ from greenroom.engine.pushes import Pushes
 from greenroom.errors import BrokenValue, GreenroomError
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.companions import owner
+from greenroom.keyspace.pattern import is_part
 from greenroom.observe import Counters
 from greenroom.sessions.background import Background
 from greenroom.sessions.changes import COMMANDS, Changes
@@ -191,7 +192,7 @@ class Sessions(Generic[T]):
                 user = user_of(successor)
                 # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends
                 # the old id · the new one is listed and created, and its user is still signed in.
-                listed = await self._lists.enter(new, user, budget)
+                listed = await self._lists.enter(new, _listable(user, new_members), budget)
                 taken = await budget.spend(partial(self._take, session, body, taker))
             if taken is None:
                 raise SessionGone("the session has ended")
@@ -293,3 +294,8 @@ class Sessions(Generic[T]):
         except BrokenValue as error:
             log.warning("a session does not fit its schema: %s", error.reason)
             return None
+
+
+def _listable(user: str | None, members: Mapping[str, object]) -> str | None:
+    """Whose list a rotated session goes on; no one's where another program has written a user that can have none."""
+    return user if user is None or USER in members or is_part(user) else None

@@ -6,12 +6,15 @@ killed closes nothing, its streams lapse.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from greenroom.engine import Engine
 from greenroom.sessions.limits import Limits
 from greenroom.sessions.roll import Roll
 from greenroom.sessions.slot import Slot
+
+_MEMBER = re.compile(r"[0-9]{16}:[A-Za-z0-9._~-]+:[A-Za-z0-9._~-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,10 @@ def stream(podcast_id: str, session: str | None, opened: int, name: str) -> Stre
     return Stream(podcast_id, f"{opened:016d}:{name}:{podcast_id}", session)
 
 
+def _is_stream(text: str) -> bool:
+    return _MEMBER.fullmatch(text) is not None
+
+
 class Streams:
     """The open streams of every session."""
 
@@ -43,7 +50,7 @@ class Streams:
 
     def of(self, session: str) -> Roll:
         """The roll of a session's streams."""
-        return Roll(self._engine, self._slot.companion("streams", session), self._limits.stream)
+        return Roll(self._engine, self._slot.companion("streams", session), self._limits.stream, is_member=_is_stream)
 
     async def newest(self, session: str, *, until: float | None = None) -> str | None:
         """The podcast of the stream that was opened last, of those that are still open."""

@@ -5,8 +5,10 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local window = tonumber(ARGV[2])
-local oldest = redis.call('LINDEX', KEYS[1], ARGV[1] - 1)
-if oldest then
+local oldest = redis.pcall('LINDEX', KEYS[1], ARGV[1] - 1)
+if type(oldest) == 'table' or (oldest and not tonumber(oldest)) then
+  redis.call('DEL', KEYS[1]) -- another program has written it: nobody could sign in for ever
+elseif oldest then
   local left = oldest + window - now
   if left > 0 then
     return math.min(left, window)

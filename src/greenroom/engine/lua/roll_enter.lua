@@ -2,7 +2,15 @@
 -- removed on the way, and the set lapses with its last member: it is bounded, and no SCAN need ever clean up.
 local now = redis.call('TIME')
 local at = now[1] * 1000 + math.floor(now[2] / 1000)
-redis.call('ZADD', KEYS[1], at, ARGV[1]) -- first: a server without memory refuses it, and a script that has not written yet
+-- First: a server without memory refuses it, and a script that has not written yet.
+local entered = redis.pcall('ZADD', KEYS[1], at, ARGV[1])
+if type(entered) == 'table' then
+  if string.sub(entered.err, 1, 9) ~= 'WRONGTYPE' then
+    return entered
+  end
+  redis.call('DEL', KEYS[1]) -- another program has put something else in its place: nobody could enter for ever
+  redis.call('ZADD', KEYS[1], at, ARGV[1])
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', at - ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1

@@ -11,7 +11,7 @@ if type(json) ~= 'string' or left <= 0 then
   if mark and string.sub(mark, 1, #ARGV[2]) == ARGV[2] then
     -- The reply was lost, and this is the repetition.
     local space = string.find(mark, ' ', #ARGV[2] + 2, true)
-    return {'taken', tonumber(string.sub(mark, #ARGV[2] + 2, space - 1)), string.sub(mark, space + 1)}
+    return {'taken', tonumber(string.sub(mark, #ARGV[2] + 2, space - 1)) or 0, string.sub(mark, space + 1)}
   end
   return {'gone'}
 end

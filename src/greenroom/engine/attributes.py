@@ -1,0 +1,114 @@
+"""RESP3 attributes, skipped: what a server may say about a reply before it says the reply.
+
+hiredis hands an attribute out as a list: before a reply it would be taken for the reply, and every later reply would
+go to the wrong caller; inside an array it would be taken for an item. So attributes are cut out of the bytes before
+hiredis sees them. What looks like one may be text inside a string: hiredis tells, since it keeps the bytes of an item
+that is not whole yet, and none where the next item begins.
+"""
+
+from __future__ import annotations
+
+PIPE = ord("|")
+_LONGEST_LINE = 64 * 1024
+_MOST_BYTES = 1024 * 1024
+_MOST_ITEMS = 10_000
+_DEEPEST = 16
+_NUMBER = frozenset(b"0123456789")
+
+
+class ProtocolViolation(Exception):
+    """Bytes that cannot be what a server says: nothing later on the connection can be matched."""
+
+
+def next_candidate(data: bytes, at: int) -> int:
+    """Where the next attribute could begin: after a line's end, or at once; the end of `data` where nowhere."""
+    if data[at] == PIPE:
+        return at
+    at = data.find(b"|", at)
+    while at > 0 and data[at - 1] != 0x0A:
+        at = data.find(b"|", at + 1)
+    return at if at > 0 else len(data)
+
+
+class Attribute:
+    """One attribute, read as its bytes come in."""
+
+    __slots__ = ("_left", "_line", "_read", "_text")
+
+    def __init__(self) -> None:
+        self._left = [1]  # items still to come, of the innermost aggregate last
+        self._line = b""
+        self._text = 0  # bytes still to come of a string
+        self._read = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether its last byte has been read."""
+        return not self._left
+
+    def skip(self, data: bytes, at: int) -> int:
+        """Read on in `data`; returns where the attribute, or `data`, ends.
+
+        Raises:
+            ProtocolViolation: on what is no attribute, or a larger one than any server sends.
+        """
+        began = at
+        while self._left and at < len(data):
+            if self._text:
+                step = min(self._text, len(data) - at)
+                self._text -= step
+                at += step
+                if not self._text:
+                    self._done()
+                continue
+            end = data.find(b"\n", at) + 1 or len(data)
+            self._line += data[at:end]
+            at = end
+            if len(self._line) > _LONGEST_LINE:
+                raise ProtocolViolation("an attribute's line is too long")
+            if self._line.endswith(b"\n"):
+                line, self._line = self._line, b""
+                self._begin(line)
+        self._read += at - began
+        if self._read > _MOST_BYTES:
+            raise ProtocolViolation("an attribute is too large")
+        return at
+
+    def _begin(self, line: bytes) -> None:
+        kind, rest = line[:1], line[1:-2]
+        if kind in (b"|", b"%", b"*", b"~", b">"):
+            items = _count(rest) * (2 if kind in (b"|", b"%") else 1)
+            # An attribute inside is none of the items; the outermost takes the place of the one that was expected.
+            if kind == b"|" and len(self._left) > 1:
+                self._left[-1] += 1
+            self._left.append(items)
+            if len(self._left) > _DEEPEST:
+                raise ProtocolViolation("an attribute is nested too deeply")
+            if not items:
+                self._left.pop()
+                self._done()
+        elif kind in (b"$", b"=", b"!"):
+            if rest == b"-1":
+                self._done()
+            else:
+                self._text = _count(rest, _MOST_BYTES) + 2
+        elif kind in (b"+", b"-", b":", b",", b"#", b"(", b"_"):
+            self._done()
+        else:
+            raise ProtocolViolation("an attribute holds what is no item")
+
+    def _done(self) -> None:
+        """An item is whole, and with it perhaps those that it ends."""
+        self._left[-1] -= 1
+        while self._left and self._left[-1] == 0:
+            self._left.pop()
+            if self._left:
+                self._left[-1] -= 1
+
+
+def _count(text: bytes, most: int = _MOST_ITEMS) -> int:
+    if not text or len(text) > 8 or not _NUMBER.issuperset(text):
+        raise ProtocolViolation("an attribute's length is no number")
+    if int(text) > most:
+        raise ProtocolViolation("an attribute is too large")
+    return int(text)

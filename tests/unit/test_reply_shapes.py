@@ -1,0 +1,221 @@
+"""A reply that does not fit its command ends the connection before a later reply is handed out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Set
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenroom import accounts, sessions
+from greenroom.access import _ACCOUNTS, _CACHES, _CONNECTION, _SESSIONS
+from greenroom.accounts.rates import ATTEMPT
+from greenroom.caching import groups, lease
+from greenroom.engine.attributes import ProtocolViolation
+from greenroom.engine.connection import Connection, ConnectionLost
+from greenroom.engine.limits import Limits
+from greenroom.engine.scripts import Script
+from greenroom.engine.shapes import ANYTHING, SHAPES
+from greenroom.engine.wire import Command, Wire
+from greenroom.errors import EngineError
+from greenroom.observe import Histogram
+from greenroom.sessions import roll, slot
+
+FRAMES = {
+    "text": b"$1\r\na\r\n",
+    "line": b"+a\r\n",
+    "number": b":7\r\n",
+    "none": b"_\r\n",
+    "old none": b"$-1\r\n",
+    "float": b",1.5\r\n",
+    "true": b"#t\r\n",
+    "false": b"#f\r\n",
+    "big": b"(1234567890123456789012\r\n",
+    "verbatim": b"=5\r\ntxt:a\r\n",
+    "empty list": b"*0\r\n",
+    "list": b"*2\r\n$1\r\na\r\n_\r\n",
+    "short list": b"*1\r\n$1\r\na\r\n",
+    "list of lists": b"*2\r\n*0\r\n*0\r\n",
+    "list of errors": b"*2\r\n-ERR a\r\n-ERR b\r\n",
+    "map": b"%1\r\n+a\r\n:1\r\n",
+    "set": b"~3\r\n:1\r\n:2\r\n:3\r\n",
+    "map by a list": b"%1\r\n*1\r\n:1\r\n:1\r\n",
+    "map by a map": b"%1\r\n%0\r\n:1\r\n",
+    "too many items": b"*4294967294\r\n",
+    "blob error": b"!5\r\nERR x\r\n",
+    "huge integer": b":99999999999999999999999999\r\n",
+    "push": b">2\r\n+pubsub\r\n+a\r\n",
+    "empty push": b">0\r\n",
+    "push of numbers": b">2\r\n$10\r\ninvalidate\r\n*1\r\n:1\r\n",
+    "push without keys": b">1\r\n$10\r\ninvalidate\r\n",
+}
+GOOD = {"text", "line", "none", "old none", "big", "verbatim"}
+"""Those that a GET can be answered with, as far as the protocol tells."""
+KEYS = ("a", "b", "c")
+
+FITTING: list[tuple[Command, list[bytes]]] = [
+    (("GET", "k"), [b"_\r\n", b"$1\r\na\r\n"]),
+    (("MGET", "a", "b"), [b"*2\r\n_\r\n$1\r\na\r\n"]),
+    (("PTTL", "k"), [b":-1\r\n"]),
+    (("DEL", "k"), [b":0\r\n"]),
+    (("PEXPIRE", "k", 1, "LT"), [b":0\r\n"]),
+    (("ZREM", "k", "m"), [b":0\r\n"]),
+    (("TIME",), [b"*2\r\n$2\r\n12\r\n$1\r\n3\r\n"]),
+    (("INFO", "memory"), [b"=5\r\ntxt:a\r\n", b"$0\r\n\r\n"]),
+    (("PING",), [b"+PONG\r\n"]),
+    (("SCRIPT", "LOAD", "return 1"), [b"+a\r\n"]),
+    (("CLIENT", "TRACKING", "ON"), [b"+OK\r\n"]),
+    (("SELECT", 1), [b"+OK\r\n"]),
+    (("READONLY",), [b"+OK\r\n"]),
+    (("ASKING",), [b"+OK\r\n"]),
+    (("HELLO", 3), [b"%2\r\n+proto\r\n:3\r\n+server\r\n+valkey\r\n"]),
+    (("CLUSTER", "INFO"), [b"$1\r\na\r\n"]),
+    (("CLUSTER", "SHARDS"), [b"*0\r\n", b"*1\r\n%0\r\n"]),
+    (("ZRANGE", "k", 0, -1, "WITHSCORES"), [b"*0\r\n", b"*1\r\n*2\r\n$1\r\nm\r\n,inf\r\n"]),
+    (("ZMSCORE", "k", "a", "b"), [b"*2\r\n_\r\n,1.5\r\n"]),
+    (lease.FILL.call(KEYS, ()), [b":1\r\n"]),
+    (lease.FILL_ABSENCE.call(KEYS, ()), [b":0\r\n"]),
+    (lease.RELEASE.call(KEYS, ()), [b":0\r\n"]),
+    (
+        lease.GET_OR_LEASE.call(KEYS, ()),
+        [
+            b"*3\r\n$5\r\nvalue\r\n$1\r\na\r\n:-1\r\n",
+            b"*2\r\n$6\r\nabsent\r\n:1\r\n",
+            b"*2\r\n$4\r\nwait\r\n:1\r\n",
+            b"*3\r\n$6\r\nfailed\r\n$1\r\na\r\n:1\r\n",
+            b"*1\r\n$4\r\nlead\r\n",
+        ],
+    ),
+    (groups.REGISTER.call(KEYS, ()), [b":1\r\n"]),
+    (groups.FORGET.call(KEYS, ()), [b":1\r\n"]),
+    (roll.ENTER.call(KEYS, ()), [b":1\r\n"]),
+    (roll.PRESENT.call(KEYS, (1, "0")), [b":1\r\n"]),
+    (roll.PRESENT.call(KEYS, (1, "1")), [b"*0\r\n", b"*1\r\n$1\r\na\r\n"]),
+    (ATTEMPT.call(KEYS, ()), [b":1\r\n"]),
+    (slot.START.call(KEYS, ()), [b"_\r\n", b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"*2\r\n_\r\n$1\r\nb\r\n"]),
+    (
+        slot.CHANGE.call(KEYS, ()),
+        [
+            b"*3\r\n$7\r\nwritten\r\n$1\r\na\r\n$1\r\nb\r\n",
+            b"*2\r\n$7\r\ndiffers\r\n$1\r\na\r\n",
+            b"*1\r\n$4\r\ngone\r\n",
+        ],
+    ),
+    (
+        slot.TAKE.call(KEYS, ()),
+        [b"*3\r\n$5\r\ntaken\r\n:1\r\n$1\r\nb\r\n", b"*2\r\n$7\r\ndiffers\r\n$1\r\na\r\n", b"*1\r\n$4\r\ngone\r\n"],
+    ),
+    (slot.END.call(KEYS, ()), [b":1\r\n"]),
+]
+
+
+TEXTS = frozenset({"text", "line", "big", "verbatim"})
+NONES = frozenset({"none", "old none"})
+NUMBERS = frozenset({"number"})
+OTHERS_THAT_FIT: defaultdict[str, Set[str]] = defaultdict(
+    frozenset,
+    {
+        "GET k": TEXTS | NONES,
+        "MGET a b": {"list"},
+        **dict.fromkeys(("PTTL k", "DEL k", "PEXPIRE k 1 LT", "ZREM k m"), NUMBERS),
+        **dict.fromkeys(("INFO memory", "SCRIPT LOAD return 1", "CLUSTER INFO"), TEXTS),
+        "CLUSTER SHARDS": {kind for kind in FRAMES if "list" in kind and kind != "map by a list"} | {"set"},
+        "ZRANGE k 0 -1 WITHSCORES": {"empty list"},
+    },
+)
+"""Which of FRAMES fit a command, by its name."""
+SCRIPTS_THAT_FIT: dict[str, Set[str]] = {
+    **dict.fromkeys((lease.FILL.sha, lease.FILL_ABSENCE.sha, lease.RELEASE.sha, ATTEMPT.sha, slot.END.sha), NUMBERS),
+    **dict.fromkeys((groups.REGISTER.sha, groups.FORGET.sha, roll.ENTER.sha), NUMBERS),
+    roll.PRESENT.sha: {"number", "empty list", "short list"},
+    slot.START.sha: NONES | {"list"},
+}
+
+
+def name(command: Any) -> str:
+    return " ".join(map(str, command))[:30] if isinstance(command, tuple) else ""
+
+
+def answer(command: Command, data: bytes) -> list[Any]:
+    """What a caller is given whose command is answered so."""
+    wire, found = Wire(lambda _: None), list[Any]()
+    wire.issue((command,), None, lambda replies, _: found.extend(replies))
+    wire.feed(data)
+    return found
+
+
+@pytest.mark.parametrize(("command", "frames"), FITTING, ids=name)
+def test_what_a_command_can_be_answered_fits(command: Command, frames: list[bytes]) -> None:
+    for frame in frames:
+        assert len(answer(command, frame)) == 1
+    assert isinstance(answer(command, b"-ERR no\r\n")[0], EngineError)
+
+
+@pytest.mark.parametrize(("command", "frames"), FITTING, ids=name)
+def test_what_a_command_cannot_be_answered_ends_the_connection(command: Command, frames: list[bytes]) -> None:
+    wrong = [frame for kind, frame in FRAMES.items() if kind not in fitting(command)]
+    assert len(wrong) > 10
+    for frame in wrong:
+        with pytest.raises(ProtocolViolation):
+            answer(command, frame)
+
+
+def fitting(command: Command) -> Set[str]:
+    """Which of FRAMES fit."""
+    if command[0] != "EVALSHA":
+        return OTHERS_THAT_FIT[name(command)]
+    return SCRIPTS_THAT_FIT.get(str(command[1]), set())
+
+
+@pytest.mark.parametrize("frame", sorted(set(FRAMES) - GOOD))
+async def test_no_reader_behind_a_frame_too_many_gets_the_value_of_another(frame: str) -> None:
+    connection = Connection(
+        asyncio.get_running_loop(), on_push=lambda _: None, heartbeat=False, latency=Histogram(), limits=Limits()
+    )
+    connection.connection_made(Transport())
+    futures = [connection.issue((("GET", f"k{n}"),)) for n in range(3)]
+    await asyncio.sleep(0)
+    values = [b"$2\r\nk%d\r\n" % n for n in range(3)]
+    connection.data_received(values[0] + FRAMES[frame] + values[1] + values[2])
+    assert futures[0].result() == [b"k0"]
+    for future in futures[1:]:
+        assert isinstance(future.exception(), ConnectionLost)
+    assert "no reply" in connection.reason
+
+
+async def test_a_hook_that_fails_ends_the_connection_and_not_the_loop(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("a hook's own")
+
+    connection = Connection(
+        asyncio.get_running_loop(), on_push=broken, heartbeat=False, latency=Histogram(), limits=Limits()
+    )
+    connection.connection_made(Transport())
+    first, second = connection.issue((("GET", "k"),), broken), connection.issue((("GET", "k"),))
+    await asyncio.sleep(0)
+    connection.data_received(b"_\r\n_\r\n")
+    assert isinstance(second.exception(), ConnectionLost)
+    assert isinstance(first.exception(), ConnectionLost)
+    assert "a hook's own" in caplog.text
+
+
+class Transport(asyncio.Transport):
+    """A socket that takes everything."""
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+def test_every_command_that_is_sent_has_a_shape() -> None:
+    sent = {one.partition("|")[0].upper() for one in _CONNECTION | _CACHES | _SESSIONS | _ACCOUNTS}
+    assert sent - set(SHAPES) == {"EVALSHA"}
+    scripts: tuple[Script, ...] = (*lease.SCRIPTS, *groups.SCRIPTS, *sessions.SCRIPTS, *accounts.SCRIPTS)
+    assert [one for one in scripts if one.reply is ANYTHING] == []
+    named = {path.stem for path in (Path(lease.__file__).parents[1] / "engine" / "lua").glob("*.lua")}
+    assert len(scripts) == len(named - {"timestamp"})

@@ -1,0 +1,179 @@
+"""Mutated streams: whatever a server's bytes become on their way, nobody gets what is another's, and nothing breaks.
+
+A server made of canned replies answers caches and sessions over a socket that is none. One burst of its replies at a
+time is mutated. Every value bears the name of what was asked for, so that one in the wrong hands is seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from greenroom.caching import Cache
+from greenroom.caching.backing import Backing
+from greenroom.clock import SYSTEM
+from greenroom.engine import Address, Limits, engine_at
+from greenroom.engine.pushes import Pushes
+from greenroom.engine.uses import callbacks
+from greenroom.errors import BrokenValue, EngineError, LoadFailed
+from greenroom.keyspace import Keyspace
+from greenroom.keyspace.companions import owner
+from greenroom.observe import Counters
+from greenroom.podcast.definitions import SESSIONS
+from greenroom.sessions import Ends, Presence, SessionGone, Sessions, session_use
+from torture.canned import Bursts, canned
+
+Call = Callable[[], Awaitable[Any]]
+CALLERS = 12
+"""Calls in a burst."""
+_ALLOWED = (EngineError, BrokenValue, LoadFailed, SessionGone)
+_PATIENCE = 5.0
+"""Seconds within which the connections must be of use again."""
+_KEYSPACE: Keyspace[str] = Keyspace("stream:{shelf}:{name}", str, ttl=timedelta(minutes=5), fresh=timedelta(minutes=1))
+
+
+class Client:
+    """Caches and sessions of one process over that server."""
+
+    def __init__(self, address: str) -> None:
+        # No time is lost between attempts: twenty thousand streams break a connection or more each.
+        limits = Limits(
+            command_deadline=0.05,
+            handshake_deadline=0.1,
+            tick=0.01,
+            backoff_first=0.0,
+            backoff_most=0.0,
+            probe_least=0.0,
+            probe_most=0.0,
+            survey_pause=0.0,
+        )
+        counters, ends = Counters(), Ends()
+        self.backing = Backing("", SYSTEM, counters)
+        uses = [self.backing.use, session_use(Pushes(owner), ends)]
+        self.engine = engine_at(Address.parse(address), **callbacks(uses), counters=counters, limits=limits)
+        self.backing.attach(self.engine)
+        self.cache = Cache(_KEYSPACE, _load, backing=self.backing, load_many=_load_many, group="shelf:{shelf}")
+        self.sessions = Sessions(self.engine, SESSIONS, ends=ends, counters=counters)
+        self.presence = Presence(self.sessions)
+
+    def calls(self, chance: random.Random) -> list[tuple[str | None, Call]]:
+        """Calls of all kinds, each with what it must answer where it answers text: its own."""
+        calls: list[tuple[str | None, Call]] = []
+        for _ in range(CALLERS):
+            name = f"n{chance.randrange(10**6)}"
+            session = hashlib.sha256(name.encode()).hexdigest()[:43]
+            kinds: list[tuple[str | None, Call]] = [
+                (f"stream:s:{name}", partial(self.cache.get, shelf="s", name=name)),
+                (f"stream:s:{name}", partial(self._first, name)),
+                (None, partial(self.cache.invalidate, shelf="s", name=name)),
+                (None, partial(self.cache.invalidate_group, shelf="s")),
+                (session, partial(self._user, session)),
+                (session, partial(self._user, session)),
+                (None, partial(self.sessions.change, session, _unchanged)),
+                (None, partial(self.sessions.end, session)),
+                (None, partial(self.sessions.rotate, session, {})),
+                (None, partial(self.sessions.start, user_id="u")),
+                (None, partial(self.sessions.end_all, "u")),
+                (None, partial(self.sessions.of_user, "u")),
+                (None, self.presence.listeners),
+                (None, self.presence.active),
+            ]
+            calls.append(chance.choice(kinds))
+        return calls
+
+    async def _first(self, name: str) -> Any:
+        return (await self.cache.get_many([{"shelf": "s", "name": name}, {"shelf": "s", "name": "other"}]))[0]
+
+    async def _user(self, session: str) -> Any:
+        live = await self.sessions.read_id(session)
+        return live and live.value.user_id
+
+
+async def _load(shelf: str, name: str) -> str:
+    return f"stream:{shelf}:{name}"
+
+
+async def _load_many(parts: Any) -> list[str]:
+    return [f"stream:{one['shelf']}:{one['name']}" for one in parts]
+
+
+def _unchanged(body: bytes) -> bytes:
+    return body
+
+
+SERVER, CLUSTER = "valkey://canned:1", "valkey+cluster://canned:1"
+
+
+async def run_streams(seed: str, number: int, *, address: str) -> tuple[list[str], Counter[str]]:
+    """Run so many streams, one mutation each; returns what was wrong in them, and how often each answer came.
+
+    Arguments:
+        address: any; it says whether the server is taken for a cluster.
+    """
+    chance, wrong, told = random.Random(f"{seed}/{address}"), list[str](), Counter[str]()
+    bursts, stream = Bursts(chance), 0
+    handler = _Errors(lambda text: wrong.append(f"stream {stream}: {text}"))
+    logging.getLogger("greenroom").addHandler(handler)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: wrong.append(f"stream {stream}: the loop: {context!r}"))
+    try:
+        async with canned(bursts):
+            client = Client(address)
+            await client.engine.start()
+            for stream in range(number):
+                calls = client.calls(chance)
+                bursts.due = chance.randrange(6)
+                results = await asyncio.gather(*(call() for _, call in calls), return_exceptions=True)
+                bursts.due = None
+                names = {own for own, _ in calls if own}
+                for (own, _), result in zip(calls, results, strict=True):
+                    told[type(result).__name__] += 1
+                    if isinstance(result, BaseException) and not isinstance(result, _ALLOWED):
+                        wrong.append(f"stream {stream}: {own} got {result!r}")
+                    elif isinstance(result, str) and own is not None and result != own and result in names:
+                        wrong.append(f"stream {stream}: {own} got {result}")
+                if not await _well(client):
+                    wrong.append(f"stream {stream}: not well again: {client.engine.trouble}")
+                    break
+            await client.sessions.close()
+            await client.cache.close()
+            await client.engine.close()
+    finally:
+        logging.getLogger("greenroom").removeHandler(handler)
+        loop.set_exception_handler(None)
+    return wrong, told
+
+
+async def _well(client: Client) -> bool:
+    """Whether both connections are of use again, soon."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                try:
+                    await client.sessions.read_id("a" * 43)
+                    await client.cache.invalidate(shelf="s", name="n")
+                    if client.engine.trouble is None:
+                        return True
+                except _ALLOWED:
+                    pass
+                await asyncio.sleep(0)
+    except TimeoutError:
+        return False
+
+
+class _Errors(logging.Handler):
+    """Errors that were logged: an exception of ours that had to be caught by somebody else."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(logging.Formatter().format(record))
