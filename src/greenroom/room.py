@@ -304,6 +304,7 @@ class Greenroom:
             await self._accounts.close()
         for cache in self._caches:
             await cache.close()
+        await self._backing.settle()
 
 
 async def _records(

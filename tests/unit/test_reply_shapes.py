@@ -14,6 +14,7 @@ from greenroom import accounts, sessions
 from greenroom.access import _ACCOUNTS, _CACHES, _CONNECTION, _SESSIONS
 from greenroom.accounts.rates import ATTEMPT
 from greenroom.caching import groups, lease
+from greenroom.caching.releases import RELEASE
 from greenroom.engine.attributes import ProtocolViolation
 from greenroom.engine.connection import Connection, ConnectionLost
 from greenroom.engine.limits import Limits
@@ -78,7 +79,9 @@ FITTING: list[tuple[Command, list[bytes]]] = [
     (("ZMSCORE", "k", "a", "b"), [b"*2\r\n_\r\n,1.5\r\n"]),
     (lease.FILL.call(KEYS, ()), [b":1\r\n"]),
     (lease.FILL_ABSENCE.call(KEYS, ()), [b":0\r\n"]),
-    (lease.RELEASE.call(KEYS, ()), [b":0\r\n"]),
+    (RELEASE.call(KEYS, ()), [b":0\r\n"]),
+    (lease.RENEW.call(KEYS, ()), [b":0\r\n"]),
+    (lease.READ_BACK.call(KEYS, ()), [b":-3\r\n"]),
     (
         lease.GET_OR_LEASE.call(KEYS, ()),
         [
@@ -128,7 +131,18 @@ OTHERS_THAT_FIT: defaultdict[str, Set[str]] = defaultdict(
 )
 """Which of FRAMES fit a command, by its name."""
 SCRIPTS_THAT_FIT: dict[str, Set[str]] = {
-    **dict.fromkeys((lease.FILL.sha, lease.FILL_ABSENCE.sha, lease.RELEASE.sha, ATTEMPT.sha, slot.END.sha), NUMBERS),
+    **dict.fromkeys(
+        (
+            lease.FILL.sha,
+            lease.FILL_ABSENCE.sha,
+            RELEASE.sha,
+            lease.RENEW.sha,
+            lease.READ_BACK.sha,
+            ATTEMPT.sha,
+            slot.END.sha,
+        ),
+        NUMBERS,
+    ),
     **dict.fromkeys((groups.REGISTER.sha, groups.FORGET.sha, roll.ENTER.sha), NUMBERS),
     roll.PRESENT.sha: {"number", "empty list", "short list"},
     slot.START.sha: NONES | {"list"},

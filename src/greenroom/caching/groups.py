@@ -89,10 +89,10 @@ class Groups:
             command = "ZRANGE", name, 0, -1, "WITHSCORES"
             (found,) = await self._engine.execute_all(Lane.TRACKED, name, (command,), urgent=True)
         except EngineError as error:
+            # A key of another type never was a group: nothing of it is stored.
             if _is_none(error):
                 return []
-            self.unread.add(group)
-            self.undropped.add(group)
+            self.keep(group)
             raise
         keys, foreign = _sorted(found, self._prefix)
         if foreign:
@@ -102,6 +102,11 @@ class Groups:
             with suppress(EngineError):
                 await self._forget(name, foreign, _FOR_EVER)
         return keys
+
+    def keep(self, group: str) -> None:
+        """Have a group read and dropped by the next connection to its server; until then its keys are not read."""
+        self.unread.add(group)
+        self.undropped.add(group)
 
     def dropped(self, group: str) -> None:
         """What `send` has read of a group is dropped, or kept key by key."""
