@@ -17,7 +17,7 @@ from greenroom.caching.lease import GET_OR_LEASE, RENEW
 from greenroom.caching.loads import Loads as Loading
 from greenroom.clock import SYSTEM
 from greenroom.engine.share import every
-from greenroom.errors import InvalidInput
+from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.keyspace import Keyspace, Number
 from greenroom.observe import Counters
 from tests.support.episode_caches import KEY, LEASE, Back, Episode, Loads, cache_of, settled
@@ -117,7 +117,7 @@ async def test_nobody_joins_a_renewed_load_after_an_invalidation_elsewhere(serve
     assert ((await leading).value, (await leading).stored) == (Episode("e1", 1), False)
 
 
-async def test_an_invalidation_pushed_in_one_read_with_a_renewal_s_push_closes_the_load(
+async def test_an_invalidation_pushed_beside_a_renewal_closes_the_load(
     server: Server, proxy: Proxy, back: Back
 ) -> None:
     leader, load = await held(back, proxy)
@@ -140,7 +140,7 @@ async def test_an_invalidation_pushed_in_one_read_with_a_renewal_s_push_closes_t
     assert not (await leading).stored
 
 
-async def test_the_push_of_a_renewal_that_is_lost_with_its_connection_hides_no_later_push() -> None:
+async def test_a_renewal_s_push_lost_with_its_connection_hides_no_later_push() -> None:
     backing, flights = Backing("", SYSTEM, Counters()), Flights[Any]()
     backing.reach(flights)
     backing.renewed(LEASE)
@@ -169,9 +169,7 @@ async def test_a_renewal_that_finds_another_holder_closes_the_load(
     assert not (await leading).stored
 
 
-async def test_newcomers_of_a_process_that_waits_share_one_question_for_each_renewal(
-    server: Server, back: Back
-) -> None:
+async def test_newcomers_in_a_waiting_process_share_one_question_per_renewal(server: Server, back: Back) -> None:
     leader, load = await held(back, server)
     leading = asyncio.create_task(leader.read("e1"))
     await load.started.wait()
@@ -214,9 +212,15 @@ async def nothing_left(server: Server, cache: Cache[Any]) -> None:
     await until(lambda: held_by(cache._backing, cache) == {})
 
 
-async def test_a_page_that_cannot_be_registered_holds_no_lease_while_it_is_loaded(server: Server, back: Back) -> None:
+async def test_a_page_that_cannot_be_registered_holds_no_lease_as_it_loads(
+    server: Server, back: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache, load = await held(back, server, group="episodes:{episode_id}")
-    server.raw()("SET", cache._backing.groups.name("episodes:e1"), "of another type")
+
+    async def refused(*_: object, **__: object) -> None:
+        raise EngineUnavailable("for the test: the group's node has died")
+
+    monkeypatch.setattr(cache._backing.groups, "register", refused)
     reading = asyncio.create_task(cache.read("e1"))
     await load.started.wait()
     await settled(cache)
