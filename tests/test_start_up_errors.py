@@ -87,7 +87,7 @@ def test_a_database_that_is_none_of_ours(tmp_path: Path, arguments: list[str], k
     flags = ["--data-dir", str(tmp_path / "data"), "--database-url", f"sqlite:{path}"]
     line = refusal(command(*arguments, *flags, *files))
     assert line.startswith(f"greenroom: --database-url: {path} cannot be used: ")
-    assert line.endswith("name a file of ours, or one not yet there")
+    assert line.endswith("choose a Greenroom database, or a path that does not exist yet")
     assert before == (path.read_bytes() if path.is_file() else None)
 
 

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import rich_click as click
 
-from greenroom.cli.options import make_directory, read_settings, settings_options
-from greenroom.errors import InvalidInput
+from greenroom.cli.options import make_directory, read_settings, settings_options, write_trouble
+from greenroom.errors import InvalidInput, RecordUnavailable
 from greenroom.origin import Loaded
 from greenroom.origin import load as load_lines
 from greenroom.room import Greenroom
@@ -49,6 +49,8 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]]) -> Load
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,
     ) as room:
+        if (trouble := write_trouble(room.records)) is not None:
+            raise RecordUnavailable(trouble)
         loaded = await load_lines(room.records, sources, on_progress=_progress)
         for change in loaded.changes:
             await room.changes.send(change)

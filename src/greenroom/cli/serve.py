@@ -19,7 +19,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from greenroom.cli.options import make_directory, read_settings, settings_options
+from greenroom.cli.options import make_directory, read_settings, settings_options, write_trouble
 from greenroom.cli.place import Place
 from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
@@ -116,7 +116,9 @@ async def _prepare(settings: Settings) -> None:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
     try:
-        if settings.sample and settings.database_url is None and await records.is_empty():
+        if (trouble := write_trouble(records)) is not None:
+            log.warning("starting all the same, for reading: %s", trouble)
+        elif settings.sample and settings.database_url is None and await records.is_empty():
             # The rows that this leaves in the outbox are sent when a room opens, before anything is read.
             loaded = await load_sample(records)
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)

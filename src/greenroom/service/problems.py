@@ -65,6 +65,7 @@ KINDS: dict[str, tuple[int, str, str]] = {
 QUEUE_RETRY = 10
 """Seconds after which a place in the queue of podcasts may be free."""
 
+_RECORD = "the system of record is not reachable"
 
 _OF_REFUSALS: dict[type[Refused], str] = {
     SignInRequired: "unauthorized",
@@ -187,7 +188,8 @@ def as_problem(error: Exception) -> Problem:
             return Problem("too-many-requests", str(error), headers=wait)
         case RecordUnavailable():
             log.warning("the record is not available: %s", error)
-            return Problem("unavailable", "the system of record is not reachable", headers=retry)
+            said = f"the system of record cannot do this now: {error.answer}" if error.answer else _RECORD
+            return Problem("unavailable", said, headers=retry)
         case LoadFailed() | EngineError() | RecordError():
             log.warning("%s: %s", type(error).__name__, error)
             return Problem("unavailable", "a part of the service did not answer in time", headers=retry)
