@@ -58,8 +58,7 @@ class Database:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise RecordUnavailable(f"the database is busy: {error}", answer=writing.answer(error)) from None
-            remedy = None if path.is_dir() else writing.remedy(error)
-            raise _unusable(path, str(error), remedy or _OURS) from None
+            raise _unusable(path, str(error), _remedy(path, error)) from None
         except sqlite3.DatabaseError as error:
             raise _unusable(path, str(error)) from None
         if version > SCHEMA_VERSION:
@@ -249,6 +248,10 @@ def _touch(connection: sqlite3.Connection) -> None:
     """Write what is there already: a page of the file, and no change."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     connection.execute(f"PRAGMA user_version = {int(version)}")
+
+
+def _remedy(path: Path, error: sqlite3.Error) -> str:
+    return _OURS if path.is_dir() else writing.remedy(error) or _OURS
 
 
 _OURS = "choose a Greenroom database, or a path that does not exist yet"
