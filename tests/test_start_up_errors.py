@@ -58,8 +58,8 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = refusal(command("serve", "--port", str(port), "--data-dir", tmp_path / "data"))
-    assert line.startswith(f"greenroom: --port: {port} cannot be had: ")
-    assert line.endswith("name a free one; 0 takes any")
+    assert line.startswith(f"greenroom: --port: port {port} is in use; ")
+    assert line.endswith("choose another with --port or GREENROOM_PORT (0 = any free port)")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -96,9 +96,10 @@ def _listening(settings: Settings, backlog: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
-        if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
-            remedy = "name a free one; 0 takes any"
-            raise InvalidInput("--port", f"{settings.port} cannot be had: {reason}", remedy) from None
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {reason}"
+            remedy = "choose another with --port or GREENROOM_PORT (0 = any free port)"
+            raise InvalidInput("--port", f"port {settings.port} {reason}", remedy) from None
         remedy = "name an address of this machine"
         raise InvalidInput("--host", f"{settings.host} cannot be listened on: {reason}", remedy) from None
     return listening
