@@ -109,7 +109,15 @@ class RecordError(GreenroomError):
 
 
 class RecordUnavailable(RecordError):
-    """The system of record cannot be reached or is busy beyond its deadline: retry later."""
+    """The system of record cannot be reached, cannot be written or is busy beyond its deadline: retry later.
+
+    Arguments:
+        answer: what the database said, where strangers may read it: without a path, an address or a value.
+    """
+
+    def __init__(self, message: str, *, answer: str = "") -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class Conflict(RecordError):

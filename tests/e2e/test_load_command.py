@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, servers
 from tests.support.real_servers import Raw, Server
-from tests.support.running_service import API, Serve, command, refusal
+from tests.support.running_service import API, PROGRAM, Serve, command, environment, refusal
 
 TOPIC = {
     "topic_id": "night",
@@ -51,7 +52,10 @@ def test_files_and_standard_input_are_loaded_together_in_any_order(tmp_path: Pat
     files = [tmp_path / "one.ndjson", "-", tmp_path / "two.ndjson"]
     run = command("load", "--data-dir", tmp_path / "data", *files, stdin=topics)
     assert (run.returncode, run.stdout) == (0, "")
-    assert run.stderr.splitlines()[-1] == "2 topics and 2 snippets read well, 0 bad lines"
+    assert (
+        run.stderr.splitlines()[-1]
+        == f"Loaded 2 topics and 2 snippets into {tmp_path / 'data' / 'greenroom.sqlite3'}; 0 lines rejected."
+    )
     assert stored(tmp_path / "data", "topics") == {"night", "day"}
     assert stored(tmp_path / "data", "snippets") == {"static", "hiss"}
 
@@ -69,7 +73,10 @@ def test_bad_lines_are_reported_by_file_and_number_and_cost_no_good_one(tmp_path
         ["5", "topic_id"],
         ["6", "extra"],
     ]
-    assert run.stderr.splitlines()[-1] == "1 topics and 1 snippets read well, 4 bad lines"
+    assert (
+        run.stderr.splitlines()[-1]
+        == f"Loaded 1 topic and 1 snippet into {tmp_path / 'data' / 'greenroom.sqlite3'}; 4 lines rejected."
+    )
     assert stored(tmp_path / "data", "snippets") == {"static"}
 
 
@@ -95,9 +102,32 @@ def test_a_missing_file_is_named_and_nothing_is_loaded(tmp_path: Path) -> None:
 
 
 def test_without_a_file_it_asks_for_one() -> None:
-    run = command("load")
+    run = command("load", "--data-dir", "any")
     assert run.returncode == 2
     assert "FILE..." in run.stderr
+
+
+def test_a_directory_that_nobody_named_is_not_made(tmp_path: Path) -> None:
+    (tmp_path / "topics.ndjson").write_text(ndjson(TOPIC))
+    line = [str(PROGRAM), "load", "topics.ndjson"]
+
+    def load(env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            line, cwd=tmp_path, env=environment(env), capture_output=True, text=True, check=False, timeout=60
+        )
+
+    refused = load()
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"greenroom: --data-dir: there is no greenroom-data in {tmp_path}; "
+        "name the data directory of the service with --data-dir or --database-url\n"
+    )
+    assert [one.name for one in tmp_path.iterdir()] == ["topics.ndjson"]
+    named = load({"GREENROOM_DATA_DIR": "greenroom-data"})
+    assert named.returncode == 0, named.stderr
+    assert "loading into greenroom-data/greenroom.sqlite3" in named.stderr.splitlines()
+    again = load()  # it is there now
+    assert again.stderr.splitlines()[-1].startswith("Loaded 1 topic and 0 snippets into greenroom-data/")
 
 
 @ON_LINUX

@@ -89,8 +89,8 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = refusal(command("serve", "--port", str(port), "--data-dir", tmp_path / "data"))
-    assert line.startswith(f"greenroom: --port: {port} cannot be had: ")
-    assert line.endswith("name a free one; 0 takes any")
+    assert line.startswith(f"greenroom: --port: port {port} is in use; ")
+    assert line.endswith("choose another with --port or GREENROOM_PORT (0 = any free port)")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -118,7 +118,7 @@ def test_a_database_that_is_none_of_ours(tmp_path: Path, arguments: list[str], k
     flags = ["--data-dir", str(tmp_path / "data"), "--database-url", f"sqlite:{path}"]
     line = refusal(command(*arguments, *flags, *files))
     assert line.startswith(f"greenroom: --database-url: {path} cannot be used: ")
-    assert line.endswith("name a file of ours, or one not yet there")
+    assert line.endswith("choose a Greenroom database, or a path that does not exist yet")
     assert before == (path.read_bytes() if path.is_file() else None)
 
 

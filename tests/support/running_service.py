@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -54,14 +54,21 @@ class Service:
         env: further environment variables; those of the test run that begin with `GREENROOM_` are left out.
             Without `GREENROOM_EDITOR_TOKEN` the service makes a token, and `token` is read from what it prints.
         data_dir: the data directory, where it is shared with another service.
+        under: a program that starts it, with its arguments.
     """
 
     def __init__(
-        self, directory: Path, *flags: str, env: dict[str, str] | None = None, data_dir: Path | None = None
+        self,
+        directory: Path,
+        *flags: str,
+        env: dict[str, str] | None = None,
+        data_dir: Path | None = None,
+        under: Sequence[str] = (),
     ) -> None:
         self.data_dir = data_dir or directory / "data"
         self._printed = directory / "output"
         self._flags = flags
+        self._under = under
         # What a killed service leaves among the temporary files goes with the test's directory.
         self._env = environment({"TMPDIR": str(directory)} | (env or {}))
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,7 +89,7 @@ class Service:
 
     def launch(self) -> None:
         """Start it, and return at once."""
-        command = [str(PROGRAM), "serve", "--port", "0", "--data-dir", str(self.data_dir), *self._flags]
+        command = [*self._under, str(PROGRAM), "serve", "--port", "0", "--data-dir", str(self.data_dir), *self._flags]
         with self._printed.open("wb") as printed:
             # A session of its own: an interrupt of the test run is not one of the service.
             self._process = subprocess.Popen(

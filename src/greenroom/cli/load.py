@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import BinaryIO
 
 import rich_click as click
 
-from greenroom.cli.options import make_directory, read_settings, settings_options
-from greenroom.errors import InvalidInput
+from greenroom.cli.options import make_directory, read_settings, settings_options, write_trouble
+from greenroom.errors import InvalidInput, RecordUnavailable
 from greenroom.origin import Loaded
 from greenroom.origin import load as load_lines
-from greenroom.room import Greenroom
+from greenroom.room import DATABASE_FILE, Greenroom
 from greenroom.service import logs
 from greenroom.service.settings import Settings
 
@@ -27,15 +29,15 @@ def load(files: tuple[str, ...], **flags: str | None) -> None:
     Bad lines are reported by number and do not stop the good ones; the exit status is then 1.
     """
     settings = read_settings(flags)
+    _check_place(settings, named=flags["data_dir"] is not None or bool(os.environ.get("GREENROOM_DATA_DIR")))
     logs.configure(format_=settings.log_format, level=settings.log_level)
     with ExitStack() as stack:
         sources = [(name, _opened(name, stack)) for name in files]
         loaded = asyncio.run(_load(settings, sources))
     for bad in loaded.bad:
         click.echo(bad, err=True)
-    click.echo(
-        f"{loaded.topics} topics and {loaded.snippets} snippets read well, {len(loaded.bad)} bad lines", err=True
-    )
+    objects = f"{_number(loaded.topics, 'topic')} and {_number(loaded.snippets, 'snippet')}"
+    click.echo(f"Loaded {objects} into {_place(settings)}; {_number(len(loaded.bad), 'line')} rejected.", err=True)
     sys.exit(1 if loaded.bad else 0)
 
 
@@ -49,6 +51,9 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]]) -> Load
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,
     ) as room:
+        if (trouble := write_trouble(room.records)) is not None:
+            raise RecordUnavailable(trouble)
+        click.echo(f"loading into {_place(settings)}", err=True)
         loaded = await load_lines(room.records, sources, on_progress=_progress)
         for change in loaded.changes:
             await room.changes.send(change)
@@ -58,6 +63,26 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]]) -> Load
             click.echo("the caches could not be reached: what changed is dropped from them within seconds of", err=True)
             click.echo("their return, by any greenroom process that has this record open", err=True)
         return loaded
+
+
+def _check_place(settings: Settings, *, named: bool) -> None:
+    """Refuse to make a data directory that nobody has named: it would be one below wherever the user stands.
+
+    Raises:
+        InvalidInput: naming the remedy.
+    """
+    if named or settings.database_url is not None or settings.data_dir.is_dir():
+        return
+    reason = f"there is no {settings.data_dir} in {Path.cwd()}"
+    raise InvalidInput("data_dir", reason, "name the data directory of the service with --data-dir or --database-url")
+
+
+def _place(settings: Settings) -> str:
+    return settings.database_url or str(settings.data_dir / DATABASE_FILE)
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _progress(loaded: Loaded) -> None:

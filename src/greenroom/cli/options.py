@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from greenroom.errors import InvalidInput
+from greenroom.podcast.records import ChecksWrites, Records
 from greenroom.service.settings import ENV_PREFIX, Settings, flag_name, service_links
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,3 +61,10 @@ def make_directory(data_dir: Path) -> None:
         trouble = "it is not a directory" if isinstance(error, FileExistsError) else error.strerror
         reason = f"{data_dir} cannot be used: {trouble}"
         raise InvalidInput("data_dir", reason, "name a directory that this user may write to") from None
+
+
+def write_trouble(records: Records) -> str | None:
+    """Why a record that was just opened cannot be written, with the remedy; None where it can, or cannot tell."""
+    return (
+        f"the record {records.write_trouble}" if isinstance(records, ChecksWrites) and records.write_trouble else None
+    )

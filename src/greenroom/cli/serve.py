@@ -19,7 +19,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from greenroom.cli.options import make_directory, read_settings, settings_options
+from greenroom.cli.options import make_directory, read_settings, settings_options, write_trouble
 from greenroom.cli.place import Place
 from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
@@ -96,9 +96,10 @@ def _listening(settings: Settings, backlog: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
-        if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
-            remedy = "name a free one; 0 takes any"
-            raise InvalidInput("--port", f"{settings.port} cannot be had: {reason}", remedy) from None
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {reason}"
+            remedy = "choose another with --port or GREENROOM_PORT (0 = any free port)"
+            raise InvalidInput("--port", f"port {settings.port} {reason}", remedy) from None
         remedy = "name an address of this machine"
         raise InvalidInput("--host", f"{settings.host} cannot be listened on: {reason}", remedy) from None
     return listening
@@ -116,7 +117,9 @@ async def _prepare(settings: Settings) -> None:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
     try:
-        if settings.sample and settings.database_url is None and await records.is_empty():
+        if (trouble := write_trouble(records)) is not None:
+            log.warning("starting all the same, for reading: %s", trouble)
+        elif settings.sample and settings.database_url is None and await records.is_empty():
             # The rows that this leaves in the outbox are sent when a room opens, before anything is read.
             loaded = await load_sample(records)
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 
 import rich_click as click
 
-from greenroom.cli.options import make_directory, read_settings, settings_options
+from greenroom.cli.options import make_directory, read_settings, settings_options, write_trouble
 from greenroom.room import Greenroom
 from greenroom.service import logs
 from greenroom.service.settings import Settings
 from greenroom.studio.voice import check_voices
+
+log = logging.getLogger("greenroom.studio")
 
 
 @click.command()
@@ -46,5 +49,7 @@ async def _worker(settings: Settings) -> None:
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,
     ) as room:
+        if (trouble := write_trouble(room.records)) is not None:
+            log.warning("nothing can be made until this is mended: %s", trouble)
         click.echo("working; end it with Ctrl-C", err=True)
         await room.worker().run()

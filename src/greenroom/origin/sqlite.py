@@ -70,6 +70,13 @@ class SqliteRecords:
     async def ping(self) -> None:
         await self._rows("SELECT 1")
 
+    @property
+    def write_trouble(self) -> str | None:
+        return self._database.write_trouble
+
+    async def check_writes(self) -> str | None:
+        return await self._database.check_writes()
+
     # Writes ----------------------------------------------------------------------------------------
 
     async def put_topic(self, topic_id: str, draft: TopicDraft, now: datetime) -> Written[Topic]:

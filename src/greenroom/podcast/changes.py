@@ -86,7 +86,13 @@ class Changes:
                     # and not a second later.
                     down = True
                     continue
-                await self._records.acknowledge([change.change_id])
+                try:
+                    await self._records.acknowledge([change.change_id])
+                except RecordError as error:
+                    # Dropped all the same. A record that cannot be written must not keep its readers from starting.
+                    log.warning("change %d is to be sent again: %s", change.change_id, error)
+                    down = True
+                    continue
                 sent += 1
         return sent
 

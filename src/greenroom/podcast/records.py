@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -135,6 +135,21 @@ class Records(Protocol):
 
     async def close(self) -> None:
         """Let go of the database; further calls fail."""
+
+
+@runtime_checkable
+class ChecksWrites(Protocol):
+    """A record that knows whether it can be written; `Records` in other regards."""
+
+    @property
+    def write_trouble(self) -> str | None:
+        """Why its last write could not be made, and the remedy, for the operator; None where it could."""
+
+    async def check_writes(self) -> str | None:
+        """Why changes cannot be stored at the moment, where strangers may read it; None while they can.
+
+        Asked at each health check: it costs next to nothing while there is no trouble, and notices when it is over.
+        """
 
 
 class UserRecords(Protocol):

@@ -48,12 +48,12 @@ KINDS: dict[str, tuple[int, str, str]] = {
     "bad-request": (400, "The request cannot be read", "Correct the request."),
     "unauthorized": (401, "Nobody is signed in", "Sign in; an editor sends Authorization: Bearer with the token."),
     "forbidden": (403, "This is not allowed", "Use other credentials."),
-    "not-found": (404, "There is no such thing", "Check the address and the ids in it."),
+    "not-found": (404, "Not found", "Check the address and the ids in it."),
     "method-not-allowed": (405, "The method is not allowed here", "Use one of the methods in Allow."),
     "conflict": (409, "The change contradicts what is stored", "Read the current state, then decide."),
     "too-large": (413, "The body is too large", "Send at most 1 MiB."),
     "range-not-satisfiable": (416, "There are no such bytes", "Ask for a range within the length in Content-Range."),
-    "invalid-input": (422, "A value cannot be", "Correct what `errors` names, then send it again."),
+    "invalid-input": (422, "Invalid value", "Correct what `errors` names, then send it again."),
     "too-many-requests": (429, "Too many requests", "Wait as long as Retry-After says."),
     "internal-error": (500, "Something failed here", "Tell the operator the request id."),
     "not-installed": (501, "This installation cannot do that", "Tell the operator to install what `detail` names."),
@@ -65,6 +65,7 @@ KINDS: dict[str, tuple[int, str, str]] = {
 QUEUE_RETRY = 10
 """Seconds after which a place in the queue of podcasts may be free."""
 
+_RECORD = "the system of record is not reachable"
 
 _OF_REFUSALS: dict[type[Refused], str] = {
     SignInRequired: "unauthorized",
@@ -187,7 +188,8 @@ def as_problem(error: Exception) -> Problem:
             return Problem("too-many-requests", str(error), headers=wait)
         case RecordUnavailable():
             log.warning("the record is not available: %s", error)
-            return Problem("unavailable", "the system of record is not reachable", headers=retry)
+            said = f"the system of record cannot do this now: {error.answer}" if error.answer else _RECORD
+            return Problem("unavailable", said, headers=retry)
         case LoadFailed() | EngineError() | RecordError():
             log.warning("%s: %s", type(error).__name__, error)
             return Problem("unavailable", "a part of the service did not answer in time", headers=retry)

@@ -82,7 +82,7 @@ def _token(name: str, text: str) -> str:
     if len(text) < _TOKEN_LEAST or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidInput(
             name,
-            "it is too weak or not sendable",
+            f"is shorter than {_TOKEN_LEAST} characters or has characters that a header cannot carry",
             f"use {_TOKEN_LEAST} or more printable ASCII characters, no spaces",
         )
     return text

@@ -9,6 +9,7 @@ from litestar.params import FromPath
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from greenroom.errors import EngineError, RecordError
+from greenroom.podcast.records import ChecksWrites
 from greenroom.service.problems import KINDS, Problem
 from greenroom.service.state import ServiceState
 
@@ -24,18 +25,32 @@ async def live() -> dict[str, str]:
 
 @get("/health/ready", tags=["Operations"], summary="Whether requests should be sent here")
 async def ready(state: ServiceState) -> Response[dict[str, str]]:
-    """200 while the record answers: an engine that is down degrades, and must not take every instance out."""
-    engine, database = state.room.engine_trouble, "ok"
+    """200 while the record answers: an engine that is down degrades, and must not take every instance out.
+
+    A record that can be read and not written degrades as well.
+    """
+    engine, records = state.room.engine_trouble, state.room.records
+    database, answers = "ok", True
     try:
         async with asyncio.timeout(PING_DEADLINE):
-            await state.room.records.ping()
+            await records.ping()
     except (RecordError, TimeoutError) as error:
-        database = str(error) or "no answer in time"
-    usual = "unavailable" if database != "ok" else "degraded" if engine else "ok"
+        database, answers = str(error) or "no answer in time", False
+    if answers and isinstance(records, ChecksWrites) and (trouble := await _write_trouble(records)) is not None:
+        database = f"cannot be written: {trouble}"
+    usual = "unavailable" if not answers else "degraded" if engine or database != "ok" else "ok"
     status = "draining" if state.ending.begun else usual
     body = {"status": status, "engine": str(engine) if engine else "ok", "database": database}
     usable = status in ("ok", "degraded")
     return Response(body, status_code=200 if usable else 503, headers={"Cache-Control": "no-store"})
+
+
+async def _write_trouble(records: ChecksWrites) -> str | None:
+    try:
+        async with asyncio.timeout(PING_DEADLINE):
+            return await records.check_writes()
+    except TimeoutError:
+        return "no answer in time"
 
 
 @get("/metrics", tags=["Operations"], summary="Numbers for Prometheus", media_type=MediaType.TEXT)
