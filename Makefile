@@ -6,17 +6,18 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links $(NEWER)
-# Of `make torture`: how long, of which choices (without a seed one is made and printed), and on what: server, cluster or streams.
+# Of `make torture`: how long on each, of which choices (without a seed one is made and printed), and on what: server,
+# cluster, replicas, or one after the other; or streams: 20,000 mutated ones.
 MINUTES ?= 5
 SEED ?=
-ON ?= server
+ON ?= all
 # Of `make test` and `make unit`: what else pytest is told, as TESTS="-k near"; how many tests run at once (most wait for servers).
 TESTS ?=
 JOBS ?= 4
 # Tests start some hundred programs: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test bench torture fmt lock clean
+.PHONY: setup serve lint type unit test bench torture torture-builds fmt lock clean
 
 setup: $(VENV)/.serve
 
@@ -61,6 +62,10 @@ bench: $(VENV)/.bench
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m torture --minutes $(MINUTES) --on $(ON) $(if $(SEED),--seed $(SEED))
+
+# How long it takes to find each build that is broken on purpose; docs/torture.md has the table.
+torture-builds: $(VENV)/.dev
+	$(BIN)/python -m torture --builds
 
 fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -13,53 +13,49 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from torture.broken import BUILDS
-from torture.cluster import run_cluster_round
-from torture.plan import BUSY
+from torture.builds import BUILDS
 from torture.report import explained
-from torture.round import run_round, told
+from torture.round import told
+from torture.rounds import ON, Round, rounds
 from torture.streams import CLUSTER, SERVER, run_streams
-
-_ROUND = 20.0
-"""Seconds of one round."""
+from torture.table import print_table
 
 
 def main() -> int:
     """Run, print, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5.0, help="how long to run (default: 5)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="how long to run on each (default: 5)")
     parser.add_argument("--seed", default="", help="of all choices; without one it is made and printed")
     parser.add_argument(
-        "--on", choices=("server", "cluster", "streams"), default="server", help="on what (default: one server)"
+        "--on", choices=(*ON, "streams", "all"), default="all", help="on what (default: one after the other)"
     )
     parser.add_argument("--streams", type=int, default=20_000, help="how many, with --on streams (default: 20,000)")
-    parser.add_argument("--replicas", action="store_true", help="read at the replicas of the cluster")
     parser.add_argument("--broken", choices=BUILDS, default="", help="break the build on purpose, to see it found out")
+    parser.add_argument(
+        "--builds", nargs="*", choices=BUILDS, help="print when each broken build is found out, or these"
+    )
     options = parser.parse_args()
+    if options.builds is not None:
+        return print_table([BUILDS[name] for name in options.builds or BUILDS])
+    if options.broken:
+        build = BUILDS[options.broken]
+        return _run(build.on, options.seed or build.seed, options.minutes, build.name)
     seed = options.seed or f"{random.SystemRandom().randrange(10**9):09}"
     if options.on == "streams":
         return _streams(seed, options.streams)
-    print(f"seed {seed}, {options.minutes:g} minutes", flush=True)
-    end, number, total, wrong = time.monotonic() + options.minutes * 60, 0, Counter[str](), 0
-    while time.monotonic() < end:
-        number += 1
-        directory = Path(tempfile.mkdtemp(prefix=f"torture-{seed}-{number}-"))
-        seconds = min(_ROUND, max(2.0, end - time.monotonic()))
-        mix = {} if number % 2 else BUSY
-        if options.on == "cluster":
-            mix = {**mix, "replicas": options.replicas}
-        run = run_cluster_round if options.on == "cluster" else run_round
-        result = asyncio.run(run(directory, f"{seed}/{number}", seconds, broken=options.broken, **mix))
-        total += result.counts
-        found = len(result.violations) + len(result.wrong)
+    return max(_run(on, seed, options.minutes, "") for on in (ON if options.on == "all" else (options.on,)))
+
+
+def _run(on: str, seed: str, minutes: float, broken: str) -> int:
+    print(f"on {on}, seed {seed}, {minutes:g} minutes", flush=True)
+    end, number, total, wrong = time.monotonic() + minutes * 60, 0, Counter[str](), 0
+    for number, one in enumerate(rounds(on, broken), 1):
+        if time.monotonic() >= end:
+            break
+        counts, found = _one(one, f"{seed}/{number}", number, min(one.seconds, max(2.0, end - time.monotonic())))
+        total += counts
         wrong += found
-        verdict = f"{found} VIOLATIONS, kept in {directory}" if found else "right"
-        print(f"round {number}: {result.told}: {verdict}", *result.recovered, sep="\n  ", flush=True)
-        for text in (*(explained(result.history, one) for one in result.violations[:3]), *result.wrong[:3]):
-            print(text, flush=True)
-        if not found:
-            shutil.rmtree(directory)
-    print(f"seed {seed}: {number} rounds, {told(total)}: {wrong or 'no'} violations")
+    print(f"on {on}, seed {seed}: {number - 1} rounds, {told(total)}: {wrong or 'no'} violations")
     return 1 if wrong else 0
 
 
@@ -76,6 +72,19 @@ def _streams(seed: str, number: int) -> int:
         )
         status |= bool(wrong)
     return status
+
+
+def _one(one: Round, seed: str, number: int, seconds: float) -> tuple[Counter[str], int]:
+    directory = Path(tempfile.mkdtemp(prefix=f"torture-{seed.replace('/', '-')}-"))
+    result = asyncio.run(one.run(directory, seed, seconds))
+    found = len(result.violations) + len(result.wrong)
+    verdict = f"{found} VIOLATIONS, kept in {directory}" if found else "right"
+    print(f"round {number}, {one.name}: {result.told}: {verdict}", *result.recovered, sep="\n  ", flush=True)
+    for text in (*(explained(result.history, one) for one in result.violations[:3]), *result.wrong[:3]):
+        print(text, flush=True)
+    if not found:
+        shutil.rmtree(directory)
+    return result.counts, found
 
 
 if __name__ == "__main__":

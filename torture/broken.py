@@ -1,40 +1,187 @@
 """Builds that are broken on purpose: a checker that never finds anything proves nothing.
 
-Each breaks one process's Greenroom from outside; the product knows nothing of it.
+Each breaks one process's Greenroom from outside; the product knows nothing of it. What finds it is in `builds`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from math import inf
 from typing import Any
 
-from greenroom.caching import lease
+from greenroom.caching import lease, near
 from greenroom.caching.backing import Backing
 from greenroom.caching.groups import Groups
-from greenroom.engine import Script
+from greenroom.caching.kept import Kept
+from greenroom.caching.registered import Registered
+from greenroom.engine import Lane, Limits, Script
+from greenroom.engine.connection import Connection
+from greenroom.engine.replica import Replica
 from greenroom.engine.wire import Command, Hook
+from greenroom.podcast.changes import Changes
+from greenroom.sessions import slot
+from greenroom.sessions.ends import Ends
 from torture.lane import LateLane
 
-Registered = Callable[[str, str], Awaitable[None]]
+Late = Callable[[Backing, str, str], Awaitable[None]]
+"""Registers a key in a group, both named."""
 
 LEASE_UNCHECKED = "lease-unchecked"
 """`fill` stores whatever the lease says: a load that began before an invalidation is stored after it."""
+LEASE_NOT_HELD = "lease-not-held"
+"""Whoever asks for a lease has it: each process loads for itself."""
+WAITERS_DEAF = "waiters-deaf"
+"""Who waits for another's load sleeps until the lease ends, whatever is pushed."""
 NEAR_AFTER_AWAIT = "near-after-await"
 """What enters the near cache is put there by the woken task, no longer in the socket's reader."""
 GROUP_AFTER_LOAD = "group-after-load"
 """A page is put into its group when it has been loaded, and not before its lease is asked for."""
-BUILDS = (LEASE_UNCHECKED, NEAR_AFTER_AWAIT, GROUP_AFTER_LOAD)
+GROUP_UNCHECKED = "group-unchecked"
+"""What was put into a group of late is not looked for at its new owner."""
+DROPS_FORGOTTEN = "drops-forgotten"
+"""An invalidation that was acknowledged is not sent again to a server that has come back."""
+SILENCE_TRUSTED = "silence-trusted"
+"""No heartbeat, and what is near is served however long its connection has been silent."""
+REPLICA_UNCOMPARED = "replica-uncompared"
+"""A replica is read from whether or not it has come as far as its primary."""
+SESSION_UNCOMPARED = "session-uncompared"
+"""A change of a session is written over whatever has been written since it was read."""
+ENDS_NOT_RESENT = "ends-not-resent"
+"""The ends of sessions are not sent again to a server that has come back."""
+OUTBOX_UNREAD = "outbox-unread"
+"""What a killed process has left in the outbox stays there."""
+STATUS_UNSENT = "status-unsent"
+"""A change of a podcast's status invalidates nothing."""
 
 
-def uncheck_leases() -> None:
-    """From now on `fill` begins where it stores."""
+def apply(build: str) -> Late | None:
+    """Break this process, in several ways where `+` stands between them.
+
+    Returns what registers a page after its load, where that is broken.
+    """
+    late: Late | None = None
+    for one in build.split("+"):
+        if one in _BREAKS:
+            _BREAKS[one]()
+        elif one == GROUP_AFTER_LOAD:
+            registered: Any = Groups.register
+            Groups.register = _nothing  # type: ignore[method-assign]
+            late = partial(_registered_late, registered)
+    return late
+
+
+def limits(build: str, all_is_well: Limits) -> Limits:
+    """The bounds of an engine."""
+    return replace(all_is_well, silence=inf) if SILENCE_TRUSTED in build.split("+") else all_is_well
+
+
+def lane(build: str) -> type[LateLane]:
+    """What callers use the caches' engine by."""
+    return _HookAfterAwait if NEAR_AFTER_AWAIT in build.split("+") else LateLane
+
+
+# ----------------------------------------------------------------------------------------------------
+
+
+async def _registered_late(register: Any, backing: Backing, group: str, key: str) -> None:
+    await register(backing.groups, group, key)
+
+
+def _uncheck_leases() -> None:
     source = lease.FILL.source
     lease.FILL = Script(source[source.index("redis.call('SET', KEYS[1]") :])
 
 
-class HookAfterAwait(LateLane):
-    """An engine that calls the hook of a read when the caller wakes."""
+def _give_everybody_the_lease() -> None:
+    source = lease.GET_OR_LEASE.source
+    lease.GET_OR_LEASE = Script(source.replace("lease and string.sub(lease, 1, #ARGV[1]) ~= ARGV[1]", "false"))
+    source = lease.FILL.source
+    lease.FILL = Script(source.replace("string.sub(lease, 1, #ARGV[1]) ~= ARGV[1]", "false"))
+
+
+def _deafen_waiters() -> None:
+    from greenroom.caching import loads
+
+    async def slept(event: asyncio.Event, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    loads._woken = slept
+
+
+def _trust_silence() -> None:
+    near.TRUST = inf
+
+
+def _trust_replicas() -> None:
+    async def believed(self: Replica, replica: Connection, primary: Connection) -> None:
+        self.as_of = asyncio.get_running_loop().time() + 1e6
+
+    Replica._compare = believed  # type: ignore[method-assign]
+
+
+def _compare_no_session() -> None:
+    slot.CHANGE = Script(slot.CHANGE.source.replace("if json ~= ARGV[1] then", "if false then"))
+
+
+def _forget_ends() -> None:
+    Ends.send = _nothing  # type: ignore[method-assign]
+    Ends.queue = lambda *_: None  # type: ignore[method-assign]
+
+
+def _forget_drops() -> None:
+    def acknowledged(self: Kept, drop: Any) -> None:
+        drop.acknowledged = drop.until = 0.0
+        for key in [key for key, one in self._drops.items() if one is drop]:
+            del self._drops[key]
+
+    Kept.acknowledged = acknowledged  # type: ignore[method-assign]
+
+
+def _find_nothing_missing() -> None:
+    async def missing(self: Registered, connection: Connection) -> list[str]:
+        return []
+
+    Registered.missing = missing  # type: ignore[method-assign]
+
+
+def _leave_the_outbox() -> None:
+    async def sent(*_: object, **__: object) -> int:
+        return 0
+
+    Changes.send_pending = sent  # type: ignore[method-assign]
+
+
+def _send_no_status() -> None:
+    async def dropped(self: Changes, change: Any) -> None:
+        """Nothing."""
+
+    Changes._drop = dropped  # type: ignore[method-assign]
+
+
+_BREAKS: dict[str, Callable[[], None]] = {
+    LEASE_UNCHECKED: _uncheck_leases,
+    LEASE_NOT_HELD: _give_everybody_the_lease,
+    WAITERS_DEAF: _deafen_waiters,
+    SILENCE_TRUSTED: _trust_silence,
+    REPLICA_UNCOMPARED: _trust_replicas,
+    SESSION_UNCOMPARED: _compare_no_session,
+    ENDS_NOT_RESENT: _forget_ends,
+    DROPS_FORGOTTEN: _forget_drops,
+    GROUP_UNCHECKED: _find_nothing_missing,
+    OUTBOX_UNREAD: _leave_the_outbox,
+    STATUS_UNSENT: _send_no_status,
+}
+
+
+BUILDS = frozenset({*_BREAKS, NEAR_AFTER_AWAIT, GROUP_AFTER_LOAD})
+"""Every way to break one."""
+
+
+class _HookAfterAwait(LateLane):
+    """An engine that calls the hook of a read, or of what is stored, when the caller wakes."""
 
     def read(
         self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
@@ -43,20 +190,20 @@ class HookAfterAwait(LateLane):
         sent = super().read(key, commands, lambda _, source: sources.append(source))
         return None if sent is None else asyncio.ensure_future(_hooked(sent, hook, sources))
 
+    async def execute_all(
+        self, lane: Lane, key: str, commands: tuple[Command, ...], *, hook: Hook | None = None, **options: Any
+    ) -> list[Any]:
+        sources: list[Any] = []
+        sent = super().execute_all(lane, key, commands, hook=lambda _, source: sources.append(source), **options)
+        return await _hooked(sent, hook, sources)
 
-async def _hooked(sent: asyncio.Future[list[Any]], hook: Hook | None, sources: Sequence[Any]) -> list[Any]:
+
+async def _hooked(sent: Awaitable[list[Any]], hook: Hook | None, sources: Sequence[Any]) -> list[Any]:
     replies = await sent
     if hook is not None:
         hook(replies, sources[0])
     return replies
 
 
-def register_late(backing: Backing) -> Registered:
-    """Leave out the registration; returns what does it, given group and key."""
-    registered: Registered = backing.groups.register
-
-    async def nothing(self: Groups, group: str, key: str, *, until: float | None = None) -> None:
-        """Too late."""
-
-    Groups.register = nothing  # type: ignore[method-assign]
-    return registered
+async def _nothing(*_: object, **__: object) -> None:
+    """What is left out."""

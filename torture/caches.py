@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -15,13 +16,13 @@ from greenroom.caching.backing import Backing
 from greenroom.caching.loader import declared_loader
 from greenroom.errors import LoadFailed
 from greenroom.keyspace import Keyspace, Number
-from torture.plan import LOADER_DEADLINE
+from torture.history import Load, now
+from torture.journal import Journal
+from torture.plan import LOADER_DEADLINE, Plan
 from torture.record import ITEMS, PAGES, SHOWS, Record
 
 TTL = timedelta(seconds=60)
 """Longer than any round: what is stored wrongly stays."""
-FRESH = timedelta(milliseconds=600)
-"""Short enough for many refreshes behind."""
 _JITTER = 0.002
 """A share of TTL, which the soft lifetime loses too: at most a fifth of it."""
 
@@ -40,16 +41,20 @@ class Page(msgspec.Struct):
     items: list[tuple[str, int]]
 
 
-ITEM = Keyspace("torture:item:{item}", Item, ttl=TTL, fresh=FRESH, jitter=_JITTER)
-PAGE = Keyspace(
-    "torture:show:{show}:page:{number}",
-    Page,
-    ttl=TTL,
-    fresh=FRESH,
-    jitter=_JITTER,
-    numbers={"number": Number(1, len(PAGES))},
-)
+def item_keyspace(fresh: float) -> Keyspace[Item]:
+    """The items; `fresh` in seconds."""
+    return Keyspace("torture:item:{item}", Item, ttl=TTL, fresh=timedelta(seconds=fresh), jitter=_JITTER)
 
+
+def page_keyspace(fresh: float) -> Keyspace[Page]:
+    """The pages; `fresh` in seconds."""
+    numbers = {"number": Number(1, len(PAGES))}
+    pattern = "torture:show:{show}:page:{number}"
+    return Keyspace(pattern, Page, ttl=TTL, fresh=timedelta(seconds=fresh), jitter=_JITTER, numbers=numbers)
+
+
+ITEM, PAGE = item_keyspace(1.0), page_keyspace(1.0)
+"""For their keys."""
 
 KEYS = tuple(ITEM.key(item) for item in ITEMS) + tuple(
     PAGE.key(show=show, number=number) for show in SHOWS for number in PAGES
@@ -62,69 +67,90 @@ class RecordIsDownError(Exception):
 
 
 class Caches:
-    """Both caches, with loaders that dawdle, fail and hang.
+    """Both caches, with loaders that dawdle, fail and hang, and whose loads are written down.
 
     Arguments:
-        slow: the share of loads that take long between reading and returning.
         late: registers a page in its group after its load; for a broken build only.
     """
 
     def __init__(
         self,
+        plan: Plan,
         backing: Backing,
         record: Record,
         chance: random.Random,
-        slow: float,
-        late: Callable[[str, str], Awaitable[None]] | None = None,
+        journal: Journal,
+        late: Callable[[Backing, str, str], Awaitable[None]] | None = None,
     ) -> None:
+        self._backing = backing
         self._record = record
         self._chance = chance
-        self._slow = slow
+        self._journal = journal
+        self._slow = plan.slow
+        self._fail = plan.fail
         self._late = late
         self.calm = False
         """Whether loaders only load."""
+        item, page = item_keyspace(plan.fresh), page_keyspace(plan.fresh)
         self.items: Cache[Item] = Cache(
-            ITEM,
-            declared_loader(ITEM, self._load_item),
+            item,
+            declared_loader(item, self._load_item),
             backing=backing,
             load_many=self._load_items,
             loader_deadline=LOADER_DEADLINE,
         )
         self.pages: Cache[Page] = Cache(
-            PAGE, self._load_page, backing=backing, loader_deadline=LOADER_DEADLINE, group="torture-pages:{show}"
+            page, self._load_page, backing=backing, loader_deadline=LOADER_DEADLINE, group="torture-pages:{show}"
         )
 
     # Loaders ---------------------------------------------------------------------------------------
 
     async def _load_item(self, item: str) -> Item | None:
-        await self._dawdle()
-        state = self._record.item(item)
-        await self._dawdle(self._slow)
-        return Item(item, state.version) if state.present else None
+        with self._told(ITEM.key(item)):
+            await self._dawdle()
+            state = self._record.item(item)
+            await self._dawdle(self._slow)
+            return Item(item, state.version) if state.present else None
 
     async def _load_items(self, items: Sequence[Any]) -> list[Item | None]:
-        await self._dawdle()
-        states = [self._record.item(item) for item in items]
-        await self._dawdle(self._slow)
-        return [Item(i, state.version) if state.present else None for i, state in zip(items, states, strict=True)]
+        with self._told(*map(ITEM.key, items)):
+            await self._dawdle()
+            states = [self._record.item(item) for item in items]
+            await self._dawdle(self._slow)
+            return [Item(i, state.version) if state.present else None for i, state in zip(items, states, strict=True)]
 
     async def _load_page(self, show: str, number: int) -> Page | None:
-        await self._dawdle()
-        state = self._record.show(show)
-        await self._dawdle(self._slow)
-        if self._late is not None:
-            await self._late(f"torture-pages:{show}", PAGE.key(show=show, number=number))
-        items = state.page(number)
-        return Page(state.version, items) if items else None
+        key = PAGE.key(show=show, number=number)
+        with self._told(key):
+            await self._dawdle()
+            state = self._record.show(show)
+            await self._dawdle(self._slow)
+            if self._late is not None:
+                await self._late(self._backing, f"torture-pages:{show}", key)
+            items = state.page(number)
+            return Page(state.version, items) if items else None
+
+    @contextmanager
+    def _told(self, *keys: str) -> Iterator[None]:
+        began, error = now(), ""
+        try:
+            yield
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
+        finally:
+            # Before anybody else learns of its end: what they are told then has a cause.
+            for key in keys:
+                self._journal.add(Load(self._journal.process, began, now(), key, error))
 
     async def _dawdle(self, slow: float = 0.0) -> None:
         """A moment, or long, or too long, or an error."""
         if self.calm:
             return
         luck = self._chance.random()
-        if luck < 0.01:
+        if luck < self._fail:
             raise RecordIsDownError
-        if luck < 0.02:
+        if luck < 2 * self._fail:
             await asyncio.sleep(2 * LOADER_DEADLINE)
         await asyncio.sleep(self._chance.random() * (0.3 if self._chance.random() < slow else 0.003))
 

@@ -17,6 +17,10 @@ long after is told by where the answer came from; `P` is the reading process, `I
   it returned or raised, and for loads without the server the process that invalidated has the bound of the others.
 - *An invalidation that raised* is kept and sent on the next connection of its process, before anything is read on that
   (`Served`). For other processes it counts as returned then; in its own nothing changes: 0 from the call on.
+- *A caller who was cancelled* changes nothing: for other processes the invalidation counts from when its process has
+  sent it on a new connection, or has been answered anything 1 s later; for its own, from the call on.
+- *A process that was killed* between its commit and the invalidation leaves its outbox row (`Write.outbox`). Where
+  nothing else fails, the invalidation counts 2 s later, for all.
 - *While the server answers and refuses writes* (`Refused`), the call is repeated for a while: its own process then
   counts from its end, whether it returned or raised.
 - *A server that comes back with older data* (`RolledBack`) may serve what was dropped before, until every process has
@@ -31,18 +35,19 @@ long after is told by where the answer came from; `P` is the reading process, `I
   loads without the server. For near hits it does: their age is measured when they are served.
 
 Besides: a version is never seen before it was written, an absence only where there was one; a read fails only with
-errors that reads may have; and when all is quiet, everything that is stored anywhere is what the record holds.
+errors that reads may have; and when all is quiet, everything that is stored anywhere is what the record holds (`Held`).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import TypeVar
 
+from torture.drops import Drops, left_behind
 from torture.history import (
     Contact,
     Crash,
@@ -50,7 +55,8 @@ from torture.history import (
     Event,
     Failed,
     Final,
-    Happening,
+    Held,
+    Killed,
     Read,
     Refused,
     RolledBack,
@@ -60,6 +66,7 @@ from torture.history import (
     Write,
 )
 from torture.plan import SURVEY
+from torture.trouble import MARGIN, Trouble
 
 E = TypeVar("E", bound=Event)
 
@@ -69,8 +76,8 @@ KEPT = 1.0
 """Seconds for which a value loaded without the server is served."""
 SURVEYED = 1.5 * SURVEY + 1.0
 """Seconds after which a process has asked a cluster again who owns what, and been answered."""
-MARGIN = 0.25
-"""Seconds allowed for the machine: a bound that a timer keeps is kept when the timer's process gets to run."""
+GIVEN_UP = 1.0
+"""Seconds after which an invalidation whose caller was cancelled has been sent, or its connection ended."""
 ALLOWED = frozenset({"LoadFailed", "LoadTimeout", "Overloaded", "RecordIsDownError"})
 """What a read may fail with; the last is what the loaders raise on purpose."""
 
@@ -84,9 +91,7 @@ class Violation:
     drop: Drop | None = None
 
 
-def check(
-    history: Iterable[Happening], loader: float, *, cluster: bool = False, replicas: bool = False
-) -> list[Violation]:
+def check(history: Iterable[Event], loader: float, *, cluster: bool = False, replicas: bool = False) -> list[Violation]:
     """Everything in a history that breaks a promise.
 
     Arguments:
@@ -98,33 +103,13 @@ def check(
     return _History(history, loader, cluster, replicas).violations()
 
 
-@dataclass
-class _Drops:
-    """The invalidations of one key, each with the moment from which it binds a reader."""
-
-    all: list[tuple[float, Drop]] = field(default_factory=list)
-    _newest: list[Drop] = field(default_factory=list)  # of all up to this one, the one of the newest version
-
-    def sort(self) -> None:
-        self.all.sort(key=lambda one: one[0])
-        for _, drop in self.all:
-            before = self._newest[-1] if self._newest else drop
-            self._newest.append(drop if drop.version >= before.version else before)
-
-    def newest(self, until: float, since: float) -> Drop | None:
-        """Of those that bind before `until` and were made after `since`, that of the newest version."""
-        end = bisect_left(self.all, until, key=lambda one: one[0])
-        if since == -inf:
-            return self._newest[end - 1] if end else None
-        return max((drop for _, drop in self.all[:end] if drop.began > since), key=lambda d: d.version, default=None)
-
-
 class _History:
-    def __init__(self, history: Iterable[Happening], loader: float, cluster: bool, replicas: bool) -> None:
+    def __init__(self, history: Iterable[Event], loader: float, cluster: bool, replicas: bool) -> None:
         self._cluster = cluster
         self._replicas = replicas
         by_type: defaultdict[type[Event], list[Event]] = defaultdict(list)
-        for event in history:
+        events = list(history)
+        for event in events:
             by_type[type(event)].append(event)
 
         def of(kind: type[E]) -> list[E]:
@@ -132,21 +117,22 @@ class _History:
 
         self._without_server = KEPT + loader + MARGIN
         self._reads, self._failed, self._crashes, self._finals = of(Read), of(Failed), of(Crash), of(Final)
-        self._writes: defaultdict[str, dict[int, Write]] = defaultdict(dict)
+        self._writes: defaultdict[str, defaultdict[int, list[Write]]] = defaultdict(lambda: defaultdict(list))
         for write in of(Write):
-            self._writes[write.key][write.version] = write
+            self._writes[write.key][write.version].append(write)
+        self._held = {one.key: one.version for one in of(Held)}
         self._served, self._contacts = _by_process(of(Served)), _by_process(of(Contact))
         self._stood = _by_process(of(Stood))
-        self._everyone: defaultdict[str, _Drops] = defaultdict(_Drops)
-        self._own: defaultdict[tuple[str, int], _Drops] = defaultdict(_Drops)
+        self._everyone: defaultdict[str, Drops] = defaultdict(Drops)
+        self._own: defaultdict[tuple[str, int], Drops] = defaultdict(Drops)
         refused, self._unsettled = of(Refused), of(Unsettled)
-        for drop in of(Drop):
+        drops = of(Drop)
+        for drop in (*drops, *left_behind(of(Write), drops, of(Killed), Trouble(events))):
             binds = drop.ended if drop.acknowledged else self._sent(drop)
             self._everyone[drop.key].all.append((binds, drop))
-            at_once = not drop.group and not any(_meet(drop, one) for one in refused)
-            self._own[drop.key, drop.process].all.append((drop.began if at_once else drop.ended, drop))
-        for drops in (*self._everyone.values(), *self._own.values()):
-            drops.sort()
+            self._own[drop.key, drop.process].all.append((self._binds_own(drop, binds, refused), drop))
+        for one in (*self._everyone.values(), *self._own.values()):
+            one.sort()
         self._rollbacks = [(back, self._cured(back)) for back in of(RolledBack)]
 
     def violations(self) -> list[Violation]:
@@ -161,9 +147,17 @@ class _History:
         """When one that raised has been sent again."""
         if self._cluster:
             return inf
-        served = self._served.get(drop.process, [])
-        later = (one.ended for one in served[bisect_left(served, drop.began, key=lambda one: one.began) :])
-        return min(later, default=inf)
+        sent = _first_since(self._served.get(drop.process, []), drop.began)
+        if drop.cancelled:
+            sent = min(sent, _first_since(self._contacts.get(drop.process, []), drop.ended + GIVEN_UP))
+        return sent
+
+    def _binds_own(self, drop: Drop, binds: float, refused: list[Refused]) -> float:
+        """From when on an invalidation binds its own process."""
+        if drop.group and drop.cancelled:
+            return binds  # who was in the group is not known yet
+        at_once = not drop.group and not any(_meet(drop, one) for one in refused)
+        return drop.began if at_once else drop.ended
 
     def _cured(self, back: RolledBack) -> float:
         """When every process has sent its invalidations again to a server that came back with older data."""
@@ -239,17 +233,22 @@ class _History:
         """The version that a read has answered with; of an absence the newest that there was."""
         written = self._writes[read.key]
         if read.version is None:
-            absences = (one.version for one in written.values() if not one.present and one.began <= read.ended)
+            absences = (v for v, ones in written.items() if any(o.began <= read.ended and not o.present for o in ones))
             return max(absences, default=None)
-        write = written.get(read.version)
-        return read.version if write is not None and write.present and write.began <= read.ended else None
+        there = any(one.present and one.began <= read.ended for one in written.get(read.version, ()))
+        return read.version if there else None
 
     def _stayed(self, final: Final) -> Violation | None:
-        last = max(self._writes[final.key].values(), key=lambda one: one.version)
-        if final.version == (last.version if last.present else None):
+        last = self._held.get(final.key, max(self._writes[final.key], default=0))
+        present = any(one.present for one in self._writes[final.key].get(last, ()))
+        if final.version == (last if present else None):
             return None
-        holds = f"version {last.version}" if last.present else "nothing"
-        return Violation(final, f"when all is quiet the record holds {holds}")
+        return Violation(final, f"when all is quiet the record holds {f'version {last}' if present else 'nothing'}")
+
+
+def _first_since(events: Sequence[Event], moment: float) -> float:
+    """When the first of some events ended that began after a moment."""
+    return min((one.ended for one in events[bisect_left(events, moment, key=lambda one: one.began) :]), default=inf)
 
 
 def _by_process(events: list[E]) -> dict[int, list[E]]:

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
-from greenroom.caching import Cache, Outcome
+from greenroom.caching import Cache
 from greenroom.caching.backing import Backing
-from greenroom.caching.near import Entry
 from greenroom.errors import EngineError
 from torture.caches import ITEM, PAGE, Caches, Item, Page
-from torture.history import Drop, Failed, How, Journal, Read, Write, now
+from torture.history import Drop, Failed, Read, Write, now
+from torture.journal import Journal
 from torture.plan import Plan
-from torture.record import ITEMS, PAGES, SHOWS, Record, show_of
+from torture.reads import Before
+from torture.record import ITEMS, PAGES, SHOWS, Record, ShowState, State, show_of
 
 Drops = Callable[[], Awaitable[None]]
-
-
-class Before:
-    """What this process has of a key the moment before a read begins; tells afterwards where the answer came from."""
-
-    def __init__(self, backing: Backing, cache: Cache[Item] | Cache[Page], key: str) -> None:
-        self.entry: Entry | None = backing.near.get(key, now())
-        self.flying = cache._flights.find(key) is not None
-
-    def how(self, outcome: Outcome, entry: Entry | None) -> How:
-        """Where a read was answered from."""
-        if outcome is Outcome.BYPASSED:
-            return "bypassed"
-        if self.entry is not None and entry is self.entry:
-            return "near"
-        return "joined" if self.flying else "server"
 
 
 class Clients:
@@ -57,20 +43,20 @@ class Clients:
     async def finish(self) -> None:
         """Return when every client has ended what it was doing."""
         self._finishing.set()
-        await asyncio.wait(self._tasks)
-        for task in self._tasks:
-            task.result()  # or its error
+        await asyncio.gather(*self._tasks)
 
     async def _client(self, chance: random.Random) -> None:
         operations: list[Callable[[random.Random], Awaitable[None]]] = [
             self._read_item,
             self._read_page,
-            self._read_several,
+            self._read_items,
+            self._read_pages,
             self._crowd,
             self._leave,
             self._change,
         ]
-        weights = [0.5, 0.3, 0.1, 0.03, 0.02, self._plan.changes]
+        changes = self._plan.changes if self._process < self._plan.writers else 0.0
+        weights = [0.5, 0.25, 0.1, 0.05, 0.03, 0.02, changes]
         while not self._finishing.is_set():
             await asyncio.sleep(chance.expovariate(1 / self._plan.pause))
             (operation,) = chance.choices(operations, weights)
@@ -105,45 +91,51 @@ class Clients:
         how = before.how(read.outcome, read.entry)
         self._journal.add(Read(self._process, began, now(), key, how, version))
 
-    async def _read_several(self, chance: random.Random) -> None:
+    async def _read_items(self, chance: random.Random) -> None:
         items = chance.sample(ITEMS, 3)
+        keys = {ITEM.key(item): {"item": item} for item in items}
+        await self._read_several(self._caches.items, keys)
+
+    async def _read_pages(self, chance: random.Random) -> None:
+        pages = chance.sample([(show, number) for show in SHOWS for number in PAGES], 3)
+        keys = {PAGE.key(show=show, number=n): {"show": show, "number": n} for show, n in pages}
+        await self._read_several(self._caches.pages, keys)
+
+    async def _read_several(self, cache: Cache[Any], keys: Mapping[str, Mapping[str, object]]) -> None:
         began = now()
-        before = [Before(self._backing, self._caches.items, ITEM.key(item)) for item in items]
+        before = [Before(self._backing, cache, key) for key in keys]
         try:
-            reads = await self._caches.items.read_many([{"item": item} for item in items])
+            reads = await cache.read_many(list(keys.values()))
         except Exception as error:
-            self._journal.add(Failed(self._process, began, now(), ITEM.key(items[0]), type(error).__name__))
+            first, *rest = keys
+            self._journal.add(Failed(self._process, began, now(), first, type(error).__name__, tuple(rest)))
             return
         ended = now()
-        for item, read, one in zip(items, reads, before, strict=True):
+        for key, read, one in zip(keys, reads, before, strict=True):
             version = None if read.value is None else read.value.version
-            how = one.how(read.outcome, read.entry)
-            self._journal.add(Read(self._process, began, ended, ITEM.key(item), how, version))
+            how, others = one.how(read.outcome, read.entry), tuple(other for other in keys if other != key)
+            self._journal.add(Read(self._process, began, ended, key, how, version, others))
 
     # Changes ---------------------------------------------------------------------------------------
 
     async def _change(self, chance: random.Random) -> None:
-        """Drop the pages, commit, then drop the item and the pages; sometimes a cancelled caller comes back."""
+        """Drop the pages, commit, then drop the item and the pages; sometimes whoever does so is cancelled."""
         item = chance.choice(ITEMS)
         show = show_of(item)
-        with suppress(EngineError):
-            await self._caches.pages.invalidate_group(show=show)
-        present = chance.random() < (0.75 if self._record.item(item).present else 0.6)
-        began = now()
-        state, show_state = self._record.write(item, present=present)
-        ended = now()
-        self._journal.add(Write(self._process, began, ended, ITEM.key(item), state.version, present))
         pages = [PAGE.key(show=show, number=number) for number in PAGES]
-        for number, key in zip(PAGES, pages, strict=True):
-            shown = bool(show_state.page(number))
-            self._journal.add(Write(self._process, began, ended, key, show_state.version, shown))
+        drop_item = partial(self._caches.items.invalidate, item)
+        drop_pages = partial(self._caches.pages.invalidate_group, show=show)
+        await self._drop(pages, 0, drop_pages, group=True)
+        present = chance.random() < (0.75 if self._record.item(item).present else 0.6)
+        state, show_state = self._record.write(item, present=present, told=partial(self._wrote, item, pages))
         await asyncio.sleep(chance.random() * 0.01)
-        drop_item, drop_pages = (
-            partial(self._caches.items.invalidate, item),
-            partial(self._caches.pages.invalidate_group, show=show),
-        )
-        if chance.random() < 0.02:
-            await _left(chance, drop_pages)
+        leaves = chance.random() < self._plan.leave
+        soon = chance.random() * 0.01 if leaves or chance.random() < 0.02 else None
+        if soon is not None:
+            await self._drop(pages, show_state.version, drop_pages, group=True, soon=soon)
+        if leaves:
+            await self._drop([ITEM.key(item)], state.version, drop_item, group=False, soon=chance.random() * 0.001)
+            return
         drops = [
             partial(self._drop, [ITEM.key(item)], state.version, drop_item, group=False),
             partial(self._drop, pages, show_state.version, drop_pages, group=True),
@@ -155,14 +147,26 @@ class Clients:
             for drop in drops:
                 await drop()
 
-    async def _drop(self, keys: list[str], version: int, drop: Drops, *, group: bool) -> None:
-        began, acknowledged = now(), True
+    def _wrote(self, item: str, pages: list[str], state: State, show_state: ShowState) -> None:
+        at = now()
+        self._journal.add(Write(self._process, at, at, ITEM.key(item), state.version, state.present))
+        for number, key in zip(PAGES, pages, strict=True):
+            self._journal.add(Write(self._process, at, at, key, show_state.version, bool(show_state.page(number))))
+
+    async def _drop(
+        self, keys: list[str], version: int, drop: Drops, *, group: bool, soon: float | None = None
+    ) -> None:
+        """Drop keys, and write that down; the caller is cancelled `soon`, in seconds, where that is given."""
+        began, acknowledged, cancelled = now(), True, False
         try:
-            await drop()
+            async with asyncio.timeout(soon):
+                await drop()
         except EngineError:
             acknowledged = False  # it is kept
+        except TimeoutError:
+            acknowledged, cancelled = False, True
         for key in keys:
-            self._journal.add(Drop(self._process, began, now(), key, version, acknowledged, group))
+            self._journal.add(Drop(self._process, began, now(), key, version, acknowledged, group, cancelled))
 
 
 async def _left(chance: random.Random, operation: Drops) -> None:

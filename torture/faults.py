@@ -1,60 +1,83 @@
-"""What goes wrong in a round, at random: connections, the server, whole processes."""
+"""What goes wrong in a round, at random: connections, servers, whole processes."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
-from torture.history import DRIVER, Journal, Refused, RolledBack, now
+from torture.crew import Crew
+from torture.ground import Ground, Victim
+from torture.history import DRIVER, Emptied, Refused, RolledBack, now
+from torture.journal import Journal
 from torture.proxy import Proxy
 from torture.server import LastingServer
 
 _PAUSES = (0.05, 0.3, 0.6, 0.9, 1.6)
 """Seconds that something stands still, at most: within all deadlines, about them, and past a lease's life."""
+_DEAF = 2.5
+"""Seconds for which nothing comes from a server that takes everything."""
+
+KINDS: dict[str, float] = {
+    "cut": 4,
+    "freeze": 4,
+    "deafen": 1,
+    "partition": 2,
+    "lag": 2,
+    "stop_server": 3,
+    "restart": 3,
+    "stop_process": 2,
+    "kill_process": 1.5,
+    "flush": 1,
+    "refuse_writes": 2,
+}
+"""Every kind of fault, with how often it happens beside the others."""
+_ALONE = frozenset({"restart", "stop_server", "kill_process"})
 
 
 class Faults:
     """Does harm for a while; everything runs again when that is over.
 
     Arguments:
-        ways: each process's way to the server.
-        pids: each process's id.
+        only: the kinds of harm; all by default.
+        pause: seconds between two, on average.
     """
 
     def __init__(
-        self, server: LastingServer, ways: list[Proxy], pids: list[int], journal: Journal, chance: random.Random
+        self,
+        ground: Ground,
+        crew: Crew,
+        journal: Journal,
+        chance: random.Random,
+        *,
+        only: Collection[str] = (),
+        pause: float = 0.6,
     ) -> None:
-        self._server = server
-        self._ways = ways
-        self._pids = pids
+        self._ground = ground
+        self._crew = crew
         self._journal = journal
         self._chance = chance
+        self._only = only
+        self._mean = pause
         self.done = 0
 
     async def run(self, seconds: float) -> None:
         """One fault after the other, some at the same time, for so many seconds and until all are over."""
         end = now() + seconds
-        kinds: list[Callable[[], Awaitable[None]]] = [
-            self._cut,
-            self._freeze,
-            self._partition,
-            self._lag,
-            self._stop_server,
-            self._restart,
-            self._stop_process,
-            self._flush,
-            self._refuse_writes,
+        of_ways = {"cut", "freeze", "deafen", "partition", "lag"}
+        names = [
+            name
+            for name in KINDS
+            if (not self._only or name in self._only) and (self._ground.ways[0] or name not in of_ways)
         ]
-        weights = [4, 4, 2, 2, 3, 3, 2, 1, 2]
         async with asyncio.TaskGroup() as group:
             while now() < end:
-                await asyncio.sleep(self._chance.expovariate(1 / 0.6))
+                await asyncio.sleep(self._chance.expovariate(1 / self._mean))
                 self.done += 1
-                (fault,) = self._chance.choices(kinds, weights)
-                if fault in (self._restart, self._stop_server) or self._chance.random() < 0.7:
+                (name,) = self._chance.choices(names, [KINDS[one] for one in names])
+                fault: Callable[[], Awaitable[None]] = getattr(self, f"_{name}")
+                if name in _ALONE or self._chance.random() < 0.7:
                     await fault()
                 else:
                     group.create_task(fault())  # type: ignore[arg-type]
@@ -62,96 +85,122 @@ class Faults:
     # ------------------------------------------------------------------------------------------------
 
     def _way(self) -> tuple[int, Proxy]:
-        number = self._chance.randrange(len(self._ways))
-        return number, self._ways[number]
+        number = self._chance.randrange(len(self._ground.ways))
+        return number, self._chance.choice(self._ground.ways[number])
+
+    def _victim(self) -> Victim:
+        return self._chance.choice(self._ground.victims)
 
     def _pause(self) -> float:
         return self._chance.random() * self._chance.choice(_PAUSES)
 
     async def _cut(self) -> None:
-        number, way = self._way()
-        self._journal.fault(f"cut the connections of process {number}")
-        way.cut()
-
-    async def _freeze(self) -> None:
-        number, way = self._way()
-        seconds, which = self._pause(), self._chance.choice(("both", "to the server", "from the server"))
-        self._journal.fault(f"freeze process {number}, {which}, for {seconds:.2f} s")
-        way.freeze(to_server=which != "from the server", to_client=which != "to the server")
-        await asyncio.sleep(seconds)
-        way.thaw()
-        if self._chance.random() < 0.2:
+        place, way = self._way()
+        with self._journal.fault(f"cut the connections at place {place}"):
             way.cut()
 
+    async def _freeze(self) -> None:
+        place, way = self._way()
+        seconds, which = self._pause(), self._chance.choice(("both", "to the server", "from the server"))
+        with self._journal.fault(f"freeze place {place}, {which}, for {seconds:.2f} s"):
+            way.freeze(to_server=which != "from the server", to_client=which != "to the server")
+            await asyncio.sleep(seconds)
+            way.thaw()
+            if self._chance.random() < 0.2:
+                way.cut()
+
+    async def _deafen(self) -> None:
+        """A firewall that has forgotten the connections: nothing comes, and nobody is told that it does not."""
+        place, way = self._way()
+        with self._journal.fault(f"deafen place {place} for {_DEAF:.2f} s"):
+            way.freeze(to_server=False)
+            await asyncio.sleep(_DEAF)
+            way.thaw()
+
     async def _partition(self) -> None:
-        number, way = self._way()
+        place, way = self._way()
         seconds = 2 * self._pause()
-        self._journal.fault(f"part process {number} from the server for {seconds:.2f} s")
-        way.open = False
-        way.cut()
-        await asyncio.sleep(seconds)
-        way.open = True
+        with self._journal.fault(f"part place {place} from the server for {seconds:.2f} s"):
+            way.open = False
+            way.cut()
+            await asyncio.sleep(seconds)
+            way.open = True
 
     async def _lag(self) -> None:
-        number, way = self._way()
+        place, way = self._way()
         seconds, way.lag = self._pause(), 0.1 * self._chance.random()
-        self._journal.fault(f"delay process {number} by up to {way.lag:.3f} s for {seconds:.2f} s")
-        await asyncio.sleep(seconds)
-        way.lag = 0.0
+        with self._journal.fault(f"delay place {place} by up to {way.lag:.3f} s for {seconds:.2f} s"):
+            await asyncio.sleep(seconds)
+            way.lag = 0.0
 
     async def _stop_server(self) -> None:
-        seconds = self._pause()
-        self._journal.fault(f"stop the server for {seconds:.2f} s")
-        self._server.signal(signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        self._server.signal(signal.SIGCONT)
+        seconds, victim = self._pause(), self._victim()
+        with self._journal.fault(f"stop the server {victim.node} for {seconds:.2f} s"):
+            victim.signal(signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+            victim.signal(signal.SIGCONT)
 
     async def _stop_process(self) -> None:
-        number = self._chance.randrange(len(self._pids))
-        seconds = 1.5 * self._pause()
-        self._journal.fault(f"stop process {number} for {seconds:.2f} s")
-        os.kill(self._pids[number], signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        os.kill(self._pids[number], signal.SIGCONT)
+        place, seconds = self._chance.randrange(len(self._crew)), 1.5 * self._pause()
+        with self._journal.fault(f"stop the process at place {place} for {seconds:.2f} s"):
+            self._crew.signal(place, signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+            self._crew.signal(place, signal.SIGCONT)
+
+    async def _kill_process(self) -> None:
+        place = self._chance.randrange(len(self._crew))
+        with self._journal.fault(f"kill the process at place {place}"):
+            await self._crew.kill(place)
+        await self._crew.replace(place)
 
     async def _flush(self) -> None:
-        self._journal.fault("flush the server")
-        await asyncio.to_thread(self._command, "FLUSHALL")
+        victim = self._victim()
+        began = now()
+        with self._journal.fault(f"flush the server {victim.node}"):
+            await asyncio.to_thread(_command, victim, "FLUSHALL")
+        self._journal.add(Emptied(DRIVER, began, now(), victim.node))
 
     async def _refuse_writes(self) -> None:
         """Short of replicas it takes no write, short of memory none that may grow: DEL then works."""
-        seconds = self._pause()
+        seconds, victim = self._pause(), self._victim()
         setting = self._chance.choice(("min-replicas-to-write", "maxmemory"))
-        self._journal.fault(f"set the server's {setting} to 1 for {seconds:.2f} s")
-        began = now()
-        await asyncio.to_thread(self._command, "CONFIG", "SET", setting, 1)
-        await asyncio.sleep(seconds)
-        await asyncio.to_thread(self._command, "CONFIG", "SET", setting, 0)
-        if setting == "min-replicas-to-write":
-            self._journal.add(Refused(DRIVER, began, now()))
-
-    def _command(self, *command: str | int) -> None:
-        try:
-            raw = self._server.raw()
-            raw(*command)
-            raw.close()
-        except OSError:
-            pass  # it is down, and forgets its settings
+        with self._journal.fault(f"set {setting} of the server {victim.node} to 1 for {seconds:.2f} s"):
+            began = now()
+            await asyncio.to_thread(_command, victim, "CONFIG", "SET", setting, 1)
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(_command, victim, "CONFIG", "SET", setting, 0)
+            if setting == "min-replicas-to-write":
+                self._journal.add(Refused(DRIVER, began, now()))
 
     async def _restart(self) -> None:
-        seconds = self._pause()
+        seconds, victim = self._pause(), self._victim()
         how = self._chance.choice(("as it was", "empty", "with older data"))
-        written = self._server.written()
+        if not isinstance(victim, LastingServer):
+            how = "as it was"
+        since = now()
+        written = victim.written() if isinstance(victim, LastingServer) else 0
         if how == "with older data":
             await asyncio.sleep(1.5 * self._chance.random())
-        self._journal.fault(f"kill the server; it comes back {how} after {seconds:.2f} s")
-        await asyncio.to_thread(self._server.kill)
-        killed = now()
-        if how == "empty":
-            self._server.empty()
-        elif how == "with older data":
-            self._server.go_back(written)
-        await asyncio.sleep(seconds)
-        await asyncio.to_thread(self._server.start)
-        if how == "with older data":
-            self._journal.add(RolledBack(DRIVER, killed, now()))
+        with self._journal.fault(f"kill the server {victim.node}; it comes back {how} after {seconds:.2f} s"):
+            killed = now()
+            await asyncio.to_thread(victim.kill)
+            if isinstance(victim, LastingServer):
+                if how == "empty":
+                    victim.empty()
+                elif how == "with older data":
+                    victim.go_back(written)
+            await asyncio.sleep(seconds)
+            await asyncio.to_thread(victim.start)
+            if how == "with older data":
+                self._journal.add(RolledBack(DRIVER, killed, now(), victim.node, since))
+            elif how == "empty":
+                self._journal.add(Emptied(DRIVER, killed, now(), victim.node))
+
+
+def _command(victim: Victim, *command: str | int) -> None:
+    try:
+        raw = victim.raw()
+        raw(*command)
+        raw.close()
+    except OSError:
+        pass  # it is down, and forgets its settings

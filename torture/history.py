@@ -1,4 +1,4 @@
-"""What happened: the events that every process writes down, each to its own file.
+"""What happens to caches and to the system: the events that every process writes down, each to its own file.
 
 Times are seconds of CLOCK_MONOTONIC, which all processes of one machine share. Versions of one key only grow.
 """
@@ -6,8 +6,6 @@ Times are seconds of CLOCK_MONOTONIC, which all processes of one machine share. 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -34,26 +32,51 @@ class Event(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Read(Event, frozen=True):
-    """A read that was answered: `version` is what it saw, None where it was told that there is nothing."""
+    """A read that was answered: `version` is what it saw, None where it was told that there is nothing.
+
+    Arguments:
+        others: the keys that the call asked for besides.
+    """
 
     key: str
     how: How
     version: int | None
+    others: tuple[str, ...] = ()
 
 
 class Failed(Event, frozen=True):
-    """A read that ended with an exception of type `error`."""
+    """A read that ended with an exception of type `error`; `others` are the keys that it asked for besides."""
 
     key: str
     error: str
+    others: tuple[str, ...] = ()
 
 
 class Write(Event, frozen=True):
-    """A commit to the record: from now on the key has this version, and a value or not."""
+    """A commit to the record: from now on the key has this version, and a value or not.
+
+    Arguments:
+        outbox: whether the commit left a row that says so; any process then sends the invalidation.
+    """
 
     key: str
     version: int
     present: bool
+    outbox: bool = False
+
+
+class Held(Event, frozen=True):
+    """The record's own word at the end: the newest version of a key."""
+
+    key: str
+    version: int
+
+
+class Load(Event, frozen=True):
+    """A call of a loader, for one of its keys; `error` is the type of its exception, empty where there was none."""
+
+    key: str
+    error: str = ""
 
 
 class Drop(Event, frozen=True):
@@ -63,12 +86,14 @@ class Drop(Event, frozen=True):
         version: what the commit wrote.
         acknowledged: whether it returned; otherwise it raised, or its caller was cancelled.
         group: whether the key was dropped as a member of its group.
+        cancelled: whether its caller was cancelled.
     """
 
     key: str
     version: int
     acknowledged: bool
     group: bool
+    cancelled: bool = False
 
 
 class Served(Event, frozen=True):
@@ -89,7 +114,17 @@ class RolledBack(Event, frozen=True):
     """The server was killed, and came back with what it had held some time before.
 
     On a cluster `node` has taken its place; it may be itself again.
+
+    Arguments:
+        since: what was done after this moment may be lost; by default all may.
     """
+
+    node: str = ""
+    since: float = 0.0
+
+
+class Emptied(Event, frozen=True):
+    """A server lost everything."""
 
     node: str = ""
 
@@ -103,9 +138,13 @@ class Refused(Event, frozen=True):
 
 
 class Fault(Event, frozen=True):
-    """What was done to the system, for whoever reads a report."""
+    """What was done to the system, from its beginning until it was over."""
 
     text: str
+
+
+class Killed(Event, frozen=True):
+    """The process was killed, at some moment in between."""
 
 
 class Crash(Event, frozen=True):
@@ -120,37 +159,3 @@ class Final(Event, frozen=True):
     key: str
     where: str
     version: int | None
-
-
-Happening = (
-    Read | Failed | Write | Drop | Served | Contact | Stood | RolledBack | Unsettled | Refused | Fault | Crash | Final
-)
-_ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(Happening)
-
-
-class Journal:
-    """One process's file of events."""
-
-    def __init__(self, path: Path, process: int) -> None:
-        self.process = process
-        self._file = path.open("wb", buffering=1 << 20)
-
-    def add(self, event: Happening) -> None:
-        """Write an event down."""
-        self._file.write(_ENCODER.encode(event) + b"\n")
-
-    def fault(self, text: str) -> None:
-        """Write down what is about to be done to the system."""
-        self.add(Fault(self.process, now(), now(), text))
-
-    def close(self) -> None:
-        """Bring everything to the file."""
-        self._file.close()
-
-
-def events(path: Path) -> Iterator[Happening]:
-    """Everything in a journal's file."""
-    with path.open("rb") as lines:
-        for line in lines:
-            yield _DECODER.decode(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from contextlib import suppress
 
 _CHUNK = 65536
@@ -14,10 +15,12 @@ class Proxy:
 
     Arguments:
         port: the server's.
+        tls: what it speaks to its client by, which then encrypts.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._server_port = port
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -32,12 +35,12 @@ class Proxy:
     @property
     def address(self) -> str:
         """What an engine connects to."""
-        return f"valkey://127.0.0.1:{self.port}"
+        return f"{'valkeys' if self._tls else 'valkey'}://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
         """Listen on a free port."""
         self.thaw()
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:

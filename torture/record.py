@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -70,14 +70,25 @@ class Record:
         with self._locked(fcntl.LOCK_SH):
             return self._show_state(show)
 
-    def write(self, item: str, *, present: bool) -> tuple[State, ShowState]:
-        """Change an item; returns what it and its show are then."""
+    def write(
+        self, item: str, *, present: bool, told: Callable[[State, ShowState], None] = lambda *_: None
+    ) -> tuple[State, ShowState]:
+        """Change an item; returns what it and its show are then.
+
+        Arguments:
+            told: called with that before it is seen, so that nobody who is killed has changed what he has not told.
+        """
         show = show_of(item)
         with self._locked(fcntl.LOCK_EX):
             state = State(self._state(item).version + 1, present)
+            others = {name: one for name in ITEMS if show_of(name) == show and (one := self._state(name)).present}
+            after = others | {item: state} if present else {k: v for k, v in others.items() if k != item}
+            items = [(name, after[name].version) for name in ITEMS if name in after]
+            show_state = ShowState(self._get(show) + 1, items)
+            told(state, show_state)
+            self._put(show, show_state.version)
             self._put(item, state.version << 1 | present)
-            self._put(show, self._get(show) + 1)
-            return state, self._show_state(show)
+            return state, show_state
 
     def close(self) -> None:
         """Let go of the file."""

@@ -10,7 +10,6 @@ from torture.history import (
     Drop,
     Event,
     Fault,
-    Happening,
     Read,
     Refused,
     RolledBack,
@@ -19,6 +18,7 @@ from torture.history import (
     Unsettled,
     Write,
 )
+from torture.journal import Happening
 
 _BEFORE, _AFTER = 1.0, 0.1
 """Seconds told of before the first event that matters and after the last."""

@@ -1,11 +1,11 @@
-"""One round: some processes over one server for some seconds, and what the checker says of it."""
+"""One round: some processes on a ground for some seconds, and what the judge says of it."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -13,15 +13,19 @@ from typing import NamedTuple
 from greenroom.keyspace.companions import absent_key
 from tests.support.real_cluster import Routed
 from tests.support.real_servers import Raw
+from torture import podcasts
 from torture.caches import ITEM, KEYS, PAGE, version_in
-from torture.checker import Violation, check
+from torture.checker import Violation
+from torture.crew import Crew
 from torture.faults import Faults
-from torture.history import DRIVER, Drop, Final, Happening, Journal, Read, Write, events, now
-from torture.plan import LOADER_DEADLINE, Plan
-from torture.process import Process
-from torture.proxy import Proxy
+from torture.ground import Ground
+from torture.history import DRIVER, Drop, Failed, Final, Held, Killed, Read, Write, now
+from torture.journal import Happening, Journal, events
+from torture.judge import judge
+from torture.plan import LOADER_DEADLINE
+from torture.podcast_history import Followed
 from torture.record import ITEMS, PAGES, SHOWS, Record
-from torture.server import LastingServer
+from torture.session_history import BEGUN, Begun, Changed, Ended, Looked, Rotated
 
 PROCESSES = 3
 
@@ -49,73 +53,73 @@ def told(counts: Counter[str]) -> str:
 
 
 async def run_round(
-    directory: Path, seed: str, seconds: float, *, faults: bool = True, least: int = 0, **plan: object
+    directory: Path,
+    seed: str,
+    seconds: float,
+    *,
+    ground: str = "one",
+    faults: bool = True,
+    only: Collection[str] = (),
+    rest: float = 0.6,
+    least: int = 0,
+    **plan: object,
 ) -> Result:
     """Run one round in an empty directory.
 
     Arguments:
         seed: of all choices.
+        ground: one of `GROUNDS`.
         faults: whether anything fails.
+        only: the kinds of faults; all by default.
+        rest: seconds between two faults, on average.
         least: changes that there must be before it ends, however slow the machine.
         plan: what differs from the defaults of `Plan`.
     """
     record = Record.create(directory / "record")
     journal = Journal(directory / "driver.ndjson", DRIVER)
     write_down(record, journal)
+    await podcasts.prepare(directory / "podcasts.sqlite3")
     async with AsyncExitStack() as stack:
-        server = LastingServer(directory)
-        stack.callback(server.kill)
-        await asyncio.to_thread(server.start)
-        ways: list[Proxy] = []
-        for _ in range(PROCESSES):
-            ways.append(way := Proxy(server.port))
-            await way.start()
-            stack.push_async_callback(way.close)
-        processes = await processes_of([way.address for way in ways], directory, seed, stack, plan)
-        trouble = Faults(server, ways, [one.pid for one in processes], journal, random.Random(f"{seed} faults"))
-        await told_all(processes, "start")
+        laid = await Ground.laid(ground, directory, PROCESSES, stack)
+        crew = await Crew.spawned(laid.addresses, directory, seed, journal, stack, plan)
+        chance = random.Random(f"{seed} faults")
+        trouble = Faults(laid, crew, journal, chance, only=only, pause=rest)
+        await crew.told_all("start")
         end = now() + seconds
         if faults:
             await trouble.run(seconds)
         while now() < end or _changes(record) < least:
             await asyncio.sleep(0.05)
         # One after the other: what one process still sends at its end must be seen by the others' reports.
-        await told_all(processes, "finish")
-        await told_all(processes, "report")
-        report_server(server.raw(), journal)
-        for process in processes:
-            await process.end()
+        await crew.told_all("finish")
+        report_record(record, directory, journal)
+        await crew.told_all("report")
+        await crew.told_one("sessions")
+        report_server(laid.raw(), journal)
+        await crew.end()
     record.close()
     journal.close()
-    result = judged(directory)
+    result = judged(directory, apart=laid.apart)
     result.counts["faults"] = trouble.done
     return result
 
 
-async def processes_of(
-    addresses: Sequence[str], directory: Path, seed: str, stack: AsyncExitStack, plan: Mapping[str, object]
-) -> list[Process]:
-    """Start processes, each with its way to the server; the stack ends those that still run."""
-    processes: list[Process] = []
-    for number, address in enumerate(addresses):
-        mine = {"seed": f"{seed} {number}", "process": number, "address": address, "directory": str(directory)}
-        processes.append(process := await Process.spawn(Plan(**mine, **plan)))  # type: ignore[arg-type]
-        stack.push_async_callback(process.kill)
-    return processes
-
-
-def judged(directory: Path, *, cluster: bool = False, replicas: bool = False) -> Result:
+def judged(directory: Path, *, cluster: bool = False, replicas: bool = False, apart: bool = False) -> Result:
     """What the journals tell, and what is wrong with it."""
-    history = _history(directory)
+    history = [event for path in sorted(directory.glob("*.ndjson")) for event in events(path)]
+    violations = judge(history, LOADER_DEADLINE, cluster=cluster, replicas=replicas, apart=apart)
+    return Result(history, violations, _counted(history))
+
+
+def _counted(history: list[Happening]) -> Counter[str]:
     counts = Counter[str](one.how for one in history if isinstance(one, Read))
     counts["changes"] = sum(isinstance(one, Drop) and not one.group for one in history)
     counts["raised"] = sum(isinstance(one, Drop) and not one.acknowledged for one in history)
-    return Result(history, check(history, LOADER_DEADLINE, cluster=cluster, replicas=replicas), counts)
-
-
-async def told_all(processes: list[Process], line: str) -> None:
-    """Tell all processes something, and return when it is done."""
-    await asyncio.gather(*(process.told(line) for process in processes))
+    names = {Failed: "failed", Killed: "kills", Looked: "session reads", Followed: "follows"}
+    counts.update(names[type(one)] for one in history if type(one) in names)
+    calls = {Begun: "log-ins", Changed: "session changes", Ended: "ends", Rotated: "rotations"}
+    counts.update(calls[type(one)] for one in history if type(one) in calls and getattr(one, "answer", "") != BEGUN)
+    return counts
 
 
 def write_down(record: Record, journal: Journal) -> None:
@@ -130,9 +134,12 @@ def write_down(record: Record, journal: Journal) -> None:
             journal.add(Write(DRIVER, began, began, key, state.version, bool(state.page(number))))
 
 
-def _changes(record: Record) -> int:
-    """Changes since the record was created."""
-    return sum(record.show(show).version for show in SHOWS) - len(ITEMS)
+def report_record(record: Record, directory: Path, journal: Journal) -> None:
+    """What there is in the end."""
+    held = {ITEM.key(item): record.item(item).version for item in ITEMS}
+    held |= {PAGE.key(show=show, number=number): record.show(show).version for show in SHOWS for number in PAGES}
+    for key, version in {**held, **podcasts.versions(directory / "podcasts.sqlite3")}.items():
+        journal.add(Held(DRIVER, now(), now(), key, version))
 
 
 def report_server(raw: Raw | Routed, journal: Journal) -> None:
@@ -146,5 +153,6 @@ def report_server(raw: Raw | Routed, journal: Journal) -> None:
     raw.close()
 
 
-def _history(directory: Path) -> list[Happening]:
-    return [event for path in sorted(directory.glob("*.ndjson")) for event in events(path)]
+def _changes(record: Record) -> int:
+    """Changes since the record was created."""
+    return sum(record.show(show).version for show in SHOWS) - len(ITEMS)

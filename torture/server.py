@@ -9,10 +9,15 @@ from tests.support.real_servers import Server, valkey_binary
 
 
 class LastingServer(Server):
-    """A Valkey with an append-only file, which is in the kernel's hands before a command is answered."""
+    """A Valkey with an append-only file, which is in the kernel's hands before a command is answered.
 
-    def __init__(self, directory: Path) -> None:
-        self._files = directory / "server"
+    Arguments:
+        node: what it is called in the history.
+    """
+
+    def __init__(self, directory: Path, node: str = "") -> None:
+        self.node = node
+        self._files = directory / f"server-{node}"
         self._files.mkdir()
         super().__init__(
             valkey_binary(),

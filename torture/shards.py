@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from tests.support.patience import wait_for
 from tests.support.real_cluster import Cluster, Member, slot_of
 from torture.caches import KEYS
-from torture.history import DRIVER, Journal, RolledBack, Unsettled, now
+from torture.crew import Crew
+from torture.history import DRIVER, RolledBack, Unsettled, now
+from torture.journal import Journal
 from torture.keeper import Keeper
 
 FROZEN = 10.0
 """Seconds for which a node stands still."""
 GONE = 2.0
 """Seconds for which a shard has no node, at least."""
+BEHIND = 0.8
+"""Seconds for which a replica hears nothing of its primary before that dies: less than it takes to be given up."""
+LAGS = 4.0
+"""Seconds for which a replica lags behind."""
 _ANY_COVERAGE = ("--cluster-require-full-coverage", "no")
 """A shard that is gone takes no other with it."""
 _SETTLED = 60.0
@@ -28,16 +34,29 @@ class Shards:
 
     Arguments:
         keeper: is told what is done to which shard, and tells when it serves again.
+        only: the names of the kinds of harm; all by default.
     """
 
-    def __init__(self, cluster: Cluster, keeper: Keeper, journal: Journal, chance: random.Random) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        keeper: Keeper,
+        crew: Crew,
+        journal: Journal,
+        chance: random.Random,
+        *,
+        only: Collection[str] = (),
+    ) -> None:
         self._cluster = cluster
         self._keeper = keeper
+        self._crew = crew
         self._journal = journal
         self._chance = chance
         self.recoveries: list[tuple[str, float]] = []
         """What was done, and after how many seconds the shard was served again."""
-        self.kinds: tuple[Harm, ...] = (self.kill, self.migrate, self.hand_over, self.freeze, self.lose)
+        kinds = [self.kill, self.kill_behind, self.migrate, self.hand_over, self.freeze, self.lose]
+        kinds += [self.lag, self.kill_process]
+        self.kinds: tuple[Harm, ...] = tuple(kind for kind in kinds if not only or kind.__name__ in only)
 
     async def run(self, seconds: float) -> None:
         """Each harm once, and again in any order while there is time."""
@@ -45,7 +64,8 @@ class Shards:
         kinds = list(self.kinds)
         while kinds or now() < end:
             kind = kinds.pop(self._chance.randrange(len(kinds))) if kinds else self._chance.choice(self.kinds)
-            await kind()
+            with self._journal.fault(kind.__name__):
+                await kind()
             await asyncio.sleep(self._chance.random())
 
     async def prepare(self) -> None:
@@ -61,6 +81,35 @@ class Shards:
         await self._replaced("kill a primary", shard, replica, primary.kill)
         await self._back(primary)
         self._well()
+
+    async def kill_behind(self) -> None:
+        """A primary dies whose replica has not heard of it for a while."""
+        shard, primary, replica = await self._shard()
+        with replica.frozen():
+            # Prevents that what it has not read yet is in its kernel's hands.
+            await asyncio.to_thread(primary, "CLIENT", "KILL", "TYPE", "replica")
+            await asyncio.sleep(BEHIND)
+            self._harm("kill a primary whose replica is behind", shard)
+            began = now()
+            await asyncio.to_thread(primary.kill)
+        await asyncio.to_thread(wait_for, lambda: replica.role == "master", _SETTLED)
+        self._rolled_back(began, replica)
+        self.recoveries.append(("kill a primary, its replica behind", await self._keeper.recovered(shard, began)))
+        await self._back(primary)
+        self._well()
+
+    async def lag(self) -> None:
+        """A replica answers, and carries nothing more out of what its primary sends."""
+        _, _, replica = await self._shard()
+        await asyncio.to_thread(replica.ok, "CLIENT", "PAUSE", 60_000, "WRITE")
+        await asyncio.sleep(LAGS)
+        await asyncio.to_thread(replica.ok, "CLIENT", "UNPAUSE")
+
+    async def kill_process(self) -> None:
+        """A process is killed, and another takes its place."""
+        place = self._chance.randrange(len(self._crew))
+        await self._crew.kill(place)
+        await self._crew.replace(place)
 
     async def freeze(self) -> None:
         """A primary stands still; its replica takes its place, and it finds out when it goes on."""
@@ -90,7 +139,6 @@ class Shards:
             home = await asyncio.to_thread(self._cluster.owner, slot)
             away = await asyncio.to_thread(self._cluster.another, home)
             for target in (away, home):
-                self._journal.fault(f"move slot {slot} to {target.port}, {how.__name__}")
                 began = now()
                 await asyncio.to_thread(how, slot, target)
                 self._journal.add(Unsettled(DRIVER, began, now()))
@@ -99,7 +147,6 @@ class Shards:
     async def lose(self) -> None:
         """All replicas of a shard die, then its primary, which comes back without anything."""
         shard, primary, replica = await self._shard()
-        self._journal.fault(f"kill the replica of {primary.port}")
         await asyncio.to_thread(replica.kill)
         began = now()
         await self._keeper.recovered(shard, began)  # it serves without
@@ -148,7 +195,8 @@ class Shards:
         await asyncio.to_thread(self._cluster.settle)
 
     def _harm(self, what: str, shard: int) -> None:
-        self._journal.fault(f"{what}: shard {shard}")
+        with self._journal.fault(f"{what}: shard {shard}"):
+            """Its beginning."""
         self._keeper.era += 1
         self._keeper.ill = {shard}
 

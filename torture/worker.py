@@ -1,8 +1,8 @@
-"""One process: caches over the server, clients that read and change, and a journal of all that they see.
+"""One process: caches, sessions and podcasts, clients of each, and a journal of all that they see.
 
 Started by the driver with its plan as the only argument; obeys lines on its standard input: `start` lets the
-clients begin, `finish` ends them and waits until nothing is under way, `report` then tells what is stored here. Each is
-answered by the same line.
+clients begin, `finish` ends them and waits until nothing is under way, `report` then tells what is stored here, and
+`sessions` what there is of sessions. Each is answered by the same line.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ import io
 import logging
 import random
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
 
-from greenroom.caching.backing import Backing
-from greenroom.clock import SYSTEM
-from greenroom.engine import Address, Clustered, Lane, Limits, engine_at
-from greenroom.engine.connection import Connection
+from greenroom.engine import Clustered, Lane
 from greenroom.engine.slots import slot_of
-from greenroom.engine.uses import callbacks
-from greenroom.observe import Counters
 from torture import broken
 from torture.caches import KEYS, Caches, version_in
 from torture.clients import Clients
-from torture.history import Contact, Crash, Final, Journal, Served, Stood, now
-from torture.lane import LateLane
-from torture.plan import SURVEY, Plan
+from torture.heir import bequeathed, send
+from torture.history import Contact, Crash, Final, Stood, now
+from torture.journal import Journal, events
+from torture.opened import Opened
+from torture.plan import Plan
+from torture.podcasts import Podcasts
 from torture.record import Record
+from torture.session_clients import SessionClients
+from torture.session_history import Begun, Rotated
 
 _BEAT = 0.02
 """Seconds between two looks at the clock, and between two round trips."""
@@ -48,52 +48,52 @@ class Worker:
         self.plan = plan
         self.journal = Journal(plan.journal, plan.process)
         self.record = Record(plan.record)
-        self.counters = Counters()
-        self.backing = Backing("", SYSTEM, self.counters)
+        self._opened = Opened(plan, self.journal)
+        self.backing = self._opened.backing
+        self._heirs: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Carry out the plan, and what standard input says."""
         asyncio.get_running_loop().set_exception_handler(self._crashed)
-        await self._opened()
-        late = broken.register_late(self.backing) if self.plan.broken == broken.GROUP_AFTER_LOAD else None
-        caches = Caches(self.backing, self.record, random.Random(f"{self.plan.seed} loads"), self.plan.slow, late)
-        clients = Clients(self.plan, self.backing, self.record, caches, self.journal)
-        beats = [asyncio.create_task(beat()) for beat in (self._look_at_clock, self._keep_in_contact)]
+        async with AsyncExitStack() as stack:
+            late = broken.apply(self.plan.broken)
+            await self._opened.start(stack)
+            chance = random.Random(f"{self.plan.seed} loads")
+            self._caches = Caches(self.plan, self.backing, self.record, chance, self.journal, late)
+            self._clients = Clients(self.plan, self.backing, self.record, self._caches, self.journal)
+            self._sessions = SessionClients(self.plan, self._opened.sessions, self.journal)
+            self._podcasts: Podcasts | None = None
+            if self.plan.podcasts:
+                self._podcasts = await Podcasts.opened(self.plan, self.backing, self.journal)
+                stack.push_async_callback(self._podcasts.close)
+            beats = [asyncio.create_task(beat()) for beat in (self._look_at_clock, self._keep_in_contact)]
+            await self._obey()
+            for task in beats:
+                task.cancel()
+        self.journal.close()
+
+    async def _obey(self) -> None:
         commands = await _standard_input()
         while line := (await commands.readline()).strip():
             if line == b"start":
-                clients.start()
+                self._start()
             elif line == b"finish":
-                await self._become_quiet(clients, caches)
+                await self._become_quiet()
             elif line == b"report":
-                await self._report(caches)
+                await self._report()
+            elif line == b"sessions":
+                await self._sessions.report(self._every_session())
             print(line.decode(), flush=True)
-        for task in beats:
-            task.cancel()
-        await self.backing.close()
-        self.journal.close()
 
-    async def _opened(self) -> None:
-        if self.plan.broken == broken.LEASE_UNCHECKED:
-            broken.uncheck_leases()
-        use = replace(self.backing.use, before_serving=self._before_serving)
-        address, limits = Address.parse(self.plan.address), Limits(survey=SURVEY)
-        engine = self._engine = engine_at(
-            address,
-            **callbacks([use]),
-            replica_reads=self.plan.replicas,
-            counters=self.counters,
-            limits=limits,
-        )
-        lane = broken.HookAfterAwait if self.plan.broken == broken.NEAR_AFTER_AWAIT else LateLane
-        self.backing.attach(lane(engine, self.plan.late, random.Random(f"{self.plan.seed} lane")))
-        await self.backing.engine.start()
-
-    async def _before_serving(self, connection: Connection) -> None:
-        began = now()
-        await self.backing.before_serving(connection)
-        node = getattr(connection.share, "node", None)
-        self.journal.add(Served(self.plan.process, began, now(), "" if node is None else str(node.address)))
+    def _start(self) -> None:
+        if self.plan.heir_of:
+            left = bequeathed([self.plan.journal_of(one) for one in self.plan.heir_of])
+            task = asyncio.create_task(send(left, self._caches, self.journal))
+            self._heirs.add(task)
+        self._clients.start()
+        self._sessions.start()
+        if self._podcasts is not None:
+            self._podcasts.start()
 
     # What goes on beside the clients ---------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class Worker:
                 self.journal.add(Stood(self.plan.process, began, now()))
 
     async def _keep_in_contact(self) -> None:
-        while True:
+        while self.plan.contact:
             await self._contact()
             await asyncio.sleep(_BEAT)
 
@@ -120,9 +120,9 @@ class Worker:
 
     def _of_nodes(self) -> list[str]:
         """A key of each node that has one."""
-        if not isinstance(self._engine, Clustered):
+        if not isinstance(self._opened.engine, Clustered):
             return ["contact"]
-        return list({self._engine._owners.of_slot[slot_of(key)]: key for key in KEYS}.values())
+        return list({self._opened.engine._owners.of_slot[slot_of(key)]: key for key in KEYS}.values())
 
     def _crashed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         text = f"{context.get('message')}: {context.get('exception')!r}"
@@ -130,32 +130,44 @@ class Worker:
 
     # The end ---------------------------------------------------------------------------------------
 
-    async def _become_quiet(self, clients: Clients, caches: Caches) -> None:
+    async def _become_quiet(self) -> None:
         """Return when the server is back and nothing is under way; write down what does not end."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                await clients.finish()
+                await self._clients.finish()
+                await self._sessions.finish()
+                if self._podcasts is not None:
+                    await self._podcasts.finish()
+                await asyncio.gather(*self._heirs)
                 await _true(self._contact)
-                await caches.idle()
+                await self._caches.idle()
         except TimeoutError:
             for task in asyncio.all_tasks():
                 stack = io.StringIO()
                 task.print_stack(file=stack)
                 self.journal.add(Crash(self.plan.process, now(), now(), f"this does not end: {stack.getvalue()}"))
 
-    async def _report(self, caches: Caches) -> None:
+    async def _report(self) -> None:
         """What is stored here, after every push has been read."""
         await _true(self._contact)
-        for key in self.backing.near:
+        for key in KEYS:
             entry = self.backing.near.get(key, now())
             if entry is not None:
                 self._final(key, "near", version_in(entry.body))
         for key in KEYS:
-            self._final(key, "a read", await caches.last(key))
+            self._final(key, "a read", await self._caches.last(key))
+        if self._podcasts is not None:
+            await self._podcasts.report(self._final)
 
     def _final(self, key: str, where: str, version: int | None) -> None:
         process = self.plan.process
         self.journal.add(Final(process, now(), now(), key, f"{where} of process {process}", version))
+
+    def _every_session(self) -> list[str]:
+        """The sessions that any process has begun."""
+        paths: Sequence[Any] = sorted(self.plan.journal.parent.glob("process-*.ndjson"))
+        found = (event for path in paths for event in events(path) if isinstance(event, Begun | Rotated))
+        return [id for event in found if (id := event.session if isinstance(event, Begun) else event.successor)]
 
 
 async def _true(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 
 import pytest
 
-from torture.checker import KEPT, MARGIN, SILENCE, SURVEYED, Violation, check
+from torture.checker import GIVEN_UP, KEPT, SILENCE, SURVEYED, Violation, check
+from torture.drops import OUTBOX
 from torture.history import (
     Contact,
     Crash,
     Drop,
     Failed,
+    Fault,
     Final,
-    Happening,
+    Held,
     How,
+    Killed,
     Read,
     Refused,
     RolledBack,
@@ -23,6 +26,8 @@ from torture.history import (
     Unsettled,
     Write,
 )
+from torture.journal import Happening
+from torture.trouble import MARGIN
 
 LOADER = 0.5
 """Seconds that a load may take."""
@@ -52,8 +57,9 @@ def dropped(
     by: int = WRITER,
     acknowledged: bool = True,
     group: bool = False,
+    cancelled: bool = False,
 ) -> Drop:
-    return Drop(by, began, ended, "k", version, acknowledged, group)
+    return Drop(by, began, ended, "k", version, acknowledged and not cancelled, group, cancelled)
 
 
 def read(at: float, version: int | None, how: How = "server", *, by: int = READER) -> Read:
@@ -184,6 +190,36 @@ def test_a_connection_that_was_ready_before_the_call_has_carried_nothing() -> No
     assert not judged(*raised, Served(READER, 1.0, 1.2), read(1000.0, 1))
 
 
+# A caller who gave up, a process that was killed ----------------------------------------------------
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_a_cancelled_invalidation_is_sent_all_the_same(group: bool) -> None:
+    left = changed(-0.2), dropped(-0.1, 0.0, cancelled=True, group=group)
+    heard = Contact(WRITER, GIVEN_UP, GIVEN_UP + 0.1)
+    assert not judged(*left, heard, read(GIVEN_UP + 0.1 - LATE, 1))
+    assert judged(*left, heard, read(GIVEN_UP + 0.1 + LATE, 1))
+    assert not judged(*left, Contact(WRITER, GIVEN_UP - LATE, GIVEN_UP), read(1000.0, 1)), "it may be under way"
+    assert judged(*left, Served(WRITER, 0.1, 0.2), read(0.3, 1))
+
+
+def test_it_binds_its_own_process_from_the_call_on() -> None:
+    assert judged(changed(-0.2), dropped(-0.1, 0.0, cancelled=True), read(-0.1 + LATE, 1, by=WRITER))
+    group = changed(-0.2), dropped(-0.1, 0.0, cancelled=True, group=True)
+    assert not judged(*group, read(LATE, 1, by=WRITER)), "who was in the group is not known yet"
+    assert judged(*group, Contact(WRITER, GIVEN_UP, GIVEN_UP + 0.1), read(GIVEN_UP + 0.1 + LATE, 1, by=WRITER))
+
+
+def test_what_a_killed_process_left_in_the_outbox_is_sent_by_another() -> None:
+    left = Write(WRITER, -0.2, -0.1, "k", 2, True, outbox=True)
+    killed = Killed(WRITER, -0.1, 0.0)
+    assert not judged(left, killed, read(OUTBOX - LATE, 1))
+    assert judged(left, killed, read(OUTBOX + LATE, 1))
+    assert not judged(changed(-0.2), killed, read(1000.0, 1)), "it left no row"
+    assert not judged(left, killed, Fault(-1, 1.0, 1.1, "harm"), read(1000.0, 1)), "more has failed"
+    assert not judged(left, Killed(READER, -0.1, 0.0), read(1000.0, 1)), "it lives"
+
+
 # A server with older data --------------------------------------------------------------------------
 
 BACK = (*CHANGE, Served(WRITER, -9.0, -9.0), RolledBack(-1, 5.0, 6.0), Served(READER, 6.1, 6.2))
@@ -302,3 +338,11 @@ def test_when_all_is_quiet_everything_stored_is_what_the_record_holds() -> None:
     assert judged(changed(0.0), final(None))
     assert not judged(changed(0.0, present=False), final(None))
     assert judged(changed(0.0, present=False), final(2))
+
+
+def test_the_record_itself_says_what_it_holds_in_the_end() -> None:
+    # Who was killed had told of version 3, and not written it.
+    killed = changed(0.0), changed(0.1, 3, present=False), Held(-1, 9.0, 9.0, "k", 2)
+    assert not judged(*killed, Final(READER, 9.0, 9.0, "k", "the server", 2))
+    assert judged(*killed, Final(READER, 9.0, 9.0, "k", "the server", None))
+    assert judged(*killed, Final(READER, 9.0, 9.0, "k", "the server", 1))
