@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from greenroom.caching import groups, lease
 from greenroom.caching.flight import Flights
 from greenroom.caching.groups import Groups
 from greenroom.caching.kept import Kept
+from greenroom.caching.many_drops import ManyDrops
 from greenroom.caching.near import Near
 from greenroom.caching.outage import Outage
+from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
@@ -27,7 +29,7 @@ log = logging.getLogger("greenroom.caching")
 _LONGEST = 7 * 24 * 3600.0
 """Seconds for which an invalidation is kept whose value's lifetime is not known."""
 _TOGETHER = 1000
-"""Members of a group dropped at a time; there may be more than may be outstanding on a connection."""
+"""Keys of other servers dropped at a time; there may be more than may be outstanding on a connection."""
 
 
 class Backing:
@@ -39,6 +41,9 @@ class Backing:
 
     engine: Engine
     groups: Groups
+    pending_drops: PendingDrops
+    """Keys that the record's outbox names and that no server has dropped yet."""
+    _many: ManyDrops
 
     def __init__(self, prefix: str, clock: Clock, counters: Counters, near: Near | None = None) -> None:
         self.prefix = prefix
@@ -54,6 +59,8 @@ class Backing:
         """Use this engine from now on."""
         self.engine = engine
         self.groups = Groups(engine, self.prefix, self.clock)
+        self._many = ManyDrops(engine, self._kept, self.near, forget=self._forget, names=self._names)
+        self.pending_drops = PendingDrops(engine, self.near, self.clock, forget=self._forget, names=self._names)
 
     def reach(self, flights: Flights[Any], outage: Outage[Any] | None = None) -> None:
         """Let invalidations reach these too."""
@@ -123,6 +130,10 @@ class Backing:
                 self.engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
             raise
 
+    async def drop_many(self, keys: Iterable[str], lifetime: float = _LONGEST) -> None:
+        """Drop many keys, each as `drop`; raises as it does, after all were tried or kept."""
+        await self._many.drop(keys, lifetime)
+
     async def drop_group(self, group: str, longest_ms: int) -> None:
         """Drop every key of a group; raises as `drop`.
 
@@ -138,14 +149,7 @@ class Backing:
                 reason = f"it owes the invalidation of a group: {error}"
                 self.engine.renew(Lane.TRACKED, self.groups.name(group), reason)
             raise
-        failures: list[BaseException] = []
-        for start in range(0, len(members), _TOGETHER):
-            # Not one after the other: the first that failed would leave the others neither dropped nor kept.
-            drops = (self.drop(key, longest_ms / 1000) for key, _ in members[start : start + _TOGETHER])
-            results = await asyncio.gather(*drops, return_exceptions=True)
-            failures.extend(result for result in results if result is not None)
-        if failures:
-            raise failures[0]
+        await self.drop_many([key for key, _ in members], longest_ms / 1000)
         # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
         await self.groups.forget(group, members, longest_ms)
 
@@ -208,6 +212,7 @@ class Backing:
             connection.abort("it owes the invalidation of a group")  # the next one carries everything first
         else:
             self._kept.queue(connection, owns)
+            self.pending_drops.repeat_at_once(owns)
 
     async def before_serving(self, connection: Connection) -> None:
         """A new connection carries what was kept before anyone reads on it.
@@ -218,6 +223,7 @@ class Backing:
         owns = connection.share.owns
         if unsent := self._kept.unsent:
             log.info("sending those of %d kept invalidations that are this server's", unsent)
+        await self.pending_drops.repeat(owns)
         sent = await self._kept.send(connection)
         await self._read_groups(connection)
         if missing := await self.groups.registered.missing(connection):
