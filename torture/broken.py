@@ -155,7 +155,7 @@ def _leave_the_outbox() -> None:
 
 
 def _send_no_status() -> None:
-    async def dropped(self: Changes, change: Any) -> None:
+    async def dropped(self: Changes, stale: Any) -> None:
         """Nothing."""
 
     Changes._drop = dropped  # type: ignore[method-assign]

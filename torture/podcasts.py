@@ -108,7 +108,7 @@ class Podcasts:
         records = await SqliteRecords.open(plan.podcasts_file)
         records.tasks = _ToldTasks(records._database, journal)
         self = cls(plan, backing, records, journal)
-        self._platform = await Platform.open(records, self._cache, SYSTEM)
+        self._platform = await Platform.open(records, self._cache, backing.outbox_drops, SYSTEM)
         return self
 
     def start(self) -> None:

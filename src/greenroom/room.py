@@ -122,7 +122,7 @@ class Greenroom:
             room = cls(backing, sessions, directory)
             stack.push_async_callback(room._close)
             if records is not None:
-                room._platform = await Platform.open(records, room.cache, clock)
+                room._platform = await Platform.open(records, room.cache, backing.outbox_drops, clock)
             yield room
 
     # Caches of one's own ---------------------------------------------------------------------------

@@ -125,6 +125,25 @@ async def test_a_process_never_reads_at_a_replica_what_it_has_dropped(
     assert await version(cache, episode) == 2
 
 
+@pytest.mark.parametrize("marked", [False, True], ids=["among many", "marked"])
+async def test_nor_what_it_has_dropped_with_many_others(steady: Cluster, back: Back, marked: bool) -> None:
+    backing, load = await back(steady, limits=TRUSTING, replica_reads=True), Loads()
+    cache = cache_of(backing, load)
+    (episode,) = ids_of(steady, steady.primaries[0], 1)
+    await read_at_replica(backing, cache, steady.primaries[0], episode)
+    with lagging(steady.replicas[0]):
+        load.version = 2
+        if marked:
+            await backing.outbox_drops.add([key_of(episode)])
+            await backing.outbox_drops.send()
+        else:
+            await backing.drop_many([key_of(episode)])
+        assert not reads_there(backing, episode)
+        assert await version(cache, episode) == 2
+    await until(lambda: reads_there(backing, episode))
+    assert await version(cache, episode) == 2
+
+
 async def test_what_a_replica_answers_after_a_drop_made_here_is_not_kept_near(steady: Cluster, back: Back) -> None:
     """The read was sent before; the drop goes to the primary and so may overtake it."""
     backing, load = await back(steady, limits=TRUSTING, replica_reads=True), Loads()

@@ -70,14 +70,46 @@ def test_bad_lines_are_reported_by_file_and_number_and_cost_no_good_one(tmp_path
     assert [line.removeprefix(f"{file}:").split(": ")[:2] for line in reported] == [
         ["2", "line"],
         ["3", "snippet_id"],
-        ["5", "topic_id"],
         ["6", "extra"],
+        ["5", "topic_id"],
     ]
     assert (
         run.stderr.splitlines()[-1]
         == f"Loaded 1 topic and 1 snippet into {tmp_path / 'data' / 'greenroom.sqlite3'}; 4 lines rejected."
     )
     assert stored(tmp_path / "data", "snippets") == {"static"}
+
+
+def test_bad_lines_are_written_as_they_come_and_a_hundred_at_most(tmp_path: Path) -> None:
+    arguments = [str(PROGRAM), "load", "--log-level", "error", "--data-dir", str(tmp_path), "-"]
+    with subprocess.Popen(arguments, env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE) as load:
+        assert load.stdin is not None
+        assert load.stderr is not None
+        # More than one transaction's worth, since standard input is read ahead; its end does not come before the line.
+        load.stdin.write(b"{not json\n" * 10_000)
+        load.stdin.flush()
+        assert load.stderr.readline().startswith(b"-:1: line: is not JSON")
+        load.stdin.close()
+        said = load.stderr.read().decode().splitlines()
+    assert load.returncode == 1
+    assert [line.split(":")[:2] for line in said[:99]] == [["-", str(number)] for number in range(2, 101)]
+    assert said[99:] == [
+        "100 bad lines were written; further ones are only counted",
+        "0 topics and 0 snippets read well, 10000 bad lines",
+    ]
+
+
+def test_a_load_of_one_topic_drops_its_pages_once(tmp_path: Path, valkey: Server) -> None:
+    """Ten transactions, each of which makes all the topic's pages stale."""
+    file = tmp_path / "lines.ndjson"
+    file.write_text(ndjson(TOPIC, *(SNIPPET | {"snippet_id": f"s{number}"} for number in range(5000))))
+    raw = valkey.raw()
+    assert command("load", "--data-dir", tmp_path / "data", "--valkey-url", valkey.address, file).returncode == 0
+    stats = raw("INFO", "commandstats").decode()
+    deleted = int(stats.partition("cmdstat_del:calls=")[2].partition(",")[0])
+    # The topic, the list, 5,000 snippets, 251 pages; and what was older than a second meanwhile by its own sender.
+    assert 5253 <= deleted < 6300
+    assert stored(tmp_path / "data", "outbox") == set()
 
 
 def test_loading_the_same_again_changes_nothing(tmp_path: Path) -> None:
@@ -193,7 +225,7 @@ def test_a_later_serve_drops_what_was_loaded_without_the_engine(tmp_path: Path, 
     raw = valkey.raw()
     planted(raw)
     service = serve("--sample", "off", "--valkey-url", valkey.address)
-    assert stored(tmp_path / "data", "outbox") == set()
+    wait_for(lambda: stored(tmp_path / "data", "outbox") == set(), 60)
     assert [raw("EXISTS", key) for key in KEYS] == [0, 0, 0, 0]
     assert service.client.get(f"{API}/snippets/static").json()["title"] == "Hiss"
     (topic,) = service.client.get(f"{API}/topics").json()

@@ -27,11 +27,11 @@ class Outbox(SqliteRecords):
         self.looked = asyncio.Event()
         self.failures = 0
 
-    async def pending(self, *, older_than: float = 0.0, limit: int = 100) -> tuple[Change, ...]:
+    async def pending(self, *, older_than: float = 0.0, after: int = 0, limit: int = 200) -> tuple[Change, ...]:
         self.looked.set()
         await self.open_for_looks.wait()
         self._fail()
-        return await super().pending(older_than=older_than, limit=limit)
+        return await super().pending(older_than=older_than, after=after, limit=limit)
 
     async def acknowledge(self, change_ids: Sequence[int]) -> None:
         self._fail()

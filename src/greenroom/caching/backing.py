@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 from greenroom.caching import groups, lease
 from greenroom.caching.flight import Flights
 from greenroom.caching.groups import Groups
 from greenroom.caching.kept import Kept
+from greenroom.caching.many_drops import ManyDrops
 from greenroom.caching.near import Near, Source
 from greenroom.caching.outage import Outage
+from greenroom.caching.pending_drops import PendingDrops
 from greenroom.caching.releases import Releases
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
@@ -29,7 +32,7 @@ log = logging.getLogger("greenroom.caching")
 _LONGEST = 7 * 24 * 3600.0
 """Seconds for which an invalidation is kept whose value's lifetime is not known."""
 _TOGETHER = 1000
-"""Members of a group dropped at a time; there may be more than may be outstanding on a connection."""
+"""Keys of other servers dropped at a time; there may be more than may be outstanding on a connection."""
 _CLOSING = 0.5
 """Seconds that what was given back or dropped may take to be sent when a room closes."""
 
@@ -43,6 +46,9 @@ class Backing:
 
     engine: Engine
     groups: Groups
+    outbox_drops: PendingDrops
+    """Keys that the record's outbox names and that no server has dropped yet."""
+    _many: ManyDrops
 
     def __init__(self, prefix: str, clock: Clock, counters: Counters, near: Near | None = None) -> None:
         self.prefix = prefix
@@ -65,6 +71,8 @@ class Backing:
         """Use this engine from now on."""
         self.engine = self.releases.engine = engine
         self.groups = Groups(engine, self.prefix, self.clock)
+        self._many = ManyDrops(engine, self._kept, begin=self._begin, answered=self._answered, ended=self._ended)
+        self.outbox_drops = PendingDrops(engine, self.near, self.clock, forget=self._forget, names=self._names)
 
     def reach(self, flights: Flights[Any], outage: Outage[Any] | None = None) -> None:
         """Let invalidations reach these too."""
@@ -137,48 +145,54 @@ class Backing:
         Raises:
             EngineError: when the server did not acknowledge; it is then sent before this process reads again.
         """
-        # Before anything is sent: a load begun before this moment may have read the old record.
-        self._forget(key)
-        kept = self._kept.keep(key, self._names(key), lifetime)
-        self.pending_drops[key] = self.pending_drops.get(key, 0) + 1
+        names, kept = self._begin(key, lifetime)
         try:
             # By the caller himself, and at once: what he reads after the call is then sent after the DEL.
-            await self._deliver(key, kept)
+            await self._deliver(key, names, kept)
         except asyncio.CancelledError:
-            self._in_background(self._go_on(key, kept))
+            self._in_background(self._go_on(key, names, kept))
             raise
         except BaseException:
             self._ended(key)
             raise
         self._ended(key)
 
-    async def _go_on(self, key: str, kept: object) -> None:
+    async def _go_on(self, key: str, names: tuple[str, ...], kept: object) -> None:
         """Send an invalidation whose caller is gone, unless the server has carried it out since."""
         try:
             if self._kept.owed(kept):
-                await self._deliver(key, kept)
+                await self._deliver(key, names, kept)
         finally:
             self._ended(key)
 
-    async def _deliver(self, key: str, kept: object) -> None:
-        def answered(replies: list[Any], _source: Connection) -> None:
-            # A GET sent before the DEL has been answered since, and what it read stored.
-            self.near.pop(key)
-            errors = [reply for reply in replies if isinstance(reply, Exception)]
-            if not errors:
-                self._kept.acknowledged(kept)  # here: the caller may have been cancelled
-                self.refused_drops.discard(key)
-            elif key in self.pending_drops and not all(isinstance(error, NotHere) for error in errors):
-                self.refused_drops.add(key)
-
+    async def _deliver(self, key: str, names: tuple[str, ...], kept: object) -> None:
         try:
-            command = "DEL", *self._names(key)
-            await self.engine.execute_all(Lane.TRACKED, key, (command,), hook=answered, urgent=True)
+            hook = partial(self._answered, key, kept)
+            await self.engine.execute_all(Lane.TRACKED, key, (("DEL", *names),), hook=hook, urgent=True)
         except EngineError as error:
             if self._kept.owed(kept):
                 # The server may answer and refuse (read-only, short of replicas): it must then not be read from.
                 self.engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
             raise
+
+    def _answered(self, key: str, kept: object, replies: list[Any], _source: Connection) -> None:
+        # A GET sent before the DEL has been answered since, and what it read stored.
+        self.near.pop(key)
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        if not errors:
+            self._kept.acknowledged(kept)  # here: the caller may have been cancelled
+            self.refused_drops.discard(key)
+        elif key in self.pending_drops and not all(isinstance(error, NotHere) for error in errors):
+            self.refused_drops.add(key)
+
+    def _begin(self, key: str, lifetime: float) -> tuple[tuple[str, ...], object]:
+        """Drop a key in this process; returns what one command drops for it, and how it is kept until that."""
+        # Before anything is sent: a load begun before this moment may have read the old record.
+        self._forget(key)
+        names = self._names(key)
+        kept = self._kept.keep(key, names, lifetime)
+        self.pending_drops[key] = self.pending_drops.get(key, 0) + 1
+        return names, kept
 
     def _ended(self, key: str) -> None:
         self.pending_drops[key] -= 1
@@ -197,6 +211,10 @@ class Backing:
 
         task.add_done_callback(ended)
         return task
+
+    async def drop_many(self, keys: Iterable[str], lifetime: float = _LONGEST) -> None:
+        """Drop many keys, each as `drop`; raises as it does, after all were tried or kept."""
+        await asyncio.shield(self._in_background(self._many.drop(keys, lifetime)))
 
     async def drop_group(self, group: str, longest_ms: int) -> None:
         """Drop every key of a group; raises as `drop`, and goes on as it when its caller is cancelled.
@@ -230,14 +248,7 @@ class Backing:
                 reason = f"it owes the invalidation of a group: {error}"
                 self.engine.renew(Lane.TRACKED, self.groups.name(group), reason)
             raise
-        failures: list[BaseException] = []
-        for start in range(0, len(members), _TOGETHER):
-            # Not one after the other: the first that failed would leave the others neither dropped nor kept.
-            drops = (self.drop(key, longest_ms / 1000) for key, _ in members[start : start + _TOGETHER])
-            results = await asyncio.gather(*drops, return_exceptions=True)
-            failures.extend(result for result in results if result is not None)
-        if failures:
-            raise failures[0]
+        await self.drop_many([key for key, _ in members], longest_ms / 1000)
         # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
         await self.groups.forget(group, members, longest_ms)
 
@@ -309,6 +320,7 @@ class Backing:
             connection.abort("it owes the invalidation of a group")  # the next one carries everything first
         else:
             self._kept.queue(connection, owns)
+            self.outbox_drops.repeat_at_once(owns)
 
     async def before_serving(self, connection: Connection) -> None:
         """A new connection carries what was kept before anyone reads on it.
@@ -319,6 +331,7 @@ class Backing:
         owns = connection.share.owns
         if unsent := self._kept.unsent:
             log.info("sending those of %d kept invalidations that are this server's", unsent)
+        await self.outbox_drops.repeat(owns)
         sent = await self._kept.send(connection)
         await self._read_groups(connection)
         if missing := await self.groups.registered.missing(connection):

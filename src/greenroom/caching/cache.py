@@ -64,6 +64,7 @@ class Cache(Generic[T]):
         self.keyspace = keyspace
         self._backing = backing
         self._near = backing.near
+        self._drops = backing.outbox_drops
         self._now = backing.clock.monotonic
         self._keys: dict[object, str] = {}
         self._counts = backing.counters.reads
@@ -107,6 +108,8 @@ class Cache(Generic[T]):
             key = self._key(args, parts)
         if self._undropped and self._is_undropped(args, parts):
             return (await self._missed(key, args, parts, _away())).value
+        if self._drops.any and not await self._drops.settled(key):
+            return (await self._missed(key, args, parts, _away())).value
         now = self._now()
         entry = self._near.get(key, now)
         if entry is not None and now < entry.soft:
@@ -137,6 +140,8 @@ class Cache(Generic[T]):
         key = self._key(args, parts)
         if self._undropped and self._is_undropped(args, parts):
             return await self._missed(key, args, parts, _away())
+        if self._drops.any and not await self._drops.settled(key):
+            return await self._missed(key, args, parts, _away())
         entry = self._near.get(key, self._now())
         if entry is not None:
             return self._counted(self._served(entry, Outcome.NEAR, args, parts))
@@ -159,6 +164,9 @@ class Cache(Generic[T]):
         keys = [self.keyspace.key(**one) for one in parts]
         wanted = dict(zip(keys, parts, strict=True))
         undropped = {key for key, one in wanted.items() if self._undropped and self._is_undropped((), one)}
+        if self._drops.any:
+            settled = await asyncio.gather(*map(self._drops.settled, wanted))
+            undropped |= {key for key, done in zip(wanted, settled, strict=True) if not done}
         reads: dict[str, Read[T]] = {}
         for key, one in wanted.items():
             entry = self._near.get(key, self._now()) if key not in undropped else None
@@ -198,6 +206,16 @@ class Cache(Generic[T]):
                 reads from the server again; other processes may serve the old value until then.
         """
         await self._backing.drop(self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000)
+
+    async def invalidate_numbered(self, name: str, numbers: range, **parts: object) -> None:
+        """Drop the values for every number of a part: as `invalidate` for each, without holding the event loop.
+
+        Raises:
+            InvalidInput: for parts that no key can hold; nothing is sent then.
+            EngineError: as `invalidate`, after all were sent or kept.
+        """
+        keys = self.keyspace.pattern.numbered(name, numbers, **parts)
+        await self._backing.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)
 
     async def invalidate_group(self, *args: object, **parts: object) -> None:
         """Drop every key of a group, whose parts these are. To be called before *and* after the change.

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import rich_click as click
 
 from greenroom.cli.options import make_directory, read_settings, settings_options, write_trouble
-from greenroom.errors import InvalidInput, RecordUnavailable
-from greenroom.origin import Loaded
+from greenroom.errors import InvalidInput, RecordError, RecordUnavailable
+from greenroom.origin import BadLine, Loaded
 from greenroom.origin import load as load_lines
 from greenroom.room import DATABASE_FILE, Greenroom
 from greenroom.service import logs
 from greenroom.service.settings import Settings
+
+SAID = 100
+"""Bad lines that are written; a file of the wrong kind has as many as it has lines."""
+CLEAR = "\r\x1b[K"
+"""Clears the line of a terminal that says how far it is."""
 
 
 @click.command()
@@ -26,7 +31,8 @@ from greenroom.service.settings import Settings
 def load(files: tuple[str, ...], **flags: str | None) -> None:
     """Load NDJSON into the record: a line with snippet_id is a snippet, any other a topic; - is standard input.
 
-    Bad lines are reported by number and do not stop the good ones; the exit status is then 1.
+    Bad lines are reported by number as they are found, the first 100 of them, and do not stop the good ones; the exit
+    status is then 1.
     """
     settings = read_settings(flags)
     _check_place(settings, named=flags["data_dir"] is not None or bool(os.environ.get("GREENROOM_DATA_DIR")))
@@ -34,10 +40,8 @@ def load(files: tuple[str, ...], **flags: str | None) -> None:
     with ExitStack() as stack:
         sources = [(name, _opened(name, stack)) for name in files]
         loaded = asyncio.run(_load(settings, sources))
-    for bad in loaded.bad:
-        click.echo(bad, err=True)
     objects = f"{_number(loaded.topics, 'topic')} and {_number(loaded.snippets, 'snippet')}"
-    click.echo(f"Loaded {objects} into {_place(settings)}; {_number(len(loaded.bad), 'line')} rejected.", err=True)
+    click.echo(f"Loaded {objects} into {_place(settings)}; {_number(loaded.bad, 'line')} rejected.", err=True)
     sys.exit(1 if loaded.bad else 0)
 
 
@@ -54,12 +58,13 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]]) -> Load
         if (trouble := write_trouble(room.records)) is not None:
             raise RecordUnavailable(trouble)
         click.echo(f"loading into {_place(settings)}", err=True)
-        loaded = await load_lines(room.records, sources, on_progress=_progress)
-        for change in loaded.changes:
-            await room.changes.send(change)
-        if sys.stderr.isatty():
-            click.echo(err=True)
-        if room.engine_trouble is not None:
+        report = _Report()
+        loaded = await load_lines(room.records, sources, on_progress=report.progress, on_bad=report.bad)
+        report.end()
+        # By the outbox, and not change by change: 1,000 changes of one topic name the same pages.
+        with suppress(RecordError):  # all is stored, and what is left in the outbox is any process's to send
+            await room.changes.send_pending()
+        if room.engine_trouble is not None or room.changes.unsent:
             click.echo("the caches could not be reached: what changed is dropped from them within seconds of", err=True)
             click.echo("their return, by any greenroom process that has this record open", err=True)
         return loaded
@@ -85,9 +90,31 @@ def _number(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _progress(loaded: Loaded) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{loaded.lines:,} lines, {len(loaded.bad):,} of them bad", nl=False, err=True)
+class _Report:
+    """What is said while it loads: bad lines as they are found, and on a terminal how far it is."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._said = 0
+
+    def bad(self, bad: BadLine) -> None:
+        """Say a line of input that is bad, unless enough were said."""
+        self._said += 1
+        if self._said > SAID:
+            return
+        click.echo(f"{CLEAR if self._terminal else ''}{bad}", err=True)
+        if self._said == SAID:
+            click.echo(f"{SAID} bad lines were written; further ones are only counted", err=True)
+
+    def progress(self, loaded: Loaded) -> None:
+        """Say how far it is, on a terminal."""
+        if self._terminal:
+            click.echo(f"\r{loaded.lines:,} lines, {loaded.bad:,} of them bad", nl=False, err=True)
+
+    def end(self) -> None:
+        """End the line that says how far it is."""
+        if self._terminal:
+            click.echo(err=True)
 
 
 def _opened(name: str, stack: ExitStack) -> BinaryIO:

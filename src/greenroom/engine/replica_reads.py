@@ -60,6 +60,23 @@ class ReplicaReads(Clustered):
                 return sent
         return node.send(Lane.TRACKED, commands, hook)
 
+    def send(
+        self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+    ) -> asyncio.Future[list[Any]] | None:
+        if lane is not Lane.TRACKED:
+            return super().send(lane, key, commands, hook)
+        self._touched.begin(key)
+        sent = None
+        try:
+            sent = super().send(lane, key, commands, hook)
+        finally:
+            if sent is None:
+                self._touched.end(key)
+        # Before whoever waits for the replies goes on: callbacks run in the order in which they were added.
+        if sent is not None:
+            sent.add_done_callback(lambda _: self._touched.end(key))
+        return sent
+
     async def execute_all(self, lane: Lane, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
         if lane is not Lane.TRACKED:
             return await super().execute_all(lane, key, commands, **options)
@@ -167,11 +184,19 @@ class _Touched:
     @contextmanager
     def under_way(self, key: str) -> Iterator[None]:
         """Around what is sent about a key."""
-        self._sending[key] = self._sending.get(key, 0) + 1
+        self.begin(key)
         try:
             yield
         finally:
-            self.add(key)
-            self._sending[key] -= 1
-            if not self._sending[key]:
-                del self._sending[key]
+            self.end(key)
+
+    def begin(self, key: str) -> None:
+        """Something about a key is sent."""
+        self._sending[key] = self._sending.get(key, 0) + 1
+
+    def end(self, key: str) -> None:
+        """It was answered, or has failed."""
+        self.add(key)
+        self._sending[key] -= 1
+        if not self._sending[key]:
+            del self._sending[key]

@@ -112,6 +112,25 @@ class Pattern:
             key += (number.check(name, value) if number else check_part(name, value)) + literal
         return key
 
+    def numbered(self, name: str, numbers: range, **parts: object) -> list[str]:
+        """The keys that differ in one number, in the order of a range without gaps; its ends alone are checked.
+
+        Raises:
+            InvalidInput, TypeError: as `key`.
+        """
+        if not numbers:
+            return []
+        self.key(**parts, **{name: numbers[0]})
+        last = self.key(**parts, **{name: numbers[-1]})
+        position = self.names.index(name)
+        right = "".join(
+            f"{parts[other]}{literal}"
+            for other, literal in zip(self.names[position + 1 :], self._literals[position + 2 :], strict=True)
+        )
+        right = self._literals[position + 1] + right
+        left = last[: len(last) - len(right) - len(str(numbers[-1]))]
+        return [f"{left}{number}{right}" for number in numbers]
+
     def values(self, *args: object, **parts: object) -> dict[str, object]:
         """The parts by name, not yet checked.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import IO, Any
@@ -20,7 +20,7 @@ from greenroom.errors import InvalidInput, UnknownReference
 from greenroom.keyspace.complaint import complaint
 from greenroom.keyspace.pattern import check_part
 from greenroom.podcast.models import Snippet, Topic, in_utc
-from greenroom.podcast.records import Change, NonEmpty, Records
+from greenroom.podcast.records import NonEmpty, Records
 
 LINE_LIMIT = 1024 * 1024
 """Bytes of a line above which it is refused unread."""
@@ -54,13 +54,13 @@ class BadLine:
 
 @dataclass(slots=True)
 class Loaded:
-    """What a load did: objects read well, lines read badly, and the changes that it made."""
+    """What a load did: how many objects were read well, lines read badly, and changes made."""
 
     lines: int = 0
     topics: int = 0
     snippets: int = 0
-    bad: list[BadLine] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    bad: int = 0
+    changes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +78,28 @@ async def load(
     sources: Iterable[tuple[str, IO[bytes]]],
     *,
     on_progress: Callable[[Loaded], None] = lambda _: None,
+    on_bad: Callable[[BadLine], None] = lambda _: None,
 ) -> Loaded:
     """Load every source; loading the same again changes nothing.
 
     Arguments:
         sources: names, for the report, and files opened for reading bytes.
         on_progress: called after each transaction.
+        on_bad: called with each bad line when it is found. A snippet whose topic is nowhere is found at the end.
 
     Raises:
         RecordUnavailable: when the record fails; what was stored until then stays.
     """
-    return await _Load(records, on_progress).run(sources)
+    return await _Load(records, on_progress, on_bad).run(sources)
 
 
 class _Load:
-    def __init__(self, records: Records, on_progress: Callable[[Loaded], None]) -> None:
+    def __init__(
+        self, records: Records, on_progress: Callable[[Loaded], None], on_bad: Callable[[BadLine], None]
+    ) -> None:
         self._records = records
         self._on_progress = on_progress
+        self._on_bad = on_bad
         self._loaded = Loaded()
         self._known: set[str] = set()  # topics stored or found in the record
         self._waiting: dict[str, list[_Line]] = {}  # snippets whose topic is not known yet, by id
@@ -111,12 +116,12 @@ class _Load:
         waiting, self._waiting = list(chain.from_iterable(self._waiting.values())), {}
         for start in range(0, len(waiting), BATCH):
             await self._store(waiting[start : start + BATCH])
-        for orphan in chain.from_iterable(self._waiting.values()):
+        orphans = chain.from_iterable(self._waiting.values())
+        for orphan in sorted(orphans, key=lambda line: (line.source, line.number)):
             assert isinstance(orphan.value, Snippet)
             reason = f"{orphan.value.topic_id!r} is neither in the record nor in the input"
             error = InvalidInput("topic_id", reason, "add the topic's line, or correct the id")
-            self._loaded.bad.append(orphan.bad(error))
-        self._loaded.bad.sort(key=lambda bad: (bad.source, bad.number))
+            self._bad(orphan.bad(error))
         return self._loaded
 
     def _read(self, name: str, file: IO[bytes]) -> Iterator[_Line]:
@@ -125,7 +130,11 @@ class _Load:
             try:
                 yield _Line(name, number, _parsed(text))
             except InvalidInput as error:
-                self._loaded.bad.append(BadLine(name, number, error.field, error.reason, error.remedy))
+                self._bad(BadLine(name, number, error.field, error.reason, error.remedy))
+
+    def _bad(self, bad: BadLine) -> None:
+        self._loaded.bad += 1
+        self._on_bad(bad)
 
     async def _store(self, batch: list[_Line]) -> None:
         topics = {line.value.topic_id: line.value for line in batch if isinstance(line.value, Topic)}
@@ -152,7 +161,7 @@ class _Load:
         for snippet_id, lines in waiting.items():
             self._waiting.setdefault(snippet_id, []).extend(lines)
         if change is not None:
-            self._loaded.changes.append(change)
+            self._loaded.changes += 1
         self._known.update(topics)
         self._loaded.topics += len(topics)
         self._loaded.snippets += len(ready)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Mapping
 
@@ -9,6 +10,8 @@ import msgspec
 
 from greenroom.podcast.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom.podcast.records import Change
+
+log = logging.getLogger("greenroom.origin")
 
 
 def record_change(
@@ -32,6 +35,36 @@ def record_change(
     cursor = connection.execute("INSERT INTO outbox (committed, change) VALUES (?, ?)", row)
     assert cursor.lastrowid is not None
     return msgspec.structs.replace(change, change_id=cursor.lastrowid)
+
+
+def pending_changes(
+    connection: sqlite3.Connection, now: float, *, older_than: float, after: int, limit: int, told: set[int]
+) -> tuple[Change, ...]:
+    """Changes not yet acknowledged, by their ids; see `Records.pending`.
+
+    Arguments:
+        told: rows that the log has said cannot be read; they are asked for every second.
+    """
+    # A row from the future is one from before the machine's clock was set back: it has waited long enough.
+    query = "SELECT change_id, change FROM outbox WHERE change_id > ? AND (committed <= ? OR committed > ?)"
+    found: list[Change] = []
+    while not found:
+        rows = connection.execute(
+            f"{query} ORDER BY change_id LIMIT ?", (after, now - older_than, now, limit)
+        ).fetchall()
+        if not rows:
+            break
+        for number, text in rows:
+            try:
+                change = msgspec.json.decode(text, type=Change)
+            except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
+                if number not in told:
+                    told.add(number)
+                    log.error("row %d of the outbox cannot be read, delete it by hand: %s", number, error)
+            else:
+                found.append(msgspec.structs.replace(change, change_id=number))
+        after = rows[-1][0]
+    return tuple(found)
 
 
 def page_ends(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from greenroom.caching import Cache
+from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import Clock
 from greenroom.podcast import definitions
 from greenroom.podcast.changes import Changes
@@ -40,14 +40,16 @@ class Platform:
         self.snippets = snippets
         self.statuses = statuses
         self.generation = generation
-        self._sending = asyncio.get_running_loop().create_task(changes.keep_sending(), name="greenroom-outbox")
 
     @classmethod
-    async def open(cls, records: Records, cache: Callable[..., Cache[Any]], clock: Clock) -> Platform:
+    async def open(
+        cls, records: Records, cache: Callable[..., Cache[Any]], pending: PendingDrops, clock: Clock
+    ) -> Platform:
         """Wire the platform on a record.
 
         Arguments:
             cache: makes a cache of a keyspace, as `Greenroom.cache`.
+            pending: of what those caches stand on.
         """
         tasks: TaskRecords | None = records.tasks if isinstance(records, KeepsTasks) else None
 
@@ -68,10 +70,16 @@ class Platform:
         status = cache(definitions.PODCAST_STATUS, load=load_status)
         newest = Newest(records, clock)
         changes = Changes(
-            records, topic=topic, topics=topics, snippet=snippet, page=page, status=status, on_change=newest.forget
+            records,
+            topic=topic,
+            topics=topics,
+            snippet=snippet,
+            page=page,
+            status=status,
+            pending=pending,
+            on_change=newest.forget,
         )
-        # What a killed process left is sent before anything is read.
-        await changes.send_pending()
+        await changes.open()
         return cls(
             records,
             changes,
@@ -84,7 +92,6 @@ class Platform:
 
     async def close(self) -> None:
         """Stop sending what others left, and let go of whoever follows a status."""
-        self._sending.cancel()
-        await asyncio.wait([self._sending])
+        await self.changes.close()
         await self.statuses.close()
         await self.newest.close()

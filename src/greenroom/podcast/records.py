@@ -121,8 +121,13 @@ class Records(Protocol):
             UnknownReference: when a snippet's topic is neither stored nor among `topics`; nothing is stored then.
         """
 
-    async def pending(self, *, older_than: float = 0.0, limit: int = 100) -> tuple[Change, ...]:
-        """Changes not yet acknowledged that were committed at least `older_than` seconds ago, oldest first."""
+    async def pending(self, *, older_than: float = 0.0, after: int = 0, limit: int = 200) -> tuple[Change, ...]:
+        """Changes not yet acknowledged that were committed at least `older_than` seconds ago, by their ids.
+
+        Arguments:
+            after: only those with a greater id: to read on. Who looks anew begins at 0, since a lower id may be
+                committed later. A row that cannot be read is logged and left out, and holds up no other.
+        """
 
     async def acknowledge(self, change_ids: Sequence[int]) -> None:
         """Forget changes whose keys have been dropped; unknown ids are no error."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from greenroom.caching.pending_drops import PendingDrops
 from greenroom.origin.database import Database
 from greenroom.podcast import changes, newest
+from greenroom.podcast.records import Change
 from greenroom.testing.records_changes import NOON, about, fill, ids, wording
-from tests.support.outbox_probe import TOPICS, Outbox, dropped, make_stale, opened, pages
-from tests.support.real_servers import Server
+from tests.support.outbox_probe import TOPICS, Outbox, dropped, make_stale, opened, page, pages
+from tests.support.real_servers import Raw, Server
 
 
 @pytest.fixture
@@ -21,6 +25,22 @@ async def records(tmp_path: Path) -> AsyncIterator[Outbox]:
     records = Outbox(await Database.open(tmp_path / "record.sqlite3"))
     yield records
     await records.close()
+
+
+def calls(raw: Raw, command: str) -> int:
+    """How often a server was sent a command."""
+    stats = raw("INFO", "commandstats").decode()
+    return int(stats.partition(f"cmdstat_{command}:calls=")[2].partition(",")[0] or 0)
+
+
+async def make_old(valkey: Server, records: Outbox) -> None:
+    """Let the server have topic `a` as it was, and the outbox say that it has changed."""
+    async with opened(valkey, records) as room:
+        await room.topics.put("a", about("Old"))
+        await room.topics.get("a")
+        await room.topics.all()
+    await records.put_topic("a", about("New"), NOON)
+    records.acknowledged.clear()
 
 
 # The engine is down ----------------------------------------------------------------------------------
@@ -38,7 +58,10 @@ async def test_a_change_made_in_an_outage_is_sent_before_the_next_room_reads(
         assert f"change {written.change.change_id} " in caplog.text
     valkey.start()
     keys = make_stale(valkey)
+    records.acknowledged.clear()
     async with opened(valkey, records) as room:
+        async with asyncio.timeout(30):
+            await records.acknowledged.wait()
         assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
         assert await room.topics.get("a") == written.value
         assert await records.pending() == ()
@@ -96,15 +119,112 @@ async def test_what_is_younger_than_asked_for_is_left_to_its_own_process(valkey:
         assert await room.changes.send_pending() == 1
 
 
-async def test_all_that_was_left_is_sent_at_the_opening_however_much(valkey: Server, records: Outbox) -> None:
+async def test_all_that_was_left_is_sent_by_the_next_room_however_much(valkey: Server, records: Outbox) -> None:
     for number in range(250):
         await records.put_topic(f"t{number}", about("A"), NOON)
     raw = valkey.raw()
     for number in range(250):
         raw("SET", f"cache:topic:t{number}", "old")
     async with opened(valkey, records):
+        async with asyncio.timeout(30):
+            await records.acknowledged.wait()
         assert raw("EXISTS", *(f"cache:topic:t{number}" for number in range(250))) == 0
         assert await records.pending() == ()
+
+
+async def test_a_thousand_changes_of_the_same_pages_drop_each_page_once(valkey: Server, records: Outbox) -> None:
+    """As a load leaves them that was killed: each row names the topic's pages, and all 3,000 of them."""
+    change = Change(change_id=0, snippets=("s1", "s2"), pages=(("a", 3000),))
+
+    def left(connection: sqlite3.Connection) -> None:
+        row = 0.0, msgspec.json.encode(change).decode()
+        connection.executemany("INSERT INTO outbox (committed, change) VALUES (?, ?)", [row] * 1000)
+
+    await records._database.write(left)
+    raw = valkey.raw()
+    raw("SET", page("a", 3000), "old")
+    async with opened(valkey, records):
+        async with asyncio.timeout(60):
+            await records.acknowledged.wait()
+        assert raw("EXISTS", page("a", 3000)) == 0
+        assert await records.pending() == ()
+        assert 3002 <= calls(raw, "del") < 3100
+
+
+async def test_a_room_answers_while_it_reads_a_long_outbox_and_never_the_old(
+    valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "OPENING", 0.01)
+    await fill(records, "a", 1)
+    await make_old(valkey, records)
+    records.open_for_looks.clear()
+    async with opened(valkey, records) as room:
+        assert not records.acknowledged.is_set()
+        assert [one.display_name for one in await room.topics.all()] == ["New"]
+        found = await room.topics.get("a")
+        assert found is not None
+        assert found.display_name == "New"
+        records.acknowledged.clear()
+        records.open_for_looks.set()
+        async with asyncio.timeout(30):
+            await records.acknowledged.wait()
+        assert await records.pending() == ()
+
+
+async def test_what_is_left_counts_as_dropped_here_before_it_is_sent(
+    valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "OPENING", 0.1)
+    await fill(records, "a", 1)
+    await make_old(valkey, records)
+    marked, go, send = asyncio.Event(), asyncio.Event(), PendingDrops.send
+
+    async def held(pending: PendingDrops) -> None:
+        marked.set()
+        await go.wait()
+        await send(pending)
+
+    monkeypatch.setattr(PendingDrops, "send", held)
+    async with opened(valkey, records) as room:
+        await marked.wait()
+        raw = valkey.raw()
+        assert b"Old" in raw("GET", "cache:topic:a")
+        found = await room.topics.get("a")
+        assert found is not None
+        assert found.display_name == "New"
+        assert b"Old" in raw("GET", TOPICS), "nobody has asked for it, and nobody has sent it"
+        go.set()
+        async with asyncio.timeout(30):
+            await records.acknowledged.wait()
+        assert raw("EXISTS", TOPICS) == 0
+        assert b"New" in raw("GET", "cache:topic:a")
+
+
+async def test_a_row_that_cannot_be_read_holds_up_no_other_change(
+    valkey: Server, records: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(connection: sqlite3.Connection) -> None:
+        connection.executemany("INSERT INTO outbox (committed, change) VALUES (0, ?)", [("{",)] * 300)
+
+    await records._database.write(broken)
+    await records.put_topic("a", about("A"), NOON)
+    keys = make_stale(valkey)
+    async with opened(valkey, records) as room:
+        async with asyncio.timeout(30):
+            await records.acknowledged.wait()
+        assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
+        assert await records.pending() == ()
+        await room.changes.send_pending()
+    assert sum("cannot be read" in line for line in caplog.messages) == 300, "once each"
+
+
+async def test_a_key_that_is_no_group_holds_up_no_change(valkey: Server, records: Outbox) -> None:
+    await fill(records, "a", 1)
+    valkey.raw()("SET", "greenroom:group:{snippet_pages:a}", "no group")
+    async with opened(valkey, records):
+        async with asyncio.timeout(30):
+            while await records.pending():
+                await asyncio.sleep(0.001)
 
 
 async def test_an_id_that_no_key_can_hold_holds_up_no_other_change(valkey: Server, records: Outbox) -> None:
@@ -112,6 +232,8 @@ async def test_an_id_that_no_key_can_hold_holds_up_no_other_change(valkey: Serve
     await records.put_topic("a", about("A"), NOON)
     keys = make_stale(valkey)
     async with opened(valkey, records):
+        async with asyncio.timeout(30):
+            await records.acknowledged.wait()
         assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
         assert await records.pending() == ()
 

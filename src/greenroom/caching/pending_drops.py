@@ -1,0 +1,192 @@
+"""Keys that the record says are stale and that no server has dropped yet: here they count as dropped at once.
+
+What that prevents, where a service starts on an outbox of 500,000 changes:
+
+    it drops all of them before it answers · nobody is answered for half a minute
+
+and, where it answers meanwhile:
+
+    it serves a value · the outbox has said, before the service began, that the value is old
+
+So a key is marked, which costs no round trip, and sent behind. Who reads a marked key drops it first: what is asked for
+most is new on the server first. No reader's drop can take a value that was loaded after another's: both are queued
+before either is answered, and the connection keeps their order.
+
+These keys are not among the kept invalidations, all of which a new connection carries before it serves. What a server
+has dropped less than 30 s ago is marked anew when a connection to it begins: its successor may have the old value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Any
+
+from greenroom.caching.kept import RECENT
+from greenroom.caching.near import Near
+from greenroom.clock import Clock
+from greenroom.engine import Engine, Lane
+from greenroom.engine.share import Owns
+from greenroom.errors import EngineError, EngineUnavailable, Overloaded
+
+BATCH = 250
+"""Keys marked or sent before the event loop is given back: two to three milliseconds."""
+
+
+class PendingDrops:
+    """The marked keys of one process.
+
+    Arguments:
+        forget: drops a key in this process.
+        names: what one command drops for a key: itself and its companions.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_engine",
+        "_everything",
+        "_forget",
+        "_keys",
+        "_names",
+        "_near",
+        "_recent",
+        "_settled",
+        "any",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        near: Near,
+        clock: Clock,
+        *,
+        forget: Callable[[str], None],
+        names: Callable[[str], tuple[str, ...]],
+    ) -> None:
+        self._engine = engine
+        self._near = near
+        self._clock = clock
+        self._forget = forget
+        self._names = names
+        self._keys: set[str] = set()
+        self._everything = False
+        self._settled: set[str] = set()
+        self._recent: deque[tuple[float, list[str]]] = deque()  # when, and what a server has dropped then
+        self.any = False
+        """Whether any key is marked: what a near hit looks at, so a plain attribute."""
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def mark_everything(self) -> None:
+        """Count every key as dropped, until it is known which are."""
+        self._everything = self.any = True
+
+    def end_everything(self) -> None:
+        """It is known: from now on only the keys that were added are marked."""
+        self._everything = False
+        self._settled.clear()
+        self.any = bool(self._keys)
+
+    async def add(self, keys: Collection[str]) -> None:
+        """Mark keys; the loop is given back after each batch."""
+        for number, key in enumerate(keys, 1):
+            if key not in self._keys:
+                self._keys.add(key)
+                self.any = True
+                self._forget(key)
+            if not number % BATCH or number == len(keys):
+                await asyncio.sleep(0)
+
+    async def settled(self, key: str) -> bool:
+        """Drop a marked key now, since somebody asks for it; False while its server cannot be asked."""
+        if key not in self._keys and not (self._everything and key not in self._settled):
+            return True
+        if self._everything:
+            self._forget(key)
+        return not await self._delete((key,))
+
+    async def send(self) -> None:
+        """Drop what is marked, in batches.
+
+        Raises:
+            EngineError: when some could not be dropped; they stay marked.
+        """
+        failure: EngineError | None = None
+        todo = list(self._keys)
+        for start in range(0, len(todo), BATCH):
+            batch = [key for key in todo[start : start + BATCH] if key in self._keys]
+            failed = await self._delete(batch)
+            if failed:
+                failure = next(iter(failed.values()))
+                if len(failed) == len(batch):  # no server can be asked
+                    break
+            await asyncio.sleep(0)
+        if failure is not None:
+            raise failure
+
+    async def repeat(self, owns: Owns) -> None:
+        """Mark again what was dropped of late: a new connection's server may have it back."""
+        for keys in self._of_late():
+            self._mark_again(keys, owns)
+            await asyncio.sleep(0)
+
+    def repeat_at_once(self, owns: Owns) -> None:
+        """As `repeat`, of keys that a server in use has taken over: before anything else is read of them."""
+        for keys in self._of_late():
+            self._mark_again(keys, owns)
+
+    # ------------------------------------------------------------------------------------------------
+
+    async def _delete(self, keys: Sequence[str]) -> dict[str, EngineError]:
+        """Drop keys together; returns those that were not dropped, and why."""
+        sent: list[tuple[str, asyncio.Future[list[Any]] | None]] = []
+        failed: dict[str, EngineError] = {}
+        for key in keys:
+            try:
+                queued = self._engine.send(
+                    Lane.TRACKED, key, (("DEL", *self._names(key)),), partial(self._answered, key)
+                )
+            except Overloaded as error:  # who is served goes first
+                failed[key] = error
+            else:
+                sent.append((key, queued))
+        for key, queued in sent:
+            if queued is None:
+                failed[key] = EngineUnavailable("not connected")
+                continue
+            try:
+                (reply,) = await queued
+                if isinstance(reply, EngineError):
+                    # Another node has it, or the server cannot at the moment: found out there, and told if for good.
+                    command = "DEL", *self._names(key)
+                    await self._engine.execute_all(Lane.TRACKED, key, (command,), hook=partial(self._answered, key))
+            except EngineError as error:
+                failed[key] = error
+        if done := [key for key in keys if key not in failed]:
+            self._recent.append((self._clock.monotonic(), done))
+        self._of_late()
+        return failed
+
+    def _answered(self, key: str, replies: list[Any], _source: object) -> None:
+        # A GET sent before the DEL has been answered since, and what it read stored.
+        self._near.pop(key)
+        if not isinstance(replies[-1], Exception):
+            self._keys.discard(key)
+            if self._everything:
+                self._settled.add(key)
+            elif not self._keys:
+                self.any = False
+
+    def _of_late(self) -> tuple[list[str], ...]:
+        since = self._clock.monotonic() - RECENT
+        while self._recent and self._recent[0][0] < since:
+            self._recent.popleft()
+        return tuple(keys for _, keys in self._recent)
+
+    def _mark_again(self, keys: list[str], owns: Owns) -> None:
+        # Not forgotten once more: what was read of them has been, when their connection ended or their slot moved.
+        self._keys.update(key for key in keys if owns(key))
+        self.any = self._everything or bool(self._keys)

@@ -1,0 +1,168 @@
+"""Keys that count as dropped here before any server has dropped them: what readers get meanwhile, and what is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from greenroom.caching import Outcome
+from greenroom.caching.backing import Backing
+from greenroom.engine.share import every
+from greenroom.errors import EngineError, InvalidInput
+from greenroom.keyspace import Number, Pattern
+from greenroom.testing.clock import ManualClock
+from tests.support.episode_caches import KEY, Episode, Loads, cache_of, open_backing
+from tests.support.patience import until
+from tests.support.real_servers import Server
+
+OLD = b'{"episode_id":"e1","version":0}'
+
+
+@pytest.fixture
+async def backing(valkey: Server) -> AsyncIterator[Backing]:
+    backing = await open_backing(valkey.address)
+    yield backing
+    await backing.close()
+
+
+def stored(valkey: Server, number: int) -> list[str]:
+    """So many keys with an old value each."""
+    keys = [f"cache:episode:p{one}" for one in range(number)]
+    valkey.raw()("MSET", *(text for key in keys for text in (key, "old")))
+    return keys
+
+
+def deletions(valkey: Server) -> int:
+    stats = valkey.raw()("INFO", "commandstats").decode()
+    return int(stats.partition("cmdstat_del:calls=")[2].partition(",")[0] or 0)
+
+
+async def test_who_reads_a_marked_key_drops_it_first_and_stores_the_new(valkey: Server, backing: Backing) -> None:
+    raw, load = valkey.raw(), Loads()
+    cache = cache_of(backing, load, near_for=30)
+    raw("SET", KEY, OLD, "EX", 1800)
+    await backing.outbox_drops.add([KEY])
+    reads = await asyncio.gather(*(cache.read("e1") for _ in range(20)), cache.get("e1"))
+    assert {getattr(read, "value", read).version for read in reads} == {1}  # type: ignore[union-attr]
+    assert load.calls == ["e1"]
+    assert raw("GET", KEY) == b'{"episode_id":"e1","version":1}'
+    await backing.outbox_drops.send()
+    assert raw("EXISTS", KEY) == 1, "what a reader has dropped is not dropped again"
+    assert not backing.outbox_drops.any
+
+
+async def test_a_batch_of_reads_drops_its_marked_keys_first(valkey: Server, backing: Backing) -> None:
+    raw, load = valkey.raw(), Loads()
+    cache = cache_of(backing, load)
+    raw("SET", KEY, OLD, "EX", 1800)
+    raw("SET", "cache:episode:e2", OLD, "EX", 1800)
+    await backing.outbox_drops.add([KEY])
+    found = await cache.get_many([{"episode_id": "e1"}, {"episode_id": "e2"}])
+    assert [one and one.version for one in found] == [1, 0]
+    assert load.calls == ["e1"]
+
+
+async def test_a_marked_key_is_near_no_more(valkey: Server, backing: Backing) -> None:
+    load = Loads()
+    cache = cache_of(backing, load, near_for=30)
+    await cache.get("e1")
+    await until(lambda: len(backing.near) == 0)  # its fill's own push
+    await cache.get("e1")
+    assert (await cache.read("e1")).outcome is Outcome.NEAR
+    load.version = 2
+    await backing.outbox_drops.add([KEY])
+    assert await cache.get("e1") == Episode("e1", 2)
+
+
+async def test_while_its_server_cannot_be_asked_a_marked_key_is_loaded(valkey: Server, backing: Backing) -> None:
+    load = Loads()
+    cache = cache_of(backing, load)
+    valkey.raw()("SET", KEY, OLD, "EX", 1800)
+    await backing.outbox_drops.add([KEY])
+    valkey.raw()("CLIENT", "KILL", "TYPE", "normal")
+    valkey.kill()
+    await until(lambda: backing.engine.trouble is not None)
+    assert (await cache.read("e1")).outcome is Outcome.BYPASSED
+    with pytest.raises(EngineError):
+        await backing.outbox_drops.send()
+    assert len(backing.outbox_drops) == 1
+
+
+async def test_while_everything_is_marked_each_key_is_dropped_once(valkey: Server, backing: Backing) -> None:
+    raw, load = valkey.raw(), Loads()
+    cache = cache_of(backing, load)
+    raw("SET", KEY, OLD, "EX", 1800)
+    backing.outbox_drops.mark_everything()
+    assert [(await cache.read("e1")).outcome for _ in range(3)] == [Outcome.LOADED, Outcome.HIT, Outcome.HIT]
+    # A change that is found in the outbox later may have come after that drop.
+    await backing.outbox_drops.add([KEY])
+    backing.outbox_drops.end_everything()
+    load.version = 2
+    assert await cache.get("e1") == Episode("e1", 2)
+    assert not backing.outbox_drops.any
+
+
+async def test_marked_keys_are_sent_in_batches_each_once(valkey: Server, backing: Backing) -> None:
+    keys = stored(valkey, 1200)
+    before, sizes = deletions(valkey), []
+    delete = type(backing.outbox_drops)._delete
+
+    async def counted(drops: Any, batch: Any) -> Any:
+        sizes.append(len(batch))
+        return await delete(drops, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(backing.outbox_drops), "_delete", counted)
+        for _ in range(3):
+            await backing.outbox_drops.add(keys)
+        await backing.outbox_drops.send()
+    assert valkey.raw()("EXISTS", *keys) == 0
+    assert deletions(valkey) - before == 1200
+    assert sizes == [250, 250, 250, 250, 200]
+
+
+async def test_what_was_dropped_of_late_is_marked_for_a_server_that_comes_back(valkey: Server) -> None:
+    """A successor may have the old value: replication is asynchronous, and files are written late."""
+    clock = ManualClock()
+    backing = await open_backing(valkey.address, clock=clock)
+    try:
+        cache = cache_of(backing, Loads())
+        valkey.raw()("SET", KEY, OLD, "EX", 1800)
+        await backing.outbox_drops.add([KEY])
+        await backing.outbox_drops.send()
+        assert not backing.outbox_drops.any
+        valkey.kill()
+        await until(lambda: backing.engine.trouble is not None)
+        valkey.start()
+        valkey.raw()("SET", KEY, OLD, "EX", 1800)
+        await until(lambda: backing.engine.trouble is None)
+        assert await cache.get("e1") == Episode("e1", 1)
+        clock.advance(31)
+        backing.outbox_drops.repeat_at_once(every)
+        assert not backing.outbox_drops.any
+    finally:
+        await backing.close()
+
+
+# Keys that differ in a number -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["", "p:"])
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("cache:{topic_id}:page:{page}", {"topic_id": "a1"}),
+        ("cache:{page}", {}),
+        ("cache:{a}:{page}:x:{b}", {"a": "1", "b": "2"}),
+        ("cache:{page}:end", {}),
+    ],
+)
+def test_numbered_keys_are_those_that_are_built_singly(text: str, parts: dict[str, str], prefix: str) -> None:
+    pattern = Pattern(text, numbers={"page": Number(1, 200)}, prefix=prefix)
+    assert pattern.numbered("page", range(1, 121), **parts) == [pattern.key(page=n, **parts) for n in range(1, 121)]
+    assert pattern.numbered("page", range(1, 1), **parts) == []
+    with pytest.raises(InvalidInput, match="page: 201 is out of range"):
+        pattern.numbered("page", range(1, 202), **parts)
