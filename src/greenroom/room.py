@@ -18,6 +18,7 @@ from greenroom.caching.cache import NEAR_FOR
 from greenroom.caching.loader import LOADER_DEADLINE, declared_loader
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
+from greenroom.detached import to_the_end
 from greenroom.errors import EngineError, InvalidInput, MissingExtra
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
@@ -119,7 +120,7 @@ class Greenroom:
             records = await _records(database, directory, stack)
             await servers.start(backing, sessions, keeps_sessions=keeps_sessions)
             room = cls(backing, sessions, directory)
-            stack.push_async_callback(room._close)
+            stack.push_async_callback(to_the_end, room._close)
             if records is not None:
                 room._platform = await Platform.open(records, room.cache, clock)
             yield room
@@ -316,5 +317,5 @@ async def _records(
     from greenroom.origin import open_records  # its packages are an extra
 
     records = await open_records(database)
-    stack.push_async_callback(records.close)
+    stack.push_async_callback(to_the_end, records.close)
     return records
