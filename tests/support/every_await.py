@@ -2,7 +2,9 @@
 
 The operation is run again and again. In the first run the fault hits its first await, in the second its second, until
 a run comes to its end without it. An await is every suspension of the operation's own task and of each task that it
-has begun, so that what it does behind is hit too. A fault hits an await at three moments, since what is held differs:
+has begun, so that what it does behind is hit too. Three things can happen there: the caller is cancelled, the very task
+that waits is stopped (as when its process closes), or every connection is cut. And at three moments, since what is held
+differs:
 
     before    nothing has been written yet
     written   the command is on its way, and its reply is not here
@@ -19,7 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-What = Literal["cancel", "cut"]
+What = Literal["cancel", "stop", "cut"]
 When = Literal["before", "written", "answered"]
 PATIENCE = 20.0
 """Seconds after which a run counts as hung."""
@@ -36,7 +38,9 @@ class Fault:
         return f"{self.what} {self.when}"
 
 
-FAULTS = tuple(Fault(what, when) for what in ("cancel", "cut") for when in ("before", "written", "answered"))
+FAULTS = tuple(Fault(what, when) for what in ("cancel", "stop", "cut") for when in ("before", "written", "answered"))
+OUTER = tuple(fault for fault in FAULTS if fault.what != "stop")
+"""Without those that stop tasks which nobody but the end of the event loop would stop."""
 
 
 class Trial(Protocol):
@@ -82,6 +86,7 @@ class _Run:
         self._cut = cut
         self._count = itertools.count()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._caller: asyncio.Task[Any] | None = None
         self.place: str | None = None
         """Where the fault has hit."""
 
@@ -92,7 +97,7 @@ class _Run:
         loop.set_task_factory(_factory)
         token = _INSIDE.set(self)
         try:
-            task = loop.create_task(operation)
+            task = self._caller = loop.create_task(operation)
         finally:
             _INSIDE.reset(token)
         try:
@@ -137,8 +142,10 @@ class _Run:
     def _act(self, task: asyncio.Task[Any]) -> None:
         if self._fault.what == "cut":
             self._cut()
-        elif not task.done():
-            task.cancel()
+            return
+        chosen = self._caller if self._fault.what == "cancel" else task
+        if chosen is not None and not chosen.done():
+            chosen.cancel()
 
 
 class _Driver:

@@ -34,11 +34,11 @@ def held_by(backing: Backing, *caches: Cache[Any]) -> dict[str, Any]:
     groups = backing.groups
     found: dict[str, Any] = {
         "releases": dict(backing.releases._kept),
-        "release tasks": set(backing.releases._tasks),
+        "release tasks": len(backing.releases._sending),
         "drops unsent": backing.unsent,
         "drops pending": dict(backing.pending_drops),
         "drops refused": set(backing.refused_drops),
-        "drop tasks": set(backing._dropping),
+        "drop tasks": len(backing._dropping),
         "renewals expected": dict(backing._renewals),
         "groups unread": set(groups.unread),
         "groups undropped": set(groups.undropped),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from greenroom.caching.outage import Outage
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.caching.releases import Releases
 from greenroom.clock import Clock
+from greenroom.detached import Detached
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
 from greenroom.engine.share import Owns, every
@@ -65,7 +66,7 @@ class Backing:
         """Keys whose invalidation was called here and has not ended yet: nothing of theirs is put near."""
         self.refused_drops: set[str] = set()
         """Those of them that the server has refused so far: they are not read from it."""
-        self._dropping: set[asyncio.Task[None]] = set()
+        self._dropping = Detached()
 
     def attach(self, engine: Engine) -> None:
         """Use this engine from now on."""
@@ -110,8 +111,7 @@ class Backing:
 
     async def settle(self) -> None:
         """Let what was dropped or given back by callers who are gone be sent, for a moment."""
-        if self._dropping:
-            await asyncio.wait(self._dropping, timeout=_CLOSING)
+        await self._dropping.close(_CLOSING)
         await self.releases.settle(_CLOSING)
 
     @property
@@ -150,7 +150,7 @@ class Backing:
             # By the caller himself, and at once: what he reads after the call is then sent after the DEL.
             await self._deliver(key, names, kept)
         except asyncio.CancelledError:
-            self._in_background(self._go_on(key, names, kept))
+            self._dropping.begin(self._go_on(key, names, kept), "greenroom-drop")
             raise
         except BaseException:
             self._ended(key)
@@ -200,21 +200,9 @@ class Backing:
             del self.pending_drops[key]
             self.refused_drops.discard(key)  # carried out by now, or the connection that refused it has been ended
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name="greenroom-drop")
-        self._dropping.add(task)
-
-        def ended(_: asyncio.Task[None]) -> None:
-            self._dropping.discard(task)
-            if not task.cancelled():
-                task.exception()  # its caller has it, or is gone, and what failed is kept
-
-        task.add_done_callback(ended)
-        return task
-
     async def drop_many(self, keys: Iterable[str], lifetime: float = _LONGEST) -> None:
         """Drop many keys, each as `drop`; raises as it does, after all were tried or kept."""
-        await asyncio.shield(self._in_background(self._many.drop(keys, lifetime)))
+        await self._dropping.finish(self._many.drop(keys, lifetime), "greenroom-drop")
 
     async def drop_group(self, group: str, longest_ms: int) -> None:
         """Drop every key of a group; raises as `drop`, and goes on as it when its caller is cancelled.
@@ -227,7 +215,7 @@ class Backing:
             flights.close_bypasses()
         for outage in self._outages:
             outage.forget_all()
-        await asyncio.shield(self._in_background(self._all_of(group, longest_ms)))
+        await self._dropping.finish(self._all_of(group, longest_ms), "greenroom-drop")
 
     async def _all_of(self, group: str, longest_ms: int) -> None:
         try:

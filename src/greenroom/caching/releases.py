@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from greenroom.clock import Clock
+from greenroom.detached import Detached
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
 from greenroom.engine.scripts import Script
@@ -37,7 +38,7 @@ class Releases:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._kept: dict[str, tuple[float, str, tuple[str | int, ...]]] = {}  # by token, the oldest first
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._sending = Detached()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -47,9 +48,7 @@ class Releases:
         now = self._clock.monotonic()
         self._prune(now)
         self._kept[token] = now + _KEPT, lease, (token, kind, int(seconds * 1000))
-        task = asyncio.get_running_loop().create_task(self._send(token), name="greenroom-release")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._sending.begin(self._send(token), "greenroom-release")
 
     def queue(self, connection: Connection) -> None:
         """Queue what is kept for the server of a connection that is about to serve."""
@@ -61,8 +60,7 @@ class Releases:
 
     async def settle(self, seconds: float) -> None:
         """Wait for the releases under way, but not for long."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        await self._sending.close(seconds)
 
     async def _send(self, token: str) -> None:
         if token not in self._kept:

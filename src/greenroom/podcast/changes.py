@@ -20,6 +20,7 @@ from typing import Any
 
 from greenroom.caching import Cache
 from greenroom.caching.pending_drops import BATCH, PendingDrops
+from greenroom.detached import Detached
 from greenroom.errors import CommandFailed, EngineError, InvalidInput, RecordError
 from greenroom.podcast.models import PodcastStatus, Snippet, Topic
 from greenroom.podcast.records import Change, Records
@@ -72,6 +73,8 @@ class Changes:
         self._look_took = 0.0
         self._turn = asyncio.Lock()
         self._sending: asyncio.Task[None] | None = None
+        self.detached = Detached()
+        """Changes under way: once begun they are made and sent, whatever becomes of their callers."""
 
     async def open(self) -> None:
         """Take over what killed processes left: it counts as dropped here when this returns, and is sent behind.
@@ -105,11 +108,14 @@ class Changes:
                 await self._page.invalidate_group(topic_id=topic_id)
 
     async def send(self, change: Change) -> None:
-        """Drop every key that a change made stale, then forget its row.
+        """Drop every key that a change made stale, then forget its row; goes on when its caller is cancelled.
 
         Neither an engine nor a record that cannot be reached is an error: the change is made, its row stays, and is
         sent again.
         """
+        await self.detached.finish(self._send(change), "greenroom-change")
+
+    async def _send(self, change: Change) -> None:
         stale = Stale([change])
         if stale.is_content:
             self._on_change()

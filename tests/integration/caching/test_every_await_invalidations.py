@@ -14,7 +14,7 @@ from greenroom.observe import Counters
 from tests.support.episode_caches import Back, Episode, Loads, cache_of, open_backing, settled
 from tests.support.every_await import FAULTS, Fault, at_every_await
 from tests.support.held import cut, held_by, quiet
-from tests.support.patience import be_patient, until
+from tests.support.patience import PATIENT, be_patient, until
 from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
@@ -132,20 +132,21 @@ async def test_a_value_on_its_way_during_an_invalidation_is_not_put_near(
         await drop
 
 
-@pytest.mark.parametrize("settled_by", ["close", "end"])
 async def test_a_room_that_closes_lets_the_drops_of_callers_who_gave_up_be_sent(
-    valkey: Server, back: Back, settled_by: str
+    valkey: Server, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Proxy(valkey) as proxy, drops(valkey, one) as trial:
-        ours = cache_of(await back(proxy), Loads())
-        delete = proxy.hold("DEL")
+    monkeypatch.setattr(backing, "_CLOSING", 60.0)
+    raw = valkey.raw()
+    async with drops(valkey, one) as trial:
+        ours = cache_of(await back(valkey, limits=PATIENT), Loads())
+        raw("CONFIG", "SET", "min-replicas-to-write", "1")
         drop = asyncio.create_task(ours.invalidate("e1"))
-        await delete.reached.wait()
+        await until(lambda: ours._backing.refused_drops)
         drop.cancel()
         await asyncio.wait([drop])
-        closing = asyncio.create_task(ours._backing.close() if settled_by == "close" else ours._backing.settle())
-        await asyncio.sleep(0)
-        delete.release()
+        closing = asyncio.create_task(ours._backing.close())
+        await asyncio.wait([closing], timeout=0.1)
+        raw("CONFIG", "SET", "min-replicas-to-write", "0")
         await closing
         await settled(trial.theirs)
         assert await trial.theirs.get("e1") == Episode("e1", 2)

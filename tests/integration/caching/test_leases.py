@@ -15,6 +15,7 @@ from greenroom.caching.backing import Backing
 from greenroom.caching.flight import Flights
 from greenroom.caching.lease import GET_OR_LEASE, RENEW
 from greenroom.caching.loads import Loads as Loading
+from greenroom.caching.releases import RELEASE
 from greenroom.clock import SYSTEM
 from greenroom.engine.share import every
 from greenroom.errors import EngineUnavailable, InvalidInput
@@ -303,17 +304,26 @@ async def test_a_lease_granted_to_somebody_who_gave_up_is_given_back(
 
 
 async def test_a_lease_is_given_back_that_was_asked_for_when_the_process_closed(
-    server: Server, proxy: Proxy, back: Back
+    server: Server, proxy: Proxy, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("greenroom.caching.backing._CLOSING", 60.0)
     cache = cache_of(await back(proxy, limits=PATIENT), Loads())
     ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)
     reading = asyncio.create_task(cache.read("e1"))
     await ask.reached.wait()
     closing = asyncio.create_task(cache._backing.close())
     await until(reading.done)
+    passed: list[bytes] = []
+
+    async def note(command: list[bytes]) -> None:
+        passed.extend(command[1:2])
+
+    proxy.gate = note
+    await asyncio.wait([closing], timeout=0.1)
     ask.release()
     await closing
-    await until(lambda: server.raw()("EXISTS", LEASE) == 0)
+    assert RELEASE.sha.encode() in passed
+    assert server.raw()("EXISTS", LEASE) == 0
 
 
 async def test_a_release_that_finds_no_connection_is_carried_by_the_next(
@@ -328,7 +338,7 @@ async def test_a_release_that_finds_no_connection_is_carried_by_the_next(
     server.raw()("PEXPIRE", LEASE, 600_000)  # nothing but its release ends it
     load.go.set()
     assert not (await reading).stored
-    await until(lambda: not cache._backing.releases._tasks)
+    await until(lambda: not len(cache._backing.releases._sending))
     assert len(cache._backing.releases) == 1
     for way in proxy.ways:
         await way.up()
