@@ -18,6 +18,7 @@ from greenroom.caching.cache import NEAR_FOR
 from greenroom.caching.loader import LOADER_DEADLINE, declared_loader
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
+from greenroom.detached import to_the_end
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.extras import needs_extra
 from greenroom.keyspace import Keyspace
@@ -120,7 +121,7 @@ class Greenroom:
             records = await _records(database, directory, stack)
             await servers.start(backing, sessions, keeps_sessions=keeps_sessions)
             room = cls(backing, sessions, directory)
-            stack.push_async_callback(room._close)
+            stack.push_async_callback(to_the_end, room._close)
             if records is not None:
                 room._platform = await Platform.open(records, room.cache, clock)
             yield room
@@ -304,6 +305,7 @@ class Greenroom:
             await self._accounts.close()
         for cache in self._caches:
             await cache.close()
+        await self._backing.settle()
 
 
 async def _records(
@@ -318,5 +320,5 @@ async def _records(
     from greenroom.origin import open_records  # SQLite: a record of one's own does without it
 
     records = await open_records(database)
-    stack.push_async_callback(records.close)
+    stack.push_async_callback(to_the_end, records.close)
     return records

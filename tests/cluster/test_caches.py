@@ -45,7 +45,6 @@ async def test_a_replaced_node_s_near_entries_go_and_the_rest_stays(cluster: Clu
     (theirs,), (mine,) = ids_of(cluster, primary, 1), ids_of(cluster, other, 1)
     for one in (theirs, mine):
         await cache.get(one)
-        assert (await cache.read(one)).outcome is Outcome.HIT
         assert (await cache.read(one)).outcome is Outcome.NEAR
     successor = await off_loop(cluster.fail_over, primary)
     await until(lambda: port_of(engine_of(backing), key_of(theirs)) == successor.port)  # without a call
@@ -95,6 +94,7 @@ async def test_what_a_slot_s_last_owner_says_late_is_not_kept_near(cluster: Clus
         backing = await back(proxy, limits=PATIENT)
         cache = cache_of(backing, Loads(), near_for=30)
         await cache.get(one)
+        backing.near.clear()
         replies = proxy.hold_replies()
         reading = asyncio.create_task(cache.read(one))
         await replies.have('"version":1')

@@ -110,6 +110,7 @@ async def test_a_process_never_reads_at_a_replica_what_it_has_dropped(
     cache = cache_of(backing, load, near_for=near_for)
     (episode,) = ids_of(steady, steady.primaries[0], 1)
     await read_at_replica(backing, cache, steady.primaries[0], episode)
+    backing.near.clear()
     assert (await cache.read(episode)).outcome is Outcome.HIT
     with lagging(steady.replicas[0]):
         load.version = 2
@@ -130,6 +131,7 @@ async def test_what_a_replica_answers_after_a_drop_made_here_is_not_kept_near(st
     cache = cache_of(backing, load, near_for=30)
     (episode,) = ids_of(steady, steady.primaries[0], 1)
     await read_at_replica(backing, cache, steady.primaries[0], episode)
+    backing.near.clear()
     replica = replica_of(backing, episode)
     assert replica is not None
     connection = replica._link.connection

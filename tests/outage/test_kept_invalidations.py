@@ -123,7 +123,7 @@ async def test_a_server_that_refuses_an_invalidation_is_not_read_from_meanwhile(
     raw = valkey.raw()
     raw("CONFIG", "SET", "min-replicas-to-write", 1)
     load.version = 2
-    with pytest.raises(EngineError, match="NOREPLICAS"):
+    with pytest.raises(EngineError):
         await cache.invalidate("e1")
     assert await cache.get("e1") == Episode("e1", 2)
     raw("CONFIG", "SET", "min-replicas-to-write", 0)

@@ -142,13 +142,18 @@ async def test_a_value_that_was_missing_at_its_pttl_is_not_kept_near(server: Ser
     assert [await outcome(cache) for _ in range(2)] == [Outcome.HIT, Outcome.NEAR]
 
 
-async def test_a_load_s_own_fill_feeds_nothing_near_and_the_next_read_does(server: Server, back: Back) -> None:
+async def test_what_a_load_has_stored_is_near_at_once_and_its_own_pushes_do_not_drop_it(
+    server: Server, back: Back
+) -> None:
     cache = await near_cache(back, server)
     outcomes = []
-    for _ in range(3):
+    for _ in range(2):
         outcomes.append(await outcome(cache))
         await settled(cache)
-    assert outcomes == [Outcome.LOADED, Outcome.HIT, Outcome.NEAR]
+    assert outcomes == [Outcome.LOADED, Outcome.NEAR]
+    write(server, 2)
+    await settled(cache)
+    assert await cache.get("e1") == Episode("e1", 2)
 
 
 # Changes made here ---------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def reads_there(backing: Backing, episode: str) -> bool:
     """Whether the next read of an episode is the replica's to answer."""
     engine, replica = backing.engine, replica_of(backing, episode)
     assert isinstance(engine, ReplicaReads)
-    return replica is not None and replica.trusted and engine._touched.before(key_of(episode), replica.heard)
+    return replica is not None and replica.trusted and engine._touched.before(key_of(episode), replica.as_of)
 
 
 async def version(cache: Cache[Any], episode: str) -> object:

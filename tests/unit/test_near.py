@@ -19,7 +19,7 @@ class Line:
     """A connection that is always heard, unless the test says otherwise."""
 
     def __init__(self) -> None:
-        self.heard = inf
+        self.as_of = inf
 
 
 LINE = Line()
@@ -88,17 +88,17 @@ def test_nothing_is_served_that_was_read_on_a_connection_now_silent() -> None:
     near, line = Near(), Line()
     near.put(entry("a", line=line))
     near.put(entry("b"))
-    line.heard = monotonic() - TRUST
+    line.as_of = monotonic() - TRUST
     assert near.get("a", 0.0) is None
     assert near.get("b", 0.0) is not None, "another connection's"
-    line.heard = monotonic() + 100  # it spoke, and no push came: what was read on it still holds
+    line.as_of = monotonic() + 100  # it spoke, and no push came: what was read on it still holds
     assert near.get("a", 0.0) is not None
 
 
 def test_what_was_read_on_a_connection_that_ended_is_forgotten() -> None:
     near, line = Near(), Line()
     near.put(entry("a", line=line))
-    line.heard = -inf
+    line.as_of = -inf
     assert near.get("a", 0.0) is None
     assert len(near) == 0
     check(near)

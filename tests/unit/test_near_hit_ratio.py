@@ -22,7 +22,7 @@ Trace = list[tuple[str, bool]]
 
 
 class Line:
-    heard = inf
+    as_of = inf
 
 
 @cache

@@ -11,13 +11,16 @@ from greenroom.caching import groups, lease
 from greenroom.caching.flight import Flights
 from greenroom.caching.groups import Groups
 from greenroom.caching.kept import Kept
-from greenroom.caching.near import Near
+from greenroom.caching.near import Near, Source
 from greenroom.caching.outage import Outage
+from greenroom.caching.releases import Releases
 from greenroom.clock import Clock
+from greenroom.detached import Detached
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
 from greenroom.engine.share import Owns, every
 from greenroom.engine.uses import Use
+from greenroom.engine.wire import NotHere
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.keyspace.companions import absent_key, lease_key, owner
 from greenroom.observe import Counters
@@ -28,6 +31,8 @@ _LONGEST = 7 * 24 * 3600.0
 """Seconds for which an invalidation is kept whose value's lifetime is not known."""
 _TOGETHER = 1000
 """Members of a group dropped at a time; there may be more than may be outstanding on a connection."""
+_CLOSING = 0.5
+"""Seconds that what was given back or dropped may take to be sent when a room closes."""
 
 
 class Backing:
@@ -49,10 +54,17 @@ class Backing:
         self._flights: list[Flights[Any]] = []
         self._outages: list[Outage[Any]] = []
         self._watches: dict[str, list[Callable[[], None]]] = {}
+        self.releases = Releases(clock)
+        self._renewals: dict[str, int] = {}  # lease → pushes of renewals made here that are still to come
+        self.pending_drops: dict[str, int] = {}
+        """Keys whose invalidation was called here and has not ended yet: nothing of theirs is put near."""
+        self.refused_drops: set[str] = set()
+        """Those of them that the server has refused so far: they are not read from it."""
+        self._dropping = Detached()
 
     def attach(self, engine: Engine) -> None:
         """Use this engine from now on."""
-        self.engine = engine
+        self.engine = self.releases.engine = engine
         self.groups = Groups(engine, self.prefix, self.clock)
 
     def reach(self, flights: Flights[Any], outage: Outage[Any] | None = None) -> None:
@@ -86,17 +98,38 @@ class Backing:
         """End the loads under way, then the connections."""
         for flights in self._flights:
             await flights.cancel()
+        await self.settle()
         await self.engine.close()
+
+    async def settle(self) -> None:
+        """Let what was dropped or given back by callers who are gone be sent, for a moment."""
+        await self._dropping.close(_CLOSING)
+        await self.releases.settle(_CLOSING)
 
     @property
     def unsent(self) -> int:
         """Invalidations that no server has acknowledged yet."""
         return self._kept.unsent
 
+    def may_keep(self, key: str, source: Source) -> bool:
+        """Whether what was read of `key` may be put near.
+
+        Not while an invalidation made here is under way. Prevents: a GET is on its way · the invalidation is called,
+        and drops the near entry · the GET's old value is put near again, and served until the DEL is answered. Nor
+        where its slot has another owner by now: it would be near after the owner's part was cleared.
+        """
+        return key not in self.pending_drops and source.share.owns(key)
+
+    def renewed(self, lease: str) -> None:
+        """A lease was renewed here; in the socket's reader. The push that follows is of nobody's invalidation."""
+        self._renewals[lease] = self._renewals.get(lease, 0) + 1
+
     # Invalidations made here -----------------------------------------------------------------------
 
     async def drop(self, key: str, lifetime: float = _LONGEST) -> None:
         """Drop a value, its lease and its absence, in this process at once.
+
+        A caller who is cancelled changes nothing: it is sent all the same.
 
         Arguments:
             lifetime: seconds that the value can live at most.
@@ -106,29 +139,76 @@ class Backing:
         """
         # Before anything is sent: a load begun before this moment may have read the old record.
         self._forget(key)
-        names = self._names(key)
-        kept = self._kept.keep(key, names, lifetime)
+        kept = self._kept.keep(key, self._names(key), lifetime)
+        self.pending_drops[key] = self.pending_drops.get(key, 0) + 1
+        try:
+            # By the caller himself, and at once: what he reads after the call is then sent after the DEL.
+            await self._deliver(key, kept)
+        except asyncio.CancelledError:
+            self._dropping.begin(self._go_on(key, kept), "greenroom-drop")
+            raise
+        except BaseException:
+            self._ended(key)
+            raise
+        self._ended(key)
 
+    async def _go_on(self, key: str, kept: object) -> None:
+        """Send an invalidation whose caller is gone, unless the server has carried it out since."""
+        try:
+            if self._kept.owed(kept):
+                await self._deliver(key, kept)
+        finally:
+            self._ended(key)
+
+    async def _deliver(self, key: str, kept: object) -> None:
         def answered(replies: list[Any], _source: Connection) -> None:
             # A GET sent before the DEL has been answered since, and what it read stored.
             self.near.pop(key)
-            if not any(isinstance(reply, Exception) for reply in replies):
+            errors = [reply for reply in replies if isinstance(reply, Exception)]
+            if not errors:
                 self._kept.acknowledged(kept)  # here: the caller may have been cancelled
+                self.refused_drops.discard(key)
+            elif key in self.pending_drops and not all(isinstance(error, NotHere) for error in errors):
+                self.refused_drops.add(key)
 
         try:
-            await self.engine.execute_all(Lane.TRACKED, key, (("DEL", *names),), hook=answered, urgent=True)
+            command = "DEL", *self._names(key)
+            await self.engine.execute_all(Lane.TRACKED, key, (command,), hook=answered, urgent=True)
         except EngineError as error:
             if self._kept.owed(kept):
-                # The server may answer and refuse (read-only, short of replicas): it must then not be read from either.
+                # The server may answer and refuse (read-only, short of replicas): it must then not be read from.
                 self.engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
             raise
 
+    def _ended(self, key: str) -> None:
+        self.pending_drops[key] -= 1
+        if not self.pending_drops[key]:
+            del self.pending_drops[key]
+            self.refused_drops.discard(key)  # carried out by now, or the connection that refused it has been ended
+
     async def drop_group(self, group: str, longest_ms: int) -> None:
-        """Drop every key of a group; raises as `drop`.
+        """Drop every key of a group; raises as `drop`, and goes on as it when its caller is cancelled.
 
         Arguments:
             longest_ms: milliseconds that a value of the group can live at most.
         """
+        # What was loaded here without the server is in no group: it may be one of these keys.
+        for flights in self._flights:
+            flights.close_bypasses()
+        for outage in self._outages:
+            outage.forget_all()
+        await self._dropping.finish(self._all_of(group, longest_ms), "greenroom-drop")
+
+    async def _all_of(self, group: str, longest_ms: int) -> None:
+        try:
+            await self._drop_group(group, longest_ms)
+        except asyncio.CancelledError:  # not by a caller: whatever cancels every task may go on
+            self.groups.keep(group)
+            self._look_again(every)
+            self.engine.renew(Lane.TRACKED, self.groups.name(group), "it owes the invalidation of a group")
+            raise
+
+    async def _drop_group(self, group: str, longest_ms: int) -> None:
         try:
             members = await self.groups.members(group)
         except EngineError as error:
@@ -183,6 +263,12 @@ class Backing:
             return
         # What is not ours is no key of an entry either.
         text = name.decode("utf-8", "replace")
+        if self._renewals and text in self._renewals:
+            # Our own renewal's, by the order of the wire: it follows the reply, and any other push precedes or follows.
+            self._renewals[text] -= 1
+            if not self._renewals[text]:
+                del self._renewals[text]
+            return
         key = owner(text)
         self.near.pop(key)
         for flights in self._flights:
@@ -196,6 +282,9 @@ class Backing:
         self.near.clear(owns)
         for flights in self._flights:
             flights.wake_all(owns)
+        for renewed in tuple(self._renewals):
+            if owns(renewed):
+                del self._renewals[renewed]  # its push went down with the connection
         self._tell_all(owns)
 
     def gained(self, connection: Connection, owns: Owns) -> None:
@@ -227,6 +316,7 @@ class Backing:
         # that serves, and cannot read its group · the connection serves, and nobody reads the group until it ends.
         await self._read_groups(connection)
         self._kept.send_rest(connection, sent)
+        self.releases.queue(connection)
         self._look_again(owns)
 
     async def _read_groups(self, connection: Connection) -> None:

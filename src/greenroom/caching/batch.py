@@ -12,16 +12,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching.flight import Flight, Flights
-from greenroom.caching.lease import Lead
+from greenroom.caching.lease import Answer, Holder, Lead
 from greenroom.caching.loader import plain
 from greenroom.caching.loads import Loads
 from greenroom.caching.outcome import Outcome, Read
 from greenroom.caching.stored import Miss
-from greenroom.errors import EngineError, InvalidInput, Overloaded
+from greenroom.errors import CommandFailed, EngineError, InvalidInput, OutOfMemory, Overloaded
 
 T = TypeVar("T")
 BatchLoader = Callable[[Sequence[Any]], Awaitable[Sequence[T | None]]]
 Parts = Mapping[str, object]
+
+
+class _Unregistered(Exception):
+    """A key whose lease was won could not be put into its group: it is loaded, and not stored."""
 
 
 class Batch(Generic[T]):
@@ -43,18 +47,35 @@ class Batch(Generic[T]):
         return flights
 
     async def _work(self, flights: Mapping[str, Flight[Read[T]]], missing: Mapping[str, tuple[Parts, Miss]]) -> None:
-        unreachable = [key for key, (_, miss) in missing.items() if not miss.reachable]
-        asked = [key for key, (_, miss) in missing.items() if miss.reachable]
-        tokens = {key: self._loads.leases.token() for key in asked}
+        holders = {key: self._loads.leases.holder(key) for key, (_, miss) in missing.items() if miss.reachable}
+        try:
+            await self._worked(flights, missing, holders)
+        finally:
+            for holder in holders.values():
+                holder.release()
+
+    async def _worked(
+        self,
+        flights: Mapping[str, Flight[Read[T]]],
+        missing: Mapping[str, tuple[Parts, Miss]],
+        holders: Mapping[str, Holder],
+    ) -> None:
         answers = await asyncio.gather(
-            *(self._loads.ask(key, missing[key][0], tokens[key], missing[key][1]) for key in asked),
+            *(self._ask(holder, flights[key], *missing[key]) for key, holder in holders.items()),
             return_exceptions=True,
         )
-        won: list[str] = []
+        won: list[Holder] = []
         others: list[str] = []
-        for key, answer in zip(asked, answers, strict=True):
+        unreachable = [key for key in missing if key not in holders]
+        unstored: dict[str, Outcome] = {}
+        for (key, holder), answer in zip(holders.items(), answers, strict=True):
             if isinstance(answer, Lead):
-                won.append(key)
+                won.append(holder)
+                continue
+            holder.release()
+            if isinstance(answer, _Unregistered | OutOfMemory | CommandFailed):
+                full = isinstance(answer, OutOfMemory) or isinstance(answer.__cause__, OutOfMemory)
+                unstored[key] = Outcome.LOADED if full else Outcome.BYPASSED
             elif isinstance(answer, EngineError) and not isinstance(answer, Overloaded):
                 unreachable.append(key)
             elif isinstance(answer, BaseException):
@@ -62,36 +83,48 @@ class Batch(Generic[T]):
             else:
                 others.append(key)
         await asyncio.gather(
-            self._led(won, tokens, flights, missing),
+            self._led(won, flights, missing),
             self._without(unreachable, flights, missing),
+            self._unstored(unstored, flights, missing),
             # Each asks again for itself, finds, waits, or wins and then loads alone.
             *(self._alone(flights[key], *missing[key]) for key in others),
         )
 
+    async def _ask(self, holder: Holder, flight: Flight[Read[T]], parts: Parts, miss: Miss) -> Answer:
+        answer = await self._loads.ask(holder, flight, miss)
+        if isinstance(answer, Lead):
+            self._loads.hold(holder, flight)
+            try:
+                await self._loads.register(holder, parts)
+            except Overloaded:
+                raise
+            except EngineError as error:
+                raise _Unregistered from error
+        return answer
+
     async def _led(
         self,
-        keys: Sequence[str],
-        tokens: Mapping[str, str],
+        holders: Sequence[Holder],
         flights: Mapping[str, Flight[Read[T]]],
         missing: Mapping[str, tuple[Parts, Miss]],
     ) -> None:
-        if not keys:
+        if not holders:
             return
         try:
-            bodies = await self._loaded(keys, missing)
+            bodies = await self._loaded([holder.key for holder in holders], missing)
         except BaseException as error:
-            for key in keys:
-                flights[key].crash(error)
-            await asyncio.gather(*(self._loads.failed(key, tokens[key], error) for key in keys))
+            for holder in holders:
+                flights[holder.key].crash(error)
+                self._loads.failed(holder, error)
             if not isinstance(error, Exception):
                 raise
             return
 
-        async def store(key: str, value: T | None, body: bytes | None) -> None:
-            stored = await self._loads.store(key, tokens[key], body, missing[key][1].budget)
-            flights[key].land(Read(value, body, Outcome.LOADED, stored=stored))
+        async def store(holder: Holder, value: T | None, body: bytes | None) -> None:
+            stored = await self._loads.store(holder, body)
+            flights[holder.key].land(Read(value, body, Outcome.LOADED, stored=stored))
 
-        await asyncio.gather(*(store(key, *loaded) for key, loaded in bodies.items()))
+        await asyncio.gather(*(store(holder, *bodies[holder.key]) for holder in holders))
 
     async def _without(
         self,
@@ -101,6 +134,8 @@ class Batch(Generic[T]):
     ) -> None:
         if not keys:
             return
+        for key in keys:
+            flights[key].asking, flights[key].bypasses = False, True
         try:
             async with self._loads.outage.place():
                 bodies = await self._loaded(keys, missing)
@@ -110,6 +145,27 @@ class Batch(Generic[T]):
             return
         for key, (value, body) in bodies.items():
             self._loads.without_server(flights[key], value, body)
+
+    async def _unstored(
+        self,
+        outcomes: Mapping[str, Outcome],
+        flights: Mapping[str, Flight[Read[T]]],
+        missing: Mapping[str, tuple[Parts, Miss]],
+    ) -> None:
+        """As `Loads.unstored`."""
+        if not outcomes:
+            return
+        try:
+            async with self._loads.outage.place():
+                for key in outcomes:
+                    self._loads.flights.close(flights[key])
+                bodies = await self._loaded(list(outcomes), missing)
+        except Exception as error:
+            for key in outcomes:
+                flights[key].crash(error)
+            return
+        for key, (value, body) in bodies.items():
+            flights[key].land(Read(value, body, outcomes[key]))
 
     async def _alone(self, flight: Flight[Read[T]], parts: Parts, miss: Miss) -> None:
         try:

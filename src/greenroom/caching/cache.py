@@ -11,6 +11,7 @@ import msgspec
 from greenroom.caching.backing import Backing
 from greenroom.caching.batch import Batch, BatchLoader
 from greenroom.caching.flight import Flight, Flights
+from greenroom.caching.lease import LIFE
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.loads import Loads
 from greenroom.caching.near import Entry
@@ -19,6 +20,7 @@ from greenroom.caching.outcome import Outcome, Read
 from greenroom.caching.refresh import Refresh
 from greenroom.caching.stored import Miss, Stored
 from greenroom.engine.budget import Budget
+from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace, Pattern
 
 T = TypeVar("T")
@@ -67,7 +69,7 @@ class Cache(Generic[T]):
         self._counts = backing.counters.reads
         self._counted_near = keyspace.name, Outcome.NEAR.value
         self._counted_hit = keyspace.name, Outcome.HIT.value
-        self._group = Pattern(group) if group is not None else None
+        self._group = _group_pattern(group, keyspace) if group is not None else None
         self._undropped: Collection[str] = backing.groups.undropped if group is not None else ()
         self._flights: Flights[Read[T]] = Flights()
         self._outage: Outage[Read[T]] = Outage(backing.clock, places)
@@ -76,7 +78,9 @@ class Cache(Generic[T]):
             backing,
             keyspace,
             load,
+            self._flights,
             self._outage,
+            self._stored,
             deadline=loader_deadline,
             near_for=near_for,
             group=self._group_of if self._group is not None else None,
@@ -205,7 +209,7 @@ class Cache(Generic[T]):
         """
         if self._group is None:
             raise TypeError(f"{self.keyspace} has no group")
-        longest_ms = self.keyspace.lifetime.ttl_ms + int(self._loads.lease_life * 1000)
+        longest_ms = self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
         await self._backing.drop_group(self._group.key(*args, **parts), longest_ms)
 
     def watch(self, told: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
@@ -289,6 +293,20 @@ class Cache(Generic[T]):
     def _counted(self, read: Read[T]) -> Read[T]:
         self._counts[self.keyspace.name, read.outcome.value] += 1
         return read
+
+
+def _group_pattern(text: str, keyspace: Keyspace[Any]) -> Pattern:
+    """A group's pattern, whose parts are some of the keyspace's, with their bounds.
+
+    Raises:
+        InvalidInput: for a part that the keyspace's keys do not have.
+    """
+    parts = keyspace.pattern
+    names = Pattern(text).names
+    if unknown := sorted(set(names) - set(parts.names)):
+        has = ", ".join(parts.names) or "none"
+        raise InvalidInput("group", f"{text!r} has the part {', '.join(unknown)}", f"use parts of {keyspace}: {has}")
+    return Pattern(text, numbers={name: parts.numbers[name] for name in names if name in parts.numbers})
 
 
 def _away() -> Miss:

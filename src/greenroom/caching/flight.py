@@ -23,7 +23,7 @@ class Flight(Generic[T]):
         loop: the event loop of all who wait.
     """
 
-    __slots__ = ("_end", "_loop", "_waiters", "key", "open", "pushed")
+    __slots__ = ("_end", "_loop", "_waiters", "asking", "bypasses", "key", "open", "pushed")
 
     def __init__(self, key: str, loop: asyncio.AbstractEventLoop) -> None:
         self.key = key
@@ -32,6 +32,10 @@ class Flight(Generic[T]):
         self._waiters: list[asyncio.Future[T]] = []
         self.open = True
         """Whether newcomers may still join."""
+        self.asking = False
+        """Whether it has nothing yet, and its next answer will be newer than any push that has been read."""
+        self.bypasses = False
+        """Whether it loads without the server: no push and no group will tell of a change."""
         self.pushed = asyncio.Event()
         """Set by each push for the key's value, lease or absence; cleared by whoever is about to look again."""
 
@@ -129,25 +133,43 @@ class Flights(Generic[T]):
         self.work_on((begun,), land())
         return await begun.landed(), False
 
+    def close(self, flight: Flight[T]) -> None:
+        """Let nobody else join a flight: it may have read what has changed."""
+        if self._open.get(flight.key) is flight:
+            del self._open[flight.key]
+        flight.open = False
+
     def close_to_newcomers(self, key: str) -> None:
-        """Let nobody else join what is under way for `key`: it may have read what has changed."""
-        flight = self._open.pop(key, None)
+        """Let nobody else join what is under way for `key`."""
+        flight = self._open.get(key)
         if flight is not None:
-            flight.open = False
+            self.close(flight)
+
+    def close_bypasses(self) -> None:
+        """Let nobody else join what is loaded without the server, whatever its key."""
+        for aloft in self._aloft.values():
+            for flight in aloft:
+                if flight.bypasses:
+                    self.close(flight)
 
     def wake(self, key: str) -> None:
-        """A push for `key`: close what is under way, and let it look again."""
-        aloft = self._aloft.get(key)
-        if aloft is not None:
-            self.close_to_newcomers(key)
-            for flight in aloft:
-                flight.pushed.set()
+        """A push for `key`: let what is under way look again, and close it if it has anything yet.
+
+        One that only waits stays open, or each renewal of the lease that it waits for would have its newcomers begin
+        another, and all of them would ask at the next.
+        """
+        for flight in self._aloft.get(key, ()):
+            if not flight.asking:
+                self.close(flight)
+            flight.pushed.set()
 
     def wake_all(self, owns: Owns = every) -> None:
-        """Pushes may have been missed: as one for every key, or for every one that is meant."""
-        for key in tuple(self._aloft):
+        """Pushes may have been missed: close what is under way, for every key that is meant, and let it look again."""
+        for key, aloft in tuple(self._aloft.items()):
             if owns(key):
-                self.wake(key)
+                for flight in aloft:
+                    self.close(flight)
+                    flight.pushed.set()
 
     async def cancel(self) -> None:
         """End all work; callers still waiting are cancelled."""

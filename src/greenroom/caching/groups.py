@@ -83,10 +83,14 @@ class Groups:
         except EngineError as error:
             # A key of another type never was a group: nothing of it is stored.
             if not (isinstance(error, CommandFailed) and error.code == "WRONGTYPE"):
-                self.unread.add(group)
-                self.undropped.add(group)
+                self.keep(group)
             raise
         return _members(found)
+
+    def keep(self, group: str) -> None:
+        """Have a group read and dropped by the next connection to its server; until then its keys are not read."""
+        self.unread.add(group)
+        self.undropped.add(group)
 
     def dropped(self, group: str) -> None:
         """What `send` has read of a group is dropped, or kept key by key."""

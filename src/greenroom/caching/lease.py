@@ -1,35 +1,50 @@
 """Who may load a key: one holder of `lease:{key}` among all processes. The rules are in the scripts.
 
-A lease is never renewed: whoever takes longer than its life has been paused or is dead, and another may load. What a
-late holder brings is refused, so that a lost lease costs a second load and never a stale value.
+A lease lives for one second, and its holder renews it while it loads: whoever waits for a holder that died, stands
+still or is cut off waits for a second, however long a load may take. What a late holder brings is refused, so that a
+lost lease costs a second load and never a stale value.
+
+On every way out that does not fill, the holder gives its lease back, and without its caller, who may be gone:
+
+    the question is written · its caller is cancelled · the lease is granted · everybody waits for it to lapse
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
+from greenroom.caching.releases import RELEASE, Releases
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
 from greenroom.engine.scripts import Script
-from greenroom.engine.wire import Hook
-from greenroom.errors import EngineUnavailable
+from greenroom.engine.wire import Command, Hook
+from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutOfMemory, Overloaded
 from greenroom.keyspace import Keyspace
 
+log = logging.getLogger("greenroom.caching")
+
 GET_OR_LEASE = Script.named("get_or_lease")
+RENEW = Script.named("renew")
 FILL = Script.named("fill")
 FILL_ABSENCE = Script.named("fill_absence")
-RELEASE = Script.named("release")
-SCRIPTS = (GET_OR_LEASE, FILL, FILL_ABSENCE, RELEASE)
+READ_BACK = Script.named("read_back")
+SCRIPTS = (GET_OR_LEASE, RENEW, FILL, FILL_ABSENCE, READ_BACK, RELEASE)
 
 NOTHING_REFUSED = ""
 ANOTHER_TYPE = "?"
 """What the scripts call a value that is no string."""
-MARGIN = 1.0
-"""Seconds that a lease outlives its loader's deadline."""
+LIFE = 1.0
+"""Seconds that a lease lives without being renewed: so long does anyone wait for a holder that is gone."""
+RENEWAL = 0.3
+"""Seconds between two renewals: two may fail before the lease lapses."""
 BACKOFF = 1.0
-"""Seconds for which a loader's failure holds others back."""
+"""Seconds for which a loader's failure holds others back; not more than a lease lives, or it counts as lapsed."""
 ABSENCE = 30.0
 """Seconds for which it is remembered that the record holds nothing."""
 
@@ -56,7 +71,7 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Another loads, for at most `remaining_ms`."""
+    """Another loads; its lease lapses in `remaining_ms` unless it is renewed."""
 
     remaining_ms: int
 
@@ -72,7 +87,7 @@ class Failed:
 Answer = Found | Absent | Lead | Wait | Failed
 
 
-def answer(reply: list[Any]) -> Answer:
+def answer(reply: Any) -> Answer:
     """The typed form of `get_or_lease`'s reply.
 
     Raises:
@@ -97,21 +112,29 @@ class Leases:
     """The leases of one keyspace.
 
     Arguments:
-        life: seconds that a lease lives.
+        renewed: called in the socket's reader with the name of a lease that was renewed: one push of it follows.
     """
 
-    def __init__(self, engine: Engine, keyspace: Keyspace[Any], clock: Clock, life: float) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        engine: Engine,
+        keyspace: Keyspace[Any],
+        clock: Clock,
+        releases: Releases,
+        renewed: Callable[[str], None],
+    ) -> None:
+        self.engine = engine
+        self.releases = releases
+        self.renewed = renewed
         self._keyspace = keyspace
         self._clock = clock
-        self._life_ms = int(life * 1000)
 
-    def token(self) -> str:
-        """A new holder's name, 32 hex digits: so a retry after a lost reply finds its own lease and leads."""
-        return self._clock.token().hex()
+    def holder(self, key: str) -> Holder:
+        """Somebody who is about to ask for the lease of `key`; its `release` belongs into a `finally`."""
+        return Holder(self, self._keyspace.lease_key(key), key, self._clock.token().hex())
 
-    async def ask(self, key: str, token: str, refused: str, *, until: float, hook: Hook | None = None) -> Answer:
-        """What there is for `key`, or the lease.
+    async def ask(self, holder: Holder, refused: str, *, until: float, hook: Hook | None = None) -> Answer:
+        """What there is for the holder's key, or the lease.
 
         Arguments:
             refused: the `fingerprint` of a value that the caller will not take; the lease is then taken over it.
@@ -120,28 +143,125 @@ class Leases:
             OutOfMemory: when the server cannot take a lease.
             EngineError: as `Engine`.
         """
-        args = (token, self._life_ms, refused)
-        return answer(await self._engine.run(Lane.TRACKED, GET_OR_LEASE, self._keys(key), args, until=until, hook=hook))
 
-    async def fill(self, key: str, token: str, body: bytes, lifetime_ms: int, *, until: float) -> bool:
-        """Store what was loaded under the lease; False where that is refused."""
-        args = (token, body, lifetime_ms)
-        return bool(await self._engine.run(Lane.TRACKED, FILL, self._keys(key), args, until=until))
+        def answered(replies: list[Any], source: Any) -> None:
+            reply = replies[-1]
+            if not isinstance(reply, Exception):  # refused this time, it may have been carried out the time before
+                holder.held = type(reply) is list and reply[:1] == [b"lead"]
+            if hook is not None:
+                hook(replies, source)
 
-    async def fill_absence(self, key: str, token: str, seconds: float, *, until: float) -> bool:
+        holder.held = True  # from now on it may be
+        args = (holder.token, int(LIFE * 1000), refused)
+        try:
+            reply = await self.engine.run(
+                Lane.TRACKED, GET_OR_LEASE, self._keys(holder.key), args, until=until, hook=answered
+            )
+        except (OutOfMemory, Overloaded):
+            holder.held = False
+            raise
+        return answer(reply)
+
+    async def fill(
+        self, holder: Holder, body: bytes, lifetime_ms: int, *, until: float, hook: Hook | None = None
+    ) -> bool:
+        """Store what was loaded under the lease; False where that is refused.
+
+        Arguments:
+            hook: given, as its last reply, the PTTL of what was stored, or a negative number where it is not there.
+        """
+        keys = self._keys(holder.key)
+        calls: tuple[Command, ...] = (("EVALSHA", FILL.sha, 3, *keys, holder.token, body, lifetime_ms),)
+        if hook is not None:
+            calls += (("EVALSHA", READ_BACK.sha, 1, holder.key, fingerprint(body)),)
+        try:
+            replies = await self.engine.execute_all(Lane.TRACKED, holder.key, calls, hook=hook, until=until)
+        except CommandFailed as error:
+            if error.code != "NOSCRIPT":
+                raise
+            loads = tuple(("SCRIPT", "LOAD", script.source) for script in (FILL, READ_BACK))
+            replies = await self.engine.execute_all(Lane.TRACKED, holder.key, (*loads, *calls), hook=hook, until=until)
+            del replies[: len(loads)]
+        holder.held = False
+        return bool(replies[0])
+
+    async def fill_absence(self, holder: Holder, seconds: float, *, until: float) -> bool:
         """Remember that nothing was found under the lease; False where that is refused."""
-        args = (token, int(seconds * 1000))
-        return bool(await self._engine.run(Lane.TRACKED, FILL_ABSENCE, self._keys(key), args, until=until))
-
-    async def release(self, key: str, token: str, kind: str = "", seconds: float = 0.0) -> None:
-        """Give the lease back; with `kind`, leave the failure in its place for `seconds`."""
-        lease = self._keyspace.lease_key(key)
-        # Urgent: what is overloaded must not make all who wait wait for the lease's end as well.
-        args = (token, kind, int(seconds * 1000))
-        await self._engine.run(Lane.TRACKED, RELEASE, (lease,), args, urgent=True)
+        args = (holder.token, int(seconds * 1000))
+        stored = await self.engine.run(Lane.TRACKED, FILL_ABSENCE, self._keys(holder.key), args, until=until)
+        holder.held = False
+        return bool(stored)
 
     def _keys(self, key: str) -> tuple[str, str, str]:
         return key, self._keyspace.lease_key(key), self._keyspace.absent_key(key)
+
+
+class Holder:
+    """One load's hold on the lease of a key.
+
+    Its token is its name, 32 hex digits: a retry after a lost reply finds its own lease and leads.
+    """
+
+    __slots__ = ("_leases", "_loop", "_lost", "_name", "_task", "_timer", "_until", "held", "key", "token")
+
+    def __init__(self, leases: Leases, name: str, key: str, token: str) -> None:
+        self.key = key
+        self.token = token
+        self.held = False
+        """Whether the server may have given it the lease."""
+        self._leases = leases
+        self._name = name
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def renew(self, seconds: float, lost: Callable[[], None]) -> None:
+        """Keep the lease for so many seconds at most, until it is released or filled; returns at once.
+
+        Arguments:
+            lost: called when it is somebody else's, or nobody's: what is loaded will not be stored.
+        """
+        self._lost = lost
+        self._until = monotonic() + seconds
+        # A timer and no task yet: most loads end before the first renewal.
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(RENEWAL, self._begin)
+
+    def release(self, kind: str = "") -> None:
+        """Give the lease back, if it may be held; with `kind`, leave a failure in its place. Returns at once."""
+        self.rest()
+        if self.held:
+            self.held = False
+            self._leases.releases.release(self._name, self.token, kind, BACKOFF)
+
+    def rest(self) -> None:
+        """Renew it no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._keep_renewing(), name="greenroom-lease")
+
+    async def _keep_renewing(self) -> None:
+        leases, args = self._leases, (self.token, int(LIFE * 1000))
+
+        def answered(replies: list[Any], _: Any) -> None:
+            # In the reader: the push of this very renewal may be in the same chunk.
+            if replies[-1] == 1:
+                leases.renewed(self._name)
+
+        while self.held and monotonic() < self._until:
+            began = monotonic()
+            try:
+                ours = await leases.engine.run(Lane.TRACKED, RENEW, (self._name,), args, hook=answered, urgent=True)
+            except EngineError as error:
+                log.debug("renewing %s: %s", self._name, error)  # the next may be in time
+            else:
+                if not ours:
+                    self._lost()
+                    return
+            await asyncio.sleep(max(0.0, began + RENEWAL - monotonic()))
 
 
 def fingerprint(body: bytes) -> str:

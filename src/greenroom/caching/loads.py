@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching.backing import Backing
-from greenroom.caching.flight import Flight
+from greenroom.caching.flight import Flight, Flights
 from greenroom.caching.freshness import placed
 from greenroom.caching.lease import (
     ABSENCE,
     BACKOFF,
-    MARGIN,
     Absent,
     Answer,
     Failed,
     Found,
+    Holder,
     Lead,
     Leases,
     Wait,
@@ -27,13 +28,12 @@ from greenroom.caching.loader import Loader
 from greenroom.caching.near import Entry, Source
 from greenroom.caching.outage import Outage
 from greenroom.caching.outcome import Outcome, Read
-from greenroom.caching.stored import COMMANDS, Miss
+from greenroom.caching.stored import COMMANDS, Miss, Stored
 from greenroom.engine.budget import Budget
 from greenroom.errors import (
     BrokenValue,
     CommandFailed,
     EngineError,
-    EngineRefused,
     LoadFailed,
     LoadTimeout,
     OutOfMemory,
@@ -45,8 +45,8 @@ log = logging.getLogger("greenroom.caching")
 
 T = TypeVar("T")
 
-_LATE_PUSH = 0.2
-"""Seconds that a waiter sleeps past the lease it waits for: pushes of what lapses come late, and can be lost."""
+_LATE = 0.05
+"""Seconds that a waiter sleeps past the lease it waits for: its end is pushed late, and pushes can be lost."""
 
 
 class Loads(Generic[T]):
@@ -54,7 +54,9 @@ class Loads(Generic[T]):
 
     Arguments:
         load: reads one value from the record, given the key's parts by keyword; None means there is none.
+        flights: those that are closed when their load has no lease, or has lost it.
         outage: the bounds of loads without a lease.
+        stored: what keeps near what was stored or found.
         deadline: seconds after which a load is cancelled.
         near_for: seconds for which an absence is remembered in this process at most.
         group: the group of a key, from its parts; None where there is none.
@@ -65,20 +67,23 @@ class Loads(Generic[T]):
         backing: Backing,
         keyspace: Keyspace[T],
         load: Loader[T],
+        flights: Flights[Read[T]],
         outage: Outage[Read[T]],
+        stored: Stored[T],
         *,
         deadline: float,
         near_for: float,
         group: Callable[[Mapping[str, object]], str] | None,
     ) -> None:
         self.outage = outage
-        self.leases = Leases(backing.engine, keyspace, backing.clock, deadline + MARGIN)
-        self.lease_life = deadline + MARGIN
+        self.flights = flights
+        self.leases = Leases(backing.engine, keyspace, backing.clock, backing.releases, backing.renewed)
         self._backing = backing
         self._clock = backing.clock
         self._counters = backing.counters
         self._keyspace = keyspace
         self._load = load
+        self._stored = stored
         self._deadline = deadline
         self._near_for = near_for
         self._group = group
@@ -91,22 +96,35 @@ class Loads(Generic[T]):
         if not miss.reachable:
             await self._bypass(flight, parts)
             return
-        key, refused = flight.key, miss.refused
-        token = self.leases.token()
+        holder = self.leases.holder(flight.key)
+        try:
+            await self._answered(flight, parts, miss, holder)
+        finally:
+            holder.release()
+
+    async def _answered(self, flight: Flight[Read[T]], parts: Mapping[str, object], miss: Miss, holder: Holder) -> None:
+        key, refused, budget = flight.key, miss.refused, miss.budget
         waited = False
         while True:
             # Before the question: its answer and the push that ends the wait may come in one chunk.
             flight.pushed.clear()
             try:
-                answer = await self.ask(key, parts, token, Miss(miss.budget, refused=refused))
+                answer = await self.ask(holder, flight, Miss(budget, refused=refused))
             except Overloaded:
                 self._count("overloaded")
                 raise
             except OutOfMemory:
                 self._count("out_of_memory")
-                flight.land(await self._unstored(key, parts))
+                await self.unstored(flight, parts, Outcome.LOADED)
+                return
+            except CommandFailed as error:
+                holder.release()
+                self._count("engine")
+                log.warning("asking for %s: %s", key, error)
+                await self.unstored(flight, parts, Outcome.BYPASSED)
                 return
             except EngineError as error:
+                holder.release()  # before the load, which others would wait for
                 self._count("engine")
                 log.debug("asking for %s: %s", key, error)
                 await self._bypass(flight, parts)
@@ -115,9 +133,12 @@ class Loads(Generic[T]):
                 case Wait(remaining_ms):
                     waited = True
                     self._counters.cache_events[self._keyspace.name, "lease_wait"] += 1
-                    await _woken(flight.pushed, remaining_ms / 1000 + _LATE_PUSH)
+                    await _woken(flight.pushed, remaining_ms / 1000 + _LATE)
+                    # The server has answered, and who waits has spent nothing: with what the first question has left
+                    # a slow network would have each process load for itself.
+                    budget = Budget(COMMANDS)
                 case Lead():
-                    flight.land(await self._led(key, parts, token, miss.budget))
+                    await self._led(flight, parts, holder)
                     return
                 case Failed(kind, _):
                     raise LoadFailed(key, kind)
@@ -138,101 +159,164 @@ class Loads(Generic[T]):
 
     async def refresh(self, key: str, parts: Mapping[str, object], stale: bytes) -> float:
         """Replace a stale value, unless another process does; returns seconds for which not to try again."""
-        token = self.leases.token()
+        holder = self.leases.holder(key)
+        try:
+            return await self._refreshed(holder, parts, stale)
+        finally:
+            holder.release()
+
+    async def _refreshed(self, holder: Holder, parts: Mapping[str, object], stale: bytes) -> float:
         miss = Miss(Budget(COMMANDS), refused=fingerprint(stale))
         try:
-            answer = await self.ask(key, parts, token, miss)
+            answer = await self.ask(holder, None, miss)
+            if isinstance(answer, Lead):
+                self.hold(holder, None)
+                await self.register(holder, parts)
         except EngineError as error:
             self._count("engine")
-            log.debug("refreshing %s: %s", key, error)
+            log.debug("refreshing %s: %s", holder.key, error)
             return BACKOFF
         match answer:
             case Wait(remaining_ms) | Failed(_, remaining_ms):
                 return remaining_ms / 1000
             case Lead():
                 try:
-                    read = await self._led(key, parts, token, miss.budget)
+                    read = await self._loaded(holder, parts)
                 except Exception:
                     return BACKOFF  # counted and logged; the stale value is served until its end
                 # What is not stored leaves the stale value: each read of it would load again.
                 return 0.0 if read.stored else BACKOFF
         return 0.0
 
-    async def _led(self, key: str, parts: Mapping[str, object], token: str, budget: Budget) -> Read[T]:
+    async def _led(self, flight: Flight[Read[T]], parts: Mapping[str, object], holder: Holder) -> None:
         """Load under our lease, and store."""
+        self.hold(holder, flight)
         try:
-            value = await self.timed(key, lambda: self._load(**parts))
-            body = self.encoded(key, value)
-        except BaseException as error:
-            await self.failed(key, token, error)
+            await self.register(holder, parts)
+        except Overloaded:
+            self._count("overloaded")
             raise
-        return Read(value, body, Outcome.LOADED, stored=await self.store(key, token, body, budget))
+        except EngineError as error:
+            holder.release()  # nothing will be stored: nobody need wait for it
+            await self.unregistered(flight, parts, error)
+            return
+        flight.land(await self._loaded(holder, parts))
+
+    async def _loaded(self, holder: Holder, parts: Mapping[str, object]) -> Read[T]:
+        try:
+            value = await self.timed(holder.key, lambda: self._load(**parts))
+            body = self.encoded(holder.key, value)
+        except BaseException as error:
+            self.failed(holder, error)
+            raise
+        return Read(value, body, Outcome.LOADED, stored=await self.store(holder, body))
 
     async def _bypass(self, flight: Flight[Read[T]], parts: Mapping[str, object]) -> None:
+        flight.asking, flight.bypasses = False, True
         async with self.outage.place():
             value = await self.timed(flight.key, lambda: self._load(**parts))
         self.without_server(flight, value, self.encoded(flight.key, value))
 
-    async def _unstored(self, key: str, parts: Mapping[str, object]) -> Read[T]:
-        """The server answers and takes nothing: bounded as without it, but nothing is kept here, out of its sight."""
+    async def unregistered(self, flight: Flight[Read[T]], parts: Mapping[str, object], error: EngineError) -> None:
+        """Load what could not be put into its group, so that no change would find it once it is stored."""
+        if isinstance(error, OutOfMemory):
+            self._count("out_of_memory")
+            await self.unstored(flight, parts, Outcome.LOADED)
+        else:
+            self._count("engine")
+            log.debug("registering %s: %s", flight.key, error)
+            await self.unstored(flight, parts, Outcome.BYPASSED)
+
+    async def unstored(self, flight: Flight[Read[T]], parts: Mapping[str, object], outcome: Outcome) -> None:
+        """Load without a lease although the key's server answers: bounded as without it, and not kept here.
+
+        Nobody joins once the load has begun. Prevents: A loads without a lease · B changes the record and invalidates,
+        and no push tells A, which holds nothing there · callers of A join the load, or are given what it has brought.
+        """
+        flight.asking = False
         async with self.outage.place():
-            value = await self.timed(key, lambda: self._load(**parts))
-        return Read(value, self.encoded(key, value), Outcome.LOADED)
+            self.flights.close(flight)
+            value = await self.timed(flight.key, lambda: self._load(**parts))
+        flight.land(Read(value, self.encoded(flight.key, value), outcome))
 
     # Its steps, which a batch takes too ------------------------------------------------------------
 
-    async def ask(self, key: str, parts: Mapping[str, object], token: str, miss: Miss) -> Answer:
-        """Ask for the value or the lease; with the lease, the key is in its group. Raises as `Engine`."""
-        group, asked = self._group, self._clock.monotonic()
+    async def ask(self, holder: Holder, flight: Flight[Read[T]] | None, miss: Miss) -> Answer:
+        """Ask for the value or the lease. Raises as `Engine`."""
+        asked = self._clock.monotonic()
+        if flight is not None:
+            flight.asking = True
 
-        def feed(replies: list[Any], source: Source) -> None:
+        def answered(replies: list[Any], source: Source) -> None:
+            # In the reader: what follows on the wire may be the push that makes this the old value.
             reply = replies[-1]
-            if type(reply) is list and reply[0] == b"absent":
-                self._feed_absence(key, asked, reply[1], source)
+            if type(reply) is not list or not reply:
+                return
+            if flight is not None:
+                flight.asking = reply[0] == b"wait"
+            if reply[0] == b"absent":
+                self._feed_absence(holder.key, asked, reply[1], source)
+            elif reply[0] == b"value":
+                self._stored.admit(holder.key, reply[1], reply[2], asked, source)
 
         async def call(until: float) -> Answer:
-            answer = await self.leases.ask(key, token, miss.refused, until=until, hook=feed)
-            if group is not None and isinstance(answer, Lead):
-                try:
-                    await self._backing.groups.register(group(parts), key, until=until)
-                except (CommandFailed, EngineRefused, Overloaded):
-                    await self._release(key, token)  # nothing will be stored: nobody need wait for it
-                    raise
-            return answer
+            return await self.leases.ask(holder, miss.refused, until=until, hook=answered)
 
         return await miss.budget.spend(call)
 
-    async def store(self, key: str, token: str, body: bytes | None, budget: Budget) -> bool:
+    def hold(self, holder: Holder, flight: Flight[Read[T]] | None) -> None:
+        """Keep a lease that was won until its load has had its time."""
+
+        def lost() -> None:
+            if flight is not None:
+                self.flights.close(flight)
+
+        holder.renew(COMMANDS + self._deadline, lost)
+
+    async def register(self, holder: Holder, parts: Mapping[str, object]) -> None:
+        """Put the key into its group, under the lease and before the load. Raises as `Engine`."""
+        if self._group is not None:
+            # With a time of its own: what the question took must not keep a page from ever being stored.
+            until = monotonic() + COMMANDS
+            await self._backing.groups.register(self._group(parts), holder.key, until=until)
+
+    async def store(self, holder: Holder, body: bytes | None) -> bool:
         """Store what was loaded, or the absence of it; False where that is refused or fails."""
+        key = holder.key
         if body is not None and len(body) > self._keyspace.limit:
             self._oversize(key, len(body))
-            await self._release(key, token)
+            holder.release()
             return False
         lifetime = self._keyspace.lifetime.jittered_ms(self._clock.random())
+        until, asked = monotonic() + COMMANDS, self._clock.monotonic()
 
-        async def call(until: float) -> bool:
-            if body is None:
-                return await self.leases.fill_absence(key, token, ABSENCE, until=until)
-            return await self.leases.fill(key, token, body, lifetime, until=until)
+        def stored_near(replies: list[Any], source: Source) -> None:
+            remaining = replies[-1]
+            if body is not None and type(remaining) is int and remaining >= 0:
+                self._stored.admit(key, body, remaining, asked, source)
 
         try:
-            stored = await budget.spend(call)
+            if body is None:
+                stored = await self.leases.fill_absence(holder, ABSENCE, until=until)
+            else:
+                hook = stored_near if self._near_for else None
+                stored = await self.leases.fill(holder, body, lifetime, until=until, hook=hook)
         except EngineError as error:
             self._count("store")
             log.warning("storing %s: %s", key, error)
-            if isinstance(error, OutOfMemory | Overloaded):
-                await self._release(key, token)  # or all who wait would wait for the lease's end
+            holder.release()  # or all who wait would wait for the lease's end
             return False
+        holder.rest()
         if not stored:
             self._counters.cache_events[self._keyspace.name, "fill_refused"] += 1
         return stored
 
-    async def failed(self, key: str, token: str, error: BaseException) -> None:
+    def failed(self, holder: Holder, error: BaseException) -> None:
         """Leave a loader's failure in the lease's place; what is cancelled only gives the lease back."""
+        kind = ""
         if isinstance(error, Exception):
-            await self._release(key, token, error.kind if isinstance(error, LoadFailed) else type(error).__name__)
-        else:
-            await self._release(key, token)
+            kind = error.kind if isinstance(error, LoadFailed) else type(error).__name__
+        holder.release(kind)
 
     def without_server(self, flight: Flight[Read[T]], value: T | None, body: bytes | None) -> None:
         """Land a flight with what was loaded without the server."""
@@ -270,17 +354,11 @@ class Loads(Generic[T]):
 
     # ------------------------------------------------------------------------------------------------
 
-    async def _release(self, key: str, token: str, kind: str = "") -> None:
-        try:
-            await self.leases.release(key, token, kind, BACKOFF)
-        except EngineError as error:
-            log.debug("releasing the lease of %s: %s", key, error)  # it lapses by itself
-
     def _feed_absence(self, key: str, asked: float, remaining_ms: int, source: Source) -> None:
         """Both value and absence are tracked by the script that found it, so that either's push evicts this."""
         hard = asked + remaining_ms / 1000
         until = min(hard, asked + self._near_for)
-        if until > asked and source.share.owns(key):
+        if until > asked and self._backing.may_keep(key, source):
             self._backing.near.put(Entry(key, None, None, hard, hard, until, source))
 
     def _oversize(self, key: str, size: int) -> None:

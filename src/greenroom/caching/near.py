@@ -5,7 +5,7 @@ one; a ghost list remembers what left the small queue too early. A scan of one-o
 popular, and a hit costs one dictionary look-up and a counter.
 
 An entry is served only while the connection that it was read on is known to be alive: pushes come on that connection,
-so one that has been silent for too long may hide an invalidation.
+so one that has answered nothing for too long may hide an invalidation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ ENTRIES = 10_000
 SIZE = 64 * 1024 * 1024
 """Bytes above which the least wanted are evicted."""
 TRUST = 0.75
-"""Seconds without a byte from the server after which no entry read from it is served."""
+"""Seconds since the sending of the newest command that a connection has answered after which no entry of it is served.
+
+Not since its last byte. Prevents: the loop stands still for three seconds · of the pushes that wait in the socket the
+first chunk is read · what a later chunk drops is served meanwhile.
+"""
 _SMALL_SHARE = 10
 """One in so many of the entries and bytes is for newcomers."""
 _ENTRY_COST = 600
@@ -36,8 +40,11 @@ _VALUE_COST = 3
 class Source(Protocol):
     """The connection that an entry was read on."""
 
-    heard: float
-    """When its last byte came, in seconds of `time.monotonic`; minus infinity when it has ended."""
+    as_of: float
+    """The pushes for all that had happened at this moment have been read, in seconds of `time.monotonic`.
+
+    Minus infinity when the connection has ended.
+    """
     share: Share
     """The keys that its server has."""
 
@@ -118,8 +125,8 @@ class Near:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if now >= entry.until or monotonic() - entry.source.heard >= TRUST:
-            if now >= entry.until or entry.source.heard < 0:
+        if now >= entry.until or monotonic() - entry.source.as_of >= TRUST:
+            if now >= entry.until or entry.source.as_of < 0:
                 self._remove(entry)
             return None
         if entry.frequency < 3:

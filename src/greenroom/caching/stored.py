@@ -67,6 +67,8 @@ class Stored(Generic[T]):
 
     def __init__(self, backing: Backing, keyspace: Keyspace[T], near_for: float) -> None:
         self._engine = backing.engine
+        self._backing = backing
+        self._refused_drops = backing.refused_drops
         self._near = backing.near
         self._now = backing.clock.monotonic
         self._errors = backing.counters.errors
@@ -87,6 +89,8 @@ class Stored(Generic[T]):
         Raises:
             Overloaded: when too many commands are outstanding; that is neither down nor a miss.
         """
+        if self._refused_drops and key in self._refused_drops:
+            return Miss(Budget(0.0), reachable=False)
         began, asked = monotonic(), self._now()
         # PTTL first: a write between the two can then only give a new value an old deadline.
         commands: tuple[Command, ...] = (("PTTL", key), ("GET", key)) if lifetime else (("GET", key),)
@@ -127,8 +131,20 @@ class Stored(Generic[T]):
             return
         found = self._entered(key, asked, replies, source)
         replies.append(found)
-        # What a slot's last owner says late would be near after its part of near was cleared.
-        if type(found) is Entry and found.until and source.share.owns(key):
+        self._keep(found, source)
+
+    def admit(self, key: str, body: bytes, remaining_ms: int, asked: float, source: Source) -> None:
+        """Keep near what a script has read and tracked; in the socket's reader, as `_arrived`.
+
+        Arguments:
+            remaining_ms: its PTTL.
+            asked: when the script was sent.
+        """
+        if self._near_for:
+            self._keep(self._entered(key, asked, [remaining_ms, body], source), source)
+
+    def _keep(self, found: Entry | _Unbounded | _Broken, source: Source) -> None:
+        if type(found) is Entry and found.until and self._backing.may_keep(found.key, source):
             self._near.put(found if self._frozen else found.without_value())
 
     def _entered(

@@ -58,10 +58,14 @@ class Connection(asyncio.Protocol):
         self._latency = latency
         self._transport: asyncio.Transport | None = None
         self._stamps: deque[tuple[float, int]] = deque()  # (time of the write, commands issued by then)
+        self._answered = 0  # commands issued by the newest write that has been answered whole
         self._flush_due = False
         self._paused = False
         self.heard = 0.0
         """When the last byte came, in seconds of `time.monotonic`; minus infinity when the connection has ended."""
+        self.as_of = 0.0
+        """When the newest command was sent that has been answered, in seconds of `time.monotonic`; minus infinity when
+        the connection has ended. All pushes for what had happened by then have been read: they precede the answer."""
         self._pinged: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.reason: str = "closed"
@@ -130,7 +134,11 @@ class Connection(asyncio.Protocol):
             return
         answered, stamps = self._wire.answered, self._stamps
         while stamps and stamps[0][1] <= answered:
-            self._latency.add(self.heard - stamps.popleft()[0])
+            sent, self._answered = stamps.popleft()
+            self._latency.add(self.heard - sent)
+            self.as_of = sent
+        if stamps and answered > self._answered:  # a part of one write
+            self.as_of = stamps[0][0]
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -174,11 +182,12 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 
     def _alive(self, now: float) -> bool:
-        if self._pinged is not None and self.heard >= self._pinged:
+        if self._pinged is not None and self.as_of >= self._pinged:
             self._pinged = None
         if self._pinged is not None:
-            return now - self._pinged < self._limits.silence_deadline
-        if now - self.heard >= self._limits.silence:
+            # Bytes that come keep the connection; only an answer keeps what was read on it.
+            return now - max(self._pinged, self.heard) < self._limits.silence_deadline
+        if now - self.as_of >= self._limits.silence:
             self._pinged = now
             self._wire.issue((("PING",),), None)
             self._flush()
@@ -186,7 +195,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         self._transport = None
-        self.heard = -inf
+        self.heard = self.as_of = -inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -13,9 +13,9 @@ class Limits:
         command_deadline: from a write to the last reply to it, and the whole of one call with its retries.
         handshake_deadline: from the start of a connection to its first PONG.
         outstanding: commands without a reply, per connection, above which a call fails as overloaded.
-        silence: without a byte for so long, a tracked connection is pinged.
-        silence_deadline: so long may that ping take. The sum of both, and two ticks, bounds how long a half-open
-            connection can hide an invalidation.
+        silence: so long after the newest command that was answered was sent, a tracked connection is pinged.
+        silence_deadline: so long may no byte come after that ping. The sum of both, and two ticks, bounds how long a
+            half-open connection can hide an invalidation.
         tick: between two looks at the oldest outstanding write; what has a deadline ends at most this much later.
         breaker_failures: failures in a row after which calls fail at once instead of waiting for the reconnect.
         backoff_first, backoff_most: the range of the reconnect's pause while the breaker is closed; doubled at each

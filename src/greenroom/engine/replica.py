@@ -56,7 +56,7 @@ class Replica:
     ) -> None:
         self.primary = primary
         self.share = primary.share
-        self.heard = -inf
+        self.as_of = -inf
         """When its primary had no more than it has, in seconds of `time.monotonic`; minus infinity: not known."""
         self._doubted = -inf
         self._since = monotonic()  # when it was begun with, or last doubted for nothing of its own
@@ -100,7 +100,7 @@ class Replica:
     @property
     def trusted(self) -> bool:
         """Whether it may be read from."""
-        return monotonic() - self.heard < self._limits.trust
+        return monotonic() - self.as_of < self._limits.trust
 
     @property
     def promising(self) -> bool:
@@ -121,7 +121,7 @@ class Replica:
     # ------------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        self.heard, self._doubted = -inf, monotonic()
+        self.as_of, self._doubted = -inf, monotonic()
 
     def _lost(self) -> None:
         self._forget()
@@ -155,7 +155,7 @@ class Replica:
                 # Prevents: the primary has answered · its connection is lost, and a DEL with it · the replica answers
                 # and is trusted before the next connection has carried the DEL.
                 if asked > self._doubted:
-                    self.heard = asked
+                    self.as_of = asked
                 return
             await asyncio.sleep(_PAUSE)
 

@@ -51,7 +51,7 @@ class ReplicaReads(Clustered):
         if node is None:
             return None
         found = self._replicas.get(node)
-        if found is not None and found[1].trusted and self._touched.before(key, found[1].heard):
+        if found is not None and found[1].trusted and self._touched.before(key, found[1].as_of):
             try:
                 sent = found[1].send(commands, None if hook is None else self._unless_touched(key, found[1], hook))
             except Overloaded:
@@ -72,7 +72,7 @@ class ReplicaReads(Clustered):
         # Prevents: a read is on its way to the replica · a DEL is sent to the primary and acknowledged, the near entry
         # is gone · the replica answers with the old value, which is kept near until its push comes.
         def call(replies: list[Any], source: Any) -> None:
-            if self._touched.before(key, replica.heard):
+            if self._touched.before(key, replica.as_of):
                 hook(replies, source)
 
         return call

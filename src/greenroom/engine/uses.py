@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from greenroom.clock import Clock
+from greenroom.detached import to_the_end
 from greenroom.engine.address import Address
 from greenroom.engine.choice import engine_at
 from greenroom.engine.connection import Connection
@@ -106,9 +107,9 @@ def open_engine(
         if directory is None:
             raise InvalidInput("data_dir", "an embedded server needs a directory", "pass data_dir=")
         server = EmbeddedServer(directory)
-        stack.push_async_callback(server.close)
+        stack.push_async_callback(to_the_end, server.close)
         engine = engine_at(Address((), path=server.socket_path), before_connect=server.ensure, **options)
     else:
         engine = engine_at(Address.parse(address), **options)
-    stack.push_async_callback(engine.close)
+    stack.push_async_callback(to_the_end, engine.close)
     return engine

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 
 from greenroom.caching import Cache
+from greenroom.detached import Detached
 from greenroom.errors import EngineError, InvalidInput, RecordError
 from greenroom.podcast.models import PodcastStatus, Snippet, Topic
 from greenroom.podcast.records import Change, Records
@@ -53,6 +54,8 @@ class Changes:
         self._page = page
         self._status = status
         self._on_change = on_change
+        self.detached = Detached()
+        """Changes under way: once begun they are made and sent, whatever becomes of their callers."""
 
     async def before(self, *topic_ids: str) -> None:
         """Drop the pages of topics that are about to change; what cannot be dropped now is dropped by `send`."""
@@ -61,11 +64,14 @@ class Changes:
                 await self._page.invalidate_group(topic_id=topic_id)
 
     async def send(self, change: Change) -> None:
-        """Drop every key that a change made stale, then forget its row.
+        """Drop every key that a change made stale, then forget its row; goes on when its caller is cancelled.
 
         Neither an engine nor a record that cannot be reached is an error: the change is made, its row stays, and is
         sent again.
         """
+        await self.detached.finish(self._send(change), "greenroom-change")
+
+    async def _send(self, change: Change) -> None:
         if change.topics or change.snippets or change.pages:
             self._on_change()
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from contextlib import suppress
 from datetime import datetime
 
 from greenroom.clock import Clock
-from greenroom.errors import InvalidInput
+from greenroom.errors import ClaimLost, InvalidInput, RecordError
 from greenroom.podcast.changes import Changes
 from greenroom.podcast.models import PodcastTask
 from greenroom.podcast.task_records import Claim, IdempotencyKey, Requested, TaskRecords
@@ -76,10 +77,25 @@ class Tasks:
 
         Tasks that were taken up too often, by workers that were killed or gave them back, fail here.
         """
+        claiming = self._changes.detached.begin(self._claim(worker, seconds), "greenroom-claiming")
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # Prevents: a worker is stopped while the record claims a task for it · the task waits for the claim to
+            # lapse, and has an attempt less.
+            self._changes.detached.begin(self._unclaim(claiming), "greenroom-claiming")
+            raise
+
+    async def _claim(self, worker: str, seconds: float) -> Claim | None:
         now = self._clock.now()
         for change in await self._tasks.fail_exhausted(EXHAUSTED, now, attempts=self._attempts):
             await self._changes.send(change)
         return await self._tasks.claim(worker, seconds, now, attempts=self._attempts)
+
+    async def _unclaim(self, claiming: asyncio.Task[Claim | None]) -> None:
+        with suppress(ClaimLost, RecordError):
+            if (claim := await claiming) is not None:
+                await self.give_back(claim, counted=False)
 
     async def renew(self, claim: Claim, seconds: float = CLAIM, *, progress: float | None = None) -> None:
         """Keep the claim for so many seconds from now; `progress` is the share of the work done, 0 to 1."""
@@ -87,6 +103,9 @@ class Tasks:
 
     async def advance(self, claim: Claim, status: str, *, estimated: datetime | None = None) -> PodcastTask:
         """Show how far the podcast is, and when it is expected to be whole; never a step back."""
+        return await self._changes.detached.finish(self._advance(claim, status, estimated))
+
+    async def _advance(self, claim: Claim, status: str, estimated: datetime | None) -> PodcastTask:
         told = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated)
         if told.change is not None:
             await self._changes.send(told.change)
@@ -94,6 +113,9 @@ class Tasks:
 
     async def fail(self, claim: Claim, message: str) -> None:
         """Give up for good, with a message that a listener can understand."""
+        await self._changes.detached.finish(self._fail(claim, message))
+
+    async def _fail(self, claim: Claim, message: str) -> None:
         await self._changes.send(await self._tasks.fail(claim, message, self._clock.now()))
 
     async def give_back(self, claim: Claim, *, counted: bool) -> None:

@@ -19,6 +19,9 @@ from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.task_records import KeepsTasks, TaskRecords
 from greenroom.podcast.topics import Topics
 
+_CLOSING = 5.0
+"""Seconds that changes and claims under way may take when the platform closes; a database may be busy for four."""
+
 
 class Platform:
     """Made by `open`."""
@@ -86,5 +89,6 @@ class Platform:
         """Stop sending what others left, and let go of whoever follows a status."""
         self._sending.cancel()
         await asyncio.wait([self._sending])
+        await self.changes.detached.close(_CLOSING)
         await self.statuses.close()
         await self.newest.close()

@@ -64,6 +64,9 @@ class Snippets:
         Raises:
             UnknownReference: when its topic does not exist.
         """
+        return await self._changes.detached.finish(self._add(draft))
+
+    async def _add(self, draft: SnippetDraft) -> Written[Snippet]:
         await self._changes.before(draft.topic_id)
         written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
         await self._changes.send(written.change)
@@ -75,6 +78,9 @@ class Snippets:
         Raises:
             UnknownReference: when its topic does not exist.
         """
+        return await self._changes.detached.finish(self._put(snippet_id, draft))
+
+    async def _put(self, snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
         old = await self._records.snippet(snippet_id)
         if old is None:
             return None
@@ -86,6 +92,9 @@ class Snippets:
 
     async def delete(self, snippet_id: str) -> bool:
         """Delete a snippet; False where there is none."""
+        return await self._changes.detached.finish(self._delete(snippet_id))
+
+    async def _delete(self, snippet_id: str) -> bool:
         old = await self._records.snippet(snippet_id)
         if old is None:
             return False

@@ -58,6 +58,9 @@ class Topics:
             InvalidInput: naming `topic_id`, for an id that no key can hold.
         """
         self.check(topic_id)
+        return await self._changes.detached.finish(self._put(topic_id, draft))
+
+    async def _put(self, topic_id: str, draft: TopicDraft) -> Written[Topic]:
         written = await self._records.put_topic(topic_id, draft, self._clock.now())
         await self._changes.send(written.change)
         return written
@@ -68,6 +71,9 @@ class Topics:
         Raises:
             Conflict: while it has snippets.
         """
+        return await self._changes.detached.finish(self._delete(topic_id))
+
+    async def _delete(self, topic_id: str) -> bool:
         change = await self._records.delete_topic(topic_id)
         if change is None:
             return False

@@ -1,13 +1,13 @@
-"""What a request need not wait for: touches, and the sweeping of what is over."""
+"""What no caller need wait for: touches, the sweeping of what is over, and ends whose callers have gone."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Coroutine
 from time import monotonic
 from typing import Any
 
+from greenroom.detached import Detached
 from greenroom.errors import GreenroomError
 
 log = logging.getLogger("greenroom.sessions")
@@ -26,7 +26,7 @@ class Background:
     def __init__(self, interval: float) -> None:
         self._keep = min(_HELD, interval)
         self._recent: dict[str, float] = {}  # session → when it was last due, the oldest first
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.detached = Detached()
 
     def is_first(self, session: str) -> bool:
         """Whether no touch of a session was begun here just now.
@@ -43,14 +43,11 @@ class Background:
 
     def begin(self, session: str, work: Coroutine[Any, Any, None]) -> None:
         """Do something behind; what fails is logged, and the session's next request may try again."""
-        task = asyncio.get_running_loop().create_task(self._do(session, work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.detached.begin(self._do(session, work))
 
     async def close(self) -> None:
         """Finish what is under way."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self.detached.close()
 
     async def _do(self, session: str, work: Coroutine[Any, Any, None]) -> None:
         try:

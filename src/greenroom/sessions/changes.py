@@ -96,7 +96,11 @@ class Changes(Generic[T]):
             return None if found.begun is None else found.body
 
         async with self._turns.of(session):
-            body = await budget.spend(looked)
+            try:
+                body = await budget.spend(looked)
+            except BaseException:
+                self._lists.check(session)  # it may stand on the roll by now, and be over
+                raise
             found = None if body is None else await self._attempt(session, body, change, budget)
             while isinstance(found, Differs):
                 found = await self._attempt(session, found.body, change, budget)

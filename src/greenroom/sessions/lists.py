@@ -9,13 +9,16 @@ begin meanwhile not counted, until their next touch.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import suppress
+from functools import partial
 
 from greenroom.engine import Engine
 from greenroom.engine.budget import Budget
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace.companions import companion_key
 from greenroom.keyspace.pattern import check_part
+from greenroom.sessions.leftovers import Leftovers
 from greenroom.sessions.limits import Limits
 from greenroom.sessions.roll import Roll
 from greenroom.sessions.slot import Slot
@@ -24,8 +27,9 @@ from greenroom.sessions.slot import Slot
 class Lists:
     """The lists of one platform's sessions."""
 
-    def __init__(self, engine: Engine, prefix: str, slot: Slot, limits: Limits) -> None:
+    def __init__(self, engine: Engine, prefix: str, slot: Slot, limits: Limits, leftovers: Leftovers) -> None:
         self._engine = engine
+        self._leftovers = leftovers
         self._prefix = prefix
         self._slot = slot
         self._limits = limits
@@ -64,14 +68,35 @@ class Lists:
         await budget.spend(renewed)
 
     async def leave(self, session: str, user: str | None, budget: Budget) -> None:
-        """Unlist a session that is over; never fails, since what was asked for is done: what stays lapses."""
-        rolls = self._rolls(user)
+        """Unlist a session that is over; never fails, since what was asked for is done: the rest is done behind."""
 
-        async def left(until: float) -> None:
-            await asyncio.gather(*(roll.leave(session, until=until) for roll in rolls))
+        async def left(until: float | None = None) -> None:
+            await asyncio.gather(*(roll.leave(session, until=until) for roll in self._rolls(user)))
 
-        with suppress(EngineError):
+        try:
             await budget.spend(left)
+        except BaseException as error:
+            self._leftovers.add(f"the list of {session}", left, self._limits.lifetime.total_seconds())
+            if not isinstance(error, EngineError):
+                raise
+
+    def forget(self, session: str, user: str | None) -> None:
+        """Unlist behind a session that has not begun, and never will: its id is marked as ended first."""
+        undo = partial(self._forget, session, user)
+        self._leftovers.add(f"the session {session}", undo, self._limits.lifetime.total_seconds())
+
+    def check(self, session: str) -> None:
+        """Unlist behind a session that may be over, if it is."""
+        self._leftovers.add(f"the list of {session}", partial(self._check, session), self._limits.idle.total_seconds())
+
+    async def _forget(self, session: str, user: str | None) -> None:
+        await self._slot.end(session, secrets.token_hex(8), mark=True)
+        await asyncio.gather(*(roll.leave(session) for roll in self._rolls(user)))
+
+    async def _check(self, session: str) -> None:
+        found = await self._slot.look(session)
+        if found.body is None or found.begun is None:
+            await self.active.leave(session)
 
     def _rolls(self, user: str | None) -> list[Roll]:
         rolls = [self.active]

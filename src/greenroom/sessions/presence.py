@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from greenroom.errors import EngineError, GreenroomError
 from greenroom.keyspace.companions import companion_key
 from greenroom.keyspace.pattern import check_part
 from greenroom.sessions.document import STREAM, members
@@ -54,14 +54,14 @@ class Presence:
         check_part("podcast_id", podcast_id)
         opened = await self._sessions.slot.now(session or "anonymous")
         new = stream(podcast_id, session, opened, secrets.token_hex(8))
-        await self._enter(new)
-        if session is not None:
-            try:
+        try:
+            # Of its two rolls the second may refuse it: it would be counted on the first until it lapses.
+            await self._enter(new)
+            if session is not None:
                 await self._sessions.settle(session)
-            except GreenroomError:
-                with suppress(EngineError):  # what stays lapses
-                    await self._leave(new)
-                raise
+        except BaseException:
+            self._left_behind(new)
+            raise
         return new
 
     async def renew(self, stream: Stream) -> bool:
@@ -74,7 +74,7 @@ class Presence:
             return True
         live = await self._sessions.read_id(stream.session_id)
         if live is None or not live.writable:
-            await self._leave(stream)
+            await self.close(stream)
             return False
         await self._enter(stream)  # before the touch, which looks for who is there
         if STREAM in members(live.body):
@@ -84,16 +84,20 @@ class Presence:
         try:
             await self._sessions.settle(stream.session_id)
         except SessionGone:
-            await self._leave(stream)
+            await self.close(stream)
             return False
         return True
 
     async def close(self, stream: Stream) -> None:
-        """Somebody has stopped; their session then names the newest stream that is still open, or none."""
-        await self._leave(stream)
-        if stream.session_id is not None:
-            with suppress(SessionGone):
-                await self._sessions.settle(stream.session_id)
+        """Somebody has stopped; their session then names the newest stream that is still open, or none.
+
+        What fails, or whose caller is cancelled, is done behind.
+        """
+        try:
+            await self._close(stream)
+        except BaseException:
+            self._left_behind(stream)
+            raise
 
     async def listeners(self) -> dict[str, int]:
         """How many listen to each podcast; of a killed server's until they lapse."""
@@ -109,14 +113,23 @@ class Presence:
 
     # ------------------------------------------------------------------------------------------------
 
+    def _left_behind(self, stream: Stream) -> None:
+        """Somebody does not listen any more, whatever stands on the rolls."""
+        self._sessions.leftovers.add(
+            f"the stream {stream.member}", partial(self._close, stream), self._stay.total_seconds()
+        )
+
+    async def _close(self, stream: Stream) -> None:
+        for roll in self._rolls(stream):
+            await roll.leave(stream.member)
+        if stream.session_id is not None:
+            with suppress(SessionGone):
+                await self._sessions.settle(stream.session_id)
+
     async def _enter(self, stream: Stream) -> None:
         await self._podcasts.note(stream.podcast_id)
         for roll in self._rolls(stream):
             await roll.enter(stream.member)
-
-    async def _leave(self, stream: Stream) -> None:
-        for roll in self._rolls(stream):
-            await roll.leave(stream.member)
 
     def _rolls(self, stream: Stream) -> list[Roll]:
         rolls = [self._listeners(stream.podcast_id)]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -20,7 +20,7 @@ import msgspec
 from greenroom.engine import Engine, Lane
 from greenroom.engine.budget import Budget
 from greenroom.engine.pushes import Pushes
-from greenroom.errors import BrokenValue, GreenroomError
+from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.companions import owner
 from greenroom.observe import Counters
@@ -28,6 +28,7 @@ from greenroom.sessions.background import Background
 from greenroom.sessions.changes import COMMANDS, Changes
 from greenroom.sessions.document import STREAM, USER, Members, changed, members_of, user_of
 from greenroom.sessions.ends import Ends
+from greenroom.sessions.leftovers import Leftovers
 from greenroom.sessions.limits import Limits, ms
 from greenroom.sessions.lists import Lists
 from greenroom.sessions.live import Live, SessionGone
@@ -80,7 +81,9 @@ class Sessions(Generic[T]):
         self.streams = Streams(engine, self.slot, self.limits)
         self._new = dict(new or {})
         self._shape = Shape(keyspace)
-        self._lists = Lists(engine, self.prefix, self.slot, self.limits)
+        self.leftovers = Leftovers()
+        """What calls that failed have left, to be undone behind."""
+        self._lists = Lists(engine, self.prefix, self.slot, self.limits, self.leftovers)
         self._changes = Changes(self.slot, self._shape, self._lists, self.streams)
         self._background = Background(self.limits.touch.total_seconds())
 
@@ -99,8 +102,9 @@ class Sessions(Generic[T]):
         token, budget = new_token(), Budget(COMMANDS)
         session, body = session_id(token), changed(b"{}", {**self._new, **(members or {}), **more})
         self._shape.check(body)
-        listed = await self._lists.enter(session, user_of(body), budget)
-        live = await self._begin(session, body, listed, self._new_life, budget)
+        with self._forgotten_unless_begun(session, user_of(body)):
+            listed = await self._lists.enter(session, user_of(body), budget)
+            live = await self._begin(session, body, listed, self._new_life, budget)
         self.counters.sessions["started",] += 1
         return live, token
 
@@ -195,17 +199,29 @@ class Sessions(Generic[T]):
                 taken = await budget.spend(partial(self._take, session, body, taker))
             if taken is None:
                 raise SessionGone("the session has ended")
-        except GreenroomError:
+            log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
+            live = await self._begin(new, successor, listed, self._new_life if log_in else taken, budget)
+            await self._lists.leave(session, None, budget)  # its user's list keeps it: end-all ends the copy too
+        except (SessionGone, InvalidInput, BrokenValue):
             await self._lists.leave(new, user, budget)
             raise
-        log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
-        live = await self._begin(new, successor, listed, self._new_life if log_in else taken, budget)
+        except BaseException:
+            # Nobody will be given its token, and of the old one it cannot be told here whether it was taken.
+            self._lists.forget(new, user)
+            self._lists.check(session)
+            raise
         self.counters.sessions["rotated",] += 1
-        await self._lists.leave(session, None, budget)  # its user's list keeps it: end-all ends the copy too
         return live, token
 
     async def end(self, session: str) -> bool:
-        """End a session; False where it was over. Twice is as good as once."""
+        """End a session; False where it was over. Twice is as good as once; it goes on when its caller is cancelled.
+
+        Raises:
+            EngineError: when the server did not acknowledge; it is sent again to a new connection.
+        """
+        return await self._background.detached.finish(self._end(session))
+
+    async def _end(self, session: str) -> bool:
         budget, by = Budget(COMMANDS), secrets.token_hex(8)
         found = await budget.spend(lambda until: self.slot.look(session, until=until))
         ended = await budget.spend(lambda until: self.slot.end(session, by, mark=False, until=until))
@@ -219,8 +235,12 @@ class Sessions(Generic[T]):
         """End every session of a user; returns how many this call has ended.
 
         A log-in meanwhile is either ended too, or stays and stays listed: only what was ended leaves the list. After an
-        error some may have ended: the call may be repeated, and ends the others.
+        error some may have ended: the call may be repeated, and ends the others. It goes on when its caller is
+        cancelled.
         """
+        return await self._background.detached.finish(self._end_all(user_id))
+
+    async def _end_all(self, user_id: str) -> int:
         roll, ended, seen = self._lists.of_user(user_id), 0, set[str]()
 
         async def end(session: str) -> bool:
@@ -255,10 +275,22 @@ class Sessions(Generic[T]):
         return await self._lists.active.count()
 
     async def close(self) -> None:
-        """Finish the touches under way."""
+        """Finish the touches and ends under way, and what is left to be undone."""
         await self._background.close()
+        await self.leftovers.close()
 
     # ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _forgotten_unless_begun(self, session: str, user: str | None) -> Iterator[None]:
+        """Around what lists a session and begins it: where that fails nobody is given its token."""
+        try:
+            yield
+        except (InvalidInput, SessionGone):
+            raise  # nothing was listed, or it has been unlisted
+        except BaseException:
+            self._lists.forget(session, user)
+            raise
 
     @property
     def _new_life(self) -> Taken:
@@ -284,8 +316,13 @@ class Sessions(Generic[T]):
         return await self.slot.take(session, old, taker, until=until)
 
     async def _touched(self, live: Live[T]) -> None:
-        with suppress(SessionGone):
+        try:
             await self._changes.touch(live)
+        except SessionGone:
+            pass
+        except BaseException:
+            self._lists.check(live.session_id)  # it was listed again first, and may be over
+            raise
 
     async def _readable(self, session: str) -> Live[T] | None:
         try:

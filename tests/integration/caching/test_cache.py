@@ -209,6 +209,7 @@ async def test_a_value_over_the_limit_is_answered_and_not_stored(
     for _ in range(2):
         read = await cache.read("e1")
         assert (read.value, read.stored) == (Episode("e1"), False)
+    await settled(cache)
     assert server.raw()("DBSIZE") == 0
     assert counters.errors["cache_episode", "oversize"] == 2
     assert caplog.text.count("over the limit") == 1
@@ -218,8 +219,10 @@ async def test_a_loader_s_unreadable_value_is_an_error_and_not_stored(server: Se
     async def load(_: str) -> Any:
         return Episode("e1", "not a number")  # type: ignore[arg-type]
 
+    cache = cache_of(await back(server), load)
     with pytest.raises(BrokenValue, match="version"):
-        await cache_of(await back(server), load).get("e1")
+        await cache.get("e1")
+    await settled(cache)
     assert server.raw()("KEYS", "*") == [LEASE.encode()]
 
 

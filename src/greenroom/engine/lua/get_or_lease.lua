@@ -27,6 +27,14 @@ if hash == '' and redis.call('GETEX', KEYS[3]) then
   return all_tracked({'absent', redis.call('PTTL', KEYS[3])})
 end
 local lease = redis.call('GETEX', KEYS[2])
+if lease and string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
+  -- No lease, nor a failure, has more left than a lease's life, or for ever: it has lapsed. Prevents: the clock of the
+  -- server goes back by an hour · a lease that nobody holds is waited for as long.
+  local left = redis.call('PTTL', KEYS[2])
+  if left < 0 or left > tonumber(ARGV[2]) then
+    lease = false
+  end
+end
 if lease and string.sub(lease, 1, 7) == 'failed:' then
   return all_tracked({'failed', string.sub(lease, 8), redis.call('PTTL', KEYS[2])})
 end

@@ -1,0 +1,82 @@
+"""Leases that are given back by nobody's caller: sent at once, or first on the next connection.
+
+What that prevents:
+
+    a load ends on a cut connection, or its caller is gone · nobody tells the server · the next reader waits for a
+    lease that nobody holds
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Any
+
+from greenroom.clock import Clock
+from greenroom.detached import Detached
+from greenroom.engine import Engine, Lane
+from greenroom.engine.connection import Connection
+from greenroom.engine.scripts import Script
+from greenroom.errors import EngineError
+
+log = logging.getLogger("greenroom.caching")
+
+RELEASE = Script.named("release")
+_KEPT = 1.0
+"""Seconds after which a lease has lapsed by itself, and a failure has held others back for long enough."""
+_MOST = 10_000
+"""Releases kept; past it the oldest goes, and its lease lapses by itself."""
+
+
+class Releases:
+    """The releases of one process that no server has acknowledged. The engine is attached later."""
+
+    engine: Engine
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: dict[str, tuple[float, str, tuple[str | int, ...]]] = {}  # by token, the oldest first
+        self._sending = Detached()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def release(self, lease: str, token: str, kind: str, seconds: float) -> None:
+        """Give a lease back; with `kind`, leave the failure in its place for `seconds`. Returns at once."""
+        now = self._clock.monotonic()
+        self._prune(now)
+        self._kept[token] = now + _KEPT, lease, (token, kind, int(seconds * 1000))
+        self._sending.begin(self._send(token), "greenroom-release")
+
+    def queue(self, connection: Connection) -> None:
+        """Queue what is kept for the server of a connection that is about to serve."""
+        self._prune(self._clock.monotonic())
+        for token, (_, lease, args) in self._kept.items():
+            if connection.share.owns(lease):
+                call = ("EVALSHA", RELEASE.sha, 1, lease, *args)
+                queued = connection.issue((call,), partial(self._answered, token), urgent=True)
+                queued.add_done_callback(asyncio.Future.exception)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait for the releases under way, but not for long."""
+        await self._sending.close(seconds)
+
+    async def _send(self, token: str) -> None:
+        if token not in self._kept:
+            return  # a new connection has carried it
+        _, lease, args = self._kept[token]
+        try:
+            # Urgent: what is overloaded must not make all who wait wait for the lease's end as well.
+            hook = partial(self._answered, token)
+            await self.engine.run(Lane.TRACKED, RELEASE, (lease,), args, hook=hook, urgent=True)
+        except EngineError as error:
+            log.debug("releasing %s: %s", lease, error)  # the next connection carries it, or it lapses
+
+    def _answered(self, token: str, replies: list[Any], _: Any) -> None:
+        if not isinstance(replies[-1], Exception):  # or else it lapses by itself
+            self._kept.pop(token, None)
+
+    def _prune(self, now: float) -> None:
+        while self._kept and (len(self._kept) >= _MOST or next(iter(self._kept.values()))[0] <= now):
+            del self._kept[next(iter(self._kept))]

@@ -1,0 +1,96 @@
+"""What calls have left behind that failed, or whose callers are gone: undone behind, until the server has done it.
+
+A session is listed before it begins and unlisted after it has ended, so that a crash can only count too many. Without
+a crash nothing may stay:
+
+    a log-in lists its id · its server refuses the rest, or its caller is cancelled · the id is counted for half an hour
+
+While the server is away one attempt at a time goes on, for whatever is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from greenroom.errors import EngineError, GreenroomError
+
+log = logging.getLogger("greenroom.sessions")
+
+_AGAIN = 0.5
+"""Seconds between two attempts while none succeeds."""
+_MOST = 10_000
+"""Things left to be undone; past it the oldest stays until it lapses."""
+_CLOSING = 0.5
+"""Seconds that what is left may take when its room closes."""
+
+Undo = Callable[[], Awaitable[object]]
+
+
+class Leftovers:
+    """The leftovers of one process."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, tuple[float, Undo]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def add(self, name: str, undo: Undo, seconds: float) -> None:
+        """Have something undone; returns at once.
+
+        Arguments:
+            name: what it is: of two of one name the later one counts.
+            undo: may be called again, and does no harm when there is nothing to undo.
+            seconds: after which it has lapsed by itself.
+        """
+        self._left.pop(name, None)
+        self._left[name] = monotonic() + seconds, undo
+        if len(self._left) > _MOST:
+            del self._left[next(iter(self._left))]
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._undo_all(), name="greenroom-leftovers")
+            self._task.add_done_callback(self._ended)
+
+    async def close(self) -> None:
+        """Try once more, for a moment; what stays lapses."""
+        if self._task is not None:
+            task = self._task
+            await asyncio.wait([task], timeout=_CLOSING)
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _undo_all(self) -> None:
+        failed = 0
+        while self._left:
+            name, (until, undo) = next(iter(self._left.items()))
+            try:
+                if monotonic() < until:
+                    await undo()
+            except EngineError as error:
+                log.debug("undoing %s: %s", name, error)
+                failed += 1
+                # To the end: on a cluster only this one's node may be away.
+                if self._left.get(name) == (until, undo):
+                    self._left[name] = self._left.pop(name)
+            except GreenroomError as error:
+                log.warning("undoing %s: %s", name, error)
+                self._done(name, until, undo)
+            else:
+                failed = 0
+                self._done(name, until, undo)
+            if failed >= len(self._left) > 0:
+                failed = 0
+                await asyncio.sleep(_AGAIN)
+
+    def _done(self, name: str, until: float, undo: Undo) -> None:
+        if self._left.get(name) == (until, undo):
+            del self._left[name]
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("what was left of sessions could not be undone", exc_info=error)

@@ -1,0 +1,111 @@
+"""How long what was read on a connection is served: since the newest command that it has answered was sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from greenroom.caching.near import TRUST
+from greenroom.engine import Limits
+from greenroom.engine.connection import Connection
+from greenroom.observe import Histogram
+from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
+from tests.support.held import connections
+from tests.support.patience import be_patient
+from tests.support.proxy import Proxy
+from tests.support.real_servers import Server
+
+MUTE = Limits(command_deadline=60, silence=60)
+"""No pings."""
+
+
+@pytest.fixture
+async def proxy(valkey: Server) -> AsyncIterator[Proxy]:
+    async with Proxy(valkey) as proxy:
+        yield proxy
+
+
+async def test_pushes_that_come_late_do_not_make_what_is_near_trusted_again(
+    valkey: Server, proxy: Proxy, back: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
+    cache = cache_of(await back(proxy, limits=MUTE), Loads(), near_for=30)
+    await cache.get("e2")
+    await cache.get("e1")
+    assert cache._near.get(KEY, 0.0) is not None
+    replies = proxy.hold_replies()
+    raw = valkey.raw()
+    raw("DEL", "cache:episode:e2")
+    raw("DEL", KEY)
+    await replies.have("episode:e2", KEY)
+    tracked = connections(cache._backing.engine)[0]
+    async with asyncio.timeout(10):
+        while cache._near.get(KEY, 0.0) is not None:
+            await asyncio.sleep(0.02)
+    heard = tracked.heard
+    replies._pass(1)  # the first chunk of what waits in the socket
+    async with asyncio.timeout(10):
+        while tracked.heard == heard:
+            await asyncio.sleep(0)
+    assert cache._near.get(KEY, 0.0) is None
+    replies.release()
+
+
+async def test_an_answer_makes_it_trusted_from_its_question_on(valkey: Server, back: Back) -> None:
+    cache = cache_of(await back(valkey, limits=MUTE), Loads(), near_for=30)
+    await cache.get("e1")
+    (tracked, _) = connections(cache._backing.engine)
+    async with asyncio.timeout(10):
+        while cache._near.get(KEY, 0.0) is not None:
+            await asyncio.sleep(0.02)
+    asked = monotonic()
+    await settled(cache)
+    assert asked <= tracked.as_of <= tracked.heard
+    assert cache._near.get(KEY, 0.0) is not None
+    assert await cache.get("e1") == Episode("e1")
+
+
+async def test_an_idle_connection_is_asked_often_enough_to_be_trusted(valkey: Server, back: Back) -> None:
+    cache = cache_of(await back(valkey), Loads(), near_for=30)
+    await cache.get("e1")
+    (tracked, _) = connections(cache._backing.engine)
+    began, trusted = monotonic(), tracked.as_of
+    async with asyncio.timeout(60):
+        while tracked.as_of == trusted or tracked.as_of < began + TRUST:
+            await asyncio.sleep(0.02)  # answered pings, and nothing else
+
+
+class Nowhere(asyncio.Transport):
+    """A transport that goes nowhere."""
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+async def test_each_answer_counts_from_the_write_that_its_command_went_with() -> None:
+    connection = Connection(
+        asyncio.get_running_loop(), on_push=lambda _: None, heartbeat=False, latency=Histogram(), limits=MUTE
+    )
+    connection.connection_made(Nowhere())
+    sent = []
+    for commands in ((("PING",), ("PING",)), (("PING",),)):
+        connection.issue(commands)
+        await asyncio.sleep(0)
+        sent.append(connection._stamps[-1][0])
+    connection.data_received(b">2\r\n+invalidate\r\n*1\r\n+k\r\n")
+    assert connection.as_of == 0.0
+    connection.data_received(b"+PONG\r\n")
+    assert connection.as_of == sent[0]
+    connection.data_received(b"+PONG\r\n")
+    assert connection.as_of == sent[0]
+    connection.data_received(b"+PONG\r\n")
+    assert connection.as_of == sent[1]
+    connection.abort("by the test")
+    assert connection.as_of < 0

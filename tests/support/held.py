@@ -1,0 +1,55 @@
+"""What a process holds: locks, places, registrations, tasks, and what it owes; each must be empty when nothing runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from greenroom.caching import Cache
+from greenroom.caching.backing import Backing
+from greenroom.engine import Lane
+from greenroom.engine.connection import Connection
+from tests.support.patience import until
+
+
+def connections(engine: Any) -> list[Connection]:
+    """The connections of an engine that serve at the moment."""
+    nodes = [engine._node] if hasattr(engine, "_node") else list(engine._owners.nodes)
+    found = (node.connection(lane) for node in nodes for lane in Lane)
+    return [connection for connection in found if connection is not None]
+
+
+def cut(engine: Any) -> None:
+    """Lose every connection; new ones are made at once."""
+    for connection in connections(engine):
+        connection.abort("cut by the test")
+
+
+async def quiet(engine: Any) -> None:
+    """Return when every connection serves, and every command is answered."""
+    await until(lambda: engine.trouble is None and not any(one.outstanding for one in connections(engine)))
+
+
+def held_by(backing: Backing, *caches: Cache[Any]) -> dict[str, Any]:
+    """What a process's caches hold that should be nobody's by now, by name."""
+    groups = backing.groups
+    found: dict[str, Any] = {
+        "releases": dict(backing.releases._kept),
+        "release tasks": len(backing.releases._sending),
+        "drops unsent": backing.unsent,
+        "drops pending": dict(backing.pending_drops),
+        "drops refused": set(backing.refused_drops),
+        "drop tasks": len(backing._dropping),
+        "renewals expected": dict(backing._renewals),
+        "groups unread": set(groups.unread),
+        "groups undropped": set(groups.undropped),
+        "watches": dict(backing._watches),
+    }
+    for cache in caches:
+        found |= {
+            "flights open": dict(cache._flights._open),
+            "flights under way": dict(cache._flights._aloft),
+            "flight tasks": set(cache._flights._tasks),
+            "places": cache._outage._number - cache._outage._places._value,
+            "refreshes": dict(cache._refresh._tasks),
+        }
+    return {name: one for name, one in found.items() if one}
