@@ -53,7 +53,7 @@ def test_a_cold_key_is_loaded_once(server: Server, valkey: Server) -> None:
 
 @pytest.mark.one_kind
 @pytest.mark.one_server
-def test_who_waits_asks_once_for_each_renewal_of_the_lease_and_does_not_poll(server: Server, valkey: Server) -> None:
+def test_who_waits_asks_once_for_each_renewal_and_does_not_poll(server: Server, valkey: Server) -> None:
     with Crowd(server, valkey, "value", 30) as crowd:
         crowd.all_ask()
         wait_for(lambda: crowd.calls("pexpire") >= 3)  # renewals
@@ -69,9 +69,7 @@ def test_who_waits_asks_once_for_each_renewal_of_the_lease_and_does_not_poll(ser
 
 @pytest.mark.one_kind
 @pytest.mark.one_server
-def test_a_winner_killed_during_its_load_costs_a_second_load_and_a_second_s_wait(
-    server: Server, valkey: Server
-) -> None:
+def test_a_winner_killed_in_its_load_costs_a_second_load_and_a_second(server: Server, valkey: Server) -> None:
     raw = server.raw()
     with Crowd(server, valkey, "value", 30) as crowd:
         crowd.all_ask()

@@ -142,9 +142,7 @@ async def test_a_value_that_was_missing_at_its_pttl_is_not_kept_near(server: Ser
     assert [await outcome(cache) for _ in range(2)] == [Outcome.HIT, Outcome.NEAR]
 
 
-async def test_what_a_load_has_stored_is_near_at_once_and_its_own_pushes_do_not_drop_it(
-    server: Server, back: Back
-) -> None:
+async def test_what_a_load_has_stored_is_near_despite_its_own_pushes(server: Server, back: Back) -> None:
     cache = await near_cache(back, server)
     outcomes = []
     for _ in range(2):

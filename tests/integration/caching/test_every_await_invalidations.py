@@ -78,9 +78,7 @@ async def test_an_invalidation_lost_at_any_await_is_sent_all_the_same(
 
 
 @pytest.mark.parametrize("drop", [one, group])
-async def test_an_invalidation_whose_caller_gave_up_while_the_server_refused_it_is_sent(
-    valkey: Server, drop: Drop
-) -> None:
+async def test_an_invalidation_refused_while_its_caller_gave_up_is_sent(valkey: Server, drop: Drop) -> None:
     raw = valkey.raw()
     async with drops(valkey, drop) as trial:
         raw("CONFIG", "SET", "min-replicas-to-write", "1")
@@ -91,7 +89,7 @@ async def test_an_invalidation_whose_caller_gave_up_while_the_server_refused_it_
         await trial.check()
 
 
-async def test_what_the_server_refuses_to_drop_is_not_read_from_it_from_the_call_on(valkey: Server, back: Back) -> None:
+async def test_what_the_server_refuses_to_drop_is_not_read_from_it(valkey: Server, back: Back) -> None:
     load = Loads()
     cache = cache_of(await back(valkey), load)
     await cache.get("e1")
@@ -108,7 +106,7 @@ async def test_what_the_server_refuses_to_drop_is_not_read_from_it_from_the_call
     assert held_by(cache._backing, cache) == {}
 
 
-async def test_a_value_on_its_way_is_not_put_near_between_the_call_of_an_invalidation_and_its_reply(
+async def test_a_value_on_its_way_is_not_put_near_while_it_is_invalidated(
     valkey: Server, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be_patient(monkeypatch)

@@ -118,7 +118,7 @@ async def test_nobody_joins_a_renewed_load_after_an_invalidation_elsewhere(serve
     assert ((await leading).value, (await leading).stored) == (Episode("e1", 1), False)
 
 
-async def test_an_invalidation_pushed_in_one_read_with_a_renewal_s_push_closes_the_load(
+async def test_an_invalidation_read_with_a_renewal_s_push_closes_the_load(
     server: Server, proxy: Proxy, back: Back
 ) -> None:
     leader, load = await held(back, proxy)
@@ -141,7 +141,7 @@ async def test_an_invalidation_pushed_in_one_read_with_a_renewal_s_push_closes_t
     assert not (await leading).stored
 
 
-async def test_the_push_of_a_renewal_that_is_lost_with_its_connection_hides_no_later_push() -> None:
+async def test_a_renewal_s_push_lost_with_its_connection_hides_no_later_push() -> None:
     backing, flights = Backing("", SYSTEM, Counters()), Flights[Any]()
     backing.reach(flights)
     backing.renewed(LEASE)
@@ -170,9 +170,7 @@ async def test_a_renewal_that_finds_another_holder_closes_the_load(
     assert not (await leading).stored
 
 
-async def test_newcomers_of_a_process_that_waits_share_one_question_for_each_renewal(
-    server: Server, back: Back
-) -> None:
+async def test_newcomers_where_one_waits_share_one_question_for_each_renewal(server: Server, back: Back) -> None:
     leader, load = await held(back, server)
     leading = asyncio.create_task(leader.read("e1"))
     await load.started.wait()
@@ -215,7 +213,7 @@ async def nothing_left(server: Server, cache: Cache[Any]) -> None:
     await until(lambda: held_by(cache._backing, cache) == {})
 
 
-async def test_a_page_that_cannot_be_registered_holds_no_lease_while_it_is_loaded(server: Server, back: Back) -> None:
+async def test_a_page_that_cannot_be_registered_is_loaded_without_a_lease(server: Server, back: Back) -> None:
     cache, load = await held(back, server, group="episodes:{episode_id}")
     server.raw()("SET", cache._backing.groups.name("episodes:e1"), "of another type")
     reading = asyncio.create_task(cache.read("e1"))

@@ -31,7 +31,7 @@ def full(server: Server) -> Iterator[None]:
 
 @pytest.mark.usefixtures("full")
 @pytest.mark.parametrize("who", ["another process", "this process", "this process, its group"])
-async def test_out_of_memory_nobody_joins_a_load_that_began_before_an_invalidation(
+async def test_out_of_memory_nobody_joins_a_load_begun_before_an_invalidation(
     server: Server, back: Back, who: str
 ) -> None:
     load = Loads()
