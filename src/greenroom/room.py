@@ -15,6 +15,7 @@ from greenroom.caching import Cache, Loader
 from greenroom.caching.backing import Backing
 from greenroom.caching.batch import BatchLoader
 from greenroom.caching.cache import NEAR_FOR
+from greenroom.caching.declared import DeclaredCaches, check_apart
 from greenroom.caching.loader import LOADER_DEADLINE, declared_loader
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
@@ -23,6 +24,7 @@ from greenroom.errors import EngineError, InvalidInput
 from greenroom.extras import needs_extra
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
+from greenroom.podcast import definitions
 from greenroom.podcast.changes import Changes
 from greenroom.podcast.generation import CLAIM, Generation, Tasks
 from greenroom.podcast.models import Session
@@ -53,7 +55,7 @@ class Greenroom:
         self._engine = backing.engine
         self._prefix = backing.prefix
         self._clock = backing.clock
-        self._caches: list[Cache[Any]] = []
+        self._caches = DeclaredCaches()
         self._platform: Platform | None = None
         self._accounts: Accounts | None = None
         self._recordings: Recordings | None = None
@@ -123,7 +125,7 @@ class Greenroom:
             room = cls(backing, sessions, directory)
             stack.push_async_callback(to_the_end, room._close)
             if records is not None:
-                room._platform = await Platform.open(records, room.cache, backing.outbox_drops, clock)
+                room._platform = await Platform.open(records, room._platform_cache, backing.outbox_drops, clock)
             yield room
 
     # Caches of one's own ---------------------------------------------------------------------------
@@ -151,19 +153,24 @@ class Greenroom:
             group: keys that one change makes stale together, as `episodes:{show_id}`, made of parts of the key;
                 `invalidate_group` drops them.
             places: loads at a time while the server cannot be asked.
+
+        The same arguments give the cache that was made before.
+
+        Raises:
+            InvalidInput: for what can never work, and for a key format that can make the keys of another cache of this
+                room or of the platform: the two would give each other's values.
         """
-        cache = Cache(
-            keyspace.prefixed(self._prefix),
-            declared_loader(keyspace, load),
-            backing=self._backing,
+        for own in definitions.DEFINITIONS:
+            check_apart(keyspace, own, "the platform")
+        return self._declared(
+            keyspace,
+            load,
             load_many=load_many,
             loader_deadline=loader_deadline,
             near_for=near_for,
             group=group,
             places=places,
         )
-        self._caches.append(cache)
-        return cache
 
     def cached(self, keyspace: Keyspace[T], **options: Any) -> Callable[[Loader[T]], Cache[T]]:
         """`cache` as a decorator of the loader, with the same options; the decorated name is the cache."""
@@ -283,6 +290,17 @@ class Greenroom:
         return servers.trouble(self._engine, self.sessions.engine)
 
     # ------------------------------------------------------------------------------------------------
+
+    def _declared(self, keyspace: Keyspace[T], load: Loader[T], **options: Any) -> Cache[T]:
+        def make() -> Cache[T]:
+            loader = declared_loader(keyspace, load)
+            return Cache(keyspace.prefixed(self._prefix), loader, backing=self._backing, **options)
+
+        return self._caches.cache(keyspace, {"load": load, **options}, make)
+
+    def _platform_cache(self, keyspace: Keyspace[T], *, load: Loader[T], **options: Any) -> Cache[T]:
+        """As `cache`, for the platform's own formats."""
+        return self._declared(keyspace, load, **options)
 
     def _with_record(self) -> Platform:
         if self._platform is None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
-from greenroom import Greenroom, Outcome
+from greenroom import Greenroom, Keyspace, Outcome
 from greenroom.access import Holds, Role, rules
 from greenroom.errors import EngineUnavailable
 from tests.support.acl_roles import address, allow, called_commands, denied, use_everything, working
@@ -17,6 +18,8 @@ from tests.support.patience import until, wait_for
 from tests.support.real_cluster import Cluster
 from tests.support.real_servers import Server
 from tests.support.running_service import API, TOKEN, Serve, command
+
+FAR = Keyspace("cache:far:{episode_id}", Episode, ttl=timedelta(minutes=30))
 
 
 @asynccontextmanager
@@ -56,7 +59,7 @@ async def test_without_the_server_of_the_sessions_caches_go_on_near_and_far(valk
     async with apart(valkey, lasting) as room:
         _, token = await room.sessions.start(user_id="u1")
         loads = Loads()
-        near, far = room.cache(EPISODE, load=loads), room.cache(EPISODE, load=loads, near_for=0)
+        near, far = room.cache(EPISODE, load=loads), room.cache(FAR, load=loads, near_for=0)
         for _ in range(2):
             await near.get("e1")
         await far.get("e2")

@@ -57,8 +57,12 @@ def topic(**changes: object) -> Topic:
         (tuple[Episode, ...], (Episode("e", 3),), b'[{"episode_id":"e","length":3}]'),
         (Host, Host("h", 40), b'{"name":"h","age":40}'),
         (dict[str, int], {"a": 1}, b'{"a":1}'),
-        (Guest, Guest(name="g", joined=NOW), b'{"name":"g","joined":"2026-01-02T03:04:05Z"}'),
-        (tuple[Guest, ...], (Guest(name="g", joined=NOW),), b'[{"name":"g","joined":"2026-01-02T03:04:05Z"}]'),
+        (Guest, Guest(name="g", joined=NOW), b'{"name":"g","joined":"2026-01-02T03:04:05Z","note":null}'),
+        (
+            tuple[Guest, ...],
+            (Guest(name="g", joined=NOW),),
+            b'[{"name":"g","joined":"2026-01-02T03:04:05Z","note":null}]',
+        ),
     ],
 )
 def test_any_of_these_types_makes_the_round_trip(type_: type, value: object, data: bytes) -> None:

@@ -18,7 +18,7 @@ from greenroom.engine.budget import Budget
 from greenroom.engine.wire import Command
 from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineRefused, EngineUnavailable, Overloaded
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.codec import SchemaMismatch
+from greenroom.keyspace.mismatch import SchemaMismatch
 
 log = logging.getLogger("greenroom.caching")
 

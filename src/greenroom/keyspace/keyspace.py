@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from greenroom.errors import BrokenValue, InvalidInput
-from greenroom.keyspace.codec import Codec, SchemaMismatch
+from greenroom.keyspace.codec import Codec
 from greenroom.keyspace.companions import absent_key, lease_key
 from greenroom.keyspace.frozen import is_frozen
 from greenroom.keyspace.lifetime import JITTER, Lifetime
+from greenroom.keyspace.mismatch import SchemaMismatch
 from greenroom.keyspace.pattern import Number, Pattern
 
 T = TypeVar("T")
@@ -123,13 +124,17 @@ class Keyspace(Generic[T]):
             raise BrokenValue(key, str(error)) from None
 
     def encode(self, key: str, value: T) -> bytes:
-        """The JSON of a value.
+        """The JSON of a value; raises as `round_trip`."""
+        return self.round_trip(key, value)[0]
+
+    def round_trip(self, key: str, value: T) -> tuple[bytes, T]:
+        """The JSON of a value, and the equal value that everybody will read from it.
 
         Raises:
-            BrokenValue: when it could not be read back.
+            BrokenValue: when it cannot be written, or would be read differently.
         """
         try:
-            return self.codec.encode(value)
+            return self.codec.round_trip(value)
         except SchemaMismatch as error:
             raise BrokenValue(key, str(error)) from None
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from greenroom.sessions.member_json import member_json, name_json, no_json
+
 ACTIVITY = "last_activity_timestamp"
 """The member that every write sets, to the server's time."""
 USER = "user_id"
@@ -41,13 +43,18 @@ def members(body: bytes) -> dict[str, msgspec.Raw]:
 
 
 def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
-    """The object with some members set; `UNSET` removes one. Members not named keep their bytes and their order."""
+    """The object with some members set; `UNSET` removes one. Members not named keep their bytes and their order.
+
+    Raises:
+        InvalidInput: naming the member that cannot be JSON.
+    """
     found = members(body)
     for name, value in changes.items():
+        name_json(name)
         if value is msgspec.UNSET:
             found.pop(name, None)
         else:
-            found[name] = msgspec.Raw(msgspec.json.encode(value))
+            found[name] = msgspec.Raw(member_json(name, value))
     return msgspec.json.encode(found)
 
 
@@ -57,19 +64,39 @@ def members_of(members: Members, body: bytes) -> Mapping[str, object]:
 
 
 def merged(body: bytes, patch: Mapping[str, Any]) -> bytes:
-    """A JSON merge patch (RFC 7396) of an object, down to the members that it names and no further."""
+    """A JSON merge patch (RFC 7396) of an object, down to the members that it names and no further.
+
+    Raises:
+        InvalidInput: naming the member that cannot be JSON.
+    """
     try:
         found = members(body)
     except msgspec.DecodeError:
         found = {}  # the RFC: whatever is no object is replaced by one
     for name, value in patch.items():
+        name_json(name)
         if value is None:
             found.pop(name, None)
         elif isinstance(value, Mapping):
-            found[name] = msgspec.Raw(merged(bytes(found.get(name, msgspec.Raw(b"{}"))), value))
+            try:
+                found[name] = msgspec.Raw(merged(bytes(found.get(name, msgspec.Raw(b"{}"))), value))
+            except RecursionError:
+                raise no_json(name, "is nested too deeply") from None
         else:
-            found[name] = msgspec.Raw(msgspec.json.encode(value))
+            found[name] = msgspec.Raw(member_json(name, value))
     return msgspec.json.encode(found)
+
+
+def readable(body: bytes) -> dict[str, Any]:
+    """The members of an object, decoded; one that Python cannot hold, as 1e999, is its JSON: `msgspec.Raw`.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError: when it is no object.
+    """
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.ValidationError:
+        return {name: _readable(raw) for name, raw in members(body).items()}
 
 
 def around(body: bytes, member: str) -> tuple[bytes, bytes]:
@@ -91,6 +118,13 @@ def user_of(body: bytes) -> str | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return user if isinstance(user, str) else None
+
+
+def _readable(raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return raw
 
 
 def _pair(name: str, value: Iterable[int]) -> bytes:

@@ -9,6 +9,7 @@ begin meanwhile not counted, until their next touch.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,9 @@ from greenroom.sessions.leftovers import Leftovers
 from greenroom.sessions.limits import Limits
 from greenroom.sessions.roll import Roll
 from greenroom.sessions.slot import Slot
+
+USER_ID_MAX = 256
+"""Characters of a user's id."""
 
 
 class Lists:
@@ -40,9 +44,9 @@ class Lists:
         """The ids of a user's sessions, of those being begun, and of some that are over.
 
         Raises:
-            InvalidInput: when no key can be made of the user's id.
+            InvalidInput: when it is no user's id.
         """
-        name = companion_key(self._prefix, "sessions", f"user:{check_part('user_id', user_id)}")
+        name = companion_key(self._prefix, "sessions", f"user:{_part(user_id)}")
         return Roll(self._engine, name, self._limits.absolute + self._limits.late)
 
     async def enter(self, session: str, user: str | None, budget: Budget) -> int:
@@ -104,3 +108,20 @@ class Lists:
             with suppress(InvalidInput):  # somebody else has written it, and it was never listed
                 rolls.append(self.of_user(user))
         return rolls
+
+
+def _part(user_id: str) -> str:
+    """What stands for a user in a key: the id, or the hash of one that a key cannot hold, as an e-mail address.
+
+    The `#` is in no id that stands there itself, so that nobody can choose an id whose list is another's.
+
+    Raises:
+        InvalidInput: when it is no user's id.
+    """
+    if not isinstance(user_id, str) or not 1 <= len(user_id) <= USER_ID_MAX:
+        shown = f"has {len(user_id)} characters" if isinstance(user_id, str) else f"is {type(user_id).__name__}"
+        raise InvalidInput("user_id", shown, f"use a string of 1 to {USER_ID_MAX} characters")
+    try:
+        return check_part("user_id", user_id)
+    except InvalidInput:
+        return f"#{hashlib.sha256(user_id.encode('utf-8', 'surrogatepass')).hexdigest()}"

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-import msgspec
-
 from greenroom.errors import GreenroomError
+from greenroom.sessions.document import readable
 
 T = TypeVar("T")
 
@@ -39,8 +38,11 @@ class Live(Generic[T]):
 
     @property
     def members(self) -> dict[str, Any]:
-        """All that it holds, decoded anew: what others keep in it is not in `value`."""
-        return msgspec.json.decode(self.body, type=dict[str, Any])
+        """All that it holds, decoded anew: what others keep in it is not in `value`.
+
+        A member with a number that Python cannot hold, as 1e999, is given as its JSON, a `msgspec.Raw`.
+        """
+        return readable(self.body)
 
     @property
     def started_at(self) -> datetime | None:

@@ -84,16 +84,20 @@ class RequestSession(Generic[T]):
         if self._outcome is Outcome.INSECURE:
             raise self._refusal(self._outcome)
 
-    async def start(self, **members: object) -> Live[T]:
+    async def start(self, members: Mapping[str, object] | None = None, /, **more: object) -> Live[T]:
         """Begin the session of a visitor who has none.
 
+        Arguments:
+            members, more: what it holds, as for `dict`.
+
         Raises:
+            InvalidInput: naming the member that cannot be JSON.
             SignInRequired: when a token was presented that names no live session: it never becomes one.
         """
         await self._looked_up()
         if self._outcome is not Outcome.NONE:
             raise self._refusal(self._outcome)
-        return await self._begin(members)
+        return await self._begin({**(members or {}), **more})
 
     async def sign_in(self, members: Members) -> Live[T]:
         """Go on as somebody: a live session is rotated, else one begins. The old token never leads to the new session.
@@ -129,9 +133,14 @@ class RequestSession(Generic[T]):
         self._wrote(changed)
         return changed
 
-    async def update(self, **members: object) -> Live[T]:
-        """Set some members; `msgspec.UNSET` removes one, and those not named stay byte for byte."""
-        return await self.change(lambda body: changed(body, members))
+    async def update(self, members: Mapping[str, object] | None = None, /, **more: object) -> Live[T]:
+        """Set some members, given as for `dict`; `msgspec.UNSET` removes one, and those not named stay byte for byte.
+
+        Raises:
+            InvalidInput: naming the member that cannot be JSON.
+        """
+        new = {**(members or {}), **more}
+        return await self.change(lambda body: changed(body, new))
 
     async def end(self) -> None:
         """End the session and take the cookie away, also that of one that is over already.

@@ -107,7 +107,7 @@ async def test_on_a_cluster_the_rules_suffice_through_lost_connections(steady: C
     try:
         async with Greenroom.open(steady.address.replace("//", login), replica_reads=replica_reads) as room:
             assert room.engine_trouble is None
-            pages = room.cache(SNIPPET_PAGE, load=page, group=SNIPPET_PAGES, near_for=0)
+            pages = room._platform_cache(SNIPPET_PAGE, load=page, group=SNIPPET_PAGES, near_for=0)
             for number in range(1, 33):
                 await pages.get(topic_id="a", page_number=number)
             live, token = await room.sessions.start(user_id="u1")

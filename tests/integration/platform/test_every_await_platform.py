@@ -109,7 +109,7 @@ CHECKS: dict[Any, Callable[[Calls], Awaitable[None]]] = {
 
 @pytest.mark.parametrize("fault", OUTER, ids=str)
 @pytest.mark.parametrize("call", CHECKS, ids=lambda call: call.__name__)
-async def test_a_call_of_the_platform_lost_at_any_await_leaves_nothing_held_and_nothing_stale(
+async def test_a_call_lost_at_any_await_leaves_nothing_held_and_nothing_stale(
     valkey: Server, tmp_path: Path, fault: Fault, call: Any
 ) -> None:
     runs = iter(range(1000))
@@ -165,7 +165,7 @@ class Opening:
 
 
 @pytest.mark.parametrize("fault", OUTER, ids=str)
-async def test_a_room_lost_at_any_await_of_its_opening_and_closing_leaves_nothing_open(
+async def test_a_room_lost_at_any_await_of_its_life_leaves_nothing_open(
     valkey: Server, tmp_path: Path, fault: Fault
 ) -> None:
     @asynccontextmanager

@@ -170,7 +170,7 @@ async def test_a_call_lost_at_any_await_leaves_no_count_too_high(valkey: Server,
 
 
 @pytest.mark.parametrize("call", [start, rotate, listen], ids=lambda call: call.__name__)
-async def test_a_call_that_the_server_refuses_in_the_middle_leaves_no_count_too_high(
+async def test_a_call_refused_in_the_middle_leaves_no_count_too_high(
     valkey: Server, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where only the node of the one list takes no writes."""
@@ -215,7 +215,7 @@ async def test_a_session_that_was_ended_and_not_unlisted_is_unlisted_behind(
         await calls.check()
 
 
-async def test_a_change_of_a_session_that_is_over_and_cannot_be_looked_at_leaves_no_count_too_high(
+async def test_a_change_of_what_is_over_and_unreadable_leaves_no_count_too_high(
     valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with calls_of(valkey, end) as calls:

@@ -155,3 +155,21 @@ async def test_strange_names_keep_their_meaning(server: Server, store: Open, twi
     changed = await sessions.change(live.session_id, patch(own=1))
     expected = decoded(stored) | {"own": 1, "last_activity_timestamp": decoded(changed.body)["last_activity_timestamp"]}
     assert decoded(changed.body) == expected
+
+
+@pytest.mark.once_on_cluster
+@pytest.mark.parametrize("number", [b"1e999", b"9" * 5000])
+async def test_a_foreign_number_out_of_range_keeps_a_session_working(
+    server: Server, store: Open, number: bytes
+) -> None:
+    sessions, raw = await store(server), server.raw()
+    live, token = await sessions.start({**MINIMAL, "user_id": "u1"})
+    raw("SET", key(live), live.body[:-1] + b',"score":' + number + b"}", "XX", "KEEPTTL")
+    found = await sessions.read(token)
+    assert found is not None
+    assert (found.members["user_id"], bytes(found.members["score"])) == ("u1", number)
+    await sessions.change(live.session_id, patch(own=1))
+    _, token = await sessions.rotate(live.session_id, {})
+    (mine,) = await sessions.of_user("u1")
+    assert bytes(mine.members["score"]) == number
+    assert await sessions.end_all("u1") == 1

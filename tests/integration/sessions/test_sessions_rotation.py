@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -184,7 +185,18 @@ async def test_a_rotation_takes_no_stream_along(server: Server, store: Open) -> 
     assert "active_podcast_stream_id" not in decoded(live.body)
 
 
-@pytest.mark.parametrize("members", [{"preferences": 1}, {"user_id": 7}, {"user_id": "a:b"}, {"notes": "x" * 10**6}])
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"preferences": 1},
+        {"user_id": 7},
+        {"user_id": ""},
+        {"user_id": "x" * 257},
+        {"note": "\ud800"},
+        {"score": math.nan},
+        {"notes": "x" * 10**6},
+    ],
+)
 async def test_a_rotation_to_what_does_not_fit_leaves_all_as_it_was(
     server: Server, store: Open, members: dict[str, object]
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -85,11 +87,57 @@ async def test_a_session_too_large_begins_nothing(server: Server, store: Open) -
     assert names(server.raw()) == set()
 
 
-async def test_a_user_that_cannot_be_in_a_key_begins_nothing(server: Server, store: Open) -> None:
+async def test_what_is_no_user_id_begins_nothing(server: Server, store: Open) -> None:
     sessions = await store(server)
     with pytest.raises(InvalidInput, match="user_id"):
-        await sessions.start({**MINIMAL, "user_id": "a:b"})
+        await sessions.start({**MINIMAL, "user_id": ""})
     assert names(server.raw()) == set()
+
+
+IDS = [
+    "alice@example.com",
+    "a:b",
+    "{a}",
+    "käthe",
+    "日本",
+    "with space",
+    "*",
+    "#" + "0" * 64,
+    "\n\0",
+    "x" * 129,
+    "x" * 256,
+    "#" + hashlib.sha256(b"alice@example.com").hexdigest(),
+    hashlib.sha256(b"alice@example.com").hexdigest(),
+]
+
+
+async def test_any_string_is_a_user_id_and_nobody_is_anybody_else(server: Server, store: Open) -> None:
+    sessions = await store(server)
+    for user in IDS:
+        live, token = await sessions.start({**MINIMAL, "user_id": user})
+        assert live.value.user_id == user
+        _, token = await sessions.rotate(live.session_id, {"user_id": user})
+        assert await sessions.read(token) is not None
+    for user in IDS:
+        assert [live.value.user_id for live in await sessions.of_user(user)] == [user]
+    for left, user in zip(reversed(range(len(IDS))), IDS, strict=True):
+        assert await sessions.end_all(user) == 1
+        assert await sessions.active() == left
+
+
+@pytest.mark.parametrize("user", ["", "x" * 257, 7])
+async def test_what_is_no_user_id_names_nobody(server: Server, store: Open, user: Any) -> None:
+    sessions = await store(server)
+    for call in (sessions.end_all, sessions.of_user):
+        with pytest.raises(InvalidInput, match="user_id"):
+            await call(user)
+
+
+async def test_members_may_have_the_names_of_parameters(server: Server, store: Open) -> None:
+    sessions = await store(server)
+    named: Any = {"self": 1, "members": 2, "more": 3, "token": 4, "": 5, "a b": 6}
+    for live, _ in (await sessions.start({**MINIMAL, **named}), await sessions.start(MINIMAL, **named)):
+        assert {name: live.members[name] for name in named} == named
 
 
 async def test_a_users_sessions_are_listed_the_oldest_first_and_only_while_alive(server: Server, store: Open) -> None:

@@ -23,6 +23,7 @@ from greenroom.service.problems import Problem, invalid
 from greenroom.service.state import ServiceState
 from greenroom.sessions import Live, RequestSession, merged, session_of
 from greenroom.sessions import handle as handle_of
+from greenroom.sessions.document import members, readable
 
 log = logging.getLogger("greenroom.service")
 
@@ -163,8 +164,13 @@ def _kept(user: User) -> dict[str, Any]:
 
 def _visitor_s(body: bytes) -> dict[str, Any]:
     """The preferences of an anonymous session; a user's are kept in their document."""
-    found = msgspec.json.decode(body)
-    return {} if "user_id" in found else found.get("preferences", {})
+    found = members(body)
+    return {} if "user_id" in found or "preferences" not in found else _held(found["preferences"])
+
+
+def _held(preferences: msgspec.Raw) -> dict[str, Any]:
+    """The preferences that can be kept elsewhere: none with a foreign number that Python cannot hold."""
+    return {name: value for name, value in readable(bytes(preferences)).items() if not isinstance(value, msgspec.Raw)}
 
 
 async def _keep(room: Greenroom, live: Live[Session], chosen: Container[str]) -> None:
@@ -172,7 +178,7 @@ async def _keep(room: Greenroom, live: Live[Session], chosen: Container[str]) ->
 
     Not the others: they may have been chosen anew on another device since this session began.
     """
-    found: dict[str, Any] = msgspec.json.decode(live.body)["preferences"]
+    found = _held(members(live.body)["preferences"])
     kept = {name: value for name, value in found.items() if name in chosen or name not in preferences.DEFAULTS}
     if kept and isinstance(live.value.user_id, str):
         await room.accounts.keep_preferences(live.value.user_id, kept, live.value.last_activity_timestamp)

@@ -1,0 +1,86 @@
+"""The caches of one room: one for each key format.
+
+Two caches of one format would share keys and give each other's values: a public user where the whole one is meant, what
+one loader found where another is asked. So a second declaration is the first, or it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from greenroom.caching.cache import Cache
+from greenroom.errors import InvalidInput
+from greenroom.keyspace import Keyspace
+from greenroom.keyspace.overlap import can_make_one_key
+
+T = TypeVar("T")
+
+_ONCE = "declare it once and share the cache, or give the second one a key format of its own"
+
+
+class _Declared(NamedTuple):
+    keyspace: Keyspace[Any]
+    options: Mapping[str, Any]
+    cache: Cache[Any]
+
+
+class DeclaredCaches:
+    """Every cache that was declared in a room, with what it was declared by."""
+
+    def __init__(self) -> None:
+        self._declared: list[_Declared] = []
+
+    def __iter__(self) -> Iterator[Cache[Any]]:
+        return (one.cache for one in self._declared)
+
+    def cache(self, keyspace: Keyspace[T], options: Mapping[str, Any], make: Callable[[], Cache[T]]) -> Cache[T]:
+        """The cache of these arguments: the one that there is, or a new one.
+
+        Arguments:
+            keyspace: as it was declared, without the room's prefix.
+            options: all that it is declared by besides, its loaders among it.
+
+        Raises:
+            InvalidInput: when another cache of the room can make the same keys.
+        """
+        for one in self._declared:
+            if one.keyspace.pattern.text == keyspace.pattern.text:
+                _check_same(one, keyspace, options)
+                return one.cache
+            check_apart(keyspace, one.keyspace, "another cache of this room")
+        cache = make()
+        self._declared.append(_Declared(keyspace, dict(options), cache))
+        return cache
+
+
+def check_apart(keyspace: Keyspace[Any], other: Keyspace[Any], whose: str) -> None:
+    """Refuse a keyspace that can make a key of another.
+
+    Raises:
+        InvalidInput: naming both.
+    """
+    if can_make_one_key(keyspace.pattern, other.pattern):
+        text, theirs = keyspace.pattern.text, other.pattern.text
+        raise InvalidInput("keyspace", f"{text!r} can make the same key as {theirs!r} of {whose}", _ONCE)
+
+
+def _check_same(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
+    mine, theirs = {**_facts(keyspace), **options}, {**_facts(one.keyspace), **one.options}
+    # By `==`: a bound method is another object each time that it is looked up.
+    if different := sorted(name for name in mine if mine[name] != theirs.get(name)):
+        text = keyspace.pattern.text
+        raise InvalidInput("keyspace", f"{text!r} has a cache that differs in {', '.join(different)}", _ONCE)
+
+
+def _facts(keyspace: Keyspace[Any]) -> dict[str, Any]:
+    lifetime = keyspace.lifetime
+    return {
+        "type": keyspace.type,
+        "numbers": keyspace.pattern.numbers,
+        "limit": keyspace.limit,
+        "ttl": lifetime.ttl,
+        "fresh": lifetime.fresh,
+        "jitter": lifetime.jitter,
+        "name": keyspace.name,
+    }

@@ -1,0 +1,149 @@
+"""Whether a value that was written as JSON and read again is the value that was given.
+
+Strict, because a cache that changes a value does so in silence, from the second read on: NaN that has become null, a
+subclass that has become its base, a date in an `Any` that has become its text. Plain JSON for a richer declared type
+(a dict for a struct, a list for a tuple, a text for a date) is what a loader that reads JSON or rows has; it passes
+where nothing is lost by it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+_PLAIN = (str, int, float, bool)
+_JSON = (*_PLAIN, type(None), dict, list)
+
+
+def difference(given: Any, back: Any, where: str = "") -> str | None:
+    """What is not the same, and at which member; None where all is. Never quotes a value.
+
+    Raises:
+        RecursionError: when it is nested too deeply.
+    """
+    if given is back:
+        return None
+    names = _member_names(type(back))
+    if names is not None:
+        if type(given) is dict:
+            return _of_dict(given, back, names, where)
+        if not _same_class(type(given), type(back)) and not isinstance(back, tuple):
+            return _told(given, back, where)
+        if not isinstance(back, tuple):
+            return _of_members(given, back, names, where)
+    if isinstance(back, dict):
+        return _of_mappings(given, back, where) if isinstance(given, dict) else _told(given, back, where)
+    if isinstance(back, tuple) and isinstance(given, list | tuple):
+        return _of_sequences(given, back, where)
+    if type(back) is list and isinstance(given, list):
+        return _of_sequences(given, back, where)
+    if isinstance(back, set | frozenset) and type(given) is list:
+        same = len(given) == len(back) and all(one in back for one in given)
+        return None if same else _told(given, back, where)
+    if _equal(given, back) or (type(given) in _PLAIN and type(back) not in _JSON):
+        return None
+    return _told(given, back, where)
+
+
+def _equal(given: Any, back: Any) -> bool:
+    if isinstance(given, datetime) and isinstance(back, datetime) and given.tzinfo and back.tzinfo:
+        # In an hour that a zone has twice, times of two zones are never equal to Python, whatever they are.
+        return given.astimezone(UTC) == back.astimezone(UTC)
+    if isinstance(given, Decimal) and isinstance(back, Decimal) and given.is_nan():
+        return str(given) == str(back)
+    if isinstance(given, float) and isinstance(back, float) and given != given:
+        return back != back
+    try:
+        return bool(given == back)
+    except Exception:  # a comparison of somebody else's class: what cannot be told equal is not
+        return False
+
+
+def _member_names(class_: type) -> Mapping[str, str] | None:
+    """The members of an object by their names in JSON; None for what has none."""
+    if issubclass(class_, msgspec.Struct):
+        return dict(zip(class_.__struct_encode_fields__, class_.__struct_fields__, strict=True))
+    fields: Iterable[str]
+    if isinstance(found := getattr(class_, "__pydantic_fields__", None), dict):
+        fields = found
+    elif dataclasses.is_dataclass(class_):
+        fields = (field.name for field in dataclasses.fields(class_))
+    elif hasattr(class_, "__attrs_attrs__"):
+        fields = (attribute.name for attribute in class_.__attrs_attrs__)
+    else:
+        return None
+    return {name: name for name in fields}
+
+
+def _of_dict(given: dict[Any, Any], back: Any, names: Mapping[str, str], where: str) -> str | None:
+    for key, value in given.items():
+        if key not in names:
+            name = key if isinstance(key, str) else type(key).__name__
+            return f"`{_path(where, name)}` is no member of {type(back).__name__}, and would be lost"
+        found = difference(value, getattr(back, names[key]), _path(where, key))
+        if found is not None:
+            return found
+    return None
+
+
+def _of_members(given: Any, back: Any, names: Mapping[str, str], where: str) -> str | None:
+    for name in names.values():
+        found = difference(getattr(given, name, None), getattr(back, name, None), _path(where, name))
+        if found is not None:
+            return found
+    # What a pydantic model holds besides its fields.
+    for more in ("__pydantic_extra__", "__pydantic_private__"):
+        if (mine := getattr(given, more, None) or {}) != (theirs := getattr(back, more, None) or {}):
+            return _of_mappings(mine, theirs, where, named=True)
+    return None
+
+
+def _of_mappings(given: Mapping[Any, Any], back: Mapping[Any, Any], where: str, *, named: bool = False) -> str | None:
+    for key, value in given.items():
+        path = _path(where, key) if named else f"{where}[...]"
+        if key not in back:
+            return f"a {type(key).__name__} as key of a dictionary comes back changed{_at(path)}"
+        found = difference(value, back[key], path)
+        if found is not None:
+            return found
+    return None if len(given) == len(back) else f"a dictionary comes back with {len(back)} members{_at(where)}"
+
+
+def _of_sequences(given: Any, back: Any, where: str) -> str | None:
+    if len(given) != len(back):
+        return _told(given, back, where)
+    for place, (one, other) in enumerate(zip(given, back, strict=True)):
+        if one is not other:
+            found = difference(one, other, f"{where}[{place}]")
+            if found is not None:
+                return found
+    return None
+
+
+def _same_class(given: type, back: type) -> bool:
+    return _plain_class(given) is _plain_class(back)
+
+
+def _plain_class(class_: Any) -> type:
+    """`Box` for pydantic's `Box[int]`, as pydantic itself compares them."""
+    generic = getattr(class_, "__pydantic_generic_metadata__", None) or {}
+    return generic.get("origin") or class_  # type: ignore[no-any-return]
+
+
+def _told(given: Any, back: Any, where: str) -> str:
+    one, other = type(given).__name__, type(back).__name__
+    change = f"comes back as {other}" if one != other else "comes back changed"
+    return f"a value of type {one} {change}{_at(where)}"
+
+
+def _path(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _at(where: str) -> str:
+    return f" - at `{where}`" if where else ""
