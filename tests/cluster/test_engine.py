@@ -255,7 +255,7 @@ async def test_a_node_that_is_left_first_answers_what_it_was_sent(steady: Cluste
 
 
 async def test_a_cluster_down_for_one_shard_costs_one_call_its_deadline(cluster: Cluster, connect: Connect) -> None:
-    engine = await connect(cluster, limits=Limits(probe_most=60))
+    engine = await connect(cluster, limits=Limits(probe_most=60, command_deadline=3))
     victim, well = cluster.primaries[:2]
     (key,) = well.keys(1)
     cluster.replica_of(victim).kill()

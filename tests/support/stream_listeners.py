@@ -29,6 +29,7 @@ from greenroom.origin import open_records
 from greenroom.podcast.task_records import Claim
 from greenroom.room import DATABASE_FILE, Greenroom
 from greenroom.service.app import create_app
+from greenroom.service.ending import Ending
 from greenroom.service.settings import Settings
 from greenroom.studio.opus import RATE, OpusEncoder
 from greenroom.studio.recordings import Recording
@@ -271,10 +272,12 @@ def seconds_of(clusters: Sequence[Cluster]) -> float:
 class Inner:
     """The service as `greenroom serve` runs it, in this event loop: its parts can be reached."""
 
-    def __init__(self, url: str, room: Greenroom) -> None:
+    def __init__(self, url: str, server: uvicorn.Server, state: Any) -> None:
         self.url = url
-        self.room = room
-        self.studio = Studio(room)
+        self.server = server
+        self.room: Greenroom = state.room
+        self.ending: Ending = state.ending
+        self.studio = Studio(self.room)
 
     async def listeners(self) -> dict[str, int]:
         """Who listens to what."""
@@ -304,7 +307,7 @@ async def inner(data_dir: Path, tune: Callable[[uvicorn.Config], None] = lambda 
             await until(lambda: server.started or serving.done(), 30)
             assert server.started, "it did not start"
             framework: Any = app._app
-            yield Inner(f"http://127.0.0.1:{listening.getsockname()[1]}", framework._app.state.room)
+            yield Inner(f"http://127.0.0.1:{listening.getsockname()[1]}", server, framework._app.state)
         finally:
             server.should_exit = True
             await serving
@@ -359,6 +362,11 @@ class Bare:
             opcode, payload = await self.frame()
             if opcode == CLOSE:
                 return int.from_bytes(payload[:2], "big")
+
+    async def say(self, text: str) -> None:
+        """Send a text of less than 126 bytes, masked with zeros."""
+        frame = bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text.encode()
+        await asyncio.get_running_loop().sock_sendall(self._handle, frame)
 
     def abort(self) -> None:
         """Be gone without a word."""

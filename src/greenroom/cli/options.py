@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from greenroom.errors import InvalidInput
-from greenroom.service.settings import ENV_PREFIX, Settings, flag_name
+from greenroom.service.settings import ENV_PREFIX, Settings, flag_name, service_links
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,9 +33,18 @@ def settings_options(names: Iterable[str] | None = None) -> Callable[[F], F]:
 def read_settings(flags: dict[str, str | None]) -> Settings:
     """The settings of this process: flags, then environment, then defaults.
 
+    One line says which variables are passed over because Kubernetes has set them for a Service named `greenroom`.
+
     Raises:
         InvalidInput: naming the setting, for a value that cannot be or a variable that is none.
     """
+    if links := service_links(os.environ):
+        names = f"{links[0]} and {len(links) - 1} more" if len(links) > 1 else links[0]
+        click.echo(
+            f"greenroom: passed over {names}: Kubernetes sets them for a Service named greenroom; "
+            "`enableServiceLinks: false` in the pod's spec keeps them away",
+            err=True,
+        )
     return Settings.read(os.environ, flags)
 
 

@@ -28,6 +28,7 @@ from greenroom.origin import load_sample, open_records
 from greenroom.room import DATABASE_FILE
 from greenroom.service import logs, metrics
 from greenroom.service.settings import Settings
+from greenroom.service.websocket_protocol import WebSocketProtocol
 from greenroom.service.worker import METRICS_VARIABLE, build
 
 log = logging.getLogger("greenroom.service")
@@ -64,7 +65,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
         factory=True,
         workers=settings.workers,
         http="httptools",
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_per_message_deflate=False,  # what is sent is audio, which does not get smaller
         ws_max_size=_SAID,
         # The pings are for proxies that close what is silent. Their answers say nothing: who plays as they take has a

@@ -140,6 +140,7 @@ class Clustered(Engine):
         slot = slot_of(key)
         end = until if until is not None else monotonic() + self._limits.command_deadline
         redirected = False
+        down: NotNow | None = None
         while True:
             node = self._owners.of_slot[slot] or await self._found(slot, end)
             try:
@@ -163,6 +164,7 @@ class Clustered(Engine):
                     self._moved(node, failure)
                     pause = RETRY_PAUSE if redirected else 0.0  # the second time somebody is mistaken
                     redirected = True
+                    down = None
                 case NotNow(code="TRYAGAIN") if hook is None and any(command[0] == "MGET" for command in commands):
                     return await self._one_by_one(lane, key, commands, retry=retry, until=end, urgent=urgent)
                 case NotNow(code="TRYAGAIN"):
@@ -172,8 +174,7 @@ class Clustered(Engine):
                     # Not for every call its whole deadline, while a shard is lost and takes the others along.
                     if monotonic() < node.refuses_until:
                         raise failure
-                    if monotonic() + RETRY_PAUSE >= end:
-                        node.refuses_until = monotonic() + self._limits.probe_most
+                    down = failure
                 case NotNow():
                     self._discovery.hint()
                 case Ask():
@@ -183,14 +184,25 @@ class Clustered(Engine):
                 case _:
                     self._discovery.hint()
                     if self._owners.of_slot[slot] is node:
-                        raise failure
+                        raise self._given_up(node, failure, down, end)
                     pause = 0.0
             if monotonic() + RETRY_PAUSE >= end:
-                raise failure
+                raise self._given_up(node, failure, down, end)
             if pause:
                 await asyncio.sleep(pause)
 
     # ------------------------------------------------------------------------------------------------
+
+    def _given_up(self, node: Node, failure: EngineUnavailable, down: NotNow | None, end: float) -> EngineUnavailable:
+        """What a call fails with at a node; one that has spent its deadline on a cluster that is down says so.
+
+        The deadline mostly comes between a refusal and the answer to the next attempt. Were that "no reply in time",
+        nothing would be noted, and each of the next calls would spend its deadline as well.
+        """
+        if down is None or monotonic() + RETRY_PAUSE < end:
+            return failure
+        node.refuses_until = monotonic() + self._limits.probe_most
+        return down
 
     async def _one_by_one(self, lane: Lane, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
         """Reads of a slot some of whose keys have moved: each key is read, in their order, where it is by then."""

@@ -17,7 +17,7 @@ _ASKING = (signal.SIGINT, signal.SIGTERM)
 class Ending:
     """Whether this process is ending; answers that wait for something stop waiting then.
 
-    The server closes what is open only a moment later, and with its own words: a socket is told 1001 from here.
+    The server looks for the end only every tenth of a second, and tells answers that wait for something nothing at all.
 
     Arguments:
         told: called when it begins.

@@ -25,6 +25,8 @@ Say = Callable[[bytes], Awaitable[None]]
 
 DONE, GOING_AWAY, FAILED_HERE, OVERLOAD, SESSION_OVER, UNKNOWN = 1000, 1001, 1011, 1013, 4401, 4404
 """The codes that a stream closes with: the contract, section 2; and RFC 6455's for an error that nobody foresaw."""
+RESTARTS = "the service restarts; connect again"
+"""The reason that goes with `GOING_AWAY`."""
 
 FAILED = "The podcast could not be made."
 NOT_KEPT = "This recording is not kept any more. Ask for the podcast again."

@@ -20,6 +20,13 @@ ENV_PREFIX = "GREENROOM_"
 _TOKEN_LEAST = 16
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _DIGITS = re.compile(r"[0-9]{1,9}")
+# Kubernetes gives the pods of a namespace such variables for each Service (documentation: "Environment variables" of
+# Services, after Docker's links). Those of a Service named `greenroom` begin with our prefix. A port's name is that of
+# the manifest in upper case, with underscores.
+_SERVICE_LINK = re.compile(
+    r"GREENROOM_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]{1,5}_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)"
+)
+_SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://.*")
 # As browsers write them in `Origin`: a lower-case host and no path.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -146,7 +153,10 @@ class Settings:
 
         Raises:
             InvalidInput: for a value that cannot be, naming the setting, or an unknown variable, naming the nearest.
+                What Kubernetes sets for a Service is passed over; see `service_links`.
         """
+        links = service_links(environ)
+        environ = {name: text for name, text in environ.items() if name not in links}
         known = {ENV_PREFIX + one.name.upper(): one for one in fields(cls)}
         for variable in environ:
             if variable.startswith(ENV_PREFIX) and variable not in known:
@@ -191,6 +201,15 @@ class Settings:
     def session_address(self) -> str | None:
         """The server of the sessions; None for the embedded one, also where the caches have a server of their own."""
         return self.session_url or self.valkey_url
+
+
+def service_links(environ: Mapping[str, str]) -> list[str]:
+    """The variables that Kubernetes has set for a Service named `greenroom`: they look like settings and are none.
+
+    `GREENROOM_PORT` is one of them where it holds the address of a Service, and a setting otherwise.
+    """
+    address = _SERVICE_ADDRESS.fullmatch(environ.get("GREENROOM_PORT", "")) is not None
+    return sorted(name for name in environ if _SERVICE_LINK.fullmatch(name) or (name == "GREENROOM_PORT" and address))
 
 
 def flag_name(name: str) -> str:

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any, BinaryIO, NoReturn
 
 from litestar import Request, Response, Router, WebSocket, get, websocket
@@ -26,6 +25,7 @@ from greenroom.service.listening import (
     GOING_AWAY,
     NOT_KEPT,
     OVERLOAD,
+    RESTARTS,
     SESSION_OVER,
     UNKNOWN,
     Listening,
@@ -42,8 +42,6 @@ _CHUNK = 64 * 1024
 _LONGEST = 24 * 3600
 """Seconds into a recording that may be asked for."""
 _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,9})?")
-_LAST_WORD = 1.0
-"""Seconds that a listener has to take what they were sent before, when the service ends."""
 
 
 @websocket("/{podcast_id:str}/stream")
@@ -85,7 +83,7 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
             data=socket.send_bytes,
         )
         try:
-            code = await listening.run([lambda: _left(socket), lambda: _ending(socket, state)])
+            code = await listening.run([lambda: _left(socket), lambda: _ending(state)])
         except (EngineError, LoadFailed, RecordError) as error:
             log.warning("a podcast cannot be looked up: %s", type(error).__name__)
             return OVERLOAD, "the podcast cannot be looked up now; try again in a moment"
@@ -95,7 +93,7 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
 
 
 _REASONS = {
-    GOING_AWAY: "the service restarts; connect again",
+    GOING_AWAY: RESTARTS,
     SESSION_OVER: "the session has ended; sign in again, or reconnect with the new cookie",
     UNKNOWN: "there is no such podcast",
 }
@@ -116,13 +114,9 @@ async def _left(socket: WebSocket[Any, Any, Any]) -> NoReturn:
         await socket.receive_data("text")
 
 
-async def _ending(socket: WebSocket[Any, Any, Any], state: ServiceState) -> int:
+async def _ending(state: ServiceState) -> int:
+    # Sockets that are open then are told by `WebSocketProtocol`; one that the server takes later, from here.
     await state.ending.wait()
-    # At once, not when all else of this stream has come to its end: the server closes what is open a tenth of a second
-    # later, with another code. Who takes nothing is not waited for: they must not stay among the listeners.
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_LAST_WORD):
-            await _close(socket, GOING_AWAY, _REASONS[GOING_AWAY])
     return GOING_AWAY
 
 

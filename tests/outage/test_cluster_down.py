@@ -1,0 +1,44 @@
+"""A cluster that is down for one shard: its other nodes refuse, and calls do not wait for that one after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from greenroom.engine import Clustered, Lane, Limits
+from greenroom.errors import EngineUnavailable
+from tests.support.patience import wait_for
+from tests.support.proxy import ClusterProxy
+from tests.support.real_cluster import Cluster
+
+Connect = Callable[..., Awaitable[Clustered]]
+
+ASKED = 2
+"""Attempts of the first call that are answered."""
+
+
+async def test_a_deadline_between_two_refusals_spares_the_next_calls(cluster: Cluster, connect: Connect) -> None:
+    """The call was refused, asked again, and its deadline came before the answer: as on any busy machine."""
+    victim, well = cluster.primaries[:2]
+    (key,) = well.keys(1)
+    async with ClusterProxy(cluster, key) as proxy:
+        limits = Limits(probe_most=600, command_deadline=3, handshake_deadline=60, silence=60, silence_deadline=60)
+        engine = await connect(proxy, limits=limits)
+        cluster.replica_of(victim).kill()
+        victim.kill()
+        down = asyncio.get_running_loop().run_in_executor
+        await down(None, wait_for, lambda: well.info["cluster_state"] == "fail", 30)
+        held = proxy.hold("GET", key, skip=ASKED)
+        call = asyncio.create_task(engine.execute(Lane.TRACKED, key, "GET", key))
+        await held.reached.wait()
+        with pytest.raises(EngineUnavailable, match="CLUSTERDOWN"):
+            await call
+        held.release()
+        well.ok("CONFIG", "RESETSTAT")
+        for _ in range(3):
+            with pytest.raises(EngineUnavailable, match="CLUSTERDOWN"):
+                await engine.execute(Lane.TRACKED, key, "GET", key)
+        refusals = int(well("INFO", "errorstats").split(b"errorstat_CLUSTERDOWN:count=")[1].split(b"\r\n")[0])
+        assert refusals <= 3 + 1, "one attempt each, and the held one where it came after the reset"
