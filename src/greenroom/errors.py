@@ -124,6 +124,10 @@ class Conflict(RecordError):
     """The change contradicts what the record holds, as deleting a topic that has snippets."""
 
 
+class PreconditionFailed(RecordError):
+    """The caller's condition does not hold of what is stored, and nothing was changed: read it again, then decide."""
+
+
 class QueueFull(RecordError):
     """As many podcasts are waited for as may be: retry later."""
 

@@ -20,6 +20,7 @@ from greenroom.origin.sqlite_tasks import SqliteTasks
 from greenroom.origin.sqlite_users import SqliteUsers
 from greenroom.podcast.definitions import PAGE_SIZE
 from greenroom.podcast.models import Snippet, Topic, in_utc
+from greenroom.podcast.precondition import ALWAYS, Precondition
 from greenroom.podcast.records import Change, SnippetDraft, TopicDraft, Written
 
 _IN_ORDER = "ORDER BY generated DESC, snippet_id"
@@ -80,9 +81,12 @@ class SqliteRecords:
 
     # Writes ----------------------------------------------------------------------------------------
 
-    async def put_topic(self, topic_id: str, draft: TopicDraft, now: datetime) -> Written[Topic]:
+    async def put_topic(
+        self, topic_id: str, draft: TopicDraft, now: datetime, *, condition: Precondition = ALWAYS
+    ) -> Written[Topic]:
         def work(connection: sqlite3.Connection) -> Written[Topic]:
             old = read_topic(connection, topic_id)
+            condition.check(old)
             topic = Topic(
                 topic_id=topic_id,
                 created_at=old.created_at if old is not None else in_utc(now),
@@ -95,12 +99,14 @@ class SqliteRecords:
 
         return await self._database.write(work)
 
-    async def delete_topic(self, topic_id: str) -> Change | None:
+    async def delete_topic(self, topic_id: str, *, condition: Precondition = ALWAYS) -> Change | None:
         def work(connection: sqlite3.Connection) -> Change | None:
-            if read_topic(connection, topic_id) is None:
+            old = read_topic(connection, topic_id)
+            if old is None:
                 return None
             if connection.execute("SELECT 1 FROM snippets WHERE topic_id = ? LIMIT 1", (topic_id,)).fetchone():
                 raise Conflict(f"topic {topic_id} has snippets; delete or move them first")
+            condition.check(old)
             connection.execute("DELETE FROM topics WHERE topic_id = ?", (topic_id,))
             return record_change(connection, time.time(), topics=[topic_id], pages={topic_id: 1})
 
@@ -115,22 +121,26 @@ class SqliteRecords:
 
         return await self._database.write(work)
 
-    async def put_snippet(self, snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
+    async def put_snippet(
+        self, snippet_id: str, draft: SnippetDraft, *, condition: Precondition = ALWAYS
+    ) -> Written[Snippet] | None:
         def work(connection: sqlite3.Connection) -> Written[Snippet] | None:
             old = read_snippet(connection, snippet_id)
             if old is None:
                 return None
+            condition.check(old)
             moment = old.generation_timestamp
             snippet = Snippet(snippet_id=snippet_id, generation_timestamp=moment, **_members(draft))
             return Written(snippet, False, _replace(connection, old, snippet))
 
         return await self._database.write(work)
 
-    async def delete_snippet(self, snippet_id: str) -> Change | None:
+    async def delete_snippet(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> Change | None:
         def work(connection: sqlite3.Connection) -> Change | None:
             old = read_snippet(connection, snippet_id)
             if old is None:
                 return None
+            condition.check(old)
             pages = page_ends(connection, [old.topic_id])
             connection.execute("DELETE FROM snippets WHERE snippet_id = ?", (snippet_id,))
             return record_change(connection, time.time(), snippets=[snippet_id], pages=pages)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from greenroom.caching import Cache
 from greenroom.caching.pending_drops import BATCH, PendingDrops
 from greenroom.detached import Detached
-from greenroom.errors import CommandFailed, EngineError, InvalidInput, RecordError
+from greenroom.errors import CommandFailed, EngineError, InvalidInput, PreconditionFailed, RecordError
 from greenroom.podcast.models import PodcastStatus, Snippet, Topic
 from greenroom.podcast.records import Change, Records
 from greenroom.podcast.stale import Stale
@@ -106,6 +106,20 @@ class Changes:
         for topic_id in topic_ids:
             with suppress(EngineError, InvalidInput):
                 await self._page.invalidate_group(topic_id=topic_id)
+
+    @asynccontextmanager
+    async def conditional(self, cache: Cache[Any], object_id: str) -> AsyncIterator[None]:
+        """Around a write with a condition: where that does not hold, drop what readers are shown of the object.
+
+        It may be another writer's JSON, whose version the record does not know: whoever reads it again and again, as
+        the error says, would never have a version that holds.
+        """
+        try:
+            yield
+        except PreconditionFailed:
+            with suppress(EngineError):
+                await cache.invalidate(object_id)
+            raise
 
     async def send(self, change: Change) -> None:
         """Drop every key that a change made stale, then forget its row; goes on when its caller is cancelled.

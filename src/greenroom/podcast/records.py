@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar, runtime_checkable
 import msgspec
 
 from greenroom.podcast.models import Snippet, Topic, User
+from greenroom.podcast.precondition import ALWAYS, Precondition
 
 T = TypeVar("T")
 
@@ -67,6 +68,9 @@ class Written(msgspec.Struct, Generic[T], frozen=True):
 class Records(Protocol):
     """The system of record. Every read sees everything committed before it began.
 
+    A write that takes a condition compares it in its own transaction, with the object as it is stored then: of two
+    writers that rely on one version the second gets `PreconditionFailed`, and nothing of its write is stored.
+
     Raises, from any method:
         RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline.
     """
@@ -86,14 +90,21 @@ class Records(Protocol):
     async def newest(self, limit: int) -> tuple[Snippet, ...]:
         """The newest snippets over all topics, in the order of a page."""
 
-    async def put_topic(self, topic_id: str, draft: TopicDraft, now: datetime) -> Written[Topic]:
-        """Create the topic or replace what the draft says of it; `created_at` stays, `updated_at` becomes `now`."""
-
-    async def delete_topic(self, topic_id: str) -> Change | None:
-        """Delete a topic; None where there is none.
+    async def put_topic(
+        self, topic_id: str, draft: TopicDraft, now: datetime, *, condition: Precondition = ALWAYS
+    ) -> Written[Topic]:
+        """Create the topic or replace what the draft says of it; `created_at` stays, `updated_at` becomes `now`.
 
         Raises:
-            Conflict: while it has snippets.
+            PreconditionFailed: when the condition does not hold of the stored topic.
+        """
+
+    async def delete_topic(self, topic_id: str, *, condition: Precondition = ALWAYS) -> Change | None:
+        """Delete a topic; None where there is none, whatever the condition.
+
+        Raises:
+            Conflict: while it has snippets, whatever the condition.
+            PreconditionFailed: when the condition does not hold of it.
         """
 
     async def add_snippet(self, snippet_id: str, draft: SnippetDraft, now: datetime) -> Written[Snippet]:
@@ -104,15 +115,24 @@ class Records(Protocol):
             Conflict: when the id is taken.
         """
 
-    async def put_snippet(self, snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
-        """Replace what the draft says of a snippet, its topic included; None where there is no such snippet.
+    async def put_snippet(
+        self, snippet_id: str, draft: SnippetDraft, *, condition: Precondition = ALWAYS
+    ) -> Written[Snippet] | None:
+        """Replace what the draft says of a snippet, its topic included.
+
+        None where there is no such snippet, whatever the condition.
 
         Raises:
+            PreconditionFailed: when the condition does not hold of the stored snippet.
             UnknownReference: when its topic does not exist.
         """
 
-    async def delete_snippet(self, snippet_id: str) -> Change | None:
-        """Delete a snippet; None where there is none."""
+    async def delete_snippet(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> Change | None:
+        """Delete a snippet; None where there is none, whatever the condition.
+
+        Raises:
+            PreconditionFailed: when the condition does not hold of it.
+        """
 
     async def store(self, topics: Sequence[Topic], snippets: Sequence[Snippet]) -> Change | None:
         """Create or replace whole objects in one transaction, times included; None where nothing differs.

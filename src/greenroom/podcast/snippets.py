@@ -7,6 +7,7 @@ from greenroom.clock import Clock
 from greenroom.podcast.changes import Changes
 from greenroom.podcast.models import Snippet
 from greenroom.podcast.newest import Newest
+from greenroom.podcast.precondition import ALWAYS, Precondition
 from greenroom.podcast.records import Records, SnippetDraft, Written
 
 
@@ -72,34 +73,57 @@ class Snippets:
         await self._changes.send(written.change)
         return written
 
-    async def put(self, snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
+    async def stored(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> Snippet | None:
+        """A snippet as it is in the record now; None where there is none, whatever the condition.
+
+        Raises:
+            InvalidInput: naming `snippet_id`, for an id that no key can hold.
+            PreconditionFailed: when the condition does not hold of it; that it does says nothing of a later moment.
+        """
+        self.check(snippet_id)
+        found = await self._records.snippet(snippet_id)
+        if found is not None:
+            async with self._changes.conditional(self._one, snippet_id):
+                condition.check(found)
+        return found
+
+    async def put(
+        self, snippet_id: str, draft: SnippetDraft, *, condition: Precondition = ALWAYS
+    ) -> Written[Snippet] | None:
         """Replace what the draft says of a snippet; None where there is no such snippet.
 
         Raises:
+            PreconditionFailed: when the condition does not hold of the stored snippet.
             UnknownReference: when its topic does not exist.
         """
-        return await self._changes.detached.finish(self._put(snippet_id, draft))
+        return await self._changes.detached.finish(self._put(snippet_id, draft, condition))
 
-    async def _put(self, snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
+    async def _put(self, snippet_id: str, draft: SnippetDraft, condition: Precondition) -> Written[Snippet] | None:
         old = await self._records.snippet(snippet_id)
         if old is None:
             return None
         await self._changes.before(*{old.topic_id, draft.topic_id})
-        written = await self._records.put_snippet(snippet_id, draft)
+        async with self._changes.conditional(self._one, snippet_id):
+            written = await self._records.put_snippet(snippet_id, draft, condition=condition)
         if written is not None:
             await self._changes.send(written.change)
         return written
 
-    async def delete(self, snippet_id: str) -> bool:
-        """Delete a snippet; False where there is none."""
-        return await self._changes.detached.finish(self._delete(snippet_id))
+    async def delete(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> bool:
+        """Delete a snippet; False where there is none.
 
-    async def _delete(self, snippet_id: str) -> bool:
+        Raises:
+            PreconditionFailed: when the condition does not hold of it.
+        """
+        return await self._changes.detached.finish(self._delete(snippet_id, condition))
+
+    async def _delete(self, snippet_id: str, condition: Precondition) -> bool:
         old = await self._records.snippet(snippet_id)
         if old is None:
             return False
         await self._changes.before(old.topic_id)
-        change = await self._records.delete_snippet(snippet_id)
+        async with self._changes.conditional(self._one, snippet_id):
+            change = await self._records.delete_snippet(snippet_id, condition=condition)
         if change is None:
             return False
         await self._changes.send(change)

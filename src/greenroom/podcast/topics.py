@@ -6,6 +6,7 @@ from greenroom.caching import Cache, Read
 from greenroom.clock import Clock
 from greenroom.podcast.changes import Changes
 from greenroom.podcast.models import Topic
+from greenroom.podcast.precondition import ALWAYS, Precondition
 from greenroom.podcast.records import Records, TopicDraft, Written
 
 
@@ -51,30 +52,47 @@ class Topics:
         """Every topic, the JSON array, and how they came about."""
         return await self._every.read()
 
-    async def put(self, topic_id: str, draft: TopicDraft) -> Written[Topic]:
+    async def stored(self, topic_id: str, *, condition: Precondition = ALWAYS) -> Topic | None:
+        """A topic as it is in the record now; None where there is none.
+
+        Raises:
+            InvalidInput: naming `topic_id`, for an id that no key can hold.
+            PreconditionFailed: when the condition does not hold of it; that it does says nothing of a later moment.
+        """
+        self.check(topic_id)
+        found = await self._records.topic(topic_id)
+        async with self._changes.conditional(self._one, topic_id):
+            condition.check(found)
+        return found
+
+    async def put(self, topic_id: str, draft: TopicDraft, *, condition: Precondition = ALWAYS) -> Written[Topic]:
         """Create or replace a topic; its times are this machine's now.
 
         Raises:
             InvalidInput: naming `topic_id`, for an id that no key can hold.
+            PreconditionFailed: when the condition does not hold of the stored topic.
         """
         self.check(topic_id)
-        return await self._changes.detached.finish(self._put(topic_id, draft))
+        return await self._changes.detached.finish(self._put(topic_id, draft, condition))
 
-    async def _put(self, topic_id: str, draft: TopicDraft) -> Written[Topic]:
-        written = await self._records.put_topic(topic_id, draft, self._clock.now())
+    async def _put(self, topic_id: str, draft: TopicDraft, condition: Precondition) -> Written[Topic]:
+        async with self._changes.conditional(self._one, topic_id):
+            written = await self._records.put_topic(topic_id, draft, self._clock.now(), condition=condition)
         await self._changes.send(written.change)
         return written
 
-    async def delete(self, topic_id: str) -> bool:
+    async def delete(self, topic_id: str, *, condition: Precondition = ALWAYS) -> bool:
         """Delete a topic; False where there is none.
 
         Raises:
             Conflict: while it has snippets.
+            PreconditionFailed: when the condition does not hold of it.
         """
-        return await self._changes.detached.finish(self._delete(topic_id))
+        return await self._changes.detached.finish(self._delete(topic_id, condition))
 
-    async def _delete(self, topic_id: str) -> bool:
-        change = await self._records.delete_topic(topic_id)
+    async def _delete(self, topic_id: str, condition: Precondition) -> bool:
+        async with self._changes.conditional(self._one, topic_id):
+            change = await self._records.delete_topic(topic_id, condition=condition)
         if change is None:
             return False
         await self._changes.send(change)

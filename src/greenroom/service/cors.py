@@ -13,7 +13,10 @@ from greenroom.service.envelope import ASGIApplication
 _EXPOSED = b"ETag, Link, Location, Cache-Status, Retry-After, X-Request-Id"
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, If-None-Match, Idempotency-Key, X-Request-Id"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-Id",
+    ),
     (b"access-control-max-age", b"600"),
 ]
 # Sent to everybody: a shared cache must not hand one origin's answer, or a stranger's without a grant, to another.

@@ -21,6 +21,7 @@ from greenroom.errors import (
     LoadFailed,
     MissingExtra,
     Overloaded,
+    PreconditionFailed,
     QueueFull,
     RecordError,
     RecordUnavailable,
@@ -51,6 +52,7 @@ KINDS: dict[str, tuple[int, str, str]] = {
     "not-found": (404, "Not found", "Check the address and the ids in it."),
     "method-not-allowed": (405, "The method is not allowed here", "Use one of the methods in Allow."),
     "conflict": (409, "The change contradicts what is stored", "Read the current state, then decide."),
+    "precondition-failed": (412, "The condition does not hold", "Read the current state, then decide."),
     "too-large": (413, "The body is too large", "Send at most 1 MiB."),
     "range-not-satisfiable": (416, "There are no such bytes", "Ask for a range within the length in Content-Range."),
     "invalid-input": (422, "Invalid value", "Correct what `errors` names, then send it again."),
@@ -177,6 +179,8 @@ def as_problem(error: Exception) -> Problem:
             return Problem("not-installed", str(error))
         case Conflict():
             return Problem("conflict", str(error))
+        case PreconditionFailed():
+            return Problem("precondition-failed", str(error))
         case Overloaded():
             return Problem("overloaded", "too much is under way", headers=retry)
         case Refused():

@@ -9,9 +9,10 @@ import pytest
 from greenroom.errors import Conflict, RecordUnavailable, UnknownReference
 from greenroom.podcast.records import Records
 from greenroom.testing.records_changes import NOON, ChangesContract, about, fill, ids, snippet, topic, wording
+from greenroom.testing.records_conditions import ConditionsContract
 
 
-class RecordsContract(ChangesContract):
+class RecordsContract(ChangesContract, ConditionsContract):
     """Every promise of `Records` as a test. Subclass it and say how an empty record of yours is opened:
 
         from greenroom.testing import RecordsContract

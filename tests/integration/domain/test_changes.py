@@ -97,14 +97,14 @@ async def test_pages_read_here_are_dropped_before_and_after_the_change(
                 assert len(await room.snippets.page("a", number)) == 20
             assert dropped(valkey, keys) == set()
 
-        async def put(snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
+        async def put(snippet_id: str, draft: SnippetDraft, **condition: Any) -> Written[Snippet] | None:
             assert dropped(valkey, keys) == keys
             await read_all()
             for one in every[1:]:  # as by a process that tells nobody
                 gone = await records.delete_snippet(one)
                 assert gone is not None
                 await records.acknowledge([gone.change_id])
-            return await SqliteRecords.put_snippet(records, snippet_id, draft)
+            return await SqliteRecords.put_snippet(records, snippet_id, draft, **condition)
 
         await read_all()
         monkeypatch.setattr(records, "put_snippet", put)

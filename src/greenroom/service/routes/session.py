@@ -12,13 +12,16 @@ import msgspec
 from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.params import FromPath
 
+from greenroom.caching.outcome import digest
 from greenroom.errors import RecordError
 from greenroom.podcast import preferences
 from greenroom.podcast.models import Preferences, Session, User
+from greenroom.podcast.precondition import ALWAYS
 from greenroom.room import Greenroom
 from greenroom.service import bodies
 from greenroom.service.answers import StoredJSON
 from greenroom.service.docs import SESSION_SECURITY, taking
+from greenroom.service.preconditions import precondition_of
 from greenroom.service.problems import Problem, invalid
 from greenroom.service.state import ServiceState
 from greenroom.sessions import Live, RequestSession, merged, session_of
@@ -28,6 +31,8 @@ from greenroom.sessions.document import members, readable
 log = logging.getLogger("greenroom.service")
 
 _JSON = (b"content-type", b"application/json")
+_UNTAGGED = " "
+"""The version of what is answered without an `ETag`: `*` names it, and no tag, which has no spaces."""
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +91,11 @@ async def read_session(request: Request[Any, Any, Any]) -> Response[Session]:
     summary="Change one's preferences",
 )
 async def change_preferences(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
-    """Takes a merge patch (RFC 7396) of the preferences; without a token it begins an anonymous session."""
+    """Takes a merge patch (RFC 7396) of the preferences; without a token it begins an anonymous session.
+
+    The answer's `ETag` is that of the preferences, for `If-Match`; 412 where it fails.
+    """
+    condition = precondition_of(request)
     wanted = preferences.checked(await bodies.members(request))
     room, session = state.room, _session(request)
     found = await asyncio.gather(*(room.topics.get(topic) for topic in wanted.get("preferred_topics", ())))
@@ -95,16 +104,27 @@ async def change_preferences(request: Request[Any, Any, Any], state: ServiceStat
             reason = f"there is no topic {wanted['preferred_topics'][position]}"
             raise invalid(f"preferred_topics[{position}]", reason, "name topics of GET /api/v1/topics")
     if await session.get() is None and not session.presented:
-        return _answer(await session.start(preferences={**preferences.DEFAULTS, **wanted}))
-    live = await session.change(lambda body: merged(body, {"preferences": wanted}))
+        condition.check_version(None)
+        live = await session.start(preferences={**preferences.DEFAULTS, **wanted})
+        return _answer(live, tag=_preferences_version(live.body))
+
+    def change(body: bytes) -> bytes:
+        # Here: a change that meets another is made once more, of the JSON that it has met.
+        condition.check_version(_preferences_version(body))
+        return merged(body, {"preferences": wanted})
+
+    live = await session.change(change)
     await _keep(room, live, wanted)
-    return _answer(live)
+    return _answer(live, tag=_preferences_version(live.body))
 
 
 @delete("/session", security=SESSION_SECURITY, summary="Sign out")
 async def log_out(request: Request[Any, Any, Any]) -> None:
     """Ends the session; 401 without one."""
-    await _session(request).end()
+    session, condition = _session(request), precondition_of(request)
+    if condition != ALWAYS and await session.get() is not None:
+        condition.check_version(_UNTAGGED)
+    await session.end()
 
 
 @post("/session/logout-everywhere", status_code=204, security=SESSION_SECURITY, summary="Sign out everywhere")
@@ -134,6 +154,7 @@ async def end_session(request: Request[Any, Any, Any], state: ServiceState, hand
     current = await session.require(writable=True)
     for live in await _mine(state, current):
         if handle_of(live.session_id) == handle:
+            precondition_of(request).check_version(_UNTAGGED)
             await state.room.sessions.end(live.session_id)
             if live.session_id == current.session_id:
                 session.forget()
@@ -148,14 +169,22 @@ def _session(request: Request[Any, Any, Any]) -> RequestSession[Session]:
     return session_of(request.scope)
 
 
-def _answer(live: Live[Session], token: str | None = None) -> Response[Session]:
+def _answer(live: Live[Session], *, token: str | None = None, tag: str | None = None) -> Response[Session]:
     """The session's JSON as it is, with the members that we do not know."""
     body = live.body
     if token is not None:
         found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         body = msgspec.json.encode(found | {"token": token})
-    answer: Any = StoredJSON(body, 200, [_JSON, (b"content-length", b"%d" % len(body))])
+    headers = [_JSON, (b"content-length", b"%d" % len(body))]
+    if tag is not None:
+        headers.append((b"etag", f'"{tag}"'.encode()))
+    answer: Any = StoredJSON(body, 200, headers)
     return answer  # type: ignore[no-any-return]  # the type argument is what the API's description shows
+
+
+def _preferences_version(body: bytes) -> str:
+    """The version of a session's preferences; that of the whole session would be another at each touch."""
+    return digest(msgspec.json.decode(body, type=dict[str, msgspec.Raw])["preferences"])
 
 
 def _kept(user: User) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from greenroom.service.conditional import cache_status
 from greenroom.service.docs import EDITOR_SECURITY, taking
 from greenroom.service.editor import editors_only
 from greenroom.service.parameters import once
+from greenroom.service.preconditions import precondition_of
 from greenroom.service.problems import Problem, invalid
 from greenroom.service.routes.topics import unknown_topic
 from greenroom.service.state import ServiceState
@@ -83,23 +84,23 @@ async def add_snippet(request: Request[Any, Any, Any], state: ServiceState) -> R
 async def write_snippet(
     request: Request[Any, Any, Any], state: ServiceState, snippet_id: FromPath[str]
 ) -> Response[Snippet]:
-    """Takes what POST takes; `generation_timestamp` stays. 404 for an unknown id."""
-    found = await bodies.members(request)
-    state.room.snippets.check(snippet_id)
-    stored = await state.room.records.snippet(snippet_id)
+    """Takes what POST takes; `generation_timestamp` stays. 404 for an unknown id, 412 where `If-Match` fails."""
+    condition = precondition_of(request)
+    stored = await state.room.snippets.stored(snippet_id, condition=condition)
     if stored is None:
         raise unknown_snippet(snippet_id)
-    written = await state.room.snippets.put(snippet_id, bodies.draft(SnippetDraft, found, stored))
+    draft = bodies.draft(SnippetDraft, await bodies.members(request), stored)
+    written = await state.room.snippets.put(snippet_id, draft, condition=condition)
     if written is None:
         raise unknown_snippet(snippet_id)
     return Response(written.value)
 
 
 @delete("/{snippet_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a snippet (editors)")
-async def delete_snippet(state: ServiceState, snippet_id: FromPath[str]) -> None:
-    """404 where there is none."""
+async def delete_snippet(request: Request[Any, Any, Any], state: ServiceState, snippet_id: FromPath[str]) -> None:
+    """404 where there is none, 412 where `If-Match` fails."""
     state.room.snippets.check(snippet_id)
-    if not await state.room.snippets.delete(snippet_id):
+    if not await state.room.snippets.delete(snippet_id, condition=precondition_of(request)):
         raise unknown_snippet(snippet_id)
 
 

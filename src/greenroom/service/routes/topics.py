@@ -16,6 +16,7 @@ from greenroom.service.answers import cached
 from greenroom.service.conditional import cache_status
 from greenroom.service.docs import EDITOR_SECURITY, taking
 from greenroom.service.editor import editors_only
+from greenroom.service.preconditions import precondition_of
 from greenroom.service.problems import Problem
 from greenroom.service.state import ServiceState
 
@@ -50,25 +51,22 @@ async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic
     responses={201: ResponseSpec(Topic, description="Created")},
 )
 async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[Topic]:
-    """Takes `display_name`, `description`, `keywords`; the times are the server's."""
-    found = await bodies.members(request)
-    stored = await state.room.records.topic(_checked(state, topic_id))
-    draft = bodies.draft(TopicDraft, found, stored, topic_id=topic_id)
-    written = await state.room.topics.put(topic_id, draft)
+    """Takes `display_name`, `description`, `keywords`; the times are the server's. 412 where `If-Match` fails."""
+    condition = precondition_of(request)
+    # Before the body is looked at (RFC 9110, 13.2.1): the times in it are those of the version that it was made of.
+    stored = await state.room.topics.stored(topic_id, condition=condition)
+    draft = bodies.draft(TopicDraft, await bodies.members(request), stored, topic_id=topic_id)
+    written = await state.room.topics.put(topic_id, draft, condition=condition)
     headers = {"Location": f"/api/v1/topics/{topic_id}"} if written.created else {}
     return Response(written.value, status_code=201 if written.created else 200, headers=headers)
 
 
 @delete("/{topic_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a topic (editors)")
-async def delete_topic(state: ServiceState, topic_id: FromPath[str]) -> None:
-    """404 where there is none, 409 while it has snippets."""
-    if not await state.room.topics.delete(_checked(state, topic_id)):
-        raise unknown_topic(topic_id)
-
-
-def _checked(state: ServiceState, topic_id: str) -> str:
+async def delete_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> None:
+    """404 where there is none, 409 while it has snippets, 412 where `If-Match` fails."""
     state.room.topics.check(topic_id)
-    return topic_id
+    if not await state.room.topics.delete(topic_id, condition=precondition_of(request)):
+        raise unknown_topic(topic_id)
 
 
 ROUTER = Router("/topics", route_handlers=[list_topics, read_topic, write_topic, delete_topic], tags=["Topics"])
