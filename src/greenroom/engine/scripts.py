@@ -14,9 +14,10 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's text and the hash that the server knows it by."""
+    """A script's text, the hash that the server knows it by, and what we call it."""
 
     source: str
+    name: str = ""
     sha: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -25,4 +26,4 @@ class Script:
     @classmethod
     def named(cls, name: str) -> Script:
         """The packaged script `lua/<name>.lua`."""
-        return cls(files("greenroom.engine").joinpath("lua", f"{name}.lua").read_text("utf-8"))
+        return cls(files("greenroom.engine").joinpath("lua", f"{name}.lua").read_text("utf-8"), name)
