@@ -179,6 +179,24 @@ def test_an_address_asks_only_so_often_and_others_are_not_held_up(ask: Asks) -> 
     assert ask(headers={"X-Forwarded-For": next(_addresses)}).status_code == 202
 
 
+async def test_metrics_tell_the_queue_s_length_and_how_long_its_oldest_waits(
+    service: Service, ask: Asks, room: Greenroom
+) -> None:
+    def queue() -> dict[str, float]:
+        lines = service.client.get("/metrics").text.splitlines()
+        return {name: float(value) for name, value in (line.split(" ") for line in lines if "_queue_" in line[:30])}
+
+    assert queue() == {"greenroom_podcast_queue_length": 0, "greenroom_podcast_queue_oldest_seconds": 0}
+    for _ in range(2):
+        assert ask().status_code == 202
+    told = queue()
+    assert told["greenroom_podcast_queue_length"] == 2
+    assert 0 < told["greenroom_podcast_queue_oldest_seconds"] < 600
+    while (claim := await room.tasks.claim("w")) is not None:
+        await room.tasks.fail(claim, "No.")
+    assert queue() == {"greenroom_podcast_queue_length": 0, "greenroom_podcast_queue_oldest_seconds": 0}
+
+
 async def test_a_full_queue_is_503_until_there_is_room(ask: Asks, room: Greenroom) -> None:
     for _ in range(100):
         await room.generation.request(TOPIC)

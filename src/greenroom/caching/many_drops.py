@@ -15,7 +15,7 @@ from typing import Any
 from greenroom.caching.kept import Kept
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
-from greenroom.errors import EngineError, EngineUnavailable, Overloaded
+from greenroom.errors import EngineError, EngineUnavailable
 
 _Drop = tuple[str, tuple[str, ...], object]
 """A key, what one command drops for it, and how it is kept."""
@@ -96,7 +96,7 @@ class ManyDrops:
         key, names, kept = drop
         try:
             return self._engine.send(Lane.TRACKED, key, (("DEL", *names),), partial(self._answered, key, kept))
-        except Overloaded:
+        except EngineError:
             return None
 
     async def _send_again(self, drop: _Drop, until: float) -> EngineError | None:

@@ -29,7 +29,7 @@ from greenroom.caching.near import Near
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
 from greenroom.engine.share import Owns
-from greenroom.errors import EngineError, EngineUnavailable, Overloaded
+from greenroom.errors import EngineError, EngineUnavailable
 
 BATCH = 250
 """Keys marked or sent before the event loop is given back: two to three milliseconds."""
@@ -149,7 +149,7 @@ class PendingDrops:
                 queued = self._engine.send(
                     Lane.TRACKED, key, (("DEL", *self._names(key)),), partial(self._answered, key)
                 )
-            except Overloaded as error:  # who is served goes first
+            except EngineError as error:  # overloaded: who is served goes first
                 failed[key] = error
             else:
                 sent.append((key, queued))

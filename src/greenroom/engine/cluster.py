@@ -104,6 +104,10 @@ class Clustered(Engine):
                 return node.trouble
         return None
 
+    @property
+    def refused(self) -> EngineError | None:
+        return next((node.refused for node in self._owners.all if node is not None and node.refused is not None), None)
+
     async def everywhere(self, *command: str | bytes | int) -> list[Any]:
         sent = (node.send(Lane.PLAIN, (command,), None) for node in self._owners.all if node is not None)
         found = await asyncio.gather(*(one for one in sent if one is not None), return_exceptions=True)

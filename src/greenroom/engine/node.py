@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any
@@ -16,6 +17,7 @@ from greenroom.engine.connection import Connection, ConnectionLost
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane, Link, before
 from greenroom.engine.opening import with_remedy
+from greenroom.engine.refusals import Refusals
 from greenroom.engine.scripts import Script
 from greenroom.engine.share import Share
 from greenroom.engine.wire import Command, Hook
@@ -60,6 +62,7 @@ class Node:
         self._limits = limits
         self._name = str(address)
         self._refused: set[str] = set()
+        self._refusals = Refusals(scripts)
 
         async def before_tracked(connection: Connection) -> None:
             await before_use(connection)
@@ -107,10 +110,20 @@ class Node:
                 return kind(f"{self._name}: {link.trouble or 'still connecting'}")
         return None
 
+    @property
+    def refused(self) -> EngineError | None:
+        """Which commands the server, which it names, refuses although it is usable; None: none."""
+        return EngineRefused(f"{self._name}: {self._refusals}") if self._refusals else None
+
     def send(self, lane: Lane, commands: tuple[Command, ...], hook: Hook | None) -> asyncio.Future[list[Any]] | None:
         """Queue commands on the connection, if there is one; see `Engine.send`."""
         connection = self._links[lane].connection
-        return None if connection is None else connection.issue(commands, hook)
+        if connection is None:
+            return None
+        sent = connection.issue(commands, hook)
+        if self._refusals:  # what is carried out by now is refused no more
+            sent.add_done_callback(partial(self._noted, commands))
+        return sent
 
     def renew(self, lane: Lane, reason: str) -> None:
         """End the connection, if there is one; see `Engine.renew`."""
@@ -145,12 +158,12 @@ class Node:
         try:
             if until is None and link.connection is not None:
                 # Without a timer of its own: the connection's look at its oldest write keeps the deadline.
-                return self._checked(await link.connection.issue(commands, hook, urgent=urgent))
+                return self._checked(commands, await link.connection.issue(commands, hook, urgent=urgent))
             if until is None:
                 until = monotonic() + self._limits.command_deadline
             connection = await link.ready(until)
             async with before(until):
-                return self._checked(await connection.issue(commands, hook, urgent=urgent))
+                return self._checked(commands, await connection.issue(commands, hook, urgent=urgent))
         except TimeoutError:
             if not retry:
                 raise OutcomeUnknown(f"{self._name}: no reply within the call's deadline") from None
@@ -172,7 +185,13 @@ class Node:
 
     # ------------------------------------------------------------------------------------------------
 
-    def _checked(self, replies: list[Any]) -> list[Any]:
+    def _noted(self, commands: tuple[Command, ...], sent: asyncio.Future[list[Any]]) -> None:
+        if not sent.cancelled() and sent.exception() is None:
+            self._refusals.note(commands, sent.result())
+
+    def _checked(self, commands: tuple[Command, ...], replies: list[Any]) -> list[Any]:
+        if self._refusals or any(isinstance(reply, EngineRefused) for reply in replies):
+            self._refusals.note(commands, replies)
         for reply in replies:
             if isinstance(reply, EngineRefused) and str(reply) not in self._refused:
                 # Once: it is the same for every call, and callers go on without the server, or tell nobody why they

@@ -23,7 +23,7 @@ class Call(tuple[str | bytes | int, ...]):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's text and the hash that the server knows it by.
+    """A script's text, the hash that the server knows it by, and what we call it.
 
     Arguments:
         reply: what it can answer, whatever the data.
@@ -31,6 +31,7 @@ class Script:
 
     source: str
     reply: Shape = ANYTHING
+    name: str = ""
     sha: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -39,7 +40,8 @@ class Script:
     @classmethod
     def named(cls, name: str, reply: Shape = ANYTHING) -> Script:
         """The packaged script `lua/<name>.lua`."""
-        return cls(files("greenroom.engine").joinpath("lua", f"{name}.lua").read_text("utf-8"), reply)
+        text = files("greenroom.engine").joinpath("lua", f"{name}.lua").read_text("utf-8")
+        return cls(text, reply, name)
 
     def call(self, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Call:
         """The command that runs it."""

@@ -83,6 +83,10 @@ class Standalone(Engine):
     def trouble(self) -> EngineError | None:
         return self._node.trouble
 
+    @property
+    def refused(self) -> EngineError | None:
+        return self._node.refused
+
     async def everywhere(self, *command: str | bytes | int) -> list[Any]:
         try:
             return [await self.execute(Lane.PLAIN, "", *command)]

@@ -15,7 +15,7 @@ from greenroom.origin.outbox import record_change
 from greenroom.origin.rows import microseconds, read_topic
 from greenroom.podcast.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 from greenroom.podcast.records import Change
-from greenroom.podcast.task_records import KEY_KEPT, TASK_KEPT, Advanced, Claim, IdempotencyKey, Requested
+from greenroom.podcast.task_records import KEY_KEPT, TASK_KEPT, Advanced, Claim, IdempotencyKey, Queue, Requested
 
 _SWEPT = 100
 """Rows of each kind that one new task removes at most: more than it adds, and never a long transaction."""
@@ -80,6 +80,7 @@ class SqliteTasks:
                 claim=task.claim + 1,
                 worker=worker,
                 claimed_until=_after(now, seconds),
+                retry_at=msgspec.UNSET,
             )
             _write(connection, claimed)
             return Claim(task=claimed, number=claimed.claim)
@@ -113,13 +114,23 @@ class SqliteTasks:
 
         return await self._database.write(work)
 
-    async def give_back(self, claim: Claim, now: datetime, *, counted: bool) -> None:
+    async def give_back(self, claim: Claim, now: datetime, *, counted: bool, pause: float = 0.0) -> None:
         def work(connection: sqlite3.Connection) -> None:
             task = _claimed(connection, claim)
             attempts = task.attempts if counted else task.attempts - 1
-            _write(connection, msgspec.structs.replace(_unclaimed(task), attempts=attempts))
+            retry_at = _after(now, pause) if pause else msgspec.UNSET
+            _write(connection, msgspec.structs.replace(_unclaimed(task), attempts=attempts, retry_at=retry_at))
 
         await self._database.write(work)
+
+    async def queue(self) -> Queue:
+        def work(connection: sqlite3.Connection) -> Queue:
+            where = "FROM tasks WHERE finished IS NULL"
+            (length,) = connection.execute(f"SELECT count(*) {where}").fetchone()
+            row = connection.execute(f"SELECT document {where} ORDER BY number LIMIT 1").fetchone()
+            return Queue(length, None if row is None else _decoded(row).created_at)
+
+        return await self._database.read(work)
 
     async def fail_exhausted(self, message: str, now: datetime, *, attempts: int) -> tuple[Change, ...]:
         query = "SELECT document FROM tasks WHERE finished IS NULL AND claimed_until <= ? AND attempts >= ?"
@@ -193,7 +204,8 @@ def _read(connection: sqlite3.Connection, podcast_id: str) -> PodcastTask | None
 
 def _write(connection: sqlite3.Connection, task: PodcastTask) -> None:
     """Replace a task, and what is searched by beside it."""
-    until = 0 if isinstance(task.claimed_until, msgspec.UnsetType) else microseconds(task.claimed_until)
+    free = task.retry_at if isinstance(task.claimed_until, msgspec.UnsetType) else task.claimed_until
+    until = 0 if isinstance(free, msgspec.UnsetType) else microseconds(free)
     finished = microseconds(task.updated_at) if STATUSES.ended(task.status) else None
     connection.execute(
         "UPDATE tasks SET attempts = ?, claimed_until = ?, finished = ?, document = ? WHERE podcast_id = ?",

@@ -172,8 +172,9 @@ class Changes:
     async def _keep_sending(self, first: asyncio.Task[int]) -> None:
         """Send what others left, once a second, for ever."""
         try:
-            with suppress(RecordError):
-                await first  # what the next look finds again
+            await asyncio.wait([first])
+            if not first.cancelled() and (failed := first.exception()) is not None:
+                log.error("the outbox could not be sent at the start", exc_info=failed)
             while True:
                 await asyncio.sleep(max(RESEND_AFTER, self._look_took * _BUSY))
                 try:
@@ -181,6 +182,8 @@ class Changes:
                         log.info("sent %d changes that were left in the outbox", sent)
                 except RecordError as error:
                     log.warning("the outbox could not be read: %s", error)
+                except Exception:  # nobody else sends what is left: it is tried again, whatever it was
+                    log.exception("the outbox could not be sent")
         finally:
             first.cancel()
 

@@ -25,6 +25,17 @@ EXHAUSTED = "The podcast could not be made: it was tried several times. Please a
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
+PAUSE_MIN = 1.0
+"""Seconds between a first attempt that has failed and the next; three times as many after each further one."""
+PAUSE_MAX = 30.0
+"""Seconds between two attempts at most."""
+
+
+def pause_after(attempts: int) -> float:
+    """Seconds after so many attempts that have failed."""
+    return min(PAUSE_MAX, PAUSE_MIN * 3.0 ** (attempts - 1))
+
+
 class Generation:
     """The generation of podcasts: requests.
 
@@ -61,6 +72,12 @@ class Generation:
         requested = await self._tasks.add_task(podcast_id, topic_id, self._clock.now(), most=self._queue, key=named)
         self.asked.set()
         return requested
+
+    async def queue(self) -> tuple[int, float]:
+        """How many podcasts are unfinished, and for how many seconds the oldest of them has been waited for."""
+        queue = await self._tasks.queue()
+        waited = 0.0 if queue.oldest is None else (self._clock.now() - queue.oldest).total_seconds()
+        return queue.length, max(0.0, waited)
 
 
 class Tasks:
@@ -119,5 +136,10 @@ class Tasks:
         await self._changes.send(await self._tasks.fail(claim, message, self._clock.now()))
 
     async def give_back(self, claim: Claim, *, counted: bool) -> None:
-        """Let another worker take it up, or this one again; a failure is `counted`, a clean stop is not."""
-        await self._tasks.give_back(claim, self._clock.now(), counted=counted)
+        """Let another worker take it up, or this one again; a failure is `counted`, a clean stop is not.
+
+        After a failure nobody takes it up for a while: what fails at once would use up its attempts in a second, and
+        what was missing, a disk or a voice, is then still missing.
+        """
+        pause = pause_after(claim.task.attempts) if counted else 0.0
+        await self._tasks.give_back(claim, self._clock.now(), counted=counted, pause=pause)

@@ -108,6 +108,7 @@ class PodcastTask(msgspec.Struct, frozen=True, kw_only=True):
         claim: the number of the last claim, from 1; a higher one makes every earlier one void.
         worker: who has the claim; only while somebody has.
         claimed_until: when the claim lapses; only while somebody has it.
+        retry_at: until when nobody claims it; only after an attempt that has failed.
     """
 
     podcast_id: str
@@ -122,6 +123,7 @@ class PodcastTask(msgspec.Struct, frozen=True, kw_only=True):
     claim: int = 0
     worker: str | msgspec.UnsetType = msgspec.UNSET
     claimed_until: Timestamp | msgspec.UnsetType = msgspec.UNSET
+    retry_at: Timestamp | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def shown(self) -> PodcastStatus:

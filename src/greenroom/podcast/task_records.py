@@ -65,6 +65,13 @@ class Advanced(msgspec.Struct, frozen=True):
     change: Change | None
 
 
+class Queue(msgspec.Struct, frozen=True):
+    """The tasks that are unfinished: their number, and when the oldest was asked for."""
+
+    length: int
+    oldest: datetime | None
+
+
 class TaskRecords(Protocol):
     """The generation of podcasts among the records: a bounded queue, claims for a limited time, forward-only statuses.
 
@@ -139,16 +146,20 @@ class TaskRecords(Protocol):
             ClaimLost: when the claim is not current.
         """
 
-    async def give_back(self, claim: Claim, now: datetime, *, counted: bool) -> None:
-        """End the claim and let the task be claimed again at once; the status shown stays.
+    async def give_back(self, claim: Claim, now: datetime, *, counted: bool, pause: float = 0.0) -> None:
+        """End the claim and let the task be claimed again; the status shown stays.
 
         Arguments:
+            pause: seconds for which nobody may claim it.
             counted: whether it was one of the attempts allowed: True after a failure that may pass, False where the
                 worker itself has to end.
 
         Raises:
             ClaimLost: when the claim is not current.
         """
+
+    async def queue(self) -> Queue:
+        """How many tasks are unfinished, and since when the oldest of them waits."""
 
     async def fail_exhausted(self, message: str, now: datetime, *, attempts: int) -> tuple[Change, ...]:
         """Fail every task that nobody has a current claim of, and that was claimed so often already.

@@ -1,7 +1,8 @@
 """The process that renders one script: clusters to standard output, as fast as they are taken.
 
-It is started as `python -m greenroom.studio.rendering`. It ends when its reader does: a write into a pipe that nobody
-reads any more fails, and nobody else holds the other end.
+It is started as `python -m greenroom.studio.rendering`. It yields to the service: it computes for seconds on end, and
+whoever waits for an answer must not wait for it on a machine with few cores. It ends when its reader does: a write
+into a pipe that nobody reads any more fails, and nobody else holds the other end.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from greenroom.studio.script import Script
 from greenroom.studio.voice import Voices
 from greenroom.studio.webm import Cluster, Muxer
 
+NICENESS = 10
+"""How much lower its priority is than that of the process that started it."""
 LENGTH = 4
 """Bytes before each message that tell its length, big-endian."""
 
@@ -80,4 +83,5 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(NICENESS)
     main(sys.stdin.buffer, sys.stdout.buffer)

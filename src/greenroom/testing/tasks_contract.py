@@ -13,6 +13,7 @@ from greenroom.errors import ClaimLost, InvalidInput
 from greenroom.podcast.models import STATUSES
 from greenroom.podcast.task_records import (
     Claim,
+    Queue,
     TaskRecords,
 )
 from greenroom.testing.records_changes import NOON
@@ -112,6 +113,35 @@ class TasksContract(RequestsContract):
         assert (failed.status, failed.error_message, failed.updated_at) == ("error", "It failed.", now)
         assert await tasks.fail_exhausted("It failed.", now, attempts=2) == ()
         assert (await claimed(tasks)).podcast_id == "q"
+
+    async def test_a_task_given_back_with_a_pause_is_claimed_after_it_only(
+        self, records: Platform, tasks: TaskRecords
+    ) -> None:
+        await requested(records, "p")
+        claim = await claimed(tasks)
+        await tasks.give_back(claim, NOON, counted=True, pause=3)
+        await _refused(tasks, claim)
+        assert await tasks.claim("w", 10, NOON + 2.9 * SECOND, attempts=3) is None
+        again = await tasks.claim("w", 10, NOON + 3 * SECOND, attempts=3)
+        assert again is not None
+        assert (again.task.attempts, again.number) == (2, 2)
+        await tasks.give_back(again, NOON + 3 * SECOND, counted=False)
+        assert await tasks.claim("w", 10, NOON + 3 * SECOND, attempts=3) is not None
+
+    async def test_the_queue_tells_its_length_and_since_when_the_oldest_waits(
+        self, records: Platform, tasks: TaskRecords
+    ) -> None:
+        assert await tasks.queue() == Queue(0, None)
+        await requested(records, "p")
+        await requested(records, "q")
+        oldest = await tasks.task("p")
+        assert oldest is not None
+        assert await tasks.queue() == Queue(2, oldest.created_at)
+        await tasks.fail(await claimed(tasks), "No.", NOON)
+        queue = await tasks.queue()
+        assert queue.length == 1
+        await tasks.advance(await claimed(tasks), "ready_to_stream", NOON)
+        assert await tasks.queue() == Queue(0, None)
 
     # Statuses --------------------------------------------------------------------------------------
 

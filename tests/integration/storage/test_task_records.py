@@ -6,12 +6,15 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from greenroom.origin import SqliteRecords
+from greenroom.podcast.generation import Tasks
 from greenroom.podcast.task_records import KEY_KEPT, IdempotencyKey, KeepsTasks
 from greenroom.testing import TasksContract
+from greenroom.testing.clock import ManualClock
 from greenroom.testing.records_changes import NOON, about
 from greenroom.testing.tasks_requests import Platform
 
@@ -63,4 +66,24 @@ async def test_a_worker_that_finds_nothing_does_not_wait_for_who_writes(tmp_path
         assert await records.tasks.claim("w", 10, NOON, attempts=3) is None
         assert await records.tasks.fail_exhausted("No.", NOON, attempts=3) == ()
         another.execute("ROLLBACK")
+    await records.close()
+
+
+async def test_attempts_of_a_podcast_that_fail_at_once_pause_ever_longer(tmp_path: Path) -> None:
+    records = await SqliteRecords.open(tmp_path / "record.sqlite3")
+    await records.put_topic("a", about("A"), NOON)
+    clock = ManualClock()
+    tasks = Tasks(records.tasks, cast(Any, None), clock, attempts=9)  # nothing is shown, so no change is sent
+    await records.tasks.add_task("p", "a", clock.now(), most=9)
+    for pause in (1, 3, 9, 27, 30, 30):
+        claim = await tasks.claim("w")
+        assert claim is not None
+        await tasks.give_back(claim, counted=True)
+        clock.advance(pause - 0.001)
+        assert await tasks.claim("w") is None
+        clock.advance(0.001)
+    claim = await tasks.claim("w")
+    assert claim is not None
+    await tasks.give_back(claim, counted=False)
+    assert await tasks.claim("w") is not None, "a worker that only ended costs no pause"
     await records.close()

@@ -35,6 +35,14 @@ async def taken(script: Script) -> list[Cluster]:
         return [cluster async for cluster in rendering]
 
 
+@ON_LINUX
+async def test_it_runs_at_a_lower_priority_than_the_service() -> None:
+    async with render(LONG) as rendering:
+        await anext(rendering)
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, rendering.pid) == min(19, own + 10)
+
+
 # What is heard ---------------------------------------------------------------------------------------
 
 

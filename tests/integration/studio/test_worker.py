@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from greenroom.errors import RecordUnavailable
+from greenroom.podcast import generation
 from greenroom.podcast.generation import ATTEMPTS
 from greenroom.podcast.records import SnippetDraft
 from greenroom.podcast.task_records import Claim
@@ -214,6 +215,7 @@ async def test_a_killed_renderer_costs_another_attempt(opened: Open, monkeypatch
 async def test_a_renderer_killed_every_time_is_a_clear_error_with_a_logged_cause(
     opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(generation, "PAUSE_MIN", 0.01)
     room = await opened()
     killed = killing(monkeypatch, 99)
     podcast_id = await asked(room)

@@ -8,13 +8,15 @@ from litestar import MediaType, Response, get
 from litestar.params import FromPath
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from greenroom.errors import EngineError, RecordError
+from greenroom.errors import EngineError, InvalidInput, RecordError
 from greenroom.podcast.records import ChecksWrites
 from greenroom.service.problems import KINDS, Problem
 from greenroom.service.state import ServiceState
 
 PING_DEADLINE = 1.0
-"""Seconds within which the record has to answer a health check."""
+"""Seconds within which the record has to answer a health check, or a scrape."""
+_ACTIVE, _LISTENERS = "greenroom_sessions_active", "greenroom_listeners"
+_QUEUE, _QUEUE_OLDEST = "greenroom_podcast_queue_length", "greenroom_podcast_queue_oldest_seconds"
 
 
 @get("/health/live", tags=["Operations"], summary="Whether the process answers")
@@ -55,15 +57,25 @@ async def _write_trouble(records: ChecksWrites) -> str | None:
 
 @get("/metrics", tags=["Operations"], summary="Numbers for Prometheus", media_type=MediaType.TEXT)
 async def metrics(state: ServiceState) -> Response[bytes]:
-    """The numbers of all workers, and who is here: left out while the sessions' server cannot be asked."""
+    """The numbers of all workers, who is here, and the queue of podcasts: each left out while nobody can tell."""
     presence, gauges = state.room.presence, state.metrics.gauges
     try:
         active, listeners = await presence.active(), sum((await presence.listeners()).values())
     except EngineError:
-        gauges.clear()
+        for name in (_ACTIVE, _LISTENERS):
+            gauges.pop(name, None)
     else:
-        gauges["greenroom_sessions_active"] = "Sessions that are alive.", active
-        gauges["greenroom_listeners"] = "Open streams, of all podcasts.", listeners
+        gauges[_ACTIVE] = "Sessions that are alive.", active
+        gauges[_LISTENERS] = "Open streams, of all podcasts.", listeners
+    try:
+        async with asyncio.timeout(PING_DEADLINE):
+            length, oldest = await state.room.generation.queue()
+    except (RecordError, InvalidInput, TimeoutError):  # or a record that keeps no tasks
+        for name in (_QUEUE, _QUEUE_OLDEST):
+            gauges.pop(name, None)
+    else:
+        gauges[_QUEUE] = "Podcasts that were asked for and are not finished.", length
+        gauges[_QUEUE_OLDEST] = "Seconds since the oldest of them was asked for; 0 where there is none.", oldest
     return Response(state.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
