@@ -88,6 +88,7 @@ def test_bad_lines_are_written_as_they_come_and_a_hundred_at_most(tmp_path: Path
         # More than one transaction's worth, since standard input is read ahead; its end does not come before the line.
         load.stdin.write(b"{not json\n" * 10_000)
         load.stdin.flush()
+        assert load.stderr.readline().startswith(b"loading into ")
         assert load.stderr.readline().startswith(b"-:1: line: is not JSON")
         load.stdin.close()
         said = load.stderr.read().decode().splitlines()
@@ -95,7 +96,7 @@ def test_bad_lines_are_written_as_they_come_and_a_hundred_at_most(tmp_path: Path
     assert [line.split(":")[:2] for line in said[:99]] == [["-", str(number)] for number in range(2, 101)]
     assert said[99:] == [
         "100 bad lines were written; further ones are only counted",
-        "0 topics and 0 snippets read well, 10000 bad lines",
+        f"Loaded 0 topics and 0 snippets into {tmp_path / 'greenroom.sqlite3'}; 10,000 lines rejected.",
     ]
 
 

@@ -12,7 +12,6 @@ from torture.builds import BUILDS
 from torture.cluster import run_cluster_round
 from torture.history import Event, Read
 from torture.plan import BUSY
-from torture.podcast_history import Followed
 from torture.report import explained
 from torture.round import Result, run_round
 from torture.session_history import Changed, Looked
@@ -27,7 +26,6 @@ STALE = broken.LEASE_UNCHECKED, broken.NEAR_AFTER_AWAIT, broken.GROUP_AFTER_LOAD
 """Builds that serve old values; one round for each."""
 BESIDES: dict[str, tuple[str, tuple[type[Event], ...]]] = {
     broken.LEASE_UNCHECKED: (broken.SESSION_UNCOMPARED, (Looked, Changed)),
-    broken.NEAR_AFTER_AWAIT: (broken.STATUS_UNSENT, (Followed,)),
 }
 """What is broken besides in a round, and the events that show it; a round for each would only take time."""
 

@@ -166,7 +166,12 @@ class Changes:
                 if not self._known:
                     return sent
                 sent += len(self._known)
-                await self._acknowledge()
+                try:
+                    await self._acknowledge()
+                except RecordError as error:
+                    # Dropped all the same: a record that cannot be written must not keep its readers from starting.
+                    log.warning("%d changes stay in the outbox: %s", len(self._known), error)
+                    return sent
             return sent
 
     async def _keep_sending(self, first: asyncio.Task[int]) -> None:

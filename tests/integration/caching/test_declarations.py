@@ -74,7 +74,19 @@ async def test_the_same_declaration_gives_the_cache_that_there_is(room: Greenroo
         (users("user:{name}"), {}, "'user:{name}' can make the same key as 'user:{id}'"),
         (users("user:me"), {}, "'user:me' can make the same key"),
     ],
-    ids=str,
+    ids=[
+        "subtype",
+        "dict",
+        "load",
+        "near_for",
+        "group",
+        "load_many",
+        "ttl",
+        "fresh",
+        "numbers",
+        "other part",
+        "literal",
+    ],
 )
 async def test_a_second_declaration_that_would_share_keys_is_refused(
     room: Greenroom, keyspace: Keyspace[Any], options: dict[str, Any], words: str
