@@ -89,6 +89,21 @@ async def test_while_its_server_cannot_be_asked_a_marked_key_is_loaded(valkey: S
     assert len(backing.outbox_drops) == 1
 
 
+async def test_what_was_loaded_without_the_server_before_the_mark_is_not_served(valkey: Server) -> None:
+    backing, load = await open_backing(valkey.address, clock=ManualClock()), Loads()
+    try:
+        cache = cache_of(backing, load)
+        valkey.kill()
+        await until(lambda: backing.engine.trouble is not None)
+        assert await cache.get("e1") == await cache.get("e1") == Episode("e1", 1)
+        assert load.calls == ["e1"], "it is kept for a second"
+        load.version = 2
+        await backing.pending_drops.add([KEY])
+        assert await cache.get("e1") == Episode("e1", 2)
+    finally:
+        await backing.close()
+
+
 async def test_while_everything_is_marked_each_key_is_dropped_once(valkey: Server, backing: Backing) -> None:
     raw, load = valkey.raw(), Loads()
     cache = cache_of(backing, load)
