@@ -35,6 +35,8 @@ def main() -> int:
         "--builds", nargs="*", choices=BUILDS, help="print when each broken build is found out, or these"
     )
     options = parser.parse_args()
+    # Of the sessions on a cluster, which are this process's own: it would stand between the lines of the report.
+    logging.getLogger("greenroom").addHandler(logging.NullHandler())
     if options.builds is not None:
         return print_table([BUILDS[name] for name in options.builds or BUILDS])
     if options.broken:

@@ -1,9 +1,10 @@
 """Judges how long things take, what they fail with, and how often the record is read. What is promised:
 
-- *A read* takes no longer than the loads of its key that it meets, and 1 s besides where somebody who loads has gone;
-  with half a second for the commands. Where all is well it takes next to nothing besides.
-- *A call about sessions* takes half a second at most, and one that consists of many not much more.
-- *A read fails* because a load of its key has failed at most a second before; for another reason one in a hundred.
+- *A read* takes no longer than the loads of its key that it meets, and 1 s besides where somebody who loads has gone,
+  or the server. Where all is well it takes next to nothing besides.
+- *A call about a session* takes half a second at most.
+- *A read fails* because a load of its key has failed at most a second before; for another reason one in a hundred. Of
+  ten reads one may fail, where two loads in a hundred do.
 - *The record is read* once for each invalidation, refresh or failure, by one process for all; and by one that cannot
   ask the server. So where all is well no read is answered without the server.
 
@@ -26,14 +27,16 @@ E = TypeVar("E", bound=Event)
 
 PROMPT = 0.5 + MARGIN
 """Seconds of a read besides loads, where all is well: far more than it takes, and far less than a lease lives."""
-LATE = 1.0 + 0.5 + MARGIN
+LATE = 1.0 + 2 * MARGIN
 """Seconds of a read besides loads, where somebody who loads has gone, or the server."""
-SESSION = 0.5 + 2 * MARGIN
+SESSION = 0.5 + MARGIN
 """Seconds of a call about one session."""
 BACKOFF = 1.0
 """Seconds for which a load that failed is not repeated, and its failure told."""
 OVERLOADED = 0.01
 """The share of reads that may be refused."""
+FAILED = 0.1
+"""The share of reads that may fail: each load that fails is told to all who ask for a second."""
 _WINDOW = 0.5
 """Seconds in which the loads of one key are counted."""
 _CAUSED = frozenset({"LoadFailed", "LoadTimeout", "RecordIsDownError"})
@@ -121,10 +124,11 @@ class _Bounds:
 
     def _refused(self) -> list[Violation]:
         refused = [one for one in self._failed if one.error not in _CAUSED]
-        most = max(3, OVERLOADED * (len(self._reads) + len(self._failed)))
-        return (
-            [Violation(refused[-1], f"{len(refused)} reads were refused, of {most:.0f}")] if len(refused) > most else []
-        )
+        return [*self._share(refused, OVERLOADED, "were refused"), *self._share(self._failed, FAILED, "failed")]
+
+    def _share(self, some: Sequence[Failed], share: float, what: str) -> list[Violation]:
+        most = max(10, share * (len(self._reads) + len(self._failed)))
+        return [Violation(some[-1], f"{len(some)} reads {what}, of {most:.0f} at most")] if len(some) > most else []
 
     # The record ------------------------------------------------------------------------------------
 

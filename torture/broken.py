@@ -68,7 +68,7 @@ def apply(build: str) -> Late | None:
             _BREAKS[one]()
         elif one == GROUP_AFTER_LOAD:
             registered: Any = Groups.register
-            Groups.register = _nothing  # type: ignore[method-assign]
+            _put(Groups, "register", _nothing)
             late = partial(_registered_late, registered)
     return late
 
@@ -96,10 +96,9 @@ def _uncheck_leases() -> None:
 
 
 def _give_everybody_the_lease() -> None:
-    source = lease.GET_OR_LEASE.source
-    lease.GET_OR_LEASE = Script(source.replace("lease and string.sub(lease, 1, #ARGV[1]) ~= ARGV[1]", "false"))
-    source = lease.FILL.source
-    lease.FILL = Script(source.replace("string.sub(lease, 1, #ARGV[1]) ~= ARGV[1]", "false"))
+    mine = "string.sub(lease, 1, #ARGV[1]) ~= ARGV[1]"
+    lease.GET_OR_LEASE = _with(lease.GET_OR_LEASE, f"lease and {mine}", "false")
+    lease.FILL = _with(lease.FILL, mine, "false")
 
 
 def _deafen_waiters() -> None:
@@ -108,27 +107,27 @@ def _deafen_waiters() -> None:
     async def slept(event: asyncio.Event, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    loads._woken = slept
+    _put(loads, "_woken", slept)
 
 
 def _trust_silence() -> None:
-    near.TRUST = inf
+    _put(near, "TRUST", inf)
 
 
 def _trust_replicas() -> None:
     async def believed(self: Replica, replica: Connection, primary: Connection) -> None:
         self.as_of = asyncio.get_running_loop().time() + 1e6
 
-    Replica._compare = believed  # type: ignore[method-assign]
+    _put(Replica, "_compare", believed)
 
 
 def _compare_no_session() -> None:
-    slot.CHANGE = Script(slot.CHANGE.source.replace("if json ~= ARGV[1] then", "if false then"))
+    slot.CHANGE = _with(slot.CHANGE, "if json ~= ARGV[1] then", "if false then")
 
 
 def _forget_ends() -> None:
-    Ends.send = _nothing  # type: ignore[method-assign]
-    Ends.queue = lambda *_: None  # type: ignore[method-assign]
+    _put(Ends, "send", _nothing)
+    _put(Ends, "queue", lambda *_: None)
 
 
 def _forget_drops() -> None:
@@ -137,28 +136,40 @@ def _forget_drops() -> None:
         for key in [key for key, one in self._drops.items() if one is drop]:
             del self._drops[key]
 
-    Kept.acknowledged = acknowledged  # type: ignore[method-assign]
+    _put(Kept, "acknowledged", acknowledged)
 
 
 def _find_nothing_missing() -> None:
     async def missing(self: Registered, connection: Connection) -> list[str]:
         return []
 
-    Registered.missing = missing  # type: ignore[method-assign]
+    _put(Registered, "missing", missing)
 
 
 def _leave_the_outbox() -> None:
     async def sent(*_: object, **__: object) -> int:
         return 0
 
-    Changes.send_pending = sent  # type: ignore[method-assign]
+    _put(Changes, "send_pending", sent)
 
 
 def _send_no_status() -> None:
     async def dropped(self: Changes, stale: Any) -> None:
         """Nothing."""
 
-    Changes._drop = dropped  # type: ignore[method-assign]
+    _put(Changes, "_drop", dropped)
+
+
+def _put(owner: Any, name: str, value: object) -> None:
+    """Put something in the place of what there is: were it not there, nothing would be broken."""
+    assert hasattr(owner, name), f"{owner} has no {name} any more"
+    setattr(owner, name, value)
+
+
+def _with(script: Script, text: str, instead: str) -> Script:
+    """A script with other text in it."""
+    assert text in script.source, f"the script has no {text!r} any more"
+    return Script(script.source.replace(text, instead))
 
 
 _BREAKS: dict[str, Callable[[], None]] = {

@@ -130,7 +130,7 @@ class Clients:
         state, show_state = self._record.write(item, present=present, told=partial(self._wrote, item, pages))
         await asyncio.sleep(chance.random() * 0.01)
         leaves = chance.random() < self._plan.leave
-        soon = chance.random() * 0.01 if leaves or chance.random() < 0.02 else None
+        soon = chance.random() * chance.choice((0.001, 0.01)) if leaves or chance.random() < 0.02 else None
         if soon is not None:
             await self._drop(pages, show_state.version, drop_pages, group=True, soon=soon)
         if leaves:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import ssl
+import struct
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -67,13 +69,14 @@ class Embedded:
         wait_for(lambda: self._pid() is not None, 20)
 
     def _pid(self) -> int | None:
-        try:
-            raw = self.raw()
-            told = raw("INFO", "server").decode()
-            raw.close()
-        except OSError:
-            return None
-        return int(told.partition("process_id:")[2].split("\r\n")[0])
+        """Who listens; asked of the kernel, since a server that stands still answers nothing."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(self._socket)
+            except OSError:
+                return None
+            (pid,) = struct.unpack_from("i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return int(pid)
 
 
 class Ground:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from torture.checker import Violation
 from torture.history import (
-    Contact,
     Drop,
+    Emptied,
     Event,
     Fault,
+    Killed,
+    Load,
     Read,
     Refused,
     RolledBack,
@@ -19,6 +21,7 @@ from torture.history import (
     Write,
 )
 from torture.journal import Happening
+from torture.session_history import Begun, Changed, Ended, EndedAll, Looked, Resent, Rotated
 
 _BEFORE, _AFTER = 1.0, 0.1
 """Seconds told of before the first event that matters and after the last."""
@@ -42,14 +45,15 @@ def _matters(one: Happening, wrong: Event, key: str) -> bool:
     match one:
         case Read():
             return one.key == key and (one.process == wrong.process or one.how == "server")
-        case Write() | Drop():
+        case Write() | Drop() | Load():
             return one.key == key
-        case Served() | Stood():
+        case Served() | Stood() | Killed() | Fault() | RolledBack() | Emptied() | Unsettled() | Refused():
             return True
-        case Contact():
-            return False
-        case Fault() | RolledBack() | Unsettled() | Refused():
-            return True
+        case Resent() | EndedAll():
+            return bool(getattr(wrong, "session", ""))
+        case Begun() | Rotated() | Changed() | Ended() | Looked():
+            session = getattr(wrong, "session", "")
+            return bool(session) and session in (one.session, getattr(one, "successor", ""))
     return one is wrong
 
 

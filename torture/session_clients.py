@@ -17,6 +17,7 @@ from torture.journal import Journal
 from torture.plan import Plan
 from torture.session_history import (
     BEGUN,
+    CANCELLED,
     NO,
     YES,
     Answer,
@@ -34,6 +35,8 @@ T = TypeVar("T")
 E = TypeVar("E", Begun, Rotated, Changed, Ended, EndedAll)
 
 USERS = tuple(f"u{number}" for number in range(4))
+_LEAVE = 0.02
+"""The share of calls whose caller is cancelled."""
 _MOST = 12
 """Sessions known here above which none begins."""
 
@@ -106,7 +109,7 @@ class SessionClients:
             return
         user = chance.choice(USERS)
         call = self._sessions.start({"user_id": user})
-        made, began, answer = await self._called(Begun(self._process, now(), 0.0, "", user, BEGUN), call)
+        made, began, answer = await self._called(chance, Begun(self._process, now(), 0.0, "", user, BEGUN), call)
         session = made[0].session_id if made is not None else ""
         self._journal.add(Begun(self._process, began, now(), session, user, answer))
         if made is not None:
@@ -117,7 +120,9 @@ class SessionClients:
         if not session:
             return
         call = self._sessions.rotate(session, {})
-        made, began, answer = await self._called(Rotated(self._process, now(), 0.0, session, "", user, BEGUN), call)
+        made, began, answer = await self._called(
+            chance, Rotated(self._process, now(), 0.0, session, "", user, BEGUN), call
+        )
         successor = made[0].session_id if made is not None else ""
         self._journal.add(Rotated(self._process, began, now(), session, successor, user, answer))
         if made is not None:
@@ -130,7 +135,7 @@ class SessionClients:
         if not session:
             return
         call = self._sessions.change(session, _add_one)
-        live, began, answer = await self._called(Changed(self._process, now(), 0.0, session, BEGUN), call)
+        live, began, answer = await self._called(chance, Changed(self._process, now(), 0.0, session, BEGUN), call)
         count = -1 if live is None else _count(live)
         self._journal.add(Changed(self._process, began, now(), session, answer, count))
         if answer == NO:
@@ -141,7 +146,7 @@ class SessionClients:
         if not session:
             return
         call = self._sessions.end(session)
-        _, began, answer = await self._called(Ended(self._process, now(), 0.0, session, BEGUN), call)
+        _, began, answer = await self._called(chance, Ended(self._process, now(), 0.0, session, BEGUN), call)
         self._journal.add(Ended(self._process, began, now(), session, answer))
         if chance.random() < 0.5:
             self._known.pop(session, None)  # else it is read again: it must not come back
@@ -149,14 +154,20 @@ class SessionClients:
     async def _end_all(self, chance: random.Random) -> None:
         user = chance.choice(USERS)
         call = self._sessions.end_all(user)
-        _, began, answer = await self._called(EndedAll(self._process, now(), 0.0, user, BEGUN), call)
+        _, began, answer = await self._called(chance, EndedAll(self._process, now(), 0.0, user, BEGUN), call)
         self._journal.add(EndedAll(self._process, began, now(), user, answer))
 
-    async def _called(self, begun: E, call: Coroutine[Any, Any, T]) -> tuple[T | None, float, str]:
+    async def _called(
+        self, chance: random.Random, begun: E, call: Coroutine[Any, Any, T]
+    ) -> tuple[T | None, float, str]:
         """What a call returns, when it began, and how it ended; that it has begun is told before."""
         self._journal.add(begun)
+        soon = chance.random() * 0.01 if chance.random() < _LEAVE else None
         try:
-            return await call, begun.began, YES
+            async with asyncio.timeout(soon):
+                return await call, begun.began, YES
+        except TimeoutError:
+            return None, begun.began, CANCELLED
         except SessionGone:
             return None, begun.began, NO
         except EngineError as error:

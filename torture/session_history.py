@@ -1,15 +1,15 @@
 """What happens to sessions. Each holds a `count`, which a change raises by one and a rotation takes along.
 
 `answer` says how a call ended: "yes" it returned; "no" it said that the session is over; "begun" it has not ended yet,
-and its end is another event with the same beginning; else it is the type of the exception, and what was asked for may
-have been done or not.
+and its end is another event with the same beginning; "cancelled" its caller was; else it is the type of the exception.
+In the last two cases what was asked for may have been done or not.
 """
 
 from __future__ import annotations
 
 from torture.history import Event
 
-YES, NO, BEGUN = "yes", "no", "begun"
+YES, NO, BEGUN, CANCELLED = "yes", "no", "begun", "cancelled"
 
 
 class Begun(Event, frozen=True):

@@ -83,10 +83,17 @@ def test_a_read_fails_with_a_load_that_failed_a_moment_ago() -> None:
 
 
 def test_one_read_in_a_hundred_may_be_refused() -> None:
-    reads = [read(n, n + 0.01) for n in range(396)]
-    refused = [Failed(HERE, 5.0, 5.1, "k", "Overloaded")] * 5
-    assert not judged(*reads, *refused[:4])
+    reads = [read(n, n + 0.01) for n in range(1980)]
+    refused = [Failed(HERE, 5.0, 5.1, "k", "Overloaded")] * 21
+    assert not judged(*reads, *refused[:20])
     assert len(judged(*reads, *refused)) == 1
+
+
+def test_one_read_in_ten_may_fail_for_loads_that_failed() -> None:
+    reads = [read(n, n + 0.01) for n in range(180)]
+    failed = [Failed(HERE, 5.0, 5.1, "k", "LoadFailed")] * 21
+    assert not judged(load(4.9, 5.0, "Boom"), *reads, *failed[:20])
+    assert len(judged(load(4.9, 5.0, "Boom"), *reads, *failed)) == 1
 
 
 # The record ------------------------------------------------------------------------------------------

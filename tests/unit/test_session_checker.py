@@ -9,6 +9,7 @@ from torture.history import Emptied, Event, Fault, Killed, RolledBack
 from torture.session_checker import COPY, check_sessions
 from torture.session_history import (
     BEGUN,
+    CANCELLED,
     NO,
     YES,
     Answer,
@@ -99,6 +100,12 @@ def test_a_change_whose_process_was_killed_may_have_been_made() -> None:
     assert judged(*cut, looked(0.15, 1))
 
 
+def test_a_caller_who_was_cancelled_has_made_a_change_or_not() -> None:
+    cancelled = changed(0.2, 0.3, CANCELLED)
+    assert not judged(cancelled, looked(0.6, 0), looked(0.6, 1))
+    assert judged(cancelled, looked(0.6, 2))
+
+
 def test_a_refused_change_was_not_made() -> None:
     assert judged(ended(0.15, 0.35), changed(0.2, 0.3, NO), looked(0.2, 1))
 
@@ -140,6 +147,13 @@ def test_ending_all_ends_what_had_begun_before() -> None:
     assert not judged(EndedAll(HERE, 0.2, 0.3, "u", "EngineUnavailable"), fault(0.2, 0.3), looked(0.4, 0))
 
 
+def test_a_server_emptied_during_a_log_in_may_not_list_it() -> None:
+    emptied, last = Emptied(-1, 0.04, 0.06), Looked(THERE, 9.0, 9.1, "s", 0, False, True)
+    assert not judged(emptied, EndedAll(HERE, 0.2, 0.3, "u", YES), looked(0.4, 0))
+    assert not judged(emptied, last, Listed(THERE, 9.2, 9.3, "u", []))
+    assert judged(Emptied(-1, -0.2, -0.1), EndedAll(HERE, 0.2, 0.3, "u", YES), looked(0.4, 0))
+
+
 def test_of_what_another_has_ended_an_end_of_all_knows_nothing() -> None:
     both = ended(0.4, 0.5, by=THERE), EndedAll(HERE, 0.5, 0.6, "u", YES), RolledBack(-1, 1.0, 1.1, since=0.3)
     resent = Resent(HERE, 1.1, 1.2)
@@ -172,6 +186,12 @@ def test_of_two_rotations_one_takes_the_session() -> None:
     assert judged(TAKEN, Rotated(THERE, 1.0, 1.2, "s", "v", "u", YES))
     assert not judged(TAKEN, Rotated(THERE, 1.0, 1.2, "s", "", "u", NO))
     assert not judged(TAKEN, RolledBack(-1, 1.3, 1.4, since=0.9), Rotated(THERE, 1.5, 1.6, "s", "v", "u", YES))
+
+
+def test_the_successor_of_an_unknown_rotation_has_any_count() -> None:
+    unknown = changed(0.2, 0.3), Rotated(HERE, 1.0, 1.1, "s", "", "u", "OutcomeUnknown"), fault(1.0, 1.1)
+    assert not judged(*unknown, looked(1.4, 1, session="t"), looked(1.4, -1))
+    assert judged(*unknown, looked(1.4, 2))
 
 
 # Failures --------------------------------------------------------------------------------------------
@@ -212,6 +232,14 @@ def test_the_active_are_counted_exactly_where_nothing_fails() -> None:
     assert judged(ended(1.0, 1.1), Counted(THERE, 1.2, 1.3, 1))
     assert not judged(ended(1.0, 1.5), Counted(THERE, 1.2, 1.3, 1), Counted(THERE, 1.2, 1.3, 0))
     assert not judged(TAKEN, Counted(THERE, 1.2, 1.3, 1))
+
+
+def test_a_change_of_what_has_ended_is_counted_until_it_is_refused() -> None:
+    late = ended(1.0, 1.1), changed(1.05, 1.5, NO)
+    assert not judged(*late, Counted(THERE, 1.2, 1.3, 1), Counted(THERE, 1.6, 1.7, 0))
+    assert judged(*late, Counted(THERE, 1.6, 1.7, 1))
+    assert not judged(ended(1.0, 1.1), changed(1.05, 1.5, CANCELLED), Counted(THERE, 1.6, 1.7, 1))
+    assert judged(ended(1.0, 1.1), changed(0.5, 0.9, CANCELLED), Counted(THERE, 1.6, 1.7, 1))
 
 
 def test_where_something_fails_too_many_may_be_counted_never_too_few() -> None:
