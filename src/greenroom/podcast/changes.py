@@ -100,6 +100,8 @@ class Changes:
                     log.info("sent %d changes that were left in the outbox", sent)
             except RecordError as error:
                 log.warning("the outbox could not be read: %s", error)
+            except Exception:  # whatever it is, nobody else would send what is left
+                log.exception("the outbox could not be sent")
 
     async def _drop(self, change: Change) -> None:
         drops: list[Callable[[], Awaitable[None]]] = [partial(self._topic.invalidate, one) for one in change.topics]
