@@ -26,9 +26,9 @@ def _is_answer(reply: list[Any], _: Command) -> bool:
     return False
 
 
-GET_OR_LEASE = Script.named("get_or_lease", Shape(frozenset({list}), _is_answer))
-FILL = Script.named("fill", NUMBER)
-FILL_ABSENCE = Script.named("fill_absence", NUMBER)
+GET_OR_LEASE = Script.named("get_or_lease", Shape(frozenset({list}), _is_answer), lambda reply: reply == [b"lead"])
+FILL = Script.named("fill", NUMBER, bool)
+FILL_ABSENCE = Script.named("fill_absence", NUMBER, bool)
 RELEASE = Script.named("release", NUMBER)
 SCRIPTS = (GET_OR_LEASE, FILL, FILL_ABSENCE, RELEASE)
 

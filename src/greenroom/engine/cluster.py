@@ -80,7 +80,7 @@ class Clustered(Engine):
             address,
             nodes=lambda: self._owners.nodes,
             adopt=self._adopt,
-            whole=lambda: self.trouble is None,
+            whole=lambda: self._unreachable is None,
             clock=clock,
             counters=self._counters,
             limits=self._limits,
@@ -97,12 +97,8 @@ class Clustered(Engine):
 
     @property
     def trouble(self) -> EngineError | None:
-        for node in self._owners.all:
-            if node is None:
-                return self._discovery.trouble or EngineUnavailable(f"{self.address}: not every slot has an owner")
-            if node.trouble is not None:
-                return node.trouble
-        return None
+        troubles = (node.trouble for node in self._owners.all if node is not None)
+        return self._unreachable or next((one for one in troubles if one is not None), None)
 
     async def everywhere(self, *command: str | bytes | int) -> list[Any]:
         sent = (node.send(Lane.PLAIN, (command,), None) for node in self._owners.all if node is not None)
@@ -140,6 +136,7 @@ class Clustered(Engine):
         slot = slot_of(key)
         end = until if until is not None else monotonic() + self._limits.command_deadline
         redirected = False
+        said: NotNow | None = None
         while True:
             node = self._owners.of_slot[slot] or await self._found(slot, end)
             try:
@@ -175,6 +172,7 @@ class Clustered(Engine):
                     if monotonic() + RETRY_PAUSE >= end:
                         node.refuses_until = monotonic() + self._limits.probe_most
                 case NotNow():
+                    said = failure
                     self._discovery.hint()
                 case Ask():
                     pass
@@ -183,7 +181,7 @@ class Clustered(Engine):
                 case _:
                     self._discovery.hint()
                     if self._owners.of_slot[slot] is node:
-                        raise failure
+                        raise said or failure  # the server's own words tell more than that time has run out
                     pause = 0.0
             if monotonic() + RETRY_PAUSE >= end:
                 raise failure
@@ -191,6 +189,16 @@ class Clustered(Engine):
                 await asyncio.sleep(pause)
 
     # ------------------------------------------------------------------------------------------------
+
+    @property
+    def _unreachable(self) -> EngineError | None:
+        """Why a part of the cluster cannot be asked."""
+        for node in self._owners.all:
+            if node is None:
+                return self._discovery.trouble or EngineUnavailable(f"{self.address}: not every slot has an owner")
+            if node.unreachable is not None:
+                return node.unreachable
+        return None
 
     async def _one_by_one(self, lane: Lane, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
         """Reads of a slot some of whose keys have moved: each key is read, in their order, where it is by then."""
@@ -206,7 +214,7 @@ class Clustered(Engine):
         while (node := self._owners.of_slot[slot]) is None:
             known = len(self._owners.all) > 1
             if known or not await self._discovery.asked(until):
-                raise self.trouble or EngineUnavailable(f"{self.address}: slot {slot} has no owner")
+                raise self._unreachable or EngineUnavailable(f"{self.address}: slot {slot} has no owner")
         return node
 
     def _connect(self, endpoint: Endpoint) -> Node:

@@ -38,8 +38,8 @@ class Connection(asyncio.Protocol):
     Arguments:
         loop: the event loop that owns the connection.
         on_push: see `Wire`.
-        heartbeat: whether silence is pinged; a tracked connection needs it, since a half-open one would hide
-            invalidations for as long as nobody sends anything.
+        heartbeat: whether silence is pinged. A half-open connection would else hide invalidations for as long as nobody
+            sends anything, or cost the first who does a whole deadline.
         latency: where the time from each write to its last reply is counted.
         limits: deadlines and bounds.
     """
@@ -71,6 +71,8 @@ class Connection(asyncio.Protocol):
         """What the socket failed with, where it did."""
         self.lost: asyncio.Future[None] = loop.create_future()
         """Done when the connection has ended; `reason` then tells why."""
+        self.is_replica = False
+        """Whether its server has said that it follows another, and so takes no writes."""
         self.share: Share = EVERYTHING
         """The keys that its server has."""
         self.on_end: Callable[[], None] = _nothing

@@ -133,7 +133,7 @@ class Wire:
         last = len(commands) - 1
         for position, command in enumerate(commands):
             self._commands.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub takes one item
-            types, fits = SHAPES.get(command[0]) or (command.shape if isinstance(command, Call) else ANYTHING)
+            types, fits = SHAPES.get(command[0]) or (command.script.reply if isinstance(command, Call) else ANYTHING)
             if position == last:
                 self._pending.append((command, types, fits, replies, future, hook))
             else:
