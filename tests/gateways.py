@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from tests.servers import Server
@@ -18,8 +19,8 @@ class Gateway:
         self.port = 0
         self.opened = 0
         """Connections ever accepted."""
-        self.piece = 0
-        """Bytes that arrive at a time, one piece each millisecond and more; 0: as they come."""
+        self.down, self.up = 0, 0
+        """Bytes of the server and of the client that pass at a time, a millisecond or more each; 0: as they come."""
         self._swallowed: set[int] = set()
 
     @property
@@ -40,18 +41,24 @@ class Gateway:
         except OSError:
             writer.transport.abort()
             return
-        pumps = (self._pump(reader, back, number, 0), self._pump(there, writer, number, 1))
+        pumps = (
+            self._pump(reader, back, number, lambda: self.up),
+            self._pump(there, writer, number, lambda: self.down),
+        )
         await asyncio.gather(*pumps, return_exceptions=True)
         for one in (writer, back):
             one.transport.abort()
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, number: int, back: int) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, number: int, piece: Callable[[], int]
+    ) -> None:
         with suppress(OSError):
-            while data := await source.read(self.piece if back and self.piece else 65536):
+            while data := await source.read(piece() or 65536):
                 if number not in self._swallowed:
                     sink.write(data)
-                    if self.piece and back:
-                        await asyncio.sleep(0.001)
+                    await sink.drain()
+                if piece():
+                    await asyncio.sleep(0.001)
         if number not in self._swallowed:
             sink.transport.abort()
 
@@ -60,8 +67,10 @@ class Gateway:
 async def gateway(server: Server) -> AsyncIterator[Gateway]:
     """An address that leads to a server, until it is told another."""
     way = Gateway(server.port)
-    listener = await asyncio.start_server(way.connected, "127.0.0.1", 0)
-    way.port = listener.sockets[0].getsockname()[1]
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # what passes slowly is not hidden in buffers
+    listener = await asyncio.start_server(way.connected, sock=listening)
+    way.port = listening.getsockname()[1]
     try:
         yield way
     finally:

@@ -1,7 +1,9 @@
 """One multiplexed connection: all callers share it, commands of one loop tick leave in one write.
 
 Deadlines cost no timer per command: each write leaves one stamp, replies come in order, so only the oldest stamp is
-looked at. A connection that misses its deadline is closed: what it would say later belongs to no one.
+looked at. A connection that misses its deadline and says nothing is closed. One on which bytes still come, or ours go,
+stays: a value of 8 MB takes longer than a call may, and closing would send it anew at every read. Its callers are
+told at their deadline all the same; their slots stay, so that the order of the others holds.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ log = logging.getLogger("greenroom.engine")
 
 class ConnectionLost(EngineUnavailable):
     """The connection ended after the command was written; whether it was carried out is not known."""
+
+
+class NoReply(EngineUnavailable):
+    """No reply in time, though the connection is alive; whether the command was carried out is not known."""
 
 
 class NotSent(EngineUnavailable):
@@ -65,6 +71,8 @@ class Connection(asyncio.Protocol):
         self.heard = 0.0
         """When the last byte came, in seconds of `time.monotonic`; minus infinity when the connection has ended."""
         self._pinged: float | None = None
+        self._unsent = 0  # bytes in the transport's buffer at the last tick
+        self._moved = 0.0  # when they were seen to become fewer
         self._timer: asyncio.TimerHandle | None = None
         self.reason: str = "closed"
         self.error: Exception | None = None
@@ -171,10 +179,21 @@ class Connection(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
-        now = monotonic()
-        if self._stamps and now - self._stamps[0][0] >= self._limits.command_deadline:
-            self.abort(f"no reply within {self._limits.command_deadline} s")
-            return
+        now, deadline = monotonic(), self._limits.command_deadline
+        assert self._transport is not None
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._moved = now
+        self._unsent = unsent
+        if self._stamps and now - (oldest := self._stamps[0][0]) >= deadline:
+            if now - max(oldest, self.heard, self._moved) >= deadline:
+                self.abort(f"no reply within {deadline} s")
+                return
+            if now - oldest >= self._limits.reply_deadline:
+                self.abort(f"no reply within {self._limits.reply_deadline} s, whatever else came")
+                return
+            late = max(issued for at, issued in self._stamps if now - at >= deadline)
+            self._wire.expire(late, NoReply(f"no reply within {deadline} s"))
         if self._heartbeat and not self._alive(now):
             self.abort(f"silent, and no answer to a ping within {self._limits.silence_deadline} s")
             return
@@ -182,7 +201,7 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 
     def _alive(self, now: float) -> bool:
-        if self._pinged is not None and self.heard >= self._pinged:
+        if self._pinged is not None and max(self.heard, self._moved) >= self._pinged:
             self._pinged = None
         if self._pinged is not None:
             return now - self._pinged < self._limits.silence_deadline

@@ -10,7 +10,9 @@ class Limits:
     """Bounds of one engine; times are in seconds.
 
     Arguments:
-        command_deadline: from a write to the last reply to it, and the whole of one call with its retries.
+        command_deadline: from a write to the last reply to it, and the whole of one call with its retries. A connection
+            that misses it is closed, unless bytes come or go.
+        reply_deadline: the same for a connection on which they do.
         handshake_deadline: from the start of a connection to its first PONG.
         outstanding: commands without a reply, per connection, above which a call fails as overloaded.
         silence: without a byte for so long, a connection is pinged.
@@ -30,6 +32,7 @@ class Limits:
     """
 
     command_deadline: float = 0.5
+    reply_deadline: float = 10.0
     handshake_deadline: float = 1.0
     outstanding: int = 10_000
     silence: float = 0.25

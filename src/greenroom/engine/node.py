@@ -12,7 +12,7 @@ from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
-from greenroom.engine.connection import Connection, ConnectionLost
+from greenroom.engine.connection import Connection, ConnectionLost, NoReply
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane, Link, before
 from greenroom.engine.opening import with_remedy
@@ -150,6 +150,7 @@ class Node:
 
         Raises:
             ConnectionLost, NotSent, NotNow, NotHere: they may be sent again, here or elsewhere.
+            NoReply: the connection is busy with what others have asked for.
             EngineUnavailable: when there is no connection, or no reply in time.
             EngineError: as `Engine.execute_all`.
         """
@@ -167,7 +168,7 @@ class Node:
             if not retry:
                 raise OutcomeUnknown(f"{self._name}: no reply within the call's deadline") from None
             raise EngineUnavailable(f"{self._name}: no reply within the call's deadline") from None
-        except ConnectionLost as error:
+        except (ConnectionLost, NoReply) as error:
             # Written, no reply, and a second time could differ from the first: only the caller can find out.
             if not retry:
                 raise OutcomeUnknown(f"{self._name}: {error}; it may have been carried out") from error
