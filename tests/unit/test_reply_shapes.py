@@ -225,6 +225,9 @@ class Transport(asyncio.Transport):
     def abort(self) -> None:
         pass
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 def test_every_command_that_is_sent_has_a_shape() -> None:
     sent = {one.partition("|")[0].upper() for one in _CONNECTION | _CACHES | _SESSIONS | _ACCOUNTS}

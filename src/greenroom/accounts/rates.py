@@ -12,7 +12,7 @@ from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
 from greenroom.keyspace.companions import companion_key
 
-ATTEMPT = Script.named("attempt", NUMBER)
+ATTEMPT = Script.named("attempt", NUMBER, lambda left: left == 0)
 
 
 @dataclass(frozen=True, slots=True)

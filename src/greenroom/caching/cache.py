@@ -31,6 +31,8 @@ NEAR_FOR = 30.0
 
 _KEYS = 20_000
 """Keys remembered by their parts."""
+_TOGETHER = 1000
+"""Keys of one call that are read at a time, with two commands each."""
 
 
 class Cache(Generic[T]):
@@ -159,43 +161,14 @@ class Cache(Generic[T]):
     async def read_many(self, parts: Sequence[Mapping[str, object]]) -> list[Read[T]]:
         """Several values and how each came about, in the order asked; raises as `get`.
 
-        What is cached is read in one round trip; the rest is loaded together where there is a batch loader.
+        What is cached is read in one round trip; the rest is loaded together where there is a batch loader. More than
+        1,000 keys are read and loaded 1,000 at a time: all at once could be more commands than may be outstanding.
         """
         keys = [self.keyspace.key(**one) for one in parts]
-        wanted = dict(zip(keys, parts, strict=True))
-        undropped = {key for key, one in wanted.items() if self._undropped and self._is_undropped((), one)}
-        if self._drops.any:
-            settled = await asyncio.gather(*map(self._drops.settled, wanted))
-            undropped |= {key for key, done in zip(wanted, settled, strict=True) if not done}
-        reads: dict[str, Read[T]] = {}
-        for key, one in wanted.items():
-            entry = self._near.get(key, self._now()) if key not in undropped else None
-            if entry is not None:
-                reads[key] = self._counted(self._served(entry, Outcome.NEAR, (), one))
-            elif (kept := self._outage.kept(key)) is not None:
-                reads[key] = self._counted(self._own(kept))
-        rest = [key for key in wanted if key not in reads]
-        joined = {key: flight for key in rest if (flight := self._flights.find(key)) is not None}
-        missing: dict[str, tuple[Mapping[str, object], Miss]] = {
-            key: (wanted[key], _away()) for key in rest if key in undropped and key not in joined
-        }
-        rest = [key for key in rest if key not in joined and key not in missing]
-        found = await asyncio.gather(*(self._stored.read(key) for key in rest))
-        for key, entry_or_miss in zip(rest, found, strict=True):
-            if isinstance(entry_or_miss, Entry):
-                reads[key] = self._counted(self._served(entry_or_miss, Outcome.HIT, (), wanted[key]))
-            elif (flight := self._flights.find(key)) is not None:
-                joined[key] = flight
-            elif not entry_or_miss.reachable and (kept := self._outage.kept(key)) is not None:
-                reads[key] = self._counted(self._own(kept))
-            else:
-                missing[key] = wanted[key], entry_or_miss
-        begun = self._begun_many(missing)
-        for key, read in zip(begun, await _all_landed(begun.values()), strict=True):
-            reads[key] = self._counted(read)
-        for key, read in zip(joined, await _all_landed(joined.values()), strict=True):
-            reads[key] = self._counted(self._joined(read))
-        return [reads[key] for key in keys]
+        reads: list[Read[T]] = []
+        for start in range(0, len(keys), _TOGETHER):
+            reads += await self._read_together(keys[start : start + _TOGETHER], parts[start : start + _TOGETHER])
+        return reads
 
     async def invalidate(self, *args: object, **parts: object) -> None:
         """Drop the value: the next read loads it anew. To be called after the change is committed.
@@ -257,6 +230,42 @@ class Cache(Generic[T]):
                 self._keys.clear()
             self._keys[asked] = key
         return key
+
+    async def _read_together(self, keys: Sequence[str], parts: Sequence[Mapping[str, object]]) -> list[Read[T]]:
+        wanted = dict(zip(keys, parts, strict=True))
+        undropped = {key for key, one in wanted.items() if self._undropped and self._is_undropped((), one)}
+        if self._drops.any:
+            settled = await asyncio.gather(*map(self._drops.settled, wanted))
+            undropped |= {key for key, done in zip(wanted, settled, strict=True) if not done}
+        reads: dict[str, Read[T]] = {}
+        for key, one in wanted.items():
+            entry = self._near.get(key, self._now()) if key not in undropped else None
+            if entry is not None:
+                reads[key] = self._counted(self._served(entry, Outcome.NEAR, (), one))
+            elif (kept := self._outage.kept(key)) is not None:
+                reads[key] = self._counted(self._own(kept))
+        rest = [key for key in wanted if key not in reads]
+        joined = {key: flight for key in rest if (flight := self._flights.find(key)) is not None}
+        missing: dict[str, tuple[Mapping[str, object], Miss]] = {
+            key: (wanted[key], _away()) for key in rest if key in undropped and key not in joined
+        }
+        rest = [key for key in rest if key not in joined and key not in missing]
+        found = await asyncio.gather(*(self._stored.read(key) for key in rest))
+        for key, entry_or_miss in zip(rest, found, strict=True):
+            if isinstance(entry_or_miss, Entry):
+                reads[key] = self._counted(self._served(entry_or_miss, Outcome.HIT, (), wanted[key]))
+            elif (flight := self._flights.find(key)) is not None:
+                joined[key] = flight
+            elif not entry_or_miss.reachable and (kept := self._outage.kept(key)) is not None:
+                reads[key] = self._counted(self._own(kept))
+            else:
+                missing[key] = wanted[key], entry_or_miss
+        begun = self._begun_many(missing)
+        for key, read in zip(begun, await _all_landed(begun.values()), strict=True):
+            reads[key] = self._counted(read)
+        for key, read in zip(joined, await _all_landed(joined.values()), strict=True):
+            reads[key] = self._counted(self._joined(read))
+        return [reads[key] for key in keys]
 
     async def _missed(self, key: str, args: tuple[object, ...], parts: Mapping[str, object], miss: Miss) -> Read[T]:
         flight = self._flights.find(key)

@@ -35,7 +35,7 @@ from greenroom.engine.shapes import NUMBER
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
 from greenroom.keyspace.companions import companion_key, is_key
 
-REGISTER = Script.named("group_register", NUMBER)
+REGISTER = Script.named("group_register", NUMBER, bool)
 FORGET = Script.named("group_forget", NUMBER)
 SCRIPTS = (REGISTER, FORGET)
 log = logging.getLogger("greenroom.caching")

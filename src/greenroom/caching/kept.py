@@ -27,7 +27,7 @@ from greenroom.errors import EngineError, EngineUnavailable
 
 RECENT = 30.0
 """Seconds for which an acknowledged invalidation is sent again to a server that has come back."""
-_CHUNK = 200
+_CHUNK = 500
 """Invalidations in one write."""
 
 

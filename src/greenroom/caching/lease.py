@@ -38,10 +38,10 @@ def _is_answer(reply: list[Any], _: Command) -> bool:
     return False
 
 
-GET_OR_LEASE = Script.named("get_or_lease", Shape(frozenset({list}), _is_answer))
+GET_OR_LEASE = Script.named("get_or_lease", Shape(frozenset({list}), _is_answer), lambda reply: reply == [b"lead"])
 RENEW = Script.named("renew", NUMBER)
-FILL = Script.named("fill", NUMBER)
-FILL_ABSENCE = Script.named("fill_absence", NUMBER)
+FILL = Script.named("fill", NUMBER, bool)
+FILL_ABSENCE = Script.named("fill_absence", NUMBER, bool)
 READ_BACK = Script.named("read_back", NUMBER)
 SCRIPTS = (GET_OR_LEASE, RENEW, FILL, FILL_ABSENCE, READ_BACK, RELEASE)
 

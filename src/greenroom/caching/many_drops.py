@@ -14,7 +14,7 @@ from typing import Any
 
 from greenroom.caching.kept import Kept
 from greenroom.engine import Engine, Lane
-from greenroom.engine.connection import Connection
+from greenroom.engine.connection import Connection, NoReply
 from greenroom.errors import EngineError, EngineUnavailable
 
 _Drop = tuple[str, tuple[str, ...], object]
@@ -112,7 +112,7 @@ class ManyDrops:
                 error = failed
             else:
                 return None
-        if self._kept.owed(kept):
+        if self._kept.owed(kept) and not isinstance(error, NoReply):
             # It must not be read from before it was sent: the next connection carries it first.
             self._engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
         return error

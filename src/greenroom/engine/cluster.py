@@ -80,7 +80,7 @@ class Clustered(Engine):
             address,
             nodes=lambda: self._owners.nodes,
             adopt=self._adopt,
-            whole=lambda: self.trouble is None,
+            whole=lambda: self._unreachable is None,
             clock=clock,
             counters=self._counters,
             limits=self._limits,
@@ -97,16 +97,8 @@ class Clustered(Engine):
 
     @property
     def trouble(self) -> EngineError | None:
-        for node in self._owners.all:
-            if node is None:
-                return self._discovery.trouble or EngineUnavailable(f"{self.address}: not every slot has an owner")
-            if node.trouble is not None:
-                return node.trouble
-        return None
-
-    @property
-    def refused(self) -> EngineError | None:
-        return next((node.refused for node in self._owners.all if node is not None and node.refused is not None), None)
+        troubles = (node.trouble for node in self._owners.all if node is not None)
+        return self._unreachable or next((one for one in troubles if one is not None), None)
 
     async def everywhere(self, *command: str | bytes | int) -> list[Any]:
         sent = (node.send(Lane.PLAIN, (command,), None) for node in self._owners.all if node is not None)
@@ -208,6 +200,16 @@ class Clustered(Engine):
         node.refuses_until = monotonic() + self._limits.probe_most
         return down
 
+    @property
+    def _unreachable(self) -> EngineError | None:
+        """Why a part of the cluster cannot be asked."""
+        for node in self._owners.all:
+            if node is None:
+                return self._discovery.trouble or EngineUnavailable(f"{self.address}: not every slot has an owner")
+            if node.unreachable is not None:
+                return node.unreachable
+        return None
+
     async def _one_by_one(self, lane: Lane, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
         """Reads of a slot some of whose keys have moved: each key is read, in their order, where it is by then."""
         replies: list[Any] = []
@@ -222,7 +224,7 @@ class Clustered(Engine):
         while (node := self._owners.of_slot[slot]) is None:
             known = len(self._owners.all) > 1
             if known or not await self._discovery.asked(until):
-                raise self.trouble or EngineUnavailable(f"{self.address}: slot {slot} has no owner")
+                raise self._unreachable or EngineUnavailable(f"{self.address}: slot {slot} has no owner")
         return node
 
     def _connect(self, endpoint: Endpoint) -> Node:

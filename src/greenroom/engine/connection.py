@@ -1,7 +1,9 @@
 """One multiplexed connection: all callers share it, commands of one loop tick leave in one write.
 
 Deadlines cost no timer per command: each write leaves one stamp, replies come in order, so only the oldest stamp is
-looked at. A connection that misses its deadline is closed: what it would say later belongs to no one.
+looked at. A connection that misses its deadline and says nothing is closed. One on which bytes still come, or ours go,
+stays: a value of 8 MB takes longer than a call may, and closing would send it anew at every read. Its callers are
+told at their deadline all the same; their slots stay, so that the order of the others holds.
 """
 
 from __future__ import annotations
@@ -28,6 +30,10 @@ class ConnectionLost(EngineUnavailable):
     """The connection ended after the command was written; whether it was carried out is not known."""
 
 
+class NoReply(EngineUnavailable):
+    """No reply in time, though the connection is alive; whether the command was carried out is not known."""
+
+
 class NotSent(EngineUnavailable):
     """The connection ended before the command was written: it was not carried out."""
 
@@ -38,8 +44,8 @@ class Connection(asyncio.Protocol):
     Arguments:
         loop: the event loop that owns the connection.
         on_push: see `Wire`.
-        heartbeat: whether silence is pinged; a tracked connection needs it, since a half-open one would hide
-            invalidations for as long as nobody sends anything.
+        heartbeat: whether silence is pinged. A half-open connection would else hide invalidations for as long as nobody
+            sends anything, or cost the first who does a whole deadline.
         latency: where the time from each write to its last reply is counted.
         limits: deadlines and bounds.
     """
@@ -69,12 +75,16 @@ class Connection(asyncio.Protocol):
         """When the newest command was sent that has been answered, in seconds of `time.monotonic`; minus infinity when
         the connection has ended. All pushes for what had happened by then have been read: they precede the answer."""
         self._pinged: float | None = None
+        self._unsent = 0  # bytes in the transport's buffer at the last tick
+        self._moved = 0.0  # when they were seen to become fewer
         self._timer: asyncio.TimerHandle | None = None
         self.reason: str = "closed"
         self.error: Exception | None = None
         """What the socket failed with, where it did."""
         self.lost: asyncio.Future[None] = loop.create_future()
         """Done when the connection has ended; `reason` then tells why."""
+        self.is_replica = False
+        """Whether its server has said that it follows another, and so takes no writes."""
         self.share: Share = EVERYTHING
         """The keys that its server has."""
         self.on_end: Callable[[], None] = _nothing
@@ -177,10 +187,21 @@ class Connection(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
-        now = monotonic()
-        if self._stamps and now - self._stamps[0][0] >= self._limits.command_deadline:
-            self.abort(f"no reply within {self._limits.command_deadline} s")
-            return
+        now, deadline = monotonic(), self._limits.command_deadline
+        assert self._transport is not None
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._moved = now
+        self._unsent = unsent
+        if self._stamps and now - (oldest := self._stamps[0][0]) >= deadline:
+            if now - max(oldest, self.heard, self._moved) >= deadline:
+                self.abort(f"no reply within {deadline} s")
+                return
+            if now - oldest >= self._limits.reply_deadline:
+                self.abort(f"no reply within {self._limits.reply_deadline} s, whatever else came")
+                return
+            late = max(issued for at, issued in self._stamps if now - at >= deadline)
+            self._wire.expire(late, NoReply(f"no reply within {deadline} s"))
         if self._heartbeat and not self._alive(now):
             self.abort(f"silent, and no answer to a ping within {self._limits.silence_deadline} s")
             return
@@ -191,8 +212,8 @@ class Connection(asyncio.Protocol):
         if self._pinged is not None and self.as_of >= self._pinged:
             self._pinged = None
         if self._pinged is not None:
-            # Bytes that come keep the connection; only an answer keeps what was read on it.
-            return now - max(self._pinged, self.heard) < self._limits.silence_deadline
+            # Bytes that come or go keep the connection; only an answer keeps what was read on it.
+            return now - max(self._pinged, self.heard, self._moved) < self._limits.silence_deadline
         if now - self.as_of >= self._limits.silence:
             self._pinged = now
             self._wire.issue((("PING",),), None)

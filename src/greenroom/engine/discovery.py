@@ -103,6 +103,10 @@ class Discovery:
                 if str(self.trouble) != str(error):
                     log.warning("%s: %s", self._address, error)
                 self.trouble = error
+            except Exception as error:  # whatever it is, nobody else would ask again
+                log.exception("%s: asking who owns what failed", self._address)
+                self._failures += 1
+                self.trouble = EngineUnavailable(f"asking who owns what failed: {error}")
             else:
                 if self.trouble is not None:
                     log.info("%s can be asked again who owns what", self._address)

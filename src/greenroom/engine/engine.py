@@ -114,10 +114,6 @@ class Engine(Protocol):
     def trouble(self) -> EngineError | None:
         """Why calls would fail at the moment, with the address of the server; None while all is well."""
 
-    @property
-    def refused(self) -> EngineError | None:
-        """Which commands a server refuses for good, although it can be used for others; None: none that is known."""
-
     async def start(self) -> None:
         """Begin to connect; return when the first attempt has succeeded or failed."""
 

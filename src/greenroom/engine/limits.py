@@ -10,12 +10,16 @@ class Limits:
     """Bounds of one engine; times are in seconds.
 
     Arguments:
-        command_deadline: from a write to the last reply to it, and the whole of one call with its retries.
+        command_deadline: from a write to the last reply to it, and the whole of one call with its retries. A connection
+            that misses it is closed, unless bytes come or go.
+        reply_deadline: the same for a connection on which they do.
         handshake_deadline: from the start of a connection to its first PONG.
         outstanding: commands without a reply, per connection, above which a call fails as overloaded.
         silence: so long after the newest command that was answered was sent, a tracked connection is pinged.
         silence_deadline: so long may no byte come after that ping. The sum of both, and two ticks, bounds how long a
             half-open connection can hide an invalidation.
+        role_interval: between two questions to one server whether it has become a replica; as long as it is one, half
+            of it is between two looks whether its address leads to a primary.
         tick: between two looks at the oldest outstanding write; what has a deadline ends at most this much later.
         breaker_failures: failures in a row after which calls fail at once instead of waiting for the reconnect.
         backoff_first, backoff_most: the range of the reconnect's pause while the breaker is closed; doubled at each
@@ -28,10 +32,12 @@ class Limits:
     """
 
     command_deadline: float = 0.5
+    reply_deadline: float = 10.0
     handshake_deadline: float = 1.0
     outstanding: int = 10_000
     silence: float = 0.25
     silence_deadline: float = 0.4
+    role_interval: float = 1.0
     tick: float = 0.05
     breaker_failures: int = 3
     backoff_first: float = 0.02

@@ -10,6 +10,7 @@ import asyncio
 import enum
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -17,7 +18,7 @@ from greenroom.clock import Clock
 from greenroom.engine.address import Address
 from greenroom.engine.connection import Connection
 from greenroom.engine.limits import Limits
-from greenroom.engine.opening import open_connection
+from greenroom.engine.opening import is_replica, open_connection
 from greenroom.engine.scripts import Script
 from greenroom.engine.share import Share
 from greenroom.engine.wire import Command
@@ -47,7 +48,7 @@ class Link:
 
     Arguments:
         address: the server.
-        lane: TRACKED switches invalidation pushes on, and the heartbeat.
+        lane: TRACKED switches invalidation pushes on.
         scripts: loaded in the handshake.
         share: the keys that the server has.
         on_push: called with each push, in order with the replies; see `Wire`.
@@ -55,6 +56,8 @@ class Link:
         before_connect: called before each attempt; raises to refuse it. The embedded server is started here.
         before_serving: called with each new connection before any caller gets it; what was kept is sent here.
         first: commands of the handshake besides.
+        on_primary: called with each connection whose server is no replica. Without it the server may be one; with it,
+            another is looked for at the address. The nodes of a cluster are told by the cluster.
     """
 
     def __init__(
@@ -72,10 +75,13 @@ class Link:
         counters: Counters,
         limits: Limits,
         first: tuple[Command, ...] = (),
+        on_primary: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
         self.lane = lane
         self._first = first
+        self._on_primary = on_primary
+        self._doubted = asyncio.Event()  # the role of the connection's server
         self._scripts = scripts
         self._share = share
         self._on_push = on_push
@@ -97,6 +103,20 @@ class Link:
     def broken(self) -> bool:
         """Whether calls fail at once."""
         return self.connection is None and self._failures >= self._limits.breaker_failures
+
+    @property
+    def at_a_replica(self) -> bool:
+        """Whether the link leads to a replica, and should not."""
+        return self._on_primary is not None and self.connection is not None and self.connection.is_replica
+
+    def writes(self) -> None:
+        """The server takes writes, whatever it has said of itself before; it is asked again anyway."""
+        if self.connection is not None:
+            self.connection.is_replica = False
+
+    def doubt(self) -> None:
+        """The server says that it is a replica: look soon."""
+        self._doubted.set()
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
@@ -139,7 +159,13 @@ class Link:
     async def _keep_up(self) -> None:
         try:
             while True:
-                await self._attempt()
+                try:
+                    await self._attempt()
+                except Exception as error:  # whatever it is, nobody else would connect again
+                    log.exception("%s (%s): connecting failed", self.address, self.lane.value)
+                    if self.connection is not None:
+                        self.connection.abort("keeping it failed")
+                    self._failed(EngineUnavailable(_text(error)))
                 await asyncio.sleep(self._limits.pause(self._failures, self._clock.random()))
         finally:
             if self.connection is not None:
@@ -165,16 +191,58 @@ class Link:
         self.connection, connection.on_end = connection, self._ended
         began = monotonic()
         self._announce()
+        if self._on_primary is not None:
+            if not connection.is_replica:
+                self._on_primary()
+            await self._follow_role(connection)
         await connection.lost
         if monotonic() - began >= _STEADY:
             self._failures = 0
         self._failed(EngineUnavailable(connection.reason))
 
+    async def _follow_role(self, connection: Connection) -> None:
+        """Notice that the server has become a replica, and then that its address leads to a primary: go there.
+
+        Prevents: a planned failover · the address leads to the new primary, open connections stay at the old · that
+        one answers every write with READONLY, for as long as it lives.
+        """
+        while not connection.lost.done():
+            if connection.is_replica and await self._leads_to_a_primary():
+                connection.abort("its server has become a replica, and the address leads to a primary")
+                return
+            interval = self._limits.role_interval * (0.5 + self._clock.random() / 2)
+            if connection.is_replica:
+                await asyncio.wait([connection.lost], timeout=interval / 2)
+            else:
+                self._doubted.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(interval):
+                        await self._doubted.wait()
+            try:
+                (hello,) = await connection.issue((("HELLO",),), urgent=True)
+            except EngineError:
+                continue  # of a connection that has ended
+            if not isinstance(hello, EngineError):
+                connection.is_replica = is_replica(hello)
+
+    async def _leads_to_a_primary(self) -> bool:
+        latency = self._counters.commands[str(self.address)]
+        try:
+            other = await open_connection(self.address, "greenroom-role", latency=latency, limits=self._limits)
+        except (OSError, TimeoutError, GreenroomError):
+            return False
+        other.abort("it has said what it is")
+        return not other.is_replica
+
     def _ended(self) -> None:
         # At once and not when the task wakes: a caller that repeats must not find the dead connection again.
         self.connection = None
+        self._doubted.set()
         self._count("lost")
-        self._on_lost()
+        try:
+            self._on_lost()
+        except Exception:  # those who wait for replies must be told all the same
+            log.exception("%s (%s): what follows a lost connection failed", self.address, self.lane.value)
 
     def _failed(self, error: EngineError) -> None:
         self._failures += 1
@@ -199,7 +267,7 @@ class Link:
             f"greenroom-{self.lane.value}",
             self._first_commands(),
             on_push=self._on_push,
-            heartbeat=self.lane is Lane.TRACKED,
+            heartbeat=True,
             latency=self._counters.commands[str(self.address)],
             limits=self._limits,
         )

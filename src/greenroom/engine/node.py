@@ -13,14 +13,14 @@ from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
-from greenroom.engine.connection import Connection, ConnectionLost
+from greenroom.engine.connection import Connection, ConnectionLost, NoReply
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane, Link, before
 from greenroom.engine.opening import with_remedy
 from greenroom.engine.refusals import Refusals
 from greenroom.engine.scripts import Script
 from greenroom.engine.share import Share
-from greenroom.engine.wire import Command, Hook
+from greenroom.engine.wire import Command, Hook, NotNow
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
 
@@ -35,6 +35,7 @@ class Node:
         on_invalidate: called in reply order with each invalidated key, or None for all of this node's keys.
         on_lost: called when the tracked connection ends.
         before_connect: see `Link`.
+        needs_primary: whether another server is looked for at the address when this one has become a replica.
         before_use, before_serving: called with each new connection before any caller gets it; the second, after the
             first, with tracked ones only.
     """
@@ -53,6 +54,7 @@ class Node:
         clock: Clock,
         counters: Counters,
         limits: Limits,
+        needs_primary: bool = False,
     ) -> None:
         self.address = address
         self.share = share
@@ -62,7 +64,7 @@ class Node:
         self._limits = limits
         self._name = str(address)
         self._refused: set[str] = set()
-        self._refusals = Refusals(scripts)
+        self._refusals = Refusals()
 
         async def before_tracked(connection: Connection) -> None:
             await before_use(connection)
@@ -81,6 +83,7 @@ class Node:
                 clock=clock,
                 counters=counters,
                 limits=limits,
+                on_primary=self._refusals.new_primary if needs_primary else None,
             )
 
         self._links = {
@@ -102,18 +105,20 @@ class Node:
         await asyncio.gather(*(link.close() for link in self._links.values()))
 
     @property
-    def trouble(self) -> EngineError | None:
-        """Why the server, which it names, is not usable at the moment; None while both connections are up."""
+    def unreachable(self) -> EngineError | None:
+        """Why the server, which it names, cannot be asked at the moment; None while both connections are up."""
         for link in self._links.values():
             if link.connection is None:
-                kind = EngineRefused if isinstance(link.trouble, EngineRefused) else EngineUnavailable
-                return kind(f"{self._name}: {link.trouble or 'still connecting'}")
+                return self._named(link.trouble or EngineUnavailable("still connecting"))
         return None
 
     @property
-    def refused(self) -> EngineError | None:
-        """Which commands the server, which it names, refuses although it is usable; None: none."""
-        return EngineRefused(f"{self._name}: {self._refusals}") if self._refusals else None
+    def trouble(self) -> EngineError | None:
+        """Why the server is of no use at the moment: it cannot be asked, or refuses what it is asked for."""
+        error = self._refusals.error
+        if error is None and any(link.at_a_replica for link in self._links.values()):
+            error = EngineUnavailable("it is a replica, which takes no writes")
+        return self.unreachable or (error and self._named(error))
 
     def send(self, lane: Lane, commands: tuple[Command, ...], hook: Hook | None) -> asyncio.Future[list[Any]] | None:
         """Queue commands on the connection, if there is one; see `Engine.send`."""
@@ -121,7 +126,7 @@ class Node:
         if connection is None:
             return None
         sent = connection.issue(commands, hook)
-        if self._refusals:  # what is carried out by now is refused no more
+        if self._refusals.some:  # what is carried out by now is refused no more
             sent.add_done_callback(partial(self._noted, commands))
         return sent
 
@@ -151,6 +156,7 @@ class Node:
 
         Raises:
             ConnectionLost, NotSent, NotNow, NotHere: they may be sent again, here or elsewhere.
+            NoReply: the connection is busy with what others have asked for.
             EngineUnavailable: when there is no connection, or no reply in time.
             EngineError: as `Engine.execute_all`.
         """
@@ -158,17 +164,17 @@ class Node:
         try:
             if until is None and link.connection is not None:
                 # Without a timer of its own: the connection's look at its oldest write keeps the deadline.
-                return self._checked(commands, await link.connection.issue(commands, hook, urgent=urgent))
+                return self._checked(link, commands, await link.connection.issue(commands, hook, urgent=urgent))
             if until is None:
                 until = monotonic() + self._limits.command_deadline
             connection = await link.ready(until)
             async with before(until):
-                return self._checked(commands, await connection.issue(commands, hook, urgent=urgent))
+                return self._checked(link, commands, await connection.issue(commands, hook, urgent=urgent))
         except TimeoutError:
             if not retry:
                 raise OutcomeUnknown(f"{self._name}: no reply within the call's deadline") from None
             raise EngineUnavailable(f"{self._name}: no reply within the call's deadline") from None
-        except ConnectionLost as error:
+        except (ConnectionLost, NoReply) as error:
             # Written, no reply, and a second time could differ from the first: only the caller can find out.
             if not retry:
                 raise OutcomeUnknown(f"{self._name}: {error}; it may have been carried out") from error
@@ -185,20 +191,33 @@ class Node:
 
     # ------------------------------------------------------------------------------------------------
 
+    def _named(self, error: EngineError) -> EngineError:
+        kind = EngineRefused if isinstance(error, EngineRefused) else EngineUnavailable
+        return kind(f"{self._name}: {error}")
+
     def _noted(self, commands: tuple[Command, ...], sent: asyncio.Future[list[Any]]) -> None:
         if not sent.cancelled() and sent.exception() is None:
-            self._refusals.note(commands, sent.result())
+            self._disprove(commands, sent.result())
 
-    def _checked(self, commands: tuple[Command, ...], replies: list[Any]) -> list[Any]:
-        if self._refusals or any(isinstance(reply, EngineRefused) for reply in replies):
-            self._refusals.note(commands, replies)
-        for reply in replies:
+    def _disprove(self, commands: tuple[Command, ...], replies: list[Any]) -> None:
+        for command, reply in zip(commands, replies, strict=False):  # a hook may have added to them
+            if not isinstance(reply, Exception) and self._refusals.carried_out(command, reply):
+                for one in self._links.values():
+                    one.writes()
+
+    def _checked(self, link: Link, commands: tuple[Command, ...], replies: list[Any]) -> list[Any]:
+        if self._refusals.some:
+            self._disprove(commands, replies)
+        for position, reply in enumerate(replies):
             if isinstance(reply, EngineRefused) and str(reply) not in self._refused:
                 # Once: it is the same for every call, and callers go on without the server, or tell nobody why they
                 # cannot.
                 self._refused.add(str(reply))
                 log.warning("%s: %s", self._name, with_remedy(reply))
             if isinstance(reply, Exception):
+                self._refusals.refused(commands[position], reply)
+                if isinstance(reply, NotNow) and reply.code in ("READONLY", "MASTERDOWN"):
+                    link.doubt()
                 raise reply
         return replies
 

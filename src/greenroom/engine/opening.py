@@ -71,7 +71,13 @@ async def open_connection(
         if isinstance(reply, EngineError):
             connection.abort("the handshake was refused")
             raise with_remedy(reply)
+    connection.is_replica = is_replica(replies[0])
     return connection
+
+
+def is_replica(hello: dict[bytes, Any]) -> bool:
+    """Whether the reply to a HELLO is that of a replica."""
+    return hello.get(b"role") in (b"replica", b"slave")
 
 
 async def _open(

@@ -1,62 +1,85 @@
-"""Commands that a server refuses for good: remembered until it carries one of the kind out.
+"""What a server refuses although it answers: trouble until it takes a write again.
 
-Callers go on without the server, or are told that they cannot. Without this no operator learns that a rule of the user
-is missing, as long as the connections are up.
+A process whose server has become read-only, lacks replicas or memory, or denies one of its commands, is connected and
+well by every other sign, while nobody can sign in.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
-from greenroom.engine.scripts import Script
-from greenroom.engine.wire import Command
-from greenroom.errors import EngineRefused
+from greenroom.engine.scripts import Call
+from greenroom.engine.wire import Command, NotNow
+from greenroom.errors import CommandFailed, EngineError, EngineRefused, EngineUnavailable, OutOfMemory
 
-_IN_SCRIPT = re.compile(r"'([A-Za-z|.]+)'")
-"""How a server names the command that a script may not use."""
+_MOVING = "TRYAGAIN"
+"""Says nothing of the server: a slot of a cluster is on its way."""
+_ALL = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN"})
+"""Refuse reads as well, so that any answer disproves them."""
+_NOT_WRITTEN = "MISCONF"
+"""The server cannot write its file, and so takes no writes."""
+_WRITES = frozenset({"DEL", "PEXPIRE", "ZREM"})
+"""Commands whose success proves that writes are taken, though not that there is memory for more."""
 
 
 class Refusals:
-    """What one server refuses at the moment.
+    """What one server has refused last, until that is disproved."""
 
-    Arguments:
-        scripts: those that it is sent.
-    """
+    __slots__ = ("_of_all", "_of_command", "_of_memory", "_of_writes", "some")
 
-    def __init__(self, scripts: Sequence[Script]) -> None:
-        self._scripts = {script.sha: script.name for script in scripts}
-        self._refused: dict[str, str] = {}  # what was sent → what was refused of it
+    def __init__(self) -> None:
+        self.some = False
+        """Whether anything is refused: looked at for every reply."""
+        self._of_all: EngineError | None = None
+        self._of_writes: EngineError | None = None
+        self._of_memory: EngineError | None = None
+        self._of_command: dict[str | bytes | int, EngineError] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._refused)
+    @property
+    def error(self) -> EngineError | None:
+        """What the server has said, as an error that tells what to do; None where nothing is refused."""
+        denied = next(iter(self._of_command.values()), None)
+        return denied or self._of_all or self._of_writes or self._of_memory
 
-    def __str__(self) -> str:
-        names = ", ".join(sorted(set(self._refused.values())))
-        return f"the server refuses {names}; give the user what `greenroom acl` prints"
+    def refused(self, command: Command, error: Exception) -> None:
+        """A command was answered so."""
+        if isinstance(error, EngineRefused):
+            self._of_command[_name(command)] = error
+        elif isinstance(error, OutOfMemory):
+            self._of_memory = EngineUnavailable(str(error))
+        elif isinstance(error, NotNow):
+            if error.code in _ALL:
+                self._of_all = error
+            elif error.code != _MOVING:
+                self._of_writes = error
+        elif isinstance(error, CommandFailed) and error.code == _NOT_WRITTEN:
+            self._of_writes = EngineUnavailable(str(error))
+        self.some = self.error is not None
 
-    def note(self, commands: Sequence[Command], replies: Sequence[Any]) -> None:
-        """Remember which of the commands were refused, and forget those that were carried out."""
-        for command, reply in zip(commands, replies, strict=False):  # a hook may have added to the replies
-            sent = _sent(command)
-            if isinstance(reply, EngineRefused):
-                self._refused[sent] = self._name(command, str(reply))
-            elif not isinstance(reply, Exception):
-                self._refused.pop(sent, None)
+    def carried_out(self, command: Command, reply: Any) -> bool:
+        """A command was answered without an error; returns whether that disproves that writes are refused.
 
-    def _name(self, command: Command, message: str) -> str:
-        name = str(command[0]).upper()
-        if name != "EVALSHA":
-            return name
-        # Which of a script's commands it is the server says; Redis 7.0 does not.
-        inner = _IN_SCRIPT.search(message)
-        return (
-            inner[1].upper() if inner is not None else f"a command of the script {self._scripts.get(str(command[1]))}"
-        )
+        To be called while there is something to disprove.
+        """
+        self._of_all = None
+        self._of_command.pop(_name(command), None)
+        took_memory = isinstance(command, Call) and command.script.wrote(reply)
+        if took_memory:
+            self._of_memory = None
+        wrote = took_memory or command[0] in _WRITES
+        if wrote:
+            self._of_writes = None
+        self.some = self.error is not None
+        return wrote
+
+    def new_primary(self) -> None:
+        """Another server is asked from now on, which is no replica."""
+        if isinstance(self._of_writes, NotNow) and self._of_writes.code == "READONLY":
+            self._of_writes = None
+        self._of_all = None
+        self.some = self.error is not None
 
 
-def _sent(command: Command) -> str:
-    """A command's kind: its name, and with a script's call the script."""
-    name = str(command[0]).upper()
-    return f"{name} {command[1]!s}" if name == "EVALSHA" else name
+def _name(command: Command) -> str | bytes | int:
+    """What a permission is given for: a script by itself, since each calls other commands."""
+    return command[1] if isinstance(command, Call) else command[0]

@@ -12,6 +12,7 @@ for that have been read. It is trusted until `Limits.trust` after that moment, a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
@@ -28,6 +29,8 @@ from greenroom.engine.node import Node, invalidations
 from greenroom.engine.wire import Command, Hook
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.observe import Counters
+
+log = logging.getLogger("greenroom.engine")
 
 _QUESTION: tuple[Command, ...] = (("INFO", "replication"),)
 _PAUSE = 0.01
@@ -136,6 +139,9 @@ class Replica:
                 except EngineUnavailable:
                     pass  # of a connection that has ended, or will at its deadline
                 except EngineError as error:
+                    replica.abort(f"it cannot be compared with its primary: {error}")
+                except Exception as error:  # whatever it is, nobody else would compare them again
+                    log.exception("%s: comparing it with its primary failed", self._link.address)
                     replica.abort(f"it cannot be compared with its primary: {error}")
             await asyncio.sleep(self._limits.silence)
 

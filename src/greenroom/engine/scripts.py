@@ -8,9 +8,10 @@ shebang: under memory pressure the server refuses a shebang script even where it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Any
 
 from greenroom.engine.shapes import ANYTHING, Shape
 
@@ -18,33 +19,37 @@ from greenroom.engine.shapes import ANYTHING, Shape
 class Call(tuple[str | bytes | int, ...]):
     """The command that runs a script; it knows what its replies look like, which its name does not tell."""
 
-    shape: Shape
+    script: Script
+
+
+def _unknown(_: Any) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's text, the hash that the server knows it by, and what we call it.
+    """A script's text and the hash that the server knows it by.
 
     Arguments:
         reply: what it can answer, whatever the data.
+        wrote: whether an answer proves that it has written what takes memory.
     """
 
     source: str
     reply: Shape = ANYTHING
-    name: str = ""
+    wrote: Callable[[Any], bool] = _unknown
     sha: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())
 
     @classmethod
-    def named(cls, name: str, reply: Shape = ANYTHING) -> Script:
+    def named(cls, name: str, reply: Shape = ANYTHING, wrote: Callable[[Any], bool] = _unknown) -> Script:
         """The packaged script `lua/<name>.lua`."""
-        text = files("greenroom.engine").joinpath("lua", f"{name}.lua").read_text("utf-8")
-        return cls(text, reply, name)
+        return cls(files("greenroom.engine").joinpath("lua", f"{name}.lua").read_text("utf-8"), reply, wrote)
 
     def call(self, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Call:
         """The command that runs it."""
         call = Call(("EVALSHA", self.sha, len(keys), *keys, *args))
-        call.shape = self.reply
+        call.script = self
         return call

@@ -17,7 +17,7 @@ from greenroom.engine.node import Node
 from greenroom.engine.scripts import Script
 from greenroom.engine.share import EVERYTHING, Owns, every
 from greenroom.engine.wire import Command, Hook, NotNow
-from greenroom.errors import EngineError, InvalidInput
+from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
 
 
@@ -70,6 +70,7 @@ class Standalone(Engine):
             clock=clock,
             counters=counters if counters is not None else Counters(),
             limits=self._limits,
+            needs_primary=True,
         )
 
     async def start(self) -> None:
@@ -82,10 +83,6 @@ class Standalone(Engine):
     @property
     def trouble(self) -> EngineError | None:
         return self._node.trouble
-
-    @property
-    def refused(self) -> EngineError | None:
-        return self._node.refused
 
     async def everywhere(self, *command: str | bytes | int) -> list[Any]:
         try:
@@ -118,12 +115,16 @@ class Standalone(Engine):
         urgent: bool = False,
     ) -> list[Any]:
         end = until if until is not None else monotonic() + self._limits.command_deadline
+        said: NotNow | None = None
         while True:
             try:
                 return await self._node.once(lane, commands, hook=hook, retry=retry, until=until, urgent=urgent)
-            except (ConnectionLost, NotSent, NotNow) as error:
+            except NotNow as error:
+                said = error
                 if monotonic() + RETRY_PAUSE >= end:
                     raise
-                if isinstance(error, NotNow):
-                    await asyncio.sleep(RETRY_PAUSE)
-                until = end
+                await asyncio.sleep(RETRY_PAUSE)
+            except EngineUnavailable as error:
+                if not isinstance(error, ConnectionLost | NotSent) or monotonic() + RETRY_PAUSE >= end:
+                    raise said or error from None  # the server's own words tell more than that time has run out
+            until = end

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import hiredis
@@ -133,7 +134,7 @@ class Wire:
         last = len(commands) - 1
         for position, command in enumerate(commands):
             self._commands.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub takes one item
-            types, fits = SHAPES.get(command[0]) or (command.shape if isinstance(command, Call) else ANYTHING)
+            types, fits = SHAPES.get(command[0]) or (command.script.reply if isinstance(command, Call) else ANYTHING)
             if position == last:
                 self._pending.append((command, types, fits, replies, future, hook))
             else:
@@ -214,6 +215,12 @@ class Wire:
         if self._on_push is None or not is_push(push):
             raise ProtocolViolation("a push that was not asked for")
         self._on_push(push)
+
+    def expire(self, issued: int, error: Exception) -> None:
+        """Give the callers of the first `issued` commands an error; what answers them has its hook still."""
+        for *_, future, _ in islice(self._pending, issued - self.answered):
+            if future is not None and not future.done():
+                future.set_exception(error)
 
     def fail(self, sent: Exception, unsent: Exception) -> None:
         """Give every waiting caller an error: `unsent` to commands never taken, `sent` to the others."""

@@ -55,3 +55,6 @@ class Background:
         except GreenroomError as error:
             self._recent.pop(session, None)
             log.warning("a session could not be touched: %s", type(error).__name__)
+        except Exception:
+            self._recent.pop(session, None)
+            log.exception("a session could not be touched")

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Script
@@ -29,7 +30,7 @@ from greenroom.errors import EngineError, EngineUnavailable
 
 RECENT = 30.0
 """Seconds for which an acknowledged end is sent again to a server that has come back."""
-_CHUNK = 200
+_CHUNK = 500
 """Ends in one write."""
 _AGAIN = 0.1
 """Seconds until an end in a slot on its way is sent again."""
@@ -44,8 +45,6 @@ class End:
     args: Sequence[str | bytes | int]
     until: float
     """When it is forgotten, in seconds of the clock."""
-    carried: Connection | None = None
-    """The last new connection that has carried it."""
 
     @property
     def command(self) -> Command:
@@ -59,6 +58,7 @@ class Ends:
         self._clock = clock
         self._kept: dict[str, End] = {}
         self._pruned = 0.0
+        self._carried: WeakKeyDictionary[Connection, set[End]] = WeakKeyDictionary()
         self._waiting: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -87,27 +87,37 @@ class Ends:
         Called again until nothing is left, and nothing may come between the last look and the first read. Prevents: a
         connection carries the ends of its slots · its node takes another slot over · that one's ends go nowhere.
 
+        What it has carried is remembered for each connection. Prevents: of two that are made at once one carries an
+        end · the other carries it · the first finds it due again, and neither ever serves.
+
         Raises:
             EngineError: when that cannot be done; the connection must not serve.
         """
         self._prune(self._clock.monotonic())
-        while chunk := self._due(connection, connection.share.owns)[:_CHUNK]:
-            loads = _loads(chunk)
-            replies = await connection.issue((*loads, *(end.command for end in chunk)), urgent=True)
-            for reply in replies[: len(loads)]:
-                if isinstance(reply, Exception):
-                    raise reply
-            for end, reply in zip(chunk, replies[len(loads) :], strict=True):
-                end.carried = connection
-                if _on_its_way(reply):
-                    self._wait(connection, end)
-                elif isinstance(reply, EngineUnavailable):
-                    await connection.share.follow(connection, end.command, reply)
-                elif isinstance(reply, Exception):
-                    raise reply
-                else:
-                    self._done(end)
-            await asyncio.sleep(0)
+        if not self._kept:
+            return
+        carried = self._carried.setdefault(connection, set())
+        while due := [end for end in self._kept.values() if end not in carried and connection.share.owns(end.names[0])]:
+            for start in range(0, len(due), _CHUNK):
+                await self._carry(connection, due[start : start + _CHUNK], carried)
+
+    async def _carry(self, connection: Connection, chunk: Sequence[End], carried: set[End]) -> None:
+        loads = _loads(chunk)
+        replies = await connection.issue((*loads, *(end.command for end in chunk)), urgent=True)
+        for reply in replies[: len(loads)]:
+            if isinstance(reply, Exception):
+                raise reply
+        for end, reply in zip(chunk, replies[len(loads) :], strict=True):
+            carried.add(end)
+            if _on_its_way(reply):
+                self._wait(connection, end)
+            elif isinstance(reply, EngineUnavailable):
+                await connection.share.follow(connection, end.command, reply)
+            elif isinstance(reply, Exception):
+                raise reply
+            else:
+                self._done(end)
+        await asyncio.sleep(0)
 
     def queue(self, connection: Connection, owns: Owns) -> None:
         """Queue the ends of some sessions for the new owner of their slots; what is refused there is not believed."""
@@ -129,9 +139,6 @@ class Ends:
         except EngineError:
             return  # it has ended: the next one carries everything first
         queued.add_done_callback(asyncio.Future.exception)
-
-    def _due(self, connection: Connection, owns: Owns) -> list[End]:
-        return [end for end in self._kept.values() if end.carried is not connection and owns(end.names[0])]
 
     def _done(self, end: End) -> None:
         """A server has carried it out, perhaps for the second time: that makes it no younger."""

@@ -27,7 +27,7 @@ def _is_present(reply: int | list[object], command: Command) -> bool:
     return isinstance(reply, int)
 
 
-ENTER = Script.named("roll_enter", NUMBER)
+ENTER = Script.named("roll_enter", NUMBER, bool)
 PRESENT = Script.named("roll_present", Shape(frozenset({int, list}), _is_present))
 SCRIPTS = (ENTER, PRESENT)
 _SOON = 0.1

@@ -37,10 +37,14 @@ def _is_taken(reply: list[Any], _: Command) -> bool:
     return False
 
 
+def _has_written(reply: list[Any]) -> bool:
+    return reply[0] in (b"written", b"taken")
+
+
 _LIST = frozenset({list})
-START = Script(_TIMESTAMP + Script.named("session_start").source, Shape(frozenset({list, type(None)}), _is_start))
-CHANGE = Script(_TIMESTAMP + Script.named("session_change").source, Shape(_LIST, _is_change))
-TAKE = Script.named("session_take", Shape(_LIST, _is_taken))
+START = Script(_TIMESTAMP + Script.named("session_start").source, Shape(frozenset({list, type(None)}), _is_start), bool)
+CHANGE = Script(_TIMESTAMP + Script.named("session_change").source, Shape(_LIST, _is_change), _has_written)
+TAKE = Script.named("session_take", Shape(_LIST, _is_taken), _has_written)
 END = Script.named("session_end", NUMBER)
 SCRIPTS = (START, CHANGE, TAKE, END)
 

@@ -98,7 +98,7 @@ async def test_what_was_loaded_without_the_server_before_the_mark_is_not_served(
         assert await cache.get("e1") == await cache.get("e1") == Episode("e1", 1)
         assert load.calls == ["e1"], "it is kept for a second"
         load.version = 2
-        await backing.pending_drops.add([KEY])
+        await backing.outbox_drops.add([KEY])
         assert await cache.get("e1") == Episode("e1", 2)
     finally:
         await backing.close()

@@ -1,0 +1,225 @@
+"""A server that answers and takes no writes: it is left where the address leads elsewhere, and told in any case."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenroom import Greenroom
+from greenroom.engine import Address, Lane, Limits, Standalone
+from greenroom.errors import EngineError, EngineRefused
+from tests.gateways import Gateway, eventually, gateway
+from tests.support.episode_caches import EPISODE, Episode
+from tests.support.patience import wait_for
+from tests.support.real_servers import Raw, Server
+
+Pair = tuple[Server, Server, Gateway]
+
+
+@pytest.fixture
+async def pair(server: Server, tmp_path: Path) -> AsyncIterator[Pair]:
+    """A primary behind an address, and its replica."""
+    replica = Server(server._binary, tmp_path / "replica")
+    (tmp_path / "replica").mkdir()
+    replica.start()
+    raw = replica.raw()
+    raw("REPLICAOF", "127.0.0.1", server.port)
+    wait_for(lambda: b"master_link_status:up" in raw("INFO", "replication"))
+    async with gateway(server) as way:
+        yield server, replica, way
+    replica.kill()
+
+
+def exchange(primary: Server, replica: Server) -> None:
+    """What a planned failover comes to: the two have changed their places, no connection is closed."""
+    replica.raw()("REPLICAOF", "NO", "ONE")
+    primary.raw()("REPLICAOF", "127.0.0.1", replica.port)
+    raw = primary.raw()
+    wait_for(lambda: b"master_link_status:up" in raw("INFO", "replication"))
+
+
+async def load(episode_id: str) -> Episode:
+    return Episode(episode_id)
+
+
+async def test_writes_of_both_channels_go_to_the_new_primary(pair: Pair) -> None:
+    primary, replica, way = pair
+    async with Greenroom.open(way.address) as room:
+        cache = room.cache(EPISODE, load=load, near_for=0)
+        await cache.get("e1")
+        live, _ = await room.sessions.start()
+        exchange(primary, replica)
+        with pytest.raises(EngineError, match="READONLY"):
+            await room.sessions.end(live.session_id)
+        with pytest.raises(EngineError):
+            await cache.invalidate("e1")
+        way.target = replica.port
+        await _succeeds(lambda: room.sessions.end(live.session_id))
+        await _succeeds(lambda: cache.invalidate("e1"))
+        assert replica.raw()("KEYS", "*e1*") == []
+        await eventually(lambda: room.engine_trouble is None)
+
+
+async def test_a_process_that_writes_nothing_follows_the_address_too(pair: Pair) -> None:
+    primary, replica, way = pair
+    async with Greenroom.open(way.address) as room:
+        exchange(primary, replica)
+        await eventually(lambda: room.engine_trouble is not None)
+        assert "replica" in str(room.engine_trouble)
+        way.target = replica.port
+        await eventually(lambda: _clients(replica.raw()) == {b"greenroom-plain", b"greenroom-tracked"})
+        await eventually(lambda: room.engine_trouble is None)
+
+
+async def test_at_an_address_that_stays_read_only_connections_stay_and_reads_go_on(pair: Pair) -> None:
+    primary, replica, way = pair
+    async with Greenroom.open(way.address) as room:
+        _, token = await room.sessions.start()
+        exchange(primary, replica)
+        before = _ids(primary.raw())
+        opened = way.opened
+        await eventually(lambda: way.opened > opened + 3)  # it has looked where the address leads
+        assert _ids(primary.raw()) == before
+        assert await room.sessions.read(token) is not None
+        assert room.engine_trouble is not None
+
+
+def refuse_replicas(raw: Raw) -> Callable[[], Any]:
+    raw("CONFIG", "SET", "min-replicas-to-write", "1")
+    return lambda: raw("CONFIG", "SET", "min-replicas-to-write", "0")
+
+
+def follow_nobody(raw: Raw) -> Callable[[], Any]:
+    raw("REPLICAOF", "127.0.0.1", "1")
+    return lambda: raw("REPLICAOF", "NO", "ONE")
+
+
+def have_no_memory(raw: Raw) -> Callable[[], Any]:
+    raw("CONFIG", "SET", "maxmemory", "1")
+    return lambda: raw("CONFIG", "SET", "maxmemory", "0")
+
+
+def deny_scripts(raw: Raw) -> Callable[[], Any]:
+    raw("ACL", "SETUSER", "default", "-evalsha")
+    return lambda: raw("ACL", "SETUSER", "default", "+evalsha")
+
+
+def deny_a_command_in_scripts(raw: Raw) -> Callable[[], Any]:
+    raw("ACL", "SETUSER", "default", "-zadd")
+    return lambda: raw("ACL", "SETUSER", "default", "+zadd")
+
+
+REFUSALS = [
+    (follow_nobody, "READONLY"),
+    (refuse_replicas, "NOREPLICAS"),
+    (have_no_memory, "OOM"),
+    (deny_scripts, "NOPERM"),
+    (deny_a_command_in_scripts, "NOPERM"),
+]
+
+
+@pytest.mark.parametrize(("refuse", "code"), REFUSALS)
+async def test_what_a_server_of_sessions_refuses_is_trouble_until_it_is_done(
+    server: Server, refuse: Callable[[Raw], Callable[[], Any]], code: str
+) -> None:
+    async with Greenroom.open(server.address) as room:
+        _, token = await room.sessions.start()
+        assert room.engine_trouble is None
+        mend = refuse(server.raw())
+        with pytest.raises(EngineError, match=code):
+            await room.sessions.start()
+        assert code in str(room.engine_trouble)
+        assert isinstance(room.engine_trouble, EngineRefused) == (code == "NOPERM")
+        if code != "OOM":
+            assert await room.sessions.read(token) is not None
+        assert code in str(room.engine_trouble), "what is read proves nothing"
+        mend()
+        await _succeeds(room.sessions.start)
+        assert room.engine_trouble is None
+
+
+@pytest.mark.parametrize(("refuse", "code"), [REFUSALS[0], REFUSALS[1], REFUSALS[3]])
+async def test_what_a_server_of_caches_refuses_is_trouble_until_it_is_done(
+    server: Server, refuse: Callable[[Raw], Callable[[], Any]], code: str
+) -> None:
+    async with Greenroom.open(server.address, keeps_sessions=False) as room:
+        cache = room.cache(EPISODE, load=load, near_for=0)
+        mend = refuse(server.raw())
+        assert await cache.get("e1") == Episode("e1")
+        assert code in str(room.engine_trouble)
+        mend()
+        for number in range(1000):
+            if room.engine_trouble is None:
+                break
+            await cache.get(f"other-{number}")
+            await asyncio.sleep(0.01)
+        assert room.engine_trouble is None
+
+
+async def test_a_denied_command_stays_trouble_while_others_are_carried_out(server: Server) -> None:
+    engine = Standalone(Address.parse(server.address))
+    await engine.start()
+    try:
+        server.raw()("ACL", "SETUSER", "default", "-get")
+        with pytest.raises(EngineRefused):
+            await engine.execute(Lane.TRACKED, "k", "GET", "k")
+        await engine.execute(Lane.TRACKED, "k", "DEL", "k")
+        assert "NOPERM" in str(engine.trouble)
+        server.raw()("ACL", "SETUSER", "default", "+get")
+        await engine.execute(Lane.TRACKED, "k", "GET", "k")
+        assert engine.trouble is None
+    finally:
+        await engine.close()
+
+
+async def test_an_idle_connection_that_is_swallowed_is_replaced_before_anyone_needs_it(server: Server) -> None:
+    async with gateway(server) as way, Greenroom.open(way.address) as room:
+        _, token = await room.sessions.start()
+        way.swallow()
+        opened = way.opened
+        await eventually(lambda: way.opened >= opened + 2 and room.engine_trouble is None)
+        assert await room.sessions.read(token) is not None
+        assert room.counters.engine_events[way.address, "plain_lost"] == 1
+
+
+async def test_no_balancer_finds_a_connection_idle(server: Server) -> None:
+    limits = Limits(silence=0.02, tick=0.01)
+    engine = Standalone(Address.parse(server.address), limits=limits)
+    await engine.start()
+    try:
+        raw = server.raw()
+        async with asyncio.timeout(20):
+            while not {b"greenroom-plain", b"greenroom-tracked"} <= _pinging(raw):
+                await asyncio.sleep(0.01)
+    finally:
+        await engine.close()
+
+
+def _pinging(raw: Raw) -> set[bytes]:
+    lines = raw("CLIENT", "LIST").splitlines()
+    clients = [dict(word.partition(b"=")[::2] for word in line.split()) for line in lines]
+    return {one[b"name"] for one in clients if one[b"cmd"] == b"ping" and int(one[b"age"]) > 0}
+
+
+def _clients(raw: Raw) -> set[bytes]:
+    return {word[5:] for word in raw("CLIENT", "LIST").split() if word.startswith(b"name=greenroom")}
+
+
+def _ids(raw: Raw) -> set[bytes]:
+    """Our connections that stay."""
+    lines = [line.split() for line in raw("CLIENT", "LIST").splitlines() if b"name=greenroom-role" not in line]
+    return {words[0] for words in lines if any(word.startswith(b"name=greenroom") for word in words)}
+
+
+async def _succeeds(call: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await call()
+                return
+            except EngineError:
+                await asyncio.sleep(0.01)

@@ -1,0 +1,67 @@
+"""What two connections that are made at once carry before they serve: each its own, once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from greenroom import Greenroom
+from greenroom.sessions.ends import Ends
+from tests.gateways import eventually
+from tests.support.real_servers import Raw, Server
+
+MANY = 700
+"""More than are sent in one write."""
+
+
+def calls(raw: Raw, command: str) -> int:
+    """How often a command was carried out, those in scripts included."""
+    for line in raw("INFO", "commandstats").splitlines():
+        if line.startswith(b"cmdstat_" + command.encode() + b":"):
+            return int(line.split(b"calls=")[1].split(b",")[0])
+    return 0
+
+
+async def test_after_many_log_outs_each_connection_carries_every_end_once(server: Server) -> None:
+    async with Greenroom.open(server.address) as room:
+        ends: Ends = room.sessions.slot._ends
+        begun = []
+        for _ in range(MANY // 50):
+            begun += await asyncio.gather(*(room.sessions.start() for _ in range(50)))
+        for start in range(0, MANY, 50):
+            await asyncio.gather(*(room.sessions.end(live.session_id) for live, _ in begun[start : start + 50]))
+        assert len(ends) == MANY
+        raw = server.raw()
+        before = calls(raw, "evalsha")
+        raw("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await eventually(lambda: room.engine_trouble is not None)
+        await eventually(lambda: room.engine_trouble is None)
+        assert calls(raw, "evalsha") - before == 2 * MANY
+
+
+async def test_ends_made_while_others_are_carried_are_carried_too(server: Server) -> None:
+    async with Greenroom.open(server.address) as room:
+        begun = [await room.sessions.start() for _ in range(3)]
+        for live, _ in begun[:2]:
+            await room.sessions.end(live.session_id)
+        raw = server.raw()
+        before = calls(raw, "evalsha")
+        send = Ends._carry
+
+        async def carry(self: Ends, *arguments: object) -> None:
+            if not late.done():
+                late.set_result(None)
+                last = begun[2][0].session_id
+                names = room.sessions.slot._names(last, "life", "touched", "grace", "ended", "streams")
+                room.sessions.slot._keep(last, names, "x", "one")
+            await send(self, *arguments)  # type: ignore[arg-type]
+
+        late = asyncio.get_running_loop().create_future()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ends, "_carry", carry)
+            raw("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await eventually(lambda: room.engine_trouble is not None)
+            await eventually(lambda: room.engine_trouble is None)
+        assert calls(raw, "evalsha") - before == 2 * 3
+        assert await room.sessions.read(begun[2][1]) is None
