@@ -6,12 +6,15 @@ well by every other sign, while nobody can sign in.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from greenroom.engine.scripts import Call
 from greenroom.engine.wire import Command, NotNow
 from greenroom.errors import CommandFailed, EngineError, EngineRefused, EngineUnavailable, OutOfMemory
 
+_IN_MESSAGE = re.compile(r"run the '([A-Za-z|.]+)' command")
+"""How a server names the command that it denies."""
 _MOVING = "TRYAGAIN"
 """Says nothing of the server: a slot of a cluster is on its way."""
 _ALL = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN"})
@@ -44,7 +47,7 @@ class Refusals:
     def refused(self, command: Command, error: Exception) -> None:
         """A command was answered so."""
         if isinstance(error, EngineRefused):
-            self._of_command[_name(command)] = error
+            self._of_command[_name(command)] = _denied(command, error)
         elif isinstance(error, OutOfMemory):
             self._of_memory = EngineUnavailable(str(error))
         elif isinstance(error, NotNow):
@@ -78,6 +81,16 @@ class Refusals:
             self._of_writes = None
         self._of_all = None
         self.some = self.error is not None
+
+
+def _denied(command: Command, error: EngineRefused) -> EngineRefused:
+    """The error that names what is denied, and not the user: strangers may read of it in `/health/ready`."""
+    found = _IN_MESSAGE.search(str(error))
+    if found is not None:
+        name = found[1].upper()
+    else:  # Redis 7.0 does not say which of a script's commands it is
+        name = "a command of a script" if isinstance(command, Call) else str(command[0]).upper()
+    return EngineRefused(f"the server refuses {name}; give the user what `greenroom acl` prints")
 
 
 def _name(command: Command) -> str | bytes | int:
