@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from greenroom.engine import Engine, Lane, Script
@@ -35,6 +35,9 @@ class LateLane:
         self, lane: Lane, key: str, *command: str | bytes | int, retry: bool = True, until: float | None = None
     ) -> Any:
         return await self._late(self._engine.execute(lane, key, *command, retry=retry, until=until))
+
+    def together(self, keys: Sequence[str]) -> Iterable[tuple[Sequence[str], bool]]:
+        return self._engine.together(keys)
 
     async def everywhere(self, *command: str | bytes | int) -> list[Any]:
         return await self._late(self._engine.everywhere(*command))

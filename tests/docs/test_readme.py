@@ -17,7 +17,7 @@ def test_the_library_s_example_runs() -> None:
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == [
         "Episode(episode_id='e1', title='Episode e1')",
-        "Outcome.HIT",
+        "Outcome.NEAR",
         "[Episode(episode_id='e1', title='Episode e1'), Episode(episode_id='e2', title='Episode e2')]",
         "u1",
         "None",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from greenroom.caching import groups, lease
@@ -29,8 +30,8 @@ log = logging.getLogger("greenroom.caching")
 
 _LONGEST = 7 * 24 * 3600.0
 """Seconds for which an invalidation is kept whose value's lifetime is not known."""
-_TOGETHER = 1000
-"""Members of a group dropped at a time; there may be more than may be outstanding on a connection."""
+_TOGETHER = 500
+"""Keys dropped at a time: there may be more than may be outstanding on a connection, and a DEL blocks its server."""
 _CLOSING = 0.5
 """Seconds that what was given back or dropped may take to be sent when a room closes."""
 
@@ -186,29 +187,30 @@ class Backing:
             del self.pending_drops[key]
             self.refused_drops.discard(key)  # carried out by now, or the connection that refused it has been ended
 
-    async def drop_group(self, group: str, longest_ms: int) -> None:
+    async def drop_group(self, group: str, longest_ms: int, also: Sequence[str] = ()) -> None:
         """Drop every key of a group; raises as `drop`, and goes on as it when its caller is cancelled.
 
         Arguments:
             longest_ms: milliseconds that a value of the group can live at most.
+            also: keys that are dropped with them, whether they are in the group or not.
         """
         # What was loaded here without the server is in no group: it may be one of these keys.
         for flights in self._flights:
             flights.close_bypasses()
         for outage in self._outages:
             outage.forget_all()
-        await self._dropping.finish(self._all_of(group, longest_ms), "greenroom-drop")
+        await self._dropping.finish(self._all_of(group, longest_ms, also), "greenroom-drop")
 
-    async def _all_of(self, group: str, longest_ms: int) -> None:
+    async def _all_of(self, group: str, longest_ms: int, also: Sequence[str]) -> None:
         try:
-            await self._drop_group(group, longest_ms)
+            await self._drop_group(group, longest_ms, also)
         except asyncio.CancelledError:  # not by a caller: whatever cancels every task may go on
             self.groups.keep(group)
             self._look_again(every)
             self.engine.renew(Lane.TRACKED, self.groups.name(group), "it owes the invalidation of a group")
             raise
 
-    async def _drop_group(self, group: str, longest_ms: int) -> None:
+    async def _drop_group(self, group: str, longest_ms: int, also: Sequence[str]) -> None:
         try:
             members = await self.groups.members(group)
         except EngineError as error:
@@ -217,17 +219,68 @@ class Backing:
             if isinstance(error, EngineUnavailable):
                 reason = f"it owes the invalidation of a group: {error}"
                 self.engine.renew(Lane.TRACKED, self.groups.name(group), reason)
+            await self.drop_all(also, longest_ms / 1000)
             raise
-        failures: list[BaseException] = []
-        for start in range(0, len(members), _TOGETHER):
-            # Not one after the other: the first that failed would leave the others neither dropped nor kept.
-            drops = (self.drop(key, longest_ms / 1000) for key, _ in members[start : start + _TOGETHER])
+        await self.drop_all(list(dict.fromkeys([*(key for key, _ in members), *also])), longest_ms / 1000)
+        # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
+        await self.groups.forget(group, members, longest_ms)
+
+    async def drop_all(self, keys: Sequence[str], lifetime: float) -> None:
+        """Drop many values, those of one server together. To be called by a task that nobody cancels; raises as `drop`.
+
+        All are forgotten and kept at the call, so that what fails leaves none that is neither dropped nor kept.
+        """
+        self._forget_all(keys)
+        kept = {key: self._kept.keep(key, self._names(key), lifetime) for key in keys}
+        for key in keys:
+            self.pending_drops[key] = self.pending_drops.get(key, 0) + 1
+        try:
+            for of_server, one in self.engine.together(keys):
+                await self._deliver_together(of_server, one, kept)
+            await self._insist(kept)
+        finally:
+            for key in keys:
+                self._ended(key)
+
+    async def _insist(self, kept: Mapping[str, object]) -> None:
+        """Send what is still owed: first one key of each server, which waits for that or ends its connection."""
+        failures, rest = list[BaseException](), [key for key, one in kept.items() if self._kept.owed(one)]
+        for of_server, one in self.engine.together(rest) if rest else ():
+            try:
+                await self._deliver(of_server[0], kept[of_server[0]])
+            except EngineError as error:
+                failures.append(error)
+                rest = sorted(set(rest).difference(of_server))  # its next connection carries them
+            else:
+                await self._deliver_together(of_server[1:], one, kept)
+        rest = [key for key in rest if self._kept.owed(kept[key])]  # what has moved, or cannot be sent together
+        for start in range(0, len(rest), _TOGETHER):
+            drops = (self._deliver(key, kept[key]) for key in rest[start : start + _TOGETHER])
             results = await asyncio.gather(*drops, return_exceptions=True)
             failures.extend(result for result in results if result is not None)
         if failures:
             raise failures[0]
-        # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
-        await self.groups.forget(group, members, longest_ms)
+
+    async def _deliver_together(self, keys: Sequence[str], one: bool, kept: Mapping[str, object]) -> None:
+        for start in range(0, len(keys), _TOGETHER):
+            await self._deliver_some(keys[start : start + _TOGETHER], one, kept)
+
+    async def _deliver_some(self, keys: Sequence[str], one: bool, kept: Mapping[str, object]) -> None:
+        def answered(replies: list[Any], _source: Connection) -> None:
+            for key in keys:
+                self.near.pop(key)
+            done = _carried_out(keys, replies * len(keys) if one else replies)
+            for key in done:
+                self._kept.acknowledged(kept[key])
+
+        names = map(self._names, keys)
+        commands = (("DEL", *chain.from_iterable(names)),) if one else tuple(("DEL", *of_key) for of_key in names)
+        try:
+            queued = self.engine.send(Lane.TRACKED, keys[0], commands, answered)
+            if queued is not None:
+                await queued
+        except EngineError as error:
+            log.debug("dropping %d keys together: %s", len(keys), error)
 
     def _names(self, key: str) -> tuple[str, str, str]:
         """What one command drops. On a cluster it may be three, in this order: without the lease nothing is stored that
@@ -241,6 +294,19 @@ class Backing:
         for outage in self._outages:
             outage.forget(key)
         self._tell(key)
+
+    def _forget_all(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.near.pop(key)
+        for flights in self._flights:
+            flights.close_all_to_newcomers(keys)
+        for outage in self._outages:
+            if not outage.empty:
+                for key in keys:
+                    outage.forget(key)
+        if self._watches:
+            for key in keys:
+                self._tell(key)
 
     def _tell(self, key: str) -> None:
         for told in tuple(self._watches.get(key, ())):
@@ -351,3 +417,7 @@ class Backing:
         for outage in self._outages:
             outage.forget_all(owns)
         self._tell_all(owns)
+
+
+def _carried_out(keys: Sequence[str], replies: Sequence[Any]) -> Iterable[str]:
+    return (key for key, reply in zip(keys, replies, strict=True) if not isinstance(reply, Exception))

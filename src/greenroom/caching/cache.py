@@ -212,6 +212,18 @@ class Cache(Generic[T]):
         longest_ms = self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
         await self._backing.drop_group(self._group.key(*args, **parts), longest_ms)
 
+    async def invalidate_numbered(self, name: str, numbers: range, /, **parts: object) -> None:
+        """Drop every key of a group and the keys of many numbers in a row, each once; raises as `invalidate_group`.
+
+        Arguments:
+            name: the part that the numbers are of; the others are those of the group.
+        """
+        if self._group is None:
+            raise TypeError(f"{self.keyspace} has no group")
+        longest_ms = self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
+        also = self.keyspace.pattern.numbered(name, numbers, **parts)
+        await self._backing.drop_group(self._group.key(**parts), longest_ms, also)
+
     def watch(self, told: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
         """Have `told` called whenever the value may have changed; returns what ends that. See `Backing.watch`."""
         return self._backing.watch(self._key(args, parts), told)

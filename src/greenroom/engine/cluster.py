@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Any
@@ -108,6 +108,14 @@ class Clustered(Engine):
         sent = (node.send(Lane.PLAIN, (command,), None) for node in self._owners.all if node is not None)
         found = await asyncio.gather(*(one for one in sent if one is not None), return_exceptions=True)
         return [replies[0] for replies in found if isinstance(replies, list) and not isinstance(replies[0], Exception)]
+
+    def together(self, keys: Sequence[str]) -> Iterable[tuple[Sequence[str], bool]]:
+        found: dict[Node, list[str]] = {}
+        for key in keys:
+            node = self._owners.of_slot[slot_of(key)]
+            if node is not None:
+                found.setdefault(node, []).append(key)
+        return ((of_node, False) for of_node in found.values())
 
     def renew(self, lane: Lane, key: str, reason: str) -> None:
         node = self._owners.of_slot[slot_of(key)]

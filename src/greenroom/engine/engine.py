@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from greenroom.engine.link import Lane
@@ -106,6 +106,10 @@ class Engine(Protocol):
         It may know nothing of a key that its primary has. The hook is given what the value is as new as.
         """
         raise NotImplementedError
+
+    def together(self, keys: Sequence[str]) -> Iterable[tuple[Sequence[str], bool]]:
+        """Keys that `send` takes to one server at a time, and whether one command may name them all; some, or none."""
+        return ()
 
     def renew(self, lane: Lane, key: str, reason: str) -> None:
         """End the connection, if there is one, to the server of `key`: the next one carries first what it owes."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
 from time import monotonic
@@ -59,6 +59,9 @@ class ReplicaReads(Clustered):
             if sent is not None:
                 return sent
         return node.send(Lane.TRACKED, commands, hook)
+
+    def together(self, keys: Sequence[str]) -> Iterable[tuple[Sequence[str], bool]]:
+        return ()  # what is sent by `send` is not noted as touched
 
     async def execute_all(self, lane: Lane, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
         if lane is not Lane.TRACKED:

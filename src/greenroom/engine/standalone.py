@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -88,6 +88,9 @@ class Standalone(Engine):
             return [await self.execute(Lane.PLAIN, "", *command)]
         except EngineError:
             return []
+
+    def together(self, keys: Sequence[str]) -> Iterable[tuple[Sequence[str], bool]]:
+        return ((keys, True),)
 
     def renew(self, lane: Lane, key: str, reason: str) -> None:
         self._node.renew(lane, reason)

@@ -107,6 +107,19 @@ class Pattern:
             key += (number.check(name, value) if number else check_part(name, value)) + literal
         return key
 
+    def numbered(self, name: str, numbers: range, **parts: object) -> list[str]:
+        """The keys of many numbers in a row, with the other parts in common; raises as `key`."""
+        if not numbers:
+            return []
+        first, last = (self.key(**parts, **{name: number}) for number in (numbers[0], numbers[-1]))
+        # Both ends are checked, and what is between them differs by the number only.
+        at = sum(len(literal) for literal in self._literals[: self.names.index(name) + 1])
+        at += sum(len(str(parts[one])) for one in self.names[: self.names.index(name)])
+        before, after = first[:at], first[at + len(str(numbers[0])) :]
+        keys = [f"{before}{number}{after}" for number in numbers]
+        assert keys[-1] == last
+        return keys
+
     def values(self, *args: object, **parts: object) -> dict[str, object]:
         """The parts by name, not yet checked.
 

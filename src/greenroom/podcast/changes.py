@@ -115,8 +115,8 @@ class Changes:
         drops.extend(partial(self._status.invalidate, one) for one in change.statuses)
         for topic_id, last in change.pages:
             # By group, and by number too: pages that other services wrote are in no group, and a group can be lost.
-            drops.append(partial(self._page.invalidate_group, topic_id=topic_id))
-            drops.extend(partial(self._page.invalidate, topic_id=topic_id, page_number=n) for n in range(1, last + 1))
+            numbers = range(1, last + 1)
+            drops.append(partial(self._page.invalidate_numbered, "page_number", numbers, topic_id=topic_id))
         for start in range(0, len(drops), _TOGETHER):
             together = (drop() for drop in drops[start : start + _TOGETHER])
             for result in await asyncio.gather(*together, return_exceptions=True):

@@ -1,4 +1,4 @@
-"""What no caller need wait for: touches, the sweeping of what is over, and ends whose callers have gone."""
+"""What a request need not wait for: touches, and the sweeping of what is over."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Background:
     def __init__(self, interval: float) -> None:
         self._keep = min(_HELD, interval)
         self._recent: dict[str, float] = {}  # session → when it was last due, the oldest first
-        self.detached = Detached()
+        self._detached = Detached()
 
     def is_first(self, session: str) -> bool:
         """Whether no touch of a session was begun here just now.
@@ -43,11 +43,11 @@ class Background:
 
     def begin(self, session: str, work: Coroutine[Any, Any, None]) -> None:
         """Do something behind; what fails is logged, and the session's next request may try again."""
-        self.detached.begin(self._do(session, work))
+        self._detached.begin(self._do(session, work))
 
     async def close(self) -> None:
         """Finish what is under way."""
-        await self.detached.close()
+        await self._detached.close()
 
     async def _do(self, session: str, work: Coroutine[Any, Any, None]) -> None:
         try:

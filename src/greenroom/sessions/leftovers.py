@@ -35,6 +35,7 @@ class Leftovers:
     def __init__(self) -> None:
         self._left: dict[str, tuple[float, Undo]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._rests = False
 
     def __len__(self) -> int:
         return len(self._left)
@@ -52,14 +53,16 @@ class Leftovers:
         if len(self._left) > _MOST:
             del self._left[next(iter(self._left))]
         if self._task is None:
+            self._rests = False
             self._task = asyncio.get_running_loop().create_task(self._undo_all(), name="greenroom-leftovers")
             self._task.add_done_callback(self._ended)
 
     async def close(self) -> None:
-        """Try once more, for a moment; what stays lapses."""
-        if self._task is not None:
-            task = self._task
-            await asyncio.wait([task], timeout=_CLOSING)
+        """Let an attempt under way end, for a moment; what stays lapses."""
+        task = self._task
+        if task is not None:
+            if not self._rests:
+                await asyncio.wait([task], timeout=_CLOSING)
             task.cancel()
             await asyncio.wait([task])
 
@@ -71,20 +74,21 @@ class Leftovers:
                 if monotonic() < until:
                     await undo()
             except EngineError as error:
-                log.debug("undoing %s: %s", name, error)
+                log.debug("something is left to be undone: %s", type(error).__name__)  # names hold ids
                 failed += 1
                 # To the end: on a cluster only this one's node may be away.
                 if self._left.get(name) == (until, undo):
                     self._left[name] = self._left.pop(name)
             except GreenroomError as error:
-                log.warning("undoing %s: %s", name, error)
+                log.warning("something could not be undone: %s", type(error).__name__)
                 self._done(name, until, undo)
             else:
                 failed = 0
                 self._done(name, until, undo)
             if failed >= len(self._left) > 0:
-                failed = 0
+                failed, self._rests = 0, True
                 await asyncio.sleep(_AGAIN)
+                self._rests = False
 
     def _done(self, name: str, until: float, undo: Undo) -> None:
         if self._left.get(name) == (until, undo):
@@ -93,4 +97,4 @@ class Leftovers:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("what was left of sessions could not be undone", exc_info=error)
+            log.error("what was left of sessions could not be undone: %s", type(error).__name__)

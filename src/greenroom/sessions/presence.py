@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from greenroom.errors import EngineError
 from greenroom.keyspace.companions import companion_key
 from greenroom.keyspace.pattern import check_part
 from greenroom.sessions.document import STREAM, members
@@ -59,6 +60,10 @@ class Presence:
             await self._enter(new)
             if session is not None:
                 await self._sessions.settle(session)
+        except SessionGone:
+            with suppress(EngineError):
+                await self._leave(new)
+            raise
         except BaseException:
             self._left_behind(new)
             raise
@@ -118,6 +123,14 @@ class Presence:
         self._sessions.leftovers.add(
             f"the stream {stream.member}", partial(self._close, stream), self._stay.total_seconds()
         )
+
+    async def _leave(self, stream: Stream) -> None:
+        try:
+            for roll in self._rolls(stream):
+                await roll.leave(stream.member)
+        except BaseException:
+            self._left_behind(stream)
+            raise
 
     async def _close(self, stream: Stream) -> None:
         for roll in self._rolls(stream):

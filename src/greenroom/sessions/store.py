@@ -17,10 +17,11 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from greenroom.detached import Detached
 from greenroom.engine import Engine, Lane
 from greenroom.engine.budget import Budget
 from greenroom.engine.pushes import Pushes
-from greenroom.errors import BrokenValue, InvalidInput
+from greenroom.errors import BrokenValue, CommandFailed, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.companions import owner
 from greenroom.observe import Counters
@@ -42,6 +43,8 @@ log = logging.getLogger("greenroom.sessions")
 
 T = TypeVar("T")
 
+_CLOSING = 0.5
+"""Seconds that the ends of callers who have gone may take when the room closes."""
 _CHUNK = 100
 """Sessions of one user that are asked for, or ended, at a time."""
 
@@ -86,6 +89,7 @@ class Sessions(Generic[T]):
         self._lists = Lists(engine, self.prefix, self.slot, self.limits, self.leftovers)
         self._changes = Changes(self.slot, self._shape, self._lists, self.streams)
         self._background = Background(self.limits.touch.total_seconds())
+        self._ending = Detached()
 
     # One session -----------------------------------------------------------------------------------
 
@@ -202,8 +206,9 @@ class Sessions(Generic[T]):
             log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
             live = await self._begin(new, successor, listed, self._new_life if log_in else taken, budget)
             await self._lists.leave(session, None, budget)  # its user's list keeps it: end-all ends the copy too
-        except (SessionGone, InvalidInput, BrokenValue):
+        except (SessionGone, InvalidInput, BrokenValue, CommandFailed):
             await self._lists.leave(new, user, budget)
+            self._lists.check(session)
             raise
         except BaseException:
             # Nobody will be given its token, and of the old one it cannot be told here whether it was taken.
@@ -219,7 +224,7 @@ class Sessions(Generic[T]):
         Raises:
             EngineError: when the server did not acknowledge; it is sent again to a new connection.
         """
-        return await self._background.detached.finish(self._end(session))
+        return await self._ending.finish(self._end(session))
 
     async def _end(self, session: str) -> bool:
         budget, by = Budget(COMMANDS), secrets.token_hex(8)
@@ -238,7 +243,7 @@ class Sessions(Generic[T]):
         error some may have ended: the call may be repeated, and ends the others. It goes on when its caller is
         cancelled.
         """
-        return await self._background.detached.finish(self._end_all(user_id))
+        return await self._ending.finish(self._end_all(user_id))
 
     async def _end_all(self, user_id: str) -> int:
         roll, ended, seen = self._lists.of_user(user_id), 0, set[str]()
@@ -277,6 +282,7 @@ class Sessions(Generic[T]):
     async def close(self) -> None:
         """Finish the touches and ends under way, and what is left to be undone."""
         await self._background.close()
+        await self._ending.close(_CLOSING)
         await self.leftovers.close()
 
     # ------------------------------------------------------------------------------------------------

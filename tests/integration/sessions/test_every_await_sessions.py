@@ -46,6 +46,10 @@ class Calls:
     def cut(self) -> None:
         cut(self.sessions.engine)
 
+    def _under_way(self) -> int:
+        sessions = self.sessions
+        return len(sessions.leftovers) + len(sessions._background._detached) + len(sessions._ending)
+
     async def alive(self) -> set[str]:
         """The sessions that are really there."""
         found = {key.decode().removeprefix("session:") for key in self.raw("KEYS", "session:*")}
@@ -53,7 +57,7 @@ class Calls:
 
     async def check(self) -> None:
         await quiet(self.sessions.engine)
-        await until(lambda: not self.sessions.leftovers and not len(self.sessions._background.detached))
+        await until(lambda: not self._under_way())
         assert self.sessions.leftovers._task is None or self.sessions.leftovers._task.done()
         alive = await self.alive()
         assert await self.sessions.active() == len(alive)

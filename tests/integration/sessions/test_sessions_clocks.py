@@ -97,7 +97,7 @@ async def test_a_request_does_not_wait_for_its_touch(server: Server, store: Open
     assert live is not None
     with server.frozen():
         sessions.touch(live)  # it is not even a coroutine
-        assert len(sessions._background.detached)
+        assert len(sessions._background._detached)
     await sessions.close()
 
 
