@@ -184,4 +184,4 @@ class Batch(Generic[T]):
                 f"returned {len(values)} values for {len(keys)} keys",
                 "return one for each, in their order",
             )
-        return {key: (value, self._loads.encoded(key, value)) for key, value in zip(keys, values, strict=True)}
+        return {key: self._loads.as_stored(key, value) for key, value in zip(keys, values, strict=True)}

@@ -187,7 +187,11 @@ class Cache(Generic[T]):
             reads[key] = self._counted(read)
         for key, read in zip(joined, await _all_landed(joined.values()), strict=True):
             reads[key] = self._counted(self._joined(read))
-        return [reads[key] for key in keys]
+        if len(reads) == len(keys):
+            return [reads[key] for key in keys]
+        # Of a key that is asked for twice there are two values, where they can be changed.
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}
+        return [reads[key] if first[key] == place else self._own(reads[key]) for place, key in enumerate(keys)]
 
     async def invalidate(self, *args: object, **parts: object) -> None:
         """Drop the value: the next read loads it anew. To be called after the change is committed.

@@ -204,8 +204,7 @@ class Loads(Generic[T]):
 
     async def _loaded(self, holder: Holder, parts: Mapping[str, object]) -> Read[T]:
         try:
-            value = await self.timed(holder.key, lambda: self._load(**parts))
-            body = self.encoded(holder.key, value)
+            value, body = self.as_stored(holder.key, await self.timed(holder.key, lambda: self._load(**parts)))
         except BaseException as error:
             self.failed(holder, error)
             raise
@@ -214,8 +213,8 @@ class Loads(Generic[T]):
     async def _bypass(self, flight: Flight[Read[T]], parts: Mapping[str, object]) -> None:
         flight.asking, flight.bypasses = False, True
         async with self.outage.place():
-            value = await self.timed(flight.key, lambda: self._load(**parts))
-        self.without_server(flight, value, self.encoded(flight.key, value))
+            loaded = await self.timed(flight.key, lambda: self._load(**parts))
+        self.without_server(flight, *self.as_stored(flight.key, loaded))
 
     async def unregistered(self, flight: Flight[Read[T]], parts: Mapping[str, object], error: EngineError) -> None:
         """Load what could not be put into its group, so that no change would find it once it is stored."""
@@ -236,8 +235,8 @@ class Loads(Generic[T]):
         flight.asking = False
         async with self.outage.place():
             self.flights.close(flight)
-            value = await self.timed(flight.key, lambda: self._load(**parts))
-        flight.land(Read(value, self.encoded(flight.key, value), outcome))
+            loaded = await self.timed(flight.key, lambda: self._load(**parts))
+        flight.land(Read(*self.as_stored(flight.key, loaded), outcome))
 
     # Its steps, which a batch takes too ------------------------------------------------------------
 
@@ -348,9 +347,16 @@ class Loads(Generic[T]):
         finally:
             self._counters.loads[self._keyspace.name].add(self._clock.monotonic() - began)
 
-    def encoded(self, key: str, value: T | None) -> bytes | None:
-        """A loaded value's JSON; raises as `Keyspace.encode`."""
-        return None if value is None else self._keyspace.encode(key, value)
+    def as_stored(self, key: str, loaded: T | None) -> tuple[T | None, bytes | None]:
+        """A loaded value as everybody will read it, and its JSON; raises as `Keyspace.round_trip`.
+
+        The loader's own object is given to nobody. Prevents: a loader returns a dict where a struct is declared · its
+        first caller gets the dict, everybody later the struct. Or: it keeps what it has returned, and changes it.
+        """
+        if loaded is None:
+            return None, None
+        body, value = self._keyspace.round_trip(key, loaded)
+        return value, body
 
     # ------------------------------------------------------------------------------------------------
 
