@@ -21,6 +21,8 @@ from greenroom.errors import CommandFailed, EngineError, InvalidInput, OutOfMemo
 
 T = TypeVar("T")
 BatchLoader = Callable[[Sequence[Any]], Awaitable[Sequence[T | None]]]
+PlainBatchLoader = Callable[[Sequence[Any]], Sequence[T | None]]
+"""As a `BatchLoader`, in a function that is not async."""
 Parts = Mapping[str, object]
 
 

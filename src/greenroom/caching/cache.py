@@ -20,7 +20,7 @@ from greenroom.caching.outcome import Outcome, Read
 from greenroom.caching.refresh import Refresh
 from greenroom.caching.stored import Miss, Stored
 from greenroom.engine.budget import Budget
-from greenroom.errors import InvalidInput
+from greenroom.errors import InvalidInput, RoomClosed
 from greenroom.keyspace import Keyspace, Pattern
 
 T = TypeVar("T")
@@ -66,6 +66,7 @@ class Cache(Generic[T]):
         self._near = backing.near
         self._now = backing.clock.monotonic
         self._keys: dict[object, str] = {}
+        self._closed = False
         self._counts = backing.counters.reads
         self._counted_near = keyspace.name, Outcome.NEAR.value
         self._counted_hit = keyspace.name, Outcome.HIT.value
@@ -96,6 +97,7 @@ class Cache(Generic[T]):
 
         Raises:
             InvalidInput: for parts that no key can hold.
+            RoomClosed: when the room was closed.
             LoadTimeout: when the loader did not end in time.
             LoadFailed: when it has just failed in another process, or here a moment ago.
             Overloaded: when too much is under way already; slow down, then retry.
@@ -156,6 +158,7 @@ class Cache(Generic[T]):
 
         What is cached is read in one round trip; the rest is loaded together where there is a batch loader.
         """
+        self._check_open()
         keys = [self.keyspace.key(**one) for one in parts]
         wanted = dict(zip(keys, parts, strict=True))
         undropped = {key for key, one in wanted.items() if self._undropped and self._is_undropped((), one)}
@@ -201,6 +204,7 @@ class Cache(Generic[T]):
             EngineError: when the server did not acknowledge. The invalidation is kept, and sent before this process
                 reads from the server again; other processes may serve the old value until then.
         """
+        self._check_open()
         await self._backing.drop(self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000)
 
     async def invalidate_group(self, *args: object, **parts: object) -> None:
@@ -211,6 +215,7 @@ class Cache(Generic[T]):
             EngineError: as `invalidate`.
             TypeError: where the cache has no group.
         """
+        self._check_open()
         if self._group is None:
             raise TypeError(f"{self.keyspace} has no group")
         longest_ms = self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
@@ -222,6 +227,7 @@ class Cache(Generic[T]):
         Arguments:
             name: the part that the numbers are of; the others are those of the group.
         """
+        self._check_open()
         if self._group is None:
             raise TypeError(f"{self.keyspace} has no group")
         longest_ms = self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
@@ -233,7 +239,9 @@ class Cache(Generic[T]):
         return self._backing.watch(self._key(args, parts), told)
 
     async def close(self) -> None:
-        """Cancel the loads under way."""
+        """Cancel the loads under way; nothing can be read or dropped any more."""
+        self._closed = True
+        self._keys.clear()  # so that what is asked for next comes by `_key`, which says so
         await self._refresh.close()
         await self._flights.cancel()
 
@@ -241,6 +249,7 @@ class Cache(Generic[T]):
 
     def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
         """The key; those asked for lately are remembered, since building one costs more than a near hit may."""
+        self._check_open()
         # Exact types only: True and 1.0 equal 1, and neither is a page number.
         if len(args) == 1 and type(args[0]) is str and not parts:
             asked: object = args[0]
@@ -255,6 +264,10 @@ class Cache(Generic[T]):
                 self._keys.clear()
             self._keys[asked] = key
         return key
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RoomClosed
 
     async def _missed(self, key: str, args: tuple[object, ...], parts: Mapping[str, object], miss: Miss) -> Read[T]:
         flight = self._flights.find(key)

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching.backing import Backing
+from greenroom.caching.failures import Failures, kind_of
 from greenroom.caching.flight import Flight, Flights
 from greenroom.caching.freshness import placed
 from greenroom.caching.lease import (
@@ -88,6 +89,7 @@ class Loads(Generic[T]):
         self._near_for = near_for
         self._group = group
         self._oversize_told = False
+        self._failures = Failures()
 
     # What a flight does ----------------------------------------------------------------------------
 
@@ -141,7 +143,7 @@ class Loads(Generic[T]):
                     await self._led(flight, parts, holder)
                     return
                 case Failed(kind, _):
-                    raise LoadFailed(key, kind)
+                    raise LoadFailed(key, kind) from self._failures.of(key, kind)
                 case Absent(remaining_ms):
                     flight.land(Read(None, None, _other(waited), ttl=remaining_ms / 1000))
                     return
@@ -182,8 +184,10 @@ class Loads(Generic[T]):
             case Lead():
                 try:
                     read = await self._loaded(holder, parts)
-                except Exception:
-                    return BACKOFF  # counted and logged; the stale value is served until its end
+                except Exception as error:
+                    # Nobody else is told: the stale value is served until its end.
+                    log.warning("refreshing %s failed: %s", holder.key, error, exc_info=error)
+                    return BACKOFF
                 # What is not stored leaves the stale value: each read of it would load again.
                 return 0.0 if read.stored else BACKOFF
         return 0.0
@@ -314,7 +318,8 @@ class Loads(Generic[T]):
         """Leave a loader's failure in the lease's place; what is cancelled only gives the lease back."""
         kind = ""
         if isinstance(error, Exception):
-            kind = error.kind if isinstance(error, LoadFailed) else type(error).__name__
+            kind = kind_of(error)
+            self._failures.keep(holder.key, error)
         holder.release(kind)
 
     def without_server(self, flight: Flight[Read[T]], value: T | None, body: bytes | None) -> None:
