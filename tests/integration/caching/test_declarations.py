@@ -78,7 +78,6 @@ async def test_the_same_declaration_gives_the_cache_that_there_is(room: Greenroo
         (users("user:{name}"), {}, "'user:{name}' can make the same key as 'user:{id}'"),
         (users("user:me"), {}, "'user:me' can make the same key"),
     ],
-    ids=str,
 )
 async def test_a_second_declaration_that_would_share_keys_is_refused(
     room: Greenroom, keyspace: Keyspace[Any], options: dict[str, Any], words: str
@@ -152,7 +151,6 @@ async def by_another_name(*, show: str, number: str) -> User:
         ("user:{id}", {"places": 0}, "places", "1 or more"),
         ("user:{id}", {"places": 1.5}, "places", "1 or more"),
     ],
-    ids=str,
 )
 async def test_a_cache_that_can_never_work_is_refused_when_declared(
     room: Greenroom, text: str, options: dict[str, Any], field: str, words: str
