@@ -42,6 +42,13 @@ class NoVoice(MissingExtra):
         return str(self.msg)
 
 
+class RoomClosed(GreenroomError):
+    """The room was closed: its caches answer only inside the block of `async with Greenroom.open(…)`."""
+
+    def __init__(self) -> None:
+        super().__init__("the room is closed: use it inside the block of `async with Greenroom.open(…)`")
+
+
 class EngineError(GreenroomError):
     """The key-value server, or the way to it, failed."""
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from greenroom import servers
 from greenroom.caching import Cache, Loader
 from greenroom.caching.backing import Backing
-from greenroom.caching.batch import BatchLoader
+from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
-from greenroom.caching.declared import DeclaredCaches, check_apart
-from greenroom.caching.loader import LOADER_DEADLINE, declared_loader
+from greenroom.caching.declared import DeclaredCaches, check_apart, check_options
+from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader, declared_batch_loader, declared_loader
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
-from greenroom.errors import EngineError, InvalidInput
+from greenroom.errors import EngineError, InvalidInput, RoomClosed
 from greenroom.extras import needs_extra
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
@@ -56,6 +56,7 @@ class Greenroom:
         self._prefix = backing.prefix
         self._clock = backing.clock
         self._caches = DeclaredCaches()
+        self._closed = False
         self._platform: Platform | None = None
         self._accounts: Accounts | None = None
         self._recordings: Recordings | None = None
@@ -134,8 +135,8 @@ class Greenroom:
         self,
         keyspace: Keyspace[T],
         *,
-        load: Loader[T],
-        load_many: BatchLoader[T] | None = None,
+        load: Loader[T] | PlainLoader[T],
+        load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
         loader_deadline: float = LOADER_DEADLINE,
         near_for: float = NEAR_FOR,
         group: str | None = None,
@@ -145,7 +146,8 @@ class Greenroom:
 
         Arguments:
             load: reads one value, given the key's parts by keyword, or by position where there is one part; returns
-                None where there is none. It must see everything committed before it is called.
+                None where there is none. It must see everything committed before it is called. One that is not async
+                runs on the event loop: it must not wait for anything.
             load_many: reads several for `get_many`: given a list of parts (mappings, or bare values where a key has one
                 part), returns as many values in their order.
             loader_deadline: seconds after which a load is cancelled.
@@ -291,10 +293,17 @@ class Greenroom:
 
     # ------------------------------------------------------------------------------------------------
 
-    def _declared(self, keyspace: Keyspace[T], load: Loader[T], **options: Any) -> Cache[T]:
+    def _declared(self, keyspace: Keyspace[T], load: Loader[T] | PlainLoader[T], **options: Any) -> Cache[T]:
+        if self._closed:
+            raise RoomClosed
+        check_options(options)
+
         def make() -> Cache[T]:
             loader = declared_loader(keyspace, load)
-            return Cache(keyspace.prefixed(self._prefix), loader, backing=self._backing, **options)
+            many = options.get("load_many")
+            batch = None if many is None else declared_batch_loader(many)
+            prefixed = keyspace.prefixed(self._prefix)
+            return Cache(prefixed, loader, backing=self._backing, **{**options, "load_many": batch})
 
         return self._caches.cache(keyspace, {"load": load, **options}, make)
 
@@ -314,6 +323,7 @@ class Greenroom:
         return platform.generation
 
     async def _close(self) -> None:
+        self._closed = True
         if self._platform is not None:
             await self._platform.close()
         await self.sessions.close()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -145,16 +146,21 @@ def test_jitter_only_shortens_and_by_little() -> None:
     "wrong",
     [
         {"ttl": timedelta(0)},
+        {"ttl": 60},
+        {"ttl": None},
+        {"ttl": timedelta(minutes=1), "fresh": 30},
+        {"ttl": timedelta(minutes=1), "jitter": "no"},
         {"ttl": timedelta(minutes=1), "fresh": timedelta(minutes=1)},
         {"ttl": timedelta(minutes=1), "fresh": timedelta(0)},
         {"ttl": timedelta(minutes=1), "jitter": 1.0},
     ],
 )
-def test_lifetimes_that_cannot_be_are_refused(wrong: dict[str, timedelta]) -> None:
+def test_lifetimes_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
-        Lifetime(**wrong)  # type: ignore[arg-type]
+        Lifetime(**wrong)
 
 
-def test_a_keyspace_that_stores_nothing_is_refused() -> None:
+@pytest.mark.parametrize("limit", [0, -1, None, "1 MB", 1.5])
+def test_a_keyspace_that_stores_nothing_is_refused(limit: Any) -> None:
     with pytest.raises(InvalidInput, match="limit"):
-        Keyspace("x:{a}", Episode, ttl=TTL, limit=0)
+        Keyspace("x:{a}", Episode, ttl=TTL, limit=limit)

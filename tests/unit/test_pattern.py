@@ -77,7 +77,9 @@ def test_companion_names_are_the_contract_s() -> None:
         "é",
         "a/b",
         "a\\b",
-        1,
+        True,
+        1.5,
+        10**200,
         None,
         b"a",
     ],
@@ -151,3 +153,17 @@ def test_parts_are_those_of_the_pattern() -> None:
         SNIPPET_PAGE.key("a", 1)
     with pytest.raises(TypeError):
         SNIPPET_PAGE.key(topic_id="a")
+
+
+@pytest.mark.parametrize("text", ["x y:{a}", "x:{a} ", "é:{a}", "x\n:{a}", "x:{a}:\x7f", 3, None, b"x:{a}"])
+def test_a_pattern_of_what_nobody_can_type_is_refused(text: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"pattern: .*cache:episode:\{episode_id\}"):
+        Pattern(text)
+
+
+@pytest.mark.parametrize("bounds", [(5, 1), ("a", "b"), (1, None), (True, 2), (1.5, 2)])
+def test_bounds_that_no_number_is_within_are_refused(bounds: Any) -> None:
+    with pytest.raises(InvalidInput, match="numbers"):
+        Number(*bounds)
+    with pytest.raises(InvalidInput, match=r"numbers: n is no Number.*Number\(1, 10_000\)"):
+        Pattern("x:{n}", numbers={"n": bounds})

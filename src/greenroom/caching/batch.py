@@ -21,6 +21,8 @@ from greenroom.errors import CommandFailed, EngineError, InvalidInput, OutOfMemo
 
 T = TypeVar("T")
 BatchLoader = Callable[[Sequence[Any]], Awaitable[Sequence[T | None]]]
+PlainBatchLoader = Callable[[Sequence[Any]], Sequence[T | None]]
+"""As a `BatchLoader`, in a function that is not async."""
 Parts = Mapping[str, object]
 
 
@@ -184,4 +186,4 @@ class Batch(Generic[T]):
                 f"returned {len(values)} values for {len(keys)} keys",
                 "return one for each, in their order",
             )
-        return {key: (value, self._loads.encoded(key, value)) for key, value in zip(keys, values, strict=True)}
+        return {key: self._loads.as_stored(key, value) for key, value in zip(keys, values, strict=True)}

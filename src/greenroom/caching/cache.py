@@ -20,7 +20,7 @@ from greenroom.caching.outcome import Outcome, Read
 from greenroom.caching.refresh import Refresh
 from greenroom.caching.stored import Miss, Stored
 from greenroom.engine.budget import Budget
-from greenroom.errors import InvalidInput
+from greenroom.errors import InvalidInput, RoomClosed
 from greenroom.keyspace import Keyspace, Pattern
 
 T = TypeVar("T")
@@ -69,6 +69,7 @@ class Cache(Generic[T]):
         self._drops = backing.outbox_drops
         self._now = backing.clock.monotonic
         self._keys: dict[object, str] = {}
+        self._closed = False
         self._counts = backing.counters.reads
         self._counted_near = keyspace.name, Outcome.NEAR.value
         self._counted_hit = keyspace.name, Outcome.HIT.value
@@ -99,6 +100,7 @@ class Cache(Generic[T]):
 
         Raises:
             InvalidInput: for parts that no key can hold.
+            RoomClosed: when the room was closed.
             LoadTimeout: when the loader did not end in time.
             LoadFailed: when it has just failed in another process, or here a moment ago.
             Overloaded: when too much is under way already; slow down, then retry.
@@ -164,6 +166,7 @@ class Cache(Generic[T]):
         What is cached is read in one round trip; the rest is loaded together where there is a batch loader. More than
         1,000 keys are read and loaded 1,000 at a time: all at once could be more commands than may be outstanding.
         """
+        self._check_open()
         keys = [self.keyspace.key(**one) for one in parts]
         reads: list[Read[T]] = []
         for start in range(0, len(keys), _TOGETHER):
@@ -178,6 +181,7 @@ class Cache(Generic[T]):
             EngineError: when the server did not acknowledge. The invalidation is kept, and sent before this process
                 reads from the server again; other processes may serve the old value until then.
         """
+        self._check_open()
         await self._backing.drop(self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000)
 
     async def invalidate_numbered(self, name: str, numbers: range, **parts: object) -> None:
@@ -187,6 +191,7 @@ class Cache(Generic[T]):
             InvalidInput: for parts that no key can hold; nothing is sent then.
             EngineError: as `invalidate`, after all were sent or kept.
         """
+        self._check_open()
         keys = self.keyspace.pattern.numbered(name, numbers, **parts)
         await self._backing.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)
 
@@ -198,6 +203,7 @@ class Cache(Generic[T]):
             EngineError: as `invalidate`.
             TypeError: where the cache has no group.
         """
+        self._check_open()
         if self._group is None:
             raise TypeError(f"{self.keyspace} has no group")
         longest_ms = self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
@@ -208,7 +214,9 @@ class Cache(Generic[T]):
         return self._backing.watch(self._key(args, parts), told)
 
     async def close(self) -> None:
-        """Cancel the loads under way."""
+        """Cancel the loads under way; nothing can be read or dropped any more."""
+        self._closed = True
+        self._keys.clear()  # so that what is asked for next comes by `_key`, which says so
         await self._refresh.close()
         await self._flights.cancel()
 
@@ -216,6 +224,7 @@ class Cache(Generic[T]):
 
     def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
         """The key; those asked for lately are remembered, since building one costs more than a near hit may."""
+        self._check_open()
         # Exact types only: True and 1.0 equal 1, and neither is a page number.
         if len(args) == 1 and type(args[0]) is str and not parts:
             asked: object = args[0]
@@ -230,6 +239,10 @@ class Cache(Generic[T]):
                 self._keys.clear()
             self._keys[asked] = key
         return key
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RoomClosed
 
     async def _read_together(self, keys: Sequence[str], parts: Sequence[Mapping[str, object]]) -> list[Read[T]]:
         wanted = dict(zip(keys, parts, strict=True))
@@ -265,7 +278,11 @@ class Cache(Generic[T]):
             reads[key] = self._counted(read)
         for key, read in zip(joined, await _all_landed(joined.values()), strict=True):
             reads[key] = self._counted(self._joined(read))
-        return [reads[key] for key in keys]
+        if len(reads) == len(keys):
+            return [reads[key] for key in keys]
+        # Of a key that is asked for twice there are two values, where they can be changed.
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}
+        return [reads[key] if first[key] == place else self._own(reads[key]) for place, key in enumerate(keys)]
 
     async def _missed(self, key: str, args: tuple[object, ...], parts: Mapping[str, object], miss: Miss) -> Read[T]:
         flight = self._flights.find(key)

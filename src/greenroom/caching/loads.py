@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching.backing import Backing
+from greenroom.caching.failures import Failures, kind_of
 from greenroom.caching.flight import Flight, Flights
 from greenroom.caching.freshness import placed
 from greenroom.caching.lease import (
@@ -88,6 +89,7 @@ class Loads(Generic[T]):
         self._near_for = near_for
         self._group = group
         self._oversize_told = False
+        self._failures = Failures()
 
     # What a flight does ----------------------------------------------------------------------------
 
@@ -141,7 +143,7 @@ class Loads(Generic[T]):
                     await self._led(flight, parts, holder)
                     return
                 case Failed(kind, _):
-                    raise LoadFailed(key, kind)
+                    raise LoadFailed(key, kind) from self._failures.of(key, kind)
                 case Absent(remaining_ms):
                     flight.land(Read(None, None, _other(waited), ttl=remaining_ms / 1000))
                     return
@@ -182,8 +184,10 @@ class Loads(Generic[T]):
             case Lead():
                 try:
                     read = await self._loaded(holder, parts)
-                except Exception:
-                    return BACKOFF  # counted and logged; the stale value is served until its end
+                except Exception as error:
+                    # Nobody else is told: the stale value is served until its end.
+                    log.warning("refreshing %s failed: %s", holder.key, error, exc_info=error)
+                    return BACKOFF
                 # What is not stored leaves the stale value: each read of it would load again.
                 return 0.0 if read.stored else BACKOFF
         return 0.0
@@ -204,8 +208,7 @@ class Loads(Generic[T]):
 
     async def _loaded(self, holder: Holder, parts: Mapping[str, object]) -> Read[T]:
         try:
-            value = await self.timed(holder.key, lambda: self._load(**parts))
-            body = self.encoded(holder.key, value)
+            value, body = self.as_stored(holder.key, await self.timed(holder.key, lambda: self._load(**parts)))
         except BaseException as error:
             self.failed(holder, error)
             raise
@@ -214,8 +217,8 @@ class Loads(Generic[T]):
     async def _bypass(self, flight: Flight[Read[T]], parts: Mapping[str, object]) -> None:
         flight.asking, flight.bypasses = False, True
         async with self.outage.place():
-            value = await self.timed(flight.key, lambda: self._load(**parts))
-        self.without_server(flight, value, self.encoded(flight.key, value))
+            loaded = await self.timed(flight.key, lambda: self._load(**parts))
+        self.without_server(flight, *self.as_stored(flight.key, loaded))
 
     async def unregistered(self, flight: Flight[Read[T]], parts: Mapping[str, object], error: EngineError) -> None:
         """Load what could not be put into its group, so that no change would find it once it is stored."""
@@ -236,8 +239,8 @@ class Loads(Generic[T]):
         flight.asking = False
         async with self.outage.place():
             self.flights.close(flight)
-            value = await self.timed(flight.key, lambda: self._load(**parts))
-        flight.land(Read(value, self.encoded(flight.key, value), outcome))
+            loaded = await self.timed(flight.key, lambda: self._load(**parts))
+        flight.land(Read(*self.as_stored(flight.key, loaded), outcome))
 
     # Its steps, which a batch takes too ------------------------------------------------------------
 
@@ -315,7 +318,8 @@ class Loads(Generic[T]):
         """Leave a loader's failure in the lease's place; what is cancelled only gives the lease back."""
         kind = ""
         if isinstance(error, Exception):
-            kind = error.kind if isinstance(error, LoadFailed) else type(error).__name__
+            kind = kind_of(error)
+            self._failures.keep(holder.key, error)
         holder.release(kind)
 
     def without_server(self, flight: Flight[Read[T]], value: T | None, body: bytes | None) -> None:
@@ -348,9 +352,16 @@ class Loads(Generic[T]):
         finally:
             self._counters.loads[self._keyspace.name].add(self._clock.monotonic() - began)
 
-    def encoded(self, key: str, value: T | None) -> bytes | None:
-        """A loaded value's JSON; raises as `Keyspace.encode`."""
-        return None if value is None else self._keyspace.encode(key, value)
+    def as_stored(self, key: str, loaded: T | None) -> tuple[T | None, bytes | None]:
+        """A loaded value as everybody will read it, and its JSON; raises as `Keyspace.round_trip`.
+
+        The loader's own object is given to nobody. Prevents: a loader returns a dict where a struct is declared · its
+        first caller gets the dict, everybody later the struct. Or: it keeps what it has returned, and changes it.
+        """
+        if loaded is None:
+            return None, None
+        body, value = self._keyspace.round_trip(key, loaded)
+        return value, body
 
     # ------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,8 @@ def _declared_frozen(type_: type) -> bool:
         return bool(type_.__struct_config__.frozen)
     if dataclasses.is_dataclass(type_):
         return bool(type_.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+    if getattr(type_, "__private_attributes__", None):
+        return False  # a frozen model's private attributes are not frozen
     model = getattr(type_, "model_config", {})
     return bool(model.get("frozen")) and model.get("extra") != "allow"  # what is extra may be lists
 

@@ -74,8 +74,8 @@ class Keyspace(Generic[T]):
         self.frozen = is_frozen(type_)
         """Whether one decoded value may be given to many callers."""
         self.lifetime = Lifetime(ttl, fresh, jitter)
-        if limit < 1:
-            raise InvalidInput("limit", f"{limit} stores nothing", "use a size in bytes above zero")
+        if not isinstance(limit, int) or limit < 1:
+            raise InvalidInput("limit", f"{limit!r:.80} stores nothing", "use a size in bytes above zero")
         self.limit = limit
         words = (word for word in self.pattern.text.split(":") if word and not word.startswith("{"))
         self.name = name or "_".join(words)

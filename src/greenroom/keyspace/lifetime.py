@@ -24,6 +24,9 @@ class Lifetime:
     """The soft lifetime in milliseconds; without one, the hard."""
 
     def __post_init__(self) -> None:
+        _check_span("ttl", self.ttl)
+        if self.fresh is not None:
+            _check_span("fresh", self.fresh)
         if self.ttl < timedelta(milliseconds=1):
             raise InvalidInput("ttl", f"{self.ttl} is too short", "use at least one millisecond")
         if self.fresh is not None and not timedelta(0) < self.fresh < self.ttl:
@@ -34,9 +37,16 @@ class Lifetime:
             )
         object.__setattr__(self, "ttl_ms", self.ttl // timedelta(milliseconds=1))
         object.__setattr__(self, "fresh_ms", (self.fresh or self.ttl) // timedelta(milliseconds=1))
-        if not 0 <= self.jitter < 1:
+        if not isinstance(self.jitter, int | float) or not 0 <= self.jitter < 1:
             raise InvalidInput("jitter", f"{self.jitter} is no share", "use a number from 0 to below 1")
 
     def jittered_ms(self, random: float) -> int:
         """The hard lifetime in milliseconds for one fill; `random` is a number in [0, 1)."""
         return max(1, int(self.ttl_ms * (1 - self.jitter * random)))
+
+
+def _check_span(field: str, value: object) -> None:
+    if not isinstance(value, timedelta):
+        seconds = f"seconds={value:g}" if isinstance(value, int | float) else "minutes=5"
+        reason = f"{value!r:.80} is {type(value).__name__}, not a timedelta"
+        raise InvalidInput(field, reason, f"write timedelta({seconds})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from greenroom.errors import InvalidInput
 
@@ -14,7 +15,10 @@ _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _PART_ONLY = re.compile(r"[A-Za-z0-9._~-]*")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _PREFIX = re.compile(r"[!-z|~]*")  # printable ASCII without space and braces
+_INTEGERS = 10**100
+"""Whole numbers below this may be a part without being declared as one."""
 _RESERVED = ("lease:", "absent:", "greenroom:")
+_PATTERN_REMEDY = "write it like cache:episode:{episode_id}"
 _PART_REMEDY = f"use 1 to {PART_MAX} characters of A-Z a-z 0-9 . _ ~ -"
 
 
@@ -42,6 +46,13 @@ class Number:
 
     least: int
     most: int
+
+    def __post_init__(self) -> None:
+        bounds = self.least, self.most
+        if not all(isinstance(one, int) and not isinstance(one, bool) for one in bounds) or self.least > self.most:
+            raise InvalidInput(
+                "numbers", f"no whole number is from {bounds[0]!r} to {bounds[1]!r}", "use Number(1, 100)"
+            )
 
     def check(self, name: str, value: object) -> str:
         remedy = f"use a whole number from {self.least} to {self.most:,}"
@@ -76,6 +87,8 @@ class Pattern:
         self.text = text
         self.prefix = check_prefix(prefix)
         self.numbers = dict(numbers or {})
+        if not isinstance(text, str):
+            raise InvalidInput("pattern", f"is {type(text).__name__}, not a string", _PATTERN_REMEDY)
         pieces = _PLACEHOLDER.split(text)
         literals, self.names = pieces[0::2], tuple(pieces[1::2])
         _check_pattern(text, literals, self.names, self.numbers)
@@ -109,7 +122,7 @@ class Pattern:
         for name, literal in zip(self.names, self._literals[1:], strict=True):
             number = self.numbers.get(name)
             value = values[name]
-            key += (number.check(name, value) if number else check_part(name, value)) + literal
+            key += (number.check(name, value) if number else check_part(name, _text(value))) + literal
         return key
 
     def numbered(self, name: str, numbers: range, **parts: object) -> list[str]:
@@ -182,9 +195,12 @@ def check_prefix(prefix: str) -> str:
 
 
 def _check_pattern(text: str, literals: list[str], names: tuple[str, ...], numbers: Mapping[str, Number]) -> None:
-    remedy = "write it like cache:episode:{episode_id}"
+    remedy = _PATTERN_REMEDY
     if any("{" in literal or "}" in literal for literal in literals):
         raise InvalidInput("pattern", f"{text!r} has a brace outside of a {{name}}", remedy)
+    if not all(map(_PREFIX.fullmatch, literals)):
+        unprintable = "a space, or a character outside printable ASCII"
+        raise InvalidInput("pattern", f"{text!r} has {unprintable}, in its literal text", remedy)
     if not literals[0]:
         raise InvalidInput("pattern", f"{text!r} begins with a part", remedy)
     if text.startswith(_RESERVED):
@@ -193,8 +209,15 @@ def _check_pattern(text: str, literals: list[str], names: tuple[str, ...], numbe
         raise InvalidInput("pattern", f"{text!r} names a part twice", remedy)
     if any(_PART_ONLY.fullmatch(literal) for literal in literals[1:-1]):
         raise InvalidInput("pattern", f"{text!r} has two parts that no separator divides", remedy)
+    if wrong := [name for name, number in numbers.items() if not isinstance(number, Number)]:
+        raise InvalidInput("numbers", f"{wrong[0]} is no Number", f"write numbers={{{wrong[0]!r}: Number(1, 10_000)}}")
     if unknown := set(numbers) - set(names):
         raise InvalidInput("pattern", f"{text!r} has no part {', '.join(sorted(unknown))}", remedy)
+
+
+def _text(value: object) -> object:
+    """What stands in a key for a part that is no text and has one."""
+    return str(value) if (type(value) is int and abs(value) < _INTEGERS) or type(value) is UUID else value
 
 
 def _shown(value: object) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 
 from greenroom import Greenroom, Keyspace
-from greenroom.errors import InvalidInput
+from greenroom.errors import InvalidInput, LoadFailed, RoomClosed
 from greenroom.keyspace import Number
 from greenroom.podcast.definitions import DEFINITIONS
+from tests.support.patience import until
 from tests.support.real_servers import Server
 
 MINUTES = timedelta(minutes=5)
@@ -74,19 +78,6 @@ async def test_the_same_declaration_gives_the_cache_that_there_is(room: Greenroo
         (users("user:{name}"), {}, "'user:{name}' can make the same key as 'user:{id}'"),
         (users("user:me"), {}, "'user:me' can make the same key"),
     ],
-    ids=[
-        "subtype",
-        "dict",
-        "load",
-        "near_for",
-        "group",
-        "load_many",
-        "ttl",
-        "fresh",
-        "numbers",
-        "other part",
-        "literal",
-    ],
 )
 async def test_a_second_declaration_that_would_share_keys_is_refused(
     room: Greenroom, keyspace: Keyspace[Any], options: dict[str, Any], words: str
@@ -112,3 +103,175 @@ async def test_two_rooms_may_declare_the_same(valkey: Server, room: Greenroom) -
     room.cache(users(), load=load)
     async with Greenroom.open(valkey.address) as other:
         assert await other.cache(users(), load=another).get("a") == User("a")
+
+
+# What can never work -----------------------------------------------------------------------------
+
+
+def generator(id: str) -> Any:
+    yield User(id)
+
+
+async def async_generator(id: str) -> Any:
+    yield User(id)
+
+
+async def nothing() -> None:
+    pass
+
+
+async def two(id: str, more: str) -> User:
+    return User(id + more)
+
+
+async def by_another_name(*, show: str, number: str) -> User:
+    return User(show + number)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "field", "words"),
+    [
+        ("user:{id}", {"load": 3}, "load", "cannot be called"),
+        ("user:{id}", {"load": generator}, "load", "do not yield"),
+        ("user:{id}", {"load": async_generator}, "load", "do not yield"),
+        ("user:{id}", {"load": nothing}, "load", "called with one argument"),
+        ("user:{id}", {"load": two}, "load", "'more'.*called with one argument"),
+        ("page:{show}:{page}", {"load": by_another_name}, "load", "'number'.*called with show=…, page=…"),
+        ("users:all", {"load": load}, "load", "called with no argument"),
+        ("user:{id}", {"load_many": nothing}, "load_many", "called with one argument"),
+        ("user:{id}", {"load_many": [1]}, "load_many", "cannot be called"),
+        ("user:{id}", {"group": "g:{nope}"}, "group", "nope.*use parts of"),
+        ("user:{id}", {"group": "{id}"}, "pattern", "begins with a part"),
+        ("user:{id}", {"group": ["g:{id}"]}, "group", "is list"),
+        ("user:{id}", {"near_for": timedelta(seconds=3)}, "near_for", "number of seconds"),
+        ("user:{id}", {"near_for": -1}, "near_for", "number of seconds"),
+        ("user:{id}", {"near_for": math.nan}, "near_for", "number of seconds"),
+        ("user:{id}", {"loader_deadline": 0}, "loader_deadline", "millisecond"),
+        ("user:{id}", {"loader_deadline": None}, "loader_deadline", "number of seconds"),
+        ("user:{id}", {"places": 0}, "places", "1 or more"),
+        ("user:{id}", {"places": 1.5}, "places", "1 or more"),
+    ],
+)
+async def test_a_cache_that_can_never_work_is_refused_when_declared(
+    room: Greenroom, text: str, options: dict[str, Any], field: str, words: str
+) -> None:
+    with pytest.raises(InvalidInput, match=words) as caught:
+        room.cache(users(text), **{"load": load, **options})
+    assert caught.value.field == field
+    assert not list(room._caches)
+
+
+async def test_loaders_that_are_not_async_work(room: Greenroom) -> None:
+    cache = room.cache(users(), load=lambda id: User(id), load_many=lambda ids: [User(id) for id in ids])
+    assert await cache.get("a") == User("a")
+    assert await cache.get_many([{"id": "b"}, {"id": "c"}]) == [User("b"), User("c")]
+
+    class Loads:
+        async def __call__(self, show: str, page: str = "1", more: str = "") -> User:
+            return User(f"{show}-{page}{more}")
+
+    pages = room.cache(users("page:{show}:{page}"), load=Loads())
+    assert await pages.get(show="a", page="2") == User("a-2")
+    partial = room.cache(users("part:{id}"), load=functools.partial(two, more="!"))
+    assert await partial.get("a") == User("a!")
+
+
+async def test_a_part_may_be_a_whole_number_or_a_uuid(valkey: Server, room: Greenroom) -> None:
+    cache = room.cache(users(), load=lambda id: User(str(id)))
+    for part in (7, -7, 0, UUID(int=7)):
+        assert await cache.get(part) == await cache.get(id=part) == await cache.get(str(part)) == User(str(part))
+        assert valkey.raw()("GET", f"user:{part}") is not None
+    for wrong in (True, 1.5, None, 10**200, b"a"):
+        with pytest.raises(InvalidInput, match="id"):
+            await cache.get(wrong)
+
+
+# A room that is closed -----------------------------------------------------------------------------
+
+
+async def test_a_closed_room_says_so(valkey: Server) -> None:
+    async with Greenroom.open(valkey.address) as room:
+        cache = room.cache(users(), load=load, group="users:{id}")
+        await cache.get("a")  # is near
+        await cache.get("a")
+    for call in (
+        lambda: cache.get("a"),
+        lambda: cache.get(id="b"),
+        lambda: cache.read("a"),
+        lambda: cache.get_bytes("a"),
+        lambda: cache.get_many([{"id": "a"}]),
+        lambda: cache.invalidate("a"),
+        lambda: cache.invalidate_group("a"),
+    ):
+        with pytest.raises(RoomClosed, match="is closed"):
+            await call()
+    with pytest.raises(RoomClosed):
+        cache.watch(lambda: None, "a")
+    with pytest.raises(RoomClosed):
+        room.cache(users("other:{id}"), load=load)
+
+
+# A loader that fails ---------------------------------------------------------------------------------
+
+
+class Forbidden(Exception):
+    pass
+
+
+async def test_where_it_was_loaded_a_failure_has_its_cause(valkey: Server, room: Greenroom) -> None:
+    error = Forbidden("of ana")
+
+    async def fail(_: str) -> User:
+        raise error
+
+    async with Greenroom.open(valkey.address) as other:
+        cache, elsewhere = room.cache(users(), load=fail), other.cache(users(), load=fail)
+        with pytest.raises(Forbidden):
+            await cache.get("ana")
+        for call in (lambda: cache.get("ana"), lambda: cache.get_many([{"id": "ana"}])):
+            with pytest.raises(LoadFailed) as caught:
+                await call()
+            assert (caught.value.kind, caught.value.__cause__) == ("Forbidden", error)
+        with pytest.raises(LoadFailed) as caught:
+            await elsewhere.get("ana")
+        assert (caught.value.kind, caught.value.__cause__) == ("Forbidden", None)
+        assert "of ana" not in str(caught.value)
+
+
+async def test_of_a_batch_that_failed_each_key_has_the_cause(room: Greenroom) -> None:
+    error = Forbidden()
+
+    async def fail(_: Any) -> list[User]:
+        raise error
+
+    cache = room.cache(users(), load=load, load_many=fail)
+    with pytest.raises(Forbidden):
+        await cache.get_many([{"id": "a"}, {"id": "b"}])
+    for one in "ab":
+        with pytest.raises(LoadFailed) as caught:
+            await cache.get(one)
+        assert caught.value.__cause__ is error
+
+
+async def test_a_refresh_that_fails_logs_message_and_traceback(
+    valkey: Server, room: Greenroom, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = User("a")
+
+    async def fail_the_second(_: str) -> User:
+        if good in loaded:
+            raise Forbidden("the database says no")
+        loaded.append(good)
+        return good
+
+    loaded: list[User] = []
+    cache = room.cache(users(fresh=timedelta(minutes=1)), load=fail_the_second, near_for=0)
+    await cache.get("a")
+    valkey.raw()("PEXPIRE", "user:a", 30_000)
+    assert await cache.get("a") == good
+    await until(lambda: not cache._refresh._tasks)
+    (line,) = [record for record in caplog.records if "refreshing user:a failed" in record.message]
+    assert "the database says no" in line.message
+    assert line.exc_info is not None
+    assert isinstance(line.exc_info[1], Forbidden)
+    assert await cache.get("a") == good
