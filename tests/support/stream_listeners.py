@@ -365,8 +365,11 @@ class Bare:
 
     async def say(self, text: str) -> None:
         """Send a text of less than 126 bytes, masked with zeros."""
-        frame = bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text.encode()
-        await asyncio.get_running_loop().sock_sendall(self._handle, frame)
+        await self.send(bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text.encode())
+
+    async def send(self, frames: bytes) -> None:
+        """Send frames as they are."""
+        await asyncio.get_running_loop().sock_sendall(self._handle, frames)
 
     def abort(self) -> None:
         """Be gone without a word."""

@@ -27,6 +27,8 @@ from greenroom.errors import InvalidInput
 from greenroom.origin import load_sample, open_records
 from greenroom.room import DATABASE_FILE
 from greenroom.service import logs, metrics
+from greenroom.service.http_protocol import HttpProtocol
+from greenroom.service.open_files import raise_open_files
 from greenroom.service.settings import Settings
 from greenroom.service.websocket_protocol import WebSocketProtocol
 from greenroom.service.worker import METRICS_VARIABLE, build
@@ -49,6 +51,7 @@ def serve(**flags: str | None) -> None:
     """Run the service. Without settings it needs nothing: Valkey and the record are embedded."""
     settings, made = read_settings(flags).with_token()
     logs.configure(format_=settings.log_format, level=settings.log_level)
+    raise_open_files()  # workers inherit it
     # Children read the same settings from the environment.
     os.environ.update(settings.environ())
     config = server_config(settings)
@@ -64,7 +67,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
         build if settings.workers == 1 else "greenroom.service.worker:build",
         factory=True,
         workers=settings.workers,
-        http="httptools",
+        http=HttpProtocol,
         ws=WebSocketProtocol,
         ws_per_message_deflate=False,  # what is sent is audio, which does not get smaller
         ws_max_size=_SAID,
