@@ -291,7 +291,8 @@ async def inner(data_dir: Path, tune: Callable[[uvicorn.Config], None] = lambda 
     Arguments:
         tune: changes how the server serves.
     """
-    settings, _ = Settings.read({}, {"data_dir": str(data_dir), "port": "0", "work": "off"}).with_token()
+    flags = {"data_dir": str(data_dir), "port": "0", "work": "off", "streams_per_address": "10000"}
+    settings, _ = Settings.read({}, flags).with_token()
     data_dir.mkdir(exist_ok=True)
     app = create_app(settings)
     config = serve.server_config(settings)
