@@ -22,6 +22,12 @@ from tests.support.real_servers import Raw
 PROGRAM = Path(sys.executable).with_name("greenroom")
 TOKEN = "token-of-the-editors-in-tests"
 API = "/api/v1"
+FREELY = {
+    "GREENROOM_SIGNUPS_PER_HOUR": "10000",
+    "GREENROOM_SESSIONS_PER_MINUTE": "10000",
+    "GREENROOM_STREAMS_PER_ADDRESS": "10000",
+}
+"""Bounds that nobody reaches: all clients of a test have one address."""
 _ADDRESS = re.compile(r"http://\S+:\d+")
 _MADE = re.compile(r"Bearer (\S+)")
 
@@ -51,7 +57,8 @@ class Service:
     Arguments:
         directory: its data directory is `data` in here, and what it prints goes to `output` in here.
         flags: further flags of `serve`.
-        env: further environment variables; those of the test run that begin with `GREENROOM_` are left out.
+        env: further environment variables, which go before `FREELY`; those of the test run that begin with
+            `GREENROOM_` are left out.
             Without `GREENROOM_EDITOR_TOKEN` the service makes a token, and `token` is read from what it prints.
         data_dir: the data directory, where it is shared with another service.
         under: a program that starts it, with its arguments.
@@ -70,7 +77,7 @@ class Service:
         self._flags = flags
         self._under = under
         # What a killed service leaves among the temporary files goes with the test's directory.
-        self._env = environment({"TMPDIR": str(directory)} | (env or {}))
+        self._env = environment({"TMPDIR": str(directory)} | FREELY | (env or {}))
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
         self.token = ""

@@ -291,7 +291,8 @@ async def inner(data_dir: Path, tune: Callable[[uvicorn.Config], None] = lambda 
     Arguments:
         tune: changes how the server serves.
     """
-    settings, _ = Settings.read({}, {"data_dir": str(data_dir), "port": "0", "work": "off"}).with_token()
+    flags = {"data_dir": str(data_dir), "port": "0", "work": "off", "streams_per_address": "10000"}
+    settings, _ = Settings.read({}, flags).with_token()
     data_dir.mkdir(exist_ok=True)
     app = create_app(settings)
     config = serve.server_config(settings)
@@ -365,8 +366,11 @@ class Bare:
 
     async def say(self, text: str) -> None:
         """Send a text of less than 126 bytes, masked with zeros."""
-        frame = bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text.encode()
-        await asyncio.get_running_loop().sock_sendall(self._handle, frame)
+        await self.send(bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text.encode())
+
+    async def send(self, frames: bytes) -> None:
+        """Send frames as they are."""
+        await asyncio.get_running_loop().sock_sendall(self._handle, frames)
 
     def abort(self) -> None:
         """Be gone without a word."""

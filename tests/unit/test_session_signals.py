@@ -125,6 +125,50 @@ def test_the_transport_is_secure_on_this_machine_or_plain(
     assert signals(scheme=scheme, host=host, client=(client, 1)).transport is expected
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-IP", "Via"],
+)
+def test_what_a_proxy_adds_makes_loopback_plain_unless_it_is_trusted(name: str) -> None:
+    def found(port: int) -> Signals:
+        return signals((name.lower(), "127.0.0.1"), scheme="http", host="localhost", client=("127.0.0.1", port))
+
+    assert found(50000).transport is Transport.PLAIN
+    assert name.lower() in found(50000).plain
+    assert "GREENROOM_TRUSTED_PROXIES" in found(50000).plain
+    assert (found(0).transport, found(0).plain) == (Transport.LOOPBACK, "")
+    assert signals((name.lower(), "127.0.0.1"), scheme="https").transport is Transport.SECURE
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("http://localhost:8000", Transport.LOOPBACK),
+        ("http://127.0.0.1:5173", Transport.LOOPBACK),
+        ("https://[::1]", Transport.LOOPBACK),
+        ("https://pods.example", Transport.PLAIN),
+        ("https://app.example", Transport.PLAIN),
+        ("http://localhost.evil.example", Transport.PLAIN),
+        ("null", Transport.PLAIN),
+        ("http://localhost:port", Transport.PLAIN),
+        ("http://localhost/" + "a" * 400, Transport.PLAIN),
+    ],
+)
+def test_a_page_of_another_machine_makes_loopback_plain(origin: str, expected: Transport) -> None:
+    found = signals(("origin", origin), scheme="http", host="localhost", client=("127.0.0.1", 50000))
+    assert found.transport is expected
+    assert ("GREENROOM_TRUSTED_PROXIES" in found.plain) == (expected is Transport.PLAIN)
+
+
+def test_what_was_seen_is_told_cut_and_without_control_characters() -> None:
+    found = signals(scheme="http", host="evil\x1b[31m" + "a" * 200, client=("127.0.0.1", 50000))
+    assert "evil\\x1b[31m" in found.plain
+    assert len(found.plain) < 400
+    bridge = signals(scheme="http", host="localhost:8000", client=("172.17.0.1", 50000))
+    assert "172.17.0.1" in bridge.plain
+    assert "host's network" in bridge.plain
+
+
 def test_who_comes_over_a_unix_socket_is_not_known_to_be_on_this_machine() -> None:
     assert signals(scheme="http", host="localhost", client=None).transport is Transport.PLAIN
 

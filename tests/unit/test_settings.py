@@ -35,6 +35,9 @@ CONTRACT: dict[str, tuple[Any, str, Any]] = {
     "key_prefix": ("", "staging:", "staging:"),
     "sample": (True, "OFF", False),
     "work": (True, "off", False),  # likewise: design, section 6, has a worker in serve by default
+    "signups_per_hour": (10, "1", 1),
+    "sessions_per_minute": (60, "1000000", 1_000_000),
+    "streams_per_address": (20, "7", 7),
     "log_format": ("text", "json", "json"),
     "log_level": ("info", "Warning", "warning"),
 }
@@ -127,6 +130,9 @@ BAD = [
     ("trusted_proxies", "10.0.0.0/33", "10.0.0.1"),
     ("key_prefix", "a{b", "without spaces and braces"),
     ("sample", "yes", "on, off"),
+    ("signups_per_hour", "0", "1 to 1000000"),
+    ("sessions_per_minute", "many", "1 to 1000000"),
+    ("streams_per_address", "1000001", "1 to 1000000"),
     ("log_format", "xml", "text, json"),
     ("log_level", "trace", "debug, info, warning, error"),
 ]

@@ -54,6 +54,17 @@ class Attempts:
             if left := await rate.count(name):
                 raise TooManyAttempts(left)
 
+    async def take_back(self, username: str, address: str) -> None:
+        """Uncount an attempt whose password was not looked at.
+
+        Prevents: a client keeps the hashing busy · ten log-ins of an owner end with 503 · the owner is locked out.
+
+        Raises:
+            EngineError: when that cannot be done; the attempt then counts.
+        """
+        await self._account.take_back(username)
+        await self._address.take_back(network(address))
+
     async def forgive(self, username: str) -> None:
         """Forget an account's attempts: its owner is here. An address's stay, or one's own account would clear them."""
         await self._account.forget(username)

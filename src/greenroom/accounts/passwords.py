@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +20,9 @@ T = TypeVar("T")
 AT_A_TIME = 2
 """Hashes under way; each takes 64 MiB and a core or more."""
 WAITING = 100
-"""Hashes waited for above which no more are taken on; the last has then waited for some seconds."""
+"""Log-ins waited for above which no more are taken on; the last has then waited for some seconds."""
+WAITING_SIGN_UPS = 10
+"""Sign-ups waited for above which no more are taken on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +38,77 @@ class Verified:
     rehash: str | None = None
 
 
+class _Queue:
+    """Hashes of one purpose: threads of its own, and a bound on what is under way.
+
+    Arguments:
+        cores: shared by all queues, so that together they have no more under way than one alone.
+    """
+
+    def __init__(self, name: str, threads: int, most: int, cores: threading.Semaphore) -> None:
+        self._pool = ThreadPoolExecutor(threads, f"greenroom-argon2-{name}")
+        self._most = most
+        self._cores = cores
+        self.under_way = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        if self.under_way >= self._most:
+            raise Overloaded(f"{self.under_way} passwords are waited for")
+        self.under_way += 1
+        done = self.submit(work)
+        # When it is done, not when its caller gives up: a thread that works is taken all the same. Before its caller
+        # goes on: its place is free by then.
+        loop = asyncio.get_running_loop()
+        done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
+        return await asyncio.wrap_future(done, loop=loop)
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        def held() -> T:
+            with self._cores:
+                return work()
+
+        return self._pool.submit(held)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _done(self) -> None:
+        self.under_way -= 1
+
+
 class Passwords:
     """Hashes and verifies passwords.
 
+    Sign-ups have a queue and one thread of their own. Prevents: a client signs up a hundred users · each of them is
+    hashed before the next log-in is.
+
     Arguments:
         hasher: with its parameters; by default those of RFC 9106 for machines without memory to spare.
-        waiting: bound on what is under way.
+        waiting: bound on the log-ins under way.
+        waiting_sign_ups: bound on the sign-ups under way.
     """
 
-    def __init__(self, hasher: PasswordHasher | None = None, *, waiting: int = WAITING) -> None:
+    def __init__(
+        self,
+        hasher: PasswordHasher | None = None,
+        *,
+        waiting: int = WAITING,
+        waiting_sign_ups: int = WAITING_SIGN_UPS,
+    ) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._pool = ThreadPoolExecutor(AT_A_TIME, "greenroom-argon2")
-        self._most = waiting
-        self._under_way = 0
+        cores = threading.Semaphore(AT_A_TIME)
+        self._log_ins = _Queue("log-in", AT_A_TIME, waiting, cores)
+        self._sign_ups = _Queue("sign-up", 1, waiting_sign_ups, cores)
         # Of a password that nobody knows. Made now: the first unknown user must not cost a hash more than the others.
-        self._nobody = self._pool.submit(self._hasher.hash, secrets.token_urlsafe(32))
+        self._nobody = self._log_ins.submit(lambda: self._hasher.hash(secrets.token_urlsafe(32)))
 
     async def hashed(self, password: str) -> str:
-        """The hash of a password, its parameters and salt included.
+        """The hash of a new user's password, its parameters and salt included.
 
         Raises:
             Overloaded: when too many are waited for.
         """
-        return await self._run(lambda: self._hasher.hash(_bytes(password)))
+        return await self._sign_ups.run(lambda: self._hasher.hash(_bytes(password)))
 
     async def verify(self, stored: str | None, password: str) -> Verified:
         """Whether a password is that of a stored hash.
@@ -69,11 +120,12 @@ class Passwords:
         Raises:
             Overloaded: when too many are waited for.
         """
-        return await self._run(lambda: self._verified(stored, password))
+        return await self._log_ins.run(lambda: self._verified(stored, password))
 
     async def close(self) -> None:
         """Finish what is under way and let go of the threads; further calls fail."""
-        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        for queue in (self._log_ins, self._sign_ups):
+            await asyncio.to_thread(queue.close)
 
     def _verified(self, stored: str | None, password: str) -> Verified:
         try:
@@ -84,20 +136,6 @@ class Passwords:
             return Verified(False)
         outdated = self._hasher.check_needs_rehash(stored)
         return Verified(True, self._hasher.hash(_bytes(password)) if outdated else None)
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._under_way >= self._most:
-            raise Overloaded(f"{self._under_way} passwords are waited for")
-        self._under_way += 1
-        done = self._pool.submit(work)
-        # When it is done, not when its caller gives up: a thread that works is taken all the same. Before its caller
-        # goes on: its place is free by then.
-        loop = asyncio.get_running_loop()
-        done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
-        return await asyncio.wrap_future(done, loop=loop)
-
-    def _done(self) -> None:
-        self._under_way -= 1
 
 
 def _bytes(password: str) -> bytes:

@@ -47,6 +47,11 @@ class Rate:
         args = self._bound.most, self._bound.window // timedelta(milliseconds=1)
         return int(await self._engine.run(Lane.PLAIN, ATTEMPT, (self._key(name),), args)) / 1000
 
+    async def take_back(self, name: str) -> None:
+        """Uncount the last attempt, which was not made after all; raises as `count`."""
+        key = self._key(name)
+        await self._engine.execute(Lane.PLAIN, key, "LTRIM", key, 1, -1)  # the newest is the first
+
     async def forget(self, name: str) -> None:
         """Forget the attempts of a name; raises as `count`."""
         key = self._key(name)

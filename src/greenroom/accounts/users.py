@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from greenroom.accounts.attempts import Attempts
+from greenroom.accounts.common_passwords import is_common
 from greenroom.accounts.passwords import Passwords
 from greenroom.clock import SYSTEM, Clock
-from greenroom.errors import GreenroomError, InvalidInput
+from greenroom.errors import EngineError, GreenroomError, InvalidInput, Overloaded, RecordError
 from greenroom.podcast.models import User
 from greenroom.podcast.records import UserRecords
 
@@ -36,13 +38,11 @@ class Accounts:
         self._attempts = attempts
         self._clock = clock
 
-    async def create(self, username: str, password: str) -> User:
-        """Make a user; signs nobody in.
+    def check(self, username: str, password: str) -> None:
+        """Return if they can be a user's.
 
         Raises:
             InvalidInput: naming `username` or `password`, when it cannot be one.
-            Conflict: when the name is taken; `Ana` and `ana` are the same.
-            Overloaded: when too many passwords are waited for.
         """
         if _USERNAME.fullmatch(username) is None:
             remedy = "use {} to {} characters of A-Z a-z 0-9 . _ ~ -".format(*USERNAME)
@@ -50,6 +50,19 @@ class Accounts:
         if not PASSWORD[0] <= len(password) <= PASSWORD[1]:
             reason = f"has {len(password)} characters"
             raise InvalidInput("password", reason, "use {} to {} characters".format(*PASSWORD))
+        if is_common(password) or password.lower() == username.lower():
+            remedy = "use another one; several words that nobody would guess are easy to remember"
+            raise InvalidInput("password", "is among those that are guessed first", remedy)
+
+    async def create(self, username: str, password: str) -> User:
+        """Make a user; signs nobody in.
+
+        Raises:
+            InvalidInput: as `check`.
+            Conflict: when the name is taken; `Ana` and `ana` are the same.
+            Overloaded: when too many passwords are waited for.
+        """
+        self.check(username, password)
         user = User(
             user_id=self._clock.token().hex(),
             username=username.lower(),
@@ -72,9 +85,14 @@ class Accounts:
         """
         name = username.lower()
         await self._attempts.count(name, address)
-        user = await self._records.user_by_name(name) if _USERNAME.fullmatch(username) else None
-        stored = None if user is None else user.password_hash
-        verified = await self._passwords.verify(stored, password[: PASSWORD[1] + 1])
+        try:
+            user = await self._records.user_by_name(name) if _USERNAME.fullmatch(username) else None
+            stored = None if user is None else user.password_hash
+            verified = await self._passwords.verify(stored, password[: PASSWORD[1] + 1])
+        except (Overloaded, RecordError):
+            with suppress(EngineError):
+                await self._attempts.take_back(name, address)
+            raise
         if user is None or not verified.right:
             raise WrongCredentials("no user has this name and password")
         if verified.rehash is not None:

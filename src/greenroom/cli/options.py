@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
+from greenroom import private_files
 from greenroom.errors import InvalidInput
 from greenroom.podcast.records import ChecksWrites, Records
 from greenroom.service.settings import ENV_PREFIX, Settings, flag_name, service_links
@@ -56,7 +57,7 @@ def make_directory(data_dir: Path) -> None:
         InvalidInput: when it cannot be made.
     """
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_files.make_directory(data_dir)
     except OSError as error:
         trouble = "it is not a directory" if isinstance(error, FileExistsError) else error.strerror
         reason = f"{data_dir} cannot be used: {trouble}"

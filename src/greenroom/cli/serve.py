@@ -19,14 +19,17 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from greenroom import private_files
 from greenroom.cli.options import make_directory, read_settings, settings_options, write_trouble
 from greenroom.cli.place import Place
 from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
-from greenroom.origin import load_sample, open_records
+from greenroom.origin import load_sample, open_records, sqlite_path
 from greenroom.room import DATABASE_FILE
 from greenroom.service import logs, metrics
+from greenroom.service.http_protocol import HttpProtocol
+from greenroom.service.open_files import raise_open_files
 from greenroom.service.settings import Settings
 from greenroom.service.websocket_protocol import WebSocketProtocol
 from greenroom.service.worker import METRICS_VARIABLE, build
@@ -49,6 +52,7 @@ def serve(**flags: str | None) -> None:
     """Run the service. Without settings it needs nothing: Valkey and the record are embedded."""
     settings, made = read_settings(flags).with_token()
     logs.configure(format_=settings.log_format, level=settings.log_level)
+    raise_open_files()  # workers inherit it
     # Children read the same settings from the environment.
     os.environ.update(settings.environ())
     config = server_config(settings)
@@ -64,7 +68,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
         build if settings.workers == 1 else "greenroom.service.worker:build",
         factory=True,
         workers=settings.workers,
-        http="httptools",
+        http=HttpProtocol,
         ws=WebSocketProtocol,
         ws_per_message_deflate=False,  # what is sent is audio, which does not get smaller
         ws_max_size=_SAID,
@@ -111,6 +115,9 @@ async def _prepare(settings: Settings) -> None:
     The workers could fill it as well, but one that came late to it would undo an edit made through another.
     """
     embedded = None in (settings.cache_address, settings.session_address)
+    record = _record(settings)
+    for path in private_files.open_to_others([settings.data_dir, *([record.parent, record] if record else [])]):
+        log.warning("other users of this machine may use %s; `chmod go= %s` shuts them out", path, path)
     if embedded or settings.database_url is None:
         make_directory(settings.data_dir)
     if embedded:
@@ -125,6 +132,13 @@ async def _prepare(settings: Settings) -> None:
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
     finally:
         await records.close()
+
+
+def _record(settings: Settings) -> Path | None:
+    """The file of the record; None where that is no file."""
+    if settings.database_url is None:
+        return settings.data_dir / DATABASE_FILE
+    return sqlite_path(settings.database_url)
 
 
 def _run(config: uvicorn.Config, listening: socket.socket) -> int:

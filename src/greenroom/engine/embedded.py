@@ -20,6 +20,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from greenroom import private_files
 from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.extras import needs_extra
 
@@ -83,7 +84,7 @@ class EmbeddedServer:
         self._binary = _binary()
         self._directory = directory
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_files.make_directory(directory)
             self._handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             os.close(os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
@@ -165,6 +166,7 @@ class EmbeddedServer:
 
     def _start(self, lock: int) -> None:
         command = [sys.executable, "-I", "-S", "-c", _STUB, str(os.getpid()), self._binary, *_OPTIONS]
+        private_files.make_file(self._directory / LOG)
         with (self._directory / LOG).open("ab") as output:
             self._process = subprocess.Popen(
                 command,
@@ -173,6 +175,7 @@ class EmbeddedServer:
                 stdout=output,
                 stderr=output,
                 pass_fds=(lock,),
+                umask=0o077,  # its files, and its socket, are as private as ours
                 start_new_session=True,  # a terminal's Ctrl-C is for us: we stop the server after the last answer
             )
         log.info("started the embedded Valkey, process %d, in %s", self._process.pid, self._directory)

@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
+from greenroom import private_files
 from greenroom.errors import InvalidInput, RecordUnavailable
 from greenroom.origin import writing
 
@@ -51,7 +52,8 @@ class Database:
             RecordUnavailable: when it is busy.
         """
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_files.make_directory(path.parent)
+            private_files.make_file(path)  # the files that SQLite puts beside it have its mode
             version, trouble = await asyncio.to_thread(_prepare, path)
         except OSError as error:
             raise _unusable(path, error.strerror or str(error), writing.REMEDY) from None

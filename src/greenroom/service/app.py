@@ -21,7 +21,9 @@ from greenroom.podcast.records import SnippetDraft, TopicDraft
 from greenroom.podcast.task_records import PodcastRequest
 from greenroom.room import Greenroom
 from greenroom.service import docs, parameters, problems
+from greenroom.service.bounds import Places, WrongTokens
 from greenroom.service.cors import Cors
+from greenroom.service.editor import WRONG_TOKENS
 from greenroom.service.ending import Ending
 from greenroom.service.envelope import Envelope
 from greenroom.service.methods import answer_options
@@ -78,6 +80,11 @@ def create_app(
 
     resources = [topics, snippets, users, session, activity, podcasts, stream]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
+    bounds = {
+        "stream_places": asyncio.Semaphore(stream.STREAMS),
+        "streams_of": Places(settings.streams_per_address),
+        "wrong_tokens": WrongTokens("editor", WRONG_TOKENS),
+    }
     app = Litestar(
         route_handlers=[
             Router("/api/v1", route_handlers=[one.ROUTER for one in resources]),
@@ -86,7 +93,7 @@ def create_app(
             page.ROUTER,
         ],
         lifespan=[lifespan],
-        state=State(shared | {"stream_places": asyncio.Semaphore(stream.STREAMS)}),
+        state=State(shared | bounds),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
         openapi_config=docs.openapi(),

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.exceptions import InternalServerException
 
 from greenroom.keyspace.complaint import complaint
 from greenroom.podcast.models import Timestamp
@@ -21,10 +22,15 @@ async def members(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The body as a JSON object.
 
     Raises:
-        Problem: 400 for what is not JSON or nested beyond reason, 422 for JSON that is no object.
+        Problem: 400 for what is not JSON, nested beyond reason or broken off, 422 for JSON that is no object.
     """
     try:
-        found = msgspec.json.decode(await request.body())
+        body = await request.body()
+    except InternalServerException:
+        # The framework's word for a client that has left; nobody reads the answer, and nothing has failed here.
+        raise Problem("bad-request", "the body was broken off") from None
+    try:
+        found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem("malformed-json", str(error)) from None
     except RecursionError:

@@ -6,15 +6,10 @@ from typing import Any
 
 from litestar import Request
 
-from greenroom.accounts import network
+from greenroom.service.bounds import address_of
 from greenroom.sessions import session_of
 from greenroom.sessions.decide import Token
 from greenroom.sessions.token import session_id
-
-
-def address_of(request: Request[Any, Any, Any]) -> str:
-    """The client's address, as a trusted proxy forwards it; of IPv6 its network, and `-` over a unix socket."""
-    return network(request.client.host) if request.client is not None and request.client.host else "-"
 
 
 def caller_of(request: Request[Any, Any, Any]) -> str:

@@ -144,6 +144,13 @@ class Settings:
     key_prefix: str = _setting("", "Put before every key, so that environments can share a server.", _prefix)
     sample: bool = _setting(True, "on or off: load the sample where the embedded database is empty.", _switch)
     work: bool = _setting(True, "on or off: make the podcasts that are asked for in this process too.", _switch)
+    signups_per_hour: int = _setting(10, "New users from one client address in an hour.", _whole(1, 1_000_000))
+    sessions_per_minute: int = _setting(
+        60, "Anonymous sessions begun from one client address in a minute.", _whole(1, 1_000_000)
+    )
+    streams_per_address: int = _setting(
+        20, "Listeners' streams from one client address at a time, in each process.", _whole(1, 1_000_000)
+    )
     log_format: str = _setting("text", "text or json.", _choice("text", "json"))
     log_level: str = _setting("info", "debug, info, warning or error.", _choice(*_LOG_LEVELS))
 

@@ -20,6 +20,20 @@ _INTERNAL = 1011
 _UNEXPECTED = "an unexpected error; the log has it under the request id"
 
 
+async def refuse(scope: Any, send: Callable[[Any], Awaitable[None]], problem: Problem) -> None:
+    """Refuse a handshake with a problem document."""
+    body = document(problem, path_as_sent(scope))
+    headers = {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(body)),
+        "cache-control": "no-store",
+        **problem.headers,
+    }
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "websocket.http.response.start", "status": KINDS[problem.slug][0], "headers": raw})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
 class SocketClosed(OSError):
     """The application sends on a socket that it has closed: the ASGI specification's error for that."""
 
@@ -102,16 +116,7 @@ class EnvelopedSocket:
             await self._answer(as_problem(error))
 
     async def _answer(self, problem: Problem) -> None:
-        """Refuse the handshake with a problem document."""
-        body = document(problem, path_as_sent(self._scope))
-        headers = [
-            (b"content-type", MEDIA_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"no-store"),
-        ]
-        start = {"type": "websocket.http.response.start", "status": KINDS[problem.slug][0], "headers": headers}
-        await self._sent(start)
-        await self._send({"type": "websocket.http.response.body", "body": body})
+        await refuse(self._scope, self._sent, problem)
 
     def _tell(self, metrics: Metrics, seconds: float) -> None:
         # The template, never the path: a label must have a bound.

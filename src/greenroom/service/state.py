@@ -8,6 +8,7 @@ from collections.abc import Callable
 from litestar.datastructures import State
 
 from greenroom.room import Greenroom
+from greenroom.service.bounds import Places, WrongTokens
 from greenroom.service.ending import Ending
 from greenroom.service.metrics import Metrics
 from greenroom.service.settings import Settings
@@ -25,5 +26,7 @@ class ServiceState(State):
     metrics: Metrics
     ending: Ending
     stream_places: asyncio.Semaphore
+    streams_of: Places
+    wrong_tokens: WrongTokens
     waiting: Waiting
     voice: Callable[[], None]

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError
 from greenroom.sessions.decide import Kind, Outcome, Transport, decide
-from greenroom.sessions.refusals import MEDIA_TYPE, ForeignOrigin, Refused, document, refusal
+from greenroom.sessions.refusals import MEDIA_TYPE, ForeignOrigin, InsecureTransport, Refused, document, refusal
 from greenroom.sessions.request import RequestSession
 from greenroom.sessions.signals import origins, signals_of
 from greenroom.sessions.socket import GuardedSocket, SessionEnded
@@ -78,6 +78,7 @@ class SessionMiddleware(Generic[T]):
         self._allowed = origins(allowed_origins)
         self._answer = answer
         self._told = False
+        self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -101,6 +102,7 @@ class SessionMiddleware(Generic[T]):
             if replaced:
                 return
             if message["type"] == "http.response.start":
+                await session.begin_answer()
                 begun = True
                 if message["status"] == _FAILED and session.refused is not None and _is_of_a_refusal():
                     replaced = True
@@ -118,6 +120,10 @@ class SessionMiddleware(Generic[T]):
             if begun:
                 raise
             await self._refuse(scope, send, refused, session)
+        finally:
+            if isinstance(session.refused, InsecureTransport) and not self._warned:
+                self._warned = True
+                log.warning("%s", session.refused)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
         async with AsyncExitStack() as stack:

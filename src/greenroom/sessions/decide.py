@@ -91,6 +91,7 @@ class Signals:
     Arguments:
         unsafe: whether its method may change something (RFC 9110, 9.2.1).
         text: the token, where one is present; never shown.
+        plain: what makes the transport plain, and what to set, for who must mend it; empty where it is not.
     """
 
     kind: Kind
@@ -100,6 +101,7 @@ class Signals:
     carrier: Carrier
     transport: Transport
     text: str = field(default="", repr=False)
+    plain: str = ""
 
 
 def decide(signals: Signals, found: Found | None = None) -> Outcome:

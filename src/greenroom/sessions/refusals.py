@@ -89,13 +89,18 @@ class SessionBroken(Refused):
     close_code = 1011
 
 
-def refusal(outcome: Outcome, *, presented: bool) -> Refused:
-    """What stands against an outcome where a session is needed that can be written."""
+def refusal(outcome: Outcome, *, presented: bool, plain: str = "") -> Refused:
+    """What stands against an outcome where a session is needed that can be written.
+
+    Arguments:
+        plain: as `Signals` has it.
+    """
     match outcome:
         case Outcome.FOREIGN:
             return ForeignOrigin("the request comes from a page of another origin")
         case Outcome.INSECURE:
-            return InsecureTransport("sessions need HTTPS; plain HTTP is for http://localhost only")
+            detail = "sessions need HTTPS; plain HTTP is for http://localhost only"
+            return InsecureTransport(f"{detail}: {plain}" if plain else detail)
         case Outcome.UNAVAILABLE:
             return SessionsUnavailable("the sessions did not answer in time")
         case Outcome.OVERLOADED:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError, Overloaded
@@ -43,6 +43,8 @@ class RequestSession(Generic[T]):
         self._live: Live[T] | None = None
         self._watch: Watch[T] | None = None
         self._look = asyncio.Lock()
+        self._answering = asyncio.Lock()
+        self._begun = False
 
     @property
     def presented(self) -> bool:
@@ -92,6 +94,7 @@ class RequestSession(Generic[T]):
 
         Raises:
             InvalidInput: naming the member that cannot be JSON.
+            RuntimeError: as `rotate`.
             SignInRequired: when a token was presented that names no live session: it never becomes one.
         """
         await self._looked_up()
@@ -106,6 +109,7 @@ class RequestSession(Generic[T]):
             members: with a `user_id`, as for `Sessions.rotate`; where a session begins it is asked with `{}`.
 
         Raises:
+            RuntimeError: as `rotate`.
             SignInRequired: when another log-in of this session was first; of two at once one session is left.
         """
         await self._looked_up()
@@ -118,12 +122,16 @@ class RequestSession(Generic[T]):
                 raise self._refusal(self._outcome)
 
     async def rotate(self, members: Members) -> Live[T]:
-        """Go on under a new token; after whatever changes what the session may do. See `Sessions.rotate`."""
-        self._before_the_answer()
-        live = await self.require(writable=True)
-        with self._refusing():
-            new, self.token = await self.sessions.rotate(live.session_id, members)
-        return self._now(new)
+        """Go on under a new token; after whatever changes what the session may do. See `Sessions.rotate`.
+
+        Raises:
+            RuntimeError: on a socket, and once the response has begun: nobody would get the new token.
+        """
+        async with self._before_the_answer():
+            live = await self.require(writable=True)
+            with self._refusing():
+                new, self.token = await self.sessions.rotate(live.session_id, members)
+            return self._now(new)
 
     async def change(self, change: Callable[[bytes], bytes]) -> Live[T]:
         """Change the session's JSON; see `Sessions.change`."""
@@ -162,6 +170,11 @@ class RequestSession(Generic[T]):
         with self._refusing():
             await self.sessions.end(ended)
         self.forget()
+
+    async def begin_answer(self) -> None:
+        """Called by the middleware when the response begins; waits for a token that is being made."""
+        async with self._answering:
+            self._begun = True
 
     def forget(self) -> None:
         """The session was ended by other means: take the cookie away."""
@@ -207,19 +220,32 @@ class RequestSession(Generic[T]):
                 self.sessions.counters.sessions["token_unknown",] += 1
 
     async def _begin(self, members: Mapping[str, object]) -> Live[T]:
-        self._before_the_answer()
-        with self._refusing():
-            new, self.token = await self.sessions.start(members)
-        return self._now(new)
+        async with self._before_the_answer():
+            with self._refusing():
+                new, self.token = await self.sessions.start(members)
+            return self._now(new)
 
     def _wrote(self, live: Live[T] | None) -> None:
         self._live = live
         if self._watch is not None:
             self._watch.wrote(live)
 
-    def _before_the_answer(self) -> None:
+    @asynccontextmanager
+    async def _before_the_answer(self) -> AsyncIterator[None]:
+        """Around what makes a new token: its response begins afterwards, and carries it.
+
+        Prevents: a task rotates · the response's headers leave without the new token · the rotation takes place, the
+        old token dies, and its owner is signed out.
+        """
         if self.signals.kind is Kind.WEBSOCKET:
             raise RuntimeError("a socket's session begins, or is rotated, in an HTTP request: only that sets a cookie")
+        async with self._answering:
+            if self._begun:
+                raise RuntimeError(
+                    "the response has begun, and its headers carry no new token any more: begin or rotate a session "
+                    "before the first byte, not in a streamed body or a background task"
+                )
+            yield
 
     def _now(self, live: Live[T]) -> Live[T]:
         assert self.token is not None
@@ -239,7 +265,7 @@ class RequestSession(Generic[T]):
             raise self._refusal(_UNANSWERED[_found(error)]) from error
 
     def _refusal(self, outcome: Outcome) -> Refused:
-        self.refused = refusal(outcome, presented=self.presented)
+        self.refused = refusal(outcome, presented=self.presented, plain=self.signals.plain)
         return self.refused
 
 

@@ -27,7 +27,9 @@ def signals_of(scope: Mapping[str, Any], allowed: frozenset[str]) -> Signals:
     """
     kind = Kind(scope["type"])
     headers = _Headers(scope["headers"])
-    transport = _transport(scope, headers)
+    plain = _plain(scope, headers)
+    secure = scope.get("scheme") in _SECURE
+    transport = Transport.SECURE if secure else Transport.PLAIN if plain else Transport.LOOPBACK
     token, carrier, text = _token(headers, secure=transport is Transport.SECURE)
     return Signals(
         kind=kind,
@@ -37,6 +39,7 @@ def signals_of(scope: Mapping[str, Any], allowed: frozenset[str]) -> Signals:
         carrier=carrier,
         transport=transport,
         text=text,
+        plain=plain,
     )
 
 
@@ -45,10 +48,23 @@ def origins(allowed: Iterable[str]) -> frozenset[str]:
     return frozenset(origin.lower().rstrip("/") for origin in allowed)
 
 
+_FORWARDING = (
+    b"forwarded",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-proto",
+    b"x-forwarded-server",
+    b"x-real-ip",
+    b"via",
+)
+"""What proxies add, by RFC 7239 and 9110 and by custom."""
+
+
 class _Headers:
     """The headers that matter here; names are in lower case by the ASGI specification."""
 
-    _WANTED = frozenset({b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site"})
+    _WANTED = frozenset({b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", *_FORWARDING})
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._values: dict[bytes, list[bytes]] = {}
@@ -79,22 +95,51 @@ def _token(headers: _Headers, *, secure: bool) -> tuple[Token, Carrier, str]:
     return Token.PRESENT, carrier, presented[0]
 
 
-def _transport(scope: Mapping[str, Any], headers: _Headers) -> Transport:
-    """Behind a proxy the server must be told the client's scheme (uvicorn: `forwarded_allow_ips`).
+def _plain(scope: Mapping[str, Any], headers: _Headers) -> str:
+    """Why an unencrypted request may have left this machine, with the remedy; empty where it has not, or is encrypted.
 
-    Loopback needs the peer's address and the host that it asked for: a proxy on this machine that does not say
-    `https` connects from loopback too, and its clients are anywhere.
+    Behind a proxy the server must be told the client's scheme (uvicorn: `forwarded_allow_ips`). One that it is not
+    told of connects from loopback too, where it runs on this machine, and its clients are anywhere. It shows by the
+    host that was asked for; where it rewrites that, by what it adds, or by the origin of the page that sends.
     """
     if scope.get("scheme") in _SECURE:
-        return Transport.SECURE
-    client, host = scope.get("client"), headers.text(b"host") or ""
-    local = client is not None and _is_loopback(client[0]) and len(host) <= _LONGEST_HOST and _asks_loopback(host)
-    return Transport.LOOPBACK if local else Transport.PLAIN
+        return ""
+    client, host, origin = scope.get("client"), headers.text(b"host") or "", headers.text(b"origin")
+    if client is None or not _is_loopback(client[0]):
+        where = "an unknown peer" if client is None else f"{shown(client[0])}, which is not this machine"
+        return f"the request came unencrypted from {where}; {_CONTAINER if client is not None else _PROXY}"
+    if len(host) > _LONGEST_HOST or not _asks_loopback(host):
+        return f"the request came unencrypted for the host {shown(host)}; {_PROXY}"
+    # A server that believes a peer puts the address that is forwarded in its place, with port 0.
+    named = None if client[1] == 0 else next((name for name in _FORWARDING if headers[name]), None)
+    if named is not None:
+        return f"the request has {named.decode()} from {client[0]}, which is not trusted; {_PROXY}"
+    if origin is not None and (len(origin) > _LONGEST_HOST or not _is_loopback_origin(origin)):
+        return f"the request came unencrypted from a page of {shown(origin)}; {_PROXY}"
+    return ""
+
+
+_PROXY = (
+    "let the proxy send X-Forwarded-For and X-Forwarded-Proto, and name its address in GREENROOM_TRUSTED_PROXIES "
+    "(uvicorn: forwarded_allow_ips)"
+)
+_CONTAINER = f"if that is a proxy, {_PROXY}; if it is a container's bridge, run the container in the host's network"
+
+
+def shown(text: str) -> str:
+    """What a client has sent, as an error or a log line quotes it: cut, and without control characters."""
+    return repr(text if len(text) <= 80 else f"{text[:80]}…")
 
 
 @lru_cache(maxsize=256)
 def _asks_loopback(host: str) -> bool:
     parts = _split(f"http://{host}")
+    return parts is not None and _is_loopback(parts.hostname or "")
+
+
+@lru_cache(maxsize=256)
+def _is_loopback_origin(origin: str) -> bool:
+    parts = _split(origin)
     return parts is not None and _is_loopback(parts.hostname or "")
 
 

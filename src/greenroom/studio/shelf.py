@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from greenroom import private_files
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.pattern import check_part
 
@@ -47,7 +48,7 @@ class Shelf:
 
     def make(self) -> None:
         """Make the directories, for this user alone."""
-        self.parts_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_files.make_directory(self.parts_directory)
 
     def whole(self, podcast_id: str) -> Path:
         """Where the whole recording lies, if there is one.

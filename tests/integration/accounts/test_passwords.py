@@ -112,6 +112,29 @@ async def test_two_are_hashed_at_a_time_and_never_on_the_loop(make: Make) -> Non
     assert threading.get_ident() not in hasher.threads
 
 
+async def test_sign_ups_leave_log_ins_a_thread_and_all_their_places(make: Make) -> None:
+    go, held = threading.Event(), []
+
+    class HeldSignUps(Hasher):
+        def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+            if password == b"held":
+                held.append(password)
+                go.wait(10)
+            return super().hash(password, salt=salt)
+
+    passwords = make(HeldSignUps(), waiting=1, waiting_sign_ups=3)
+    stored = await passwords.hashed(PASSWORD)
+    sign_ups = [asyncio.create_task(passwords.hashed("held")) for _ in range(3)]
+    while not held:
+        await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await passwords.hashed(PASSWORD)
+    assert (await passwords.verify(stored, PASSWORD)).right
+    assert len(held) == 1
+    go.set()
+    await asyncio.gather(*sign_ups)
+
+
 async def test_past_the_bound_a_password_is_not_waited_for(make: Make) -> None:
     hasher = Held()
     passwords = make(hasher, waiting=3)
@@ -126,10 +149,10 @@ async def test_past_the_bound_a_password_is_not_waited_for(make: Make) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    while passwords._under_way > 2:
+    while passwords._log_ins.under_way > 2:
         await asyncio.sleep(0)
-    assert (passwords._under_way, hasher.inside) == (2, 2)
+    assert (passwords._log_ins.under_way, hasher.inside) == (2, 2)
     hasher.go.set()
-    while passwords._under_way:
+    while passwords._log_ins.under_way:
         await asyncio.sleep(0)
     assert (await passwords.verify(stored, PASSWORD)).right

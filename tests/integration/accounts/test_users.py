@@ -20,7 +20,7 @@ from greenroom.accounts import (
     WrongCredentials,
 )
 from greenroom.engine import Standalone
-from greenroom.errors import Conflict, EngineError, InvalidInput
+from greenroom.errors import Conflict, EngineError, InvalidInput, Overloaded, RecordUnavailable
 from greenroom.origin import SqliteRecords
 from greenroom.testing.records_changes import NOON
 from tests.support.cheap_accounts import PASSWORD, Hasher
@@ -129,6 +129,36 @@ async def test_past_the_bound_neither_password_is_looked_at(house: House) -> Non
             await house.accounts.sign_in(name, password, address="192.0.2.2")
         assert 0 < caught.value.retry_after <= 3600
     assert house.hasher.verified == []
+
+
+@pytest.mark.parametrize("password", ["password", "Password1", "QWERTYUIOP", "iloveyou", "12345678", "some.body"])
+async def test_a_password_that_is_guessed_first_is_refused(house: House, password: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await house.accounts.create("Some.Body", password)
+    assert (caught.value.field, password in caught.value.reason) == ("password", False)
+
+
+@pytest.mark.parametrize("error", [Overloaded("busy"), RecordUnavailable("away")], ids=["hashing", "record"])
+async def test_a_log_in_whose_password_was_not_looked_at_does_not_count(
+    house: House, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    made = await house.accounts.create("ana", PASSWORD)
+
+    async def refuse(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        if isinstance(error, Overloaded):
+            patch.setattr(house.passwords, "verify", refuse)
+        else:
+            patch.setattr(house.records.users, "user_by_name", refuse)
+        for _ in range(20):
+            with pytest.raises(type(error)):
+                await house.accounts.sign_in("ana", PASSWORD, address=HERE)
+    for _ in range(4):
+        with pytest.raises(WrongCredentials):
+            await house.accounts.sign_in("ana", "a wrong password", address=HERE)
+    assert await house.accounts.sign_in("ana", PASSWORD, address=HERE) == made
 
 
 async def test_names_that_do_not_exist_are_bounded_alike(house: House) -> None:

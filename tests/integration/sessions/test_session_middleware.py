@@ -367,3 +367,95 @@ def calls(server: Server, command: str) -> int:
     raw.close()
     lines = [line for line in found.splitlines() if line.startswith(f"cmdstat_{command}:")]
     return int(lines[0].partition("calls=")[2].partition(",")[0]) if lines else 0
+
+
+# After the first byte --------------------------------------------------------------------------------
+
+
+LATE: dict[str, Handler] = {
+    "rotate": lambda session: _done(session.rotate({})),
+    "sign in": lambda session: _done(session.sign_in({"user_id": "ana"})),
+}
+
+
+async def _done(call: Awaitable[object]) -> None:
+    await call
+
+
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("carrier", ["Cookie", "Authorization"])
+@pytest.mark.parametrize("moment", ["in the body", "in the background"])
+async def test_once_the_response_has_begun_nothing_changes_a_token(
+    sessions: Sessions[Session], late: str, carrier: str, moment: str
+) -> None:
+    raised: list[BaseException] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        whole = moment == "in the background"
+        await send({"type": "http.response.body", "body": b"a", "more_body": not whole})
+        try:
+            await LATE[late](session_of(scope))
+        except RuntimeError as error:
+            raised.append(error)
+        if not whole:
+            await send({"type": "http.response.body", "body": b"b"})
+
+    live, token = await sessions.start({"user_id": "ana"})
+    header = f"greenroom={token}" if carrier == "Cookie" else f"Bearer {token}"
+    async with called(SessionMiddleware(application, sessions)) as client:
+        await client.get("/", headers={carrier: header})
+    assert "begun" in str(raised[0])
+    found = await sessions.read(token)
+    assert found is not None
+    assert (found.session_id, found.writable) == (live.session_id, True)
+    assert [one.session_id for one in await sessions.of_user("ana")] == [live.session_id]
+
+
+async def test_once_the_response_has_begun_no_session_begins(sessions: Sessions[Session]) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for late in (session_of(scope).start(), session_of(scope).sign_in({"user_id": "late"})):
+            with pytest.raises(RuntimeError, match="begun"):
+                await late
+        await send({"type": "http.response.body", "body": b""})
+
+    async with called(SessionMiddleware(application, sessions)) as client:
+        assert "set-cookie" not in (await client.get("/")).headers
+    assert await sessions.of_user("late") == []
+
+
+async def test_a_response_waits_for_a_token_that_is_being_made(
+    sessions: Sessions[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interleaving: a task rotates, and the response begins before the rotation has come back."""
+    rotating, sent = asyncio.Event(), asyncio.Event()
+    rotate = Sessions.rotate
+
+    async def slow(self: Any, *args: Any) -> Any:
+        rotating.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+            assert not sent.is_set()
+        return await rotate(self, *args)
+
+    monkeypatch.setattr(Sessions, "rotate", slow)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.create_task(_done(session_of(scope).rotate({})))
+        await rotating.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        await task
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        async def noted(message: Any) -> None:
+            sent.set()
+            await send(message)
+
+        await SessionMiddleware(application, sessions)(scope, receive, noted)
+
+    _, token = await sessions.start({"user_id": "ana"})
+    async with called(noting) as client:
+        answer = await client.get("/", headers={"Cookie": f"greenroom={token}"})
+    assert await sessions.read(answer.cookies["greenroom"]) is not None

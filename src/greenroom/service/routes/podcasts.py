@@ -20,7 +20,8 @@ from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.task_records import PodcastRequest
 from greenroom.service import bodies
 from greenroom.service.answers import cached, holds
-from greenroom.service.callers import address_of, caller_of
+from greenroom.service.bounds import count
+from greenroom.service.callers import caller_of
 from greenroom.service.conditional import cache_status
 from greenroom.service.docs import taking
 from greenroom.service.events import EventStream, event_id
@@ -63,7 +64,7 @@ async def generate(request: Request[Any, Any, Any], state: ServiceState) -> Resp
     state.room.topics.check(wanted.topic_id)
     key = _idempotency_key(request)
     state.voice()
-    await _count(request, state)
+    await _count(request)
     try:
         asked = await state.room.generation.request(wanted.topic_id, caller=caller_of(request), key=key)
     except UnknownReference:
@@ -138,20 +139,15 @@ def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:
     return found[0] if found else None
 
 
-async def _count(request: Request[Any, Any, Any], state: ServiceState) -> None:
+async def _count(request: Request[Any, Any, Any]) -> None:
     """Count a request of this address.
 
     While it cannot be counted it is let through: the queue is bounded all the same.
     """
     try:
-        left = await state.room.rate("generation", PER_ADDRESS).count(address_of(request))
+        await count(request, "generation", PER_ADDRESS, "requests for podcasts")
     except EngineError as error:
         log.warning("requests for podcasts are not counted: %s", error)
-        return
-    if left:
-        wait = math.ceil(left)
-        headers = {"Retry-After": str(wait)}
-        raise Problem("too-many-requests", f"too many podcasts were asked for; wait {wait} s", headers=headers)
 
 
 ROUTER = Router("/podcasts", route_handlers=[generate, read_status, follow_status], tags=["Podcasts"])

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Container, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.params import FromPath
 
+from greenroom.accounts import Bound
 from greenroom.caching.outcome import digest
 from greenroom.errors import RecordError
 from greenroom.podcast import preferences
 from greenroom.podcast.models import Preferences, Session, User
 from greenroom.podcast.precondition import ALWAYS
 from greenroom.room import Greenroom
-from greenroom.service import bodies
+from greenroom.service import bodies, bounds
 from greenroom.service.answers import StoredJSON
 from greenroom.service.docs import SESSION_SECURITY, taking
 from greenroom.service.preconditions import precondition_of
@@ -105,6 +106,9 @@ async def change_preferences(request: Request[Any, Any, Any], state: ServiceStat
             raise invalid(f"preferred_topics[{position}]", reason, "name topics of GET /api/v1/topics")
     if await session.get() is None and not session.presented:
         condition.check_version(None)
+        await session.require_confidential()  # what cannot begin does not count
+        bound = Bound(state.settings.sessions_per_minute, timedelta(minutes=1))
+        await bounds.count(request, "session", bound, "new sessions")
         live = await session.start(preferences={**preferences.DEFAULTS, **wanted})
         return _answer(live, tag=_preferences_version(live.body))
 

@@ -18,6 +18,7 @@ from greenroom.errors import EngineError, InvalidInput, LoadFailed, RecordError
 from greenroom.keyspace.pattern import check_part
 from greenroom.podcast.models import Session
 from greenroom.service import ranges
+from greenroom.service.bounds import address_of, too_many
 from greenroom.service.conditional import matches
 from greenroom.service.listening import (
     DONE,
@@ -31,6 +32,7 @@ from greenroom.service.listening import (
     Listening,
 )
 from greenroom.service.problems import Problem, shown
+from greenroom.service.sockets import refuse
 from greenroom.service.state import ServiceState
 from greenroom.sessions import Live, Refused, session_of
 
@@ -38,6 +40,8 @@ log = logging.getLogger("greenroom.service")
 
 STREAMS = 1000
 """Streams of one process at a time."""
+_PLACE_RETRY = 10
+"""Seconds after which an address that has all its streams may have one less."""
 _CHUNK = 64 * 1024
 _LONGEST = 24 * 3600
 """Seconds into a recording that may be asked for."""
@@ -47,6 +51,14 @@ _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,9})?")
 @websocket("/{podcast_id:str}/stream")
 async def stream(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> None:
     """A podcast's recording, cluster by cluster, from `?from=` seconds on; one that is being made is waited for."""
+    with state.streams_of.taken(address_of(socket)) as taken:
+        if taken:
+            await _serve(socket, state, podcast_id)
+        else:
+            await refuse(socket.scope, socket.send, too_many("too many streams to this address", _PLACE_RETRY))
+
+
+async def _serve(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: str) -> None:
     try:
         await socket.accept()
         code, reason = await _listen(socket, state, podcast_id)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 from litestar import Request, Response, Router, post
 
-from greenroom.service import bodies
+from greenroom.accounts import Bound
+from greenroom.service import bodies, bounds
 from greenroom.service.docs import taking
 from greenroom.service.state import ServiceState
 
@@ -28,8 +30,12 @@ class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @post("/", operation_class=taking(NewUser), summary="Sign up")
 async def add_user(request: Request[Any, Any, Any], state: ServiceState) -> Response[UserAnswer]:
-    """Makes a user and no session; 409 where the name is taken."""
+    """Makes a user and no session; 409 where the name is taken, 429 for too many from one address."""
     given = bodies.draft(NewUser, await bodies.members(request))
+    state.room.accounts.check(given.username, given.password)
+    # Before the hash, which is what costs.
+    bound = Bound(state.settings.signups_per_hour, timedelta(hours=1))
+    await bounds.count(request, "sign-up", bound, "new users")
     user = await state.room.accounts.create(given.username, given.password)
     answer = UserAnswer(user_id=user.user_id, username=user.username)
     return Response(answer, status_code=201, headers={"Cache-Control": "no-store"})

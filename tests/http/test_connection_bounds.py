@@ -1,0 +1,299 @@
+"""What one connection may cost: requests that wait, heads, bodies, and time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from greenroom.service.http_protocol import HttpProtocol
+from tests.support.asgi_server import Application
+from tests.support.patience import until
+from tests.support.raw_connections import Answer, RawConnection, connected
+from tests.support.stream_listeners import Inner, inner
+
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+SHORT = 0.2
+"""Seconds of patience, where a test waits for its end."""
+
+
+class Hasty(HttpProtocol):
+    PATIENCE = SHORT
+
+
+class Held:
+    """Around the service: holds the answers to `/held` until they are let go, and notes what was asked."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.asked = 0
+
+    def around(self, app: Application) -> Application:
+        async def holding(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                self.asked += 1
+                if scope["path"] == "/held":
+                    await receive()
+                    await self.gate.wait()
+            await app(scope, receive, send)
+
+        return holding
+
+
+@asynccontextmanager
+async def serving(
+    tmp_path: Path, protocol: type[HttpProtocol] = HttpProtocol, held: Held | None = None
+) -> AsyncIterator[Inner]:
+    def tune(config: uvicorn.Config) -> None:
+        config.http = protocol
+        made: Callable[[], Any] = config.app  # type: ignore[assignment]
+        if held is not None:
+            config.app = lambda: held.around(made())
+
+    async with inner(tmp_path / "data", tune) as app:
+        yield app
+
+
+async def refused(opened: RawConnection, status: int, slug: str) -> Answer:
+    """The refusal that comes next, after which the connection ends."""
+    answer = await opened.answer()
+    assert answer.status == status, answer
+    answer.problem(slug)
+    assert answer.headers["connection"] == "close"
+    assert await opened.end() == b""
+    return answer
+
+
+def protocols(app: Inner) -> list[Any]:
+    return [one for one in app.server.server_state.connections if isinstance(one, HttpProtocol)]
+
+
+# What waits --------------------------------------------------------------------------------------------
+
+
+async def test_pipelined_requests_are_all_answered_in_their_order(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, connected(app.url) as opened:
+        paths = [f"/nobody/{number}" for number in range(200)]
+        opened.say(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths))
+        assert [(await opened.answer()).problem("not-found")["instance"] for _ in paths] == paths
+
+
+async def test_behind_a_held_request_16_wait_and_no_more_is_read(tmp_path: Path) -> None:
+    held = Held()
+    async with serving(tmp_path, held=held) as app, connected(app.url) as opened:
+        opened.say(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n" + LIVE * 100_000)
+        await until(lambda: any(len(one.pipeline) >= 16 for one in protocols(app)))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        (protocol,) = protocols(app)
+        assert len(protocol.pipeline) == 16
+        assert not protocol.transport.is_reading()
+        assert len(protocol._unparsed) <= 512 * 1024
+        assert held.asked == 1
+        held.gate.set()
+        assert (await opened.answer()).status == 404
+        for _ in range(100):
+            assert (await opened.answer()).status == 200
+
+
+async def test_others_have_their_turn_while_one_connection_is_parsed(tmp_path: Path) -> None:
+    turns = [0]
+
+    class Counting(HttpProtocol):
+        def _parse(self) -> None:
+            turns.append(0)
+            super()._parse()
+
+        def _feed(self, piece: bytes) -> None:
+            turns[-1] += 1
+            super()._feed(piece)
+
+    async with serving(tmp_path, Counting) as app, connected(app.url) as opened:
+        body = b"\r\n\r\n" * 10_000  # each looks like the end of a head
+        opened.say(b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert (await opened.answer()).problem("malformed-json")
+    assert sum(turns) > 10_000
+    assert max(turns) <= 64
+
+
+async def test_a_body_that_waits_behind_a_held_request_arrives_whole(tmp_path: Path) -> None:
+    held = Held()
+    async with serving(tmp_path, held=held) as app, connected(app.url) as opened:
+        body = b'{"username": "' + b"x" * 200_000 + b'", "password": "long enough"}'
+        head = b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+        opened.say(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n" + LIVE * 30 + head + body + LIVE)
+        await until(lambda: held.asked)
+        held.gate.set()
+        assert (await opened.answer()).status == 404
+        assert {(await opened.answer()).status for _ in range(30)} == {200}
+        assert (await opened.answer()).problem("invalid-input")["errors"][0]["field"] == "username"
+        assert (await opened.answer()).status == 200
+
+
+# Heads -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "slug"),
+    [
+        (b"GET /" + b"a" * 8192 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri-too-long"),
+        (b"GET /" + b"a" * 1_000_000, 414, "uri-too-long"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 100 + b"\r\n", 431, "headers-too-large"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b":\r\n" * 100_000, 400, "bad-request"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 100_000, 431, "headers-too-large"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\na: " + b"b" * 65_536 + b"\r\n\r\n", 431, "headers-too-large"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\na: " + b"b" * 2_000_000, 431, "headers-too-large"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a" * 2_000_000, 431, "headers-too-large"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: " + b"b" * 2_000_000, 431, ""),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"a:\r\n" * 100, 431, ""),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * 2_000_000, 431, ""),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "bad-request"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400, "bad-request"),
+        (b"no request\r\n\r\n", 400, "bad-request"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400, "bad-request"),
+    ],
+    ids=lambda value: repr(value[:12] + value[-12:]) if isinstance(value, bytes) else None,
+)
+async def test_a_head_that_cannot_be_is_refused_with_a_problem(
+    tmp_path: Path, head: bytes, status: int, slug: str
+) -> None:
+    held = Held()
+    async with serving(tmp_path, held=held) as app, connected(app.url) as opened:
+        opened.say(head)
+        answer = await opened.answer()
+        if slug or answer.status == status:  # a body's trailers come after the head was answered, perhaps
+            assert answer.status == status, answer
+            answer.problem(slug or "headers-too-large")
+        assert await opened.end() == b""
+        async with connected(app.url) as other:
+            other.say(LIVE)
+            assert (await other.answer()).status == 200
+
+
+async def test_a_head_within_every_bound_is_read(tmp_path: Path) -> None:
+    url, value = b"/" + b"a" * 8000, b"b" * 560
+    headers = b"".join(b"h%d: %s\r\n" % (number, value) for number in range(99))
+    async with serving(tmp_path) as app, connected(app.url) as opened:
+        head = b"GET " + url + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n"
+        assert 64_000 < len(head) <= 65_536
+        for start in range(0, len(head), 1000):  # however it is cut
+            opened.say(head[start : start + 1000])
+            await opened.sent()
+        assert (await opened.answer()).status == 404
+        opened.say(LIVE)
+        assert (await opened.answer()).status == 200
+
+
+async def test_a_refusal_waits_for_the_answers_before_it(tmp_path: Path) -> None:
+    held = Held()
+    async with serving(tmp_path, held=held) as app, connected(app.url) as opened:
+        opened.say(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n" + LIVE + b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n")
+        await until(lambda: any(one._refusal for one in protocols(app)))
+        held.gate.set()
+        assert [(await opened.answer()).status for _ in range(2)] == [404, 200]
+        await refused(opened, 414, "uri-too-long")
+
+
+async def test_trailers_never_become_headers(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    class Noting(Held):
+        def around(self, app: Application) -> Application:
+            async def noting(scope: Any, receive: Any, send: Any) -> None:
+                if scope["type"] == "http":
+                    while (await receive()).get("more_body"):
+                        pass
+                    seen.append(scope["headers"])
+                await app(scope, receive, send)
+
+            return noting
+
+    async with serving(tmp_path, held=Noting()) as app, connected(app.url) as opened:
+        head = b"POST /nobody HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        opened.say(head + b"1\r\na\r\n0\r\nAuthorization: Bearer stolen\r\n\r\n")
+        await opened.answer()
+    assert dict(seen[0]) == {b"host": b"x", b"transfer-encoding": b"chunked"}
+
+
+# Time --------------------------------------------------------------------------------------------------
+
+
+async def test_a_head_that_does_not_come_is_408(tmp_path: Path) -> None:
+    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+        opened.say(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        await refused(opened, 408, "request-timeout")
+
+
+@pytest.mark.parametrize("said", [b"", b"\r\n\r\n"], ids=["nothing", "blank lines"])
+async def test_a_connection_that_asks_nothing_is_closed(tmp_path: Path, said: bytes) -> None:
+    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+        opened.say(said)
+        assert await opened.end() == b""
+
+
+async def test_blank_lines_do_not_keep_a_connection_alive(tmp_path: Path) -> None:
+    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+        opened.say(LIVE + b"\r\n\r\n")
+        assert (await opened.answer()).status == 200
+        opened.say(b"\r\n\r\n")
+        assert await opened.end() == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"x" * 900])
+async def test_a_body_that_does_not_move_is_408(tmp_path: Path, sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+        opened.say(b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + sent)
+        await refused(opened, 408, "request-timeout")
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+async def test_a_body_that_moves_is_waited_for(tmp_path: Path) -> None:
+    class Patient(HttpProtocol):
+        PATIENCE = 0.05
+        MOVING = 1
+
+    body = b'{"username": "x", "password": "long enough"}'
+    async with serving(tmp_path, Patient) as app, connected(app.url) as opened:
+        opened.say(b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
+        (protocol,) = protocols(app) or [None]
+        looks = 0
+        for byte in body:
+            opened.say(bytes([byte]))
+            await opened.sent()
+            if protocol is None:
+                protocol = protocols(app)[0]
+            before = protocol._patience
+            await until(lambda before=before, protocol=protocol: protocol._patience is not before or opened.is_closed)
+            looks += 1
+        assert looks == len(body)
+        assert (await opened.answer()).status == 422
+
+
+async def test_an_application_that_takes_its_time_is_waited_for(tmp_path: Path) -> None:
+    held = Held()
+    async with serving(tmp_path, Hasty, held) as app, connected(app.url) as opened:
+        opened.say(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(3 * SHORT)
+        held.gate.set()
+        assert (await opened.answer()).status == 404
+
+
+async def test_a_body_that_the_client_breaks_off_is_no_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "greenroom")
+    async with serving(tmp_path) as app:
+        async with connected(app.url) as opened:
+            opened.say(b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nhalf")
+            await until(lambda: any(one._in_body for one in protocols(app)))
+        await until(lambda: "/api/v1/users" in caplog.text)
+        lines = [record for record in caplog.records if record.name in ("greenroom.access", "greenroom.service")]
+        assert [(record.levelno, " 400 " in record.getMessage()) for record in lines] == [(logging.INFO, True)]
+    gc.collect()

@@ -1,0 +1,146 @@
+"""What a WebSocket's client may send: frames a second, fragments of a message, and the loop is given back between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from greenroom.service.websocket_protocol import Allowance, WebSocketProtocol
+from tests.support.patience import until
+from tests.support.raw_connections import connected
+from tests.support.running_service import API
+from tests.support.stream_listeners import UNKNOWN, Bare, Inner, inner, tones
+
+PING, PONG, TEXT, TEXT_BEGIN, CONTINUED, CONTINUED_END = 0x89, 0x8A, 0x81, 0x01, 0x00, 0x80
+
+
+def frames(first: int, count: int) -> bytes:
+    """Empty frames of a client, masked with zeros."""
+    return bytes((first, 0x80, 0, 0, 0, 0)) * count
+
+
+class Endless(Allowance):
+    """Nothing is given back, so that a slow test sees the same as a fast one."""
+
+    def spend(self, now: float) -> bool:
+        return super().spend(self._at)
+
+
+class Strict(WebSocketProtocol):
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self._control_frames = Endless(self.CONTROL_FRAMES, 0)
+        self._frames = Endless(self.FRAMES, 0)
+
+
+@asynccontextmanager
+async def listening(tmp_path: Path) -> AsyncIterator[tuple[Inner, Bare]]:
+    """A listener of a recording that is under way."""
+
+    def tune(config: uvicorn.Config) -> None:
+        config.ws = Strict
+
+    async with inner(tmp_path / "data", tune) as app:
+        claim, _ = await app.studio.rendering(tones(3)[:1])
+        opened = await Bare.opened(app.url, claim.podcast_id)
+        yield app, opened
+        opened.abort()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        frames(PING, 21),
+        frames(PONG, 21),
+        frames(PING, 11) + frames(PONG, 10),
+        frames(PING, 100_000),
+        frames(TEXT, 101),
+        frames(TEXT_BEGIN, 1) + frames(CONTINUED, 32),
+        frames(TEXT_BEGIN, 1) + frames(CONTINUED, 100_000),
+    ],
+    ids=["pings", "pongs", "both", "a flood", "texts", "fragments", "a flood of fragments"],
+)
+async def test_too_many_frames_are_closed_with_1008(tmp_path: Path, said: bytes) -> None:
+    async with listening(tmp_path) as (_, opened):
+        sending = asyncio.ensure_future(opened.send(said))
+        assert await opened.close_code() == 1008
+        sending.cancel()
+
+
+async def test_as_many_frames_as_may_be_are_taken(tmp_path: Path) -> None:
+    async with listening(tmp_path) as (app, opened):
+        message = frames(TEXT_BEGIN, 1) + frames(CONTINUED, 30) + frames(CONTINUED_END, 1)
+        await opened.send(frames(PING, 20) + message + frames(TEXT, 48))
+        pongs = 0
+        while pongs < 20:
+            opcode, _ = await opened.frame()
+            pongs += opcode == 10
+        app.server.should_exit = True
+        assert await opened.close_code() == 1001
+
+
+async def test_a_flood_is_parsed_in_slices(tmp_path: Path) -> None:
+    longest = 0
+
+    class Slow(WebSocketProtocol):
+        CONTROL_FRAMES = FRAMES = 10**9
+        taken = 0
+
+        def _parse(self) -> None:
+            nonlocal longest
+            before = self.taken
+            super()._parse()
+            longest = max(longest, self.taken - before)
+
+        def handle_ping(self) -> None:
+            Slow.taken += 1
+            super().handle_ping()
+
+    def tune(config: uvicorn.Config) -> None:
+        config.ws = Slow
+
+    async with inner(tmp_path / "data", tune) as app:
+        claim, _ = await app.studio.rendering(tones(3)[:1])
+        opened = await Bare.opened(app.url, claim.podcast_id)
+        sending = asyncio.ensure_future(opened.send(frames(PING, 20_000)))
+
+        async def read() -> None:
+            while True:
+                await opened.frame()
+
+        reading = asyncio.ensure_future(read())
+        await until(lambda: Slow.taken >= 20_000, 60)
+        await sending
+        reading.cancel()
+        opened.abort()
+    assert 0 < longest <= 1024 / 6 + 1
+
+
+def test_an_allowance_comes_back_with_time_up_to_that_of_a_second() -> None:
+    allowance = Allowance(20, now=0.0)
+    assert [allowance.spend(100.0) for _ in range(21)] == [True] * 20 + [False]
+    allowance = Allowance(20, now=0.0)
+    assert all(allowance.spend(0.0) for _ in range(20))
+    assert allowance.spend(0.05)
+    assert not allowance.spend(0.06)
+
+
+@pytest.mark.parametrize("line", [b"a: " + b"b" * 9000, b"\r\n".join(b"h%d: x" % number for number in range(90))])
+async def test_a_handshake_that_cannot_be_read_is_answered(tmp_path: Path, line: bytes) -> None:
+    async with inner(tmp_path / "data") as app, connected(app.url) as opened:
+        opened.say(
+            f"GET {API}/podcasts/{UNKNOWN}/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n".encode()
+            + line
+            + b"\r\n\r\n"
+        )
+        answer = await opened.answer()
+        assert answer.status in (101, 400)
+        if answer.status == 400:
+            answer.problem("bad-request")
+            assert await opened.end() == b""
