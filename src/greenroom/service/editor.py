@@ -11,6 +11,11 @@ from litestar.handlers.base import BaseRouteHandler
 from greenroom.service.problems import Problem
 
 CHALLENGE = 'Bearer realm="greenroom editors"'
+NONE = "editor calls need Authorization: Bearer with the editor token, which the service prints when it starts"
+WRONG = (
+    "the token in Authorization: Bearer is not the editor token; it changes at every start of the service, "
+    "unless GREENROOM_EDITOR_TOKEN is set"
+)
 
 
 async def editors_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -24,5 +29,5 @@ async def editors_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRo
     # Compared in constant time: how long a wrong guess takes must not tell how much of it was right.
     if scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), wanted.encode()):
         return
-    detail = "editor calls need Authorization: Bearer with the editor token"
+    detail = WRONG if scheme.lower() == "bearer" and token.strip() else NONE
     raise Problem("unauthorized", detail, headers={"WWW-Authenticate": CHALLENGE})

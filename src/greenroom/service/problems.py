@@ -46,11 +46,12 @@ MEDIA_TYPE = "application/problem+json"
 KINDS: dict[str, tuple[int, str, str]] = {
     "malformed-json": (400, "The body is not JSON", "Send one JSON object."),
     "bad-request": (400, "The request cannot be read", "Correct the request."),
-    "unauthorized": (401, "Nobody is signed in", "Sign in; an editor sends Authorization: Bearer with the token."),
+    "unauthorized": (401, "Authentication required", "Sign in; an editor sends Authorization: Bearer with the token."),
     "forbidden": (403, "This is not allowed", "Use other credentials."),
     "not-found": (404, "Not found", "Check the address and the ids in it."),
     "method-not-allowed": (405, "The method is not allowed here", "Use one of the methods in Allow."),
     "conflict": (409, "The change contradicts what is stored", "Read the current state, then decide."),
+    "not-whole": (409, "The recording is not whole", "Ask again after Retry-After; without one it will never be."),
     "too-large": (413, "The body is too large", "Send at most 1 MiB."),
     "range-not-satisfiable": (416, "There are no such bytes", "Ask for a range within the length in Content-Range."),
     "invalid-input": (422, "Invalid value", "Correct what `errors` names, then send it again."),
