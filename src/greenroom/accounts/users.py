@@ -76,7 +76,7 @@ class Accounts:
         stored = None if user is None else user.password_hash
         verified = await self._passwords.verify(stored, password[: PASSWORD[1] + 1])
         if user is None or not verified.right:
-            raise WrongCredentials("no user has this name and password")
+            raise WrongCredentials("wrong name or password")
         if verified.rehash is not None:
             await self._records.replace_hash(user.user_id, user.password_hash, verified.rehash)
         await self._attempts.forgive(name)
