@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links $(NEWER)
+# Of `make serve`: the port. On make's command line it wins; in the environment GREENROOM_PORT does.
+PORT ?=
+TAKEN_PORT = $(if $(PORT),GREENROOM_PORT=$(if $(filter command,$(origin PORT)),$(PORT),$${GREENROOM_PORT:-$(PORT)}))
 # Of `make torture`: how long on each, of which choices (without a seed one is made and printed), and on what: server,
 # cluster, replicas, or one after the other; or streams: 20,000 mutated ones.
 MINUTES ?= 5
@@ -36,7 +39,7 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.serve
 	@touch $@
 
 serve: setup
-	@exec $(BIN)/greenroom serve
+	@exec env $(TAKEN_PORT) $(BIN)/greenroom serve
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -70,7 +70,7 @@ def refuse(page: Page, pattern: str, status: int, detail: str) -> None:
 
 
 def test_topics(page: Page) -> None:
-    page.get_by_role("button", name=f"Prefer {NAMES[LONG]}").click()
+    page.get_by_role("button", name=f"Follow {NAMES[LONG]}").click()
     expect(page.locator(".card.preferred")).to_have_count(1)
     clean(page)
 
@@ -94,7 +94,7 @@ def test_snippets_of_a_topic_and_the_newest(page: Page) -> None:
     visit(page, f"#/topics/{LONG}")
     clean(page)
     visit(page, f"#/topics/{BARE}")
-    expect(page.locator(".panel")).to_contain_text("No snippets yet.")
+    expect(page.locator(".panel")).to_contain_text("No stories yet.")
     clean(page)
     visit(page, "#/newest")
     expect(page.locator(".snippet").first).to_be_visible()
@@ -203,4 +203,4 @@ def test_what_happens_is_told_to_who_does_not_see_it(whole: str, visitor: Visit)
     expect(page.locator("#announcer")).to_have_text(f"{NAMES[SHORT]}. Playing")
     until(page, f"Number.isFinite({AUDIO}.duration)")
     page.get_by_role("slider", name="Position").press("End")
-    expect(page.locator("#announcer")).to_have_text(f"{NAMES[SHORT]}. That was all")
+    expect(page.locator("#announcer")).to_have_text(f"{NAMES[SHORT]}. Finished")

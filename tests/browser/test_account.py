@@ -60,7 +60,7 @@ def test_preferences_are_there_again_wherever_one_signs_in(visitor: Visit) -> No
     sign_up(page, "grace")
     choose_speed(page, "1.25")
     prefer(page, "Music and Sound")
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
     expect(page.locator("#who")).to_have_text(WHO)
     expect(page.locator("#default-speed")).to_have_value("1")
     expect(page.get_by_role("checkbox", name="Music and Sound")).not_to_be_checked()
@@ -118,9 +118,9 @@ def test_tabs_of_one_browser_agree_on_who_is_there(visitor: Visit) -> None:
     first, second = visiting.open(), visiting.open()
     sign_up(first, "rosalind")
     expect(second.locator("#you")).to_have_text("rosalind")
-    second.get_by_role("button", name="Prefer Fermented Food").click()
+    second.get_by_role("button", name="Follow Fermented Food").click()
     expect(first.get_by_role("checkbox", name="Fermented Food")).to_be_checked()
-    first.get_by_role("button", name="Sign out").click()
+    first.get_by_role("button", name="Sign out", exact=True).click()
     expect(second.locator("#you")).to_have_text("Sign in")
 
 
@@ -166,7 +166,7 @@ def test_one_ends_a_session_elsewhere_and_then_all(visitor: Visit) -> None:
 
     sign_in(there, "hedy")
     expect(there.locator(".sessions li")).to_have_count(2)
-    here.get_by_role("button", name="End all").click()
+    here.get_by_role("button", name="Sign out everywhere").click()
     expect(here.locator("#who")).to_have_text(WHO)
     there.reload()
     shown(there)
@@ -176,7 +176,7 @@ def test_one_ends_a_session_elsewhere_and_then_all(visitor: Visit) -> None:
 def test_ending_this_session_signs_out(visitor: Visit) -> None:
     page = visitor().open()
     sign_up(page, "tim")
-    page.get_by_role("button", name="End the session of this browser").click()
+    page.get_by_role("button", name="Sign out this browser").click()
     expect(page.locator("#who")).to_have_text(WHO)
     expect(page.get_by_role("heading", level=1)).to_be_focused()
 

@@ -49,24 +49,24 @@ def test_pages_are_turned_by_links_keys_and_the_browser_s_buttons(service: Servi
     page = visitor().open()
     page.get_by_role("link", name="Mind and Memory").click()
     expect(page.get_by_role("heading", level=1)).to_be_focused()
-    expect(page.locator("#page-heading")).to_have_text("Snippets")
+    expect(page.locator("#page-heading")).to_have_text("Stories")
     assert titles(page) == pages[0]
     expect(page.get_by_role("link", name="Newer")).to_have_count(0)
 
     page.get_by_role("link", name="Older").click()
-    expect(page.locator("#page-heading")).to_have_text("Snippets, page 2")
+    expect(page.locator("#page-heading")).to_have_text("Stories, page 2")
     expect(page.locator("#page-heading")).to_be_focused()
     expect(page).to_have_title("Mind and Memory, page 2 · Greenroom")
     assert titles(page) == pages[1]
     expect(page.get_by_role("link", name="Older")).to_have_count(0)
 
     page.keyboard.press("ArrowLeft")
-    expect(page.locator("#page-heading")).to_have_text("Snippets")
+    expect(page.locator("#page-heading")).to_have_text("Stories")
     assert titles(page) == pages[0]
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#page-heading")).to_have_text("Snippets, page 2")
+    expect(page.locator("#page-heading")).to_have_text("Stories, page 2")
     page.go_back()
-    expect(page.locator("#page-heading")).to_have_text("Snippets")
+    expect(page.locator("#page-heading")).to_have_text("Stories")
 
 
 def test_the_newest_of_all_topics_lead_to_their_topics(service: Service, visitor: Visit) -> None:
@@ -81,12 +81,12 @@ def test_the_newest_of_all_topics_lead_to_their_topics(service: Service, visitor
 def test_what_is_not_there_is_said_in_words(service: Service, visitor: Visit) -> None:
     write_topic(service, "empty")
     page = visitor().open("#/topics/nobody")
-    expect(page.get_by_role("heading", level=1)).to_have_text("That is not here")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
     expect(page.locator(".panel")).to_contain_text("There is no topic nobody.")
     visit(page, "#/nowhere")
     expect(page.locator(".panel")).to_contain_text("This address leads nowhere on this page.")
     visit(page, "#/topics/empty")
-    expect(page.locator(".panel")).to_contain_text("No snippets yet.")
+    expect(page.locator(".panel")).to_contain_text("No stories yet.")
     visit(page, "#/topics/mind_memory/9")
     expect(page.locator(".panel")).to_contain_text("There is nothing on this page.")
     page.get_by_role("link", name="First page").click()
@@ -132,10 +132,10 @@ def test_preferred_topics_are_marked_come_first_and_are_found_again(visitor: Vis
     page = visitor().open()
     before = cards(page)
     for name in ("Space Exploration", "Mind and Memory"):
-        button = page.get_by_role("button", name=f"Prefer {name}")
+        button = page.get_by_role("button", name=f"Follow {name}")
         button.click()
         expect(button).to_have_attribute("aria-pressed", "true")
-        expect(button).to_have_text("Preferred")
+        expect(button).to_have_text("Following")
         expect(button).to_be_focused()
     preferred = ["Mind and Memory", "Space Exploration"]
     expect(page.locator(".card.preferred h2")).to_have_text(preferred)
@@ -145,8 +145,8 @@ def test_preferred_topics_are_marked_come_first_and_are_found_again(visitor: Vis
     assert cards(page)[:2] == preferred
 
     visit(page, "#/topics/mind_memory")
-    page.get_by_role("button", name="Prefer Mind and Memory").click()
-    expect(page.get_by_role("button", name="Prefer Mind and Memory")).to_have_attribute("aria-pressed", "false")
+    page.get_by_role("button", name="Follow Mind and Memory").click()
+    expect(page.get_by_role("button", name="Follow Mind and Memory")).to_have_attribute("aria-pressed", "false")
     page.get_by_role("link", name="Topics", exact=True).click()
     expect(page.locator(".card.preferred h2")).to_have_text(["Space Exploration"])
 
@@ -253,6 +253,6 @@ def test_it_can_be_used_by_the_keyboard_alone(visitor: Visit) -> None:
     expect(page.get_by_role("button", name=f"Make me a podcast about {first}")).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("Space")
-    expect(page.get_by_role("button", name=f"Prefer {first}")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name=f"Follow {first}")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#announcer")).to_have_text(f"{first} now comes first.")
     expect(notice(page)).to_have_count(0)

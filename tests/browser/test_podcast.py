@@ -106,7 +106,7 @@ def test_it_plays_while_it_is_made_and_every_step_is_shown_in_order(service: Ser
         expect(page.get_by_role("link", name="Download")).to_be_hidden()
         assert not is_whole(service, podcast_of(page))
         assert value(page, "duration") == float("inf")
-    expect(page.locator(".making")).to_have_text("The recording is whole.")
+    expect(page.locator(".making")).to_have_text("Ready.")
     expect(page.locator(".steps .done")).to_have_text(STEPS)
     whole(page)
     expect(page.locator("#player .times")).not_to_contain_text("so far")
@@ -124,7 +124,7 @@ def test_every_second_of_it_is_played_once_and_then_it_can_be_heard_again(short:
     whole(page)
     page.evaluate(f"{AUDIO}.playbackRate = 16")
     until(page, f"{AUDIO}.ended")
-    expect(page.locator("#player .state")).to_have_text("That was all")
+    expect(page.locator("#player .state")).to_have_text("Finished")
     played = page.evaluate(f"(() => {{ const p = {AUDIO}.played; return [p.length, p.start(0), p.end(0)]; }})()")
     assert played == [1, 0, pytest.approx(value(page, "duration"), abs=0.1)]
     assert value(page, "duration") > 5

@@ -87,7 +87,7 @@ def to_its_end(page: Page) -> None:
     until(page, f"Number.isFinite({AUDIO}.duration)")
     playing(page)
     page.get_by_role("slider", name="Position").press("End")
-    said(page, "That was all")
+    said(page, "Finished")
     assert value(page, "ended")
 
 
@@ -125,7 +125,7 @@ def test_a_restart_of_the_server_is_told_and_the_podcast_goes_on(serve: Serve, v
     again = serve(*port)
     expect(page.locator("#banner")).to_be_hidden()
     until(page, "window.heard.includes('Greenroom answers again.')")
-    expect(page.locator(".making")).to_have_text("The recording is whole.")
+    expect(page.locator(".making")).to_have_text("Ready.")
     to_its_end(page)
     assert is_whole(again, podcast_of(page))
     assert page.evaluate(f"{AUDIO}.buffered.length") == 1
@@ -136,7 +136,7 @@ def test_two_tabs_listen_to_one_podcast_and_one_goes(service: Service, visitor: 
     visiting = visitor()
     first = visiting.open(f"#/topics/{LONG}")
     with first.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
-        first.get_by_role("button", name=f"Prefer {NAMES[LONG]}").click()
+        first.get_by_role("button", name=f"Follow {NAMES[LONG]}").click()
 
     def streamed() -> object:
         return first.request.get(f"{service.url}{API}/session").json().get("active_podcast_stream_id")
@@ -183,7 +183,7 @@ def test_who_signs_in_while_listening_goes_on_listening(service: Service, visito
     visiting = visitor()
     page = visiting.open(f"#/topics/{LONG}")
     with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
-        page.get_by_role("button", name=f"Prefer {NAMES[LONG]}").click()
+        page.get_by_role("button", name=f"Follow {NAMES[LONG]}").click()
     make(page, LONG)
     with held(service) as renderer:
         renderer.speak(lambda: heard(page), 3)
@@ -232,7 +232,7 @@ def test_without_media_source_extensions_the_whole_recording_is_played(service: 
 def test_a_browser_that_cannot_play_webm_is_offered_the_file(service: Service, visitor: Visit) -> None:
     page = visitor().open(f"#/topics/{SHORT}", before=prepared(WITHOUT_WEBM))
     make(page, SHORT)
-    said(page, "This browser cannot play WebM audio. Once the recording is whole you can download it.")
+    said(page, "This browser cannot play WebM audio. Once the podcast is ready you can download it.")
     download = page.get_by_role("link", name="Download")
     expect(download).to_have_attribute("download", f"{NAMES[SHORT]}.webm")
     path = download.get_attribute("href")
@@ -327,7 +327,7 @@ def test_where_events_do_not_come_through_the_status_is_asked_for(service: Servi
     make(page, SHORT)
     with held(service):
         expect(page.locator(".steps .now")).to_have_text("Recording")
-    expect(page.locator(".making")).to_have_text("The recording is whole.")
+    expect(page.locator(".making")).to_have_text("Ready.")
 
 
 def test_a_status_that_comes_late_does_not_lead_back(visitor: Visit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,8 @@ from greenroom.caching import Outcome
 from greenroom.cli.group import COMMANDS
 from greenroom.engine.tls import OPTIONS
 from greenroom.observe import Counters
+from greenroom.origin import SqliteRecords, load
+from greenroom.podcast.records import SnippetImport, TopicImport
 from greenroom.service import metrics
 from greenroom.service.metrics import Metrics
 from greenroom.service.settings import ENV_PREFIX, Settings, service_links
@@ -81,6 +84,18 @@ def _told(raw: Raw) -> set[str]:
     """The names of what INFO tells, and of what stands in the limits."""
     found = {line.partition(":")[0] for line in raw("INFO", "everything").decode().splitlines()}
     return found | {raw("CONFIG", "GET", "maxmemory")[0].decode()}
+
+
+async def test_the_lines_to_load_are_loaded_and_every_member_is_named(tmp_path: Path) -> None:
+    section = PAGE.partition("## Loading topics and snippets")[2].partition("\n## ")[0]
+    lines = section.partition("```json\n")[2].partition("```")[0]
+    records = await SqliteRecords.open(tmp_path / "record.sqlite3")
+    try:
+        result = await load(records, [("lines", io.BytesIO(lines.encode()))])
+    finally:
+        await records.close()
+    assert (result.topics, result.snippets, result.bad) == (1, 1, 0)
+    assert {*TopicImport.__struct_fields__, *SnippetImport.__struct_fields__} <= set(re.findall(r"`(\w+)`", section))
 
 
 def test_every_setting_option_command_and_file_that_is_named_is_there() -> None:

@@ -31,6 +31,11 @@ SNIPPET = {
 }
 
 
+def untimed(members: dict[str, Any]) -> dict[str, Any]:
+    """The members without the times."""
+    return {name: value for name, value in members.items() if not name.endswith(("_at", "_timestamp"))}
+
+
 def ndjson(*values: Any) -> str:
     return "".join((value if isinstance(value, str) else json.dumps(value)) + "\n" for value in values)
 
@@ -98,6 +103,22 @@ def test_bad_lines_are_written_as_they_come_and_a_hundred_at_most(tmp_path: Path
         "100 bad lines were written; further ones are only counted",
         f"Loaded 0 topics and 0 snippets into {tmp_path / 'greenroom.sqlite3'}; 10,000 lines rejected.",
     ]
+
+
+def test_lines_without_times_are_loaded_and_missing_members_named_at_once(tmp_path: Path) -> None:
+    lines = ndjson({"topic_id": "new", "display_name": "New"}, untimed(TOPIC), untimed(SNIPPET))
+    run = command("load", "--data-dir", tmp_path, "-", stdin=lines)
+    assert run.returncode == 1
+    assert "-:1: description, keywords: are missing; see the topic in `greenroom load -h`" in run.stderr.splitlines()
+    assert stored(tmp_path, "topics") == {"night"}
+    assert stored(tmp_path, "snippets") == {"static"}
+
+
+def test_the_lines_that_its_help_shows_can_be_loaded(tmp_path: Path) -> None:
+    shown = command("load", "-h", env={"COLUMNS": "80"}).stdout
+    lines = [line.strip() for line in shown.splitlines() if line.strip().startswith("{")]
+    run = command("load", "--data-dir", tmp_path, "-", stdin="\n".join(lines))
+    assert run.stderr.splitlines()[-1].startswith("Loaded 1 topic and 1 snippet into "), run.stderr
 
 
 def test_a_load_of_one_topic_drops_its_pages_once(tmp_path: Path, valkey: Server) -> None:

@@ -39,23 +39,27 @@ def edit(service: Service, path: str, title: str) -> None:
 # What it says ---------------------------------------------------------------------------------------
 
 
-def test_it_prints_address_engine_record_and_the_token_it_made(serve: Serve) -> None:
+def test_it_prints_where_everything_is_how_to_stop_and_the_token(serve: Serve) -> None:
     service = serve("--sample", "off", env={})
-    address, engine, record, editors = service.output().splitlines()[:4]
+    address, caches, database, recordings, editors, again = service.output().splitlines()[:6]
     assert service.url in address
-    assert f"embedded Valkey in {service.data_dir}" in engine
-    assert f"SQLite in {service.data_dir}" in record
-    assert f"Authorization: Bearer {service.token} " in editors
+    assert "Ctrl-C stops it" in address
+    assert f"a Valkey of its own, with its files in {service.data_dir}, also for sessions" in caches
+    assert f"SQLite, {service.data_dir / 'greenroom.sqlite3'}" in database
+    assert recordings.endswith(f"in {service.data_dir}")
+    assert editors.endswith(f"change topics and snippets with the header Authorization: Bearer {service.token}")
+    assert "GREENROOM_EDITOR_TOKEN" in again
     assert service.client.put(f"{API}/topics/night", json=TOPIC, headers=service.editor).status_code == 201
 
 
 def test_neither_a_given_token_nor_a_password_is_printed(valkey: Server, serve: Serve) -> None:
     valkey.raw()("CONFIG", "SET", "requirepass", "opensesame")
-    address = valkey.address.replace("//", "//:opensesame@")
+    address = valkey.address.replace("valkey://", "redis://:opensesame@")
     service = serve("--valkey-url", address, "--log-level", "debug")
     assert service.client.get(f"{API}/topics").headers["cache-status"] == "greenroom; fwd=miss; stored"
     service.stop()
-    assert f"127.0.0.1:{valkey.port}" in service.output()
+    assert f"redis://127.0.0.1:{valkey.port}, also for sessions" in service.output()
+    assert "valkey://" not in service.output(), "the address is repeated as it was written"
     assert TOKEN not in service.output()
     assert "opensesame" not in service.output()
 

@@ -147,8 +147,10 @@ def test_an_edit_made_while_valkey_is_down_is_what_is_read_when_it_is_back(serve
 def test_without_its_valkey_it_starts_says_so_and_is_ready_but_degraded(serve: Serve) -> None:
     address = f"valkey://127.0.0.1:{free_port()}"
     service = serve("--valkey-url", address)
-    assert f"engine      {address}" in service.output()
-    assert "starting without the engine" in service.output()
+    assert f"caches      {address}, also for sessions" in service.output()
+    assert f"starting all the same: cannot use the server of the caches and sessions: {address}: " in service.output()
+    assert "topics and snippets are read from the database and nobody can sign in" in service.output()
+    assert f"cannot use the server at {address} for cached values: " in service.output()
     ready = service.client.get("/health/ready")
     assert (ready.status_code, ready.json()["status"], ready.json()["database"]) == (200, "degraded", "ok")
     assert "refused" in ready.json()["engine"]

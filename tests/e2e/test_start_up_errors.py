@@ -15,7 +15,8 @@ import pytest
 
 from greenroom.cli import main
 from tests.support.process_tree import ON_LINUX, servers
-from tests.support.running_service import command, environment, refusal
+from tests.support.repository import ROOT
+from tests.support.running_service import PROGRAM, command, environment, refusal
 
 Refuse = Callable[..., str]
 
@@ -91,6 +92,23 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         line = refusal(command("serve", "--port", str(port), "--data-dir", tmp_path / "data"))
     assert line.startswith(f"greenroom: --port: port {port} is in use; ")
     assert line.endswith("choose another with --port or GREENROOM_PORT (0 = any free port)")
+
+
+@pytest.mark.parametrize("where", ["line", "environment", "own"])
+def test_make_serve_takes_a_port(tmp_path: Path, where: str) -> None:
+    """Told of by its being taken: nothing is set up or opened by then."""
+    make = ["make", "-s", "-f", str(ROOT / "Makefile"), "-o", "setup", "serve", f"BIN={PROGRAM.parent}"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line, variables = {
+            "line": ([f"PORT={port}"], {"GREENROOM_PORT": "0", "PORT": "0"}),
+            "environment": ([], {"PORT": port}),
+            "own": ([], {"GREENROOM_PORT": port, "PORT": "0"}),
+        }[where]
+        run = subprocess.run(
+            [*make, *line], cwd=tmp_path, env=environment(variables), capture_output=True, text=True, timeout=60
+        )
+    assert f"greenroom: --port: port {port} is in use; " in run.stderr
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

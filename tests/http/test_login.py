@@ -106,6 +106,7 @@ def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(people: People
     for one in found:
         one.pop("request_id")
     assert found[0] == found[1]
+    assert found[0]["detail"] == "wrong name or password"
     mine, other = ({k: v for k, v in a.headers.items() if k not in ("x-request-id", "date")} for a in answers)
     assert mine == other
     assert "Bearer" in mine["www-authenticate"]

@@ -179,14 +179,17 @@ async def test_before_it_is_whole_it_is_a_conflict(service: Service, studio: Stu
         await studio.room.tasks.advance(claim, how_far)
     recording = await studio.attempt(claim.podcast_id, CLUSTERS[:2])
     answer = service.client.get(path(claim.podcast_id))
-    assert how_far in problem(answer, 409, "conflict")["detail"]
-    assert answer.headers["cache-control"] == "no-store"
+    told = problem(answer, 409, "not-whole")
+    assert how_far in told["detail"]
+    assert told["title"] == "The recording is not whole"
+    assert (answer.headers["cache-control"], answer.headers["retry-after"]) == ("no-store", "5")
     await recording.discard()
 
 
-async def test_one_that_could_not_be_made_is_a_conflict_too(service: Service, studio: Studio) -> None:
+async def test_one_that_could_not_be_made_is_not_to_be_asked_for_again(service: Service, studio: Studio) -> None:
     answer = service.client.get(path(await studio.failed("No voice.")))
-    assert "error" in problem(answer, 409, "conflict")["detail"]
+    assert "error" in problem(answer, 409, "not-whole")["detail"]
+    assert "retry-after" not in answer.headers
 
 
 async def test_one_that_nobody_knows_is_not_found(service: Service) -> None:

@@ -82,7 +82,9 @@ def test_a_service_starts_without_either_and_heals(valkey: Server, lasting: Serv
     victim = valkey if down == "caches" else lasting
     victim.kill()
     service = serve("--cache-url", valkey.address, "--session-url", lasting.address)
-    assert "starting without the engine" in service.output()
+    assert f"starting all the same: cannot use the server of the {down}: {victim.address}: " in service.output()
+    assert ("are read from the database" in service.output()) == (down == "caches")
+    assert ("nobody can sign in" in service.output()) == (down == "sessions")
     ready = service.client.get("/health/ready")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
     assert ready.json()["engine"].startswith(f"{down}: {victim.address}: ")

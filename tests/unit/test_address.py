@@ -59,6 +59,11 @@ def test_other_forms_are_refused_by_the_name_of_the_setting(text: str) -> None:
     assert "valkey" in caught.value.remedy or "leave" in caught.value.remedy or "unix" in caught.value.remedy
 
 
+@pytest.mark.parametrize("scheme", ["valkey", "redis", "valkeys", "rediss", "redis+cluster", "rediss+cluster"])
+def test_the_text_repeats_the_scheme_that_was_written(scheme: str) -> None:
+    assert str(Address.parse(f"{scheme}://h:7000")) == f"{scheme}://h:7000"
+
+
 @pytest.mark.parametrize("text", ["valkeys://u:topsecret@h:1", "unix://u:topsecret@/s.sock", "redis://:topsecret@h"])
 def test_a_password_is_never_shown(text: str) -> None:
     address = Address.parse(text)

@@ -94,7 +94,7 @@ class Accounts:
                 await self._attempts.take_back(name, address)
             raise
         if user is None or not verified.right:
-            raise WrongCredentials("no user has this name and password")
+            raise WrongCredentials("wrong name or password")
         if verified.rehash is not None:
             await self._records.replace_hash(user.user_id, user.password_hash, verified.rehash)
         await self._attempts.forgive(name)

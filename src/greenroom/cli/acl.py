@@ -15,11 +15,21 @@ _FORMS = {"setuser": "ACL SETUSER {user} reset on {password} {rules}", "file": "
 
 @click.command()
 @click.argument("roles", nargs=-1, metavar="[ROLE]...", type=click.Choice([role.value for role in Role]))
-@click.option("--holds", type=click.Choice([one.value for one in Holds]), default="both", help="What the server holds.")
 @click.option(
-    "--form", type=click.Choice(list(_FORMS)), default="setuser", help="For valkey-cli, or for the server's aclfile."
+    "--holds",
+    type=click.Choice([one.value for one in Holds]),
+    default="both",
+    show_default=True,
+    help="What the server holds.",
 )
-@click.option("--user", help="The user's name, with one role. Default: greenroom-ROLE.")
+@click.option(
+    "--form",
+    type=click.Choice(list(_FORMS)),
+    default="setuser",
+    show_default=True,
+    help="For valkey-cli, or for the server's aclfile.",
+)
+@click.option("--user", metavar="NAME", help="The user's name, with one role. Default: greenroom-ROLE.")
 @click.option("--password-stdin", is_flag=True, help="Take one role's password, one line, and print its SHA-256.")
 @settings_options(["key_prefix"])
 def acl(

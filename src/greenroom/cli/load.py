@@ -29,7 +29,17 @@ CLEAR = "\r\x1b[K"
 @settings_options(["data_dir", "valkey_url", "cache_url", "database_url", "key_prefix", "log_format", "log_level"])
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def load(files: tuple[str, ...], **flags: str | None) -> None:
-    """Load NDJSON into the record: a line with snippet_id is a snippet, any other a topic; - is standard input.
+    """Load NDJSON into the record: one JSON object a line; - is standard input.
+
+    A line with snippet_id is a snippet, any other a topic:
+
+    \b
+    {"topic_id": "t", "display_name": "T", "description": "", "keywords": ["k"]}
+    {"snippet_id": "s", "topic_id": "t", "title": "S", "text_content": "Text."}
+
+    A snippet may also have cover_art_prompt and image_url. Times are kept where a line has them: created_at and
+    updated_at of a topic, generation_timestamp of a snippet, as 2026-01-31T12:00:00Z. Others are made: now, or as the
+    record has them already; updated_at is new where the topic changes.
 
     Bad lines are reported by number as they are found, the first 100 of them, and do not stop the good ones; the exit
     status is then 1.

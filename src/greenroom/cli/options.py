@@ -26,7 +26,8 @@ def settings_options(names: Iterable[str] | None = None) -> Callable[[F], F]:
         for one in reversed(fields(Settings)):
             if wanted is None or one.name in wanted:
                 text = f"{one.metadata['help']} [{ENV_PREFIX}{one.name.upper()}]"
-                function = click.option(flag_name(one.name), one.name, default=None, help=text)(function)
+                option = click.option(flag_name(one.name), one.name, metavar=one.metadata["form"], help=text)
+                function = option(function)
         return function
 
     return decorate

@@ -218,15 +218,23 @@ class _Workers(Multiprocess):
 
 def _banner(settings: Settings, port: int, *, made: bool) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    cache = settings.cache_address
-    engine = str(Address.parse(cache)) if cache else f"embedded Valkey in {settings.data_dir}"
+    caches, sessions = _server(settings.cache_address, settings), _server(settings.session_address, settings)
     lines = [
-        f"Greenroom   http://{host}:{port}   (documentation at /docs)",
-        f"engine      {engine}",
-        f"record      {settings.database_url or f'SQLite in {settings.data_dir}'}",
+        f"Greenroom   http://{host}:{port}   (documentation at /docs; Ctrl-C stops it)",
+        f"caches      {caches}" + (", also for sessions" if caches == sessions else ""),
+        *([f"sessions    {sessions}"] if caches != sessions else []),
+        f"database    {settings.database_url or f'SQLite, {settings.data_dir / DATABASE_FILE}'}",
+        f"recordings  in {settings.data_dir}",
     ]
     if settings.workers > 1:
         lines.append(f"workers     {settings.workers}")
     if made:
-        lines.append(f"editors     Authorization: Bearer {settings.editor_token}   (made for this run)")
+        lines.append(
+            f"editors     change topics and snippets with the header Authorization: Bearer {settings.editor_token}"
+        )
+        lines.append("            (a new token at every start, unless GREENROOM_EDITOR_TOKEN is set)")
     return "\n".join(lines)
+
+
+def _server(address: str | None, settings: Settings) -> str:
+    return str(Address.parse(address)) if address else f"a Valkey of its own, with its files in {settings.data_dir}"

@@ -27,6 +27,7 @@ class Address:
         tls: how the connection is encrypted; None: it is not.
         cluster: whether the hosts are nodes of a cluster.
         database: the database number, always 0 in a cluster.
+        product: valkey or redis, as the address was written: messages repeat that.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -36,6 +37,7 @@ class Address:
     tls: Tls | None = None
     cluster: bool = False
     database: int = 0
+    product: str = field(default="valkey", compare=False)
 
     @classmethod
     def parse(cls, text: str, *, field: str = "address") -> Address:
@@ -68,7 +70,8 @@ class Address:
             raise InvalidInput(field, "several hosts need a cluster", f"use {scheme}+cluster://")
         if kind and database:
             raise InvalidInput(field, "a cluster has database 0 only", "leave the number out")
-        return cls(hosts, None, *login, tls=tls, cluster=bool(kind), database=database)
+        product = "redis" if scheme.startswith("redis") else "valkey"
+        return cls(hosts, None, *login, tls=tls, cluster=bool(kind), database=database, product=product)
 
     @classmethod
     def _unix(cls, url: SplitResult, login: tuple[str | None, str | None], field: str) -> Address:
@@ -82,7 +85,7 @@ class Address:
         login = f"{self.username}@" if self.username else ""
         if self.path is not None:
             return f"unix://{login}{self.path}"
-        scheme = ("valkeys" if self.tls else "valkey") + ("+cluster" if self.cluster else "")
+        scheme = self.product + ("s" if self.tls else "") + ("+cluster" if self.cluster else "")
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
         return f"{scheme}://{login}{hosts}" + (f"/{self.database}" if self.database else "")
 

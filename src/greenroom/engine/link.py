@@ -43,6 +43,10 @@ class Lane(enum.Enum):
     __hash__ = object.__hash__  # an Enum's own is a Python function, and every command looks its lane up
 
 
+_USES = {Lane.TRACKED: "cached values", Lane.PLAIN: "everything else"}
+"""Each lane in an operator's words."""
+
+
 class Link:
     """One supervised connection to one server.
 
@@ -182,7 +186,7 @@ class Link:
             self._failed(error if isinstance(error, EngineError) else EngineUnavailable(_text(error)))
             return
         if self.trouble:
-            log.info("%s (%s) is reachable again", self.address, self.lane.value)
+            log.info("can use the server at %s for %s again", self.address, _USES[self.lane])
         self.trouble = None
         if connection.lost.done():
             self._failed(EngineUnavailable(connection.reason))
@@ -248,7 +252,7 @@ class Link:
         self._failures += 1
         # One line when trouble begins or changes, not one per attempt.
         if self.trouble is None or str(self.trouble) != str(error):
-            log.warning("%s (%s): %s", self.address, self.lane.value, error)
+            log.warning("cannot use the server at %s for %s: %s", self.address, _USES[self.lane], error)
         self.trouble = error
         self._announce()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from greenroom.origin.sqlite_users import SqliteUsers
 from greenroom.podcast.definitions import PAGE_SIZE
 from greenroom.podcast.models import Snippet, Topic, in_utc
 from greenroom.podcast.precondition import ALWAYS, Precondition
-from greenroom.podcast.records import Change, SnippetDraft, TopicDraft, Written
+from greenroom.podcast.records import Change, SnippetDraft, SnippetImport, TopicDraft, TopicImport, Written
 
 _IN_ORDER = "ORDER BY generated DESC, snippet_id"
 
@@ -147,8 +147,14 @@ class SqliteRecords:
 
         return await self._database.write(work)
 
-    async def store(self, topics: Sequence[Topic], snippets: Sequence[Snippet]) -> Change | None:
-        return await self._database.write(lambda connection: stored_whole(connection, topics, snippets))
+    async def store(
+        self,
+        topics: Sequence[Topic | TopicImport],
+        snippets: Sequence[Snippet | SnippetImport],
+        now: datetime | None = None,
+    ) -> Change | None:
+        moment = in_utc(now) if now is not None else datetime.now(UTC)
+        return await self._database.write(lambda connection: stored_whole(connection, topics, snippets, moment))
 
     # The outbox ------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
-from greenroom.podcast.models import Snippet, Topic, User
+from greenroom.podcast.models import Snippet, Timestamp, Topic, User
 from greenroom.podcast.precondition import ALWAYS, Precondition
 
 T = TypeVar("T")
@@ -36,6 +36,21 @@ class SnippetDraft(msgspec.Struct, frozen=True, kw_only=True):
     text_content: NonEmpty
     cover_art_prompt: str | msgspec.UnsetType = msgspec.UNSET
     image_url: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class TopicImport(TopicDraft, frozen=True, kw_only=True):
+    """A whole topic from elsewhere; times that it lacks are the record's, as in `put_topic`."""
+
+    topic_id: str
+    created_at: Timestamp | msgspec.UnsetType = msgspec.UNSET
+    updated_at: Timestamp | msgspec.UnsetType = msgspec.UNSET
+
+
+class SnippetImport(SnippetDraft, frozen=True, kw_only=True):
+    """A whole snippet from elsewhere; a time that it lacks is the record's, as in `add_snippet` and `put_snippet`."""
+
+    snippet_id: str
+    generation_timestamp: Timestamp | msgspec.UnsetType = msgspec.UNSET
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,8 +149,19 @@ class Records(Protocol):
             PreconditionFailed: when the condition does not hold of it.
         """
 
-    async def store(self, topics: Sequence[Topic], snippets: Sequence[Snippet]) -> Change | None:
+    async def store(
+        self,
+        topics: Sequence[Topic | TopicImport],
+        snippets: Sequence[Snippet | SnippetImport],
+        now: datetime | None = None,
+    ) -> Change | None:
         """Create or replace whole objects in one transaction, times included; None where nothing differs.
+
+        Times that an object lacks stay as they are stored, and are `now` where nothing is; but a missing `updated_at`
+        becomes `now` where anything else of the topic differs.
+
+        Arguments:
+            now: None takes the time of this machine.
 
         Raises:
             UnknownReference: when a snippet's topic is neither stored nor among `topics`; nothing is stored then.

@@ -14,7 +14,7 @@ from litestar.datastructures import State
 from litestar.exceptions import ValidationException
 
 from greenroom.engine.uses import EMBEDDED
-from greenroom.errors import GreenroomError
+from greenroom.errors import EngineError, GreenroomError
 from greenroom.observe import Counters
 from greenroom.podcast.models import Preferences
 from greenroom.podcast.records import SnippetDraft, TopicDraft
@@ -66,7 +66,7 @@ def create_app(
                 logging.getLogger("uvicorn.error").disabled = True
                 raise
             if room.engine_trouble is not None:
-                log.warning("starting without the engine, every read goes to the record: %s", room.engine_trouble)
+                log.warning("starting all the same: %s", _without(room, room.engine_trouble))
             app.state.room = room
             if settings.work:
                 await stack.enter_async_context(_working(room, ending, voice))
@@ -150,3 +150,13 @@ def _missed(working: asyncio.Task[None]) -> None:
     """Nobody waits for the worker before the end: what it fails of must be said when it does."""
     if not working.cancelled() and (error := working.exception()) is not None:
         log.error("no podcasts are made here any more", exc_info=error)
+
+
+def _without(room: Greenroom, trouble: EngineError) -> str:
+    """Which server cannot be used, and what that means for listeners until it can."""
+    effects = []
+    if not str(trouble).startswith("sessions: "):
+        effects.append("topics and snippets are read from the database")
+    if room.sessions.engine.trouble is not None:
+        effects.append("nobody can sign in")
+    return f"cannot use the server of the {trouble}; meanwhile {' and '.join(effects)}"

@@ -13,6 +13,11 @@ from greenroom.accounts import Bound
 from greenroom.service.problems import Problem
 
 CHALLENGE = 'Bearer realm="greenroom editors"'
+NONE = "editor calls need Authorization: Bearer with the editor token, which the service prints when it starts"
+WRONG = (
+    "the token in Authorization: Bearer is not the editor token; it changes at every start of the service, "
+    "unless GREENROOM_EDITOR_TOKEN is set"
+)
 WRONG_TOKENS = Bound(50, timedelta(minutes=15))
 """Wrong tokens from one client address; behind it may be a whole office."""
 
@@ -32,5 +37,5 @@ async def editors_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRo
         return
     if scheme:
         await wrong.count(connection)
-    detail = "editor calls need Authorization: Bearer with the editor token"
+    detail = WRONG if scheme.lower() == "bearer" and token.strip() else NONE
     raise Problem("unauthorized", detail, headers={"WWW-Authenticate": CHALLENGE})

@@ -31,8 +31,20 @@ _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://.*")
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
-def _setting(default: Any, help_: str, parse: Callable[[str, str], Any], *, secret: bool = False) -> Any:
-    return field(default=default, repr=not secret, metadata={"help": help_, "parse": parse})
+def _setting(default: Any, form: str, help_: str, parse: Callable[[str, str], Any], *, secret: bool = False) -> Any:
+    """A setting; its help names what is the case without it where that is no value."""
+    shown = "" if default is None else f" Default: {_written(default) or 'none'}."
+    return field(default=default, repr=not secret, metadata={"help": help_ + shown, "form": form, "parse": parse})
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)
 
 
 def _text(name: str, text: str) -> str:
@@ -119,40 +131,58 @@ def _prefix(name: str, text: str) -> str:
 class Settings:
     """What `greenroom serve` can be told; see the contract, section 4."""
 
-    host: str = _setting("127.0.0.1", "The address to listen on.", _text)
-    port: int = _setting(8000, "The port to listen on; 0 takes a free one.", _whole(0, 65_535))
-    workers: int = _setting(1, "Processes that share the port.", _whole(1, 64))
+    host: str = _setting("127.0.0.1", "ADDRESS", "The address to listen on.", _text)
+    port: int = _setting(8000, "NUMBER", "The port to listen on; 0 takes a free one.", _whole(0, 65_535))
+    workers: int = _setting(1, "NUMBER", "Processes that share the port.", _whole(1, 64))
     data_dir: Path = _setting(
-        Path("greenroom-data"), "Where the embedded Valkey and the embedded database keep their files.", _path
+        Path("greenroom-data"), "DIRECTORY", "Where the embedded Valkey and the embedded database keep files.", _path
     )
     valkey_url: str | None = _setting(
-        None, "The Valkey or Redis server. Default: an embedded one.", _address, secret=True
+        None,
+        "URL",
+        "The Valkey or Redis server, as valkey://HOST:6379. Default: an embedded one.",
+        _address,
+        secret=True,
     )
-    cache_url: str | None = _setting(None, "The server of the caches. Default: VALKEY_URL.", _address, secret=True)
-    session_url: str | None = _setting(None, "The server of the sessions. Default: VALKEY_URL.", _address, secret=True)
+    cache_url: str | None = _setting(
+        None, "URL", "The server of the caches. Default: that of --valkey-url.", _address, secret=True
+    )
+    session_url: str | None = _setting(
+        None, "URL", "The server of the sessions. Default: that of --valkey-url.", _address, secret=True
+    )
     replica_reads: bool = _setting(
-        False, "on or off: read cached values at the replicas of a cluster, which may lag 0.75 s.", _switch
+        False, "on|off", "Read cached values at the replicas of a cluster, which may lag 0.75 s.", _switch
     )
     database_url: str | None = _setting(
-        None, "The record, as sqlite:PATH. Default: SQLite in the data directory.", _database, secret=True
+        None, "URL", "The record, as sqlite:PATH. Default: SQLite in the data directory.", _database, secret=True
     )
     editor_token: str | None = _setting(
-        None, "The bearer token of editors. Default: one is made and printed.", _token, secret=True
+        None,
+        "TOKEN",
+        "The bearer token of editors, 16 characters or more. Default: one is made at each start and printed.",
+        _token,
+        secret=True,
     )
-    allowed_origins: tuple[str, ...] = _setting((), "Origins that browsers may call from, with commas.", _origins)
-    trusted_proxies: tuple[str, ...] = _setting((), "Proxies whose forwarded addresses count.", _proxies)
-    key_prefix: str = _setting("", "Put before every key, so that environments can share a server.", _prefix)
-    sample: bool = _setting(True, "on or off: load the sample where the embedded database is empty.", _switch)
-    work: bool = _setting(True, "on or off: make the podcasts that are asked for in this process too.", _switch)
-    signups_per_hour: int = _setting(10, "New users from one client address in an hour.", _whole(1, 1_000_000))
+    allowed_origins: tuple[str, ...] = _setting(
+        (), "ORIGIN,...", "Origins that browsers may call from, as https://example.org.", _origins
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), "NETWORK,...", "Proxies whose forwarded addresses count, as 10.1.0.0/16.", _proxies
+    )
+    key_prefix: str = _setting("", "PREFIX", "Put before every key, so that environments can share a server.", _prefix)
+    sample: bool = _setting(True, "on|off", "Load the sample where the embedded database is empty.", _switch)
+    work: bool = _setting(True, "on|off", "Make the podcasts that are asked for in this process too.", _switch)
+    signups_per_hour: int = _setting(
+        10, "NUMBER", "New users from one client address in an hour.", _whole(1, 1_000_000)
+    )
     sessions_per_minute: int = _setting(
-        60, "Anonymous sessions begun from one client address in a minute.", _whole(1, 1_000_000)
+        60, "NUMBER", "Anonymous sessions begun from one client address in a minute.", _whole(1, 1_000_000)
     )
     streams_per_address: int = _setting(
-        20, "Listeners' streams from one client address at a time, in each process.", _whole(1, 1_000_000)
+        20, "NUMBER", "Listeners' streams from one client address at a time, in each process.", _whole(1, 1_000_000)
     )
-    log_format: str = _setting("text", "text or json.", _choice("text", "json"))
-    log_level: str = _setting("info", "debug, info, warning or error.", _choice(*_LOG_LEVELS))
+    log_format: str = _setting("text", "text|json", "The form of log lines.", _choice("text", "json"))
+    log_level: str = _setting("info", "|".join(_LOG_LEVELS), "The least level that is logged.", _choice(*_LOG_LEVELS))
 
     @classmethod
     def read(cls, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:
@@ -222,13 +252,3 @@ def service_links(environ: Mapping[str, str]) -> list[str]:
 def flag_name(name: str) -> str:
     """The command-line flag of a setting."""
     return "--" + name.replace("_", "-")
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return str(value)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 
 from greenroom.errors import Conflict, RecordUnavailable, UnknownReference
-from greenroom.podcast.records import Records
+from greenroom.podcast.records import Records, SnippetImport, TopicImport
 from greenroom.testing.records_changes import NOON, ChangesContract, about, fill, ids, snippet, topic, wording
 from greenroom.testing.records_conditions import ConditionsContract
 
@@ -217,6 +218,20 @@ class RecordsContract(ChangesContract, ConditionsContract):
         elsewhere = NOON.astimezone(timezone(timedelta(hours=2)))  # the same moment
         assert await records.store([topic("a", elsewhere)], [snippet("s", "a", elsewhere)]) is None
         assert await records.pending() == pending
+
+    async def test_times_that_whole_objects_lack_are_made_as_an_editor_s(self, records: Records) -> None:
+        later = NOON + timedelta(days=1)
+        untimed = TopicImport(topic_id="a", **msgspec.structs.asdict(about("Name")))
+        text = SnippetImport(snippet_id="s", **msgspec.structs.asdict(wording("a")))
+        await records.store([untimed], [text], NOON.astimezone(timezone(timedelta(hours=2))))
+        assert await records.topic("a") == topic("a")
+        assert await records.snippet("s") == snippet("s", "a", NOON)
+        assert await records.store([untimed], [text], later) is None
+        renamed = msgspec.structs.replace(untimed, display_name="After")
+        await records.store([renamed], [msgspec.structs.replace(text, title="After")], later)
+        stored = await records.topic("a")
+        assert stored == msgspec.structs.replace(topic("a", name="After"), updated_at=later)
+        assert await records.snippet("s") == snippet("s", "a", NOON, "After")
 
     async def test_of_whole_objects_all_or_none_are_stored(self, records: Records) -> None:
         await records.store([topic("a")], [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from greenroom.origin import BadLine, Loaded, SqliteRecords, load
 from greenroom.origin.database import Database
 from greenroom.origin.loading import BATCH, LINE_LIMIT
 from greenroom.podcast.models import Snippet, Topic
-from greenroom.podcast.records import Change
+from greenroom.podcast.records import Change, SnippetImport, TopicImport
 from greenroom.testing.records_changes import NOON, ids, snippet, topic
 
 MOMENT = "2026-01-02T12:00:00.123456Z"
@@ -68,16 +69,16 @@ class Told:
         self.bad = bad
 
 
-async def loaded(records: SqliteRecords, *sources: bytes) -> Told:
+async def loaded(records: SqliteRecords, *sources: bytes, now: datetime | None = None) -> Told:
     """Load sources named 1, 2, …"""
     bad: list[BadLine] = []
     named = [(str(number), io.BytesIO(source)) for number, source in enumerate(sources, 1)]
-    return Told(await load(records, named, on_bad=bad.append), bad)
+    return Told(await load(records, named, on_bad=bad.append, now=now), bad)
 
 
 # Bad lines -------------------------------------------------------------------------------------------
 
-SEE_TOPIC, SEE_SNIPPET = "see the topic of `greenroom definitions`", "see the snippet of `greenroom definitions`"
+SEE_TOPIC, SEE_SNIPPET = "see the topic in `greenroom load -h`", "see the snippet in `greenroom load -h`"
 ONE_OBJECT, UTF_8 = "write one JSON object a line", "write one JSON object a line, in UTF-8"
 KEY_PART = "use 1 to 128 characters of A-Z a-z 0-9 . _ ~ -"
 
@@ -92,11 +93,13 @@ KEY_PART = "use 1 to 128 characters of A-Z a-z 0-9 . _ ~ -"
         (line(TOPIC).replace(b"Name", b"\\ud800"), "line", "is not JSON: ", UTF_8),
         (line(TOPIC).decode().encode("utf-16-le")[:-1], "line", "is not JSON: ", UTF_8),
         (b"[" * 100_000 + b"\n", "line", "is not JSON: ", UTF_8),
-        (b"[]\n", "line", "is not a JSON object", ONE_OBJECT),
+        (b"[]\n", "line", "is a JSON array", "`jq -c '.[]'`"),
+        (b"[" + line(TOPIC)[:-1] + b", " + line(SNIPPET)[:-1] + b"]\n", "line", "is a JSON array", "`jq -c '.[]'`"),
         (b"null\n", "line", "is not a JSON object", ONE_OBJECT),
         (padded(LINE_LIMIT + 1), "line", "is longer than 1,048,576 bytes", "shorten the text"),
         (padded(3 * LINE_LIMIT), "line", "is longer than 1,048,576 bytes", "shorten the text"),
-        (b"{}\n", "topic_id", "is missing", SEE_TOPIC),
+        (b"{}\n", "topic_id, display_name, description, keywords", "are missing", SEE_TOPIC),
+        (b'{"snippet_id": "s"}\n', "topic_id, title, text_content", "are missing", SEE_SNIPPET),
         (line(TOPIC, display_name=...), "display_name", "is missing", SEE_TOPIC),
         (line(TOPIC, display_name=""), "display_name", "Expected `str` of length >= 1", SEE_TOPIC),
         (line(TOPIC, description=None), "description", "Expected `str`, got `null`", SEE_TOPIC),
@@ -184,6 +187,66 @@ async def test_timestamps_with_an_offset_are_stored_in_utc(records: SqliteRecord
     assert (await loaded(records, line(TOPIC) + line(SNIPPET))).changes == 0
 
 
+# Times -----------------------------------------------------------------------------------------------
+
+UNTIMED_TOPIC = line(TOPIC, created_at=..., updated_at=...)
+UNTIMED_SNIPPET = line(SNIPPET, generation_timestamp=...)
+LATER = NOON + timedelta(days=1)
+
+
+async def test_lines_without_times_get_the_time_of_the_load(records: SqliteRecords) -> None:
+    begun = datetime.now(NOON.tzinfo)
+    many = b"".join(line(SNIPPET, snippet_id=f"s{number}", generation_timestamp=...) for number in range(BATCH))
+    assert (await loaded(records, UNTIMED_TOPIC + many)).bad == []
+    made = await records.topic("a")
+    assert made is not None
+    assert begun <= made.created_at == made.updated_at <= datetime.now(NOON.tzinfo)
+    # One time for the whole load, in however many transactions: their order is that of their ids.
+    assert {one.generation_timestamp for one in await records.newest(BATCH)} == {made.created_at}
+
+
+async def test_lines_without_times_change_nothing_when_loaded_again(records: SqliteRecords) -> None:
+    await loaded(records, UNTIMED_TOPIC + UNTIMED_SNIPPET, now=NOON)
+    assert (await loaded(records, UNTIMED_TOPIC + UNTIMED_SNIPPET, now=LATER)).changes == 0
+    assert await records.topic("a") == topic("a")
+    assert await records.snippet("s") == snippet("s", "a", NOON)
+
+
+async def test_what_changes_without_times_keeps_all_but_the_update(records: SqliteRecords) -> None:
+    await loaded(records, line(TOPIC) + line(SNIPPET))
+    renamed = line(TOPIC, display_name="After", created_at=..., updated_at=...)
+    await loaded(records, renamed + line(SNIPPET, title="After", generation_timestamp=...), now=LATER)
+    changed = await records.topic("a")
+    assert changed is not None
+    assert (changed.display_name, changed.created_at, changed.updated_at) == ("After", NOON, LATER)
+    assert await records.snippet("s") == snippet("s", "a", NOON, "After")
+
+
+# A file of another form ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        pytest.param(json.dumps([TOPIC, SNIPPET], indent=2).encode(), "`jq -c '.[]'`", id="array, indented"),
+        pytest.param(
+            b"\xef\xbb\xbf\n [" + line(TOPIC)[:-1] + b",\n" + line(SNIPPET) + b"]", "`jq -c '.[]'`", id="rows"
+        ),
+        pytest.param(json.dumps([TOPIC] * 9000).encode(), "`jq -c '.[]'`", id="array in one long line"),
+        pytest.param(json.dumps(TOPIC, indent=2).encode(), "`jq -c .`", id="object, indented"),
+    ],
+)
+async def test_a_file_that_is_json_over_several_lines_is_told_once(
+    records: SqliteRecords, text: bytes, remedy: str
+) -> None:
+    result = await loaded(records, text, line(TOPIC))
+    (only,) = result.bad
+    assert (only.source, only.field) == ("1", "line")
+    assert only.reason.startswith("begins ")
+    assert remedy in only.remedy
+    assert result.topics == 1, "the other file"
+
+
 # Any order -------------------------------------------------------------------------------------------
 
 
@@ -264,11 +327,11 @@ class Editor(SqliteRecords):
 
     stored = 0
 
-    async def store(self, topics: Any, snippets: Any) -> Change | None:
+    async def store(self, topics: Any, snippets: Any, now: datetime | None = None) -> Change | None:
         self.stored += 1
         if self.stored == 2:
             await self.delete_topic("a")
-        return await super().store(topics, snippets)
+        return await super().store(topics, snippets, now)
 
 
 @pytest.mark.parametrize("again", [True, False])
@@ -291,5 +354,6 @@ async def test_a_topic_deleted_during_a_load_costs_its_own_snippets_only(tmp_pat
 
 
 def test_the_templates_are_whole() -> None:
-    assert set(TOPIC) == set(Topic.__struct_fields__)
+    assert set(TOPIC) == set(Topic.__struct_fields__) == set(TopicImport.__struct_fields__)
     assert set(SNIPPET) == set(Snippet.__struct_fields__) - {"cover_art_prompt", "image_url"}
+    assert set(SnippetImport.__struct_fields__) == set(Snippet.__struct_fields__)

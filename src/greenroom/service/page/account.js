@@ -69,7 +69,7 @@ function signUpForm() {
     title: 'New here?',
     button: 'Sign up',
     fields: [
-      { ...NAME, minlength: 3, hint: '3 to 64 of: letters, digits, dot, dash, underscore, tilde' },
+      { ...NAME, minlength: 3, hint: '3–64 letters, digits or . - _ ~' },
       { ...PASSWORD, minlength: 8, hint: '8 characters or more', autocomplete: 'new-password' },
     ],
     send: async ({ username: name, password }) => {
@@ -116,12 +116,12 @@ async function showSessions(part, signal) {
       'section',
       { class: 'sheet', 'aria-labelledby': 'sessions-title' },
       title,
-      h('p', { class: 'hint' }, 'Everywhere you are signed in. One that you do not know should be ended.'),
+      h('p', { class: 'hint' }, 'Everywhere you are signed in. Don’t recognise one? End it.'),
       h('ul', { class: 'sessions' }, found.map((one) => sessionRow(one, again))),
       h(
         'p',
         { class: 'actions' },
-        acting('End all', 'button danger', endAll, 'All your sessions have ended.'),
+        acting('Sign out everywhere', 'button danger', endAll, 'You are signed out everywhere.'),
         h('span', { class: 'hint' }, 'This one too: you will have to sign in again.'),
       ),
     ),
@@ -130,8 +130,8 @@ async function showSessions(part, signal) {
 
 function sessionRow(one, again) {
   const begun = `started ${ago(one.started_at)}`;
-  const label = `End the session ${one.current ? 'of this browser' : begun}`;
-  const button = acting('End this one', 'button', async () => {
+  const label = `Sign out ${one.current ? 'this browser' : `the session ${begun}`}`;
+  const button = acting('Sign out', 'button', async () => {
     await end(one);
     if (!one.current) await again();
   }, 'The session has ended.', label);

@@ -10,7 +10,7 @@ export const SPEEDS = [0.75, 1, 1.25, 1.5, 1.75, 2];
 const BACK = 10;
 const FORWARD = 30;
 const KEYS = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5, PageDown: -30, PageUp: 30 };
-const SAID = { preparing: 'Asking for a podcast', waiting: 'Waiting for sound', playing: 'Playing', paused: 'Paused', ended: 'That was all', failed: 'Stopped' };
+const SAID = { preparing: 'Asking for a podcast', waiting: 'Waiting for sound', playing: 'Playing', paused: 'Paused', ended: 'Finished', failed: 'Stopped' };
 
 export function showControls() {
   const bar = document.getElementById('player');

@@ -24,7 +24,7 @@ export async function listenView(main, [podcastId, topicId], signal) {
   const doing = h('div', { class: 'actions' }, listen, download, copy);
   const topic = `#/topics/${encodeURIComponent(topicId || '')}`;
   const again = h('div', { class: 'actions' }, name && makeButton({ topic_id: topicId, display_name: name }), h('a', { class: 'button', href: name ? topic : '#/' }, name ? 'Back to the topic' : 'All topics'));
-  const source = h('p', { class: 'when' }, name && 'Made from ', name && h('a', { href: topic }, `the snippets on ${name}`), name && '.');
+  const source = h('p', { class: 'when' }, name && 'Made from ', name && h('a', { href: topic }, `the stories on ${name}`), name && '.');
   replace(
     main,
     tinted(
@@ -111,12 +111,12 @@ export async function listenView(main, [podcastId, topicId], signal) {
 
 function told(status) {
   if (status.status === 'error') return sentence(status.error_message || 'This podcast could not be made');
-  if (isTerminal(status.status)) return 'The recording is whole.';
+  if (isTerminal(status.status)) return 'Ready.';
   const left = status.estimated_completion_time ? (new Date(status.estimated_completion_time) - Date.now()) / 1000 : 0;
   const about = left > 1 ? ` About ${Math.ceil(left)} seconds to go.` : '';
   const words = {
     queued: 'It begins as soon as a studio is free.',
-    script_generating: 'The snippets are being woven into a conversation.',
+    script_generating: 'The stories are being woven into a conversation.',
     audio_rendering: 'The voices are being recorded. You can listen already.',
   };
   return `${words[status.status] ?? ''}${about}`;

@@ -16,6 +16,6 @@ export async function newestView(main, _parts, signal) {
   if (signal.aborted) return '';
   const names = new Map(topics.map((topic) => [topic.topic_id, topic.display_name]));
   if (snippets.length) replace(list, snippets.map((snippet) => h('li', {}, snippetArticle(snippet, { topic: names.get(snippet.topic_id), level: 'h2' }))));
-  else list.replaceWith(h('div', { class: 'panel' }, h('h2', {}, 'No snippets yet'), h('p', {}, 'An editor adds them. Come back later.')));
+  else list.replaceWith(h('div', { class: 'panel' }, h('h2', {}, 'No stories yet'), h('p', {}, 'An editor adds them. Come back later.')));
   return 'Newest';
 }

@@ -106,7 +106,7 @@ class Player extends EventTarget {
       this.#wants = play;
       this.message = this.#audio.canPlayType(MIME)
         ? 'This browser cannot play it while it is being made. It begins by itself when it is whole.'
-        : 'This browser cannot play WebM audio. Once the recording is whole you can download it.';
+        : 'This browser cannot play WebM audio. Once the podcast is ready you can download it.';
     } else {
       if (!prepared) this.#attach();
       this.#begin(at);

@@ -74,7 +74,7 @@ function complain(main, error) {
     h(
       'div',
       { class: 'panel' },
-      h('h1', { tabindex: '-1' }, missing ? 'That is not here' : 'This could not be shown'),
+      h('h1', { tabindex: '-1' }, missing ? 'Not found' : 'This could not be shown'),
       h('p', {}, inWords(error)),
       h(
         'p',
@@ -92,7 +92,7 @@ async function lost(main) {
     h(
       'div',
       { class: 'panel' },
-      h('h1', { tabindex: '-1' }, 'That is not here'),
+      h('h1', { tabindex: '-1' }, 'Not found'),
       h('p', {}, 'This address leads nowhere on this page.'),
       h('p', { class: 'actions' }, h('a', { class: 'button', href: '#/' }, 'All topics')),
     ),

@@ -32,7 +32,7 @@ export async function topicView(main, [topicId, number], signal) {
       h(
         'section',
         { 'aria-labelledby': 'page-heading' },
-        h('h2', { id: 'page-heading', tabindex: '-1', 'data-focus': number ? true : false }, page > 1 ? `Snippets, page ${page}` : 'Snippets'),
+        h('h2', { id: 'page-heading', tabindex: '-1', 'data-focus': number ? true : false }, page > 1 ? `Stories, page ${page}` : 'Stories'),
         snippets.length
           ? h('ol', { class: 'snippets' }, snippets.map((snippet) => h('li', {}, snippetArticle(snippet))))
           : empty(page, topicId),
@@ -101,7 +101,7 @@ function empty(page, topicId) {
   return h(
     'div',
     { class: 'panel' },
-    h('p', {}, page > 1 ? 'There is nothing on this page.' : 'No snippets yet. An editor adds them; come back later.'),
+    h('p', {}, page > 1 ? 'There is nothing on this page.' : 'No stories yet. An editor adds them; come back later.'),
     page > 1 && h('p', { class: 'actions' }, h('a', { class: 'button', href: address(topicId, 1) }, 'First page')),
   );
 }

@@ -43,6 +43,8 @@ STREAMS = 1000
 _PLACE_RETRY = 10
 """Seconds after which an address that has all its streams may have one less."""
 _CHUNK = 64 * 1024
+_RETRY = 5
+"""Seconds after which a recording that is being made may be whole."""
 _LONGEST = 24 * 3600
 """Seconds into a recording that may be asked for."""
 _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,9})?")
@@ -153,7 +155,10 @@ async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id
     if file is None and status.status == "ready_to_stream":
         raise Problem("not-found", NOT_KEPT)
     if file is None:
-        raise Problem("conflict", f"the recording is not whole yet; the podcast's status is {status.status}")
+        later = {} if status.status == "error" else {"Retry-After": str(_RETRY)}
+        raise Problem(
+            "not-whole", f"the recording is not whole; the podcast's status is {status.status}", headers=later
+        )
     stat = os.fstat(file.fileno())
     tag = f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"'
     headers = {"ETag": tag, "Cache-Control": "public, max-age=86400", "Accept-Ranges": "bytes"}
