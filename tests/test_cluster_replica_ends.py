@@ -66,6 +66,7 @@ async def test_a_replica_that_follows_another_is_read_from_no_more(cluster: Clus
         cluster.primaries[1].ok("SET", key, "so that it has come further")
     assert await off_loop(cluster.primaries[0].replicated)
     await until(lambda: reads_there(backing, episode))
+    backing.near.clear()
     assert (await cache.read(episode)).outcome is Outcome.HIT
     found = replica_of(backing, episode)
     assert found is not None

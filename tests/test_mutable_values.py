@@ -67,9 +67,9 @@ async def test_near_each_caller_gets_its_own(valkey: Server, back: Back, type_: 
     process = cache(await back(valkey), type_, load)
     spoil(await process.get("x"))
     await settled(process)
-    for expected in (Outcome.HIT, Outcome.NEAR, Outcome.NEAR):
+    for _ in range(3):
         read = await process.read("x")
-        assert (read.value, read.outcome) == (make(), expected)
+        assert (read.value, read.outcome) == (make(), Outcome.NEAR)
         spoil(read.value)
         got = await process.get("x")
         assert got == make()
@@ -77,7 +77,7 @@ async def test_near_each_caller_gets_its_own(valkey: Server, back: Back, type_: 
         (many,) = await process.get_many([{"one": "x"}])
         assert many == make()
         spoil(many)
-    assert process._counts["cache_mutable", "near"] == 8
+    assert process._counts["cache_mutable", "near"] == 9
 
 
 @every_type

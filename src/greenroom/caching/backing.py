@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from greenroom.caching import groups, lease
+from greenroom.caching.drops import Drops
 from greenroom.caching.flight import Flights
 from greenroom.caching.groups import Groups
 from greenroom.caching.kept import Kept
@@ -16,12 +16,10 @@ from greenroom.caching.near import Near, Source
 from greenroom.caching.outage import Outage
 from greenroom.caching.releases import Releases
 from greenroom.clock import Clock
-from greenroom.detached import Detached
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
 from greenroom.engine.share import Owns, every
 from greenroom.engine.uses import Use
-from greenroom.engine.wire import NotHere
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.keyspace.companions import absent_key, lease_key, owner
 from greenroom.observe import Counters
@@ -31,7 +29,7 @@ log = logging.getLogger("greenroom.caching")
 _LONGEST = 7 * 24 * 3600.0
 """Seconds for which an invalidation is kept whose value's lifetime is not known."""
 _TOGETHER = 500
-"""Keys dropped at a time: there may be more than may be outstanding on a connection, and a DEL blocks its server."""
+"""Keys of other servers dropped at a time."""
 _CLOSING = 0.5
 """Seconds that what was given back or dropped may take to be sent when a room closes."""
 
@@ -57,15 +55,11 @@ class Backing:
         self._watches: dict[str, list[Callable[[], None]]] = {}
         self.releases = Releases(clock)
         self._renewals: dict[str, int] = {}  # lease → pushes of renewals made here that are still to come
-        self.pending_drops: dict[str, int] = {}
-        """Keys whose invalidation was called here and has not ended yet: nothing of theirs is put near."""
-        self.refused_drops: set[str] = set()
-        """Those of them that the server has refused so far: they are not read from it."""
-        self._dropping = Detached()
+        self.drops = Drops(self._kept, self.near)
 
     def attach(self, engine: Engine) -> None:
         """Use this engine from now on."""
-        self.engine = self.releases.engine = engine
+        self.engine = self.releases.engine = self.drops.engine = engine
         self.groups = Groups(engine, self.prefix, self.clock)
 
     def reach(self, flights: Flights[Any], outage: Outage[Any] | None = None) -> None:
@@ -104,7 +98,7 @@ class Backing:
 
     async def settle(self) -> None:
         """Let what was dropped or given back by callers who are gone be sent, for a moment."""
-        await self._dropping.close(_CLOSING)
+        await self.drops.settle(_CLOSING)
         await self.releases.settle(_CLOSING)
 
     @property
@@ -119,7 +113,7 @@ class Backing:
         and drops the near entry · the GET's old value is put near again, and served until the DEL is answered. Nor
         where its slot has another owner by now: it would be near after the owner's part was cleared.
         """
-        return key not in self.pending_drops and source.share.owns(key)
+        return key not in self.drops.pending and source.share.owns(key)
 
     def renewed(self, lease: str) -> None:
         """A lease was renewed here; in the socket's reader. The push that follows is of nobody's invalidation."""
@@ -140,52 +134,7 @@ class Backing:
         """
         # Before anything is sent: a load begun before this moment may have read the old record.
         self._forget(key)
-        kept = self._kept.keep(key, self._names(key), lifetime)
-        self.pending_drops[key] = self.pending_drops.get(key, 0) + 1
-        try:
-            # By the caller himself, and at once: what he reads after the call is then sent after the DEL.
-            await self._deliver(key, kept)
-        except asyncio.CancelledError:
-            self._dropping.begin(self._go_on(key, kept), "greenroom-drop")
-            raise
-        except BaseException:
-            self._ended(key)
-            raise
-        self._ended(key)
-
-    async def _go_on(self, key: str, kept: object) -> None:
-        """Send an invalidation whose caller is gone, unless the server has carried it out since."""
-        try:
-            if self._kept.owed(kept):
-                await self._deliver(key, kept)
-        finally:
-            self._ended(key)
-
-    async def _deliver(self, key: str, kept: object) -> None:
-        def answered(replies: list[Any], _source: Connection) -> None:
-            # A GET sent before the DEL has been answered since, and what it read stored.
-            self.near.pop(key)
-            errors = [reply for reply in replies if isinstance(reply, Exception)]
-            if not errors:
-                self._kept.acknowledged(kept)  # here: the caller may have been cancelled
-                self.refused_drops.discard(key)
-            elif key in self.pending_drops and not all(isinstance(error, NotHere) for error in errors):
-                self.refused_drops.add(key)
-
-        try:
-            command = "DEL", *self._names(key)
-            await self.engine.execute_all(Lane.TRACKED, key, (command,), hook=answered, urgent=True)
-        except EngineError as error:
-            if self._kept.owed(kept):
-                # The server may answer and refuse (read-only, short of replicas): it must then not be read from.
-                self.engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
-            raise
-
-    def _ended(self, key: str) -> None:
-        self.pending_drops[key] -= 1
-        if not self.pending_drops[key]:
-            del self.pending_drops[key]
-            self.refused_drops.discard(key)  # carried out by now, or the connection that refused it has been ended
+        await self.drops.one(key, self._names(key), lifetime)
 
     async def drop_group(self, group: str, longest_ms: int, also: Sequence[str] = ()) -> None:
         """Drop every key of a group; raises as `drop`, and goes on as it when its caller is cancelled.
@@ -199,7 +148,7 @@ class Backing:
             flights.close_bypasses()
         for outage in self._outages:
             outage.forget_all()
-        await self._dropping.finish(self._all_of(group, longest_ms, also), "greenroom-drop")
+        await self.drops.detached.finish(self._all_of(group, longest_ms, also), "greenroom-drop")
 
     async def _all_of(self, group: str, longest_ms: int, also: Sequence[str]) -> None:
         try:
@@ -226,61 +175,9 @@ class Backing:
         await self.groups.forget(group, members, longest_ms)
 
     async def drop_all(self, keys: Sequence[str], lifetime: float) -> None:
-        """Drop many values, those of one server together. To be called by a task that nobody cancels; raises as `drop`.
-
-        All are forgotten and kept at the call, so that what fails leaves none that is neither dropped nor kept.
-        """
+        """Drop many values; as `drop`. To be called by a task that nobody cancels."""
         self._forget_all(keys)
-        kept = {key: self._kept.keep(key, self._names(key), lifetime) for key in keys}
-        for key in keys:
-            self.pending_drops[key] = self.pending_drops.get(key, 0) + 1
-        try:
-            for of_server, one in self.engine.together(keys):
-                await self._deliver_together(of_server, one, kept)
-            await self._insist(kept)
-        finally:
-            for key in keys:
-                self._ended(key)
-
-    async def _insist(self, kept: Mapping[str, object]) -> None:
-        """Send what is still owed: first one key of each server, which waits for that or ends its connection."""
-        failures, rest = list[BaseException](), [key for key, one in kept.items() if self._kept.owed(one)]
-        for of_server, one in self.engine.together(rest) if rest else ():
-            try:
-                await self._deliver(of_server[0], kept[of_server[0]])
-            except EngineError as error:
-                failures.append(error)
-                rest = sorted(set(rest).difference(of_server))  # its next connection carries them
-            else:
-                await self._deliver_together(of_server[1:], one, kept)
-        rest = [key for key in rest if self._kept.owed(kept[key])]  # what has moved, or cannot be sent together
-        for start in range(0, len(rest), _TOGETHER):
-            drops = (self._deliver(key, kept[key]) for key in rest[start : start + _TOGETHER])
-            results = await asyncio.gather(*drops, return_exceptions=True)
-            failures.extend(result for result in results if result is not None)
-        if failures:
-            raise failures[0]
-
-    async def _deliver_together(self, keys: Sequence[str], one: bool, kept: Mapping[str, object]) -> None:
-        for start in range(0, len(keys), _TOGETHER):
-            await self._deliver_some(keys[start : start + _TOGETHER], one, kept)
-
-    async def _deliver_some(self, keys: Sequence[str], one: bool, kept: Mapping[str, object]) -> None:
-        def answered(replies: list[Any], _source: Connection) -> None:
-            for key in keys:
-                self.near.pop(key)
-            done = _carried_out(keys, replies * len(keys) if one else replies)
-            for key in done:
-                self._kept.acknowledged(kept[key])
-
-        names = map(self._names, keys)
-        commands = (("DEL", *chain.from_iterable(names)),) if one else tuple(("DEL", *of_key) for of_key in names)
-        try:
-            queued = self.engine.send(Lane.TRACKED, keys[0], commands, answered)
-            if queued is not None:
-                await queued
-        except EngineError as error:
-            log.debug("dropping %d keys together: %s", len(keys), error)
+        await self.drops.many({key: self._names(key) for key in keys}, lifetime)
 
     def _names(self, key: str) -> tuple[str, str, str]:
         """What one command drops. On a cluster it may be three, in this order: without the lease nothing is stored that
@@ -417,7 +314,3 @@ class Backing:
         for outage in self._outages:
             outage.forget_all(owns)
         self._tell_all(owns)
-
-
-def _carried_out(keys: Sequence[str], replies: Sequence[Any]) -> Iterable[str]:
-    return (key for key, reply in zip(keys, replies, strict=True) if not isinstance(reply, Exception))

@@ -68,7 +68,7 @@ class Stored(Generic[T]):
     def __init__(self, backing: Backing, keyspace: Keyspace[T], near_for: float) -> None:
         self._engine = backing.engine
         self._backing = backing
-        self._refused_drops = backing.refused_drops
+        self._refused_drops = backing.drops.refused
         self._near = backing.near
         self._now = backing.clock.monotonic
         self._errors = backing.counters.errors
