@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace import Keyspace, Number, Pattern
 from tests.caches import Back
 from tests.cluster import Cluster
-from tests.races import until
+from tests.races import PATIENT, Proxy, until
 from tests.servers import Server
 from tests.support.held import held_by, quiet
 
@@ -71,6 +72,19 @@ async def test_a_group_of_many_keys_takes_few_commands_and_each_key_one(valkey: 
     assert calls(valkey, "del") == 3
     assert len(cache._backing._kept) == LAST
     assert raw("EXISTS", group) == 0
+
+
+async def test_many_are_forgotten_here_before_their_server_has_answered(valkey: Server, back: Back) -> None:
+    async with Proxy(valkey) as proxy:
+        cache = Pages().cache(await back(proxy, limits=PATIENT))
+        await cache.get_many(parts(*range(1, 40)))
+        assert len(cache._near) == 39
+        delete = proxy.hold("DEL")
+        drop = asyncio.create_task(cache.invalidate_numbered("n", range(1, 40), show="s"))
+        await delete.reached.wait()
+        assert len(cache._near) == 0
+        delete.release()
+        await drop
 
 
 async def test_what_the_server_refuses_of_many_is_kept_and_sent_by_the_next_connection(
