@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 LOADER_DEADLINE = 0.5
-"""Seconds that a load may take; so that a stopped process can outlast its lease."""
+"""Seconds that a load may take; a stopped process can outlast its lease of 1 s."""
 
 SURVEY = 0.4
 """Seconds between two questions to a cluster, about: who owns what."""
