@@ -175,7 +175,8 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flush_due = False
-        if self._transport is None or self._paused:
+        # Closed by the server, and `connection_lost` not called yet: a timer may come first, and a write would raise.
+        if self._transport is None or self._paused or self._transport.is_closing():
             return
         data = self._wire.take()
         if not data:

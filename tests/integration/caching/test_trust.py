@@ -11,7 +11,7 @@ import pytest
 
 from greenroom.caching.near import TRUST
 from greenroom.engine import Limits
-from greenroom.engine.connection import Connection
+from greenroom.engine.connection import Connection, NotSent
 from greenroom.observe import Histogram
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.held import connections
@@ -82,8 +82,13 @@ async def test_an_idle_connection_is_asked_often_enough_to_be_trusted(valkey: Se
 class Nowhere(asyncio.Transport):
     """A transport that goes nowhere."""
 
+    closing = False
+
+    def is_closing(self) -> bool:
+        return self.closing
+
     def write(self, data: Any) -> None:
-        pass
+        assert not self.closing, "as uvloop says"
 
     def abort(self) -> None:
         pass
@@ -109,3 +114,18 @@ async def test_each_answer_counts_from_the_write_that_its_command_went_with() ->
     assert connection.as_of == sent[1]
     connection.abort("by the test")
     assert connection.as_of < 0
+
+
+async def test_nothing_is_written_to_a_transport_that_is_closing() -> None:
+    connection = Connection(
+        asyncio.get_running_loop(), on_push=lambda _: None, heartbeat=True, latency=Histogram(), limits=Limits()
+    )
+    transport = Nowhere()
+    connection.connection_made(transport)
+    transport.closing = True
+    queued = connection.issue((("PING",),))
+    connection._flush()
+    connection._tick()  # which pings, since nothing has ever been answered
+    connection.connection_lost(None)
+    with pytest.raises(NotSent):
+        await queued
