@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
+from time import monotonic
 
 from greenroom.caching import Cache
 from greenroom.errors import EngineError, InvalidInput, RecordError
@@ -24,6 +24,12 @@ log = logging.getLogger("greenroom.podcast")
 
 RESEND_AFTER = 1.0
 """Seconds after which a change that its own process has not acknowledged is sent by any process."""
+_ANSWER = 0.9
+"""Seconds for which a change waits for the server, before and after it together."""
+_LEAST = 0.1
+"""Seconds for which it waits afterwards in any case."""
+_CLOSING = 2.0
+"""Seconds for which closing waits for what is sent behind."""
 _TOGETHER = 1000
 """Keys dropped at a time; a topic may have 10,000 pages, and all at once could miss the deadline at every attempt."""
 
@@ -53,21 +59,52 @@ class Changes:
         self._page = page
         self._status = status
         self._on_change = on_change
+        self._behind: set[asyncio.Task[None]] = set()
 
-    async def before(self, *topic_ids: str) -> None:
-        """Drop the pages of topics that are about to change; what cannot be dropped now is dropped by `send`."""
-        for topic_id in topic_ids:
-            with suppress(EngineError, InvalidInput):
-                await self._page.invalidate_group(topic_id=topic_id)
+    async def before(self, *topic_ids: str) -> float:
+        """Drop the pages of topics that are about to change; what cannot be dropped now is dropped by `send`.
 
-    async def send(self, change: Change) -> None:
+        Returns how many seconds were lost on a server that did not answer, for `send`.
+        """
+        began = monotonic()
+        dropped = await asyncio.gather(*map(self._drop_pages, topic_ids), return_exceptions=True)
+        for error in dropped:
+            if isinstance(error, BaseException) and not isinstance(error, EngineError | InvalidInput):
+                raise error
+        return monotonic() - began if any(isinstance(error, EngineError) for error in dropped) else 0.0
+
+    async def send(self, change: Change, *, spent: float = 0.0) -> None:
         """Drop every key that a change made stale, then forget its row.
 
         Neither an engine nor a record that cannot be reached is an error: the change is made, its row stays, and is
         sent again.
+
+        Arguments:
+            spent: seconds that the caller has lost already on a server that does not answer. Then it is not waited for
+                as long again: what is left is done behind.
         """
         if change.topics or change.snippets or change.pages:
             self._on_change()
+        task = asyncio.get_running_loop().create_task(self._send(change), name="greenroom-change")
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+        await asyncio.wait([task], timeout=max(_LEAST, _ANSWER - spent) if spent else None)
+        if task.done() and not task.cancelled():
+            task.result()
+
+    async def close(self) -> None:
+        """Let what is sent behind end, which it does soon where the server stands still; rows that are left stay."""
+        if self._behind:
+            await asyncio.wait(self._behind, timeout=_CLOSING)
+        for task in self._behind:
+            task.cancel()
+        if self._behind:
+            await asyncio.wait(self._behind)
+
+    async def _drop_pages(self, topic_id: str) -> None:
+        await self._page.invalidate_group(topic_id=topic_id)
+
+    async def _send(self, change: Change) -> None:
         try:
             await self._drop(change)
             await self._records.acknowledge([change.change_id])

@@ -86,5 +86,6 @@ class Platform:
         """Stop sending what others left, and let go of whoever follows a status."""
         self._sending.cancel()
         await asyncio.wait([self._sending])
+        await self.changes.close()
         await self.statuses.close()
         await self.newest.close()

@@ -64,9 +64,9 @@ class Snippets:
         Raises:
             UnknownReference: when its topic does not exist.
         """
-        await self._changes.before(draft.topic_id)
+        spent = await self._changes.before(draft.topic_id)
         written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
-        await self._changes.send(written.change)
+        await self._changes.send(written.change, spent=spent)
         return written
 
     async def put(self, snippet_id: str, draft: SnippetDraft) -> Written[Snippet] | None:
@@ -78,10 +78,10 @@ class Snippets:
         old = await self._records.snippet(snippet_id)
         if old is None:
             return None
-        await self._changes.before(*{old.topic_id, draft.topic_id})
+        spent = await self._changes.before(*{old.topic_id, draft.topic_id})
         written = await self._records.put_snippet(snippet_id, draft)
         if written is not None:
-            await self._changes.send(written.change)
+            await self._changes.send(written.change, spent=spent)
         return written
 
     async def delete(self, snippet_id: str) -> bool:
@@ -89,9 +89,9 @@ class Snippets:
         old = await self._records.snippet(snippet_id)
         if old is None:
             return False
-        await self._changes.before(old.topic_id)
+        spent = await self._changes.before(old.topic_id)
         change = await self._records.delete_snippet(snippet_id)
         if change is None:
             return False
-        await self._changes.send(change)
+        await self._changes.send(change, spent=spent)
         return True

@@ -95,7 +95,7 @@ class Changes(Generic[T]):
             )
             return None if found.begun is None else found.body
 
-        async with self._turns.of(session):
+        async with self._turns.of(session, budget):
             body = await budget.spend(looked)
             found = None if body is None else await self._attempt(session, body, change, budget)
             while isinstance(found, Differs):
