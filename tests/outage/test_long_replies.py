@@ -12,7 +12,7 @@ from greenroom.engine import Address, Lane, Limits, Standalone
 from greenroom.engine.connection import Connection, ConnectionLost, NoReply
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
-from tests.gateways import Gateway, eventually, gateway
+from tests.support.gateways import Gateway, eventually, gateway
 from tests.support.real_servers import Server
 
 DEADLINE = 0.1

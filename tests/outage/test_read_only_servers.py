@@ -12,8 +12,8 @@ import pytest
 from greenroom import Greenroom
 from greenroom.engine import Address, Lane, Limits, Standalone
 from greenroom.errors import EngineError, EngineRefused
-from tests.gateways import Gateway, eventually, gateway
 from tests.support.episode_caches import EPISODE, Episode
+from tests.support.gateways import Gateway, eventually, gateway
 from tests.support.patience import wait_for
 from tests.support.real_servers import Raw, Server
 

@@ -8,7 +8,7 @@ import pytest
 
 from greenroom import Greenroom
 from greenroom.sessions.ends import Ends
-from tests.gateways import eventually
+from tests.support.gateways import eventually
 from tests.support.real_servers import Raw, Server
 
 MANY = 700

@@ -14,7 +14,7 @@ from greenroom.errors import EngineError
 from greenroom.observe import Counters
 from greenroom.podcast import changes
 from greenroom.podcast.changes import Changes
-from tests.gateways import eventually
+from tests.support.gateways import eventually
 from tests.support.real_servers import Server
 
 ERRORS = [TypeError, ValueError, KeyError, OverflowError, UnicodeError, MemoryError, RuntimeError]

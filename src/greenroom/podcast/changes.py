@@ -38,6 +38,12 @@ _TOGETHER = 50
 """Groups dropped at a time."""
 _ACKNOWLEDGED = 1000
 """Rows forgotten by one transaction."""
+_CLOSING = 5.0
+"""Seconds that changes and claims under way may take when the platform closes; a database may be busy for four."""
+_ANSWER = 0.9
+"""Seconds for which a change waits for the server, before and after it together."""
+_LEAST = 0.1
+"""Seconds for which it waits afterwards in any case."""
 
 
 class Changes:
@@ -96,16 +102,24 @@ class Changes:
         self._sending = asyncio.create_task(self._keep_sending(first), name="greenroom-outbox")
 
     async def close(self) -> None:
-        """Stop sending; what is left stays in the record."""
+        """Stop sending what others left, and let what is under way end; what is left stays in the record."""
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.wait([self._sending])
+        await self.detached.close(_CLOSING)
 
-    async def before(self, *topic_ids: str) -> None:
-        """Drop the pages of topics that are about to change; what cannot be dropped now is dropped by `send`."""
-        for topic_id in topic_ids:
-            with suppress(EngineError, InvalidInput):
-                await self._page.invalidate_group(topic_id=topic_id)
+    async def before(self, *topic_ids: str) -> float:
+        """Drop the pages of topics that are about to change; what cannot be dropped now is dropped by `send`.
+
+        Returns how many seconds were lost on a server that did not answer, for `send`.
+        """
+        began = monotonic()
+        drops = (self._page.invalidate_group(topic_id=topic_id) for topic_id in topic_ids)
+        dropped = await asyncio.gather(*drops, return_exceptions=True)
+        for error in dropped:
+            if isinstance(error, BaseException) and not isinstance(error, EngineError | InvalidInput):
+                raise error
+        return monotonic() - began if any(isinstance(error, EngineError) for error in dropped) else 0.0
 
     @asynccontextmanager
     async def conditional(self, cache: Cache[Any], object_id: str) -> AsyncIterator[None]:
@@ -121,13 +135,20 @@ class Changes:
                 await cache.invalidate(object_id)
             raise
 
-    async def send(self, change: Change) -> None:
+    async def send(self, change: Change, *, spent: float = 0.0) -> None:
         """Drop every key that a change made stale, then forget its row; goes on when its caller is cancelled.
 
         Neither an engine nor a record that cannot be reached is an error: the change is made, its row stays, and is
         sent again.
+
+        Arguments:
+            spent: seconds that the caller has lost already on a server that does not answer. Then it is not waited for
+                as long again: what is left is done behind.
         """
-        await self.detached.finish(self._send(change), "greenroom-change")
+        task = self.detached.begin(self._send(change), "greenroom-change")
+        await asyncio.wait([task], timeout=max(_LEAST, _ANSWER - spent) if spent else None)
+        if task.done() and not task.cancelled():
+            task.result()
 
     async def _send(self, change: Change) -> None:
         stale = Stale([change])

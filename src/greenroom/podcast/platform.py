@@ -19,9 +19,6 @@ from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.task_records import KeepsTasks, TaskRecords
 from greenroom.podcast.topics import Topics
 
-_CLOSING = 5.0
-"""Seconds that changes and claims under way may take when the platform closes; a database may be busy for four."""
-
 
 class Platform:
     """Made by `open`."""
@@ -96,6 +93,5 @@ class Platform:
     async def close(self) -> None:
         """Stop sending what others left, and let go of whoever follows a status."""
         await self.changes.close()
-        await self.changes.detached.close(_CLOSING)
         await self.statuses.close()
         await self.newest.close()

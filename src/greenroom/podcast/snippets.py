@@ -68,9 +68,9 @@ class Snippets:
         return await self._changes.detached.finish(self._add(draft))
 
     async def _add(self, draft: SnippetDraft) -> Written[Snippet]:
-        await self._changes.before(draft.topic_id)
+        spent = await self._changes.before(draft.topic_id)
         written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
-        await self._changes.send(written.change)
+        await self._changes.send(written.change, spent=spent)
         return written
 
     async def stored(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> Snippet | None:
@@ -102,11 +102,11 @@ class Snippets:
         old = await self._records.snippet(snippet_id)
         if old is None:
             return None
-        await self._changes.before(*{old.topic_id, draft.topic_id})
+        spent = await self._changes.before(*{old.topic_id, draft.topic_id})
         async with self._changes.conditional(self._one, snippet_id):
             written = await self._records.put_snippet(snippet_id, draft, condition=condition)
         if written is not None:
-            await self._changes.send(written.change)
+            await self._changes.send(written.change, spent=spent)
         return written
 
     async def delete(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> bool:
@@ -121,10 +121,10 @@ class Snippets:
         old = await self._records.snippet(snippet_id)
         if old is None:
             return False
-        await self._changes.before(old.topic_id)
+        spent = await self._changes.before(old.topic_id)
         async with self._changes.conditional(self._one, snippet_id):
             change = await self._records.delete_snippet(snippet_id, condition=condition)
         if change is None:
             return False
-        await self._changes.send(change)
+        await self._changes.send(change, spent=spent)
         return True

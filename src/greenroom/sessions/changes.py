@@ -95,7 +95,7 @@ class Changes(Generic[T]):
             )
             return None if found.begun is None else found.body
 
-        async with self._turns.of(session):
+        async with self._turns.of(session, budget):
             try:
                 body = await budget.spend(looked)
             except BaseException:

@@ -12,8 +12,8 @@ from greenroom.caching import Cache
 from greenroom.caching.backing import Backing
 from greenroom.engine import Lane
 from greenroom.keyspace import Keyspace, Number
-from tests.gateways import eventually
 from tests.support.episode_caches import Back, cache_of
+from tests.support.gateways import eventually
 from tests.support.real_servers import Raw, Server
 
 PAGE: Keyspace[str] = Keyspace("page:{show}:{n}", str, ttl=timedelta(minutes=5), numbers={"n": Number(1, 99)})
