@@ -80,6 +80,8 @@ class _Bounds:
     # Time ------------------------------------------------------------------------------------------
 
     def _slow(self, read: Read | Failed) -> Violation | None:
+        if read.ended - read.began <= PROMPT:
+            return None  # most do not, and a round has thousands
         spans = [
             span for key in (read.key, *read.others) for load in self._loads.get(key, ()) for span in self._ran(load)
         ]

@@ -18,6 +18,7 @@ class Build:
 
     Arguments:
         rounds: what differs in them, for `run_round` or `run_cluster_round`.
+        by: what the reason of a violation says that shows it; another proves nothing.
         on: `server`, `cluster` or `replicas`.
         seed: one that has found it.
         seconds: of one round.
@@ -25,6 +26,7 @@ class Build:
 
     name: str
     rounds: dict[str, Any] = field(default_factory=dict)
+    by: str = "version"
     on: str = "server"
     seed: str = "greenroom"
     seconds: float = ROUND
@@ -37,14 +39,14 @@ BUILDS = {
     build.name: build
     for build in (
         Build(broken.LEASE_UNCHECKED, {**BUSY, **_ALONE, "faults": False}, seconds=2),
-        Build(broken.LEASE_NOT_HELD, {**CALM, **_ALONE, "faults": False}, seconds=6),
-        Build(broken.WAITERS_DEAF, {**BUSY, **_ALONE, "faults": False}, seconds=4),
+        Build(broken.LEASE_NOT_HELD, {**CALM, **_ALONE, "faults": False}, "loads in", seconds=6),
+        Build(broken.WAITERS_DEAF, {**BUSY, **_ALONE, "faults": False}, "besides loads", seconds=4),
         Build(broken.NEAR_AFTER_AWAIT, {**BUSY, **_ALONE, "faults": False}, seconds=2),
         Build(broken.GROUP_AFTER_LOAD, {**BUSY, **_ALONE, "faults": False}, seconds=2),
         Build(broken.DROPS_FORGOTTEN, {**CALM, **_ALONE, "changes": 0.03, "only": ("restart",)}),
         Build(broken.SILENCE_TRUSTED, {**DEAF, "only": ("deafen",)}),
-        Build(broken.SESSION_UNCOMPARED, {**_SESSIONS, "faults": False}, seconds=3),
-        Build(broken.ENDS_NOT_RESENT, {**_SESSIONS, "only": ("restart",)}),
+        Build(broken.SESSION_UNCOMPARED, {**_SESSIONS, "faults": False}, "changes that returned", seconds=3),
+        Build(broken.ENDS_NOT_RESENT, {**_SESSIONS, "only": ("restart",)}, "has ended is there"),
         Build(broken.OUTBOX_UNREAD, {"clients": 1, "session_clients": 0, "only": ("kill_process",), "rest": 0.8}),
         Build(broken.STATUS_UNSENT, {"clients": 1, "session_clients": 0, "faults": False}, seconds=3),
         Build(broken.GROUP_UNCHECKED, {**BUSY, "fresh": 59.0, "only": ("kill_behind",)}, on="cluster"),

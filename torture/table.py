@@ -22,8 +22,8 @@ def found_after(build: Build) -> tuple[float, str]:
         with tempfile.TemporaryDirectory(prefix="torture-") as directory:
             result = asyncio.run(one.run(Path(directory), f"{build.seed}/{number}", one.seconds))
         took = time.monotonic() - began
-        if result.violations or result.wrong:
-            reason = result.violations[0].reason if result.violations else result.wrong[0]
+        reason = next((one.reason for one in result.violations if build.by in one.reason), "")
+        if reason:
             return took, reason
         if took > BOUND:
             break

@@ -14,7 +14,7 @@ import random
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,10 +28,12 @@ from torture.history import Contact, Crash, Final, Stood, now
 from torture.journal import Journal, events
 from torture.opened import Opened
 from torture.plan import Plan
-from torture.podcasts import Podcasts
 from torture.record import Record
 from torture.session_clients import SessionClients
 from torture.session_history import Begun, Rotated
+
+if TYPE_CHECKING:
+    from torture.podcasts import Podcasts
 
 _BEAT = 0.02
 """Seconds between two looks at the clock, and between two round trips."""
@@ -64,6 +66,8 @@ class Worker:
             self._sessions = SessionClients(self.plan, self._opened.sessions, self.journal)
             self._podcasts: Podcasts | None = None
             if self.plan.podcasts:
+                from torture.podcasts import Podcasts  # a fifth of the start, where there are none
+
                 self._podcasts = await Podcasts.opened(self.plan, self.backing, self.journal)
                 stack.push_async_callback(self._podcasts.close)
             beats = [asyncio.create_task(beat()) for beat in (self._look_at_clock, self._keep_in_contact)]
