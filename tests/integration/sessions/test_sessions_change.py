@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput, OutcomeUnknown
-from greenroom.sessions import SessionGone
+from greenroom.sessions import SessionGone, changes
 from tests.support.patience import PATIENT
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
@@ -304,4 +304,5 @@ async def test_what_fails_one_change_fails_those_behind_it_and_no_later_one(serv
 
 
 if __name__ == "__main__":
+    changes.COMMANDS = 60.0  # five hundred at once wait longer for their turn than a call may take
     asyncio.run(_increment(sys.argv[1], sys.argv[2]))
