@@ -58,7 +58,7 @@ def test_neither_a_given_token_nor_a_password_is_printed(valkey: Server, serve: 
     service = serve("--valkey-url", address, "--log-level", "debug")
     assert service.client.get(f"{API}/topics").headers["cache-status"] == "greenroom; fwd=miss; stored"
     service.stop()
-    assert f"redis://127.0.0.1:{valkey.port}, also for sessions" in service.output()
+    assert f"redis://default@127.0.0.1:{valkey.port}, also for sessions" in service.output()
     assert "valkey://" not in service.output(), "the address is repeated as it was written"
     assert TOKEN not in service.output()
     assert "opensesame" not in service.output()

@@ -96,7 +96,8 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["line", "environment", "own"])
 def test_make_serve_takes_a_port(tmp_path: Path, where: str) -> None:
-    """Told of by its being taken: nothing is set up or opened by then."""
+    """Told of by its being taken: nothing is set up or opened by then. On another port it would end as well."""
+    (tmp_path / "file").write_text("no directory")
     make = ["make", "-s", "-f", str(ROOT / "Makefile"), "-o", "setup", "serve", f"BIN={PROGRAM.parent}"]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -106,7 +107,12 @@ def test_make_serve_takes_a_port(tmp_path: Path, where: str) -> None:
             "own": ([], {"GREENROOM_PORT": port, "PORT": "0"}),
         }[where]
         run = subprocess.run(
-            [*make, *line], cwd=tmp_path, env=environment(variables), capture_output=True, text=True, timeout=60
+            [*make, *line],
+            cwd=tmp_path,
+            env=environment(variables | {"GREENROOM_DATA_DIR": "file"}),
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
     assert f"greenroom: --port: port {port} is in use; " in run.stderr
 

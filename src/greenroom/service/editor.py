@@ -13,7 +13,10 @@ from greenroom.accounts import Bound
 from greenroom.service.problems import Problem
 
 CHALLENGE = 'Bearer realm="greenroom editors"'
-NONE = "editor calls need Authorization: Bearer with the editor token, which the service prints when it starts"
+NONE = (
+    "editor calls need Authorization: Bearer with the editor token: that of GREENROOM_EDITOR_TOKEN, "
+    "or the one that the service prints at its start"
+)
 WRONG = (
     "the token in Authorization: Bearer is not the editor token; it changes at every start of the service, "
     "unless GREENROOM_EDITOR_TOKEN is set"
