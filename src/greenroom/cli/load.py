@@ -13,6 +13,7 @@ from greenroom.cli.options import make_directory, read_settings, settings_option
 from greenroom.errors import InvalidInput
 from greenroom.origin import Loaded
 from greenroom.origin import load as load_lines
+from greenroom.printable import printable
 from greenroom.room import Greenroom
 from greenroom.service import logs
 from greenroom.service.settings import Settings
@@ -32,7 +33,7 @@ def load(files: tuple[str, ...], **flags: str | None) -> None:
         sources = [(name, _opened(name, stack)) for name in files]
         loaded = asyncio.run(_load(settings, sources))
     for bad in loaded.bad:
-        click.echo(bad, err=True)
+        click.echo(printable(str(bad)), err=True)
     click.echo(
         f"{loaded.topics} topics and {loaded.snippets} snippets read well, {len(loaded.bad)} bad lines", err=True
     )
