@@ -19,6 +19,7 @@ EXTRAS = {
         "uvicorn",
         "uvloop",
         "websockets",
+        "zxcvbn",
     ),
     "studio": ("opuslib_next", "py_nanotts"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,7 +39,7 @@ class Accounts:
         self._attempts = attempts
         self._clock = clock
 
-    def check(self, username: str, password: str) -> None:
+    async def check(self, username: str, password: str) -> None:
         """Return if they can be a user's.
 
         Raises:
@@ -50,7 +51,8 @@ class Accounts:
         if not PASSWORD[0] <= len(password) <= PASSWORD[1]:
             reason = f"has {len(password)} characters"
             raise InvalidInput("password", reason, "use {} to {} characters".format(*PASSWORD))
-        if is_common(password) or password.lower() == username.lower():
+        # On a thread: the list is read at its first use.
+        if password.lower() == username.lower() or await asyncio.to_thread(is_common, password):
             remedy = "use another one; several words that nobody would guess are easy to remember"
             raise InvalidInput("password", "is among those that are guessed first", remedy)
 
@@ -62,7 +64,7 @@ class Accounts:
             Conflict: when the name is taken; `Ana` and `ana` are the same.
             Overloaded: when too many passwords are waited for.
         """
-        self.check(username, password)
+        await self.check(username, password)
         user = User(
             user_id=self._clock.token().hex(),
             username=username.lower(),

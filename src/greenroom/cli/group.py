@@ -9,6 +9,7 @@ from typing import NoReturn
 import rich_click as click
 
 from greenroom.errors import GreenroomError, InvalidInput
+from greenroom.printable import printable
 
 COMMANDS = {
     "serve": "Run the service.",
@@ -45,7 +46,7 @@ class _Group(click.RichGroup):
 
 def _fail(ctx: click.Context, text: str) -> NoReturn:
     # Not click's own way: that draws a frame and breaks the line.
-    click.echo(f"greenroom: {text}", err=True)
+    click.echo(f"greenroom: {printable(text)}", err=True)
     ctx.exit(1)
 
 

@@ -15,6 +15,7 @@ from greenroom.cli.options import make_directory, read_settings, settings_option
 from greenroom.errors import InvalidInput, RecordError, RecordUnavailable
 from greenroom.origin import BadLine, Loaded
 from greenroom.origin import load as load_lines
+from greenroom.printable import printable
 from greenroom.room import DATABASE_FILE, Greenroom
 from greenroom.service import logs
 from greenroom.service.settings import Settings
@@ -112,7 +113,7 @@ class _Report:
         self._said += 1
         if self._said > SAID:
             return
-        click.echo(f"{CLEAR if self._terminal else ''}{bad}", err=True)
+        click.echo(f"{CLEAR if self._terminal else ''}{printable(str(bad))}", err=True)
         if self._said == SAID:
             click.echo(f"{SAID} bad lines were written; further ones are only counted", err=True)
 

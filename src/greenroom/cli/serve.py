@@ -115,9 +115,6 @@ async def _prepare(settings: Settings) -> None:
     The workers could fill it as well, but one that came late to it would undo an edit made through another.
     """
     embedded = None in (settings.cache_address, settings.session_address)
-    record = _record(settings)
-    for path in private_files.open_to_others([settings.data_dir, *([record.parent, record] if record else [])]):
-        log.warning("other users of this machine may use %s; `chmod go= %s` shuts them out", path, path)
     if embedded or settings.database_url is None:
         make_directory(settings.data_dir)
     if embedded:
@@ -132,10 +129,13 @@ async def _prepare(settings: Settings) -> None:
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
     finally:
         await records.close()
+    record = _record(settings)
+    for path in private_files.open_to_others([settings.data_dir, record.parent, record]):
+        log.warning("other users of this machine may use %s; `chmod go= %s` shuts them out", path, path)
 
 
-def _record(settings: Settings) -> Path | None:
-    """The file of the record; None where that is no file."""
+def _record(settings: Settings) -> Path:
+    """The file of the record."""
     if settings.database_url is None:
         return settings.data_dir / DATABASE_FILE
     return sqlite_path(settings.database_url)

@@ -67,6 +67,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._at = 0
         self._next: asyncio.Handle | None = None
         self._in_head = self._in_body = False
+        self._heads = 0  # that were read to their end
         self._head_bytes = 0  # of the head that is being read
         self._quiet_bytes = 0  # of a body, without any of its content: lengths of chunks, and trailers
         self._moved = 0
@@ -161,8 +162,7 @@ class HttpProtocol(HttpToolsProtocol):
         return piece
 
     def _feed(self, piece: bytes) -> None:
-        was_in_body = self._in_body
-        moved = self._moved
+        was_in_body, heads, moved = self._in_body, self._heads, self._moved
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
@@ -175,7 +175,8 @@ class HttpProtocol(HttpToolsProtocol):
             else:
                 self._refuse("bad-request", "it is no HTTP request that can be read")
             return
-        self._head_bytes = 0 if was_in_body or self._in_body else self._head_bytes + len(piece)
+        # One that ends a body, and perhaps begins a head, is not counted: how much of it is the head's is not known.
+        self._head_bytes = 0 if was_in_body or self._heads != heads else self._head_bytes + len(piece)
         self._quiet_bytes = self._quiet_bytes + len(piece) if was_in_body and self._moved == moved else 0
         if self._head_bytes > self.HEAD or self._quiet_bytes > self.HEAD:
             self._refuse("headers-too-large", f"its headers have more than {self.HEAD} bytes")
@@ -205,6 +206,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._unanswered += self.cycle is not before
         self._in_head, self._in_body, self._moved = False, True, 0
+        self._heads += 1
         self._rest()
 
     def on_body(self, body: bytes) -> None:

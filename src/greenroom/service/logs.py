@@ -6,8 +6,11 @@ import logging
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
+
+from greenroom.printable import printable
 
 REQUEST_ID: ContextVar[str] = ContextVar("greenroom_request_id", default="-")
 """The id of the request that the current task serves."""
@@ -17,6 +20,19 @@ class _WithRequestId(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = REQUEST_ID.get()
         return True
+
+
+class _TextLines(logging.Formatter):
+    """One line for each record, whatever is in its message; a traceback has its own lines, and no other controls."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return printable(super().formatException(ei), lines=True)
 
 
 class _JsonLines(logging.Formatter):
@@ -38,8 +54,7 @@ def configure(*, format_: str, level: str) -> None:
     """Send the logs of Greenroom, and uvicorn's warnings, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_WithRequestId())
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s")
-    handler.setFormatter(_JsonLines() if format_ == "json" else text)
+    handler.setFormatter(_JsonLines() if format_ == "json" else _TextLines())
     for name, least in (("greenroom", level.upper()), ("uvicorn", "WARNING"), ("litestar", "WARNING")):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

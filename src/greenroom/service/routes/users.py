@@ -32,7 +32,7 @@ class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
 async def add_user(request: Request[Any, Any, Any], state: ServiceState) -> Response[UserAnswer]:
     """Makes a user and no session; 409 where the name is taken, 429 for too many from one address."""
     given = bodies.draft(NewUser, await bodies.members(request))
-    state.room.accounts.check(given.username, given.password)
+    await state.room.accounts.check(given.username, given.password)
     # Before the hash, which is what costs.
     bound = Bound(state.settings.signups_per_hour, timedelta(hours=1))
     await bounds.count(request, "sign-up", bound, "new users")

@@ -1,0 +1,59 @@
+"""Text of others as logs and terminals show it."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from greenroom.printable import printable
+from greenroom.service import logs
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é \U0001f399", "plain é \U0001f399"),
+        ("two\nlines\r\n", r"two\nlines\r\n"),
+        ("\x1b[31mred\x07\x00", r"\x1b[31mred\x07\x00"),
+        ("\x7f\x9b1m", r"\x7f\x9b1m"),
+        ("a\u2028b\u202ec", r"a\u2028b\u202ec"),
+    ],
+)
+def test_control_characters_are_written_out(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@given(st.text())
+def test_whatever_is_shown_is_one_line(text: str) -> None:
+    assert len(printable(text).splitlines()) <= 1
+    assert printable(printable(text)) == printable(text)
+
+
+def test_a_traceback_keeps_its_lines_and_nothing_else() -> None:
+    assert printable("one\n\ttwo\x1b[0m", lines=True) == "one\n\ttwo\\x1b[0m"
+
+
+def test_a_log_line_is_one_line_whatever_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr("sys.stderr", written)
+    loggers = [logging.getLogger(name) for name in ("greenroom", "uvicorn", "litestar")]
+    before = [(log.handlers, log.level, log.propagate) for log in loggers]
+    log = loggers[0]
+    try:
+        logs.configure(format_="text", level="info")
+        log.info("a %s", "line\nthat \x1b[2Jlies")
+        try:
+            raise ValueError("\x1b[2J")
+        except ValueError:
+            log.exception("failed")
+    finally:
+        for one, (handlers, level, propagate) in zip(loggers, before, strict=True):
+            one.handlers, one.level, one.propagate = handlers, level, propagate
+    lines = written.getvalue().splitlines()
+    assert lines[0].endswith(r"a line\nthat \x1b[2Jlies")
+    assert lines[-1] == r"ValueError: \x1b[2J"
+    assert "\x1b" not in written.getvalue()
