@@ -148,7 +148,8 @@ class _Bounds:
                 continue
             reasons = sum(one.ended >= since and one.began <= until for one in drops)
             reasons = max(1, reasons) + sum(bool(one.error) for one in within)
-            if len(within) > 1 + reasons:  # a load that began for an earlier reason may be the first
+            # Of each reason one load that it comes too late for, and one after it; the first may be for an earlier one.
+            if len(within) > 1 + 2 * reasons:
                 return [Violation(within[-1], f"{len(within)} loads in {_WINDOW} s after {reasons} changes")]
         return []
 

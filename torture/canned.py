@@ -39,6 +39,9 @@ class Canned(asyncio.Transport):
         for piece in self._bursts.on_the_wire(frames):
             asyncio.get_running_loop().call_soon(self._deliver, piece)
 
+    def is_closing(self) -> bool:
+        return False
+
     def get_write_buffer_size(self) -> int:
         return 0
 

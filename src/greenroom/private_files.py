@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 DIRECTORY = 0o700
@@ -31,7 +32,8 @@ def make_file(path: Path) -> None:
     Raises:
         OSError: when that cannot be done.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE))
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE))
 
 
 def open_to_others(paths: Iterable[Path]) -> Iterator[Path]:

@@ -156,7 +156,6 @@ def test_the_footer_says_where_the_last_answer_came_from_and_its_time(service: S
     write_topic(service, "provenance")  # drops the list of all topics
     for place, whole in (
         ("the record", "and now kept in Valkey"),
-        ("Valkey", "the shared cache"),
         ("the near cache", "memory of the process that answered"),
     ):
         page.reload()

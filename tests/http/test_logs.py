@@ -105,7 +105,7 @@ def test_every_line_after_the_banner_is_json(behind_a_proxy: Service) -> None:
     logged = [line for line in behind_a_proxy.output().splitlines() if line.startswith("{")]
     assert all("request_id" in msgspec.json.decode(line) for line in logged)
     others = [line for line in behind_a_proxy.output().splitlines() if not line.startswith("{")]
-    assert {line.split()[0] for line in others} <= {"Greenroom", "engine", "record"}
+    assert {line.split()[0] for line in others} <= {"Greenroom", "caches", "database", "recordings"}
 
 
 def test_a_trusted_proxy_names_the_client(behind_a_proxy: Service) -> None:

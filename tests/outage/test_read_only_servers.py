@@ -75,7 +75,7 @@ async def test_a_process_that_writes_nothing_follows_the_address_too(pair: Pair)
         await eventually(lambda: room.engine_trouble is None)
 
 
-async def test_at_an_address_that_stays_read_only_connections_stay_and_reads_go_on(pair: Pair) -> None:
+async def test_at_an_address_that_stays_read_only_connections_and_reads_stay(pair: Pair) -> None:
     primary, replica, way = pair
     async with Greenroom.open(way.address) as room:
         _, token = await room.sessions.start()
@@ -176,7 +176,7 @@ async def test_a_denied_command_stays_trouble_while_others_are_carried_out(serve
         await engine.close()
 
 
-async def test_an_idle_connection_that_is_swallowed_is_replaced_before_anyone_needs_it(server: Server) -> None:
+async def test_a_swallowed_idle_connection_is_replaced_before_it_is_needed(server: Server) -> None:
     async with gateway(server) as way, Greenroom.open(way.address) as room:
         _, token = await room.sessions.start()
         way.swallow()

@@ -29,6 +29,10 @@ PAGE: Keyspace[tuple[int, ...]] = Keyspace(
 PAGES = "pages:{show_id}"
 
 
+async def _load_nothing(show_id: str, number: int) -> None:
+    """Of a process that only invalidates."""
+
+
 class Record:
     """The version of each show; what was never written is at its first."""
 
@@ -87,7 +91,7 @@ class Trial:
     async def open(self, server: Server, back: Back) -> Trial:
         for process in (self.reader, *self.changers):
             await process.open(back)
-        self.cache = cache_of(await back(server), None, PAGE, group=PAGES)
+        self.cache = cache_of(await back(server), _load_nothing, PAGE, group=PAGES)
         return self
 
     async def check(self, show_id: str) -> None:

@@ -13,7 +13,9 @@ from greenroom.caching import loads, stored
 from greenroom.engine import Limits
 from greenroom.testing.clock import ManualClock
 
-PATIENT = Limits(command_deadline=60, handshake_deadline=60, silence=60, silence_deadline=60, survey=60)
+PATIENT = Limits(
+    command_deadline=60, handshake_deadline=60, silence=60, silence_deadline=60, survey=60, role_interval=60
+)
 """For an engine whose bytes a test makes wait: on a busy machine that may take longer than a command may."""
 
 

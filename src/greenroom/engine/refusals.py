@@ -90,7 +90,7 @@ def _denied(command: Command, error: EngineRefused) -> EngineRefused:
         name = found[1].upper()
     else:  # Redis 7.0 does not say which of a script's commands it is
         name = "a command of a script" if isinstance(command, Call) else str(command[0]).upper()
-    return EngineRefused(f"the server refuses {name}; give the user what `greenroom acl` prints")
+    return EngineRefused(f"NOPERM: the server refuses {name}; give the user what `greenroom acl` prints")
 
 
 def _name(command: Command) -> str | bytes | int:

@@ -90,6 +90,9 @@ class Nowhere(asyncio.Transport):
     def write(self, data: Any) -> None:
         assert not self.closing, "as uvloop says"
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def abort(self) -> None:
         pass
 

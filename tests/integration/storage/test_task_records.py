@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from greenroom.detached import Detached
 from greenroom.origin import SqliteRecords
 from greenroom.podcast.generation import Tasks
 from greenroom.podcast.task_records import KEY_KEPT, IdempotencyKey, KeepsTasks
@@ -73,7 +75,8 @@ async def test_attempts_of_a_podcast_that_fail_at_once_pause_ever_longer(tmp_pat
     records = await SqliteRecords.open(tmp_path / "record.sqlite3")
     await records.put_topic("a", about("A"), NOON)
     clock = ManualClock()
-    tasks = Tasks(records.tasks, cast(Any, None), clock, attempts=9)  # nothing is shown, so no change is sent
+    changes = SimpleNamespace(detached=Detached())  # nothing is shown, so no change is sent
+    tasks = Tasks(records.tasks, cast(Any, changes), clock, attempts=9)
     await records.tasks.add_task("p", "a", clock.now(), most=9)
     for pause in (1, 3, 9, 27, 30, 30):
         claim = await tasks.claim("w")
