@@ -246,6 +246,21 @@ async def test_blank_lines_do_not_keep_a_connection_alive(tmp_path: Path) -> Non
         assert await opened.end() == b""
 
 
+async def test_a_body_that_is_asked_for_and_does_not_come_is_408(tmp_path: Path) -> None:
+    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+        head = b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n"
+        opened.say(head)
+        assert (await opened.answer()).status == 100
+        await refused(opened, 408, "request-timeout")
+
+
+async def test_a_handshake_with_a_body_is_400(tmp_path: Path) -> None:
+    async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:
+        upgrade = b"Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 10\r\n\r\n"
+        opened.say(b"GET /api/v1/podcasts/x/stream HTTP/1.1\r\n" + upgrade)
+        await refused(opened, 400, "bad-request")
+
+
 @pytest.mark.parametrize("sent", [b"", b"x" * 900])
 async def test_a_body_that_does_not_move_is_408(tmp_path: Path, sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(tmp_path, Hasty) as app, connected(app.url) as opened:

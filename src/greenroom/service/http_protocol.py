@@ -233,8 +233,10 @@ class HttpProtocol(HttpToolsProtocol):
     def _wait(self) -> None:
         """Wait for what the client owes: the rest of a head or of a body, or a first request."""
         if self._in_body:
-            if self._patience is None and self.cycle is not None and not self.cycle.waiting_for_100_continue:
-                self._patience = self.loop.call_later(self.PATIENCE, self._body_is_due, self._moved)
+            if self._patience is None:
+                # Until it is asked for it is the application that takes its time; a WebSocket's has none.
+                asked = self.cycle is None or not self.cycle.waiting_for_100_continue
+                self._patience = self.loop.call_later(self.PATIENCE, self._body_is_due, self._moved, asked)
         elif self._in_head or (not self._unanswered and self.timeout_keep_alive_task is None):
             if self._patience is None:
                 self._patience = self.loop.call_later(self.PATIENCE, self._head_is_due)
@@ -253,10 +255,10 @@ class HttpProtocol(HttpToolsProtocol):
         elif not self._unanswered:
             self.transport.close()  # nothing was asked, so nothing is answered
 
-    def _body_is_due(self, moved: int) -> None:
+    def _body_is_due(self, moved: int, asked: bool) -> None:
         self._patience = None
-        # Where reading is paused it is the application that takes its time.
-        if self._in_body and self._moved - moved < self.MOVING and not self.flow.read_paused:
+        # Where reading is paused it is the application too.
+        if self._in_body and asked and self._moved - moved < self.MOVING and not self.flow.read_paused:
             self._refuse("request-timeout", f"its body had fewer than {self.MOVING} bytes in {self.PATIENCE:g} s")
         else:
             self._wait()
@@ -270,7 +272,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._refusal = refusal(slug, detail, self.client[0] if self.client else "-")
-        if self._in_body and not self.cycle.response_complete:
+        if self._in_body and self.cycle is not None and not self.cycle.response_complete:
             if self.pipeline:
                 self.pipeline.popleft()  # the newest: it has not begun
                 self._unanswered -= 1
