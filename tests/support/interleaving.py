@@ -21,12 +21,16 @@ class Turns:
         """To be awaited before each step."""
         self._at_gate.set()
         await self._open.wait()
-        self._open.clear()
+        if not self.ended:
+            self._open.clear()
 
     async def begin(self, work: Awaitable[Any]) -> None:
         """Begin the work; returns when it stands at its first gate."""
         self._at_gate.clear()
+        self._open.clear()
         self.task = asyncio.ensure_future(work)
+        # What the work has left to be done behind takes no turns: it would stand in the way of all that follows.
+        self.task.add_done_callback(lambda _: self._open.set())
         await self._stands()
 
     async def step(self) -> None:
