@@ -236,9 +236,9 @@ def test_a_browser_that_cannot_play_webm_is_offered_the_file(service: Service, v
     download = page.get_by_role("link", name="Download")
     expect(download).to_have_attribute("download", f"{NAMES[SHORT]}.webm")
     path = download.get_attribute("href")
-    answer = page.request.get(f"{service.url}{path}")
-    assert answer.ok, answer.text()
-    assert answer.body()[:4] == b"\x1a\x45\xdf\xa3"
+    # The file is offered as soon as the browser is known to need it, which is before the recording is whole.
+    wait_for(lambda: page.request.get(f"{service.url}{path}").ok, PATIENCE)
+    assert page.request.get(f"{service.url}{path}").body()[:4] == b"\x1a\x45\xdf\xa3"
 
 
 def test_a_browser_that_does_not_begin_by_itself_is_asked_to_by_a_click(service: Service, visitor: Visit) -> None:
