@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from greenroom.caching.kept import Kept
+from greenroom.caching.pending_drops import BATCH
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection, NoReply
 from greenroom.errors import EngineError, EngineUnavailable
@@ -20,8 +21,6 @@ from greenroom.errors import EngineError, EngineUnavailable
 _Drop = tuple[str, tuple[str, ...], object]
 """A key, what one command drops for it, and how it is kept."""
 
-BATCH = 250
-"""Keys sent before the event loop is given back: two to three milliseconds."""
 DEADLINE = 0.5
 """Seconds that all of them may wait for a server; past it they are kept for its next connection."""
 _MARKED = 1000
