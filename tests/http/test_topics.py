@@ -84,9 +84,9 @@ def test_a_change_is_seen_by_the_next_read_of_the_topic_and_of_the_list(service:
 
 def test_a_topic_that_was_missed_is_found_once_it_is_made(service: Service) -> None:
     for _ in range(2):
-        assert service.client.get(f"{API}/topics/missed").status_code == 404
-    put(service, "missed").raise_for_status()
-    assert service.client.get(f"{API}/topics/missed").status_code == 200
+        assert service.client.get(f"{API}/topics/missed_first").status_code == 404
+    put(service, "missed_first").raise_for_status()
+    assert service.client.get(f"{API}/topics/missed_first").status_code == 200
 
 
 def test_get_edit_put_works_with_the_id_and_the_times_as_they_are(service: Service) -> None:

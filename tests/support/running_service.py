@@ -29,6 +29,7 @@ FREELY = {
     "GREENROOM_STREAMS_PER_ADDRESS": "10000",
 }
 """Bounds that nobody reaches: all clients of a test have one address."""
+CHEAP_PASSWORDS = sys.executable, "-m", "tests.support.cheap_passwords"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """What every HTTP client of a test is given: made for each, with all public certificates, it takes 25 ms."""
 _ADDRESS = re.compile(r"http://\S+:\d+")
@@ -65,6 +66,7 @@ class Service:
             Without `GREENROOM_EDITOR_TOKEN` the service makes a token, and `token` is read from what it prints.
         data_dir: the data directory, where it is shared with another service.
         under: a program that starts it, with its arguments.
+        program: what is started, with its first arguments.
     """
 
     def __init__(
@@ -74,11 +76,12 @@ class Service:
         env: dict[str, str] | None = None,
         data_dir: Path | None = None,
         under: Sequence[str] = (),
+        program: Sequence[str] = (str(PROGRAM),),
     ) -> None:
         self.data_dir = data_dir or directory / "data"
         self._printed = directory / "output"
         self._flags = flags
-        self._under = under
+        self._program = [*under, *program]
         # What a killed service leaves among the temporary files goes with the test's directory.
         self._env = environment({"TMPDIR": str(directory)} | FREELY | (env or {}))
         self._process: subprocess.Popen[bytes] | None = None
@@ -99,7 +102,7 @@ class Service:
 
     def launch(self) -> None:
         """Start it, and return at once."""
-        command = [*self._under, str(PROGRAM), "serve", "--port", "0", "--data-dir", str(self.data_dir), *self._flags]
+        command = [*self._program, "serve", "--port", "0", "--data-dir", str(self.data_dir), *self._flags]
         with self._printed.open("wb") as printed:
             # A session of its own: an interrupt of the test run is not one of the service.
             self._process = subprocess.Popen(

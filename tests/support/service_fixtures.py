@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.running_service import TOKEN, Serve, Service
+from tests.support.running_service import CHEAP_PASSWORDS, TOKEN, Serve, Service
 
 
 @pytest.fixture(scope="session")
 def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The `greenroom serve` of all files that ask for no settings of their own."""
-    service = Service(tmp_path_factory.mktemp("serve"), env={"GREENROOM_EDITOR_TOKEN": TOKEN}).start()
+    service = _begun(tmp_path_factory, {})
     yield service
     service.stop()
 
@@ -29,9 +29,14 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if own is None:
         yield request.getfixturevalue("shared_service")
         return
-    service = Service(tmp_path_factory.mktemp("serve"), env={"GREENROOM_EDITOR_TOKEN": TOKEN} | own).start()
+    service = _begun(tmp_path_factory, own)
     yield service
     service.stop()
+
+
+def _begun(directories: pytest.TempPathFactory, own: dict[str, str]) -> Service:
+    env = {"GREENROOM_EDITOR_TOKEN": TOKEN} | own
+    return Service(directories.mktemp("serve"), env=env, program=CHEAP_PASSWORDS).start()
 
 
 @pytest.fixture
