@@ -1,4 +1,4 @@
-# Greenroom: `make serve` and `make test` are all one needs. Python 3.11 or later and the package registry do the rest.
+# Greenroom: `make serve` runs the service, `make test` runs all tests. Both need Python 3.11 or later and access to PyPI.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,21 +6,24 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links $(NEWER)
-# Of `make serve`: the port. On make's command line it wins; in the environment GREENROOM_PORT does.
+# For `make serve`: the port. On make's command line PORT wins over GREENROOM_PORT; in the environment GREENROOM_PORT wins.
 PORT ?=
 TAKEN_PORT = $(if $(PORT),GREENROOM_PORT=$(if $(filter command,$(origin PORT)),$(PORT),$${GREENROOM_PORT:-$(PORT)}))
-# Of `make torture`: how long on each, of which choices (without a seed one is made and printed), and on what: server,
-# cluster, replicas, or one after the other; or streams: 20,000 mutated ones.
+# For `make torture`: minutes on each target; the seed of its choices (without one, a seed is made and printed); and the target:
+# server, cluster or replicas, or all for one after the other. `streams` runs 20,000 mutated streams instead.
 MINUTES ?= 5
 SEED ?=
 ON ?= all
-# Of `make test` and `make unit`: what else pytest is told, as TESTS="-k near"; how many tests run at once (most wait for servers).
+# For `make test` and `make unit`: more arguments for pytest, such as TESTS="-k near"; and the number of tests that run at the same
+# time (most of them wait for servers).
 TESTS ?=
 JOBS ?= 4
-# Tests start some hundred programs: each would compile all modules anew.
+# For `make dist`: the public address of the project's repository.
+URL ?=
+# Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test bench torture torture-builds fmt lock clean
+.PHONY: setup serve lint type unit test bench torture torture-builds fmt lock dist images clean
 
 setup: $(VENV)/.serve
 
@@ -49,7 +52,7 @@ lint: $(VENV)/.dev
 type: $(VENV)/.dev
 	$(BIN)/mypy
 
-# Seconds, and no server, browser or decoder: what is pure.
+# The tests that need no server, browser or decoder: they take seconds.
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
 
@@ -66,7 +69,7 @@ bench: $(VENV)/.bench
 torture: $(VENV)/.dev
 	$(BIN)/python -m torture --minutes $(MINUTES) --on $(ON) $(if $(SEED),--seed $(SEED))
 
-# How long it takes to find each build that is broken on purpose; docs/torture.md has the table.
+# Measures the time until each deliberately broken build is found; docs/torture.md has the table.
 torture-builds: $(VENV)/.dev
 	$(BIN)/python -m torture --builds
 
@@ -74,12 +77,20 @@ fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# One lock for every Python and platform: what only some of them need stands there with its marker. The versions in the
-# locks are kept where they can be; to take newer ones: make lock NEWER=--upgrade, or NEWER='--upgrade-package httpx'.
+# One lock for all Pythons and platforms: a package that only some of them need has a marker. Versions in the locks are kept if
+# possible. To take newer ones: make lock NEWER=--upgrade, or NEWER='--upgrade-package httpx'.
 lock: $(VENV)/.dev
 	$(LOCK) --extra embedded --extra service --extra studio --output-file requirements/serve.lock pyproject.toml requirements/build.in
 	$(LOCK) --output-file requirements/dev.lock requirements/dev.in
 	$(LOCK) --output-file requirements/bench.lock requirements/bench.in
+
+# Builds the source distribution and the wheel in dist/. With an address they get links: make dist URL=https://…
+dist: setup
+	$(BIN)/python .ci/dist.py $(if $(URL),--url $(URL))
+
+# Takes the README's pictures of the page again. It needs Chromium.
+images: $(VENV)/.dev
+	$(BIN)/python docs/images/take.py
 
 clean:
 	rm -rf $(VENV)

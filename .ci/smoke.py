@@ -1,4 +1,4 @@
-"""The first things that a newcomer does, with nothing but the set-up: read through a cache, and serve one request."""
+"""The first steps of a new user, with only the set-up: read through a cache, and serve one request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import msgspec
 from greenroom import Greenroom, Keyspace
 
 PATIENCE = 60
-"""Seconds for the whole service, from its start to its end; then it is killed, and the smoke test has failed."""
+"""Seconds for the whole service, from start to end. Then it is killed and the smoke test fails."""
 PATH = "/api/v1/snippets?topic_id=tech_ai_ethics"
 
 

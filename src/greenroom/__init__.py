@@ -17,6 +17,9 @@ from greenroom.sessions import (
     session_of,
 )
 
+__version__ = "0.1.0"
+"""The one place of the version: the package's metadata are made from it."""
+
 __all__ = [
     "Cache",
     "Greenroom",
@@ -33,5 +36,6 @@ __all__ = [
     "SignInRequired",
     "Snippet",
     "Topic",
+    "__version__",
     "session_of",
 ]

@@ -89,6 +89,7 @@ class Rules:
         return " ".join(["resetkeys", *keys, "resetchannels", "-@all", *(f"+{one}" for one in sorted(self.commands))])
 
 
+# docs/decisions/0066-acl-rules-are-derived.md
 def rules(role: Role, *, prefix: str = "", holds: Holds = Holds.BOTH) -> Rules | None:
     """What a role may do on a server that holds this; None where it has nothing to do there.
 

@@ -24,6 +24,7 @@ async def to_the_end(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
         raise
 
 
+# docs/decisions/0045-changes-finish-once-begun.md
 class Detached:
     """The detached tasks of one owner, who closes them."""
 

@@ -109,7 +109,7 @@ def test_lifetimes_are_the_specified_ones() -> None:
     assert (PODCAST_STATUS.lifetime.fresh, PODCAST_STATUS.lifetime.ttl) == (least, most)
 
 
-def test_what_the_contract_adds() -> None:
+def test_limits_page_size_and_jitter_are_the_documented_ones() -> None:
     assert TOPICS.lifetime.ttl == timedelta(hours=6)
     assert (TOPICS.limit, TOPIC.limit) == (8_000_000, 1_000_000)
     assert PAGE_SIZE == 20

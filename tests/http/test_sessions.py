@@ -1,4 +1,4 @@
-"""One's session and one's sessions: read, changed, listed and ended, as the contract says."""
+"""One's session and one's sessions: read, changed, listed and ended over HTTP."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ PITCHES = [pitch(second) for second in range(6)]
 
 
 def whole(heard: Heard, podcast_id: str) -> None:
-    """Assert that it is a stream to the end, in the contract's words and order."""
+    """Assert that the messages are a whole stream, in the documented form and order."""
     assert heard.texts == [
         {"type": "stream_start", "podcast_id": podcast_id, "mime": MIME},
         {"type": "stream_end"},

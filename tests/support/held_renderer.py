@@ -43,6 +43,7 @@ def is_whole(service: Service, podcast_id: str) -> bool:
     return answer.status_code == 200
 
 
+# docs/decisions/0067-tests-hold-the-renderer.md
 class Renderer:
     """A renderer that stands still."""
 

@@ -14,8 +14,8 @@ from greenroom.service.settings import ENV_PREFIX, Settings, flag_name
 
 TOKEN = "token-of-sixteen"
 SECRET_URL = "valkey://user:topsecret@cache.example:7000"
-# Every setting of the contract: its default, and a value with what is read from it.
-CONTRACT: dict[str, tuple[Any, str, Any]] = {
+# Every setting: its default, a value as text, and the value that is read from the text.
+SETTINGS: dict[str, tuple[Any, str, Any]] = {
     "host": ("127.0.0.1", "::1", "::1"),
     "port": (8000, "0", 0),
     "workers": (1, "2", 2),
@@ -23,7 +23,7 @@ CONTRACT: dict[str, tuple[Any, str, Any]] = {
     "valkey_url": (None, SECRET_URL, SECRET_URL),
     "cache_url": (None, "valkey+cluster://c", "valkey+cluster://c"),
     "session_url": (None, "valkeys+cluster://a,b", "valkeys+cluster://a,b"),
-    "replica_reads": (False, "on", True),  # ours beside the contract's: design, section 2, has them, off by default
+    "replica_reads": (False, "on", True),
     "database_url": (None, "sqlite:record.sqlite3", "sqlite:record.sqlite3"),
     "editor_token": (None, TOKEN, TOKEN),
     "allowed_origins": (
@@ -34,7 +34,7 @@ CONTRACT: dict[str, tuple[Any, str, Any]] = {
     "trusted_proxies": ((), "10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")),
     "key_prefix": ("", "staging:", "staging:"),
     "sample": (True, "OFF", False),
-    "work": (True, "off", False),  # likewise: design, section 6, has a worker in serve by default
+    "work": (True, "off", False),
     "signups_per_hour": (10, "1", 1),
     "sessions_per_minute": (60, "1000000", 1_000_000),
     "streams_per_address": (20, "7", 7),
@@ -51,13 +51,13 @@ def read(flags: dict[str, str] | None = None, /, **variables: str) -> Settings:
 
 
 def test_there_are_exactly_these_settings() -> None:
-    assert [one.name for one in fields(Settings)] == list(CONTRACT)
+    assert [one.name for one in fields(Settings)] == list(SETTINGS)
     assert all(one.metadata["help"] for one in fields(Settings))
 
 
-@pytest.mark.parametrize("name", CONTRACT)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_has_a_default_a_variable_and_a_flag_that_wins(name: str) -> None:
-    default, text, value = CONTRACT[name]
+    default, text, value = SETTINGS[name]
     with_it = NEEDS.get(name, {})
     assert getattr(read(), name) == default
     assert getattr(read(**{name: text}, **with_it), name) == value
@@ -65,13 +65,13 @@ def test_a_setting_has_a_default_a_variable_and_a_flag_that_wins(name: str) -> N
     assert getattr(read({name: text}, **{name: "another"}, **with_it), name) == value
 
 
-@pytest.mark.parametrize("name", CONTRACT)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_an_empty_variable_is_one_that_is_not_set(name: str) -> None:
     assert read(**{name: ""}) == read()
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in CONTRACT if name not in ("key_prefix", "allowed_origins", "trusted_proxies")]
+    "name", [name for name in SETTINGS if name not in ("key_prefix", "allowed_origins", "trusted_proxies")]
 )
 def test_an_empty_flag_is_refused_where_nothing_can_be_meant(name: str) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -183,7 +183,7 @@ def test_a_token_is_made_where_none_is_given() -> None:
 
 
 def test_a_child_process_reads_the_same_settings_from_its_environment() -> None:
-    every = read(**{name: text for name, (_, text, _) in CONTRACT.items()})
+    every = read(**{name: text for name, (_, text, _) in SETTINGS.items()})
     assert Settings.read(every.environ(), {}) == every
     assert Settings.read(read().environ(), {}) == read()
 

@@ -134,6 +134,7 @@ class Backing:
 
     # Invalidations made here -----------------------------------------------------------------------
 
+    # docs/decisions/0031-invalidations-are-sent-by-their-caller.md
     async def drop(self, key: str, lifetime: float = _LONGEST) -> None:
         """Drop a value, its lease and its absence, in this process at once.
 
@@ -241,6 +242,7 @@ class Backing:
         # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
         await self.groups.forget(group, members, longest_ms)
 
+    # docs/decisions/0015-tryagain-splits-a-drop.md
     def _names(self, key: str) -> tuple[str, str, str]:
         """What one command drops. On a cluster it may be three, in this order: without the lease nothing is stored that
         was loaded before, whatever becomes of the other two meanwhile."""

@@ -31,6 +31,7 @@ NEAR_FOR = 30.0
 
 _KEYS = 20_000
 """Keys remembered by their parts."""
+# docs/decisions/0032-get-many-by-thousands.md
 _TOGETHER = 1000
 """Keys of one call that are read at a time, with two commands each."""
 

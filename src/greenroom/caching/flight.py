@@ -50,6 +50,7 @@ class Flight(Generic[T]):
         Raises:
             Whatever the work raised.
         """
+        # docs/decisions/0025-waiters-have-their-own-future.md
         # A future of one's own, and no shield over a common one: hundreds are woken by a fill, at half the time each.
         waiter: asyncio.Future[T] = self._loop.create_future()
         if self._end is None:

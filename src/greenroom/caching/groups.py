@@ -60,6 +60,7 @@ class Groups:
         self.unread: set[str] = set()
         """Groups that a drop could not read: kept invalidations. Only `send` takes a mark away: what another drop reads
         may be older than the change that the mark stands for."""
+        # docs/decisions/0024-unread-groups-load-past-the-server.md
         self.undropped: set[str] = set()
         """Those, and any that has been read since and whose keys are not dropped yet. On a cluster the keys are on
         other nodes than their group, which serve meanwhile: what they hold of it must not be read."""
@@ -95,6 +96,7 @@ class Groups:
             self.keep(group)
             raise
         keys, foreign = _sorted(found, self._prefix)
+        # docs/decisions/0026-foreign-group-members-are-removed.md
         if foreign:
             log.warning(
                 "%s held %d members that are no keys, as %r; they are taken out", name, len(foreign), foreign[0][0]

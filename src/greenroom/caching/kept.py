@@ -25,6 +25,7 @@ from greenroom.engine.connection import Connection
 from greenroom.engine.share import Owns
 from greenroom.errors import EngineError, EngineUnavailable
 
+# docs/decisions/0003-every-connection-replays-invalidations.md
 RECENT = 30.0
 """Seconds for which an acknowledged invalidation is sent again to a server that has come back."""
 _CHUNK = 500

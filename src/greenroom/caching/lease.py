@@ -48,6 +48,7 @@ SCRIPTS = (GET_OR_LEASE, RENEW, FILL, FILL_ABSENCE, READ_BACK, RELEASE)
 NOTHING_REFUSED = ""
 ANOTHER_TYPE = "?"
 """What the scripts call a value that is no string."""
+# docs/decisions/0027-leases-are-short-and-renewed.md
 LIFE = 1.0
 """Seconds that a lease lives without being renewed: so long does anyone wait for a holder that is gone."""
 RENEWAL = 0.3

@@ -138,6 +138,7 @@ class Loads(Generic[T]):
                     await _woken(flight.pushed, remaining_ms / 1000 + _LATE)
                     # The server has answered, and who waits has spent nothing: with what the first question has left
                     # a slow network would have each process load for itself.
+                    # docs/decisions/0029-load-steps-have-a-budget-each.md
                     budget = Budget(COMMANDS)
                 case Lead():
                     await self._led(flight, parts, holder)
@@ -214,6 +215,7 @@ class Loads(Generic[T]):
             raise
         return Read(value, body, Outcome.LOADED, stored=await self.store(holder, body))
 
+    # docs/decisions/0030-unleased-loads-close-when-they-begin.md
     async def _bypass(self, flight: Flight[Read[T]], parts: Mapping[str, object]) -> None:
         flight.asking, flight.bypasses = False, True
         async with self.outage.place():

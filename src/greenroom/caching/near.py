@@ -23,6 +23,7 @@ ENTRIES = 10_000
 """Entries above which the least wanted are evicted."""
 SIZE = 64 * 1024 * 1024
 """Bytes above which the least wanted are evicted."""
+# docs/decisions/0021-near-entries-trust-their-connection.md
 TRUST = 0.75
 """Seconds since the sending of the newest command that a connection has answered after which no entry of it is served.
 

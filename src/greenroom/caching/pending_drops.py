@@ -35,6 +35,7 @@ BATCH = 250
 """Keys marked or sent before the event loop is given back: two to three milliseconds."""
 
 
+# docs/decisions/0022-outbox-keys-are-marked.md
 class PendingDrops:
     """The marked keys of one process.
 

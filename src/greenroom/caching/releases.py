@@ -30,6 +30,7 @@ _MOST = 10_000
 """Releases kept; past it the oldest goes, and its lease lapses by itself."""
 
 
+# docs/decisions/0028-releases-have-no-caller.md
 class Releases:
     """The releases of one process that no server has acknowledged. The engine is attached later."""
 

@@ -92,6 +92,7 @@ class Stored(Generic[T]):
         if self._refused_drops and key in self._refused_drops:
             return Miss(Budget(0.0), reachable=False)
         began, asked = monotonic(), self._now()
+        # docs/decisions/0019-pttl-before-get.md
         # PTTL first: a write between the two can then only give a new value an old deadline.
         commands: tuple[Command, ...] = (("PTTL", key), ("GET", key)) if lifetime else (("GET", key),)
         hook = partial(self._arrived, key, asked) if self._near_for else None

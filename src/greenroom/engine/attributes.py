@@ -30,6 +30,7 @@ def next_candidate(data: bytes, at: int) -> int:
     return at if at > 0 else len(data)
 
 
+# docs/decisions/0010-attributes-are-cut-before-hiredis.md
 class Attribute:
     """One attribute, read as its bytes come in."""
 

@@ -210,6 +210,7 @@ class Clustered(Engine):
                 return node.unreachable
         return None
 
+    # docs/decisions/0016-sessions-are-read-key-by-key.md
     async def _one_by_one(self, lane: Lane, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
         """Reads of a slot some of whose keys have moved: each key is read, in their order, where it is by then."""
         replies: list[Any] = []

@@ -107,6 +107,7 @@ class Connection(asyncio.Protocol):
         wire = self._wire
         if self._transport is None:
             raise NotSent(self.reason)
+        # docs/decisions/0002-invalidations-ignore-the-command-limit.md
         if wire.issued - wire.answered >= self._limits.outstanding and not urgent:
             raise Overloaded(f"{self._limits.outstanding} commands are outstanding")
         future: asyncio.Future[list[Any]] = self._loop.create_future()
@@ -195,6 +196,7 @@ class Connection(asyncio.Protocol):
             self._moved = now
         self._unsent = unsent
         if self._stamps and now - (oldest := self._stamps[0][0]) >= deadline:
+            # docs/decisions/0013-late-connections-live-while-bytes-move.md
             if now - max(oldest, self.heard, self._moved) >= deadline:
                 self.abort(f"no reply within {deadline} s")
                 return
@@ -206,6 +208,7 @@ class Connection(asyncio.Protocol):
         if self._heartbeat and not self._alive(now):
             self.abort(f"silent, and no answer to a ping within {self._limits.silence_deadline} s")
             return
+        # docs/decisions/0007-one-timer-per-connection.md
         if self._timer is None and (self._heartbeat or self._stamps):  # a ping has begun one
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 

@@ -59,6 +59,7 @@ _OPTIONS = (
     "--save", "",
     "--appendonly", "yes",
     # Not everysec: while its fsync is slow it answers writes that it has not written, and kill -9 loses them.
+    # docs/decisions/0063-embedded-server-appends-without-fsync.md
     "--appendfsync", "no",
     "--appenddirname", "valkey-aof",
     "--databases", "1",
@@ -157,6 +158,7 @@ class EmbeddedServer:
             async with asyncio.timeout_at(until):
                 reader, writer = await asyncio.open_unix_connection(self.socket_path)
                 try:
+                    # docs/decisions/0064-embedded-server-must-answer-ping.md
                     writer.write(b"PING\r\n")
                     return (await reader.readline()).startswith(b"+PONG")
                 finally:
@@ -186,6 +188,7 @@ class EmbeddedServer:
         if len(os.fsencode(path)) <= _PATH_LIMIT:
             return path
         if sys.platform == "linux":
+            # docs/decisions/0065-long-socket-paths-go-through-proc.md
             return f"/proc/self/fd/{self._handle}/{SOCKET}"
         remedy = f"name one of at most {_PATH_LIMIT - len(SOCKET) - 1} bytes"
         raise InvalidInput("data_dir", "its path is too long for a unix socket", remedy)

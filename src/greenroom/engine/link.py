@@ -40,6 +40,7 @@ class Lane(enum.Enum):
     PLAIN = "plain"
     """Everything that no near cache and no waiter depends on."""
 
+    # docs/decisions/0009-channel-enum-uses-the-object-hash.md
     __hash__ = object.__hash__  # an Enum's own is a Python function, and every command looks its lane up
 
 
@@ -223,6 +224,7 @@ class Link:
                     async with asyncio.timeout(interval):
                         await self._doubted.wait()
             try:
+                # docs/decisions/0012-primaries-are-asked-each-second.md
                 (hello,) = await connection.issue((("HELLO",),), urgent=True)
             except EngineError:
                 continue  # of a connection that has ended
@@ -287,6 +289,7 @@ class Link:
         commands: list[Command] = list(self._first)
         if self.lane is Lane.TRACKED:
             # Never NOLOOP: it saves our own pushes but silently ends the tracking of a key that we write.
+            # docs/decisions/0001-no-noloop.md
             commands.append(("CLIENT", "TRACKING", "ON"))
         commands.extend(("SCRIPT", "LOAD", script.source) for script in self._scripts)
         return tuple(commands)

@@ -25,6 +25,7 @@ _WRITES = frozenset({"DEL", "PEXPIRE", "ZREM"})
 """Commands whose success proves that writes are taken, though not that there is memory for more."""
 
 
+# docs/decisions/0006-refusals-last-until-disproved.md
 class Refusals:
     """What one server has refused last, until that is disproved."""
 
@@ -47,6 +48,7 @@ class Refusals:
     def refused(self, command: Command, error: Exception) -> None:
         """A command was answered so."""
         if isinstance(error, EngineRefused):
+            # docs/decisions/0005-refused-commands-are-remembered.md
             self._of_command[_name(command)] = _denied(command, error)
         elif isinstance(error, OutOfMemory):
             self._of_memory = EngineUnavailable(str(error))

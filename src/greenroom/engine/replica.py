@@ -37,6 +37,7 @@ _PAUSE = 0.01
 """Seconds before a replica that is a little behind is asked again."""
 
 
+# docs/decisions/0017-replicas-are-trusted-by-offset.md
 class Replica:
     """A replica that is read from; the `Source` of what is near of it.
 

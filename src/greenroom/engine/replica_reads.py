@@ -154,6 +154,7 @@ class ReplicaReads(Clustered):
         super()._disconnected(node)
 
 
+# docs/decisions/0018-touched-keys-are-read-at-the-primary.md
 class _Touched:
     """Keys whose reads must be as new as their primary, each with the moment.
 

@@ -24,6 +24,7 @@ Types = Container[type]
 Fits = Callable[[Any, "Command"], bool]
 
 
+# docs/decisions/0011-replies-are-checked-by-shape.md
 class Shape(NamedTuple):
     """What replies fit; an error always does.
 

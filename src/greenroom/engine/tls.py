@@ -90,6 +90,7 @@ class Tls:
                 stamp += self._stamp("cert", "key")
                 if self._made is None or self._made[0] != stamp:
                     option = "cacert"
+                    # docs/decisions/0008-certificates-are-always-checked.md
                     context = ssl.create_default_context(cafile=self.cacert)
                     option = "cert"
                     self._own(context)

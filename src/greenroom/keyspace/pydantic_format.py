@@ -58,6 +58,7 @@ def functions(type_: Any) -> Functions:
 
     def encode(value: Any) -> bytes:
         try:
+            # docs/decisions/0034-pydantic-members-by-name.md
             return adapter.dump_json(value, by_alias=False, round_trip=True, warnings="error")
         except PydanticSerializationError as error:
             raise SchemaMismatch(f"cannot be written as JSON: {_unwritten(error)}") from None

@@ -20,6 +20,7 @@ _PLAIN = (str, int, float, bool)
 _JSON = (*_PLAIN, type(None), dict, list)
 
 
+# docs/decisions/0035-loaded-values-are-compared.md
 def difference(given: Any, back: Any, where: str = "") -> str | None:
     """What is not the same, and at which member; None where all is. Never quotes a value.
 

@@ -39,6 +39,7 @@ class Database:
         self._local = threading.local()
         self._connections: list[_Own] = []
         self._opening = threading.Lock()
+        # docs/decisions/0043-no-aiosqlite.md
         self._writer = ThreadPoolExecutor(1, "greenroom-write")
         self._readers = ThreadPoolExecutor(_READERS, "greenroom-read")
         self._write_trouble: sqlite3.Error | None = None

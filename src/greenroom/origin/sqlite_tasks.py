@@ -149,6 +149,7 @@ class SqliteTasks:
 def _claimed(connection: sqlite3.Connection, claim: Claim) -> PodcastTask:
     """The task of a claim, if that is current: else whoever holds it must not write."""
     task = _read(connection, claim.podcast_id)
+    # docs/decisions/0057-claim-numbers-fence.md
     if task is None or task.worker is msgspec.UNSET or task.claim != claim.number:
         raise ClaimLost(f"the claim on podcast {claim.podcast_id} is not current")
     return task
@@ -184,6 +185,7 @@ def _requested(connection: sqlite3.Connection, key: IdempotencyKey, now: datetim
     return _read(connection, row[0]) if row else None
 
 
+# docs/decisions/0058-new-tasks-sweep-old-ones.md
 def _sweep(connection: sqlite3.Connection, now: datetime) -> None:
     connection.execute(
         "DELETE FROM tasks WHERE number IN"

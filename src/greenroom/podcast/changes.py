@@ -108,6 +108,7 @@ class Changes:
             await asyncio.wait([self._sending])
         await self.detached.close(_CLOSING)
 
+    # docs/decisions/0023-group-drop-before-is-best-effort.md
     async def before(self, *topic_ids: str) -> float:
         """Drop the pages of topics that are about to change; what cannot be dropped now is dropped by `send`.
 
@@ -131,6 +132,7 @@ class Changes:
         try:
             yield
         except PreconditionFailed:
+            # docs/decisions/0047-failed-conditions-drop-the-cached-value.md
             with suppress(EngineError):
                 await cache.invalidate(object_id)
             raise
@@ -146,6 +148,7 @@ class Changes:
                 as long again: what is left is done behind.
         """
         task = self.detached.begin(self._send(change), "greenroom-change")
+        # docs/decisions/0046-slow-servers-cost-a-change-once.md
         await asyncio.wait([task], timeout=max(_LEAST, _ANSWER - spent) if spent else None)
         if task.done() and not task.cancelled():
             task.result()

@@ -26,8 +26,9 @@ STATUSES = Order(QUEUED, SCRIPT_GENERATING, AUDIO_RENDERING, READY_TO_STREAM, fa
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
+# docs/decisions/0033-models-are-outside-the-garbage-collector.md
 class Topic(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A subject that snippets are about: the seed's `TopicObject`."""
+    """A subject of snippets: `TopicObject` in docs/specification.md, section 2."""
 
     topic_id: str
     display_name: str
@@ -38,7 +39,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Snippet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A short text on a topic, the stuff that podcasts are woven from: the seed's `SnippetDataObject`."""
+    """A short text on a topic, used to write podcasts: `SnippetDataObject` in docs/specification.md, section 3."""
 
     snippet_id: str
     topic_id: str
@@ -57,7 +58,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The state of one visitor: the seed's section 1. Members that others put there are kept by every change."""
+    """The state of one visitor: docs/specification.md, section 1. Changes keep members that other programs add."""
 
     user_id: str | msgspec.UnsetType = msgspec.UNSET
     preferences: Preferences
@@ -87,7 +88,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PodcastStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How far the generation of a podcast is: the seed's section 4."""
+    """The progress of a podcast's generation: docs/specification.md, section 4."""
 
     podcast_id: str
     status: str
@@ -96,7 +97,7 @@ class PodcastStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class PodcastTask(msgspec.Struct, frozen=True, kw_only=True):
-    """The generation of a podcast: the seed's `AgentTaskState`, a document of the record only, never in a key.
+    """The generation of a podcast: `AgentTaskState` in docs/specification.md, section 4. Stored in the record only.
 
     Arguments:
         status: one of `STATUSES`; the furthest that was ever shown.

@@ -18,7 +18,7 @@ TOPICS_MOST = 100
 """Preferred topics; each is looked up when they are set."""
 
 DEFAULTS: Mapping[str, Any] = msgspec.json.decode(msgspec.json.encode(Preferences()))
-"""What a session has whose listener has chosen nothing: the contract, section 1."""
+"""The preferences of a listener who has chosen none; a session always has both members."""
 _REMEDY = {
     "preferred_topics": f"send an array of at most {TOPICS_MOST} ids of topics, or null for none",
     "playback_speed_default": "send a number from {} to {}, or null for 1.0".format(*SPEED),

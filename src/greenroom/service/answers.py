@@ -15,6 +15,7 @@ T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
 
 
+# docs/decisions/0051-stored-json-bypasses-the-framework.md
 class StoredJSON(Response[Any]):
     """JSON that is ready to be sent, and its headers.
 

@@ -59,6 +59,7 @@ def draft(type_: type[T], found: dict[str, Any], stored: msgspec.Struct | None =
         if name not in known:
             raise invalid(_named(name), "is not a member that can be set", f"leave it out; send {', '.join(wanted)}")
         if not _same(found[name], known[name]):
+            # docs/decisions/0050-bodies-may-repeat-ids-and-times.md
             raise invalid(name, "differs from what is stored", "leave it out, or send what is stored")
     try:
         return msgspec.convert({name: value for name, value in found.items() if name in wanted}, type_)

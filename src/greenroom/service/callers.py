@@ -12,6 +12,7 @@ from greenroom.sessions.decide import Token
 from greenroom.sessions.token import session_id
 
 
+# docs/decisions/0059-idempotent-requests-repeat-the-first-answer.md
 def caller_of(request: Request[Any, Any, Any]) -> str:
     """Whose idempotency keys a request's are: those of its session, else of its address.
 

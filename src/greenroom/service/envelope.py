@@ -59,6 +59,7 @@ class Envelope:
 
         inner: Any = scope
         if scope["method"] == "HEAD":
+            # docs/decisions/0049-head-becomes-get.md
             # Answered as GET; the server leaves the body of an answer to HEAD out by itself. Only GET has ranges.
             headers = [pair for pair in scope["headers"] if pair[0] not in (b"range", b"if-range")]
             inner = {**scope, "method": "GET", "headers": headers, "head": True}

@@ -28,6 +28,7 @@ _HEADERS = [
 ]
 
 
+# docs/decisions/0053-status-event-ids-are-hashes.md
 def event_id(value: Any) -> str:
     """The id of a value's event: the same value has the same in every process, so that a client may go on anywhere."""
     return digest(msgspec.json.encode(value))

@@ -56,6 +56,7 @@ class HttpProtocol(HttpToolsProtocol):
     HEAD: ClassVar[int] = 64 * 1024
     HEADERS: ClassVar[int] = 100
     URL: ClassVar[int] = 8 * 1024
+    # docs/decisions/0056-header-deadline-starts-at-connection.md
     PATIENCE: ClassVar[float] = 10.0
     MOVING: ClassVar[int] = 1000
 
@@ -150,6 +151,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.held = False
             self.flow.resume_reading()
 
+    # docs/decisions/0054-http-is-parsed-head-by-head.md
     def _piece(self) -> bytes:
         """The next bytes for the parser: at most one head ends in them, and no head in them is too long."""
         limit = _PIECE if self._in_body else min(_PIECE, self.HEAD + 1 - self._head_bytes)

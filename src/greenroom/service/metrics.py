@@ -88,6 +88,7 @@ class Metrics:
     def __init__(self, counters: Counters, shared: Path | None = None) -> None:
         self._counters = counters
         # Not named after the process alone: a successor may get its number, and must not replace its counts.
+        # docs/decisions/0048-worker-metrics-use-files.md
         self._file = shared / f"{os.getpid()}-{uuid.uuid4().hex}.json" if shared is not None else None
         self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._request_seconds: defaultdict[str, Histogram] = defaultdict(Histogram)

@@ -44,6 +44,7 @@ def refusal(slug: str, detail: str, client: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+# docs/decisions/0055-refused-connections-are-read-on.md
 class Farewell:
     """A connection's last moments: its refusal is sent, and what still comes is thrown away until it has been read.
 

@@ -85,6 +85,7 @@ def _address(name: str, text: str) -> str:
     return text
 
 
+# docs/decisions/0044-database-urls-have-a-scheme.md
 def _database(name: str, text: str) -> str:
     sqlite_path(text, field=name)
     return text
@@ -129,7 +130,7 @@ def _prefix(name: str, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `greenroom serve` can be told; see the contract, section 4."""
+    """The settings of `greenroom serve`: each is a flag and a `GREENROOM_` variable, and the flag wins."""
 
     host: str = _setting("127.0.0.1", "ADDRESS", "The address to listen on.", _text)
     port: int = _setting(8000, "NUMBER", "The port to listen on; 0 takes a free one.", _whole(0, 65_535))
@@ -171,6 +172,7 @@ class Settings:
     )
     key_prefix: str = _setting("", "PREFIX", "Put before every key, so that environments can share a server.", _prefix)
     sample: bool = _setting(True, "on|off", "Load the sample where the embedded database is empty.", _switch)
+    # docs/decisions/0061-serve-can-run-without-a-worker.md
     work: bool = _setting(True, "on|off", "Make the podcasts that are asked for in this process too.", _switch)
     signups_per_hour: int = _setting(
         10, "NUMBER", "New users from one client address in an hour.", _whole(1, 1_000_000)

@@ -28,6 +28,7 @@ from greenroom.engine.share import Owns
 from greenroom.engine.wire import Ask, Command, Moved, NotNow
 from greenroom.errors import EngineError, EngineUnavailable
 
+# docs/decisions/0004-revocations-replay-on-both-connections.md
 RECENT = 30.0
 """Seconds for which an acknowledged end is sent again to a server that has come back."""
 _CHUNK = 500

@@ -29,6 +29,7 @@ _CLOSING = 0.5
 Undo = Callable[[], Awaitable[object]]
 
 
+# docs/decisions/0041-failed-calls-are-undone-behind.md
 class Leftovers:
     """The leftovers of one process."""
 

@@ -176,6 +176,7 @@ class RequestSession(Generic[T]):
         async with self._answering:
             self._begun = True
 
+    # docs/decisions/0037-only-signing-out-clears-a-dead-cookie.md
     def forget(self) -> None:
         """The session was ended by other means: take the cookie away."""
         self._outcome = Outcome.DEAD
@@ -259,6 +260,7 @@ class RequestSession(Generic[T]):
         try:
             yield
         except SessionGone as gone:
+            # docs/decisions/0040-changes-after-the-end-are-refused.md
             self.refused = SignInRequired(str(gone), presented=self.presented)
             raise self.refused from gone
         except (EngineError, BrokenValue) as error:

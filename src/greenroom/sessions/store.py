@@ -172,6 +172,7 @@ class Sessions(Generic[T]):
         """Let the session name the newest of its open streams; raises as `change`."""
         return await self._changes.settle(session)
 
+    # docs/decisions/0038-one-of-two-logins-wins.md
     async def rotate(self, session: str, members: Members) -> tuple[Live[T], str]:
         """Go on under a new token, with some members set; the old one is over, but for a short copy to read.
 

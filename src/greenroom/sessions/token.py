@@ -21,7 +21,7 @@ def is_token(text: str) -> bool:
 
 
 def session_id(token: str) -> str:
-    """The unpadded base64url of SHA-256 over the token's ASCII (contract, section 1)."""
+    """The unpadded base64url of SHA-256 over the token's ASCII; `greenroom definitions` says the same."""
     return _digest(token.encode("ascii"))
 
 

@@ -31,6 +31,7 @@ class _Turn:
         self.failed = False
 
 
+# docs/decisions/0042-session-changes-queue-within-their-budget.md
 class Turns:
     """Who changes which session at the moment."""
 

@@ -95,6 +95,7 @@ class Watch(Generic[T]):
             except BrokenValue:
                 continue  # neither over nor to be believed; its next write is a push
             except EngineError:
+                # docs/decisions/0039-sockets-stay-open-without-the-server.md
                 if monotonic() >= ends:
                     self.live = None
                 self._left = _AGAIN

@@ -83,6 +83,7 @@ class RecordingFile:
                 raise OSError("the header was not written whole")
             # Before it has its name. Otherwise: linked · the power fails · the name is there, and its bytes are not.
             os.fsync(self._handle)
+            # docs/decisions/0062-recordings-are-linked.md
             # A link never replaces. Otherwise: a worker finds its claim current, and is stopped · another one's attempt
             # becomes whole, and clients have the half of it · the first goes on, and puts its own in that one's place.
             with suppress(FileExistsError):

@@ -93,6 +93,6 @@ def test_tokens_are_256_random_bits() -> None:
         assert len({token[place] for token in tokens}) > 32, "no place is fixed"
 
 
-def test_the_id_is_what_the_contract_says() -> None:
+def test_the_id_is_the_hash_that_other_services_are_told() -> None:
     # printf %s aaa… (43) | openssl dgst -sha256 -binary | basenc --base64url, without the padding
     assert session_id("a" * 43) == "ZtNPunH49FD35FWYhT5Tv8I7vRKQJ8uxMaL0_9eHjNA"

@@ -1,4 +1,4 @@
-"""The packaged sample: enough to read, true to the contract's form, and nothing in it twice."""
+"""The packaged sample: enough to read, in the documented form, without duplicates."""
 
 from __future__ import annotations
 

@@ -139,6 +139,7 @@ def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:
     return found[0] if found else None
 
 
+# docs/decisions/0060-uncounted-requests-pass.md
 async def _count(request: Request[Any, Any, Any]) -> None:
     """Count a request of this address.
 

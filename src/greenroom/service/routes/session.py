@@ -67,6 +67,7 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
 
     def members(body: bytes) -> Mapping[str, object]:
         nonlocal chosen
+        # docs/decisions/0036-login-merges-preferences.md
         chosen = preferences.chosen(_visitor_s(body))
         return {"user_id": user.user_id, "preferences": {**preferences.DEFAULTS, **_kept(user), **chosen}}
 

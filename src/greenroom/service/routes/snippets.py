@@ -40,6 +40,7 @@ async def list_snippets(
         return cached(request, await snippets.read_newest())
     read = await snippets.read_page(topic_id, page)
     if not read.value:
+        # docs/decisions/0020-absent-pages-are-absences.md
         # No such page: whether the topic itself exists decides between an empty page and 404.
         topic = await room.topics.read(topic_id)
         if topic.value is None:
@@ -74,6 +75,7 @@ async def add_snippet(request: Request[Any, Any, Any], state: ServiceState) -> R
     return Response(written.value, status_code=201, headers={"Location": location})
 
 
+# docs/decisions/0052-put-has-no-etag.md
 @put(
     "/{snippet_id:str}",
     guards=[editors_only],

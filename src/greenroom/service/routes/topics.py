@@ -42,6 +42,7 @@ async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic
     return cached(request, read)
 
 
+# docs/decisions/0052-put-has-no-etag.md
 @put(
     "/{topic_id:str}",
     guards=[editors_only],
