@@ -36,7 +36,7 @@ from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
 from greenroom.keyspace.companions import companion_key, is_key
 
 REGISTER = Script.named("group_register", NUMBER, bool)
-FORGET = Script.named("group_forget", NUMBER)
+FORGET = Script.named("group_forget", NUMBER, deleted=bool)
 SCRIPTS = (REGISTER, FORGET)
 log = logging.getLogger("greenroom.caching")
 
