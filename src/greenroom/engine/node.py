@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
 from greenroom.engine.connection import Connection, ConnectionLost, NoReply
+from greenroom.engine.deletions import Answered, Queued
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane, Link, before
 from greenroom.engine.opening import with_remedy
@@ -124,6 +126,14 @@ class Node:
         """Queue commands on the connection, if there is one; see `Engine.send`."""
         connection = self._links[lane].connection
         return None if connection is None else connection.issue(commands, hook)
+
+    def drop(self, keys: Sequence[str], commands: tuple[Command, ...], answered: Answered) -> Queued:
+        """Queue the deletion of keys; see `Engine.drop`."""
+        try:
+            sent = self.send(Lane.TRACKED, commands, partial(answered, keys))
+        except EngineError as error:
+            return Queued(keys, error)
+        return Queued(keys, EngineUnavailable(f"{self._name} is not connected") if sent is None else sent)
 
     def renew(self, lane: Lane, reason: str) -> None:
         """End the connection, if there is one; see `Engine.renew`."""
