@@ -17,7 +17,7 @@ from greenroom.room import Greenroom
 from tests.support.counted_tasks import STEPS
 from tests.support.patience import eventually
 from tests.support.process_tree import ON_LINUX, is_stopped
-from tests.support.running_service import API, TOKEN, Serve, Service
+from tests.support.running_service import API, NO_TLS, TOKEN, Serve, Service
 from tests.support.status_followers import listener, long_poller, poller
 from tests.support.stream_listeners import Decoded, decode, hear
 from tests.support.stream_listeners import listener as socket_to
@@ -83,7 +83,7 @@ async def test_all_who_follow_a_worker_step_by_step_see_each_status_in_order(
 ) -> None:
     points = "script_generating", "audio_rendering"
     raw, followed, seen = service.raw(), list[PodcastStatus](), dict[str, list[str]]()
-    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS) as client:
         accepted = await asked(client, TOPIC)
         following = [
             asyncio.create_task(everyone(client, accepted["status_url"], seen)),
@@ -120,7 +120,7 @@ async def test_all_who_follow_a_worker_step_by_step_see_each_status_in_order(
 
 @ON_LINUX
 async def test_an_early_listener_hears_what_there_is_and_then_the_rest(service: Service, room: Greenroom) -> None:
-    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS) as client:
         accepted = await asked(client, TOPIC)
         path = f"{API}/podcasts/{accepted['podcast_id']}/audio.webm"
         with ExitStack() as stack:
@@ -155,7 +155,7 @@ async def test_the_service_alone_makes_a_podcast_that_everyone_follows_and_hears
     followed, seen = list[PodcastStatus](), dict[str, list[str]]()
     async with (
         Greenroom.open(data_dir=service.data_dir) as room,
-        httpx.AsyncClient(base_url=service.url, timeout=60) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS) as client,
     ):
         accepted = await asked(client, LONGER)
         podcast_id = accepted["podcast_id"]

@@ -19,7 +19,7 @@ from greenroom.service.metrics import Metrics, fold
 from greenroom.service.worker import METRICS_VARIABLE
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, below, parent, process, servers, the_server, workers
-from tests.support.running_service import API, TOKEN, Service
+from tests.support.running_service import API, NO_TLS, TOKEN, Service
 
 pytestmark = ON_LINUX
 
@@ -40,7 +40,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def read(service: Service, path: str) -> httpx.Response:
     """A read over a connection of its own: whichever worker takes it."""
-    answer = httpx.get(service.url + path, timeout=30)
+    answer = httpx.get(service.url + path, timeout=30, verify=NO_TLS)
     assert answer.status_code == 200
     return answer
 
@@ -102,7 +102,9 @@ def test_an_edit_through_one_worker_is_what_the_other_reads_next(service: Servic
             assert read(service, path).headers["cache-status"].startswith("greenroom; hit")
         edited = snippet | {"title": f"Edit {number}"}
         with frozen(reader):
-            httpx.put(service.url + path, json=edited, headers=service.editor, timeout=30).raise_for_status()
+            httpx.put(
+                service.url + path, json=edited, headers=service.editor, timeout=30, verify=NO_TLS
+            ).raise_for_status()
         with frozen(writer):
             assert read(service, path).json()["title"] == f"Edit {number}"
             assert read(service, page).json()[0]["title"] == f"Edit {number}"

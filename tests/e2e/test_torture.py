@@ -61,7 +61,8 @@ async def test_no_promise_is_broken_whatever_fails(tmp_path: Path) -> None:
     result = await run_round(tmp_path, SEED, 7, least=LEAST, **BUSY)
     assert not result.violations, told(result)
     assert some(result, ("near", "joined", "server", "bypassed", "changes", "follows")), told(result)
-    assert some(result, ("session reads", "session changes", "log-ins", "rotations", "ends")), told(result)
+    assert some(result, ("session reads", "session changes", "log-ins")), told(result)
+    assert some(result, ("rotations", "ends"), 5), told(result)  # rarer: one for twenty changes
 
 
 @pytest.mark.parametrize("build", STALE)
@@ -81,6 +82,6 @@ def test_every_build_of_the_table_still_finds_what_it_breaks() -> None:
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
 
 
-def some(result: Result, names: Iterable[str]) -> bool:
+def some(result: Result, names: Iterable[str], number: int = 20) -> bool:
     """Whether there was enough of each to judge."""
-    return min(result.counts[name] for name in names) > 20
+    return min(result.counts[name] for name in names) > number

@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from greenroom.service.editor import WRONG_TOKENS
 from tests.support.problem_checks import problem
-from tests.support.running_service import API, Service
+from tests.support.running_service import API, NO_TLS, Service
 from tests.support.stream_listeners import Studio, tones
 
 SERVE_ENV = {
@@ -27,7 +27,9 @@ FORGED = {"Authorization": "Bearer forged-token-of-an-editor"}
 @contextmanager
 def client(service: Service, address: str) -> Iterator[httpx.Client]:
     """A client of this address of the loopback network."""
-    with httpx.Client(base_url=service.url, transport=httpx.HTTPTransport(local_address=address), timeout=15) as one:
+    with httpx.Client(
+        base_url=service.url, transport=httpx.HTTPTransport(local_address=address, verify=NO_TLS), timeout=15
+    ) as one:
         yield one
 
 

@@ -16,7 +16,7 @@ from greenroom.sessions.token import session_id
 from tests.support.people import COOKIE, PASSWORD, People, people_of
 from tests.support.problem_checks import blamed, problem
 from tests.support.real_servers import Server
-from tests.support.running_service import API, Serve, Service
+from tests.support.running_service import API, NO_TLS, Serve, Service
 
 DEFAULTS = {"preferred_topics": [], "playback_speed_default": 1.0}
 
@@ -29,7 +29,7 @@ def people(service: Service) -> Iterator[People]:
 
 def as_client_of(service: Service, token: str, path: str = "/session", **headers: str) -> httpx.Response:
     """What a token alone is good for."""
-    return httpx.get(f"{service.url}{API}{path}", headers={"Cookie": f"{COOKIE}={token}"} | headers)
+    return httpx.get(f"{service.url}{API}{path}", headers={"Cookie": f"{COOKIE}={token}"} | headers, verify=NO_TLS)
 
 
 # Users ---------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def test_a_log_in_rotates_and_the_old_token_is_dead(service: Service, people: Pe
     assert ana.get("/session").status_code == 200
     # The copy for requests under way is read; nothing is written, ended or listed with it.
     old = {"Cookie": f"{COOKIE}={before}"}
-    with httpx.Client(base_url=service.url + API, headers=old) as planted:
+    with httpx.Client(base_url=service.url + API, headers=old, verify=NO_TLS) as planted:
         assert planted.patch("/session/preferences", json={}).status_code == 401
         assert planted.delete("/session").status_code == 401
         assert planted.get("/sessions").status_code == 401
@@ -237,7 +237,7 @@ def test_two_log_ins_of_one_session_at_once_leave_one_session(service: Service, 
         begun, answers = threading.Barrier(4), list[httpx.Response]()
 
         def log_in(begun: threading.Barrier = begun, answers: list[httpx.Response] = answers) -> None:
-            with httpx.Client(base_url=service.url, cookies={COOKIE: ana.token}, timeout=15) as client:
+            with httpx.Client(base_url=service.url, cookies={COOKIE: ana.token}, timeout=15, verify=NO_TLS) as client:
                 begun.wait()
                 body = {"username": ana.username, "password": PASSWORD}
                 answers.append(client.post(f"{API}/session/login", json=body))

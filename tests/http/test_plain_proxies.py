@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.support.problem_checks import problem
-from tests.support.running_service import API, TOKEN, Serve
+from tests.support.running_service import API, NO_TLS, TOKEN, Serve
 
 PREFERENCES = f"{API}/session/preferences"
 
@@ -37,7 +37,7 @@ def test_a_proxy_that_is_trusted_says_how_its_clients_came(serve: Serve) -> None
 
     def through(scheme: str, client: str) -> httpx.Response:
         forwarded = {"X-Forwarded-For": client, "X-Forwarded-Proto": scheme}
-        return httpx.patch(service.url + PREFERENCES, json={}, headers=forwarded)
+        return httpx.patch(service.url + PREFERENCES, json={}, headers=forwarded, verify=NO_TLS)
 
     assert "__Host-greenroom=" in through("https", "203.0.113.9").headers["set-cookie"]
     assert through("http", "127.0.0.1").headers["set-cookie"].startswith("greenroom=")

@@ -24,7 +24,7 @@ from greenroom.service.settings import Settings
 from tests.support.counted_tasks import STEPS, statuses_of
 from tests.support.problem_checks import blamed, problem
 from tests.support.real_servers import Server
-from tests.support.running_service import API, TOKEN, Serve, Service, running
+from tests.support.running_service import API, NO_TLS, TOKEN, Serve, Service, running
 from tests.support.status_followers import events, listener, long_poller, poller
 
 TOPIC = "for_podcasts"
@@ -249,7 +249,7 @@ async def test_a_long_poll_answers_at_once_if_news_else_at_the_first_change(
     service: Service, ask: Asks, room: Greenroom
 ) -> None:
     url, claim = await begun(ask, room)
-    async with httpx.AsyncClient(base_url=service.url, timeout=LONGEST_WAIT - 1) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=LONGEST_WAIT - 1, verify=NO_TLS) as client:
         first = await client.get(url, params={"wait": LONGEST_WAIT})
         held = {"If-None-Match": first.headers["etag"]}
         assert (await client.get(url, params={"wait": 1}, headers=held)).status_code == 304
@@ -275,7 +275,7 @@ async def test_all_who_follow_see_each_status_in_order(
 ) -> None:
     url, claim = await begun(ask, room)
     seen: dict[str, list[str]] = {"poller": [], "long poller": [], "listener": []}
-    async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as client:
         tasks = [
             asyncio.create_task(poller(client, url, seen["poller"])),
             asyncio.create_task(long_poller(client, url, seen["long poller"])),
@@ -305,7 +305,7 @@ async def test_a_returning_follower_hears_only_news_and_nothing_after_the_end(
     service: Service, ask: Asks, room: Greenroom
 ) -> None:
     url, claim = await begun(ask, room)
-    async with httpx.AsyncClient(base_url=service.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as client:
         first = events(client, url)
         _, data, mark = await anext(first)
         assert json.loads(data) == {"podcast_id": claim.podcast_id, "status": "queued"}
@@ -337,7 +337,7 @@ async def test_a_drain_ends_streams_and_waits_and_is_not_held_up(serve: Serve) -
     service = await asyncio.to_thread(serve, "--sample", "off", "--work", "off")
     service.client.put(f"{API}/topics/{TOPIC}", json=DRAFT, headers=service.editor).raise_for_status()
     url = service.client.post(GENERATE, json={"topic_id": TOPIC}).json()["status_url"]
-    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS) as client:
         held = {"If-None-Match": (await client.get(url)).headers["etag"]}
         waiting = asyncio.create_task(client.get(url, params={"wait": LONGEST_WAIT}, headers=held))
         stream = events(client, url)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.people import COOKIE, PASSWORD, People, people_of
 from tests.support.problem_checks import problem
-from tests.support.running_service import API, TOKEN, Service
+from tests.support.running_service import API, NO_TLS, TOKEN, Service
 
 PRIVATE = {"cache-control": "private, no-store", "vary": "Cookie, Authorization"}
 ALLOWED = "https://listen.example"
@@ -45,7 +45,7 @@ def by_https(service: Service, method: str, path: str, cookie: str = "", **optio
     headers = {"Host": "pods.example", "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
     headers |= {"Cookie": cookie} if cookie else {}
     headers |= options.pop("headers", {})
-    return httpx.request(method, service.url + API + path, headers=headers, timeout=15, **options)
+    return httpx.request(method, service.url + API + path, headers=headers, timeout=15, verify=NO_TLS, **options)
 
 
 def cookie_of(answer: httpx.Response) -> Morsel[str]:
@@ -273,6 +273,6 @@ def test_the_route_s_template_labels_a_session_s_requests_in_the_metrics(service
 def test_the_address_of_this_machine_in_another_name_is_loopback_too(service: Service) -> None:
     port = service.url.rpartition(":")[2]
     assert socket.gethostbyname("localhost") == "127.0.0.1"
-    answer = httpx.patch(f"http://localhost:{port}{API}/session/preferences", json={})
+    answer = httpx.patch(f"http://localhost:{port}{API}/session/preferences", json={}, verify=NO_TLS)
     assert answer.status_code == 200
     assert cookie_of(answer).key == COOKIE

@@ -67,14 +67,14 @@ def walk(service: Service, path: str) -> list[list[dict[str, Any]]]:
 
 
 def test_the_links_lead_through_all_pages_newest_first(service: Service) -> None:
-    for one in service.client.get(f"{API}/topics").json()[:3]:
-        pages = walk(service, f"{API}/snippets?topic_id={one['topic_id']}")
+    for topic_id in ("ocean_science", "structures_materials"):
+        pages = walk(service, f"{API}/snippets?topic_id={topic_id}")
         assert [len(found) for found in pages[:-1]] == [20] * (len(pages) - 1)
         assert len(pages) >= 2
         every = [snippet for found in pages for snippet in found]
         assert every == in_order(every)
         assert len({snippet["snippet_id"] for snippet in every}) == len(every)
-        assert {snippet["topic_id"] for snippet in every} == {one["topic_id"]}
+        assert {snippet["topic_id"] for snippet in every} == {topic_id}
 
 
 def test_a_full_last_page_links_to_an_empty_one(service: Service) -> None:

@@ -119,7 +119,8 @@ async def proxies(server: Server) -> AsyncIterator[list[Proxy]]:
         yield [await stack.enter_async_context(proxy_of(server)) for _ in range(3)]
 
 
-@pytest.mark.parametrize("before", ["nothing", "a registration", "a stale page"])
+@pytest.mark.once_on_cluster
+@pytest.mark.parametrize("before", ["a registration", "nothing", "a stale page"])
 async def test_a_page_filled_during_a_group_drop_is_new_or_dropped_next(
     server: Server, proxies: list[Proxy], back: Back, before: str
 ) -> None:
@@ -145,6 +146,7 @@ async def test_a_page_filled_during_a_group_drop_is_new_or_dropped_next(
     assert orders > 50
 
 
+@pytest.mark.one_server
 async def test_the_last_of_two_changes_is_what_is_read_whatever_the_order(
     server: Server, proxies: list[Proxy], back: Back
 ) -> None:

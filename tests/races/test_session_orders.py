@@ -232,6 +232,7 @@ async def test_a_change_during_an_end_brings_nothing_back(
 
 
 @pytest.mark.once_on_cluster
+@pytest.mark.once_on_cluster
 @pytest.mark.parametrize("pair", ["open close", "open open", "close close"])
 async def test_two_streams_that_come_and_go_leave_the_newest_still_open(
     server: Server, store: Open, sides: tuple[Side, Side], pair: str

@@ -21,6 +21,7 @@ from greenroom.podcast import definitions, preferences
 from greenroom.podcast.models import Session
 from greenroom.sessions import Ends, Limits, Sessions, session_use
 from tests.support.patience import until
+from tests.support.running_service import NO_TLS
 
 HERE = ("127.0.0.1", 50000)
 """A client on this machine."""
@@ -60,7 +61,7 @@ class Site:
 
     def client(self, **headers: str) -> httpx.AsyncClient:
         """A client that keeps cookies."""
-        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=15)
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=15, verify=NO_TLS)
 
     def socket(self, path: str, token: str | None = None, **headers: str) -> connect:
         """A WebSocket of the client of this token."""

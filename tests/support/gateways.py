@@ -77,7 +77,7 @@ async def gateway(server: Server) -> AsyncIterator[Gateway]:
         listener.close()
 
 
-async def eventually(condition: object, seconds: float = 20.0) -> None:
+async def eventually(condition: object, seconds: float = 60.0) -> None:
     """Return when a condition holds."""
     assert callable(condition)
     async with asyncio.timeout(seconds):

@@ -25,14 +25,14 @@ def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "COMMANDS", 60.0)
 
 
-async def until(condition: Callable[..., Any], seconds: float = 10.0) -> None:
+async def until(condition: Callable[..., Any], seconds: float = 30.0) -> None:
     """Return when a condition holds, while everything else goes on."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0)
 
 
-def wait_for(condition: Callable[..., Any], seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[..., Any], seconds: float = 30.0) -> None:
     """Return when a condition of the operating system holds; for what gives no event."""
     end = time.monotonic() + seconds
     while not condition():
@@ -40,7 +40,7 @@ def wait_for(condition: Callable[..., Any], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
-async def eventually(condition: Callable[..., Any], seconds: float = 20.0) -> None:
+async def eventually(condition: Callable[..., Any], seconds: float = 60.0) -> None:
     """Return when a condition of another process holds; asked on a thread, since it may block."""
     await asyncio.to_thread(wait_for, condition, seconds)
 

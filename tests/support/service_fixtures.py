@@ -1,4 +1,4 @@
-"""Fixtures of `greenroom serve`: one for a file of tests, or as many as a test wants."""
+"""Fixtures of `greenroom serve`: one for many files of tests, one for a file, or as many as a test wants."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ import pytest
 from tests.support.running_service import TOKEN, Serve, Service
 
 
+@pytest.fixture(scope="session")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The `greenroom serve` of all files that ask for no settings of their own."""
+    service = Service(tmp_path_factory.mktemp("serve"), env={"GREENROOM_EDITOR_TOKEN": TOKEN}).start()
+    yield service
+    service.stop()
+
+
 @pytest.fixture(scope="module")
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`greenroom serve` with its sample, one for all tests of a file: each test makes the topics that it changes.
+    """`greenroom serve` with its sample, for tests that make the topics which they change.
 
-    A file may have settings of its own in `SERVE_ENV`.
+    A file may have settings of its own in `SERVE_ENV`; then it has a service of its own too.
     """
-    env = {"GREENROOM_EDITOR_TOKEN": TOKEN} | getattr(request.module, "SERVE_ENV", {})
-    service = Service(tmp_path_factory.mktemp("serve"), env=env).start()
+    own = getattr(request.module, "SERVE_ENV", None)
+    if own is None:
+        yield request.getfixturevalue("shared_service")
+        return
+    service = Service(tmp_path_factory.mktemp("serve"), env={"GREENROOM_EDITOR_TOKEN": TOKEN} | own).start()
     yield service
     service.stop()
 

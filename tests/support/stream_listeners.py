@@ -37,7 +37,7 @@ from greenroom.studio.webm import CLUSTER_MS, Cluster, Muxer
 from greenroom.testing.records_changes import NOON, about
 from tests.support.asgi_server import Quiet
 from tests.support.patience import until
-from tests.support.running_service import API, Service
+from tests.support.running_service import API, NO_TLS, Service
 from tests.support.studio_samples import a_cluster
 
 TOPIC = "tech_ai_ethics"
@@ -236,7 +236,7 @@ async def heard_of(service: Service | str, podcast_id: str, query: str = "", **h
 
 def activity(service: Service) -> dict[str, int]:
     """Who listens to what, as `GET /activity` tells."""
-    answer = httpx.get(f"{service.url}{API}/activity", headers=service.editor, timeout=30)
+    answer = httpx.get(f"{service.url}{API}/activity", headers=service.editor, timeout=30, verify=NO_TLS)
     answer.raise_for_status()
     listeners: dict[str, int] = answer.json()["listeners"]
     return listeners

@@ -196,7 +196,7 @@ TEXT = st.one_of(
     keywords=st.lists(TEXT, max_size=4).map(tuple),
     contents=st.lists(st.tuples(TEXT, TEXT), max_size=12),
 )
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_whatever_the_texts_are_the_script_can_be_said(
     name: str, description: str, keywords: tuple[str, ...], contents: list[tuple[str, str]]
 ) -> None:

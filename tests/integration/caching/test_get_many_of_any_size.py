@@ -25,6 +25,7 @@ async def load_many(parts: Sequence[Any]) -> list[str | None]:
     return [await load(**one) for one in parts]
 
 
+@pytest.mark.one_kind
 @pytest.mark.parametrize("batch", [None, load_many], ids=["one by one", "together"])
 @pytest.mark.parametrize("group", [None, "shelf:{shelf}"])
 async def test_many_keys_are_loaded_and_then_found_in_the_order_asked(

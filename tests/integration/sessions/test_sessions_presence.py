@@ -253,8 +253,11 @@ async def test_anonymous_listeners_are_counted_and_make_no_session(server: Serve
     assert not [name for name in names(raw) if "session" in name]
 
 
-async def test_what_else_is_written_while_streams_come_and_go_is_kept(server: Server, store: Open) -> None:
-    here, there = await store(server), await store(server)
+async def test_what_else_is_written_while_streams_come_and_go_is_kept(
+    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
+    here, there = [await store(server, engine_limits=PATIENT) for _ in range(2)]
     live, _ = await here.start(MINIMAL)
 
     async def listen(sessions: Store, podcast: str) -> None:
