@@ -6,7 +6,7 @@ Each breaks one process's Greenroom from outside; the product knows nothing of i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -15,7 +15,7 @@ from typing import Any
 from greenroom.caching import lease, near
 from greenroom.caching.backing import Backing
 from greenroom.caching.groups import Groups
-from greenroom.caching.kept import Kept
+from greenroom.caching.kept import Drop, Kept
 from greenroom.caching.registered import Registered
 from greenroom.engine import Lane, Limits, Script
 from greenroom.engine.connection import Connection
@@ -131,10 +131,11 @@ def _forget_ends() -> None:
 
 
 def _forget_drops() -> None:
-    def acknowledged(self: Kept, drop: Any) -> None:
-        drop.acknowledged = drop.until = 0.0
-        for key in [key for key, one in self._drops.items() if one is drop]:
-            del self._drops[key]
+    def acknowledged(self: Kept, drop: Drop, keys: Iterable[str]) -> None:
+        for key in keys:
+            drop.owed.discard(key)
+            if self._drops.get(key) is drop:
+                del self._drops[key]
 
     _put(Kept, "acknowledged", acknowledged)
 

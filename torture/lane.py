@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 from greenroom.engine import Engine, Lane, Script
+from greenroom.engine.deletions import Answered, Names, Queued
 from greenroom.engine.wire import Command, Hook
 from greenroom.errors import EngineError
 
@@ -73,6 +74,15 @@ class LateLane:
     ) -> asyncio.Future[list[Any]] | None:
         sent = self._engine.send(lane, key, commands, hook)
         return None if sent is None else asyncio.ensure_future(self._late(sent))
+
+    def drop(self, keys: Sequence[str], names: Names, answered: Answered) -> list[Queued]:
+        sent = self._engine.drop(keys, names, answered)
+        return [
+            one
+            if isinstance(one.replies, EngineError)
+            else Queued(one.keys, asyncio.ensure_future(self._late(one.replies)))
+            for one in sent
+        ]
 
     def read(
         self, key: str, commands: tuple[Command, ...], hook: Hook | None = None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from greenroom.caching import groups, lease
 from greenroom.caching.flight import Flights
 from greenroom.caching.groups import Groups
-from greenroom.caching.kept import Kept
-from greenroom.caching.many_drops import ManyDrops
+from greenroom.caching.kept import Drop, Kept
+from greenroom.caching.many_drops import MARKED, ManyDrops
 from greenroom.caching.near import Near, Source
 from greenroom.caching.outage import Outage
 from greenroom.caching.pending_drops import PendingDrops
@@ -21,19 +22,18 @@ from greenroom.clock import Clock
 from greenroom.detached import Detached
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection, NoReply
+from greenroom.engine.deletions import refused
 from greenroom.engine.share import Owns, every
 from greenroom.engine.uses import Use
 from greenroom.engine.wire import NotHere
 from greenroom.errors import EngineError, EngineUnavailable
-from greenroom.keyspace.companions import absent_key, lease_key, owner
+from greenroom.keyspace.companions import owner, with_companions
 from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.caching")
 
 _LONGEST = 7 * 24 * 3600.0
 """Seconds for which an invalidation is kept whose value's lifetime is not known."""
-_TOGETHER = 1000
-"""Keys of other servers dropped at a time; there may be more than may be outstanding on a connection."""
 _CLOSING = 0.5
 """Seconds that what was given back or dropped may take to be sent when a room closes."""
 
@@ -56,7 +56,7 @@ class Backing:
         self.clock = clock
         self.counters = counters
         self.near = near if near is not None else Near()
-        self._kept = Kept(clock)
+        self._kept = Kept(clock, self._names)
         self._flights: list[Flights[Any]] = []
         self._outages: list[Outage[Any]] = []
         self._watches: dict[str, list[Callable[[], None]]] = {}
@@ -72,7 +72,7 @@ class Backing:
         """Use this engine from now on."""
         self.engine = self.releases.engine = engine
         self.groups = Groups(engine, self.prefix, self.clock)
-        self._many = ManyDrops(engine, self._kept, begin=self._begin, answered=self._answered, ended=self._ended)
+        self._many = ManyDrops(engine, self._kept, names=self._names, answered=self._answered)
         self.outbox_drops = PendingDrops(engine, self.near, self.clock, forget=self._forget, names=self._names)
 
     def reach(self, flights: Flights[Any], outage: Outage[Any] | None = None) -> None:
@@ -146,65 +146,93 @@ class Backing:
         Raises:
             EngineError: when the server did not acknowledge; it is then sent before this process reads again.
         """
-        names, kept = self._begin(key, lifetime)
+        # Before anything is sent: a load begun before this moment may have read the old record.
+        self._begin((key,))
+        kept = self._kept.keep((key,), lifetime)
         try:
             # By the caller himself, and at once: what he reads after the call is then sent after the DEL.
-            await self._deliver(key, names, kept)
+            await self._deliver(key, kept)
         except asyncio.CancelledError:
-            self._dropping.begin(self._go_on(key, names, kept), "greenroom-drop")
+            self._dropping.begin(self._go_on(key, kept), "greenroom-drop")
             raise
         except BaseException:
-            self._ended(key)
+            self._ended((key,))
             raise
-        self._ended(key)
+        self._ended((key,))
 
-    async def _go_on(self, key: str, names: tuple[str, ...], kept: object) -> None:
+    async def _go_on(self, key: str, kept: Drop) -> None:
         """Send an invalidation whose caller is gone, unless the server has carried it out since."""
         try:
-            if self._kept.owed(kept):
-                await self._deliver(key, names, kept)
+            if kept.owed:
+                await self._deliver(key, kept)
         finally:
-            self._ended(key)
+            self._ended((key,))
 
-    async def _deliver(self, key: str, names: tuple[str, ...], kept: object) -> None:
+    async def _deliver(self, key: str, kept: Drop) -> None:
         try:
-            hook = partial(self._answered, key, kept)
-            await self.engine.execute_all(Lane.TRACKED, key, (("DEL", *names),), hook=hook, urgent=True)
+            hook = partial(self._answered, kept, (key,))
+            await self.engine.execute_all(Lane.TRACKED, key, (("DEL", *self._names(key)),), hook=hook, urgent=True)
         except EngineError as error:
             # What is late on a connection that lives goes before all that is read there later.
-            if self._kept.owed(kept) and not isinstance(error, NoReply):
+            if kept.owed and not isinstance(error, NoReply):
                 # The server may answer and refuse (read-only, short of replicas): it must then not be read from.
                 self.engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
             raise
 
-    def _answered(self, key: str, kept: object, replies: list[Any], _source: Connection) -> None:
+    def _answered(self, kept: Drop, keys: Sequence[str], replies: list[Any], _source: Connection) -> None:
         # A GET sent before the DEL has been answered since, and what it read stored.
-        self.near.pop(key)
-        errors = [reply for reply in replies if isinstance(reply, Exception)]
-        if not errors:
-            self._kept.acknowledged(kept)  # here: the caller may have been cancelled
-            self.refused_drops.discard(key)
-        elif key in self.pending_drops and not all(isinstance(error, NotHere) for error in errors):
-            self.refused_drops.add(key)
+        self.near.pop_all(keys)
+        failed = refused(keys, replies)
+        done = [key for key in keys if key not in failed] if failed else keys
+        self._kept.acknowledged(kept, done)  # here: the caller may have been cancelled
+        if self.refused_drops:
+            self.refused_drops.difference_update(done)
+        for key, error in failed.items():
+            if key in self.pending_drops and not isinstance(error, NotHere):
+                self.refused_drops.add(key)
 
-    def _begin(self, key: str, lifetime: float) -> tuple[tuple[str, ...], object]:
-        """Drop a key in this process; returns what one command drops for it, and how it is kept until that."""
-        # Before anything is sent: a load begun before this moment may have read the old record.
-        self._forget(key)
-        names = self._names(key)
-        kept = self._kept.keep(key, names, lifetime)
-        self.pending_drops[key] = self.pending_drops.get(key, 0) + 1
-        return names, kept
+    def _begin(self, keys: Collection[str]) -> None:
+        """Drop keys in this process."""
+        self._forget(keys)
+        pending = self.pending_drops
+        if pending.keys().isdisjoint(keys):
+            pending.update(dict.fromkeys(keys, 1))
+        else:
+            for key in keys:
+                pending[key] = pending.get(key, 0) + 1
 
-    def _ended(self, key: str) -> None:
-        self.pending_drops[key] -= 1
-        if not self.pending_drops[key]:
-            del self.pending_drops[key]
-            self.refused_drops.discard(key)  # carried out by now, or the connection that refused it has been ended
+    def _ended(self, keys: Iterable[str]) -> None:
+        pending, refused_drops = self.pending_drops, self.refused_drops
+        for key in keys:
+            left = pending.pop(key) - 1
+            if left:
+                pending[key] = left
+            else:
+                refused_drops.discard(key)  # carried out by now, or the connection that refused it has been ended
 
     async def drop_many(self, keys: Iterable[str], lifetime: float = _LONGEST) -> None:
         """Drop many keys, each as `drop`; raises as it does, after all were tried or kept."""
-        await self._dropping.finish(self._many.drop(keys, lifetime), "greenroom-drop")
+        each = list(dict.fromkeys(keys))
+        # At once, as `drop` does; of more than can be dropped in a few milliseconds the others soon after.
+        first = self._begin_many(each[:MARKED], lifetime)
+        await self._dropping.finish(self._drop_rest(first, each[MARKED:], lifetime), "greenroom-drop")
+
+    def _begin_many(self, keys: Sequence[str], lifetime: float) -> list[tuple[Sequence[str], Drop]]:
+        self._begin(keys)
+        return self._many.keep(keys, lifetime)
+
+    async def _drop_rest(self, batches: list[tuple[Sequence[str], Drop]], rest: Sequence[str], lifetime: float) -> None:
+        try:
+            # All are kept before any is sent: whatever ends this between two batches leaves none behind.
+            for start in range(0, len(rest), MARKED):
+                await asyncio.sleep(0)
+                batches += self._begin_many(rest[start : start + MARKED], lifetime)
+            failure = await self._many.send(batches)
+        finally:
+            for keys, _ in batches:
+                self._ended(keys)
+        if failure is not None:
+            raise failure
 
     async def drop_group(self, group: str, longest_ms: int) -> None:
         """Drop every key of a group; raises as `drop`, and goes on as it when its caller is cancelled.
@@ -246,15 +274,16 @@ class Backing:
     def _names(self, key: str) -> tuple[str, str, str]:
         """What one command drops. On a cluster it may be three, in this order: without the lease nothing is stored that
         was loaded before, whatever becomes of the other two meanwhile."""
-        return lease_key(self.prefix, key), key, absent_key(self.prefix, key)
+        return with_companions(self.prefix, key)
 
-    def _forget(self, key: str) -> None:
-        self.near.pop(key)
+    def _forget(self, keys: Iterable[str]) -> None:
+        self.near.pop_all(keys)
         for flights in self._flights:
-            flights.close_to_newcomers(key)
+            flights.close_all_to_newcomers(keys)
         for outage in self._outages:
-            outage.forget(key)
-        self._tell(key)
+            outage.forget_each(keys)
+        for key in self._watches.keys() & keys:
+            self._tell(key)
 
     def _tell(self, key: str) -> None:
         for told in tuple(self._watches.get(key, ())):
@@ -342,19 +371,21 @@ class Backing:
 
     async def _keep_group(self, group: str, keys: list[str], owns: Owns) -> None:
         """Keep the keys that the server of a new connection has for `send_rest`, and drop the others."""
+        here: list[str] = []
         elsewhere: list[str] = []
         for key in keys:
             if owns(key):
-                self._kept.keep(key, self._names(key), _LONGEST)
+                here.append(key)
             else:
                 elsewhere.append(key)
+        self._kept.keep(here, _LONGEST)
         await self._drop_elsewhere(elsewhere)
         self.groups.dropped(group)
 
     async def _drop_elsewhere(self, keys: list[str]) -> None:
         """Drop keys of other servers; each is kept for its own where that cannot be told now."""
-        for start in range(0, len(keys), _TOGETHER):
-            await asyncio.gather(*map(self.drop, keys[start : start + _TOGETHER]), return_exceptions=True)
+        with suppress(EngineError):
+            await self.drop_many(keys)
 
     def _look_again(self, owns: Owns) -> None:
         """Let no load that is under way without its server be joined or kept.

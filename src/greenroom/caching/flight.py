@@ -146,6 +146,11 @@ class Flights(Generic[T]):
         if flight is not None:
             self.close(flight)
 
+    def close_all_to_newcomers(self, keys: Iterable[str]) -> None:
+        """As `close_to_newcomers` for each; costs next to nothing for those that nothing is under way for."""
+        for key in self._open.keys() & keys:
+            self.close_to_newcomers(key)
+
     def close_bypasses(self) -> None:
         """Let nobody else join what is loaded without the server, whatever its key."""
         for aloft in self._aloft.values():

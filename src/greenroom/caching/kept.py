@@ -9,19 +9,20 @@ and, since replication is asynchronous and a file is written late:
     DEL is acknowledged · the server dies · its successor, or itself from its file, has the old value again
 
 So a new connection first carries every DEL that was not acknowledged, and those of the last 30 seconds once more; only
-then does anyone read on it. One entry per key, however often that was dropped.
+then does anyone read on it. One entry per key, however often that was dropped; keys dropped together share it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.connection import Connection
+from greenroom.engine.deletions import each
 from greenroom.engine.share import Owns
 from greenroom.errors import EngineError, EngineUnavailable
 
@@ -33,19 +34,27 @@ _CHUNK = 500
 
 
 @dataclass(slots=True, eq=False)
-class _Drop:
-    names: tuple[str, ...]
+class Drop:
+    """The invalidation of some keys, made at one moment."""
+
+    owed: set[str]
+    """Those that no server has carried out."""
     until: float
     acknowledged: float | None = None
-    """When that was first: what was sent late, at the end of an outage, is repeated as long from then."""
+    """When the last was: what was sent late, at the end of an outage, is repeated as long from then."""
 
 
 class Kept:
-    """The invalidations of one process."""
+    """The invalidations of one process.
 
-    def __init__(self, clock: Clock) -> None:
+    Arguments:
+        names: what one command drops for a key: itself and its companions.
+    """
+
+    def __init__(self, clock: Clock, names: Callable[[str], tuple[str, ...]]) -> None:
         self._clock = clock
-        self._drops: dict[str, _Drop] = {}  # the oldest first
+        self._names = names
+        self._drops: dict[str, Drop] = {}
         self._pruned = 0.0
 
     def __len__(self) -> int:
@@ -54,33 +63,27 @@ class Kept:
     @property
     def unsent(self) -> int:
         """Invalidations that no server has acknowledged."""
-        return sum(drop.acknowledged is None for drop in self._drops.values())
+        return sum(key in drop.owed for key, drop in self._drops.items())
 
-    def keep(self, key: str, names: Sequence[str], lifetime: float) -> object:
-        """Keep the invalidation of `key`; returns what `acknowledged` and `owed` take.
+    def keep(self, keys: Collection[str], lifetime: float) -> Drop:
+        """Keep the invalidation of some keys; returns what `acknowledged` takes.
 
         Arguments:
-            names: the key and its companions, dropped by one command.
-            lifetime: seconds after which the old value has lapsed by itself.
+            lifetime: seconds after which the old values have lapsed by themselves.
         """
         now = self._clock.monotonic()
         self._prune(now)
-        self._drops.pop(key, None)
-        drop = self._drops[key] = _Drop(tuple(names), now + lifetime)
+        drop = Drop(set(keys), now + lifetime)
+        self._drops.update(dict.fromkeys(keys, drop))
         return drop
 
-    def acknowledged(self, drop: object) -> None:
-        """The server has carried it out. A later invalidation of the same key is another one, and stays."""
-        assert isinstance(drop, _Drop)
-        if drop.acknowledged is None:
+    def acknowledged(self, drop: Drop, keys: Iterable[str]) -> None:
+        """A server has carried some out. A later invalidation of the same key is another one, and stays."""
+        drop.owed.difference_update(keys)
+        if not drop.owed and drop.acknowledged is None:
             drop.acknowledged = self._clock.monotonic()
 
-    def owed(self, drop: object) -> bool:
-        """Whether no server has carried it out."""
-        assert isinstance(drop, _Drop)
-        return drop.acknowledged is None
-
-    async def send(self, connection: Connection) -> Container[object]:
+    async def send(self, connection: Connection) -> Mapping[str, Drop]:
         """Send what a new connection must carry before it serves; returns what `send_rest` takes.
 
         Raises:
@@ -88,20 +91,20 @@ class Kept:
         """
         self._prune(self._clock.monotonic())
         owns = connection.share.owns
-        drops = [drop for key, drop in self._drops.items() if owns(key)]
+        drops = [(key, drop) for key, drop in self._drops.items() if owns(key)]
         for start in range(0, len(drops), _CHUNK):
             chunk = drops[start : start + _CHUNK]
-            replies = await connection.issue(tuple(("DEL", *drop.names) for drop in chunk), urgent=True)
-            for drop, reply in zip(chunk, replies, strict=True):
+            replies = await connection.issue(each([key for key, _ in chunk], self._names), urgent=True)
+            for (key, drop), reply in zip(chunk, replies, strict=True):
                 if isinstance(reply, EngineUnavailable):
-                    await connection.share.follow(connection, ("DEL", *drop.names), reply)
+                    await connection.share.follow(connection, ("DEL", *self._names(key)), reply)
                 elif isinstance(reply, Exception):
                     raise reply
-                self.acknowledged(drop)
+                self.acknowledged(drop, (key,))
             await asyncio.sleep(0)
-        return frozenset(drops)
+        return dict(drops)
 
-    def send_rest(self, connection: Connection, sent: Container[object]) -> None:
+    def send_rest(self, connection: Connection, sent: Mapping[str, Drop]) -> None:
         """Queue what has come since `send` began, on a connection that is about to serve.
 
         Prevents: a connection carries what was kept · an invalidation finds no connection, and fails · the connection
@@ -113,20 +116,20 @@ class Kept:
         """
         owns = connection.share.owns
         for key, drop in self._drops.items():
-            if owns(key) and (self.owed(drop) or drop not in sent):
-                self._queue(connection, drop)
+            if owns(key) and (key in drop.owed or sent.get(key) is not drop):
+                self._queue(connection, key, drop)
 
     def queue(self, connection: Connection, owns: Owns) -> None:
         """Queue what is kept of keys that the server of a serving connection has taken over."""
         for key, drop in self._drops.items():
             if owns(key):
                 try:
-                    self._queue(connection, drop)
+                    self._queue(connection, key, drop)
                 except EngineError:
                     return  # it has ended: the next one carries everything first
 
-    def _queue(self, connection: Connection, drop: _Drop) -> None:
-        queued = connection.issue((("DEL", *drop.names),), partial(self._answered, drop), urgent=True)
+    def _queue(self, connection: Connection, key: str, drop: Drop) -> None:
+        queued = connection.issue((("DEL", *self._names(key)),), partial(self._answered, key, drop), urgent=True)
         queued.add_done_callback(asyncio.Future.exception)  # it stays owed when the connection ends before
 
     def _prune(self, now: float) -> None:
@@ -137,8 +140,8 @@ class Kept:
             if now >= drop.until or (drop.acknowledged is not None and now - drop.acknowledged >= RECENT):
                 del self._drops[key]
 
-    def _answered(self, drop: _Drop, replies: list[Any], connection: Connection) -> None:
+    def _answered(self, key: str, drop: Drop, replies: list[Any], connection: Connection) -> None:
         if isinstance(replies[0], Exception):
             connection.abort(f"it owes an invalidation: {replies[0]}")
         else:
-            self.acknowledged(drop)
+            self.acknowledged(drop, (key,))

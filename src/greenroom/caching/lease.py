@@ -39,7 +39,7 @@ def _is_answer(reply: list[Any], _: Command) -> bool:
 
 
 GET_OR_LEASE = Script.named("get_or_lease", Shape(frozenset({list}), _is_answer), lambda reply: reply == [b"lead"])
-RENEW = Script.named("renew", NUMBER)
+RENEW = Script.named("renew", NUMBER, deleted=bool)
 FILL = Script.named("fill", NUMBER, bool)
 FILL_ABSENCE = Script.named("fill_absence", NUMBER, bool)
 READ_BACK = Script.named("read_back", NUMBER)

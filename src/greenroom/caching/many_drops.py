@@ -1,39 +1,74 @@
-"""Many keys that one change made stale, dropped without holding the event loop.
+"""Many keys dropped in batches: what one change made stale, what the outbox names, what a new server has not heard of.
 
-A task and a deadline for each of 10,000 keys cost half a second of the loop, and a server that has died costs its
-deadline again for every thousand of them.
+A task, a command and a deadline for each of 10,000 keys cost half a second of the loop, and a server that has died
+costs its deadline again for every thousand of them. Here a batch is one command to one server and one future; a key
+that was not dropped so goes the long way by itself: to a server that is just connected to, or to the node that has its
+slot by now.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
 
-from greenroom.caching.kept import Kept
-from greenroom.caching.pending_drops import BATCH
+from greenroom.caching.kept import Drop, Kept
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection, NoReply
-from greenroom.errors import EngineError, EngineUnavailable
+from greenroom.engine.deletions import Answered, Names, refused
+from greenroom.errors import EngineError
 
-_Drop = tuple[str, tuple[str, ...], object]
-"""A key, what one command drops for it, and how it is kept."""
-
+BATCH = 250
+"""Keys in one batch: the loop is given back after each, in a millisecond or two."""
 DEADLINE = 0.5
 """Seconds that all of them may wait for a server; past it they are kept for its next connection."""
-_MARKED = 1000
+MARKED = 5000
 """Keys dropped in this process before the loop is given back: two milliseconds."""
+
+
+async def drop_together(
+    engine: Engine, keys: Sequence[str], names: Names, answered: Answered
+) -> tuple[dict[str, EngineError], dict[str, EngineError]]:
+    """Drop a batch of keys; returns those that a server has refused, and those of which none has said anything.
+
+    Arguments:
+        names: what is dropped for a key.
+        answered: called in the socket's reader with keys that went together and the replies to them.
+    """
+    turned_away: dict[str, EngineError] = {}
+    unanswered: dict[str, EngineError] = {}
+    for together, queued in engine.drop(keys, names, answered):
+        try:
+            if isinstance(queued, EngineError):
+                raise queued
+            turned_away |= refused(together, await queued)
+        except EngineError as error:
+            unanswered |= dict.fromkeys(together, error)
+    return turned_away, unanswered
+
+
+async def drop_singly(
+    keys: Collection[str], drop: Callable[[str], Coroutine[Any, Any, object]]
+) -> dict[str, EngineError]:
+    """Drop keys each by itself, all at the same time; returns those that were not dropped, and why."""
+    results = await asyncio.gather(*map(drop, keys), return_exceptions=True)
+    failed: dict[str, EngineError] = {}
+    for key, result in zip(keys, results, strict=True):
+        if isinstance(result, EngineError):
+            failed[key] = result
+        elif isinstance(result, BaseException):
+            raise result
+    return failed
 
 
 class ManyDrops:
     """Drops many keys, each as `Backing.drop` does.
 
     Arguments:
-        begin: drops a key in this process; returns what one command drops for it, and how it is kept.
-        answered: a command's hook, given also the key and how it is kept.
-        ended: called for each key when its drop has ended, however it did.
+        names: what one command drops for a key.
+        answered: told of keys that went together, how they are kept, and the replies; in the socket's reader.
     """
 
     def __init__(
@@ -41,77 +76,43 @@ class ManyDrops:
         engine: Engine,
         kept: Kept,
         *,
-        begin: Callable[[str, float], tuple[tuple[str, ...], object]],
-        answered: Callable[[str, object, list[Any], Connection], None],
-        ended: Callable[[str], None],
+        names: Names,
+        answered: Callable[[Drop, Sequence[str], list[Any], Connection], None],
     ) -> None:
         self._engine = engine
         self._kept = kept
-        self._begin = begin
+        self._names = names
         self._answered = answered
-        self._ended = ended
 
-    async def drop(self, keys: Iterable[str], lifetime: float) -> None:
-        """Drop keys, in this process before anything is sent.
+    def keep(self, keys: Sequence[str], lifetime: float) -> list[tuple[Sequence[str], Drop]]:
+        """Keep the invalidations of keys, in the batches that `send` takes."""
+        batches = (keys[start : start + BATCH] for start in range(0, len(keys), BATCH))
+        return [(batch, self._kept.keep(batch, lifetime)) for batch in batches]
 
-        Arguments:
-            lifetime: seconds that their values can live at most.
+    async def send(self, batches: Iterable[tuple[Sequence[str], Drop]]) -> EngineError | None:
+        """Send what is kept; returns why some of it was not carried out: it goes before all that is read later."""
+        until, failure = monotonic() + DEADLINE, None
+        for keys, drop in batches:
+            failure = await self._send(keys, drop, until) or failure
+            await asyncio.sleep(0)
+        return failure
 
-        Raises:
-            EngineError: when a server did not acknowledge; what is left is sent before this process reads there again.
-        """
-        drops: list[_Drop] = []
-        try:
-            # All are kept before any is sent: whoever is cancelled between two batches leaves none behind.
-            for key in keys:
-                drops.append((key, *self._begin(key, lifetime)))
-                if not len(drops) % _MARKED:
-                    await asyncio.sleep(0)
-            until, failure = monotonic() + DEADLINE, None
-            for start in range(0, len(drops), BATCH):
-                failure = await self._send(drops[start : start + BATCH], until) or failure
-        finally:
-            for key, _, _ in drops:
-                self._ended(key)
-        if failure is not None:
-            raise failure
+    async def _send(self, keys: Sequence[str], drop: Drop, until: float) -> EngineError | None:
+        answered = partial(self._answered, drop)
+        turned_away, unanswered = await drop_together(self._engine, keys, self._names, answered)
+        failed = turned_away | unanswered
+        if failed and monotonic() < until:
 
-    async def _send(self, drops: Sequence[_Drop], until: float) -> EngineError | None:
-        """Send a batch; returns why some of it was not carried out."""
-        queued = [(drop, self._queued(drop)) for drop in drops]
-        left: list[_Drop] = []
-        for drop, reply in queued:
-            try:
-                if reply is None or isinstance((await reply)[0], Exception):
-                    left.append(drop)
-            except EngineError:
-                left.append(drop)
-        # Those go the long way: to a server that is just connected to, or to the node that has the slot by now.
-        results = await asyncio.gather(*(self._send_again(drop, until) for drop in left))
-        await asyncio.sleep(0)
-        return next((error for error in results if error is not None), None)
+            async def again(key: str) -> None:
+                def alone(replies: list[Any], source: Connection) -> None:
+                    self._answered(drop, (key,), replies, source)
 
-    def _queued(self, drop: _Drop) -> asyncio.Future[list[Any]] | None:
-        key, names, kept = drop
-        try:
-            return self._engine.send(Lane.TRACKED, key, (("DEL", *names),), partial(self._answered, key, kept))
-        except EngineError:
-            return None
+                command = "DEL", *self._names(key)
+                await self._engine.execute_all(Lane.TRACKED, key, (command,), hook=alone, until=until, urgent=True)
 
-    async def _send_again(self, drop: _Drop, until: float) -> EngineError | None:
-        key, names, kept = drop
-        error: EngineError = EngineUnavailable("its server did not answer in time")
-        if monotonic() < until:
-            try:
-                hook = partial(self._answered, key, kept)
-                await self._engine.execute_all(
-                    Lane.TRACKED, key, (("DEL", *names),), hook=hook, until=until, urgent=True
-                )
-            except EngineError as failed:
-                error = failed
-            else:
-                return None
-        if self._kept.owed(kept) and not isinstance(error, NoReply):
-            # It must not be read from before it was sent: the next connection carries it first.
-            self._engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
-        return error
+            failed = await drop_singly(failed, again)
+        for key, error in failed.items():
+            if key in drop.owed and not isinstance(error, NoReply):
+                # It must not be read from before it was sent: the next connection carries it first.
+                self._engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
+        return next(iter(failed.values()), None)

@@ -11,7 +11,7 @@ so one that has answered nothing for too long may hide an invalidation.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from time import monotonic
 from typing import Any, Protocol
 
@@ -162,6 +162,11 @@ class Near:
         entry = self._entries.get(key)
         if entry is not None:
             self._remove(entry)
+
+    def pop_all(self, keys: Iterable[str]) -> None:
+        """Forget some keys; costs next to nothing for those that are not here."""
+        for key in self._entries.keys() & keys:
+            self.pop(key)
 
     def clear(self, owns: Owns = every) -> None:
         """Forget everything, or the keys that are meant."""

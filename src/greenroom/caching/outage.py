@@ -7,7 +7,7 @@ its value is kept for one second. That second also bounds how long another proce
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -79,6 +79,11 @@ class Outage(Generic[T]):
     def forget(self, key: str) -> None:
         """Drop the value of `key`: it has changed."""
         self._kept.pop(key, None)
+
+    def forget_each(self, keys: Iterable[str]) -> None:
+        """As `forget` for each."""
+        for key in self._kept.keys() & keys:
+            del self._kept[key]
 
     def forget_all(self, owns: Owns = every) -> None:
         """Drop every value that is meant: its server can be asked again."""

@@ -22,17 +22,17 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from greenroom.caching.kept import RECENT
+from greenroom.caching.many_drops import BATCH, drop_singly, drop_together
 from greenroom.caching.near import Near
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
+from greenroom.engine.deletions import refused
 from greenroom.engine.share import Owns
-from greenroom.errors import EngineError, EngineUnavailable
-
-BATCH = 250
-"""Keys marked or sent before the event loop is given back: two to three milliseconds."""
+from greenroom.errors import EngineError
 
 
 # docs/decisions/0022-outbox-keys-are-marked.md
@@ -40,7 +40,7 @@ class PendingDrops:
     """The marked keys of one process.
 
     Arguments:
-        forget: drops a key in this process.
+        forget: drops keys in this process.
         names: what one command drops for a key: itself and its companions.
     """
 
@@ -63,7 +63,7 @@ class PendingDrops:
         near: Near,
         clock: Clock,
         *,
-        forget: Callable[[str], None],
+        forget: Callable[[Collection[str]], None],
         names: Callable[[str], tuple[str, ...]],
     ) -> None:
         self._engine = engine
@@ -93,20 +93,20 @@ class PendingDrops:
 
     async def add(self, keys: Collection[str]) -> None:
         """Mark keys; the loop is given back after each batch."""
-        for number, key in enumerate(keys, 1):
-            if key not in self._keys:
-                self._keys.add(key)
-                self.any = True
-                self._forget(key)
-            if not number % BATCH or number == len(keys):
-                await asyncio.sleep(0)
+        each = iter(keys)
+        while batch := set(islice(each, BATCH)):
+            new = batch - self._keys
+            self._keys |= new
+            self.any = True
+            self._forget(new)
+            await asyncio.sleep(0)
 
     async def settled(self, key: str) -> bool:
         """Drop a marked key now, since somebody asks for it; False while its server cannot be asked."""
         if key not in self._keys and not (self._everything and key not in self._settled):
             return True
         if self._everything:
-            self._forget(key)
+            self._forget((key,))
         return not await self._delete((key,))
 
     async def send(self) -> None:
@@ -143,43 +143,30 @@ class PendingDrops:
 
     async def _delete(self, keys: Sequence[str]) -> dict[str, EngineError]:
         """Drop keys together; returns those that were not dropped, and why."""
-        sent: list[tuple[str, asyncio.Future[list[Any]] | None]] = []
-        failed: dict[str, EngineError] = {}
-        for key in keys:
-            try:
-                queued = self._engine.send(
-                    Lane.TRACKED, key, (("DEL", *self._names(key)),), partial(self._answered, key)
-                )
-            except EngineError as error:  # overloaded: who is served goes first
-                failed[key] = error
-            else:
-                sent.append((key, queued))
-        for key, queued in sent:
-            if queued is None:
-                failed[key] = EngineUnavailable("not connected")
-                continue
-            try:
-                (reply,) = await queued
-                if isinstance(reply, EngineError):
-                    # Another node has it, or the server cannot at the moment: found out there, and told if for good.
-                    command = "DEL", *self._names(key)
-                    await self._engine.execute_all(Lane.TRACKED, key, (command,), hook=partial(self._answered, key))
-            except EngineError as error:
-                failed[key] = error
+        # Who cannot be asked is not asked again, and neither is who is overloaded: others go first.
+        turned_away, failed = await drop_together(self._engine, keys, self._names, self._answered)
+
+        async def again(key: str) -> None:
+            # Another node has it, or the server cannot at the moment: found out there, and told if for good.
+            hook = partial(self._answered, (key,))
+            await self._engine.execute_all(Lane.TRACKED, key, (("DEL", *self._names(key)),), hook=hook)
+
+        failed |= await drop_singly(turned_away, again)
         if done := [key for key in keys if key not in failed]:
             self._recent.append((self._clock.monotonic(), done))
         self._of_late()
         return failed
 
-    def _answered(self, key: str, replies: list[Any], _source: object) -> None:
+    def _answered(self, keys: Sequence[str], replies: list[Any], _source: object) -> None:
         # A GET sent before the DEL has been answered since, and what it read stored.
-        self._near.pop(key)
-        if not isinstance(replies[-1], Exception):
-            self._keys.discard(key)
-            if self._everything:
-                self._settled.add(key)
-            elif not self._keys:
-                self.any = False
+        self._near.pop_all(keys)
+        failed = refused(keys, replies)
+        done = [key for key in keys if key not in failed]
+        self._keys.difference_update(done)
+        if self._everything:
+            self._settled.update(done)
+        elif not self._keys:
+            self.any = False
 
     def _of_late(self) -> tuple[list[str], ...]:
         since = self._clock.monotonic() - RECENT

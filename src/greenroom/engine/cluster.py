@@ -11,6 +11,7 @@ from typing import Any
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
 from greenroom.engine.connection import Connection, ConnectionLost, NotSent
+from greenroom.engine.deletions import Answered, Names, Queued, each
 from greenroom.engine.discovery import Discovery
 from greenroom.engine.engine import RETRY_PAUSE, Engine
 from greenroom.engine.limits import Limits
@@ -115,6 +116,16 @@ class Clustered(Engine):
     ) -> asyncio.Future[list[Any]] | None:
         node = self._owners.of_slot[slot_of(key)]
         return None if node is None else node.send(lane, commands, hook)
+
+    def drop(self, keys: Sequence[str], names: Names, answered: Answered) -> list[Queued]:
+        parts: dict[Node | None, list[str]] = {}
+        for key in keys:
+            parts.setdefault(self._owners.of_slot[slot_of(key)], []).append(key)
+        nowhere = EngineUnavailable(f"{self.address}: not every slot has an owner")
+        return [
+            Queued(part, nowhere) if node is None else node.drop(part, each(part, names), answered)
+            for node, part in parts.items()
+        ]
 
     def read(
         self, key: str, commands: tuple[Command, ...], hook: Hook | None = None

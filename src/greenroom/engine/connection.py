@@ -19,7 +19,7 @@ from typing import Any, cast
 from greenroom.engine.attributes import ProtocolViolation
 from greenroom.engine.limits import Limits
 from greenroom.engine.share import EVERYTHING, Share
-from greenroom.engine.wire import Command, Hook, Wire
+from greenroom.engine.wire import Command, Hook, Watch, Wire
 from greenroom.errors import EngineUnavailable, Overloaded
 from greenroom.observe import Histogram
 
@@ -121,6 +121,10 @@ class Connection(asyncio.Protocol):
     def outstanding(self) -> int:
         """Commands without a reply."""
         return self._wire.issued - self._wire.answered
+
+    def be_watched(self, watch: Watch) -> None:
+        """Tell of what the server refuses, and carries out, from now on."""
+        self._wire.watch = watch
 
     def abort(self, reason: str) -> None:
         """Close at once; every caller gets an error."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from greenroom.engine.deletions import Answered, Names, Queued
 from greenroom.engine.link import Lane
 from greenroom.engine.scripts import Script
 from greenroom.engine.wire import Command, Hook
@@ -97,6 +98,14 @@ class Engine(Protocol):
         Raises:
             Overloaded: when too many commands are outstanding.
         """
+
+    def drop(self, keys: Sequence[str], names: Names, answered: Answered) -> list[Queued]:
+        """Queue the deletion of many keys on their servers' tracked connections; see `Queued`.
+
+        Nothing is repeated, as with `send`. What is queued together has one future; it is too much where more commands
+        are outstanding than may be.
+        """
+        raise NotImplementedError
 
     def read(
         self, key: str, commands: tuple[Command, ...], hook: Hook | None = None

@@ -21,7 +21,7 @@ from greenroom.engine.limits import Limits
 from greenroom.engine.opening import is_replica, open_connection
 from greenroom.engine.scripts import Script
 from greenroom.engine.share import Share
-from greenroom.engine.wire import Command
+from greenroom.engine.wire import Command, Watch
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, GreenroomError
 from greenroom.observe import Counters
 
@@ -61,6 +61,7 @@ class Link:
         before_connect: called before each attempt; raises to refuse it. The embedded server is started here.
         before_serving: called with each new connection before any caller gets it; what was kept is sent here.
         first: commands of the handshake besides.
+        watch: told of what the server refuses and carries out, on each connection from its handshake on.
         on_primary: called with each connection whose server is no replica. Without it the server may be one; with it,
             another is looked for at the address. The nodes of a cluster are told by the cluster.
     """
@@ -80,11 +81,13 @@ class Link:
         counters: Counters,
         limits: Limits,
         first: tuple[Command, ...] = (),
+        watch: Watch | None = None,
         on_primary: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
         self.lane = lane
         self._first = first
+        self._watch = watch
         self._on_primary = on_primary
         self._doubted = asyncio.Event()  # the role of the connection's server
         self._scripts = scripts
@@ -278,6 +281,8 @@ class Link:
             limits=self._limits,
         )
         connection.share = self._share
+        if self._watch is not None:
+            connection.be_watched(self._watch)
         try:
             await self._before_serving(connection)
         except BaseException:

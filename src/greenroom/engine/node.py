@@ -14,13 +14,14 @@ from typing import Any
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
 from greenroom.engine.connection import Connection, ConnectionLost, NoReply
+from greenroom.engine.deletions import Answered, Queued
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane, Link, before
 from greenroom.engine.opening import with_remedy
 from greenroom.engine.refusals import Refusals
 from greenroom.engine.scripts import Script
 from greenroom.engine.share import Share
-from greenroom.engine.wire import Command, Hook, NotNow
+from greenroom.engine.wire import Command, Hook
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
 
@@ -64,7 +65,7 @@ class Node:
         self._limits = limits
         self._name = str(address)
         self._refused: set[str] = set()
-        self._refusals = Refusals()
+        self._refusals = Refusals(written=self._written, doubted=self._doubted)
 
         async def before_tracked(connection: Connection) -> None:
             await before_use(connection)
@@ -83,6 +84,7 @@ class Node:
                 clock=clock,
                 counters=counters,
                 limits=limits,
+                watch=self._refusals,
                 on_primary=self._refusals.new_primary if needs_primary else None,
             )
 
@@ -123,12 +125,15 @@ class Node:
     def send(self, lane: Lane, commands: tuple[Command, ...], hook: Hook | None) -> asyncio.Future[list[Any]] | None:
         """Queue commands on the connection, if there is one; see `Engine.send`."""
         connection = self._links[lane].connection
-        if connection is None:
-            return None
-        sent = connection.issue(commands, hook)
-        if self._refusals.some:  # what is carried out by now is refused no more
-            sent.add_done_callback(partial(self._noted, commands))
-        return sent
+        return None if connection is None else connection.issue(commands, hook)
+
+    def drop(self, keys: Sequence[str], commands: tuple[Command, ...], answered: Answered) -> Queued:
+        """Queue the deletion of keys; see `Engine.drop`."""
+        try:
+            sent = self.send(Lane.TRACKED, commands, partial(answered, keys))
+        except EngineError as error:
+            return Queued(keys, error)
+        return Queued(keys, EngineUnavailable(f"{self._name} is not connected") if sent is None else sent)
 
     def renew(self, lane: Lane, reason: str) -> None:
         """End the connection, if there is one; see `Engine.renew`."""
@@ -164,12 +169,12 @@ class Node:
         try:
             if until is None and link.connection is not None:
                 # Without a timer of its own: the connection's look at its oldest write keeps the deadline.
-                return self._checked(link, commands, await link.connection.issue(commands, hook, urgent=urgent))
+                return self._checked(await link.connection.issue(commands, hook, urgent=urgent))
             if until is None:
                 until = monotonic() + self._limits.command_deadline
             connection = await link.ready(until)
             async with before(until):
-                return self._checked(link, commands, await connection.issue(commands, hook, urgent=urgent))
+                return self._checked(await connection.issue(commands, hook, urgent=urgent))
         except TimeoutError:
             if not retry:
                 raise OutcomeUnknown(f"{self._name}: no reply within the call's deadline") from None
@@ -195,29 +200,22 @@ class Node:
         kind = EngineRefused if isinstance(error, EngineRefused) else EngineUnavailable
         return kind(f"{self._name}: {error}")
 
-    def _noted(self, commands: tuple[Command, ...], sent: asyncio.Future[list[Any]]) -> None:
-        if not sent.cancelled() and sent.exception() is None:
-            self._disprove(commands, sent.result())
+    def _written(self) -> None:
+        for link in self._links.values():
+            link.writes()
 
-    def _disprove(self, commands: tuple[Command, ...], replies: list[Any]) -> None:
-        for command, reply in zip(commands, replies, strict=False):  # a hook may have added to them
-            if not isinstance(reply, Exception) and self._refusals.carried_out(command, reply):
-                for one in self._links.values():
-                    one.writes()
+    def _doubted(self) -> None:
+        for link in self._links.values():
+            link.doubt()
 
-    def _checked(self, link: Link, commands: tuple[Command, ...], replies: list[Any]) -> list[Any]:
-        if self._refusals.some:
-            self._disprove(commands, replies)
-        for position, reply in enumerate(replies):
+    def _checked(self, replies: list[Any]) -> list[Any]:
+        for reply in replies:
             if isinstance(reply, EngineRefused) and str(reply) not in self._refused:
                 # Once: it is the same for every call, and callers go on without the server, or tell nobody why they
                 # cannot.
                 self._refused.add(str(reply))
                 log.warning("%s: %s", self._name, with_remedy(reply))
             if isinstance(reply, Exception):
-                self._refusals.refused(commands[position], reply)
-                if isinstance(reply, NotNow) and reply.code in ("READONLY", "MASTERDOWN"):
-                    link.doubt()
                 raise reply
         return replies
 

@@ -2,11 +2,16 @@
 
 A process whose server has become read-only, lacks replicas or memory, or denies one of its commands, is connected and
 well by every other sign, while nobody can sign in.
+
+Every reply of both connections is looked at, in the socket's reader and so in the order of the wire, and not only those
+that a call waits for. Prevents: a log-out is refused · the next connection carries it before it serves, and so does
+what was kept, queued or repeated · nobody writes for an hour · all the time the server is said to take no writes.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from greenroom.engine.scripts import Call
@@ -18,7 +23,11 @@ _IN_MESSAGE = re.compile(r"run the '([A-Za-z|.]+)' command")
 _MOVING = "TRYAGAIN"
 """Says nothing of the server: a slot of a cluster is on its way."""
 _ALL = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN"})
-"""Refuse reads as well, so that any answer disproves them."""
+"""Refuse reads as well, so that any answer about data disproves them."""
+_NO_DATA = frozenset({"ASKING", "CLIENT", "CLUSTER", "HELLO", "INFO", "PING", "READONLY", "SCRIPT", "SELECT", "TIME"})
+"""Commands that a server answers in any state."""
+_REPLICA = frozenset({"MASTERDOWN", "READONLY"})
+"""Said by replicas alone."""
 _NOT_WRITTEN = "MISCONF"
 """The server cannot write its file, and so takes no writes."""
 _WRITES = frozenset({"DEL", "PEXPIRE", "ZREM"})
@@ -27,11 +36,18 @@ _WRITES = frozenset({"DEL", "PEXPIRE", "ZREM"})
 
 # docs/decisions/0006-refusals-last-until-disproved.md
 class Refusals:
-    """What one server has refused last, until that is disproved."""
+    """What one server has refused last, until that is disproved.
 
-    __slots__ = ("_of_all", "_of_command", "_of_memory", "_of_writes", "some")
+    Arguments:
+        written: called when a write was carried out while something was refused.
+        doubted: called when the server has said that it is a replica.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_doubted", "_of_all", "_of_command", "_of_memory", "_of_writes", "_written", "some")
+
+    def __init__(self, *, written: Callable[[], None], doubted: Callable[[], None]) -> None:
+        self._written = written
+        self._doubted = doubted
         self.some = False
         """Whether anything is refused: looked at for every reply."""
         self._of_all: EngineError | None = None
@@ -53,6 +69,8 @@ class Refusals:
         elif isinstance(error, OutOfMemory):
             self._of_memory = EngineUnavailable(str(error))
         elif isinstance(error, NotNow):
+            if error.code in _REPLICA:
+                self._doubted()
             if error.code in _ALL:
                 self._of_all = error
             elif error.code != _MOVING:
@@ -61,21 +79,23 @@ class Refusals:
             self._of_writes = EngineUnavailable(str(error))
         self.some = self.error is not None
 
-    def carried_out(self, command: Command, reply: Any) -> bool:
-        """A command was answered without an error; returns whether that disproves that writes are refused.
-
-        To be called while there is something to disprove.
-        """
-        self._of_all = None
+    def carried_out(self, command: Command, reply: Any) -> None:
+        """A command was answered without an error. To be called while there is something to disprove."""
+        if command[0] not in _NO_DATA:
+            self._of_all = None
         self._of_command.pop(_name(command), None)
-        took_memory = isinstance(command, Call) and command.script.wrote(reply)
+        if isinstance(command, Call):
+            took_memory = command.script.wrote(reply)
+            wrote = took_memory or command.script.deleted(reply)
+        else:
+            took_memory, wrote = False, command[0] in _WRITES
         if took_memory:
             self._of_memory = None
-        wrote = took_memory or command[0] in _WRITES
         if wrote:
             self._of_writes = None
         self.some = self.error is not None
-        return wrote
+        if wrote:
+            self._written()
 
     def new_primary(self) -> None:
         """Another server is asked from now on, which is no replica."""

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any
 
 from greenroom.engine.address import Address
 from greenroom.engine.cluster import Clustered
+from greenroom.engine.deletions import Answered, Names, Queued
 from greenroom.engine.link import Lane
 from greenroom.engine.node import Node
 from greenroom.engine.replica import Replica
@@ -28,7 +30,7 @@ from greenroom.engine.share import Owns
 from greenroom.engine.slots import slot_of
 from greenroom.engine.topology import Endpoint, Topology
 from greenroom.engine.wire import Command, Hook
-from greenroom.errors import Overloaded
+from greenroom.errors import EngineError, Overloaded
 
 
 class ReplicaReads(Clustered):
@@ -77,6 +79,17 @@ class ReplicaReads(Clustered):
             sent.add_done_callback(lambda _: self._touched.end(key))
         return sent
 
+    def drop(self, keys: Sequence[str], names: Names, answered: Answered) -> list[Queued]:
+        for key in keys:
+            self._touched.begin(key)
+        sent = super().drop(keys, names, answered)
+        for part in sent:
+            if isinstance(part.replies, EngineError):
+                self._end_all(part.keys)
+            else:
+                part.replies.add_done_callback(partial(self._answered, part.keys))
+        return sent
+
     async def execute_all(self, lane: Lane, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
         if lane is not Lane.TRACKED:
             return await super().execute_all(lane, key, commands, **options)
@@ -84,6 +97,13 @@ class ReplicaReads(Clustered):
             return await super().execute_all(lane, key, commands, **options)
 
     # ------------------------------------------------------------------------------------------------
+
+    def _answered(self, keys: Sequence[str], _: object) -> None:
+        self._end_all(keys)
+
+    def _end_all(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._touched.end(key)
 
     def _unless_touched(self, key: str, replica: Replica, hook: Hook) -> Hook:
         # Prevents: a read is on its way to the replica · a DEL is sent to the primary and acknowledged, the near entry

@@ -33,20 +33,28 @@ class Script:
     Arguments:
         reply: what it can answer, whatever the data.
         wrote: whether an answer proves that it has written what takes memory.
+        deleted: whether an answer proves that it has written at all, as by a DEL.
     """
 
     source: str
     reply: Shape = ANYTHING
     wrote: Callable[[Any], bool] = _unknown
+    deleted: Callable[[Any], bool] = _unknown
     sha: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())
 
     @classmethod
-    def named(cls, name: str, reply: Shape = ANYTHING, wrote: Callable[[Any], bool] = _unknown) -> Script:
+    def named(
+        cls,
+        name: str,
+        reply: Shape = ANYTHING,
+        wrote: Callable[[Any], bool] = _unknown,
+        deleted: Callable[[Any], bool] = _unknown,
+    ) -> Script:
         """The packaged script `lua/<name>.lua`."""
-        return cls(files("greenroom.engine").joinpath("lua", f"{name}.lua").read_text("utf-8"), reply, wrote)
+        return cls(files("greenroom.engine").joinpath("lua", f"{name}.lua").read_text("utf-8"), reply, wrote, deleted)
 
     def call(self, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Call:
         """The command that runs it."""

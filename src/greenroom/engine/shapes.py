@@ -10,7 +10,7 @@ a connection that others use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from math import isnan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,15 +38,15 @@ class Shape(NamedTuple):
 
 
 class _AllTypes:
-    def __contains__(self, _: object) -> bool:
-        return True
+    def __contains__(self, one: object) -> bool:
+        return not (isinstance(one, type) and issubclass(one, Exception))
 
 
 def _exactly(expected: bytes) -> Shape:
     return Shape(frozenset({bytes}), lambda reply, _: reply == expected)
 
 
-def _each(*types: type) -> Callable[[list[Any]], bool]:
+def _each(*types: type) -> Callable[[Iterable[Any]], bool]:
     allowed = frozenset(types)
     return lambda items: allowed.issuperset(map(type, items))
 
@@ -59,11 +59,15 @@ def _time(reply: list[Any], _: Command) -> bool:
 
 
 def _scored(reply: list[Any], _: Command) -> bool:
-    return all(type(one) is list and len(one) == 2 and type(one[0]) is bytes and _score(one[1]) for one in reply)
+    # Without a step of Python for each: there may be 10,000.
+    if not (_PAIRS.issuperset(map(type, reply)) and {2}.issuperset(map(len, reply))):
+        return False
+    texts, scores = zip(*reply, strict=True) if reply else ((), ())
+    return are_texts(texts) and _SCORES.issuperset(map(type, scores)) and not any(map(isnan, scores))
 
 
-def _score(item: Any) -> bool:
-    return type(item) is int or (type(item) is float and not isnan(item))
+_PAIRS = frozenset({list})
+_SCORES = frozenset({float, int})
 
 
 def _of_cluster(reply: Any, command: Command) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
 from greenroom.engine.connection import Connection, ConnectionLost, NotSent
+from greenroom.engine.deletions import Answered, Names, Queued, together
 from greenroom.engine.engine import RETRY_PAUSE, Engine
 from greenroom.engine.limits import Limits
 from greenroom.engine.link import Lane
@@ -97,6 +98,9 @@ class Standalone(Engine):
         self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
         return self._node.send(lane, commands, hook)
+
+    def drop(self, keys: Sequence[str], names: Names, answered: Answered) -> list[Queued]:
+        return [self._node.drop(keys, together(keys, names), answered)]
 
     def read(
         self, key: str, commands: tuple[Command, ...], hook: Hook | None = None

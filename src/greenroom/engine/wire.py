@@ -14,7 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import hiredis
 
@@ -38,6 +38,31 @@ _REFUSED = frozenset({"NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO"})
 _REFUSED_IN_SCRIPT = "ERR ACL failure in script: ", "ERR The user executing the script can't "
 # Not executed, and worth another try: the server starts, follows, fails over, or a script blocks it.
 _NOT_NOW = frozenset({"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS"})
+
+
+class Watch(Protocol):
+    """Told of what a server refuses, and of what it carries out while it refuses anything."""
+
+    some: bool
+    """Whether anything is refused: looked at for every reply."""
+
+    def refused(self, command: Command, error: Exception) -> None:
+        """A command was answered so."""
+
+    def carried_out(self, command: Command, reply: Any) -> None:
+        """A command was answered without an error, while something is refused."""
+
+
+class _Nobody:
+    """Whoever watches a connection that nobody uses yet."""
+
+    some = False
+
+    def refused(self, command: Command, error: Exception) -> None:
+        pass
+
+    def carried_out(self, command: Command, reply: Any) -> None:
+        pass
 
 
 class NotNow(EngineUnavailable):
@@ -107,7 +132,17 @@ class Wire:
         source: what hooks are given as the connection.
     """
 
-    __slots__ = ("_attribute", "_commands", "_on_push", "_pending", "_reader", "_source", "answered", "issued")
+    __slots__ = (
+        "_attribute",
+        "_commands",
+        "_on_push",
+        "_pending",
+        "_reader",
+        "_source",
+        "answered",
+        "issued",
+        "watch",
+    )
 
     def __init__(self, on_push: Callable[[Any], None] | None, source: Any = None) -> None:
         self._reader = hiredis.Reader(notEnoughData=_NOTHING, replyError=reply_error)
@@ -121,6 +156,8 @@ class Wire:
         """Commands ever issued."""
         self.answered = 0
         """Replies ever read; `issued - answered` commands are outstanding."""
+        self.watch: Watch = _Nobody()
+        """Told of every reply, whoever has asked for it: no way of writing is left out."""
 
     def issue(
         self, commands: tuple[Command, ...], future: asyncio.Future[list[Any]] | None, hook: Hook | None = None
@@ -193,8 +230,13 @@ class Wire:
                 raise ProtocolViolation("nobody has asked for this") from None
             if type(reply) in types:
                 misfit = fits is not None and not fits(reply, command)
+                if self.watch.some and not misfit:
+                    self.watch.carried_out(command, reply)
+            elif isinstance(reply, EngineError):
+                misfit = False
+                self.watch.refused(command, reply)
             else:
-                misfit = not isinstance(reply, EngineError)
+                misfit = True
             if misfit:
                 # Its caller is told with all others that the connection has ended.
                 self._pending.appendleft((command, types, fits, replies, future, hook))

@@ -17,6 +17,11 @@ def absent_key(prefix: str, key: str) -> str:
     return f"{prefix}absent:{{{key}}}"
 
 
+def with_companions(prefix: str, key: str) -> tuple[str, str, str]:
+    """Lease, key and absence, in this order; for what is done for 10,000 keys."""
+    return f"{prefix}lease:{{{key}}}", key, f"{prefix}absent:{{{key}}}"
+
+
 def companion_key(prefix: str, use: str, tag: str) -> str:
     """Any other bookkeeping, as `greenroom:touched:{session:<id>}`."""
     return f"{prefix}greenroom:{use}:{{{tag}}}"
@@ -31,6 +36,17 @@ def is_key(text: str, prefix: str) -> bool:
         and "}" not in text
         and text.isprintable()
         and text != prefix
+    )
+
+
+def are_keys(lines: str, number: int, prefix: str) -> bool:
+    """Whether so many lines are keys, each of which `is_key`; without a step of Python for each."""
+    framed = f"\n{lines}\n"
+    never = "{", "}", "\ufffd", *(f"\n{prefix}{one}" for one in ("lease:", "absent:", "greenroom:", "\n"))
+    return (
+        framed[:-1].count(f"\n{prefix}") == number == lines.count("\n") + 1
+        and not any(one in framed for one in never)
+        and lines.replace("\n", "").isprintable()
     )
 
 

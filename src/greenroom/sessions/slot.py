@@ -41,11 +41,15 @@ def _has_written(reply: list[Any]) -> bool:
     return reply[0] in (b"written", b"taken")
 
 
+def _is_gone(reply: list[Any]) -> bool:
+    return bool(reply == [b"gone"])
+
+
 _LIST = frozenset({list})
 START = Script(_TIMESTAMP + Script.named("session_start").source, Shape(frozenset({list, type(None)}), _is_start), bool)
-CHANGE = Script(_TIMESTAMP + Script.named("session_change").source, Shape(_LIST, _is_change), _has_written)
+CHANGE = Script(_TIMESTAMP + Script.named("session_change").source, Shape(_LIST, _is_change), _has_written, _is_gone)
 TAKE = Script.named("session_take", Shape(_LIST, _is_taken), _has_written)
-END = Script.named("session_end", NUMBER)
+END = Script.named("session_end", NUMBER, deleted=bool)
 SCRIPTS = (START, CHANGE, TAKE, END)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching import Cache, backing
+from greenroom.caching import Cache, backing, many_drops
 from greenroom.observe import Counters
 from tests.support.episode_caches import Back, Episode, Loads, cache_of, open_backing, settled
 from tests.support.every_await import FAULTS, Fault, at_every_await
@@ -73,7 +73,7 @@ async def drops(server: Server, drop: Drop) -> AsyncIterator[Drops]:
 async def test_an_invalidation_lost_at_any_await_is_sent_all_the_same(
     valkey: Server, fault: Fault, drop: Drop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backing, "_TOGETHER", 2)  # in chunks
+    monkeypatch.setattr(many_drops, "BATCH", 2)  # in chunks
     assert await at_every_await(lambda: drops(valkey, drop), fault) >= 1
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from greenroom.caching import kept as module
-from greenroom.caching.kept import RECENT, Kept
+from greenroom.caching.kept import RECENT, Drop, Kept
 from greenroom.engine import Address, Lane, Standalone
 from greenroom.engine.connection import Connection
 from greenroom.errors import EngineError
@@ -18,8 +18,16 @@ Connect = Callable[..., Awaitable[Standalone]]
 HOUR = 3600.0
 
 
-def drop(kept: Kept, key: str, lifetime: float = HOUR) -> object:
-    return kept.keep(key, (key, f"lease:{{{key}}}"), lifetime)
+def keeper(clock: ManualClock | None = None) -> Kept:
+    return Kept(clock or ManualClock(), lambda key: (key, f"lease:{{{key}}}"))
+
+
+def drop(kept: Kept, key: str, lifetime: float = HOUR) -> Drop:
+    return kept.keep((key,), lifetime)
+
+
+def acknowledge(kept: Kept, key: str) -> None:
+    kept.acknowledged(drop(kept, key), (key,))
 
 
 async def carried(server: Server, connect: Connect, kept: Kept, *keys: str) -> set[str]:
@@ -41,7 +49,7 @@ async def carried(server: Server, connect: Connect, kept: Kept, *keys: str) -> s
 async def test_what_no_server_has_acknowledged_is_carried_by_the_next_connection(
     valkey: Server, connect: Connect
 ) -> None:
-    kept = Kept(ManualClock())
+    kept = keeper()
     drop(kept, "a")
     drop(kept, "b")
     assert kept.unsent == 2
@@ -51,8 +59,8 @@ async def test_what_no_server_has_acknowledged_is_carried_by_the_next_connection
 
 async def test_what_was_acknowledged_is_carried_again_for_a_while(valkey: Server, connect: Connect) -> None:
     clock = ManualClock()
-    kept = Kept(clock)
-    kept.acknowledged(drop(kept, "a"))
+    kept = keeper(clock)
+    acknowledge(kept, "a")
     assert kept.unsent == 0
     clock.advance(RECENT - 1)
     assert await carried(valkey, connect, kept, "a") == {"a"}
@@ -65,7 +73,7 @@ async def test_what_was_not_acknowledged_is_kept_until_the_old_value_has_lapsed(
     valkey: Server, connect: Connect
 ) -> None:
     clock = ManualClock()
-    kept = Kept(clock)
+    kept = keeper(clock)
     drop(kept, "short", 60.0)
     drop(kept, "long", HOUR)
     clock.advance(61)
@@ -73,18 +81,33 @@ async def test_what_was_not_acknowledged_is_kept_until_the_old_value_has_lapsed(
 
 
 async def test_the_reply_to_an_earlier_invalidation_is_none_to_a_later_one(valkey: Server, connect: Connect) -> None:
-    kept = Kept(ManualClock())
+    kept = keeper()
     earlier = drop(kept, "a")
     later = drop(kept, "a")
     assert len(kept) == 1
-    kept.acknowledged(earlier)
+    kept.acknowledged(earlier, ("a",))
     assert kept.unsent == 1
-    kept.acknowledged(later)
+    kept.acknowledged(later, ("a",))
     assert kept.unsent == 0
 
 
+async def test_of_keys_dropped_together_what_is_left_is_carried(valkey: Server, connect: Connect) -> None:
+    clock = ManualClock()
+    kept = keeper(clock)
+    together = kept.keep(("a", "b", "c"), HOUR)
+    kept.acknowledged(together, ("a",))
+    assert kept.unsent == 2
+    clock.advance(RECENT + 2)
+    assert await carried(valkey, connect, kept, "b", "c") == {"b", "c"}
+    assert kept.unsent == 0
+    clock.advance(RECENT - 1)
+    assert await carried(valkey, connect, kept, "c") == {"c"}, "30 s from the last acknowledgement"
+    clock.advance(2)
+    assert await carried(valkey, connect, kept, "c") == set()
+
+
 async def test_one_entry_is_kept_per_key_however_often_it_was_dropped() -> None:
-    kept = Kept(ManualClock())
+    kept = keeper()
     for _ in range(1000):
         drop(kept, "a")
     assert len(kept) == kept.unsent == 1
@@ -92,16 +115,16 @@ async def test_one_entry_is_kept_per_key_however_often_it_was_dropped() -> None:
 
 async def test_nothing_is_kept_for_ever(valkey: Server) -> None:
     clock = ManualClock()
-    kept = Kept(clock)
+    kept = keeper(clock)
     for number in range(100):
-        kept.acknowledged(drop(kept, f"k{number}"))
+        acknowledge(kept, f"k{number}")
         clock.advance(10)
     assert len(kept) <= 4
 
 
 async def test_many_are_carried_all_the_same(valkey: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CHUNK", 7)
-    kept = Kept(ManualClock())
+    kept = keeper()
     keys = {f"k{number}" for number in range(50)}
     for key in sorted(keys):
         drop(kept, key)
@@ -111,7 +134,7 @@ async def test_many_are_carried_all_the_same(valkey: Server, connect: Connect, m
 
 async def test_a_refused_resend_stays_pending_and_the_connection_is_not_used(valkey: Server) -> None:
     valkey.raw()("ACL", "SETUSER", "reader", "on", ">pass", "+@all", "-del", "~*")
-    kept = Kept(ManualClock())
+    kept = keeper()
     drop(kept, "a")
 
     async def first(connection: Connection) -> None:

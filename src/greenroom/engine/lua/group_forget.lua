@@ -1,9 +1,9 @@
--- KEYS group · ARGV longest lifetime in ms, then member, score, member, score, … → 1
+-- KEYS group · ARGV longest lifetime in ms, then member, score, member, score, … → 1, or 0 where there is no group
 --
 -- Removes what was dropped. Prevents: a drop reads the members · a page registers again and is filled · the drop removes
 -- its member · the next change does not find the page. A member whose score has changed stays.
 if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then
-  return 1
+  return 0
 end
 for i = 2, #ARGV, 2 do
   local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
