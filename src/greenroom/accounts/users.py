@@ -14,6 +14,7 @@ from greenroom.accounts.common_passwords import is_common
 from greenroom.accounts.passwords import Passwords
 from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import EngineError, GreenroomError, InvalidInput, Overloaded, RecordError
+from greenroom.opened import Opened
 from greenroom.podcast.models import User
 from greenroom.podcast.records import UserRecords
 
@@ -38,6 +39,7 @@ class Accounts:
         self._passwords = passwords
         self._attempts = attempts
         self._clock = clock
+        self._opened = Opened()
 
     async def check(self, username: str, password: str) -> None:
         """Return if they can be a user's.
@@ -64,6 +66,7 @@ class Accounts:
             Conflict: when the name is taken; `Ana` and `ana` are the same.
             Overloaded: when too many passwords are waited for.
         """
+        self._opened.check()
         await self.check(username, password)
         user = User(
             user_id=self._clock.token().hex(),
@@ -85,6 +88,7 @@ class Accounts:
             TooManyAttempts: when neither may be tried; a right password is no exception.
             EngineError: when the attempt cannot be counted, or too many passwords are waited for.
         """
+        self._opened.check()
         name = username.lower()
         await self._attempts.count(name, address)
         try:
@@ -104,6 +108,7 @@ class Accounts:
 
     async def close(self) -> None:
         """Finish the hashes under way; further calls fail."""
+        self._opened.end()
         await self._passwords.close()
 
     async def keep_preferences(self, user_id: str, preferences: Mapping[str, Any], at: datetime) -> bool:
@@ -112,4 +117,5 @@ class Accounts:
         Arguments:
             at: when they were set, by the clock of the sessions' server.
         """
+        self._opened.check()
         return await self._records.set_preferences(user_id, preferences, at)
