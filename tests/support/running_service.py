@@ -29,7 +29,6 @@ FREELY = {
 }
 """Bounds that nobody reaches: all clients of a test have one address."""
 _ADDRESS = re.compile(r"http://\S+:\d+")
-_MADE = re.compile(r"Bearer (\S+)")
 
 
 def environment(env: dict[str, str] | None = None) -> dict[str, str]:
@@ -59,7 +58,7 @@ class Service:
         flags: further flags of `serve`.
         env: further environment variables, which go before `FREELY`; those of the test run that begin with
             `GREENROOM_` are left out.
-            Without `GREENROOM_EDITOR_TOKEN` the service makes a token, and `token` is read from what it prints.
+            Without `GREENROOM_EDITOR_TOKEN` the service makes a token, and `token` is read from its file.
         data_dir: the data directory, where it is shared with another service.
         under: a program that starts it, with its arguments.
     """
@@ -155,9 +154,10 @@ class Service:
 
     def _is_announced(self) -> bool:
         self._must_live()
-        banner, made = _ADDRESS.search(self.output()), _MADE.search(self.output())
+        banner, made = _ADDRESS.search(self.output()), self.data_dir / "editor-token"
         self.url = banner.group() if banner else ""
-        self.token = made.group(1) if made else self._env.get("GREENROOM_EDITOR_TOKEN", "")
+        given = self._env.get("GREENROOM_EDITOR_TOKEN", "")
+        self.token = given or (made.read_text().strip() if banner else "")
         return bool(self.url and self.token)
 
     def _must_live(self) -> None:

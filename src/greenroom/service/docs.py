@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
 import litestar_offline_docs
 import msgspec
-from litestar import Response, Router
+from litestar import Request, Response, Router
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import (
     Components,
     OpenAPI,
@@ -30,13 +31,35 @@ from greenroom.sessions import cookie
 
 _ASSETS = "/docs/assets"
 _SCHEMAS = "#/components/schemas/{name}"
-_NO_ICON = '<link rel="icon" href="data:,">'
+# The framework's own page has its script, and the whole description, written into it: its policy would have to let
+# whatever is written into a page run.
+_PAGE = f"""<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>Greenroom</title>
+  <link rel="icon" href="data:,">
+  <link rel="stylesheet" href="{_ASSETS}/swagger-ui.css">
+  <script src="{_ASSETS}/swagger-ui-bundle.js"></script>
+  <script src="{_ASSETS}/start.js"></script>
+</head>
+<body>
+  <div id="swagger-container"></div>
+</body>
+</html>
+""".encode()
 EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}]
 """What the description of an editor call says of its token."""
 
 
 SESSION_SECURITY: list[dict[str, list[str]]] = [{"session": []}, {"session_token": []}]
 """What the description of a call says of the session that it takes."""
+
+
+class _Page(OpenAPIRenderPlugin):
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return _PAGE
 
 
 def openapi() -> OpenAPIConfig:
@@ -58,15 +81,7 @@ def openapi() -> OpenAPIConfig:
         openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_found),
         use_handler_docstrings=True,
         components=Components(responses={"problem": problem}, security_schemes=schemes),
-        render_plugins=[
-            SwaggerRenderPlugin(
-                js_url=f"{_ASSETS}/swagger-ui-bundle.js",
-                css_url=f"{_ASSETS}/swagger-ui.css",
-                standalone_preset_js_url=f"{_ASSETS}/swagger-ui-standalone-preset.js",
-                favicon=_NO_ICON,
-                path="/",
-            )
-        ],
+        render_plugins=[_Page(path="/")],
     )
 
 
@@ -96,8 +111,11 @@ def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> No
 
 def assets() -> Router:
     """The files that the page loads."""
-    directory = Path(litestar_offline_docs.__file__).parent / "static"
-    return create_static_files_router(_ASSETS, [directory], include_in_schema=False)
+    directories: list[Path | PathLike[Any] | str] = [
+        Path(litestar_offline_docs.__file__).parent / "static",
+        Path(__file__).parent / "docs_page",
+    ]
+    return create_static_files_router(_ASSETS, directories, include_in_schema=False)
 
 
 def _holding(type_: type[msgspec.Struct]) -> OpenAPIMediaType:
