@@ -210,12 +210,13 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
         ("put", snippet): "SnippetDraft",
         ("post", f"{API}/users"): "NewUser",
         ("post", f"{API}/session/login"): "Credentials",
+        ("put", f"{API}/session/password"): "NewPassword",
         ("patch", f"{API}/session/preferences"): "Preferences",
         ("post", f"{API}/podcasts/generate"): "PodcastRequest",
     }
     listeners = {("patch", f"{API}/session/preferences"), ("get", f"{API}/session"), ("delete", f"{API}/session")}
     listeners |= {("post", f"{API}/session/logout-everywhere"), ("get", f"{API}/sessions")}
-    listeners.add(("delete", f"{API}/sessions/{{handle}}"))
+    listeners |= {("delete", f"{API}/sessions/{{handle}}"), ("put", f"{API}/session/password")}
     reads = {("get", path) for path in (f"{API}/topics", topic, f"{API}/snippets", snippet, "/health/live", "/metrics")}
     assert calls.keys() >= editors | bodies.keys() | listeners | reads
     schemas = described["components"]["schemas"]

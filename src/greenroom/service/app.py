@@ -106,6 +106,7 @@ def create_app(
         SnippetDraft,
         users.NewUser,
         session.Credentials,
+        session.NewPassword,
         Preferences,
         PodcastRequest,
     ]

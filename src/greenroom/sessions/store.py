@@ -249,18 +249,21 @@ class Sessions(Generic[T]):
 
     # All of a user, and all ------------------------------------------------------------------------
 
-    async def end_all(self, user_id: str) -> int:
+    async def end_all(self, user_id: str, *, but: str | None = None) -> int:
         """End every session of a user; returns how many this call has ended.
+
+        Arguments:
+            but: the id of one that goes on, as that of whoever has just changed the user's password.
 
         A log-in meanwhile is either ended too, or stays and stays listed: only what was ended leaves the list. After an
         error some may have ended: the call may be repeated, and ends the others. It goes on when its caller is
         cancelled.
         """
         self.opened.check()
-        return await self._ending.finish(self._end_all(user_id))
+        return await self._ending.finish(self._end_all(user_id, but))
 
-    async def _end_all(self, user_id: str) -> int:
-        roll, ended, seen = self._lists.of_user(user_id), 0, set[str]()
+    async def _end_all(self, user_id: str, but: str | None) -> int:
+        roll, ended, seen = self._lists.of_user(user_id), 0, {but}
 
         async def end(session: str) -> bool:
             ended = await self.slot.end(session, secrets.token_hex(8), mark=True)

@@ -132,6 +132,8 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "accounts": {
         "create": lambda house: house.accounts.create("closed", PASSWORD),
         "sign_in": lambda house: house.accounts.sign_in("closed", PASSWORD, address="127.0.0.1"),
+        "change_password": lambda house: house.accounts.change_password("u", PASSWORD, PASSWORD, address="127.0.0.1"),
+        "still_right": lambda house: house.accounts.still_right(CLAIMED, PASSWORD),
         "keep_preferences": lambda house: house.accounts.keep_preferences("closed", {}, house.live.begun),
     },
     "rate": {
