@@ -12,6 +12,8 @@ TAKEN_PORT = $(if $(PORT),GREENROOM_PORT=$(if $(filter command,$(origin PORT)),$
 # Of `make torture`: how long on each, of which choices (without a seed one is made and printed), and on what: server,
 # cluster, replicas, or one after the other; or streams: 20,000 mutated ones.
 MINUTES ?= 5
+URL ?= http://127.0.0.1:8000
+TOKEN ?=
 SEED ?=
 ON ?= all
 # Of `make test` and `make unit`: what else pytest is told, as TESTS="-k near"; how many tests run at once (most wait for servers).
@@ -20,7 +22,7 @@ JOBS ?= 4
 # Tests start some hundred programs: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test bench torture torture-builds fmt lock clean
+.PHONY: setup serve lint type unit test bench torture torture-builds schemathesis fmt lock clean
 
 setup: $(VENV)/.serve
 
@@ -65,6 +67,11 @@ bench: $(VENV)/.bench
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m torture --minutes $(MINUTES) --on $(ON) $(if $(SEED),--seed $(SEED))
+
+# Requests made from the API's description, against a service that runs at URL, for MINUTES.
+schemathesis: $(VENV)/.dev
+	$(BIN)/schemathesis run $(URL)/docs/openapi.json --phases coverage,fuzzing --max-time $$(( $(MINUTES) * 60 )) --checks not_a_server_error \
+	  --exclude-path-regex '/(events|status)$$' --warnings off $(if $(TOKEN),-H "Authorization: Bearer $(TOKEN)")
 
 # How long it takes to find each build that is broken on purpose; docs/torture.md has the table.
 torture-builds: $(VENV)/.dev

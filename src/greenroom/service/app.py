@@ -16,7 +16,6 @@ from litestar.exceptions import ValidationException
 from greenroom.engine.uses import EMBEDDED
 from greenroom.errors import EngineError, GreenroomError
 from greenroom.observe import Counters
-from greenroom.podcast.models import Preferences
 from greenroom.podcast.records import SnippetDraft, TopicDraft
 from greenroom.podcast.task_records import PodcastRequest
 from greenroom.room import Greenroom
@@ -107,7 +106,7 @@ def create_app(
         users.NewUser,
         session.Credentials,
         session.NewPassword,
-        Preferences,
+        session.PreferencesPatch,
         PodcastRequest,
     ]
     docs.complete(app.openapi_schema, drafts)

@@ -53,6 +53,8 @@ EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}]
 """What the description of an editor call says of its token."""
 
 
+BEGINS_SESSION: list[dict[str, list[str]]] = [{"session": []}, {"session_token": []}, {}]
+"""Of a call that begins an anonymous session where there is none."""
 SESSION_SECURITY: list[dict[str, list[str]]] = [{"session": []}, {"session_token": []}]
 """What the description of a call says of the session that it takes."""
 
@@ -85,6 +87,11 @@ def openapi() -> OpenAPIConfig:
     )
 
 
+def described(**schema: Any) -> msgspec.Meta:
+    """What the description says of a member whose errors are told by whoever takes it."""
+    return msgspec.Meta(extra_json_schema=schema)
+
+
 def taking(draft: type[msgspec.Struct]) -> type[Operation]:
     """An operation whose body is a draft; its handler reads the body itself, unseen by the framework."""
     body = RequestBody({"application/json": _holding(draft)}, required=True)
@@ -100,6 +107,8 @@ def taking(draft: type[msgspec.Struct]) -> type[Operation]:
 def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> None:
     """Describe bodies, and errors as they are answered: a problem document each, never the framework's own 400."""
     _, schemas = msgspec.json.schema_components([Document, *bodies], ref_template=_SCHEMAS)
+    for body in bodies:
+        schemas[body.__name__]["additionalProperties"] = False  # others are 422; see `bodies.draft`
     # Plain JSON is written as it is, like the framework's own dataclasses.
     description.components.schemas |= cast("dict[str, Schema]", schemas)
     for path in (description.paths or {}).values():

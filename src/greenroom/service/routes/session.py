@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, Router, delete, get, patch, post, put
@@ -16,14 +16,15 @@ from greenroom.accounts import Bound, WrongCredentials
 from greenroom.caching.outcome import digest
 from greenroom.errors import RecordError
 from greenroom.podcast import preferences
-from greenroom.podcast.models import Preferences, Session, User
+from greenroom.podcast.models import Session, User
 from greenroom.podcast.precondition import ALWAYS
 from greenroom.room import Greenroom
 from greenroom.service import bodies, bounds
 from greenroom.service.answers import StoredJSON
-from greenroom.service.docs import SESSION_SECURITY, taking
+from greenroom.service.docs import BEGINS_SESSION, SESSION_SECURITY, described, taking
 from greenroom.service.preconditions import precondition_of
 from greenroom.service.problems import Problem, invalid
+from greenroom.service.routes.users import Password
 from greenroom.service.state import ServiceState
 from greenroom.sessions import Live, RequestSession, merged, session_of
 from greenroom.sessions import handle as handle_of
@@ -49,7 +50,16 @@ class NewPassword(msgspec.Struct, frozen=True, kw_only=True):
     """A user's password as it is, and as it shall be."""
 
     current_password: str
-    new_password: str
+    new_password: Password
+
+
+class PreferencesPatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A merge patch of preferences: null sets what holds for whoever has chosen nothing."""
+
+    preferred_topics: Annotated[list[str], described(maxItems=preferences.TOPICS_MOST)] | None = None
+    playback_speed_default: (
+        Annotated[float, described(minimum=preferences.SPEED[0], maximum=preferences.SPEED[1])] | None
+    ) = None
 
 
 class OwnSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,8 +135,8 @@ async def read_session(request: Request[Any, Any, Any]) -> Response[Session]:
 
 @patch(
     "/session/preferences",
-    security=SESSION_SECURITY,
-    operation_class=taking(Preferences),
+    security=BEGINS_SESSION,
+    operation_class=taking(PreferencesPatch),
     summary="Change one's preferences",
 )
 async def change_preferences(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
