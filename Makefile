@@ -18,12 +18,15 @@ ON ?= all
 # time (most of them wait for servers).
 TESTS ?=
 JOBS ?= 4
+# For `make schemathesis`: the address of a running service, and the editor token for the editor's role.
+SERVICE ?= http://127.0.0.1:8000
+TOKEN ?=
 # For `make dist`: the public address of the project's repository.
 URL ?=
 # Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test bench torture torture-builds fmt lock dist images clean
+.PHONY: setup serve lint type unit test bench torture torture-builds schemathesis fmt lock dist images clean
 
 setup: $(VENV)/.serve
 
@@ -68,6 +71,12 @@ bench: $(VENV)/.bench
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m torture --minutes $(MINUTES) --on $(ON) $(if $(SEED),--seed $(SEED))
+
+# Requests made from the API's description, against a service that runs at SERVICE, for MINUTES.
+schemathesis: $(VENV)/.dev
+	$(BIN)/schemathesis run $(SERVICE)/docs/openapi.json --phases coverage,fuzzing --max-time $$(( $(MINUTES) * 60 )) \
+	  --checks not_a_server_error --exclude-path-regex '/(events|status)$$' --warnings off \
+	  $(if $(TOKEN),-H "Authorization: Bearer $(TOKEN)")
 
 # Measures the time until each deliberately broken build is found; docs/torture.md has the table.
 torture-builds: $(VENV)/.dev

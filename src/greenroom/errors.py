@@ -43,7 +43,7 @@ class NoVoice(MissingExtra):
 
 
 class RoomClosed(GreenroomError):
-    """The room was closed: its caches answer only inside the block of `async with Greenroom.open(…)`."""
+    """The room was closed: it and its parts answer only inside the block of `async with Greenroom.open(…)`."""
 
     def __init__(self) -> None:
         super().__init__("the room is closed: use it inside the block of `async with Greenroom.open(…)`")

@@ -20,10 +20,11 @@ from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader, declared_batc
 from greenroom.caching.outage import PLACES
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
-from greenroom.errors import EngineError, InvalidInput, RoomClosed
+from greenroom.errors import EngineError, InvalidInput
 from greenroom.extras import needs_extra
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
+from greenroom.opened import Opened
 from greenroom.podcast import definitions
 from greenroom.podcast.changes import Changes
 from greenroom.podcast.generation import CLAIM, Generation, Tasks
@@ -48,7 +49,7 @@ DATABASE_FILE = "greenroom.sqlite3"
 
 
 class Greenroom:
-    """The hot-data tier of one process. Made by `Greenroom.open`."""
+    """The hot-data tier of one process. Made by `Greenroom.open`; once closed, it and its parts raise `RoomClosed`."""
 
     def __init__(self, backing: Backing, sessions: Sessions[Session], directory: Path | None) -> None:
         self._backing = backing
@@ -56,7 +57,7 @@ class Greenroom:
         self._prefix = backing.prefix
         self._clock = backing.clock
         self._caches = DeclaredCaches()
-        self._closed = False
+        self._opened = Opened()
         self._platform: Platform | None = None
         self._accounts: Accounts | None = None
         self._recordings: Recordings | None = None
@@ -223,6 +224,7 @@ class Greenroom:
             InvalidInput: when the record keeps no users.
             MissingExtra: when the password hasher is not installed.
         """
+        self._opened.check()
         if self._accounts is None:
             users = getattr(self.records, "users", None)
             if users is None:
@@ -240,6 +242,7 @@ class Greenroom:
         Raises:
             InvalidInput: when the room has none, or it cannot be used.
         """
+        self._opened.check()
         if self._recordings is None:
             if self._directory is None:
                 raise InvalidInput("data_dir", "recordings need a directory", "pass data_dir=")
@@ -274,13 +277,15 @@ class Greenroom:
         Raises:
             MissingExtra: when the password hasher, which lies beside it, is not installed.
         """
+        self._opened.check()
         with needs_extra("service", "bounding rates"):
             from greenroom.accounts.rates import Rate
 
-        return Rate(self.sessions.engine, self._prefix, kind, bound)
+        return Rate(self.sessions.engine, self._prefix, kind, bound, opened=self._opened)
 
     def forget_near(self) -> None:
         """Drop every value that this process holds; the next reads ask the server."""
+        self._opened.check()
         self._backing.near.clear()
 
     @property
@@ -289,13 +294,13 @@ class Greenroom:
 
         It says which of the two, and the address of the server or node, never with its password.
         """
+        self._opened.check()
         return servers.trouble(self._engine, self.sessions.engine)
 
     # ------------------------------------------------------------------------------------------------
 
     def _declared(self, keyspace: Keyspace[T], load: Loader[T] | PlainLoader[T], **options: Any) -> Cache[T]:
-        if self._closed:
-            raise RoomClosed
+        self._opened.check()
         check_options(options)
 
         def make() -> Cache[T]:
@@ -312,6 +317,7 @@ class Greenroom:
         return self._declared(keyspace, load, **options)
 
     def _with_record(self) -> Platform:
+        self._opened.check()
         if self._platform is None:
             raise InvalidInput("database", "the room was opened without a record", "pass database= or data_dir=")
         return self._platform
@@ -323,10 +329,11 @@ class Greenroom:
         return platform.generation
 
     async def _close(self) -> None:
-        self._closed = True
+        self._opened.end()
         if self._platform is not None:
             await self._platform.close()
         await self.sessions.close()
+        self.sessions.opened.end()
         if self._recordings is not None:
             await self._recordings.close()
         if self._accounts is not None:

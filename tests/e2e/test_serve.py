@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import stat
 import time
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def edit(service: Service, path: str, title: str) -> None:
 # What it says ---------------------------------------------------------------------------------------
 
 
-def test_it_prints_where_everything_is_how_to_stop_and_the_token(serve: Serve) -> None:
+def test_it_prints_where_everything_is_the_token_too_and_how_to_stop(serve: Serve) -> None:
     service = serve("--sample", "off", env={})
     address, caches, database, recordings, editors, again = service.output().splitlines()[:6]
     assert service.url in address
@@ -47,8 +48,11 @@ def test_it_prints_where_everything_is_how_to_stop_and_the_token(serve: Serve) -
     assert f"a Valkey of its own, with its files in {service.data_dir}, also for sessions" in caches
     assert f"SQLite, {service.data_dir / 'greenroom.sqlite3'}" in database
     assert recordings.endswith(f"in {service.data_dir}")
-    assert editors.endswith(f"change topics and snippets with the header Authorization: Bearer {service.token}")
+    file = service.data_dir / "editor-token"
+    assert editors.endswith(f'change topics and snippets with the header "Authorization: Bearer $(cat {file})"')
     assert "GREENROOM_EDITOR_TOKEN" in again
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert service.token not in service.output()
     assert service.client.put(f"{API}/topics/night", json=TOPIC, headers=service.editor).status_code == 201
 
 

@@ -34,8 +34,8 @@ async def ask(record: Record, *, engine: Exception | None = None, draining: bool
     room, ending = SimpleNamespace(records=record, engine_trouble=engine), Ending()
     if draining:
         ending.begin()
-    answer = await operations.ready.fn(ServiceState({"room": room, "ending": ending}))
-    return answer.status_code, answer.content
+    body = await operations.health(ServiceState({"room": room, "ending": ending}))
+    return (200 if body["status"] in ("ok", "degraded") else 503), body
 
 
 @pytest.mark.parametrize("engine", [None, DOWN])

@@ -33,7 +33,6 @@ CHEAP_PASSWORDS = sys.executable, "-m", "tests.support.cheap_passwords"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """What every HTTP client of a test is given: made for each, with all public certificates, it takes 25 ms."""
 _ADDRESS = re.compile(r"http://\S+:\d+")
-_MADE = re.compile(r"Bearer (\S+)")
 
 
 def environment(env: dict[str, str] | None = None) -> dict[str, str]:
@@ -63,7 +62,7 @@ class Service:
         flags: further flags of `serve`.
         env: further environment variables, which go before `FREELY`; those of the test run that begin with
             `GREENROOM_` are left out.
-            Without `GREENROOM_EDITOR_TOKEN` the service makes a token, and `token` is read from what it prints.
+            Without `GREENROOM_EDITOR_TOKEN` the service makes a token, and `token` is read from its file.
         data_dir: the data directory, where it is shared with another service.
         under: a program that starts it, with its arguments.
         program: what is started, with its first arguments.
@@ -161,9 +160,10 @@ class Service:
 
     def _is_announced(self) -> bool:
         self._must_live()
-        banner, made = _ADDRESS.search(self.output()), _MADE.search(self.output())
+        banner, made = _ADDRESS.search(self.output()), self.data_dir / "editor-token"
         self.url = banner.group() if banner else ""
-        self.token = made.group(1) if made else self._env.get("GREENROOM_EDITOR_TOKEN", "")
+        given = self._env.get("GREENROOM_EDITOR_TOKEN", "")
+        self.token = given or (made.read_text().strip() if banner else "")
         return bool(self.url and self.token)
 
     def _must_live(self) -> None:

@@ -37,7 +37,7 @@ from greenroom.studio.webm import CLUSTER_MS, Cluster, Muxer
 from greenroom.testing.records_changes import NOON, about
 from tests.support.asgi_server import Quiet
 from tests.support.patience import until
-from tests.support.running_service import API, NO_TLS, Service
+from tests.support.running_service import API, NO_TLS, TOKEN, Service
 from tests.support.studio_samples import a_cluster
 
 TOPIC = "tech_ai_ethics"
@@ -292,7 +292,7 @@ async def inner(data_dir: Path, tune: Callable[[uvicorn.Config], None] = lambda 
         tune: changes how the server serves.
     """
     flags = {"data_dir": str(data_dir), "port": "0", "work": "off", "streams_per_address": "10000"}
-    settings, _ = Settings.read({}, flags).with_token()
+    settings = Settings.read({}, flags | {"editor_token": TOKEN})
     data_dir.mkdir(exist_ok=True)
     app = create_app(settings)
     config = serve.server_config(settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from greenroom.errors import InvalidInput
+from greenroom.service.editor_token import kept_token
 from greenroom.service.settings import ENV_PREFIX, Settings, flag_name
 
 TOKEN = "token-of-sixteen"
@@ -31,6 +34,7 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
         "https://a.example, http://LOCALHOST:3000,",
         ("https://a.example", "http://localhost:3000"),
     ),
+    "allowed_hosts": ((), "Example.org., *.example.org,[::1]", ("example.org", "*.example.org", "[::1]")),
     "trusted_proxies": ((), "10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")),
     "key_prefix": ("", "staging:", "staging:"),
     "sample": (True, "OFF", False),
@@ -41,6 +45,7 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
     "log_format": ("text", "json", "json"),
     "log_level": ("info", "Warning", "warning"),
 }
+MAY_BE_EMPTY = ("key_prefix", "allowed_origins", "allowed_hosts", "trusted_proxies")
 NEEDS: dict[str, dict[str, str]] = {"replica_reads": {"valkey_url": "valkey+cluster://a"}}
 """What a setting is nothing without."""
 
@@ -70,9 +75,7 @@ def test_an_empty_variable_is_one_that_is_not_set(name: str) -> None:
     assert read(**{name: ""}) == read()
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in SETTINGS if name not in ("key_prefix", "allowed_origins", "trusted_proxies")]
-)
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in MAY_BE_EMPTY])
 def test_an_empty_flag_is_refused_where_nothing_can_be_meant(name: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         read({name: ""})
@@ -165,21 +168,38 @@ def test_a_token_that_is_refused_is_not_repeated() -> None:
 
 def test_the_text_of_settings_shows_no_secret() -> None:
     settings = read(editor_token=TOKEN, valkey_url=SECRET_URL, cache_url=SECRET_URL, session_url=SECRET_URL)
-    for text in (repr(settings), str(settings), f"{settings.with_token()}"):
+    for text in (repr(settings), str(settings)):
         assert TOKEN not in text
         assert "topsecret" not in text
 
 
-def test_a_token_is_made_where_none_is_given() -> None:
-    made, was_made = read().with_token()
-    again, _ = read().with_token()
-    assert was_made
-    assert made.editor_token is not None
-    assert again.editor_token is not None
-    assert len(made.editor_token) >= 32
-    assert made.editor_token != again.editor_token
-    given = read(editor_token=TOKEN)
-    assert given.with_token() == (given, False)
+def test_a_token_is_made_once_in_a_private_file(tmp_path: Path) -> None:
+    data = tmp_path / "made" / "data"
+    before = os.umask(0)
+    try:
+        made = kept_token(data)
+    finally:
+        os.umask(before)
+    (path,) = data.iterdir()
+    assert (path.name, stat.S_IMODE(path.stat().st_mode)) == ("editor-token", 0o600)
+    assert len(made) >= 32
+    assert kept_token(data) == made, "it stays from one start to the next"
+    assert kept_token(tmp_path / "another") != made
+
+
+@pytest.mark.parametrize("content", ["", "short", "with spaces in the middle of it", "\0" * 32])
+def test_a_token_file_that_holds_none_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "editor-token").write_text(content)
+    with pytest.raises(InvalidInput) as caught:
+        kept_token(tmp_path)
+    assert "delete the file, or set GREENROOM_EDITOR_TOKEN" in str(caught.value)
+    assert not content or content not in str(caught.value)
+
+
+def test_a_token_file_that_cannot_be_used_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "editor-token").mkdir()
+    with pytest.raises(InvalidInput, match="set GREENROOM_EDITOR_TOKEN"):
+        kept_token(tmp_path)
 
 
 def test_a_child_process_reads_the_same_settings_from_its_environment() -> None:

@@ -122,6 +122,20 @@ class Passwords:
         """
         return await self._log_ins.run(lambda: self._verified(stored, password))
 
+    async def replaced(self, stored: str, password: str, new: str) -> str | None:
+        """The hash of a user's new password; None where the old one is not that of the stored hash.
+
+        Both in one place among the log-ins: who has waited for the first hash need not wait for the second.
+
+        Raises:
+            Overloaded: when too many are waited for.
+        """
+
+        def work() -> str | None:
+            return self._hasher.hash(_bytes(new)) if self._verified(stored, password).right else None
+
+        return await self._log_ins.run(work)
+
     async def close(self) -> None:
         """Finish what is under way and let go of the threads; further calls fail."""
         for queue in (self._log_ins, self._sign_ups):

@@ -11,6 +11,7 @@ from greenroom.engine import Engine, Lane
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
 from greenroom.keyspace.companions import companion_key
+from greenroom.opened import Opened
 
 ATTEMPT = Script.named("attempt", NUMBER, lambda left: left == 0)
 
@@ -29,13 +30,15 @@ class Rate:
     Arguments:
         prefix: the room's key prefix.
         kind: what is attempted, or under what kind of name: the same name of another kind is another.
+        opened: of the room; after its end `RoomClosed` is raised.
     """
 
-    def __init__(self, engine: Engine, prefix: str, kind: str, bound: Bound) -> None:
+    def __init__(self, engine: Engine, prefix: str, kind: str, bound: Bound, *, opened: Opened | None = None) -> None:
         self._engine = engine
         self._prefix = prefix
         self._kind = kind
         self._bound = bound
+        self._opened = opened or Opened()
 
     async def count(self, name: str) -> float:
         """Count an attempt, unless it may not be made: returns 0, or the seconds until one may be.
@@ -43,17 +46,20 @@ class Rate:
         Raises:
             EngineError: when it cannot be counted.
         """
+        self._opened.check()
         # Repeated after a lost connection it may count twice, which only errs on the safe side.
         args = self._bound.most, self._bound.window // timedelta(milliseconds=1)
         return int(await self._engine.run(Lane.PLAIN, ATTEMPT, (self._key(name),), args)) / 1000
 
     async def take_back(self, name: str) -> None:
         """Uncount the last attempt, which was not made after all; raises as `count`."""
+        self._opened.check()
         key = self._key(name)
         await self._engine.execute(Lane.PLAIN, key, "LTRIM", key, 1, -1)  # the newest is the first
 
     async def forget(self, name: str) -> None:
         """Forget the attempts of a name; raises as `count`."""
+        self._opened.check()
         key = self._key(name)
         await self._engine.execute(Lane.PLAIN, key, "DEL", key)
 

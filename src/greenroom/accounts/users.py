@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,8 @@ from greenroom.accounts.attempts import Attempts
 from greenroom.accounts.common_passwords import is_common
 from greenroom.accounts.passwords import Passwords
 from greenroom.clock import SYSTEM, Clock
-from greenroom.errors import EngineError, GreenroomError, InvalidInput, Overloaded, RecordError
+from greenroom.errors import Conflict, EngineError, GreenroomError, InvalidInput, Overloaded, RecordError
+from greenroom.opened import Opened
 from greenroom.podcast.models import User
 from greenroom.podcast.records import UserRecords
 
@@ -38,6 +39,7 @@ class Accounts:
         self._passwords = passwords
         self._attempts = attempts
         self._clock = clock
+        self._opened = Opened()
 
     async def check(self, username: str, password: str) -> None:
         """Return if they can be a user's.
@@ -64,6 +66,7 @@ class Accounts:
             Conflict: when the name is taken; `Ana` and `ana` are the same.
             Overloaded: when too many passwords are waited for.
         """
+        self._opened.check()
         await self.check(username, password)
         user = User(
             user_id=self._clock.token().hex(),
@@ -85,16 +88,12 @@ class Accounts:
             TooManyAttempts: when neither may be tried; a right password is no exception.
             EngineError: when the attempt cannot be counted, or too many passwords are waited for.
         """
+        self._opened.check()
         name = username.lower()
-        await self._attempts.count(name, address)
-        try:
+        async with self._attempt(name, address):
             user = await self._records.user_by_name(name) if _USERNAME.fullmatch(username) else None
             stored = None if user is None else user.password_hash
             verified = await self._passwords.verify(stored, password[: PASSWORD[1] + 1])
-        except (Overloaded, RecordError):
-            with suppress(EngineError):
-                await self._attempts.take_back(name, address)
-            raise
         if user is None or not verified.right:
             raise WrongCredentials("wrong name or password")
         if verified.rehash is not None:
@@ -102,8 +101,62 @@ class Accounts:
         await self._attempts.forgive(name)
         return user
 
+    async def change_password(self, user_id: str, current: str, new: str, *, address: str) -> User:
+        """Give a user another password; counts as a log-in. Their other sessions are the caller's to end.
+
+        Arguments:
+            address: where the attempt comes from.
+
+        Raises:
+            InvalidInput: naming `current_password`, when it is not theirs, or `new_password`, when it cannot be one.
+            WrongCredentials: when there is no such user any more.
+            Conflict: when the password was changed meanwhile.
+            TooManyAttempts, EngineError: as `sign_in`.
+        """
+        self._opened.check()
+        user = await self._records.user(user_id)
+        if user is None:
+            raise WrongCredentials("there is no such user any more")
+        try:
+            await self.check(user.username, new)
+        except InvalidInput as error:
+            raise InvalidInput("new_password", error.reason, error.remedy) from None
+        async with self._attempt(user.username, address):
+            new_hash = await self._passwords.replaced(user.password_hash, current[: PASSWORD[1] + 1], new)
+        if new_hash is None:
+            raise InvalidInput("current_password", "is not your password", "send the one that you sign in with")
+        if not await self._records.replace_hash(user.user_id, user.password_hash, new_hash):
+            raise Conflict("the password was changed in another place at the same time; sign in again")
+        await self._attempts.forgive(user.username)
+        return user
+
+    async def still_right(self, user: User, password: str) -> bool:
+        """Whether a password that was verified a moment ago is still the user's.
+
+        Raises:
+            EngineError, RecordError: when that cannot be told.
+        """
+        self._opened.check()
+        now = await self._records.user(user.user_id)
+        if now is None or now.password_hash == user.password_hash:
+            return now is not None
+        # Of the same password too there may be another hash by now: with today's parameters.
+        return (await self._passwords.verify(now.password_hash, password[: PASSWORD[1] + 1])).right
+
+    @asynccontextmanager
+    async def _attempt(self, name: str, address: str) -> AsyncIterator[None]:
+        """Around the look at a password: counted before it, and not if it was not looked at."""
+        await self._attempts.count(name, address)
+        try:
+            yield
+        except (Overloaded, RecordError):
+            with suppress(EngineError):
+                await self._attempts.take_back(name, address)
+            raise
+
     async def close(self) -> None:
         """Finish the hashes under way; further calls fail."""
+        self._opened.end()
         await self._passwords.close()
 
     async def keep_preferences(self, user_id: str, preferences: Mapping[str, Any], at: datetime) -> bool:
@@ -112,4 +165,5 @@ class Accounts:
         Arguments:
             at: when they were set, by the clock of the sessions' server.
         """
+        self._opened.check()
         return await self._records.set_preferences(user_id, preferences, at)

@@ -6,11 +6,13 @@ import asyncio
 import errno
 import logging
 import os
+import shlex
 import signal
 import socket
 import sys
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -28,6 +30,8 @@ from greenroom.errors import InvalidInput
 from greenroom.origin import load_sample, open_records, sqlite_path
 from greenroom.room import DATABASE_FILE
 from greenroom.service import logs, metrics
+from greenroom.service.editor_token import NAME as EDITOR_TOKEN_FILE
+from greenroom.service.editor_token import kept_token
 from greenroom.service.http_protocol import HttpProtocol
 from greenroom.service.open_files import raise_open_files
 from greenroom.service.settings import Settings
@@ -50,14 +54,17 @@ DRAIN = 10
 @settings_options()
 def serve(**flags: str | None) -> None:
     """Run the service. Without settings it needs nothing: Valkey and the record are embedded."""
-    settings, made = read_settings(flags).with_token()
+    settings = read_settings(flags)
     logs.configure(format_=settings.log_format, level=settings.log_level)
     raise_open_files()  # workers inherit it
-    # Children read the same settings from the environment.
-    os.environ.update(settings.environ())
     config = server_config(settings)
     with _listening(settings, config.backlog) as listening:
         asyncio.run(_prepare(settings))
+        made = settings.editor_token is None
+        if made:
+            settings = replace(settings, editor_token=kept_token(settings.data_dir))
+        # This process and its children read the same settings from the environment.
+        os.environ.update(settings.environ())
         click.echo(_banner(settings, listening.getsockname()[1], made=made))
         sys.exit(_run(config, listening) if settings.workers == 1 else _run_workers(config, listening))
 
@@ -130,7 +137,8 @@ async def _prepare(settings: Settings) -> None:
     finally:
         await records.close()
     record = _record(settings)
-    for path in private_files.open_to_others([settings.data_dir, record.parent, record]):
+    token = settings.data_dir / EDITOR_TOKEN_FILE
+    for path in private_files.open_to_others([settings.data_dir, record.parent, record, token]):
         log.warning("other users of this machine may use %s; `chmod go= %s` shuts them out", path, path)
 
 
@@ -229,10 +237,9 @@ def _banner(settings: Settings, port: int, *, made: bool) -> str:
     if settings.workers > 1:
         lines.append(f"workers     {settings.workers}")
     if made:
-        lines.append(
-            f"editors     change topics and snippets with the header Authorization: Bearer {settings.editor_token}"
-        )
-        lines.append("            (a new token at every start, unless GREENROOM_EDITOR_TOKEN is set)")
+        token = shlex.quote(str(settings.data_dir / EDITOR_TOKEN_FILE))
+        lines.append(f'editors     change topics and snippets with the header "Authorization: Bearer $(cat {token})"')
+        lines.append("            (the token stays until you delete the file or set GREENROOM_EDITOR_TOKEN)")
     return "\n".join(lines)
 
 

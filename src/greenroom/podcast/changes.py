@@ -23,6 +23,7 @@ from greenroom.caching.many_drops import BATCH
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.detached import Detached
 from greenroom.errors import CommandFailed, EngineError, InvalidInput, PreconditionFailed, RecordError
+from greenroom.opened import Opened
 from greenroom.podcast.models import PodcastStatus, Snippet, Topic
 from greenroom.podcast.records import Change, Records
 from greenroom.podcast.stale import Stale
@@ -80,6 +81,8 @@ class Changes:
         self._look_took = 0.0
         self._turn = asyncio.Lock()
         self._sending: asyncio.Task[None] | None = None
+        self.opened = Opened()
+        """Until `close`."""
         self.detached = Detached()
         """Changes under way: once begun they are made and sent, whatever becomes of their callers."""
 
@@ -108,6 +111,7 @@ class Changes:
             self._sending.cancel()
             await asyncio.wait([self._sending])
         await self.detached.close(_CLOSING)
+        self.opened.end()
 
     # docs/decisions/0023-group-drop-before-is-best-effort.md
     async def before(self, *topic_ids: str) -> float:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from greenroom.clock import Clock
 from greenroom.errors import ClaimLost, InvalidInput, RecordError
+from greenroom.opened import Opened
 from greenroom.podcast.changes import Changes
 from greenroom.podcast.models import PodcastTask
 from greenroom.podcast.task_records import Claim, IdempotencyKey, Requested, TaskRecords
@@ -43,8 +44,9 @@ class Generation:
         queue: unfinished podcasts that there may be.
     """
 
-    def __init__(self, tasks: TaskRecords, clock: Clock, *, queue: int = QUEUE) -> None:
+    def __init__(self, tasks: TaskRecords, clock: Clock, opened: Opened, *, queue: int = QUEUE) -> None:
         self._tasks = tasks
+        self._opened = opened
         self._clock = clock
         self._queue = queue
         self.asked = asyncio.Event()
@@ -63,6 +65,7 @@ class Generation:
             UnknownReference: when the topic does not exist.
             QueueFull: when too many podcasts are waited for; retry later.
         """
+        self._opened.check()
         named = None
         if key is not None:
             if _KEY.fullmatch(key) is None:
@@ -75,6 +78,7 @@ class Generation:
 
     async def queue(self) -> tuple[int, float]:
         """How many podcasts are unfinished, and for how many seconds the oldest of them has been waited for."""
+        self._opened.check()
         queue = await self._tasks.queue()
         waited = 0.0 if queue.oldest is None else (self._clock.now() - queue.oldest).total_seconds()
         return queue.length, max(0.0, waited)
@@ -94,6 +98,7 @@ class Tasks:
 
         Tasks that were taken up too often, by workers that were killed or gave them back, fail here.
         """
+        self._changes.opened.check()
         claiming = self._changes.detached.begin(self._claim(worker, seconds), "greenroom-claiming")
         try:
             return await asyncio.shield(claiming)
@@ -116,10 +121,12 @@ class Tasks:
 
     async def renew(self, claim: Claim, seconds: float = CLAIM, *, progress: float | None = None) -> None:
         """Keep the claim for so many seconds from now; `progress` is the share of the work done, 0 to 1."""
+        self._changes.opened.check()
         await self._tasks.renew(claim, seconds, self._clock.now(), progress=progress)
 
     async def advance(self, claim: Claim, status: str, *, estimated: datetime | None = None) -> PodcastTask:
         """Show how far the podcast is, and when it is expected to be whole; never a step back."""
+        self._changes.opened.check()
         return await self._changes.detached.finish(self._advance(claim, status, estimated))
 
     async def _advance(self, claim: Claim, status: str, estimated: datetime | None) -> PodcastTask:
@@ -130,6 +137,7 @@ class Tasks:
 
     async def fail(self, claim: Claim, message: str) -> None:
         """Give up for good, with a message that a listener can understand."""
+        self._changes.opened.check()
         await self._changes.detached.finish(self._fail(claim, message))
 
     async def _fail(self, claim: Claim, message: str) -> None:
@@ -141,5 +149,6 @@ class Tasks:
         After a failure nobody takes it up for a while: what fails at once would use up its attempts in a second, and
         what was missing, a disk or a voice, is then still missing.
         """
+        self._changes.opened.check()
         pause = pause_after(claim.task.attempts) if counted else 0.0
         await self._tasks.give_back(claim, self._clock.now(), counted=counted, pause=pause)

@@ -87,7 +87,7 @@ class Platform:
             Topics(records, changes, one=topic, every=topics, clock=clock),
             Snippets(records, changes, one=snippet, pages=page, newest=newest, clock=clock),
             Statuses(status),
-            None if tasks is None else (Generation(tasks, clock), Tasks(tasks, changes, clock)),
+            None if tasks is None else (Generation(tasks, clock, changes.opened), Tasks(tasks, changes, clock)),
         )
 
     async def close(self) -> None:

@@ -57,6 +57,7 @@ class Snippets:
 
     async def read_newest(self) -> Read[tuple[Snippet, ...]]:
         """The newest 20 over all topics, at most a second old."""
+        self._changes.opened.check()
         return await self._newest.read()
 
     async def add(self, draft: SnippetDraft) -> Written[Snippet]:
@@ -65,6 +66,7 @@ class Snippets:
         Raises:
             UnknownReference: when its topic does not exist.
         """
+        self._changes.opened.check()
         return await self._changes.detached.finish(self._add(draft))
 
     async def _add(self, draft: SnippetDraft) -> Written[Snippet]:
@@ -81,6 +83,7 @@ class Snippets:
             PreconditionFailed: when the condition does not hold of it; that it does says nothing of a later moment.
         """
         self.check(snippet_id)
+        self._changes.opened.check()
         found = await self._records.snippet(snippet_id)
         if found is not None:
             async with self._changes.conditional(self._one, snippet_id):
@@ -96,6 +99,7 @@ class Snippets:
             PreconditionFailed: when the condition does not hold of the stored snippet.
             UnknownReference: when its topic does not exist.
         """
+        self._changes.opened.check()
         return await self._changes.detached.finish(self._put(snippet_id, draft, condition))
 
     async def _put(self, snippet_id: str, draft: SnippetDraft, condition: Precondition) -> Written[Snippet] | None:
@@ -115,6 +119,7 @@ class Snippets:
         Raises:
             PreconditionFailed: when the condition does not hold of it.
         """
+        self._changes.opened.check()
         return await self._changes.detached.finish(self._delete(snippet_id, condition))
 
     async def _delete(self, snippet_id: str, condition: Precondition) -> bool:

@@ -60,6 +60,7 @@ class Topics:
             PreconditionFailed: when the condition does not hold of it; that it does says nothing of a later moment.
         """
         self.check(topic_id)
+        self._changes.opened.check()
         found = await self._records.topic(topic_id)
         async with self._changes.conditional(self._one, topic_id):
             condition.check(found)
@@ -73,6 +74,7 @@ class Topics:
             PreconditionFailed: when the condition does not hold of the stored topic.
         """
         self.check(topic_id)
+        self._changes.opened.check()
         return await self._changes.detached.finish(self._put(topic_id, draft, condition))
 
     async def _put(self, topic_id: str, draft: TopicDraft, condition: Precondition) -> Written[Topic]:
@@ -88,6 +90,7 @@ class Topics:
             Conflict: while it has snippets.
             PreconditionFailed: when the condition does not hold of it.
         """
+        self._changes.opened.check()
         return await self._changes.detached.finish(self._delete(topic_id, condition))
 
     async def _delete(self, topic_id: str, condition: Precondition) -> bool:

@@ -16,11 +16,11 @@ from litestar.exceptions import ValidationException
 from greenroom.engine.uses import EMBEDDED
 from greenroom.errors import EngineError, GreenroomError
 from greenroom.observe import Counters
-from greenroom.podcast.models import Preferences
 from greenroom.podcast.records import SnippetDraft, TopicDraft
 from greenroom.podcast.task_records import PodcastRequest
 from greenroom.room import Greenroom
 from greenroom.service import docs, parameters, problems
+from greenroom.service.allowed_hosts import AllowedHosts
 from greenroom.service.bounds import Places, WrongTokens
 from greenroom.service.cors import Cors
 from greenroom.service.editor import WRONG_TOKENS
@@ -105,7 +105,8 @@ def create_app(
         SnippetDraft,
         users.NewUser,
         session.Credentials,
-        Preferences,
+        session.NewPassword,
+        session.PreferencesPatch,
         PodcastRequest,
     ]
     docs.complete(app.openapi_schema, drafts)
@@ -113,7 +114,8 @@ def create_app(
         app, lambda: app.state.room.sessions, allowed_origins=settings.allowed_origins, answer=problems.refused
     )
     outer = Cors(with_sessions, settings.allowed_origins) if settings.allowed_origins else with_sessions
-    return Envelope(outer, metrics)
+    hosts = settings.allowed_hosts
+    return Envelope(AllowedHosts(outer, hosts) if hosts else outer, metrics)
 
 
 def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManager[Greenroom]:

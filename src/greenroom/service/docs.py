@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
 import litestar_offline_docs
 import msgspec
-from litestar import Response, Router
+from litestar import Request, Response, Router
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import (
     Components,
     OpenAPI,
@@ -30,13 +31,37 @@ from greenroom.sessions import cookie
 
 _ASSETS = "/docs/assets"
 _SCHEMAS = "#/components/schemas/{name}"
-_NO_ICON = '<link rel="icon" href="data:,">'
+# The framework's own page has its script, and the whole description, written into it: its policy would have to let
+# whatever is written into a page run.
+_PAGE = f"""<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>Greenroom</title>
+  <link rel="icon" href="data:,">
+  <link rel="stylesheet" href="{_ASSETS}/swagger-ui.css">
+  <script src="{_ASSETS}/swagger-ui-bundle.js"></script>
+  <script src="{_ASSETS}/start.js"></script>
+</head>
+<body>
+  <div id="swagger-container"></div>
+</body>
+</html>
+""".encode()
 EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}]
 """What the description of an editor call says of its token."""
 
 
+BEGINS_SESSION: list[dict[str, list[str]]] = [{"session": []}, {"session_token": []}, {}]
+"""Of a call that begins an anonymous session where there is none."""
 SESSION_SECURITY: list[dict[str, list[str]]] = [{"session": []}, {"session_token": []}]
 """What the description of a call says of the session that it takes."""
+
+
+class _Page(OpenAPIRenderPlugin):
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return _PAGE
 
 
 def openapi() -> OpenAPIConfig:
@@ -58,16 +83,13 @@ def openapi() -> OpenAPIConfig:
         openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_found),
         use_handler_docstrings=True,
         components=Components(responses={"problem": problem}, security_schemes=schemes),
-        render_plugins=[
-            SwaggerRenderPlugin(
-                js_url=f"{_ASSETS}/swagger-ui-bundle.js",
-                css_url=f"{_ASSETS}/swagger-ui.css",
-                standalone_preset_js_url=f"{_ASSETS}/swagger-ui-standalone-preset.js",
-                favicon=_NO_ICON,
-                path="/",
-            )
-        ],
+        render_plugins=[_Page(path="/")],
     )
+
+
+def described(**schema: Any) -> msgspec.Meta:
+    """What the description says of a member whose errors are told by whoever takes it."""
+    return msgspec.Meta(extra_json_schema=schema)
 
 
 def taking(draft: type[msgspec.Struct]) -> type[Operation]:
@@ -85,6 +107,8 @@ def taking(draft: type[msgspec.Struct]) -> type[Operation]:
 def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> None:
     """Describe bodies, and errors as they are answered: a problem document each, never the framework's own 400."""
     _, schemas = msgspec.json.schema_components([Document, *bodies], ref_template=_SCHEMAS)
+    for body in bodies:
+        schemas[body.__name__]["additionalProperties"] = False  # others are 422; see `bodies.draft`
     # Plain JSON is written as it is, like the framework's own dataclasses.
     description.components.schemas |= cast("dict[str, Schema]", schemas)
     for path in (description.paths or {}).values():
@@ -96,8 +120,11 @@ def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> No
 
 def assets() -> Router:
     """The files that the page loads."""
-    directory = Path(litestar_offline_docs.__file__).parent / "static"
-    return create_static_files_router(_ASSETS, [directory], include_in_schema=False)
+    directories: list[Path | PathLike[Any] | str] = [
+        Path(litestar_offline_docs.__file__).parent / "static",
+        Path(__file__).parent / "docs_page",
+    ]
+    return create_static_files_router(_ASSETS, directories, include_in_schema=False)
 
 
 def _holding(type_: type[msgspec.Struct]) -> OpenAPIMediaType:

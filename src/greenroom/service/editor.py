@@ -1,4 +1,4 @@
-"""The guard of editor calls: `Authorization: Bearer` with the editor token."""
+"""The editor token: `Authorization: Bearer`, asked for by editor calls and by what strangers are not told."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from litestar.handlers.base import BaseRouteHandler
 
 from greenroom.accounts import Bound
 from greenroom.service.problems import Problem
+from greenroom.sessions import session_of
+from greenroom.sessions.decide import Transport
 
 CHALLENGE = 'Bearer realm="greenroom editors"'
 NONE = (
     "editor calls need Authorization: Bearer with the editor token: that of GREENROOM_EDITOR_TOKEN, "
-    "or the one that the service prints at its start"
+    "or the one in the file `editor-token` of the service's data directory"
 )
 WRONG = (
-    "the token in Authorization: Bearer is not the editor token; it changes at every start of the service, "
-    "unless GREENROOM_EDITOR_TOKEN is set"
+    "the token in Authorization: Bearer is not the editor token: that of GREENROOM_EDITOR_TOKEN, or, unless it is set, "
+    "the one in the file `editor-token` of the service's data directory"
 )
 WRONG_TOKENS = Bound(50, timedelta(minutes=15))
 """Wrong tokens from one client address; behind it may be a whole office."""
@@ -31,14 +33,40 @@ async def editors_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRo
     Raises:
         Problem: 401 with `WWW-Authenticate`; 429 where too many wrong ones came from the address.
     """
+    if await is_editor(connection):
+        return
+    scheme, token = _credentials(connection)
+    detail = WRONG if scheme == "bearer" and token else NONE
+    raise Problem("unauthorized", detail, headers={"WWW-Authenticate": CHALLENGE})
+
+
+async def is_editor(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    """Whether the request carries the editor token; a wrong one is counted.
+
+    Raises:
+        Problem: 429 where too many wrong ones came from the address.
+    """
     wrong = connection.app.state.wrong_tokens
     wrong.check(connection)
-    scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
+    scheme, token = _credentials(connection)
     wanted: str = connection.app.state.settings.editor_token
     # Compared in constant time: how long a wrong guess takes must not tell how much of it was right.
-    if scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), wanted.encode()):
-        return
+    if scheme == "bearer" and hmac.compare_digest(token.encode(), wanted.encode()):
+        return True
     if scheme:
         await wrong.count(connection)
-    detail = WRONG if scheme.lower() == "bearer" and token.strip() else NONE
-    raise Problem("unauthorized", detail, headers={"WWW-Authenticate": CHALLENGE})
+    return False
+
+
+async def is_trusted(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    """Whether the request may be told paths and addresses: it is of this machine, or carries the editor token.
+
+    Raises:
+        Problem: as `is_editor`.
+    """
+    return session_of(connection.scope).signals.transport is Transport.LOOPBACK or await is_editor(connection)
+
+
+def _credentials(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[str, str]:
+    scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
+    return scheme.lower(), token.strip()

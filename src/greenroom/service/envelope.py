@@ -1,4 +1,5 @@
-"""Around every request: its id, its access line, its metrics, HEAD, and a problem document for what went past all else.
+"""Around every request: its id, its access line, its metrics, HEAD, its security headers, and a problem document for
+what went past all else.
 
 Plain ASGI, outside of the framework, so that what the framework itself refuses is enveloped too.
 """
@@ -14,7 +15,8 @@ from typing import Any, Protocol
 
 from greenroom.service.logs import REQUEST_ID
 from greenroom.service.metrics import Metrics
-from greenroom.service.problems import KINDS, MEDIA_TYPE, as_problem, document, path_as_sent
+from greenroom.service.problems import as_problem, path_as_sent, send_problem
+from greenroom.service.security_headers import headers_for
 from greenroom.service.sockets import EnvelopedSocket
 
 log = logging.getLogger("greenroom.access")
@@ -54,7 +56,9 @@ class Envelope:
         async def sending(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 answered["status"] = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                # Here, so that whoever answers need not think of it.
+                own = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message["headers"], own, *headers_for(scope["path"])]
             await send(message)
 
         inner: Any = scope
@@ -69,7 +73,7 @@ class Envelope:
             if answered["status"]:
                 raise  # the server breaks the answer off, so that nobody takes it for whole
             log.error("unexpected error", exc_info=error)
-            await _fail(scope, sending, error)
+            await send_problem(scope, sending, as_problem(error))
         finally:
             self._tell(scope, inner, answered["status"], time.perf_counter() - began)
             REQUEST_ID.reset(token)
@@ -91,18 +95,6 @@ class Envelope:
         log.info(
             "%s %s %d %.3f ms %s", *fields.values(), extra={"fields": fields}
         )  # fmt: skip
-
-
-async def _fail(scope: Any, send: Any, error: Exception) -> None:
-    problem = as_problem(error)
-    body = document(problem, path_as_sent(scope))
-    headers = [
-        (b"content-type", MEDIA_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    await send({"type": "http.response.start", "status": KINDS[problem.slug][0], "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _request_id(scope: Any) -> str:

@@ -16,7 +16,7 @@ import logging
 import os
 import uuid
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -60,11 +60,12 @@ class _Ended(msgspec.Struct):
 _ENDED = "ended"
 """The name of its file."""
 
+_NODE = "node"
 _COUNTS = {
     "greenroom_cache_reads": ("Reads, by how they were answered.", ["keyspace", "outcome"]),
     "greenroom_cache_errors": ("What went wrong in caches, by kind.", ["keyspace", "kind"]),
     "greenroom_cache_events": ("Refreshes behind, waits for a lease, refused fills.", ["keyspace", "event"]),
-    "greenroom_engine_events": ("Connections made and lost, pushes, flushes.", ["node", "event"]),
+    "greenroom_engine_events": ("Connections made and lost, pushes, flushes.", [_NODE, "event"]),
     "greenroom_session_events": ("Sessions started, rotated, ended; tokens refused; foreign pages.", ["event"]),
     "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
     "greenroom_websockets": ("WebSockets that have ended, by the code that closed them.", ["route", "code"]),
@@ -72,7 +73,7 @@ _COUNTS = {
 }
 _HISTOGRAMS = {
     "greenroom_cache_load_seconds": ("Time of a loader.", ["keyspace"]),
-    "greenroom_engine_command_seconds": ("From a write on the wire to its last reply.", ["node"]),
+    "greenroom_engine_command_seconds": ("From a write on the wire to its last reply.", [_NODE]),
     "greenroom_http_request_seconds": ("Time of a request.", ["route"]),
 }
 
@@ -96,6 +97,7 @@ class Metrics:
         self._socket_bytes: defaultdict[tuple[str], int] = defaultdict(int)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
+        self._rename: Callable[[str], str] | None = None
         self.gauges: dict[str, tuple[str, float]] = {}
         """Name → (help, value) of what is a state and not a count; set by whoever knows it."""
 
@@ -109,9 +111,14 @@ class Metrics:
         self._sockets[route, str(code) if code in _CLOSE_CODES else "other"] += 1
         self._socket_bytes[route,] += sent
 
-    def exposition(self) -> bytes:
-        """The page that Prometheus reads."""
+    def exposition(self, rename: Callable[[str], str] | None = None) -> bytes:
+        """The page that Prometheus reads.
+
+        Arguments:
+            rename: gives a server another name than its address; for who must not know that.
+        """
         self.share()
+        self._rename = rename
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -120,15 +127,21 @@ class Metrics:
         for name, (text, labels) in _COUNTS.items():
             count = CounterMetricFamily(name, text, labels=labels)
             for key, value in _sum_counts(name, everyone).items():
-                count.add_metric(key, value)
+                count.add_metric(self._named(labels, key), value)
             yield count
         for name, (text, labels) in _HISTOGRAMS.items():
             histogram = HistogramMetricFamily(name, text, labels=labels)
             for key, bars in _sum_bars(name, everyone).items():
-                histogram.add_metric(key, list(_buckets(bars)), bars.total)
+                histogram.add_metric(self._named(labels, key), list(_buckets(bars)), bars.total)
             yield histogram
         for name, (text, number) in self.gauges.items():
             yield GaugeMetricFamily(name, text, value=number)
+
+    def _named(self, labels: Sequence[str], key: Sequence[str]) -> list[str]:
+        rename = self._rename
+        if rename is None:
+            return list(key)
+        return [rename(value) if label == _NODE else value for label, value in zip(labels, key, strict=True)]
 
     def share(self) -> None:
         """Write this process's numbers for its siblings; a reader sees the old file or the new one, whole."""

@@ -71,6 +71,8 @@ KINDS: dict[str, tuple[int, str, str]] = {
 QUEUE_RETRY = 10
 """Seconds after which a place in the queue of podcasts may be free."""
 
+PATH_SHOWN = 300
+"""Characters of a path that a log line or a problem repeats; the longest of ours have fewer than 200."""
 _RECORD = "the system of record is not reachable"
 
 _OF_REFUSALS: dict[type[Refused], str] = {
@@ -133,8 +135,12 @@ def shown(value: object) -> str:
 
 
 def path_as_sent(scope: Any) -> str:
-    """The path of a request, percent-encoded as it came: a line break in it stays one word of a URI or a log line."""
-    return str(scope["raw_path"].decode("ascii", "backslashreplace"))
+    """The path of a request, percent-encoded as it came: a line break in it stays one word of a URI or a log line.
+
+    A long one is cut: it would be repeated in each line and each problem of its request.
+    """
+    path = str(scope["raw_path"][: PATH_SHOWN + 1].decode("ascii", "backslashreplace"))
+    return path if len(path) <= PATH_SHOWN else f"{path[:PATH_SHOWN]}..."
 
 
 def document(problem: Problem, instance: str) -> bytes:
@@ -149,6 +155,21 @@ def document(problem: Problem, instance: str) -> bytes:
 def refused(error: Refused, scope: Any) -> bytes:
     """The problem's JSON for what the session middleware refuses."""
     return document(as_problem(error), path_as_sent(scope))
+
+
+async def send_problem(scope: Any, send: Any, problem: Problem) -> None:
+    """Answer a request, or refuse a handshake, with a problem, where no framework does."""
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    body = document(problem, path_as_sent(scope))
+    headers = {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(body)),
+        "cache-control": "no-store",
+        **problem.headers,
+    }
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": f"{kind}.start", "status": KINDS[problem.slug][0], "headers": raw})
+    await send({"type": f"{kind}.body", "body": body})
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 import msgspec
 
 from greenroom.service.problems import KINDS, MEDIA_TYPE, Document
+from greenroom.service.security_headers import DATA
 
 log = logging.getLogger("greenroom.access")
 
@@ -39,6 +40,7 @@ def refusal(slug: str, detail: str, client: str) -> bytes:
         f"content-length: {len(body)}",
         "cache-control: no-store",
         f"x-request-id: {request_id}",
+        *(f"{name.decode()}: {value.decode()}" for name, value in DATA),
         "connection: close",
     )
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

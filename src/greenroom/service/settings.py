@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ _SERVICE_LINK = re.compile(
 _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://.*")
 # As browsers write them in `Origin`: a lower-case host and no path.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+# As `Host` has them, without the port; `*.` before a name means every host below it.
+_HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 
 
 def _setting(default: Any, form: str, help_: str, parse: Callable[[str, str], Any], *, secret: bool = False) -> Any:
@@ -91,7 +92,8 @@ def _database(name: str, text: str) -> str:
     return text
 
 
-def _token(name: str, text: str) -> str:
+def check_token(name: str, text: str) -> str:
+    """The text, where it can be an editor token; raises `InvalidInput` otherwise."""
     if len(text) < _TOKEN_LEAST or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidInput(
             name,
@@ -107,6 +109,15 @@ def _origins(name: str, text: str) -> tuple[str, ...]:
         if _ORIGIN.fullmatch(origin) is None:
             raise InvalidInput(name, f"{origin!r} is no origin", "write origins like https://example.org, with commas")
     return origins
+
+
+def _hosts(name: str, text: str) -> tuple[str, ...]:
+    hosts = tuple(host.strip().lower().removesuffix(".") for host in text.split(",") if host.strip())
+    for host in hosts:
+        if _HOST.fullmatch(host) is None:
+            reason = f"{host[:80]!r} is no host"
+            raise InvalidInput(name, reason, "write hosts like example.org,*.example.org, without scheme, port or path")
+    return hosts
 
 
 def _proxies(name: str, text: str) -> tuple[str, ...]:
@@ -160,12 +171,18 @@ class Settings:
     editor_token: str | None = _setting(
         None,
         "TOKEN",
-        "The bearer token of editors, 16 characters or more. Default: one is made at each start and printed.",
-        _token,
+        "The bearer token of editors, 16 characters or more. Default: one is made, and kept in DATA_DIR/editor-token.",
+        check_token,
         secret=True,
     )
     allowed_origins: tuple[str, ...] = _setting(
         (), "ORIGIN,...", "Origins that browsers may call from, as https://example.org.", _origins
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        (),
+        "HOST,...",
+        "Hosts to answer for, as example.org,*.example.org; others get 400. Without them any host.",
+        _hosts,
     )
     trusted_proxies: tuple[str, ...] = _setting(
         (), "NETWORK,...", "Proxies whose forwarded addresses count, as 10.1.0.0/16.", _proxies
@@ -220,12 +237,6 @@ class Settings:
     def environ(self) -> dict[str, str]:
         """The same settings as environment variables, for a child process; holds the secrets."""
         return {ENV_PREFIX + one.name.upper(): _written(getattr(self, one.name)) for one in fields(self)}
-
-    def with_token(self) -> tuple[Settings, bool]:
-        """These settings with an editor token, and whether it was just made."""
-        if self.editor_token is not None:
-            return self, False
-        return replace(self, editor_token=secrets.token_urlsafe(24)), True
 
     @property
     def _on_a_cluster(self) -> bool:

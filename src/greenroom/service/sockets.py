@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from greenroom.service.metrics import Metrics
-from greenroom.service.problems import KINDS, MEDIA_TYPE, Problem, as_problem, document, path_as_sent
+from greenroom.service.problems import KINDS, Problem, as_problem, path_as_sent, send_problem
+from greenroom.service.security_headers import DATA
 
 log = logging.getLogger("greenroom.access")
 
@@ -18,20 +19,6 @@ _ABNORMAL = 1006
 """No close was sent or received (RFC 6455, section 7.4.1)."""
 _INTERNAL = 1011
 _UNEXPECTED = "an unexpected error; the log has it under the request id"
-
-
-async def refuse(scope: Any, send: Callable[[Any], Awaitable[None]], problem: Problem) -> None:
-    """Refuse a handshake with a problem document."""
-    body = document(problem, path_as_sent(scope))
-    headers = {
-        "content-type": MEDIA_TYPE,
-        "content-length": str(len(body)),
-        "cache-control": "no-store",
-        **problem.headers,
-    }
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "websocket.http.response.start", "status": KINDS[problem.slug][0], "headers": raw})
-    await send({"type": "websocket.http.response.body", "body": body})
 
 
 class SocketClosed(OSError):
@@ -102,7 +89,8 @@ class EnvelopedSocket:
                 await self._send(message)
             case "websocket.http.response.start":
                 self._status = message["status"]
-                await self._send(self._with_id(message))
+                answer = self._with_id(message)
+                await self._send({**answer, "headers": [*answer["headers"], *DATA]})
             case _:
                 await self._send(message)
 
@@ -116,7 +104,7 @@ class EnvelopedSocket:
             await self._answer(as_problem(error))
 
     async def _answer(self, problem: Problem) -> None:
-        await refuse(self._scope, self._sent, problem)
+        await send_problem(self._scope, self._sent, problem)
 
     def _tell(self, metrics: Metrics, seconds: float) -> None:
         # The template, never the path: a label must have a bound.

@@ -183,6 +183,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self._told:  # also while it waited
             raise ClientDisconnected
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            # It is answered, if not opened; the original takes it for unanswered, and logs an error of ours.
+            self.handshake_complete = True
         if self._ending and self.handshake_complete:
             self._tell()
 

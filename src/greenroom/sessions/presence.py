@@ -27,7 +27,7 @@ _CHUNK = 500
 
 
 class Presence:
-    """The listeners of one platform. Every call raises `EngineError` when the server cannot be asked."""
+    """The listeners of one platform. Every call raises as those of `Sessions`."""
 
     def __init__(self, sessions: Sessions[Any]) -> None:
         self._sessions = sessions
@@ -52,6 +52,7 @@ class Presence:
             BrokenValue: when its JSON does not fit; nobody then listens.
             InvalidInput: when no key can be made of the podcast's id.
         """
+        self._sessions.opened.check()
         check_part("podcast_id", podcast_id)
         opened = await self._sessions.slot.now(session or "anonymous")
         new = stream(podcast_id, session, opened, secrets.token_hex(8))
@@ -74,6 +75,7 @@ class Presence:
 
         To be called every `interval`.
         """
+        self._sessions.opened.check()
         if stream.session_id is None:
             await self._enter(stream)
             return True
@@ -98,6 +100,7 @@ class Presence:
 
         What fails, or whose caller is cancelled, is done behind.
         """
+        self._sessions.opened.check()
         try:
             await self._close(stream)
         except BaseException:
@@ -106,6 +109,7 @@ class Presence:
 
     async def listeners(self) -> dict[str, int]:
         """How many listen to each podcast; of a killed server's until they lapse."""
+        self._sessions.opened.check()
         podcasts, counts = sorted(await self._podcasts.present()), list[int]()
         for at in range(0, len(podcasts), _CHUNK):
             chunk = podcasts[at : at + _CHUNK]

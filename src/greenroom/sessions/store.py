@@ -26,6 +26,7 @@ from greenroom.keyspace import Keyspace
 from greenroom.keyspace.companions import owner
 from greenroom.keyspace.pattern import is_part
 from greenroom.observe import Counters
+from greenroom.opened import Opened
 from greenroom.sessions.background import Background
 from greenroom.sessions.changes import COMMANDS, Changes
 from greenroom.sessions.document import STREAM, USER, Members, changed, members_of, user_of
@@ -53,7 +54,8 @@ _CHUNK = 100
 class Sessions(Generic[T]):
     """The sessions of one platform.
 
-    Every call raises `EngineError` when the server cannot be asked: that says nothing about a session.
+    Every call raises `EngineError` when the server cannot be asked: that says nothing about a session. Once the
+    room is closed it raises `RoomClosed`.
 
     Arguments:
         keyspace: `session:{session_id}`, whose values have a `last_activity_timestamp` and may have a `user_id`.
@@ -91,6 +93,8 @@ class Sessions(Generic[T]):
         self._changes = Changes(self.slot, self._shape, self._lists, self.streams)
         self._background = Background(self.limits.touch.total_seconds())
         self._ending = Detached()
+        self.opened = Opened()
+        """Ended by the room, once these are closed."""
 
     # One session -----------------------------------------------------------------------------------
 
@@ -104,6 +108,7 @@ class Sessions(Generic[T]):
             InvalidInput, BrokenValue: when the members do not fit the keyspace.
             SessionGone: when `end_all` of its user came meanwhile.
         """
+        self.opened.check()
         token, budget = new_token(), Budget(COMMANDS)
         session, body = session_id(token), changed(b"{}", {**self._new, **(members or {}), **more})
         self._shape.check(body)
@@ -122,15 +127,18 @@ class Sessions(Generic[T]):
         Raises:
             BrokenValue: when its JSON does not fit; it is neither over nor overwritten.
         """
+        self.opened.check()
         return await self.read_id(session_id(token), lane=lane) if is_token(token) else None
 
     async def read_id(self, session: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
         """As `read`, by id."""
+        self.opened.check()
         return self.seen(session, await self.slot.look(session, lane))
 
     @asynccontextmanager
     async def watched(self, session: str) -> AsyncIterator[Watch[T]]:
         """Keep an eye on a session while its socket is open; see `Watch`. Raises as `read`."""
+        self.opened.check()
         with self._pushes.listening(self.slot.key(session)) as bell:
             watch = Watch(session, self.slot, self.seen, self.touch, bell)
             async with watch.open():
@@ -166,10 +174,12 @@ class Sessions(Generic[T]):
             InvalidInput: when the result is too large, or another user's.
             OutcomeUnknown: when the connection was lost and nobody can tell any more whether it was changed.
         """
+        self.opened.check()
         return await self._changes.change(session, change)
 
     async def settle(self, session: str) -> Live[T]:
         """Let the session name the newest of its open streams; raises as `change`."""
+        self.opened.check()
         return await self._changes.settle(session)
 
     # docs/decisions/0038-one-of-two-logins-wins.md
@@ -184,6 +194,7 @@ class Sessions(Generic[T]):
             SessionGone: when it is over, another rotation was first, or `end_all` of its user came meanwhile.
             InvalidInput, BrokenValue: when the members do not fit; the session stays as it was.
         """
+        self.opened.check()
         token, taker, budget = new_token(), secrets.token_hex(8), Budget(COMMANDS)
         new = session_id(token)
         found = await budget.spend(lambda until: self.slot.look(session, until=until))
@@ -226,6 +237,7 @@ class Sessions(Generic[T]):
         Raises:
             EngineError: when the server did not acknowledge; it is sent again to a new connection.
         """
+        self.opened.check()
         return await self._ending.finish(self._end(session))
 
     async def _end(self, session: str) -> bool:
@@ -238,17 +250,21 @@ class Sessions(Generic[T]):
 
     # All of a user, and all ------------------------------------------------------------------------
 
-    async def end_all(self, user_id: str) -> int:
+    async def end_all(self, user_id: str, *, but: str | None = None) -> int:
         """End every session of a user; returns how many this call has ended.
+
+        Arguments:
+            but: the id of one that goes on, as that of whoever has just changed the user's password.
 
         A log-in meanwhile is either ended too, or stays and stays listed: only what was ended leaves the list. After an
         error some may have ended: the call may be repeated, and ends the others. It goes on when its caller is
         cancelled.
         """
-        return await self._ending.finish(self._end_all(user_id))
+        self.opened.check()
+        return await self._ending.finish(self._end_all(user_id, but))
 
-    async def _end_all(self, user_id: str) -> int:
-        roll, ended, seen = self._lists.of_user(user_id), 0, set[str]()
+    async def _end_all(self, user_id: str, but: str | None) -> int:
+        roll, ended, seen = self._lists.of_user(user_id), 0, {but}
 
         async def end(session: str) -> bool:
             ended = await self.slot.end(session, secrets.token_hex(8), mark=True)
@@ -271,6 +287,7 @@ class Sessions(Generic[T]):
 
     async def of_user(self, user_id: str) -> list[Live[T]]:
         """A user's live sessions, the oldest first; one that cannot be decoded is left out."""
+        self.opened.check()
         listed, found = await self._lists.of_user(user_id).present(), list[Live[T] | None]()
         for at in range(0, len(listed), _CHUNK):
             found += await asyncio.gather(*map(self._readable, listed[at : at + _CHUNK]))
@@ -279,6 +296,7 @@ class Sessions(Generic[T]):
 
     async def active(self) -> int:
         """Sessions that are alive; after a crash at most too many, until the idle limit."""
+        self.opened.check()
         return await self._lists.active.count()
 
     async def close(self) -> None:

@@ -205,3 +205,19 @@ async def test_without_the_server_that_counts_nobody_signs_in(house: House, serv
     with pytest.raises(EngineError):
         await house.accounts.sign_in("ana", PASSWORD, address=HERE)
     assert house.hasher.verified == []
+
+
+async def test_a_log_in_with_the_old_password_is_noticed_after_a_change(house: House) -> None:
+    created = await house.accounts.create("ana", PASSWORD)
+    signed_in = await house.accounts.sign_in("ana", PASSWORD, address="127.0.0.1")
+    assert await house.accounts.still_right(signed_in, PASSWORD)
+    await house.accounts.change_password(created.user_id, PASSWORD, "another battery staple", address="127.0.0.1")
+    assert not await house.accounts.still_right(signed_in, PASSWORD)
+
+
+async def test_another_hash_of_the_same_password_is_no_change_of_it(house: House) -> None:
+    await house.accounts.create("ana", PASSWORD)
+    signed_in = await house.accounts.sign_in("ana", PASSWORD, address="127.0.0.1")
+    again = await house.passwords.hashed(PASSWORD)
+    assert await house.records.users.replace_hash(signed_in.user_id, signed_in.password_hash, again)
+    assert await house.accounts.still_right(signed_in, PASSWORD)

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from greenroom.detached import Detached
+from greenroom.opened import Opened
 from greenroom.origin import SqliteRecords
 from greenroom.podcast.generation import Tasks
 from greenroom.podcast.task_records import KEY_KEPT, IdempotencyKey, KeepsTasks
@@ -75,7 +76,7 @@ async def test_attempts_of_a_podcast_that_fail_at_once_pause_ever_longer(tmp_pat
     records = await SqliteRecords.open(tmp_path / "record.sqlite3")
     await records.put_topic("a", about("A"), NOON)
     clock = ManualClock()
-    changes = SimpleNamespace(detached=Detached())  # nothing is shown, so no change is sent
+    changes = SimpleNamespace(detached=Detached(), opened=Opened())  # nothing is shown, so no change is sent
     tasks = Tasks(records.tasks, cast(Any, changes), clock, attempts=9)
     await records.tasks.add_task("p", "a", clock.now(), most=9)
     for pause in (1, 3, 9, 27, 30, 30):

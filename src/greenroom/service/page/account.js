@@ -3,7 +3,7 @@
 import { announce, h, notify, replace } from './dom.js';
 import { form } from './forms.js';
 import { preferencesPart } from './preferences.js';
-import { OVER, changes, end, endAll, own, session, signIn, signOut, signUp, username } from './session.js';
+import { OVER, changePassword, changes, end, endAll, own, session, signIn, signOut, signUp, username } from './session.js';
 import { readTopics } from './topics.js';
 import { ago, inWords } from './words.js';
 
@@ -30,7 +30,7 @@ export async function youView(main, _parts, signal) {
     const state = `${session.exists} ${session.userId}`;
     if (state === shown) return;
     shown = state;
-    replace(account, session.userId === null ? [signInForm(), signUpForm()] : signedIn());
+    replace(account, session.userId === null ? [signInForm(), signUpForm()] : [signedIn(), passwordForm(sessions, signal)]);
     showSessions(sessions, signal);
   };
   changes.addEventListener('change', show, { signal });
@@ -93,6 +93,25 @@ function signedIn() {
     h('p', {}, 'Your preferences are kept with your account, and are there again wherever you sign in.'),
     h('p', { class: 'actions' }, acting('Sign out', 'button', signOut, 'You are signed out.')),
   );
+}
+
+function passwordForm(sessions, signal) {
+  const made = form({
+    id: 'new-password',
+    title: 'Change your password',
+    button: 'Change it',
+    fields: [
+      { ...PASSWORD, name: 'current_password', label: 'Current password', autocomplete: 'current-password' },
+      { ...PASSWORD, name: 'new_password', label: 'New password', minlength: 8, hint: '8 characters or more', autocomplete: 'new-password' },
+    ],
+    send: async (given) => {
+      await changePassword(given.current_password, given.new_password);
+      made.reset();
+      announce('Your password is changed. You are signed out everywhere else.');
+      await showSessions(sessions, signal);
+    },
+  });
+  return made;
 }
 
 async function showSessions(part, signal) {

@@ -99,6 +99,10 @@ export async function signIn(username, password) {
   tell();
 }
 
+export async function changePassword(current_password, new_password) {
+  take((await ask('/session/password', { method: 'PUT', body: { current_password, new_password } })).data);
+}
+
 export async function signOut() {
   await gone(() => ask('/session', { method: 'DELETE' }));
 }

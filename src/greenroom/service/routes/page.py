@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -21,34 +20,6 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _INDEX = "index.html"
-
-# Trusted types: the browser itself refuses markup from text, whatever the API sends. Forms are sent by scripts only: a
-# form that went by itself would write a password into an address. Pictures are the page's own: an editor's `image_url`
-# elsewhere is a link, so that no other host learns who listens.
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "media-src 'self' blob:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    )
-)
-_HEADERS: Mapping[str, str] = {
-    "Cache-Control": CACHE_CONTROL,
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "autoplay=(self), camera=(), display-capture=(), geolocation=(), microphone=(), payment=()",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +58,7 @@ async def asset(request: Request[Any, Any, Any], name: FromPath[str]) -> Respons
 
 
 def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | None]:
-    headers = {**_HEADERS, "ETag": file.tag}
+    headers = {"Cache-Control": CACHE_CONTROL, "ETag": file.tag}
     wanted = request.headers.getall("if-none-match", [])
     if wanted and matches(wanted, file.tag):
         return Response(None, status_code=304, headers=headers)

@@ -6,28 +6,30 @@ import asyncio
 import logging
 from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, patch, post
+from litestar import Request, Response, Router, delete, get, patch, post, put
 from litestar.params import FromPath
 
-from greenroom.accounts import Bound
+from greenroom.accounts import Bound, WrongCredentials
 from greenroom.caching.outcome import digest
 from greenroom.errors import RecordError
 from greenroom.podcast import preferences
-from greenroom.podcast.models import Preferences, Session, User
+from greenroom.podcast.models import Session, User
 from greenroom.podcast.precondition import ALWAYS
 from greenroom.room import Greenroom
 from greenroom.service import bodies, bounds
 from greenroom.service.answers import StoredJSON
-from greenroom.service.docs import SESSION_SECURITY, taking
+from greenroom.service.docs import BEGINS_SESSION, SESSION_SECURITY, described, taking
 from greenroom.service.preconditions import precondition_of
 from greenroom.service.problems import Problem, invalid
+from greenroom.service.routes.users import Password
 from greenroom.service.state import ServiceState
 from greenroom.sessions import Live, RequestSession, merged, session_of
 from greenroom.sessions import handle as handle_of
 from greenroom.sessions.document import members, readable
+from greenroom.sessions.refusals import SignInRequired
 
 log = logging.getLogger("greenroom.service")
 
@@ -42,6 +44,22 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     password: str
     token: bool = False
+
+
+class NewPassword(msgspec.Struct, frozen=True, kw_only=True):
+    """A user's password as it is, and as it shall be."""
+
+    current_password: str
+    new_password: Password
+
+
+class PreferencesPatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A merge patch of preferences: null sets what holds for whoever has chosen nothing."""
+
+    preferred_topics: Annotated[list[str], described(maxItems=preferences.TOPICS_MOST)] | None = None
+    playback_speed_default: (
+        Annotated[float, described(minimum=preferences.SPEED[0], maximum=preferences.SPEED[1])] | None
+    ) = None
 
 
 class OwnSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +78,7 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     room, session = state.room, _session(request)
     await session.require_confidential()  # nobody's password is tried over a line that others listen on
     await session.get()  # a store that cannot be asked is no reason to count an attempt
-    address = request.client.host if request.client is not None else "unknown"
-    user = await room.accounts.sign_in(given.username, given.password, address=address)
+    user = await room.accounts.sign_in(given.username, given.password, address=_address(request))
 
     chosen = dict[str, Any]()
 
@@ -72,12 +89,43 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
         return {"user_id": user.user_id, "preferences": {**preferences.DEFAULTS, **_kept(user), **chosen}}
 
     live = await session.sign_in(members)
+    # Prevents: the password is found right · its owner changes it, and all sessions end · this one begins, and whoever
+    # knows the old password is signed in. What is listed before the ends ends with them; what is listed later sees the
+    # new password here.
+    if not await room.accounts.still_right(user, given.password):
+        await session.end()
+        raise WrongCredentials("wrong name or password")
     try:
         await _keep(room, live, chosen)
     except RecordError as error:
         log.warning("a user's preferences are in the session only: %s", error)
     # Who presents a token itself gets no cookie; without the new token its session would be lost to it.
     return _answer(live, token=session.token if given.token or session.set_cookie is None else None)
+
+
+@put(
+    "/session/password",
+    security=SESSION_SECURITY,
+    operation_class=taking(NewPassword),
+    summary="Change one's password",
+)
+async def change_password(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
+    """Ends all other sessions of the user; this one goes on under a new token. Bounded as signing in is."""
+    session, condition = _session(request), precondition_of(request)
+    live = await session.require(writable=True)
+    if condition != ALWAYS:
+        condition.check_version(_UNTAGGED)
+    user_id = live.value.user_id
+    if not isinstance(user_id, str):
+        raise Problem("unauthorized", "an anonymous session has no password; sign in", headers=SignInRequired().headers)
+    given = bodies.draft(NewPassword, await bodies.members(request))
+    await state.room.accounts.change_password(
+        user_id, given.current_password, given.new_password, address=_address(request)
+    )
+    # The new token first: it is on the list of the user, and is not ended; the old one's copy is.
+    live = await session.rotate({})
+    await state.room.sessions.end_all(user_id, but=live.session_id)
+    return _answer(live, token=session.token if session.set_cookie is None else None)
 
 
 @get("/session", security=SESSION_SECURITY, summary="One's session")
@@ -88,8 +136,8 @@ async def read_session(request: Request[Any, Any, Any]) -> Response[Session]:
 
 @patch(
     "/session/preferences",
-    security=SESSION_SECURITY,
-    operation_class=taking(Preferences),
+    security=BEGINS_SESSION,
+    operation_class=taking(PreferencesPatch),
     summary="Change one's preferences",
 )
 async def change_preferences(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
@@ -170,6 +218,10 @@ async def end_session(request: Request[Any, Any, Any], state: ServiceState, hand
 # ----------------------------------------------------------------------------------------------------
 
 
+def _address(request: Request[Any, Any, Any]) -> str:
+    return request.client.host if request.client is not None else "unknown"
+
+
 def _session(request: Request[Any, Any, Any]) -> RequestSession[Session]:
     return session_of(request.scope)
 
@@ -237,6 +289,7 @@ ROUTER = Router(
     "/",
     route_handlers=[
         log_in,
+        change_password,
         read_session,
         change_preferences,
         log_out,

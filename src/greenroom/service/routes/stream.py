@@ -31,8 +31,7 @@ from greenroom.service.listening import (
     UNKNOWN,
     Listening,
 )
-from greenroom.service.problems import Problem, shown
-from greenroom.service.sockets import refuse
+from greenroom.service.problems import Problem, send_problem, shown
 from greenroom.service.state import ServiceState
 from greenroom.sessions import Live, Refused, session_of
 
@@ -57,7 +56,7 @@ async def stream(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_
         if taken:
             await _serve(socket, state, podcast_id)
         else:
-            await refuse(socket.scope, socket.send, too_many("too many streams to this address", _PLACE_RETRY))
+            await send_problem(socket.scope, socket.send, too_many("too many streams to this address", _PLACE_RETRY))
 
 
 async def _serve(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: str) -> None:

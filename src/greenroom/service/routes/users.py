@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, Router, post
 
 from greenroom.accounts import Bound
+from greenroom.accounts.users import PASSWORD as PASSWORD_LENGTH
+from greenroom.accounts.users import USERNAME as USERNAME_LENGTH
 from greenroom.service import bodies, bounds
-from greenroom.service.docs import taking
+from greenroom.service.docs import described, taking
 from greenroom.service.state import ServiceState
+
+Username = Annotated[
+    str, described(pattern="^[A-Za-z0-9._~-]+$", minLength=USERNAME_LENGTH[0], maxLength=USERNAME_LENGTH[1])
+]
+Password = Annotated[str, described(minLength=PASSWORD_LENGTH[0], maxLength=PASSWORD_LENGTH[1])]
 
 
 class NewUser(msgspec.Struct, frozen=True, kw_only=True):
     """Who wants to become a user."""
 
-    username: str
-    password: str
+    username: Username
+    password: Password
 
 
 class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):

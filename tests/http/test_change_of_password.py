@@ -1,0 +1,86 @@
+"""Changing a password: the current one is asked for, all other sessions end, and nobody guesses faster by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.people import PASSWORD, People, Person, people_of
+from tests.support.problem_checks import blamed, problem
+from tests.support.running_service import API, Service
+
+NEW = "another horse battery staple"
+
+
+@pytest.fixture
+def people(service: Service) -> Iterator[People]:
+    with people_of(service) as made:
+        yield made
+
+
+def change(person: Person, current: str = PASSWORD, new: str = NEW, **options: object) -> httpx.Response:
+    body = {"current_password": current, "new_password": new}
+    return person.client.put(f"{API}/session/password", json=body, **options)  # type: ignore[arg-type]
+
+
+def signs_in(person: Person, password: str) -> bool:
+    given = {"username": person.username, "password": password}
+    return person.post("/session/login", json=given).status_code == 200
+
+
+def test_a_new_password_ends_all_other_sessions_and_rotates_this_one(people: People) -> None:
+    one = people().sign_up()
+    other = people(one.username)
+    for person in (one, other):
+        person.log_in()
+    before = one.token
+    answer = change(one)
+    assert (answer.status_code, answer.json()["user_id"]) == (200, one.get("/session").json()["user_id"])
+    assert "token" not in answer.json()
+    assert one.token != before
+    assert other.get("/session").status_code == 401
+    assert httpx.get(f"{one.client.base_url}{API}/session", cookies={"greenroom": before}).status_code == 401
+    assert [session["current"] for session in one.get("/sessions").json()] == [True]
+    assert not signs_in(people(one.username), PASSWORD)
+    assert signs_in(people(one.username), NEW)
+
+
+def test_whoever_presents_a_token_gets_the_new_one(people: People) -> None:
+    one = people().sign_up()
+    token = one.log_in(token=True).json()["token"]
+    one.client.cookies.clear()
+    answer = change(one, headers={"Authorization": f"Bearer {token}"})
+    new = answer.json()["token"]
+    assert one.get("/session", headers={"Authorization": f"Bearer {new}"}).status_code == 200
+    assert one.get("/session", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+
+
+def test_a_wrong_current_password_changes_nothing_and_counts(people: People) -> None:
+    one, other = people().sign_up(), people()
+    one.log_in()
+    other.username = one.username
+    for _ in range(10):
+        assert blamed(change(one, "wrong horse battery"))[0] == "current_password"
+    problem(change(one), 429, "too-many-requests")
+    answer = other.post("/session/login", json={"username": one.username, "password": PASSWORD})
+    problem(answer, 429, "too-many-requests")
+    assert one.get("/session").status_code == 200
+
+
+@pytest.mark.parametrize("new", ["short", "password", "x" * 257])
+def test_a_new_password_is_checked_as_at_sign_up(people: People, new: str) -> None:
+    one = people().sign_up()
+    one.log_in()
+    assert blamed(change(one, new=new))[0] == "new_password"
+    assert blamed(change(one, new=one.username))[0] == "new_password"
+    assert one.get("/session").status_code == 200
+
+
+def test_nobody_without_an_account_changes_a_password(people: People) -> None:
+    visitor = people()
+    problem(change(visitor), 401, "unauthorized")
+    visitor.prefer(playback_speed_default=1.5)
+    problem(change(visitor), 401, "unauthorized")
+    assert visitor.get("/session").status_code == 200

@@ -1,0 +1,173 @@
+"""What strangers are told: no path, address or user; and every answer tells browsers what not to do with it."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from greenroom.service.routes.operations import in_a_word
+from tests.support.people import people_of
+from tests.support.problem_checks import problem
+from tests.support.raw_connections import connected
+from tests.support.running_service import API, Service
+
+SERVE_ENV = {"GREENROOM_ALLOWED_HOSTS": "127.0.0.1,example.org,*.example.net"}
+STRANGER = {"X-Forwarded-For": "203.0.113.9"}
+"""What a proxy adds that nobody has named: its clients are anywhere."""
+EVERY = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+def told(service: Service, path: str, **headers: str) -> str:
+    return service.client.get(path, headers=headers).text
+
+
+# Health and numbers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/health/ready"])
+def test_a_stranger_is_told_no_path_address_or_user(service: Service, path: str) -> None:
+    with people_of(service) as people:
+        person = people().sign_up()
+        person.log_in()
+        answer = service.client.get(path, headers=STRANGER)
+        assert answer.status_code == 200
+        for secret in (str(service.data_dir), "valkey.sock", "127.0.0.1", person.username):
+            assert secret not in answer.text
+
+
+def test_this_machine_and_an_editor_are_told_the_servers_by_address(service: Service) -> None:
+    service.client.get(f"{API}/topics")
+    assert str(service.data_dir) in told(service, "/metrics")
+    assert str(service.data_dir) in told(service, "/metrics", **STRANGER, **service.editor)
+
+
+def test_a_stranger_sees_the_servers_apart_and_the_same_each_time(service: Service) -> None:
+    named = {tuple(re.findall(r'node="([^"]+)"', told(service, "/metrics", **STRANGER))) for _ in range(2)}
+    (nodes,) = named
+    assert nodes
+    assert {re.sub("[0-9a-f]{8}", "…", node) for node in nodes} == {"node-…"}
+
+
+@pytest.mark.parametrize(
+    ("detail", "word"),
+    [
+        ("ok", "ok"),
+        ("degraded", "degraded"),
+        ("caches: unix:///srv/valkey.sock is not reachable", "unavailable"),
+        ("the database is locked", "unavailable"),
+        ("cannot be written: /srv/data is full", "cannot be written"),
+    ],
+)
+def test_a_part_s_state_is_one_word_for_strangers(detail: str, word: str) -> None:
+    assert in_a_word(detail) == word
+
+
+def test_a_wrong_token_that_asks_for_details_counts_as_a_guess(service: Service) -> None:
+    transport = httpx.HTTPTransport(local_address="127.0.0.31")
+    with httpx.Client(base_url=service.url, transport=transport) as guesser:
+        headers = STRANGER | {"Authorization": "Bearer guessed-token-of-editors"}
+        answers = [guesser.get("/health/ready", headers=headers).status_code for _ in range(51)]
+    assert answers == [200] * 50 + [429]
+
+
+# Hosts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["example.org", "EXAMPLE.org:8000", "example.org.", "a.b.example.net", "127.0.0.1:1"])
+def test_an_allowed_host_is_answered(service: Service, host: str) -> None:
+    assert service.client.get(f"{API}/topics", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "example.org.evil.example", "xexample.org", "example.net", "[::1]", "a" * 5000, "", "*"]
+)
+def test_another_host_is_refused_whatever_is_asked(service: Service, host: str) -> None:
+    for path in (f"{API}/topics", "/", "/docs", "/nobody"):
+        answer = service.client.get(path, headers={"Host": host})
+        assert len(problem(answer, 400, "bad-request")["detail"]) < 200
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_probe_and_a_scrape_may_come_by_address(service: Service) -> None:
+    for path in ("/health/live", "/health/ready", "/metrics"):
+        assert service.client.get(path, headers={"Host": "10.1.2.3:8000"}).status_code == 200
+
+
+async def test_a_socket_for_another_host_is_refused(service: Service) -> None:
+    url = f"ws{service.url.removeprefix('http')}{API}/podcasts/any/stream"
+    with pytest.raises(InvalidStatus) as caught:
+        await connect(url, additional_headers={"Host": "evil.example"}, proxy=None)
+    assert caught.value.response.status_code == 400
+
+
+# Headers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/page/app.js", "/docs", "/docs/openapi.json", "/docs/assets/start.js", f"{API}/topics"),
+        *("/health/live", "/metrics", "/nobody", "/problems/not-found", f"{API}/session", f"{API}/snippets?page=0"),
+    ],
+)
+def test_every_answer_carries_the_security_headers(service: Service, path: str) -> None:
+    answer = service.client.get(path)
+    assert {name: answer.headers.get_list(name) for name in EVERY} == {name: [value] for name, value in EVERY.items()}
+    (policy,) = answer.headers.get_list("content-security-policy")
+    rules = dict(rule.partition(" ")[::2] for rule in policy.split("; "))
+    assert (rules["default-src"], rules["frame-ancestors"]) == ("'none'", "'none'")
+    if "script-src" in rules:
+        assert rules["script-src"] == "'self'"
+        assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+
+
+async def test_a_refused_request_carries_them_too(service: Service) -> None:
+    async with connected(service.url) as raw:
+        raw.say(b"GET / HTTP/1.1\r\n\r\n")
+        early = await raw.answer()
+    with pytest.raises(InvalidStatus) as caught:
+        await connect(f"ws{service.url.removeprefix('http')}/nobody", proxy=None)
+    for name, value in EVERY.items():
+        assert early.headers[name] == value
+        assert caught.value.response.headers.get_all(name) == [value]
+
+
+# Logs and problems --------------------------------------------------------------------------------
+
+
+def test_a_long_path_is_cut_in_logs_and_problems(service: Service) -> None:
+    path = "/" + "long" * 1500
+    answer = service.client.get(path, headers={"X-Request-Id": "cut"})
+    assert answer.json()["instance"] == path[:300] + "..."
+    assert len(answer.content) < 1000
+    answer = service.client.get(f"{API}/topics{path}", headers={"X-Request-Id": "cut"})
+    assert answer.status_code == 422
+    assert len(answer.content) < 1500
+    lines = [line for line in service.output().splitlines() if "[cut]" in line]
+    assert len(lines) == 2
+    assert max(map(len, lines)) < 500
+
+
+async def test_a_refused_socket_logs_no_error(service: Service) -> None:
+    before = len(service.output())
+    url = f"ws{service.url.removeprefix('http')}"
+    for path, headers in (("/nobody", {}), (f"{API}/podcasts/any/stream", {"Origin": "https://evil.example"})):
+        with pytest.raises(InvalidStatus):
+            await connect(url + path, additional_headers=headers, proxy=None)
+    handshake = b"GET /nobody HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    for more in (b"", b"Sec-WebSocket-Version: 12\r\n", b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n"):
+        async with connected(service.url) as raw:
+            raw.say(handshake + more + b"\r\n")
+            assert 400 <= (await raw.answer()).status < 500
+    service.client.get("/health/live", headers={"X-Request-Id": "after-them"})
+    said = service.output()[before:]
+    assert "/nobody 404" in said
+    assert not re.search("ERROR|Traceback|handshake|uvicorn|websockets", said), said
