@@ -41,7 +41,7 @@ def edit(service: Service, path: str, title: str) -> None:
 
 
 def test_it_prints_where_everything_is_the_token_too_and_how_to_stop(serve: Serve) -> None:
-    service = serve("--sample", "off", env={})
+    service = serve("--sample", "off", env={}, executed=True)
     address, caches, database, recordings, editors, again = service.output().splitlines()[:6]
     assert service.url in address
     assert "Ctrl-C stops it" in address

@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.forked_programs import Forked, start
 from tests.support.patience import wait_for
 from tests.support.real_servers import Raw
 
@@ -29,7 +31,6 @@ FREELY = {
     "GREENROOM_STREAMS_PER_ADDRESS": "10000",
 }
 """Bounds that nobody reaches: all clients of a test have one address."""
-CHEAP_PASSWORDS = sys.executable, "-m", "tests.support.cheap_passwords"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """What every HTTP client of a test is given: made for each, with all public certificates, it takes 25 ms."""
 _ADDRESS = re.compile(r"http://\S+:\d+")
@@ -42,8 +43,16 @@ def environment(env: dict[str, str] | None = None) -> dict[str, str]:
 
 def command(*arguments: object, stdin: str = "", env: dict[str, str] | None = None) -> CompletedProcess[str]:
     """Run `greenroom` with these arguments to its end."""
-    line = [str(PROGRAM), *map(str, arguments)]
-    return subprocess.run(line, input=stdin, env=environment(env), capture_output=True, text=True, timeout=90)
+    with tempfile.TemporaryDirectory() as directory:
+        given, output, errors = (Path(directory, name) for name in ("given", "output", "errors"))
+        given.write_text(stdin)
+        line = list(map(str, arguments))
+        running = start(line, environment(env), output=output, errors=errors, given=given)
+        try:
+            code = running.wait(90)
+        finally:
+            running.kill()
+        return CompletedProcess(line, code, output.read_text(), errors.read_text())
 
 
 def refusal(run: CompletedProcess[str]) -> str:
@@ -65,7 +74,8 @@ class Service:
             Without `GREENROOM_EDITOR_TOKEN` the service makes a token, and `token` is read from its file.
         data_dir: the data directory, where it is shared with another service.
         under: a program that starts it, with its arguments.
-        program: what is started, with its first arguments.
+        executed: whether the program is executed, and not forked from a process that has imported it.
+        cheap_passwords: whether its passwords cost little to hash.
     """
 
     def __init__(
@@ -75,21 +85,24 @@ class Service:
         env: dict[str, str] | None = None,
         data_dir: Path | None = None,
         under: Sequence[str] = (),
-        program: Sequence[str] = (str(PROGRAM),),
+        executed: bool = False,
+        cheap_passwords: bool = False,
     ) -> None:
         self.data_dir = data_dir or directory / "data"
         self._printed = directory / "output"
         self._flags = flags
-        self._program = [*under, *program]
+        self._under = under
+        self._executed = executed or bool(under)
+        self._cheap_passwords = cheap_passwords
         # What a killed service leaves among the temporary files goes with the test's directory.
         self._env = environment({"TMPDIR": str(directory)} | FREELY | (env or {}))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self.url = ""
         self.token = ""
         self.client = httpx.Client(verify=NO_TLS)
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> subprocess.Popen[bytes] | Forked:
         """The main process; only between `start` and `stop`."""
         assert self._process is not None, "not started"
         return self._process
@@ -101,11 +114,18 @@ class Service:
 
     def launch(self) -> None:
         """Start it, and return at once."""
-        command = [*self._program, "serve", "--port", "0", "--data-dir", str(self.data_dir), *self._flags]
+        arguments = ["serve", "--port", "0", "--data-dir", str(self.data_dir), *self._flags]
+        if not self._executed:
+            self._process = start(arguments, self._env, output=self._printed, cheap_passwords=self._cheap_passwords)
+            return
         with self._printed.open("wb") as printed:
             # A session of its own: an interrupt of the test run is not one of the service.
             self._process = subprocess.Popen(
-                command, env=self._env, stdout=printed, stderr=printed, start_new_session=True
+                [*self._under, str(PROGRAM), *arguments],
+                env=self._env,
+                stdout=printed,
+                stderr=printed,
+                start_new_session=True,
             )
 
     def start(self) -> Service:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.running_service import CHEAP_PASSWORDS, TOKEN, Serve, Service
+from tests.support.running_service import TOKEN, Serve, Service
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def _begun(directories: pytest.TempPathFactory, own: dict[str, str]) -> Service:
     env = {"GREENROOM_EDITOR_TOKEN": TOKEN} | own
-    return Service(directories.mktemp("serve"), env=env, program=CHEAP_PASSWORDS).start()
+    return Service(directories.mktemp("serve"), env=env, cheap_passwords=True).start()
 
 
 @pytest.fixture
@@ -45,12 +45,18 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def started(
-            *flags: str, home: str = ".", env: dict[str, str] | None = None, data_dir: Path | None = None
+            *flags: str,
+            home: str = ".",
+            env: dict[str, str] | None = None,
+            data_dir: Path | None = None,
+            executed: bool = False,
         ) -> Service:
             directory = tmp_path / home
             directory.mkdir(exist_ok=True)
             token = {"GREENROOM_EDITOR_TOKEN": TOKEN}
-            service = Service(directory, *flags, env=token if env is None else env, data_dir=data_dir)
+            service = Service(
+                directory, *flags, env=token if env is None else env, data_dir=data_dir, executed=executed
+            )
             stack.callback(service.kill)
             return service.start()
 
