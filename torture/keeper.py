@@ -147,12 +147,13 @@ class Keeper:
             return
         era = self.era
         try:
-            await self._process().change(session, _add_one)
+            live = await self._process().change(session, _add_one)
         except (EngineError, SessionGone):
             self.counts["changes refused"] += 1
             return
         self.counts["changes"] += 1
-        known.count, known.era = known.count + 1, era
+        # What it wrote, and not one more than was known: a read may have seen this change before its caller went on.
+        self._note(known, _count(live.body), era)
 
     async def _come_and_go(self) -> None:
         if self._chance.random() < 0.6:
@@ -207,14 +208,17 @@ class Keeper:
             self.wrong.append(f"a session that has ended is there, {began:.3f}")
         if known.ending:
             return
-        count = None if live is None else msgspec.json.decode(live.body).get("count", 0)
+        count = None if live is None else _count(live.body)
         if count is None and (sure is None or known.sure is None):
             self._known.pop(session, None)
         elif count is None or (sure is not None and known.sure is not None and count < sure):
             self.wrong.append(f"of {sure} changes that were replicated there are {count}, {began:.3f}, {self.ill}")
         elif self.era == era:
-            # What an earlier era acknowledged, and no replica had, may be lost: this is what there is.
-            known.count, known.era = count if known.era != era else max(count, known.count), era
+            self._note(known, count, era)
+
+    def _note(self, known: Known, count: int, era: int) -> None:
+        """What an earlier era acknowledged, and no replica had, may be lost: this is what there is."""
+        known.count, known.era = count if known.era != era else max(count, known.count), era
 
     async def _asked(self, shard: int, call: Callable[[], Awaitable[T]], *, insist: bool) -> T:
         """A call, repeated while its shard is well."""
@@ -246,4 +250,9 @@ def shard_of(session: str) -> int:
 
 
 def _add_one(body: bytes) -> bytes:
-    return merged(body, {"count": msgspec.json.decode(body, type=dict[str, Any]).get("count", 0) + 1})
+    return merged(body, {"count": _count(body) + 1})
+
+
+def _count(body: bytes) -> int:
+    found: int = msgspec.json.decode(body, type=dict[str, Any]).get("count", 0)
+    return found

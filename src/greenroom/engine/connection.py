@@ -194,7 +194,9 @@ class Connection(asyncio.Protocol):
     def _tick(self) -> None:
         self._timer = None
         now, deadline = monotonic(), self._limits.command_deadline
-        assert self._transport is not None
+        # Closed by the server, and `connection_lost` not called yet: uvloop's transport then refuses to be asked.
+        if self._transport is None or self._transport.is_closing():
+            return
         unsent = self._transport.get_write_buffer_size()
         if unsent < self._unsent:
             self._moved = now

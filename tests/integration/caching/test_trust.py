@@ -91,6 +91,7 @@ class Nowhere(asyncio.Transport):
         assert not self.closing, "as uvloop says"
 
     def get_write_buffer_size(self) -> int:
+        assert not self.closing, "as uvloop says"
         return 0
 
     def abort(self) -> None:
@@ -119,7 +120,7 @@ async def test_each_answer_counts_from_the_write_that_its_command_went_with() ->
     assert connection.as_of < 0
 
 
-async def test_nothing_is_written_to_a_transport_that_is_closing() -> None:
+async def test_a_transport_that_is_closing_is_neither_written_to_nor_asked() -> None:
     connection = Connection(
         asyncio.get_running_loop(), on_push=lambda _: None, heartbeat=True, latency=Histogram(), limits=Limits()
     )
@@ -128,7 +129,7 @@ async def test_nothing_is_written_to_a_transport_that_is_closing() -> None:
     transport.closing = True
     queued = connection.issue((("PING",),))
     connection._flush()
-    connection._tick()  # which pings, since nothing has ever been answered
+    connection._tick()  # which would ping, since nothing has ever been answered
     connection.connection_lost(None)
     with pytest.raises(NotSent):
         await queued
