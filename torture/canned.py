@@ -12,7 +12,7 @@ from typing import Any
 import hiredis
 import msgspec
 
-from greenroom.caching import lease
+from greenroom.caching import groups, lease
 from greenroom.engine import opening
 from greenroom.engine.connection import Connection
 from greenroom.sessions import roll, slot
@@ -110,7 +110,7 @@ class Bursts:
                 node = {b"port": 1, b"endpoint": b"canned", b"role": b"master", b"health": b"online"}
                 return [{b"slots": [0, 16383], b"nodes": [node]}]
             case "ZRANGE":
-                return [[f"stream:s:n{n}".encode(), 1.0 * n] for n in range(3)]
+                return [f"stream:s:n{n}".encode() for n in range(3)]
             case "ZMSCORE":
                 return [1.0] * (len(command) - 2)
             case "EVALSHA":
@@ -123,6 +123,8 @@ class Bursts:
             if self._chance.random() < 0.01:
                 return [b"wait", 1]
             return self._chance.choice([value, [b"lead"], [b"absent", 100], [b"failed", b"X", 100]])
+        if sha == groups.MEMBERS.sha:
+            return [text for n in range(3) for text in (f"stream:s:n{n}".encode(), b"%d" % n)]
         if sha == roll.PRESENT.sha:
             return [b"a" * 43, b"b" * 43] if words[-1] == b"1" else 2
         if sha == slot.START.sha:

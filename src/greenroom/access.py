@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenroom import accounts, sessions
-from greenroom.caching import groups, lease
+from greenroom.caching import drops, groups, lease
 from greenroom.engine import Script
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
@@ -106,7 +106,7 @@ def rules(role: Role, *, prefix: str = "", holds: Holds = Holds.BOTH) -> Rules |
         return Rules(keys, _LOOK, reads_only=True)
     commands = set(_CONNECTION)
     if caches:
-        commands |= _CACHES | _called((*lease.SCRIPTS, *groups.SCRIPTS))
+        commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS))
     if with_sessions:
         commands |= _SESSIONS | _called(sessions.SCRIPTS) | _ACCOUNTS | _called(accounts.SCRIPTS)
     return Rules(keys, frozenset(commands))

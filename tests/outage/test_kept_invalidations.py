@@ -10,6 +10,7 @@ import pytest
 
 from greenroom.caching import Cache
 from greenroom.caching.backing import Backing
+from greenroom.caching.drops import DROP
 from greenroom.engine.link import Lane
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
@@ -62,7 +63,7 @@ async def test_when_one_key_of_a_group_cannot_be_dropped_all_of_them_are_kept(
     numbers = [str(number) for number in range(3)]
     for number in numbers:
         await pages.get(show="s", number=number)
-    held = proxy.hold("DEL")
+    held = proxy.hold(DROP.sha)
     load.version = 2
     dropping = asyncio.ensure_future(pages.invalidate_group(show="s"))
     await held.reached.wait()

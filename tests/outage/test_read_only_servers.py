@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,18 @@ async def test_a_process_that_writes_nothing_follows_the_address_too(pair: Pair)
         way.target = replica.port
         await eventually(lambda: _clients(replica.raw()) == {b"greenroom-plain", b"greenroom-tracked"})
         await eventually(lambda: room.engine_trouble is None)
+
+
+async def test_the_first_write_that_is_refused_makes_it_look_for_the_new_primary(pair: Pair) -> None:
+    primary, replica, way = pair
+    engine = Standalone(Address.parse(way.address), limits=Limits(role_interval=3600))
+    await engine.start()
+    try:
+        exchange(primary, replica)
+        way.target = replica.port
+        await _succeeds(lambda: engine.execute(Lane.PLAIN, "k", "DEL", "k"))
+    finally:
+        await engine.close()
 
 
 async def test_at_an_address_that_stays_read_only_connections_and_reads_stay(pair: Pair) -> None:
@@ -161,6 +174,43 @@ async def test_what_a_server_of_caches_refuses_is_trouble_until_it_is_done(
         assert room.engine_trouble is None
 
 
+async def test_a_server_that_cannot_write_its_file_is_trouble_until_a_write(server: Server, tmp_path: Path) -> None:
+    place = tmp_path / "gone"
+    place.mkdir()
+    other = Server(server._binary, place)
+    other.start()
+    engine = Standalone(Address.parse(other.address))
+    await engine.start()
+    try:
+        raw = other.raw()
+        raw("CONFIG", "SET", "save", "3600 1")
+        shutil.rmtree(place)
+        raw("BGSAVE")
+        wait_for(lambda: b"rdb_last_bgsave_status:err" in raw("INFO", "persistence"))
+        with pytest.raises(EngineError, match="MISCONF"):
+            await engine.execute(Lane.PLAIN, "k", "DEL", "k")
+        assert "MISCONF" in str(engine.trouble)
+        raw("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
+        await engine.execute(Lane.PLAIN, "k", "DEL", "k")
+        assert engine.trouble is None
+    finally:
+        await engine.close()
+        other.kill()
+
+
+async def test_a_deletion_does_not_prove_that_there_is_memory(server: Server) -> None:
+    engine = Standalone(Address.parse(server.address))
+    await engine.start()
+    try:
+        have_no_memory(server.raw())
+        with pytest.raises(EngineError, match="OOM"):
+            await engine.execute(Lane.PLAIN, "k", "SET", "k", "v")
+        await engine.execute(Lane.PLAIN, "k", "DEL", "k")
+        assert "OOM" in str(engine.trouble)
+    finally:
+        await engine.close()
+
+
 async def test_a_denied_command_stays_trouble_while_others_are_carried_out(server: Server) -> None:
     engine = Standalone(Address.parse(server.address))
     await engine.start()
@@ -185,6 +235,19 @@ async def test_a_swallowed_idle_connection_is_replaced_before_it_is_needed(serve
         await eventually(lambda: way.opened >= opened + 2 and room.engine_trouble is None)
         assert await room.sessions.read(token) is not None
         assert room.counters.engine_events[way.address, "plain_lost"] == 1
+
+
+async def test_pings_alone_notice_that_a_connection_was_swallowed(server: Server) -> None:
+    """As at the nodes of a cluster, which nobody asks each second whether they are primaries."""
+    async with gateway(server) as way:
+        engine = Standalone(Address.parse(way.address), limits=Limits(role_interval=3600))
+        await engine.start()
+        try:
+            way.swallow()
+            opened = way.opened
+            await eventually(lambda: way.opened >= opened + 2 and engine.trouble is None, 30)
+        finally:
+            await engine.close()
 
 
 async def test_no_balancer_finds_a_connection_idle(server: Server) -> None:

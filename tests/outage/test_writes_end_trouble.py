@@ -10,6 +10,7 @@ import pytest
 
 from greenroom import Greenroom
 from greenroom.caching.backing import Backing
+from greenroom.caching.groups import Members
 from greenroom.engine import Lane
 from greenroom.engine.share import every
 from greenroom.errors import EngineError
@@ -74,7 +75,7 @@ async def register(room: Room) -> None:
 
 
 async def forget(room: Room) -> None:
-    await room.backing.groups.forget(GROUP, [(KEY, 1.0)], 1000)
+    await room.backing.groups.forget(GROUP, Members([KEY], [b"1"]), 1000)
 
 
 async def hold_a_lease(room: Room) -> None:

@@ -13,7 +13,7 @@ import pytest
 from greenroom import accounts, sessions
 from greenroom.access import _ACCOUNTS, _CACHES, _CONNECTION, _SESSIONS
 from greenroom.accounts.rates import ATTEMPT
-from greenroom.caching import groups, lease
+from greenroom.caching import drops, groups, lease
 from greenroom.caching.releases import RELEASE
 from greenroom.engine.attributes import ProtocolViolation
 from greenroom.engine.connection import Connection, ConnectionLost
@@ -75,7 +75,7 @@ FITTING: list[tuple[Command, list[bytes]]] = [
     (("HELLO", 3), [b"%2\r\n+proto\r\n:3\r\n+server\r\n+valkey\r\n"]),
     (("CLUSTER", "INFO"), [b"$1\r\na\r\n"]),
     (("CLUSTER", "SHARDS"), [b"*0\r\n", b"*1\r\n%0\r\n"]),
-    (("ZRANGE", "k", 0, -1, "WITHSCORES"), [b"*0\r\n", b"*1\r\n*2\r\n$1\r\nm\r\n,inf\r\n"]),
+    (("ZRANGE", "k", 0, -1), [b"*0\r\n", b"*1\r\n$1\r\nm\r\n"]),
     (("ZMSCORE", "k", "a", "b"), [b"*2\r\n_\r\n,1.5\r\n"]),
     (lease.FILL.call(KEYS, ()), [b":1\r\n"]),
     (lease.FILL_ABSENCE.call(KEYS, ()), [b":0\r\n"]),
@@ -94,6 +94,8 @@ FITTING: list[tuple[Command, list[bytes]]] = [
     ),
     (groups.REGISTER.call(KEYS, ()), [b":1\r\n"]),
     (groups.FORGET.call(KEYS, ()), [b":1\r\n"]),
+    (groups.MEMBERS.call(KEYS, ()), [b"*0\r\n", b"*2\r\n$1\r\nm\r\n$3\r\ninf\r\n"]),
+    (drops.DROP.call(KEYS, ()), [b":1\r\n"]),
     (roll.ENTER.call(KEYS, ()), [b":1\r\n"]),
     (roll.PRESENT.call(KEYS, (1, "0")), [b":1\r\n"]),
     (roll.PRESENT.call(KEYS, (1, "1")), [b"*0\r\n", b"*1\r\n$1\r\na\r\n"]),
@@ -126,7 +128,7 @@ OTHERS_THAT_FIT: defaultdict[str, Set[str]] = defaultdict(
         **dict.fromkeys(("PTTL k", "DEL k", "PEXPIRE k 1 LT", "ZREM k m"), NUMBERS),
         **dict.fromkeys(("INFO memory", "SCRIPT LOAD return 1", "CLUSTER INFO"), TEXTS),
         "CLUSTER SHARDS": {kind for kind in FRAMES if "list" in kind and kind != "map by a list"} | {"set"},
-        "ZRANGE k 0 -1 WITHSCORES": {"empty list"},
+        "ZRANGE k 0 -1": {"empty list", "short list"},
     },
 )
 """Which of FRAMES fit a command, by its name."""
@@ -143,7 +145,8 @@ SCRIPTS_THAT_FIT: dict[str, Set[str]] = {
         ),
         NUMBERS,
     ),
-    **dict.fromkeys((groups.REGISTER.sha, groups.FORGET.sha, roll.ENTER.sha), NUMBERS),
+    **dict.fromkeys((drops.DROP.sha, groups.REGISTER.sha, groups.FORGET.sha, roll.ENTER.sha), NUMBERS),
+    groups.MEMBERS.sha: {"empty list"},
     roll.PRESENT.sha: {"number", "empty list", "short list"},
     slot.START.sha: NONES | {"list"},
 }
@@ -235,7 +238,13 @@ class Transport(asyncio.Transport):
 def test_every_command_that_is_sent_has_a_shape() -> None:
     sent = {one.partition("|")[0].upper() for one in _CONNECTION | _CACHES | _SESSIONS | _ACCOUNTS}
     assert sent - set(SHAPES) == {"EVALSHA"}
-    scripts: tuple[Script, ...] = (*lease.SCRIPTS, *groups.SCRIPTS, *sessions.SCRIPTS, *accounts.SCRIPTS)
+    scripts: tuple[Script, ...] = (
+        *lease.SCRIPTS,
+        *drops.SCRIPTS,
+        *groups.SCRIPTS,
+        *sessions.SCRIPTS,
+        *accounts.SCRIPTS,
+    )
     assert [one for one in scripts if one.reply is ANYTHING] == []
     named = {path.stem for path in (Path(lease.__file__).parents[1] / "engine" / "lua").glob("*.lua")}
     assert len(scripts) == len(named - {"timestamp"})

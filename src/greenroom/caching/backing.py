@@ -9,7 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from greenroom.caching import groups, lease
+from greenroom.caching import drops, groups, lease
+from greenroom.caching.drops import Dropped
 from greenroom.caching.flight import Flights
 from greenroom.caching.groups import Groups
 from greenroom.caching.kept import Drop, Kept
@@ -27,13 +28,14 @@ from greenroom.engine.share import Owns, every
 from greenroom.engine.uses import Use
 from greenroom.engine.wire import NotHere
 from greenroom.errors import EngineError, EngineUnavailable
-from greenroom.keyspace.companions import owner, with_companions
+from greenroom.keyspace.companions import owner
 from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.caching")
 
 _LONGEST = 7 * 24 * 3600.0
 """Seconds for which an invalidation is kept whose value's lifetime is not known."""
+_ONCE = frozenset({1})
 _CLOSING = 0.5
 """Seconds that what was given back or dropped may take to be sent when a room closes."""
 
@@ -56,6 +58,7 @@ class Backing:
         self.clock = clock
         self.counters = counters
         self.near = near if near is not None else Near()
+        self._names = Dropped(prefix)
         self._kept = Kept(clock, self._names)
         self._flights: list[Flights[Any]] = []
         self._outages: list[Outage[Any]] = []
@@ -100,7 +103,13 @@ class Backing:
     @property
     def use(self) -> Use:
         """What caches need of their engine."""
-        return Use((*lease.SCRIPTS, *groups.SCRIPTS), self.invalidated, self.lost, self.gained, self.before_serving)
+        return Use(
+            (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS),
+            self.invalidated,
+            self.lost,
+            self.gained,
+            self.before_serving,
+        )
 
     async def close(self) -> None:
         """End the loads under way, then the connections."""
@@ -201,14 +210,14 @@ class Backing:
             for key in keys:
                 pending[key] = pending.get(key, 0) + 1
 
-    def _ended(self, keys: Iterable[str]) -> None:
-        pending, refused_drops = self.pending_drops, self.refused_drops
-        for key in keys:
-            left = pending.pop(key) - 1
-            if left:
-                pending[key] = left
-            else:
-                refused_drops.discard(key)  # carried out by now, or the connection that refused it has been ended
+    def _ended(self, keys: Sequence[str]) -> None:
+        pending = self.pending_drops
+        counts = list(map(pending.pop, keys))  # without a step of Python for each: there may be 10,000
+        if not _ONCE.issuperset(counts):
+            pending.update((key, count - 1) for key, count in zip(keys, counts, strict=True) if count > 1)
+        if self.refused_drops:
+            # Carried out by now, or the connection that refused it has been ended.
+            self.refused_drops.difference_update(key for key in keys if key not in pending)
 
     async def drop_many(self, keys: Iterable[str], lifetime: float = _LONGEST) -> None:
         """Drop many keys, each as `drop`; raises as it does, after all were tried or kept."""
@@ -258,7 +267,7 @@ class Backing:
 
     async def _drop_group(self, group: str, longest_ms: int) -> None:
         try:
-            members = await self.groups.members(group)
+            keys, members = await self.groups.members(group)
         except EngineError as error:
             if group in self.groups.undropped:
                 self._look_again(every)  # its keys are not known
@@ -266,15 +275,9 @@ class Backing:
                 reason = f"it owes the invalidation of a group: {error}"
                 self.engine.renew(Lane.TRACKED, self.groups.name(group), reason)
             raise
-        await self.drop_many([key for key, _ in members], longest_ms / 1000)
+        await self.drop_many(keys, longest_ms / 1000)
         # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
         await self.groups.forget(group, members, longest_ms)
-
-    # docs/decisions/0015-tryagain-splits-a-drop.md
-    def _names(self, key: str) -> tuple[str, str, str]:
-        """What one command drops. On a cluster it may be three, in this order: without the lease nothing is stored that
-        was loaded before, whatever becomes of the other two meanwhile."""
-        return with_companions(self.prefix, key)
 
     def _forget(self, keys: Iterable[str]) -> None:
         self.near.pop_all(keys)

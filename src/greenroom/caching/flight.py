@@ -148,7 +148,7 @@ class Flights(Generic[T]):
 
     def close_all_to_newcomers(self, keys: Iterable[str]) -> None:
         """As `close_to_newcomers` for each; costs next to nothing for those that nothing is under way for."""
-        for key in self._open.keys() & keys:
+        for key in self._open.keys() & keys if self._open else ():
             self.close_to_newcomers(key)
 
     def close_bypasses(self) -> None:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenroom.caching.registered import Registered
 from greenroom.clock import Clock
@@ -31,19 +31,28 @@ from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection
 from greenroom.engine.info import fields
 from greenroom.engine.scripts import Script
-from greenroom.engine.shapes import NUMBER
+from greenroom.engine.shapes import NUMBER, SCORED
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
 from greenroom.keyspace.companions import are_keys, companion_key, is_key
 
 REGISTER = Script.named("group_register", NUMBER, bool)
 FORGET = Script.named("group_forget", NUMBER, deleted=bool)
-SCRIPTS = (REGISTER, FORGET)
+MEMBERS = Script.named("group_members", SCORED)
+SCRIPTS = (REGISTER, FORGET, MEMBERS)
 log = logging.getLogger("greenroom.caching")
 
 _CHUNK = 500
 """Members forgotten by one script: it blocks the server while it runs."""
 _FOR_EVER = 10**12
 """Milliseconds longer than any value lives."""
+
+
+class Members(NamedTuple):
+    """What a group held when it was read."""
+
+    keys: Sequence[str | bytes]
+    scores: Sequence[bytes]
+    """One for each key, as the server has written them."""
 
 
 class Groups:
@@ -79,31 +88,33 @@ class Groups:
         self.registered.note(name, key)
         await self._engine.run(Lane.TRACKED, REGISTER, (name,), (key,), until=until)
 
-    async def members(self, group: str) -> list[tuple[str, float]]:
-        """The keys of a group, each with its score.
+    async def members(self, group: str) -> tuple[list[str], Members]:
+        """The keys of a group, and what `forget` takes of them.
 
         Raises:
             EngineError: when the group cannot be read; it is then kept, and dropped when its server is back.
         """
         name = self.name(group)
         try:
-            command = "ZRANGE", name, 0, -1, "WITHSCORES"
-            (found,) = await self._engine.execute_all(Lane.TRACKED, name, (command,), urgent=True)
+            found = await self._engine.run(Lane.TRACKED, MEMBERS, (name,), (), urgent=True)
         except EngineError as error:
             # A key of another type never was a group: nothing of it is stored.
             if _is_none(error):
-                return []
+                return [], Members((), ())
             self.keep(group)
             raise
-        keys, foreign = _sorted(found, self._prefix)
+        members, scores = found[::2], found[1::2]
+        keys = _keys(members, self._prefix)
+        if keys is not None:
+            return keys, Members(keys, scores)
         # docs/decisions/0026-foreign-group-members-are-removed.md
-        if foreign:
-            log.warning(
-                "%s held %d members that are no keys, as %r; they are taken out", name, len(foreign), foreign[0][0]
-            )
-            with suppress(EngineError):
-                await self._forget(name, foreign, _FOR_EVER)
-        return keys
+        ours = {member: text for member in members if (text := _key(member, self._prefix)) is not None}
+        foreign = [(member, score) for member, score in zip(members, scores, strict=True) if member not in ours]
+        log.warning("%s held %d members that are no keys, as %r; they are taken out", name, len(foreign), foreign[0][0])
+        with suppress(EngineError):
+            await self._forget(name, Members(*zip(*foreign, strict=True)), _FOR_EVER)
+        keys = list(ours.values())
+        return keys, Members(keys, [score for member, score in zip(members, scores, strict=True) if member in ours])
 
     def keep(self, group: str) -> None:
         """Have a group read and dropped by the next connection to its server; until then its keys are not read."""
@@ -115,7 +126,8 @@ class Groups:
         if group not in self.unread:  # marked again meanwhile
             self.undropped.discard(group)
 
-    async def forget(self, group: str, members: Sequence[tuple[str, float]], longest_ms: int) -> None:
+    # docs/decisions/0070-scores-of-dropped-members-are-compared.md
+    async def forget(self, group: str, members: Members, longest_ms: int) -> None:
         """Remove members that were dropped, unless they have been registered since.
 
         Arguments:
@@ -123,13 +135,11 @@ class Groups:
         """
         await self._forget(self.name(group), members, longest_ms)
 
-    async def _forget(self, name: str, members: Sequence[tuple[str | bytes, float]], longest_ms: int) -> None:
-        for start in range(0, len(members), _CHUNK):
-            pairs: list[str | bytes | int] = []
-            for member, score in members[start : start + _CHUNK]:
-                # Mostly microseconds, and whole.
-                pairs += (member, int(score) if score == score // 1 and abs(score) < 2**53 else format(score, ".17g"))
-            await self._engine.run(Lane.TRACKED, FORGET, (name,), (longest_ms, *pairs))
+    async def _forget(self, name: str, members: Members, longest_ms: int) -> None:
+        for start in range(0, len(members.keys), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            args = longest_ms, b" ".join(members.scores[chunk]), *members.keys[chunk]
+            await self._engine.run(Lane.TRACKED, FORGET, (name,), args)
 
     async def advice(self) -> str | None:
         """What is wrong with the eviction policy of a server; None where nothing is, or it does not say."""
@@ -155,7 +165,7 @@ class Groups:
         # The mark goes before the group is read. Prevents: it is read for an earlier change · another process fills a
         # page · a drop for a later change fails, and finds it marked · the mark goes, and with it the later change.
         self.unread.discard(group)
-        command = "ZRANGE", self.name(group), 0, -1, "WITHSCORES"
+        command = "ZRANGE", self.name(group), 0, -1
         try:
             (found,) = await connection.issue((command,), urgent=True)
             if isinstance(found, EngineUnavailable):
@@ -167,24 +177,24 @@ class Groups:
         except BaseException:
             self.unread.add(group)
             raise
-        return group, [key for key, _ in _sorted(found, self._prefix)[0]]
+        keys = _keys(found, self._prefix)
+        if keys is None:  # some are foreign
+            keys = [text for member in found if (text := _key(member, self._prefix)) is not None]
+        return group, keys
 
 
-def _sorted(found: list[Any], prefix: str) -> tuple[list[tuple[str, float]], list[tuple[bytes, float]]]:
-    """The members of a group that are keys, and those that cannot be."""
-    # At once where all are keys, as they mostly are: there may be 10,000.
-    texts = b"\n".join([member for member, _ in found]).decode("utf-8", "replace")
-    if are_keys(texts, len(found), prefix):
-        return [(text, score) for text, (_, score) in zip(texts.split("\n"), found, strict=True)], []
-    keys: list[tuple[str, float]] = []
-    foreign: list[tuple[bytes, float]] = []
-    for member, score in found:
-        text = member.decode("utf-8", "replace")
-        if "\ufffd" not in text and is_key(text, prefix):
-            keys.append((text, score))
-        else:
-            foreign.append((member, score))
-    return keys, foreign
+def _keys(members: list[Any], prefix: str) -> list[str] | None:
+    """The members of a group, where all are keys, as they mostly are; without a step of Python for each."""
+    if not members:
+        return []
+    texts = b"\n".join(members).decode("utf-8", "replace")
+    return texts.split("\n") if are_keys(texts, len(members), prefix) else None
+
+
+def _key(member: bytes, prefix: str) -> str | None:
+    """A member as a key; None where it can be none."""
+    text = member.decode("utf-8", "replace")
+    return text if "\ufffd" not in text and is_key(text, prefix) else None
 
 
 def _is_none(error: EngineError) -> bool:

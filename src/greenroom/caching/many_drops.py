@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any
 
+from greenroom.caching.drops import DROP
 from greenroom.caching.kept import Drop, Kept
 from greenroom.engine import Engine, Lane
 from greenroom.engine.connection import Connection, NoReply
 from greenroom.engine.deletions import Answered, Names, refused
-from greenroom.errors import EngineError
+from greenroom.errors import CommandFailed, EngineError
 
 BATCH = 250
 """Keys in one batch: the loop is given back after each, in a millisecond or two."""
@@ -46,6 +48,11 @@ async def drop_together(
             turned_away |= refused(together, await queued)
         except EngineError as error:
             unanswered |= dict.fromkeys(together, error)
+    first = next(iter(turned_away.values()), None)
+    if isinstance(first, CommandFailed) and first.code == "NOSCRIPT":
+        # Somebody has sent SCRIPT FLUSH: these go singly now, and later batches together again.
+        with suppress(EngineError):
+            await engine.execute(Lane.TRACKED, keys[0], "SCRIPT", "LOAD", DROP.source)
     return turned_away, unanswered
 
 

@@ -165,7 +165,7 @@ class Near:
 
     def pop_all(self, keys: Iterable[str]) -> None:
         """Forget some keys; costs next to nothing for those that are not here."""
-        for key in self._entries.keys() & keys:
+        for key in self._entries.keys() & keys if self._entries else ():
             self.pop(key)
 
     def clear(self, owns: Owns = every) -> None:

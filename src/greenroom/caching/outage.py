@@ -82,7 +82,7 @@ class Outage(Generic[T]):
 
     def forget_each(self, keys: Iterable[str]) -> None:
         """As `forget` for each."""
-        for key in self._kept.keys() & keys:
+        for key in self._kept.keys() & keys if self._kept else ():
             del self._kept[key]
 
     def forget_all(self, owns: Owns = every) -> None:

@@ -30,7 +30,7 @@ from greenroom.caching.many_drops import BATCH, drop_singly, drop_together
 from greenroom.caching.near import Near
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
-from greenroom.engine.deletions import refused
+from greenroom.engine.deletions import Names, refused
 from greenroom.engine.share import Owns
 from greenroom.errors import EngineError
 
@@ -64,7 +64,7 @@ class PendingDrops:
         clock: Clock,
         *,
         forget: Callable[[Collection[str]], None],
-        names: Callable[[str], tuple[str, ...]],
+        names: Names,
     ) -> None:
         self._engine = engine
         self._near = near

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from greenroom.engine.connection import Connection
 from greenroom.engine.wire import Command, NotHere
 from greenroom.errors import EngineError
 
-Names = Callable[[str], tuple[str, ...]]
-"""What is dropped for a key: itself and its companions, all of one slot."""
 Answered = Callable[[Sequence[str], list[Any], Connection], None]
 """Called in the socket's reader with keys that went together and the replies to them."""
+
+
+class Names(Protocol):
+    """What is dropped for a key."""
+
+    def __call__(self, key: str) -> tuple[str, ...]:
+        """Itself and its companions, all of one slot."""
+
+    def together(self, keys: Sequence[str]) -> Command:
+        """The command that drops many keys of one server with their companions; it has one reply."""
 
 
 class Queued(NamedTuple):
@@ -26,10 +33,10 @@ class Queued(NamedTuple):
 
 def together(keys: Sequence[str], names: Names) -> tuple[Command, ...]:
     """One command for all."""
-    return (("DEL", *chain.from_iterable(map(names, keys))),)
+    return (names.together(keys),)
 
 
-def each(keys: Sequence[str], names: Names) -> tuple[Command, ...]:
+def each(keys: Sequence[str], names: Callable[[str], tuple[str, ...]]) -> tuple[Command, ...]:
     """One for each: a server of a cluster takes none that concerns several slots."""
     return tuple(("DEL", *names(key)) for key in keys)
 

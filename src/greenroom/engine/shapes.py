@@ -11,7 +11,6 @@ a connection that others use.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from math import isnan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -58,18 +57,6 @@ def _time(reply: list[Any], _: Command) -> bool:
     return len(reply) == 2 and are_texts(reply) and all(part.isdigit() and len(part) < 18 for part in reply)
 
 
-def _scored(reply: list[Any], _: Command) -> bool:
-    # Without a step of Python for each: there may be 10,000.
-    if not (_PAIRS.issuperset(map(type, reply)) and {2}.issuperset(map(len, reply))):
-        return False
-    texts, scores = zip(*reply, strict=True) if reply else ((), ())
-    return are_texts(texts) and _SCORES.issuperset(map(type, scores)) and not any(map(isnan, scores))
-
-
-_PAIRS = frozenset({list})
-_SCORES = frozenset({float, int})
-
-
 def _of_cluster(reply: Any, command: Command) -> bool:
     return type(reply) is (bytes if command[1] == "INFO" else list)
 
@@ -78,6 +65,8 @@ ANYTHING = Shape(_AllTypes())
 NUMBER = Shape(frozenset({int}))
 TEXT = Shape(frozenset({bytes}))
 TEXT_OR_NONE = Shape(frozenset({bytes, _NONE}))
+SCORED = Shape(frozenset({list}), lambda reply, _: len(reply) % 2 == 0 and are_texts(reply))
+"""Texts and their scores, in turn and as texts: what a script answers of a sorted set."""
 _OK = _exactly(b"OK")
 
 SHAPES: dict[str | bytes | int, Shape] = {
@@ -101,7 +90,7 @@ SHAPES: dict[str | bytes | int, Shape] = {
     "ZMSCORE": Shape(
         frozenset({list}), lambda reply, command: len(reply) == len(command) - 2 and _numbers_or_none(reply)
     ),
-    "ZRANGE": Shape(frozenset({list}), _scored),
+    "ZRANGE": Shape(frozenset({list}), lambda reply, _: are_texts(reply)),
     "ZREM": NUMBER,
 }
 """By the command's name: every command that we send. A script's shape stands with the script."""

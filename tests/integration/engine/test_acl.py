@@ -41,7 +41,7 @@ _OURS = {"acl|log", "acl|setuser", "config|resetstat", "keys"}
 SKY = msgspec.json.encode(
     Topic(topic_id="sky", display_name="Sky", description="Air.", keywords=(), created_at=NOON, updated_at=NOON)
 )
-_AT_A_CLUSTER = {"cluster|info", "cluster|shards", "asking", "zmscore", "readonly"}
+_AT_A_CLUSTER = {"cluster|info", "cluster|shards", "asking", "readonly"}
 
 
 @pytest.fixture
