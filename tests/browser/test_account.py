@@ -25,6 +25,7 @@ from tests.support.visitors import (
 pytestmark = WITH_CHROMIUM
 
 Visit = Callable[..., Visitor]
+NEW_PASSWORD = "another horse battery"
 WHO = "You are not signed in. What you choose is kept for this visit."
 
 
@@ -173,12 +174,53 @@ def test_one_ends_a_session_elsewhere_and_then_all(visitor: Visit) -> None:
     expect(there.locator("#who")).to_have_text(WHO)
 
 
+def test_a_changed_password_signs_out_elsewhere_and_signs_in_from_then_on(visitor: Visit) -> None:
+    here, there = visitor().open(), visitor().open()
+    sign_up(here, "barbara")
+    sign_in(there, "barbara")
+    expect(there.locator("#who")).to_have_text("You are signed in as barbara.")
+    visit(here, "#/")
+    visit(here, "#/you")
+    expect(here.locator(".sessions li")).to_have_count(2)
+
+    current, new = here.locator("#new-password-current_password"), here.locator("#new-password-new_password")
+    for field, autocomplete in ((current, "current-password"), (new, "new-password")):
+        expect(field).to_have_attribute("type", "password")
+        expect(field).to_have_attribute("autocomplete", autocomplete)
+    current.fill("not my password")
+    new.fill(NEW_PASSWORD)
+    here.get_by_role("button", name="Change it").click()
+    expect(here.locator("#new-password-current_password-refusal")).not_to_have_text("")
+    expect(current).to_be_focused()
+
+    current.fill(PASSWORD)
+    here.get_by_role("button", name="Change it").click()
+    expect(here.locator(".sessions li")).to_have_count(1)
+    expect(current).to_have_value("")
+    expect(new).to_have_value("")
+    expect(here.locator("#who")).to_have_text("You are signed in as barbara.")
+    there.reload()
+    shown(there)
+    expect(there.locator("#who")).to_have_text(WHO)
+    sign_in(there, "barbara", NEW_PASSWORD)
+    expect(there.locator("#who")).to_have_text("You are signed in as barbara.")
+
+
 def test_ending_this_session_signs_out(visitor: Visit) -> None:
     page = visitor().open()
     sign_up(page, "tim")
     page.get_by_role("button", name="Sign out this browser").click()
     expect(page.locator("#who")).to_have_text(WHO)
     expect(page.get_by_role("heading", level=1)).to_be_focused()
+
+
+def test_a_visitor_s_new_session_is_used_once_more_and_so_lives_on(service: Service, visitor: Visit) -> None:
+    page = visitor().open("#/you")
+    with page.expect_response(lambda answer: answer.request.method == "GET" and answer.url.endswith("/session")):
+        choose_speed(page, "1.5")
+    raw = service.raw()
+    lives = [key.replace(b"session:", b"greenroom:life:{session:") + b"}" for key in raw("KEYS", "session:*")]
+    wait_for(lambda: max(raw("PTTL", key) for key in lives) > 3_600_000)
 
 
 def test_a_visitor_whose_session_lapsed_goes_on_with_a_new_one(service: Service, visitor: Visit) -> None:

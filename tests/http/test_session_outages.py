@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from greenroom.accounts.passwords import Passwords
 from greenroom.engine.limits import Limits
+from greenroom.origin.sqlite_users import SqliteUsers
 from greenroom.service.app import create_app
 from greenroom.service.settings import Settings
 from tests.support.asgi_server import called
@@ -33,6 +35,7 @@ NEEDED: list[tuple[str, str, Any]] = [
     ("PATCH", "/session/preferences", {"playback_speed_default": 2}),
     ("POST", "/session/login", {"username": "somebody", "password": PASSWORD}),
 ]
+NEW = "another horse battery staple"
 
 
 def refused(person: Person, method: str, path: str, body: Any) -> None:
@@ -210,3 +213,45 @@ async def test_one_signs_out_of_a_session_that_does_not_fit(valkey: Server, tmp_
             assert answer.status_code == 204
             assert "Max-Age=0" in answer.headers["set-cookie"]
             assert raw("KEYS", "session:*") == []
+
+
+@pytest.mark.parametrize("after", ["the current password was found right", "the new password was kept"])
+async def test_a_change_of_password_amid_an_outage_leaves_no_session_unended(
+    valkey: Server, lasting: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    kept = after.startswith("the new")
+    owner, name = (SqliteUsers, "replace_hash") if kept else (Passwords, "replaced")
+    whole = getattr(owner, name)
+
+    async def then_it_dies(*args: Any) -> Any:
+        result = await whole(*args)
+        lasting.kill()
+        return result
+
+    monkeypatch.setattr("greenroom.accounts.passwords.PasswordHasher", Hasher)
+    async with service_here(tmp_path, lasting.address, valkey.address) as client:
+        await client.post(f"{API}/users", json={"username": "ana", "password": PASSWORD})
+
+        async def log_in(password: str) -> tuple[int, dict[str, str]]:
+            body = {"username": "ana", "password": password, "token": True}
+            answer = await client.post(f"{API}/session/login", json=body)
+            client.cookies.clear()
+            return answer.status_code, {"Authorization": f"Bearer {answer.json().get('token')}"}
+
+        async def alive(headers: dict[str, str]) -> int:
+            return (await client.get(f"{API}/session", headers=headers)).status_code
+
+        (_, mine), (_, stolen) = await log_in(PASSWORD), await log_in(PASSWORD)
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, then_it_dies)
+            body = {"current_password": PASSWORD, "new_password": NEW}
+            answer = await client.put(f"{API}/session/password", json=body, headers=mine)
+        detail = problem(answer, 503, "unavailable")["detail"]
+        assert ("the password is changed" in detail) == kept
+        lasting.start()
+        async with asyncio.timeout(30):
+            while await alive(mine) != (401 if kept else 200):
+                await asyncio.sleep(0)
+        assert await alive(stolen) == (401 if kept else 200)
+        assert (await log_in(NEW))[0] == (200 if kept else 401)
+        assert (await log_in(PASSWORD))[0] == (401 if kept else 200)

@@ -28,6 +28,8 @@ Open = Callable[..., Awaitable[Store]]
 MINIMAL: dict[str, object] = {"preferences": {}}
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
+USED = Limits(unused=Limits().lifetime)
+"""Of sessions in use: one that has only begun has the same limits. `test_sessions_unused.py` tests the usual ones."""
 HOUR = timedelta(hours=1)
 
 _AGE = """
@@ -63,7 +65,7 @@ async def open_sessions(
     address = server if isinstance(server, str) else server.address
     engine = engine_at(Address.parse(address), scripts=SCRIPTS, limits=engine_limits, **options)
     await engine.start()
-    return Sessions(engine, SESSIONS.prefixed(prefix), limits, ends=ends)
+    return Sessions(engine, SESSIONS.prefixed(prefix), USED if limits is None else limits, ends=ends)
 
 
 async def close_sessions(sessions: Store) -> None:

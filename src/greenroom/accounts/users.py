@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
@@ -101,11 +101,21 @@ class Accounts:
         await self._attempts.forgive(name)
         return user
 
-    async def change_password(self, user_id: str, current: str, new: str, *, address: str) -> User:
+    async def change_password(
+        self,
+        user_id: str,
+        current: str,
+        new: str,
+        *,
+        address: str,
+        once_right: Callable[[], Awaitable[object]] | None = None,
+    ) -> User:
         """Give a user another password; counts as a log-in. Their other sessions are the caller's to end.
 
         Arguments:
             address: where the attempt comes from.
+            once_right: what to do when the current password is found right, before the new one counts; if that fails
+                the password stays.
 
         Raises:
             InvalidInput: naming `current_password`, when it is not theirs, or `new_password`, when it cannot be one.
@@ -124,10 +134,14 @@ class Accounts:
         async with self._attempt(user.username, address):
             new_hash = await self._passwords.replaced(user.password_hash, current[: PASSWORD[1] + 1], new)
         if new_hash is None:
+            # docs/decisions/0073-a-wrong-current-password-is-422.md
             raise InvalidInput("current_password", "is not your password", "send the one that you sign in with")
+        if once_right is not None:
+            await once_right()
         if not await self._records.replace_hash(user.user_id, user.password_hash, new_hash):
             raise Conflict("the password was changed in another place at the same time; sign in again")
-        await self._attempts.forgive(user.username)
+        with suppress(EngineError):  # it is changed, and a failure would say that it is not
+            await self._attempts.forgive(user.username)
         return user
 
     async def still_right(self, user: User, password: str) -> bool:

@@ -31,7 +31,7 @@ class Dropped:
         was loaded before, whatever becomes of the other two meanwhile."""
         return with_companions(self._prefix, key)
 
-    # docs/decisions/0069-a-script-drops-a-batch.md
+    # docs/decisions/0075-a-script-drops-a-batch.md
     def together(self, keys: Sequence[str]) -> Command:
         """The command that drops many keys of one server, where the names of their companions are made."""
         return DROP.call(keys, (self._prefix,))

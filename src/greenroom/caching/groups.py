@@ -126,7 +126,7 @@ class Groups:
         if group not in self.unread:  # marked again meanwhile
             self.undropped.discard(group)
 
-    # docs/decisions/0070-scores-of-dropped-members-are-compared.md
+    # docs/decisions/0076-scores-of-dropped-members-are-compared.md
     async def forget(self, group: str, members: Members, longest_ms: int) -> None:
         """Remove members that were dropped, unless they have been registered since.
 

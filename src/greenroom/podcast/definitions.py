@@ -31,7 +31,8 @@ SESSIONS = Keyspace(
     title="User Session State",
     purpose="The preferences of a visitor, the count of active sessions, the state of WebSocket connections.",
     source="the service",
-    note="Sliding: the idle limit of 30 minutes and a touch interval of 1 minute, extended on activity.",
+    note="Sliding: the idle limit of 30 minutes and a touch interval of 1 minute, extended on activity. An anonymous "
+    "session lives 2 minutes until its first activity after it has begun.",
 )
 
 # 2. Topic cache --------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ async def is_editor(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
     return False
 
 
+# docs/decisions/0070-strangers-are-known-by-address-and-headers.md
 async def is_trusted(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
     """Whether the request may be told paths and addresses: it is of this machine, or carries the editor token.
 

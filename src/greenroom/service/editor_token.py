@@ -21,6 +21,7 @@ log = logging.getLogger("greenroom.service")
 NAME = "editor-token"
 
 
+# docs/decisions/0072-the-made-editor-token-stays.md
 def kept_token(data_dir: Path) -> str:
     """The token in the data directory, made at its first use.
 

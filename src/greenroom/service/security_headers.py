@@ -44,6 +44,7 @@ Headers = list[tuple[bytes, bytes]]
 _ALWAYS: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
+    # docs/decisions/0074-answers-are-for-their-own-origin.md
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 # Of documents only: an answer that is no page has neither an opener nor a camera.

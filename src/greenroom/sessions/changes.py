@@ -15,7 +15,7 @@ from greenroom.sessions.document import STREAM, changed, members, user_of
 from greenroom.sessions.lists import Lists
 from greenroom.sessions.live import Live, SessionGone
 from greenroom.sessions.shape import Shape
-from greenroom.sessions.slot import Differs, Slot, Written
+from greenroom.sessions.slot import Differs, Found, Slot, Written
 from greenroom.sessions.streams import Streams
 from greenroom.sessions.turns import Turns
 
@@ -88,22 +88,28 @@ class Changes(Generic[T]):
     async def _change(self, session: str, change: Change) -> Live[T]:
         budget = Budget(COMMANDS)
 
-        async def looked(until: float) -> bytes | None:
+        async def looked(until: float) -> Found:
             # Onto the roll first, and in the time of the look: a write prolongs the session's life.
             _, found = await asyncio.gather(
                 self._lists.active.note(session, until=until), self._slot.look(session, until=until)
             )
-            return None if found.begun is None else found.body
+            return found
 
         async with self._turns.of(session, budget):
             try:
-                body = await budget.spend(looked)
+                looked_up = await budget.spend(looked)
             except BaseException:
                 self._lists.check(session)  # it may stand on the roll by now, and be over
                 raise
-            found = None if body is None else await self._attempt(session, body, change, budget)
-            while isinstance(found, Differs):
-                found = await self._attempt(session, found.body, change, budget)
+            body = None if looked_up.begun is None else looked_up.body
+            try:
+                found = None if body is None else await self._attempt(session, body, change, budget)
+                while isinstance(found, Differs):
+                    found = await self._attempt(session, found.body, change, budget)
+            except BaseException:
+                if looked_up.unused:
+                    self._lists.check(session)  # it stands on the roll as one in use, and may not have been written
+                raise
         if found is None:
             await self._lists.leave(session, None, budget)
             raise SessionGone("the session has ended")

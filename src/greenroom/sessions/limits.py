@@ -19,6 +19,7 @@ class Limits:
         copy: for so long a rotated session can still be read by requests under way.
         mark: for so long an ended id cannot be created.
         stream: without a sign of its listener for so long a stream has lapsed.
+        unused: an anonymous session whose token has not come back for so long is over.
     """
 
     idle: timedelta = timedelta(minutes=30)
@@ -27,11 +28,18 @@ class Limits:
     copy: timedelta = timedelta(seconds=5)
     mark: timedelta = timedelta(minutes=1)
     stream: timedelta = timedelta(seconds=90)
+    # docs/decisions/0069-unused-sessions-live-two-minutes.md
+    unused: timedelta = timedelta(minutes=2)
 
     @property
     def lifetime(self) -> timedelta:
         """Of a key after a write: the next one may come an interval late, and no session ends before its idle limit."""
         return self.idle + self.touch
+
+    @property
+    def shortens(self) -> bool:
+        """Whether an anonymous session that is not used again ends sooner than one that is."""
+        return self.unused < min(self.lifetime, self.absolute)
 
     @property
     def late(self) -> timedelta:

@@ -3,7 +3,7 @@
 A session is listed, acknowledged, before it is created. Prevents: it is created · its process dies · it is on no list,
 and no end-all finds it. On the roll of active ones it stands before it begins or goes on, and until it has ended: a
 crash can only count too many, until the idle limit. Only where that roll's node of a cluster is away are those who
-begin meanwhile not counted, until their next touch.
+begin meanwhile, or are used for the first time, not counted, until their next touch.
 """
 
 from __future__ import annotations
@@ -49,13 +49,18 @@ class Lists:
         name = companion_key(self._prefix, "sessions", f"user:{_part(user_id)}")
         return Roll(self._engine, name, self._limits.absolute + self._limits.late)
 
-    async def enter(self, session: str, user: str | None, budget: Budget) -> int:
-        """List a session that shall begin; returns when that was, by its server's time in µs."""
+    async def enter(self, session: str, user: str | None, budget: Budget, *, unused: bool = False) -> int:
+        """List a session that shall begin; returns when that was, by its server's time in µs.
+
+        Arguments:
+            unused: whether it ends soon if its token does not come back.
+        """
         mine = [] if user is None else [self.of_user(user)]
+        stay = self._limits.unused + self._limits.late if unused else None
 
         async def entered(until: float) -> int:
             entries = asyncio.gather(
-                self.active.note(session, until=until), *(roll.enter(session, until=until) for roll in mine)
+                self.active.note(session, stay, until=until), *(roll.enter(session, until=until) for roll in mine)
             )
             # The server's time with them, and not later: what is listed for long may have been ended meanwhile.
             now, _ = await asyncio.gather(self._slot.now(session, until=until), entries)
@@ -90,7 +95,7 @@ class Lists:
         self._leftovers.add(f"the session {session}", undo, self._limits.lifetime.total_seconds())
 
     def check(self, session: str) -> None:
-        """Unlist behind a session that may be over, if it is."""
+        """Make the roll true behind, of a session that may stand on it for longer than it lives."""
         self._leftovers.add(f"the list of {session}", partial(self._check, session), self._limits.idle.total_seconds())
 
     async def _forget(self, session: str, user: str | None) -> None:
@@ -101,6 +106,13 @@ class Lists:
         found = await self._slot.look(session)
         if found.body is None or found.begun is None:
             await self.active.leave(session)
+        elif found.unused:
+            # A change that has failed may have put it on the roll as one in use, so let it be one. Instead of that a
+            # shorter stay on the roll could undo that of a touch meanwhile: it would be alive and not counted.
+            await self.active.enter(session)
+            writer = secrets.token_hex(8)
+            if await self._slot.write(session, found.body, found.body, writer, touch=True) is None:
+                await self.active.leave(session)
 
     def _rolls(self, user: str | None) -> list[Roll]:
         rolls = [self.active]

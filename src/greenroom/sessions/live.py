@@ -25,7 +25,7 @@ class Live(Generic[T]):
         value: what it holds.
         body: its JSON, byte for byte.
         writable: False for the copy that a rotation leaves.
-        touch_due: whether no write has been made for a touch interval.
+        touch_due: whether no write has been made for a touch interval, or since an anonymous session began.
         begun: when it began, as the server wrote it; empty for a copy.
     """
 

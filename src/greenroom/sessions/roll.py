@@ -53,11 +53,16 @@ class Roll:
         self._is_member = is_member
         self._longest = ms(longest)
 
-    async def enter(self, member: str, *, until: float | None = None) -> None:
-        """Put a member in, or renew its stay."""
-        await self._engine.run(Lane.PLAIN, ENTER, (self._name,), (member, self._longest), until=until)
+    async def enter(self, member: str, stay: timedelta | None = None, *, until: float | None = None) -> None:
+        """Put a member in, or renew its stay.
 
-    async def note(self, member: str, *, until: float | None = None) -> None:
+        Arguments:
+            stay: how long it stays, if that is less than the longest.
+        """
+        stay_ms = self._longest if stay is None else min(ms(stay), self._longest)
+        await self._engine.run(Lane.PLAIN, ENTER, (self._name,), (member, self._longest, stay_ms), until=until)
+
+    async def note(self, member: str, stay: timedelta | None = None, *, until: float | None = None) -> None:
         """As `enter`, but where its server does not answer soon nothing.
 
         For the rolls that have everybody: on a cluster each is one node's, and all others go on while that is away. Who
@@ -65,7 +70,7 @@ class Roll:
         """
         with suppress(EngineUnavailable, TimeoutError):
             async with asyncio.timeout(_SOON):
-                await self.enter(member, until=until)
+                await self.enter(member, stay, until=until)
 
     async def leave(self, member: str, *, until: float | None = None) -> None:
         """Take a member out."""

@@ -61,6 +61,11 @@ class Found(NamedTuple):
     begun: bytes | None
     copy: bytes | None
 
+    @property
+    def unused(self) -> bool:
+        """Whether the session has not been used since it began, and ends soon if that stays so."""
+        return self.touched is not None and self.touched.startswith(b"+")
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -115,18 +120,30 @@ class Slot:
         return int(seconds) * 1_000_000 + int(micros)
 
     async def begin(
-        self, session: str, body: bytes, life_ms: int, begun: bytes, listed: int, *, until: float | None = None
+        self,
+        session: str,
+        body: bytes,
+        life_ms: int,
+        begun: bytes,
+        listed: int,
+        *,
+        unused: bool = False,
+        until: float | None = None,
     ) -> Written | None:
         """Create a session; None where its id was ended since it was listed, or that is too long ago.
 
         Arguments:
             begun: when, as the server has written it; empty for now.
             listed: when it was listed, as `now` tells.
+            unused: whether it ends soon if its token does not come back.
         """
         head, tail = around(body, ACTIVITY)
         limits = self._limits
-        spans = ms(limits.lifetime), life_ms, ms(limits.touch)
-        args = head, tail, *spans, begun, listed // 1000, ms(limits.late)
+        spans, touched = (ms(limits.lifetime), life_ms, ms(limits.touch)), "1"
+        if unused:
+            short = ms(limits.unused)
+            spans, touched = (short, short, short), f"+{life_ms - short}"
+        args = head, tail, *spans, begun, listed // 1000, ms(limits.late), touched
         names = self._names(session, "life", "touched", "ended")
         reply = await self._engine.run(Lane.PLAIN, START, names, args, until=until)
         # Without JSON, although it has begun: somebody has deleted it, or it has lapsed, before the repetition.

@@ -101,6 +101,8 @@ class Sessions(Generic[T]):
     async def start(self, members: Mapping[str, object] | None = None, /, **more: object) -> tuple[Live[T], str]:
         """Begin a session; returns it and its token, which only its client may have.
 
+        One without a `user_id` is over after `Limits.unused` if its token does not come back: see `read`.
+
         Arguments:
             members, more: what it holds, as for `dict`; the time of its activity is the server's.
 
@@ -112,14 +114,18 @@ class Sessions(Generic[T]):
         token, budget = new_token(), Budget(COMMANDS)
         session, body = session_id(token), changed(b"{}", {**self._new, **(members or {}), **more})
         self._shape.check(body)
-        with self._forgotten_unless_begun(session, user_of(body)):
-            listed = await self._lists.enter(session, user_of(body), budget)
-            live = await self._begin(session, body, listed, self._new_life, budget)
+        user = user_of(body)
+        unused = user is None and self.limits.shortens
+        with self._forgotten_unless_begun(session, user):
+            listed = await self._lists.enter(session, user, budget, unused=unused)
+            live = await self._begin(session, body, listed, self._new_life, budget, unused=unused)
         self.counters.sessions["started",] += 1
         return live, token
 
     async def read(self, token: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
         """The live session of a token; None for what is no token, or names none.
+
+        The first read of an anonymous session's token begins a touch: from then on it has the usual limits.
 
         Arguments:
             lane: TRACKED for who wants a push when it changes or ends.
@@ -128,7 +134,14 @@ class Sessions(Generic[T]):
             BrokenValue: when its JSON does not fit; it is neither over nor overwritten.
         """
         self.opened.check()
-        return await self.read_id(session_id(token), lane=lane) if is_token(token) else None
+        if not is_token(token):
+            return None
+        session = session_id(token)
+        found = await self.slot.look(session, lane)
+        live = self.seen(session, found)
+        if live is not None and found.unused:
+            self.touch(live)
+        return live
 
     async def read_id(self, session: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
         """As `read`, by id."""
@@ -148,7 +161,7 @@ class Sessions(Generic[T]):
         """The session that a look-up has found, or its copy; None where it is over. Raises as `read`."""
         if found.body is not None and found.begun is not None:
             value = self._shape.decode(found.body)
-            return Live(session, value, found.body, touch_due=found.touched is None, begun=found.begun)
+            return Live(session, value, found.body, touch_due=found.touched is None or found.unused, begun=found.begun)
         if found.body is not None or found.begun is not None:
             # It has lapsed, and its life would stand for hours; or somebody has written what only we may begin.
             self._background.begin(session, self.slot.sweep(session))
@@ -263,6 +276,15 @@ class Sessions(Generic[T]):
         self.opened.check()
         return await self._ending.finish(self._end_all(user_id, but))
 
+    def end_all_behind(self, user_id: str, *, but: str | None = None) -> None:
+        """End every session of a user as soon as the server can be asked; returns at once.
+
+        For whoever has learned from `end_all` that it cannot be asked now. A process that ends meanwhile ends none.
+        """
+        self.opened.check()
+        undo = partial(self._end_all, user_id, but)
+        self.leftovers.add(f"the sessions of {user_id}", undo, self.limits.absolute.total_seconds())
+
     async def _end_all(self, user_id: str, but: str | None) -> int:
         roll, ended, seen = self._lists.of_user(user_id), 0, {but}
 
@@ -295,7 +317,7 @@ class Sessions(Generic[T]):
         return sorted(mine, key=lambda live: live.begun)
 
     async def active(self) -> int:
-        """Sessions that are alive; after a crash at most too many, until the idle limit."""
+        """Sessions that are alive; after a crash at most too many, until the limit that they had."""
         self.opened.check()
         return await self._lists.active.count()
 
@@ -322,9 +344,11 @@ class Sessions(Generic[T]):
     def _new_life(self) -> Taken:
         return Taken(ms(self.limits.absolute), b"")
 
-    async def _begin(self, session: str, body: bytes, listed: int, life: Taken, budget: Budget) -> Live[T]:
+    async def _begin(
+        self, session: str, body: bytes, listed: int, life: Taken, budget: Budget, *, unused: bool = False
+    ) -> Live[T]:
         begun = await budget.spend(
-            lambda until: self.slot.begin(session, body, life.left_ms, life.begun, listed, until=until)
+            lambda until: self.slot.begin(session, body, life.left_ms, life.begun, listed, unused=unused, until=until)
         )
         if begun is None:
             await self._lists.leave(session, user_of(body), budget)

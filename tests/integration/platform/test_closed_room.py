@@ -83,6 +83,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "rotate": lambda house: house.sessions.rotate(house.live.session_id, {}),
         "end": lambda house: house.sessions.end(house.live.session_id),
         "end_all": lambda house: house.sessions.end_all("ana"),
+        "end_all_behind": lambda house: asyncio.to_thread(house.sessions.end_all_behind, "ana"),
         "of_user": lambda house: house.sessions.of_user("ana"),
         "active": lambda house: house.sessions.active(),
     },

@@ -3,6 +3,9 @@
 --
 -- The value is compared byte for byte as it was read. Prevents: A reads · B reads · B writes · A writes, and B's change is
 -- lost; and: A reads · the session ends · A writes, and it is back.
+--
+-- A session that has not been used since it began lives shortly; the first write gives it the rest of its life, once: the
+-- same write takes the '+' away. As two writes: it is used · the reply is lost, and the repetition adds it again.
 local json = redis.pcall('GET', KEYS[1])
 local left = redis.call('PTTL', KEYS[2])
 if type(json) ~= 'string' or left <= 0 then
@@ -12,7 +15,8 @@ if type(json) ~= 'string' or left <= 0 then
 end
 local begun = redis.call('GET', KEYS[2])
 local writer = redis.call('GET', KEYS[3])
-if writer == ARGV[6] or (writer and ARGV[7] == '1') then
+local more = writer and string.match(writer, '^%+(%d+)$')
+if writer == ARGV[6] or (writer and not more and ARGV[7] == '1') then
   -- The reply to this very write was lost; or another request of this minute has touched it.
   return {'written', json, begun}
 end
@@ -20,6 +24,10 @@ if json ~= ARGV[1] then
   return {'differs', json}
 end
 json = ARGV[2] .. timestamp(redis.call('TIME')) .. ARGV[3]
+left = left + (more or 0)
 redis.call('SET', KEYS[1], json, 'PX', math.min(tonumber(ARGV[4]), left))
 redis.call('SET', KEYS[3], ARGV[6], 'PX', math.min(tonumber(ARGV[5]), left))
+if more then
+  redis.call('PEXPIRE', KEYS[2], left)
+end
 return {'written', json, begun}

@@ -19,6 +19,8 @@ if json ~= ARGV[1] then
   return {'differs', json}
 end
 local begun = redis.call('GET', KEYS[2])
+-- Not used since it began: its successor has the rest of its life all the same.
+left = left + (string.match(redis.call('GET', KEYS[3]) or '', '^%+(%d+)$') or 0)
 -- The copy first: a server without memory refuses it, and nothing has been done. After a DEL it would refuse no more, but
 -- then the successor, and the session would be lost.
 redis.call('SET', KEYS[4], json, 'PX', math.min(tonumber(ARGV[4]), left))

@@ -134,6 +134,7 @@ function change(wanted) {
       if (userId !== null && session.userId === null) throw new Problem(401, { detail: OVER }, new Headers());
     }
     const before = session.preferences;
+    const began = !session.exists;
     const patch = wanted(before);
     choose({ ...before, ...patch });
     try {
@@ -143,6 +144,8 @@ function change(wanted) {
       throw error;
     }
     tell();
+    // A new session lives for two minutes only, until its cookie has come back once.
+    if (began) load().catch(() => {});
   });
   turn = mine.catch(() => {});
   return mine;

@@ -105,6 +105,7 @@ async def metrics(request: Request[Any, Any, Any], state: ServiceState) -> Respo
     )
 
 
+# docs/decisions/0071-strangers-see-hashed-server-names.md
 class _Pseudonyms:
     """Names for servers: the same in every process and after a restart, as long as the editor token is.
 

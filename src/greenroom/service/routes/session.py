@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -14,7 +15,7 @@ from litestar.params import FromPath
 
 from greenroom.accounts import Bound, WrongCredentials
 from greenroom.caching.outcome import digest
-from greenroom.errors import RecordError
+from greenroom.errors import EngineError, RecordError
 from greenroom.podcast import preferences
 from greenroom.podcast.models import Session, User
 from greenroom.podcast.precondition import ALWAYS
@@ -29,11 +30,12 @@ from greenroom.service.state import ServiceState
 from greenroom.sessions import Live, RequestSession, merged, session_of
 from greenroom.sessions import handle as handle_of
 from greenroom.sessions.document import members, readable
-from greenroom.sessions.refusals import SignInRequired
+from greenroom.sessions.refusals import Refused, SignInRequired
 
 log = logging.getLogger("greenroom.service")
 
 _JSON = (b"content-type", b"application/json")
+_CHANGED = "the password is changed: sign in with the new one"
 _UNTAGGED = " "
 """The version of what is answered without an `ETag`: `*` names it, and no tag, which has no spaces."""
 
@@ -110,7 +112,11 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     summary="Change one's password",
 )
 async def change_password(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
-    """Ends all other sessions of the user; this one goes on under a new token. Bounded as signing in is."""
+    """Ends all other sessions of the user; this one goes on under a new token. Bounded as signing in is.
+
+    While the server of the sessions cannot be asked nothing is changed, and the answer is 503. If it goes away in the
+    middle, the `detail` of the answer says that the password is changed.
+    """
     session, condition = _session(request), precondition_of(request)
     live = await session.require(writable=True)
     if condition != ALWAYS:
@@ -119,12 +125,30 @@ async def change_password(request: Request[Any, Any, Any], state: ServiceState) 
     if not isinstance(user_id, str):
         raise Problem("unauthorized", "an anonymous session has no password; sign in", headers=SignInRequired().headers)
     given = bodies.draft(NewPassword, await bodies.members(request))
+    sessions = state.room.sessions
+    # The others end before the password changes, and once more afterwards. Only afterwards: the password is changed ·
+    # the sessions' server goes away · whoever has stolen a session goes on. Only before: somebody signs in with the old
+    # password, between the two.
     await state.room.accounts.change_password(
-        user_id, given.current_password, given.new_password, address=_address(request)
+        user_id,
+        given.current_password,
+        given.new_password,
+        address=_address(request),
+        once_right=partial(sessions.end_all, user_id, but=live.session_id),
     )
-    # The new token first: it is on the list of the user, and is not ended; the old one's copy is.
-    live = await session.rotate({})
-    await state.room.sessions.end_all(user_id, but=live.session_id)
+    kept = None
+    try:
+        # The new token first: it is on the list of the user, and is not ended; the old one's copy is.
+        live = await session.rotate({})
+        kept = live.session_id if session.set_cookie is not None else None  # else the answer below has no new token
+        await sessions.end_all(user_id, but=live.session_id)
+    except (Refused, EngineError) as error:
+        sessions.end_all_behind(user_id, but=kept)
+        if isinstance(error, SignInRequired):
+            raise Problem(
+                "unauthorized", f"{_CHANGED}; this session has ended meanwhile", headers=error.headers
+            ) from error
+        raise Problem("unavailable", f"{_CHANGED}; the sessions end as soon as their server can be asked") from error
     return _answer(live, token=session.token if session.set_cookie is None else None)
 
 
