@@ -146,11 +146,10 @@ class _Bounds:
             within = loads[number : bisect_right(loads, until, key=lambda one: one.began)]
             if len(within) <= 2 or self._trouble.before(first.began, until):
                 continue
-            # One that is cancelled is sent again by itself: two DELs, and the lease that is won in between is deleted.
-            reasons = sum(1 + one.cancelled for one in drops if one.ended >= since and one.began <= until)
+            reasons = sum(one.ended >= since and one.began <= until for one in drops)
             reasons = max(1, reasons) + sum(bool(one.error) for one in within)
-            # After each reason one load, by whoever wins the lease; the first may be for an earlier reason.
-            if len(within) > 1 + reasons:
+            # Of each reason one load that it comes too late for, and one after it; the first may be for an earlier one.
+            if len(within) > 1 + 2 * reasons:
                 return [Violation(within[-1], f"{len(within)} loads in {_WINDOW} s after {reasons} changes")]
         return []
 

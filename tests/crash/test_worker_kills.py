@@ -112,7 +112,7 @@ async def test_the_last_word_of_a_killed_worker_is_told_by_others(service: Servi
     assert await room.tasks.claim("another") is None
 
 
-@pytest.mark.parametrize("point", ["claimed", "clusters", "checked", "whole"])
+@pytest.mark.parametrize("point", ["claimed", "checked", "whole"])
 async def test_a_late_worker_is_refused_and_harms_neither_recording_nor_status(
     service: Service, room: Greenroom, point: str
 ) -> None:

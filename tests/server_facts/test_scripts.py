@@ -167,8 +167,3 @@ def test_null_is_none_at_any_depth(tracked: Tracked) -> None:
 
 def test_false_is_a_reply_and_not_the_lack_of_one(tracked: Tracked) -> None:
     assert received(tracked, "EVAL", "redis.setresp(3) return false", 0) == [False, b"PONG"]
-
-
-def test_scores_are_numbers_in_pairs(tracked: Tracked) -> None:
-    tracked("ZADD", "z", "1.5", "a", 2, "b")
-    assert received(tracked, "ZRANGE", "z", 0, -1, "WITHSCORES") == [[[b"a", 1.5], [b"b", 2.0]], b"PONG"]

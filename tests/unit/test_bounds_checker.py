@@ -23,8 +23,8 @@ def load(began: float, ended: float, error: str = "", *, by: int = THERE, key: s
     return Load(by, began, ended, key, error)
 
 
-def dropped(began: float, ended: float, *, cancelled: bool = False) -> Drop:
-    return Drop(HERE, began, ended, "k", 2, not cancelled, False, cancelled)
+def dropped(began: float, ended: float) -> Drop:
+    return Drop(HERE, began, ended, "k", 2, True, False)
 
 
 def fault(began: float, ended: float) -> Fault:
@@ -106,11 +106,9 @@ def test_where_all_is_well_nothing_is_answered_without_the_server() -> None:
 
 def test_a_key_is_loaded_once_for_each_reason() -> None:
     one = dropped(0.9, 1.0)
-    assert not judged(one, load(1.0, 1.1), load(1.2, 1.3)), "one is for an earlier reason"
-    assert judged(one, load(1.0, 1.1), load(1.1, 1.2), load(1.2, 1.3))
-    cancelled = dropped(0.9, 1.0, cancelled=True)  # and sent again
-    assert not judged(cancelled, load(1.0, 1.1), load(1.1, 1.2), load(1.2, 1.3))
-    assert judged(cancelled, load(1.0, 1.1), load(1.1, 1.2), load(1.2, 1.3), load(1.3, 1.4))
+    assert not judged(one, load(1.0, 1.1), load(1.2, 1.3))
+    assert not judged(one, load(1.0, 1.1), load(1.1, 1.2), load(1.2, 1.3)), "one is for an earlier reason"
+    assert judged(one, load(1.0, 1.1), load(1.1, 1.2), load(1.2, 1.3), load(1.3, 1.4))
     assert not judged(one, dropped(1.1, 1.15), load(1.0, 1.1), load(1.1, 1.2), load(1.2, 1.3))
     assert not judged(one, load(1.0, 1.1, "Boom"), load(1.1, 1.2), load(1.2, 1.3))
     assert not judged(one, load(1.0, 1.1), load(2.1, 2.2), load(3.2, 3.3)), "not in one moment"

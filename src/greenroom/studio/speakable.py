@@ -140,6 +140,8 @@ _TIDY: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] 
         (r" (?=[.,;:?!])", ""),
         (r"[.,;:?!]{2,}", _strongest),
         (r"([.,;:?!])(?=[A-Za-z])", r"\1 "),
+        # Initials that only now stand beside a name.
+        (r"\b([A-Z])\.(?= [A-Z](?:[a-z]|\b))", r"\1"),
     )
 )
 

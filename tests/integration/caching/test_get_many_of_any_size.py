@@ -14,7 +14,8 @@ from tests.support.episode_caches import Back, cache_of
 from tests.support.real_servers import Server
 
 WORD: Keyspace[str] = Keyspace("word:{shelf}:{n}", str, ttl=timedelta(minutes=5), fresh=timedelta(minutes=1))
-MANY = 10_001
+MANY = 5_101
+"""Two commands for each: more than may be outstanding."""
 
 
 async def load(shelf: str, n: str) -> str | None:

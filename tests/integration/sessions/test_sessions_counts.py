@@ -59,7 +59,7 @@ async def test_counts_after_thousands_of_random_sessions_are_exact(
     crowd = Crowd()
     begun = lapses = 0
     raw("CONFIG", "RESETSTAT")
-    rounds = 40 if isinstance(server, Server) else 15  # there only the way to the node is another
+    rounds = 30 if isinstance(server, Server) else 15  # there only the way to the node is another
     for _ in range(rounds):
         here, there = there, here
         # Some begin, some log in, some are used, some end, all of a user's end.
