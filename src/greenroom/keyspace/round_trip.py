@@ -10,8 +10,9 @@ types with one form in JSON, pydantic does not.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -22,6 +23,7 @@ Named = frozenset[type] | None
 
 _PLAIN = (str, int, float, bool)
 _JSON = (*_PLAIN, type(None), dict, list)
+_FINER = re.compile(r"\.\d{6}0*[1-9]")
 
 
 # docs/decisions/0035-loaded-values-are-compared.md
@@ -60,7 +62,9 @@ def difference(given: Any, back: Any, *, named: Named, where: str = "") -> str |
             one in twins and difference(one, twins[one], named=named) is None for one in given
         )
         return None if same else _told(given, back, where)
-    if _equal(given, back) or (type(given) in _PLAIN and type(back) not in _JSON):
+    if _equal(given, back):
+        return None
+    if type(given) in _PLAIN and type(back) not in _JSON and not _is_finer(given, back):
         return None
     return _told(given, back, where)
 
@@ -77,6 +81,11 @@ def _equal(given: Any, back: Any) -> bool:
         return bool(given == back)
     except Exception:  # a comparison of somebody else's class: what cannot be told equal is not
         return False
+
+
+def _is_finer(given: Any, back: Any) -> bool:
+    """Whether a text tells a time more exactly than Python's microseconds: it would be rounded."""
+    return isinstance(given, str) and isinstance(back, datetime | time | timedelta) and bool(_FINER.search(given))
 
 
 def _member_names(class_: type) -> Mapping[str, str] | None:
