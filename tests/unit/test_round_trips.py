@@ -457,6 +457,9 @@ def counted(total: int) -> Counted:
         (Base, {"x": 1, "password": "secret-value"}, "`password` is no member of Base"),
         (float, 2**60 + 1, "int comes back as float"),
         (set[int], [1, 1], "set"),
+        (datetime, "2026-01-01T00:00:00.1234567Z", "str comes back as datetime"),
+        (Things, {"at": "01:02:03.0000000001"}, "str comes back as time - at `at`"),
+        (timedelta, "PT0.1234567S", "str comes back as timedelta"),
     ],
 )  # fmt: skip
 def test_what_would_come_back_changed_is_refused_by_name(type_: Any, value: Any, member: str) -> None:
@@ -485,6 +488,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
         (Things, {"id": str(UUID(int=3)), "some": [2, 1]}, Things(id=UUID(int=3), some={1, 2})),
         (Pair, [1, "c"], Pair(1, "c")),
         (float, 3, 3.0),
+        (timedelta, "PT0.1234560S", timedelta(microseconds=123456)),
         (Loose, {"x": None}, Loose(None)),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from greenroom.keyspace import msgspec_format
 from greenroom.keyspace.mismatch import SchemaMismatch
 from greenroom.keyspace.round_trip import difference
-from greenroom.keyspace.type_parts import parts
+from greenroom.keyspace.type_parts import classes, parts
 
 T = TypeVar("T")
 
@@ -23,15 +23,17 @@ class Codec(Generic[T]):
         InvalidInput: for a type with a part whose values cannot be stored; it names the member.
     """
 
-    __slots__ = ("_compares", "_encode", "decode", "schema", "type")
+    __slots__ = ("_compares", "_encode", "_named", "decode", "schema", "type")
 
     def __init__(self, type_: type[T]) -> None:
         self.type = type_
+        self._named: frozenset[type] | None = None
         if any(part.pydantic for part in parts(type_)):
             from greenroom.keyspace import pydantic_format  # pydantic is no dependency of ours
 
             self.decode, self._encode, self.schema = pydantic_format.functions(type_)
             self._compares = False
+            self._named = classes(type_)
         else:
             self.decode, self._encode, self.schema, self._compares = msgspec_format.functions(type_)
 
@@ -49,7 +51,8 @@ class Codec(Generic[T]):
         """The JSON of a value, and the value that everybody will read from it: an equal one.
 
         What would be read differently is refused: stored, it would be a wrong value for everybody but its writer. Only
-        plain JSON (dict, list, str, number) may be given where the type is a richer one, and loses nothing by it.
+        plain JSON (dict, list, str, number) may be given where the type is a richer one, and loses nothing by it;
+        not with pydantic, whose unions may have the plain type beside the richer one.
 
         Raises:
             SchemaMismatch: naming the member that cannot be written, read back, or comes back changed.
@@ -61,7 +64,7 @@ class Codec(Generic[T]):
         if self._compares and type(back) is type(value) and back == value:
             return data, back
         try:
-            found = difference(value, back)
+            found = difference(value, back, named=self._named)
         except RecursionError:
             found = "it is nested too deeply to be read"
         if found is not None:

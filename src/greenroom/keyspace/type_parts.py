@@ -40,6 +40,12 @@ def parts(type_: Any) -> Iterator[Part]:
     yield from _parts(Part(type_, "", None, ""), set())
 
 
+def classes(type_: Any) -> frozenset[type]:
+    """The classes that a declared type names, without their arguments."""
+    bare = (typing.get_origin(part.type) or part.type for part in parts(type_))
+    return frozenset(class_ for class_ in bare if isinstance(class_, type))
+
+
 def members(class_: type) -> Mapping[str, Any]:
     """The annotations of the members of a struct, dataclass, typed dictionary, named tuple or model; else none."""
     fields = getattr(class_, "__pydantic_fields__", None)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from greenroom.sessions.member_json import member_json, name_json, no_json
+from greenroom.sessions.user_id import check_user_id
 
 ACTIVITY = "last_activity_timestamp"
 """The member that every write sets, to the server's time."""
@@ -46,7 +47,7 @@ def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
     """The object with some members set; `UNSET` removes one. Members not named keep their bytes and their order.
 
     Raises:
-        InvalidInput: naming the member that cannot be JSON.
+        InvalidInput: naming the member that cannot be JSON, or a `user_id` that is none.
     """
     found = members(body)
     for name, value in changes.items():
@@ -54,6 +55,8 @@ def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
         if value is msgspec.UNSET:
             found.pop(name, None)
         else:
+            if name == USER:
+                _check_user(value)
             found[name] = msgspec.Raw(member_json(name, value))
     return msgspec.json.encode(found)
 
@@ -118,6 +121,11 @@ def user_of(body: bytes) -> str | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return user if isinstance(user, str) else None
+
+
+def _check_user(value: object) -> None:
+    # Here, where it is the caller's: once in the session's JSON the error would speak of what is stored.
+    check_user_id(user_of(b'{"user_id":%s}' % member_json(USER, value)) if isinstance(value, msgspec.Raw) else value)
 
 
 def _readable(raw: msgspec.Raw) -> Any:

@@ -23,9 +23,7 @@ from greenroom.sessions.leftovers import Leftovers
 from greenroom.sessions.limits import Limits
 from greenroom.sessions.roll import Roll
 from greenroom.sessions.slot import Slot
-
-USER_ID_MAX = 256
-"""Characters of a user's id."""
+from greenroom.sessions.user_id import check_user_id
 
 
 class Lists:
@@ -130,9 +128,7 @@ def _part(user_id: str) -> str:
     Raises:
         InvalidInput: when it is no user's id.
     """
-    if not isinstance(user_id, str) or not 1 <= len(user_id) <= USER_ID_MAX:
-        shown = f"has {len(user_id)} characters" if isinstance(user_id, str) else f"is {type(user_id).__name__}"
-        raise InvalidInput("user_id", shown, f"use a string of 1 to {USER_ID_MAX} characters")
+    check_user_id(user_id)
     try:
         return check_part("user_id", user_id)
     except InvalidInput:

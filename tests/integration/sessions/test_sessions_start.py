@@ -11,6 +11,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.sessions import handle
+from greenroom.sessions.document import changed, merged
 from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, Open, companion, decoded, key, names
 
@@ -71,7 +72,7 @@ async def test_the_time_of_its_activity_and_of_its_beginning_is_the_servers(
 
 @pytest.mark.parametrize(
     "members",
-    [{}, {"preferences": 1}, {"preferences": {"playback_speed_default": "fast"}}, {**MINIMAL, "user_id": None}],
+    [{}, {"preferences": 1}, {"preferences": {"playback_speed_default": "fast"}}],
 )
 async def test_members_that_do_not_fit_begin_nothing(server: Server, store: Open, members: dict[str, object]) -> None:
     sessions = await store(server)
@@ -87,11 +88,40 @@ async def test_a_session_too_large_begins_nothing(server: Server, store: Open) -
     assert names(server.raw()) == set()
 
 
-async def test_what_is_no_user_id_begins_nothing(server: Server, store: Open) -> None:
+@pytest.mark.parametrize("user", ["", "x" * 257, None, 5, True, b"x", ["u"], msgspec.Raw(b"5")])
+async def test_what_is_no_user_id_begins_nothing(server: Server, store: Open, user: Any) -> None:
     sessions = await store(server)
-    with pytest.raises(InvalidInput, match="user_id"):
-        await sessions.start({**MINIMAL, "user_id": ""})
+    with pytest.raises(InvalidInput, match=r"user_id.*1 to 256"):
+        await sessions.start({**MINIMAL, "user_id": user})
     assert names(server.raw()) == set()
+
+
+@pytest.mark.parametrize("user", [None, 5, b"x"])
+async def test_what_is_no_user_id_rotates_nothing(server: Server, store: Open, user: Any) -> None:
+    sessions = await store(server)
+    live, token = await sessions.start(MINIMAL)
+    with pytest.raises(InvalidInput, match=r"user_id.*1 to 256"):
+        await sessions.rotate(live.session_id, {"user_id": user})
+    with pytest.raises(InvalidInput, match=r"user_id.*1 to 256"):
+        await sessions.rotate(live.session_id, lambda body: {"user_id": user})
+    assert (await sessions.read(token)) is not None, "the session stays as it was"
+
+
+async def test_members_that_would_come_back_changed_change_nothing(server: Server, store: Open) -> None:
+    sessions = await store(server)
+    live, token = await sessions.start(MINIMAL)
+    day = {"note": [datetime(2026, 1, 1, tzinfo=UTC)]}
+    for call in (
+        lambda: sessions.start({**MINIMAL, **day}),
+        lambda: sessions.rotate(live.session_id, day),
+        lambda: sessions.change(live.session_id, lambda body: changed(body, day)),
+        lambda: sessions.change(live.session_id, lambda body: merged(body, day)),
+    ):
+        with pytest.raises(InvalidInput, match=r"note.*datetime"):
+            await call()
+    found = await sessions.read(token)
+    assert found is not None
+    assert found.body == live.body
 
 
 IDS = [
