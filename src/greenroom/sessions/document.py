@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from greenroom.sessions.member_json import member_json, name_json, no_json
+from greenroom.sessions.raw_json import joined, members_by_scan, name_text
 
 ACTIVITY = "last_activity_timestamp"
 """The member that every write sets, to the server's time."""
@@ -39,7 +40,10 @@ def members(body: bytes) -> dict[str, msgspec.Raw]:
     Raises:
         msgspec.DecodeError, UnicodeDecodeError: when it is no object.
     """
-    return _members.decode(body)
+    try:
+        return _members.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return members_by_scan(body)
 
 
 def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
@@ -55,7 +59,7 @@ def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
             found.pop(name, None)
         else:
             found[name] = msgspec.Raw(member_json(name, value))
-    return msgspec.json.encode(found)
+    return joined(found)
 
 
 def members_of(members: Members, body: bytes) -> Mapping[str, object]:
@@ -84,18 +88,18 @@ def merged(body: bytes, patch: Mapping[str, Any]) -> bytes:
                 raise no_json(name, "is nested too deeply") from None
         else:
             found[name] = msgspec.Raw(member_json(name, value))
-    return msgspec.json.encode(found)
+    return joined(found)
 
 
 def readable(body: bytes) -> dict[str, Any]:
-    """The members of an object, decoded; one that Python cannot hold, as 1e999, is its JSON: `msgspec.Raw`.
+    """The members of an object, decoded; one that cannot be, as 1e999 or a lone surrogate, is its JSON: `msgspec.Raw`.
 
     Raises:
         msgspec.DecodeError, UnicodeDecodeError: when it is no object.
     """
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, RecursionError):
         return {name: _readable(raw) for name, raw in members(body).items()}
 
 
@@ -116,16 +120,24 @@ def user_of(body: bytes) -> str | None:
     try:
         user = _owned.decode(body).user_id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        user = _user_by_scan(body)
     return user if isinstance(user, str) else None
+
+
+def _user_by_scan(body: bytes) -> Any:
+    """Prevents: another program's member is no text · the session counts as nobody's · it leaves its user's list."""
+    try:
+        return msgspec.json.decode(members_by_scan(body).get(USER, b"null"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _readable(raw: msgspec.Raw) -> Any:
     try:
         return msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return raw
 
 
 def _pair(name: str, value: Iterable[int]) -> bytes:
-    return msgspec.json.encode(name) + b":" + bytes(value)
+    return name_text(name) + b":" + bytes(value)
