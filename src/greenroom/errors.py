@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_OF_DATA = re.compile(r"not an integer|not a valid float|would overflow|exceeds maximum|attempt to \w+ ")
+
 
 class GreenroomError(Exception):
     """The root of every error that this library raises on purpose."""
@@ -79,6 +83,16 @@ class CommandFailed(EngineError):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.code = message.split(" ", 1)[0]
+
+    @property
+    def of_another_type(self) -> bool:
+        """Whether another program has put something else where the command's data would be."""
+        return self.code == "WRONGTYPE"
+
+    @property
+    def of_data(self) -> bool:
+        """Whether what stands at the command's own keys does not fit it: of all other keys that says nothing."""
+        return self.of_another_type or (self.code == "ERR" and _OF_DATA.search(str(self)) is not None)
 
 
 class OutOfMemory(CommandFailed):

@@ -63,6 +63,18 @@ async def test_a_migrating_session_is_read_at_once_and_changed_on_arrival(cluste
     assert (await here.end(live.session_id), await here.read(token)) == (True, None)
 
 
+async def test_a_migrating_session_is_read_whatever_stands_in_touched(cluster: Cluster, process: Process) -> None:
+    here = await process(cluster)
+    source, target = cluster.primaries[:2]
+    ((live, token),) = await some_on(here, cluster, source, 1)
+    source("DEL", companion("touched", live))
+    source("HSET", companion("touched", live), "a", "b")
+    cluster.begin_migration(slot_of(key(live)), target)
+    cluster.move_key(source, target, key(live))  # apart: each key is read by itself
+    for lane in Lane:
+        assert await here.read(token, lane=lane) is not None
+
+
 async def test_an_end_that_a_slot_on_its_way_refuses_is_made_when_it_has_arrived(
     cluster: Cluster, process: Process
 ) -> None:

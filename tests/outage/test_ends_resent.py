@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,6 +14,7 @@ import pytest
 
 from greenroom.engine import Lane
 from greenroom.engine.connection import Connection
+from greenroom.engine.scripts import Script
 from greenroom.engine.share import EVERYTHING
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.sessions import Ends, SessionGone
@@ -206,3 +208,44 @@ async def test_a_connection_that_cannot_carry_them_serves_nobody(lasting: Server
     assert all(result is None or isinstance(result, EngineError) for result in results), results
     raw("CONFIG", "SET", "min-replicas-to-write", 0)
     assert await asked(sessions, lambda: sessions.read(token)) is None
+
+
+PUSH = Script("redis.call('LPUSH', KEYS[1], 'ended') return 1")
+"""Stands for an end whose script its data can refuse; ours none can."""
+
+
+async def test_an_end_that_its_data_refuse_is_put_off_and_all_are_served(
+    server: Server, store: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    sessions, ends = await kept(store, server)
+    live, _ = await sessions.start(SIGNED_IN)
+    _, token = await sessions.start({**MINIMAL, "user_id": "u2"})
+    raw, name = server.raw(), companion("other", live)
+    raw("SET", name, "of another type")
+    ends.keep(live.session_id, PUSH, (name,), (), 60)
+    for _ in range(3):
+        for lane in Lane:
+            sessions.engine.renew(lane, name, "the test")
+            assert await asked(sessions, partial(sessions.read, token, lane=lane)) is not None
+            assert await asked(sessions, lambda: sessions.slot.look(live.session_id)) is not None
+    assert caplog.text.count("is put off: WRONGTYPE") == 1
+    raw("DEL", name)
+    sessions.engine.renew(Lane.PLAIN, name, "the test")
+    await asked(sessions, lambda: sessions.slot.look(live.session_id))
+    assert raw("TYPE", name) == b"list", "it was carried out as soon as it could be"
+
+
+@pytest.mark.parametrize("kind", ["HSET", "SADD"])
+async def test_a_foreign_tombstone_keeps_no_session_alive_and_no_connection_away(
+    server: Server, store: Open, kind: str
+) -> None:
+    sessions, _ = await kept(store, server)
+    live, token = await sessions.start(SIGNED_IN)
+    other, others = await sessions.start({**MINIMAL, "user_id": "u2"})
+    server.raw()(kind, companion("ended", live), "a", *(["b"] if kind == "HSET" else []))
+    assert await sessions.end(live.session_id)
+    for lane in Lane:
+        sessions.engine.renew(lane, key(live), "the test")
+        sessions.engine.renew(lane, key(other), "the test")
+        assert await asked(sessions, partial(sessions.read, others, lane=lane)) is not None
+        assert await asked(sessions, partial(sessions.read, token, lane=lane)) is None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from greenroom import Greenroom
-from greenroom.engine import Address, Lane, Limits, Standalone
+from greenroom.engine import Address, Lane, Limits, Script, Standalone
 from greenroom.errors import EngineError, EngineRefused
 from tests.support.episode_caches import EPISODE, Episode
 from tests.support.gateways import Gateway, eventually, gateway
@@ -99,6 +99,9 @@ async def test_at_an_address_that_stays_read_only_connections_and_reads_stay(pai
         assert _ids(primary.raw()) == before
         assert await room.sessions.read(token) is not None
         assert room.engine_trouble is not None
+
+
+ONE, TWO = Script("redis.call('TYPE', KEYS[1]) return 1"), Script("return 2")
 
 
 def refuse_replicas(raw: Raw) -> Callable[[], Any]:
@@ -223,6 +226,52 @@ async def test_a_denied_command_stays_trouble_while_others_are_carried_out(serve
         server.raw()("ACL", "SETUSER", "default", "+get")
         await engine.execute(Lane.TRACKED, "k", "GET", "k")
         assert engine.trouble is None
+    finally:
+        await engine.close()
+
+
+async def test_a_denied_evalsha_is_trouble_until_any_script_is_carried_out(server: Server) -> None:
+    engine = Standalone(Address.parse(server.address), scripts=(ONE, TWO))
+    await engine.start()
+    try:
+        server.raw()("ACL", "SETUSER", "default", "-evalsha")
+        with pytest.raises(EngineRefused):
+            await engine.run(Lane.PLAIN, ONE, ("k",), ())
+        assert "refuses EVALSHA" in str(engine.trouble)
+        server.raw()("ACL", "SETUSER", "default", "+@all")
+        assert await engine.run(Lane.TRACKED, TWO, ("k",), ()) == 2
+        assert engine.trouble is None
+    finally:
+        await engine.close()
+
+
+async def test_a_command_denied_in_a_script_is_trouble_until_that_script(server: Server) -> None:
+    engine = Standalone(Address.parse(server.address), scripts=(ONE, TWO))
+    await engine.start()
+    try:
+        server.raw()("ACL", "SETUSER", "default", "-type")
+        with pytest.raises(EngineRefused):
+            await engine.run(Lane.PLAIN, ONE, ("k",), ())
+        server.raw()("ACL", "SETUSER", "default", "+@all")
+        await engine.run(Lane.PLAIN, TWO, ("k",), ())
+        assert engine.trouble is not None
+        await engine.run(Lane.PLAIN, ONE, ("k",), ())
+        assert engine.trouble is None
+    finally:
+        await engine.close()
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+async def test_a_new_connection_ends_what_was_said_of_permissions(server: Server, lane: Lane) -> None:
+    engine = Standalone(Address.parse(server.address), scripts=(ONE,))
+    await engine.start()
+    try:
+        server.raw()("ACL", "SETUSER", "default", "-evalsha")
+        with pytest.raises(EngineRefused):
+            await engine.run(Lane.PLAIN, ONE, ("k",), ())
+        server.raw()("ACL", "SETUSER", "default", "+@all")
+        engine.renew(lane, "k", "the test")
+        await eventually(lambda: engine.trouble is None)
     finally:
         await engine.close()
 

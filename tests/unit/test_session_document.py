@@ -144,6 +144,9 @@ def test_around_gives_back_all_but_the_text_between(target: tuple[bytes, dict[st
         (b"[]", None),
         (b"\xff", None),
         (b'{"user_id":"\xff"}', None),
+        (rb'{"x":"\ud83d","user_id":"u1"}', "u1"),
+        (rb'{"x":"\ud83d","user_id":"\ud83d"}', None),
+        (b'{"x":' + b"[" * 5000 + b"]" * 5000 + b',"user_id":"u1"}', "u1"),
     ],
 )
 def test_whose_a_session_is(body: bytes, user: str | None) -> None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from greenroom.engine import Engine, Lane
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
+from greenroom.errors import CommandFailed
 from greenroom.keyspace.companions import companion_key
 from greenroom.opened import Opened
 
@@ -55,7 +56,12 @@ class Rate:
         """Uncount the last attempt, which was not made after all; raises as `count`."""
         self._opened.check()
         key = self._key(name)
-        await self._engine.execute(Lane.PLAIN, key, "LTRIM", key, 1, -1)  # the newest is the first
+        try:
+            await self._engine.execute(Lane.PLAIN, key, "LTRIM", key, 1, -1)  # the newest is the first
+        except CommandFailed as error:
+            # Of another type it counts nothing, and the next attempt replaces it.
+            if not error.of_another_type:
+                raise
 
     async def forget(self, name: str) -> None:
         """Forget the attempts of a name; raises as `count`."""

@@ -199,4 +199,4 @@ def _key(member: bytes, prefix: str) -> str | None:
 
 def _is_none(error: EngineError) -> bool:
     """Whether a key is no group: of another type nothing was stored, and the next registration replaces it."""
-    return isinstance(error, CommandFailed) and error.code == "WRONGTYPE"
+    return isinstance(error, CommandFailed) and error.of_another_type

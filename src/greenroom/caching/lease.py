@@ -39,9 +39,9 @@ def _is_answer(reply: list[Any], _: Command) -> bool:
 
 
 GET_OR_LEASE = Script.named("get_or_lease", Shape(frozenset({list}), _is_answer), lambda reply: reply == [b"lead"])
-RENEW = Script.named("renew", NUMBER, deleted=bool)
-FILL = Script.named("fill", NUMBER, bool)
-FILL_ABSENCE = Script.named("fill_absence", NUMBER, bool)
+RENEW = Script.named("renew", NUMBER, deleted=bool, functions=("text",))
+FILL = Script.named("fill", NUMBER, bool, functions=("text",))
+FILL_ABSENCE = Script.named("fill_absence", NUMBER, bool, functions=("text",))
 READ_BACK = Script.named("read_back", NUMBER)
 SCRIPTS = (GET_OR_LEASE, RENEW, FILL, FILL_ABSENCE, READ_BACK, RELEASE)
 

@@ -23,7 +23,7 @@ from greenroom.errors import EngineError
 
 log = logging.getLogger("greenroom.caching")
 
-RELEASE = Script.named("release", NUMBER, deleted=bool)
+RELEASE = Script.named("release", NUMBER, deleted=bool, functions=("text",))
 _KEPT = 1.0
 """Seconds after which a lease has lapsed by itself, and a failure has held others back for long enough."""
 _MOST = 10_000

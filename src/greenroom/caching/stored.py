@@ -178,7 +178,7 @@ class Stored(Generic[T]):
             log.debug("giving %s its lifetime: %s", key, error)  # the next read tries again
 
     def _unreadable(self, key: str, error: EngineError, began: float) -> Miss:
-        if isinstance(error, CommandFailed) and error.code == "WRONGTYPE":
+        if isinstance(error, CommandFailed) and error.of_another_type:
             self._tell(BrokenValue(key, "it is no string"))
             return Miss(_left(began), refused=ANOTHER_TYPE)
         self._count("engine")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
@@ -25,7 +25,7 @@ from greenroom.engine.share import Owns
 from greenroom.engine.slots import slot_of
 from greenroom.engine.topology import Endpoint, Topology
 from greenroom.engine.wire import Ask, Command, Hook, Moved, NotHere, NotNow
-from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
+from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
 
 
@@ -226,10 +226,21 @@ class Clustered(Engine):
         """Reads of a slot some of whose keys have moved: each key is read, in their order, where it is by then."""
         replies: list[Any] = []
         for command in commands:
-            singly = ((("GET", name),) for name in command[1:]) if command[0] == "MGET" else ((command,),)
-            found = [(await self.execute_all(lane, key, one, **options))[0] for one in singly]
-            replies.append(found if command[0] == "MGET" else found[0])
+            if command[0] == "MGET":
+                replies.append([await self._text(lane, key, name, **options) for name in command[1:]])
+            else:
+                replies += await self.execute_all(lane, key, (command,), **options)
         return replies
+
+    async def _text(self, lane: Lane, key: str, name: str | bytes | int, **options: Any) -> bytes | None:
+        """What MGET says of one key: nothing where it is of another type."""
+        try:
+            (reply,) = await self.execute_all(lane, key, (("GET", name),), **options)
+        except CommandFailed as error:
+            if not error.of_another_type:
+                raise
+            return None
+        return cast("bytes | None", reply)
 
     async def _found(self, slot: int, until: float) -> Node:
         """The owner of a slot that has none yet; the cluster may not have been asked."""

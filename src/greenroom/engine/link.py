@@ -282,6 +282,7 @@ class Link:
         )
         connection.share = self._share
         if self._watch is not None:
+            self._watch.connected()
             connection.be_watched(self._watch)
         try:
             await self._before_serving(connection)

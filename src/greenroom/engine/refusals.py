@@ -65,7 +65,10 @@ class Refusals:
         """A command was answered so."""
         if isinstance(error, EngineRefused):
             # docs/decisions/0005-refused-commands-are-remembered.md
-            self._of_command[_name(command)] = _denied(command, error)
+            named = _named(error)
+            # EVALSHA itself, or something that this script calls: each calls other commands.
+            denied = command[1] if isinstance(command, Call) and named != command[0] else command[0]
+            self._of_command[denied] = _denied(command, named)
         elif isinstance(error, OutOfMemory):
             self._of_memory = EngineUnavailable(str(error))
         elif isinstance(error, NotNow):
@@ -83,7 +86,9 @@ class Refusals:
         """A command was answered without an error. To be called while there is something to disprove."""
         if command[0] not in _NO_DATA:
             self._of_all = None
-        self._of_command.pop(_name(command), None)
+        self._of_command.pop(command[0], None)
+        if isinstance(command, Call):
+            self._of_command.pop(command[1], None)
         if isinstance(command, Call):
             took_memory = command.script.wrote(reply)
             wrote = took_memory or command.script.deleted(reply)
@@ -97,6 +102,11 @@ class Refusals:
         if wrote:
             self._written()
 
+    def connected(self) -> None:
+        """A new connection has logged in, perhaps with other permissions: what it is denied it will say again."""
+        self._of_command.clear()
+        self.some = self.error is not None
+
     def new_primary(self) -> None:
         """Another server is asked from now on, which is no replica."""
         if isinstance(self._of_writes, NotNow) and self._of_writes.code == "READONLY":
@@ -105,16 +115,13 @@ class Refusals:
         self.some = self.error is not None
 
 
-def _denied(command: Command, error: EngineRefused) -> EngineRefused:
-    """The error that names what is denied, and not the user: strangers may read of it in `/health/ready`."""
+def _named(error: EngineRefused) -> str | None:
+    """The command that the server says it denies; Redis 7.0 does not say which of a script's commands it is."""
     found = _IN_MESSAGE.search(str(error))
-    if found is not None:
-        name = found[1].upper()
-    else:  # Redis 7.0 does not say which of a script's commands it is
-        name = "a command of a script" if isinstance(command, Call) else str(command[0]).upper()
+    return None if found is None else found[1].upper()
+
+
+def _denied(command: Command, named: str | None) -> EngineRefused:
+    """The error that names what is denied, and not the user: strangers may read of it in `/health/ready`."""
+    name = named or ("a command of a script" if isinstance(command, Call) else str(command[0]).upper())
     return EngineRefused(f"NOPERM: the server refuses {name}; give the user what `greenroom acl` prints")
-
-
-def _name(command: Command) -> str | bytes | int:
-    """What a permission is given for: a script by itself, since each calls other commands."""
-    return command[1] if isinstance(command, Call) else command[0]

@@ -52,9 +52,17 @@ class Script:
         reply: Shape = ANYTHING,
         wrote: Callable[[Any], bool] = _unknown,
         deleted: Callable[[Any], bool] = _unknown,
+        *,
+        functions: Sequence[str] = (),
     ) -> Script:
-        """The packaged script `lua/<name>.lua`."""
-        return cls(files("greenroom.engine").joinpath("lua", f"{name}.lua").read_text("utf-8"), reply, wrote, deleted)
+        """The packaged script `lua/<name>.lua`.
+
+        Arguments:
+            functions: the packaged files with the functions that it calls.
+        """
+        folder = files("greenroom.engine").joinpath("lua")
+        source = "".join(folder.joinpath(f"{one}.lua").read_text("utf-8") for one in (*functions, name))
+        return cls(source, reply, wrote, deleted)
 
     def call(self, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Call:
         """The command that runs it."""

@@ -52,6 +52,9 @@ class Watch(Protocol):
     def carried_out(self, command: Command, reply: Any) -> None:
         """A command was answered without an error, while something is refused."""
 
+    def connected(self) -> None:
+        """A new connection has logged in, and nothing else was sent on it yet."""
+
 
 class _Nobody:
     """Whoever watches a connection that nobody uses yet."""
@@ -62,6 +65,9 @@ class _Nobody:
         pass
 
     def carried_out(self, command: Command, reply: Any) -> None:
+        pass
+
+    def connected(self) -> None:
         pass
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from greenroom.sessions.member_json import member_json, name_json, no_json
+from greenroom.sessions.raw_json import joined, members_by_scan, name_text
 from greenroom.sessions.user_id import check_user_id
 
 ACTIVITY = "last_activity_timestamp"
@@ -40,7 +41,10 @@ def members(body: bytes) -> dict[str, msgspec.Raw]:
     Raises:
         msgspec.DecodeError, UnicodeDecodeError: when it is no object.
     """
-    return _members.decode(body)
+    try:
+        return _members.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return members_by_scan(body)
 
 
 def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
@@ -58,7 +62,7 @@ def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
             if name == USER:
                 _check_user(value)
             found[name] = msgspec.Raw(member_json(name, value))
-    return msgspec.json.encode(found)
+    return joined(found)
 
 
 def members_of(members: Members, body: bytes) -> Mapping[str, object]:
@@ -87,18 +91,18 @@ def merged(body: bytes, patch: Mapping[str, Any]) -> bytes:
                 raise no_json(name, "is nested too deeply") from None
         else:
             found[name] = msgspec.Raw(member_json(name, value))
-    return msgspec.json.encode(found)
+    return joined(found)
 
 
 def readable(body: bytes) -> dict[str, Any]:
-    """The members of an object, decoded; one that Python cannot hold, as 1e999, is its JSON: `msgspec.Raw`.
+    """The members of an object, decoded; one that cannot be, as 1e999 or a lone surrogate, is its JSON: `msgspec.Raw`.
 
     Raises:
         msgspec.DecodeError, UnicodeDecodeError: when it is no object.
     """
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, RecursionError):
         return {name: _readable(raw) for name, raw in members(body).items()}
 
 
@@ -119,7 +123,7 @@ def user_of(body: bytes) -> str | None:
     try:
         user = _owned.decode(body).user_id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        user = _user_by_scan(body)
     return user if isinstance(user, str) else None
 
 
@@ -128,12 +132,20 @@ def _check_user(value: object) -> None:
     check_user_id(user_of(b'{"user_id":%s}' % member_json(USER, value)) if isinstance(value, msgspec.Raw) else value)
 
 
+def _user_by_scan(body: bytes) -> Any:
+    """Prevents: another program's member is no text · the session counts as nobody's · it leaves its user's list."""
+    try:
+        return msgspec.json.decode(members_by_scan(body).get(USER, b"null"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def _readable(raw: msgspec.Raw) -> Any:
     try:
         return msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return raw
 
 
 def _pair(name: str, value: Iterable[int]) -> bytes:
-    return msgspec.json.encode(name) + b":" + bytes(value)
+    return name_text(name) + b":" + bytes(value)

@@ -15,6 +15,7 @@ soon as that is over, wherever the slot then is.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from greenroom.engine import Script
 from greenroom.engine.connection import Connection
 from greenroom.engine.share import Owns
 from greenroom.engine.wire import Ask, Command, Moved, NotNow
-from greenroom.errors import EngineError, EngineUnavailable
+from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
+
+log = logging.getLogger("greenroom.sessions")
 
 # docs/decisions/0004-revocations-replay-on-both-connections.md
 RECENT = 30.0
@@ -46,6 +49,8 @@ class End:
     args: Sequence[str | bytes | int]
     until: float
     """When it is forgotten, in seconds of the clock."""
+    is_told: bool = False
+    """Whether the log says that its data keep it from being carried out."""
 
     @property
     def command(self) -> Command:
@@ -115,7 +120,8 @@ class Ends:
             elif isinstance(reply, EngineUnavailable):
                 await connection.share.follow(connection, end.command, reply)
             elif isinstance(reply, Exception):
-                raise reply
+                if not self._is_put_off(end, reply):
+                    raise reply
             else:
                 self._done(end)
         await asyncio.sleep(0)
@@ -131,6 +137,8 @@ class Ends:
         def answered(replies: list[Any], source: Connection) -> None:
             for end, reply in zip(ends, replies[len(loads) :], strict=True):
                 if isinstance(reply, Exception):
+                    if self._is_put_off(end, reply):
+                        continue
                     source.abort(f"it owes the end of a session: {reply}")  # the next one carries them first
                 else:
                     self._done(end)
@@ -144,6 +152,19 @@ class Ends:
     def _done(self, end: End) -> None:
         """A server has carried it out, perhaps for the second time: that makes it no younger."""
         end.until = min(end.until, self._clock.monotonic() + RECENT)
+
+    def _is_put_off(self, end: End, error: Exception) -> bool:
+        """Whether an end fails for its session's own data: it then waits for the next connection, and this one serves.
+
+        Prevents: another program writes one key · an end cannot be carried out · nobody is served any more, neither
+        sessions nor caches. What the server refuses for its own sake it refuses to every end: then nobody is served.
+        """
+        if not isinstance(error, CommandFailed) or not error.of_data:
+            return False
+        if not end.is_told:
+            end.is_told = True
+            log.error("the end of a session cannot be carried out, and is put off: %s", error)
+        return True
 
     def _wait(self, connection: Connection, end: End) -> None:
         task = asyncio.get_running_loop().create_task(self._settled(connection, end), name="greenroom-session-end")
@@ -160,6 +181,8 @@ class Ends:
                     await connection.share.follow(connection, end.command, reply)
                 elif not isinstance(reply, Exception):
                     self._done(end)
+                    return
+                elif self._is_put_off(end, reply):
                     return
                 elif not _on_its_way(reply):
                     connection.abort(f"it owes the end of a session: {reply}")

@@ -40,7 +40,7 @@ class Live(Generic[T]):
     def members(self) -> dict[str, Any]:
         """All that it holds, decoded anew: what others keep in it is not in `value`.
 
-        A member with a number that Python cannot hold, as 1e999, is given as its JSON, a `msgspec.Raw`.
+        A member that cannot be decoded, as 1e999 or a lone surrogate, is given as its JSON, a `msgspec.Raw`.
         """
         return readable(self.body)
 

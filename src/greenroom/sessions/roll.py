@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
 from greenroom.engine import Engine, Lane, Script
 from greenroom.engine.shapes import NUMBER, Shape, are_texts
 from greenroom.engine.wire import Command
-from greenroom.errors import EngineError, EngineUnavailable
+from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
 from greenroom.keyspace.pattern import is_part
 from greenroom.sessions.limits import ms
 
@@ -74,7 +74,7 @@ class Roll:
 
     async def leave(self, member: str, *, until: float | None = None) -> None:
         """Take a member out."""
-        await self._engine.execute(Lane.PLAIN, self._name, "ZREM", self._name, member, until=until)
+        await self._remove((member,), until)
 
     async def count(self) -> int:
         """How many are here."""
@@ -89,5 +89,13 @@ class Roll:
                 "%s held %d members that are none, as %r; they are taken out", self._name, len(foreign), foreign[0]
             )
             with suppress(EngineError):
-                await self._engine.execute(Lane.PLAIN, self._name, "ZREM", self._name, *foreign, until=until)
+                await self._remove(foreign, until)
         return [text for text in texts.values() if self._is_member(text)]
+
+    async def _remove(self, members: Sequence[str | bytes], until: float | None) -> None:
+        try:
+            await self._engine.execute(Lane.PLAIN, self._name, "ZREM", self._name, *members, until=until)
+        except CommandFailed as error:
+            # Of another type nobody is on it; whoever enters next replaces it.
+            if not error.of_another_type:
+                raise

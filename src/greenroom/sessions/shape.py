@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.sessions.document import ACTIVITY, around
+from greenroom.sessions.raw_json import joined, members_by_scan
 
 T = TypeVar("T")
 
@@ -33,7 +34,17 @@ class Shape(Generic[T]):
             body.decode("utf-8")
         except UnicodeDecodeError as error:
             raise self._broken(error) from None
-        return self._keyspace.decode(self._keyspace.pattern.text, body)
+        try:
+            return self._keyspace.decode(self._keyspace.pattern.text, body)
+        except BrokenValue as error:
+            # What is no member of ours need not be decoded: no text, or nested too deeply, it would keep all from use.
+            try:
+                needed = _needed(body, self._keyspace.type)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                raise error from None
+            if needed is None:
+                raise
+            return self._keyspace.decode(self._keyspace.pattern.text, needed)
 
     def check(self, body: bytes) -> None:
         """Refuse JSON that nobody could read back; the server has still to set its time.
@@ -53,3 +64,23 @@ class Shape(Generic[T]):
 
     def _broken(self, error: Exception) -> BrokenValue:
         return BrokenValue(self._keyspace.pattern.text, str(error))
+
+
+def _needed(body: bytes, type_: Any) -> bytes | None:
+    """The object with those of its members that a struct has; None where others make a difference to it.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError: when it is no object.
+    """
+    if not (isinstance(type_, type) and issubclass(type_, msgspec.Struct)):
+        return None
+    config = type_.__struct_config__
+    if config.forbid_unknown_fields or config.array_like or config.tag is not None:
+        return None
+    found, needed = members_by_scan(body), dict[str, msgspec.Raw]()
+    for field in msgspec.structs.fields(type_):
+        value = found.get(field.encode_name)
+        if value is not None:
+            inner = _needed(bytes(value), field.type) if bytes(value).startswith(b"{") else None
+            needed[field.encode_name] = value if inner is None else msgspec.Raw(inner)
+    return joined(needed)

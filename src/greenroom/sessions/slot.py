@@ -16,8 +16,6 @@ from greenroom.sessions.document import ACTIVITY, around
 from greenroom.sessions.ends import End, Ends
 from greenroom.sessions.limits import Limits, ms
 
-_TIMESTAMP = Script.named("timestamp").source
-
 
 def _is_start(reply: list[Any] | None, _: Command) -> bool:
     return reply is None or (len(reply) == 2 and are_texts_or_none(reply))
@@ -46,10 +44,11 @@ def _is_gone(reply: list[Any]) -> bool:
 
 
 _LIST = frozenset({list})
-START = Script(_TIMESTAMP + Script.named("session_start").source, Shape(frozenset({list, type(None)}), _is_start), bool)
-CHANGE = Script(_TIMESTAMP + Script.named("session_change").source, Shape(_LIST, _is_change), _has_written, _is_gone)
-TAKE = Script.named("session_take", Shape(_LIST, _is_taken), _has_written)
-END = Script.named("session_end", NUMBER, deleted=bool)
+_FUNCTIONS = ("timestamp", "text")
+START = Script.named("session_start", Shape(frozenset({list, type(None)}), _is_start), bool, functions=_FUNCTIONS)
+CHANGE = Script.named("session_change", Shape(_LIST, _is_change), _has_written, _is_gone, functions=_FUNCTIONS)
+TAKE = Script.named("session_take", Shape(_LIST, _is_taken), _has_written, functions=("text",))
+END = Script.named("session_end", NUMBER, deleted=bool, functions=("text",))
 SCRIPTS = (START, CHANGE, TAKE, END)
 
 

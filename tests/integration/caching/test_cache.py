@@ -150,6 +150,16 @@ async def test_a_foreign_writer_s_value_comes_before_a_remembered_absence(server
     assert await cache.get("e1") == Episode("e1", 3)
 
 
+@pytest.mark.parametrize("name", [KEY, f"lease:{{{KEY}}}", ABSENT])
+async def test_what_is_of_another_type_keeps_no_key_from_being_cached(server: Server, back: Back, name: str) -> None:
+    load = Loads()
+    cache = cache_of(await back(server), load)
+    server.raw()("HSET", name, "a", "b")
+    assert (await cache.read("e1")).stored
+    assert (await cache.read("e1")).outcome is Outcome.HIT
+    assert load.calls == ["e1"]
+
+
 async def test_invalidate_drops_value_and_companions(server: Server, back: Back) -> None:
     load = Loads()
     cache = cache_of(await back(server, prefix="p:"), load, EPISODE.prefixed("p:"))

@@ -127,3 +127,51 @@ async def test_what_stands_in_the_place_of_attempts_keeps_nobody_from_trying(
     put(server.raw(), rate._key("name"))
     assert await rate.count("name") == 0
     assert any([await rate.count("name") for _ in range(3)]), "and the bound counts again"
+
+
+@pytest.mark.parametrize("put", OTHERS)
+async def test_who_leaves_what_stands_in_a_lists_place_is_gone(
+    server: Server, sessions: Store, put: Callable[[Raw, str], Any]
+) -> None:
+    raw, presence = server.raw(), Presence(sessions)
+    live, _ = await sessions.start(MINIMAL, user_id="u")
+    stream = await presence.open("p", live.session_id)
+    for name in (f"greenroom:streams:{{{key(live)}}}", "greenroom:listeners:{podcast:p}", USER, ACTIVE):
+        raw("DEL", name)
+        put(raw, name)
+    await presence.close(stream)
+    assert await presence.listeners() == {}
+    assert await sessions.end(live.session_id)
+    assert len(sessions.leftovers) == 0
+
+
+@pytest.mark.parametrize("put", [OTHERS[0], OTHERS[2], OTHERS[3]])
+async def test_an_attempt_is_taken_back_whatever_stands_there(
+    server: Server, sessions: Store, put: Callable[[Raw, str], Any]
+) -> None:
+    rate = Rate(sessions.engine, "", "sign-in", Bound(1, timedelta(hours=1)))
+    put(server.raw(), rate._key("ana"))
+    await rate.take_back("ana")
+    assert await rate.count("ana") == 0
+
+
+@pytest.mark.parametrize("put", OTHERS[1:])
+@pytest.mark.parametrize("use", ["touched", "ended", "grace", "streams"])
+async def test_a_session_goes_on_and_ends_whatever_stands_in_a_companion(
+    server: Server, sessions: Store, use: str, put: Callable[[Raw, str], Any]
+) -> None:
+    raw = server.raw()
+    live, _ = await sessions.start(MINIMAL)
+
+    def spoil(session: str) -> None:
+        name = f"greenroom:{use}:{{{key(session)}}}"
+        raw("DEL", name)
+        put(raw, name)
+
+    spoil(live.session_id)
+    assert await sessions.change(live.session_id, lambda body: body)
+    spoil(live.session_id)
+    after, _ = await sessions.rotate(live.session_id, {})
+    spoil(after.session_id)
+    assert await sessions.end(after.session_id)
+    assert await sessions.read_id(after.session_id) is None or use == "grace"

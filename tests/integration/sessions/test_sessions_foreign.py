@@ -128,7 +128,7 @@ async def test_a_session_stored_with_spaces_is_touched_as_itself(
 
 
 @pytest.mark.once_on_cluster
-@pytest.mark.parametrize("junk", [b'"\xff":1', b'"a":"\xff"', rb'"\ud800":1', rb'"a":"\ud800"'])
+@pytest.mark.parametrize("junk", [b'"\xff":1', b'"a":"\xff"', rb'"a":"\x"', b'"a":[1}'])
 async def test_what_is_no_json_is_an_error_on_every_way_and_stays(server: Server, store: Open, junk: bytes) -> None:
     sessions, raw = await store(server), server.raw()
     live, token = await sessions.start(MINIMAL)
@@ -173,3 +173,39 @@ async def test_a_foreign_number_out_of_range_keeps_a_session_working(
     (mine,) = await sessions.of_user("u1")
     assert bytes(mine.members["score"]) == number
     assert await sessions.end_all("u1") == 1
+
+
+DEEP = b"[" * 5000 + b"]" * 5000
+UNREADABLE = {"half": rb'"\ud83d"', "other half": rb'[ "a\uDE00" ]', "name": rb'{"\ud83d":1}', "deep": DEEP}
+
+
+@pytest.mark.once_on_cluster
+@pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE.keys())
+async def test_what_no_decoder_takes_keeps_a_session_working_and_its_bytes(
+    server: Server, store: Open, value: bytes
+) -> None:
+    sessions, raw = await store(server), server.raw()
+    live, token = await sessions.start(MINIMAL, user_id="u1")
+    inner = live.body.replace(b'"preferences":{', b'"preferences":{"theirs":' + value, 1)
+    raw("SET", key(live), inner[:-1] + b',"theirs":' + value + b"}", "XX", "KEEPTTL")
+    found = await sessions.read(token)
+    assert found is not None
+    assert found.value.user_id == "u1"
+    assert bytes(found.members["theirs"]) == value
+    live = await sessions.change(live.session_id, patch(own=1, preferences={"playback_speed_default": 2}))
+    assert live.value.preferences.playback_speed_default == 2
+    live, token = await sessions.rotate(live.session_id, {})
+    assert live.body.count(b'"theirs":' + value) == 2
+    (mine,) = await sessions.of_user("u1")
+    assert mine.value.preferences.playback_speed_default == 2
+    presence = Presence(sessions)
+    await presence.close(await presence.open("p1", live.session_id))
+    assert await sessions.end_all("u1") == 1
+
+
+async def test_a_member_of_ours_that_is_no_text_is_broken(server: Server, store: Open) -> None:
+    sessions, raw = await store(server), server.raw()
+    live, token = await sessions.start(MINIMAL)
+    raw("SET", key(live), live.body[:-1] + rb',"user_id":"\ud83d"}', "XX", "KEEPTTL")
+    with pytest.raises(BrokenValue):
+        await sessions.read(token)

@@ -10,7 +10,10 @@ if type(oldest) == 'table' or (oldest and not tonumber(oldest)) then
   redis.call('DEL', KEYS[1]) -- another program has written it: nobody could sign in for ever
 elseif oldest then
   local left = oldest + window - now
-  if left > 0 then
+  local stays = redis.call('PTTL', KEYS[1])
+  if stays < 0 or stays > window then
+    redis.call('DEL', KEYS[1]) -- nor does what is written here stay for longer than the window
+  elseif left > 0 then
     return math.min(left, window)
   end
 end

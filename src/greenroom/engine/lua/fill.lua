@@ -3,7 +3,7 @@
 -- Prevents: A loads the old record · B changes it and invalidates · A stores the old value for its whole lifetime.
 -- The invalidation deletes the lease, and without its token in the lease nobody may store. The hash keeps a foreign
 -- writer's newer value: it is not the one that the lease was taken over.
-local lease = redis.call('GET', KEYS[2])
+local lease = text(KEYS[2])
 if not lease or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
   return 0
 end

@@ -2,7 +2,7 @@
 --
 -- The rule of fill, for a record that holds nothing. Prevents: A finds nothing · B creates it and invalidates · A
 -- stores the absence, and B's object is unseen until that lapses. A refresh that finds nothing deletes.
-local lease = redis.call('GET', KEYS[2])
+local lease = text(KEYS[2])
 if not lease or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
   return 0
 end

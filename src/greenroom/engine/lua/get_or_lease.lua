@@ -9,6 +9,17 @@ local function all_tracked(answer)
   redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[3])
   return answer
 end
+local function is_foreign(reply) -- of another type, as only another program can have put it there
+  return type(reply) == 'table' and string.sub(reply.err, 1, 9) == 'WRONGTYPE'
+end
+-- False too for what is of another type: passed over, and replaced by the lease, or by what is filled.
+local function untracked(key)
+  local found = redis.pcall('GETEX', key)
+  if type(found) ~= 'table' then
+    return found
+  end
+  return not is_foreign(found) and redis.call('GETEX', key) -- again, so that a refusal of the server is the script's own
+end
 -- Changes nothing, and is refused out of memory. It comes first, since after GETEX, which counts as a write, the server
 -- would let this script take a lease there: each process would then load in its turn, and store nothing.
 local full = redis.pcall('SETRANGE', KEYS[2], 0, '')
@@ -22,11 +33,11 @@ end
 if hash ~= '' and hash ~= '?' and hash ~= ARGV[3] then
   return all_tracked({'value', value, redis.call('PTTL', KEYS[1])})
 end
-if hash == '' and redis.call('GETEX', KEYS[3]) then
+if hash == '' and untracked(KEYS[3]) then
   -- After the value: one that was created since its absence was remembered must be seen.
   return all_tracked({'absent', redis.call('PTTL', KEYS[3])})
 end
-local lease = redis.call('GETEX', KEYS[2])
+local lease = untracked(KEYS[2])
 if lease and string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
   -- No lease, nor a failure, has more left than a lease's life, or for ever: it has lapsed. Prevents: the clock of the
   -- server goes back by an hour · a lease that nobody holds is waited for as long.
@@ -42,7 +53,7 @@ if lease and string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
   return all_tracked({'wait', redis.call('PTTL', KEYS[2])})
 end
 if not lease then
-  if type(full) == 'table' then
+  if type(full) == 'table' and not is_foreign(full) then
     return full
   end
   redis.call('SET', KEYS[2], ARGV[1] .. ':' .. hash, 'PX', ARGV[2])

@@ -3,7 +3,7 @@
 -- A failure is left in the lease's place for a short back-off: all who wait or come are told, and none begins the same
 -- load at once. Never touches another's lease: ours may have lapsed during the load. A server without memory takes no
 -- failure; the lease is then only given back, or all who wait would wait for its end.
-local lease = redis.call('GET', KEYS[1])
+local lease = text(KEYS[1])
 if not lease or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
   return 0
 end

@@ -6,15 +6,14 @@
 --
 -- A session that has not been used since it began lives shortly; the first write gives it the rest of its life, once: the
 -- same write takes the '+' away. As two writes: it is used · the reply is lost, and the repetition adds it again.
-local json = redis.pcall('GET', KEYS[1])
+local json, begun = text(KEYS[1]), text(KEYS[2])
 local left = redis.call('PTTL', KEYS[2])
-if type(json) ~= 'string' or left <= 0 then
+if not json or not begun or left <= 0 then
   -- Without `life` it is over, whoever has written the value; and without a value no later one shall find `life`.
   redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
   return {'gone'}
 end
-local begun = redis.call('GET', KEYS[2])
-local writer = redis.call('GET', KEYS[3])
+local writer = text(KEYS[3])
 local more = writer and string.match(writer, '^%+(%d+)$')
 if writer == ARGV[6] or (writer and not more and ARGV[7] == '1') then
   -- The reply to this very write was lost; or another request of this minute has touched it.

@@ -9,7 +9,7 @@ if ARGV[3] == 'alive' and not alive then
   return 0
 end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6])
-if redis.call('GET', KEYS[5]) == ARGV[1] then
+if text(KEYS[5]) == ARGV[1] then
   return 1 -- the reply was lost, and this is the repetition
 end
 if alive or ARGV[3] == 'any' then

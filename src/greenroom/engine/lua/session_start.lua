@@ -10,9 +10,10 @@ local now = redis.call('TIME')
 if redis.call('EXISTS', KEYS[4]) == 1 or now[1] * 1000 + now[2] / 1000 - ARGV[7] > tonumber(ARGV[8]) then
   return false
 end
-if redis.call('EXISTS', KEYS[2]) == 1 then
+local already = text(KEYS[2])
+if already then
   -- An id is made for one start: it was ours, the reply was lost, and this is the repetition.
-  return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])}
+  return {text(KEYS[1]), already}
 end
 local at = timestamp(now)
 local json = ARGV[1] .. at .. ARGV[2]

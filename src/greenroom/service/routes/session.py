@@ -29,7 +29,7 @@ from greenroom.service.routes.users import Password
 from greenroom.service.state import ServiceState
 from greenroom.sessions import Live, RequestSession, merged, session_of
 from greenroom.sessions import handle as handle_of
-from greenroom.sessions.document import members, readable
+from greenroom.sessions.document import changed, members, readable
 from greenroom.sessions.refusals import Refused, SignInRequired
 
 log = logging.getLogger("greenroom.service")
@@ -254,8 +254,7 @@ def _answer(live: Live[Session], *, token: str | None = None, tag: str | None = 
     """The session's JSON as it is, with the members that we do not know."""
     body = live.body
     if token is not None:
-        found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        body = msgspec.json.encode(found | {"token": token})
+        body = changed(body, {"token": token})
     headers = [_JSON, (b"content-length", b"%d" % len(body))]
     if tag is not None:
         headers.append((b"etag", f'"{tag}"'.encode()))
@@ -265,7 +264,7 @@ def _answer(live: Live[Session], *, token: str | None = None, tag: str | None = 
 
 def _preferences_version(body: bytes) -> str:
     """The version of a session's preferences; that of the whole session would be another at each touch."""
-    return digest(msgspec.json.decode(body, type=dict[str, msgspec.Raw])["preferences"])
+    return digest(bytes(members(body)["preferences"]))
 
 
 def _kept(user: User) -> dict[str, Any]:
