@@ -65,6 +65,17 @@ def make_directory(data_dir: Path) -> None:
         raise InvalidInput("data_dir", reason, "name a directory that this user may write to") from None
 
 
+def names_directory(flags: dict[str, str | None], settings: Settings) -> bool:
+    """Whether the data directory is named, or there; one below wherever the user stands is not made unasked."""
+    named = flags["data_dir"] is not None or bool(os.environ.get(ENV_PREFIX + "DATA_DIR"))
+    return named or settings.data_dir.is_dir()
+
+
+def unnamed(settings: Settings, remedy: str) -> InvalidInput:
+    """The error of a command that needs the data directory; see `names_directory`."""
+    return InvalidInput("data_dir", f"there is no {settings.data_dir} in {Path.cwd()}", remedy)
+
+
 def write_trouble(records: Records) -> str | None:
     """Why a record that was just opened cannot be written, with the remedy; None where it can, or cannot tell."""
     return (
