@@ -36,7 +36,7 @@ def settings_options(names: Iterable[str] | None = None) -> Callable[[F], F]:
 def read_settings(flags: dict[str, str | None]) -> Settings:
     """The settings of this process: flags, then environment, then defaults.
 
-    One line says which variables are passed over because Kubernetes has set them for a Service named `greenroom`.
+    One line says which variables are passed over because Kubernetes has set them for a Service such as `greenroom`.
 
     Raises:
         InvalidInput: naming the setting, for a value that cannot be or a variable that is none.
@@ -44,7 +44,7 @@ def read_settings(flags: dict[str, str | None]) -> Settings:
     if links := service_links(os.environ):
         names = f"{links[0]} and {len(links) - 1} more" if len(links) > 1 else links[0]
         click.echo(
-            f"greenroom: passed over {names}: Kubernetes sets them for a Service named greenroom; "
+            f"greenroom: passed over {names}: Kubernetes sets them for a Service whose name begins with greenroom; "
             "`enableServiceLinks: false` in the pod's spec keeps them away",
             err=True,
         )
