@@ -200,7 +200,10 @@ class Settings:
         60, "NUMBER", "Anonymous sessions begun from one client address in a minute.", _whole(1, 1_000_000)
     )
     streams_per_address: int = _setting(
-        20, "NUMBER", "Listeners' streams from one client address at a time, in each process.", _whole(1, 1_000_000)
+        20,
+        "NUMBER",
+        "Listeners' streams from one client address at a time, and as many answers that wait, in each process.",
+        _whole(1, 1_000_000),
     )
     log_format: str = _setting("text", "text|json", "The form of log lines.", _choice("text", "json"))
     log_level: str = _setting("info", "|".join(_LOG_LEVELS), "The least level that is logged.", _choice(*_LOG_LEVELS))

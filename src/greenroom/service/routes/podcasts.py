@@ -19,7 +19,7 @@ from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.task_records import PodcastRequest
 from greenroom.service import bodies
 from greenroom.service.answers import cached, holds
-from greenroom.service.bounds import counted
+from greenroom.service.bounds import address_of, counted
 from greenroom.service.callers import caller_of
 from greenroom.service.conditional import cache_status
 from greenroom.service.docs import taking
@@ -86,7 +86,7 @@ async def read_status(
     statuses = state.room.statuses
     read = _known(podcast_id, await statuses.read(podcast_id))
     if wait and holds(request, read):
-        async with state.waiting.place(request.receive, wait):
+        async with state.waiting.place(request.receive, wait, address=address_of(request)):
             await _changed(request, statuses, podcast_id)
         read = _known(podcast_id, await statuses.read(podcast_id))
     return cached(request, read, retry_after=_poll_again(read.value))
@@ -102,7 +102,7 @@ async def follow_status(
     if status is not None and STATUSES.ended(status.status) and event_id(status) == last:
         # Nothing else will come: the one answer that keeps a browser from asking again.
         return Response("", status_code=204, headers={"Cache-Control": "no-store"})
-    return EventStream("status", statuses.follow(podcast_id), state.waiting, last=last)
+    return EventStream("status", statuses.follow(podcast_id), state.waiting, last=last, address=address_of(request))
 
 
 async def _changed(request: Request[Any, Any, Any], statuses: Statuses, podcast_id: str) -> None:
