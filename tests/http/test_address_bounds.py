@@ -115,7 +115,10 @@ async def test_answers_that_wait_are_bounded_for_one_address(service: Service, s
             tag = one.get(f"{path}/status").headers["etag"]
             with one.stream("GET", f"{path}/events") as first, one.stream("GET", f"{path}/events") as second:
                 assert [first.status_code, second.status_code] == [200, 200]
-                too_many(one.get(f"{path}/events"), 60)
+                with one.stream("GET", f"{path}/events") as refused:
+                    assert refused.status_code == 429
+                    refused.read()
+                    too_many(refused, 60)
                 too_many(one.get(f"{path}/status?wait=1", headers={"If-None-Match": tag}), 60)
                 assert one.get(f"{path}/status").status_code == 200
                 with other.stream("GET", f"{path}/events") as third:
