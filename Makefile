@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links $(NEWER)
-# For `make serve`: the port. On make's command line PORT wins over GREENROOM_PORT; in the environment GREENROOM_PORT wins.
+# For `make serve`: the port. On make's command line PORT wins over GREENROOM_PORT; in the environment GREENROOM_PORT wins, unless
+# it is the address that Kubernetes sets for a Service.
 PORT ?=
-TAKEN_PORT = $(if $(PORT),GREENROOM_PORT=$(if $(filter command,$(origin PORT)),$(PORT),$${GREENROOM_PORT:-$(PORT)}))
+PORT_WINS = $(or $(filter command,$(origin PORT)),$(findstring ://,$(GREENROOM_PORT)),$(if $(GREENROOM_PORT),,alone))
 # For `make torture`: minutes on each target; the seed of its choices (without one, a seed is made and printed); and the target:
 # server, cluster or replicas, or all for one after the other. `streams` runs 20,000 mutated streams instead.
 MINUTES ?= 5
@@ -44,8 +45,9 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.serve
 	$(PIP) --require-hashes -r requirements/dev.lock
 	@touch $@
 
+serve: export TAKEN_PORT = $(if $(PORT_WINS),$(PORT),$(GREENROOM_PORT))
 serve: setup
-	@exec env $(TAKEN_PORT) $(BIN)/greenroom serve
+	@exec env $(if $(PORT),GREENROOM_PORT="$$TAKEN_PORT") $(BIN)/greenroom serve
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

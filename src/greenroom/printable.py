@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 # C0, DEL and C1, and what breaks lines or turns their direction besides.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_BUT_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_BUT_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -16,3 +16,8 @@ def printable(text: str, *, lines: bool = False) -> str:
         lines: whether line breaks and tabs may stay, as in a traceback.
     """
     return (_BUT_LINES if lines else _CONTROLS).sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+def printable_json(line: str) -> str:
+    """A line of JSON with its control characters as JSON escapes: a program that reads it finds the same text."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found.group()):04x}", line)

@@ -185,6 +185,16 @@ def test_a_directory_that_nobody_named_is_not_made(tmp_path: Path) -> None:
     assert again.stderr.splitlines()[-1].startswith("Loaded 1 topic and 0 snippets into greenroom-data/")
 
 
+def test_a_record_that_is_named_alone_makes_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "topics.ndjson").write_text(ndjson(TOPIC))
+    line = [str(PROGRAM), "load", "--database-url", "sqlite:greenroom.sqlite3", "topics.ndjson"]
+    run = subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert "no server of the caches is named" in run.stderr
+    assert {one.name for one in tmp_path.iterdir() if not one.name.startswith("greenroom.sqlite3")} == {"topics.ndjson"}
+    assert stored(tmp_path, "outbox"), "the change waits for a process that knows the caches"
+
+
 @ON_LINUX
 def test_it_leaves_no_process_behind(tmp_path: Path) -> None:
     assert command("load", "--data-dir", tmp_path, "-", stdin=ndjson(TOPIC)).returncode == 0
@@ -224,6 +234,28 @@ def test_a_load_while_serve_runs_is_seen_by_the_next_read(serve: Serve) -> None:
     assert [one["title"] for one in get(f"{API}/snippets", params={"topic_id": "night"}).json()] == ["Hiss"]
     assert get(f"{API}/snippets/static").json()["title"] == "Hiss"
     assert stored(service.data_dir, "outbox") == set()
+
+
+def test_a_load_by_the_record_alone_reaches_a_serve_that_runs(tmp_path: Path, serve: Serve) -> None:
+    service = serve("--sample", "off")
+    assert service.client.get(f"{API}/topics").json() == []
+    line = [str(PROGRAM), "load", "--database-url", f"sqlite:{service.data_dir / 'greenroom.sqlite3'}", "-"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run = subprocess.run(
+        line,
+        cwd=elsewhere,
+        env=environment(),
+        input=ndjson(TOPIC),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    assert list(elsewhere.iterdir()) == []
+    wait_for(lambda: [topic["topic_id"] for topic in service.client.get(f"{API}/topics").json()] == ["night"], 20)
+    wait_for(lambda: stored(service.data_dir, "outbox") == set(), 20)
 
 
 KEYS = ("cache:topics:all", "cache:topic:night", "cache:snippet:static", "cache:snippets:topic:night:page:1")

@@ -94,7 +94,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert line.endswith("choose another with --port or GREENROOM_PORT (0 = any free port)")
 
 
-@pytest.mark.parametrize("where", ["line", "environment", "own"])
+@pytest.mark.parametrize("where", ["line", "environment", "own", "linked"])
 def test_make_serve_takes_a_port(tmp_path: Path, where: str) -> None:
     """Told of by its being taken: nothing is set up or opened by then. On another port it would end as well."""
     (tmp_path / "file").write_text("no directory")
@@ -105,6 +105,7 @@ def test_make_serve_takes_a_port(tmp_path: Path, where: str) -> None:
             "line": ([f"PORT={port}"], {"GREENROOM_PORT": "0", "PORT": "0"}),
             "environment": ([], {"PORT": port}),
             "own": ([], {"GREENROOM_PORT": port, "PORT": "0"}),
+            "linked": ([], {"GREENROOM_PORT": "tcp://10.0.0.1:8000", "PORT": port}),
         }[where]
         run = subprocess.run(
             [*make, *line],
@@ -115,6 +116,12 @@ def test_make_serve_takes_a_port(tmp_path: Path, where: str) -> None:
             timeout=60,
         )
     assert f"greenroom: --port: port {port} is in use; " in run.stderr
+
+
+def test_make_serve_names_a_port_that_is_none(tmp_path: Path) -> None:
+    make = ["make", "-s", "-f", str(ROOT / "Makefile"), "-o", "setup", "serve", f"BIN={PROGRAM.parent}", "PORT=1 2"]
+    run = subprocess.run(make, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
+    assert "greenroom: GREENROOM_PORT: '1 2' is not possible; use a whole number" in run.stderr
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -60,6 +60,14 @@ def work(tmp_path: Path) -> Iterator[Works]:
         yield started
 
 
+def test_a_directory_that_nobody_named_is_not_made_by_work(tmp_path: Path) -> None:
+    line = [str(PROGRAM), "work", "--database-url", "sqlite:greenroom.sqlite3"]
+    run = subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False, timeout=60)
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"greenroom: --data-dir: there is no greenroom-data in {tmp_path}; name the data dir")
+    assert list(tmp_path.iterdir()) == []
+
+
 def generate(service: Service, topic_id: str) -> str:
     answer = service.client.post(f"{API}/podcasts/generate", json={"topic_id": topic_id})
     podcast_id: str = answer.raise_for_status().json()["podcast_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -103,6 +104,31 @@ async def test_streams_are_bounded_for_one_address(service: Service, studio: Stu
                 third = await opened("127.0.0.8")
         await third.recv()
         await third.close()
+
+
+async def test_answers_that_wait_are_bounded_for_one_address(service: Service, studio: Studio) -> None:
+    claim, _ = await studio.rendering(tones(3)[:1])
+    path = f"{API}/podcasts/{claim.podcast_id}"
+
+    def ask() -> None:
+        with client(service, "127.0.0.14") as one, client(service, "127.0.0.15") as other:
+            tag = one.get(f"{path}/status").headers["etag"]
+            with one.stream("GET", f"{path}/events") as first, one.stream("GET", f"{path}/events") as second:
+                assert [first.status_code, second.status_code] == [200, 200]
+                with one.stream("GET", f"{path}/events") as refused:
+                    assert refused.status_code == 429
+                    refused.read()
+                    too_many(refused, 60)
+                too_many(one.get(f"{path}/status?wait=1", headers={"If-None-Match": tag}), 60)
+                assert one.get(f"{path}/status").status_code == 200
+                with other.stream("GET", f"{path}/events") as third:
+                    assert third.status_code == 200
+            status = 429
+            while status == 429:  # the places are free once the streams have been left
+                status = one.get(f"{path}/status?wait=1", headers={"If-None-Match": tag}).status_code
+            assert status == 304
+
+    await asyncio.to_thread(ask)
 
 
 def test_wrong_editor_tokens_are_bounded_for_one_address(service: Service) -> None:

@@ -71,12 +71,33 @@ def test_a_part_s_state_is_one_word_for_strangers(detail: str, word: str) -> Non
     assert in_a_word(detail) == word
 
 
-def test_a_wrong_token_that_asks_for_details_counts_as_a_guess(service: Service) -> None:
-    transport = httpx.HTTPTransport(local_address="127.0.0.31")
-    with httpx.Client(base_url=service.url, transport=transport) as guesser:
-        headers = STRANGER | {"Authorization": "Bearer guessed-token-of-editors"}
-        answers = [guesser.get("/health/ready", headers=headers).status_code for _ in range(51)]
-    assert answers == [200] * 50 + [429]
+def guesser(service: Service, address: str) -> httpx.Client:
+    """A client of this address of the loopback network."""
+    return httpx.Client(base_url=service.url, transport=httpx.HTTPTransport(local_address=address))
+
+
+def test_probes_are_answered_however_many_wrong_tokens_came(service: Service) -> None:
+    with guesser(service, "127.0.0.31") as one:
+        wrong = STRANGER | {"Authorization": "Bearer guessed-token-of-editors"}
+        for _ in range(50):
+            assert one.get("/health/ready", headers=wrong).status_code == 200
+        assert one.delete(f"{API}/topics/guessed", headers=wrong).status_code == 429, "the guesses have counted"
+        for path in ("/health/ready", "/metrics"):
+            for headers in (wrong, STRANGER, STRANGER | service.editor):
+                answer = one.get(path, headers=headers)
+                assert answer.status_code == 200
+                assert str(service.data_dir) not in answer.text
+
+
+@pytest.mark.parametrize("authorization", ["Basic c2NyYXBlcjpzZWNyZXQ=", "Bearer", "x"])
+def test_what_is_no_bearer_token_is_no_guess(service: Service, authorization: str) -> None:
+    with guesser(service, "127.0.0.32") as one:
+        for _ in range(51):
+            headers = STRANGER | {"Authorization": authorization}
+            assert one.get("/health/ready", headers=headers).status_code == 200
+        answer = one.delete(f"{API}/topics/guessed", headers={"Authorization": authorization})
+        assert "need Authorization: Bearer" in problem(answer, 401, "unauthorized")["detail"]
+        assert one.delete(f"{API}/topics/guessed", headers=service.editor).status_code == 404
 
 
 # Hosts --------------------------------------------------------------------------------------------

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from greenroom.printable import printable
 from greenroom.service import logs
+
+
+def logged(monkeypatch: pytest.MonkeyPatch, format_: str, say: Callable[[], None]) -> str:
+    """What is written of what is logged."""
+    written = io.StringIO()
+    monkeypatch.setattr("sys.stderr", written)
+    loggers = [logging.getLogger(name) for name in ("greenroom", "uvicorn", "litestar", "asyncio")]
+    before = [(log.handlers, log.level, log.propagate) for log in loggers]
+    try:
+        logs.configure(format_=format_, level="info")
+        say()
+    finally:
+        for one, (handlers, level, propagate) in zip(loggers, before, strict=True):
+            one.handlers, one.level, one.propagate = handlers, level, propagate
+    return written.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -21,6 +38,7 @@ from greenroom.service import logs
         ("\x1b[31mred\x07\x00", r"\x1b[31mred\x07\x00"),
         ("\x7f\x9b1m", r"\x7f\x9b1m"),
         ("a\u2028b\u202ec", r"a\u2028b\u202ec"),
+        ("a\u200eb\u200fc\u061c", r"a\u200eb\u200fc\u061c"),
     ],
 )
 def test_control_characters_are_written_out(text: str, shown: str) -> None:
@@ -37,23 +55,30 @@ def test_a_traceback_keeps_its_lines_and_nothing_else() -> None:
     assert printable("one\n\ttwo\x1b[0m", lines=True) == "one\n\ttwo\\x1b[0m"
 
 
+def test_a_json_line_holds_the_text_and_no_control_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "a\nb\x1b[2J\x7f\x9b2J\u202e\u200f\u2028"
+    written = logged(monkeypatch, "json", lambda: logging.getLogger("greenroom").info("%s", said))
+    assert msgspec.json.decode(written)["message"] == said
+    assert printable(written, lines=True) == written
+    assert len(written.splitlines()) == 1
+
+
+def test_warnings_of_the_event_loop_are_log_lines_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = logged(monkeypatch, "text", lambda: logging.getLogger("asyncio").error("lost \x1b[2J"))
+    assert written.rstrip().endswith(r"ERROR   asyncio [-] lost \x1b[2J")
+
+
 def test_a_log_line_is_one_line_whatever_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = io.StringIO()
-    monkeypatch.setattr("sys.stderr", written)
-    loggers = [logging.getLogger(name) for name in ("greenroom", "uvicorn", "litestar")]
-    before = [(log.handlers, log.level, log.propagate) for log in loggers]
-    log = loggers[0]
-    try:
-        logs.configure(format_="text", level="info")
+    def say() -> None:
+        log = logging.getLogger("greenroom")
         log.info("a %s", "line\nthat \x1b[2Jlies")
         try:
             raise ValueError("\x1b[2J")
         except ValueError:
             log.exception("failed")
-    finally:
-        for one, (handlers, level, propagate) in zip(loggers, before, strict=True):
-            one.handlers, one.level, one.propagate = handlers, level, propagate
-    lines = written.getvalue().splitlines()
+
+    written = logged(monkeypatch, "text", say)
+    lines = written.splitlines()
     assert lines[0].endswith(r"a line\nthat \x1b[2Jlies")
     assert lines[-1] == r"ValueError: \x1b[2J"
-    assert "\x1b" not in written.getvalue()
+    assert "\x1b" not in written

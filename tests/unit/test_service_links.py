@@ -18,6 +18,9 @@ for _protocol in ("TCP", "UDP", "SCTP"):
         f"GREENROOM_PORT_8000_{_protocol}_PROTO": _protocol.lower(),
     }
 
+for _name, _text in tuple(LINKS.items()):
+    LINKS[_name.replace("GREENROOM_", "GREENROOM_VALKEY_2_", 1)] = _text
+
 
 @pytest.mark.parametrize("name", LINKS)
 def test_what_kubernetes_sets_for_a_service_is_no_setting(name: str) -> None:
@@ -41,6 +44,9 @@ def test_a_port_beside_them_is_still_the_setting() -> None:
     "name",
     [
         "GREENROOM_SERVICE_HOSTS",
+        "GREENROOM_VALKEY_PORT",
+        "GREENROOM_VALKEY_SERVICE",
+        "GREENROOM_VALKEY_HOST",
         "GREENROOM_SERVICE",
         "GREENROOM_PORT_HTTP",
         "GREENROOM_PORT_8000",

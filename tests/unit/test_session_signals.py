@@ -127,7 +127,20 @@ def test_the_transport_is_secure_on_this_machine_or_plain(
 
 @pytest.mark.parametrize(
     "name",
-    ["Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-IP", "Via"],
+    [
+        *(
+            "Forwarded",
+            "X-Forwarded-For",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Host",
+            "X-Forwarded-Port",
+            "X-Real-IP",
+            "Via",
+        ),
+        *("X-Forwarded", "X-Forwarded-By", "X-Forwarded-Ssl", "X-Forwarded-Scheme", "Forwarded-For", "X-Client-IP"),
+        *("CF-Connecting-IP", "True-Client-IP", "Fastly-Client-IP", "X-Cluster-Client-IP", "X-Original-Host"),
+        *("X-Original-Forwarded-For", "X-Envoy-External-Address", "X-Url-Scheme", "X-Scheme", "Front-End-Https"),
+    ],
 )
 def test_what_a_proxy_adds_makes_loopback_plain_unless_it_is_trusted(name: str) -> None:
     def found(port: int) -> Signals:

@@ -6,11 +6,14 @@ password each. An account's bound delays its owner too while it is under attack,
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 from greenroom.accounts.rates import ATTEMPT, Bound, Rate, network
+from greenroom.detached import to_the_end
 from greenroom.engine import Engine
-from greenroom.errors import GreenroomError
+from greenroom.errors import EngineError, GreenroomError
 
 SCRIPTS = (ATTEMPT,)
 
@@ -50,20 +53,32 @@ class Attempts:
             TooManyAttempts: when it may not be made.
             EngineError: when it cannot be counted; it may then not be made either.
         """
-        for rate, name in ((self._address, network(address)), (self._account, username)):
-            if left := await rate.count(name):
-                raise TooManyAttempts(left)
+        of_address = network(address)
+        if left := await self._address.count(of_address):
+            raise TooManyAttempts(left)
+        try:
+            left = await self._account.count(username)
+        except (EngineError, asyncio.CancelledError):
+            # Whether it counts for the account is not known. Uncounted there, it might be another's that is.
+            await self._give_back(self._address, of_address)
+            raise
+        if left:
+            # Prevents: an office signs in to an account under attack · the refusals fill the bound of the address ·
+            # nobody of the office can sign in.
+            await self._give_back(self._address, of_address)
+            raise TooManyAttempts(left)
 
     async def take_back(self, username: str, address: str) -> None:
-        """Uncount an attempt whose password was not looked at.
+        """Uncount an attempt whose password was not looked at; one that cannot be uncounted counts.
 
         Prevents: a client keeps the hashing busy · ten log-ins of an owner end with 503 · the owner is locked out.
-
-        Raises:
-            EngineError: when that cannot be done; the attempt then counts.
         """
-        await self._account.take_back(username)
-        await self._address.take_back(network(address))
+        await self._give_back(self._account, username)
+        await self._give_back(self._address, network(address))
+
+    async def _give_back(self, rate: Rate, name: str) -> None:
+        with suppress(EngineError):
+            await to_the_end(lambda: rate.take_back(name))
 
     async def forgive(self, username: str) -> None:
         """Forget an account's attempts: its owner is here. An address's stay, or one's own account would clear them."""

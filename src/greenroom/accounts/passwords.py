@@ -38,6 +38,10 @@ class Verified:
     rehash: str | None = None
 
 
+def _nothing() -> None:
+    pass
+
+
 class _Queue:
     """Hashes of one purpose: threads of its own, and a bound on what is under way.
 
@@ -51,19 +55,20 @@ class _Queue:
         self._cores = cores
         self.under_way = 0
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], begun: Callable[[], None] = _nothing) -> T:
         if self.under_way >= self._most:
             raise Overloaded(f"{self.under_way} passwords are waited for")
         self.under_way += 1
-        done = self.submit(work)
+        done = self.submit(work, begun)
         # When it is done, not when its caller gives up: a thread that works is taken all the same. Before its caller
         # goes on: its place is free by then.
         loop = asyncio.get_running_loop()
         done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
         return await asyncio.wrap_future(done, loop=loop)
 
-    def submit(self, work: Callable[[], T]) -> Future[T]:
+    def submit(self, work: Callable[[], T], begun: Callable[[], None] = _nothing) -> Future[T]:
         def held() -> T:
+            begun()  # from here on it is done, also for a caller who has given up
             with self._cores:
                 return work()
 
@@ -110,22 +115,28 @@ class Passwords:
         """
         return await self._sign_ups.run(lambda: self._hasher.hash(_bytes(password)))
 
-    async def verify(self, stored: str | None, password: str) -> Verified:
+    async def verify(self, stored: str | None, password: str, *, begun: Callable[[], None] = _nothing) -> Verified:
         """Whether a password is that of a stored hash.
 
         Arguments:
             stored: None for a user who does not exist: it takes as long, and is wrong. Else how long the answer
                 takes would tell which names are users.
+            begun: called on a thread, when the password is about to be looked at.
 
         Raises:
             Overloaded: when too many are waited for.
         """
-        return await self._log_ins.run(lambda: self._verified(stored, password))
+        return await self._log_ins.run(lambda: self._verified(stored, password), begun)
 
-    async def replaced(self, stored: str, password: str, new: str) -> str | None:
+    async def replaced(
+        self, stored: str, password: str, new: str, *, begun: Callable[[], None] = _nothing
+    ) -> str | None:
         """The hash of a user's new password; None where the old one is not that of the stored hash.
 
         Both in one place among the log-ins: who has waited for the first hash need not wait for the second.
+
+        Arguments:
+            begun: as `verify`.
 
         Raises:
             Overloaded: when too many are waited for.
@@ -134,7 +145,7 @@ class Passwords:
         def work() -> str | None:
             return self._hasher.hash(_bytes(new)) if self._verified(stored, password).right else None
 
-        return await self._log_ins.run(work)
+        return await self._log_ins.run(work, begun)
 
     async def close(self) -> None:
         """Finish what is under way and let go of the threads; further calls fail."""

@@ -13,7 +13,7 @@ from greenroom.accounts.attempts import Attempts
 from greenroom.accounts.common_passwords import is_common
 from greenroom.accounts.passwords import Passwords
 from greenroom.clock import SYSTEM, Clock
-from greenroom.errors import Conflict, EngineError, GreenroomError, InvalidInput, Overloaded, RecordError
+from greenroom.errors import Conflict, EngineError, GreenroomError, InvalidInput
 from greenroom.opened import Opened
 from greenroom.podcast.models import User
 from greenroom.podcast.records import UserRecords
@@ -27,6 +27,16 @@ _USERNAME = re.compile(r"[A-Za-z0-9._~-]{{{},{}}}".format(*USERNAME))
 
 class WrongCredentials(GreenroomError):
     """No user has this name and password; which of the two is wrong is not said."""
+
+
+class _Look:
+    """Whether a password was looked at."""
+
+    begun = False
+
+    def begin(self) -> None:
+        """It is looked at now."""
+        self.begun = True
 
 
 class Accounts:
@@ -90,10 +100,10 @@ class Accounts:
         """
         self._opened.check()
         name = username.lower()
-        async with self._attempt(name, address):
+        async with self._attempt(name, address) as look:
             user = await self._records.user_by_name(name) if _USERNAME.fullmatch(username) else None
             stored = None if user is None else user.password_hash
-            verified = await self._passwords.verify(stored, password[: PASSWORD[1] + 1])
+            verified = await self._passwords.verify(stored, password[: PASSWORD[1] + 1], begun=look.begin)
         if user is None or not verified.right:
             raise WrongCredentials("wrong name or password")
         if verified.rehash is not None:
@@ -131,8 +141,10 @@ class Accounts:
             await self.check(user.username, new)
         except InvalidInput as error:
             raise InvalidInput("new_password", error.reason, error.remedy) from None
-        async with self._attempt(user.username, address):
-            new_hash = await self._passwords.replaced(user.password_hash, current[: PASSWORD[1] + 1], new)
+        async with self._attempt(user.username, address) as look:
+            new_hash = await self._passwords.replaced(
+                user.password_hash, current[: PASSWORD[1] + 1], new, begun=look.begin
+            )
         if new_hash is None:
             # docs/decisions/0073-a-wrong-current-password-is-422.md
             raise InvalidInput("current_password", "is not your password", "send the one that you sign in with")
@@ -158,13 +170,14 @@ class Accounts:
         return (await self._passwords.verify(now.password_hash, password[: PASSWORD[1] + 1])).right
 
     @asynccontextmanager
-    async def _attempt(self, name: str, address: str) -> AsyncIterator[None]:
-        """Around the look at a password: counted before it, and not if it was not looked at."""
+    async def _attempt(self, name: str, address: str) -> AsyncIterator[_Look]:
+        """Around the look at a password: counted before it, and not if it was not looked at, for whatever reason."""
         await self._attempts.count(name, address)
+        look = _Look()
         try:
-            yield
-        except (Overloaded, RecordError):
-            with suppress(EngineError):
+            yield look
+        except BaseException:  # a caller who gives up while others are hashed is one of them
+            if not look.begun:
                 await self._attempts.take_back(name, address)
             raise
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import BinaryIO
 
 import rich_click as click
 
-from greenroom.cli.options import make_directory, read_settings, settings_options, write_trouble
+from greenroom.cli.options import (
+    make_directory,
+    names_directory,
+    read_settings,
+    settings_options,
+    unnamed,
+    write_trouble,
+)
 from greenroom.errors import InvalidInput, RecordError, RecordUnavailable
-from greenroom.origin import BadLine, Loaded
+from greenroom.origin import BadLine, Loaded, open_records
 from greenroom.origin import load as load_lines
+from greenroom.podcast.records import Records
 from greenroom.printable import printable
 from greenroom.room import DATABASE_FILE, Greenroom
 from greenroom.service import logs
@@ -46,17 +53,27 @@ def load(files: tuple[str, ...], **flags: str | None) -> None:
     status is then 1.
     """
     settings = read_settings(flags)
-    _check_place(settings, named=flags["data_dir"] is not None or bool(os.environ.get("GREENROOM_DATA_DIR")))
+    has_directory = names_directory(flags, settings)
+    if not has_directory and settings.database_url is None:
+        raise unnamed(settings, "name the data directory of the service with --data-dir or --database-url")
     logs.configure(format_=settings.log_format, level=settings.log_level)
     with ExitStack() as stack:
         sources = [(name, _opened(name, stack)) for name in files]
-        loaded = asyncio.run(_load(settings, sources))
+        loaded = asyncio.run(_load(settings, sources, has_directory=has_directory))
     objects = f"{_number(loaded.topics, 'topic')} and {_number(loaded.snippets, 'snippet')}"
     click.echo(f"Loaded {objects} into {_place(settings)}; {_number(loaded.bad, 'line')} rejected.", err=True)
     sys.exit(1 if loaded.bad else 0)
 
 
-async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]]) -> Loaded:
+async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]], *, has_directory: bool) -> Loaded:
+    if settings.cache_address is None and not has_directory:
+        async with _record_alone(settings) as records:
+            loaded = await _fill(settings, records, sources)
+        click.echo(
+            "no server of the caches is named: what changed is dropped from them within seconds by any", err=True
+        )
+        click.echo("greenroom process that has this record open, or the next one that opens it", err=True)
+        return loaded
     if settings.cache_address is None or settings.database_url is None:
         make_directory(settings.data_dir)
     async with Greenroom.open(
@@ -66,12 +83,7 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]]) -> Load
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,
     ) as room:
-        if (trouble := write_trouble(room.records)) is not None:
-            raise RecordUnavailable(trouble)
-        click.echo(f"loading into {_place(settings)}", err=True)
-        report = _Report()
-        loaded = await load_lines(room.records, sources, on_progress=report.progress, on_bad=report.bad)
-        report.end()
+        loaded = await _fill(settings, room.records, sources)
         # By the outbox, and not change by change: 1,000 changes of one topic name the same pages.
         with suppress(RecordError):  # all is stored, and what is left in the outbox is any process's to send
             await room.changes.send_pending()
@@ -81,16 +93,29 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]]) -> Load
         return loaded
 
 
-def _check_place(settings: Settings, *, named: bool) -> None:
-    """Refuse to make a data directory that nobody has named: it would be one below wherever the user stands.
+@asynccontextmanager
+async def _record_alone(settings: Settings) -> AsyncIterator[Records]:
+    """The record without caches: its outbox is left to whoever knows their server.
 
-    Raises:
-        InvalidInput: naming the remedy.
+    Prevents: a load starts a server of its own, tells it of the outbox and clears it · a service that runs on the same
+    record serves what it has cached.
     """
-    if named or settings.database_url is not None or settings.data_dir.is_dir():
-        return
-    reason = f"there is no {settings.data_dir} in {Path.cwd()}"
-    raise InvalidInput("data_dir", reason, "name the data directory of the service with --data-dir or --database-url")
+    assert settings.database_url is not None
+    records = await open_records(settings.database_url)
+    try:
+        yield records
+    finally:
+        await records.close()
+
+
+async def _fill(settings: Settings, records: Records, sources: list[tuple[str, BinaryIO]]) -> Loaded:
+    if (trouble := write_trouble(records)) is not None:
+        raise RecordUnavailable(trouble)
+    click.echo(f"loading into {_place(settings)}", err=True)
+    report = _Report()
+    loaded = await load_lines(records, sources, on_progress=report.progress, on_bad=report.bad)
+    report.end()
+    return loaded
 
 
 def _place(settings: Settings) -> str:

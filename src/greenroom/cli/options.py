@@ -36,7 +36,7 @@ def settings_options(names: Iterable[str] | None = None) -> Callable[[F], F]:
 def read_settings(flags: dict[str, str | None]) -> Settings:
     """The settings of this process: flags, then environment, then defaults.
 
-    One line says which variables are passed over because Kubernetes has set them for a Service named `greenroom`.
+    One line says which variables are passed over because Kubernetes has set them for a Service such as `greenroom`.
 
     Raises:
         InvalidInput: naming the setting, for a value that cannot be or a variable that is none.
@@ -44,7 +44,7 @@ def read_settings(flags: dict[str, str | None]) -> Settings:
     if links := service_links(os.environ):
         names = f"{links[0]} and {len(links) - 1} more" if len(links) > 1 else links[0]
         click.echo(
-            f"greenroom: passed over {names}: Kubernetes sets them for a Service named greenroom; "
+            f"greenroom: passed over {names}: Kubernetes sets them for a Service whose name begins with greenroom; "
             "`enableServiceLinks: false` in the pod's spec keeps them away",
             err=True,
         )
@@ -63,6 +63,17 @@ def make_directory(data_dir: Path) -> None:
         trouble = "it is not a directory" if isinstance(error, FileExistsError) else error.strerror
         reason = f"{data_dir} cannot be used: {trouble}"
         raise InvalidInput("data_dir", reason, "name a directory that this user may write to") from None
+
+
+def names_directory(flags: dict[str, str | None], settings: Settings) -> bool:
+    """Whether the data directory is named, or there; one below wherever the user stands is not made unasked."""
+    named = flags["data_dir"] is not None or bool(os.environ.get(ENV_PREFIX + "DATA_DIR"))
+    return named or settings.data_dir.is_dir()
+
+
+def unnamed(settings: Settings, remedy: str) -> InvalidInput:
+    """The error of a command that needs the data directory; see `names_directory`."""
+    return InvalidInput("data_dir", f"there is no {settings.data_dir} in {Path.cwd()}", remedy)
 
 
 def write_trouble(records: Records) -> str | None:

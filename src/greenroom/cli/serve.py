@@ -138,7 +138,9 @@ async def _prepare(settings: Settings) -> None:
         await records.close()
     record = _record(settings)
     token = settings.data_dir / EDITOR_TOKEN_FILE
-    for path in private_files.open_to_others([settings.data_dir, record.parent, record, token]):
+    # Each once: the record usually lies in the data directory.
+    places = {path.resolve(): path for path in (settings.data_dir, record.parent, record, token)}
+    for path in private_files.open_to_others(list(places.values())):
         log.warning("other users of this machine may use %s; `chmod go= %s` shuts them out", path, path)
 
 

@@ -8,7 +8,14 @@ import signal
 
 import rich_click as click
 
-from greenroom.cli.options import make_directory, read_settings, settings_options, write_trouble
+from greenroom.cli.options import (
+    make_directory,
+    names_directory,
+    read_settings,
+    settings_options,
+    unnamed,
+    write_trouble,
+)
 from greenroom.room import Greenroom
 from greenroom.service import logs
 from greenroom.service.settings import Settings
@@ -25,6 +32,8 @@ def work(**flags: str | None) -> None:
     The recordings go to the data directory, where the services that stream them must find them.
     """
     settings = read_settings(flags)
+    if not names_directory(flags, settings):
+        raise unnamed(settings, "name the data directory of the service with --data-dir: the recordings go there")
     logs.configure(format_=settings.log_format, level=settings.log_level)
     check_voices()
     asyncio.run(_work(settings))

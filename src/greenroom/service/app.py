@@ -50,7 +50,7 @@ def create_app(
         shared_metrics: the directory in which workers share their numbers.
         voice: raises `NoVoice` or `MissingExtra` where no podcast can be spoken.
     """
-    waiting = Waiting()
+    waiting = Waiting(per_address=settings.streams_per_address)
     ending = Ending(waiting.end)
     counters = Counters()
     metrics = Metrics(counters, shared_metrics)

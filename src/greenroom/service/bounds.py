@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 from typing import Any
 
 from litestar.connection import ASGIConnection
 
 from greenroom.accounts import Bound, network
-from greenroom.errors import EngineError
+from greenroom.errors import EngineError, Overloaded, QueueFull, RecordUnavailable
 from greenroom.room import Greenroom
 from greenroom.service.problems import Problem
+from greenroom.sessions.refusals import SessionsUnavailable
 
+log = logging.getLogger("greenroom.service")
+
+_NOT_NOW = (Overloaded, QueueFull, RecordUnavailable, EngineError, SessionsUnavailable)
+"""What says nothing against the client."""
 _REMEMBERED = 10_000
 """Addresses that are known to be shut out; of more the oldest is forgotten, and counted on the server again."""
 
@@ -26,20 +32,42 @@ def address_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     return network(client.host) if client is not None and client.host else "-"
 
 
-async def count(connection: ASGIConnection[Any, Any, Any, Any], kind: str, bound: Bound, what: str) -> None:
-    """Count something that a client does.
+@asynccontextmanager
+async def counted(
+    connection: ASGIConnection[Any, Any, Any, Any], kind: str, bound: Bound, what: str, *, required: bool = True
+) -> AsyncIterator[None]:
+    """Count something that a client does in the block; what this service cannot do now does not count.
+
+    Prevents: the queue is full, or the record away · a client tries again, as it was told · when it can be done again
+    the client has reached the bound.
 
     Arguments:
         kind: a short name of it.
         what: what there is too much of, for the client.
+        required: whether it may not be done where it cannot be counted.
 
     Raises:
         Problem: 429 with `Retry-After`, when it may not be done now.
-        EngineError: when it cannot be counted.
+        EngineError: when it cannot be counted and must be.
     """
     room: Greenroom = connection.app.state.room
-    if left := await room.rate(kind, bound).count(address_of(connection)):
+    rate, address = room.rate(kind, bound), address_of(connection)
+    try:
+        left = await rate.count(address)
+    except EngineError as error:
+        if required:
+            raise
+        log.warning("%s are not counted: %s", what, error)
+        yield
+        return
+    if left:
         raise too_many(f"too many {what} from this address", left)
+    try:
+        yield
+    except _NOT_NOW:
+        with suppress(EngineError):
+            await rate.take_back(address)
+        raise
 
 
 def too_many(detail: str, seconds: float) -> Problem:

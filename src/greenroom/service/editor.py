@@ -35,26 +35,26 @@ async def editors_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRo
     """
     if await is_editor(connection):
         return
-    scheme, token = _credentials(connection)
-    detail = WRONG if scheme == "bearer" and token else NONE
+    detail = WRONG if _bearer(connection) else NONE
     raise Problem("unauthorized", detail, headers={"WWW-Authenticate": CHALLENGE})
 
 
 async def is_editor(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
-    """Whether the request carries the editor token; a wrong one is counted.
+    """Whether the request carries the editor token; a wrong one is counted. Another scheme than Bearer is no guess.
 
     Raises:
-        Problem: 429 where too many wrong ones came from the address.
+        Problem: 429 where it carries a token, and too many wrong ones came from the address.
     """
+    token = _bearer(connection)
+    if not token:
+        return False
     wrong = connection.app.state.wrong_tokens
     wrong.check(connection)
-    scheme, token = _credentials(connection)
     wanted: str = connection.app.state.settings.editor_token
     # Compared in constant time: how long a wrong guess takes must not tell how much of it was right.
-    if scheme == "bearer" and hmac.compare_digest(token.encode(), wanted.encode()):
+    if hmac.compare_digest(token.encode(), wanted.encode()):
         return True
-    if scheme:
-        await wrong.count(connection)
+    await wrong.count(connection)
     return False
 
 
@@ -62,12 +62,18 @@ async def is_editor(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
 async def is_trusted(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
     """Whether the request may be told paths and addresses: it is of this machine, or carries the editor token.
 
-    Raises:
-        Problem: as `is_editor`.
+    Prevents: a neighbour of a probe guesses tokens, or the probe has an old one · the probe is told 429 · every
+    instance leaves the rotation. Where no further token is looked at the request is a stranger's, and is answered.
     """
-    return session_of(connection.scope).signals.transport is Transport.LOOPBACK or await is_editor(connection)
+    if session_of(connection.scope).signals.transport is Transport.LOOPBACK:
+        return True
+    try:
+        return await is_editor(connection)
+    except Problem:
+        return False
 
 
-def _credentials(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[str, str]:
+def _bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """The token of `Authorization: Bearer`; empty without one."""
     scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
-    return scheme.lower(), token.strip()
+    return token.strip() if scheme.lower() == "bearer" else ""

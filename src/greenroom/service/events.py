@@ -41,15 +41,23 @@ class EventStream(Response[Any]):
         event: the name of the events.
         values: closed at the end.
         last: the id of the last event that the client has, which is not sent again.
+        address: the client's, as for `Waiting.place`.
     """
 
     def __init__(
-        self, event: str, values: AsyncGenerator[Any, None], waiting: Waiting, *, last: str | None = None
+        self,
+        event: str,
+        values: AsyncGenerator[Any, None],
+        waiting: Waiting,
+        *,
+        last: str | None = None,
+        address: str = "",
     ) -> None:
         self._event = event
         self._values = values
         self._waiting = waiting
         self._last = last
+        self._address = address
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         """The application that sends it."""
@@ -58,7 +66,7 @@ class EventStream(Response[Any]):
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         async with aclosing(self._values):
             if not scope.get("head"):
-                async with self._waiting.place(receive):
+                async with self._waiting.place(receive, address=self._address):
                     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
                     await self._stream(send)
             else:

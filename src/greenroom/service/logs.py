@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from greenroom.printable import printable
+from greenroom.printable import printable, printable_json
 
 REQUEST_ID: ContextVar[str] = ContextVar("greenroom_request_id", default="-")
 """The id of the request that the current task serves."""
@@ -47,15 +47,16 @@ class _JsonLines(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
+        return printable_json(msgspec.json.encode(line).decode())
 
 
 def configure(*, format_: str, level: str) -> None:
-    """Send the logs of Greenroom, and uvicorn's warnings, to standard error."""
+    """Send the logs of Greenroom, and the warnings of what it runs on, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_WithRequestId())
     handler.setFormatter(_JsonLines() if format_ == "json" else _TextLines())
-    for name, least in (("greenroom", level.upper()), ("uvicorn", "WARNING"), ("litestar", "WARNING")):
+    others = ("uvicorn", "litestar", "asyncio")
+    for name, least in (("greenroom", level.upper()), *((other, "WARNING") for other in others)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.setLevel(least)

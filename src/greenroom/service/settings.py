@@ -20,11 +20,13 @@ _TOKEN_LEAST = 16
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 # Kubernetes gives the pods of a namespace such variables for each Service (documentation: "Environment variables" of
-# Services, after Docker's links). Those of a Service named `greenroom` begin with our prefix. A port's name is that of
-# the manifest in upper case, with underscores.
+# Services, after Docker's links). Those of a Service named `greenroom`, or `greenroom-valkey`, begin with our prefix.
+# The names of Services and ports are those of the manifest in upper case, with underscores.
 _SERVICE_LINK = re.compile(
-    r"GREENROOM_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]{1,5}_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)"
+    r"GREENROOM_(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]{1,5}_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)"
 )
+_SERVICE_LINK_PORT = re.compile(r"GREENROOM_(?:[A-Z0-9_]+_)?PORT")
 _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://.*")
 # As browsers write them in `Origin`: a lower-case host and no path.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
@@ -198,7 +200,10 @@ class Settings:
         60, "NUMBER", "Anonymous sessions begun from one client address in a minute.", _whole(1, 1_000_000)
     )
     streams_per_address: int = _setting(
-        20, "NUMBER", "Listeners' streams from one client address at a time, in each process.", _whole(1, 1_000_000)
+        20,
+        "NUMBER",
+        "Listeners' streams from one client address at a time, and as many answers that wait, in each process.",
+        _whole(1, 1_000_000),
     )
     log_format: str = _setting("text", "text|json", "The form of log lines.", _choice("text", "json"))
     log_level: str = _setting("info", "|".join(_LOG_LEVELS), "The least level that is logged.", _choice(*_LOG_LEVELS))
@@ -254,12 +259,17 @@ class Settings:
 
 
 def service_links(environ: Mapping[str, str]) -> list[str]:
-    """The variables that Kubernetes has set for a Service named `greenroom`: they look like settings and are none.
+    """What Kubernetes has set for Services named `greenroom`, or `greenroom-valkey`: it looks like settings.
 
     `GREENROOM_PORT` is one of them where it holds the address of a Service, and a setting otherwise.
     """
-    address = _SERVICE_ADDRESS.fullmatch(environ.get("GREENROOM_PORT", "")) is not None
-    return sorted(name for name in environ if _SERVICE_LINK.fullmatch(name) or (name == "GREENROOM_PORT" and address))
+
+    def is_link(name: str, text: str) -> bool:
+        if _SERVICE_LINK.fullmatch(name) is not None:
+            return True
+        return _SERVICE_LINK_PORT.fullmatch(name) is not None and _SERVICE_ADDRESS.fullmatch(text) is not None
+
+    return sorted(name for name, text in environ.items() if is_link(name, text))
 
 
 def flag_name(name: str) -> str:

@@ -12,16 +12,22 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from greenroom.errors import Overloaded
+from greenroom.service.bounds import Places, too_many
 
 PLACES = 10_000
 """Answers that may wait at a time in one process."""
+PER_ADDRESS = 20
+"""Of them, by default, to one client address: or one client takes all, and nobody else's status is pushed."""
+_RETRY = 10
+"""Seconds after which an address that has all its places may have one less."""
 
 
 class Waiting:
     """The places of one process; belongs to the event loop's thread."""
 
-    def __init__(self, places: int = PLACES) -> None:
+    def __init__(self, places: int = PLACES, *, per_address: int = PER_ADDRESS) -> None:
         self._places = places
+        self._of_address = Places(per_address)
         self._stops: set[Callable[[], None]] = set()
         self._ending = False
 
@@ -36,16 +42,28 @@ class Waiting:
             stop()
 
     @asynccontextmanager
-    async def place(self, receive: Callable[[], Awaitable[Any]], seconds: float | None = None) -> AsyncIterator[None]:
+    async def place(
+        self, receive: Callable[[], Awaitable[Any]], seconds: float | None = None, *, address: str = ""
+    ) -> AsyncIterator[None]:
         """A block that is left, without an error, after so many seconds, or when waiting on makes no sense.
 
         Arguments:
             receive: the request's, whose body is read or empty.
             seconds: None for no limit.
+            address: the client's; empty for none.
 
         Raises:
             Overloaded: when no place is free.
+            Problem: 429 with `Retry-After`, when the address has as many as it may.
         """
+        with self._of_address.taken(address) as taken:
+            if address and not taken:
+                raise too_many("too many answers to this address wait", _RETRY)
+            async with self._place(receive, seconds):
+                yield
+
+    @asynccontextmanager
+    async def _place(self, receive: Callable[[], Awaitable[Any]], seconds: float | None) -> AsyncIterator[None]:
         if len(self._stops) >= self._places:
             raise Overloaded(f"{self._places} answers wait already")
         loop = asyncio.get_running_loop()

@@ -48,29 +48,32 @@ def origins(allowed: Iterable[str]) -> frozenset[str]:
     return frozenset(origin.lower().rstrip("/") for origin in allowed)
 
 
-_FORWARDING = (
-    b"forwarded",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-proto",
-    b"x-forwarded-server",
-    b"x-real-ip",
-    b"via",
+_FORWARDING = frozenset(
+    {
+        *(b"forwarded", b"forwarded-for", b"via", b"cdn-loop", b"client-ip", b"front-end-https", b"true-client-ip"),
+        *(b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-visitor", b"fastly-client-ip", b"wl-proxy-client-ip"),
+        *(b"x-client-ip", b"x-cluster-client-ip", b"x-envoy-external-address", b"x-original-for", b"x-original-host"),
+        *(b"x-original-forwarded-for", b"x-original-proto", b"x-real-ip", b"x-scheme", b"x-url-scheme"),
+    }
 )
-"""What proxies add, by RFC 7239 and 9110 and by custom."""
+"""What proxies add, by RFC 7239, 8586 and 9110 and by custom; and every name that begins as `_FORWARDED`."""
+_FORWARDED = b"x-forwarded"
 
 
 class _Headers:
     """The headers that matter here; names are in lower case by the ASGI specification."""
 
-    _WANTED = frozenset({b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", *_FORWARDING})
+    _WANTED = frozenset({b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site"})
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._values: dict[bytes, list[bytes]] = {}
+        self.forwarding: str | None = None
+        """The name of a header that shows a proxy."""
         for name, value in headers:
             if name in self._WANTED:
                 self._values.setdefault(name, []).append(value)
+            elif name in _FORWARDING or name.startswith(_FORWARDED):
+                self.forwarding = name.decode("latin-1")[:80]
 
     def __getitem__(self, name: bytes) -> list[bytes]:
         return self._values.get(name, [])
@@ -111,9 +114,9 @@ def _plain(scope: Mapping[str, Any], headers: _Headers) -> str:
     if len(host) > _LONGEST_HOST or not _asks_loopback(host):
         return f"the request came unencrypted for the host {shown(host)}; {_PROXY}"
     # A server that believes a peer puts the address that is forwarded in its place, with port 0.
-    named = None if client[1] == 0 else next((name for name in _FORWARDING if headers[name]), None)
+    named = None if client[1] == 0 else headers.forwarding
     if named is not None:
-        return f"the request has {named.decode()} from {client[0]}, which is not trusted; {_PROXY}"
+        return f"the request has {named} from {client[0]}, which is not trusted; {_PROXY}"
     if origin is not None and (len(origin) > _LONGEST_HOST or not _is_loopback_origin(origin)):
         return f"the request came unencrypted from a page of {shown(origin)}; {_PROXY}"
     return ""

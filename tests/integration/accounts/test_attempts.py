@@ -56,6 +56,29 @@ async def test_attempts_refused_by_address_do_not_count_for_the_account(server: 
     assert await made(counted, "ana", "192.0.2.2")
 
 
+async def test_attempts_refused_by_account_do_not_count_for_the_address(server: Server, connect: Connect) -> None:
+    counted = await attempts(server, connect, account=1, address=3)
+    assert [await made(counted, "ana", "192.0.2.1") for _ in range(9)] == [True] + [False] * 8
+    assert [await made(counted, f"user{number}", "192.0.2.1") for number in range(3)] == [True] * 2 + [False]
+
+
+@pytest.mark.parametrize("error", [EngineError("away"), asyncio.CancelledError()], ids=["away", "cancelled"])
+async def test_an_account_that_is_not_counted_costs_no_place_of_the_address(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    counted = await attempts(server, connect, address=2)
+
+    async def fail(_: str) -> float:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(counted._account, "count", fail)
+        for _ in range(9):
+            with pytest.raises(type(error)):
+                await counted.count("ana", "192.0.2.1")
+    assert [await made(counted, "ana", "192.0.2.1") for _ in range(3)] == [True] * 2 + [False]
+
+
 async def test_of_a_hundred_at_once_as_many_are_made_as_may_be(server: Server, connect: Connect) -> None:
     one, other = await attempts(server, connect, account=10), await attempts(server, connect, account=10)
     tries = [made(which, "ana", f"192.0.2.{number}") for number in range(50) for which in (one, other)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from greenroom.accounts import (
     TooManyAttempts,
     WrongCredentials,
 )
+from greenroom.accounts.passwords import AT_A_TIME
 from greenroom.engine import Standalone
 from greenroom.errors import Conflict, EngineError, InvalidInput, Overloaded, RecordUnavailable
 from greenroom.origin import SqliteRecords
@@ -144,7 +146,7 @@ async def test_a_log_in_whose_password_was_not_looked_at_does_not_count(
 ) -> None:
     made = await house.accounts.create("ana", PASSWORD)
 
-    async def refuse(*_: object) -> None:
+    async def refuse(*_: object, **__: object) -> None:
         raise error
 
     with monkeypatch.context() as patch:
@@ -159,6 +161,56 @@ async def test_a_log_in_whose_password_was_not_looked_at_does_not_count(
         with pytest.raises(WrongCredentials):
             await house.accounts.sign_in("ana", "a wrong password", address=HERE)
     assert await house.accounts.sign_in("ana", PASSWORD, address=HERE) == made
+
+
+@pytest.mark.parametrize("what", ["sign_in", "change_password"])
+async def test_who_gives_up_before_the_password_is_looked_at_does_not_count(house: House, what: str) -> None:
+    made = await house.accounts.create("ana", PASSWORD)
+    go = threading.Event()
+    held = [asyncio.wrap_future(house.passwords._log_ins.submit(lambda: go.wait(20))) for _ in range(AT_A_TIME)]
+    try:
+        for _ in range(9):
+            if what == "sign_in":
+                trying = asyncio.create_task(house.accounts.sign_in("ana", PASSWORD, address=HERE))
+            else:
+                changing = house.accounts.change_password(made.user_id, PASSWORD, f"{PASSWORD} too", address=HERE)
+                trying = asyncio.create_task(changing)
+            while not (house.passwords._log_ins.under_way or trying.done()):
+                await asyncio.sleep(0)
+            trying.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await trying
+            while house.passwords._log_ins.under_way:
+                await asyncio.sleep(0)
+    finally:
+        go.set()
+    await asyncio.gather(*held)
+    assert await house.accounts.sign_in("ana", PASSWORD, address=HERE) == made
+
+
+async def test_who_gives_up_while_the_password_is_looked_at_counts(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.accounts.create("ana", PASSWORD)
+    inside, go = threading.Event(), threading.Event()
+
+    def verify(*_: object) -> bool:
+        inside.set()
+        return go.wait(20)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.hasher, "verify", verify)
+        for _ in range(5):
+            inside.clear()
+            go.clear()
+            trying = asyncio.create_task(house.accounts.sign_in("ana", PASSWORD, address=HERE))
+            await asyncio.to_thread(inside.wait, 20)
+            trying.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await trying
+            go.set()
+    with pytest.raises(TooManyAttempts):
+        await house.accounts.sign_in("ana", PASSWORD, address=HERE)
 
 
 async def test_names_that_do_not_exist_are_bounded_alike(house: House) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -14,13 +13,13 @@ from litestar.params import FromPath, QueryParameter
 
 from greenroom.accounts import Bound
 from greenroom.caching import Read
-from greenroom.errors import EngineError, InvalidInput, UnknownReference
+from greenroom.errors import InvalidInput, UnknownReference
 from greenroom.podcast.models import QUEUED, STATUSES, PodcastStatus
 from greenroom.podcast.statuses import Statuses
 from greenroom.podcast.task_records import PodcastRequest
 from greenroom.service import bodies
 from greenroom.service.answers import cached, holds
-from greenroom.service.bounds import count
+from greenroom.service.bounds import address_of, counted
 from greenroom.service.callers import caller_of
 from greenroom.service.conditional import cache_status
 from greenroom.service.docs import taking
@@ -29,8 +28,6 @@ from greenroom.service.parameters import once
 from greenroom.service.problems import Problem, invalid
 from greenroom.service.routes.topics import unknown_topic
 from greenroom.service.state import ServiceState
-
-log = logging.getLogger("greenroom.service")
 
 PER_ADDRESS = Bound(30, timedelta(minutes=5))
 """Requests for podcasts from one client address."""
@@ -64,9 +61,10 @@ async def generate(request: Request[Any, Any, Any], state: ServiceState) -> Resp
     state.room.topics.check(wanted.topic_id)
     key = _idempotency_key(request)
     state.voice()
-    await _count(request)
     try:
-        asked = await state.room.generation.request(wanted.topic_id, caller=caller_of(request), key=key)
+        # docs/decisions/0060-uncounted-requests-pass.md
+        async with counted(request, "generation", PER_ADDRESS, "requests for podcasts", required=False):
+            asked = await state.room.generation.request(wanted.topic_id, caller=caller_of(request), key=key)
     except UnknownReference:
         raise unknown_topic(wanted.topic_id) from None
     except InvalidInput as error:
@@ -88,7 +86,7 @@ async def read_status(
     statuses = state.room.statuses
     read = _known(podcast_id, await statuses.read(podcast_id))
     if wait and holds(request, read):
-        async with state.waiting.place(request.receive, wait):
+        async with state.waiting.place(request.receive, wait, address=address_of(request)):
             await _changed(request, statuses, podcast_id)
         read = _known(podcast_id, await statuses.read(podcast_id))
     return cached(request, read, retry_after=_poll_again(read.value))
@@ -104,7 +102,7 @@ async def follow_status(
     if status is not None and STATUSES.ended(status.status) and event_id(status) == last:
         # Nothing else will come: the one answer that keeps a browser from asking again.
         return Response("", status_code=204, headers={"Cache-Control": "no-store"})
-    return EventStream("status", statuses.follow(podcast_id), state.waiting, last=last)
+    return EventStream("status", statuses.follow(podcast_id), state.waiting, last=last, address=address_of(request))
 
 
 async def _changed(request: Request[Any, Any, Any], statuses: Statuses, podcast_id: str) -> None:
@@ -137,18 +135,6 @@ def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:
     if len(found) > 1:
         raise invalid(KEY, "is given more than once", "give it once")
     return found[0] if found else None
-
-
-# docs/decisions/0060-uncounted-requests-pass.md
-async def _count(request: Request[Any, Any, Any]) -> None:
-    """Count a request of this address.
-
-    While it cannot be counted it is let through: the queue is bounded all the same.
-    """
-    try:
-        await count(request, "generation", PER_ADDRESS, "requests for podcasts")
-    except EngineError as error:
-        log.warning("requests for podcasts are not counted: %s", error)
 
 
 ROUTER = Router("/podcasts", route_handlers=[generate, read_status, follow_status], tags=["Podcasts"])

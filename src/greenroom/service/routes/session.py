@@ -181,8 +181,8 @@ async def change_preferences(request: Request[Any, Any, Any], state: ServiceStat
         condition.check_version(None)
         await session.require_confidential()  # what cannot begin does not count
         bound = Bound(state.settings.sessions_per_minute, timedelta(minutes=1))
-        await bounds.count(request, "session", bound, "new sessions")
-        live = await session.start(preferences={**preferences.DEFAULTS, **wanted})
+        async with bounds.counted(request, "session", bound, "new sessions"):
+            live = await session.start(preferences={**preferences.DEFAULTS, **wanted})
         return _answer(live, tag=_preferences_version(live.body))
 
     def change(body: bytes) -> bytes:

@@ -42,8 +42,8 @@ async def add_user(request: Request[Any, Any, Any], state: ServiceState) -> Resp
     await state.room.accounts.check(given.username, given.password)
     # Before the hash, which is what costs.
     bound = Bound(state.settings.signups_per_hour, timedelta(hours=1))
-    await bounds.count(request, "sign-up", bound, "new users")
-    user = await state.room.accounts.create(given.username, given.password)
+    async with bounds.counted(request, "sign-up", bound, "new users"):
+        user = await state.room.accounts.create(given.username, given.password)
     answer = UserAnswer(user_id=user.user_id, username=user.username)
     return Response(answer, status_code=201, headers={"Cache-Control": "no-store"})
 
