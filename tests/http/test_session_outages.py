@@ -223,8 +223,8 @@ async def test_a_change_of_password_amid_an_outage_leaves_no_session_unended(
     owner, name = (SqliteUsers, "replace_hash") if kept else (Passwords, "replaced")
     whole = getattr(owner, name)
 
-    async def then_it_dies(*args: Any) -> Any:
-        result = await whole(*args)
+    async def then_it_dies(*args: Any, **options: Any) -> Any:
+        result = await whole(*args, **options)
         lasting.kill()
         return result
 
