@@ -140,6 +140,9 @@ async def test_a_body_that_waits_behind_a_held_request_arrives_whole(tmp_path: P
 # Heads -------------------------------------------------------------------------------------------------
 
 
+NO_HOSTS = b"", b"a,b", b"a@b", b"[::1", b"::1", b"127.0.0.1:abc", b"a:1:2", b"a b", b"a/b", b"a:123456", b"\xc3\xa9"
+
+
 @pytest.mark.parametrize(
     ("head", "status", "slug"),
     [
@@ -156,6 +159,8 @@ async def test_a_body_that_waits_behind_a_held_request_arrives_whole(tmp_path: P
         (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * 2_000_000, 431, ""),
         (b"GET / HTTP/1.1\r\n\r\n", 400, "bad-request"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400, "bad-request"),
+        *((b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host, 400, "bad-request") for host in NO_HOSTS),
+        (b"GET http:///x HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad-request"),
         (b"no request\r\n\r\n", 400, "bad-request"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400, "bad-request"),
     ],

@@ -214,4 +214,5 @@ def test_a_problem_s_type_can_be_looked_up(service: Service) -> None:
 
 
 def test_a_host_that_is_none_is_400(service: Service) -> None:
-    problem(service.client.get("/health/live", headers={"Host": "not a host"}), 400, "bad-request")
+    answer = service.client.get("/health/live", headers={"Host": "not a host"})
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/bad-request")

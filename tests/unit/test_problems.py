@@ -9,12 +9,15 @@ import httpx
 import pytest
 
 from greenroom.errors import (
+    CommandFailed,
     Conflict,
+    EngineRefused,
     EngineUnavailable,
     GreenroomError,
     InvalidInput,
     LoadFailed,
     LoadTimeout,
+    OutOfMemory,
     Overloaded,
     RecordError,
     RecordUnavailable,
@@ -44,6 +47,22 @@ def test_what_may_pass_by_itself_is_503_with_a_time_to_wait(error: GreenroomErro
     found = as_problem(error)
     assert (found.slug, KINDS[found.slug][0]) == (slug, 503)
     assert int(found.headers["Retry-After"]) >= 1
+    assert SECRET not in found.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (CommandFailed(f"WRONGTYPE {SECRET}"), "refused a command with WRONGTYPE"),
+        (OutOfMemory(f"OOM {SECRET}"), "refused a command with OOM"),
+        (CommandFailed(SECRET), "refused a command with ERR"),
+        (EngineRefused(SECRET), "refuses this service"),
+        (EngineUnavailable(SECRET), "did not answer in time"),
+    ],
+)
+def test_a_refusal_is_told_from_silence_without_its_text(error: GreenroomError, told: str) -> None:
+    found = as_problem(error)
+    assert told in found.detail
     assert SECRET not in found.detail
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, ClassVar
 
 import httptools
@@ -16,6 +17,8 @@ _PIECE = 64 * 1024
 _PIECES = 64
 """Pieces that are parsed before others have their turn."""
 _HEAD_END = b"\r\n\r\n"
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::[0-9]{0,5})?\Z")
+"""What a client can have asked for: an address, or a name, with or without a port (RFC 3986, 3.2.2)."""
 
 
 class _Unreadable(Exception):
@@ -204,12 +207,27 @@ class HttpProtocol(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
             raise _Unreadable("bad-request", "it has no Host, or more than one; send it once")
+        self.headers[:] = [(name, self._host(value) if name == b"host" else value) for name, value in self.headers]
         before = self.cycle
         super().on_headers_complete()
         self._unanswered += self.cycle is not before
         self._in_head, self._in_body, self._moved = False, True, 0
         self._heads += 1
         self._rest()
+
+    def _host(self, sent: bytes) -> bytes:
+        """The host that is asked for. That of an absolute target counts, whatever the header says (RFC 9112, 3.2.2)."""
+        if not self.url.startswith((b"/", b"*")):
+            try:
+                target = httptools.parse_url(self.url)
+            except httptools.HttpParserInvalidURLError:
+                raise _Unreadable("bad-request", "its target is no address that can be read") from None
+            if target.host:
+                host = b"[%b]" % target.host if b":" in target.host else target.host
+                sent = host if target.port is None else b"%b:%d" % (host, target.port)
+        if not _HOST.match(sent):
+            raise _Unreadable("bad-request", "its Host is none; send a name or an address, with its port")
+        return sent
 
     def on_body(self, body: bytes) -> None:
         self._moved += len(body)

@@ -14,8 +14,10 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException
 
 from greenroom.accounts import TooManyAttempts, WrongCredentials
 from greenroom.errors import (
+    CommandFailed,
     Conflict,
     EngineError,
+    EngineRefused,
     InvalidInput,
     KeyReused,
     LoadFailed,
@@ -221,11 +223,24 @@ def as_problem(error: Exception) -> Problem:
             return Problem("unavailable", said, headers=retry)
         case LoadFailed() | EngineError() | RecordError():
             log.warning("%s: %s", type(error).__name__, error)
-            return Problem("unavailable", "a part of the service did not answer in time", headers=retry)
+            return Problem("unavailable", _unavailable(error), headers=retry)
         case HTTPException():
             return _framework(error)
         case _:
             return Problem("internal-error", "an unexpected error; the log has it under the request id")
+
+
+def _unavailable(error: Exception) -> str:
+    """What failed, without the server's own text: that may name keys and addresses."""
+    match error:
+        case CommandFailed():
+            code = error.code if error.code.isalpha() and error.code.isupper() else "ERR"
+            return f"a server of this service refused a command with {code}; /health/ready and the log say more"
+        case EngineRefused():
+            return "a server of this service refuses this service; /health/ready and the log say why"
+        case LoadFailed():
+            return "what was asked for could not be loaded; the log says why"
+    return "a part of the service did not answer in time"
 
 
 def _framework(error: HTTPException) -> Problem:

@@ -102,7 +102,7 @@ def refusal(outcome: Outcome, *, presented: bool, plain: str = "") -> Refused:
             detail = "sessions need HTTPS; plain HTTP is for http://localhost only"
             return InsecureTransport(f"{detail}: {plain}" if plain else detail)
         case Outcome.UNAVAILABLE:
-            return SessionsUnavailable("the sessions did not answer in time")
+            return SessionsUnavailable("the sessions cannot be read or written now; /health/ready says why")
         case Outcome.OVERLOADED:
             return SessionsOverloaded("too much is under way")
         case Outcome.BROKEN:
