@@ -102,7 +102,13 @@ class Proxy:
 
     async def up(self) -> None:
         """Take connections."""
-        self._listener = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        # Nobody holds the port while the proxy is down: a connection that somebody else makes may have it for a moment.
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(OSError):
+                    self._listener = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+                    return
+                await asyncio.sleep(0.05)
 
     async def down(self) -> None:
         """Take no more connections, and cut those there are."""
