@@ -204,10 +204,11 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
+        hosts = [at for at, (name, _) in enumerate(self.headers) if name == b"host"]
+        if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
             raise _Unreadable("bad-request", "it has no Host, or more than one; send it once")
-        self.headers[:] = [(name, self._host(value) if name == b"host" else value) for name, value in self.headers]
+        for at in hosts:
+            self.headers[at] = b"host", self._host(self.headers[at][1])
         before = self.cycle
         super().on_headers_complete()
         self._unanswered += self.cycle is not before
