@@ -21,9 +21,10 @@ import uvloop
 
 from bench.common import BODY, KEYS, Cost, cost
 from bench.hits import Read, unloaded
-from greenroom import Greenroom, Topic
+from greenroom import Greenroom
 from greenroom.engine import Address, Lane, engine_at
-from greenroom.podcast.definitions import TOPIC as KEYSPACE
+from greenroom_platform.definitions import TOPIC as KEYSPACE
+from greenroom_platform.models import Topic
 from tests.support.real_cluster import Cluster
 from tests.support.real_servers import valkey_binary
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from greenroom import Topic
+from greenroom_platform.models import Topic
 from tests.support.real_servers import Server, valkey_binary
 
 READERS = 64

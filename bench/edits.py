@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import server
-from greenroom.origin import SqliteRecords
-from greenroom.origin.database import Database
-from greenroom.podcast.records import Change
-from greenroom.room import Greenroom
-from greenroom.testing.records_changes import NOON, about
+from greenroom.client import Greenroom
+from greenroom_platform.domain.records import Change
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.testing.records_changes import NOON, about
 from tests.support.real_servers import Server
 
 PAGES = 10_000

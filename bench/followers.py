@@ -14,7 +14,7 @@ import msgspec
 import uvloop
 
 from greenroom import Greenroom
-from greenroom.testing.records_changes import about
+from greenroom_platform.testing.records_changes import about
 from tests.support.counted_tasks import CountedRecords
 
 FOLLOWERS = 1000

@@ -16,9 +16,10 @@ import msgspec
 import uvloop
 
 from bench.common import BODY, KEYS, TOPIC, cost
-from greenroom import Greenroom, Topic
+from greenroom import Greenroom
 from greenroom.engine import Address, Lane, Standalone
-from greenroom.podcast.definitions import TOPIC as KEYSPACE
+from greenroom_platform.definitions import TOPIC as KEYSPACE
+from greenroom_platform.models import Topic
 
 Read = Callable[[str], Awaitable[object]]
 

@@ -95,7 +95,7 @@ def peer_cost(name: str, valkey_port: int) -> float:
 def _body() -> bytes:
     from importlib.resources import files
 
-    sample = files("greenroom.origin").joinpath("sample", "tech_ai_ethics.ndjson").read_bytes().splitlines()
+    sample = files("greenroom_platform.storage").joinpath("sample", "tech_ai_ethics.ndjson").read_bytes().splitlines()
     return b"[" + b",".join(sample[1:21]) + b"]"
 
 

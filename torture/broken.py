@@ -13,17 +13,17 @@ from math import inf
 from typing import Any
 
 from greenroom.caching import lease, near
-from greenroom.caching.backing import Backing
 from greenroom.caching.groups import Groups
-from greenroom.caching.kept import Drop, Kept
+from greenroom.caching.invalidation import Backing
 from greenroom.caching.registered import Registered
 from greenroom.engine import Lane, Limits, Script
-from greenroom.engine.connection import Connection
-from greenroom.engine.replica import Replica
-from greenroom.engine.wire import Command, Hook
-from greenroom.podcast.changes import Changes
-from greenroom.sessions import slot
-from greenroom.sessions.ends import Ends
+from greenroom.engine.cluster.replica import Replica
+from greenroom.engine.protocol.wire import Command, Hook
+from greenroom.engine.replay import Drop, Kept
+from greenroom.engine.transport.connection import Connection
+from greenroom.sessions import store
+from greenroom.sessions.revocations import Ends
+from greenroom_platform.domain.changes import Changes
 from torture.lane import LateLane
 
 Late = Callable[[Backing, str, str], Awaitable[None]]
@@ -105,12 +105,12 @@ def _give_everybody_the_lease() -> None:
 
 
 def _deafen_waiters() -> None:
-    from greenroom.caching import loads
+    from greenroom.caching import loading
 
     async def slept(event: asyncio.Event, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    _put(loads, "_woken", slept)
+    _put(loading, "_woken", slept)
 
 
 def _trust_silence() -> None:
@@ -125,7 +125,7 @@ def _trust_replicas() -> None:
 
 
 def _compare_no_session() -> None:
-    slot.CHANGE = _with(slot.CHANGE, "if json ~= ARGV[1] then", "if false then")
+    store.CHANGE = _with(store.CHANGE, "if json ~= ARGV[1] then", "if false then")
 
 
 def _forget_ends() -> None:

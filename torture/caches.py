@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from greenroom.caching import Cache, Outcome
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import declared_loader
 from greenroom.errors import LoadFailed
 from greenroom.keyspace import Keyspace, Number

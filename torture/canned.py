@@ -13,9 +13,9 @@ import hiredis
 import msgspec
 
 from greenroom.caching import groups, lease
-from greenroom.engine import opening
-from greenroom.engine.connection import Connection
-from greenroom.sessions import roll, slot
+from greenroom.engine.transport import handshake
+from greenroom.engine.transport.connection import Connection
+from greenroom.sessions import roll, store
 from torture.mutations import mutate
 
 _NOW = b"2026-01-01T00:00:00.000000Z"
@@ -127,11 +127,11 @@ class Bursts:
             return [text for n in range(3) for text in (f"stream:s:n{n}".encode(), b"%d" % n)]
         if sha == roll.PRESENT.sha:
             return [b"a" * 43, b"b" * 43] if words[-1] == b"1" else 2
-        if sha == slot.START.sha:
+        if sha == store.START.sha:
             return [_session(words[0]), _NOW]
-        if sha == slot.CHANGE.sha:
+        if sha == store.CHANGE.sha:
             return [b"written", words[4] + _NOW + words[5], _NOW] if words[3] else [b"gone"]
-        if sha == slot.TAKE.sha:
+        if sha == store.TAKE.sha:
             return [b"taken", 1000, _NOW]
         return 1
 
@@ -165,9 +165,9 @@ async def canned(bursts: Bursts) -> AsyncIterator[None]:
         connection.connection_made(Canned(connection, bursts))
         return connection
 
-    usual = opening._open
-    opening._open = opened  # type: ignore[assignment]
+    usual = handshake._open
+    handshake._open = opened  # type: ignore[assignment]
     try:
         yield
     finally:
-        opening._open = usual
+        handshake._open = usual

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from greenroom.caching import Cache
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.errors import EngineError
 from torture.caches import ITEM, PAGE, Caches, Item, Page
 from torture.history import Drop, Failed, Read, Write, now

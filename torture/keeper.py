@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from greenroom.engine import Address, Limits, engine_at
-from greenroom.engine.pushes import Pushes
-from greenroom.engine.uses import callbacks
+from greenroom.engine.factory import callbacks
+from greenroom.engine.key_events import Pushes
 from greenroom.errors import EngineError
-from greenroom.keyspace.companions import owner
-from greenroom.podcast.definitions import SESSIONS
-from greenroom.podcast.models import Session
+from greenroom.keyspace.derived_keys import owner
 from greenroom.sessions import Ends, SessionGone, Sessions, merged, session_use
+from greenroom_platform.definitions import SESSIONS
+from greenroom_platform.models import Session
 from tests.support.real_cluster import Cluster, slot_of
 from torture.history import now
 from torture.plan import SURVEY

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from greenroom.engine import Engine, Lane, Script
 from greenroom.engine.deletions import Answered, Names, Queued
-from greenroom.engine.wire import Command, Hook
+from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.errors import EngineError
 
 T = TypeVar("T")

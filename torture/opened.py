@@ -7,18 +7,18 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Engine, Limits, engine_at
-from greenroom.engine.connection import Connection
 from greenroom.engine.embedded import EmbeddedServer
-from greenroom.engine.pushes import Pushes
-from greenroom.engine.uses import EMBEDDED, Use, callbacks
-from greenroom.keyspace.companions import owner
+from greenroom.engine.factory import EMBEDDED, Use, callbacks
+from greenroom.engine.key_events import Pushes
+from greenroom.engine.transport.connection import Connection
+from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
-from greenroom.podcast.definitions import SESSIONS
-from greenroom.podcast.models import Session
 from greenroom.sessions import Ends, Sessions, session_use
+from greenroom_platform.definitions import SESSIONS
+from greenroom_platform.models import Session
 from torture import broken
 from torture.history import Served, now
 from torture.journal import Journal

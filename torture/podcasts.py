@@ -16,19 +16,19 @@ from typing import Any
 import msgspec
 
 from greenroom.caching import Cache
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import declared_loader
 from greenroom.clock import SYSTEM
 from greenroom.errors import ClaimLost, LoadFailed, Overloaded, QueueFull, RecordUnavailable
 from greenroom.keyspace import Keyspace
-from greenroom.origin.database import Database
-from greenroom.origin.sqlite import SqliteRecords
-from greenroom.origin.sqlite_tasks import SqliteTasks
-from greenroom.podcast.definitions import PODCAST_STATUS
-from greenroom.podcast.models import STATUSES, PodcastTask
-from greenroom.podcast.platform import Platform
-from greenroom.podcast.records import Change, TopicDraft
-from greenroom.podcast.task_records import Claim
+from greenroom_platform.definitions import PODCAST_STATUS
+from greenroom_platform.domain.records import Change, TopicDraft
+from greenroom_platform.domain.task_records import Claim
+from greenroom_platform.models import STATUSES, PodcastTask
+from greenroom_platform.platform import Platform
+from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.storage.sqlite.records import SqliteRecords
+from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from torture.history import Crash, Drop, Failed, Load, Read, Write, now
 from torture.journal import Journal
 from torture.plan import LOADER_DEADLINE, Plan

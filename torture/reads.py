@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from greenroom.caching import Cache, Outcome
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.caching.near import Entry
 from torture.history import How, now
 

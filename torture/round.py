@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from greenroom.keyspace.companions import absent_key
+from greenroom.keyspace.derived_keys import absent_key
 from tests.support.real_cluster import Routed
 from tests.support.real_servers import Raw
 from torture import podcasts

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from greenroom.errors import EngineError
-from greenroom.podcast.models import Session
 from greenroom.sessions import Live, SessionGone, Sessions, merged
+from greenroom_platform.models import Session
 from torture.history import Crash, now
 from torture.journal import Journal
 from torture.plan import Plan

@@ -17,17 +17,17 @@ from functools import partial
 from typing import Any
 
 from greenroom.caching import Cache
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Limits, engine_at
-from greenroom.engine.pushes import Pushes
-from greenroom.engine.uses import callbacks
+from greenroom.engine.factory import callbacks
+from greenroom.engine.key_events import Pushes
 from greenroom.errors import BrokenValue, EngineError, LoadFailed
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.companions import owner
+from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
-from greenroom.podcast.definitions import SESSIONS
 from greenroom.sessions import Ends, Presence, SessionGone, Sessions, session_use
+from greenroom_platform.definitions import SESSIONS
 from torture.canned import Bursts, canned
 
 Call = Callable[[], Awaitable[Any]]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from greenroom.engine import Clustered, Lane
-from greenroom.engine.slots import slot_of
+from greenroom.engine.protocol.hash_slot import slot_of
 from torture import broken
 from torture.caches import KEYS, Caches, version_in
 from torture.clients import Clients

@@ -4,10 +4,9 @@ What a program needs is named here; `greenroom.errors` says what to do about eac
 """
 
 from greenroom.caching import Cache, Outcome, Read
+from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
 from greenroom.keyspace import Keyspace
-from greenroom.podcast.models import PodcastStatus, Session, Snippet, Topic
-from greenroom.room import Greenroom
 from greenroom.sessions import (
     Refused,
     RequestSession,
@@ -16,6 +15,7 @@ from greenroom.sessions import (
     SignInRequired,
     session_of,
 )
+from greenroom_platform.models import PodcastStatus, Session, Snippet, Topic
 
 __version__ = "0.1.0"
 """The one place of the version: the package's metadata are made from it."""

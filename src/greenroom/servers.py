@@ -7,20 +7,21 @@ import logging
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.clock import Clock
 from greenroom.engine import Engine, settle
-from greenroom.engine.pushes import Pushes
-from greenroom.engine.uses import EMBEDDED, open_engine
+from greenroom.engine.factory import EMBEDDED, open_engine
+from greenroom.engine.key_events import Pushes
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
-from greenroom.keyspace.companions import owner
+from greenroom.keyspace.derived_keys import owner
 from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
-from greenroom.podcast import definitions, preferences
-from greenroom.podcast.models import Session
 from greenroom.sessions import Ends, Sessions, eviction_advice, session_use
+from greenroom_platform import definitions
+from greenroom_platform.domain import preferences
+from greenroom_platform.models import Session
 
-log = logging.getLogger("greenroom.room")
+log = logging.getLogger("greenroom.client")
 
 START_DEADLINE = 2.0
 """Seconds that opening waits for the servers; a room opens all the same without them."""

@@ -12,7 +12,7 @@ import pytest
 from tests.support.problem_checks import problem
 from tests.support.running_service import API, NO_TLS, Service
 
-FILES = sorted(entry.name for entry in (resources.files("greenroom.service") / "page").iterdir())
+FILES = sorted(entry.name for entry in (resources.files("greenroom_platform.http") / "page").iterdir())
 MODULES = [name for name in FILES if name.endswith(".js")]
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _SVG = "http://www.w3.org/2000/svg"

@@ -12,7 +12,7 @@ import pytest
 
 from greenroom.caching import Cache, Outcome
 from greenroom.engine import Lane, Limits
-from greenroom.engine.connection import Connection
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
 from tests.support.cluster_slots import (

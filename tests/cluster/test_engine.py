@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from greenroom.engine import Address, Clustered, Lane, Limits, Script
-from greenroom.engine.slots import SLOTS
-from greenroom.engine.topology import Topology
+from greenroom.engine.protocol.hash_slot import SLOTS
+from greenroom.engine.protocol.topology import Topology
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
 from tests.support.cluster_slots import SOON, off_loop, port_of

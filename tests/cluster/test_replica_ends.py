@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from greenroom.caching import Outcome, stored
+from greenroom.caching import Outcome, remote
 from greenroom.engine import Lane, Limits
-from greenroom.engine.slots import slot_of
+from greenroom.engine.protocol.hash_slot import slot_of
 from greenroom.observe import Counters
 from tests.support.cluster_slots import BLIND, SOON, engine_of, ids_of, key_of, off_loop
 from tests.support.episode_caches import Back, Loads, cache_of
@@ -42,7 +42,7 @@ async def test_a_replica_that_stands_still_leaves_half_the_time_to_the_primary(
     steady: Cluster, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in real life, where it is half a second."""
-    monkeypatch.setattr(stored, "COMMANDS", 4.0)
+    monkeypatch.setattr(remote, "COMMANDS", 4.0)
     limits = Limits(survey=0.2, command_deadline=4.0, silence_deadline=60)
     backing, load = await back(steady, limits=limits, replica_reads=True), Loads()
     cache = cache_of(backing, load)

@@ -8,18 +8,18 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Lane, Limits, engine_at
-from greenroom.engine.pushes import Pushes
-from greenroom.engine.uses import callbacks
+from greenroom.engine.factory import callbacks
+from greenroom.engine.key_events import Pushes
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
-from greenroom.keyspace.companions import owner
+from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
-from greenroom.podcast.definitions import SESSIONS
-from greenroom.podcast.models import Session
 from greenroom.sessions import Ends, Sessions, session_use
-from greenroom.sessions.live import Live
+from greenroom.sessions.snapshot import Live
+from greenroom_platform.definitions import SESSIONS
+from greenroom_platform.models import Session
 from tests.support.cluster_slots import BLIND, Move, atomic, classic, off_loop
 from tests.support.patience import until
 from tests.support.proxy import ClusterProxy

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from greenroom.studio.recordings import Recordings
 from greenroom.testing.clock import ManualClock
+from greenroom_platform.studio.recordings import Recordings
 from tests.support.studio_samples import a_cluster, parse
 
 # For each number from 0: a process that makes a recording in a directory of that name, killed before that many file
@@ -18,7 +18,7 @@ from tests.support.studio_samples import a_cluster, parse
 KILLED = """
 import fcntl, os, signal, sys
 from pathlib import Path
-from greenroom.studio import recording, shelf
+from greenroom_platform.studio import recording, shelf
 from tests.support.studio_samples import a_cluster
 
 OPERATIONS = [
@@ -153,7 +153,7 @@ def test_a_part_is_never_without_its_lock(tmp_path: Path) -> None:
 STOPPED = """
 import os, signal, sys
 from pathlib import Path
-from greenroom.studio import recording, shelf
+from greenroom_platform.studio import recording, shelf
 from tests.support.studio_samples import a_cluster
 
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})

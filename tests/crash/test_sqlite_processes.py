@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.origin import SqliteRecords
-from greenroom.testing.records_changes import ids, topic
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.testing.records_changes import ids, topic
 
 # A process that writes one topic and is killed at a statement, or, where none is named, in place of acknowledging.
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from greenroom.origin import SqliteRecords, database
-from greenroom.testing.records_changes import NOON, about
+from greenroom_platform.storage import SqliteRecords, database
+from greenroom_platform.testing.records_changes import NOON, about
 
 connected = database._connected
 
@@ -45,8 +45,8 @@ asyncio.run(main())
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from greenroom.origin import SqliteRecords
-from greenroom.testing.records_changes import NOON, wording
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.testing.records_changes import NOON, wording
 
 async def main():
     records = await SqliteRecords.open(Path(sys.argv[1]))
@@ -64,8 +64,8 @@ FULL = """
 import asyncio, resource, sys
 from pathlib import Path
 from greenroom.errors import RecordUnavailable
-from greenroom.origin import SqliteRecords
-from greenroom.testing.records_changes import NOON, about
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.testing.records_changes import NOON, about
 
 async def main():
     records = await SqliteRecords.open(Path(sys.argv[1]))

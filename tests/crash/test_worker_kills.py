@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from greenroom.podcast.generation import ATTEMPTS, EXHAUSTED
-from greenroom.podcast.models import STATUSES
-from greenroom.room import Greenroom
-from greenroom.studio.recordings import Recordings
+from greenroom.client import Greenroom
+from greenroom_platform.domain.podcasts import ATTEMPTS, EXHAUSTED
+from greenroom_platform.models import STATUSES
+from greenroom_platform.studio.recordings import Recordings
 from tests.support.counted_tasks import STEPS, statuses_of
 from tests.support.patience import eventually
 from tests.support.process_tree import ON_LINUX
@@ -71,7 +71,7 @@ async def test_what_a_killed_worker_has_begun_is_finished_once_by_another(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    caplog.set_level("INFO", "greenroom.studio")
+    caplog.set_level("INFO", "greenroom_platform.studio")
     podcast_id = await asked(room)
     following = asyncio.create_task(statuses_of(room.statuses.follow(podcast_id)))
     hearing = asyncio.create_task(heard_of(service, podcast_id))

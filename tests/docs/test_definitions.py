@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from greenroom.cli.definitions import definitions
-from greenroom.keyspace.document import key_format
-from greenroom.podcast.definitions import (
+from greenroom.keyspace.docgen import key_format
+from greenroom_platform.definitions import (
     DEFINITIONS,
     PAGE_SIZE,
     PODCAST_STATUS,
@@ -22,7 +22,7 @@ from greenroom.podcast.definitions import (
     TOPIC,
     TOPICS,
 )
-from greenroom.podcast.document import definitions_schemas
+from greenroom_platform.definitions_document import definitions_schemas
 from tests.support.repository import ROOT
 
 TEXT = (ROOT / "docs" / "specification.md").read_text("utf-8")

@@ -9,16 +9,16 @@ from dataclasses import fields
 from pathlib import Path
 
 import greenroom
-from greenroom.access import Holds, Role
+from greenroom.acl import Holds, Role
 from greenroom.caching import Outcome
 from greenroom.cli.group import COMMANDS
-from greenroom.engine.tls import OPTIONS
+from greenroom.engine.transport.tls import OPTIONS
 from greenroom.observe import Counters
-from greenroom.origin import SqliteRecords, load
-from greenroom.podcast.records import SnippetImport, TopicImport
-from greenroom.service import metrics
-from greenroom.service.metrics import Metrics
-from greenroom.service.settings import ENV_PREFIX, Settings, service_links
+from greenroom_platform.domain.records import SnippetImport, TopicImport
+from greenroom_platform.http import metrics
+from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.settings import ENV_PREFIX, Settings, service_links
+from greenroom_platform.storage import SqliteRecords, load
 from tests.support.real_servers import Raw, Server
 from tests.support.repository import ROOT
 
@@ -28,7 +28,7 @@ PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
 def strings() -> set[str]:
     """Every text that stands in the code."""
     found = set()
-    for file in Path(greenroom.__file__).parent.rglob("*.py"):
+    for file in Path(greenroom.__file__).parent.parent.glob("greenroom*/**/*.py"):
         nodes = ast.walk(ast.parse(file.read_text("utf-8")))
         found |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return found

@@ -16,7 +16,7 @@ from tests.support.asgi_server import Site, closed, served
 from tests.support.real_servers import Server
 from tests.support.repository import ROOT
 
-EXAMPLES = ROOT / "docs" / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:

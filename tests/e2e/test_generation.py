@@ -12,8 +12,8 @@ import httpx
 import msgspec
 import pytest
 
-from greenroom.podcast.models import PodcastStatus
-from greenroom.room import Greenroom
+from greenroom.client import Greenroom
+from greenroom_platform.models import PodcastStatus
 from tests.support.counted_tasks import STEPS
 from tests.support.patience import eventually
 from tests.support.process_tree import ON_LINUX, is_stopped

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from greenroom.service.app import create_app
-from greenroom.service.settings import Settings
+from greenroom_platform.http.app import create_app
+from greenroom_platform.http.settings import Settings
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, below, process, servers
 from tests.support.real_servers import Server

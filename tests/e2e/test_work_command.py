@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from greenroom.room import Greenroom
+from greenroom.client import Greenroom
 from tests.support.counted_tasks import STEPS, statuses_of
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, below, servers

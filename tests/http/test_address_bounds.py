@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from greenroom.service.editor import WRONG_TOKENS
+from greenroom_platform.http.auth import WRONG_TOKENS
 from tests.support.problem_checks import problem
 from tests.support.running_service import API, NO_TLS, Service
 from tests.support.stream_listeners import Studio, tones

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from greenroom.caching.outcome import digest
+from greenroom.caching.result import digest
 from tests.support.running_service import API, Service
 
 READS = [

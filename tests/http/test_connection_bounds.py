@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from greenroom.service.http_protocol import HttpProtocol
+from greenroom_platform.http.http_protocol import HttpProtocol
 from tests.support.asgi_server import Application
 from tests.support.patience import until
 from tests.support.raw_connections import Answer, RawConnection, connected
@@ -314,6 +314,6 @@ async def test_a_body_that_the_client_breaks_off_is_no_failure(
             opened.say(b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nhalf")
             await until(lambda: any(one._in_body for one in protocols(app)))
         await until(lambda: "/api/v1/users" in caplog.text)
-        lines = [record for record in caplog.records if record.name in ("greenroom.access", "greenroom.service")]
+        lines = [record for record in caplog.records if record.name in ("greenroom.access", "greenroom.http")]
         assert [(record.levelno, " 400 " in record.getMessage()) for record in lines] == [(logging.INFO, True)]
     gc.collect()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from greenroom.service.websocket_protocol import Allowance, WebSocketProtocol
+from greenroom_platform.http.websocket_protocol import Allowance, WebSocketProtocol
 from tests.support.patience import until
 from tests.support.raw_connections import connected
 from tests.support.running_service import API

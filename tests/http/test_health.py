@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from greenroom.errors import EngineUnavailable, RecordUnavailable
-from greenroom.service.ending import Ending
-from greenroom.service.routes import operations
-from greenroom.service.state import ServiceState
+from greenroom_platform.http.routes import operations
+from greenroom_platform.http.shutdown import Ending
+from greenroom_platform.http.state import ServiceState
 
 DOWN = EngineUnavailable("no connection")
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from greenroom.accounts.attempts import SCRIPTS, Attempts
 from greenroom.engine import Address, engine_at
 from greenroom.sessions.token import session_id
+from greenroom_platform.accounts.attempts import SCRIPTS, Attempts
 from tests.support.people import COOKIE, PASSWORD, People, people_of
 from tests.support.problem_checks import blamed, problem
 from tests.support.real_servers import Server

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from greenroom.errors import Overloaded, RecordUnavailable
-from greenroom.service import events
-from greenroom.service.events import EventStream, event_id
-from greenroom.service.waiting import Waiting
+from greenroom_platform.http import events
+from greenroom_platform.http.events import EventStream, event_id
+from greenroom_platform.http.long_poll import Waiting
 
 
 class Client:

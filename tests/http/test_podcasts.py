@@ -15,12 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
+from greenroom.client import Greenroom
 from greenroom.errors import MissingExtra
-from greenroom.podcast.task_records import Claim
-from greenroom.room import Greenroom
-from greenroom.service.app import create_app
-from greenroom.service.routes.podcasts import LONGEST_WAIT, PER_ADDRESS
-from greenroom.service.settings import Settings
+from greenroom_platform.domain.task_records import Claim
+from greenroom_platform.http.app import create_app
+from greenroom_platform.http.routes.podcasts import LONGEST_WAIT, PER_ADDRESS
+from greenroom_platform.http.settings import Settings
 from tests.support.counted_tasks import STEPS, statuses_of
 from tests.support.problem_checks import blamed, problem
 from tests.support.real_servers import Server

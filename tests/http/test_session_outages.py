@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from greenroom.accounts.passwords import Passwords
 from greenroom.engine.limits import Limits
-from greenroom.origin.sqlite_users import SqliteUsers
-from greenroom.service.app import create_app
-from greenroom.service.settings import Settings
+from greenroom_platform.accounts.passwords import Passwords
+from greenroom_platform.http.app import create_app
+from greenroom_platform.http.settings import Settings
+from greenroom_platform.storage.sqlite.users import SqliteUsers
 from tests.support.asgi_server import called
 from tests.support.cheap_accounts import Hasher
 from tests.support.patience import wait_for
@@ -179,7 +179,7 @@ async def test_a_wrong_password_costs_as_many_hashes_as_an_unknown_user(
     valkey: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hasher = Hasher()
-    monkeypatch.setattr("greenroom.accounts.passwords.PasswordHasher", lambda: hasher)
+    monkeypatch.setattr("greenroom_platform.accounts.passwords.PasswordHasher", lambda: hasher)
     async with service_here(tmp_path, valkey.address, valkey.address) as client:
         await client.post(f"{API}/users", json={"username": "ana", "password": PASSWORD})
         for username in ("ana", "nobody", "no user's name", "a" * 5000):
@@ -228,7 +228,7 @@ async def test_a_change_of_password_amid_an_outage_leaves_no_session_unended(
         lasting.kill()
         return result
 
-    monkeypatch.setattr("greenroom.accounts.passwords.PasswordHasher", Hasher)
+    monkeypatch.setattr("greenroom_platform.accounts.passwords.PasswordHasher", Hasher)
     async with service_here(tmp_path, lasting.address, valkey.address) as client:
         await client.post(f"{API}/users", json={"username": "ana", "password": PASSWORD})
 

@@ -17,8 +17,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.asyncio.client import ClientConnection
 
-from greenroom.service.listening import RESTARTS
-from greenroom.service.websocket_protocol import WebSocketProtocol
+from greenroom_platform.http.stream_session import RESTARTS
+from greenroom_platform.http.websocket_protocol import WebSocketProtocol
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, is_stopped, process, workers
 from tests.support.running_service import NO_TLS, Serve

@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from greenroom.service.routes.operations import in_a_word
+from greenroom_platform.http.routes.operations import in_a_word
 from tests.support.patience import wait_for
 from tests.support.people import people_of
 from tests.support.problem_checks import problem

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from greenroom.cli import serve
-from greenroom.service.routes import stream
+from greenroom_platform.cli import serve
+from greenroom_platform.http.routes import stream
 from tests.support.patience import eventually, until
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import TOKEN, Service

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greenroom.studio.webm import MIME, init_segment
+from greenroom_platform.studio.webm import MIME, init_segment
 from tests.support.patience import eventually
 from tests.support.running_service import API, Service
 from tests.support.stream_listeners import (

@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
-from greenroom.room import Greenroom
+from greenroom.client import Greenroom
 from greenroom.sessions import Presence
 from tests.support.asgi_server import closed
 from tests.support.patience import eventually

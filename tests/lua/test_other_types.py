@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from greenroom.accounts.rates import ATTEMPT
 from greenroom.caching.drops import DROP
 from greenroom.caching.groups import FORGET, MEMBERS, REGISTER
 from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RENEW
 from greenroom.caching.releases import RELEASE
 from greenroom.engine.scripts import Script
 from greenroom.sessions.roll import ENTER, PRESENT
-from greenroom.sessions.slot import CHANGE, END, START, TAKE
+from greenroom.sessions.store import CHANGE, END, START, TAKE
+from greenroom_platform.accounts.rate_limit import ATTEMPT
 from tests.support.real_servers import Raw, Server
 
 Command = tuple[str | bytes | int, ...]

@@ -13,9 +13,9 @@ from typing import cast
 import pytest
 
 from greenroom.engine import Lane
-from greenroom.engine.connection import Connection
+from greenroom.engine.listener import EVERYTHING
 from greenroom.engine.scripts import Script
-from greenroom.engine.share import EVERYTHING
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.sessions import Ends, SessionGone
 from greenroom.testing.clock import ManualClock

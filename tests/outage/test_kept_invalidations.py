@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 
 from greenroom.caching import Cache
-from greenroom.caching.backing import Backing
 from greenroom.caching.drops import DROP
-from greenroom.engine.link import Lane
+from greenroom.caching.invalidation import Backing
+from greenroom.engine.transport.supervisor import Lane
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import Back, Episode, Loads, cache_of, open_backing

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from greenroom.engine import Address, Lane, Limits, Standalone
-from greenroom.engine.connection import Connection, ConnectionLost, NoReply
+from greenroom.engine.transport.connection import Connection, ConnectionLost, NoReply
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
 from tests.support.gateways import Gateway, eventually, gateway

@@ -9,7 +9,7 @@ import pytest
 
 from greenroom import Greenroom
 from greenroom.observe import Counters
-from greenroom.sessions.ends import Ends
+from greenroom.sessions.revocations import Ends
 from tests.support.gateways import eventually
 from tests.support.real_servers import Raw, Server
 

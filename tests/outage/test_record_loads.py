@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Cache, Outcome
-from greenroom.caching.outage import PLACES
+from greenroom.caching.fallback import PLACES
 from greenroom.errors import EngineError, LoadTimeout, Overloaded
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of
 from tests.support.outage_helpers import Nowhere, broken, connected

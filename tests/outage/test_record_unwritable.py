@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from greenroom.errors import RecordUnavailable
-from greenroom.origin import SqliteRecords
-from greenroom.podcast.records import TopicDraft
-from greenroom.testing.records_changes import NOON
+from greenroom_platform.domain.records import TopicDraft
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.testing.records_changes import NOON
 from tests.support.patience import wait_for
 from tests.support.problem_checks import problem
 from tests.support.real_servers import Server

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from greenroom import Greenroom, Keyspace, Outcome
-from greenroom.access import Holds, Role, rules
+from greenroom.acl import Holds, Role, rules
 from greenroom.errors import EngineUnavailable
 from tests.support.acl_roles import address, allow, called_commands, denied, use_everything, working
 from tests.support.episode_caches import EPISODE, Episode, Loads
@@ -165,7 +165,7 @@ def bounded(server: Server, policy: str) -> None:
 
 async def warnings(caches: Server, sessions: Server, caplog: pytest.LogCaptureFixture) -> list[str]:
     """What opening a room says of its servers' policies."""
-    caplog.set_level(logging.WARNING, "greenroom.room")
+    caplog.set_level(logging.WARNING, "greenroom.client")
     caplog.clear()
     async with apart(caches, sessions):
         return [record.message for record in caplog.records if "maxmemory-policy" in record.message]
@@ -187,7 +187,7 @@ async def test_each_server_gets_the_advice_for_what_it_holds(
 
 
 async def test_each_node_of_a_cluster_is_looked_at(steady: Cluster, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "greenroom.room")
+    caplog.set_level(logging.WARNING, "greenroom.client")
     for one in steady.primaries:
         caplog.clear()
         steady.fresh()

@@ -9,11 +9,11 @@ import pytest
 
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Lane, Limits, Standalone
-from greenroom.engine.discovery import Discovery
+from greenroom.engine.cluster.discovery import Discovery
 from greenroom.errors import EngineError
 from greenroom.observe import Counters
-from greenroom.podcast import changes
-from greenroom.podcast.changes import Changes
+from greenroom_platform.domain import changes
+from greenroom_platform.domain.changes import Changes
 from tests.support.gateways import eventually
 from tests.support.real_servers import Server
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Outcome
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.engine import Lane, Limits
-from greenroom.engine.connection import Connection
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.observe import Counters
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled

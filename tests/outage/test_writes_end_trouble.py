@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from greenroom import Greenroom
-from greenroom.caching.backing import Backing
 from greenroom.caching.groups import Members
+from greenroom.caching.invalidation import Backing
 from greenroom.engine import Lane
-from greenroom.engine.share import every
+from greenroom.engine.listener import every
 from greenroom.errors import EngineError
 from tests.support.episode_caches import EPISODE, KEY, Episode
 from tests.support.patience import until

@@ -14,7 +14,7 @@ from greenroom.caching import Cache, Outcome
 from greenroom.caching.lease import GET_OR_LEASE
 from greenroom.caching.near import TRUST
 from greenroom.engine import Limits
-from greenroom.engine.connection import Connection
+from greenroom.engine.transport.connection import Connection
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import ABSENT, KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.patience import PATIENT, SteadyClock, be_patient

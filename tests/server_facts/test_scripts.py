@@ -12,7 +12,7 @@ import hiredis
 import pytest
 
 from greenroom.engine import Script
-from greenroom.engine.wire import Wire
+from greenroom.engine.protocol.wire import Wire
 from tests.support.real_servers import Raw, Server
 from tests.support.tracked_socket import Tracked
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenroom.engine.slots import slot_of
+from greenroom.engine.protocol.hash_slot import slot_of
 from tests.support.real_cluster import Cluster
 
 

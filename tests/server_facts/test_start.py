@@ -8,7 +8,7 @@ import random
 import pytest
 
 from greenroom.engine import Address, Lane, Standalone
-from greenroom.engine.wire import NotNow, reply_error
+from greenroom.engine.protocol.wire import NotNow, reply_error
 from tests.support.patience import wait_for
 from tests.support.real_servers import Raw, Server
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from websockets.sync.client import connect
 
-from greenroom.access import Holds, Role, hashed, rules
+from greenroom.acl import Holds, Role, hashed, rules
 from tests.support.patience import wait_for
 from tests.support.people import PASSWORD
 from tests.support.real_servers import Raw, Server

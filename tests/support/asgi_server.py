@@ -13,13 +13,14 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
 from greenroom.engine import Address, engine_at
+from greenroom.engine.factory import callbacks
+from greenroom.engine.key_events import Pushes
 from greenroom.engine.limits import Limits as EngineLimits
-from greenroom.engine.pushes import Pushes
-from greenroom.engine.uses import callbacks
-from greenroom.keyspace.companions import owner
-from greenroom.podcast import definitions, preferences
-from greenroom.podcast.models import Session
+from greenroom.keyspace.derived_keys import owner
 from greenroom.sessions import Ends, Limits, Sessions, session_use
+from greenroom_platform import definitions
+from greenroom_platform.domain import preferences
+from greenroom_platform.models import Session
 from tests.support.patience import until
 from tests.support.running_service import NO_TLS
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 from argon2 import PasswordHasher
 
-from greenroom.podcast.models import User
-from greenroom.testing.records_changes import NOON
+from greenroom_platform.models import User
+from greenroom_platform.testing.records_changes import NOON
 
 PASSWORD = "correct horse battery staple"
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.engine import Clustered, Limits
 from tests.support.episode_caches import EPISODE
 from tests.support.real_cluster import Cluster, Member, slot_of

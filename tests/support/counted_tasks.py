@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from greenroom.client import Greenroom
 from greenroom.errors import RecordUnavailable
-from greenroom.origin import SqliteRecords, SqliteTasks
-from greenroom.origin.database import Database
-from greenroom.podcast.models import PodcastStatus, PodcastTask
-from greenroom.podcast.task_records import Claim
-from greenroom.room import Greenroom
-from greenroom.testing.records_changes import NOON, about
+from greenroom_platform.domain.task_records import Claim
+from greenroom_platform.models import PodcastStatus, PodcastTask
+from greenroom_platform.storage import SqliteRecords, SqliteTasks
+from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.testing.records_changes import NOON, about
 
 STEPS = ("queued", "script_generating", "audio_rendering", "ready_to_stream")
 

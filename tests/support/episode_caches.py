@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from greenroom.caching import Cache
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import declared_loader
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Address, Lane, engine_at
-from greenroom.engine.uses import callbacks
+from greenroom.engine.factory import callbacks
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
 

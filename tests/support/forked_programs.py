@@ -135,9 +135,7 @@ def _become(told: dict[str, Any]) -> None:
 def _main(descriptor: int) -> NoReturn:
     from argon2 import PasswordHasher
 
-    import greenroom.cli.serve
-    import greenroom.service.worker
-    from greenroom.accounts import passwords
+    from greenroom_platform.accounts import passwords
 
     asking = socket.socket(fileno=descriptor)
     told = _serve(asking)

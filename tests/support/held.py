@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from greenroom.caching import Cache
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.engine import Lane
-from greenroom.engine.connection import Connection
+from greenroom.engine.transport.connection import Connection
 from tests.support.patience import until
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from greenroom.podcast.models import Session
 from greenroom.sessions import Limits, Presence, SessionGone, SessionMiddleware, Sessions, Stream, session_of
+from greenroom_platform.models import Session
 from tests.support.asgi_server import served, sessions_on
 
 

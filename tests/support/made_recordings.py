@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from greenroom.studio.recordings import Recording, Recordings
+from greenroom_platform.studio.recordings import Recording, Recordings
 from tests.support.studio_samples import a_cluster, parse
 
 Open = Callable[..., Recordings]

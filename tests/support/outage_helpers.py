@@ -7,9 +7,9 @@ from time import monotonic
 from typing import Any
 
 from greenroom.caching import Cache, Outcome, Read
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.engine import Lane
-from greenroom.engine.link import Link
+from greenroom.engine.transport.supervisor import Link
 from tests.support.episode_caches import Episode
 from tests.support.real_servers import free_port
 

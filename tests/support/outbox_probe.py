@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
+from greenroom.client import Greenroom
 from greenroom.errors import RecordUnavailable
-from greenroom.origin import SqliteRecords
-from greenroom.origin.database import Database
-from greenroom.podcast.records import Change
-from greenroom.room import Greenroom
+from greenroom_platform.domain.records import Change
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.storage.sqlite.database import Database
 from tests.support.real_servers import Server
 
 TOPICS = "cache:topics:all"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching import loads, stored
+from greenroom.caching import loading, remote
 from greenroom.engine import Limits
 from greenroom.testing.clock import ManualClock
 
@@ -21,7 +21,7 @@ PATIENT = Limits(
 
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a read take as long as the test makes it wait."""
-    for module in (loads, stored):
+    for module in (loading, remote):
         monkeypatch.setattr(module, "COMMANDS", 60.0)
 
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from greenroom.caching import Cache
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.engine import Limits
-from greenroom.engine.replica import Replica
-from greenroom.engine.replica_reads import ReplicaReads
-from greenroom.engine.slots import slot_of
+from greenroom.engine.cluster.replica import Replica
+from greenroom.engine.cluster.replica_reads import ReplicaReads
+from greenroom.engine.protocol.hash_slot import slot_of
 from tests.support.cluster_slots import key_of, off_loop
 from tests.support.patience import until
 from tests.support.real_cluster import Cluster, Member

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.engine import Address, Engine, engine_at
 from tests.support.episode_caches import open_backing
 from tests.support.real_cluster import Cluster

@@ -14,10 +14,11 @@ import pytest
 
 from greenroom.engine import Address, engine_at
 from greenroom.engine import Limits as EngineLimits
-from greenroom.podcast.definitions import SESSIONS
-from greenroom.podcast.models import Session
-from greenroom.sessions import SCRIPTS, Ends, Limits, Sessions, background, changes, merged, store
-from greenroom.sessions.live import Live
+from greenroom.sessions import SCRIPTS, Ends, Limits, Sessions, background, changes, merged
+from greenroom.sessions import sessions as sessions_module
+from greenroom.sessions.snapshot import Live
+from greenroom_platform.definitions import SESSIONS
+from greenroom_platform.models import Session
 from tests.support.proxy import Proxy
 from tests.support.real_cluster import Cluster, Routed
 from tests.support.real_servers import Raw, Server
@@ -76,7 +77,7 @@ async def close_sessions(sessions: Store) -> None:
 
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a call take as long as a test makes its bytes wait."""
-    for module in (changes, store):
+    for module in (changes, sessions_module):
         monkeypatch.setattr(module, "COMMANDS", 60.0)
 
 

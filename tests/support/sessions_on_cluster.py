@@ -8,8 +8,8 @@ from time import monotonic
 
 from greenroom.engine import Clustered
 from greenroom.errors import EngineUnavailable, OutcomeUnknown
-from greenroom.podcast.models import Session
-from greenroom.sessions.live import Live
+from greenroom.sessions.snapshot import Live
+from greenroom_platform.models import Session
 from tests.support.real_cluster import Cluster, Member
 from tests.support.session_stores import MINIMAL, Store, key
 

@@ -24,17 +24,17 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from greenroom.cli import serve
-from greenroom.origin import open_records
-from greenroom.podcast.task_records import Claim
-from greenroom.room import DATABASE_FILE, Greenroom
-from greenroom.service.app import create_app
-from greenroom.service.ending import Ending
-from greenroom.service.settings import Settings
-from greenroom.studio.opus import RATE, OpusEncoder
-from greenroom.studio.recordings import Recording
-from greenroom.studio.webm import CLUSTER_MS, Cluster, Muxer
-from greenroom.testing.records_changes import NOON, about
+from greenroom.client import DATABASE_FILE, Greenroom
+from greenroom_platform.cli import serve
+from greenroom_platform.domain.task_records import Claim
+from greenroom_platform.http.app import create_app
+from greenroom_platform.http.settings import Settings
+from greenroom_platform.http.shutdown import Ending
+from greenroom_platform.storage import open_records
+from greenroom_platform.studio.opus import RATE, OpusEncoder
+from greenroom_platform.studio.recordings import Recording
+from greenroom_platform.studio.webm import CLUSTER_MS, Cluster, Muxer
+from greenroom_platform.testing.records_changes import NOON, about
 from tests.support.asgi_server import Quiet
 from tests.support.patience import until
 from tests.support.running_service import API, NO_TLS, TOKEN, Service

@@ -9,22 +9,22 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from greenroom.podcast.models import Snippet, Topic
-from greenroom.studio.script import Host, Line, Script
-from greenroom.studio.webm import CLUSTER_MS, Cluster, cluster
+from greenroom_platform.models import Snippet, Topic
+from greenroom_platform.studio.script import Host, Line, Script
+from greenroom_platform.studio.webm import CLUSTER_MS, Cluster, cluster
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
 def sample(name: str) -> tuple[Topic, list[Snippet]]:
     """A topic of the packaged sample with its snippets."""
-    first, *rest = files("greenroom.origin").joinpath("sample", f"{name}.ndjson").read_bytes().splitlines()
+    first, *rest = files("greenroom_platform.storage").joinpath("sample", f"{name}.ndjson").read_bytes().splitlines()
     return msgspec.json.decode(first, type=Topic), [msgspec.json.decode(line, type=Snippet) for line in rest]
 
 
 def every_sample() -> list[str]:
     """The names of the packaged sample's topics."""
-    folder = files("greenroom.origin").joinpath("sample")
+    folder = files("greenroom_platform.storage").joinpath("sample")
     return sorted(file.name.removesuffix(".ndjson") for file in folder.iterdir())
 
 

@@ -17,13 +17,13 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from greenroom.origin import SqliteRecords, SqliteTasks
-from greenroom.podcast.generation import CLAIM, Tasks
-from greenroom.podcast.models import PodcastTask
-from greenroom.podcast.task_records import KeepsTasks
-from greenroom.room import Greenroom
-from greenroom.studio.recordings import Recording
-from greenroom.studio.worker import Worker
+from greenroom.client import Greenroom
+from greenroom_platform.domain.podcasts import CLAIM, Tasks
+from greenroom_platform.domain.task_records import KeepsTasks
+from greenroom_platform.models import PodcastTask
+from greenroom_platform.storage import SqliteRecords, SqliteTasks
+from greenroom_platform.studio.recordings import Recording
+from greenroom_platform.studio.worker import Worker
 from tests.support import process_tree
 from tests.support.patience import wait_for
 from tests.support.running_service import API, Service
@@ -34,7 +34,7 @@ SHORT = 0.3
 """Seconds of a claim that has lapsed by the time that another worker has been started."""
 CLUSTERS = 3
 """Clusters that are stored at the point of that name."""
-RENDERING = "greenroom.studio.rendering"
+RENDERING = "greenroom_platform.studio.render_process"
 
 
 class _Point(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greenroom.engine import Address
-from greenroom.engine.tls import Tls
+from greenroom.engine.transport.tls import Tls
 from greenroom.errors import InvalidInput
 
 

@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 
 from greenroom.errors import EngineUnavailable
-from greenroom.podcast import changes
-from greenroom.podcast.changes import Changes
-from greenroom.podcast.records import Change
+from greenroom_platform.domain import changes
+from greenroom_platform.domain.changes import Changes
+from greenroom_platform.domain.records import Change
 from tests.support.gateways import eventually
 
 CHANGE = Change(change_id=7, topics=("t",), snippets=(), pages=(), statuses=())

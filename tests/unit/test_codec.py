@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.lifetime import Lifetime
-from greenroom.podcast.definitions import SNIPPET, TOPIC
-from greenroom.podcast.models import Snippet, Topic
+from greenroom_platform.definitions import SNIPPET, TOPIC
+from greenroom_platform.models import Snippet, Topic
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TTL = timedelta(minutes=1)
@@ -127,7 +127,7 @@ def test_absent_optional_members_are_left_out() -> None:
 def test_the_core_needs_no_pydantic() -> None:
     program = (
         "import sys; sys.modules['pydantic'] = None\n"
-        "from greenroom.podcast.definitions import TOPIC\n"
+        "from greenroom_platform.definitions import TOPIC\n"
         "import greenroom.caching, greenroom.engine\n"
         "assert not {'litestar', 'redis', 'prometheus_client'} & set(sys.modules)"
     )

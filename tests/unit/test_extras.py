@@ -16,8 +16,8 @@ import pytest
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import MissingExtra
 from greenroom.extras import EXTRAS, needs_extra
-from greenroom.studio.opus import OpusEncoder
-from greenroom.studio.voice import Voices, check_voices
+from greenroom_platform.studio.opus import OpusEncoder
+from greenroom_platform.studio.voice import Voices, check_voices
 from tests.support.absent import forget, hide, run_without
 
 PYPROJECT = next(file for above in Path(__file__).parents if (file := above / "pyproject.toml").is_file())

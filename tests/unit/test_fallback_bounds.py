@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from greenroom.caching import outage as module
-from greenroom.caching.outage import Outage
+from greenroom.caching import fallback as module
+from greenroom.caching.fallback import Outage
 from greenroom.errors import Overloaded
 from greenroom.testing.clock import ManualClock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greenroom.keyspace.companions import is_key
+from greenroom.keyspace.derived_keys import is_key
 
 
 @pytest.mark.parametrize("text", ["e:{", "lease:{e:1}", "absent:{e:1}", "greenroom:life:{s:1}", "", "a\nb"])

@@ -15,7 +15,7 @@ import pydantic
 import pytest
 
 from greenroom.keyspace.frozen import is_frozen
-from greenroom.podcast.models import PodcastStatus, Session, Snippet, Topic
+from greenroom_platform.models import PodcastStatus, Session, Snippet, Topic
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenroom.caching.lease import Absent, Answer, Failed, Found, Lead, Wait, answer, fingerprint
-from greenroom.keyspace.companions import absent_key, companion_key, lease_key, owner
+from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key, owner
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.engine import wire
+from greenroom.engine.protocol import wire
 from greenroom.engine.shapes import ANYTHING
 from torture.streams import CLUSTER, SERVER, run_streams
 

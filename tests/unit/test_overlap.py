@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from greenroom.keyspace import Number, Pattern
 from greenroom.keyspace.overlap import can_make_one_key
-from greenroom.podcast.definitions import DEFINITIONS
+from greenroom_platform.definitions import DEFINITIONS
 
 NUMBER = Number(1, 10_000)
 

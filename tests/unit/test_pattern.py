@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace, Number, Pattern
-from greenroom.keyspace.companions import absent_key, companion_key, lease_key
-from greenroom.podcast.definitions import DEFINITIONS, SNIPPET_PAGE, TOPIC
+from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key
+from greenroom_platform.definitions import DEFINITIONS, SNIPPET_PAGE, TOPIC
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-"
 parts = st.text(ALPHABET, min_size=1, max_size=128)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenroom.errors import PreconditionFailed
-from greenroom.podcast.precondition import ALWAYS
-from greenroom.service.preconditions import precondition
+from greenroom_platform.domain.precondition import ALWAYS
+from greenroom_platform.http.preconditions import precondition
 
 STORED = "0123456789abcdef01234567"
 TAG = f'"{STORED}"'

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenroom.printable import printable
-from greenroom.service import logs
+from greenroom_platform.http import logs
 
 
 def logged(monkeypatch: pytest.MonkeyPatch, format_: str, say: Callable[[], None]) -> str:

@@ -24,9 +24,9 @@ from greenroom.errors import (
     UnknownReference,
 )
 from greenroom.observe import Counters
-from greenroom.service.envelope import Envelope
-from greenroom.service.metrics import Metrics
-from greenroom.service.problems import KINDS, as_problem
+from greenroom_platform.http.envelope import Envelope
+from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.problems import KINDS, as_problem
 from tests.support.problem_checks import problem
 
 SECRET = "password=hunter2"

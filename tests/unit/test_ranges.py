@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greenroom.service.ranges import Unsatisfiable, wanted
+from greenroom_platform.http.ranges import Unsatisfiable, wanted
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,21 @@ from typing import Any
 
 import pytest
 
-from greenroom import accounts, sessions
-from greenroom.access import _ACCOUNTS, _CACHES, _CONNECTION, _SESSIONS
-from greenroom.accounts.rates import ATTEMPT
+from greenroom import sessions
+from greenroom.acl import _ACCOUNTS, _CACHES, _CONNECTION, _SESSIONS
 from greenroom.caching import drops, groups, lease
 from greenroom.caching.releases import RELEASE
-from greenroom.engine.attributes import ProtocolViolation
-from greenroom.engine.connection import Connection, ConnectionLost
 from greenroom.engine.limits import Limits
+from greenroom.engine.protocol.attributes import ProtocolViolation
+from greenroom.engine.protocol.wire import Command, Wire
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import ANYTHING, SHAPES
-from greenroom.engine.wire import Command, Wire
+from greenroom.engine.transport.connection import Connection, ConnectionLost
 from greenroom.errors import EngineError
 from greenroom.observe import Histogram
-from greenroom.sessions import roll, slot
+from greenroom.sessions import roll, store
+from greenroom_platform import accounts
+from greenroom_platform.accounts.rate_limit import ATTEMPT
 
 FRAMES = {
     "text": b"$1\r\na\r\n",
@@ -100,9 +101,9 @@ FITTING: list[tuple[Command, list[bytes]]] = [
     (roll.PRESENT.call(KEYS, (1, "0")), [b":1\r\n"]),
     (roll.PRESENT.call(KEYS, (1, "1")), [b"*0\r\n", b"*1\r\n$1\r\na\r\n"]),
     (ATTEMPT.call(KEYS, ()), [b":1\r\n"]),
-    (slot.START.call(KEYS, ()), [b"_\r\n", b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"*2\r\n_\r\n$1\r\nb\r\n"]),
+    (store.START.call(KEYS, ()), [b"_\r\n", b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"*2\r\n_\r\n$1\r\nb\r\n"]),
     (
-        slot.CHANGE.call(KEYS, ()),
+        store.CHANGE.call(KEYS, ()),
         [
             b"*3\r\n$7\r\nwritten\r\n$1\r\na\r\n$1\r\nb\r\n",
             b"*2\r\n$7\r\ndiffers\r\n$1\r\na\r\n",
@@ -110,10 +111,10 @@ FITTING: list[tuple[Command, list[bytes]]] = [
         ],
     ),
     (
-        slot.TAKE.call(KEYS, ()),
+        store.TAKE.call(KEYS, ()),
         [b"*3\r\n$5\r\ntaken\r\n:1\r\n$1\r\nb\r\n", b"*2\r\n$7\r\ndiffers\r\n$1\r\na\r\n", b"*1\r\n$4\r\ngone\r\n"],
     ),
-    (slot.END.call(KEYS, ()), [b":1\r\n"]),
+    (store.END.call(KEYS, ()), [b":1\r\n"]),
 ]
 
 
@@ -141,14 +142,14 @@ SCRIPTS_THAT_FIT: dict[str, Set[str]] = {
             lease.RENEW.sha,
             lease.READ_BACK.sha,
             ATTEMPT.sha,
-            slot.END.sha,
+            store.END.sha,
         ),
         NUMBERS,
     ),
     **dict.fromkeys((drops.DROP.sha, groups.REGISTER.sha, groups.FORGET.sha, roll.ENTER.sha), NUMBERS),
     groups.MEMBERS.sha: {"empty list"},
     roll.PRESENT.sha: {"number", "empty list", "short list"},
-    slot.START.sha: NONES | {"list"},
+    store.START.sha: NONES | {"list"},
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greenroom.errors import InvalidInput
-from greenroom.service.settings import Settings, service_links
+from greenroom_platform.http.settings import Settings, service_links
 
 HOST = {"GREENROOM_SERVICE_HOST": "10.0.0.1", "GREENROOM_SERVICE_PORT": "8000"}
 NAMED = {"GREENROOM_SERVICE_PORT_HTTP": "8000", "GREENROOM_SERVICE_PORT_HTTP_ALT_2": "8001"}

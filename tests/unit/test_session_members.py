@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenroom.errors import InvalidInput
-from greenroom.sessions.document import changed, members, merged, readable
+from greenroom.sessions.raw_json import changed, members, merged, readable
 
 
 def nested(levels: int, last: Any = 1) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from greenroom.sessions import cookie
-from greenroom.sessions.decide import Carrier, Kind, Origin, Signals, Token, Transport
+from greenroom.sessions.policy import Carrier, Kind, Origin, Signals, Token, Transport
 from greenroom.sessions.signals import origins, signals_of
 
 # The same in every run: the ids of tests are made of them.

@@ -12,8 +12,8 @@ import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from greenroom.errors import InvalidInput
-from greenroom.service.editor_token import kept_token
-from greenroom.service.settings import ENV_PREFIX, Settings, flag_name
+from greenroom_platform.http.editor_token import kept_token
+from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name
 
 TOKEN = "token-of-sixteen"
 SECRET_URL = "valkey://user:topsecret@cache.example:7000"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenroom.podcast.models import Snippet
-from greenroom.studio import phrases
-from greenroom.studio.script import LINE_WORDS, Host, NothingToSay, Script, weave
-from greenroom.studio.stories import LONGEST_STORY, STORIES, STORY_WORDS
+from greenroom_platform.models import Snippet
+from greenroom_platform.studio import phrases
+from greenroom_platform.studio.script import LINE_WORDS, Host, NothingToSay, Script, weave
+from greenroom_platform.studio.stories import LONGEST_STORY, STORIES, STORY_WORDS
 from tests.support.studio_samples import a_snippet, a_topic, every_sample, sample
 
 POOLS = {name: pool for name, pool in vars(phrases).items() if name.isupper()}

@@ -10,11 +10,11 @@ import pytest
 
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Limits
-from greenroom.engine.discovery import Discovery
-from greenroom.engine.node import Node
-from greenroom.engine.redirects import asking, hook_of, key_by_key, unasked
-from greenroom.engine.topology import Topology, parse
-from greenroom.engine.wire import Ask, Command, Moved, NotNow, reply_error
+from greenroom.engine.cluster.discovery import Discovery
+from greenroom.engine.protocol.redirects import asking, hook_of, key_by_key, unasked
+from greenroom.engine.protocol.topology import Topology, parse
+from greenroom.engine.protocol.wire import Ask, Command, Moved, NotNow, reply_error
+from greenroom.engine.server.node import Node
 from greenroom.errors import CommandFailed, EngineUnavailable, Overloaded
 from greenroom.observe import Counters
 

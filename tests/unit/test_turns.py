@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from greenroom.engine.budget import Budget
+from greenroom.engine.deadline import Budget
 from greenroom.errors import EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.sessions.turns import Turns
 

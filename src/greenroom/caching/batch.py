@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from greenroom.caching.flight import Flight, Flights
 from greenroom.caching.lease import Answer, Holder, Lead
 from greenroom.caching.loader import plain
-from greenroom.caching.loads import Loads
-from greenroom.caching.outcome import Outcome, Read
-from greenroom.caching.stored import Miss
+from greenroom.caching.loading import Loads
+from greenroom.caching.remote import Miss
+from greenroom.caching.result import Outcome, Read
+from greenroom.caching.single_flight import Flight, Flights
 from greenroom.errors import CommandFailed, EngineError, InvalidInput, OutOfMemory, Overloaded
 
 T = TypeVar("T")

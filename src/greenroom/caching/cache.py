@@ -8,18 +8,18 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from greenroom.caching.backing import Backing
 from greenroom.caching.batch import Batch, BatchLoader
-from greenroom.caching.flight import Flight, Flights
+from greenroom.caching.fallback import PLACES, Outage
+from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import LIFE
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
-from greenroom.caching.loads import Loads
+from greenroom.caching.loading import Loads
 from greenroom.caching.near import Entry
-from greenroom.caching.outage import PLACES, Outage
-from greenroom.caching.outcome import Outcome, Read
 from greenroom.caching.refresh import Refresh
-from greenroom.caching.stored import Miss, Stored
-from greenroom.engine.budget import Budget
+from greenroom.caching.remote import Miss, Stored
+from greenroom.caching.result import Outcome, Read
+from greenroom.caching.single_flight import Flight, Flights
+from greenroom.engine.deadline import Budget
 from greenroom.errors import InvalidInput, RoomClosed
 from greenroom.keyspace import Keyspace, Pattern
 

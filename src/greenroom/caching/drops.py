@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from greenroom.engine.protocol.wire import Command
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
-from greenroom.engine.wire import Command
-from greenroom.keyspace.companions import with_companions
+from greenroom.keyspace.derived_keys import with_companions
 
 DROP = Script.named("drop", NUMBER, deleted=bool)
 SCRIPTS = (DROP,)

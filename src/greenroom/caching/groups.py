@@ -28,12 +28,12 @@ from typing import Any, NamedTuple
 from greenroom.caching.registered import Registered
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
-from greenroom.engine.connection import Connection
-from greenroom.engine.info import fields
+from greenroom.engine.protocol.info import fields
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER, SCORED
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
-from greenroom.keyspace.companions import are_keys, companion_key, is_key
+from greenroom.keyspace.derived_keys import are_keys, companion_key, is_key
 
 REGISTER = Script.named("group_register", NUMBER, bool)
 FORGET = Script.named("group_forget", NUMBER, deleted=bool)

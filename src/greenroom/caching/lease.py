@@ -22,9 +22,9 @@ from typing import Any
 from greenroom.caching.releases import RELEASE, Releases
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
+from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER, Shape
-from greenroom.engine.wire import Command, Hook
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutOfMemory, Overloaded
 from greenroom.keyspace import Keyspace
 

@@ -16,10 +16,10 @@ from time import monotonic
 from typing import Any
 
 from greenroom.caching.drops import DROP
-from greenroom.caching.kept import Drop, Kept
 from greenroom.engine import Engine, Lane
-from greenroom.engine.connection import Connection, NoReply
 from greenroom.engine.deletions import Answered, Names, refused
+from greenroom.engine.replay import Drop, Kept
+from greenroom.engine.transport.connection import Connection, NoReply
 from greenroom.errors import CommandFailed, EngineError
 
 BATCH = 250

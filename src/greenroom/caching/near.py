@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from greenroom.engine.share import Owns, Share, every
+from greenroom.engine.listener import Owns, Share, every
 
 ENTRIES = 10_000
 """Entries above which the least wanted are evicted."""

@@ -25,13 +25,13 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from greenroom.caching.kept import RECENT
 from greenroom.caching.many_drops import BATCH, drop_singly, drop_together
 from greenroom.caching.near import Near
 from greenroom.clock import Clock
 from greenroom.engine import Engine, Lane
 from greenroom.engine.deletions import Names, refused
-from greenroom.engine.share import Owns
+from greenroom.engine.listener import Owns
+from greenroom.engine.replay import RECENT
 from greenroom.errors import EngineError
 
 

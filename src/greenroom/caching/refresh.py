@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from greenroom.caching.loads import Loads
+from greenroom.caching.loading import Loads
 from greenroom.clock import Clock
 from greenroom.observe import Counters
 

@@ -12,8 +12,8 @@ key that its group's own node has is never missing: a replica has what came befo
 from __future__ import annotations
 
 from greenroom.clock import Clock
-from greenroom.engine.connection import Connection
-from greenroom.engine.share import Owns
+from greenroom.engine.listener import Owns
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError
 
 RECENT = 30.0

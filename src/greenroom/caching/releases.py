@@ -16,9 +16,9 @@ from typing import Any
 from greenroom.clock import Clock
 from greenroom.detached import Detached
 from greenroom.engine import Engine, Lane
-from greenroom.engine.connection import Connection
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError
 
 log = logging.getLogger("greenroom.caching")

@@ -6,9 +6,9 @@ import sys
 
 import rich_click as click
 
-from greenroom.access import PLACEHOLDER, Holds, Role, check_user, hashed, rules
-from greenroom.cli.options import read_settings, settings_options
+from greenroom.acl import PLACEHOLDER, Holds, Role, check_user, hashed, rules
 from greenroom.errors import InvalidInput
+from greenroom_platform.cli.options import read_settings, settings_options
 
 _FORMS = {"setuser": "ACL SETUSER {user} reset on {password} {rules}", "file": "user {user} on {password} {rules}"}
 

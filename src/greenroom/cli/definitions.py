@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import rich_click as click
 
-from greenroom.cli.options import read_settings, settings_options
-from greenroom.podcast.document import definitions_markdown, definitions_schemas
+from greenroom_platform.cli.options import read_settings, settings_options
+from greenroom_platform.definitions_document import definitions_markdown, definitions_schemas
 
 
 @click.command()

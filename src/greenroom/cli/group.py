@@ -18,6 +18,7 @@ COMMANDS = {
     "definitions": "Print every keyspace: formats, values and lifetimes.",
     "acl": "Print ACL rules for the server: service, worker, viewer.",
 }
+_HOMES = {"definitions": "greenroom", "acl": "greenroom"}
 _FLAGS = {"data_dir": "--data-dir", "database": "--database-url"}
 """The flags behind what the library knows as arguments."""
 
@@ -31,7 +32,7 @@ class _Group(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"greenroom.cli.{cmd_name}")
+        module = importlib.import_module(f"{_HOMES.get(cmd_name, 'greenroom_platform')}.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
 

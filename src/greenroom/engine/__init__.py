@@ -2,11 +2,11 @@
 
 from greenroom.engine.address import Address
 from greenroom.engine.choice import engine_at
-from greenroom.engine.cluster import Clustered
+from greenroom.engine.cluster.cluster import Clustered
 from greenroom.engine.engine import Engine, settle
 from greenroom.engine.limits import Limits
-from greenroom.engine.link import Lane
 from greenroom.engine.scripts import Script
-from greenroom.engine.standalone import Standalone
+from greenroom.engine.server.standalone import Standalone
+from greenroom.engine.transport.supervisor import Lane
 
 __all__ = ["Address", "Clustered", "Engine", "Lane", "Limits", "Script", "Standalone", "engine_at", "settle"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from greenroom.engine.tls import Tls
+from greenroom.engine.transport.tls import Tls
 from greenroom.errors import InvalidInput
 
 DEFAULT_PORT = 6379

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from greenroom.engine.address import Address
-from greenroom.engine.cluster import Clustered
-from greenroom.engine.connection import Connection
+from greenroom.engine.cluster.cluster import Clustered
+from greenroom.engine.cluster.replica_reads import ReplicaReads
 from greenroom.engine.engine import Engine
-from greenroom.engine.link import Lane
-from greenroom.engine.replica_reads import ReplicaReads
-from greenroom.engine.share import Owns
-from greenroom.engine.standalone import Standalone
+from greenroom.engine.listener import Owns
+from greenroom.engine.server.standalone import Standalone
+from greenroom.engine.transport.connection import Connection
+from greenroom.engine.transport.supervisor import Lane
 from greenroom.errors import InvalidInput
 
 

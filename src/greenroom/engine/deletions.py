@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from greenroom.engine.connection import Connection
-from greenroom.engine.wire import Command, NotHere
+from greenroom.engine.protocol.wire import Command, NotHere
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError
 
 Answered = Callable[[Sequence[str], list[Any], Connection], None]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from greenroom.engine.deletions import Answered, Names, Queued
-from greenroom.engine.link import Lane
+from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.engine.scripts import Script
-from greenroom.engine.wire import Command, Hook
+from greenroom.engine.transport.supervisor import Lane
 from greenroom.errors import CommandFailed, EngineError
 
 RETRY_PAUSE = 0.02

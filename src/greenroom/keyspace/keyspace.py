@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace.codec import Codec
-from greenroom.keyspace.companions import absent_key, lease_key
+from greenroom.keyspace.derived_keys import absent_key, lease_key
 from greenroom.keyspace.frozen import is_frozen
 from greenroom.keyspace.lifetime import JITTER, Lifetime
 from greenroom.keyspace.mismatch import SchemaMismatch

@@ -1,19 +1,19 @@
 """Sessions over a keyspace: tokens, the store, who is here, and what a request's signals mean."""
 
-from greenroom.engine.pushes import Pushes
-from greenroom.engine.uses import Use
+from greenroom.engine.factory import Use
+from greenroom.engine.key_events import Pushes
 from greenroom.sessions import roll as _roll
-from greenroom.sessions import slot as _slot
+from greenroom.sessions import store as _slot
 from greenroom.sessions.asgi import SessionMiddleware, session_of
-from greenroom.sessions.document import merged
-from greenroom.sessions.ends import Ends
 from greenroom.sessions.eviction import eviction_advice
 from greenroom.sessions.limits import Limits
-from greenroom.sessions.live import Live, SessionGone
 from greenroom.sessions.presence import Presence
+from greenroom.sessions.raw_json import merged
 from greenroom.sessions.refusals import Refused, SignInRequired
 from greenroom.sessions.request import RequestSession
-from greenroom.sessions.store import Sessions
+from greenroom.sessions.revocations import Ends
+from greenroom.sessions.sessions import Sessions
+from greenroom.sessions.snapshot import Live, SessionGone
 from greenroom.sessions.streams import Stream
 from greenroom.sessions.token import handle
 

@@ -9,13 +9,13 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from greenroom.engine.budget import Budget
+from greenroom.engine.deadline import Budget
 from greenroom.errors import InvalidInput, Overloaded
-from greenroom.sessions.document import STREAM, changed, members, user_of
-from greenroom.sessions.lists import Lists
-from greenroom.sessions.live import Live, SessionGone
-from greenroom.sessions.shape import Shape
-from greenroom.sessions.slot import Differs, Found, Slot, Written
+from greenroom.sessions.index import Lists
+from greenroom.sessions.raw_json import STREAM, changed, members, user_of
+from greenroom.sessions.schema import Shape
+from greenroom.sessions.snapshot import Live, SessionGone
+from greenroom.sessions.store import Differs, Found, Slot, Written
 from greenroom.sessions.streams import Streams
 from greenroom.sessions.turns import Turns
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from greenroom.engine import Engine
-from greenroom.engine.info import fields
+from greenroom.engine.protocol.info import fields
 
 
 async def eviction_advice(engine: Engine) -> str | None:

@@ -14,12 +14,12 @@ from functools import partial
 from typing import Any
 
 from greenroom.errors import EngineError
-from greenroom.keyspace.companions import companion_key
+from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import check_part
-from greenroom.sessions.document import STREAM, members
-from greenroom.sessions.live import SessionGone
+from greenroom.sessions.raw_json import STREAM, members
 from greenroom.sessions.roll import Roll
-from greenroom.sessions.store import Sessions
+from greenroom.sessions.sessions import Sessions
+from greenroom.sessions.snapshot import SessionGone
 from greenroom.sessions.streams import Stream, stream
 
 _CHUNK = 500

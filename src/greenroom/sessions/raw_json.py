@@ -1,126 +1,151 @@
-"""An object's members as bytes, also where no decoder takes the object: it has lone surrogates, or is nested deeply.
+"""A session's JSON, changed member by member: what we do not know passes through as the bytes that it was.
 
-Both are JSON (RFC 8259, sections 8.2 and 9), and another program may keep such a member in a session. The scan holds to
-the grammar, and takes no step of Python's stack for a level.
+Another service, in another language, may keep members of its own in a session. Decoding all and encoding it again would
+lose them, or their spacing, or the difference of 1.0 and 1.
 """
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
-_TOKEN = re.compile(
-    rb"[ \t\n\r]*(?P<token>"
-    rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
-    rb"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null"
-    rb"|[\[\]{},:])"
-)
-_MOST = 50_000
-"""Tokens of one object: the scan blocks the loop for some 60 ms. What has more, the decoder must take."""
-_CLOSING = {b"[": b"]", b"{": b"}"}
+from greenroom.sessions.json_scan import joined, members_by_scan, name_text
+from greenroom.sessions.member_json import member_json, name_json, no_json
+from greenroom.sessions.user_id import check_user_id
+
+ACTIVITY = "last_activity_timestamp"
+"""The member that every write sets, to the server's time."""
+USER = "user_id"
+"""The member that names whose session it is."""
+STREAM = "active_podcast_stream_id"
+"""The member that names the podcast of the newest open stream."""
+
+Members = Mapping[str, object] | Callable[[bytes], Mapping[str, object]]
+"""Members to be set, or what tells them from the JSON as it is: asked again where that has changed meanwhile."""
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def members_by_scan(body: bytes) -> dict[str, msgspec.Raw]:
+class _Owned(msgspec.Struct):
+    user_id: Any = None
+
+
+_owned = msgspec.json.Decoder(_Owned)
+
+
+def members(body: bytes) -> dict[str, msgspec.Raw]:
     """The members of a JSON object, each as its bytes.
 
     Raises:
         msgspec.DecodeError, UnicodeDecodeError: when it is no object.
     """
-    body.decode("utf-8")
-    return _Scan(body).members()
-
-
-def name_text(name: str) -> bytes:
-    """The JSON of a member's name, of lone surrogates too."""
     try:
-        return msgspec.json.encode(name)
-    except UnicodeEncodeError:
-        return json.dumps(name).encode()
+        return _members.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return members_by_scan(body)
 
 
-def joined(members: dict[str, msgspec.Raw]) -> bytes:
-    """The object with these members."""
-    return b"{" + b",".join(name_text(name) + b":" + bytes(value) for name, value in members.items()) + b"}"
+def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
+    """The object with some members set; `UNSET` removes one. Members not named keep their bytes and their order.
 
-
-class _Scan:
-    """One pass over a text."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._at = 0
-        self._left = _MOST
-
-    def members(self) -> dict[str, msgspec.Raw]:
-        found: dict[str, msgspec.Raw] = {}
-        self._sign(b"{")
-        if self._peek() == b"}":
-            self._next()
+    Raises:
+        InvalidInput: naming the member that cannot be JSON, or a `user_id` that is none.
+    """
+    found = members(body)
+    for name, value in changes.items():
+        name_json(name)
+        if value is msgspec.UNSET:
+            found.pop(name, None)
         else:
-            sign = b","
-            while sign == b",":
-                name = self._name()
-                start = self._match().start("token")
-                self._value()
-                found[name] = msgspec.Raw(self._body[start : self._at])
-                sign = self._next()
-            if sign != b"}":
-                raise self._malformed()
-        if self._body[self._at :].strip(b" \t\n\r"):
-            raise self._malformed()
-        return found
+            if name == USER:
+                _check_user(value)
+            found[name] = msgspec.Raw(member_json(name, value))
+    return joined(found)
 
-    def _value(self) -> None:
-        """Pass over a value."""
-        closing: list[bytes] = []
-        while True:
-            token = self._next()
-            if token in _CLOSING:
-                if self._peek() != _CLOSING[token]:
-                    closing.append(_CLOSING[token])
-                    if token == b"{":
-                        self._name()
-                    continue
-                self._next()
-            elif token in (b"]", b"}", b",", b":"):
-                raise self._malformed()
-            while closing and (sign := self._next()) != b",":
-                if sign != closing.pop():
-                    raise self._malformed()
-            if not closing:
-                return
-            if closing[-1] == b"}":
-                self._name()
 
-    def _name(self) -> str:
-        token = self._next()
-        if token[:1] != b'"':
-            raise self._malformed()
-        self._sign(b":")
-        return str(json.loads(token))
+def members_of(members: Members, body: bytes) -> Mapping[str, object]:
+    """The members to be set in a session that is as `body`."""
+    return members(body) if callable(members) else members
 
-    def _sign(self, sign: bytes) -> None:
-        if self._next() != sign:
-            raise self._malformed()
 
-    def _next(self) -> bytes:
-        found = self._match()
-        self._left -= 1
-        if self._left < 0:
-            raise msgspec.DecodeError(f"it is nested too deeply, or has more than {_MOST} tokens")
-        self._at = found.end()
-        return found["token"]
+def merged(body: bytes, patch: Mapping[str, Any]) -> bytes:
+    """A JSON merge patch (RFC 7396) of an object, down to the members that it names and no further.
 
-    def _peek(self) -> bytes:
-        return self._match()["token"]
+    Raises:
+        InvalidInput: naming the member that cannot be JSON.
+    """
+    try:
+        found = members(body)
+    except msgspec.DecodeError:
+        found = {}  # the RFC: whatever is no object is replaced by one
+    for name, value in patch.items():
+        name_json(name)
+        if value is None:
+            found.pop(name, None)
+        elif isinstance(value, Mapping):
+            try:
+                found[name] = msgspec.Raw(merged(bytes(found.get(name, msgspec.Raw(b"{}"))), value))
+            except RecursionError:
+                raise no_json(name, "is nested too deeply") from None
+        else:
+            found[name] = msgspec.Raw(member_json(name, value))
+    return joined(found)
 
-    def _match(self) -> re.Match[bytes]:
-        found = _TOKEN.match(self._body, self._at)
-        if found is None:
-            raise self._malformed()
-        return found
 
-    def _malformed(self) -> msgspec.DecodeError:
-        return msgspec.DecodeError(f"JSON is malformed: invalid character (byte {self._at})")
+def readable(body: bytes) -> dict[str, Any]:
+    """The members of an object, decoded; one that cannot be, as 1e999 or a lone surrogate, is its JSON: `msgspec.Raw`.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError: when it is no object.
+    """
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return {name: _readable(raw) for name, raw in members(body).items()}
+
+
+def around(body: bytes, member: str) -> tuple[bytes, bytes]:
+    """The object's JSON before and after the text of one member's string, which the server fills in."""
+    found = members(body)
+    found.setdefault(member, msgspec.Raw(b'""'))
+    names = list(found)
+    place = names.index(member)
+    before = (_pair(name, found[name]) for name in names[:place])
+    after = (_pair(name, found[name]) for name in names[place + 1 :])
+    head = b",".join([*before, msgspec.json.encode(member) + b':"'])
+    return b"{" + head, b",".join([b'"', *after]) + b"}"
+
+
+def user_of(body: bytes) -> str | None:
+    """Whose session it is; None for nobody's, and where the JSON does not tell."""
+    try:
+        user = _owned.decode(body).user_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        user = _user_by_scan(body)
+    return user if isinstance(user, str) else None
+
+
+def _check_user(value: object) -> None:
+    # Here, where it is the caller's: once in the session's JSON the error would speak of what is stored.
+    check_user_id(user_of(b'{"user_id":%s}' % member_json(USER, value)) if isinstance(value, msgspec.Raw) else value)
+
+
+def _user_by_scan(body: bytes) -> Any:
+    """Prevents: another program's member is no text · the session counts as nobody's · it leaves its user's list."""
+    try:
+        return msgspec.json.decode(members_by_scan(body).get(USER, b"null"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _readable(raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return raw
+
+
+def _pair(name: str, value: Iterable[int]) -> bytes:
+    return name_text(name) + b":" + bytes(value)

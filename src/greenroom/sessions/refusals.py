@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from greenroom.errors import GreenroomError
-from greenroom.sessions.decide import Outcome
+from greenroom.sessions.policy import Outcome
 
 MEDIA_TYPE = "application/problem+json"
 

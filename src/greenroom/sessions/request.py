@@ -9,13 +9,13 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError, Overloaded
 from greenroom.sessions import cookie
-from greenroom.sessions.decide import Carrier, Found, Kind, Outcome, Signals, Token, Transport, decide, sets_cookie
-from greenroom.sessions.document import Members, changed, members_of
-from greenroom.sessions.live import Live, SessionGone
+from greenroom.sessions.policy import Carrier, Found, Kind, Outcome, Signals, Token, Transport, decide, sets_cookie
+from greenroom.sessions.raw_json import Members, changed, members_of
 from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
-from greenroom.sessions.store import Sessions
+from greenroom.sessions.sessions import Sessions
+from greenroom.sessions.snapshot import Live, SessionGone
 from greenroom.sessions.token import session_id
-from greenroom.sessions.watch import Watch
+from greenroom.sessions.websocket import Watch
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from datetime import timedelta
 
 from greenroom.engine import Engine, Lane, Script
+from greenroom.engine.protocol.wire import Command
 from greenroom.engine.shapes import NUMBER, Shape, are_texts
-from greenroom.engine.wire import Command
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
 from greenroom.keyspace.pattern import is_part
 from greenroom.sessions.limits import ms

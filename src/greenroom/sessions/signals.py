@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from greenroom.sessions import cookie
-from greenroom.sessions.decide import Carrier, Kind, Origin, Signals, Token, Transport
+from greenroom.sessions.policy import Carrier, Kind, Origin, Signals, Token, Transport
 from greenroom.sessions.token import is_token
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})

@@ -1,387 +1,232 @@
-"""Sessions on the server: start, read, touch, change, rotate, end. The clocks are the server's.
-
-The key lives for the idle limit and one touch interval. While its companion `touched` stands, no request writes: a busy
-session costs one write a minute, and is never ended sooner than its idle limit. The companion `life` is set once, with
-the absolute lifetime; without it a session is over, whatever its key says.
-"""
+"""One session on the server: key and companions share a cluster slot, so that what happens to them is one script."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
-from typing import Generic, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import msgspec
-
-from greenroom.detached import Detached
-from greenroom.engine import Engine, Lane
-from greenroom.engine.budget import Budget
-from greenroom.engine.pushes import Pushes
-from greenroom.errors import BrokenValue, CommandFailed, InvalidInput
-from greenroom.keyspace import Keyspace
-from greenroom.keyspace.companions import owner
-from greenroom.keyspace.pattern import is_part
-from greenroom.observe import Counters
-from greenroom.opened import Opened
-from greenroom.sessions.background import Background
-from greenroom.sessions.changes import COMMANDS, Changes
-from greenroom.sessions.document import STREAM, USER, Members, changed, members_of, user_of
-from greenroom.sessions.ends import Ends
-from greenroom.sessions.leftovers import Leftovers
+from greenroom.engine import Engine, Lane, Script
+from greenroom.engine.protocol.wire import Command
+from greenroom.engine.shapes import NUMBER, Shape, are_texts_or_none
+from greenroom.errors import EngineError, OutcomeUnknown
+from greenroom.keyspace.derived_keys import companion_key
+from greenroom.keyspace.pattern import Pattern
 from greenroom.sessions.limits import Limits, ms
-from greenroom.sessions.lists import Lists
-from greenroom.sessions.live import Live, SessionGone
-from greenroom.sessions.shape import Shape
-from greenroom.sessions.slot import Differs, Found, Slot, Taken
-from greenroom.sessions.streams import Streams
-from greenroom.sessions.token import is_token, new_token, session_id
-from greenroom.sessions.watch import Watch
-
-log = logging.getLogger("greenroom.sessions")
-
-T = TypeVar("T")
-
-_CLOSING = 0.5
-"""Seconds that the ends of callers who have gone may take when the room closes."""
-_CHUNK = 100
-"""Sessions of one user that are asked for, or ended, at a time."""
+from greenroom.sessions.raw_json import ACTIVITY, around
+from greenroom.sessions.revocations import End, Ends
 
 
-class Sessions(Generic[T]):
-    """The sessions of one platform.
+def _is_start(reply: list[Any] | None, _: Command) -> bool:
+    return reply is None or (len(reply) == 2 and are_texts_or_none(reply))
 
-    Every call raises `EngineError` when the server cannot be asked: that says nothing about a session. Once the
-    room is closed it raises `RoomClosed`.
 
-    Arguments:
-        keyspace: `session:{session_id}`, whose values have a `last_activity_timestamp` and may have a `user_id`.
-        pushes: rung by the engine's invalidations; without them an end elsewhere is seen by a socket when the session
-            would have lapsed.
-        counters: where what happens to sessions is counted.
-        ends: what the engine sends again to a server that has come back (`before_use=ends.send`); without it a server
-            that has lost an end has the session again.
-        new: members that a session begins with where it is not given others.
-    """
+def _is_change(reply: list[Any], _: Command) -> bool:
+    match reply:
+        case [b"written", bytes(), bytes()] | [b"differs", bytes()] | [b"gone"]:
+            return True
+    return False
 
-    def __init__(
-        self,
-        engine: Engine,
-        keyspace: Keyspace[T],
-        limits: Limits | None = None,
-        *,
-        pushes: Pushes | None = None,
-        counters: Counters | None = None,
-        ends: Ends | None = None,
-        new: Mapping[str, object] | None = None,
-    ) -> None:
-        self.limits = limits or Limits()
-        self.counters = counters if counters is not None else Counters()
-        self._pushes = pushes if pushes is not None else Pushes(owner)
-        self.engine = engine
-        self.prefix = keyspace.pattern.prefix
-        self.slot = Slot(engine, keyspace.pattern, self.limits, ends if ends is not None else Ends())
-        self.streams = Streams(engine, self.slot, self.limits)
-        self._new = dict(new or {})
-        self._shape = Shape(keyspace)
-        self.leftovers = Leftovers()
-        """What calls that failed have left, to be undone behind."""
-        self._lists = Lists(engine, self.prefix, self.slot, self.limits, self.leftovers)
-        self._changes = Changes(self.slot, self._shape, self._lists, self.streams)
-        self._background = Background(self.limits.touch.total_seconds())
-        self._ending = Detached()
-        self.opened = Opened()
-        """Ended by the room, once these are closed."""
 
-    # One session -----------------------------------------------------------------------------------
+def _is_taken(reply: list[Any], _: Command) -> bool:
+    match reply:
+        case [b"taken", int(), bytes()] | [b"differs", bytes()] | [b"gone"]:
+            return True
+    return False
 
-    async def start(self, members: Mapping[str, object] | None = None, /, **more: object) -> tuple[Live[T], str]:
-        """Begin a session; returns it and its token, which only its client may have.
 
-        One without a `user_id` is over after `Limits.unused` if its token does not come back: see `read`.
+def _has_written(reply: list[Any]) -> bool:
+    return reply[0] in (b"written", b"taken")
 
-        Arguments:
-            members, more: what it holds, as for `dict`; the time of its activity is the server's.
 
-        Raises:
-            InvalidInput, BrokenValue: when the members do not fit the keyspace.
-            SessionGone: when `end_all` of its user came meanwhile.
-        """
-        self.opened.check()
-        token, budget = new_token(), Budget(COMMANDS)
-        session, body = session_id(token), changed(b"{}", {**self._new, **(members or {}), **more})
-        self._shape.check(body)
-        user = user_of(body)
-        unused = user is None and self.limits.shortens
-        with self._forgotten_unless_begun(session, user):
-            listed = await self._lists.enter(session, user, budget, unused=unused)
-            live = await self._begin(session, body, listed, self._new_life, budget, unused=unused)
-        self.counters.sessions["started",] += 1
-        return live, token
+def _is_gone(reply: list[Any]) -> bool:
+    return bool(reply == [b"gone"])
 
-    async def read(self, token: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
-        """The live session of a token; None for what is no token, or names none.
 
-        The first read of an anonymous session's token begins a touch: from then on it has the usual limits.
+_LIST = frozenset({list})
+_FUNCTIONS = ("timestamp", "text")
+START = Script.named("session_start", Shape(frozenset({list, type(None)}), _is_start), bool, functions=_FUNCTIONS)
+CHANGE = Script.named("session_change", Shape(_LIST, _is_change), _has_written, _is_gone, functions=_FUNCTIONS)
+TAKE = Script.named("session_take", Shape(_LIST, _is_taken), _has_written, functions=("text",))
+END = Script.named("session_end", NUMBER, deleted=bool, functions=("text",))
+SCRIPTS = (START, CHANGE, TAKE, END)
 
-        Arguments:
-            lane: TRACKED for who wants a push when it changes or ends.
 
-        Raises:
-            BrokenValue: when its JSON does not fit; it is neither over nor overwritten.
-        """
-        self.opened.check()
-        if not is_token(token):
-            return None
-        session = session_id(token)
-        found = await self.slot.look(session, lane)
-        live = self.seen(session, found)
-        if live is not None and found.unused:
-            self.touch(live)
-        return live
+class Found(NamedTuple):
+    """What a look-up gives of each key."""
 
-    async def read_id(self, session: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
-        """As `read`, by id."""
-        self.opened.check()
-        return self.seen(session, await self.slot.look(session, lane))
-
-    @asynccontextmanager
-    async def watched(self, session: str) -> AsyncIterator[Watch[T]]:
-        """Keep an eye on a session while its socket is open; see `Watch`. Raises as `read`."""
-        self.opened.check()
-        with self._pushes.listening(self.slot.key(session)) as bell:
-            watch = Watch(session, self.slot, self.seen, self.touch, bell)
-            async with watch.open():
-                yield watch
-
-    def seen(self, session: str, found: Found) -> Live[T] | None:
-        """The session that a look-up has found, or its copy; None where it is over. Raises as `read`."""
-        if found.body is not None and found.begun is not None:
-            value = self._shape.decode(found.body)
-            return Live(session, value, found.body, touch_due=found.touched is None or found.unused, begun=found.begun)
-        if found.body is not None or found.begun is not None:
-            # It has lapsed, and its life would stand for hours; or somebody has written what only we may begin.
-            self._background.begin(session, self.slot.sweep(session))
-        if found.copy is None:
-            return None
-        return Live(session, self._shape.decode(found.copy), found.copy, writable=False)
-
-    def touch(self, live: Live[T]) -> None:
-        """Note that the session is in use, if that is due; returns at once, and never fails."""
-        if live.touch_due and live.writable and self._background.is_first(live.session_id):
-            self._background.begin(live.session_id, self._touched(live))
-
-    async def change(self, session: str, change: Callable[[bytes], bytes]) -> Live[T]:
-        """Change a session's JSON; of two at once neither is lost.
-
-        Arguments:
-            change: from the JSON as it is to the JSON as it shall be; called again with newer JSON on a conflict, so
-                it must do nothing else.
-
-        Raises:
-            SessionGone: when it is over; nothing comes back to life.
-            BrokenValue: when what is there, or the result, does not fit the keyspace; nothing is overwritten.
-            InvalidInput: when the result is too large, or another user's.
-            OutcomeUnknown: when the connection was lost and nobody can tell any more whether it was changed.
-        """
-        self.opened.check()
-        return await self._changes.change(session, change)
-
-    async def settle(self, session: str) -> Live[T]:
-        """Let the session name the newest of its open streams; raises as `change`."""
-        self.opened.check()
-        return await self._changes.settle(session)
-
-    # docs/decisions/0038-one-of-two-logins-wins.md
-    async def rotate(self, session: str, members: Members) -> tuple[Live[T], str]:
-        """Go on under a new token, with some members set; the old one is over, but for a short copy to read.
-
-        With a `user_id` among the members it is a log-in, and a new absolute lifetime begins; else the old one goes on.
-        Of another user's session nothing goes along: what it holds is theirs. Streams do not come along: their sockets
-        are closed. A crash in between signs out, never in. The old id never leads to the new session.
-
-        Raises:
-            SessionGone: when it is over, another rotation was first, or `end_all` of its user came meanwhile.
-            InvalidInput, BrokenValue: when the members do not fit; the session stays as it was.
-        """
-        self.opened.check()
-        token, taker, budget = new_token(), secrets.token_hex(8), Budget(COMMANDS)
-        new = session_id(token)
-        found = await budget.spend(lambda until: self.slot.look(session, until=until))
-        if found.body is None or found.begun is None:
-            raise SessionGone("the session has ended")
-        taken: Taken | Differs | None = Differs(found.body)
-        user = None
-        try:
-            while isinstance(taken, Differs):
-                body = taken.body
-                self._shape.decode(body)
-                new_members = members_of(members, body)
-                successor = self._successor(body, new_members)
-                self._shape.check(successor)
-                user = user_of(successor)
-                # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends
-                # the old id · the new one is listed and created, and its user is still signed in.
-                listed = await self._lists.enter(new, _listable(user, new_members), budget)
-                taken = await budget.spend(partial(self._take, session, body, taker))
-            if taken is None:
-                raise SessionGone("the session has ended")
-            log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
-            live = await self._begin(new, successor, listed, self._new_life if log_in else taken, budget)
-            await self._lists.leave(session, None, budget)  # its user's list keeps it: end-all ends the copy too
-        except (SessionGone, InvalidInput, BrokenValue, CommandFailed):
-            await self._lists.leave(new, user, budget)
-            self._lists.check(session)
-            raise
-        except BaseException:
-            # Nobody will be given its token, and of the old one it cannot be told here whether it was taken.
-            self._lists.forget(new, user)
-            self._lists.check(session)
-            raise
-        self.counters.sessions["rotated",] += 1
-        return live, token
-
-    async def end(self, session: str) -> bool:
-        """End a session; False where it was over. Twice is as good as once; it goes on when its caller is cancelled.
-
-        Raises:
-            EngineError: when the server did not acknowledge; it is sent again to a new connection.
-        """
-        self.opened.check()
-        return await self._ending.finish(self._end(session))
-
-    async def _end(self, session: str) -> bool:
-        budget, by = Budget(COMMANDS), secrets.token_hex(8)
-        found = await budget.spend(lambda until: self.slot.look(session, until=until))
-        ended = await budget.spend(lambda until: self.slot.end(session, by, mark=False, until=until))
-        self.counters.sessions["ended",] += ended
-        await self._lists.leave(session, user_of(found.body or found.copy or b""), budget)
-        return ended
-
-    # All of a user, and all ------------------------------------------------------------------------
-
-    async def end_all(self, user_id: str, *, but: str | None = None) -> int:
-        """End every session of a user; returns how many this call has ended.
-
-        Arguments:
-            but: the id of one that goes on, as that of whoever has just changed the user's password.
-
-        A log-in meanwhile is either ended too, or stays and stays listed: only what was ended leaves the list. After an
-        error some may have ended: the call may be repeated, and ends the others. It goes on when its caller is
-        cancelled.
-        """
-        self.opened.check()
-        return await self._ending.finish(self._end_all(user_id, but))
-
-    def end_all_behind(self, user_id: str, *, but: str | None = None) -> None:
-        """End every session of a user as soon as the server can be asked; returns at once.
-
-        For whoever has learned from `end_all` that it cannot be asked now. A process that ends meanwhile ends none.
-        """
-        self.opened.check()
-        undo = partial(self._end_all, user_id, but)
-        self.leftovers.add(f"the sessions of {user_id}", undo, self.limits.absolute.total_seconds())
-
-    async def _end_all(self, user_id: str, but: str | None) -> int:
-        roll, ended, seen = self._lists.of_user(user_id), 0, {but}
-
-        async def end(session: str) -> bool:
-            ended = await self.slot.end(session, secrets.token_hex(8), mark=True)
-            await self._lists.leave(session, user_id, Budget(COMMANDS))
-            return ended
-
-        # The list is read again until nothing new is on it. Prevents: it is read · a session is rotated, its new id is
-        # listed and created · the old id is ended, and the user is still signed in.
-        while unseen := [one for one in await roll.present() if one not in seen]:
-            for at in range(0, len(unseen), _CHUNK):
-                # None is left under way when one fails: whoever repeats the call would run beside it.
-                results = await asyncio.gather(*map(end, unseen[at : at + _CHUNK]), return_exceptions=True)
-                for result in results:
-                    if isinstance(result, BaseException):
-                        raise result
-                    ended += result
-            seen.update(unseen)
-        self.counters.sessions["ended",] += ended
-        return ended
-
-    async def of_user(self, user_id: str) -> list[Live[T]]:
-        """A user's live sessions, the oldest first; one that cannot be decoded is left out."""
-        self.opened.check()
-        listed, found = await self._lists.of_user(user_id).present(), list[Live[T] | None]()
-        for at in range(0, len(listed), _CHUNK):
-            found += await asyncio.gather(*map(self._readable, listed[at : at + _CHUNK]))
-        mine = (one for one in found if one is not None and one.writable and user_of(one.body) == user_id)
-        return sorted(mine, key=lambda live: live.begun)
-
-    async def active(self) -> int:
-        """Sessions that are alive; after a crash at most too many, until the limit that they had."""
-        self.opened.check()
-        return await self._lists.active.count()
-
-    async def close(self) -> None:
-        """Finish the touches and ends under way, and what is left to be undone."""
-        await self._background.close()
-        await self._ending.close(_CLOSING)
-        await self.leftovers.close()
-
-    # ------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _forgotten_unless_begun(self, session: str, user: str | None) -> Iterator[None]:
-        """Around what lists a session and begins it: where that fails nobody is given its token."""
-        try:
-            yield
-        except (InvalidInput, SessionGone):
-            raise  # nothing was listed, or it has been unlisted
-        except BaseException:
-            self._lists.forget(session, user)
-            raise
+    body: bytes | None
+    touched: bytes | None
+    begun: bytes | None
+    copy: bytes | None
 
     @property
-    def _new_life(self) -> Taken:
-        return Taken(ms(self.limits.absolute), b"")
+    def unused(self) -> bool:
+        """Whether the session has not been used since it began, and ends soon if that stays so."""
+        return self.touched is not None and self.touched.startswith(b"+")
 
-    async def _begin(
-        self, session: str, body: bytes, listed: int, life: Taken, budget: Budget, *, unused: bool = False
-    ) -> Live[T]:
-        begun = await budget.spend(
-            lambda until: self.slot.begin(session, body, life.left_ms, life.begun, listed, unused=unused, until=until)
-        )
-        if begun is None:
-            await self._lists.leave(session, user_of(body), budget)
-            raise SessionGone("all sessions of the user were ended while this one began")
-        return Live(session, self._shape.decode(begun.body), begun.body, begun=begun.begun)
 
-    def _successor(self, body: bytes, members: Mapping[str, object]) -> bytes:
-        before, after = user_of(body), members.get(USER, msgspec.UNSET)
-        if before is not None and after not in (before, msgspec.UNSET):
-            # Of one browser, where the first has not signed out; or one user's token planted into another's.
-            return changed(b"{}", {**self._new, **members})
-        return changed(body, {STREAM: msgspec.UNSET, **members})
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The session as it now is."""
 
-    async def _take(self, session: str, old: bytes, taker: str, until: float) -> Taken | Differs | None:
-        return await self.slot.take(session, old, taker, until=until)
+    body: bytes
+    begun: bytes
 
-    async def _touched(self, live: Live[T]) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """Nothing was done: the session is not as it was read, but so."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The session is over; its successor may go on for the rest of its life."""
+
+    left_ms: int
+    begun: bytes
+
+
+class Slot:
+    """Every session's keys; `until` is the call's deadline, as the engine's."""
+
+    def __init__(self, engine: Engine, pattern: Pattern, limits: Limits, ends: Ends) -> None:
+        self._engine = engine
+        self._pattern = pattern
+        self._limits = limits
+        self._ends = ends
+
+    async def look(self, session: str, lane: Lane = Lane.PLAIN, *, until: float | None = None) -> Found:
+        """Read a session, with one command."""
+        # The copy last: in a slot on its way each key is read by itself. Prevents: the copy is not there yet · the
+        # session is rotated · its key is gone. What ends in between is over in whatever order.
+        names = self._names(session, "touched", "life", "grace")
+        return Found(*await self._engine.execute(lane, names[0], "MGET", *names, until=until))
+
+    async def stay(self, session: str) -> tuple[Found, int]:
+        """Read a session on the tracked connection; also how many ms it stays if nobody writes it."""
+        names = self._names(session, "touched", "life", "grace")
+        # The times first: a write in between can then only give a later value an earlier end.
+        commands = ("PTTL", names[0]), ("PTTL", names[2]), ("MGET", *names)
+        idle, life, found = await self._engine.execute_all(Lane.TRACKED, names[0], commands)
+        return Found(*found), max(0, min(idle, life))
+
+    async def now(self, session: str, *, until: float | None = None) -> int:
+        """The time of the session's server in µs."""
+        seconds, micros = await self._engine.execute(Lane.PLAIN, self._pattern.key(session), "TIME", until=until)
+        return int(seconds) * 1_000_000 + int(micros)
+
+    async def begin(
+        self,
+        session: str,
+        body: bytes,
+        life_ms: int,
+        begun: bytes,
+        listed: int,
+        *,
+        unused: bool = False,
+        until: float | None = None,
+    ) -> Written | None:
+        """Create a session; None where its id was ended since it was listed, or that is too long ago.
+
+        Arguments:
+            begun: when, as the server has written it; empty for now.
+            listed: when it was listed, as `now` tells.
+            unused: whether it ends soon if its token does not come back.
+        """
+        head, tail = around(body, ACTIVITY)
+        limits = self._limits
+        spans, touched = (ms(limits.lifetime), life_ms, ms(limits.touch)), "1"
+        if unused:
+            short = ms(limits.unused)
+            spans, touched = (short, short, short), f"+{life_ms - short}"
+        args = head, tail, *spans, begun, listed // 1000, ms(limits.late), touched
+        names = self._names(session, "life", "touched", "ended")
+        reply = await self._engine.run(Lane.PLAIN, START, names, args, until=until)
+        # Without JSON, although it has begun: somebody has deleted it, or it has lapsed, before the repetition.
+        return None if reply is None or None in reply else Written(*reply)
+
+    async def write(
+        self, session: str, old: bytes, new: bytes, writer: str, *, touch: bool = False, until: float | None = None
+    ) -> Written | Differs | None:
+        """Replace the JSON that was read; None where the session is over.
+
+        Arguments:
+            writer: a name for this one write. Prevents: A's write is carried out, its reply is lost, it is repeated ·
+                the JSON differs from what A has read, as if another had written · A adds one for the second time.
+
+        Raises:
+            OutcomeUnknown: when the reply was lost and it cannot be told any more.
+        """
+        head, tail = around(new, ACTIVITY)
+        names = self._names(session, "life", "touched")
+        args = old, head, tail, ms(self._limits.lifetime), ms(self._limits.touch), writer, "1" if touch else "0"
+
+        async def run() -> Written | Differs | None:
+            return _written(await self._engine.run(Lane.PLAIN, CHANGE, names, args, retry=False, until=until))
+
         try:
-            await self._changes.touch(live)
-        except SessionGone:
-            pass
-        except BaseException:
-            self._lists.check(live.session_id)  # it was listed again first, and may be over
-            raise
+            return await run()
+        except OutcomeUnknown as unknown:
+            try:
+                found = await run()
+            except EngineError:
+                raise unknown from None
+            if isinstance(found, Differs):
+                raise  # another has written since, over ours or over what was there before: nobody can tell
+            return found
 
-    async def _readable(self, session: str) -> Live[T] | None:
-        try:
-            return await self.read_id(session)
-        except BrokenValue as error:
-            log.warning("a session does not fit its schema: %s", error.reason)
+    async def sweep(self, session: str) -> None:
+        """Delete what is left of a session that is over."""
+        args = "", "", "", 1, 1, "-", "0"  # as a write over what is never there
+        await self._engine.run(Lane.PLAIN, CHANGE, self._names(session, "life", "touched"), args)
+
+    async def take(self, session: str, old: bytes, taker: str, *, until: float | None = None) -> Taken | Differs | None:
+        """End a session for its successor, leaving a copy; None where it is over, or another rotation was first."""
+        names = self._names(session, "life", "touched", "grace", "ended", "streams")
+        args = old, taker, ms(self._limits.mark), ms(self._limits.copy)
+        reply = await self._engine.run(Lane.PLAIN, TAKE, names, args, until=until)
+        match reply[0]:
+            case b"taken":
+                self._ends.acknowledged(self._keep(session, names, taker, "alive"))
+                return Taken(reply[1], reply[2])
+            case b"differs":
+                return Differs(reply[1])
+            case _:
+                return None
+
+    async def end(self, session: str, by: str, *, mark: bool, until: float | None = None) -> bool:
+        """End a session and its copy; False where it was over. With `mark` an id not created yet never will be."""
+        names = self._names(session, "life", "touched", "grace", "ended", "streams")
+        end = self._keep(session, names, by, "any" if mark else "one")
+        reply = await self._engine.run(Lane.PLAIN, END, names, end.args, until=until)
+        self._ends.acknowledged(end)
+        return bool(reply)
+
+    def key(self, session: str) -> str:
+        """The session's key."""
+        return self._pattern.key(session)
+
+    def companion(self, use: str, session: str) -> str:
+        """The name of a companion."""
+        return companion_key(self._pattern.prefix, use, self._pattern.key(session))
+
+    def _keep(self, session: str, names: Sequence[str], by: str, what: str) -> End:
+        args = by, ms(self._limits.mark), what
+        return self._ends.keep(session, END, names, args, self._limits.lifetime.total_seconds())
+
+    def _names(self, session: str, *uses: str) -> Sequence[str]:
+        key, prefix = self._pattern.key(session), self._pattern.prefix
+        return (key, *(companion_key(prefix, use, key) for use in uses))
+
+
+def _written(reply: list[Any]) -> Written | Differs | None:
+    match reply[0]:
+        case b"written":
+            return Written(reply[1], reply[2])
+        case b"differs":
+            return Differs(reply[1])
+        case _:
             return None
-
-
-def _listable(user: str | None, members: Mapping[str, object]) -> str | None:
-    """Whose list a rotated session goes on; no one's where another program has written a user that can have none."""
-    return user if user is None or USER in members or is_part(user) else None

@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from weakref import WeakValueDictionary
 
-from greenroom.engine.budget import Budget
-from greenroom.engine.link import before
+from greenroom.engine.deadline import Budget
+from greenroom.engine.transport.supervisor import before
 from greenroom.errors import EngineUnavailable, OutcomeUnknown, Overloaded
 
 _TOO_MANY = "the session changes faster than it can be written"

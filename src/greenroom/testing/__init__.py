@@ -1,13 +1,1 @@
-"""For users: what a part of one's own must pass to take the place of ours. Needs pytest."""
-
-import pytest
-
-_CONTRACTS = "records_changes", "records_contract", "tasks_contract", "tasks_requests"
-
-pytest.register_assert_rewrite(*(f"greenroom.testing.{name}" for name in _CONTRACTS))
-
-# After their asserts are registered:
-from greenroom.testing.records_contract import RecordsContract  # noqa: E402
-from greenroom.testing.tasks_contract import TasksContract  # noqa: E402
-
-__all__ = ["RecordsContract", "TasksContract"]
+"""For tests of code that uses a room: fixtures, and a clock that is moved by hand. Needs pytest."""

@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import pytest
 
-from greenroom.room import Greenroom
+from greenroom.client import Greenroom
 from greenroom.testing.clock import ManualClock
 
 try:

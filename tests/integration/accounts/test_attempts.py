@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import pytest
 
-from greenroom.accounts import SCRIPTS, Attempts, Bound, TooManyAttempts
 from greenroom.engine import Standalone
 from greenroom.errors import EngineError
+from greenroom_platform.accounts import SCRIPTS, Attempts, Bound, TooManyAttempts
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster

@@ -10,8 +10,8 @@ from typing import Literal
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 
-from greenroom.accounts import Passwords
 from greenroom.errors import Overloaded
+from greenroom_platform.accounts import Passwords
 from tests.support.cheap_accounts import PASSWORD, Hasher
 
 Make = Callable[..., Passwords]

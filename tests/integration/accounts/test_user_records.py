@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from greenroom.errors import Conflict, RecordUnavailable
-from greenroom.origin import SqliteRecords
-from greenroom.podcast.records import UserRecords
-from greenroom.testing.records_changes import NOON, about
+from greenroom_platform.domain.records import UserRecords
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.testing.records_changes import NOON, about
 from tests.support.cheap_accounts import user
 
 

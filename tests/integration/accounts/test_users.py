@@ -11,20 +11,12 @@ from pathlib import Path
 import pytest
 from argon2 import extract_parameters
 
-from greenroom.accounts import (
-    SCRIPTS,
-    Accounts,
-    Attempts,
-    Bound,
-    Passwords,
-    TooManyAttempts,
-    WrongCredentials,
-)
-from greenroom.accounts.passwords import AT_A_TIME
 from greenroom.engine import Standalone
 from greenroom.errors import Conflict, EngineError, InvalidInput, Overloaded, RecordUnavailable
-from greenroom.origin import SqliteRecords
-from greenroom.testing.records_changes import NOON
+from greenroom_platform.accounts import SCRIPTS, Accounts, Attempts, Bound, Passwords, TooManyAttempts, WrongCredentials
+from greenroom_platform.accounts.passwords import AT_A_TIME
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.testing.records_changes import NOON
 from tests.support.cheap_accounts import PASSWORD, Hasher
 from tests.support.real_servers import Server
 

@@ -15,7 +15,7 @@ import pytest
 from greenroom import Greenroom, Keyspace
 from greenroom.errors import InvalidInput, LoadFailed, RoomClosed
 from greenroom.keyspace import Number
-from greenroom.podcast.definitions import DEFINITIONS
+from greenroom_platform.definitions import DEFINITIONS
 from tests.support.patience import until
 from tests.support.real_servers import Server
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Cache
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.engine import Lane
 from greenroom.keyspace import Keyspace, Number
 from tests.support.episode_caches import Back, cache_of

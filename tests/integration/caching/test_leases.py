@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Cache, Outcome, lease
-from greenroom.caching.backing import Backing
-from greenroom.caching.flight import Flights
+from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import GET_OR_LEASE, RENEW
-from greenroom.caching.loads import Loads as Loading
+from greenroom.caching.loading import Loads as Loading
 from greenroom.caching.releases import RELEASE
+from greenroom.caching.single_flight import Flights
 from greenroom.clock import SYSTEM
-from greenroom.engine.share import every
+from greenroom.engine.listener import every
 from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.keyspace import Keyspace, Number
 from greenroom.observe import Counters
@@ -306,7 +306,7 @@ async def test_a_lease_granted_to_somebody_who_gave_up_is_given_back(
 async def test_a_lease_is_given_back_that_was_asked_for_when_the_process_closed(
     server: Server, proxy: Proxy, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greenroom.caching.backing._CLOSING", 60.0)
+    monkeypatch.setattr("greenroom.caching.invalidation._CLOSING", 60.0)
     cache = cache_of(await back(proxy, limits=PATIENT), Loads())
     ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)
     reading = asyncio.create_task(cache.read("e1"))

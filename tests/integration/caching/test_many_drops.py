@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from greenroom.caching import Cache, Outcome
-from greenroom.caching.backing import Backing
 from greenroom.caching.drops import DROP
+from greenroom.caching.invalidation import Backing
 from greenroom.errors import EngineError
 from tests.support.episode_caches import Back, Episode, Loads, cache_of
 from tests.support.patience import PATIENT, be_patient, until

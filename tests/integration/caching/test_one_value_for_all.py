@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from greenroom.caching import Cache, Outcome
-from greenroom.caching.backing import Backing
+from greenroom.caching.invalidation import Backing
 from greenroom.errors import BrokenValue
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import Back, cache_of

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Outcome
-from greenroom.caching.backing import Backing
-from greenroom.engine.share import every
+from greenroom.caching.invalidation import Backing
+from greenroom.engine.listener import every
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace import Number, Pattern
 from greenroom.testing.clock import ManualClock

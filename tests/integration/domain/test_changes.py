@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from greenroom.engine.standalone import Standalone
-from greenroom.origin import SqliteRecords
-from greenroom.origin.database import Database
-from greenroom.podcast.models import Snippet
-from greenroom.podcast.records import Change, SnippetDraft, Written
-from greenroom.room import Greenroom
-from greenroom.testing.records_changes import NOON, about, fill, ids, snippet, topic, wording
+from greenroom.client import Greenroom
+from greenroom.engine.server.standalone import Standalone
+from greenroom_platform.domain.records import Change, SnippetDraft, Written
+from greenroom_platform.models import Snippet
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.testing.records_changes import NOON, about, fill, ids, snippet, topic, wording
 from tests.support.outbox_probe import TOPICS, Outbox, dropped, make_stale, opened, page, pages
 from tests.support.real_servers import Server
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from greenroom.client import Greenroom
 from greenroom.errors import RecordUnavailable
-from greenroom.origin import SqliteRecords
-from greenroom.origin.database import Database
-from greenroom.podcast import newest
-from greenroom.podcast.models import Snippet
-from greenroom.podcast.newest import Newest
-from greenroom.room import Greenroom
-from greenroom.testing.records_changes import NOON, fill, ids, wording
+from greenroom_platform.domain import newest
+from greenroom_platform.domain.newest import Newest
+from greenroom_platform.models import Snippet
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.testing.records_changes import NOON, fill, ids, wording
 from tests.support.patience import SteadyClock
 from tests.support.real_servers import Server
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Outcome
+from greenroom.client import Greenroom
 from greenroom.engine import Lane
 from greenroom.errors import InvalidInput, RecordUnavailable
-from greenroom.podcast import changes
-from greenroom.podcast.generation import ATTEMPTS
-from greenroom.podcast.models import STATUSES
-from greenroom.podcast.statuses import Statuses
-from greenroom.room import Greenroom
 from greenroom.testing.clock import ManualClock
-from greenroom.testing.records_changes import NOON
+from greenroom_platform.domain import changes
+from greenroom_platform.domain.podcasts import ATTEMPTS
+from greenroom_platform.domain.statuses import Statuses
+from greenroom_platform.models import STATUSES
+from greenroom_platform.testing.records_changes import NOON
 from tests.support.counted_tasks import STEPS, CountedRecords, Timers, begun, settled_down, statuses_of
 from tests.support.real_servers import Server
 

@@ -14,11 +14,12 @@ import msgspec
 import pytest
 
 import greenroom
-from greenroom import Cache, Greenroom, Outcome, Snippet, Topic
-from greenroom.access import PLACEHOLDER, Holds, Role, cache_keys, rules
+from greenroom import Cache, Greenroom, Outcome
+from greenroom.acl import PLACEHOLDER, Holds, Role, cache_keys, rules
 from greenroom.errors import EngineRefused, InvalidInput
-from greenroom.podcast.definitions import SNIPPET_PAGE, SNIPPET_PAGES
-from greenroom.testing.records_changes import NOON
+from greenroom_platform.definitions import SNIPPET_PAGE, SNIPPET_PAGES
+from greenroom_platform.models import Snippet, Topic
+from greenroom_platform.testing.records_changes import NOON
 from tests.support.acl_roles import (
     DENIALS,
     address,
@@ -414,10 +415,13 @@ def test_what_cannot_be_is_refused(arguments: list[str], stdin: str, named: str)
 def test_every_command_that_stands_in_the_code_is_in_the_rules(server: Server) -> None:
     """Also what is sent only when something fails: whatever tuple or call names a command of the server."""
     known = {name.decode() for name in server.raw()("COMMAND", "LIST")}
-    home = Path(greenroom.__file__).parent
+    home = Path(greenroom.__file__).parent.parent
     for rooms, allowed in (
-        (("engine", "caching"), rules(Role.WORKER)),
-        (("engine", "sessions", "accounts"), rules(Role.SERVICE, holds=Holds.SESSIONS)),
+        (("greenroom/engine", "greenroom/caching"), rules(Role.WORKER)),
+        (
+            ("greenroom/engine", "greenroom/sessions", "greenroom_platform/accounts"),
+            rules(Role.SERVICE, holds=Holds.SESSIONS),
+        ),
     ):
         files = [file for room in rooms for file in (home / room).rglob("*.py")]
         sent = {name for file in files for name in named_commands(ast.parse(file.read_text("utf-8")), known)}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from greenroom.engine import Address, Lane, Limits, Script, Standalone
-from greenroom.engine.connection import Connection
-from greenroom.engine.wire import Wire
+from greenroom.engine.protocol.wire import Wire
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import CommandFailed, EngineRefused, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.observe import Counters
 from tests.support.real_servers import Server, free_port

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from greenroom import Greenroom, Keyspace
-from greenroom.accounts import Bound
 from greenroom.errors import RoomClosed
-from greenroom.podcast.records import SnippetDraft, TopicDraft
+from greenroom_platform.accounts import Bound
+from greenroom_platform.domain.records import SnippetDraft, TopicDraft
 from tests.support.cheap_accounts import PASSWORD
 from tests.support.real_servers import Server
 

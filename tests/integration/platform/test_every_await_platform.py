@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
-from greenroom.podcast.generation import ATTEMPTS
-from greenroom.podcast.models import SCRIPT_GENERATING
-from greenroom.podcast.records import TopicDraft
-from greenroom.podcast.task_records import Claim
-from greenroom.room import Greenroom
+from greenroom_platform.domain.podcasts import ATTEMPTS
+from greenroom_platform.domain.records import TopicDraft
+from greenroom_platform.domain.task_records import Claim
+from greenroom_platform.models import SCRIPT_GENERATING
 from tests.support.counted_tasks import CountedRecords, begun
 from tests.support.every_await import OUTER, Fault, at_every_await
 from tests.support.held import cut, held_by, quiet

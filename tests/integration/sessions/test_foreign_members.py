@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from greenroom.accounts.rates import Bound, Rate
 from greenroom.sessions import Presence
+from greenroom_platform.accounts.rate_limit import Bound, Rate
 from tests.support.real_servers import Raw, Server
 from tests.support.session_stores import MINIMAL, Store, close_sessions, key, open_sessions
 

@@ -14,9 +14,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
-from greenroom.podcast.models import Session
-from greenroom.sessions import Limits, SessionMiddleware, Sessions, changes, session_of, store
+from greenroom.sessions import Limits, SessionMiddleware, Sessions, changes, session_of, sessions
 from greenroom.sessions.token import new_token, session_id
+from greenroom_platform.models import Session
 from tests.support.asgi_server import Site, closed, served, sessions_on
 from tests.support.patience import PATIENT, until
 from tests.support.proxy import Proxy
@@ -114,7 +114,7 @@ async def house() -> AsyncIterator[Houses]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a change take as long as a test makes its bytes wait."""
-    for module in (changes, store):
+    for module in (changes, sessions):
         monkeypatch.setattr(module, "COMMANDS", 60.0)
 
 

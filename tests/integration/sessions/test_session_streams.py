@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from greenroom.podcast.models import Session
 from greenroom.sessions import Limits, Presence, SessionMiddleware, Sessions
+from greenroom_platform.models import Session
 from tests.support.asgi_server import Site, closed, served, sessions_on
 from tests.support.listening_app import Listening, process
 from tests.support.real_servers import Server

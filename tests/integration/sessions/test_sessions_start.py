@@ -11,7 +11,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.sessions import handle
-from greenroom.sessions.document import changed, merged
+from greenroom.sessions.raw_json import changed, merged
 from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, Open, companion, decoded, key, names
 

@@ -14,10 +14,10 @@ import pytest
 
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.engine import Standalone
-from greenroom.origin.database import Database
-from greenroom.podcast import changes, newest
-from greenroom.podcast.records import Change
-from greenroom.testing.records_changes import NOON, about, fill, ids, wording
+from greenroom_platform.domain import changes, newest
+from greenroom_platform.domain.records import Change
+from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.testing.records_changes import NOON, about, fill, ids, wording
 from tests.support.outbox_probe import TOPICS, Outbox, dropped, make_stale, opened, page, pages
 from tests.support.real_servers import Raw, Server
 
@@ -54,7 +54,7 @@ async def test_a_change_made_in_an_outage_is_sent_before_the_next_room_reads(
     await fill(records, "a", 1)
     async with opened(valkey, records) as room:
         valkey.kill()
-        with caplog.at_level(logging.WARNING, "greenroom.podcast"):
+        with caplog.at_level(logging.WARNING, "greenroom.domain"):
             written = await room.topics.put("a", about("After"))
         assert await records.pending() == (written.change,)
         assert f"change {written.change.change_id} " in caplog.text

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.origin import SqliteRecords
-from greenroom.podcast.records import Records
-from greenroom.testing import RecordsContract
+from greenroom_platform.domain.records import Records
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.testing import RecordsContract
 
 
 class TestSqliteRecords(RecordsContract):

@@ -10,15 +10,15 @@ import msgspec
 import pytest
 
 from greenroom.keyspace.pattern import check_part
-from greenroom.origin import SqliteRecords, load_sample, open_records
-from greenroom.podcast.definitions import PAGE_SIZE
-from greenroom.podcast.models import Snippet, Topic
+from greenroom_platform.definitions import PAGE_SIZE
+from greenroom_platform.models import Snippet, Topic
+from greenroom_platform.storage import SqliteRecords, load_sample, open_records
 
 FIRST_RELEASE = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def _lines() -> list[bytes]:
-    folder = files("greenroom.origin").joinpath("sample")
+    folder = files("greenroom_platform.storage").joinpath("sample")
     return [line for file in folder.iterdir() for line in file.read_bytes().splitlines()]
 
 

@@ -13,9 +13,11 @@ import msgspec
 import pytest
 
 from greenroom.errors import RecordUnavailable
-from greenroom.origin import SqliteRecords, database, rows, sqlite
-from greenroom.podcast.models import Snippet
-from greenroom.testing.records_changes import NOON, about, fill, ids, snippet, topic, wording
+from greenroom_platform.models import Snippet
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.storage.sqlite import database, rows
+from greenroom_platform.storage.sqlite import records as records_module
+from greenroom_platform.testing.records_changes import NOON, about, fill, ids, snippet, topic, wording
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ async def test_an_error_inside_a_transaction_undoes_it_and_is_passed_on(
         raise RuntimeError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite, "record_change", broken)
+        patch.setattr(records_module, "record_change", broken)
         with pytest.raises(RuntimeError, match="a bug"):
             await records.put_topic("a", about("A"), NOON)
     assert await records.topics() == ()
@@ -86,7 +88,7 @@ async def test_a_caller_cancelled_while_its_write_is_under_way_leaves_it_whole(
     records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(rows.write_topic)
-    monkeypatch.setattr(sqlite, "write_topic", held)
+    monkeypatch.setattr(records_module, "write_topic", held)
     under_way = asyncio.create_task(records.put_topic("a", about("A"), NOON))
     assert await asyncio.to_thread(held.started.wait, 30)
     in_the_queue = asyncio.create_task(records.put_topic("b", about("B"), NOON))
@@ -104,7 +106,7 @@ async def test_a_caller_cancelled_while_its_write_is_under_way_leaves_it_whole(
 async def test_closing_finishes_the_write_under_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = await SqliteRecords.open(path)
     held = Held(rows.write_topic)
-    monkeypatch.setattr(sqlite, "write_topic", held)
+    monkeypatch.setattr(records_module, "write_topic", held)
     write = asyncio.create_task(records.put_topic("a", about("A"), NOON))
     assert await asyncio.to_thread(held.started.wait, 30)
     closing = asyncio.create_task(records.close())

@@ -13,13 +13,13 @@ import pytest
 
 from greenroom.detached import Detached
 from greenroom.opened import Opened
-from greenroom.origin import SqliteRecords
-from greenroom.podcast.generation import Tasks
-from greenroom.podcast.task_records import KEY_KEPT, IdempotencyKey, KeepsTasks
-from greenroom.testing import TasksContract
 from greenroom.testing.clock import ManualClock
-from greenroom.testing.records_changes import NOON, about
-from greenroom.testing.tasks_requests import Platform
+from greenroom_platform.domain.podcasts import Tasks
+from greenroom_platform.domain.task_records import KEY_KEPT, IdempotencyKey, KeepsTasks
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.testing import TasksContract
+from greenroom_platform.testing.records_changes import NOON, about
+from greenroom_platform.testing.tasks_requests import Platform
 
 
 class TestSqliteTasks(TasksContract):

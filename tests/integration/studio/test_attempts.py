@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from greenroom.errors import InvalidInput
-from greenroom.studio import webm
-from greenroom.studio.recording import RecordingFailed
-from greenroom.studio.recordings import GivenUp, Recordings
 from greenroom.testing.clock import ManualClock
+from greenroom_platform.studio import webm
+from greenroom_platform.studio.recording_writer import RecordingFailed
+from greenroom_platform.studio.recordings import GivenUp, Recordings
 from tests.support.made_recordings import Listener, Open, heard, made, opening, parts, times, write
 from tests.support.studio_samples import a_cluster
 
@@ -36,7 +36,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Open]:
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from greenroom.studio.recordings import Recordings
+from greenroom_platform.studio.recordings import Recordings
 from tests.support.studio_samples import a_cluster
 
 async def main():

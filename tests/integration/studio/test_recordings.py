@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from greenroom.studio import webm
-from greenroom.studio.recordings import NothingYet, Recordings
-from greenroom.studio.webm import CLUSTER_MS, Cluster
+from greenroom_platform.studio import webm
+from greenroom_platform.studio.recordings import NothingYet, Recordings
+from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 from tests.support.made_recordings import Listener, Open, heard, made, opening, parts, times, write
 from tests.support.studio_samples import a_cluster, parse
 
@@ -204,7 +204,7 @@ async def test_a_part_that_is_renamed_before_it_is_opened_is_found(
 
 
 def shelf_file(recordings: Recordings) -> Any:
-    from greenroom.studio.recording import RecordingFile
+    from greenroom_platform.studio.recording_writer import RecordingFile
 
     return RecordingFile(recordings._shelf, "p", "other")
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from greenroom.studio import webm
-from greenroom.studio.opus import PRE_SKIP, RATE, OpusEncoder
-from greenroom.studio.webm import Cluster, Muxer
+from greenroom_platform.studio import webm
+from greenroom_platform.studio.opus import PRE_SKIP, RATE, OpusEncoder
+from greenroom_platform.studio.webm import Cluster, Muxer
 from tests.support.studio_samples import Element, a_cluster, parse
 
 av = pytest.importorskip("av", reason="PyAV is not installed; make test installs it")

@@ -14,22 +14,22 @@ from typing import Any
 
 import pytest
 
+from greenroom.client import Greenroom
 from greenroom.errors import RecordUnavailable
-from greenroom.podcast import generation
-from greenroom.podcast.generation import ATTEMPTS
-from greenroom.podcast.records import SnippetDraft
-from greenroom.podcast.task_records import Claim
-from greenroom.room import Greenroom
-from greenroom.service.app import create_app
-from greenroom.service.settings import Settings
-from greenroom.studio import worker as studio_worker
-from greenroom.studio.recordings import Recording
-from greenroom.studio.renderer import Progress
-from greenroom.studio.script import Script, weave
-from greenroom.studio.webm import Cluster
-from greenroom.studio.worker import FAILED, NO_STORY, NO_TOPIC, Worker
 from greenroom.testing.clock import ManualClock
-from greenroom.testing.records_changes import NOON, about
+from greenroom_platform.domain import podcasts as podcasts_module
+from greenroom_platform.domain.podcasts import ATTEMPTS
+from greenroom_platform.domain.records import SnippetDraft
+from greenroom_platform.domain.task_records import Claim
+from greenroom_platform.http.app import create_app
+from greenroom_platform.http.settings import Settings
+from greenroom_platform.studio import worker as studio_worker
+from greenroom_platform.studio.recordings import Recording
+from greenroom_platform.studio.render_client import Progress
+from greenroom_platform.studio.script import Script, weave
+from greenroom_platform.studio.webm import Cluster
+from greenroom_platform.studio.worker import FAILED, NO_STORY, NO_TOPIC, Worker
+from greenroom_platform.testing.records_changes import NOON, about
 from tests.support.counted_tasks import statuses_of
 from tests.support.process_tree import ON_LINUX
 from tests.support.real_servers import Server
@@ -215,7 +215,7 @@ async def test_a_killed_renderer_costs_another_attempt(opened: Open, monkeypatch
 async def test_a_renderer_killed_every_time_is_a_clear_error_with_a_logged_cause(
     opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(generation, "PAUSE_MIN", 0.01)
+    monkeypatch.setattr(podcasts_module, "PAUSE_MIN", 0.01)
     room = await opened()
     killed = killing(monkeypatch, 99)
     podcast_id = await asked(room)

@@ -31,7 +31,7 @@ def anyio_backend():
 
 SHORT = """
 import pytest
-from greenroom.podcast.records import TopicDraft
+from greenroom_platform.domain.records import TopicDraft
 from greenroom.testing.clock import START
 
 seen = []

@@ -1,0 +1,169 @@
+"""Who may do what on a server: ACL rules per role, derived from the definitions, the scripts and what we send.
+
+Least privilege: a role has the keys that it works on and the commands that are sent, those inside scripts included, and
+nothing more: no KEYS, no SCAN for programs, no CONFIG, no FLUSHALL. A test sends everything and compares both ways.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from greenroom import sessions
+from greenroom.caching import drops, groups, lease
+from greenroom.engine import Script
+from greenroom.errors import InvalidInput
+from greenroom.keyspace import Keyspace
+from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key
+from greenroom.keyspace.pattern import check_prefix
+from greenroom_platform import accounts
+from greenroom_platform.definitions import DEFINITIONS, SESSIONS, SNIPPET_PAGES
+
+PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
+"""Stands where a password's hash belongs; a server refuses it, so that nobody runs with a password from a manual."""
+
+_CONNECTION = frozenset(
+    {
+        *("hello", "ping", "select", "info", "client|tracking", "script|load", "evalsha"),
+        *("cluster|info", "cluster|shards", "asking", "readonly"),
+    }
+)
+_CACHES = frozenset({"get", "pttl", "del", "pexpire", "zrange", "zmscore"})
+_SESSIONS = frozenset({"mget", "pttl", "time", "zrem"})
+_ACCOUNTS = frozenset({"del"})
+_LOOK = frozenset(
+    {
+        *("get", "mget", "strlen", "exists", "type", "ttl", "pttl", "scan", "dbsize", "memory|usage"),
+        *("zcard", "zcount", "zrange", "zscore"),
+        *("hello", "ping", "select", "info", "cluster|info", "cluster|shards", "cluster|slots"),
+        *("command", "command|docs"),
+    }
+)
+"""What somebody with `valkey-cli` needs in order to look."""
+_IN_SCRIPT = re.compile(r"redis\.p?call\('([A-Z]+)'")
+_GLOB = re.compile(r"[\\*?\[\]^]")
+_PART = re.compile(r"\{[a-z_]+\}")
+_USER = re.compile(r"[!-~]+")
+
+
+class Role(enum.Enum):
+    """Who logs in."""
+
+    SERVICE = "service"
+    """`greenroom serve`."""
+    WORKER = "worker"
+    """`greenroom work` and `greenroom load`, which have no sessions."""
+    VIEWER = "viewer"
+    """Somebody who looks, and changes nothing."""
+
+
+class Holds(enum.Enum):
+    """What a server holds, where caches and sessions may have one each."""
+
+    BOTH = "both"
+    CACHES = "caches"
+    SESSIONS = "sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a role may do on a server.
+
+    Arguments:
+        keys: patterns as the server matches them, with its wildcards.
+        commands: in lower case, subcommands as `client|tracking`.
+        reads_only: whether the keys may only be read, whatever the commands.
+    """
+
+    keys: tuple[str, ...]
+    commands: frozenset[str]
+    reads_only: bool = False
+
+    def text(self) -> str:
+        """The rules in the server's words."""
+        sign = "%R~" if self.reads_only else "~"
+        keys = (sign + key for key in self.keys)
+        return " ".join(["resetkeys", *keys, "resetchannels", "-@all", *(f"+{one}" for one in sorted(self.commands))])
+
+
+# docs/decisions/0066-acl-rules-are-derived.md
+def rules(role: Role, *, prefix: str = "", holds: Holds = Holds.BOTH) -> Rules | None:
+    """What a role may do on a server that holds this; None where it has nothing to do there.
+
+    Raises:
+        InvalidInput: for a prefix that cannot be.
+    """
+    check_prefix(prefix)
+    caches = holds is not Holds.SESSIONS
+    with_sessions = holds is not Holds.CACHES and role is not Role.WORKER
+    keys = (cache_keys(prefix) if caches else ()) + (session_keys(prefix) if with_sessions else ())
+    if not keys:
+        return None
+    if role is Role.VIEWER:
+        return Rules(keys, _LOOK, reads_only=True)
+    commands = set(_CONNECTION)
+    if caches:
+        commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS))
+    if with_sessions:
+        commands |= _SESSIONS | _called(sessions.SCRIPTS) | _ACCOUNTS | _called(accounts.SCRIPTS)
+    return Rules(keys, frozenset(commands))
+
+
+def cache_keys(
+    prefix: str = "", keyspaces: Iterable[Keyspace[Any]] = DEFINITIONS, of_groups: Sequence[str] = (SNIPPET_PAGES,)
+) -> tuple[str, ...]:
+    """Patterns of the keys of caches, with their companions and groups."""
+    start = _escaped(prefix)
+    values = [start + _PART.sub("*", one.pattern.text) for one in keyspaces if one is not SESSIONS]
+    names = [name for value in values for name in (value, lease_key(start, value), absent_key(start, value))]
+    return (*names, *(companion_key(start, "group", _PART.sub("*", group)) for group in of_groups))
+
+
+def session_keys(prefix: str = "") -> tuple[str, ...]:
+    """Patterns of the keys of sessions and of what bounds attempts."""
+    start = _escaped(prefix)
+    session = start + _PART.sub("*", SESSIONS.pattern.text)
+    beside = (companion_key(start, use, session) for use in ("touched", "life", "grace", "ended", "streams"))
+    tags = (
+        ("active", "sessions"),
+        ("active", "podcasts"),
+        ("sessions", "user:*"),
+        ("listeners", "podcast:*"),
+        ("attempts", "*"),
+    )
+    return (session, *beside, *(companion_key(start, use, tag) for use, tag in tags))
+
+
+def hashed(password: str) -> str:
+    """A password as a rule takes it: nobody who reads the rule learns it.
+
+    Raises:
+        InvalidInput: when it is empty.
+    """
+    if not password:
+        raise InvalidInput("password", "is empty", "put it on standard input, as one line")
+    return "#" + hashlib.sha256(password.encode()).hexdigest()
+
+
+def check_user(name: str) -> str:
+    """A user's name that a rule can hold.
+
+    Raises:
+        InvalidInput: when it cannot.
+    """
+    if _USER.fullmatch(name) is None:
+        raise InvalidInput("user", f"{name!r} cannot be a user's name", "use printable ASCII characters, no spaces")
+    return name
+
+
+def _called(scripts: Iterable[Script]) -> frozenset[str]:
+    return frozenset(name.lower() for script in scripts for name in _IN_SCRIPT.findall(script.source))
+
+
+def _escaped(prefix: str) -> str:
+    """A prefix whose wildcards stand for themselves."""
+    return _GLOB.sub(lambda found: "\\" + found.group(), prefix)

@@ -1,0 +1,197 @@
+"""What the server holds of one keyspace: read, checked, placed in its lifetime, and kept near."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+from greenroom.caching.freshness import placed
+from greenroom.caching.invalidation import Backing
+from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
+from greenroom.caching.near import Entry, Source
+from greenroom.engine import Lane
+from greenroom.engine.deadline import Budget
+from greenroom.engine.protocol.wire import Command
+from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineRefused, EngineUnavailable, Overloaded
+from greenroom.keyspace import Keyspace
+from greenroom.keyspace.mismatch import SchemaMismatch
+
+log = logging.getLogger("greenroom.caching")
+
+T = TypeVar("T")
+
+COMMANDS = 0.5
+"""Seconds that all engine calls of one read may take together."""
+_UNASKED = -2
+"""What stands for a PTTL that was not to be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """The server gives no value.
+
+    Arguments:
+        budget: what is left of the read's time with the server.
+        reachable: whether it could be asked.
+        refused: the fingerprint of what it holds instead of a value.
+    """
+
+    budget: Budget
+    reachable: bool = True
+    refused: str = NOTHING_REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class _Unbounded:
+    """A value whose key has no lifetime, or too long a one."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    error: BrokenValue
+    body: bytes
+
+
+class Stored(Generic[T]):
+    """Reads of one keyspace's values on the server.
+
+    Arguments:
+        near_for: seconds for which a value is kept in this process at most; 0 keeps nothing.
+    """
+
+    def __init__(self, backing: Backing, keyspace: Keyspace[T], near_for: float) -> None:
+        self._engine = backing.engine
+        self._backing = backing
+        self._refused_drops = backing.refused_drops
+        self._near = backing.near
+        self._now = backing.clock.monotonic
+        self._errors = backing.counters.errors
+        self._keyspace = keyspace
+        self._decode = keyspace.codec.decode
+        self._lifetime = keyspace.lifetime
+        self._frozen = keyspace.frozen
+        self._near_for = near_for
+        self.value_alone = not near_for and keyspace.lifetime.fresh is None
+        """Whether a read depends on the value only, and not on what is left of its lifetime."""
+
+    async def read(self, key: str, *, lifetime: bool = True) -> Entry | Miss:
+        """The value, or why there is none to be had.
+
+        Arguments:
+            lifetime: whether to ask what is left of it.
+
+        Raises:
+            Overloaded: when too many commands are outstanding; that is neither down nor a miss.
+        """
+        if self._refused_drops and key in self._refused_drops:
+            return Miss(Budget(0.0), reachable=False)
+        began, asked = monotonic(), self._now()
+        # docs/decisions/0019-pttl-before-get.md
+        # PTTL first: a write between the two can then only give a new value an old deadline.
+        commands: tuple[Command, ...] = (("PTTL", key), ("GET", key)) if lifetime else (("GET", key),)
+        hook = partial(self._arrived, key, asked) if self._near_for else None
+        replies: list[Any] | None = None
+        try:
+            future = self._engine.read(key, commands, hook)
+            if future is not None:
+                try:
+                    replies = await future
+                except EngineUnavailable:
+                    pass  # asked once more below, within the same budget
+            if replies is None or isinstance(replies[-1], EngineUnavailable | EngineRefused):
+                replies = await self._engine.execute_all(Lane.TRACKED, key, commands, hook=hook, until=began + COMMANDS)
+        except Overloaded:
+            self._count("overloaded")
+            raise
+        except EngineError as error:
+            return self._unreadable(key, error, began)
+        found = replies[-1]
+        if type(found) is bytes:
+            found = self._entered(key, asked, replies, None)
+        if type(found) is Entry:
+            return found
+        if found is None:
+            return Miss(_left(began))
+        if isinstance(found, _Unbounded):
+            await self._bound(key)
+            return found.entry
+        if isinstance(found, _Broken):
+            self._tell(found.error)
+            return Miss(_left(began), refused=fingerprint(found.body))
+        return self._unreadable(key, found, began)
+
+    def _arrived(self, key: str, asked: float, replies: list[Any], source: Source) -> None:
+        """In the socket's reader: what follows this reply on the wire may be the push that evicts what is kept here."""
+        if type(replies[-1]) is not bytes:
+            return
+        found = self._entered(key, asked, replies, source)
+        replies.append(found)
+        self._keep(found, source)
+
+    def admit(self, key: str, body: bytes, remaining_ms: int, asked: float, source: Source) -> None:
+        """Keep near what a script has read and tracked; in the socket's reader, as `_arrived`.
+
+        Arguments:
+            remaining_ms: its PTTL.
+            asked: when the script was sent.
+        """
+        if self._near_for:
+            self._keep(self._entered(key, asked, [remaining_ms, body], source), source)
+
+    def _keep(self, found: Entry | _Unbounded | _Broken, source: Source) -> None:
+        if type(found) is Entry and found.until and self._backing.may_keep(found.key, source):
+            self._near.put(found if self._frozen else found.without_value())
+
+    def _entered(
+        self, key: str, asked: float, replies: list[Any], source: Source | None
+    ) -> Entry | _Unbounded | _Broken:
+        """Check what comes from the server, once, when it enters.
+
+        Its times count from when it was `asked` for: a reply that comes late must not be served for longer.
+        """
+        body = replies[-1]
+        try:
+            value = self._decode(body)
+        except SchemaMismatch as error:
+            return _Broken(BrokenValue(key, str(error)), body)
+        if len(replies) == 1:
+            return Entry(key, value, body, inf, inf, 0.0, source)
+        remaining = replies[0]
+        at = placed(self._lifetime, remaining if type(remaining) is int else _UNASKED, asked)
+        if at.adjust:
+            return _Unbounded(Entry(key, value, body, at.soft, at.hard, 0.0, source))
+        until = min(at.hard, asked + self._near_for) if at.near and source is not None else 0.0
+        return Entry(key, value, body, at.soft, at.hard, until, source)
+
+    async def _bound(self, key: str) -> None:
+        """Give the key the lifetime that its writer left out, or set too long: else the value might never end."""
+        lifetime = self._keyspace.lifetime.ttl_ms
+        try:
+            await self._engine.execute(Lane.TRACKED, key, "PEXPIRE", key, lifetime, "LT")
+        except EngineError as error:
+            log.debug("giving %s its lifetime: %s", key, error)  # the next read tries again
+
+    def _unreadable(self, key: str, error: EngineError, began: float) -> Miss:
+        if isinstance(error, CommandFailed) and error.of_another_type:
+            self._tell(BrokenValue(key, "it is no string"))
+            return Miss(_left(began), refused=ANOTHER_TYPE)
+        self._count("engine")
+        log.debug("reading %s: %s", key, error)
+        return Miss(_left(began), reachable=False)
+
+    def _tell(self, error: BrokenValue) -> None:
+        self._count("broken")
+        log.warning("%s; it is replaced", error)
+
+    def _count(self, kind: str) -> None:
+        self._errors[self._keyspace.name, kind] += 1
+
+
+def _left(began: float) -> Budget:
+    return Budget(max(0.0, began + COMMANDS - monotonic()))

@@ -1,0 +1,193 @@
+"""Single flight: however many callers miss one key at once, one task works for all of them.
+
+The task belongs to no caller. Were the first caller to run the load itself, its cancellation would fail everyone who
+waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Generic, TypeVar
+
+from greenroom.engine.listener import Owns, every
+
+T = TypeVar("T")
+
+
+class Flight(Generic[T]):
+    """The work under way for one key; whoever holds it may wait for its result.
+
+    Arguments:
+        key: what is worked for.
+        loop: the event loop of all who wait.
+    """
+
+    __slots__ = ("_end", "_loop", "_waiters", "asking", "bypasses", "key", "open", "pushed")
+
+    def __init__(self, key: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.key = key
+        self._loop = loop
+        self._end: Callable[[asyncio.Future[T]], object] | None = None
+        self._waiters: list[asyncio.Future[T]] = []
+        self.open = True
+        """Whether newcomers may still join."""
+        self.asking = False
+        """Whether it has nothing yet, and its next answer will be newer than any push that has been read."""
+        self.bypasses = False
+        """Whether it loads without the server: no push and no group will tell of a change."""
+        self.pushed = asyncio.Event()
+        """Set by each push for the key's value, lease or absence; cleared by whoever is about to look again."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has landed, or crashed."""
+        return self._end is not None
+
+    async def landed(self) -> T:
+        """The result; a caller that is cancelled meanwhile cancels nobody else.
+
+        Raises:
+            Whatever the work raised.
+        """
+        # docs/decisions/0025-waiters-have-their-own-future.md
+        # A future of one's own, and no shield over a common one: hundreds are woken by a fill, at half the time each.
+        waiter: asyncio.Future[T] = self._loop.create_future()
+        if self._end is None:
+            self._waiters.append(waiter)
+        else:
+            self._end(waiter)
+        return await waiter
+
+    def land(self, result: T) -> None:
+        """Give everyone who waits the result."""
+        self._ended(lambda waiter: waiter.set_result(result))
+
+    def crash(self, error: BaseException) -> None:
+        """Give everyone who waits the error."""
+        if isinstance(error, asyncio.CancelledError):
+            self._ended(lambda waiter: waiter.cancel())
+        else:
+            self._ended(lambda waiter: waiter.set_exception(error))
+
+    def _ended(self, end: Callable[[asyncio.Future[T]], object]) -> None:
+        if self._end is None:
+            self._end = end
+            for waiter in self._waiters:
+                if not waiter.done():  # its caller was cancelled
+                    end(waiter)
+            self._waiters.clear()
+
+
+class Flights(Generic[T]):
+    """The flights of one cache: at most one that is open per key, and those closed that have not landed yet."""
+
+    __slots__ = ("_aloft", "_open", "_tasks")
+
+    def __init__(self) -> None:
+        self._open: dict[str, Flight[T]] = {}
+        self._aloft: dict[str, set[Flight[T]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def find(self, key: str) -> Flight[T] | None:
+        """The flight that a caller may join."""
+        flight = self._open.get(key)
+        # One that has landed is here until its task has ended. Prevents: it lands · its caller reads again and is given
+        # the same without a question to the server, for as long as he does not let go of the loop.
+        return None if flight is None or flight.over else flight
+
+    def begin(self, key: str) -> Flight[T]:
+        """A new flight for `key`, to be joined from now on; hand it to `work_on`."""
+        flight: Flight[T] = Flight(key, asyncio.get_running_loop())
+        self._open[key] = flight
+        self._aloft.setdefault(key, set()).add(flight)
+        return flight
+
+    def work_on(self, flights: Iterable[Flight[T]], work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` in a task of its own; flights that it does not land itself land with its error."""
+        mine = tuple(flights)
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            # Not in the task: one that is cancelled before its first step runs nothing, and its callers would wait for
+            # ever.
+            self._tasks.discard(task)
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            for flight in mine:
+                if error is not None:
+                    flight.crash(error)
+                self._forget(flight)
+
+        task.add_done_callback(ended)
+
+    async def join(self, key: str, work: Callable[[Flight[T]], Awaitable[T]]) -> tuple[T, bool]:
+        """The result of the work on `key`, begun where none is under way, and whether another had begun it."""
+        flight = self.find(key)
+        if flight is not None:
+            return await flight.landed(), True
+        begun = self.begin(key)
+
+        async def land() -> None:
+            begun.land(await work(begun))
+
+        self.work_on((begun,), land())
+        return await begun.landed(), False
+
+    def close(self, flight: Flight[T]) -> None:
+        """Let nobody else join a flight: it may have read what has changed."""
+        if self._open.get(flight.key) is flight:
+            del self._open[flight.key]
+        flight.open = False
+
+    def close_to_newcomers(self, key: str) -> None:
+        """Let nobody else join what is under way for `key`."""
+        flight = self._open.get(key)
+        if flight is not None:
+            self.close(flight)
+
+    def close_all_to_newcomers(self, keys: Iterable[str]) -> None:
+        """As `close_to_newcomers` for each; costs next to nothing for those that nothing is under way for."""
+        for key in self._open.keys() & keys if self._open else ():
+            self.close_to_newcomers(key)
+
+    def close_bypasses(self) -> None:
+        """Let nobody else join what is loaded without the server, whatever its key."""
+        for aloft in self._aloft.values():
+            for flight in aloft:
+                if flight.bypasses:
+                    self.close(flight)
+
+    def wake(self, key: str) -> None:
+        """A push for `key`: let what is under way look again, and close it if it has anything yet.
+
+        One that only waits stays open, or each renewal of the lease that it waits for would have its newcomers begin
+        another, and all of them would ask at the next.
+        """
+        for flight in self._aloft.get(key, ()):
+            if not flight.asking:
+                self.close(flight)
+            flight.pushed.set()
+
+    def wake_all(self, owns: Owns = every) -> None:
+        """Pushes may have been missed: close what is under way, for every key that is meant, and let it look again."""
+        for key, aloft in tuple(self._aloft.items()):
+            if owns(key):
+                for flight in aloft:
+                    self.close(flight)
+                    flight.pushed.set()
+
+    async def cancel(self) -> None:
+        """End all work; callers still waiting are cancelled."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _forget(self, flight: Flight[T]) -> None:
+        if self._open.get(flight.key) is flight:
+            del self._open[flight.key]
+        aloft = self._aloft[flight.key]
+        aloft.discard(flight)
+        if not aloft:
+            del self._aloft[flight.key]

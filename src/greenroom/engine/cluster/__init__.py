@@ -1,0 +1,1 @@
+"""Many nodes behind one interface: discovery, the slot map, replicas."""

@@ -1,0 +1,115 @@
+"""From an address to an engine that several uses share: caches and sessions may live on one server or on two."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greenroom.clock import Clock
+from greenroom.detached import to_the_end
+from greenroom.engine.address import Address
+from greenroom.engine.choice import engine_at
+from greenroom.engine.embedded import EmbeddedServer
+from greenroom.engine.engine import Engine
+from greenroom.engine.listener import Owns
+from greenroom.engine.scripts import Script
+from greenroom.engine.transport.connection import Connection
+from greenroom.engine.transport.supervisor import Lane
+from greenroom.errors import InvalidInput
+from greenroom.observe import Counters
+
+EMBEDDED = "embedded"
+"""The address of the server that is started, or joined, in the data directory."""
+
+
+async def _nothing(_: Connection) -> None:
+    """What most uses owe a new connection."""
+
+
+def _none(_: Connection, __: Owns) -> None:
+    """What most uses owe a node that has taken slots over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one use of an engine needs of it; see `Clustered`."""
+
+    scripts: tuple[Script, ...]
+    on_invalidate: Callable[[bytes | None], None]
+    on_lost: Callable[[Owns], None]
+    on_gained: Callable[[Connection, Owns], None] = _none
+    before_serving: Callable[[Connection], Awaitable[None]] = _nothing
+    either_gained: Callable[[Connection, Owns], None] = _none
+    before_use: Callable[[Connection], Awaitable[None]] = _nothing
+    """As the two before, on connections of both lanes; they on tracked ones only."""
+
+
+def callbacks(uses: Sequence[Use]) -> dict[str, Any]:
+    """What an engine is made with, so that all its uses have what they need; see `engine_at`."""
+
+    def invalidated(name: bytes | None) -> None:
+        for use in uses:
+            use.on_invalidate(name)
+
+    def lost(owns: Owns) -> None:
+        for use in uses:
+            use.on_lost(owns)
+
+    def gained(lane: Lane, connection: Connection, owns: Owns) -> None:
+        for use in uses:
+            use.either_gained(connection, owns)
+            if lane is Lane.TRACKED:
+                use.on_gained(connection, owns)
+
+    async def before_use(connection: Connection) -> None:
+        for use in uses:
+            await use.before_use(connection)
+
+    async def before_serving(connection: Connection) -> None:
+        for use in uses:
+            await use.before_serving(connection)
+
+    return {
+        "scripts": tuple(script for use in uses for script in use.scripts),
+        "on_invalidate": invalidated,
+        "on_lost": lost,
+        "on_gained": gained,
+        "before_use": before_use,
+        "before_serving": before_serving,
+    }
+
+
+def open_engine(
+    address: str,
+    directory: Path | None,
+    uses: Sequence[Use],
+    stack: AsyncExitStack,
+    *,
+    replica_reads: bool = False,
+    clock: Clock,
+    counters: Counters,
+) -> Engine:
+    """An engine not yet started, closed by the stack before the embedded server under it.
+
+    Arguments:
+        replica_reads: see `engine_at`.
+
+    Raises:
+        InvalidInput: for an address that cannot be, or an embedded server without a directory.
+        MissingExtra: when the embedded server is not installed.
+    """
+
+    options = callbacks(uses) | {"replica_reads": replica_reads, "clock": clock, "counters": counters}
+    if address == EMBEDDED:
+        if directory is None:
+            raise InvalidInput("data_dir", "an embedded server needs a directory", "pass data_dir=")
+        server = EmbeddedServer(directory)
+        stack.push_async_callback(to_the_end, server.close)
+        engine = engine_at(Address((), path=server.socket_path), before_connect=server.ensure, **options)
+    else:
+        engine = engine_at(Address.parse(address), **options)
+    stack.push_async_callback(to_the_end, engine.close)
+    return engine

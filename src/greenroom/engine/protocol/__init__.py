@@ -1,0 +1,1 @@
+"""RESP and the cluster's answers as pure functions: no sockets."""

@@ -1,0 +1,280 @@
+"""The RESP3 protocol without a socket: commands to bytes, bytes to replies, in order.
+
+A reply belongs to the oldest command not yet answered. Commands issued together share a hook that runs *here*, in
+reply order and before any task wakes: an invalidation that follows a reply on the wire is then always handled after
+what that reply stored. A value stored by the task after its `await` loses that order, and stays stale for ever when an
+invalidation came in the same read.
+
+Each reply is checked against its command's shape before a later one is looked at; what does not fit ends it all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Protocol
+
+import hiredis
+
+from greenroom.engine.protocol.attributes import Attribute, ProtocolViolation, next_candidate
+from greenroom.engine.protocol.hash_slot import SLOTS
+from greenroom.engine.scripts import Call
+from greenroom.engine.shapes import ANYTHING, SHAPES, Fits, Types, is_push
+from greenroom.errors import CommandFailed, EngineError, EngineRefused, EngineUnavailable, OutOfMemory
+
+Command = tuple[str | bytes | int, ...]
+Hook = Callable[[list[Any], Any], None]
+"""Called in the socket's reader with the replies to commands issued together, and the connection they came on."""
+
+_Pending = tuple[Command, Types, Fits | None, list[Any], asyncio.Future[list[Any]] | None, Hook | None]
+
+# hiredis answers False where data is missing, which is also RESP3's `#f`.
+_NOTHING = object()
+
+_REFUSED = frozenset({"NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO"})
+# What NOPERM is called in a script, since Redis 7.2 and before.
+_REFUSED_IN_SCRIPT = "ERR ACL failure in script: ", "ERR The user executing the script can't "
+# Not executed, and worth another try: the server starts, follows, fails over, or a script blocks it.
+_NOT_NOW = frozenset({"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS"})
+
+
+class Watch(Protocol):
+    """Told of what a server refuses, and of what it carries out while it refuses anything."""
+
+    some: bool
+    """Whether anything is refused: looked at for every reply."""
+
+    def refused(self, command: Command, error: Exception) -> None:
+        """A command was answered so."""
+
+    def carried_out(self, command: Command, reply: Any) -> None:
+        """A command was answered without an error, while something is refused."""
+
+    def connected(self) -> None:
+        """A new connection has logged in, and nothing else was sent on it yet."""
+
+
+class _Nobody:
+    """Whoever watches a connection that nobody uses yet."""
+
+    some = False
+
+    def refused(self, command: Command, error: Exception) -> None:
+        pass
+
+    def carried_out(self, command: Command, reply: Any) -> None:
+        pass
+
+    def connected(self) -> None:
+        pass
+
+
+class NotNow(EngineUnavailable):
+    """The server answered that it cannot carry out a command at the moment; it has not done so.
+
+    `code` is the first word of its answer.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = message.split(" ", 1)[0]
+
+
+class NotHere(EngineUnavailable):
+    """A node of a cluster answered that another has the key; it has not carried out the command.
+
+    `host` is empty where it does not know the other's: that is then its own.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        _, slot, endpoint = message.split(" ")
+        self.host, _, port = endpoint.rpartition(":")
+        self.slot, self.port = int(slot), int(port)
+        if not (
+            0 <= self.slot < SLOTS and 0 < self.port < 65536 and (self.host.isprintable() and len(self.host) < 256)
+        ):
+            raise ValueError(message)
+
+
+class Moved(NotHere):
+    """The slot belongs to another node."""
+
+
+class Ask(NotHere):
+    """The slot is on its way to another node, and this key of it is there already, or nowhere."""
+
+
+_NOT_HERE = {"MOVED": Moved, "ASK": Ask}
+
+
+def reply_error(message: str) -> EngineError:
+    """The exception for an error reply; what a caller may do about it is in its type."""
+    code = message.split(" ", 1)[0]
+    if code in _REFUSED:
+        return EngineRefused(message)
+    if message.startswith(_REFUSED_IN_SCRIPT):
+        return EngineRefused(message.replace("ERR", "NOPERM", 1))
+    if code in _NOT_NOW:
+        return NotNow(message)
+    if code == "OOM":
+        return OutOfMemory(message)
+    if code in _NOT_HERE:
+        try:
+            return _NOT_HERE[code](message)
+        except ValueError:
+            pass
+    return CommandFailed(message)
+
+
+class Wire:
+    """The state of one connection's protocol.
+
+    Arguments:
+        on_push: called with each push (a list whose first item is its kind), in order with the replies; None where no
+            push is asked for: one that comes all the same is no reply to anything.
+        source: what hooks are given as the connection.
+    """
+
+    __slots__ = (
+        "_attribute",
+        "_commands",
+        "_on_push",
+        "_pending",
+        "_reader",
+        "_source",
+        "answered",
+        "issued",
+        "watch",
+    )
+
+    def __init__(self, on_push: Callable[[Any], None] | None, source: Any = None) -> None:
+        self._reader = hiredis.Reader(notEnoughData=_NOTHING, replyError=reply_error)
+        self._on_push = on_push
+        self._source = source
+        # One entry per command: it and its shape, the batch's replies; with its last command the future and the hook.
+        self._pending: deque[_Pending] = deque()
+        self._commands: list[bytes] = []
+        self._attribute: Attribute | None = None
+        self.issued = 0
+        """Commands ever issued."""
+        self.answered = 0
+        """Replies ever read; `issued - answered` commands are outstanding."""
+        self.watch: Watch = _Nobody()
+        """Told of every reply, whoever has asked for it: no way of writing is left out."""
+
+    def issue(
+        self, commands: tuple[Command, ...], future: asyncio.Future[list[Any]] | None, hook: Hook | None = None
+    ) -> None:
+        """Queue commands that follow one another on the wire.
+
+        When the last is answered, the list of replies goes to the hook and then to the future, where they are given; an
+        error reply is an item of the list. What a hook appends to it reaches the future too.
+        """
+        replies: list[Any] = []
+        last = len(commands) - 1
+        for position, command in enumerate(commands):
+            self._commands.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub takes one item
+            types, fits = SHAPES.get(command[0]) or (command.script.reply if isinstance(command, Call) else ANYTHING)
+            if position == last:
+                self._pending.append((command, types, fits, replies, future, hook))
+            else:
+                self._pending.append((command, types, fits, replies, None, None))
+        self.issued += last + 1
+
+    def take(self) -> bytes:
+        """Everything issued since the last take, to be written at once."""
+        data = b"".join(self._commands)
+        self._commands.clear()
+        return data
+
+    def feed(self, data: bytes) -> None:
+        """Handle every reply and push that is complete.
+
+        Raises:
+            ProtocolViolation: on bytes that cannot be a reply to us; the connection is lost.
+            Whatever a hook raises; its caller is then told by `fail`, as all others.
+        """
+        if self._attribute is None and b"|" not in data:
+            self._parse(data)
+            return
+        at, end = 0, len(data)
+        while at < end:
+            if self._attribute is not None:
+                at = self._attribute.skip(data, at)
+                if self._attribute.whole:
+                    self._attribute = None
+                continue
+            start = next_candidate(data, at)
+            self._parse(data[at:start])
+            at = start
+            if start < end:
+                if self._reader.has_data():  # in the middle of an item: it is text
+                    self._parse(data[start : start + 1])
+                    at += 1
+                else:
+                    self._attribute = Attribute()
+
+    def _parse(self, data: bytes) -> None:
+        self._reader.feed(data)
+        gets, oldest = self._reader.gets, self._pending.popleft
+        while True:
+            try:
+                reply = gets()
+            except Exception as error:  # besides ProtocolError a TypeError for a list as a map's key, a MemoryError …
+                raise ProtocolViolation(f"it is no RESP3: {error}") from None
+            if reply is _NOTHING:
+                return
+            if type(reply) is hiredis.PushNotification:
+                self._pushed(reply)
+                continue
+            try:
+                command, types, fits, replies, future, hook = oldest()
+            except IndexError:
+                raise ProtocolViolation("nobody has asked for this") from None
+            if type(reply) in types:
+                misfit = fits is not None and not fits(reply, command)
+                if self.watch.some and not misfit:
+                    self.watch.carried_out(command, reply)
+            elif isinstance(reply, EngineError):
+                misfit = False
+                self.watch.refused(command, reply)
+            else:
+                misfit = True
+            if misfit:
+                # Its caller is told with all others that the connection has ended.
+                self._pending.appendleft((command, types, fits, replies, future, hook))
+                raise ProtocolViolation(f"it is no reply to {command[0]!r}")
+            self.answered += 1
+            replies.append(reply)
+            if hook is not None:
+                try:
+                    hook(replies, self._source)
+                except Exception:
+                    self._pending.appendleft((command, types, fits, replies, future, None))
+                    raise
+            # A cancelled caller left its slot in the queue, so that the order of the others holds.
+            if future is not None and not future.done():
+                future.set_result(replies)
+
+    def _pushed(self, push: list[Any]) -> None:
+        if self._on_push is None or not is_push(push):
+            raise ProtocolViolation("a push that was not asked for")
+        self._on_push(push)
+
+    def expire(self, issued: int, error: Exception) -> None:
+        """Give the callers of the first `issued` commands an error; what answers them has its hook still."""
+        for *_, future, _ in islice(self._pending, issued - self.answered):
+            if future is not None and not future.done():
+                future.set_exception(error)
+
+    def fail(self, sent: Exception, unsent: Exception) -> None:
+        """Give every waiting caller an error: `unsent` to commands never taken, `sent` to the others."""
+        first_unsent = len(self._pending) - len(self._commands)
+        for position, (*_, future, _) in enumerate(self._pending):
+            if future is not None and not future.done():
+                future.set_exception(sent if position < first_unsent else unsent)
+        self._pending.clear()
+        self._commands.clear()

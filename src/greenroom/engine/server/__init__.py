@@ -1,0 +1,1 @@
+"""One server, as a node of a cluster or by itself."""

@@ -1,0 +1,237 @@
+"""One server, seen through its two connections."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from math import inf
+from time import monotonic
+from typing import Any
+
+from greenroom.clock import Clock
+from greenroom.engine.address import Address
+from greenroom.engine.deletions import Answered, Queued
+from greenroom.engine.limits import Limits
+from greenroom.engine.listener import Share
+from greenroom.engine.protocol.wire import Command, Hook
+from greenroom.engine.scripts import Script
+from greenroom.engine.server.refusals import Refusals
+from greenroom.engine.transport.connection import Connection, ConnectionLost, NoReply
+from greenroom.engine.transport.handshake import with_remedy
+from greenroom.engine.transport.supervisor import Lane, Link, before
+from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, OutcomeUnknown
+from greenroom.observe import Counters
+
+log = logging.getLogger("greenroom.engine")
+
+
+class Node:
+    """Sends commands to one server.
+
+    Arguments:
+        share: the keys that it has.
+        on_invalidate: called in reply order with each invalidated key, or None for all of this node's keys.
+        on_lost: called when the tracked connection ends.
+        before_connect: see `Link`.
+        needs_primary: whether another server is looked for at the address when this one has become a replica.
+        before_use, before_serving: called with each new connection before any caller gets it; the second, after the
+            first, with tracked ones only.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        scripts: Sequence[Script],
+        share: Share,
+        on_invalidate: Callable[[bytes | None], None],
+        on_lost: Callable[[], None],
+        before_connect: Callable[[], Awaitable[None]],
+        before_use: Callable[[Connection], Awaitable[None]],
+        before_serving: Callable[[Connection], Awaitable[None]],
+        clock: Clock,
+        counters: Counters,
+        limits: Limits,
+        needs_primary: bool = False,
+    ) -> None:
+        self.address = address
+        self.share = share
+        """The keys that it has."""
+        self.refuses_until = -inf
+        """Until then, in seconds of `time.monotonic`, a refusal for the cluster's sake is not worth another try."""
+        self._limits = limits
+        self._name = str(address)
+        self._refused: set[str] = set()
+        self._refusals = Refusals(written=self._written, doubted=self._doubted)
+
+        async def before_tracked(connection: Connection) -> None:
+            await before_use(connection)
+            await before_serving(connection)
+
+        def link(lane: Lane, on_push: Callable[[list[Any]], None] | None, lost: Callable[[], None]) -> Link:
+            return Link(
+                address,
+                lane,
+                scripts=scripts,
+                share=share,
+                on_push=on_push,
+                on_lost=lost,
+                before_connect=before_connect,
+                before_serving=before_tracked if lane is Lane.TRACKED else before_use,
+                clock=clock,
+                counters=counters,
+                limits=limits,
+                watch=self._refusals,
+                on_primary=self._refusals.new_primary if needs_primary else None,
+            )
+
+        self._links = {
+            Lane.TRACKED: link(Lane.TRACKED, invalidations(self._name, counters, on_invalidate), on_lost),
+            Lane.PLAIN: link(Lane.PLAIN, None, lambda: None),
+        }
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        for link in self._links.values():
+            link.start()
+
+    async def settled(self) -> None:
+        """Return when both connections have been tried once."""
+        await asyncio.gather(*(link.settled() for link in self._links.values()))
+
+    async def close(self) -> None:
+        """End both connections."""
+        await asyncio.gather(*(link.close() for link in self._links.values()))
+
+    @property
+    def unreachable(self) -> EngineError | None:
+        """Why the server, which it names, cannot be asked at the moment; None while both connections are up."""
+        for link in self._links.values():
+            if link.connection is None:
+                return self._named(link.trouble or EngineUnavailable("still connecting"))
+        return None
+
+    @property
+    def trouble(self) -> EngineError | None:
+        """Why the server is of no use at the moment: it cannot be asked, or refuses what it is asked for."""
+        error = self._refusals.error
+        if error is None and any(link.at_a_replica for link in self._links.values()):
+            error = EngineUnavailable("it is a replica, which takes no writes")
+        return self.unreachable or (error and self._named(error))
+
+    def send(self, lane: Lane, commands: tuple[Command, ...], hook: Hook | None) -> asyncio.Future[list[Any]] | None:
+        """Queue commands on the connection, if there is one; see `Engine.send`."""
+        connection = self._links[lane].connection
+        return None if connection is None else connection.issue(commands, hook)
+
+    def drop(self, keys: Sequence[str], commands: tuple[Command, ...], answered: Answered) -> Queued:
+        """Queue the deletion of keys; see `Engine.drop`."""
+        try:
+            sent = self.send(Lane.TRACKED, commands, partial(answered, keys))
+        except EngineError as error:
+            return Queued(keys, error)
+        return Queued(keys, EngineUnavailable(f"{self._name} is not connected") if sent is None else sent)
+
+    def renew(self, lane: Lane, reason: str) -> None:
+        """End the connection, if there is one; see `Engine.renew`."""
+        connection = self._links[lane].connection
+        if connection is not None:
+            connection.abort(reason)
+
+    def connection(self, lane: Lane) -> Connection | None:
+        """The connection, if there is one that serves."""
+        return self._links[lane].connection
+
+    async def once(
+        self,
+        lane: Lane,
+        commands: tuple[Command, ...],
+        *,
+        hook: Hook | None,
+        retry: bool,
+        until: float | None,
+        urgent: bool = False,
+    ) -> list[Any]:
+        """Send commands together on one connection, when it is up, and return their replies.
+
+        Arguments: as `Engine.execute_all`.
+
+        Raises:
+            ConnectionLost, NotSent, NotNow, NotHere: they may be sent again, here or elsewhere.
+            NoReply: the connection is busy with what others have asked for.
+            EngineUnavailable: when there is no connection, or no reply in time.
+            EngineError: as `Engine.execute_all`.
+        """
+        link = self._links[lane]
+        try:
+            if until is None and link.connection is not None:
+                # Without a timer of its own: the connection's look at its oldest write keeps the deadline.
+                return self._checked(await link.connection.issue(commands, hook, urgent=urgent))
+            if until is None:
+                until = monotonic() + self._limits.command_deadline
+            connection = await link.ready(until)
+            async with before(until):
+                return self._checked(await connection.issue(commands, hook, urgent=urgent))
+        except TimeoutError:
+            if not retry:
+                raise OutcomeUnknown(f"{self._name}: no reply within the call's deadline") from None
+            raise EngineUnavailable(f"{self._name}: no reply within the call's deadline") from None
+        except (ConnectionLost, NoReply) as error:
+            # Written, no reply, and a second time could differ from the first: only the caller can find out.
+            if not retry:
+                raise OutcomeUnknown(f"{self._name}: {error}; it may have been carried out") from error
+            raise
+
+    async def retire(self) -> None:
+        """Let what was sent be answered, then end both connections."""
+        for link in self._links.values():
+            if link.connection is not None:
+                with suppress(EngineError, TimeoutError):
+                    async with asyncio.timeout(self._limits.command_deadline):
+                        await link.connection.issue((("PING",),), urgent=True)
+        await self.close()
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _named(self, error: EngineError) -> EngineError:
+        kind = EngineRefused if isinstance(error, EngineRefused) else EngineUnavailable
+        return kind(f"{self._name}: {error}")
+
+    def _written(self) -> None:
+        for link in self._links.values():
+            link.writes()
+
+    def _doubted(self) -> None:
+        for link in self._links.values():
+            link.doubt()
+
+    def _checked(self, replies: list[Any]) -> list[Any]:
+        for reply in replies:
+            if isinstance(reply, EngineRefused) and str(reply) not in self._refused:
+                # Once: it is the same for every call, and callers go on without the server, or tell nobody why they
+                # cannot.
+                self._refused.add(str(reply))
+                log.warning("%s: %s", self._name, with_remedy(reply))
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+
+def invalidations(
+    name: str, counters: Counters, on_invalidate: Callable[[bytes | None], None]
+) -> Callable[[list[Any]], None]:
+    """What a tracked connection does with a push: count it under the server's name and tell each key; None is all."""
+
+    def push(push: list[Any]) -> None:
+        if push[1] is None:
+            counters.engine_events[name, "flush"] += 1
+            on_invalidate(None)
+            return
+        counters.engine_events[name, "push"] += len(push[1])
+        for key in push[1]:
+            on_invalidate(key)
+
+    return push

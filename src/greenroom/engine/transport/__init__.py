@@ -1,0 +1,1 @@
+"""One connection: its handshake, its security, and what keeps it up."""

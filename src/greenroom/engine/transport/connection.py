@@ -1,0 +1,247 @@
+"""One multiplexed connection: all callers share it, commands of one loop tick leave in one write.
+
+Deadlines cost no timer per command: each write leaves one stamp, replies come in order, so only the oldest stamp is
+looked at. A connection that misses its deadline and says nothing is closed. One on which bytes still come, or ours go,
+stays: a value of 8 MB takes longer than a call may, and closing would send it anew at every read. Its callers are
+told at their deadline all the same; their slots stay, so that the order of the others holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from time import monotonic
+from typing import Any, cast
+
+from greenroom.engine.limits import Limits
+from greenroom.engine.listener import EVERYTHING, Share
+from greenroom.engine.protocol.attributes import ProtocolViolation
+from greenroom.engine.protocol.wire import Command, Hook, Watch, Wire
+from greenroom.errors import EngineUnavailable, Overloaded
+from greenroom.observe import Histogram
+
+log = logging.getLogger("greenroom.engine")
+
+
+class ConnectionLost(EngineUnavailable):
+    """The connection ended after the command was written; whether it was carried out is not known."""
+
+
+class NoReply(EngineUnavailable):
+    """No reply in time, though the connection is alive; whether the command was carried out is not known."""
+
+
+class NotSent(EngineUnavailable):
+    """The connection ended before the command was written: it was not carried out."""
+
+
+class Connection(asyncio.Protocol):
+    """The socket under a `Wire`.
+
+    Arguments:
+        loop: the event loop that owns the connection.
+        on_push: see `Wire`.
+        heartbeat: whether silence is pinged. A half-open connection would else hide invalidations for as long as nobody
+            sends anything, or cost the first who does a whole deadline.
+        latency: where the time from each write to its last reply is counted.
+        limits: deadlines and bounds.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_push: Callable[[Any], None] | None,
+        heartbeat: bool,
+        latency: Histogram,
+        limits: Limits,
+    ) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._wire = Wire(on_push, self)
+        self._heartbeat = heartbeat
+        self._latency = latency
+        self._transport: asyncio.Transport | None = None
+        self._stamps: deque[tuple[float, int]] = deque()  # (time of the write, commands issued by then)
+        self._answered = 0  # commands issued by the newest write that has been answered whole
+        self._flush_due = False
+        self._paused = False
+        self.heard = 0.0
+        """When the last byte came, in seconds of `time.monotonic`; minus infinity when the connection has ended."""
+        self.as_of = 0.0
+        """When the newest command was sent that has been answered, in seconds of `time.monotonic`; minus infinity when
+        the connection has ended. All pushes for what had happened by then have been read: they precede the answer."""
+        self._pinged: float | None = None
+        self._unsent = 0  # bytes in the transport's buffer at the last tick
+        self._moved = 0.0  # when they were seen to become fewer
+        self._timer: asyncio.TimerHandle | None = None
+        self.reason: str = "closed"
+        self.error: Exception | None = None
+        """What the socket failed with, where it did."""
+        self.lost: asyncio.Future[None] = loop.create_future()
+        """Done when the connection has ended; `reason` then tells why."""
+        self.is_replica = False
+        """Whether its server has said that it follows another, and so takes no writes."""
+        self.share: Share = EVERYTHING
+        """The keys that its server has."""
+        self.on_end: Callable[[], None] = _nothing
+        """Called the moment the connection ends, before any caller learns of it."""
+
+    # What callers use ------------------------------------------------------------------------------
+
+    def issue(
+        self, commands: tuple[Command, ...], hook: Hook | None = None, *, urgent: bool = False
+    ) -> asyncio.Future[list[Any]]:
+        """Queue commands that follow one another on the wire, and return the future of the list of their replies.
+
+        The hook runs with the list and this connection when the last reply is read; an error among the replies is an
+        item of it. What is urgent is sent past the bound of outstanding commands.
+
+        Raises:
+            Overloaded: when too many commands are outstanding.
+            NotSent: when the connection has ended.
+        """
+        wire = self._wire
+        if self._transport is None:
+            raise NotSent(self.reason)
+        # docs/decisions/0002-invalidations-ignore-the-command-limit.md
+        if wire.issued - wire.answered >= self._limits.outstanding and not urgent:
+            raise Overloaded(f"{self._limits.outstanding} commands are outstanding")
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        wire.issue(commands, future, hook)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+        return future
+
+    @property
+    def outstanding(self) -> int:
+        """Commands without a reply."""
+        return self._wire.issued - self._wire.answered
+
+    def be_watched(self, watch: Watch) -> None:
+        """Tell of what the server refuses, and carries out, from now on."""
+        self._wire.watch = watch
+
+    def abort(self, reason: str) -> None:
+        """Close at once; every caller gets an error."""
+        if self._transport is not None:
+            self.reason = reason
+            self._transport.abort()
+            self._end()
+
+    # What the event loop calls ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        self.heard = monotonic()
+        if self._heartbeat:
+            self._timer = self._loop.call_later(self._limits.tick, self._tick)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = monotonic()
+        try:
+            self._wire.feed(data)
+        except ProtocolViolation as error:
+            self.abort(f"the server sent what is no reply: {error}")
+            return
+        except Exception:
+            # A hook or a listener failed, and what it should have done for this reply is not done: start anew.
+            log.exception("a reply could not be handled")
+            self.abort("a reply could not be handled")
+            return
+        answered, stamps = self._wire.answered, self._stamps
+        while stamps and stamps[0][1] <= answered:
+            sent, self._answered = stamps.popleft()
+            self._latency.add(self.heard - sent)
+            self.as_of = sent
+        if stamps and answered > self._answered:  # a part of one write
+            self.as_of = stamps[0][0]
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._transport is not None:
+            self.error = error
+            self.reason = f"the connection was lost: {error}" if error else "the server closed the connection"
+            self._end()
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        # Closed by the server, and `connection_lost` not called yet: a timer may come first, and a write would raise.
+        if self._transport is None or self._paused or self._transport.is_closing():
+            return
+        data = self._wire.take()
+        if not data:
+            return
+        self._stamps.append((monotonic(), self._wire.issued))
+        self._transport.write(data)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._limits.tick, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now, deadline = monotonic(), self._limits.command_deadline
+        # Closed by the server, and `connection_lost` not called yet: uvloop's transport then refuses to be asked.
+        if self._transport is None or self._transport.is_closing():
+            return
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._moved = now
+        self._unsent = unsent
+        if self._stamps and now - (oldest := self._stamps[0][0]) >= deadline:
+            # docs/decisions/0013-late-connections-live-while-bytes-move.md
+            if now - max(oldest, self.heard, self._moved) >= deadline:
+                self.abort(f"no reply within {deadline} s")
+                return
+            if now - oldest >= self._limits.reply_deadline:
+                self.abort(f"no reply within {self._limits.reply_deadline} s, whatever else came")
+                return
+            late = max(issued for at, issued in self._stamps if now - at >= deadline)
+            self._wire.expire(late, NoReply(f"no reply within {deadline} s"))
+        if self._heartbeat and not self._alive(now):
+            self.abort(f"silent, and no answer to a ping within {self._limits.silence_deadline} s")
+            return
+        # docs/decisions/0007-one-timer-per-connection.md
+        if self._timer is None and (self._heartbeat or self._stamps):  # a ping has begun one
+            self._timer = self._loop.call_later(self._limits.tick, self._tick)
+
+    def _alive(self, now: float) -> bool:
+        if self._pinged is not None and self.as_of >= self._pinged:
+            self._pinged = None
+        if self._pinged is not None:
+            # Bytes that come or go keep the connection; only an answer keeps what was read on it.
+            return now - max(self._pinged, self.heard, self._moved) < self._limits.silence_deadline
+        if now - self.as_of >= self._limits.silence:
+            self._pinged = now
+            self._wire.issue((("PING",),), None)
+            self._flush()
+        return True
+
+    def _end(self) -> None:
+        self._transport = None
+        self.heard = self.as_of = -inf
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._stamps.clear()
+        self.on_end()
+        self._wire.fail(ConnectionLost(self.reason), NotSent(self.reason))
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
+def _nothing() -> None:
+    """The end of a connection that nobody uses yet."""

@@ -1,0 +1,110 @@
+"""How a connection begins: open the socket, log in, send what must come first; ready means PONG, not HELLO.
+
+A starting server answers HELLO and CLIENT TRACKING while every command that reads data still says LOADING.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from greenroom.engine.address import Address
+from greenroom.engine.limits import Limits
+from greenroom.engine.protocol.wire import Command
+from greenroom.engine.transport.connection import Connection
+from greenroom.engine.transport.tls import given_up, refusal
+from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
+from greenroom.observe import Histogram
+
+_REMEDIES = {
+    "NOAUTH": "give the address a user and a password, as valkey://user:password@host",
+    "WRONGPASS": "correct the user and the password in the address",
+    "NOPERM": "give the user what `greenroom acl` prints",
+}
+"""What to do about a refusal, by the first word of the reply."""
+
+
+async def open_connection(
+    address: Address,
+    name: str,
+    commands: tuple[Command, ...] = (),
+    *,
+    on_push: Callable[[list[Any]], None] | None = None,
+    heartbeat: bool = False,
+    latency: Histogram,
+    limits: Limits,
+) -> Connection:
+    """A connection that is logged in, and has carried out some commands.
+
+    Arguments:
+        address: the server.
+        name: what the server's `CLIENT LIST` calls it.
+        commands: sent after the log-in.
+
+    Raises:
+        OSError: when the server cannot be reached.
+        TimeoutError: when it did not answer in time.
+        EngineError: when it refused something, or its certificate is refused.
+    """
+    loop = asyncio.get_running_loop()
+
+    def protocol() -> Connection:
+        return Connection(loop, on_push=on_push, heartbeat=heartbeat, latency=latency, limits=limits)
+
+    tls = None if address.tls is None else await asyncio.to_thread(address.tls.context)
+    connection: Connection | None = None
+    try:
+        # A frozen server's kernel accepts the connection, so the handshake needs a deadline of its own.
+        async with asyncio.timeout(limits.handshake_deadline):
+            connection = await _open(address, loop, protocol, tls)
+            replies = await connection.issue((*_log_in(address, name), *commands, ("PING",)))
+    except BaseException as error:
+        if connection is not None:
+            connection.abort("the handshake was given up")
+        if address.tls is not None and isinstance(error, EngineUnavailable | TimeoutError):
+            met = None if connection is None else connection.error
+            raise given_up(address.tls, error, met, begun=connection is not None) from None
+        raise
+    for reply in replies:
+        if isinstance(reply, EngineError):
+            connection.abort("the handshake was refused")
+            raise with_remedy(reply)
+    connection.is_replica = is_replica(replies[0])
+    return connection
+
+
+def is_replica(hello: dict[bytes, Any]) -> bool:
+    """Whether the reply to a HELLO is that of a replica."""
+    return hello.get(b"role") in (b"replica", b"slave")
+
+
+async def _open(
+    address: Address,
+    loop: asyncio.AbstractEventLoop,
+    protocol: Callable[[], Connection],
+    tls: ssl.SSLContext | None,
+) -> Connection:
+    if address.path is not None:
+        return (await loop.create_unix_connection(protocol, address.path))[1]
+    host, port = address.hosts[0]
+    named = address.tls.server_name or host if address.tls is not None else None
+    try:
+        return (await loop.create_connection(protocol, host, port, ssl=tls, server_hostname=named))[1]
+    except ssl.SSLError as error:
+        raise refusal(error, named or host) from None
+
+
+def with_remedy(reply: EngineError) -> EngineError:
+    """The same with what to do about it, where the server has refused us for good."""
+    code = str(reply).partition(" ")[0]
+    return EngineRefused(f"{reply}; {_REMEDIES[code]}") if code in _REMEDIES else reply
+
+
+def _log_in(address: Address, name: str) -> tuple[Command, ...]:
+    login: Command = ()
+    if address.password is not None:
+        login = ("AUTH", address.username or "default", address.password)
+    hello: Command = ("HELLO", 3, *login, "SETNAME", name)
+    return (hello, ("SELECT", address.database)) if address.database else (hello,)

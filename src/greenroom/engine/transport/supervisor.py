@@ -1,0 +1,312 @@
+"""A connection that is kept up: reconnect with backoff, handshake, breaker.
+
+States: down (callers wait for the reconnect within their own deadline), up, and broken: after several failures in a
+row callers fail at once, and the reconnect itself is the probe. Nobody above sees a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from greenroom.clock import Clock
+from greenroom.engine.address import Address
+from greenroom.engine.limits import Limits
+from greenroom.engine.listener import Share
+from greenroom.engine.protocol.wire import Command, Watch
+from greenroom.engine.scripts import Script
+from greenroom.engine.transport.connection import Connection
+from greenroom.engine.transport.handshake import is_replica, open_connection
+from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, GreenroomError
+from greenroom.observe import Counters
+
+log = logging.getLogger("greenroom.engine")
+
+_STEADY = 1.0
+"""Seconds that a connection must have lasted to end a row of failures. A handshake alone proves little: who welcomes us
+fifty times a second only to hang up would cost every call its deadline."""
+
+
+class Lane(enum.Enum):
+    """Which of a node's two connections carries a command."""
+
+    TRACKED = "tracked"
+    """Reads and writes of cached keys: one connection for both, so that a process sees its own writes."""
+    PLAIN = "plain"
+    """Everything that no near cache and no waiter depends on."""
+
+    # docs/decisions/0009-channel-enum-uses-the-object-hash.md
+    __hash__ = object.__hash__  # an Enum's own is a Python function, and every command looks its lane up
+
+
+_USES = {Lane.TRACKED: "cached values", Lane.PLAIN: "everything else"}
+"""Each lane in an operator's words."""
+
+
+class Link:
+    """One supervised connection to one server.
+
+    Arguments:
+        address: the server.
+        lane: TRACKED switches invalidation pushes on.
+        scripts: loaded in the handshake.
+        share: the keys that the server has.
+        on_push: called with each push, in order with the replies; see `Wire`.
+        on_lost: called when an established connection ends: pushes may have been missed from here on.
+        before_connect: called before each attempt; raises to refuse it. The embedded server is started here.
+        before_serving: called with each new connection before any caller gets it; what was kept is sent here.
+        first: commands of the handshake besides.
+        watch: told of what the server refuses and carries out, on each connection from its handshake on.
+        on_primary: called with each connection whose server is no replica. Without it the server may be one; with it,
+            another is looked for at the address. The nodes of a cluster are told by the cluster.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        lane: Lane,
+        *,
+        scripts: Sequence[Script],
+        share: Share,
+        on_push: Callable[[list[Any]], None] | None,
+        on_lost: Callable[[], None],
+        before_connect: Callable[[], Awaitable[None]],
+        before_serving: Callable[[Connection], Awaitable[None]],
+        clock: Clock,
+        counters: Counters,
+        limits: Limits,
+        first: tuple[Command, ...] = (),
+        watch: Watch | None = None,
+        on_primary: Callable[[], None] | None = None,
+    ) -> None:
+        self.address = address
+        self.lane = lane
+        self._first = first
+        self._watch = watch
+        self._on_primary = on_primary
+        self._doubted = asyncio.Event()  # the role of the connection's server
+        self._scripts = scripts
+        self._share = share
+        self._on_push = on_push
+        self._on_lost = on_lost
+        self._before_connect = before_connect
+        self._before_serving = before_serving
+        self._clock = clock
+        self._counters = counters
+        self._limits = limits
+        self._failures = 0
+        self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()  # set, and replaced, at every change of state
+        self.connection: Connection | None = None
+        """The connection while the link is up."""
+        self.trouble: EngineError | None = None
+        """Why the link is not up, once an attempt has failed."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether calls fail at once."""
+        return self.connection is None and self._failures >= self._limits.breaker_failures
+
+    @property
+    def at_a_replica(self) -> bool:
+        """Whether the link leads to a replica, and should not."""
+        return self._on_primary is not None and self.connection is not None and self.connection.is_replica
+
+    def writes(self) -> None:
+        """The server takes writes, whatever it has said of itself before; it is asked again anyway."""
+        if self.connection is not None:
+            self.connection.is_replica = False
+
+    def doubt(self) -> None:
+        """The server says that it is a replica: look soon."""
+        self._doubted.set()
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._task = asyncio.get_running_loop().create_task(self._keep_up(), name=f"greenroom-{self.lane.value}")
+
+    async def close(self) -> None:
+        """End the connection; every caller gets an error."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def settled(self) -> None:
+        """Return when the first attempt has succeeded or failed."""
+        while self.connection is None and self.trouble is None:
+            await self._changed.wait()
+
+    async def ready(self, until: float) -> Connection:
+        """The connection, waited for until `until`, in seconds of `time.monotonic`.
+
+        Raises:
+            EngineUnavailable: at once while the link is broken, else when it is not up in time.
+            EngineRefused: when the server refuses the log-in.
+        """
+        try:
+            async with before(until):
+                while self.connection is None:
+                    if self.broken:
+                        raise self._down()
+                    await self._changed.wait()
+                return self.connection
+        except TimeoutError:
+            raise self._down() from None
+
+    def _down(self) -> EngineError:
+        kind = EngineRefused if isinstance(self.trouble, EngineRefused) else EngineUnavailable
+        return kind(f"{self.address} is not reachable: {self.trouble or 'still connecting'}")
+
+    # ------------------------------------------------------------------------------------------------
+
+    async def _keep_up(self) -> None:
+        try:
+            while True:
+                try:
+                    await self._attempt()
+                except Exception as error:  # whatever it is, nobody else would connect again
+                    log.exception("%s (%s): connecting failed", self.address, self.lane.value)
+                    if self.connection is not None:
+                        self.connection.abort("keeping it failed")
+                    self._failed(EngineUnavailable(_text(error)))
+                await asyncio.sleep(self._limits.pause(self._failures, self._clock.random()))
+        finally:
+            if self.connection is not None:
+                self.connection.abort("it was closed")
+                self.connection = None
+            self._failures = self._limits.breaker_failures
+            self.trouble = EngineUnavailable("it was closed")
+            self._announce()
+
+    async def _attempt(self) -> None:
+        try:
+            connection = await self._connect()
+        except (OSError, TimeoutError, GreenroomError) as error:
+            self._failed(error if isinstance(error, EngineError) else EngineUnavailable(_text(error)))
+            return
+        if self.trouble:
+            log.info("can use the server at %s for %s again", self.address, _USES[self.lane])
+        self.trouble = None
+        if connection.lost.done():
+            self._failed(EngineUnavailable(connection.reason))
+            return
+        self._count("connected")
+        self.connection, connection.on_end = connection, self._ended
+        began = monotonic()
+        self._announce()
+        if self._on_primary is not None:
+            if not connection.is_replica:
+                self._on_primary()
+            await self._follow_role(connection)
+        await connection.lost
+        if monotonic() - began >= _STEADY:
+            self._failures = 0
+        self._failed(EngineUnavailable(connection.reason))
+
+    async def _follow_role(self, connection: Connection) -> None:
+        """Notice that the server has become a replica, and then that its address leads to a primary: go there.
+
+        Prevents: a planned failover · the address leads to the new primary, open connections stay at the old · that
+        one answers every write with READONLY, for as long as it lives.
+        """
+        while not connection.lost.done():
+            if connection.is_replica and await self._leads_to_a_primary():
+                connection.abort("its server has become a replica, and the address leads to a primary")
+                return
+            interval = self._limits.role_interval * (0.5 + self._clock.random() / 2)
+            if connection.is_replica:
+                await asyncio.wait([connection.lost], timeout=interval / 2)
+            else:
+                self._doubted.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(interval):
+                        await self._doubted.wait()
+            try:
+                # docs/decisions/0012-primaries-are-asked-each-second.md
+                (hello,) = await connection.issue((("HELLO",),), urgent=True)
+            except EngineError:
+                continue  # of a connection that has ended
+            if not isinstance(hello, EngineError):
+                connection.is_replica = is_replica(hello)
+
+    async def _leads_to_a_primary(self) -> bool:
+        latency = self._counters.commands[str(self.address)]
+        try:
+            other = await open_connection(self.address, "greenroom-role", latency=latency, limits=self._limits)
+        except (OSError, TimeoutError, GreenroomError):
+            return False
+        other.abort("it has said what it is")
+        return not other.is_replica
+
+    def _ended(self) -> None:
+        # At once and not when the task wakes: a caller that repeats must not find the dead connection again.
+        self.connection = None
+        self._doubted.set()
+        self._count("lost")
+        try:
+            self._on_lost()
+        except Exception:  # those who wait for replies must be told all the same
+            log.exception("%s (%s): what follows a lost connection failed", self.address, self.lane.value)
+
+    def _failed(self, error: EngineError) -> None:
+        self._failures += 1
+        # One line when trouble begins or changes, not one per attempt.
+        if self.trouble is None or str(self.trouble) != str(error):
+            log.warning("cannot use the server at %s for %s: %s", self.address, _USES[self.lane], error)
+        self.trouble = error
+        self._announce()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _count(self, event: str) -> None:
+        self._counters.engine_events[str(self.address), f"{self.lane.value}_{event}"] += 1
+
+    async def _connect(self) -> Connection:
+        """Open, switch tracking on, load the scripts, and let what comes before all callers be done."""
+        await self._before_connect()
+        connection = await open_connection(
+            self.address,
+            f"greenroom-{self.lane.value}",
+            self._first_commands(),
+            on_push=self._on_push,
+            heartbeat=True,
+            latency=self._counters.commands[str(self.address)],
+            limits=self._limits,
+        )
+        connection.share = self._share
+        if self._watch is not None:
+            self._watch.connected()
+            connection.be_watched(self._watch)
+        try:
+            await self._before_serving(connection)
+        except BaseException:
+            connection.abort("what had to be sent first could not be sent")
+            raise
+        return connection
+
+    def _first_commands(self) -> tuple[Command, ...]:
+        commands: list[Command] = list(self._first)
+        if self.lane is Lane.TRACKED:
+            # Never NOLOOP: it saves our own pushes but silently ends the tracking of a key that we write.
+            # docs/decisions/0001-no-noloop.md
+            commands.append(("CLIENT", "TRACKING", "ON"))
+        commands.extend(("SCRIPT", "LOAD", script.source) for script in self._scripts)
+        return tuple(commands)
+
+
+def before(until: float) -> asyncio.Timeout:
+    """A block's deadline in seconds of `time.monotonic`; the loop's own clock may count from elsewhere."""
+    return asyncio.timeout(max(0.0, until - monotonic()))
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer to the handshake in time"
+    return str(error) or type(error).__name__

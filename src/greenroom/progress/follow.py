@@ -1,0 +1,247 @@
+"""Followers: each gets the current value and every later one, and together they cost one look per change.
+
+A task per thing followed looks for all who follow it here. It sleeps until its source says that the value may have
+changed, or a timer ends. It begins with the first follower and ends with the last, or at the end of the story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from greenroom.progress.order import Order
+
+log = logging.getLogger("greenroom.progress")
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+RETRY = 1.0
+"""Seconds until the next look after one that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look(Generic[T_co]):
+    """What a look has found.
+
+    Arguments:
+        value: None where there is nothing of that name.
+        again: seconds after which to look again if nothing is told before.
+    """
+
+    value: T_co | None
+    again: float
+
+
+class Source(Protocol[T_co]):
+    """Where values come from, and who tells when they may have changed."""
+
+    async def look(self, name: str) -> Look[T_co]:
+        """The value now."""
+
+    def watch(self, name: str, told: Callable[[], None]) -> Callable[[], None]:
+        """Have `told` called when the value may have changed since the last look; returns what ends that."""
+
+
+class Timer(Protocol):
+    """What can be called off."""
+
+    def cancel(self) -> None:
+        """Do not call."""
+
+
+Later = Callable[[float, Callable[[], None]], Timer]
+"""Calls something after so many seconds, unless it is called off."""
+
+
+def _later(seconds: float, call: Callable[[], None]) -> Timer:
+    return asyncio.get_running_loop().call_later(seconds, call)
+
+
+class Followers(Generic[T]):
+    """Everyone in this process who follows something of one kind.
+
+    Arguments:
+        status: the status of a value.
+        later: the timer; the event loop's own by default.
+    """
+
+    def __init__(self, source: Source[T], order: Order, status: Callable[[T], str], *, later: Later = _later) -> None:
+        self._source = source
+        self._order = order
+        self._status = status
+        self._later = later
+        self._stories: dict[str, _Story[T]] = {}
+
+    def __len__(self) -> int:
+        """How many different things are followed."""
+        return len(self._stories)
+
+    async def follow(self, name: str) -> AsyncGenerator[T, None]:
+        """The current value, then each later one, never one of a lower rank; ends after a terminal one.
+
+        Who is slow gets the latest and not all that came in between. Where there is nothing of that name, or no more,
+        it ends too; so it does when this is closed. Whoever stops early leaves nothing behind.
+
+        Raises:
+            Whatever a look raises, before the first value. Later ones that fail are repeated.
+        """
+        story = self._joined(name)
+        told = asyncio.Event()
+        story.followers.add(told)
+        seen: T | None = None
+        # A newcomer must not get what was read before a change that he may know of.
+        needed = story.begun + 1 if story.told else max(story.begun, 1)
+        try:
+            while story.done < needed and not story.over:
+                if story.error is not None:
+                    raise story.error
+                told.clear()
+                story.newcomers.add(told)
+                await told.wait()
+            while True:
+                told.clear()
+                latest = story.latest
+                if latest is not None and latest is not seen:
+                    seen = latest
+                    yield latest
+                    if self._order.ended(self._status(latest)):
+                        return
+                elif story.over:
+                    if story.error is not None and seen is None:
+                        raise story.error
+                    return
+                else:
+                    await told.wait()
+        finally:
+            story.followers.discard(told)
+            story.newcomers.discard(told)
+            if not story.followers:
+                self._end(story)
+
+    async def close(self) -> None:
+        """End every story; its followers end as well."""
+        stories = list(self._stories.values())
+        for story in stories:
+            self._end(story)
+        if stories:
+            await asyncio.wait([story.task for story in stories])
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _joined(self, name: str) -> _Story[T]:
+        story = self._stories.get(name)
+        if story is None:
+            story = _Story(name)
+            # Before the first look. Prevents: the value is read · it changes, and nobody is told · all wait for it.
+            story.unwatch = self._source.watch(name, story.tell)
+            self._stories[name] = story
+            story.task = asyncio.get_running_loop().create_task(self._read_on(story), name="greenroom-follow")
+        return story
+
+    def _end(self, story: _Story[T]) -> None:
+        """Nobody joins it any more, and who follows it comes to the end; may be called twice."""
+        if self._stories.get(story.name) is story:
+            del self._stories[story.name]
+            story.unwatch()
+        story.over = True
+        story.task.cancel()
+        _wake(story.followers)
+
+    async def _read_on(self, story: _Story[T]) -> None:
+        while True:
+            story.woken.clear()
+            # What is told from here on may be of a change that this look does not see.
+            story.told = False
+            story.begun += 1
+            again = RETRY
+            try:
+                look = await self._source.look(story.name)
+            except Exception as error:
+                story.error = error
+                if story.latest is None:
+                    self._end(story)
+                    return
+                _wake(story.newcomers)
+                log.warning("following %s: %s", story.name, type(error).__name__)
+            else:
+                story.error = None
+                story.done = story.begun
+                if look.value is None:
+                    self._end(story)
+                    return
+                if self._goes_on(story.latest, look.value):
+                    story.latest = look.value
+                    if self._order.ended(self._status(look.value)):
+                        self._end(story)
+                        return
+                    _wake(story.followers)
+                _wake(story.newcomers)
+                story.newcomers.clear()
+                again = look.again
+            await self._rest(story, again)
+
+    def _goes_on(self, latest: T | None, value: T) -> bool:
+        """Whether a value is another than the latest, and no step back."""
+        if latest is None:
+            return True
+        status = self._status(value)
+        return value != latest and self._order.furthest(self._status(latest), status) == status
+
+    async def _rest(self, story: _Story[T], seconds: float) -> None:
+        timer = self._later(seconds, story.woken.set)
+        try:
+            await story.woken.wait()
+        finally:
+            timer.cancel()
+
+
+class _Story(Generic[T]):
+    """What the followers of one thing share."""
+
+    __slots__ = (
+        "begun",
+        "done",
+        "error",
+        "followers",
+        "latest",
+        "name",
+        "newcomers",
+        "over",
+        "task",
+        "told",
+        "unwatch",
+        "woken",
+    )
+
+    task: asyncio.Task[None]
+    unwatch: Callable[[], None]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.followers: set[asyncio.Event] = set()
+        self.newcomers: set[asyncio.Event] = set()
+        """Those of them who wait for a look, whether or not it finds anything new."""
+        self.latest: T | None = None
+        self.error: Exception | None = None
+        self.over = False
+        self.begun = 0
+        """How many looks have begun."""
+        self.done = 0
+        """The number of the last that succeeded."""
+        self.told = False
+        """Whether the value may have changed since the last look began."""
+        self.woken = asyncio.Event()
+
+    def tell(self) -> None:
+        """The value may have changed."""
+        self.told = True
+        self.woken.set()
+
+
+def _wake(followers: Iterable[asyncio.Event]) -> None:
+    for follower in followers:
+        follower.set()

@@ -1,0 +1,1 @@
+"""The platform: topics, snippets, podcasts and their listeners, on the library `greenroom`."""

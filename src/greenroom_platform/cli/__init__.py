@@ -1,0 +1,1 @@
+"""The platform's commands, one file each."""

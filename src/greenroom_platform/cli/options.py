@@ -1,0 +1,83 @@
+"""Settings as command-line options: one flag each, derived from the settings themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from greenroom import private_files
+from greenroom.errors import InvalidInput
+from greenroom_platform.domain.records import ChecksWrites, Records
+from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name, service_links
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def settings_options(names: Iterable[str] | None = None) -> Callable[[F], F]:
+    """Add a flag for each of the named settings; None means all."""
+    wanted = None if names is None else set(names)
+
+    def decorate(function: F) -> F:
+        for one in reversed(fields(Settings)):
+            if wanted is None or one.name in wanted:
+                text = f"{one.metadata['help']} [{ENV_PREFIX}{one.name.upper()}]"
+                option = click.option(flag_name(one.name), one.name, metavar=one.metadata["form"], help=text)
+                function = option(function)
+        return function
+
+    return decorate
+
+
+def read_settings(flags: dict[str, str | None]) -> Settings:
+    """The settings of this process: flags, then environment, then defaults.
+
+    One line says which variables are passed over because Kubernetes has set them for a Service such as `greenroom`.
+
+    Raises:
+        InvalidInput: naming the setting, for a value that cannot be or a variable that is none.
+    """
+    if links := service_links(os.environ):
+        names = f"{links[0]} and {len(links) - 1} more" if len(links) > 1 else links[0]
+        click.echo(
+            f"greenroom: passed over {names}: Kubernetes sets them for a Service whose name begins with greenroom; "
+            "`enableServiceLinks: false` in the pod's spec keeps them away",
+            err=True,
+        )
+    return Settings.read(os.environ, flags)
+
+
+def make_directory(data_dir: Path) -> None:
+    """Make the data directory, for this user alone.
+
+    Raises:
+        InvalidInput: when it cannot be made.
+    """
+    try:
+        private_files.make_directory(data_dir)
+    except OSError as error:
+        trouble = "it is not a directory" if isinstance(error, FileExistsError) else error.strerror
+        reason = f"{data_dir} cannot be used: {trouble}"
+        raise InvalidInput("data_dir", reason, "name a directory that this user may write to") from None
+
+
+def names_directory(flags: dict[str, str | None], settings: Settings) -> bool:
+    """Whether the data directory is named, or there; one below wherever the user stands is not made unasked."""
+    named = flags["data_dir"] is not None or bool(os.environ.get(ENV_PREFIX + "DATA_DIR"))
+    return named or settings.data_dir.is_dir()
+
+
+def unnamed(settings: Settings, remedy: str) -> InvalidInput:
+    """The error of a command that needs the data directory; see `names_directory`."""
+    return InvalidInput("data_dir", f"there is no {settings.data_dir} in {Path.cwd()}", remedy)
+
+
+def write_trouble(records: Records) -> str | None:
+    """Why a record that was just opened cannot be written, with the remedy; None where it can, or cannot tell."""
+    return (
+        f"the record {records.write_trouble}" if isinstance(records, ChecksWrites) and records.write_trouble else None
+    )

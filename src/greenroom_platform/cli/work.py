@@ -1,0 +1,64 @@
+"""`greenroom work`: a worker of its own, beside any number of services on the same record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+import rich_click as click
+
+from greenroom.client import Greenroom
+from greenroom_platform.cli.options import (
+    make_directory,
+    names_directory,
+    read_settings,
+    settings_options,
+    unnamed,
+    write_trouble,
+)
+from greenroom_platform.http import logs
+from greenroom_platform.http.settings import Settings
+from greenroom_platform.studio.voice import check_voices
+
+log = logging.getLogger("greenroom_platform.studio")
+
+
+@click.command()
+@settings_options(["data_dir", "valkey_url", "cache_url", "database_url", "key_prefix", "log_format", "log_level"])
+def work(**flags: str | None) -> None:
+    """Make the podcasts that are asked for, until SIGINT or SIGTERM; `serve` has a worker of its own as well.
+
+    The recordings go to the data directory, where the services that stream them must find them.
+    """
+    settings = read_settings(flags)
+    if not names_directory(flags, settings):
+        raise unnamed(settings, "name the data directory of the service with --data-dir: the recordings go there")
+    logs.configure(format_=settings.log_format, level=settings.log_level)
+    check_voices()
+    asyncio.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    working = asyncio.create_task(_worker(settings))
+    # Before anything is opened: a signal that comes then closes what is there so far.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+    await asyncio.wait([working])
+    if not working.cancelled():
+        working.result()
+
+
+async def _worker(settings: Settings) -> None:
+    make_directory(settings.data_dir)
+    async with Greenroom.open(
+        settings.cache_address,
+        keeps_sessions=False,
+        database=settings.database_url,
+        data_dir=settings.data_dir,
+        prefix=settings.key_prefix,
+    ) as room:
+        if (trouble := write_trouble(room.records)) is not None:
+            log.warning("nothing can be made until this is mended: %s", trouble)
+        click.echo("working; end it with Ctrl-C", err=True)
+        await room.worker().run()

@@ -1,0 +1,135 @@
+"""Snippets and their pages: read through the cache, written to the record and then dropped from the cache."""
+
+from __future__ import annotations
+
+from greenroom.caching import Cache, Read
+from greenroom.clock import Clock
+from greenroom_platform.domain.changes import Changes
+from greenroom_platform.domain.newest import Newest
+from greenroom_platform.domain.precondition import ALWAYS, Precondition
+from greenroom_platform.domain.records import Records, SnippetDraft, Written
+from greenroom_platform.models import Snippet
+
+
+class Snippets:
+    """The snippets of the platform; reads raise as `Cache.get`, writes as the record."""
+
+    def __init__(
+        self,
+        records: Records,
+        changes: Changes,
+        *,
+        one: Cache[Snippet],
+        pages: Cache[tuple[Snippet, ...]],
+        newest: Newest,
+        clock: Clock,
+    ) -> None:
+        self._records = records
+        self._changes = changes
+        self._one = one
+        self._pages = pages
+        self._newest = newest
+        self._clock = clock
+
+    def check(self, snippet_id: str) -> None:
+        """Return if such an id may exist.
+
+        Raises:
+            InvalidInput: naming `snippet_id`, for an id that no key can hold.
+        """
+        self._one.keyspace.key(snippet_id)
+
+    async def get(self, snippet_id: str) -> Snippet | None:
+        """One snippet; None where there is none."""
+        return await self._one.get(snippet_id)
+
+    async def page(self, topic_id: str, page_number: int = 1) -> tuple[Snippet, ...]:
+        """A page of a topic's snippets, 20 from the newest on; empty past the end and for an unknown topic."""
+        return await self._pages.get(topic_id=topic_id, page_number=page_number) or ()
+
+    async def read(self, snippet_id: str) -> Read[Snippet]:
+        """One snippet, its JSON, and how they came about."""
+        return await self._one.read(snippet_id)
+
+    async def read_page(self, topic_id: str, page_number: int = 1) -> Read[tuple[Snippet, ...]]:
+        """A page, its JSON array, and how they came about; the value is None past the end."""
+        return await self._pages.read(topic_id=topic_id, page_number=page_number)
+
+    async def read_newest(self) -> Read[tuple[Snippet, ...]]:
+        """The newest 20 over all topics, at most a second old."""
+        self._changes.opened.check()
+        return await self._newest.read()
+
+    async def add(self, draft: SnippetDraft) -> Written[Snippet]:
+        """Create a snippet, generated now.
+
+        Raises:
+            UnknownReference: when its topic does not exist.
+        """
+        self._changes.opened.check()
+        return await self._changes.detached.finish(self._add(draft))
+
+    async def _add(self, draft: SnippetDraft) -> Written[Snippet]:
+        spent = await self._changes.before(draft.topic_id)
+        written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
+        await self._changes.send(written.change, spent=spent)
+        return written
+
+    async def stored(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> Snippet | None:
+        """A snippet as it is in the record now; None where there is none, whatever the condition.
+
+        Raises:
+            InvalidInput: naming `snippet_id`, for an id that no key can hold.
+            PreconditionFailed: when the condition does not hold of it; that it does says nothing of a later moment.
+        """
+        self.check(snippet_id)
+        self._changes.opened.check()
+        found = await self._records.snippet(snippet_id)
+        if found is not None:
+            async with self._changes.conditional(self._one, snippet_id):
+                condition.check(found)
+        return found
+
+    async def put(
+        self, snippet_id: str, draft: SnippetDraft, *, condition: Precondition = ALWAYS
+    ) -> Written[Snippet] | None:
+        """Replace what the draft says of a snippet; None where there is no such snippet.
+
+        Raises:
+            PreconditionFailed: when the condition does not hold of the stored snippet.
+            UnknownReference: when its topic does not exist.
+        """
+        self._changes.opened.check()
+        return await self._changes.detached.finish(self._put(snippet_id, draft, condition))
+
+    async def _put(self, snippet_id: str, draft: SnippetDraft, condition: Precondition) -> Written[Snippet] | None:
+        old = await self._records.snippet(snippet_id)
+        if old is None:
+            return None
+        spent = await self._changes.before(*{old.topic_id, draft.topic_id})
+        async with self._changes.conditional(self._one, snippet_id):
+            written = await self._records.put_snippet(snippet_id, draft, condition=condition)
+        if written is not None:
+            await self._changes.send(written.change, spent=spent)
+        return written
+
+    async def delete(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> bool:
+        """Delete a snippet; False where there is none.
+
+        Raises:
+            PreconditionFailed: when the condition does not hold of it.
+        """
+        self._changes.opened.check()
+        return await self._changes.detached.finish(self._delete(snippet_id, condition))
+
+    async def _delete(self, snippet_id: str, condition: Precondition) -> bool:
+        old = await self._records.snippet(snippet_id)
+        if old is None:
+            return False
+        spent = await self._changes.before(old.topic_id)
+        async with self._changes.conditional(self._one, snippet_id):
+            change = await self._records.delete_snippet(snippet_id, condition=condition)
+        if change is None:
+            return False
+        await self._changes.send(change, spent=spent)
+        return True

@@ -1,0 +1,177 @@
+"""The protocol of the generation tasks among the records: a queue, claims for a limited time, forward-only statuses."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from greenroom_platform.domain.records import Change
+from greenroom_platform.models import PodcastTask
+
+KEY_KEPT = timedelta(hours=24)
+"""For how long an idempotency key gives its first answer again."""
+TASK_KEPT = timedelta(days=30)
+"""For how long a finished task is kept."""
+
+
+class PodcastRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listener says of a podcast to be made."""
+
+    topic_id: str
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True):
+    """What a caller names a request with, so that sending it again does nothing more.
+
+    Arguments:
+        caller: whose key it is: the same key of another caller is another key.
+        key: as the caller sent it.
+    """
+
+    caller: str
+    key: str
+
+
+class Requested(msgspec.Struct, frozen=True):
+    """An accepted request: its task, and whether it is new or that of an earlier request with the same key."""
+
+    task: PodcastTask
+    created: bool
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's hold on a task for a limited time; only the last claim of a task counts.
+
+    Arguments:
+        task: as it was when it was claimed; `task.status` is the furthest that listeners have seen.
+        number: of this claim among all of the task.
+    """
+
+    task: PodcastTask
+    number: int
+
+    @property
+    def podcast_id(self) -> str:
+        """The podcast to be made."""
+        return self.task.podcast_id
+
+
+class Advanced(msgspec.Struct, frozen=True):
+    """A task after its worker told how far it is; `change` is None where listeners see no difference."""
+
+    task: PodcastTask
+    change: Change | None
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """The tasks that are unfinished: their number, and when the oldest was asked for."""
+
+    length: int
+    oldest: datetime | None
+
+
+class TaskRecords(Protocol):
+    """The generation of podcasts among the records: a bounded queue, claims for a limited time, forward-only statuses.
+
+    Times are the caller's: `now` is its moment in any offset. A claim is *current* until its task ends, it is given
+    back, or another worker claims the task, which can happen once it has lapsed. Whether it is current is looked at in
+    the transaction that writes. Prevents: a worker is stopped for a minute · its claim lapses, another finishes the
+    task · the first wakes up and shows `audio_rendering` again.
+
+    What bounds the table: unfinished tasks are at most as many as `add_task` is told, and each that is added removes
+    finished ones that last changed longer than `TASK_KEPT` ago, and keys older than `KEY_KEPT`.
+
+    Raises, from any method:
+        RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline.
+    """
+
+    async def add_task(
+        self, podcast_id: str, topic_id: str, now: datetime, *, most: int, key: IdempotencyKey | None = None
+    ) -> Requested:
+        """Queue the generation of a podcast; the key is stored in the same transaction.
+
+        Of two requests with one key, however close, one makes a task and the other is given it. Nothing can be cached
+        of a podcast that is new, so this makes nothing stale.
+
+        Arguments:
+            podcast_id: a new one; not used where an earlier request had the key.
+            most: unfinished tasks that there may be after it.
+
+        Raises:
+            KeyReused: when the key was used less than `KEY_KEPT` ago for another topic.
+            UnknownReference: when the topic does not exist.
+            QueueFull: when there are as many unfinished tasks.
+            Conflict: when the id is taken.
+        """
+
+    async def task(self, podcast_id: str) -> PodcastTask | None:
+        """One task; None where there is none."""
+
+    async def claim(self, worker: str, seconds: float, now: datetime, *, attempts: int) -> Claim | None:
+        """Claim the oldest task that nobody has a current claim of, or whose claim has lapsed; None where none is left.
+
+        Arguments:
+            worker: who claims, for the log and for operators.
+            seconds: after which the claim lapses, unless it is renewed.
+            attempts: a task that was claimed so often already is left out (see `fail_exhausted`).
+        """
+
+    async def renew(self, claim: Claim, seconds: float, now: datetime, *, progress: float | None = None) -> None:
+        """Let the claim lapse only so many seconds from now, and keep the progress, 0 to 1, where it is told.
+
+        Raises:
+            ClaimLost: when the claim is not current.
+        """
+
+    async def advance(self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None) -> Advanced:
+        """Tell how far the task is, and when it is expected to be done.
+
+        A status behind the one that is shown leaves that one: a task that is taken up again is not seen to go back.
+        The last of `STATUSES` ends the task and its claim.
+
+        Arguments:
+            estimated: when the podcast is expected to be whole; None leaves what was said. A terminal status drops it.
+
+        Raises:
+            ClaimLost: when the claim is not current.
+            InvalidInput: when the status is none, or the failure, for which there is `fail`.
+        """
+
+    async def fail(self, claim: Claim, message: str, now: datetime) -> Change:
+        """End the task with the status "error" and a message for listeners.
+
+        Raises:
+            ClaimLost: when the claim is not current.
+        """
+
+    async def give_back(self, claim: Claim, now: datetime, *, counted: bool, pause: float = 0.0) -> None:
+        """End the claim and let the task be claimed again; the status shown stays.
+
+        Arguments:
+            pause: seconds for which nobody may claim it.
+            counted: whether it was one of the attempts allowed: True after a failure that may pass, False where the
+                worker itself has to end.
+
+        Raises:
+            ClaimLost: when the claim is not current.
+        """
+
+    async def queue(self) -> Queue:
+        """How many tasks are unfinished, and since when the oldest of them waits."""
+
+    async def fail_exhausted(self, message: str, now: datetime, *, attempts: int) -> tuple[Change, ...]:
+        """Fail every task that nobody has a current claim of, and that was claimed so often already.
+
+        Called by each worker before it claims: a task whose workers are killed is not taken up for ever.
+        """
+
+
+@runtime_checkable
+class KeepsTasks(Protocol):
+    """A record that keeps tasks beside its topics; `Records` in other regards."""
+
+    @property
+    def tasks(self) -> TaskRecords:
+        """Its tasks."""

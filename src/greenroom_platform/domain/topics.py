@@ -1,0 +1,102 @@
+"""Topics: read through the cache, written to the record and then dropped from the cache."""
+
+from __future__ import annotations
+
+from greenroom.caching import Cache, Read
+from greenroom.clock import Clock
+from greenroom_platform.domain.changes import Changes
+from greenroom_platform.domain.precondition import ALWAYS, Precondition
+from greenroom_platform.domain.records import Records, TopicDraft, Written
+from greenroom_platform.models import Topic
+
+
+class Topics:
+    """The topics of the platform; reads raise as `Cache.get`, writes as the record."""
+
+    def __init__(
+        self,
+        records: Records,
+        changes: Changes,
+        *,
+        one: Cache[Topic],
+        every: Cache[tuple[Topic, ...]],
+        clock: Clock,
+    ) -> None:
+        self._records = records
+        self._changes = changes
+        self._one = one
+        self._every = every
+        self._clock = clock
+
+    def check(self, topic_id: str) -> None:
+        """Return if such an id may exist.
+
+        Raises:
+            InvalidInput: naming `topic_id`, for an id that no key can hold.
+        """
+        self._one.keyspace.key(topic_id)
+
+    async def get(self, topic_id: str) -> Topic | None:
+        """One topic; None where there is none."""
+        return await self._one.get(topic_id)
+
+    async def all(self) -> tuple[Topic, ...]:
+        """Every topic, by display name, then id."""
+        return await self._every.get() or ()
+
+    async def read(self, topic_id: str) -> Read[Topic]:
+        """One topic, its JSON, and how they came about."""
+        return await self._one.read(topic_id)
+
+    async def read_all(self) -> Read[tuple[Topic, ...]]:
+        """Every topic, the JSON array, and how they came about."""
+        return await self._every.read()
+
+    async def stored(self, topic_id: str, *, condition: Precondition = ALWAYS) -> Topic | None:
+        """A topic as it is in the record now; None where there is none.
+
+        Raises:
+            InvalidInput: naming `topic_id`, for an id that no key can hold.
+            PreconditionFailed: when the condition does not hold of it; that it does says nothing of a later moment.
+        """
+        self.check(topic_id)
+        self._changes.opened.check()
+        found = await self._records.topic(topic_id)
+        async with self._changes.conditional(self._one, topic_id):
+            condition.check(found)
+        return found
+
+    async def put(self, topic_id: str, draft: TopicDraft, *, condition: Precondition = ALWAYS) -> Written[Topic]:
+        """Create or replace a topic; its times are this machine's now.
+
+        Raises:
+            InvalidInput: naming `topic_id`, for an id that no key can hold.
+            PreconditionFailed: when the condition does not hold of the stored topic.
+        """
+        self.check(topic_id)
+        self._changes.opened.check()
+        return await self._changes.detached.finish(self._put(topic_id, draft, condition))
+
+    async def _put(self, topic_id: str, draft: TopicDraft, condition: Precondition) -> Written[Topic]:
+        async with self._changes.conditional(self._one, topic_id):
+            written = await self._records.put_topic(topic_id, draft, self._clock.now(), condition=condition)
+        await self._changes.send(written.change)
+        return written
+
+    async def delete(self, topic_id: str, *, condition: Precondition = ALWAYS) -> bool:
+        """Delete a topic; False where there is none.
+
+        Raises:
+            Conflict: while it has snippets.
+            PreconditionFailed: when the condition does not hold of it.
+        """
+        self._changes.opened.check()
+        return await self._changes.detached.finish(self._delete(topic_id, condition))
+
+    async def _delete(self, topic_id: str, condition: Precondition) -> bool:
+        async with self._changes.conditional(self._one, topic_id):
+            change = await self._records.delete_topic(topic_id, condition=condition)
+        if change is None:
+            return False
+        await self._changes.send(change)
+        return True

@@ -1,0 +1,174 @@
+"""The application: routes, errors and limits around one room."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import msgspec
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.exceptions import ValidationException
+
+from greenroom.client import Greenroom
+from greenroom.engine.factory import EMBEDDED
+from greenroom.errors import EngineError, GreenroomError
+from greenroom.observe import Counters
+from greenroom.sessions import SessionMiddleware
+from greenroom_platform.domain.records import SnippetDraft, TopicDraft
+from greenroom_platform.domain.task_records import PodcastRequest
+from greenroom_platform.http import docs, parameters, problems
+from greenroom_platform.http.address_bounds import Places, WrongTokens
+from greenroom_platform.http.allowed_hosts import AllowedHosts
+from greenroom_platform.http.auth import WRONG_TOKENS
+from greenroom_platform.http.cors import Cors
+from greenroom_platform.http.envelope import Envelope
+from greenroom_platform.http.long_poll import Waiting
+from greenroom_platform.http.methods import answer_options
+from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.routes import (
+    activity,
+    operations,
+    page,
+    podcasts,
+    session,
+    snippets,
+    stream,
+    topics,
+    users,
+)
+from greenroom_platform.http.settings import Settings
+from greenroom_platform.http.shutdown import Ending
+from greenroom_platform.studio.voice import check_voices
+
+log = logging.getLogger("greenroom.http")
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes of a request's body above which it is refused."""
+
+
+def create_app(
+    settings: Settings, *, shared_metrics: Path | None = None, voice: Callable[[], None] = check_voices
+) -> Envelope:
+    """The ASGI application; its room is opened at start-up and closed at shutdown.
+
+    Arguments:
+        settings: with an editor token.
+        shared_metrics: the directory in which workers share their numbers.
+        voice: raises `NoVoice` or `MissingExtra` where no podcast can be spoken.
+    """
+    waiting = Waiting(per_address=settings.streams_per_address)
+    ending = Ending(waiting.end)
+    counters = Counters()
+    metrics = Metrics(counters, shared_metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                room = await stack.enter_async_context(_opened(settings, counters))
+            except GreenroomError as error:
+                log.error("cannot start: %s", error)
+                # The server would say it again, with a traceback; it ends the process next.
+                logging.getLogger("uvicorn.error").disabled = True
+                raise
+            if room.engine_trouble is not None:
+                log.warning("starting all the same: %s", _without(room, room.engine_trouble))
+            app.state.room = room
+            if settings.work:
+                await stack.enter_async_context(_working(room, ending, voice))
+            sharing = asyncio.create_task(metrics.keep_sharing())
+            with ending.listening():
+                yield
+            sharing.cancel()
+            with suppress(asyncio.CancelledError):
+                await sharing
+            metrics.share()
+
+    resources = [topics, snippets, users, session, activity, podcasts, stream]
+    shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
+    bounds = {
+        "stream_places": asyncio.Semaphore(stream.STREAMS),
+        "streams_of": Places(settings.streams_per_address),
+        "wrong_tokens": WrongTokens("editor", WRONG_TOKENS),
+    }
+    app = Litestar(
+        route_handlers=[
+            Router("/api/v1", route_handlers=[one.ROUTER for one in resources]),
+            *operations.HANDLERS,
+            docs.assets(),
+            page.ROUTER,
+        ],
+        lifespan=[lifespan],
+        state=State(shared | bounds),
+        before_request=answer_options,
+        exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
+        openapi_config=docs.openapi(),
+        request_max_body_size=BODY_LIMIT,
+        logging_config=None,
+    )
+    drafts: list[type[msgspec.Struct]] = [
+        TopicDraft,
+        SnippetDraft,
+        users.NewUser,
+        session.Credentials,
+        session.NewPassword,
+        session.PreferencesPatch,
+        PodcastRequest,
+    ]
+    docs.complete(app.openapi_schema, drafts)
+    with_sessions = SessionMiddleware(
+        app, lambda: app.state.room.sessions, allowed_origins=settings.allowed_origins, answer=problems.refused
+    )
+    outer = Cors(with_sessions, settings.allowed_origins) if settings.allowed_origins else with_sessions
+    hosts = settings.allowed_hosts
+    return Envelope(AllowedHosts(outer, hosts) if hosts else outer, metrics)
+
+
+def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManager[Greenroom]:
+    return Greenroom.open(
+        settings.cache_address,
+        session_address=settings.session_address or EMBEDDED,
+        replica_reads=settings.replica_reads,
+        database=settings.database_url,
+        data_dir=settings.data_dir,
+        prefix=settings.key_prefix,
+        counters=counters,
+    )
+
+
+@asynccontextmanager
+async def _working(room: Greenroom, ending: Ending, voice: Callable[[], None]) -> AsyncIterator[None]:
+    """A worker of this process, until it is told to end: what is not made by then another one makes."""
+    try:
+        voice()
+    except GreenroomError as error:
+        log.warning("no podcasts are made here: %s", error)
+        yield
+        return
+    working = asyncio.create_task(ending.unless(room.worker().run()), name="greenroom-worker")
+    working.add_done_callback(_missed)
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.wait([working])
+
+
+def _missed(working: asyncio.Task[None]) -> None:
+    """Nobody waits for the worker before the end: what it fails of must be said when it does."""
+    if not working.cancelled() and (error := working.exception()) is not None:
+        log.error("no podcasts are made here any more", exc_info=error)
+
+
+def _without(room: Greenroom, trouble: EngineError) -> str:
+    """Which server cannot be used, and what that means for listeners until it can."""
+    effects = []
+    if not str(trouble).startswith("sessions: "):
+        effects.append("topics and snippets are read from the database")
+    if room.sessions.engine.trouble is not None:
+        effects.append("nobody can sign in")
+    return f"cannot use the server of the {trouble}; meanwhile {' and '.join(effects)}"

@@ -1,0 +1,266 @@
+"""`/metrics`: a room's counters in Prometheus' format, of all workers in one scrape.
+
+Each worker writes what it has counted to a file of its own: once a second, when it ends, and before it answers a
+scrape. Whichever worker is scraped adds its own live numbers to the files of the others, so a scrape is at most a
+second behind, and the counts of a worker that has died stay in the sum: the main process folds what such have left
+into one file. Writing before the answer keeps the sum from falling:
+
+    worker A is scraped and answers with requests not yet in its file · worker B is scraped and adds up the old file ·
+    the sum has fallen, and Prometheus takes that for a restart and counts everything a second time
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from greenroom.observe import BUCKETS, Counters, Histogram
+
+log = logging.getLogger("greenroom.http")
+
+SHARE_INTERVAL = 1.0
+"""Seconds between two writes of a worker's numbers."""
+_CLOSE_CODES = frozenset({1000, 1001, 1005, 1006, 1009, 1011, 1012, 1013, 4401, 4404})
+"""What our sockets close with, what the server closes with, and what remains where nobody closed."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _Bars(msgspec.Struct):
+    counts: list[int]
+    total: float
+
+    def add(self, other: _Bars) -> None:
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
+
+class Numbers(msgspec.Struct):
+    """Everything one worker has counted: per metric, labels to a number."""
+
+    counts: dict[str, list[tuple[list[str], int]]]
+    histograms: dict[str, list[tuple[list[str], _Bars]]]
+
+
+class _Ended(msgspec.Struct):
+    """What workers that have ended had counted, and the files whose numbers are in it and may still be there."""
+
+    numbers: Numbers
+    folded: list[str]
+
+
+_ENDED = "ended"
+"""The name of its file."""
+
+_NODE = "node"
+_COUNTS = {
+    "greenroom_cache_reads": ("Reads, by how they were answered.", ["keyspace", "outcome"]),
+    "greenroom_cache_errors": ("What went wrong in caches, by kind.", ["keyspace", "kind"]),
+    "greenroom_cache_events": ("Refreshes behind, waits for a lease, refused fills.", ["keyspace", "event"]),
+    "greenroom_engine_events": ("Connections made and lost, pushes, flushes.", [_NODE, "event"]),
+    "greenroom_session_events": ("Sessions started, rotated, ended; tokens refused; foreign pages.", ["event"]),
+    "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
+    "greenroom_websockets": ("WebSockets that have ended, by the code that closed them.", ["route", "code"]),
+    "greenroom_websocket_sent_bytes": ("Bytes of the messages sent over WebSockets that have ended.", ["route"]),
+}
+_HISTOGRAMS = {
+    "greenroom_cache_load_seconds": ("Time of a loader.", ["keyspace"]),
+    "greenroom_engine_command_seconds": ("From a write on the wire to its last reply.", [_NODE]),
+    "greenroom_http_request_seconds": ("Time of a request.", ["route"]),
+}
+
+
+class Metrics:
+    """The numbers of this process and its siblings.
+
+    Arguments:
+        counters: what the room counts.
+        shared: the directory that all workers of one service write to; None for a single worker.
+    """
+
+    def __init__(self, counters: Counters, shared: Path | None = None) -> None:
+        self._counters = counters
+        # Not named after the process alone: a successor may get its number, and must not replace its counts.
+        # docs/decisions/0048-worker-metrics-use-files.md
+        self._file = shared / f"{os.getpid()}-{uuid.uuid4().hex}.json" if shared is not None else None
+        self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._request_seconds: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self._sockets: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._socket_bytes: defaultdict[tuple[str], int] = defaultdict(int)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        self._rename: Callable[[str], str] | None = None
+        self.gauges: dict[str, tuple[str, float]] = {}
+        """Name → (help, value) of what is a state and not a count; set by whoever knows it."""
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request; a method nobody knows counts as OTHER, so that labels keep a bound."""
+        self._requests[method if method in _METHODS else "OTHER", route, str(status)] += 1
+        self._request_seconds[route].add(seconds)
+
+    def socket(self, route: str, code: int, sent: int) -> None:
+        """Count a WebSocket that has ended; a code that only a client would send counts as `other`."""
+        self._sockets[route, str(code) if code in _CLOSE_CODES else "other"] += 1
+        self._socket_bytes[route,] += sent
+
+    def exposition(self, rename: Callable[[str], str] | None = None) -> bytes:
+        """The page that Prometheus reads.
+
+        Arguments:
+            rename: gives a server another name than its address; for who must not know that.
+        """
+        self.share()
+        self._rename = rename
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """What `prometheus_client` asks of a collector."""
+        everyone = [self._mine(), *self._others()]
+        for name, (text, labels) in _COUNTS.items():
+            count = CounterMetricFamily(name, text, labels=labels)
+            for key, value in _sum_counts(name, everyone).items():
+                count.add_metric(self._named(labels, key), value)
+            yield count
+        for name, (text, labels) in _HISTOGRAMS.items():
+            histogram = HistogramMetricFamily(name, text, labels=labels)
+            for key, bars in _sum_bars(name, everyone).items():
+                histogram.add_metric(self._named(labels, key), list(_buckets(bars)), bars.total)
+            yield histogram
+        for name, (text, number) in self.gauges.items():
+            yield GaugeMetricFamily(name, text, value=number)
+
+    def _named(self, labels: Sequence[str], key: Sequence[str]) -> list[str]:
+        rename = self._rename
+        if rename is None:
+            return list(key)
+        return [rename(value) if label == _NODE else value for label, value in zip(labels, key, strict=True)]
+
+    def share(self) -> None:
+        """Write this process's numbers for its siblings; a reader sees the old file or the new one, whole."""
+        if self._file is None:
+            return
+        part = self._file.with_suffix(".part")
+        try:
+            part.write_bytes(msgspec.json.encode(self._mine()))
+            part.replace(self._file)
+        except OSError as error:
+            log.warning("the numbers for /metrics could not be shared: %s", error)
+
+    async def keep_sharing(self) -> None:
+        """Share once a second, for ever."""
+        while True:
+            await asyncio.sleep(SHARE_INTERVAL)
+            self.share()
+
+    def _mine(self) -> Numbers:
+        counters = self._counters
+        return Numbers(
+            counts={
+                "greenroom_cache_reads": [(list(key), value) for key, value in counters.reads.items()],
+                "greenroom_cache_errors": [(list(key), value) for key, value in counters.errors.items()],
+                "greenroom_cache_events": [(list(key), value) for key, value in counters.cache_events.items()],
+                "greenroom_engine_events": [(list(key), value) for key, value in counters.engine_events.items()],
+                "greenroom_session_events": [(list(key), value) for key, value in counters.sessions.items()],
+                "greenroom_http_requests": [(list(key), value) for key, value in self._requests.items()],
+                "greenroom_websockets": [(list(key), value) for key, value in self._sockets.items()],
+                "greenroom_websocket_sent_bytes": [(list(key), value) for key, value in self._socket_bytes.items()],
+            },
+            histograms={
+                "greenroom_cache_load_seconds": _bars(counters.loads),
+                "greenroom_engine_command_seconds": _bars(counters.commands),
+                "greenroom_http_request_seconds": _bars(self._request_seconds),
+            },
+        )
+
+    def _others(self) -> list[Numbers]:
+        if self._file is None:
+            return []
+        directory = self._file.parent
+        while True:
+            ended = _ended(directory)
+            folded = [self._file.name, *(ended.folded if ended is not None else ())]
+            try:
+                found = [_read(path) for path in directory.glob("*.json") if path.name not in folded]
+            except FileNotFoundError:
+                continue  # it has just been folded
+            # Prevents: we look for what has ended · it is folded and its file deleted · we miss it, and the sum falls.
+            if _ended(directory) == ended:
+                return found if ended is None else [*found, ended.numbers]
+
+
+def fold(directory: Path, alive: Container[int | None]) -> None:
+    """Put what ended workers have left into one file: a service whose workers die often must not read ever more.
+
+    Arguments:
+        directory: where the workers share their numbers.
+        alive: the process numbers of those that may still write.
+    """
+    try:
+        gone = [path for path in directory.glob("*.json") if int(path.name.partition("-")[0]) not in alive]
+        ended = _ended(directory)
+        new = [path for path in gone if ended is None or path.name not in ended.folded]
+        if new:
+            everyone = [*map(_read, new), *([ended.numbers] if ended is not None else [])]
+            part = directory / f"{_ENDED}.part"
+            part.write_bytes(msgspec.json.encode(_Ended(_summed(everyone), [path.name for path in gone])))
+            part.replace(directory / _ENDED)
+        for path in gone:
+            path.with_suffix(".part").unlink(missing_ok=True)
+            path.unlink()
+    except OSError as error:
+        log.warning("the numbers of ended workers could not be put together: %s", error)
+
+
+def _ended(directory: Path) -> _Ended | None:
+    try:
+        return msgspec.json.decode((directory / _ENDED).read_bytes(), type=_Ended)
+    except FileNotFoundError:
+        return None
+
+
+def _read(path: Path) -> Numbers:
+    return msgspec.json.decode(path.read_bytes(), type=Numbers)
+
+
+def _summed(everyone: list[Numbers]) -> Numbers:
+    return Numbers(
+        counts={name: [(list(key), n) for key, n in _sum_counts(name, everyone).items()] for name in _COUNTS},
+        histograms={
+            name: [(list(key), bars) for key, bars in _sum_bars(name, everyone).items()] for name in _HISTOGRAMS
+        },
+    )
+
+
+def _bars(histograms: dict[str, Histogram]) -> list[tuple[list[str], _Bars]]:
+    return [([label], _Bars(list(one.counts), one.total)) for label, one in histograms.items()]
+
+
+def _sum_counts(name: str, everyone: Iterable[Numbers]) -> dict[tuple[str, ...], int]:
+    total: defaultdict[tuple[str, ...], int] = defaultdict(int)
+    for numbers in everyone:
+        for key, value in numbers.counts[name]:
+            total[tuple(key)] += value
+    return total
+
+
+def _sum_bars(name: str, everyone: Iterable[Numbers]) -> dict[tuple[str, ...], _Bars]:
+    total: dict[tuple[str, ...], _Bars] = {}
+    for numbers in everyone:
+        for key, bars in numbers.histograms[name]:
+            total.setdefault(tuple(key), _Bars([0] * (len(BUCKETS) + 1), 0.0)).add(bars)
+    return total
+
+
+def _buckets(bars: _Bars) -> Iterator[tuple[str, float]]:
+    below = 0
+    for bound, count in zip((*BUCKETS, float("inf")), bars.counts, strict=True):
+        below += count
+        yield ("+Inf" if bound == float("inf") else str(bound), below)

@@ -1,0 +1,73 @@
+"""Requests that are refused before there is a request: what the server's protocols answer by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from email.utils import formatdate
+from http import HTTPStatus
+
+import msgspec
+
+from greenroom_platform.http.problems import KINDS, MEDIA_TYPE, Document
+from greenroom_platform.http.security_headers import DATA
+
+log = logging.getLogger("greenroom.access")
+
+LAST_WORD = 2.0
+"""Seconds that a client has to read a refusal, or to answer a close, before its connection is closed."""
+_HEARD_OUT = 1024 * 1024
+"""Bytes that are still read, and thrown away, of a client that was refused."""
+
+
+def refusal(slug: str, detail: str, client: str) -> bytes:
+    """The answer to a request that cannot be read to its end; the connection ends with it.
+
+    Arguments:
+        slug: of `problems.KINDS`.
+        client: its address, for the log.
+    """
+    status, title, _ = KINDS[slug]
+    request_id = os.urandom(16).hex()
+    # Where it was to go may be what cannot be read.
+    body = msgspec.json.encode(Document(f"/problems/{slug}", title, status, detail, "/", request_id))
+    log.info("refused a request of %s: %d, %s", client, status, detail, extra={"request_id": request_id})
+    lines = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        f"date: {formatdate(usegmt=True)}",
+        f"content-type: {MEDIA_TYPE}",
+        f"content-length: {len(body)}",
+        "cache-control: no-store",
+        f"x-request-id: {request_id}",
+        *(f"{name.decode()}: {value.decode()}" for name, value in DATA),
+        "connection: close",
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+# docs/decisions/0055-refused-connections-are-read-on.md
+class Farewell:
+    """A connection's last moments: its refusal is sent, and what still comes is thrown away until it has been read.
+
+    Prevents: the answer is written · the connection is closed with something unread · the system sends a reset, and
+    the client's system throws the answer away with everything else that it has not read.
+    """
+
+    def __init__(self, transport: asyncio.Transport, last_word: bytes) -> None:
+        self._transport = transport
+        self._left = _HEARD_OUT
+        transport.write(last_word)
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._end = asyncio.get_running_loop().call_later(LAST_WORD, transport.abort)
+
+    def heard(self, data: bytes) -> None:
+        """The client has sent more."""
+        self._left -= len(data)
+        if self._left < 0:
+            self._transport.abort()
+
+    def over(self) -> None:
+        """The connection is closed."""
+        self._end.cancel()

@@ -1,0 +1,83 @@
+"""Answers made of a cached read: the stored JSON passes through as it is."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from litestar import Request, Response
+
+from greenroom.caching import Read
+from greenroom.caching.result import digest
+from greenroom_platform.http.conditional import CACHE_CONTROL, cache_status, matches
+
+T = TypeVar("T")
+
+Headers = list[tuple[bytes, bytes]]
+
+
+# docs/decisions/0051-stored-json-bypasses-the-framework.md
+class StoredJSON(Response[Any]):
+    """JSON that is ready to be sent, and its headers.
+
+    The framework's own response would encode, merge and look up headers for longer than a near hit takes.
+    """
+
+    def __init__(self, body: bytes, status: int, headers: Headers) -> None:
+        self._body = body
+        self._status = status
+        self._headers = headers
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
+        """The application that sends it."""
+        return self._send
+
+    async def _send(self, _scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        await send({"type": "http.response.body", "body": self._body})
+
+
+def cached(
+    request: Request[Any, Any, Any],
+    read: Read[T],
+    *,
+    body: bytes | None = None,
+    link: str | None = None,
+    retry_after: int | None = None,
+) -> Response[T]:
+    """The answer to a cached read, or 304 where the caller has it already.
+
+    Arguments:
+        body: the JSON to send where the read has none.
+        link: the value of a `Link` header.
+        retry_after: seconds after which to ask again, where the value is on its way to another.
+    """
+    if read.body is not None:
+        content, mark = read.body, read.digest
+    else:
+        assert body is not None
+        content, mark = body, digest(body)
+    tag = f'"{mark}"'
+    headers: Headers = [
+        (b"etag", tag.encode()),
+        (b"cache-control", CACHE_CONTROL.encode()),
+        (b"cache-status", cache_status(read).encode()),
+    ]
+    if link is not None:
+        headers.append((b"link", link.encode()))
+    if retry_after is not None:
+        headers.append((b"retry-after", b"%d" % retry_after))
+    if _held(request, tag):
+        return cast("Response[T]", StoredJSON(b"", 304, headers))
+    headers += (b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))
+    # The type argument is what the API's description shows.
+    return cast("Response[T]", StoredJSON(content, 200, headers))
+
+
+def holds(request: Request[Any, Any, Any], read: Read[Any]) -> bool:
+    """Whether the caller has what was read already, as `If-None-Match` says."""
+    return read.body is not None and _held(request, f'"{read.digest}"')
+
+
+def _held(request: Request[Any, Any, Any], tag: str) -> bool:
+    wanted = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match"]
+    return bool(wanted) and matches(wanted, tag)

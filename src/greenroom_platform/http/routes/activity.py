@@ -1,0 +1,29 @@
+"""`/activity`: who is here, for editors."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import Response, Router, get
+
+from greenroom_platform.http.auth import editors_only
+from greenroom_platform.http.docs import EDITOR_SECURITY
+from greenroom_platform.http.state import ServiceState
+
+
+class Activity(msgspec.Struct, frozen=True, kw_only=True):
+    """Active sessions, and listeners by podcast; after a crash at most too many, until they would have lapsed."""
+
+    active_sessions: int
+    listeners: dict[str, int]
+
+
+@get("/", guards=[editors_only], security=EDITOR_SECURITY, summary="Who is here (editors)")
+async def activity(state: ServiceState) -> Response[Activity]:
+    """The sessions that are alive, and how many listen to which podcast."""
+    presence = state.room.presence
+    answer = Activity(active_sessions=await presence.active(), listeners=await presence.listeners())
+    return Response(answer, headers={"Cache-Control": "no-store"})
+
+
+ROUTER = Router("/activity", route_handlers=[activity], tags=["Operations"])
+"""The resource."""

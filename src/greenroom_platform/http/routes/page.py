@@ -1,0 +1,69 @@
+"""`/`: the listener's page and its files, from this package and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.params import FromPath
+
+from greenroom.caching.result import digest
+from greenroom_platform.http.conditional import CACHE_CONTROL, matches
+from greenroom_platform.http.problems import Problem, shown
+
+_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+_INDEX = "index.html"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    content: bytes
+    media_type: str
+    tag: str
+
+
+def _files() -> dict[str, _File]:
+    found = {}
+    for entry in (resources.files("greenroom_platform.http") / "page").iterdir():
+        media_type = _TYPES.get(entry.name[entry.name.rfind(".") :])
+        if media_type is not None:
+            content = entry.read_bytes()
+            found[entry.name] = _File(content, media_type, f'"{digest(content)}"')
+    return found
+
+
+_FILES = _files()
+
+
+@get("/", summary="The listener's page")
+async def index(request: Request[Any, Any, Any]) -> Response[bytes | None]:
+    """The page; what it shows, its scripts ask of the API."""
+    return _answer(request, _FILES[_INDEX])
+
+
+@get("/page/{name:str}", summary="A file of the page")
+async def asset(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes | None]:
+    """A script, the style sheet or the icon; 404 for anything else."""
+    found = _FILES.get(name)
+    if found is None:
+        raise Problem("not-found", f"the page has no file {shown(name)}")
+    return _answer(request, found)
+
+
+def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | None]:
+    headers = {"Cache-Control": CACHE_CONTROL, "ETag": file.tag}
+    wanted = request.headers.getall("if-none-match", [])
+    if wanted and matches(wanted, file.tag):
+        return Response(None, status_code=304, headers=headers)
+    return Response(file.content, media_type=file.media_type, headers=headers)
+
+
+ROUTER = Router("/", route_handlers=[index, asset], include_in_schema=False)
+"""The page."""

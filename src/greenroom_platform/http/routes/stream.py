@@ -1,0 +1,213 @@
+"""`/podcasts/{podcast_id}/stream` and `/audio.webm`: a recording as it is made, and whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import AsyncIterator
+from typing import Any, BinaryIO, NoReturn
+
+from litestar import Request, Response, Router, WebSocket, get, websocket
+from litestar.exceptions import WebSocketDisconnect
+from litestar.params import FromPath
+from litestar.response import Stream as Body
+
+from greenroom.errors import EngineError, InvalidInput, LoadFailed, RecordError
+from greenroom.keyspace.pattern import check_part
+from greenroom.sessions import Live, Refused, session_of
+from greenroom_platform.http import ranges
+from greenroom_platform.http.address_bounds import address_of, too_many
+from greenroom_platform.http.conditional import matches
+from greenroom_platform.http.problems import Problem, send_problem, shown
+from greenroom_platform.http.state import ServiceState
+from greenroom_platform.http.stream_session import (
+    DONE,
+    FAILED_HERE,
+    GOING_AWAY,
+    NOT_KEPT,
+    OVERLOAD,
+    RESTARTS,
+    SESSION_OVER,
+    UNKNOWN,
+    Listening,
+)
+from greenroom_platform.models import Session
+
+log = logging.getLogger("greenroom.http")
+
+STREAMS = 1000
+"""Streams of one process at a time."""
+_PLACE_RETRY = 10
+"""Seconds after which an address that has all its streams may have one less."""
+_CHUNK = 64 * 1024
+_RETRY = 5
+"""Seconds after which a recording that is being made may be whole."""
+_LONGEST = 24 * 3600
+"""Seconds into a recording that may be asked for."""
+_SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,9})?")
+
+
+@websocket("/{podcast_id:str}/stream")
+async def stream(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> None:
+    """A podcast's recording, cluster by cluster, from `?from=` seconds on; one that is being made is waited for."""
+    with state.streams_of.taken(address_of(socket)) as taken:
+        if taken:
+            await _serve(socket, state, podcast_id)
+        else:
+            await send_problem(socket.scope, socket.send, too_many("too many streams to this address", _PLACE_RETRY))
+
+
+async def _serve(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: str) -> None:
+    try:
+        await socket.accept()
+        code, reason = await _listen(socket, state, podcast_id)
+    except (OSError, WebSocketDisconnect):
+        return  # they have left, or the session's end has closed it
+    except Exception as error:
+        log.error("unexpected error", exc_info=error)
+        code, reason = FAILED_HERE, "an unexpected error; the log has it under the request id"
+    await _close(socket, code, reason)
+
+
+async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_id: str) -> tuple[int, str]:
+    """Stream to the end; returns what to close with, and why."""
+    try:
+        check_part("podcast_id", podcast_id)
+        from_ms = _place(socket.query_params.getall("from", ["0"]))
+    except InvalidInput as error:
+        if error.field == "podcast_id":
+            return UNKNOWN, _REASONS[UNKNOWN]
+        await socket.send_json({"type": "error", "detail": str(error)})
+        return DONE, ""
+    if state.stream_places.locked():
+        return OVERLOAD, "too many listen here; try again in a moment"
+    async with state.stream_places:
+        live = await _listener(socket)
+        listening = Listening(
+            podcast_id,
+            session=None if live is None else live.session_id,
+            from_ms=from_ms,
+            statuses=state.room.statuses,
+            recordings=state.room.recordings,
+            presence=state.room.presence,
+            text=lambda text: socket.send_text(text.decode()),
+            data=socket.send_bytes,
+        )
+        try:
+            code = await listening.run([lambda: _left(socket), lambda: _ending(state)])
+        except (EngineError, LoadFailed, RecordError) as error:
+            log.warning("a podcast cannot be looked up: %s", type(error).__name__)
+            return OVERLOAD, "the podcast cannot be looked up now; try again in a moment"
+        finally:
+            await listening.leave()
+    return code, _REASONS.get(code, "")
+
+
+_REASONS = {
+    GOING_AWAY: RESTARTS,
+    SESSION_OVER: "the session has ended; sign in again, or reconnect with the new cookie",
+    UNKNOWN: "there is no such podcast",
+}
+
+
+async def _listener(socket: WebSocket[Any, Any, Any]) -> Live[Session] | None:
+    """The listener's session; nobody needs one, so one that cannot be had is none."""
+    try:
+        live: Live[Session] | None = await session_of(socket.scope).get()
+    except Refused:
+        return None
+    return live
+
+
+async def _left(socket: WebSocket[Any, Any, Any]) -> NoReturn:
+    """Raise `WebSocketDisconnect` when the listener has gone; what they say is of no matter."""
+    while True:
+        await socket.receive_data("text")
+
+
+async def _ending(state: ServiceState) -> int:
+    # Sockets that are open then are told by `WebSocketProtocol`; one that the server takes later, from here.
+    await state.ending.wait()
+    return GOING_AWAY
+
+
+async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> None:
+    try:
+        await socket.close(code=code, reason=reason)
+    except (OSError, WebSocketDisconnect):
+        pass  # they have left in this moment
+
+
+@get("/{podcast_id:str}/audio.webm", summary="A whole recording", media_type="audio/webm")
+async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Any]:
+    """The recording, or the range of it that is asked for; 409 before it is whole."""
+    status = await state.room.statuses.get(podcast_id)
+    if status is None:
+        raise Problem("not-found", f"there is no podcast {podcast_id}")
+    path = state.room.recordings.whole(podcast_id)
+    try:
+        file = await asyncio.to_thread(path.open, "rb") if path is not None else None
+    except FileNotFoundError:
+        file = None  # removed in this moment
+    if file is None and status.status == "ready_to_stream":
+        raise Problem("not-found", NOT_KEPT)
+    if file is None:
+        later = {} if status.status == "error" else {"Retry-After": str(_RETRY)}
+        raise Problem(
+            "not-whole", f"the recording is not whole; the podcast's status is {status.status}", headers=later
+        )
+    stat = os.fstat(file.fileno())
+    tag = f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"'
+    headers = {"ETag": tag, "Cache-Control": "public, max-age=86400", "Accept-Ranges": "bytes"}
+    return _part(request, file, stat.st_size, tag, headers)
+
+
+def _part(
+    request: Request[Any, Any, Any], file: BinaryIO, size: int, tag: str, headers: dict[str, str]
+) -> Response[Any]:
+    asked = request.headers.getall("if-none-match", [])
+    if asked and matches(asked, tag):
+        file.close()
+        return Response(b"", status_code=304, headers=headers)
+    # A part of another recording than the one that the client has the beginning of is of no use to it.
+    same = request.headers.get("if-range", tag) == tag
+    try:
+        part = ranges.wanted(request.headers.getall("range", []), size) if same else None
+    except ranges.Unsatisfiable:
+        file.close()
+        detail = f"the recording has {size} bytes"
+        raise Problem("range-not-satisfiable", detail, headers={"Content-Range": f"bytes */{size}"}) from None
+    if part is not None:
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    wanted = range(size) if part is None else part
+    headers["Content-Length"] = str(len(wanted))
+    status = 200 if part is None else 206
+    return Body(_bytes(file, wanted), status_code=status, headers=headers, media_type="audio/webm")
+
+
+async def _bytes(file: BinaryIO, wanted: range) -> AsyncIterator[bytes]:
+    """The wanted bytes, read as they are taken."""
+    with file:
+        file.seek(wanted.start)
+        left = len(wanted)
+        while left and (data := await asyncio.to_thread(file.read, min(_CHUNK, left))):
+            left -= len(data)
+            yield data
+
+
+def _place(asked: list[str]) -> int:
+    """Milliseconds of `?from=`."""
+    remedy = f"use seconds from 0 to {_LONGEST}, as 12.5"
+    if len(asked) != 1:
+        raise InvalidInput("from", "it is given more than once", remedy)
+    if _SECONDS.fullmatch(asked[0]) is None:
+        raise InvalidInput("from", f"{shown(asked[0])} is no number of seconds", remedy)
+    if (seconds := float(asked[0])) > _LONGEST:
+        raise InvalidInput("from", "there is no such place", remedy)
+    return int(seconds * 1000)
+
+
+ROUTER = Router("/podcasts", route_handlers=[stream, audio], tags=["Podcasts"])
+"""The resources."""

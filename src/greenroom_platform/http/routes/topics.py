@@ -1,0 +1,73 @@
+"""`/topics`: read by everyone, written by editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, Router, delete, get, put
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
+
+from greenroom.caching import Read
+from greenroom_platform.domain.records import TopicDraft
+from greenroom_platform.http import requests
+from greenroom_platform.http.auth import editors_only
+from greenroom_platform.http.conditional import cache_status
+from greenroom_platform.http.docs import EDITOR_SECURITY, taking
+from greenroom_platform.http.preconditions import precondition_of
+from greenroom_platform.http.problems import Problem
+from greenroom_platform.http.responses import cached
+from greenroom_platform.http.state import ServiceState
+from greenroom_platform.models import Topic
+
+
+def unknown_topic(topic_id: str, read: Read[Topic] | None = None) -> Problem:
+    """The answer to an id that no topic has; `read` is the cached read that found none."""
+    headers = {"Cache-Status": cache_status(read)} if read is not None else {}
+    return Problem("not-found", f"there is no topic {topic_id}", headers=headers)
+
+
+@get("/", summary="Every topic, by display name")
+async def list_topics(request: Request[Any, Any, Any], state: ServiceState) -> Response[tuple[Topic, ...]]:
+    """All topics in one array."""
+    return cached(request, await state.room.topics.read_all(), body=b"[]")
+
+
+@get("/{topic_id:str}", summary="One topic")
+async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[Topic]:
+    """One topic; 404 where there is none."""
+    read = await state.room.topics.read(topic_id)
+    if read.body is None:
+        raise unknown_topic(topic_id, read)
+    return cached(request, read)
+
+
+# docs/decisions/0052-put-has-no-etag.md
+@put(
+    "/{topic_id:str}",
+    guards=[editors_only],
+    security=EDITOR_SECURITY,
+    operation_class=taking(TopicDraft),
+    summary="Create or replace a topic (editors)",
+    responses={201: ResponseSpec(Topic, description="Created")},
+)
+async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[Topic]:
+    """Takes `display_name`, `description`, `keywords`; the times are the server's. 412 where `If-Match` fails."""
+    condition = precondition_of(request)
+    # Before the body is looked at (RFC 9110, 13.2.1): the times in it are those of the version that it was made of.
+    stored = await state.room.topics.stored(topic_id, condition=condition)
+    draft = requests.draft(TopicDraft, await requests.members(request), stored, topic_id=topic_id)
+    written = await state.room.topics.put(topic_id, draft, condition=condition)
+    headers = {"Location": f"/api/v1/topics/{topic_id}"} if written.created else {}
+    return Response(written.value, status_code=201 if written.created else 200, headers=headers)
+
+
+@delete("/{topic_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a topic (editors)")
+async def delete_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> None:
+    """404 where there is none, 409 while it has snippets, 412 where `If-Match` fails."""
+    state.room.topics.check(topic_id)
+    if not await state.room.topics.delete(topic_id, condition=precondition_of(request)):
+        raise unknown_topic(topic_id)
+
+
+ROUTER = Router("/topics", route_handlers=[list_topics, read_topic, write_topic, delete_topic], tags=["Topics"])

@@ -1,0 +1,32 @@
+"""What the handlers share: the room, the settings, the numbers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from litestar.datastructures import State
+
+from greenroom.client import Greenroom
+from greenroom_platform.http.address_bounds import Places, WrongTokens
+from greenroom_platform.http.long_poll import Waiting
+from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.settings import Settings
+from greenroom_platform.http.shutdown import Ending
+
+
+class ServiceState(State):
+    """The application's state; `room` is there from start-up to shutdown.
+
+    `voice` returns if podcasts can be spoken here, and raises `MissingExtra` if not.
+    """
+
+    room: Greenroom
+    settings: Settings
+    metrics: Metrics
+    ending: Ending
+    stream_places: asyncio.Semaphore
+    streams_of: Places
+    wrong_tokens: WrongTokens
+    waiting: Waiting
+    voice: Callable[[], None]

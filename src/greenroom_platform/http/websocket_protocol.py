@@ -1,0 +1,206 @@
+"""The server's side of a WebSocket: what its client may cost, and 1001 when the process is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+from greenroom_platform.http.refused_early import LAST_WORD, Farewell, refusal
+from greenroom_platform.http.stream_session import GOING_AWAY, RESTARTS
+
+TOO_MUCH = 1008
+"""RFC 6455's code for a client that breaks a rule which is not the protocol's."""
+_SLICE = 1024
+"""Bytes that are parsed before others have their turn: at most some hundred frames, each a step of a generator."""
+
+
+class Allowance:
+    """So many events a second, and as many at once.
+
+    Arguments:
+        most: a second.
+    """
+
+    def __init__(self, most: int, now: float) -> None:
+        self._most = most
+        self._left = float(most)
+        self._at = now
+
+    def spend(self, now: float) -> bool:
+        """Count an event; False where it is one too many."""
+        self._left = min(self._most, self._left + (now - self._at) * self._most) - 1
+        self._at = now
+        return self._left >= 0
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """Uvicorn's protocol with bounds on what a client sends, and with a last word of its own.
+
+    What a client sends is parsed in slices, and between two of them others have their turn. More than
+    `CONTROL_FRAMES` or `FRAMES` in a second, or a message in more than `FRAGMENTS`, is closed with 1008.
+
+    It closes with 1001 at shutdown, whatever the application does at that moment. Uvicorn's own `shutdown` closes with
+    1012, and closes the connection in the same step. An application that wants to say 1001 must be quicker, and
+    cannot be: the server looks for the end every tenth of a second. After a signal in the last millisecond of it, or
+    while the loop stood still, both find out in the same step of the loop. The application needs several steps to
+    send its close, the server one.
+
+    So the server says 1001 itself:
+
+    - A socket that is open is closed here and now, behind what its client has not taken yet.
+    - A handshake under way goes on. The close follows the accept; a refusal stays a refusal.
+    - A socket that the application has closed keeps the application's code.
+
+    The connection stays for the client's answer. Closed at once, with something from the client unread, it would be
+    reset, and the system would throw away the close with whatever else it had not sent yet.
+    """
+
+    CONTROL_FRAMES: ClassVar[int] = 20
+    FRAMES: ClassVar[int] = 100
+    FRAGMENTS: ClassVar[int] = 32
+
+    _ending = False
+    _told = False
+    _farewell: Farewell | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        now = self.loop.time()
+        self._control_frames = Allowance(self.CONTROL_FRAMES, now)
+        self._frames = Allowance(self.FRAMES, now)
+        self._unparsed = b""
+        self._next: asyncio.Handle | None = None
+
+    # What the client sends -------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._farewell is not None:
+            self._farewell.heard(data)
+            return
+        self._unparsed += data
+        if self._next is None:
+            self._parse()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unparsed = b""
+        if self._farewell is not None:
+            self._farewell.over()
+        super().connection_lost(exc)
+
+    def _parse(self) -> None:
+        self._next = None
+        if self.transport.is_closing():
+            self._unparsed = b""
+        if not self._unparsed:
+            return
+        end = _SLICE if self.handshake_initiated else len(self._unparsed)
+        part, self._unparsed = self._unparsed[:end], self._unparsed[end:]
+        super().data_received(part)
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            detail = "it is no WebSocket handshake that can be read"
+            self._part(refusal("bad-request", detail, self.client[0] if self.client else "-"))
+        elif self._unparsed and self._farewell is None:
+            # Paused, or as much again is read before this is parsed.
+            if not self.read_paused:
+                self.transport.pause_reading()
+            self._next = self.loop.call_soon(self._parse_next)
+
+    def _parse_next(self) -> None:
+        if not self.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+        self._parse()
+
+    def handle_ping(self) -> None:
+        if self._is_within(control=True):
+            super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        if self._is_within(control=True):
+            super().handle_pong(event)
+
+    def handle_text(self, event: Frame) -> None:
+        if self._is_within():
+            super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        if self._is_within():
+            super().handle_bytes(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        if self._is_within(fragments=len(self.frames)):
+            super().handle_cont(event)
+
+    def _is_within(self, *, control: bool = False, fragments: int = 0) -> bool:
+        """Count a frame; where it is one too many the socket is closed, and what follows it is not looked at."""
+        if self._farewell is not None:
+            return False
+        now = self.loop.time()
+        if control and not self._control_frames.spend(now):
+            reason = f"more than {self.CONTROL_FRAMES} control frames in a second"
+        elif not self._frames.spend(now):
+            reason = f"more than {self.FRAMES} frames in a second"
+        elif fragments >= self.FRAGMENTS:
+            reason = f"a message in more than {self.FRAGMENTS} fragments"
+        else:
+            return True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": TOO_MUCH, "reason": reason})
+        if not self.close_sent:
+            self.conn.send_close(TOO_MUCH, reason)
+        self._part(b"".join(self.conn.data_to_send()))
+        return False
+
+    def _part(self, last_word: bytes) -> None:
+        """Say a last word, and read nothing more of what the client says."""
+        self.close_sent = self._told = True
+        self._unparsed = b""
+        self.stop_keepalive()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self._farewell = Farewell(self.transport, last_word)
+
+    # What the application says ---------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Called by the server once, at the end."""
+        self._ending = True
+        self.stop_keepalive()
+        if self.handshake_complete:
+            self._tell()
+
+    async def send(self, message: Any) -> None:
+        """Called by the application.
+
+        Raises:
+            ClientDisconnected: for what comes after the close, as for a client that has left.
+        """
+        if not self._told:
+            await self.writable.wait()
+        if self._told:  # also while it waited
+            raise ClientDisconnected
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            # It is answered, if not opened; the original takes it for unanswered, and logs an error of ours.
+            self.handshake_complete = True
+        if self._ending and self.handshake_complete:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = True
+        if self.transport.is_closing() or self._farewell is not None:
+            return
+        if not self.close_sent:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY, "reason": RESTARTS})
+            self.conn.send_close(GOING_AWAY, RESTARTS)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = asyncio.get_running_loop().call_later(LAST_WORD, self.transport.close)

@@ -1,0 +1,269 @@
+"""NDJSON into the record: each line checked on its own, the good ones stored, the bad ones reported.
+
+Lines may come in any order. A snippet whose topic is not known yet waits in memory until all lines are read; standard
+input cannot be read twice, and files that name topics first, as ours do, never make one wait. Of several lines with
+one id the last counts. Times may be left out: they are made as an editor's PUT makes them.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from typing import IO
+
+import msgspec
+
+from greenroom.errors import InvalidInput, UnknownReference
+from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.validation import complaint
+from greenroom_platform.domain.records import Records, SnippetImport, TopicImport
+from greenroom_platform.models import in_utc
+
+LINE_LIMIT = 1024 * 1024
+"""Bytes of a line above which it is refused unread."""
+BATCH = 500
+"""Objects stored in one transaction."""
+
+
+class _TopicLine(TopicImport, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class _SnippetLine(SnippetImport, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+_KINDS: dict[str, type[_TopicLine] | type[_SnippetLine]] = {"topic": _TopicLine, "snippet": _SnippetLine}
+_REQUIRED = {
+    kind: sorted(
+        (one.name for one in msgspec.structs.fields(type_) if one.required), key=lambda name: not name.endswith("_id")
+    )
+    for kind, type_ in _KINDS.items()
+}
+"""The members without which a line is bad, ids first."""
+_ARRAY = "write one object a line; `jq -c '.[]'` makes that of an array"
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that was not stored: where it stands (lines count from 1), and what to do about it."""
+
+    source: str
+    number: int
+    field: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.number}: {self.field}: {self.reason}; {self.remedy}"
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What a load did: how many objects were read well, lines read badly, and changes made."""
+
+    lines: int = 0
+    topics: int = 0
+    snippets: int = 0
+    bad: int = 0
+    changes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    source: str
+    number: int
+    value: _TopicLine | _SnippetLine
+
+    def bad(self, error: InvalidInput) -> BadLine:
+        return BadLine(self.source, self.number, error.field, error.reason, error.remedy)
+
+
+async def load(
+    records: Records,
+    sources: Iterable[tuple[str, IO[bytes]]],
+    *,
+    on_progress: Callable[[Loaded], None] = lambda _: None,
+    on_bad: Callable[[BadLine], None] = lambda _: None,
+    now: datetime | None = None,
+) -> Loaded:
+    """Load every source; loading the same again changes nothing.
+
+    Arguments:
+        sources: names, for the report, and files opened for reading bytes.
+        on_progress: called after each transaction.
+        on_bad: called with each bad line when it is found. A snippet whose topic is nowhere is found at the end.
+            Of a file that is JSON over several lines only the first is told of, and nothing is read.
+        now: the time of what has none, the same for all lines; None takes this machine's.
+
+    Raises:
+        RecordUnavailable: when the record fails; what was stored until then stays.
+    """
+    return await _Load(records, on_progress, on_bad, now or datetime.now(UTC)).run(sources)
+
+
+class _Load:
+    def __init__(
+        self,
+        records: Records,
+        on_progress: Callable[[Loaded], None],
+        on_bad: Callable[[BadLine], None],
+        now: datetime,
+    ) -> None:
+        self._records = records
+        self._on_progress = on_progress
+        self._on_bad = on_bad
+        self._loaded = Loaded()
+        self._now = now
+        self._known: set[str] = set()  # topics stored or found in the record
+        self._waiting: dict[str, list[_Line]] = {}  # snippets whose topic is not known yet, by id
+
+    async def run(self, sources: Iterable[tuple[str, IO[bytes]]]) -> Loaded:
+        batch: list[_Line] = []
+        for name, file in sources:
+            for line in self._read(name, file):
+                batch.append(line)
+                if len(batch) >= BATCH:
+                    await self._store(batch)
+                    batch = []
+        await self._store(batch)
+        waiting, self._waiting = list(chain.from_iterable(self._waiting.values())), {}
+        for start in range(0, len(waiting), BATCH):
+            await self._store(waiting[start : start + BATCH])
+        orphans = chain.from_iterable(self._waiting.values())
+        for orphan in sorted(orphans, key=lambda line: (line.source, line.number)):
+            assert isinstance(orphan.value, _SnippetLine)
+            reason = f"{orphan.value.topic_id!r} is neither in the record nor in the input"
+            error = InvalidInput("topic_id", reason, "add the topic's line, or correct the id")
+            self._bad(orphan.bad(error))
+        return self._loaded
+
+    def _read(self, name: str, file: IO[bytes]) -> Iterator[_Line]:
+        first = True
+        for number, text in _lines(file):
+            self._loaded.lines += 1
+            try:
+                if first:
+                    _check_form(text)
+                first = False
+                yield _Line(name, number, _parsed(text))
+            except InvalidInput as error:
+                self._bad(BadLine(name, number, error.field, error.reason, error.remedy))
+                if first:
+                    return
+
+    def _bad(self, bad: BadLine) -> None:
+        self._loaded.bad += 1
+        self._on_bad(bad)
+
+    async def _store(self, batch: list[_Line]) -> None:
+        topics = {line.value.topic_id: line.value for line in batch if isinstance(line.value, _TopicLine)}
+        ready: dict[str, _SnippetLine] = {}
+        waiting: dict[str, list[_Line]] = {}
+        for line in batch:
+            if not isinstance(line.value, _SnippetLine):
+                continue
+            snippet = line.value
+            if snippet.topic_id in topics or await self._is_known(snippet.topic_id):
+                ready[snippet.snippet_id] = snippet
+                waiting.pop(snippet.snippet_id, None)
+            else:
+                waiting.setdefault(snippet.snippet_id, []).append(line)
+        try:
+            change = await self._records.store(list(topics.values()), list(ready.values()), self._now)
+        except UnknownReference:  # an editor deleted a topic that we knew
+            self._known.clear()
+            await self._store(batch)
+            return
+        # A line that is stored replaces earlier ones with its id; one that waits may turn out bad, and replaces none.
+        for snippet_id in ready:
+            self._waiting.pop(snippet_id, None)
+        for snippet_id, lines in waiting.items():
+            self._waiting.setdefault(snippet_id, []).extend(lines)
+        if change is not None:
+            self._loaded.changes += 1
+        self._known.update(topics)
+        self._loaded.topics += len(topics)
+        self._loaded.snippets += len(ready)
+        self._on_progress(self._loaded)
+
+    async def _is_known(self, topic_id: str) -> bool:
+        if topic_id not in self._known and await self._records.topic(topic_id) is not None:
+            self._known.add(topic_id)
+        return topic_id in self._known
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines that are not blank; of one that is too long its beginning, longer than the limit."""
+    number = 0
+    while text := file.readline(LINE_LIMIT + 1):
+        number += 1
+        if len(text) > LINE_LIMIT and not text.endswith(b"\n"):
+            while (rest := file.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
+                pass
+        if number == 1:
+            text = text.removeprefix(codecs.BOM_UTF8)  # some editors write it
+        if text.strip():
+            yield number, text
+
+
+def _is_too_long(text: bytes) -> bool:
+    return len(text) > LINE_LIMIT and not text.endswith(b"\n")
+
+
+def _check_form(text: bytes) -> None:
+    """Refuse a whole file by its first line, where that begins JSON over several lines: none of them would be good."""
+    begun = text.strip()
+    if begun == b"{":
+        raise InvalidInput("line", "begins an object over several lines", "write one object a line, as `jq -c .` does")
+    if not begun.startswith(b"["):
+        return
+    whole = not _is_too_long(text)
+    if whole:
+        try:
+            msgspec.json.decode(begun)
+        except msgspec.DecodeError as error:
+            whole = "truncated" not in str(error)
+        except (UnicodeDecodeError, RecursionError):
+            return
+    if not whole:
+        raise InvalidInput("line", "begins a JSON array", _ARRAY)
+
+
+def _parsed(text: bytes) -> _TopicLine | _SnippetLine:
+    if _is_too_long(text):
+        raise InvalidInput("line", f"is longer than {LINE_LIMIT:,} bytes", "shorten the text")
+    try:
+        members = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("line", f"is not JSON: {error}", "write one JSON object a line, in UTF-8") from None
+    if isinstance(members, list):
+        raise InvalidInput("line", "is a JSON array", _ARRAY)
+    if not isinstance(members, dict):
+        raise InvalidInput("line", "is not a JSON object", "write one JSON object a line")
+    kind = "snippet" if "snippet_id" in members else "topic"
+    remedy = f"see the {kind} in `greenroom load -h`"
+    # Before the conversion, which names the first only: who has left out several need not come back for each.
+    if missing := [name for name in _REQUIRED[kind] if name not in members]:
+        raise InvalidInput(", ".join(missing), "is missing" if len(missing) == 1 else "are missing", remedy)
+    try:
+        line: _TopicLine | _SnippetLine = msgspec.convert(members, _KINDS[kind])
+    except msgspec.ValidationError as error:
+        raise InvalidInput(*complaint(error), remedy) from None
+    for name in ("snippet_id", "topic_id"):
+        if name in members:
+            check_part(name, members[name])
+    for name, value in msgspec.structs.asdict(line).items():
+        if isinstance(value, datetime):
+            _check_year(name, value)
+    return line
+
+
+def _check_year(name: str, moment: datetime) -> None:
+    try:
+        in_utc(moment)
+    except OverflowError:
+        raise InvalidInput(name, "is not in the years 1 to 9999 in UTC", "correct the timestamp") from None

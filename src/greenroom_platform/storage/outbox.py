@@ -1,0 +1,79 @@
+"""What a transaction made stale, written in the transaction itself."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from greenroom_platform.definitions import PAGE_NUMBERS, PAGE_SIZE
+from greenroom_platform.domain.records import Change
+
+log = logging.getLogger("greenroom.storage")
+
+
+def record_change(
+    connection: sqlite3.Connection,
+    now: float,
+    *,
+    topics: Iterable[str] = (),
+    snippets: Iterable[str] = (),
+    pages: Mapping[str, int] | None = None,
+    statuses: Iterable[str] = (),
+) -> Change:
+    """Write the outbox row of the current transaction; `now` is in seconds since 1970."""
+    change = Change(
+        change_id=0,
+        topics=tuple(topics),
+        snippets=tuple(snippets),
+        pages=tuple(sorted((pages or {}).items())),
+        statuses=tuple(statuses),
+    )
+    row = (now, msgspec.json.encode(change).decode())
+    cursor = connection.execute("INSERT INTO outbox (committed, change) VALUES (?, ?)", row)
+    assert cursor.lastrowid is not None
+    return msgspec.structs.replace(change, change_id=cursor.lastrowid)
+
+
+def pending_changes(
+    connection: sqlite3.Connection, now: float, *, older_than: float, after: int, limit: int, told: set[int]
+) -> tuple[Change, ...]:
+    """Changes not yet acknowledged, by their ids; see `Records.pending`.
+
+    Arguments:
+        told: rows that the log has said cannot be read; they are asked for every second.
+    """
+    # A row from the future is one from before the machine's clock was set back: it has waited long enough.
+    query = "SELECT change_id, change FROM outbox WHERE change_id > ? AND (committed <= ? OR committed > ?)"
+    found: list[Change] = []
+    while not found:
+        rows = connection.execute(
+            f"{query} ORDER BY change_id LIMIT ?", (after, now - older_than, now, limit)
+        ).fetchall()
+        if not rows:
+            break
+        for number, text in rows:
+            try:
+                change = msgspec.json.decode(text, type=Change)
+            except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
+                if number not in told:
+                    told.add(number)
+                    log.error("row %d of the outbox cannot be read, delete it by hand: %s", number, error)
+            else:
+                found.append(msgspec.structs.replace(change, change_id=number))
+        after = rows[-1][0]
+    return tuple(found)
+
+
+def page_ends(
+    connection: sqlite3.Connection, topics: Iterable[str], *, least: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """For each topic the number up to which its pages are to be dropped: its last page plus one, at least `least`."""
+    ends = {}
+    for topic_id in topics:
+        (count,) = connection.execute("SELECT count(*) FROM snippets WHERE topic_id = ?", (topic_id,)).fetchone()
+        end = min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.most)
+        ends[topic_id] = max(end, (least or {}).get(topic_id, 1))
+    return ends

@@ -1,0 +1,1 @@
+"""The embedded record: SQLite."""

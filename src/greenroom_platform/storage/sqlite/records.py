@@ -1,0 +1,198 @@
+"""The record on SQLite: JSON documents, indexes for what is asked, an outbox row in the transaction of each change."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from greenroom.errors import Conflict, UnknownReference
+from greenroom_platform.definitions import PAGE_SIZE
+from greenroom_platform.domain.precondition import ALWAYS, Precondition
+from greenroom_platform.domain.records import Change, SnippetDraft, SnippetImport, TopicDraft, TopicImport, Written
+from greenroom_platform.models import Snippet, Topic, in_utc
+from greenroom_platform.storage.outbox import page_ends, pending_changes, record_change
+from greenroom_platform.storage.sqlite.bulk import stored_whole
+from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.storage.sqlite.rows import read_snippet, read_topic, write_snippet, write_topic
+from greenroom_platform.storage.sqlite.tasks import SqliteTasks
+from greenroom_platform.storage.sqlite.users import SqliteUsers
+
+_IN_ORDER = "ORDER BY generated DESC, snippet_id"
+
+
+class SqliteRecords:
+    """`Records` in one file; several processes may have it open. Made by `SqliteRecords.open`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._told: set[int] = set()
+        self.users = SqliteUsers(database)
+        """The users, in the same file."""
+        self.tasks = SqliteTasks(database)
+        """The generation tasks, in the same file."""
+
+    @classmethod
+    async def open(cls, path: Path) -> SqliteRecords:
+        """Open the file, and make it where it is missing; raises as `Database.open`."""
+        return cls(await Database.open(path))
+
+    # Reads -----------------------------------------------------------------------------------------
+
+    async def topic(self, topic_id: str) -> Topic | None:
+        return await self._database.read(lambda connection: read_topic(connection, topic_id))
+
+    async def topics(self) -> tuple[Topic, ...]:
+        rows = await self._rows("SELECT document FROM topics ORDER BY display_name, topic_id")
+        return tuple(msgspec.json.decode(row[0], type=Topic) for row in rows)
+
+    async def snippet(self, snippet_id: str) -> Snippet | None:
+        return await self._database.read(lambda connection: read_snippet(connection, snippet_id))
+
+    async def page(self, topic_id: str, page_number: int) -> tuple[Snippet, ...]:
+        skip = (page_number - 1) * PAGE_SIZE
+        rows = await self._rows(
+            f"SELECT document FROM snippets WHERE topic_id = ? {_IN_ORDER} LIMIT ? OFFSET ?",  # noqa: S608
+            (topic_id, PAGE_SIZE, skip),
+        )
+        return _snippets(rows)
+
+    async def newest(self, limit: int) -> tuple[Snippet, ...]:
+        return _snippets(await self._rows(f"SELECT document FROM snippets {_IN_ORDER} LIMIT ?", (limit,)))  # noqa: S608
+
+    async def is_empty(self) -> bool:
+        rows = await self._rows("SELECT 1 FROM topics UNION ALL SELECT 1 FROM snippets LIMIT 1")
+        return not rows
+
+    async def ping(self) -> None:
+        await self._rows("SELECT 1")
+
+    @property
+    def write_trouble(self) -> str | None:
+        return self._database.write_trouble
+
+    async def check_writes(self) -> str | None:
+        return await self._database.check_writes()
+
+    # Writes ----------------------------------------------------------------------------------------
+
+    async def put_topic(
+        self, topic_id: str, draft: TopicDraft, now: datetime, *, condition: Precondition = ALWAYS
+    ) -> Written[Topic]:
+        def work(connection: sqlite3.Connection) -> Written[Topic]:
+            old = read_topic(connection, topic_id)
+            condition.check(old)
+            topic = Topic(
+                topic_id=topic_id,
+                created_at=old.created_at if old is not None else in_utc(now),
+                updated_at=in_utc(now),
+                **_members(draft),
+            )
+            write_topic(connection, topic)
+            change = record_change(connection, time.time(), topics=[topic_id])
+            return Written(topic, old is None, change)
+
+        return await self._database.write(work)
+
+    async def delete_topic(self, topic_id: str, *, condition: Precondition = ALWAYS) -> Change | None:
+        def work(connection: sqlite3.Connection) -> Change | None:
+            old = read_topic(connection, topic_id)
+            if old is None:
+                return None
+            if connection.execute("SELECT 1 FROM snippets WHERE topic_id = ? LIMIT 1", (topic_id,)).fetchone():
+                raise Conflict(f"topic {topic_id} has snippets; delete or move them first")
+            condition.check(old)
+            connection.execute("DELETE FROM topics WHERE topic_id = ?", (topic_id,))
+            return record_change(connection, time.time(), topics=[topic_id], pages={topic_id: 1})
+
+        return await self._database.write(work)
+
+    async def add_snippet(self, snippet_id: str, draft: SnippetDraft, now: datetime) -> Written[Snippet]:
+        def work(connection: sqlite3.Connection) -> Written[Snippet]:
+            if read_snippet(connection, snippet_id) is not None:
+                raise Conflict(f"snippet {snippet_id} exists already")
+            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=in_utc(now), **_members(draft))
+            return Written(snippet, True, _replace(connection, None, snippet))
+
+        return await self._database.write(work)
+
+    async def put_snippet(
+        self, snippet_id: str, draft: SnippetDraft, *, condition: Precondition = ALWAYS
+    ) -> Written[Snippet] | None:
+        def work(connection: sqlite3.Connection) -> Written[Snippet] | None:
+            old = read_snippet(connection, snippet_id)
+            if old is None:
+                return None
+            condition.check(old)
+            moment = old.generation_timestamp
+            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=moment, **_members(draft))
+            return Written(snippet, False, _replace(connection, old, snippet))
+
+        return await self._database.write(work)
+
+    async def delete_snippet(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> Change | None:
+        def work(connection: sqlite3.Connection) -> Change | None:
+            old = read_snippet(connection, snippet_id)
+            if old is None:
+                return None
+            condition.check(old)
+            pages = page_ends(connection, [old.topic_id])
+            connection.execute("DELETE FROM snippets WHERE snippet_id = ?", (snippet_id,))
+            return record_change(connection, time.time(), snippets=[snippet_id], pages=pages)
+
+        return await self._database.write(work)
+
+    async def store(
+        self,
+        topics: Sequence[Topic | TopicImport],
+        snippets: Sequence[Snippet | SnippetImport],
+        now: datetime | None = None,
+    ) -> Change | None:
+        moment = in_utc(now) if now is not None else datetime.now(UTC)
+        return await self._database.write(lambda connection: stored_whole(connection, topics, snippets, moment))
+
+    # The outbox ------------------------------------------------------------------------------------
+
+    async def pending(self, *, older_than: float = 0.0, after: int = 0, limit: int = 200) -> tuple[Change, ...]:
+        now = time.time()
+        # Decoded there and not in the event loop: a row of a load names 500 snippets.
+        return await self._database.read(
+            lambda connection: pending_changes(
+                connection, now, older_than=older_than, after=after, limit=limit, told=self._told
+            )
+        )
+
+    async def acknowledge(self, change_ids: Sequence[int]) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM outbox WHERE change_id = ?", [(number,) for number in change_ids])
+
+        await self._database.write(work)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        return await self._database.read(lambda connection: connection.execute(query, parameters).fetchall())
+
+
+def _replace(connection: sqlite3.Connection, old: Snippet | None, new: Snippet) -> Change:
+    if read_topic(connection, new.topic_id) is None:
+        raise UnknownReference("topic_id", new.topic_id)
+    topics = {new.topic_id} | ({old.topic_id} if old is not None else set())
+    before = page_ends(connection, topics)
+    write_snippet(connection, new)
+    pages = page_ends(connection, topics, least=before)
+    return record_change(connection, time.time(), snippets=[new.snippet_id], pages=pages)
+
+
+def _members(draft: TopicDraft | SnippetDraft) -> dict[str, Any]:
+    return {name: getattr(draft, name) for name in draft.__struct_fields__}
+
+
+def _snippets(rows: Iterable[Any]) -> tuple[Snippet, ...]:
+    return tuple(msgspec.json.decode(row[0], type=Snippet) for row in rows)

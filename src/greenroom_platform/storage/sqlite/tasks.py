@@ -1,0 +1,235 @@
+"""The generation tasks on SQLite, beside the topics: every rule is looked at in the transaction that writes."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from greenroom.errors import ClaimLost, Conflict, InvalidInput, KeyReused, QueueFull, UnknownReference
+from greenroom_platform.domain.records import Change
+from greenroom_platform.domain.task_records import (
+    KEY_KEPT,
+    TASK_KEPT,
+    Advanced,
+    Claim,
+    IdempotencyKey,
+    Queue,
+    Requested,
+)
+from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
+from greenroom_platform.storage.outbox import record_change
+from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.storage.sqlite.rows import microseconds, read_topic
+
+_SWEPT = 100
+"""Rows of each kind that one new task removes at most: more than it adds, and never a long transaction."""
+
+
+class SqliteTasks:
+    """`TaskRecords` in the file of a `SqliteRecords`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add_task(
+        self, podcast_id: str, topic_id: str, now: datetime, *, most: int, key: IdempotencyKey | None = None
+    ) -> Requested:
+        def work(connection: sqlite3.Connection) -> Requested:
+            if key is not None and (earlier := _requested(connection, key, now)) is not None:
+                if earlier.topic_id != topic_id:
+                    raise KeyReused("the idempotency key was used for another topic")
+                return Requested(earlier, False)
+            if read_topic(connection, topic_id) is None:
+                raise UnknownReference("topic_id", topic_id)
+            _sweep(connection, now)
+            (unfinished,) = connection.execute("SELECT count(*) FROM tasks WHERE finished IS NULL").fetchone()
+            if unfinished >= most:
+                raise QueueFull(f"{unfinished} podcasts are waited for already")
+            moment = in_utc(now)
+            task = PodcastTask(
+                podcast_id=podcast_id, topic_id=topic_id, status=QUEUED, created_at=moment, updated_at=moment
+            )
+            try:
+                row = podcast_id, _text(task)
+                connection.execute(
+                    "INSERT INTO tasks (podcast_id, attempts, claimed_until, document) VALUES (?, 0, 0, ?)", row
+                )
+            except sqlite3.IntegrityError:
+                raise Conflict(f"podcast {podcast_id} exists already") from None
+            if key is not None:
+                named = key.caller, key.key, podcast_id, microseconds(now)
+                connection.execute("INSERT OR REPLACE INTO task_keys VALUES (?, ?, ?, ?)", named)
+            return Requested(task, True)
+
+        return await self._database.write(work)
+
+    async def task(self, podcast_id: str) -> PodcastTask | None:
+        return await self._database.read(lambda connection: _read(connection, podcast_id))
+
+    async def claim(self, worker: str, seconds: float, now: datetime, *, attempts: int) -> Claim | None:
+        waiting = microseconds(now), attempts
+
+        def oldest(connection: sqlite3.Connection) -> Any:
+            query = "SELECT document FROM tasks WHERE finished IS NULL AND claimed_until <= ? AND attempts < ?"
+            return connection.execute(f"{query} ORDER BY number LIMIT 1", waiting).fetchone()
+
+        def work(connection: sqlite3.Connection) -> Claim | None:
+            row = oldest(connection)
+            if row is None:
+                return None
+            task = _decoded(row)
+            claimed = msgspec.structs.replace(
+                task,
+                attempts=task.attempts + 1,
+                claim=task.claim + 1,
+                worker=worker,
+                claimed_until=_after(now, seconds),
+                retry_at=msgspec.UNSET,
+            )
+            _write(connection, claimed)
+            return Claim(task=claimed, number=claimed.claim)
+
+        # Workers ask again and again: only where there is something is the writer's place taken.
+        return await self._database.write(work) if await self._database.read(oldest) else None
+
+    async def renew(self, claim: Claim, seconds: float, now: datetime, *, progress: float | None = None) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            task = _claimed(connection, claim)
+            done = task.progress if progress is None else progress
+            _write(connection, msgspec.structs.replace(task, claimed_until=_after(now, seconds), progress=done))
+
+        await self._database.write(work)
+
+    async def advance(self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None) -> Advanced:
+        if status not in STATUSES or status == STATUSES.failure:
+            raise InvalidInput("status", f"{status!r} is no step", f"use one of {', '.join(STATUSES.steps)}")
+
+        def work(connection: sqlite3.Connection) -> Advanced:
+            task = _claimed(connection, claim)
+            furthest = STATUSES.furthest(task.status, status)
+            expected = task.estimated_completion_time if estimated is None else in_utc(estimated)
+            return _shown(connection, task, now, status=furthest, estimated_completion_time=expected)
+
+        return await self._database.write(work)
+
+    async def fail(self, claim: Claim, message: str, now: datetime) -> Change:
+        def work(connection: sqlite3.Connection) -> Change:
+            return _failed(connection, _claimed(connection, claim), message, now)
+
+        return await self._database.write(work)
+
+    async def give_back(self, claim: Claim, now: datetime, *, counted: bool, pause: float = 0.0) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            task = _claimed(connection, claim)
+            attempts = task.attempts if counted else task.attempts - 1
+            retry_at = _after(now, pause) if pause else msgspec.UNSET
+            _write(connection, msgspec.structs.replace(_unclaimed(task), attempts=attempts, retry_at=retry_at))
+
+        await self._database.write(work)
+
+    async def queue(self) -> Queue:
+        def work(connection: sqlite3.Connection) -> Queue:
+            where = "FROM tasks WHERE finished IS NULL"
+            (length,) = connection.execute(f"SELECT count(*) {where}").fetchone()
+            row = connection.execute(f"SELECT document {where} ORDER BY number LIMIT 1").fetchone()
+            return Queue(length, None if row is None else _decoded(row).created_at)
+
+        return await self._database.read(work)
+
+    async def fail_exhausted(self, message: str, now: datetime, *, attempts: int) -> tuple[Change, ...]:
+        query = "SELECT document FROM tasks WHERE finished IS NULL AND claimed_until <= ? AND attempts >= ?"
+        exhausted = microseconds(now), attempts
+
+        def work(connection: sqlite3.Connection) -> tuple[Change, ...]:
+            rows = connection.execute(f"{query} ORDER BY number", exhausted).fetchall()
+            return tuple(_failed(connection, _decoded(row), message, now) for row in rows)
+
+        # As in `claim`.
+        if not await self._database.read(lambda connection: connection.execute(query, exhausted).fetchone()):
+            return ()
+        return await self._database.write(work)
+
+
+def _claimed(connection: sqlite3.Connection, claim: Claim) -> PodcastTask:
+    """The task of a claim, if that is current: else whoever holds it must not write."""
+    task = _read(connection, claim.podcast_id)
+    # docs/decisions/0057-claim-numbers-fence.md
+    if task is None or task.worker is msgspec.UNSET or task.claim != claim.number:
+        raise ClaimLost(f"the claim on podcast {claim.podcast_id} is not current")
+    return task
+
+
+def _shown(connection: sqlite3.Connection, task: PodcastTask, now: datetime, **members: Any) -> Advanced:
+    """Write what may be seen of a task, with its outbox row where that differs."""
+    after = msgspec.structs.replace(task, **members)
+    if STATUSES.ended(after.status):
+        after = msgspec.structs.replace(_unclaimed(after), estimated_completion_time=msgspec.UNSET)
+    if after.shown == task.shown:
+        return Advanced(task, None)
+    after = msgspec.structs.replace(after, updated_at=in_utc(now))
+    _write(connection, after)
+    return Advanced(after, record_change(connection, time.time(), statuses=[task.podcast_id]))
+
+
+def _failed(connection: sqlite3.Connection, task: PodcastTask, message: str, now: datetime) -> Change:
+    change = _shown(connection, task, now, status=ERROR, error_message=message).change
+    assert change is not None, "an unfinished task is not seen as failed"
+    return change
+
+
+def _unclaimed(task: PodcastTask) -> PodcastTask:
+    return msgspec.structs.replace(task, worker=msgspec.UNSET, claimed_until=msgspec.UNSET)
+
+
+def _requested(connection: sqlite3.Connection, key: IdempotencyKey, now: datetime) -> PodcastTask | None:
+    row = connection.execute(
+        "SELECT podcast_id FROM task_keys WHERE caller = ? AND key = ? AND made > ?",
+        (key.caller, key.key, microseconds(now - KEY_KEPT)),
+    ).fetchone()
+    return _read(connection, row[0]) if row else None
+
+
+# docs/decisions/0058-new-tasks-sweep-old-ones.md
+def _sweep(connection: sqlite3.Connection, now: datetime) -> None:
+    connection.execute(
+        "DELETE FROM tasks WHERE number IN"
+        " (SELECT number FROM tasks WHERE finished IS NOT NULL AND finished <= ? ORDER BY finished LIMIT ?)",
+        (microseconds(now - TASK_KEPT), _SWEPT),
+    )
+    connection.execute(
+        "DELETE FROM task_keys WHERE (caller, key) IN"
+        " (SELECT caller, key FROM task_keys WHERE made <= ? ORDER BY made LIMIT ?)",
+        (microseconds(now - KEY_KEPT), _SWEPT),
+    )
+
+
+def _read(connection: sqlite3.Connection, podcast_id: str) -> PodcastTask | None:
+    row = connection.execute("SELECT document FROM tasks WHERE podcast_id = ?", (podcast_id,)).fetchone()
+    return _decoded(row) if row else None
+
+
+def _write(connection: sqlite3.Connection, task: PodcastTask) -> None:
+    """Replace a task, and what is searched by beside it."""
+    free = task.retry_at if isinstance(task.claimed_until, msgspec.UnsetType) else task.claimed_until
+    until = 0 if isinstance(free, msgspec.UnsetType) else microseconds(free)
+    finished = microseconds(task.updated_at) if STATUSES.ended(task.status) else None
+    connection.execute(
+        "UPDATE tasks SET attempts = ?, claimed_until = ?, finished = ?, document = ? WHERE podcast_id = ?",
+        (task.attempts, until, finished, _text(task), task.podcast_id),
+    )
+
+
+def _after(now: datetime, seconds: float) -> datetime:
+    return in_utc(now) + timedelta(seconds=seconds)
+
+
+def _decoded(row: Any) -> PodcastTask:
+    return msgspec.json.decode(row[0], type=PodcastTask)
+
+
+def _text(task: PodcastTask) -> str:
+    return msgspec.json.encode(task).decode()

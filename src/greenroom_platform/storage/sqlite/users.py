@@ -1,0 +1,78 @@
+"""The users on SQLite, beside the topics and snippets."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from greenroom.errors import Conflict
+from greenroom_platform.models import User
+from greenroom_platform.storage.sqlite.database import Database
+
+
+class SqliteUsers:
+    """`UserRecords` in the file of a `SqliteRecords`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add_user(self, user: User) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            row = user.user_id, user.username, _text(user)
+            try:
+                connection.execute("INSERT INTO users VALUES (?, ?, ?)", row)
+            except sqlite3.IntegrityError:
+                raise Conflict(f"the user name {user.username} is taken") from None
+
+        await self._database.write(work)
+
+    async def user_by_name(self, username: str) -> User | None:
+        return await self._database.read(lambda connection: _read(connection, "username", username))
+
+    async def user(self, user_id: str) -> User | None:
+        return await self._database.read(lambda connection: _read(connection, "user_id", user_id))
+
+    async def set_preferences(self, user_id: str, preferences: Mapping[str, Any], at: datetime) -> bool:
+        def change(user: User) -> User | None:
+            kept = user.preferences if isinstance(user.preferences, dict) else {}
+            times = user.preferences_set_at if isinstance(user.preferences_set_at, dict) else {}
+            later = {name: value for name, value in preferences.items() if name not in times or times[name] < at}
+            if not later:
+                return None
+            set_at = times | dict.fromkeys(later, at)
+            return msgspec.structs.replace(user, preferences=kept | later, preferences_set_at=set_at)
+
+        return await self._change(user_id, change)
+
+    async def replace_hash(self, user_id: str, old: str, new: str) -> bool:
+        def change(user: User) -> User | None:
+            return msgspec.structs.replace(user, password_hash=new) if user.password_hash == old else None
+
+        return await self._change(user_id, change)
+
+    async def _change(self, user_id: str, change: Callable[[User], User | None]) -> bool:
+        """Read and replace in one transaction. Prevents: A reads · B writes another member · A writes it away."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            user = _read(connection, "user_id", user_id)
+            changed = None if user is None else change(user)
+            if changed is None:
+                return False
+            connection.execute("UPDATE users SET document = ? WHERE user_id = ?", (_text(changed), user_id))
+            return True
+
+        return await self._database.write(work)
+
+
+def _read(connection: sqlite3.Connection, column: str, value: str) -> User | None:
+    query = f"SELECT document FROM users WHERE {column} = ?"  # noqa: S608  one of two columns, named above
+    row = connection.execute(query, (value,)).fetchone()
+    return msgspec.json.decode(row[0], type=User) if row else None
+
+
+def _text(user: User) -> str:
+    return msgspec.json.encode(user).decode()

@@ -1,0 +1,13 @@
+"""For users: what a part of one's own must pass to take the place of ours. Needs pytest."""
+
+import pytest
+
+_CONTRACTS = "records_changes", "records_contract", "tasks_contract", "tasks_requests"
+
+pytest.register_assert_rewrite(*(f"greenroom_platform.testing.{name}" for name in _CONTRACTS))
+
+# After their asserts are registered:
+from greenroom_platform.testing.records_contract import RecordsContract  # noqa: E402
+from greenroom_platform.testing.tasks_contract import TasksContract  # noqa: E402
+
+__all__ = ["RecordsContract", "TasksContract"]
