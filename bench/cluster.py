@@ -75,7 +75,7 @@ async def lane(address: str) -> AsyncIterator[Read]:
 async def cache(address: str) -> AsyncIterator[Read]:
     """A cache with the near cache off."""
     async with Greenroom.open(address) as room:
-        yield room._platform_cache(KEYSPACE, load=unloaded, near_for=0).get
+        yield room.cache(KEYSPACE, load=unloaded, near_for=0).get
 
 
 CONTENDERS: dict[str, Callable[[str], Any]] = {"lane": lane, "cache": cache}

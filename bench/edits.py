@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import server
-from greenroom.client import Greenroom
 from greenroom_platform.domain.records import Change
+from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.testing.records_changes import NOON, about
@@ -49,28 +49,28 @@ def steps() -> Iterator[list[float]]:
         handles._run = run
 
 
-async def edit(one: Server, room: Greenroom, state: str, number: int) -> tuple[float, float]:
+async def edit(one: Server, platform: Platform, state: str, number: int) -> tuple[float, float]:
     """What all steps of an edit take together, and the longest; in milliseconds."""
     raw = one.raw()
     keys = [_PAGE.format(page) for page in range(1, PAGES + 1)]
     raw("MSET", *(text for key in keys for text in (key, "[]")))
     if state != "stored":
-        group = room._platform.snippets._pages._group.key(topic_id="a")  # type: ignore[union-attr]
-        name = room._backing.groups.name(group)
+        group = platform.snippets._pages._group.key(topic_id="a")  # type: ignore[union-attr]
+        name = platform.room._backing.groups.name(group)
         raw(
             "ZADD",
             name,
             *(text for at, key in enumerate(keys, 1_700_000_000_000_000) for text in (at, key)),
         )
     if state == "read":
-        pages = room._platform.snippets._pages  # type: ignore[union-attr]
+        pages = platform.snippets._pages
         await pages.get_many([{"topic_id": "a", "page_number": page} for page in range(1, PAGES + 1)])
-    written = await room.records.put_topic("a", about(f"A{number}"), NOON)
+    written = await platform.records.put_topic("a", about(f"A{number}"), NOON)
     change = Change(change_id=written.change.change_id, topics=("a",), pages=(("a", PAGES),))
     gc.collect()
     with steps() as took:
-        await room.changes.before("a")
-        await room.changes.send(change)
+        await platform.changes.before("a")
+        await platform.changes.send(change)
     assert raw("EXISTS", *keys) == 0
     raw.close()
     return sum(took), max(took)
@@ -80,10 +80,10 @@ async def measure(one: Server) -> None:
     """Print a line for each state: the least of some edits, since the rest is other work of the machine."""
     with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as directory:
         records = SqliteRecords(await Database.open(Path(directory) / "record.sqlite3"))
-        async with Greenroom.open(one.address, database=records) as room:
-            _ = room.changes
+        async with open_platform(one.address, database=records) as platform:
+            _ = platform.changes
             for state in ("stored", "in the group", "read"):
-                found = [await edit(one, room, state, number) for number in range(EDITS)]
+                found = [await edit(one, platform, state, number) for number in range(EDITS)]
                 whole, longest = (min(column) for column in zip(*found, strict=True))
                 sys.stdout.write(
                     f"{PAGES:,} pages, {state}: {whole:.0f} ms of the loop, longest step {longest:.1f} ms\n"

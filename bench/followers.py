@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from greenroom import Greenroom
+from greenroom_platform.platform import open_platform
 from greenroom_platform.testing.records_changes import about
 from tests.support.counted_tasks import CountedRecords
 
@@ -40,7 +40,10 @@ async def measure(port: int) -> Run:
     with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as directory:
         records = await CountedRecords.made(Path(directory) / "record.sqlite3")
         address = f"valkey://127.0.0.1:{port}"
-        async with Greenroom.open(address, database=records) as room, Greenroom.open(address, database=records) as work:
+        async with (
+            open_platform(address, database=records) as platform,
+            open_platform(address, database=records) as work,
+        ):
             await records.put_topic("a", about("A"), datetime.now(UTC))
             podcast_id = (await work.generation.request("a")).task.podcast_id
             claim = await work.tasks.claim("bench", 600)
@@ -49,7 +52,7 @@ async def measure(port: int) -> Run:
             everyone = asyncio.Event()
 
             async def follower() -> None:
-                async for _ in room.statuses.follow(podcast_id):
+                async for _ in platform.statuses.follow(podcast_id):
                     seen.append(time.perf_counter())
                     if len(seen) == FOLLOWERS:
                         everyone.set()

@@ -49,7 +49,7 @@ async def bare(port: int) -> AsyncIterator[Read]:
 async def greenroom(port: int) -> AsyncIterator[Read]:
     """A cache with the near cache off."""
     async with Greenroom.open(f"valkey://127.0.0.1:{port}") as room:
-        yield room._platform_cache(KEYSPACE, load=unloaded, near_for=0).get
+        yield room.cache(KEYSPACE, load=unloaded, near_for=0).get
 
 
 @asynccontextmanager
@@ -115,7 +115,7 @@ async def fastapi_sdk(port: int) -> AsyncIterator[Read]:
 async def near_greenroom(port: int) -> AsyncIterator[Read]:
     """A cache whose every read is a near hit."""
     async with Greenroom.open(f"valkey://127.0.0.1:{port}") as room:
-        cache = room._platform_cache(KEYSPACE, load=unloaded, near_for=3600)
+        cache = room.cache(KEYSPACE, load=unloaded, near_for=3600)
         for number in range(KEYS):
             await cache.get(f"t{number}")
         yield cache.get
@@ -152,7 +152,7 @@ async def near_aiocache(port: int) -> AsyncIterator[Read]:
 async def admitting(port: int) -> AsyncIterator[tuple[Read, Callable[[], None]]]:
     """A cache with the near cache on and empty: each read is PTTL, GET and an insertion."""
     async with Greenroom.open(f"valkey://127.0.0.1:{port}") as room:
-        cache = room._platform_cache(KEYSPACE, load=unloaded)
+        cache = room.cache(KEYSPACE, load=unloaded)
         yield cache.get, room.forget_near
 
 

@@ -9,8 +9,7 @@ from fastapi import Depends, FastAPI
 from fastapi.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
-from greenroom import Greenroom, RequestSession, SessionMiddleware, session_of
-from greenroom_platform.models import Session
+from greenroom import Greenroom, RequestSession, SessionData, SessionMiddleware, session_of
 
 
 @asynccontextmanager
@@ -19,11 +18,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-def session(connection: HTTPConnection) -> RequestSession[Session]:
+def session(connection: HTTPConnection) -> RequestSession[SessionData]:
     return session_of(connection.scope)
 
 
-Its = Annotated[RequestSession[Session], Depends(session)]
+Its = Annotated[RequestSession[SessionData], Depends(session)]
 app = FastAPI(lifespan=lifespan)
 app.add_middleware(SessionMiddleware, sessions=lambda: app.state.room.sessions)
 

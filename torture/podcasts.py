@@ -22,10 +22,10 @@ from greenroom.clock import SYSTEM
 from greenroom.errors import ClaimLost, LoadFailed, Overloaded, QueueFull, RecordUnavailable
 from greenroom.keyspace import Keyspace
 from greenroom_platform.definitions import PODCAST_STATUS
+from greenroom_platform.domain.domain import Domain
 from greenroom_platform.domain.records import Change, TopicDraft
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.models import STATUSES, PodcastTask
-from greenroom_platform.platform import Platform
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.storage.sqlite.records import SqliteRecords
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
@@ -100,7 +100,7 @@ class Podcasts:
         self._tasks: list[asyncio.Task[None]] = []
         self._made = 0
         self._status: Cache[Any]
-        self._platform: Platform
+        self._domain: Domain
 
     @classmethod
     async def opened(cls, plan: Plan, backing: Backing, journal: Journal) -> Podcasts:
@@ -108,7 +108,7 @@ class Podcasts:
         records = await SqliteRecords.open(plan.podcasts_file)
         records.tasks = _ToldTasks(records._database, journal)
         self = cls(plan, backing, records, journal)
-        self._platform = await Platform.open(records, self._cache, backing.outbox_drops, SYSTEM)
+        self._domain = await Domain.open(records, self._cache, backing.outbox_drops, SYSTEM)
         return self
 
     def start(self) -> None:
@@ -125,7 +125,7 @@ class Podcasts:
 
     async def close(self) -> None:
         """Close the platform and its record."""
-        await self._platform.close()
+        await self._domain.close()
         await self._records.close()
 
     async def last(self, key: str) -> int | None:
@@ -208,7 +208,7 @@ class Podcasts:
         self._journal.add(Write(self._process, began, now(), key, version, True, outbox=True))
         await asyncio.sleep(random.random() * _GAP)
         began = now()
-        await self._platform.changes.send(change)
+        await self._domain.changes.send(change)
         acknowledged = change.change_id not in {one.change_id for one in await self._records.pending(limit=1000)}
         # As a group's: it counts from the end of the call, in which other things are done first.
         self._journal.add(Drop(self._process, began, now(), key, version, acknowledged, True))
@@ -221,7 +221,7 @@ class Podcasts:
         key = PODCAST_STATUS.key(podcast)
         before = Before(self._backing, self._status, key)
         try:
-            read = await self._platform.statuses.read(podcast)
+            read = await self._domain.statuses.read(podcast)
         except (LoadFailed, Overloaded, RecordUnavailable) as error:
             self._journal.add(Failed(self._process, began, now(), key, type(error).__name__))
             return
@@ -233,7 +233,7 @@ class Podcasts:
         if not ids:
             return
         podcast, began, seen, error = chance.choice(ids), now(), list[tuple[float, int]](), ""
-        follow = self._platform.statuses.follow(podcast)
+        follow = self._domain.statuses.follow(podcast)
         try:
             async with asyncio.timeout(3.0):
                 async for status in follow:

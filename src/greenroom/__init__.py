@@ -1,4 +1,4 @@
-"""Greenroom: the hot-data tier of a podcast platform, in Valkey or Redis.
+"""Greenroom: caches and sessions in Valkey or Redis, for any Python service.
 
 What a program needs is named here; `greenroom.errors` says what to do about each error.
 """
@@ -10,12 +10,13 @@ from greenroom.keyspace import Keyspace
 from greenroom.sessions import (
     Refused,
     RequestSession,
+    SessionData,
     SessionGone,
     SessionMiddleware,
+    SessionSettings,
     SignInRequired,
     session_of,
 )
-from greenroom_platform.models import PodcastStatus, Session, Snippet, Topic
 
 __version__ = "0.1.0"
 """The one place of the version: the package's metadata are made from it."""
@@ -26,16 +27,14 @@ __all__ = [
     "GreenroomError",
     "Keyspace",
     "Outcome",
-    "PodcastStatus",
     "Read",
     "Refused",
     "RequestSession",
-    "Session",
+    "SessionData",
     "SessionGone",
     "SessionMiddleware",
+    "SessionSettings",
     "SignInRequired",
-    "Snippet",
-    "Topic",
     "__version__",
     "session_of",
 ]

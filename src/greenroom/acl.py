@@ -1,4 +1,4 @@
-"""Who may do what on a server: ACL rules per role, derived from the definitions, the scripts and what we send.
+"""Who may do what on a server: ACL rules per role, derived from declarations, the scripts and what we send.
 
 Least privilege: a role has the keys that it works on and the commands that are sent, those inside scripts included, and
 nothing more: no KEYS, no SCAN for programs, no CONFIG, no FLUSHALL. A test sends everything and compares both ways.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,6 @@ from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key
 from greenroom.keyspace.pattern import check_prefix
-from greenroom_platform import accounts
-from greenroom_platform.definitions import DEFINITIONS, SESSIONS, SNIPPET_PAGES
 
 PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
 """Stands where a password's hash belongs; a server refuses it, so that nobody runs with a password from a manual."""
@@ -34,7 +32,6 @@ _CONNECTION = frozenset(
 )
 _CACHES = frozenset({"get", "pttl", "del", "pexpire", "zrange", "zmscore"})
 _SESSIONS = frozenset({"mget", "pttl", "time", "zrem"})
-_ACCOUNTS = frozenset({"del"})
 _LOOK = frozenset(
     {
         *("get", "mget", "strlen", "exists", "type", "ttl", "pttl", "scan", "dbsize", "memory|usage"),
@@ -90,8 +87,35 @@ class Rules:
         return " ".join(["resetkeys", *keys, "resetchannels", "-@all", *(f"+{one}" for one in sorted(self.commands))])
 
 
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """What a program declares of itself: from it come its access rules and its documentation.
+
+    Arguments:
+        caches: the keyspaces of caches.
+        groups: patterns of groups.
+        sessions: the keyspace of sessions, where there are any.
+        beside_sessions: companion keys on the server of the sessions besides the library's own, as use and tag.
+        scripts: scripts on the server of the sessions besides the library's own.
+        commands: commands there, likewise, in lower case.
+        prefix: what stands before every key, given the command's flag, which wins over the program's own settings.
+        markdown: the document of all keyspaces, given the prefix of every key.
+        schemas: their JSON Schemas, likewise.
+    """
+
+    caches: tuple[Keyspace[Any], ...]
+    groups: tuple[str, ...]
+    sessions: Keyspace[Any] | None
+    beside_sessions: tuple[tuple[str, str], ...]
+    scripts: tuple[Script, ...]
+    commands: frozenset[str]
+    prefix: Callable[[str | None], str]
+    markdown: Callable[[str], str]
+    schemas: Callable[[str], dict[str, Any]]
+
+
 # docs/decisions/0066-acl-rules-are-derived.md
-def rules(role: Role, *, prefix: str = "", holds: Holds = Holds.BOTH) -> Rules | None:
+def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds = Holds.BOTH) -> Rules | None:
     """What a role may do on a server that holds this; None where it has nothing to do there.
 
     Raises:
@@ -99,8 +123,10 @@ def rules(role: Role, *, prefix: str = "", holds: Holds = Holds.BOTH) -> Rules |
     """
     check_prefix(prefix)
     caches = holds is not Holds.SESSIONS
-    with_sessions = holds is not Holds.CACHES and role is not Role.WORKER
-    keys = (cache_keys(prefix) if caches else ()) + (session_keys(prefix) if with_sessions else ())
+    with_sessions = holds is not Holds.CACHES and role is not Role.WORKER and declared.sessions is not None
+    keys = cache_keys(prefix, declared.caches, declared.groups) if caches else ()
+    if with_sessions:
+        keys += session_keys(prefix, declared)
     if not keys:
         return None
     if role is Role.VIEWER:
@@ -109,32 +135,25 @@ def rules(role: Role, *, prefix: str = "", holds: Holds = Holds.BOTH) -> Rules |
     if caches:
         commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS))
     if with_sessions:
-        commands |= _SESSIONS | _called(sessions.SCRIPTS) | _ACCOUNTS | _called(accounts.SCRIPTS)
+        commands |= _SESSIONS | _called((*sessions.SCRIPTS, *declared.scripts)) | declared.commands
     return Rules(keys, frozenset(commands))
 
 
-def cache_keys(
-    prefix: str = "", keyspaces: Iterable[Keyspace[Any]] = DEFINITIONS, of_groups: Sequence[str] = (SNIPPET_PAGES,)
-) -> tuple[str, ...]:
+def cache_keys(prefix: str, keyspaces: Iterable[Keyspace[Any]], of_groups: Sequence[str]) -> tuple[str, ...]:
     """Patterns of the keys of caches, with their companions and groups."""
     start = _escaped(prefix)
-    values = [start + _PART.sub("*", one.pattern.text) for one in keyspaces if one is not SESSIONS]
+    values = [start + _PART.sub("*", one.pattern.text) for one in keyspaces]
     names = [name for value in values for name in (value, lease_key(start, value), absent_key(start, value))]
     return (*names, *(companion_key(start, "group", _PART.sub("*", group)) for group in of_groups))
 
 
-def session_keys(prefix: str = "") -> tuple[str, ...]:
-    """Patterns of the keys of sessions and of what bounds attempts."""
+def session_keys(prefix: str, declared: Declarations) -> tuple[str, ...]:
+    """Patterns of the keys of sessions and of what is declared beside them."""
+    assert declared.sessions is not None
     start = _escaped(prefix)
-    session = start + _PART.sub("*", SESSIONS.pattern.text)
+    session = start + _PART.sub("*", declared.sessions.pattern.text)
     beside = (companion_key(start, use, session) for use in ("touched", "life", "grace", "ended", "streams"))
-    tags = (
-        ("active", "sessions"),
-        ("active", "podcasts"),
-        ("sessions", "user:*"),
-        ("listeners", "podcast:*"),
-        ("attempts", "*"),
-    )
+    tags = (("active", "sessions"), ("sessions", "user:*"), *declared.beside_sessions)
     return (session, *beside, *(companion_key(start, use, tag) for use, tag in tags))
 
 

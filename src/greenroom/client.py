@@ -1,16 +1,15 @@
-"""`Greenroom`: opens, wires and closes; the only place that knows every part."""
+"""`Greenroom`: the caches and sessions of one process, on one server together or on two."""
 
 from __future__ import annotations
 
-import os
-import socket
+import asyncio
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from greenroom import servers
 from greenroom.caching import Cache, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
@@ -18,55 +17,47 @@ from greenroom.caching.declared import DeclaredCaches, check_apart, check_option
 from greenroom.caching.fallback import PLACES
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader, declared_batch_loader, declared_loader
+from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
-from greenroom.errors import EngineError, InvalidInput
-from greenroom.extras import needs_extra
+from greenroom.engine import Engine, settle
+from greenroom.engine.factory import EMBEDDED, open_engine
+from greenroom.engine.key_events import Pushes
+from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, InvalidInput
 from greenroom.keyspace import Keyspace
+from greenroom.keyspace.derived_keys import owner
+from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
 from greenroom.opened import Opened
-from greenroom.sessions import Presence, Sessions
-from greenroom_platform import definitions
-from greenroom_platform.domain.changes import Changes
-from greenroom_platform.domain.podcasts import CLAIM, Generation, Tasks
-from greenroom_platform.domain.records import Records
-from greenroom_platform.domain.snippets import Snippets
-from greenroom_platform.domain.statuses import Statuses
-from greenroom_platform.domain.topics import Topics
-from greenroom_platform.models import Session
-from greenroom_platform.platform import Platform
-from greenroom_platform.studio.recordings import Recordings
-from greenroom_platform.studio.worker import Worker
+from greenroom.sessions import Ends, Presence, Sessions, SessionSettings, eviction_advice, session_use
 
-if TYPE_CHECKING:
-    from greenroom_platform.accounts import Accounts
-    from greenroom_platform.accounts.rate_limit import Bound, Rate
+log = logging.getLogger("greenroom.client")
 
 T = TypeVar("T")
 
-DATABASE_FILE = "greenroom.sqlite3"
-"""The record's file in the data directory."""
+START_DEADLINE = 2.0
+"""Seconds that opening waits for the servers; a room opens all the same without them."""
+DEFAULT_SESSIONS = SessionSettings()
 
 
 class Greenroom:
-    """The hot-data tier of one process. Made by `Greenroom.open`; once closed, it and its parts raise `RoomClosed`."""
+    """The hot-data tier of one process. Made by `Greenroom.open`."""
 
-    def __init__(self, backing: Backing, sessions: Sessions[Session], directory: Path | None) -> None:
+    def __init__(self, backing: Backing, sessions: Sessions[Any] | None, own: SessionSettings | None) -> None:
         self._backing = backing
         self._engine = backing.engine
-        self._prefix = backing.prefix
-        self._clock = backing.clock
         self._caches = DeclaredCaches()
-        self._opened = Opened()
-        self._platform: Platform | None = None
-        self._accounts: Accounts | None = None
-        self._recordings: Recordings | None = None
-        self._directory = directory
+        self.opened = Opened()
+        """Whether the room is open; its parts ask it before each operation."""
+        self._sessions = sessions
+        self._presence = Presence(sessions) if sessions is not None else None
+        self._own = own
+        self.prefix = backing.prefix
+        """Stands before every key."""
+        self.clock = backing.clock
+        """Where time and randomness come from."""
         self.counters = backing.counters
-        self.sessions = sessions
-        """The sessions of the platform."""
-        self.presence = Presence(self.sessions)
-        """Who is here: active sessions, and listeners per podcast."""
+        """Where everything is counted."""
 
     @classmethod
     @asynccontextmanager
@@ -75,9 +66,8 @@ class Greenroom:
         address: str | None = None,
         *,
         session_address: str | None = None,
-        keeps_sessions: bool = True,
+        sessions: SessionSettings | None = DEFAULT_SESSIONS,
         replica_reads: bool = False,
-        database: str | Path | Records | None = None,
         data_dir: str | Path | None = None,
         prefix: str = "",
         clock: Clock = SYSTEM,
@@ -89,48 +79,55 @@ class Greenroom:
             address: the server of the caches, as `valkey://host:6379`; without it, or as `embedded`, a Valkey is
                 started, or joined, in the data directory.
             session_address: the server of the sessions, likewise; by default that of the caches.
-            keeps_sessions: False for a process that uses none, as a worker: it then needs no server of theirs, and
+            sessions: what sessions hold; None for a process that uses none: it then needs no server of theirs, and
                 expects nothing of that of the caches.
             replica_reads: whether cached values are read at the replicas of a cluster: its primaries have less to do,
                 and a change made elsewhere may be seen 0.75 s later. Never sessions; never what was just changed here.
-            database: the record: `sqlite:PATH`, a path, or any implementation of `Records`. By default SQLite in
-                the data directory; with an address and no directory there is none, and only caches with loaders of
-                their own can be had.
-            data_dir: where embedded parts keep their files. With neither address nor directory a temporary one.
+            data_dir: where the embedded server keeps its files. Without it the embedded server has a temporary one.
             prefix: put before every key.
             clock: where time and randomness come from.
             counters: where everything is counted.
 
         Raises:
             InvalidInput: for an argument that cannot be.
-            MissingExtra: when an embedded part is not installed.
-            RecordUnavailable: when the record cannot be opened. An engine that cannot be reached is no error.
+            MissingExtra: when the embedded server is not installed. An engine that cannot be reached is no error.
         """
         counters = counters if counters is not None else Counters()
+        address = address or EMBEDDED
+        session_address = session_address or address
         async with AsyncExitStack() as stack:
             directory = None if data_dir is None else Path(data_dir)
-            if directory is None and servers.is_embedded(address, session_address):
+            if directory is None and EMBEDDED in (address, session_address):
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
-            backing, sessions = servers.wire(
-                address,
-                session_address,
-                directory,
-                stack,
-                prefix=prefix,
-                keeps_sessions=keeps_sessions,
-                replica_reads=replica_reads,
-                clock=clock,
-                counters=counters,
+            backing, pushes, ends = Backing(check_prefix(prefix), clock, counters), Pushes(owner), Ends(clock)
+            uses = [backing.use, session_use(pushes, ends)]
+            apart = sessions is not None and session_address != address
+            of_caches = uses[:1] if apart or sessions is None else uses
+            engine = sessions_engine = open_engine(
+                address, directory, of_caches, stack, replica_reads=replica_reads, clock=clock, counters=counters
             )
-            records = await _records(database, directory, stack)
-            await servers.start(backing, sessions, keeps_sessions=keeps_sessions)
-            room = cls(backing, sessions, directory)
+            if apart:
+                sessions_engine = open_engine(
+                    session_address, directory, uses[1:], stack, clock=clock, counters=counters
+                )
+            backing.attach(engine)
+            kept: Sessions[Any] | None = None
+            if sessions is not None:
+                kept = Sessions(
+                    sessions_engine,
+                    sessions.keyspace.prefixed(prefix),
+                    sessions.limits,
+                    pushes=pushes,
+                    ends=ends,
+                    counters=counters,
+                    new=sessions.new,
+                )
+            await _start(backing, kept)
+            room = cls(backing, kept, sessions)
             stack.push_async_callback(to_the_end, room._close)
-            if records is not None:
-                room._platform = await Platform.open(records, room._platform_cache, backing.outbox_drops, clock)
             yield room
 
-    # Caches of one's own ---------------------------------------------------------------------------
+    # Caches -----------------------------------------------------------------------------------------
 
     def cache(
         self,
@@ -161,132 +158,66 @@ class Greenroom:
 
         Raises:
             InvalidInput: for what can never work, and for a key format that can make the keys of another cache of this
-                room or of the platform: the two would give each other's values.
+                room or of its sessions: the two would give each other's values.
         """
-        for own in definitions.DEFINITIONS:
-            check_apart(keyspace, own, "the platform")
-        return self._declared(
-            keyspace,
-            load,
-            load_many=load_many,
-            loader_deadline=loader_deadline,
-            near_for=near_for,
-            group=group,
-            places=places,
-        )
+        self.opened.check()
+        options: dict[str, Any] = {
+            "load_many": load_many,
+            "loader_deadline": loader_deadline,
+            "near_for": near_for,
+            "group": group,
+            "places": places,
+        }
+        if self._own is not None:
+            check_apart(keyspace, self._own.keyspace, "the sessions of this room")
+        check_options(options)
+
+        def make() -> Cache[T]:
+            batch = None if load_many is None else declared_batch_loader(load_many)
+            return Cache(
+                keyspace.prefixed(self.prefix),
+                declared_loader(keyspace, load),
+                backing=self._backing,
+                **{**options, "load_many": batch},
+            )
+
+        return self._caches.cache(keyspace, {"load": load, **options}, make)
 
     def cached(self, keyspace: Keyspace[T], **options: Any) -> Callable[[Loader[T]], Cache[T]]:
         """`cache` as a decorator of the loader, with the same options; the decorated name is the cache."""
         return lambda load: self.cache(keyspace, load=load, **options)
 
-    # The platform's own ----------------------------------------------------------------------------
-
     @property
-    def topics(self) -> Topics:
-        """The topics of the platform."""
-        return self._with_record().topics
-
-    @property
-    def snippets(self) -> Snippets:
-        """The snippets of the platform."""
-        return self._with_record().snippets
-
-    @property
-    def statuses(self) -> Statuses:
-        """How far podcasts are."""
-        return self._with_record().statuses
-
-    @property
-    def generation(self) -> Generation:
-        """Asks for podcasts."""
-        return self._with_tasks()[0]
-
-    @property
-    def tasks(self) -> Tasks:
-        """What workers do for podcasts."""
-        return self._with_tasks()[1]
-
-    @property
-    def records(self) -> Records:
-        """The system of record."""
-        return self._with_record().records
-
-    @property
-    def changes(self) -> Changes:
-        """Drops what a change to the record made stale."""
-        return self._with_record().changes
-
-    @property
-    def accounts(self) -> Accounts:
-        """The users of the platform: names, passwords, and the bound on attempts.
-
-        Raises:
-            InvalidInput: when the record keeps no users.
-            MissingExtra: when the password hasher is not installed.
-        """
-        self._opened.check()
-        if self._accounts is None:
-            users = getattr(self.records, "users", None)
-            if users is None:
-                raise InvalidInput("database", "the record keeps no users", "give it a member `users`: UserRecords")
-            with needs_extra("service", "hashing passwords"):
-                from greenroom_platform.accounts import Accounts, Attempts, Passwords
-            attempts = Attempts(self.sessions.engine, self._prefix)
-            self._accounts = Accounts(users, Passwords(), attempts, clock=self._clock)
-        return self._accounts
-
-    @property
-    def recordings(self) -> Recordings:
-        """The recordings in the data directory.
-
-        Raises:
-            InvalidInput: when the room has none, or it cannot be used.
-        """
-        self._opened.check()
-        if self._recordings is None:
-            if self._directory is None:
-                raise InvalidInput("data_dir", "recordings need a directory", "pass data_dir=")
-            self._recordings = Recordings(self._directory / "recordings", clock=self._clock)
-        return self._recordings
-
-    def worker(self, *, claim: float = CLAIM) -> Worker:
-        """A worker that makes the podcasts which are asked for; see `Worker.run`.
-
-        Arguments:
-            claim: seconds for which a task is claimed at a time. The claim is renewed three times as often, and what a
-                killed worker has begun is taken up again when it lapses.
-        """
-        generation, tasks = self._with_tasks()
-        return Worker(
-            f"{socket.gethostname()}-{os.getpid()}",
-            tasks,
-            self.topics,
-            self.snippets,
-            self.recordings,
-            wake=generation.asked,
-            claim=claim,
-            clock=self._clock,
-        )
-
-    def rate(self, kind: str, bound: Bound) -> Rate:
-        """Bounds how often something is done under one name, in all processes together.
-
-        Arguments:
-            kind: what is done: the same name of another kind is another.
-
-        Raises:
-            MissingExtra: when the password hasher, which lies beside it, is not installed.
-        """
-        self._opened.check()
-        with needs_extra("service", "bounding rates"):
-            from greenroom_platform.accounts.rate_limit import Rate
-
-        return Rate(self.sessions.engine, self._prefix, kind, bound, opened=self._opened)
+    def pending_drops(self) -> PendingDrops:
+        """Keys that a record says are stale and that no server has dropped yet: here they count as dropped."""
+        return self._backing.outbox_drops
 
     def forget_near(self) -> None:
         """Drop every value that this process holds; the next reads ask the server."""
-        self._opened.check()
+        self.opened.check()
         self._backing.near.clear()
+
+    # Sessions ---------------------------------------------------------------------------------------
+
+    @property
+    def sessions(self) -> Sessions[Any]:
+        """The sessions of this room.
+
+        Raises:
+            InvalidInput: when it keeps none.
+        """
+        if self._sessions is None:
+            raise InvalidInput("sessions", "the room keeps no sessions", "open it with sessions=SessionSettings(…)")
+        return self._sessions
+
+    @property
+    def presence(self) -> Presence:
+        """Who is here: active sessions, and listeners per stream. Raises as `sessions`."""
+        if self._presence is None:
+            raise InvalidInput("sessions", "the room keeps no sessions", "open it with sessions=SessionSettings(…)")
+        return self._presence
+
+    # Its servers --------------------------------------------------------------------------------------
 
     @property
     def engine_trouble(self) -> EngineError | None:
@@ -294,66 +225,32 @@ class Greenroom:
 
         It says which of the two, and the address of the server or node, never with its password.
         """
-        self._opened.check()
-        return servers.trouble(self._engine, self.sessions.engine)
-
-    # ------------------------------------------------------------------------------------------------
-
-    def _declared(self, keyspace: Keyspace[T], load: Loader[T] | PlainLoader[T], **options: Any) -> Cache[T]:
-        self._opened.check()
-        check_options(options)
-
-        def make() -> Cache[T]:
-            loader = declared_loader(keyspace, load)
-            many = options.get("load_many")
-            batch = None if many is None else declared_batch_loader(many)
-            prefixed = keyspace.prefixed(self._prefix)
-            return Cache(prefixed, loader, backing=self._backing, **{**options, "load_many": batch})
-
-        return self._caches.cache(keyspace, {"load": load, **options}, make)
-
-    def _platform_cache(self, keyspace: Keyspace[T], *, load: Loader[T], **options: Any) -> Cache[T]:
-        """As `cache`, for the platform's own formats."""
-        return self._declared(keyspace, load, **options)
-
-    def _with_record(self) -> Platform:
-        self._opened.check()
-        if self._platform is None:
-            raise InvalidInput("database", "the room was opened without a record", "pass database= or data_dir=")
-        return self._platform
-
-    def _with_tasks(self) -> tuple[Generation, Tasks]:
-        platform = self._with_record()
-        if platform.generation is None:
-            raise InvalidInput("database", "the record keeps no tasks", "give it a member `tasks`: TaskRecords")
-        return platform.generation
+        self.opened.check()
+        uses = {"caches": self._engine}
+        if self._sessions is not None:
+            apart = self._sessions.engine is not self._engine
+            uses = {**uses, "sessions": self._sessions.engine} if apart else {"caches and sessions": self._engine}
+        found = {use: error for use, engine in uses.items() if (error := engine.trouble) is not None}
+        if not found:
+            return None
+        kind = EngineRefused if any(isinstance(one, EngineRefused) for one in found.values()) else EngineUnavailable
+        return kind(" · ".join(f"{use}: {error}" for use, error in found.items()))
 
     async def _close(self) -> None:
-        self._opened.end()
-        if self._platform is not None:
-            await self._platform.close()
-        await self.sessions.close()
-        self.sessions.opened.end()
-        if self._recordings is not None:
-            await self._recordings.close()
-        if self._accounts is not None:
-            await self._accounts.close()
+        self.opened.end()
+        if self._sessions is not None:
+            self._sessions.opened.end()
+            await self._sessions.close()
         for cache in self._caches:
             await cache.close()
         await self._backing.settle()
 
 
-async def _records(
-    database: str | Path | Records | None, directory: Path | None, stack: AsyncExitStack
-) -> Records | None:
-    if database is not None and not isinstance(database, str | Path):
-        return database
-    if database is None:
-        if directory is None:
-            return None
-        database = directory / DATABASE_FILE
-    from greenroom_platform.storage import open_records  # SQLite: a record of one's own does without it
-
-    records = await open_records(database)
-    stack.push_async_callback(to_the_end, records.close)
-    return records
+async def _start(backing: Backing, sessions: Sessions[Any] | None) -> None:
+    """Wait for the servers, as long as a start may take, and warn of settings that would lose what is kept there."""
+    engines: set[Engine] = {backing.engine} if sessions is None else {backing.engine, sessions.engine}
+    await asyncio.gather(*(settle(engine, START_DEADLINE) for engine in engines))
+    if (advice := await backing.groups.advice()) is not None:
+        log.warning("the server of the caches: %s", advice)
+    if sessions is not None and (advice := await eviction_advice(sessions.engine)) is not None:
+        log.warning("the server of the sessions: %s", advice)

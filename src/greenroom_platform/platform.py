@@ -1,97 +1,261 @@
-"""What stands on the record: the platform's caches, what reads through them, and what its changes drop."""
+"""`Platform`: topics, snippets, podcasts, users and recordings, over a room and a record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
 
-from greenroom.caching import Cache
-from greenroom.caching.pending_drops import PendingDrops
-from greenroom.clock import Clock
-from greenroom_platform import definitions
+from greenroom.client import Greenroom
+from greenroom.clock import SYSTEM, Clock
+from greenroom.detached import to_the_end
+from greenroom.errors import InvalidInput
+from greenroom.extras import needs_extra
+from greenroom.observe import Counters
+from greenroom.opened import Opened
+from greenroom.sessions import Presence, Sessions
 from greenroom_platform.domain.changes import Changes
-from greenroom_platform.domain.newest import Newest
-from greenroom_platform.domain.podcasts import Generation, Tasks
+from greenroom_platform.domain.domain import Domain
+from greenroom_platform.domain.podcasts import CLAIM, Generation, Tasks
 from greenroom_platform.domain.records import Records
+from greenroom_platform.domain.sessions import SESSION_SETTINGS
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
-from greenroom_platform.domain.task_records import KeepsTasks, TaskRecords
 from greenroom_platform.domain.topics import Topics
-from greenroom_platform.models import PodcastStatus, Snippet, Topic
+from greenroom_platform.models import Session
+from greenroom_platform.studio.recordings import Recordings
+from greenroom_platform.studio.worker import Worker
+
+if TYPE_CHECKING:
+    from greenroom_platform.accounts import Accounts
+    from greenroom_platform.accounts.rate_limit import Bound, Rate
+
+DATABASE_FILE = "greenroom.sqlite3"
+"""The record's file in the data directory."""
 
 
 class Platform:
-    """Made by `open`."""
+    """The platform of one process: `async with Platform(room, records) as platform`.
 
-    def __init__(
-        self,
-        records: Records,
-        changes: Changes,
-        newest: Newest,
-        topics: Topics,
-        snippets: Snippets,
-        statuses: Statuses,
-        generation: tuple[Generation, Tasks] | None,
-    ) -> None:
+    Arguments:
+        room: open, and open until the platform is closed.
+        records: likewise.
+        data_dir: where recordings are kept; None where there are none.
+    """
+
+    def __init__(self, room: Greenroom, records: Records, *, data_dir: Path | None = None) -> None:
+        self.room = room
         self.records = records
-        self.changes = changes
-        self.newest = newest
-        self.topics = topics
-        self.snippets = snippets
-        self.statuses = statuses
-        self.generation = generation
+        """The system of record."""
+        self._directory = data_dir
+        self.opened = Opened()
+        """Whether the platform is open; its parts ask it before each operation."""
+        self._parts: Domain | None = None
+        self._accounts: Accounts | None = None
+        self._recordings: Recordings | None = None
 
-    @classmethod
-    async def open(
-        cls, records: Records, cache: Callable[..., Cache[Any]], pending: PendingDrops, clock: Clock
-    ) -> Platform:
-        """Wire the platform on a record.
+    async def __aenter__(self) -> Platform:
+        self._parts = await Domain.open(self.records, self.room.cache, self.room.pending_drops, self.room.clock)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await to_the_end(self._close)
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of the platform."""
+        return self._domain.topics
+
+    @property
+    def snippets(self) -> Snippets:
+        """The snippets of the platform."""
+        return self._domain.snippets
+
+    @property
+    def statuses(self) -> Statuses:
+        """How far podcasts are."""
+        return self._domain.statuses
+
+    @property
+    def generation(self) -> Generation:
+        """Asks for podcasts."""
+        return self._with_tasks()[0]
+
+    @property
+    def tasks(self) -> Tasks:
+        """What workers do for podcasts."""
+        return self._with_tasks()[1]
+
+    @property
+    def changes(self) -> Changes:
+        """Drops what a change to the record made stale."""
+        return self._domain.changes
+
+    @property
+    def sessions(self) -> Sessions[Session]:
+        """The sessions of listeners; raises `InvalidInput` where the room keeps none."""
+        return self.room.sessions
+
+    @property
+    def presence(self) -> Presence:
+        """Who is here: active sessions, and listeners per podcast; raises as `sessions`."""
+        return self.room.presence
+
+    @property
+    def accounts(self) -> Accounts:
+        """The users of the platform: names, passwords, and the bound on attempts.
+
+        Raises:
+            InvalidInput: when the record keeps no users.
+            MissingExtra: when the password hasher is not installed.
+        """
+        self.opened.check()
+        if self._accounts is None:
+            users = getattr(self.records, "users", None)
+            if users is None:
+                raise InvalidInput("database", "the record keeps no users", "give it a member `users`: UserRecords")
+            with needs_extra("service", "hashing passwords"):
+                from greenroom_platform.accounts import Accounts, Attempts, Passwords
+            attempts = Attempts(self.sessions.engine, self.room.prefix)
+            self._accounts = Accounts(users, Passwords(), attempts, clock=self.room.clock)
+        return self._accounts
+
+    @property
+    def recordings(self) -> Recordings:
+        """The recordings in the data directory.
+
+        Raises:
+            InvalidInput: when the platform has no directory, or it cannot be used.
+        """
+        self.opened.check()
+        if self._recordings is None:
+            if self._directory is None:
+                raise InvalidInput("data_dir", "recordings need a directory", "pass data_dir=")
+            self._recordings = Recordings(self._directory / "recordings", clock=self.room.clock)
+        return self._recordings
+
+    def worker(self, *, claim: float = CLAIM) -> Worker:
+        """A worker that makes the podcasts which are asked for; see `Worker.run`.
 
         Arguments:
-            cache: makes a cache of a keyspace, as `Greenroom.cache`.
-            pending: of what those caches stand on.
+            claim: seconds for which a task is claimed at a time. The claim is renewed three times as often, and what a
+                killed worker has begun is taken up again when it lapses.
         """
-        tasks: TaskRecords | None = records.tasks if isinstance(records, KeepsTasks) else None
-
-        async def load_page(topic_id: str, page_number: int) -> tuple[Snippet, ...] | None:
-            return await records.page(topic_id, page_number) or None
-
-        async def load_topics() -> tuple[Topic, ...]:
-            return await records.topics()
-
-        async def load_status(podcast_id: str) -> PodcastStatus | None:
-            task = await tasks.task(podcast_id) if tasks is not None else None
-            return None if task is None else task.shown
-
-        topic = cache(definitions.TOPIC, load=records.topic)
-        topics = cache(definitions.TOPICS, load=load_topics)
-        snippet = cache(definitions.SNIPPET, load=records.snippet)
-        page = cache(definitions.SNIPPET_PAGE, load=load_page, group=definitions.SNIPPET_PAGES)
-        status = cache(definitions.PODCAST_STATUS, load=load_status)
-        newest = Newest(records, clock)
-        changes = Changes(
-            records,
-            topic=topic,
-            topics=topics,
-            snippet=snippet,
-            page=page,
-            status=status,
-            pending=pending,
-            on_change=newest.forget,
-        )
-        await changes.open()
-        return cls(
-            records,
-            changes,
-            newest,
-            Topics(records, changes, one=topic, every=topics, clock=clock),
-            Snippets(records, changes, one=snippet, pages=page, newest=newest, clock=clock),
-            Statuses(status),
-            None if tasks is None else (Generation(tasks, clock, changes.opened), Tasks(tasks, changes, clock)),
+        generation, tasks = self._with_tasks()
+        return Worker(
+            f"{socket.gethostname()}-{os.getpid()}",
+            tasks,
+            self.topics,
+            self.snippets,
+            self.recordings,
+            wake=generation.asked,
+            claim=claim,
+            clock=self.room.clock,
         )
 
-    async def close(self) -> None:
-        """Stop sending what others left, and let go of whoever follows a status."""
-        await self.changes.close()
-        await self.statuses.close()
-        await self.newest.close()
+    def rate(self, kind: str, bound: Bound) -> Rate:
+        """Bounds how often something is done under one name, in all processes together.
+
+        Arguments:
+            kind: what is done: the same name of another kind is another.
+
+        Raises:
+            MissingExtra: when the password hasher, which lies beside it, is not installed.
+        """
+        self.opened.check()
+        with needs_extra("service", "bounding rates"):
+            from greenroom_platform.accounts.rate_limit import Rate
+
+        return Rate(self.sessions.engine, self.room.prefix, kind, bound, opened=self.opened)
+
+    # ------------------------------------------------------------------------------------------------
+
+    @property
+    def _domain(self) -> Domain:
+        self.opened.check()
+        if self._parts is None:
+            raise RuntimeError("the platform is not open: use it inside the block of `async with Platform(…)`")
+        return self._parts
+
+    def _with_tasks(self) -> tuple[Generation, Tasks]:
+        if self._domain.generation is None:
+            raise InvalidInput("database", "the record keeps no tasks", "give it a member `tasks`: TaskRecords")
+        return self._domain.generation
+
+    async def _close(self) -> None:
+        self.opened.end()
+        if self._parts is not None:
+            await self._parts.close()
+        if self._recordings is not None:
+            await self._recordings.close()
+        if self._accounts is not None:
+            await self._accounts.close()
+
+
+@asynccontextmanager
+async def open_platform(
+    address: str | None = None,
+    *,
+    session_address: str | None = None,
+    keeps_sessions: bool = True,
+    replica_reads: bool = False,
+    database: str | Path | Records | None = None,
+    data_dir: str | Path | None = None,
+    prefix: str = "",
+    clock: Clock = SYSTEM,
+    counters: Counters | None = None,
+) -> AsyncIterator[Platform]:
+    """Open a record, a room and the platform over both; all are closed when the block is left.
+
+    Arguments:
+        keeps_sessions: False for a process that uses none, as a worker.
+        database: the record: `sqlite:PATH`, a path, or any implementation of `Records`, which stays open. By default
+            SQLite in the data directory.
+        data_dir: where embedded parts and recordings are kept. With neither address nor directory a temporary one.
+
+    The other arguments are those of `Greenroom.open`.
+
+    Raises:
+        InvalidInput: for an argument that cannot be.
+        MissingExtra: when an embedded part is not installed.
+        RecordUnavailable: when the record cannot be opened. An engine that cannot be reached is no error.
+    """
+    async with AsyncExitStack() as stack:
+        directory = None if data_dir is None else Path(data_dir)
+        if directory is None and address is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
+        records = await _records(database, directory, stack)
+        room = await stack.enter_async_context(
+            Greenroom.open(
+                address,
+                session_address=session_address,
+                sessions=SESSION_SETTINGS if keeps_sessions else None,
+                replica_reads=replica_reads,
+                data_dir=directory,
+                prefix=prefix,
+                clock=clock,
+                counters=counters,
+            )
+        )
+        yield await stack.enter_async_context(Platform(room, records, data_dir=directory))
+
+
+async def _records(database: str | Path | Records | None, directory: Path | None, stack: AsyncExitStack) -> Records:
+    if database is not None and not isinstance(database, str | Path):
+        return database
+    if database is None:
+        if directory is None:
+            raise InvalidInput("database", "the platform needs a record", "pass database= or data_dir=")
+        database = directory / DATABASE_FILE
+    from greenroom_platform.storage import open_records  # SQLite: a record of one's own does without it
+
+    records = await open_records(database)
+    stack.push_async_callback(to_the_end, records.close)
+    return records

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from greenroom.client import Greenroom
 from greenroom_platform.domain.podcasts import ATTEMPTS, EXHAUSTED
 from greenroom_platform.models import STATUSES
+from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.studio.recordings import Recordings
 from tests.support.counted_tasks import STEPS, statuses_of
 from tests.support.patience import eventually
@@ -35,10 +35,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-async def room(service: Service) -> AsyncIterator[Greenroom]:
+async def platform(service: Service) -> AsyncIterator[Platform]:
     """Another process of the same platform: where the worker is that takes over."""
-    async with Greenroom.open(data_dir=service.data_dir) as room:
-        yield room
+    async with open_platform(data_dir=service.data_dir) as platform:
+        yield platform
 
 
 def parts(service: Service) -> list[str]:
@@ -65,33 +65,33 @@ STATES = [
 @pytest.mark.parametrize(("point", "status"), STATES)
 async def test_what_a_killed_worker_has_begun_is_finished_once_by_another(
     service: Service,
-    room: Greenroom,
+    platform: Platform,
     point: str,
     status: str,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level("INFO", "greenroom_platform.studio")
-    podcast_id = await asked(room)
-    following = asyncio.create_task(statuses_of(room.statuses.follow(podcast_id)))
+    podcast_id = await asked(platform)
+    following = asyncio.create_task(statuses_of(platform.statuses.follow(podcast_id)))
     hearing = asyncio.create_task(heard_of(service, podcast_id))
     with worker_process(service.data_dir, point, claim=SHORT) as worker:
         await worker.at(point)
-        begun = await task_of(room, podcast_id)
+        begun = await task_of(platform, podcast_id)
         assert (begun.status, begun.claim) == (status, 1)
         assert len(parts(service)) == (point in ("clusters", "checked"))
         worker.kill()
     if point == "whole":
         monkeypatch.delattr(Recordings, "begin")  # what is whole is not made again
-    async with working(room):
+    async with working(platform):
         assert in_order(await following)
         heard = await hearing
-    made = await task_of(room, podcast_id)
+    made = await task_of(platform, podcast_id)
     assert (made.status, made.claim, made.attempts) == ("ready_to_stream", 2, 2)
     assert [one.message for one in caplog.records if "making podcast" in one.message] == [
         f"making podcast {podcast_id}, attempt 2"
     ]
-    path = room.recordings.whole(podcast_id)
+    path = platform.recordings.whole(podcast_id)
     assert path is not None
     whole, listened = decode(path.read_bytes()), decode(heard.audio)
     assert (whole.gaps, listened.gaps) == (0, 0)
@@ -101,59 +101,63 @@ async def test_what_a_killed_worker_has_begun_is_finished_once_by_another(
     await eventually(lambda: not parts(service))
 
 
-async def test_the_last_word_of_a_killed_worker_is_told_by_others(service: Service, room: Greenroom) -> None:
-    podcast_id = await asked(room)
-    following = asyncio.create_task(statuses_of(room.statuses.follow(podcast_id)))
+async def test_the_last_word_of_a_killed_worker_is_told_by_others(service: Service, platform: Platform) -> None:
+    podcast_id = await asked(platform)
+    following = asyncio.create_task(statuses_of(platform.statuses.follow(podcast_id)))
     with worker_process(service.data_dir, "committed", claim=SHORT) as worker:
         await worker.at("committed")
         worker.kill()
         assert in_order(await following)
-    assert (await task_of(room, podcast_id)).claim == 1
-    assert await room.tasks.claim("another") is None
+    assert (await task_of(platform, podcast_id)).claim == 1
+    assert await platform.tasks.claim("another") is None
 
 
 @pytest.mark.parametrize("point", ["claimed", "checked", "whole"])
 async def test_a_late_worker_is_refused_and_harms_neither_recording_nor_status(
-    service: Service, room: Greenroom, point: str
+    service: Service, platform: Platform, point: str
 ) -> None:
-    podcast_id = await asked(room)
-    following = asyncio.create_task(statuses_of(room.statuses.follow(podcast_id)))
+    podcast_id = await asked(platform)
+    following = asyncio.create_task(statuses_of(platform.statuses.follow(podcast_id)))
     with worker_process(service.data_dir, point, claim=SHORT) as late:
         await late.at(point)
-        async with working(room):
+        async with working(platform):
             assert in_order(await following)
-        path = room.recordings.whole(podcast_id)
+        path = platform.recordings.whole(podcast_id)
         assert path is not None
-        before = path.read_bytes(), await task_of(room, podcast_id), await room.statuses.get(podcast_id)
+        before = path.read_bytes(), await task_of(platform, podcast_id), await platform.statuses.get(podcast_id)
         late.go_on()
         await late.has_worked()
-        assert (path.read_bytes(), await task_of(room, podcast_id), await room.statuses.get(podcast_id)) == before
+        assert (
+            path.read_bytes(),
+            await task_of(platform, podcast_id),
+            await platform.statuses.get(podcast_id),
+        ) == before
         assert f"podcast {podcast_id} is given up here" in late.log
         assert "Traceback" not in late.log
         await eventually(lambda: not parts(service))
         if point == "claimed":
             # It was late, and is as good a worker as any.
-            assert in_order(await statuses_of(room.statuses.follow(await asked(room))))
+            assert in_order(await statuses_of(platform.statuses.follow(await asked(platform))))
 
 
-async def test_a_late_worker_does_not_disturb_the_one_that_has_taken_over(service: Service, room: Greenroom) -> None:
-    podcast_id = await asked(room)
-    following = asyncio.create_task(statuses_of(room.statuses.follow(podcast_id)))
+async def test_a_late_worker_does_not_disturb_the_one_that_has_taken_over(service: Service, platform: Platform) -> None:
+    podcast_id = await asked(platform)
+    following = asyncio.create_task(statuses_of(platform.statuses.follow(podcast_id)))
     hearing = asyncio.create_task(heard_of(service, podcast_id))
     with worker_process(service.data_dir, "clusters", claim=SHORT) as late:
         await late.at("clusters")
         with worker_process(service.data_dir, "script_generating", "clusters", claim=LONG) as current:
             await current.at("script_generating")
-            shown = await room.statuses.get(podcast_id)
+            shown = await platform.statuses.get(podcast_id)
             assert shown is not None
             assert shown.status == "audio_rendering"  # as far as it was seen to be
             current.go_on()
             await current.at("clusters")
-            before, begun = await task_of(room, podcast_id), parts(service)
+            before, begun = await task_of(platform, podcast_id), parts(service)
             assert len(begun) == 2
             late.go_on()
             await late.has_worked()
-            assert await task_of(room, podcast_id) == before
+            assert await task_of(platform, podcast_id) == before
             assert len(parts(service)) == 1
             current.go_on()
             await current.has_worked()
@@ -163,20 +167,20 @@ async def test_a_late_worker_does_not_disturb_the_one_that_has_taken_over(servic
     assert (heard.last["type"], audio.gaps) == ("stream_end", 0)
 
 
-async def test_a_podcast_that_kills_its_workers_is_given_up_in_the_end(service: Service, room: Greenroom) -> None:
-    podcast_id = await asked(room)
-    following = asyncio.create_task(statuses_of(room.statuses.follow(podcast_id)))
+async def test_a_podcast_that_kills_its_workers_is_given_up_in_the_end(service: Service, platform: Platform) -> None:
+    podcast_id = await asked(platform)
+    following = asyncio.create_task(statuses_of(platform.statuses.follow(podcast_id)))
     hearing = asyncio.create_task(heard_of(service, podcast_id))
     for attempt in range(1, ATTEMPTS + 1):
         with worker_process(service.data_dir, "clusters", claim=SHORT) as worker:
             await worker.at("clusters")
-            assert (await task_of(room, podcast_id)).attempts == attempt
-    async with working(room):
+            assert (await task_of(platform, podcast_id)).attempts == attempt
+    async with working(platform):
         statuses = await following
         assert statuses == sorted(statuses, key=STATUSES.rank)
         assert statuses[-1] == "error"
         heard = await hearing
         assert heard.last == {"type": "error", "detail": EXHAUSTED}
-    told = await room.statuses.get(podcast_id)
+    told = await platform.statuses.get(podcast_id)
     assert told is not None
     assert told.error_message == EXHAUSTED

@@ -12,8 +12,8 @@ import httpx
 import msgspec
 import pytest
 
-from greenroom.client import Greenroom
 from greenroom_platform.models import PodcastStatus
+from greenroom_platform.platform import Platform, open_platform
 from tests.support.counted_tasks import STEPS
 from tests.support.patience import eventually
 from tests.support.process_tree import ON_LINUX, is_stopped
@@ -51,8 +51,8 @@ async def everyone(client: httpx.AsyncClient, url: str, seen: dict[str, list[str
     )
 
 
-async def follow(room: Greenroom, podcast_id: str, seen: list[PodcastStatus]) -> None:
-    async for status in room.statuses.follow(podcast_id):
+async def follow(platform: Platform, podcast_id: str, seen: list[PodcastStatus]) -> None:
+    async for status in platform.statuses.follow(podcast_id):
         seen.append(status)
 
 
@@ -70,16 +70,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-async def room(service: Service) -> AsyncIterator[Greenroom]:
+async def platform(service: Service) -> AsyncIterator[Platform]:
     """Another process of the same platform."""
-    async with Greenroom.open(data_dir=service.data_dir) as room:
-        yield room
+    async with open_platform(data_dir=service.data_dir) as platform:
+        yield platform
 
 
 @ON_LINUX
 @pytest.mark.parametrize("flushed", [False, True], ids=["", "flushed"])
 async def test_all_who_follow_a_worker_step_by_step_see_each_status_in_order(
-    service: Service, room: Greenroom, flushed: bool
+    service: Service, platform: Platform, flushed: bool
 ) -> None:
     points = "script_generating", "audio_rendering"
     raw, followed, seen = service.raw(), list[PodcastStatus](), dict[str, list[str]]()
@@ -87,7 +87,7 @@ async def test_all_who_follow_a_worker_step_by_step_see_each_status_in_order(
         accepted = await asked(client, TOPIC)
         following = [
             asyncio.create_task(everyone(client, accepted["status_url"], seen)),
-            asyncio.create_task(follow(room, accepted["podcast_id"], followed)),
+            asyncio.create_task(follow(platform, accepted["podcast_id"], followed)),
         ]
 
         async def all_have_seen(status: str) -> None:
@@ -119,7 +119,7 @@ async def test_all_who_follow_a_worker_step_by_step_see_each_status_in_order(
 
 
 @ON_LINUX
-async def test_an_early_listener_hears_what_there_is_and_then_the_rest(service: Service, room: Greenroom) -> None:
+async def test_an_early_listener_hears_what_there_is_and_then_the_rest(service: Service, platform: Platform) -> None:
     async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS) as client:
         accepted = await asked(client, TOPIC)
         path = f"{API}/podcasts/{accepted['podcast_id']}/audio.webm"
@@ -135,7 +135,7 @@ async def test_an_early_listener_hears_what_there_is_and_then_the_rest(service: 
                     worker.go_on()
                     await asyncio.gather(hear(early, heard), hear(late, joined))
         downloaded = await client.get(path)
-    assert (await task_of(room, accepted["podcast_id"])).status == "ready_to_stream"
+    assert (await task_of(platform, accepted["podcast_id"])).status == "ready_to_stream"
     whole, early_audio, late_audio = decode(downloaded.content), decode(heard.audio), decode(joined.audio)
     assert (heard.last["type"], heard.code) == (joined.last["type"], joined.code) == ("stream_end", 1000)
     assert early_audio.samples == whole.samples
@@ -154,14 +154,14 @@ async def test_the_service_alone_makes_a_podcast_that_everyone_follows_and_hears
     make_longer(service)
     followed, seen = list[PodcastStatus](), dict[str, list[str]]()
     async with (
-        Greenroom.open(data_dir=service.data_dir) as room,
+        open_platform(data_dir=service.data_dir) as platform,
         httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS) as client,
     ):
         accepted = await asked(client, LONGER)
         podcast_id = accepted["podcast_id"]
         following = [
             asyncio.create_task(everyone(client, accepted["status_url"], seen)),
-            asyncio.create_task(follow(room, podcast_id, followed)),
+            asyncio.create_task(follow(platform, podcast_id, followed)),
         ]
         async with socket_to(service, podcast_id) as socket:
             heard = await hear(socket, clusters=3)
@@ -171,7 +171,7 @@ async def test_the_service_alone_makes_a_podcast_that_everyone_follows_and_hears
             await hear(socket, heard)
         await asyncio.gather(*following)
         downloaded = await client.get(f"{API}/podcasts/{podcast_id}/audio.webm")
-        task = await task_of(room, podcast_id)
+        task = await task_of(platform, podcast_id)
     for who, statuses in (seen | {"library": [one.status for one in followed]}).items():
         assert forward(statuses), (who, statuses)
     assert (task.claim, task.attempts, task.progress <= 1) == (1, 1, True)

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from greenroom.client import DATABASE_FILE
 from greenroom.observe import Counters
 from greenroom_platform.http.metrics import Metrics, fold
 from greenroom_platform.http.worker import METRICS_VARIABLE
+from greenroom_platform.platform import DATABASE_FILE
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, below, parent, process, servers, the_server, workers
 from tests.support.running_service import API, NO_TLS, TOKEN, Service

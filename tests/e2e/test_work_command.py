@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from greenroom.client import Greenroom
+from greenroom_platform.platform import open_platform
 from tests.support.counted_tasks import STEPS, statuses_of
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, below, servers
@@ -84,15 +84,15 @@ def held_renderer(pid: int, parts: Path) -> Process:
 
 async def was_given_back(data_dir: Path, podcast_id: str) -> bool:
     """Whether a task can be claimed at once, shows what it showed, and the attempt does not count."""
-    async with Greenroom.open(data_dir=data_dir) as room:
-        task = await task_of(room, podcast_id)
+    async with open_platform(data_dir=data_dir) as platform:
+        task = await task_of(platform, podcast_id)
     return (task.status, task.attempts, task.worker) == ("audio_rendering", 0, msgspec.UNSET)
 
 
 async def made(data_dir: Path, podcast_id: str) -> list[str]:
-    async with Greenroom.open(data_dir=data_dir) as room:
-        statuses = await statuses_of(room.statuses.follow(podcast_id))
-        assert room.recordings.whole(podcast_id) is not None
+    async with open_platform(data_dir=data_dir) as platform:
+        statuses = await statuses_of(platform.statuses.follow(podcast_id))
+        assert platform.recordings.whole(podcast_id) is not None
     return statuses
 
 

@@ -31,10 +31,10 @@ class Record:
 
 
 async def ask(record: Record, *, engine: Exception | None = None, draining: bool = False) -> tuple[int, Any]:
-    room, ending = SimpleNamespace(records=record, engine_trouble=engine), Ending()
+    platform, ending = SimpleNamespace(records=record, room=SimpleNamespace(engine_trouble=engine)), Ending()
     if draining:
         ending.begin()
-    body = await operations.health(ServiceState({"room": room, "ending": ending}))
+    body = await operations.health(ServiceState({"platform": platform, "ending": ending}))
     return (200 if body["status"] in ("ok", "degraded") else 503), body
 
 

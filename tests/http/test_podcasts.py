@@ -15,12 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
-from greenroom.client import Greenroom
 from greenroom.errors import MissingExtra
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.http.app import create_app
 from greenroom_platform.http.routes.podcasts import LONGEST_WAIT, PER_ADDRESS
 from greenroom_platform.http.settings import Settings
+from greenroom_platform.platform import Platform, open_platform
 from tests.support.counted_tasks import STEPS, statuses_of
 from tests.support.problem_checks import blamed, problem
 from tests.support.real_servers import Server
@@ -45,12 +45,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-async def room(service: Service) -> AsyncIterator[Greenroom]:
+async def platform(service: Service) -> AsyncIterator[Platform]:
     """Another process of the same platform: where the worker is."""
-    async with Greenroom.open(data_dir=service.data_dir) as room:
-        while (claim := await room.tasks.claim("cleaner")) is not None:
-            await room.tasks.fail(claim, "Left by another test.")
-        yield room
+    async with open_platform(data_dir=service.data_dir) as platform:
+        while (claim := await platform.tasks.claim("cleaner")) is not None:
+            await platform.tasks.fail(claim, "Left by another test.")
+        yield platform
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def ask(service: Service, address: str) -> Asks:
     return asked
 
 
-async def begun(ask: Asks, room: Greenroom) -> tuple[str, Claim]:
+async def begun(ask: Asks, platform: Platform) -> tuple[str, Claim]:
     """The status URL of a podcast asked for over HTTP, and a worker's claim on it."""
     answer = await asyncio.to_thread(ask)
-    claim = await room.tasks.claim("worker")
+    claim = await platform.tasks.claim("worker")
     assert claim is not None
     assert claim.podcast_id == answer.json()["podcast_id"]
     return answer.json()["status_url"], claim
@@ -120,12 +120,12 @@ def test_what_cannot_be_asked_for_is_refused_with_a_remedy(ask: Asks) -> None:
 
 
 async def test_a_key_gives_its_first_answer_again_whatever_became_of_the_podcast(
-    ask: Asks, room: Greenroom, service: Service
+    ask: Asks, platform: Platform, service: Service
 ) -> None:
     first = await asyncio.to_thread(ask, key="once")
-    claim = await room.tasks.claim("worker")
+    claim = await platform.tasks.claim("worker")
     assert claim is not None
-    await room.tasks.fail(claim, "No.")
+    await platform.tasks.fail(claim, "No.")
     again = await asyncio.to_thread(ask, key="once")
     assert (again.status_code, again.json()) == (202, first.json())
     assert again.headers["location"] == first.headers["location"]
@@ -180,7 +180,7 @@ def test_an_address_asks_only_so_often_and_others_are_not_held_up(ask: Asks) -> 
 
 
 async def test_metrics_tell_the_queue_s_length_and_how_long_its_oldest_waits(
-    service: Service, ask: Asks, room: Greenroom
+    service: Service, ask: Asks, platform: Platform
 ) -> None:
     def queue() -> dict[str, float]:
         lines = service.client.get("/metrics").text.splitlines()
@@ -192,20 +192,20 @@ async def test_metrics_tell_the_queue_s_length_and_how_long_its_oldest_waits(
     told = queue()
     assert told["greenroom_podcast_queue_length"] == 2
     assert 0 < told["greenroom_podcast_queue_oldest_seconds"] < 600
-    while (claim := await room.tasks.claim("w")) is not None:
-        await room.tasks.fail(claim, "No.")
+    while (claim := await platform.tasks.claim("w")) is not None:
+        await platform.tasks.fail(claim, "No.")
     assert queue() == {"greenroom_podcast_queue_length": 0, "greenroom_podcast_queue_oldest_seconds": 0}
 
 
-async def test_a_full_queue_is_503_until_there_is_room(ask: Asks, room: Greenroom) -> None:
+async def test_a_full_queue_is_503_until_there_is_room(ask: Asks, platform: Platform) -> None:
     for _ in range(100):
-        await room.generation.request(TOPIC)
+        await platform.generation.request(TOPIC)
     for _ in range(PER_ADDRESS.most + 1):  # what is refused with 503 is not counted
         refused = await asyncio.to_thread(ask, key="full")
     problem(refused, 503, "queue-full")
     assert int(refused.headers["retry-after"]) > 0
-    while (claim := await room.tasks.claim("worker")) is not None:
-        await room.tasks.fail(claim, "No.")
+    while (claim := await platform.tasks.claim("worker")) is not None:
+        await platform.tasks.fail(claim, "No.")
     assert (await asyncio.to_thread(ask, key="full")).status_code == 202
 
 
@@ -213,9 +213,9 @@ async def test_a_full_queue_is_503_until_there_is_room(ask: Asks, room: Greenroo
 
 
 async def test_a_poll_is_a_cached_read_that_says_when_to_come_again(
-    service: Service, ask: Asks, room: Greenroom
+    service: Service, ask: Asks, platform: Platform
 ) -> None:
-    url, claim = await begun(ask, room)
+    url, claim = await begun(ask, platform)
     first = await asyncio.to_thread(service.client.get, url)
     assert first.headers["cache-control"] == "public, no-cache"
     assert first.headers["cache-status"] == "greenroom; fwd=miss; stored"
@@ -226,7 +226,7 @@ async def test_a_poll_is_a_cached_read_that_says_when_to_come_again(
         assert (second.status_code, second.headers["etag"]) == (304, first.headers["etag"])
         assert "hit" in second.headers["cache-status"]
         assert "retry-after" in second.headers
-    await room.tasks.advance(claim, "ready_to_stream")
+    await platform.tasks.advance(claim, "ready_to_stream")
     last = await asyncio.to_thread(service.client.get, url, headers=held)
     assert last.json() == {"podcast_id": claim.podcast_id, "status": "ready_to_stream"}
     assert "retry-after" not in last.headers
@@ -247,20 +247,20 @@ def test_a_wait_that_cannot_be_is_422(service: Service, wait: str) -> None:
 
 
 async def test_a_long_poll_answers_at_once_if_news_else_at_the_first_change(
-    service: Service, ask: Asks, room: Greenroom
+    service: Service, ask: Asks, platform: Platform
 ) -> None:
-    url, claim = await begun(ask, room)
+    url, claim = await begun(ask, platform)
     async with httpx.AsyncClient(base_url=service.url, timeout=LONGEST_WAIT - 1, verify=NO_TLS) as client:
         first = await client.get(url, params={"wait": LONGEST_WAIT})
         held = {"If-None-Match": first.headers["etag"]}
         assert (await client.get(url, params={"wait": 1}, headers=held)).status_code == 304
         waiting = asyncio.create_task(client.get(url, params={"wait": LONGEST_WAIT}, headers=held))
-        await room.tasks.advance(claim, "audio_rendering")
+        await platform.tasks.advance(claim, "audio_rendering")
         changed = await waiting
         assert (changed.status_code, changed.json()["status"]) == (200, "audio_rendering")
         # What was held before is not what is current: no wait.
         assert (await client.get(url, params={"wait": LONGEST_WAIT}, headers=held)).status_code == 200
-        await room.tasks.fail(claim, "It failed.")
+        await platform.tasks.fail(claim, "It failed.")
         last = await client.get(url)
         held = {"If-None-Match": last.headers["etag"]}
         # Nothing will follow an end: no wait either.
@@ -272,9 +272,9 @@ async def test_a_long_poll_answers_at_once_if_news_else_at_the_first_change(
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["", "flushed"])
 async def test_all_who_follow_see_each_status_in_order(
-    service: Service, ask: Asks, room: Greenroom, flushed: bool
+    service: Service, ask: Asks, platform: Platform, flushed: bool
 ) -> None:
-    url, claim = await begun(ask, room)
+    url, claim = await begun(ask, platform)
     seen: dict[str, list[str]] = {"poller": [], "long poller": [], "listener": []}
     async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as client:
         tasks = [
@@ -282,11 +282,11 @@ async def test_all_who_follow_see_each_status_in_order(
             asyncio.create_task(long_poller(client, url, seen["long poller"])),
             asyncio.create_task(listener(client, url, seen["listener"])),
         ]
-        following = asyncio.create_task(statuses_of(room.statuses.follow(claim.podcast_id)))
+        following = asyncio.create_task(statuses_of(platform.statuses.follow(claim.podcast_id)))
         raw = service.raw()
         for status in STEPS:
             if status != "queued":
-                await room.tasks.advance(claim, status)
+                await platform.tasks.advance(claim, status)
             async with asyncio.timeout(20):
                 while not all(status in one for one in seen.values()):
                     await asyncio.sleep(0.001)
@@ -303,9 +303,9 @@ async def test_all_who_follow_see_each_status_in_order(
 
 
 async def test_a_returning_follower_hears_only_news_and_nothing_after_the_end(
-    service: Service, ask: Asks, room: Greenroom
+    service: Service, ask: Asks, platform: Platform
 ) -> None:
-    url, claim = await begun(ask, room)
+    url, claim = await begun(ask, platform)
     async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as client:
         first = events(client, url)
         _, data, mark = await anext(first)
@@ -313,7 +313,7 @@ async def test_a_returning_follower_hears_only_news_and_nothing_after_the_end(
         await first.aclose()  # type: ignore[attr-defined]
         back = events(client, url, mark)
         coming = asyncio.ensure_future(anext(back))
-        await room.tasks.fail(claim, "There is nothing to tell.")
+        await platform.tasks.fail(claim, "There is nothing to tell.")
         _, data, mark = await coming
         assert json.loads(data) == {
             "podcast_id": claim.podcast_id,

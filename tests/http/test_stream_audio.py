@@ -176,7 +176,7 @@ async def test_who_has_it_already_is_told_so(service: Service, podcast_id: str) 
 async def test_before_it_is_whole_it_is_a_conflict(service: Service, studio: Studio, how_far: str) -> None:
     claim = await studio.claimed()
     if how_far != "queued":
-        await studio.room.tasks.advance(claim, how_far)
+        await studio.platform.tasks.advance(claim, how_far)
     recording = await studio.attempt(claim.podcast_id, CLUSTERS[:2])
     answer = service.client.get(path(claim.podcast_id))
     told = problem(answer, 409, "not-whole")

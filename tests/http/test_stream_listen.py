@@ -151,7 +151,7 @@ async def test_two_listeners_and_a_late_one_hear_the_same(service: Service, stud
 async def test_who_comes_before_the_first_cluster_waits_for_it(service: Service, studio: Studio, how_far: str) -> None:
     claim = await studio.claimed()
     if how_far != "queued":
-        await studio.room.tasks.advance(claim, how_far)
+        await studio.platform.tasks.advance(claim, how_far)
     async with listener(service, claim.podcast_id) as opened:
         heard = Heard()
         message = await opened.recv()
@@ -192,7 +192,7 @@ async def test_a_podcast_that_could_not_be_made_tells_why(service: Service, stud
 
 async def test_what_a_dead_attempt_left_of_a_failed_podcast_is_not_heard(service: Service, studio: Studio) -> None:
     claim, _ = await studio.rendering(LONG[:3])
-    await studio.room.tasks.fail(claim, "It was tried several times.")
+    await studio.platform.tasks.fail(claim, "It was tried several times.")
     heard = await heard_of(service, claim.podcast_id)
     failed(heard, "It was tried several times.")
     assert heard.clusters == []
@@ -206,7 +206,7 @@ async def test_a_podcast_that_fails_while_it_is_listened_to_tells_why(
     async with listener(service, claim.podcast_id) as opened:
         heard = await hear(opened, clusters=begun + 1 if begun else 0)
         await eventually(lambda: claim.podcast_id in activity(service))
-        await studio.room.tasks.fail(claim, "The voice is hoarse.")
+        await studio.platform.tasks.fail(claim, "The voice is hoarse.")
         await hear(opened, heard)
     failed(heard, "The voice is hoarse.")
     assert len(heard.clusters) == (begun + 1 if begun else 0)
@@ -224,7 +224,7 @@ async def test_a_recording_made_where_we_cannot_see_it_is_not_waited_for(service
     async with listener(service, claim.podcast_id) as opened:
         heard = Heard(texts=[{}])
         assert isinstance(await opened.recv(), str)
-        await studio.room.tasks.advance(claim, "ready_to_stream")
+        await studio.platform.tasks.advance(claim, "ready_to_stream")
         await hear(opened, heard)
     failed(heard, "This recording is not kept any more. Ask for the podcast again.")
 

@@ -14,8 +14,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
-from greenroom.client import Greenroom
 from greenroom.sessions import Presence
+from greenroom_platform.platform import open_platform
 from tests.support.asgi_server import closed
 from tests.support.patience import eventually
 from tests.support.real_servers import Raw, Server
@@ -138,7 +138,7 @@ async def test_listening_keeps_the_session_alive_beyond_its_idle_limit(
     monkeypatch.setattr(Presence, "interval", 0.01)
     async with inner(tmp_path / "data") as site:
         claim, _ = await site.studio.rendering(CLUSTERS[:1])
-        live, token = await site.room.sessions.start({"preferences": {}})
+        live, token = await site.platform.sessions.start({"preferences": {}})
         with closing(Raw(path=str(tmp_path / "data" / "valkey.sock"))) as raw:
             passes = Passing(SimpleNamespace(raw=lambda: raw), monkeypatch)  # type: ignore[arg-type]
             roll = f"greenroom:streams:{{session:{live.session_id}}}"
@@ -150,7 +150,7 @@ async def test_listening_keeps_the_session_alive_beyond_its_idle_limit(
                     aged = float(raw("ZSCORE", roll, member))
                     await eventually(lambda aged=aged: float(raw("ZSCORE", roll, member)) > aged)
                     await eventually(lambda: raw("PTTL", f"session:{live.session_id}") > 30 * 60 * 1000)
-                found = await site.room.sessions.read(token)
+                found = await site.platform.sessions.read(token)
                 assert found is not None
                 assert decoded(found.body)["active_podcast_stream_id"] == claim.podcast_id
                 assert opened.close_code is None
@@ -159,8 +159,8 @@ async def test_listening_keeps_the_session_alive_beyond_its_idle_limit(
 async def test_what_a_killed_process_has_left_open_lapses(serve: Serve, valkey: Server) -> None:
     killed = serve("--valkey-url", valkey.address, home="killed")
     living = serve("--valkey-url", valkey.address, home="living")
-    async with Greenroom.open(valkey.address, data_dir=killed.data_dir) as room:
-        claim, _ = await Studio(room).rendering(CLUSTERS[:1])
+    async with open_platform(valkey.address, data_dir=killed.data_dir) as platform:
+        claim, _ = await Studio(platform).rendering(CLUSTERS[:1])
         visitor = Visitor(killed.url)
         async with listener(killed, claim.podcast_id, **visitor.headers) as opened:
             await stands(opened)
@@ -232,11 +232,11 @@ async def test_a_token_that_names_no_session_listens_as_nobody(
     service: Service, studio: Studio, headers: dict[str, str]
 ) -> None:
     claim, _ = await studio.rendering(CLUSTERS[:1])
-    before = await studio.room.presence.active()
+    before = await studio.platform.presence.active()
     async with listener(service, claim.podcast_id, **headers) as opened:
         await stands(opened)
         assert activity(service) == {claim.podcast_id: 1}
-        assert await studio.room.presence.active() == before
+        assert await studio.platform.presence.active() == before
     await eventually(lambda: activity(service) == {})
 
 

@@ -163,7 +163,7 @@ async def test_what_a_server_of_sessions_refuses_is_trouble_until_it_is_done(
 async def test_what_a_server_of_caches_refuses_is_trouble_until_it_is_done(
     server: Server, refuse: Callable[[Raw], Callable[[], Any]], code: str
 ) -> None:
-    async with Greenroom.open(server.address, keeps_sessions=False) as room:
+    async with Greenroom.open(server.address, sessions=None) as room:
         cache = room.cache(EPISODE, load=load, near_for=0)
         mend = refuse(server.raw())
         assert await cache.get("e1") == Episode("e1")

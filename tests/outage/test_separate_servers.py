@@ -12,6 +12,7 @@ import pytest
 from greenroom import Greenroom, Keyspace, Outcome
 from greenroom.acl import Holds, Role, rules
 from greenroom.errors import EngineUnavailable
+from greenroom_platform.cli.declarations import DECLARATIONS
 from tests.support.acl_roles import address, allow, called_commands, denied, use_everything, working
 from tests.support.episode_caches import EPISODE, Episode, Loads
 from tests.support.patience import until, wait_for
@@ -129,7 +130,7 @@ def test_nothing_of_the_one_is_on_the_other_or_could_be(valkey: Server, lasting:
     caches, sessions = valkey.raw(), lasting.raw()
     for raw, holds in ((caches, Holds.CACHES), (sessions, Holds.SESSIONS)):
         for role in Role:
-            if rules(role, holds=holds) is not None:
+            if rules(role, DECLARATIONS, holds=holds) is not None:
                 allow(raw, role, holds=holds)
         raw("CONFIG", "RESETSTAT")
     env = {
@@ -144,7 +145,7 @@ def test_nothing_of_the_one_is_on_the_other_or_could_be(valkey: Server, lasting:
         service.client.patch(f"{API}/session/preferences", json={})
     assert denied(caches) == denied(sessions) == []
     for raw, holds in ((caches, Holds.CACHES), (sessions, Holds.SESSIONS)):
-        allowed = rules(Role.SERVICE, holds=holds)
+        allowed = rules(Role.SERVICE, DECLARATIONS, holds=holds)
         assert allowed is not None
         assert called_commands(raw) - {"acl|log", "acl|setuser", "config|resetstat"} <= allowed.commands
     there = {key.decode() for key in caches("KEYS", "*")}

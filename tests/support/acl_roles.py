@@ -13,6 +13,7 @@ import httpx
 from websockets.sync.client import connect
 
 from greenroom.acl import Holds, Role, hashed, rules
+from greenroom_platform.cli.declarations import DECLARATIONS
 from tests.support.patience import wait_for
 from tests.support.people import PASSWORD
 from tests.support.real_servers import Raw, Server
@@ -37,7 +38,7 @@ def printed(role: str, *flags: str) -> str:
 
 def allow(raw: Raw, role: Role, prefix: str = "", holds: Holds = Holds.BOTH) -> None:
     """Make the user of a role, as an operator does with what the command prints."""
-    found = rules(role, prefix=prefix, holds=holds)
+    found = rules(role, DECLARATIONS, prefix=prefix, holds=holds)
     assert found is not None
     line = "ACL", "SETUSER", f"greenroom-{role.value}", "reset", "on", hashed(secret(role.value)), *found.text().split()
     assert raw(*line) == b"OK"

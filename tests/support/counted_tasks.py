@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from greenroom.client import Greenroom
 from greenroom.errors import RecordUnavailable
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.models import PodcastStatus, PodcastTask
+from greenroom_platform.platform import Platform
 from greenroom_platform.storage import SqliteRecords, SqliteTasks
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.testing.records_changes import NOON, about
@@ -81,10 +81,10 @@ class Timers:
                 await asyncio.sleep(0)
 
 
-async def begun(room: Greenroom) -> Claim:
+async def begun(platform: Platform) -> Claim:
     """A podcast on the topic `a`, claimed."""
-    await room.generation.request("a")
-    claim = await room.tasks.claim("worker")
+    await platform.generation.request("a")
+    claim = await platform.tasks.claim("worker")
     assert claim is not None
     return claim
 
@@ -94,9 +94,9 @@ async def statuses_of(following: AsyncIterator[PodcastStatus]) -> list[str]:
     return [one.status async for one in following]
 
 
-async def settled_down(room: Greenroom) -> None:
+async def settled_down(platform: Platform) -> None:
     """Return when the followers' last look is done and each of them waits."""
-    stories = room.statuses._followers._stories
+    stories = platform.statuses._followers._stories
     async with asyncio.timeout(20):
         while any(story.told or story.done < story.begun for story in stories.values()):
             await asyncio.sleep(0.001)

@@ -135,6 +135,9 @@ def _become(told: dict[str, Any]) -> None:
 def _main(descriptor: int) -> NoReturn:
     from argon2 import PasswordHasher
 
+    import greenroom.cli
+    import greenroom_platform.cli.serve
+    import greenroom_platform.http.worker  # noqa: F401
     from greenroom_platform.accounts import passwords
 
     asking = socket.socket(fileno=descriptor)

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
-from greenroom.client import Greenroom
 from greenroom.errors import RecordUnavailable
 from greenroom_platform.domain.records import Change
+from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.storage.sqlite.database import Database
 from tests.support.real_servers import Server
@@ -44,8 +44,8 @@ class Outbox(SqliteRecords):
             raise RecordUnavailable("for the test")
 
 
-def opened(valkey: Server, records: Outbox) -> AbstractAsyncContextManager[Greenroom]:
-    return Greenroom.open(valkey.address, database=records)
+def opened(valkey: Server, records: Outbox) -> AbstractAsyncContextManager[Platform]:
+    return open_platform(valkey.address, database=records)
 
 
 def page(topic_id: str, number: int) -> str:

@@ -24,12 +24,12 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from greenroom.client import DATABASE_FILE, Greenroom
 from greenroom_platform.cli import serve
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.http.app import create_app
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Ending
+from greenroom_platform.platform import DATABASE_FILE, Platform, open_platform
 from greenroom_platform.storage import open_records
 from greenroom_platform.studio.opus import RATE, OpusEncoder
 from greenroom_platform.studio.recordings import Recording
@@ -117,14 +117,14 @@ def decode(data: bytes) -> Decoded:
 class Studio:
     """A worker made by hand: a room of its own on the data directory of a service."""
 
-    def __init__(self, room: Greenroom) -> None:
-        self.room = room
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
         self._attempts = 0
 
     async def claimed(self) -> Claim:
         """A podcast that was just asked for, and is ours to make."""
-        requested = await self.room.generation.request(TOPIC)
-        claim = await self.room.tasks.claim("by-hand", 600)
+        requested = await self.platform.generation.request(TOPIC)
+        claim = await self.platform.tasks.claim("by-hand", 600)
         assert claim is not None
         assert claim.podcast_id == requested.task.podcast_id
         return claim
@@ -132,7 +132,7 @@ class Studio:
     async def attempt(self, podcast_id: str, clusters: Sequence[Cluster] = ()) -> Recording:
         """An attempt at its recording, with these clusters so far."""
         self._attempts += 1
-        recording = await self.room.recordings.begin(podcast_id, f"hand-{self._attempts}")
+        recording = await self.platform.recordings.begin(podcast_id, f"hand-{self._attempts}")
         for cluster in clusters:
             await recording.append(cluster)
         return recording
@@ -140,7 +140,7 @@ class Studio:
     async def rendering(self, clusters: Sequence[Cluster] = ()) -> tuple[Claim, Recording]:
         """A podcast that is being rendered."""
         claim = await self.claimed()
-        await self.room.tasks.advance(claim, "audio_rendering")
+        await self.platform.tasks.advance(claim, "audio_rendering")
         return claim, await self.attempt(claim.podcast_id, clusters)
 
     async def finish(self, claim: Claim, recording: Recording, clusters: Sequence[Cluster] = ()) -> None:
@@ -148,7 +148,7 @@ class Studio:
         for cluster in clusters:
             await recording.append(cluster)
         await recording.finish()
-        await self.room.tasks.advance(claim, "ready_to_stream")
+        await self.platform.tasks.advance(claim, "ready_to_stream")
 
     async def ready(self, clusters: Sequence[Cluster]) -> str:
         """The id of a podcast that is whole."""
@@ -159,12 +159,12 @@ class Studio:
     async def failed(self, message: str) -> str:
         """The id of a podcast that could not be made."""
         claim = await self.claimed()
-        await self.room.tasks.fail(claim, message)
+        await self.platform.tasks.fail(claim, message)
         return claim.podcast_id
 
     def file(self, podcast_id: str) -> Path:
         """A whole recording's file."""
-        path = self.room.recordings.whole(podcast_id)
+        path = self.platform.recordings.whole(podcast_id)
         assert path is not None
         return path
 
@@ -172,8 +172,8 @@ class Studio:
 @asynccontextmanager
 async def studio_of(service: Service) -> AsyncIterator[Studio]:
     """A studio beside a running service."""
-    async with Greenroom.open(data_dir=service.data_dir) as room:
-        yield Studio(room)
+    async with open_platform(data_dir=service.data_dir) as platform:
+        yield Studio(platform)
 
 
 # Listeners -------------------------------------------------------------------------------------------
@@ -275,13 +275,13 @@ class Inner:
     def __init__(self, url: str, server: uvicorn.Server, state: Any) -> None:
         self.url = url
         self.server = server
-        self.room: Greenroom = state.room
+        self.platform: Platform = state.platform
         self.ending: Ending = state.ending
-        self.studio = Studio(self.room)
+        self.studio = Studio(self.platform)
 
     async def listeners(self) -> dict[str, int]:
         """Who listens to what."""
-        return await self.room.presence.listeners()
+        return await self.platform.presence.listeners()
 
 
 @asynccontextmanager

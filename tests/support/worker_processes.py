@@ -17,10 +17,10 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from greenroom.client import Greenroom
 from greenroom_platform.domain.podcasts import CLAIM, Tasks
 from greenroom_platform.domain.task_records import KeepsTasks
 from greenroom_platform.models import PodcastTask
+from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.storage import SqliteRecords, SqliteTasks
 from greenroom_platform.studio.recordings import Recording
 from greenroom_platform.studio.worker import Worker
@@ -116,9 +116,9 @@ def worker_process(data_dir: Path, *points: str, claim: float = CLAIM) -> Iterat
 
 
 @asynccontextmanager
-async def working(room: Greenroom, **options: Any) -> AsyncIterator[None]:
+async def working(platform: Platform, **options: Any) -> AsyncIterator[None]:
     """A worker in this process; ended without its task done if the block ends before."""
-    task = asyncio.create_task(room.worker(**options).run())
+    task = asyncio.create_task(platform.worker(**options).run())
     try:
         yield
     finally:
@@ -127,17 +127,17 @@ async def working(room: Greenroom, **options: Any) -> AsyncIterator[None]:
     assert task.cancelled(), task.exception()
 
 
-async def task_of(room: Greenroom, podcast_id: str) -> PodcastTask:
+async def task_of(platform: Platform, podcast_id: str) -> PodcastTask:
     """What the record knows of a podcast."""
-    assert isinstance(room.records, KeepsTasks)
-    task = await room.records.tasks.task(podcast_id)
+    assert isinstance(platform.records, KeepsTasks)
+    task = await platform.records.tasks.task(podcast_id)
     assert task is not None
     return task
 
 
-async def asked(room: Greenroom, topic_id: str = TOPIC) -> str:
+async def asked(platform: Platform, topic_id: str = TOPIC) -> str:
     """The id of a podcast that was just asked for."""
-    return (await room.generation.request(topic_id)).task.podcast_id
+    return (await platform.generation.request(topic_id)).task.podcast_id
 
 
 def make_topic(service: Service, topic_id: str = TOPIC, *texts: str) -> None:
@@ -197,10 +197,10 @@ class _Telling(Worker):
 async def _main(data_dir: str, claim: str, *points: str) -> None:
     for name in points:
         _stop_after(name, POINTS[name])
-    async with Greenroom.open(data_dir=data_dir) as room:
-        assert isinstance(room.records, SqliteRecords)
-        _WRITERS.append(room.records._database._writer)
-        worker = room.worker(claim=float(claim))
+    async with open_platform(data_dir=data_dir) as platform:
+        assert isinstance(platform.records, SqliteRecords)
+        _WRITERS.append(platform.records._database._writer)
+        worker = platform.worker(claim=float(claim))
         worker.__class__ = _Telling
         await worker.run()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from greenroom import sessions
-from greenroom.acl import _ACCOUNTS, _CACHES, _CONNECTION, _SESSIONS
+from greenroom.acl import _CACHES, _CONNECTION, _SESSIONS
 from greenroom.caching import drops, groups, lease
 from greenroom.caching.releases import RELEASE
 from greenroom.engine.limits import Limits
@@ -25,6 +25,7 @@ from greenroom.observe import Histogram
 from greenroom.sessions import roll, store
 from greenroom_platform import accounts
 from greenroom_platform.accounts.rate_limit import ATTEMPT
+from greenroom_platform.cli.declarations import DECLARATIONS
 
 FRAMES = {
     "text": b"$1\r\na\r\n",
@@ -237,7 +238,7 @@ class Transport(asyncio.Transport):
 
 
 def test_every_command_that_is_sent_has_a_shape() -> None:
-    sent = {one.partition("|")[0].upper() for one in _CONNECTION | _CACHES | _SESSIONS | _ACCOUNTS}
+    sent = {one.partition("|")[0].upper() for one in _CONNECTION | _CACHES | _SESSIONS | DECLARATIONS.commands}
     assert sent - set(SHAPES) == {"EVALSHA"}
     scripts: tuple[Script, ...] = (
         *lease.SCRIPTS,

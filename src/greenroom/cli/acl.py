@@ -7,8 +7,8 @@ import sys
 import rich_click as click
 
 from greenroom.acl import PLACEHOLDER, Holds, Role, check_user, hashed, rules
+from greenroom.cli.options import installed, key_prefix_option
 from greenroom.errors import InvalidInput
-from greenroom_platform.cli.options import read_settings, settings_options
 
 _FORMS = {"setuser": "ACL SETUSER {user} reset on {password} {rules}", "file": "user {user} on {password} {rules}"}
 
@@ -31,15 +31,16 @@ _FORMS = {"setuser": "ACL SETUSER {user} reset on {password} {rules}", "file": "
 )
 @click.option("--user", metavar="NAME", help="The user's name, with one role. Default: greenroom-ROLE.")
 @click.option("--password-stdin", is_flag=True, help="Take one role's password, one line, and print its SHA-256.")
-@settings_options(["key_prefix"])
+@key_prefix_option
 def acl(
-    roles: tuple[str, ...], holds: str, form: str, user: str | None, password_stdin: bool, **flags: str | None
+    roles: tuple[str, ...], holds: str, form: str, user: str | None, password_stdin: bool, key_prefix: str | None
 ) -> None:
     """Print ACL rules for the roles service, worker and viewer, or for those named.
 
     Without a password a placeholder stands in its place, which no server accepts.
     """
-    prefix = read_settings(flags).key_prefix
+    declared = installed()
+    prefix = declared.prefix(key_prefix)
     wanted = [Role(role) for role in roles] or list(Role)
     if len(wanted) != 1:
         for given, option in ((user, "--user"), (password_stdin, "--password-stdin")):
@@ -47,7 +48,7 @@ def acl(
                 raise InvalidInput(option, "is for one role", "name it, as `greenroom acl service`")
     password = hashed(sys.stdin.readline().rstrip("\r\n")) if password_stdin else PLACEHOLDER
     for role in wanted:
-        found = rules(role, prefix=prefix, holds=Holds(holds))
+        found = rules(role, declared, prefix=prefix, holds=Holds(holds))
         if found is None:
             click.echo(f"greenroom: a {role.value} needs no user there", err=True)
             continue

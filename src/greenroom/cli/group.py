@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from typing import NoReturn
 
 import rich_click as click
@@ -12,13 +12,11 @@ from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.printable import printable
 
 COMMANDS = {
-    "serve": "Run the service.",
-    "work": "Make the podcasts that are asked for.",
-    "load": "Load topics and snippets from NDJSON files into the record.",
     "definitions": "Print every keyspace: formats, values and lifetimes.",
     "acl": "Print ACL rules for the server: service, worker, viewer.",
 }
-_HOMES = {"definitions": "greenroom", "acl": "greenroom"}
+ENTRY_POINTS = "greenroom.commands"
+"""The entry points of further commands, as those of a platform that stands on this library."""
 _FLAGS = {"data_dir": "--data-dir", "database": "--database-url"}
 """The flags behind what the library knows as arguments."""
 
@@ -27,14 +25,17 @@ class _Group(click.RichGroup):
     """Finds commands by name, and turns an error with a remedy into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*(one.name for one in entry_points(group=ENTRY_POINTS)), *COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"{_HOMES.get(cmd_name, 'greenroom_platform')}.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
-        return command
+        if cmd_name in COMMANDS:
+            module = importlib.import_module(f"greenroom.cli.{cmd_name}")
+            command: click.Command = getattr(module, cmd_name)
+            return command
+        for found in entry_points(group=ENTRY_POINTS, name=cmd_name):
+            loaded: click.Command = found.load()
+            return loaded
+        return None
 
     def invoke(self, ctx: click.Context) -> object:
         try:

@@ -13,6 +13,7 @@ from greenroom.sessions.refusals import Refused, SignInRequired
 from greenroom.sessions.request import RequestSession
 from greenroom.sessions.revocations import Ends
 from greenroom.sessions.sessions import Sessions
+from greenroom.sessions.settings import SessionData, SessionSettings
 from greenroom.sessions.snapshot import Live, SessionGone
 from greenroom.sessions.streams import Stream
 from greenroom.sessions.token import handle
@@ -42,8 +43,10 @@ __all__ = [
     "Presence",
     "Refused",
     "RequestSession",
+    "SessionData",
     "SessionGone",
     "SessionMiddleware",
+    "SessionSettings",
     "Sessions",
     "SignInRequired",
     "Stream",

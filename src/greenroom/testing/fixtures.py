@@ -40,7 +40,7 @@ def greenroom_clock() -> ManualClock:
 
 @pytest.fixture
 def greenroom_room(request: pytest.FixtureRequest) -> Greenroom:
-    """An empty room for one test: a Valkey of its own and a record in a temporary directory, gone after the test."""
+    """An empty room for one test, with a Valkey of its own that is gone after the test."""
     # Which plugin runs the test is known only now, and each sees to its own kind of fixture.
     if "anyio_backend" in request.fixturenames:
         room = request.getfixturevalue("_greenroom_on_anyio")

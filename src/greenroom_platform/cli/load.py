@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 import rich_click as click
 
-from greenroom.client import DATABASE_FILE, Greenroom
 from greenroom.errors import InvalidInput, RecordError, RecordUnavailable
 from greenroom.printable import printable
 from greenroom_platform.cli.options import (
@@ -24,6 +23,7 @@ from greenroom_platform.cli.options import (
 from greenroom_platform.domain.records import Records
 from greenroom_platform.http import logs
 from greenroom_platform.http.settings import Settings
+from greenroom_platform.platform import DATABASE_FILE, open_platform
 from greenroom_platform.storage import BadLine, Loaded, open_records
 from greenroom_platform.storage import load as load_lines
 
@@ -76,18 +76,18 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]], *, has_
         return loaded
     if settings.cache_address is None or settings.database_url is None:
         make_directory(settings.data_dir)
-    async with Greenroom.open(
+    async with open_platform(
         settings.cache_address,
         keeps_sessions=False,
         database=settings.database_url,
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,
-    ) as room:
-        loaded = await _fill(settings, room.records, sources)
+    ) as platform:
+        loaded = await _fill(settings, platform.records, sources)
         # By the outbox, and not change by change: 1,000 changes of one topic name the same pages.
         with suppress(RecordError):  # all is stored, and what is left in the outbox is any process's to send
-            await room.changes.send_pending()
-        if room.engine_trouble is not None or room.changes.unsent:
+            await platform.changes.send_pending()
+        if platform.room.engine_trouble is not None or platform.changes.unsent:
             click.echo("the caches could not be reached: what changed is dropped from them within seconds of", err=True)
             click.echo("their return, by any greenroom process that has this record open", err=True)
         return loaded

@@ -22,7 +22,6 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from greenroom import private_files
-from greenroom.client import DATABASE_FILE
 from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
@@ -36,6 +35,7 @@ from greenroom_platform.http.open_files import raise_open_files
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.websocket_protocol import WebSocketProtocol
 from greenroom_platform.http.worker import METRICS_VARIABLE, build
+from greenroom_platform.platform import DATABASE_FILE
 from greenroom_platform.storage import load_sample, open_records, sqlite_path
 
 log = logging.getLogger("greenroom.http")

@@ -8,7 +8,6 @@ import signal
 
 import rich_click as click
 
-from greenroom.client import Greenroom
 from greenroom_platform.cli.options import (
     make_directory,
     names_directory,
@@ -19,6 +18,7 @@ from greenroom_platform.cli.options import (
 )
 from greenroom_platform.http import logs
 from greenroom_platform.http.settings import Settings
+from greenroom_platform.platform import open_platform
 from greenroom_platform.studio.voice import check_voices
 
 log = logging.getLogger("greenroom_platform.studio")
@@ -51,14 +51,14 @@ async def _work(settings: Settings) -> None:
 
 async def _worker(settings: Settings) -> None:
     make_directory(settings.data_dir)
-    async with Greenroom.open(
+    async with open_platform(
         settings.cache_address,
         keeps_sessions=False,
         database=settings.database_url,
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,
-    ) as room:
-        if (trouble := write_trouble(room.records)) is not None:
+    ) as platform:
+        if (trouble := write_trouble(platform.records)) is not None:
             log.warning("nothing can be made until this is mended: %s", trouble)
         click.echo("working; end it with Ctrl-C", err=True)
-        await room.worker().run()
+        await platform.worker().run()

@@ -12,11 +12,11 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 
-from greenroom.client import Greenroom
 from greenroom.errors import EngineError, Overloaded, QueueFull, RecordUnavailable
 from greenroom.sessions.refusals import SessionsUnavailable
 from greenroom_platform.accounts import Bound, network
 from greenroom_platform.http.problems import Problem
+from greenroom_platform.platform import Platform
 
 log = logging.getLogger("greenroom.http")
 
@@ -50,8 +50,8 @@ async def counted(
         Problem: 429 with `Retry-After`, when it may not be done now.
         EngineError: when it cannot be counted and must be.
     """
-    room: Greenroom = connection.app.state.room
-    rate, address = room.rate(kind, bound), address_of(connection)
+    platform: Platform = connection.app.state.platform
+    rate, address = platform.rate(kind, bound), address_of(connection)
     try:
         left = await rate.count(address)
     except EngineError as error:
@@ -107,10 +107,10 @@ class WrongTokens:
         Raises:
             Problem: as `check`.
         """
-        room: Greenroom = connection.app.state.room
+        platform: Platform = connection.app.state.platform
         address = address_of(connection)
         try:
-            left = await room.rate(self._kind, self._bound).count(address)
+            left = await platform.rate(self._kind, self._bound).count(address)
         except EngineError:
             return
         if left:

@@ -13,7 +13,6 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import ValidationException
 
-from greenroom.client import Greenroom
 from greenroom.engine.factory import EMBEDDED
 from greenroom.errors import EngineError, GreenroomError
 from greenroom.observe import Counters
@@ -42,6 +41,7 @@ from greenroom_platform.http.routes import (
 )
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Ending
+from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.studio.voice import check_voices
 
 log = logging.getLogger("greenroom.http")
@@ -69,17 +69,17 @@ def create_app(
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             try:
-                room = await stack.enter_async_context(_opened(settings, counters))
+                platform = await stack.enter_async_context(_opened(settings, counters))
             except GreenroomError as error:
                 log.error("cannot start: %s", error)
                 # The server would say it again, with a traceback; it ends the process next.
                 logging.getLogger("uvicorn.error").disabled = True
                 raise
-            if room.engine_trouble is not None:
-                log.warning("starting all the same: %s", _without(room, room.engine_trouble))
-            app.state.room = room
+            if platform.room.engine_trouble is not None:
+                log.warning("starting all the same: %s", _without(platform, platform.room.engine_trouble))
+            app.state.platform = platform
             if settings.work:
-                await stack.enter_async_context(_working(room, ending, voice))
+                await stack.enter_async_context(_working(platform, ending, voice))
             sharing = asyncio.create_task(metrics.keep_sharing())
             with ending.listening():
                 yield
@@ -121,15 +121,15 @@ def create_app(
     ]
     docs.complete(app.openapi_schema, drafts)
     with_sessions = SessionMiddleware(
-        app, lambda: app.state.room.sessions, allowed_origins=settings.allowed_origins, answer=problems.refused
+        app, lambda: app.state.platform.sessions, allowed_origins=settings.allowed_origins, answer=problems.refused
     )
     outer = Cors(with_sessions, settings.allowed_origins) if settings.allowed_origins else with_sessions
     hosts = settings.allowed_hosts
     return Envelope(AllowedHosts(outer, hosts) if hosts else outer, metrics)
 
 
-def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManager[Greenroom]:
-    return Greenroom.open(
+def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManager[Platform]:
+    return open_platform(
         settings.cache_address,
         session_address=settings.session_address or EMBEDDED,
         replica_reads=settings.replica_reads,
@@ -141,7 +141,7 @@ def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManag
 
 
 @asynccontextmanager
-async def _working(room: Greenroom, ending: Ending, voice: Callable[[], None]) -> AsyncIterator[None]:
+async def _working(platform: Platform, ending: Ending, voice: Callable[[], None]) -> AsyncIterator[None]:
     """A worker of this process, until it is told to end: what is not made by then another one makes."""
     try:
         voice()
@@ -149,7 +149,7 @@ async def _working(room: Greenroom, ending: Ending, voice: Callable[[], None]) -
         log.warning("no podcasts are made here: %s", error)
         yield
         return
-    working = asyncio.create_task(ending.unless(room.worker().run()), name="greenroom-worker")
+    working = asyncio.create_task(ending.unless(platform.worker().run()), name="greenroom-worker")
     working.add_done_callback(_missed)
     try:
         yield
@@ -164,11 +164,11 @@ def _missed(working: asyncio.Task[None]) -> None:
         log.error("no podcasts are made here any more", exc_info=error)
 
 
-def _without(room: Greenroom, trouble: EngineError) -> str:
+def _without(platform: Platform, trouble: EngineError) -> str:
     """Which server cannot be used, and what that means for listeners until it can."""
     effects = []
     if not str(trouble).startswith("sessions: "):
         effects.append("topics and snippets are read from the database")
-    if room.sessions.engine.trouble is not None:
+    if platform.sessions.engine.trouble is not None:
         effects.append("nobody can sign in")
     return f"cannot use the server of the {trouble}; meanwhile {' and '.join(effects)}"

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from litestar.datastructures import State
 
-from greenroom.client import Greenroom
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.long_poll import Waiting
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Ending
+from greenroom_platform.platform import Platform
 
 
 class ServiceState(State):
@@ -21,7 +21,7 @@ class ServiceState(State):
     `voice` returns if podcasts can be spoken here, and raises `MissingExtra` if not.
     """
 
-    room: Greenroom
+    platform: Platform
     settings: Settings
     metrics: Metrics
     ending: Ending

@@ -8,11 +8,12 @@ from tests.support.absent import run_without
 
 PROGRAM = """
 import asyncio
-from greenroom import Greenroom
+from greenroom_platform.platform import open_platform
+from greenroom_platform.platform import open_platform
 from greenroom.errors import MissingExtra
 
 async def main():
-    async with Greenroom.open() as room:
+    async with open_platform() as room:
         try:
             {use}
         except ImportError as error:

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from greenroom import Greenroom, Keyspace
 from greenroom.errors import InvalidInput, LoadFailed, RoomClosed
 from greenroom.keyspace import Number
 from greenroom_platform.definitions import DEFINITIONS
+from greenroom_platform.platform import open_platform
 from tests.support.patience import until
 from tests.support.real_servers import Server
 
@@ -91,12 +93,16 @@ async def test_a_second_declaration_that_would_share_keys_is_refused(
 
 
 @pytest.mark.parametrize("own", DEFINITIONS, ids=lambda own: own.name)
-async def test_the_platform_s_own_formats_are_refused(room: Greenroom, own: Keyspace[Any]) -> None:
-    with pytest.raises(InvalidInput, match="of the platform"):
-        room.cache(own, load=load)
-    renamed = own.pattern.text.replace("{", "{my_")
-    with pytest.raises(InvalidInput, match="of the platform"):
-        room.cache(users(renamed), load=load)
+async def test_the_platform_s_own_formats_are_refused(valkey: Server, tmp_path: Path, own: Keyspace[Any]) -> None:
+    async def load(**parts: Any) -> Any:
+        raise AssertionError
+
+    async with open_platform(valkey.address, data_dir=tmp_path) as platform:
+        whose = "the sessions" if own.name == "session" else "another cache"
+        renamed = own.pattern.text.replace("{", "{my_")
+        for text in {own.pattern.text, renamed}:
+            with pytest.raises(InvalidInput, match=f"of {whose} of this room|has a cache that differs"):
+                platform.room.cache(users(text), load=load)
 
 
 async def test_two_rooms_may_declare_the_same(valkey: Server, room: Greenroom) -> None:

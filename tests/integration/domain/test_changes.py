@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from greenroom.client import Greenroom
 from greenroom.engine.server.standalone import Standalone
 from greenroom_platform.domain.records import Change, SnippetDraft, Written
 from greenroom_platform.models import Snippet
+from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.testing.records_changes import NOON, about, fill, ids, snippet, topic, wording
@@ -27,41 +27,44 @@ async def records(tmp_path: Path) -> AsyncIterator[Outbox]:
     await records.close()
 
 
-async def add(room: Greenroom) -> None:
-    written = await room.records.add_snippet("new", wording("a"), NOON)
-    await room.changes.send(written.change)
+async def add(platform: Platform) -> None:
+    written = await platform.records.add_snippet("new", wording("a"), NOON)
+    await platform.changes.send(written.change)
 
 
-async def store(room: Greenroom) -> None:
-    change = await room.records.store([topic("b", name="After"), topic("c")], [snippet("b000", "c", NOON)])
+async def store(platform: Platform) -> None:
+    change = await platform.records.store([topic("b", name="After"), topic("c")], [snippet("b000", "c", NOON)])
     assert change is not None
-    await room.changes.send(change)
+    await platform.changes.send(change)
 
 
 @pytest.mark.parametrize("prefix", ["", "p:"])
 @pytest.mark.parametrize(
     ("write", "expected"),
     [
-        (lambda room: room.topics.put("a", about("After")), {"cache:topic:a", TOPICS}),
-        (lambda room: room.topics.delete("c"), {"cache:topic:c", TOPICS, page("c", 1)}),
+        (lambda platform: platform.topics.put("a", about("After")), {"cache:topic:a", TOPICS}),
+        (lambda platform: platform.topics.delete("c"), {"cache:topic:c", TOPICS, page("c", 1)}),
         (add, {"cache:snippet:new"} | pages("a", 4)),
-        (lambda room: room.snippets.add(wording("b")), pages("b", 2)),
-        (lambda room: room.snippets.put("a020", wording("a")), {"cache:snippet:a020"} | pages("a", 3)),
-        (lambda room: room.snippets.put("a000", wording("b")), {"cache:snippet:a000"} | pages("a", 3) | pages("b", 2)),
-        (lambda room: room.snippets.delete("a000"), {"cache:snippet:a000"} | pages("a", 3)),
+        (lambda platform: platform.snippets.add(wording("b")), pages("b", 2)),
+        (lambda platform: platform.snippets.put("a020", wording("a")), {"cache:snippet:a020"} | pages("a", 3)),
+        (
+            lambda platform: platform.snippets.put("a000", wording("b")),
+            {"cache:snippet:a000"} | pages("a", 3) | pages("b", 2),
+        ),
+        (lambda platform: platform.snippets.delete("a000"), {"cache:snippet:a000"} | pages("a", 3)),
         (store, {"cache:topic:b", TOPICS, "cache:snippet:b000"} | pages("b", 2) | pages("c", 2)),
     ],
     ids=["topic", "no topic", "snippet on a new page", "snippet", "same topic", "moved", "no snippet", "whole objects"],
 )
 async def test_a_change_drops_exactly_its_keys_and_leaves_the_outbox(
-    valkey: Server, records: Outbox, prefix: str, write: Callable[[Greenroom], Awaitable[object]], expected: set[str]
+    valkey: Server, records: Outbox, prefix: str, write: Callable[[Platform], Awaitable[object]], expected: set[str]
 ) -> None:
     await fill(records, "a", 40)
     await fill(records, "b", 1)
     await records.store([topic("c")], [])
-    async with Greenroom.open(valkey.address, database=records, prefix=prefix) as room:
+    async with open_platform(valkey.address, database=records, prefix=prefix) as platform:
         keys = make_stale(valkey, prefix)
-        await write(room)
+        await write(platform)
         assert dropped(valkey, keys, prefix) == expected
         assert await records.pending() == ()
 
@@ -69,17 +72,17 @@ async def test_a_change_drops_exactly_its_keys_and_leaves_the_outbox(
 async def test_what_is_read_after_a_change_is_what_was_written(valkey: Server, records: Outbox) -> None:
     await fill(records, "a", 21)
     await fill(records, "b", 1)
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
         for number in range(2):
-            await room.topics.put("a", about(f"Name {number}"))
-            topics = [await room.topics.get("a"), (await room.topics.all())[-1]]
+            await platform.topics.put("a", about(f"Name {number}"))
+            topics = [await platform.topics.get("a"), (await platform.topics.all())[-1]]
             assert [one.display_name for one in topics if one] == [f"Name {number}"] * 2
-            await room.snippets.put("a000", wording("ab"[number], f"Title {number}"))
-            found = await room.snippets.get("a000")
+            await platform.snippets.put("a000", wording("ab"[number], f"Title {number}"))
+            found = await platform.snippets.get("a000")
             assert found is not None
             assert (found.topic_id, found.title) == ("ab"[number], f"Title {number}")
-            assert ids(await room.snippets.page("a", 2)) == [["a000"], []][number]
-            assert ids(await room.snippets.page("b")) == [["b000"], ["a000", "b000"]][number]
+            assert ids(await platform.snippets.page("a", 2)) == [["a000"], []][number]
+            assert ids(await platform.snippets.page("b")) == [["b000"], ["a000", "b000"]][number]
 
 
 async def test_pages_read_here_are_dropped_before_and_after_the_change(
@@ -87,11 +90,11 @@ async def test_pages_read_here_are_dropped_before_and_after_the_change(
 ) -> None:
     every = await fill(records, "a", 60)
     keys = pages("a", 3)
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
 
         async def read_all() -> None:
             for number in (1, 2, 3):
-                assert len(await room.snippets.page("a", number)) == 20
+                assert len(await platform.snippets.page("a", number)) == 20
             assert dropped(valkey, keys) == set()
 
         async def put(snippet_id: str, draft: SnippetDraft, **condition: Any) -> Written[Snippet] | None:
@@ -105,7 +108,7 @@ async def test_pages_read_here_are_dropped_before_and_after_the_change(
 
         await read_all()
         monkeypatch.setattr(records, "put_snippet", put)
-        written = await room.snippets.put("a000", wording("a", "After"))
+        written = await platform.snippets.put("a000", wording("a", "After"))
         assert written is not None
         assert written.change.pages == (("a", 2),)
         assert dropped(valkey, keys) == keys
@@ -134,12 +137,14 @@ async def test_a_topic_of_ten_thousand_pages_gives_the_loop_back_often(
     raw = valkey.raw()
     every = [*sorted(pages("a", 10_000)), "cache:topic:a", "cache:snippet:a000"]
     raw("MSET", *(text for key in every for text in (key, "old")))
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
         written = await records.put_topic("a", about("A"), NOON)
         change_id = written.change.change_id
         records.open_for_looks.clear()  # keeps the sender out
         turner = asyncio.create_task(turning())
-        await room.changes.send(Change(change_id=change_id, topics=("a",), snippets=("a000",), pages=(("a", 10_000),)))
+        await platform.changes.send(
+            Change(change_id=change_id, topics=("a",), snippets=("a000",), pages=(("a", 10_000),))
+        )
         turner.cancel()
         assert raw("EXISTS", *every) == 0
         assert 1 < most <= 1000

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from greenroom.client import Greenroom
 from greenroom.errors import RecordUnavailable
 from greenroom_platform.domain import newest
 from greenroom_platform.domain.newest import Newest
 from greenroom_platform.models import Snippet
+from greenroom_platform.platform import open_platform
 from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.testing.records_changes import NOON, fill, ids, wording
@@ -153,16 +153,16 @@ async def test_a_change_made_in_this_process_is_seen_at_once(
     valkey: Server, records: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(newest, "KEPT", 1e9)
-    async with Greenroom.open(valkey.address, database=records) as room:
+    async with open_platform(valkey.address, database=records) as platform:
 
         async def titles() -> list[str]:
-            return [one.title for one in (await room.snippets.read_newest()).value or ()]
+            return [one.title for one in (await platform.snippets.read_newest()).value or ()]
 
         assert await titles() == ["Title"]
         valkey.kill()  # the list is this process's own: no engine is needed to drop it
-        added = (await room.snippets.add(wording("a", "Added"))).value
+        added = (await platform.snippets.add(wording("a", "Added"))).value
         assert await titles() == ["Added", "Title"]
-        await room.snippets.put(added.snippet_id, wording("a", "Changed"))
+        await platform.snippets.put(added.snippet_id, wording("a", "Changed"))
         assert await titles() == ["Changed", "Title"]
-        await room.snippets.delete(added.snippet_id)
+        await platform.snippets.delete(added.snippet_id)
         assert await titles() == ["Title"]

@@ -17,6 +17,7 @@ import greenroom
 from greenroom import Cache, Greenroom, Outcome
 from greenroom.acl import PLACEHOLDER, Holds, Role, cache_keys, rules
 from greenroom.errors import EngineRefused, InvalidInput
+from greenroom_platform.cli.declarations import DECLARATIONS
 from greenroom_platform.definitions import SNIPPET_PAGE, SNIPPET_PAGES
 from greenroom_platform.models import Snippet, Topic
 from greenroom_platform.testing.records_changes import NOON
@@ -106,7 +107,7 @@ def test_a_service_and_its_worker_do_all_they_do_and_nothing_is_denied(server: S
         assert secret("worker") not in text
 
     # Least privilege: what was called is what is allowed, but for what only a cluster or a database number asks for.
-    allowed = rules(Role.SERVICE)
+    allowed = rules(Role.SERVICE, DECLARATIONS)
     assert allowed is not None
     called = called_commands(raw) - _OURS
     assert called <= allowed.commands, "it is called and not allowed"
@@ -137,7 +138,7 @@ async def test_on_a_cluster_the_rules_suffice_through_lost_connections(steady: C
     try:
         async with Greenroom.open(steady.address.replace("//", login), replica_reads=replica_reads) as room:
             assert room.engine_trouble is None
-            pages = room._platform_cache(SNIPPET_PAGE, load=page, group=SNIPPET_PAGES, near_for=0)
+            pages = room.cache(SNIPPET_PAGE, load=page, group=SNIPPET_PAGES, near_for=0)
             for number in range(1, 33):
                 await pages.get(topic_id="a", page_number=number)
             live, token = await room.sessions.start(user_id="u1")
@@ -196,7 +197,7 @@ async def test_a_keyspace_of_one_s_own_needs_its_keys_besides(server: Server, ra
             await cache.invalidate("e1")
     assert denied(raw)
     raw("ACL", "LOG", "RESET")
-    keys = cache_keys(keyspaces=[EPISODE], of_groups=["episodes:{episode_id}"])
+    keys = cache_keys("", [EPISODE], ["episodes:{episode_id}"])
     assert keys == (
         "cache:episode:*",
         "lease:{cache:episode:*}",
@@ -373,8 +374,8 @@ def test_the_lines_of_a_file_are_what_a_server_starts_with(server: Server, tmp_p
 
 
 def test_a_server_of_one_kind_gets_the_rules_of_that_kind() -> None:
-    caches, sessions = (rules(Role.SERVICE, holds=holds) for holds in (Holds.CACHES, Holds.SESSIONS))
-    both = rules(Role.SERVICE)
+    caches, sessions = (rules(Role.SERVICE, DECLARATIONS, holds=holds) for holds in (Holds.CACHES, Holds.SESSIONS))
+    both = rules(Role.SERVICE, DECLARATIONS)
     assert caches is not None
     assert sessions is not None
     assert both is not None
@@ -417,10 +418,10 @@ def test_every_command_that_stands_in_the_code_is_in_the_rules(server: Server) -
     known = {name.decode() for name in server.raw()("COMMAND", "LIST")}
     home = Path(greenroom.__file__).parent.parent
     for rooms, allowed in (
-        (("greenroom/engine", "greenroom/caching"), rules(Role.WORKER)),
+        (("greenroom/engine", "greenroom/caching"), rules(Role.WORKER, DECLARATIONS)),
         (
             ("greenroom/engine", "greenroom/sessions", "greenroom_platform/accounts"),
-            rules(Role.SERVICE, holds=Holds.SESSIONS),
+            rules(Role.SERVICE, DECLARATIONS, holds=Holds.SESSIONS),
         ),
     ):
         files = [file for room in rooms for file in (home / room).rglob("*.py")]
@@ -446,4 +447,4 @@ def named_commands(tree: ast.AST, known: set[str]) -> set[str]:
 
 def test_a_prefix_that_cannot_be_is_refused() -> None:
     with pytest.raises(InvalidInput):
-        rules(Role.SERVICE, prefix="{")
+        rules(Role.SERVICE, DECLARATIONS, prefix="{")

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from greenroom import Greenroom, Keyspace
+from greenroom import Keyspace
 from greenroom.errors import RoomClosed
 from greenroom_platform.accounts import Bound
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
+from greenroom_platform.platform import Platform, open_platform
 from tests.support.cheap_accounts import PASSWORD
 from tests.support.real_servers import Server
 
@@ -46,21 +47,21 @@ NOT_OF_THE_SERVER = {
 class House:
     """The parts of a room that somebody has kept."""
 
-    def __init__(self, room: Greenroom, live: Any, token: str, stream: Any) -> None:
+    def __init__(self, platform: Platform, live: Any, token: str, stream: Any) -> None:
         async def load(x: str) -> int:
             return len(x)
 
-        self.room, self.live, self.token, self.stream = room, live, token, stream
+        self.platform, self.live, self.token, self.stream = platform, live, token, stream
         keyspace = Keyspace("closed:{x}", int, ttl=timedelta(minutes=1))
-        self.cache = room.cache(keyspace, load=load, group="closed:of:{x}")
+        self.cache = platform.room.cache(keyspace, load=load, group="closed:of:{x}")
         self.sessions, self.presence, self.topics, self.snippets = (
-            *(room.sessions, room.presence, room.topics, room.snippets),
+            *(platform.sessions, platform.presence, platform.topics, platform.snippets),
         )
         self.statuses, self.generation, self.tasks, self.accounts = (
-            *(room.statuses, room.generation, room.tasks, room.accounts),
+            *(platform.statuses, platform.generation, platform.tasks, platform.accounts),
         )
-        self.rate = room.rate("closed", Bound(9, timedelta(minutes=1)))
-        self.worker = room.worker()
+        self.rate = platform.rate("closed", Bound(9, timedelta(minutes=1)))
+        self.worker = platform.worker()
 
     async def watched(self) -> None:
         async with self.sessions.watched(self.live.session_id):
@@ -156,9 +157,9 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
 
 @asynccontextmanager
 async def closed(server: Server, directory: Path) -> AsyncIterator[House]:
-    async with Greenroom.open(server.address, data_dir=directory) as room:
-        live, token = await room.sessions.start()
-        house = House(room, live, token, await room.presence.open("closed", live.session_id))
+    async with open_platform(server.address, data_dir=directory) as platform:
+        live, token = await platform.sessions.start()
+        house = House(platform, live, token, await platform.presence.open("closed", live.session_id))
     yield house
 
 
@@ -180,12 +181,12 @@ async def test_a_closed_room_gives_nothing_out(valkey: Server, tmp_path: Path) -
     async with closed(valkey, tmp_path) as house:
         for name in PROPERTIES:
             with pytest.raises(RoomClosed):
-                getattr(house.room, name)
-        for call in (house.room.worker, house.room.forget_near):
+                getattr(house.platform, name)
+        for call in (house.platform.worker, house.platform.room.forget_near):
             with pytest.raises(RoomClosed):
                 call()
         with pytest.raises(RoomClosed):
-            house.room.rate("closed", Bound(1, timedelta(minutes=1)))
+            house.platform.rate("closed", Bound(1, timedelta(minutes=1)))
 
 
 async def test_no_operation_of_a_room_is_forgotten_here(valkey: Server, tmp_path: Path) -> None:
@@ -194,5 +195,5 @@ async def test_no_operation_of_a_room_is_forgotten_here(valkey: Server, tmp_path
             public = {name for name in dir(getattr(house, part)) if not name.startswith("_")}
             public -= NOT_OF_THE_SERVER.get(part, set()) | {"opened"}
             assert public == operations.keys(), part
-        properties = {name for name, one in inspect.getmembers(Greenroom) if isinstance(one, property)}
+        properties = {name for name, one in inspect.getmembers(Platform) if isinstance(one, property)}
         assert properties == set(PROPERTIES)

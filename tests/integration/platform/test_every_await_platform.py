@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
 from greenroom_platform.domain.podcasts import ATTEMPTS
 from greenroom_platform.domain.records import TopicDraft
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.models import SCRIPT_GENERATING
+from greenroom_platform.platform import Platform, open_platform
 from tests.support.counted_tasks import CountedRecords, begun
 from tests.support.every_await import OUTER, Fault, at_every_await
 from tests.support.held import cut, held_by, quiet
@@ -29,8 +29,8 @@ AGAIN = TopicDraft(display_name="Again", description="", keywords=())
 class Calls:
     """A room with a topic, a podcast claimed, and another that waits."""
 
-    def __init__(self, room: Greenroom, other: Greenroom, claim: Claim, call: Any) -> None:
-        self.room = room
+    def __init__(self, platform: Platform, other: Platform, claim: Claim, call: Any) -> None:
+        self.platform = platform
         self.other = other
         self.claim = claim
         self.result: Any = None
@@ -43,60 +43,60 @@ class Calls:
         return call()
 
     def cut(self) -> None:
-        cut(self.room._engine)
+        cut(self.platform.room._engine)
 
     async def check(self) -> None:
-        await quiet(self.room._engine)
-        assert len(self.room.changes.detached) == 0
-        await until(lambda: held_by(self.room._backing, *self.room._caches) == {})
+        await quiet(self.platform.room._engine)
+        assert len(self.platform.changes.detached) == 0
+        await until(lambda: held_by(self.platform.room._backing, *self.platform.room._caches) == {})
         await CHECKS[self._call](self)
 
 
 async def claim(calls: Calls) -> Any:
-    return await calls.room.tasks.claim("worker")
+    return await calls.platform.tasks.claim("worker")
 
 
 async def claimed(calls: Calls) -> None:
     if calls.result is not None:
-        await calls.room.tasks.give_back(calls.result, counted=False)
+        await calls.platform.tasks.give_back(calls.result, counted=False)
     again = await calls.other.tasks.claim("another")  # at once, and it has used no attempt
     assert again is not None
     assert again.task.attempts == 1 < ATTEMPTS
 
 
 async def advance(calls: Calls) -> Any:
-    return await calls.room.tasks.advance(calls.claim, SCRIPT_GENERATING)
+    return await calls.platform.tasks.advance(calls.claim, SCRIPT_GENERATING)
 
 
 async def advanced(calls: Calls) -> None:
-    task = await calls.room.records.tasks.task(calls.claim.podcast_id)  # type: ignore[attr-defined]
-    for room in (calls.room, calls.other):
-        status = await room.statuses.get(calls.claim.podcast_id)
+    task = await calls.platform.records.tasks.task(calls.claim.podcast_id)  # type: ignore[attr-defined]
+    for platform in (calls.platform, calls.other):
+        status = await platform.statuses.get(calls.claim.podcast_id)
         assert status is not None
         assert status.status == task.status
-    assert await calls.room.records.pending() == ()
-    await calls.room.tasks.renew(calls.claim)  # it is held as before
+    assert await calls.platform.records.pending() == ()
+    await calls.platform.tasks.renew(calls.claim)  # it is held as before
 
 
 async def put(calls: Calls) -> Any:
-    return await calls.room.topics.put("a", AGAIN)
+    return await calls.platform.topics.put("a", AGAIN)
 
 
 async def changed(calls: Calls) -> None:
-    topic = await calls.room.records.topic("a")
-    assert await calls.room.topics.get("a") == await calls.other.topics.get("a") == topic
-    assert await calls.room.records.pending() == ()
+    topic = await calls.platform.records.topic("a")
+    assert await calls.platform.topics.get("a") == await calls.other.topics.get("a") == topic
+    assert await calls.platform.records.pending() == ()
 
 
 async def follow(calls: Calls) -> Any:
-    async with aclosing(calls.room.statuses.follow(calls.claim.podcast_id)) as following:
+    async with aclosing(calls.platform.statuses.follow(calls.claim.podcast_id)) as following:
         async for _ in following:
             return
 
 
 async def followed(calls: Calls) -> None:
-    assert calls.room.statuses.followed == 0
-    assert not calls.room._backing._watches
+    assert calls.platform.statuses.followed == 0
+    assert not calls.platform.room._backing._watches
 
 
 CHECKS: dict[Any, Callable[[Calls], Awaitable[None]]] = {
@@ -120,15 +120,15 @@ async def test_a_call_lost_at_any_await_leaves_nothing_held_and_nothing_stale(
         records = await CountedRecords.made(tmp_path / f"{next(runs)}.sqlite3")
         try:
             async with (
-                Greenroom.open(valkey.address, database=records) as room,
-                Greenroom.open(valkey.address, database=records) as other,
+                open_platform(valkey.address, database=records) as platform,
+                open_platform(valkey.address, database=records) as other,
             ):
-                held = await begun(room)
-                await room.generation.request("a")
-                for one in (room, other):
+                held = await begun(platform)
+                await platform.generation.request("a")
+                for one in (platform, other):
                     await one.topics.get("a")
                     await one.statuses.get(held.podcast_id)
-                yield Calls(room, other, held, call)
+                yield Calls(platform, other, held, call)
         finally:
             await records.close()
 
@@ -146,8 +146,8 @@ class Opening:
 
     async def operation(self) -> None:
         try:
-            async with Greenroom.open(self._server.address, data_dir=self._directory) as room:
-                await room.topics.all()
+            async with open_platform(self._server.address, data_dir=self._directory) as platform:
+                await platform.topics.all()
         except GreenroomError:
             pass
 
@@ -160,8 +160,8 @@ class Opening:
             while b"greenroom" in self._raw("CLIENT", "LIST"):
                 await asyncio.sleep(0.01)
         assert [one.name for one in threading.enumerate() if one.name.startswith("greenroom-")] == []
-        async with Greenroom.open(self._server.address, data_dir=self._directory) as room:
-            assert await room.topics.all() == ()
+        async with open_platform(self._server.address, data_dir=self._directory) as platform:
+            assert await platform.topics.all() == ()
 
 
 @pytest.mark.parametrize("fault", OUTER, ids=str)

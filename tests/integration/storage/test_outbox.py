@@ -37,10 +37,10 @@ def calls(raw: Raw, command: str) -> int:
 
 async def make_old(valkey: Server, records: Outbox) -> None:
     """Let the server have topic `a` as it was, and the outbox say that it has changed."""
-    async with opened(valkey, records) as room:
-        await room.topics.put("a", about("Old"))
-        await room.topics.get("a")
-        await room.topics.all()
+    async with opened(valkey, records) as platform:
+        await platform.topics.put("a", about("Old"))
+        await platform.topics.get("a")
+        await platform.topics.all()
     await records.put_topic("a", about("New"), NOON)
     records.acknowledged.clear()
 
@@ -52,20 +52,20 @@ async def test_a_change_made_in_an_outage_is_sent_before_the_next_room_reads(
     valkey: Server, records: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fill(records, "a", 1)
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
         valkey.kill()
         with caplog.at_level(logging.WARNING, "greenroom.domain"):
-            written = await room.topics.put("a", about("After"))
+            written = await platform.topics.put("a", about("After"))
         assert await records.pending() == (written.change,)
         assert f"change {written.change.change_id} " in caplog.text
     valkey.start()
     keys = make_stale(valkey)
     records.acknowledged.clear()
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
         async with asyncio.timeout(30):
             await records.acknowledged.wait()
         assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
-        assert await room.topics.get("a") == written.value
+        assert await platform.topics.get("a") == written.value
         assert await records.pending() == ()
 
 
@@ -74,9 +74,9 @@ async def test_a_change_made_while_the_engine_is_down_is_sent_at_its_return(
 ) -> None:
     monkeypatch.setattr(changes, "RESEND_AFTER", 0.01)
     await fill(records, "a", 1)
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
         valkey.kill()
-        written = await room.topics.put("a", about("After"))
+        written = await platform.topics.put("a", about("After"))
         records.open_for_looks.clear()
         records.looked.clear()
         await records.looked.wait()  # nobody is about to send what was looked up before
@@ -87,7 +87,7 @@ async def test_a_change_made_while_the_engine_is_down_is_sent_at_its_return(
         async with asyncio.timeout(30):
             await records.acknowledged.wait()
         assert {"cache:topic:a", TOPICS} <= dropped(valkey, keys)
-        assert await room.topics.get("a") == written.value
+        assert await platform.topics.get("a") == written.value
 
 
 # What others left ------------------------------------------------------------------------------------
@@ -99,8 +99,8 @@ async def test_every_process_sends_what_another_left_despite_record_failures(
     monkeypatch.setattr(changes, "RESEND_AFTER", 0.01)
     monkeypatch.setattr(newest, "KEPT", 1e9)
     await fill(records, "a", 1)
-    async with opened(valkey, records) as room:
-        assert ids((await room.snippets.read_newest()).value or ()) == ["a000"]
+    async with opened(valkey, records) as platform:
+        assert ids((await platform.snippets.read_newest()).value or ()) == ["a000"]
         keys = make_stale(valkey)
         records.failures = 3
         records.acknowledged.clear()
@@ -108,17 +108,17 @@ async def test_every_process_sends_what_another_left_despite_record_failures(
         async with asyncio.timeout(30):
             await records.acknowledged.wait()
             assert dropped(valkey, keys) == {"cache:snippet:new"} | pages("a", 2)
-            while len((await room.snippets.read_newest()).value or ()) == 1:
+            while len((await platform.snippets.read_newest()).value or ()) == 1:
                 await asyncio.sleep(0.001)
         assert records.failures == 0
 
 
 async def test_what_is_younger_than_asked_for_is_left_to_its_own_process(valkey: Server, records: Outbox) -> None:
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
         await records.put_topic("a", about("A"), NOON)
-        assert await room.changes.send_pending(older_than=60) == 0
+        assert await platform.changes.send_pending(older_than=60) == 0
         assert len(await records.pending()) == 1
-        assert await room.changes.send_pending() == 1
+        assert await platform.changes.send_pending() == 1
 
 
 async def test_all_that_was_left_is_sent_by_the_next_room_however_much(valkey: Server, records: Outbox) -> None:
@@ -171,10 +171,10 @@ async def test_a_room_answers_while_it_reads_a_long_outbox_and_never_the_old(
     await fill(records, "a", 1)
     await make_old(valkey, records)
     records.open_for_looks.clear()
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
         assert not records.acknowledged.is_set()
-        assert [one.display_name for one in await room.topics.all()] == ["New"]
-        found = await room.topics.get("a")
+        assert [one.display_name for one in await platform.topics.all()] == ["New"]
+        found = await platform.topics.get("a")
         assert found is not None
         assert found.display_name == "New"
         records.acknowledged.clear()
@@ -198,11 +198,11 @@ async def test_what_is_left_counts_as_dropped_here_before_it_is_sent(
         await send(pending)
 
     monkeypatch.setattr(PendingDrops, "send", held)
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
         await marked.wait()
         raw = valkey.raw()
         assert b"Old" in raw("GET", "cache:topic:a")
-        found = await room.topics.get("a")
+        found = await platform.topics.get("a")
         assert found is not None
         assert found.display_name == "New"
         assert b"Old" in raw("GET", TOPICS), "nobody has asked for it, and nobody has sent it"
@@ -222,12 +222,12 @@ async def test_a_row_that_cannot_be_read_holds_up_no_other_change(
     await records._database.write(broken)
     await records.put_topic("a", about("A"), NOON)
     keys = make_stale(valkey)
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
         async with asyncio.timeout(30):
             await records.acknowledged.wait()
         assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
         assert await records.pending() == ()
-        await room.changes.send_pending()
+        await platform.changes.send_pending()
     assert sum("cannot be read" in line for line in caplog.messages) == 300, "once each"
 
 
@@ -252,11 +252,11 @@ async def test_an_id_that_no_key_can_hold_holds_up_no_other_change(valkey: Serve
 
 
 async def test_a_change_whose_row_cannot_be_acknowledged_is_made_all_the_same(valkey: Server, records: Outbox) -> None:
-    async with opened(valkey, records) as room:
+    async with opened(valkey, records) as platform:
         keys = make_stale(valkey)
         records.open_for_looks.clear()  # keeps the sender out
         records.failures = 1
-        written = await room.topics.put("a", about("A"))
+        written = await platform.topics.put("a", about("A"))
         assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
         records.open_for_looks.set()
         assert await records.pending() == (written.change,)

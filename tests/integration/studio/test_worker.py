@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from greenroom.client import Greenroom
 from greenroom.errors import RecordUnavailable
 from greenroom.testing.clock import ManualClock
 from greenroom_platform.domain import podcasts as podcasts_module
@@ -23,6 +22,7 @@ from greenroom_platform.domain.records import SnippetDraft
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.http.app import create_app
 from greenroom_platform.http.settings import Settings
+from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.studio import worker as studio_worker
 from greenroom_platform.studio.recordings import Recording
 from greenroom_platform.studio.render_client import Progress
@@ -45,13 +45,13 @@ async def opened(valkey: Server, tmp_path: Path) -> AsyncIterator[Open]:
     """Opens rooms as processes on one host have them, on a record with the topic `short`."""
     async with AsyncExitStack() as stack:
 
-        async def open_(**options: Any) -> Greenroom:
-            room = await stack.enter_async_context(Greenroom.open(valkey.address, data_dir=tmp_path, **options))
-            if await room.records.is_empty():
-                await room.records.put_topic("short", about("The Sea"), NOON)
+        async def open_(**options: Any) -> Platform:
+            platform = await stack.enter_async_context(open_platform(valkey.address, data_dir=tmp_path, **options))
+            if await platform.records.is_empty():
+                await platform.records.put_topic("short", about("The Sea"), NOON)
                 draft = SnippetDraft(topic_id="short", title="How deep it is", text_content="The sea is deep.")
-                await room.records.add_snippet("s", draft, NOON)
-            return room
+                await platform.records.add_snippet("s", draft, NOON)
+            return platform
 
         yield open_
 
@@ -93,15 +93,15 @@ class Slowly:
             yield a_cluster(number)
 
 
-def renewals(room: Greenroom, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
+def renewals(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
     """Gets something after each renewal of a claim."""
-    renewed, renew = asyncio.Queue[None](), room.tasks.renew
+    renewed, renew = asyncio.Queue[None](), platform.tasks.renew
 
     async def renewing(*args: Any, **options: Any) -> None:
         await renew(*args, **options)
         renewed.put_nowait(None)
 
-    monkeypatch.setattr(room.tasks, "renew", renewing)
+    monkeypatch.setattr(platform.tasks, "renew", renewing)
     return renewed
 
 
@@ -112,16 +112,16 @@ async def next_of(queue: asyncio.Queue[None]) -> None:
     await queue.get()
 
 
-def worker_of(room: Greenroom, renderer: Slowly, claim: float = 30.0) -> Worker:
+def worker_of(platform: Platform, renderer: Slowly, claim: float = 30.0) -> Worker:
     """A worker with a renderer of its own."""
-    parts = room.tasks, room.topics, room.snippets, room.recordings
+    parts = platform.tasks, platform.topics, platform.snippets, platform.recordings
     made: Any = renderer
-    return Worker("w", *parts, wake=room.generation.asked, claim=claim, clock=renderer.clock, renderer=made)
+    return Worker("w", *parts, wake=platform.generation.asked, claim=claim, clock=renderer.clock, renderer=made)
 
 
-async def claimed(room: Greenroom, seconds: float = 30.0) -> Claim:
-    await asked(room)
-    claim = await room.tasks.claim("w", seconds)
+async def claimed(platform: Platform, seconds: float = 30.0) -> Claim:
+    await asked(platform)
+    claim = await platform.tasks.claim("w", seconds)
     assert claim is not None
     return claim
 
@@ -133,9 +133,9 @@ async def test_the_estimate_uses_past_speed_first_then_the_measured_one(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = ManualClock()
-    room = await opened(clock=clock)
+    platform = await opened(clock=clock)
     told: list[float] = []
-    advance = room.tasks.advance
+    advance = platform.tasks.advance
 
     async def telling(claim: Claim, status: str, **options: Any) -> Any:
         task = await advance(claim, status, **options)
@@ -143,18 +143,18 @@ async def test_the_estimate_uses_past_speed_first_then_the_measured_one(
             told.append((task.estimated_completion_time - clock.now()) / timedelta(seconds=1))
         return task
 
-    monkeypatch.setattr(room.tasks, "advance", telling)
+    monkeypatch.setattr(platform.tasks, "advance", telling)
     slow = Slowly(clock, clusters=10, seconds=2.0)  # half a second of audio a second
-    worker = worker_of(room, slow)
+    worker = worker_of(platform, slow)
 
     async def made() -> tuple[float, list[float]]:
-        claim = await claimed(room)
-        topic = await room.topics.get("short")
+        claim = await claimed(platform)
+        topic = await platform.topics.get("short")
         assert topic is not None
-        words = weave(claim.podcast_id, topic, await room.snippets.page("short", 1)).words
+        words = weave(claim.podcast_id, topic, await platform.snippets.page("short", 1)).words
         told.clear()
         await worker.work(claim)
-        shown = await room.statuses.get(claim.podcast_id)
+        shown = await platform.statuses.get(claim.podcast_id)
         assert shown is not None
         assert shown.status == "ready_to_stream"
         return words / 2.5, told.copy()
@@ -167,15 +167,15 @@ async def test_the_estimate_uses_past_speed_first_then_the_measured_one(
 
 
 async def test_how_far_it_is_is_kept_with_each_renewal(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    room = await opened(clock=ManualClock())
+    platform = await opened(clock=ManualClock())
     slow = Slowly(ManualClock(), clusters=4, hold=2)
-    renewed = renewals(room, monkeypatch)
-    claim = await claimed(room)
-    task = asyncio.create_task(worker_of(room, slow, claim=0.06).work(claim))
+    renewed = renewals(platform, monkeypatch)
+    claim = await claimed(platform)
+    task = asyncio.create_task(worker_of(platform, slow, claim=0.06).work(claim))
     await slow.held.wait()
     for _ in range(2):  # the first may have been under way
         await next_of(renewed)
-    assert (await task_of(room, claim.podcast_id)).progress == 0.5
+    assert (await task_of(platform, claim.podcast_id)).progress == 0.5
     slow.may.set()
     await task
 
@@ -200,15 +200,15 @@ def killing(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
 
 @ON_LINUX
 async def test_a_killed_renderer_costs_another_attempt(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    room = await opened()
+    platform = await opened()
     killed = killing(monkeypatch, 1)
-    podcast_id = await asked(room)
-    async with working(room):
-        statuses = await statuses_of(room.statuses.follow(podcast_id))
+    podcast_id = await asked(platform)
+    async with working(platform):
+        statuses = await statuses_of(platform.statuses.follow(podcast_id))
     assert statuses[-1] == "ready_to_stream"
     assert "error" not in statuses
     assert len(killed) == 1
-    assert (await task_of(room, podcast_id)).attempts == 2
+    assert (await task_of(platform, podcast_id)).attempts == 2
 
 
 @ON_LINUX
@@ -216,35 +216,35 @@ async def test_a_renderer_killed_every_time_is_a_clear_error_with_a_logged_cause
     opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(podcasts_module, "PAUSE_MIN", 0.01)
-    room = await opened()
+    platform = await opened()
     killed = killing(monkeypatch, 99)
-    podcast_id = await asked(room)
-    async with working(room):
-        statuses = await statuses_of(room.statuses.follow(podcast_id))
+    podcast_id = await asked(platform)
+    async with working(platform):
+        statuses = await statuses_of(platform.statuses.follow(podcast_id))
         assert statuses[-1] == "error"
-        shown = await room.statuses.get(podcast_id)
+        shown = await platform.statuses.get(podcast_id)
     assert shown is not None
     assert shown.error_message == FAILED
     assert len(killed) == ATTEMPTS
     assert caplog.text.count("the renderer was ended by signal 9") == ATTEMPTS
     assert caplog.text.count(f"podcast {podcast_id} could not be made") == ATTEMPTS
-    assert not list((room.recordings._shelf.parts_directory).iterdir())
+    assert not list((platform.recordings._shelf.parts_directory).iterdir())
     assert not renderers(os.getpid())
 
 
 async def test_what_there_is_nothing_to_tell_of_is_not_tried_again(opened: Open) -> None:
-    room = await opened()
-    await room.records.put_topic("silent", about("Silence"), NOON)
-    await room.records.put_topic("gone", about("Gone"), NOON)
-    silent, gone = await asked(room, "silent"), await asked(room, "gone")
-    await room.records.delete_topic("gone")
-    async with working(room):
+    platform = await opened()
+    await platform.records.put_topic("silent", about("Silence"), NOON)
+    await platform.records.put_topic("gone", about("Gone"), NOON)
+    silent, gone = await asked(platform, "silent"), await asked(platform, "gone")
+    await platform.records.delete_topic("gone")
+    async with working(platform):
         for podcast_id, message in ((silent, NO_STORY), (gone, NO_TOPIC)):
-            assert (await statuses_of(room.statuses.follow(podcast_id)))[-1] == "error"
-            shown = await room.statuses.get(podcast_id)
+            assert (await statuses_of(platform.statuses.follow(podcast_id)))[-1] == "error"
+            shown = await platform.statuses.get(podcast_id)
             assert shown is not None
             assert shown.error_message == message
-            assert (await task_of(room, podcast_id)).attempts == 1
+            assert (await task_of(platform, podcast_id)).attempts == 1
 
 
 # The queue -------------------------------------------------------------------------------------------
@@ -252,27 +252,27 @@ async def test_what_there_is_nothing_to_tell_of_is_not_tried_again(opened: Open)
 
 async def test_a_request_of_this_process_is_heard_at_once(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(studio_worker, "IDLE", 3600.0)
-    room = await opened()
+    platform = await opened()
     looked = asyncio.Event()
-    claim = room.tasks.claim
+    claim = platform.tasks.claim
 
     async def looking(*args: Any) -> Any:
         found = await claim(*args)
         looked.set()
         return found
 
-    monkeypatch.setattr(room.tasks, "claim", looking)
-    async with working(room):
+    monkeypatch.setattr(platform.tasks, "claim", looking)
+    async with working(platform):
         await looked.wait()
-        assert (await statuses_of(room.statuses.follow(await asked(room))))[-1] == "ready_to_stream"
+        assert (await statuses_of(platform.statuses.follow(await asked(platform))))[-1] == "ready_to_stream"
 
 
 async def test_a_queue_that_cannot_be_asked_for_a_while_is_asked_again(
     opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(studio_worker, "IDLE", 0.01)
-    room = await opened()
-    claim, refused = room.tasks.claim, list[None]()
+    platform = await opened()
+    claim, refused = platform.tasks.claim, list[None]()
 
     async def failing(*args: Any) -> Any:
         if len(refused) < 3:
@@ -280,20 +280,20 @@ async def test_a_queue_that_cannot_be_asked_for_a_while_is_asked_again(
             raise RecordUnavailable("for the test")
         return await claim(*args)
 
-    monkeypatch.setattr(room.tasks, "claim", failing)
-    podcast_id = await asked(room)
-    async with working(room):
-        assert (await statuses_of(room.statuses.follow(podcast_id)))[-1] == "ready_to_stream"
+    monkeypatch.setattr(platform.tasks, "claim", failing)
+    podcast_id = await asked(platform)
+    async with working(platform):
+        assert (await statuses_of(platform.statuses.follow(podcast_id)))[-1] == "ready_to_stream"
     assert caplog.text.count("the queue of podcasts cannot be asked: for the test") == 3
 
 
 async def test_two_workers_share_the_queue_and_each_podcast_is_made_once(opened: Open) -> None:
-    rooms = [await opened(), await opened()]
-    podcasts = [await asked(rooms[0]) for _ in range(4)]
-    async with working(rooms[0]), working(rooms[1]):
+    platforms = [await opened(), await opened()]
+    podcasts = [await asked(platforms[0]) for _ in range(4)]
+    async with working(platforms[0]), working(platforms[1]):
         for podcast_id in podcasts:
-            assert (await statuses_of(rooms[0].statuses.follow(podcast_id)))[-1] == "ready_to_stream"
-    assert [(await task_of(rooms[0], one)).claim for one in podcasts] == [1] * 4
+            assert (await statuses_of(platforms[0].statuses.follow(podcast_id)))[-1] == "ready_to_stream"
+    assert [(await task_of(platforms[0], one)).claim for one in podcasts] == [1] * 4
 
 
 # The claim -------------------------------------------------------------------------------------------
@@ -301,19 +301,19 @@ async def test_two_workers_share_the_queue_and_each_podcast_is_made_once(opened:
 
 async def test_the_claim_is_renewed_as_long_as_it_works(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ManualClock()
-    room = await opened(clock=clock)
+    platform = await opened(clock=clock)
     slow = Slowly(clock, hold=0)
-    renewed = renewals(room, monkeypatch)
-    claim = await claimed(room, 0.06)
-    task = asyncio.create_task(worker_of(room, slow, claim=0.06).work(claim))
+    renewed = renewals(platform, monkeypatch)
+    claim = await claimed(platform, 0.06)
+    task = asyncio.create_task(worker_of(platform, slow, claim=0.06).work(claim))
     await slow.held.wait()
     for _ in range(5):
         await next_of(renewed)
         clock.advance(0.04)  # once more, and it has lapsed
-        assert await room.tasks.claim("another") is None
+        assert await platform.tasks.claim("another") is None
     slow.may.set()
     await task
-    assert (await task_of(room, claim.podcast_id)).status == "ready_to_stream"
+    assert (await task_of(platform, claim.podcast_id)).status == "ready_to_stream"
 
 
 @pytest.mark.parametrize("lapses", [False, True])
@@ -321,7 +321,7 @@ async def test_an_unreachable_record_is_waited_for_until_the_claim_lapses(
     opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lapses: bool
 ) -> None:
     clock = ManualClock()
-    room = await opened(clock=clock)
+    platform = await opened(clock=clock)
     slow = Slowly(clock, hold=0)
     refused: asyncio.Queue[None] = asyncio.Queue()
 
@@ -330,9 +330,9 @@ async def test_an_unreachable_record_is_waited_for_until_the_claim_lapses(
         raise RecordUnavailable("for the test")
 
     with monkeypatch.context() as patched:
-        patched.setattr(room.tasks, "renew", failing)
-        claim = await claimed(room, 0.06)
-        task = asyncio.create_task(worker_of(room, slow, claim=0.06).work(claim))
+        patched.setattr(platform.tasks, "renew", failing)
+        claim = await claimed(platform, 0.06)
+        task = asyncio.create_task(worker_of(platform, slow, claim=0.06).work(claim))
         await slow.held.wait()
         for _ in range(3):
             await refused.get()
@@ -343,51 +343,51 @@ async def test_an_unreachable_record_is_waited_for_until_the_claim_lapses(
     slow.may.set()
     await task
     status = "audio_rendering" if lapses else "ready_to_stream"
-    assert (await task_of(room, claim.podcast_id)).status == status
+    assert (await task_of(platform, claim.podcast_id)).status == status
     assert slow.ended == 1
     assert (f"podcast {claim.podcast_id} is given up here" in caplog.text) == lapses
-    assert not list((room.recordings._shelf.parts_directory).iterdir())
+    assert not list((platform.recordings._shelf.parts_directory).iterdir())
 
 
 async def test_a_task_that_is_told_to_be_done_is_not_held_any_more(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A renewal would be refused then, and taken for a lost claim."""
-    room = await opened()
-    advance, held = room.tasks.advance, list[str]()
+    platform = await opened()
+    advance, held = platform.tasks.advance, list[str]()
 
     async def telling(claim: Claim, status: str, **options: Any) -> Any:
         if status == "ready_to_stream":
             held.extend(task.get_name() for task in asyncio.all_tasks() if task.get_name() == "greenroom-claim")
         return await advance(claim, status, **options)
 
-    monkeypatch.setattr(room.tasks, "advance", telling)
-    await worker_of(room, Slowly(ManualClock())).work(await claimed(room))
+    monkeypatch.setattr(platform.tasks, "advance", telling)
+    await worker_of(platform, Slowly(ManualClock())).work(await claimed(platform))
     assert held == []
 
 
 async def test_a_worker_that_has_to_end_over_its_last_word_still_tells_it(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = await opened()
-    send, sending, may = room.changes.send, asyncio.Event(), asyncio.Event()
+    platform = await opened()
+    send, sending, may = platform.changes.send, asyncio.Event(), asyncio.Event()
 
     async def sent(change: Any) -> None:
-        if (await task_of(room, claim.podcast_id)).status == "ready_to_stream":
+        if (await task_of(platform, claim.podcast_id)).status == "ready_to_stream":
             sending.set()
             await may.wait()
         await send(change)
 
-    monkeypatch.setattr(room.changes, "send", sent)
-    claim = await claimed(room)
-    task = asyncio.create_task(worker_of(room, Slowly(ManualClock())).work(claim))
+    monkeypatch.setattr(platform.changes, "send", sent)
+    claim = await claimed(platform)
+    task = asyncio.create_task(worker_of(platform, Slowly(ManualClock())).work(claim))
     await sending.wait()
     task.cancel()
     await asyncio.sleep(0)
     may.set()
     await asyncio.wait([task])
     assert task.cancelled()
-    assert not any(change.statuses for change in await room.records.pending())
+    assert not any(change.statuses for change in await platform.records.pending())
 
 
 async def test_a_worker_of_the_service_that_fails_is_told_of(

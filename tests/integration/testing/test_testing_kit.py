@@ -30,8 +30,10 @@ def anyio_backend():
 """
 
 SHORT = """
+from datetime import timedelta
+
 import pytest
-from greenroom_platform.domain.records import TopicDraft
+from greenroom import Keyspace
 from greenroom.testing.clock import START
 
 seen = []
@@ -39,10 +41,13 @@ seen = []
 @pytest.mark.{mark}
 @pytest.mark.parametrize("turn", [1, 2])
 async def test_each_test_has_an_empty_room_and_its_clock(greenroom_room, greenroom_clock, turn):
-    assert await greenroom_room.topics.all() == ()
-    written = await greenroom_room.topics.put("t", TopicDraft(display_name="T", description="about", keywords=()))
-    assert written.value.created_at == START == greenroom_clock.now()
-    assert await greenroom_room.topics.get("t") == written.value
+    async def load(id):
+        return turn
+
+    cache = greenroom_room.cache(Keyspace("turn:{{id}}", int, ttl=timedelta(minutes=1)), load=load)
+    assert await cache.get("a") == turn
+    assert greenroom_room.clock is greenroom_clock
+    assert greenroom_clock.now() == START
     assert greenroom_room not in seen
     seen.append(greenroom_room)
 """

@@ -20,7 +20,7 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
 @get("/", guards=[editors_only], security=EDITOR_SECURITY, summary="Who is here (editors)")
 async def activity(state: ServiceState) -> Response[Activity]:
     """The sessions that are alive, and how many listen to which podcast."""
-    presence = state.room.presence
+    presence = state.platform.presence
     answer = Activity(active_sessions=await presence.active(), listeners=await presence.listeners())
     return Response(answer, headers={"Cache-Control": "no-store"})
 

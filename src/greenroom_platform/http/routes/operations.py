@@ -45,7 +45,7 @@ async def ready(request: Request[Any, Any, Any], state: ServiceState) -> Respons
 
 async def health(state: ServiceState) -> dict[str, str]:
     """How the service and its parts are, with paths and addresses."""
-    engine, records = state.room.engine_trouble, state.room.records
+    engine, records = state.platform.room.engine_trouble, state.platform.records
     database, answers = "ok", True
     try:
         async with asyncio.timeout(PING_DEADLINE):
@@ -82,7 +82,7 @@ async def metrics(request: Request[Any, Any, Any], state: ServiceState) -> Respo
     each that stays the same and says nothing.
     """
     trusted = await is_trusted(request)
-    presence, gauges = state.room.presence, state.metrics.gauges
+    presence, gauges = state.platform.presence, state.metrics.gauges
     try:
         active, listeners = await presence.active(), sum((await presence.listeners()).values())
     except EngineError:
@@ -93,7 +93,7 @@ async def metrics(request: Request[Any, Any, Any], state: ServiceState) -> Respo
         gauges[_LISTENERS] = "Open streams, of all podcasts.", listeners
     try:
         async with asyncio.timeout(PING_DEADLINE):
-            length, oldest = await state.room.generation.queue()
+            length, oldest = await state.platform.generation.queue()
     except (RecordError, InvalidInput, TimeoutError):  # or a record that keeps no tasks
         for name in (_QUEUE, _QUEUE_OLDEST):
             gauges.pop(name, None)

@@ -58,13 +58,13 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 async def generate(request: Request[Any, Any, Any], state: ServiceState) -> Response[Accepted]:
     """Takes `topic_id`. The same `Idempotency-Key` within 24 hours gives the same answer, and makes nothing more."""
     wanted = requests.draft(PodcastRequest, await requests.members(request))
-    state.room.topics.check(wanted.topic_id)
+    state.platform.topics.check(wanted.topic_id)
     key = _idempotency_key(request)
     state.voice()
     try:
         # docs/decisions/0060-uncounted-requests-pass.md
         async with counted(request, "generation", PER_ADDRESS, "requests for podcasts", required=False):
-            asked = await state.room.generation.request(wanted.topic_id, caller=caller_of(request), key=key)
+            asked = await state.platform.generation.request(wanted.topic_id, caller=caller_of(request), key=key)
     except UnknownReference:
         raise unknown_topic(wanted.topic_id) from None
     except InvalidInput as error:
@@ -83,7 +83,7 @@ async def read_status(
 ) -> Response[PodcastStatus]:
     """With `wait` and `If-None-Match` it answers at the first change, or with 304 after so many seconds."""
     once(request)
-    statuses = state.room.statuses
+    statuses = state.platform.statuses
     read = _known(podcast_id, await statuses.read(podcast_id))
     if wait and holds(request, read):
         async with state.waiting.place(request.receive, wait, address=address_of(request)):
@@ -97,7 +97,7 @@ async def follow_status(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[str]:
     """Server-sent events named `status`, each with the status object as its data; ends after a terminal one."""
-    statuses, last = state.room.statuses, request.headers.get("last-event-id")
+    statuses, last = state.platform.statuses, request.headers.get("last-event-id")
     status = _known(podcast_id, await statuses.read(podcast_id)).value
     if status is not None and STATUSES.ended(status.status) and event_id(status) == last:
         # Nothing else will come: the one answer that keeps a browser from asking again.

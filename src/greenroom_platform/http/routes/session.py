@@ -14,7 +14,6 @@ from litestar import Request, Response, Router, delete, get, patch, post, put
 from litestar.params import FromPath
 
 from greenroom.caching.result import digest
-from greenroom.client import Greenroom
 from greenroom.errors import EngineError, RecordError
 from greenroom.sessions import Live, RequestSession, merged, session_of
 from greenroom.sessions import handle as handle_of
@@ -31,6 +30,7 @@ from greenroom_platform.http.responses import StoredJSON
 from greenroom_platform.http.routes.users import Password
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import Session, User
+from greenroom_platform.platform import Platform
 
 log = logging.getLogger("greenroom.http")
 
@@ -77,10 +77,10 @@ class OwnSession(msgspec.Struct, frozen=True, kw_only=True):
 async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
     """Answers as `GET /session`, with the cookie; 401 for a name and password that are no user's, 429 for too many."""
     given = requests.draft(Credentials, await requests.members(request))
-    room, session = state.room, _session(request)
+    platform, session = state.platform, _session(request)
     await session.require_confidential()  # nobody's password is tried over a line that others listen on
     await session.get()  # a store that cannot be asked is no reason to count an attempt
-    user = await room.accounts.sign_in(given.username, given.password, address=_address(request))
+    user = await platform.accounts.sign_in(given.username, given.password, address=_address(request))
 
     chosen = dict[str, Any]()
 
@@ -94,11 +94,11 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     # Prevents: the password is found right · its owner changes it, and all sessions end · this one begins, and whoever
     # knows the old password is signed in. What is listed before the ends ends with them; what is listed later sees the
     # new password here.
-    if not await room.accounts.still_right(user, given.password):
+    if not await platform.accounts.still_right(user, given.password):
         await session.end()
         raise WrongCredentials("wrong name or password")
     try:
-        await _keep(room, live, chosen)
+        await _keep(platform, live, chosen)
     except RecordError as error:
         log.warning("a user's preferences are in the session only: %s", error)
     # Who presents a token itself gets no cookie; without the new token its session would be lost to it.
@@ -125,11 +125,11 @@ async def change_password(request: Request[Any, Any, Any], state: ServiceState) 
     if not isinstance(user_id, str):
         raise Problem("unauthorized", "an anonymous session has no password; sign in", headers=SignInRequired().headers)
     given = requests.draft(NewPassword, await requests.members(request))
-    sessions = state.room.sessions
+    sessions = state.platform.sessions
     # The others end before the password changes, and once more afterwards. Only afterwards: the password is changed ·
     # the sessions' server goes away · whoever has stolen a session goes on. Only before: somebody signs in with the old
     # password, between the two.
-    await state.room.accounts.change_password(
+    await state.platform.accounts.change_password(
         user_id,
         given.current_password,
         given.new_password,
@@ -171,8 +171,8 @@ async def change_preferences(request: Request[Any, Any, Any], state: ServiceStat
     """
     condition = precondition_of(request)
     wanted = preferences.checked(await requests.members(request))
-    room, session = state.room, _session(request)
-    found = await asyncio.gather(*(room.topics.get(topic) for topic in wanted.get("preferred_topics", ())))
+    platform, session = state.platform, _session(request)
+    found = await asyncio.gather(*(platform.topics.get(topic) for topic in wanted.get("preferred_topics", ())))
     for position, topic in enumerate(found):
         if topic is None:
             reason = f"there is no topic {wanted['preferred_topics'][position]}"
@@ -191,7 +191,7 @@ async def change_preferences(request: Request[Any, Any, Any], state: ServiceStat
         return merged(body, {"preferences": wanted})
 
     live = await session.change(change)
-    await _keep(room, live, wanted)
+    await _keep(platform, live, wanted)
     return _answer(live, tag=_preferences_version(live.body))
 
 
@@ -210,7 +210,7 @@ async def log_out_everywhere(request: Request[Any, Any, Any], state: ServiceStat
     session = _session(request)
     live = await session.require(writable=True)
     if isinstance(live.value.user_id, str):
-        await state.room.sessions.end_all(live.value.user_id)
+        await state.platform.sessions.end_all(live.value.user_id)
         session.forget()
     else:
         await session.end()
@@ -232,7 +232,7 @@ async def end_session(request: Request[Any, Any, Any], state: ServiceState, hand
     for live in await _mine(state, current):
         if handle_of(live.session_id) == handle:
             precondition_of(request).check_version(_UNTAGGED)
-            await state.room.sessions.end(live.session_id)
+            await state.platform.sessions.end(live.session_id)
             if live.session_id == current.session_id:
                 session.forget()
             return
@@ -282,7 +282,7 @@ def _held(preferences: msgspec.Raw) -> dict[str, Any]:
     return {name: value for name, value in readable(bytes(preferences)).items() if not isinstance(value, msgspec.Raw)}
 
 
-async def _keep(room: Greenroom, live: Live[Session], chosen: Container[str]) -> None:
+async def _keep(platform: Platform, live: Live[Session], chosen: Container[str]) -> None:
     """Keep what a signed-in user has chosen beyond the session, and what other services hold of their preferences.
 
     Not the others: they may have been chosen anew on another device since this session began.
@@ -290,12 +290,12 @@ async def _keep(room: Greenroom, live: Live[Session], chosen: Container[str]) ->
     found = _held(members(live.body)["preferences"])
     kept = {name: value for name, value in found.items() if name in chosen or name not in preferences.DEFAULTS}
     if kept and isinstance(live.value.user_id, str):
-        await room.accounts.keep_preferences(live.value.user_id, kept, live.value.last_activity_timestamp)
+        await platform.accounts.keep_preferences(live.value.user_id, kept, live.value.last_activity_timestamp)
 
 
 async def _mine(state: ServiceState, current: Live[Session]) -> list[Live[Session]]:
     user = current.value.user_id
-    return await state.room.sessions.of_user(user) if isinstance(user, str) else [current]
+    return await state.platform.sessions.of_user(user) if isinstance(user, str) else [current]
 
 
 def _own(live: Live[Session], current: Live[Session]) -> OwnSession:

@@ -8,7 +8,6 @@ from litestar import Request, Response, Router, delete, get, post, put
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from greenroom.caching import Read
-from greenroom.client import Greenroom
 from greenroom_platform.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom_platform.domain.records import SnippetDraft
 from greenroom_platform.http import requests
@@ -22,6 +21,7 @@ from greenroom_platform.http.responses import cached
 from greenroom_platform.http.routes.topics import unknown_topic
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import Snippet
+from greenroom_platform.platform import Platform
 
 PageNumber = Annotated[int, QueryParameter(ge=PAGE_NUMBERS.least, le=PAGE_NUMBERS.most)]
 
@@ -32,8 +32,8 @@ async def list_snippets(
 ) -> Response[tuple[Snippet, ...]]:
     """20 snippets, the newest first; without `topic_id` the newest 20 over all topics."""
     once(request)
-    room: Greenroom = request.app.state.room  # a `state` argument is a copy, made for each request
-    snippets = room.snippets
+    platform: Platform = request.app.state.platform  # a `state` argument is a copy, made for each request
+    snippets = platform.snippets
     if topic_id is None:
         if page != 1:
             raise invalid("page", "only a topic has pages", "give topic_id as well, or leave page out")
@@ -42,7 +42,7 @@ async def list_snippets(
     if not read.value:
         # docs/decisions/0020-absent-pages-are-absences.md
         # No such page: whether the topic itself exists decides between an empty page and 404.
-        topic = await room.topics.read(topic_id)
+        topic = await platform.topics.read(topic_id)
         if topic.value is None:
             raise unknown_topic(topic_id, topic)
         return cached(request, read, body=b"[]")
@@ -54,7 +54,7 @@ async def read_snippet(
     request: Request[Any, Any, Any], state: ServiceState, snippet_id: FromPath[str]
 ) -> Response[Snippet]:
     """One snippet; 404 where there is none."""
-    read = await state.room.snippets.read(snippet_id)
+    read = await state.platform.snippets.read(snippet_id)
     if read.body is None:
         raise unknown_snippet(snippet_id, read)
     return cached(request, read)
@@ -70,7 +70,7 @@ async def read_snippet(
 async def add_snippet(request: Request[Any, Any, Any], state: ServiceState) -> Response[Snippet]:
     """Takes `topic_id`, `title`, `text_content` and optionally `cover_art_prompt`, `image_url`."""
     draft = requests.draft(SnippetDraft, await requests.members(request))
-    written = await state.room.snippets.add(draft)
+    written = await state.platform.snippets.add(draft)
     location = f"/api/v1/snippets/{written.value.snippet_id}"
     return Response(written.value, status_code=201, headers={"Location": location})
 
@@ -88,11 +88,11 @@ async def write_snippet(
 ) -> Response[Snippet]:
     """Takes what POST takes; `generation_timestamp` stays. 404 for an unknown id, 412 where `If-Match` fails."""
     condition = precondition_of(request)
-    stored = await state.room.snippets.stored(snippet_id, condition=condition)
+    stored = await state.platform.snippets.stored(snippet_id, condition=condition)
     if stored is None:
         raise unknown_snippet(snippet_id)
     draft = requests.draft(SnippetDraft, await requests.members(request), stored)
-    written = await state.room.snippets.put(snippet_id, draft, condition=condition)
+    written = await state.platform.snippets.put(snippet_id, draft, condition=condition)
     if written is None:
         raise unknown_snippet(snippet_id)
     return Response(written.value)
@@ -101,8 +101,8 @@ async def write_snippet(
 @delete("/{snippet_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a snippet (editors)")
 async def delete_snippet(request: Request[Any, Any, Any], state: ServiceState, snippet_id: FromPath[str]) -> None:
     """404 where there is none, 412 where `If-Match` fails."""
-    state.room.snippets.check(snippet_id)
-    if not await state.room.snippets.delete(snippet_id, condition=precondition_of(request)):
+    state.platform.snippets.check(snippet_id)
+    if not await state.platform.snippets.delete(snippet_id, condition=precondition_of(request)):
         raise unknown_snippet(snippet_id)
 
 

@@ -89,9 +89,9 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
             podcast_id,
             session=None if live is None else live.session_id,
             from_ms=from_ms,
-            statuses=state.room.statuses,
-            recordings=state.room.recordings,
-            presence=state.room.presence,
+            statuses=state.platform.statuses,
+            recordings=state.platform.recordings,
+            presence=state.platform.presence,
             text=lambda text: socket.send_text(text.decode()),
             data=socket.send_bytes,
         )
@@ -143,10 +143,10 @@ async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> No
 @get("/{podcast_id:str}/audio.webm", summary="A whole recording", media_type="audio/webm")
 async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Any]:
     """The recording, or the range of it that is asked for; 409 before it is whole."""
-    status = await state.room.statuses.get(podcast_id)
+    status = await state.platform.statuses.get(podcast_id)
     if status is None:
         raise Problem("not-found", f"there is no podcast {podcast_id}")
-    path = state.room.recordings.whole(podcast_id)
+    path = state.platform.recordings.whole(podcast_id)
     try:
         file = await asyncio.to_thread(path.open, "rb") if path is not None else None
     except FileNotFoundError:

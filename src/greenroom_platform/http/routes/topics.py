@@ -30,13 +30,13 @@ def unknown_topic(topic_id: str, read: Read[Topic] | None = None) -> Problem:
 @get("/", summary="Every topic, by display name")
 async def list_topics(request: Request[Any, Any, Any], state: ServiceState) -> Response[tuple[Topic, ...]]:
     """All topics in one array."""
-    return cached(request, await state.room.topics.read_all(), body=b"[]")
+    return cached(request, await state.platform.topics.read_all(), body=b"[]")
 
 
 @get("/{topic_id:str}", summary="One topic")
 async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[Topic]:
     """One topic; 404 where there is none."""
-    read = await state.room.topics.read(topic_id)
+    read = await state.platform.topics.read(topic_id)
     if read.body is None:
         raise unknown_topic(topic_id, read)
     return cached(request, read)
@@ -55,9 +55,9 @@ async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topi
     """Takes `display_name`, `description`, `keywords`; the times are the server's. 412 where `If-Match` fails."""
     condition = precondition_of(request)
     # Before the body is looked at (RFC 9110, 13.2.1): the times in it are those of the version that it was made of.
-    stored = await state.room.topics.stored(topic_id, condition=condition)
+    stored = await state.platform.topics.stored(topic_id, condition=condition)
     draft = requests.draft(TopicDraft, await requests.members(request), stored, topic_id=topic_id)
-    written = await state.room.topics.put(topic_id, draft, condition=condition)
+    written = await state.platform.topics.put(topic_id, draft, condition=condition)
     headers = {"Location": f"/api/v1/topics/{topic_id}"} if written.created else {}
     return Response(written.value, status_code=201 if written.created else 200, headers=headers)
 
@@ -65,8 +65,8 @@ async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topi
 @delete("/{topic_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a topic (editors)")
 async def delete_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> None:
     """404 where there is none, 409 while it has snippets, 412 where `If-Match` fails."""
-    state.room.topics.check(topic_id)
-    if not await state.room.topics.delete(topic_id, condition=precondition_of(request)):
+    state.platform.topics.check(topic_id)
+    if not await state.platform.topics.delete(topic_id, condition=precondition_of(request)):
         raise unknown_topic(topic_id)
 
 

@@ -39,11 +39,11 @@ class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
 async def add_user(request: Request[Any, Any, Any], state: ServiceState) -> Response[UserAnswer]:
     """Makes a user and no session; 409 where the name is taken, 429 for too many from one address."""
     given = requests.draft(NewUser, await requests.members(request))
-    await state.room.accounts.check(given.username, given.password)
+    await state.platform.accounts.check(given.username, given.password)
     # Before the hash, which is what costs.
     bound = Bound(state.settings.signups_per_hour, timedelta(hours=1))
     async with address_bounds.counted(request, "sign-up", bound, "new users"):
-        user = await state.room.accounts.create(given.username, given.password)
+        user = await state.platform.accounts.create(given.username, given.password)
     answer = UserAnswer(user_id=user.user_id, username=user.username)
     return Response(answer, status_code=201, headers={"Cache-Control": "no-store"})
 

@@ -1,0 +1,33 @@
+"""What several commands take: the prefix of keys, and the declarations that are installed."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+import rich_click as click
+
+from greenroom.acl import Declarations
+from greenroom.errors import InvalidInput
+
+DECLARATIONS = "greenroom.declarations"
+"""The entry point by which an installed program declares its keyspaces."""
+
+key_prefix_option = click.option(
+    "--key-prefix",
+    metavar="PREFIX",
+    help="Put before every key, so that environments can share a server. Default: none. [GREENROOM_KEY_PREFIX]",
+)
+
+
+def installed() -> Declarations:
+    """What the installed program declares.
+
+    Raises:
+        InvalidInput: when none does.
+    """
+    for found in entry_points(group=DECLARATIONS):
+        declared: Declarations = found.load()
+        return declared
+    raise InvalidInput(
+        "keyspaces", "no installed package declares any", f"declare them as the entry point {DECLARATIONS}"
+    )

@@ -1,0 +1,97 @@
+"""The domain over a record: the platform's caches, what reads through them, and what its changes drop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from greenroom.caching import Cache
+from greenroom.caching.pending_drops import PendingDrops
+from greenroom.clock import Clock
+from greenroom_platform import definitions
+from greenroom_platform.domain.changes import Changes
+from greenroom_platform.domain.newest import Newest
+from greenroom_platform.domain.podcasts import Generation, Tasks
+from greenroom_platform.domain.records import Records
+from greenroom_platform.domain.snippets import Snippets
+from greenroom_platform.domain.statuses import Statuses
+from greenroom_platform.domain.task_records import KeepsTasks, TaskRecords
+from greenroom_platform.domain.topics import Topics
+from greenroom_platform.models import PodcastStatus, Snippet, Topic
+
+
+class Domain:
+    """Made by `open`."""
+
+    def __init__(
+        self,
+        records: Records,
+        changes: Changes,
+        newest: Newest,
+        topics: Topics,
+        snippets: Snippets,
+        statuses: Statuses,
+        generation: tuple[Generation, Tasks] | None,
+    ) -> None:
+        self.records = records
+        self.changes = changes
+        self.newest = newest
+        self.topics = topics
+        self.snippets = snippets
+        self.statuses = statuses
+        self.generation = generation
+
+    @classmethod
+    async def open(
+        cls, records: Records, cache: Callable[..., Cache[Any]], pending: PendingDrops, clock: Clock
+    ) -> Domain:
+        """Wire the domain on a record.
+
+        Arguments:
+            cache: makes a cache of a keyspace, as `Greenroom.cache`.
+            pending: of what those caches stand on.
+        """
+        tasks: TaskRecords | None = records.tasks if isinstance(records, KeepsTasks) else None
+
+        async def load_page(topic_id: str, page_number: int) -> tuple[Snippet, ...] | None:
+            return await records.page(topic_id, page_number) or None
+
+        async def load_topics() -> tuple[Topic, ...]:
+            return await records.topics()
+
+        async def load_status(podcast_id: str) -> PodcastStatus | None:
+            task = await tasks.task(podcast_id) if tasks is not None else None
+            return None if task is None else task.shown
+
+        topic = cache(definitions.TOPIC, load=records.topic)
+        topics = cache(definitions.TOPICS, load=load_topics)
+        snippet = cache(definitions.SNIPPET, load=records.snippet)
+        page = cache(definitions.SNIPPET_PAGE, load=load_page, group=definitions.SNIPPET_PAGES)
+        status = cache(definitions.PODCAST_STATUS, load=load_status)
+        newest = Newest(records, clock)
+        changes = Changes(
+            records,
+            topic=topic,
+            topics=topics,
+            snippet=snippet,
+            page=page,
+            status=status,
+            pending=pending,
+            on_change=newest.forget,
+        )
+        await changes.open()
+        return cls(
+            records,
+            changes,
+            newest,
+            Topics(records, changes, one=topic, every=topics, clock=clock),
+            Snippets(records, changes, one=snippet, pages=page, newest=newest, clock=clock),
+            Statuses(status),
+            None if tasks is None else (Generation(tasks, clock, changes.opened), Tasks(tasks, changes, clock)),
+        )
+
+    async def close(self) -> None:
+        """Stop sending what others left, and let go of whoever follows a status."""
+        await self.changes.close()
+        await self.statuses.close()
+        await self.newest.close()
