@@ -13,9 +13,8 @@ from math import inf
 from typing import Any
 
 from greenroom.caching import lease, near
-from greenroom.caching.groups import Groups
+from greenroom.caching.groups import Groups, Registered
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.registered import Registered
 from greenroom.engine import Lane, Limits, Script
 from greenroom.engine.cluster.replica import Replica
 from greenroom.engine.protocol.wire import Command, Hook

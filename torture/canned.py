@@ -15,7 +15,7 @@ import msgspec
 from greenroom.caching import groups, lease
 from greenroom.engine.transport import handshake
 from greenroom.engine.transport.connection import Connection
-from greenroom.sessions import roll, store
+from greenroom.sessions import index, store
 from torture.mutations import mutate
 
 _NOW = b"2026-01-01T00:00:00.000000Z"
@@ -125,7 +125,7 @@ class Bursts:
             return self._chance.choice([value, [b"lead"], [b"absent", 100], [b"failed", b"X", 100]])
         if sha == groups.MEMBERS.sha:
             return [text for n in range(3) for text in (f"stream:s:n{n}".encode(), b"%d" % n)]
-        if sha == roll.PRESENT.sha:
+        if sha == index.PRESENT.sha:
             return [b"a" * 43, b"b" * 43] if words[-1] == b"1" else 2
         if sha == store.START.sha:
             return [_session(words[0]), _NOW]

@@ -16,7 +16,7 @@ from greenroom.caching.groups import FORGET, MEMBERS, REGISTER
 from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RENEW
 from greenroom.caching.releases import RELEASE
 from greenroom.engine.scripts import Script
-from greenroom.sessions.roll import ENTER, PRESENT
+from greenroom.sessions.index import ENTER, PRESENT
 from greenroom.sessions.store import CHANGE, END, START, TAKE
 from greenroom_platform.accounts.rate_limit import ATTEMPT
 from tests.support.real_servers import Raw, Server

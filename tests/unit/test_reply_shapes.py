@@ -22,7 +22,7 @@ from greenroom.engine.shapes import ANYTHING, SHAPES
 from greenroom.engine.transport.connection import Connection, ConnectionLost
 from greenroom.errors import EngineError
 from greenroom.observe import Histogram
-from greenroom.sessions import roll, store
+from greenroom.sessions import index, store
 from greenroom_platform import accounts
 from greenroom_platform.accounts.rate_limit import ATTEMPT
 from greenroom_platform.cli.declarations import DECLARATIONS
@@ -98,9 +98,9 @@ FITTING: list[tuple[Command, list[bytes]]] = [
     (groups.FORGET.call(KEYS, ()), [b":1\r\n"]),
     (groups.MEMBERS.call(KEYS, ()), [b"*0\r\n", b"*2\r\n$1\r\nm\r\n$3\r\ninf\r\n"]),
     (drops.DROP.call(KEYS, ()), [b":1\r\n"]),
-    (roll.ENTER.call(KEYS, ()), [b":1\r\n"]),
-    (roll.PRESENT.call(KEYS, (1, "0")), [b":1\r\n"]),
-    (roll.PRESENT.call(KEYS, (1, "1")), [b"*0\r\n", b"*1\r\n$1\r\na\r\n"]),
+    (index.ENTER.call(KEYS, ()), [b":1\r\n"]),
+    (index.PRESENT.call(KEYS, (1, "0")), [b":1\r\n"]),
+    (index.PRESENT.call(KEYS, (1, "1")), [b"*0\r\n", b"*1\r\n$1\r\na\r\n"]),
     (ATTEMPT.call(KEYS, ()), [b":1\r\n"]),
     (store.START.call(KEYS, ()), [b"_\r\n", b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"*2\r\n_\r\n$1\r\nb\r\n"]),
     (
@@ -147,9 +147,9 @@ SCRIPTS_THAT_FIT: dict[str, Set[str]] = {
         ),
         NUMBERS,
     ),
-    **dict.fromkeys((drops.DROP.sha, groups.REGISTER.sha, groups.FORGET.sha, roll.ENTER.sha), NUMBERS),
+    **dict.fromkeys((drops.DROP.sha, groups.REGISTER.sha, groups.FORGET.sha, index.ENTER.sha), NUMBERS),
     groups.MEMBERS.sha: {"empty list"},
-    roll.PRESENT.sha: {"number", "empty list", "short list"},
+    index.PRESENT.sha: {"number", "empty list", "short list"},
     store.START.sha: NONES | {"list"},
 }
 

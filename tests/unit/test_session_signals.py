@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from greenroom.sessions import cookie
-from greenroom.sessions.policy import Carrier, Kind, Origin, Signals, Token, Transport
-from greenroom.sessions.signals import origins, signals_of
+from greenroom.sessions.policy import Carrier, Kind, Origin, Signals, Token, Transport, origins, signals_of
 
 # The same in every run: the ids of tests are made of them.
 TOKEN, OTHER = "kCQOuhvsO2xAHNgQ577TW1X6uqQppvyjcfz7603UDRY", "iMudwOn7X0IdDMYafR8_BTW7UD6wpsrzsgdE5G5q14I"

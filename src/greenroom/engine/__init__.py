@@ -1,9 +1,9 @@
 """The engine lane: from a command to the reply of a Valkey or Redis server, one multiplexed connection per use."""
 
 from greenroom.engine.address import Address
-from greenroom.engine.choice import engine_at
 from greenroom.engine.cluster.cluster import Clustered
 from greenroom.engine.engine import Engine, settle
+from greenroom.engine.factory import engine_at
 from greenroom.engine.limits import Limits
 from greenroom.engine.scripts import Script
 from greenroom.engine.server.standalone import Standalone

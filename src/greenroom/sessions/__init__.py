@@ -2,7 +2,7 @@
 
 from greenroom.engine.factory import Use
 from greenroom.engine.key_events import Pushes
-from greenroom.sessions import roll as _roll
+from greenroom.sessions import index as _roll
 from greenroom.sessions import store as _slot
 from greenroom.sessions.asgi import SessionMiddleware, session_of
 from greenroom.sessions.eviction import eviction_advice

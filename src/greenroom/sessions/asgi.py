@@ -16,13 +16,12 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError
-from greenroom.sessions.policy import Kind, Outcome, Transport, decide
+from greenroom.sessions.policy import Kind, Outcome, Transport, decide, origins, signals_of
 from greenroom.sessions.refusals import MEDIA_TYPE, ForeignOrigin, InsecureTransport, Refused, document, refusal
 from greenroom.sessions.request import RequestSession
 from greenroom.sessions.sessions import Sessions
-from greenroom.sessions.signals import origins, signals_of
-from greenroom.sessions.socket import GuardedSocket, SessionEnded
 from greenroom.sessions.token import session_id
+from greenroom.sessions.websocket import GuardedSocket, SessionEnded
 
 log = logging.getLogger("greenroom.sessions")
 

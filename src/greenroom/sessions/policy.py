@@ -1,9 +1,20 @@
-"""What a request's signals mean for its session: one pure, total function. The middleware only carries it out."""
+"""What a request's signals mean for its session: one pure, total function. The middleware only carries it out.
+
+From an ASGI scope to plain signals.
+"""
 
 from __future__ import annotations
 
 import enum
+import ipaddress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from greenroom.sessions import cookie
+from greenroom.sessions.token import is_token
 
 
 class Kind(enum.Enum):
@@ -145,3 +156,183 @@ def sets_cookie(signals: Signals) -> bool:
     sites' included.
     """
     return signals.carrier is Carrier.COOKIE
+
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_SECURE = frozenset({"https", "wss"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_LONGEST_HOST = 300
+"""Characters; a name has 253 at most."""
+
+
+def signals_of(scope: Mapping[str, Any], allowed: frozenset[str]) -> Signals:
+    """The signals of an `http` or `websocket` scope.
+
+    Arguments:
+        allowed: origins, as `origins` returns them.
+    """
+    kind = Kind(scope["type"])
+    headers = _Headers(scope["headers"])
+    plain = _plain(scope, headers)
+    secure = scope.get("scheme") in _SECURE
+    transport = Transport.SECURE if secure else Transport.PLAIN if plain else Transport.LOOPBACK
+    token, carrier, text = _token(headers, secure=transport is Transport.SECURE)
+    return Signals(
+        kind=kind,
+        unsafe=kind is Kind.HTTP and scope["method"] not in _SAFE,
+        origin=_origin(headers, allowed, secure=transport is Transport.SECURE),
+        token=token,
+        carrier=carrier,
+        transport=transport,
+        text=text,
+        plain=plain,
+    )
+
+
+def origins(allowed: Iterable[str]) -> frozenset[str]:
+    """Origins as they are compared with what browsers send."""
+    return frozenset(origin.lower().rstrip("/") for origin in allowed)
+
+
+_FORWARDING = frozenset(
+    {
+        *(b"forwarded", b"forwarded-for", b"via", b"cdn-loop", b"client-ip", b"front-end-https", b"true-client-ip"),
+        *(b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-visitor", b"fastly-client-ip", b"wl-proxy-client-ip"),
+        *(b"x-client-ip", b"x-cluster-client-ip", b"x-envoy-external-address", b"x-original-for", b"x-original-host"),
+        *(b"x-original-forwarded-for", b"x-original-proto", b"x-real-ip", b"x-scheme", b"x-url-scheme"),
+    }
+)
+"""What proxies add, by RFC 7239, 8586 and 9110 and by custom; and every name that begins as `_FORWARDED`."""
+_FORWARDED = b"x-forwarded"
+
+
+class _Headers:
+    """The headers that matter here; names are in lower case by the ASGI specification."""
+
+    _WANTED = frozenset({b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site"})
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values: dict[bytes, list[bytes]] = {}
+        self.forwarding: str | None = None
+        """The name of a header that shows a proxy."""
+        for name, value in headers:
+            if name in self._WANTED:
+                self._values.setdefault(name, []).append(value)
+            elif name in _FORWARDING or name.startswith(_FORWARDED):
+                self.forwarding = name.decode("latin-1")[:80]
+
+    def __getitem__(self, name: bytes) -> list[bytes]:
+        return self._values.get(name, [])
+
+    def text(self, name: bytes) -> str | None:
+        """The header, in lower case; None without it, and what is there twice is nothing that could be right."""
+        values = self._values.get(name)
+        return b", ".join(values).decode("latin-1").strip().lower() if values else None
+
+
+def _token(headers: _Headers, *, secure: bool) -> tuple[Token, Carrier, str]:
+    """An Authorization goes before a cookie: a client sends it on purpose, a browser its cookies unasked."""
+    credentials = [value.decode("latin-1").partition(" ") for value in headers[b"authorization"]]
+    bearers = [text.strip() for scheme, _, text in credentials if scheme.lower() == "bearer"]
+    presented = bearers or cookie.values(headers[b"cookie"], secure=secure)
+    carrier = Carrier.BEARER if bearers else Carrier.COOKIE
+    if not presented:
+        return Token.ABSENT, carrier, ""
+    if len(presented) > 1 or not is_token(presented[0]):
+        # Of two tokens nobody can say which is the client's own and which was planted.
+        return Token.MALFORMED, carrier, ""
+    return Token.PRESENT, carrier, presented[0]
+
+
+def _plain(scope: Mapping[str, Any], headers: _Headers) -> str:
+    """Why an unencrypted request may have left this machine, with the remedy; empty where it has not, or is encrypted.
+
+    Behind a proxy the server must be told the client's scheme (uvicorn: `forwarded_allow_ips`). One that it is not
+    told of connects from loopback too, where it runs on this machine, and its clients are anywhere. It shows by the
+    host that was asked for; where it rewrites that, by what it adds, or by the origin of the page that sends.
+    """
+    if scope.get("scheme") in _SECURE:
+        return ""
+    client, host, origin = scope.get("client"), headers.text(b"host") or "", headers.text(b"origin")
+    if client is None or not _is_loopback(client[0]):
+        where = "an unknown peer" if client is None else f"{shown(client[0])}, which is not this machine"
+        return f"the request came unencrypted from {where}; {_CONTAINER if client is not None else _PROXY}"
+    if len(host) > _LONGEST_HOST or not _asks_loopback(host):
+        return f"the request came unencrypted for the host {shown(host)}; {_PROXY}"
+    # A server that believes a peer puts the address that is forwarded in its place, with port 0.
+    named = None if client[1] == 0 else headers.forwarding
+    if named is not None:
+        return f"the request has {named} from {client[0]}, which is not trusted; {_PROXY}"
+    if origin is not None and (len(origin) > _LONGEST_HOST or not _is_loopback_origin(origin)):
+        return f"the request came unencrypted from a page of {shown(origin)}; {_PROXY}"
+    return ""
+
+
+_PROXY = (
+    "let the proxy send X-Forwarded-For and X-Forwarded-Proto, and name its address in GREENROOM_TRUSTED_PROXIES "
+    "(uvicorn: forwarded_allow_ips)"
+)
+_CONTAINER = f"if that is a proxy, {_PROXY}; if it is a container's bridge, run the container in the host's network"
+
+
+def shown(text: str) -> str:
+    """What a client has sent, as an error or a log line quotes it: cut, and without control characters."""
+    return repr(text if len(text) <= 80 else f"{text[:80]}…")
+
+
+@lru_cache(maxsize=256)
+def _asks_loopback(host: str) -> bool:
+    parts = _split(f"http://{host}")
+    return parts is not None and _is_loopback(parts.hostname or "")
+
+
+@lru_cache(maxsize=256)
+def _is_loopback_origin(origin: str) -> bool:
+    parts = _split(origin)
+    return parts is not None and _is_loopback(parts.hostname or "")
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _origin(headers: _Headers, allowed: frozenset[str], *, secure: bool) -> Origin:
+    """In this order, since a browser's own word on same-origin knows of the scheme and of what a proxy did to Host."""
+    origin = headers.text(b"origin")
+    if origin is not None and origin in allowed:
+        return Origin.ALLOWED
+    site = headers.text(b"sec-fetch-site")
+    if site is not None:
+        # "same-site" is another host of the same owner, or of a hosting provider's other customer.
+        return Origin.SAME if site in ("same-origin", "none") else Origin.FOREIGN
+    if origin is None:
+        return Origin.NONE
+    return Origin.SAME if _is_own(origin, headers.text(b"host"), secure=secure) else Origin.FOREIGN
+
+
+def _is_own(origin: str, host: str | None, *, secure: bool) -> bool:
+    page, own = _split(origin), _split(f"http://{host or ''}")
+    if page is None or own is None or page.scheme not in _DEFAULT_PORTS or not page.hostname:
+        return False  # "null" too: a sandboxed frame's or a file's
+    if secure and page.scheme != "https":
+        return False  # whoever is on the way can write pages of this host in plain HTTP
+    default = _DEFAULT_PORTS[page.scheme]
+    return (page.hostname, page.port or default) == (own.hostname, own.port or default)
+
+
+def _split(url: str) -> SplitResult | None:
+    """The URL's parts; None for what is none."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  raises for what is no port
+    except ValueError:
+        return None
+    return parts

@@ -16,8 +16,8 @@ from typing import Any
 from greenroom.errors import EngineError
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import check_part
+from greenroom.sessions.index import Roll
 from greenroom.sessions.raw_json import STREAM, members
-from greenroom.sessions.roll import Roll
 from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.snapshot import SessionGone
 from greenroom.sessions.streams import Stream, stream

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, field
 
 from greenroom.engine import Engine
+from greenroom.sessions.index import Roll
 from greenroom.sessions.limits import Limits
-from greenroom.sessions.roll import Roll
 from greenroom.sessions.store import Slot
 
 _MEMBER = re.compile(r"[0-9]{16}:[A-Za-z0-9._~-]+:[A-Za-z0-9._~-]{1,128}")

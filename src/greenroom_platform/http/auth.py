@@ -1,4 +1,7 @@
-"""The editor token: `Authorization: Bearer`, asked for by editor calls and by what strangers are not told."""
+"""The editor token: `Authorization: Bearer`, asked for by editor calls and by what strangers are not told.
+
+Who sends a request.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import hmac
 from datetime import timedelta
 from typing import Any
 
+from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from greenroom.sessions import session_of
-from greenroom.sessions.policy import Transport
+from greenroom.sessions.policy import Token, Transport
+from greenroom.sessions.token import session_id
 from greenroom_platform.accounts import Bound
+from greenroom_platform.http.address_bounds import address_of
 from greenroom_platform.http.problems import Problem
 
 CHALLENGE = 'Bearer realm="greenroom editors"'
@@ -77,3 +83,15 @@ def _bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """The token of `Authorization: Bearer`; empty without one."""
     scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+# docs/decisions/0059-idempotent-requests-repeat-the-first-answer.md
+def caller_of(request: Request[Any, Any, Any]) -> str:
+    """Whose idempotency keys a request's are: those of its session, else of its address.
+
+    The session is not looked up: nobody else can present its token, and with its store down the keys stay the same.
+    """
+    signals = session_of(request.scope).signals
+    if signals.token is Token.PRESENT:
+        return f"session:{session_id(signals.text)}"
+    return f"address:{address_of(request)}"

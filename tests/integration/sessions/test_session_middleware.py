@@ -13,7 +13,7 @@ import pytest
 
 from greenroom.sessions import RequestSession, SessionMiddleware, Sessions, SignInRequired, session_of
 from greenroom.sessions.request import RequestSession as Found
-from greenroom.sessions.socket import GuardedSocket, SessionEnded
+from greenroom.sessions.websocket import GuardedSocket, SessionEnded
 from greenroom_platform.models import Session
 from tests.support.asgi_server import called, sessions_on
 from tests.support.real_servers import Server
