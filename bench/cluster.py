@@ -22,7 +22,7 @@ import uvloop
 from bench.common import BODY, KEYS, Cost, cost
 from bench.hits import Read, unloaded
 from greenroom import Greenroom
-from greenroom.engine import Address, Lane, engine_at
+from greenroom.engine import Address, Channel, engine_at
 from greenroom_platform.definitions import TOPIC as KEYSPACE
 from greenroom_platform.models import Topic
 from tests.support.real_cluster import Cluster
@@ -50,12 +50,12 @@ async def _fill(address: str) -> None:
     await engine.start()
     for number in range(KEYS):
         key = f"cache:topic:t{number}"
-        await engine.execute(Lane.PLAIN, key, "SET", key, BODY, "EX", 3600)
+        await engine.execute(Channel.PLAIN, key, "SET", key, BODY, "EX", 3600)
     await engine.close()
 
 
 @asynccontextmanager
-async def lane(address: str) -> AsyncIterator[Read]:
+async def channel(address: str) -> AsyncIterator[Read]:
     """The engine lane alone: one GET and a decode."""
     engine = engine_at(Address.parse(address))
     await engine.start()
@@ -63,7 +63,7 @@ async def lane(address: str) -> AsyncIterator[Read]:
 
     async def read(topic_id: str) -> Topic:
         key = "cache:topic:" + topic_id
-        sent = engine.send(Lane.PLAIN, key, (("GET", key),))
+        sent = engine.send(Channel.PLAIN, key, (("GET", key),))
         assert sent is not None
         return decode((await sent)[0])
 
@@ -78,7 +78,7 @@ async def cache(address: str) -> AsyncIterator[Read]:
         yield room.cache(KEYSPACE, load=unloaded, near_for=0).get
 
 
-CONTENDERS: dict[str, Callable[[str], Any]] = {"lane": lane, "cache": cache}
+CONTENDERS: dict[str, Callable[[str], Any]] = {"lane": channel, "cache": cache}
 
 
 def costs(name: str, address: str, clustered: str) -> tuple[float, float]:

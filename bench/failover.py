@@ -88,7 +88,7 @@ async def killed(cluster: Cluster, room: Greenroom, victim: Member) -> tuple[Rea
     replica = await asyncio.to_thread(cluster.replica_of, victim)
     began = time.monotonic()
     victim.kill()
-    while await asyncio.to_thread(lambda: replica.role) != "master" or room.engine_trouble is not None:
+    while await asyncio.to_thread(lambda: replica.role) != "master" or room.unavailable is not None:
         await asyncio.sleep(0.02)
     whole = time.monotonic() - began
     await asyncio.sleep(AFTERWARDS)

@@ -17,7 +17,7 @@ import uvloop
 
 from bench.common import BODY, KEYS, TOPIC, cost
 from greenroom import Greenroom
-from greenroom.engine import Address, Lane, Standalone
+from greenroom.engine import Address, Channel, Standalone
 from greenroom_platform.definitions import TOPIC as KEYSPACE
 from greenroom_platform.models import Topic
 
@@ -37,7 +37,7 @@ async def bare(port: int) -> AsyncIterator[Read]:
     decode = msgspec.json.Decoder(Topic).decode
 
     async def read(topic_id: str) -> Topic:
-        sent = engine.send(Lane.PLAIN, "", (("GET", "cache:topic:" + topic_id),))
+        sent = engine.send(Channel.PLAIN, "", (("GET", "cache:topic:" + topic_id),))
         assert sent is not None
         return decode((await sent)[0])
 

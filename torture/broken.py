@@ -15,13 +15,13 @@ from typing import Any
 from greenroom.caching import lease, near
 from greenroom.caching.groups import Groups, Registered
 from greenroom.caching.invalidation import Backing
-from greenroom.engine import Lane, Limits, Script
+from greenroom.engine import Channel, Limits, Script
 from greenroom.engine.cluster.replica import Replica
 from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.engine.replay import Drop, Kept
 from greenroom.engine.transport.connection import Connection
 from greenroom.sessions import store
-from greenroom.sessions.revocations import Ends
+from greenroom.sessions.revocations import Revocations
 from greenroom_platform.domain.changes import Changes
 from torture.lane import LateLane
 
@@ -77,10 +77,10 @@ def limits(build: str, all_is_well: Limits) -> Limits:
     if SILENCE_TRUSTED not in build.split("+"):
         return all_is_well
     # The question for a server's role, asked each second, is a heartbeat too.
-    return replace(all_is_well, silence=inf, role_interval=3600.0)
+    return replace(all_is_well, ping_after=inf, role_interval=3600.0)
 
 
-def lane(build: str) -> type[LateLane]:
+def channel(build: str) -> type[LateLane]:
     """What callers use the caches' engine by."""
     return _HookAfterAwait if NEAR_AFTER_AWAIT in build.split("+") else LateLane
 
@@ -128,8 +128,8 @@ def _compare_no_session() -> None:
 
 
 def _forget_ends() -> None:
-    _put(Ends, "send", _nothing)
-    _put(Ends, "queue", lambda *_: None)
+    _put(Revocations, "send", _nothing)
+    _put(Revocations, "queue", lambda *_: None)
 
 
 def _forget_drops() -> None:
@@ -205,10 +205,10 @@ class _HookAfterAwait(LateLane):
         return None if sent is None else asyncio.ensure_future(_hooked(sent, hook, sources))
 
     async def execute_all(
-        self, lane: Lane, key: str, commands: tuple[Command, ...], *, hook: Hook | None = None, **options: Any
+        self, channel: Channel, key: str, commands: tuple[Command, ...], *, hook: Hook | None = None, **options: Any
     ) -> list[Any]:
         sources: list[Any] = []
-        sent = super().execute_all(lane, key, commands, hook=lambda _, source: sources.append(source), **options)
+        sent = super().execute_all(channel, key, commands, hook=lambda _, source: sources.append(source), **options)
         return await _hooked(sent, hook, sources)
 
 

@@ -170,7 +170,7 @@ class Caches:
         assert parts is not None
         while True:
             try:
-                read = await cache.read(**parts)
+                read = await cache.get_result(**parts)
             except LoadFailed:
                 pass  # what is left of the failure of an earlier load
             else:

@@ -83,7 +83,7 @@ class Clients:
         began = now()
         before = Before(self._backing, cache, key)
         try:
-            read = await cache.read(**parts)
+            read = await cache.get_result(**parts)
         except Exception as error:
             self._journal.add(Failed(self._process, began, now(), key, type(error).__name__))
             return
@@ -105,7 +105,7 @@ class Clients:
         began = now()
         before = [Before(self._backing, cache, key) for key in keys]
         try:
-            reads = await cache.read_many(list(keys.values()))
+            reads = await cache.get_results(list(keys.values()))
         except Exception as error:
             first, *rest = keys
             self._journal.add(Failed(self._process, began, now(), first, type(error).__name__, tuple(rest)))

@@ -19,10 +19,10 @@ import msgspec
 
 from greenroom.engine import Address, Limits, engine_at
 from greenroom.engine.factory import callbacks
-from greenroom.engine.key_events import Pushes
+from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import EngineError
 from greenroom.keyspace.derived_keys import owner
-from greenroom.sessions import Ends, SessionGone, Sessions, merged, session_use
+from greenroom.sessions import Revocations, SessionGone, Sessions, merged, session_use
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.models import Session
 from tests.support.real_cluster import Cluster, slot_of
@@ -85,9 +85,9 @@ class Keeper:
         """Two processes' sessions on a cluster, closed by the stack."""
         processes: list[Sessions[Session]] = []
         for _ in range(2):
-            ends, pushes = Ends(), Pushes(owner)
+            ends, pushes = Revocations(), KeyEvents(owner)
             options = callbacks([session_use(pushes, ends)])
-            engine = engine_at(Address.parse(cluster.address), **options, limits=Limits(survey=SURVEY))
+            engine = engine_at(Address.parse(cluster.address), **options, limits=Limits(topology_interval=SURVEY))
             stack.push_async_callback(engine.close)
             await engine.start()
             processes.append(Sessions(engine, SESSIONS, pushes=pushes, ends=ends))

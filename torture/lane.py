@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
-from greenroom.engine import Engine, Lane, Script
+from greenroom.engine import Channel, Engine, Script
 from greenroom.engine.deletions import Answered, Names, Queued
 from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.errors import EngineError
@@ -33,46 +33,48 @@ class LateLane:
         self._chance = chance
 
     async def execute(
-        self, lane: Lane, key: str, *command: str | bytes | int, retry: bool = True, until: float | None = None
+        self, channel: Channel, key: str, *command: str | bytes | int, retry: bool = True, deadline: float | None = None
     ) -> Any:
-        return await self._late(self._engine.execute(lane, key, *command, retry=retry, until=until))
+        return await self._late(self._engine.execute(channel, key, *command, retry=retry, deadline=deadline))
 
-    async def everywhere(self, *command: str | bytes | int) -> list[Any]:
-        return await self._late(self._engine.everywhere(*command))
+    async def broadcast(self, *command: str | bytes | int) -> list[Any]:
+        return await self._late(self._engine.broadcast(*command))
 
     async def execute_all(
         self,
-        lane: Lane,
+        channel: Channel,
         key: str,
         commands: tuple[Command, ...],
         *,
         hook: Hook | None = None,
         retry: bool = True,
-        until: float | None = None,
+        deadline: float | None = None,
         urgent: bool = False,
     ) -> list[Any]:
-        call = self._engine.execute_all(lane, key, commands, hook=hook, retry=retry, until=until, urgent=urgent)
+        call = self._engine.execute_all(
+            channel, key, commands, hook=hook, retry=retry, deadline=deadline, urgent=urgent
+        )
         return await self._late(call)
 
     async def run(
         self,
-        lane: Lane,
+        channel: Channel,
         script: Script,
         keys: Sequence[str],
         args: Sequence[str | bytes | int],
         *,
         hook: Hook | None = None,
         retry: bool = True,
-        until: float | None = None,
+        deadline: float | None = None,
         urgent: bool = False,
     ) -> Any:
-        call = self._engine.run(lane, script, keys, args, hook=hook, retry=retry, until=until, urgent=urgent)
+        call = self._engine.run(channel, script, keys, args, hook=hook, retry=retry, deadline=deadline, urgent=urgent)
         return await self._late(call)
 
     def send(
-        self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+        self, channel: Channel, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
-        sent = self._engine.send(lane, key, commands, hook)
+        sent = self._engine.send(channel, key, commands, hook)
         return None if sent is None else asyncio.ensure_future(self._late(sent))
 
     def drop(self, keys: Sequence[str], names: Names, answered: Answered) -> list[Queued]:
@@ -90,12 +92,12 @@ class LateLane:
         sent = self._engine.read(key, commands, hook)
         return None if sent is None else asyncio.ensure_future(self._late(sent))
 
-    def renew(self, lane: Lane, key: str, reason: str) -> None:
-        self._engine.renew(lane, key, reason)
+    def reset(self, channel: Channel, key: str, reason: str) -> None:
+        self._engine.reset(channel, key, reason)
 
     @property
-    def trouble(self) -> EngineError | None:
-        return self._engine.trouble
+    def unavailable(self) -> EngineError | None:
+        return self._engine.unavailable
 
     async def start(self) -> None:
         await self._engine.start()

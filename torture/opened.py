@@ -12,11 +12,11 @@ from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Engine, Limits, engine_at
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.engine.factory import EMBEDDED, Use, callbacks
-from greenroom.engine.key_events import Pushes
+from greenroom.engine.key_events import KeyEvents
 from greenroom.engine.transport.connection import Connection
 from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
-from greenroom.sessions import Ends, Sessions, session_use
+from greenroom.sessions import Revocations, Sessions, session_use
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.models import Session
 from torture import broken
@@ -41,7 +41,7 @@ class Opened:
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Open the engines; the stack closes them."""
-        plan, pushes, ends = self._plan, Pushes(owner), Ends()
+        plan, pushes, ends = self._plan, KeyEvents(owner), Revocations()
         of_caches = replace(self.backing.use, before_serving=self._before_serving)
         of_sessions = session_use(pushes, ends)
         carry = of_sessions.before_use
@@ -55,8 +55,8 @@ class Opened:
         apart = bool(plan.session_address)
         self.engine = self._engine(plan.address, [of_caches] if apart else [of_caches, of_sessions], stack)
         sessions_engine = self._engine(plan.session_address, [of_sessions], stack) if apart else self.engine
-        lane = broken.lane(plan.broken)
-        self.backing.attach(lane(self.engine, plan.late, random.Random(f"{plan.seed} lane")))
+        channel = broken.channel(plan.broken)
+        self.backing.attach(channel(self.engine, plan.late, random.Random(f"{plan.seed} lane")))
         late = LateLane(sessions_engine, plan.late, random.Random(f"{plan.seed} session lane"))
         self.sessions = Sessions(late, SESSIONS, pushes=pushes, ends=ends, new={"preferences": {}})
         stack.push_async_callback(self.sessions.close)
@@ -66,7 +66,10 @@ class Opened:
 
     def _engine(self, address: str, uses: list[Use], stack: AsyncExitStack) -> Engine:
         options: dict[str, Any] = callbacks(uses)
-        options |= {"counters": self.counters, "limits": broken.limits(self._plan.broken, Limits(survey=SURVEY))}
+        options |= {
+            "counters": self.counters,
+            "limits": broken.limits(self._plan.broken, Limits(topology_interval=SURVEY)),
+        }
         if address == EMBEDDED:
             server = EmbeddedServer(self._plan.data_directory)
             stack.push_async_callback(server.close)

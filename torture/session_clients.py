@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from greenroom.errors import EngineError
-from greenroom.sessions import Live, SessionGone, Sessions, merged
+from greenroom.sessions import SessionGone, Sessions, SessionSnapshot, merged
 from greenroom_platform.models import Session
 from torture.history import Crash, now
 from torture.journal import Journal
@@ -216,7 +216,7 @@ class SessionClients:
         return chance.choice(list(self._known.items())) if self._known else ("", "")
 
 
-def _count(live: Live[Session]) -> int:
+def _count(live: SessionSnapshot[Session]) -> int:
     return int(live.members.get("count", 0))
 
 

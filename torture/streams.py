@@ -21,12 +21,12 @@ from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Limits, engine_at
 from greenroom.engine.factory import callbacks
-from greenroom.engine.key_events import Pushes
+from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import BrokenValue, EngineError, LoadFailed
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
-from greenroom.sessions import Ends, Presence, SessionGone, Sessions, session_use
+from greenroom.sessions import Presence, Revocations, SessionGone, Sessions, session_use
 from greenroom_platform.definitions import SESSIONS
 from torture.canned import Bursts, canned
 
@@ -49,14 +49,14 @@ class Client:
             handshake_deadline=0.1,
             tick=0.01,
             backoff_first=0.0,
-            backoff_most=0.0,
-            probe_least=0.0,
-            probe_most=0.0,
+            backoff_max=0.0,
+            probe_min=0.0,
+            probe_max=0.0,
             survey_pause=0.0,
         )
-        counters, ends = Counters(), Ends()
+        counters, ends = Counters(), Revocations()
         self.backing = Backing("", SYSTEM, counters)
-        uses = [self.backing.use, session_use(Pushes(owner), ends)]
+        uses = [self.backing.use, session_use(KeyEvents(owner), ends)]
         self.engine = engine_at(Address.parse(address), **callbacks(uses), counters=counters, limits=limits)
         self.backing.attach(self.engine)
         self.cache = Cache(_KEYSPACE, _load, backing=self.backing, load_many=_load_many, group="shelf:{shelf}")
@@ -140,7 +140,7 @@ async def run_streams(seed: str, number: int, *, address: str) -> tuple[list[str
                     elif isinstance(result, str) and own is not None and result != own and result in names:
                         wrong.append(f"stream {stream}: {own} got {result}")
                 if not await _well(client):
-                    wrong.append(f"stream {stream}: not well again: {client.engine.trouble}")
+                    wrong.append(f"stream {stream}: not well again: {client.engine.unavailable}")
                     break
             await client.sessions.close()
             await client.cache.close()

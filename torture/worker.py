@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from greenroom.engine import Clustered, Lane
+from greenroom.engine import Channel, Clustered
 from greenroom.engine.protocol.hash_slot import slot_of
 from torture import broken
 from torture.caches import KEYS, Caches, version_in
@@ -116,7 +116,9 @@ class Worker:
     async def _contact(self) -> bool:
         began = now()
         try:
-            await asyncio.gather(*(self.backing.engine.execute(Lane.TRACKED, key, "PING") for key in self._of_nodes()))
+            await asyncio.gather(
+                *(self.backing.engine.execute(Channel.TRACKED, key, "PING") for key in self._of_nodes())
+            )
         except Exception:
             return False
         self.journal.add(Contact(self.plan.process, began, now()))

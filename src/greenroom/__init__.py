@@ -3,7 +3,7 @@
 What a program needs is named here; `greenroom.errors` says what to do about each error.
 """
 
-from greenroom.caching import Cache, Outcome, Read
+from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
 from greenroom.keyspace import Keyspace
@@ -23,11 +23,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Cache",
+    "CacheResult",
     "Greenroom",
     "GreenroomError",
     "Keyspace",
     "Outcome",
-    "Read",
     "Refused",
     "RequestSession",
     "SessionData",

@@ -14,22 +14,22 @@ from greenroom.caching import Cache, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
 from greenroom.caching.declared import DeclaredCaches, check_apart, check_options
-from greenroom.caching.fallback import PLACES
+from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader, declared_batch_loader, declared_loader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
-from greenroom.engine import Engine, settle
+from greenroom.engine import Engine, start_within
 from greenroom.engine.factory import EMBEDDED, open_engine
-from greenroom.engine.key_events import Pushes
+from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.derived_keys import owner
 from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
 from greenroom.opened import Opened
-from greenroom.sessions import Ends, Presence, Sessions, SessionSettings, eviction_advice, session_use
+from greenroom.sessions import Presence, Revocations, Sessions, SessionSettings, eviction_warning, session_use
 
 log = logging.getLogger("greenroom.client")
 
@@ -99,7 +99,7 @@ class Greenroom:
             directory = None if data_dir is None else Path(data_dir)
             if directory is None and EMBEDDED in (address, session_address):
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
-            backing, pushes, ends = Backing(check_prefix(prefix), clock, counters), Pushes(owner), Ends(clock)
+            backing, pushes, ends = Backing(check_prefix(prefix), clock, counters), KeyEvents(owner), Revocations(clock)
             uses = [backing.use, session_use(pushes, ends)]
             apart = sessions is not None and session_address != address
             of_caches = uses[:1] if apart or sessions is None else uses
@@ -138,7 +138,7 @@ class Greenroom:
         loader_deadline: float = LOADER_DEADLINE,
         near_for: float = NEAR_FOR,
         group: str | None = None,
-        places: int = PLACES,
+        places: int = MAX_CONCURRENT,
     ) -> Cache[T]:
         """A read-through cache over a keyspace.
 
@@ -220,7 +220,7 @@ class Greenroom:
     # Its servers --------------------------------------------------------------------------------------
 
     @property
-    def engine_trouble(self) -> EngineError | None:
+    def unavailable(self) -> EngineError | None:
         """Why the caches or sessions cannot use their server at the moment; None while all is well.
 
         It says which of the two, and the address of the server or node, never with its password.
@@ -230,7 +230,7 @@ class Greenroom:
         if self._sessions is not None:
             apart = self._sessions.engine is not self._engine
             uses = {**uses, "sessions": self._sessions.engine} if apart else {"caches and sessions": self._engine}
-        found = {use: error for use, engine in uses.items() if (error := engine.trouble) is not None}
+        found = {use: error for use, engine in uses.items() if (error := engine.unavailable) is not None}
         if not found:
             return None
         kind = EngineRefused if any(isinstance(one, EngineRefused) for one in found.values()) else EngineUnavailable
@@ -249,8 +249,8 @@ class Greenroom:
 async def _start(backing: Backing, sessions: Sessions[Any] | None) -> None:
     """Wait for the servers, as long as a start may take, and warn of settings that would lose what is kept there."""
     engines: set[Engine] = {backing.engine} if sessions is None else {backing.engine, sessions.engine}
-    await asyncio.gather(*(settle(engine, START_DEADLINE) for engine in engines))
-    if (advice := await backing.groups.advice()) is not None:
+    await asyncio.gather(*(start_within(engine, START_DEADLINE) for engine in engines))
+    if (advice := await backing.groups.eviction_warning()) is not None:
         log.warning("the server of the caches: %s", advice)
-    if sessions is not None and (advice := await eviction_advice(sessions.engine)) is not None:
+    if sessions is not None and (advice := await eviction_warning(sessions.engine)) is not None:
         log.warning("the server of the sessions: %s", advice)

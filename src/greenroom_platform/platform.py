@@ -33,7 +33,7 @@ from greenroom_platform.studio.worker import Worker
 
 if TYPE_CHECKING:
     from greenroom_platform.accounts import Accounts
-    from greenroom_platform.accounts.rate_limit import Bound, Rate
+    from greenroom_platform.accounts.rate_limit import Bound, RateLimit
 
 DATABASE_FILE = "greenroom.sqlite3"
 """The record's file in the data directory."""
@@ -160,7 +160,7 @@ class Platform:
             clock=self.room.clock,
         )
 
-    def rate(self, kind: str, bound: Bound) -> Rate:
+    def rate(self, kind: str, bound: Bound) -> RateLimit:
         """Bounds how often something is done under one name, in all processes together.
 
         Arguments:
@@ -171,9 +171,9 @@ class Platform:
         """
         self.opened.check()
         with needs_extra("service", "bounding rates"):
-            from greenroom_platform.accounts.rate_limit import Rate
+            from greenroom_platform.accounts.rate_limit import RateLimit
 
-        return Rate(self.sessions.engine, self.room.prefix, kind, bound, opened=self.opened)
+        return RateLimit(self.sessions.engine, self.room.prefix, kind, bound, opened=self.opened)
 
     # ------------------------------------------------------------------------------------------------
 

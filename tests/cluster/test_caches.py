@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 
 from greenroom.caching import Cache, Outcome
-from greenroom.engine import Lane, Limits
+from greenroom.engine import Channel, Limits
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
@@ -45,12 +45,12 @@ async def test_a_replaced_node_s_near_entries_go_and_the_rest_stays(cluster: Clu
     (theirs,), (mine,) = ids_of(cluster, primary, 1), ids_of(cluster, other, 1)
     for one in (theirs, mine):
         await cache.get(one)
-        assert (await cache.read(one)).outcome is Outcome.NEAR
+        assert (await cache.get_result(one)).outcome is Outcome.NEAR
     successor = await off_loop(cluster.fail_over, primary)
     await until(lambda: port_of(engine_of(backing), key_of(theirs)) == successor.port)  # without a call
     assert set(backing.near) == {key_of(mine)}
-    assert (await cache.read(mine)).outcome is Outcome.NEAR
-    assert (await cache.read(theirs)).outcome is Outcome.HIT
+    assert (await cache.get_result(mine)).outcome is Outcome.NEAR
+    assert (await cache.get_result(theirs)).outcome is Outcome.HIT
     assert load.calls == [theirs, mine]
 
 
@@ -65,7 +65,7 @@ async def test_a_lost_connection_to_one_node_costs_its_part_of_near_only(steady:
     assert set(backing.near) == {key_of(one), key_of(two)}
     steady.primaries[0]("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await until(lambda: set(backing.near) == {key_of(two)})
-    assert (await cache.read(two)).outcome is Outcome.NEAR
+    assert (await cache.get_result(two)).outcome is Outcome.NEAR
 
 
 @pytest.mark.parametrize("move", [classic, atomic])
@@ -80,8 +80,8 @@ async def test_a_slot_that_moves_leaves_nothing_near(cluster: Cluster, back: Bac
     await off_loop(move, cluster, slot_of(key_of(moving)), target)
     await until(lambda: port_of(engine_of(backing), key_of(moving)) == target.port)
     assert set(backing.near) == {key_of(staying)}
-    assert (await cache.read(moving)).outcome is Outcome.HIT
-    assert (await cache.read(moving)).outcome is Outcome.NEAR
+    assert (await cache.get_result(moving)).outcome is Outcome.HIT
+    assert (await cache.get_result(moving)).outcome is Outcome.NEAR
     # And it is tracked where it is now.
     cluster.raw()("SET", key_of(moving), b'{"episode_id":"x","version":9}')
     await until(lambda: key_of(moving) not in set(backing.near))
@@ -96,7 +96,7 @@ async def test_what_a_slot_s_last_owner_says_late_is_not_kept_near(cluster: Clus
         await cache.get(one)
         backing.near.clear()
         replies = proxy.hold_replies()
-        reading = asyncio.create_task(cache.read(one))
+        reading = asyncio.create_task(cache.get_result(one))
         await replies.have('"version":1')
         await off_loop(cluster.move, [slot_of(key_of(one))], target)
         engine_of(backing)._owners.move(slot_of(key_of(one)), ("127.0.0.1", target.port))
@@ -126,7 +126,7 @@ async def test_a_new_primary_is_sent_lost_invalidations_before_it_is_read(cluste
         primary.kill()
     await until(lambda: replica.role == "master", 60)
     # Whatever is asked first: the invalidation goes before.
-    while (read := await cache.read(one)).outcome is Outcome.BYPASSED:
+    while (read := await cache.get_result(one)).outcome is Outcome.BYPASSED:
         assert read.value == Episode(one, 2)
     assert read.value == Episode(one, 2)
     await until(lambda: replica("GET", key_of(one)) != old(one))
@@ -135,7 +135,7 @@ async def test_a_new_primary_is_sent_lost_invalidations_before_it_is_read(cluste
 
 async def test_a_successor_is_told_by_who_asks_for_nothing(cluster: Cluster, back: Back) -> None:
     load = Loads()
-    backing = await back(cluster, limits=Limits(survey=600))
+    backing = await back(cluster, limits=Limits(topology_interval=600))
     cache = cache_of(backing, load)
     primary = cluster.primaries[0]
     replica = cluster.replica_of(primary)
@@ -174,7 +174,7 @@ async def test_a_node_that_takes_a_slot_while_connecting_is_told_too(cluster: Cl
     source, target = cluster.primaries[:2]
     first, second = ids_of(cluster, target, 1)[0], ids_of(cluster, source, 1)[0]
     async with ClusterProxy(cluster, key_of(first)) as proxy:
-        backing = await back(proxy, limits=Limits(survey=60, command_deadline=20))
+        backing = await back(proxy, limits=Limits(topology_interval=60, command_deadline=20))
         cache = cache_of(backing, load)
         await cache.get(first)
         await cache.get(second)
@@ -182,7 +182,7 @@ async def test_a_node_that_takes_a_slot_while_connecting_is_told_too(cluster: Cl
         await cache.invalidate(second)
         load.version = 2
         held = proxy.hold("DEL", key_of(first))
-        engine_of(backing).renew(Lane.TRACKED, key_of(first), "by the test")
+        engine_of(backing).reset(Channel.TRACKED, key_of(first), "by the test")
         await held.reached.wait()  # the new connection carries what is kept of its keys
         source("SET", key_of(second), old(second), "EX", 600)
         await off_loop(cluster.migrate, slot_of(key_of(second)), target)
@@ -207,10 +207,10 @@ async def test_what_was_kept_of_a_slot_on_its_way_is_dropped_wherever_it_is(clus
     cluster.begin_migration(slot, target)
     cluster.move_key(source, target, key_of(moving))
     engine = engine_of(backing)
-    engine.renew(Lane.TRACKED, key_of(moving), "by the test")
+    engine.reset(Channel.TRACKED, key_of(moving), "by the test")
     # A slot on its way does not keep the node from serving the others.
     assert await cache.get(staying) == Episode(staying, 2)
-    await until(lambda: engine.trouble is None)
+    await until(lambda: engine.unavailable is None)
     assert target("DBSIZE") == 0
     assert await cache.get(moving) == Episode(moving, 2)
     cluster.end_migration(slot, source, target)
@@ -230,16 +230,16 @@ async def test_in_a_migrating_slot_hits_go_on_and_misses_are_loaded(cluster: Clu
     slot = slot_of(key_of(one))
     cluster.begin_migration(slot, target)
     cluster.move_key(source, target, key_of(one))
-    assert (await cache.read(one)).outcome is Outcome.HIT
+    assert (await cache.get_result(one)).outcome is Outcome.HIT
     load.version = 2
     await cache.invalidate(one)
     assert target("DBSIZE") == 0
-    read = await cache.read(one)
+    read = await cache.get_result(one)
     assert (read.value, read.outcome) == (Episode(one, 2), Outcome.BYPASSED)
     cluster.end_migration(slot, source, target)
     await cache.invalidate(one)
-    assert (await cache.read(one)).stored
-    assert (await cache.read(one)).outcome is Outcome.HIT
+    assert (await cache.get_result(one)).stored
+    assert (await cache.get_result(one)).outcome is Outcome.HIT
 
 
 @pytest.mark.parametrize("move", [classic, atomic, failover])
@@ -253,9 +253,9 @@ async def test_who_waits_for_another_s_load_is_told_although_the_slot_has_moved(
     waiter = cache_of(waiting_in, mine, loader_deadline=50)
     source, target = cluster.primaries[:2]
     (one,) = ids_of(cluster, source, 1)
-    leading = asyncio.create_task(leader.read(one))
+    leading = asyncio.create_task(leader.get_result(one))
     await theirs.started.wait()
-    waiting = asyncio.create_task(waiter.read(one))
+    waiting = asyncio.create_task(waiter.get_result(one))
     await until(lambda: waiting_in.counters.cache_events["cache_episode", "lease_wait"] == 1)
     await off_loop(move, cluster, slot_of(key_of(one)), target)
     await until(lambda: port_of(engine_of(waiting_in), key_of(one)) != source.port)
@@ -289,7 +289,7 @@ async def test_nothing_old_is_read_while_slots_move_and_primaries_change(cluster
                 record[one] += 1
                 version = record[one]
                 await _insisting(partial(cache.invalidate, one))
-                read = await cache.read(one)
+                read = await cache.get_result(one)
                 if read.value is None or read.value.version < version:
                     old_ones.append((one, version, read))
             rounds += 1
@@ -308,11 +308,11 @@ async def test_nothing_old_is_read_while_slots_move_and_primaries_change(cluster
     await asyncio.gather(*clients)
     assert old_ones == []
     for backing in backings:
-        await until(lambda: backing.engine.trouble is None, 30)  # noqa: B023
+        await until(lambda: backing.engine.unavailable is None, 30)  # noqa: B023
         for name in names:
-            await backing.engine.execute(Lane.TRACKED, key_of(name), "PING")  # every push before has been read
+            await backing.engine.execute(Channel.TRACKED, key_of(name), "PING")  # every push before has been read
     for cache in caches:
-        assert [(await cache.read(name)).value for name in names] == [Episode(n, record[n]) for n in names]
+        assert [(await cache.get_result(name)).value for name in names] == [Episode(n, record[n]) for n in names]
 
 
 async def _insisting(call: Callable[[], Awaitable[None]]) -> None:
@@ -339,16 +339,16 @@ async def test_what_a_frozen_node_has_is_loaded_and_the_rest_is_hit(steady: Clus
     for one in (theirs, *mine):
         await cache.get(one)
     with victim.frozen():
-        reading = asyncio.create_task(cache.read(theirs))
+        reading = asyncio.create_task(cache.get_result(theirs))
         while not reading.done():
-            assert {(await cache.read(one)).outcome for one in mine} == {Outcome.HIT}
+            assert {(await cache.get_result(one)).outcome for one in mine} == {Outcome.HIT}
         assert (await reading).outcome is Outcome.BYPASSED
         with pytest.raises(EngineError):
             await cache.invalidate(theirs)
         await cache.invalidate(mine[0])
     assert backing.unsent == 1
     load.version = 2
-    await until(lambda: backing.engine.trouble is None)
+    await until(lambda: backing.engine.unavailable is None)
     assert await cache.get(theirs) == Episode(theirs, 2)
 
 
@@ -374,7 +374,7 @@ async def test_a_group_is_dropped_on_every_node_once_its_node_is_back(steady: Cl
         and group not in {owner(show, number) for number in ("two", "three", "four", "five")}
     )
     async with ClusterProxy(steady, PAGE.key(show=show, number="1")) as proxy:
-        backing = await back(proxy, limits=Limits(survey=60))
+        backing = await back(proxy, limits=Limits(topology_interval=60))
         pages = Cache(PAGE, load, backing=backing, group="pages:{show}")
         for number in numbers * 2:
             await pages.get(show=show, number=number)  # the second time it comes near
@@ -384,21 +384,21 @@ async def test_a_group_is_dropped_on_every_node_once_its_node_is_back(steady: Cl
             await pages.invalidate_group(show=show)
         # The nodes of the others serve, and have old values: they are not read from there meanwhile, nor from near.
         assert await pages.get(show=show, number="two") == Episode("two", 2)
-        assert (await pages.read(show=show, number="three")).value == Episode("three", 2)
+        assert (await pages.get_result(show=show, number="three")).value == Episode("three", 2)
         assert await pages.get_many([{"show": show, "number": number} for number in ("four", "five")]) == [
             Episode("four", 2),
             Episode("five", 2),
         ]
         engine, second = engine_of(backing), PAGE.key(show=show, number="two")
-        engine.renew(Lane.TRACKED, second, "by the test")  # nor does their node wait for the group's
-        assert await engine.execute(Lane.TRACKED, second, "EXISTS", second) == 1
-        assert backing.groups.unread == backing.groups.undropped == {f"pages:{show}"}
+        engine.reset(Channel.TRACKED, second, "by the test")  # nor does their node wait for the group's
+        assert await engine.execute(Channel.TRACKED, second, "EXISTS", second) == 1
+        assert backing.groups.pending_reads == backing.groups.pending_drops == {f"pages:{show}"}
         await proxy.up()
-        await until(lambda: backing.engine.trouble is None)
+        await until(lambda: backing.engine.unavailable is None)
         for number in numbers:
-            read = await pages.read(show=show, number=number)
+            read = await pages.get_result(show=show, number=number)
             assert (read.value, read.outcome) == (Episode(number, 2), Outcome.LOADED)
-        assert not backing.groups.undropped
+        assert not backing.groups.pending_drops
 
 
 async def test_a_group_left_unread_while_its_node_connects_is_read_first(
@@ -422,16 +422,16 @@ async def test_a_group_left_unread_while_its_node_connects_is_read_first(
 
     # The last thing that a new connection is asked before it serves.
     monkeypatch.setattr(backing.groups.registered, "missing", missing)
-    backing.engine.renew(Lane.TRACKED, backing.groups.name("pages:s"), "by the test")
+    backing.engine.reset(Channel.TRACKED, backing.groups.name("pages:s"), "by the test")
     await asked.wait()
     version = 2
     with pytest.raises(EngineError):
         await pages.invalidate_group(show="s")
     answered.set()
-    await until(lambda: backing.engine.trouble is None)
-    read = await pages.read(show="s", number="1")
+    await until(lambda: backing.engine.unavailable is None)
+    read = await pages.get_result(show="s", number="1")
     assert (read.value, read.outcome) == (Episode("s1", 2), Outcome.LOADED)
-    assert not backing.groups.undropped
+    assert not backing.groups.pending_drops
 
 
 async def test_a_group_that_could_not_be_read_is_read_where_it_is_now(cluster: Cluster, back: Back) -> None:
@@ -444,12 +444,12 @@ async def test_a_group_that_could_not_be_read_is_read_where_it_is_now(cluster: C
     pages = Cache(PAGE, load, backing=backing, group="pages:{show}", near_for=0)
     await pages.get(show="s", number="1")
     group = backing.groups.name("pages:s")
-    backing.groups.unread.add("pages:s")
+    backing.groups.pending_reads.add("pages:s")
     version = 2
     target = cluster.another(cluster.owner(group))
     await off_loop(cluster.migrate, slot_of(group), target)
-    await until(lambda: not backing.groups.unread)  # without a call
-    await until(lambda: backing.engine.trouble is None)
+    await until(lambda: not backing.groups.pending_reads)  # without a call
+    await until(lambda: backing.engine.unavailable is None)
     assert await pages.get(show="s", number="1") == Episode("s1", 2)
 
 
@@ -468,12 +468,12 @@ async def test_a_migrating_group_is_read_where_it_is_and_blocks_no_node(cluster:
     target = cluster.another(source)
     cluster.begin_migration(slot_of(group), target)
     cluster.move_key(source, target, group)
-    backing.groups.unread.add("pages:s")
+    backing.groups.pending_reads.add("pages:s")
     version = 2
     engine = engine_of(backing)
-    engine.renew(Lane.TRACKED, group, "by the test")
-    await until(lambda: not backing.groups.unread)
-    await until(lambda: engine.trouble is None)
+    engine.reset(Channel.TRACKED, group, "by the test")
+    await until(lambda: not backing.groups.pending_reads)
+    await until(lambda: engine.unavailable is None)
     assert await pages.get(show="s", number=number) == Episode(f"s{number}", 2)
 
 
@@ -502,7 +502,7 @@ async def test_a_page_that_a_failover_has_lost_from_its_group_is_dropped(cluster
     await until(lambda: raw("EXISTS", lost) == 0, 30)  # without a call
     assert raw("EXISTS", known) == 1, "the successor knows it"
     version = 2
-    await until(lambda: there.engine.trouble is None, 30)
+    await until(lambda: there.engine.unavailable is None, 30)
     await _insisting(partial(elsewhere.invalidate_group, show="s"))
     for number in named[:2]:
         assert await elsewhere.get(show="s", number=number) == Episode(f"s{number}", 2)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from greenroom.caching import Outcome, remote
-from greenroom.engine import Lane, Limits
+from greenroom.engine import Channel, Limits
 from greenroom.engine.protocol.hash_slot import slot_of
 from greenroom.observe import Counters
 from tests.support.cluster_slots import BLIND, SOON, engine_of, ids_of, key_of, off_loop
@@ -33,9 +33,9 @@ async def test_a_replica_that_dies_costs_no_load(cluster: Cluster, back: Back, m
     await read_at_replica(backing, cache, cluster.primaries[0], episode)
     cluster.replicas[0].kill()
     for _ in range(20):
-        assert (await cache.read(episode)).outcome is Outcome.HIT
+        assert (await cache.get_result(episode)).outcome is Outcome.HIT
     assert load.calls == [episode]
-    assert backing.engine.trouble is None
+    assert backing.engine.unavailable is None
 
 
 async def test_a_replica_that_stands_still_leaves_half_the_time_to_the_primary(
@@ -43,14 +43,14 @@ async def test_a_replica_that_stands_still_leaves_half_the_time_to_the_primary(
 ) -> None:
     """As in real life, where it is half a second."""
     monkeypatch.setattr(remote, "COMMANDS", 4.0)
-    limits = Limits(survey=0.2, command_deadline=4.0, silence_deadline=60)
+    limits = Limits(topology_interval=0.2, command_deadline=4.0, ping_timeout=60)
     backing, load = await back(steady, limits=limits, replica_reads=True), Loads()
     cache = cache_of(backing, load)
     (episode,) = ids_of(steady, steady.primaries[0], 1)
     await read_at_replica(backing, cache, steady.primaries[0], episode)
     with steady.replicas[0].frozen():
-        assert (await cache.read(episode)).outcome is Outcome.HIT
-        assert (await cache.read(episode)).outcome is Outcome.HIT
+        assert (await cache.get_result(episode)).outcome is Outcome.HIT
+        assert (await cache.get_result(episode)).outcome is Outcome.HIT
     assert load.calls == [episode]
 
 
@@ -65,7 +65,7 @@ async def test_a_replica_that_follows_another_is_read_from_no_more(cluster: Clus
     assert await off_loop(cluster.primaries[0].replicated)
     await until(lambda: reads_there(backing, episode))
     backing.near.clear()  # what was loaded here is near
-    assert (await cache.read(episode)).outcome is Outcome.HIT
+    assert (await cache.get_result(episode)).outcome is Outcome.HIT
     found = replica_of(backing, episode)
     assert found is not None
     engine_of(backing)._discovery._adopt = lambda _: None  # nobody has heard of it yet
@@ -80,7 +80,7 @@ async def test_a_replica_that_follows_another_is_read_from_no_more(cluster: Clus
         return counters.engine_events[cluster.replicas[0].address, "tracked_lost"] > ended + 1
 
     await until(looked_at_again, 30)
-    assert (await cache.read(episode)).outcome is Outcome.HIT
+    assert (await cache.get_result(episode)).outcome is Outcome.HIT
     assert load.calls == [episode]
 
 
@@ -107,7 +107,7 @@ async def test_of_two_replicas_one_is_soon_read_from_again(cluster: Cluster, bac
     backing = await back(cluster, limits=SOON, replica_reads=True)
     (episode,) = ids_of(cluster, cluster.primaries[0], 1)
     await until(lambda: reads_there(backing, episode))
-    backing.engine.renew(Lane.TRACKED, key_of(episode), "a test wants it")
+    backing.engine.reset(Channel.TRACKED, key_of(episode), "a test wants it")
     assert not reads_there(backing, episode)
     await until(lambda: reads_there(backing, episode))
     found = replica_of(backing, episode)
@@ -128,14 +128,14 @@ async def test_reads_that_a_replica_takes_no_more_of_are_the_primary_s(steady: C
         waiting = [asyncio.create_task(version(cache, episode)) for _ in range(5)]
         await until(lambda: any(task.done() for task in waiting))
         assert reads_there(backing, episode)
-        assert (await cache.read(episode)).outcome is Outcome.HIT
+        assert (await cache.get_result(episode)).outcome is Outcome.HIT
     assert await asyncio.gather(*waiting) == [1] * 5
     assert load.calls == [episode]
 
 
 async def test_a_replica_of_a_primary_that_takes_a_slot_over_is_compared_anew(steady: Cluster, back: Back) -> None:
     """The primary is then sent what was dropped of that slot; its replica must have that too."""
-    backing = await back(steady, limits=replace(TRUSTING, survey=60), replica_reads=True)
+    backing = await back(steady, limits=replace(TRUSTING, topology_interval=60), replica_reads=True)
     source, target = steady.primaries[:2]
     (moving,), (staying,) = ids_of(steady, source, 1), ids_of(steady, target, 1)
     await until(lambda: reads_there(backing, staying))

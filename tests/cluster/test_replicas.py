@@ -8,7 +8,7 @@ import pytest
 
 from greenroom import Greenroom
 from greenroom.caching import Outcome
-from greenroom.engine import Address, Lane, engine_at
+from greenroom.engine import Address, Channel, engine_at
 from greenroom.errors import InvalidInput
 from tests.support.cluster_slots import SOON, ids_of, key_of, off_loop, old
 from tests.support.episode_caches import EPISODE, Back, Loads, cache_of
@@ -46,7 +46,7 @@ async def test_values_are_read_at_replicas_and_all_else_goes_to_primaries(steady
     assert await off_loop(lambda: all(one.replicated() for one in steady.primaries))
     await until(lambda: all(reads_there(backing, one) for one in episodes))
     reset(steady)
-    assert [(await cache.read(one)).outcome for one in episodes] == [Outcome.HIT] * 15
+    assert [(await cache.get_result(one)).outcome for one in episodes] == [Outcome.HIT] * 15
     assert [one and one.version for one in await cache.get_many([{"episode_id": one} for one in episodes])] == [1] * 15
     assert sum(calls_of(one, "get") for one in steady.replicas) == 30
     assert sum(calls_of(one, "get") for one in steady.primaries) == 0
@@ -78,7 +78,7 @@ async def test_nobody_reads_at_a_replica_who_was_not_told_to(steady: Cluster) ->
         cache = room.cache(EPISODE, load=Loads(), near_for=0)
         await cache.get("e1")
         reset(steady)
-        assert (await cache.read("e1")).outcome is Outcome.HIT
+        assert (await cache.get_result("e1")).outcome is Outcome.HIT
     assert sum(calls_of(one, "get", "readonly") for one in steady.replicas) == 0
 
 
@@ -90,7 +90,7 @@ async def test_a_replica_that_does_not_know_a_key_leaves_it_to_the_primary(stead
     with lagging(steady.replicas[0]):
         steady.primaries[0].ok("SET", key_of(episode), old(episode), "EX", 1800)
         assert reads_there(backing, episode)
-        assert (await cache.read(episode)).outcome is Outcome.HIT
+        assert (await cache.get_result(episode)).outcome is Outcome.HIT
     assert load.calls == []
 
 
@@ -111,7 +111,7 @@ async def test_a_process_never_reads_at_a_replica_what_it_has_dropped(
     (episode,) = ids_of(steady, steady.primaries[0], 1)
     await read_at_replica(backing, cache, steady.primaries[0], episode)
     backing.near.clear()
-    assert (await cache.read(episode)).outcome is Outcome.HIT
+    assert (await cache.get_result(episode)).outcome is Outcome.HIT
     with lagging(steady.replicas[0]):
         load.version = 2
         dropping = asyncio.create_task(cache.invalidate(episode))
@@ -171,7 +171,7 @@ async def test_what_was_seen_at_the_primary_is_not_gone_again_at_the_replica(ste
     cache = cache_of(backing, load)
     (episode,) = ids_of(steady, steady.primaries[0], 1)
     await cache.get(episode)
-    await backing.engine.execute(Lane.TRACKED, key_of(episode), "GET", key_of(episode))  # the primary tracks it
+    await backing.engine.execute(Channel.TRACKED, key_of(episode), "GET", key_of(episode))  # the primary tracks it
     assert await off_loop(steady.primaries[0].replicated)
     await until(lambda: reads_there(backing, episode))
     with lagging(steady.replicas[0]):
@@ -207,8 +207,8 @@ async def test_a_push_of_the_replica_ends_what_is_near_of_it(steady: Cluster, ba
     await until(lambda: reads_there(backing, episode))
     primary.ok("SET", key_of(episode), old(episode), "EX", 1800)
     assert await off_loop(primary.replicated)
-    assert (await cache.read(episode)).outcome is Outcome.HIT
-    assert (await cache.read(episode)).outcome is Outcome.NEAR
+    assert (await cache.get_result(episode)).outcome is Outcome.HIT
+    assert (await cache.get_result(episode)).outcome is Outcome.NEAR
     primary.ok("SET", key_of(episode), VERSION_2 % episode.encode(), "EX", 1800)
     await until(lambda: key_of(episode) not in set(backing.near))
     assert await version(cache, episode) == 2
@@ -221,9 +221,9 @@ async def test_a_lost_primary_connection_makes_the_replica_be_compared_anew(stea
     await until(lambda: reads_there(backing, episode))
     with lagging(steady.replicas[0]):
         steady.primaries[0].ok("SET", f"{{{key_of(episode)}}}x", "")  # from now on it is behind
-        backing.engine.renew(Lane.TRACKED, key_of(episode), "a test wants it")
+        backing.engine.reset(Channel.TRACKED, key_of(episode), "a test wants it")
         assert not reads_there(backing, episode)
-        await until(lambda: backing.engine.trouble is None)
+        await until(lambda: backing.engine.unavailable is None)
         replica = replica_of(backing, episode)
         assert replica is not None
         with pytest.raises(TimeoutError):

@@ -10,14 +10,14 @@ import pytest
 
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
-from greenroom.engine import Address, Lane, Limits, engine_at
+from greenroom.engine import Address, Channel, Limits, engine_at
 from greenroom.engine.factory import callbacks
-from greenroom.engine.key_events import Pushes
+from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
-from greenroom.sessions import Ends, Sessions, session_use
-from greenroom.sessions.snapshot import Live
+from greenroom.sessions import Revocations, Sessions, session_use
+from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.models import Session
 from tests.support.cluster_slots import BLIND, Move, atomic, classic, off_loop
@@ -28,7 +28,7 @@ from tests.support.session_stores import Store, add_one, companion, decoded, key
 from tests.support.sessions_on_cluster import SIGNED_IN, Process, engine_of, some_on
 
 
-def keys_in(member: Member, live: Live[Session]) -> list[bytes]:
+def keys_in(member: Member, live: SessionSnapshot[Session]) -> list[bytes]:
     found: Iterable[bytes] = member("CLUSTER", "GETKEYSINSLOT", slot_of(key(live)), 100)
     return sorted(one for one in found if live.session_id.encode() in one)
 
@@ -42,8 +42,8 @@ async def test_a_migrating_session_is_read_at_once_and_changed_on_arrival(cluste
     cluster.begin_migration(slot, target)
     for number in range(4):
         # With none of its keys there, with one, two and all of them: never "not signed in".
-        for lane in Lane:
-            found = await here.read(token, lane=lane)
+        for channel in Channel:
+            found = await here.read(token, channel=channel)
             assert found is not None
             assert decoded(found.body).get("count", 0) == (number > 0)
         looked, stays = await here.slot.stay(live.session_id)
@@ -71,8 +71,8 @@ async def test_a_migrating_session_is_read_whatever_stands_in_touched(cluster: C
     source("HSET", companion("touched", live), "a", "b")
     cluster.begin_migration(slot_of(key(live)), target)
     cluster.move_key(source, target, key(live))  # apart: each key is read by itself
-    for lane in Lane:
-        assert await here.read(token, lane=lane) is not None
+    for channel in Channel:
+        assert await here.read(token, channel=channel) is not None
 
 
 async def test_an_end_that_a_slot_on_its_way_refuses_is_made_when_it_has_arrived(
@@ -107,10 +107,10 @@ async def test_an_end_owed_in_a_slot_on_its_way_keeps_no_node_from_serving(
         source("SET", name, live.body, "EX", 600)  # as if the node had never heard of it
     cluster.begin_migration(slot, target)
     cluster.move_key(source, target, lost[0])
-    for lane in Lane:
-        here.engine.renew(lane, key(live), "by the test")
+    for channel in Channel:
+        here.engine.reset(channel, key(live), "by the test")
     assert await here.read(others) is not None
-    assert await here.read(others, lane=Lane.TRACKED) is not None
+    assert await here.read(others, channel=Channel.TRACKED) is not None
     with pytest.raises(EngineError):
         await here.change(live.session_id, add_one)
     if arrives:
@@ -138,30 +138,33 @@ async def test_a_node_that_takes_a_slot_over_is_told_which_sessions_have_ended(
         source("SET", name, live.body, "EX", 600)
     await off_loop(move, cluster, slot_of(key(live)), target)
     assert target("EXISTS", key(live)) == 1
-    assert await asyncio.gather(*(here.read(token, lane=lane) for lane in Lane for _ in range(10))) == [None] * 20
+    assert (
+        await asyncio.gather(*(here.read(token, channel=channel) for channel in Channel for _ in range(10)))
+        == [None] * 20
+    )
     assert target("EXISTS", key(live), companion("life", live)) == 0
 
 
-@pytest.mark.parametrize("lane", list(Lane))
+@pytest.mark.parametrize("lane", list(Channel))
 async def test_a_node_that_takes_a_slot_while_connecting_is_told_too(
-    cluster: Cluster, process: Process, lane: Lane
+    cluster: Cluster, process: Process, channel: Channel
 ) -> None:
     source, target = cluster.primaries[:2]
     outside = await process(cluster)
     ((first, _),) = await some_on(outside, cluster, target, 1)
     ((second, token),) = await some_on(outside, cluster, source, 1)
     async with ClusterProxy(cluster, key(first)) as proxy:
-        here = await process(proxy, Limits(survey=60, command_deadline=20, handshake_deadline=20))
+        here = await process(proxy, Limits(topology_interval=60, command_deadline=20, handshake_deadline=20))
         await here.end(first.session_id)
         await here.end(second.session_id)
         held = proxy.hold("EVALSHA", key(first))
-        here.engine.renew(lane, key(first), "by the test")
+        here.engine.reset(channel, key(first), "by the test")
         await held.reached.wait()  # the new connection carries the ends of its sessions
         for name in (key(second), companion("life", second)):
             source("SET", name, second.body, "EX", 600)
         await off_loop(cluster.migrate, slot_of(key(second)), target)
         engine_of(here)._owners.move(slot_of(key(second)), ("127.0.0.1", proxy.port))
-        reading = asyncio.ensure_future(here.read(token, lane=lane))
+        reading = asyncio.ensure_future(here.read(token, channel=channel))
         held.release()
         assert await reading is None
 
@@ -173,11 +176,11 @@ async def test_so_it_is_while_the_new_connection_carries_what_the_caches_owe(
     outside = await process(cluster)
     ((live, token),) = await some_on(outside, cluster, source, 1)
     (cached,) = target.keys(1)
-    backing, ends = Backing("", SYSTEM, Counters()), Ends()
+    backing, ends = Backing("", SYSTEM, Counters()), Revocations()
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(ClusterProxy(cluster, cached))
-        uses = callbacks([backing.use, session_use(Pushes(owner), ends)])
-        limits = Limits(survey=60, command_deadline=20, handshake_deadline=20)
+        uses = callbacks([backing.use, session_use(KeyEvents(owner), ends)])
+        limits = Limits(topology_interval=60, command_deadline=20, handshake_deadline=20)
         engine = engine_at(Address.parse(proxy.address), **uses, limits=limits)
         stack.push_async_callback(engine.close)
         backing.attach(engine)
@@ -186,13 +189,13 @@ async def test_so_it_is_while_the_new_connection_carries_what_the_caches_owe(
         await backing.drop(cached)
         await here.end(live.session_id)
         held = proxy.hold("DEL", cached)
-        here.engine.renew(Lane.TRACKED, cached, "by the test")
+        here.engine.reset(Channel.TRACKED, cached, "by the test")
         await held.reached.wait()
         for name in (key(live), companion("life", live)):
             source("SET", name, live.body, "EX", 600)
         await off_loop(cluster.migrate, slot_of(key(live)), target)
         engine_of(here)._owners.move(slot_of(key(live)), ("127.0.0.1", proxy.port))
-        reading = asyncio.ensure_future(here.read(token, lane=Lane.TRACKED))
+        reading = asyncio.ensure_future(here.read(token, channel=Channel.TRACKED))
         # The other connection to that node serves, and is told; so nothing but what stands here tells this one's story.
         await until(lambda: target("EXISTS", key(live)) == 0)
         for name in (key(live), companion("life", live)):

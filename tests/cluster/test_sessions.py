@@ -8,7 +8,7 @@ import pytest
 
 from greenroom.errors import EngineUnavailable, OutcomeUnknown
 from greenroom.sessions import Presence, SessionGone
-from greenroom.sessions.snapshot import Live
+from greenroom.sessions.snapshot import SessionSnapshot
 from tests.support.cluster_slots import Move, atomic, classic, failover, off_loop, port_of
 from tests.support.patience import until
 from tests.support.real_cluster import Cluster, slot_of
@@ -156,7 +156,7 @@ async def test_a_socket_survives_its_session_s_move_and_closes_at_its_end(
         await off_loop(move, cluster, slot_of(key(live)), target)
         await until(lambda: port_of(engine_of(here), key(live)) != source.port)
         changed = await asked(lambda: there.change(live.session_id, add_one))
-        assert isinstance(changed, Live)
+        assert isinstance(changed, SessionSnapshot)
         await until(lambda: watch.live is not None and watch.live.body == changed.body)  # it follows it there
         assert not watch.over.is_set()
         assert await there.end(live.session_id)
@@ -173,7 +173,7 @@ async def test_a_socket_closes_if_its_session_ended_while_its_shard_was_away(
     assert primary.replicated()
     async with here.watched(live.session_id) as watch, here.watched(stays.session_id) as other:
         primary.kill()
-        await until(lambda: engine_of(here).trouble is not None)
+        await until(lambda: engine_of(here).unavailable is not None)
         assert await asked(lambda: there.end(live.session_id)) is True
         async with asyncio.timeout(BACK):
             await watch.over.wait()
@@ -203,7 +203,7 @@ async def test_an_active_index_whose_node_is_away_blocks_no_other_session(
             stream = await Presence(sessions).open(podcast, live.session_id)
             assert await Presence(sessions).renew(stream)
             await Presence(sessions).close(stream)
-            await until(lambda: sessions.engine.trouble is not None)
+            await until(lambda: sessions.engine.unavailable is not None)
         begun = None
         while begun is None:  # of a session whose own node is away there is nothing to begin
             try:
@@ -211,7 +211,7 @@ async def test_an_active_index_whose_node_is_away_blocks_no_other_session(
             except EngineUnavailable:
                 pass
         assert await sessions.end(live.session_id)
-    await until(lambda: sessions.engine.trouble is None)
+    await until(lambda: sessions.engine.unavailable is None)
     stream = await Presence(sessions).open(podcast, begun.session_id)
     assert await sessions.active() >= 1
     assert await Presence(sessions).listeners() == {podcast: 1}

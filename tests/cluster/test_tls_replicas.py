@@ -65,13 +65,13 @@ async def test_values_are_read_at_a_replica_over_tls_and_drops_reach_it(
     address = f"rediss+cluster://127.0.0.1:{port}?cacert={authority.cacert}"
     load = Loads()
     async with Greenroom.open(address, replica_reads=True) as room:
-        assert room.engine_trouble is None
+        assert room.unavailable is None
         episodes = room.cache(EPISODE, load=load, near_for=0)
         await off_loop(lambda: primary.ok("SET", key_of("e1"), old("e1"), "EX", 1800))
 
         async def read_there() -> bool:
             before = await off_loop(lambda: calls_of(replica, "get"))
-            assert (await episodes.read("e1")).outcome is Outcome.HIT
+            assert (await episodes.get_result("e1")).outcome is Outcome.HIT
             return bool(await off_loop(lambda: calls_of(replica, "get")) > before)
 
         async with asyncio.timeout(30):
@@ -88,5 +88,5 @@ async def test_values_are_read_at_a_replica_over_tls_and_drops_reach_it(
         # The replica is gone: its primary is read from.
         replica.kill()
         assert await episodes.get("e1") == Episode("e1", 2)
-        await until(lambda: room.engine_trouble is None)
+        await until(lambda: room.unavailable is None)
     assert load.calls == ["e1"]

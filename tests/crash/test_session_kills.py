@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from greenroom.errors import GreenroomError
-from greenroom.sessions import Limits, Presence
+from greenroom.sessions import Presence, SessionLimits
 from tests.support.patience import PATIENT, until
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Raw, Server
@@ -231,7 +231,7 @@ async def test_a_reply_lost_at_any_command_changes_nothing_of_what_is_done(
 
 async def test_a_user_whose_log_in_was_cut_can_still_be_ended_and_counted(server: Server, store: Open) -> None:
     """A client that gave up waiting: its request is cancelled between any two commands, and its process lives on."""
-    sessions, raw = await store(server, Limits()), server.raw()
+    sessions, raw = await store(server, SessionLimits()), server.raw()
     for number in range(12):
         async with proxy_of(server) as proxy:
             slow = await open_sessions(proxy, engine_limits=PATIENT)

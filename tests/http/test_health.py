@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.errors import EngineUnavailable, RecordUnavailable
 from greenroom_platform.http.routes import operations
-from greenroom_platform.http.shutdown import Ending
+from greenroom_platform.http.shutdown import Shutdown
 from greenroom_platform.http.state import ServiceState
 
 DOWN = EngineUnavailable("no connection")
@@ -31,7 +31,7 @@ class Record:
 
 
 async def ask(record: Record, *, engine: Exception | None = None, draining: bool = False) -> tuple[int, Any]:
-    platform, ending = SimpleNamespace(records=record, room=SimpleNamespace(engine_trouble=engine)), Ending()
+    platform, ending = SimpleNamespace(records=record, room=SimpleNamespace(unavailable=engine)), Shutdown()
     if draining:
         ending.begin()
     body = await operations.health(ServiceState({"platform": platform, "ending": ending}))

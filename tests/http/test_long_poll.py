@@ -11,7 +11,7 @@ import pytest
 from greenroom.errors import Overloaded, RecordUnavailable
 from greenroom_platform.http import events
 from greenroom_platform.http.events import EventStream, event_id
-from greenroom_platform.http.long_poll import Waiting
+from greenroom_platform.http.long_poll import LongPolls
 
 
 class Client:
@@ -63,8 +63,8 @@ class Values:
 
 
 @pytest.fixture
-def waiting() -> Waiting:
-    return Waiting(places=2)
+def waiting() -> LongPolls:
+    return LongPolls(places=2)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def client() -> Client:
     return Client()
 
 
-async def waits(waiting: Waiting, client: Client, seconds: float | None = None) -> bool:
+async def waits(waiting: LongPolls, client: Client, seconds: float | None = None) -> bool:
     """Wait for what never comes; returns whether the block was left before its end."""
     ended = False
     async with waiting.place(client.receive, seconds):
@@ -81,7 +81,7 @@ async def waits(waiting: Waiting, client: Client, seconds: float | None = None) 
     return not ended
 
 
-async def begun(task: asyncio.Task[Any], waiting: Waiting, number: int = 1) -> asyncio.Task[Any]:
+async def begun(task: asyncio.Task[Any], waiting: LongPolls, number: int = 1) -> asyncio.Task[Any]:
     while len(waiting) < number:
         await asyncio.sleep(0)
     return task
@@ -91,12 +91,12 @@ def leftovers() -> list[asyncio.Task[Any]]:
     return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
-async def test_a_wait_ends_with_its_time(waiting: Waiting, client: Client) -> None:
+async def test_a_wait_ends_with_its_time(waiting: LongPolls, client: Client) -> None:
     assert await waits(waiting, client, 0.01)
     assert len(waiting) == 0
 
 
-async def test_a_wait_ends_when_the_client_has_gone(waiting: Waiting, client: Client) -> None:
+async def test_a_wait_ends_when_the_client_has_gone(waiting: LongPolls, client: Client) -> None:
     task = await begun(asyncio.create_task(waits(waiting, client)), waiting)
     client.left.set()
     assert await task
@@ -104,7 +104,7 @@ async def test_a_wait_ends_when_the_client_has_gone(waiting: Waiting, client: Cl
     assert leftovers() == []
 
 
-async def test_all_waits_end_with_the_service_and_later_ones_at_once(waiting: Waiting, client: Client) -> None:
+async def test_all_waits_end_with_the_service_and_later_ones_at_once(waiting: LongPolls, client: Client) -> None:
     task = await begun(asyncio.create_task(waits(waiting, client)), waiting)
     waiting.end()
     assert await task
@@ -114,7 +114,7 @@ async def test_all_waits_end_with_the_service_and_later_ones_at_once(waiting: Wa
 
 
 async def test_a_block_that_ends_by_itself_is_no_wait_and_its_errors_are_its_own(
-    waiting: Waiting, client: Client
+    waiting: LongPolls, client: Client
 ) -> None:
     async with waiting.place(client.receive, 20):
         pass
@@ -126,7 +126,7 @@ async def test_a_block_that_ends_by_itself_is_no_wait_and_its_errors_are_its_own
     assert (len(waiting), leftovers()) == (0, [])
 
 
-async def test_a_caller_that_is_cancelled_is_cancelled(waiting: Waiting, client: Client) -> None:
+async def test_a_caller_that_is_cancelled_is_cancelled(waiting: LongPolls, client: Client) -> None:
     task = await begun(asyncio.create_task(waits(waiting, client)), waiting)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -134,7 +134,7 @@ async def test_a_caller_that_is_cancelled_is_cancelled(waiting: Waiting, client:
     assert len(waiting) == 0
 
 
-async def test_the_places_are_bounded(waiting: Waiting) -> None:
+async def test_the_places_are_bounded(waiting: LongPolls) -> None:
     clients = [Client(), Client()]
     tasks = [asyncio.create_task(waits(waiting, one)) for one in clients]
     await begun(tasks[1], waiting, 2)
@@ -150,12 +150,12 @@ async def test_the_places_are_bounded(waiting: Waiting) -> None:
 # Event streams ---------------------------------------------------------------------------------------
 
 
-def streamed(values: Values, waiting: Waiting, client: Client, **options: Any) -> asyncio.Task[None]:
+def streamed(values: Values, waiting: LongPolls, client: Client, **options: Any) -> asyncio.Task[None]:
     app = EventStream("status", values(), waiting, **options).to_asgi_response()
     return asyncio.create_task(app({"type": "http"}, client.receive, client.send))
 
 
-async def test_a_stream_sends_each_value_and_ends_with_them(waiting: Waiting, client: Client) -> None:
+async def test_a_stream_sends_each_value_and_ends_with_them(waiting: LongPolls, client: Client) -> None:
     values = Values()
     task = streamed(values, waiting, client)
     for value in ({"a": 1}, {"a": "line\nbreak"}, None):
@@ -171,7 +171,7 @@ async def test_a_stream_sends_each_value_and_ends_with_them(waiting: Waiting, cl
 
 
 async def test_a_silent_stream_says_that_it_lives(
-    waiting: Waiting, client: Client, monkeypatch: pytest.MonkeyPatch
+    waiting: LongPolls, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "COMMENT_EVERY", 0.001)
     values = Values()
@@ -183,7 +183,7 @@ async def test_a_silent_stream_says_that_it_lives(
     await task
 
 
-async def test_a_client_that_goes_leaves_nothing_behind(waiting: Waiting, client: Client) -> None:
+async def test_a_client_that_goes_leaves_nothing_behind(waiting: LongPolls, client: Client) -> None:
     values = Values()
     task = streamed(values, waiting, client)
     values.queue.put_nowait({"a": 1})
@@ -195,7 +195,7 @@ async def test_a_client_that_goes_leaves_nothing_behind(waiting: Waiting, client
 
 
 async def test_a_client_that_takes_nothing_and_goes_leaves_nothing_behind_either(
-    waiting: Waiting, client: Client
+    waiting: LongPolls, client: Client
 ) -> None:
     values = Values()
     client.takes.clear()
@@ -210,7 +210,9 @@ async def test_a_client_that_takes_nothing_and_goes_leaves_nothing_behind_either
     assert leftovers() == []
 
 
-async def test_a_stream_that_cannot_go_on_ends_so_that_its_client_comes_back(waiting: Waiting, client: Client) -> None:
+async def test_a_stream_that_cannot_go_on_ends_so_that_its_client_comes_back(
+    waiting: LongPolls, client: Client
+) -> None:
     values = Values()
     task = streamed(values, waiting, client)
     values.queue.put_nowait(RecordUnavailable("for the test"))
@@ -222,5 +224,5 @@ async def test_a_stream_that_cannot_go_on_ends_so_that_its_client_comes_back(wai
 async def test_without_a_place_a_stream_does_not_begin(client: Client) -> None:
     values = Values()
     with pytest.raises(Overloaded):
-        await streamed(values, Waiting(places=0), client)
+        await streamed(values, LongPolls(places=0), client)
     assert client.got == []

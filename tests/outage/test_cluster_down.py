@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from greenroom.engine import Clustered, Lane, Limits
+from greenroom.engine import Channel, Clustered, Limits
 from greenroom.errors import EngineUnavailable
 from tests.support.patience import wait_for
 from tests.support.proxy import ClusterProxy
@@ -24,14 +24,14 @@ async def test_a_deadline_between_two_refusals_spares_the_next_calls(cluster: Cl
     victim, well = cluster.primaries[:2]
     (key,) = well.keys(1)
     async with ClusterProxy(cluster, key) as proxy:
-        limits = Limits(probe_most=600, command_deadline=3, handshake_deadline=60, silence=60, silence_deadline=60)
+        limits = Limits(probe_max=600, command_deadline=3, handshake_deadline=60, ping_after=60, ping_timeout=60)
         engine = await connect(proxy, limits=limits)
         cluster.replica_of(victim).kill()
         victim.kill()
         down = asyncio.get_running_loop().run_in_executor
         await down(None, wait_for, lambda: well.info["cluster_state"] == "fail", 30)
         held = proxy.hold("GET", key, skip=ASKED)
-        call = asyncio.create_task(engine.execute(Lane.TRACKED, key, "GET", key))
+        call = asyncio.create_task(engine.execute(Channel.TRACKED, key, "GET", key))
         await held.reached.wait()
         with pytest.raises(EngineUnavailable, match="CLUSTERDOWN"):
             await call
@@ -39,6 +39,6 @@ async def test_a_deadline_between_two_refusals_spares_the_next_calls(cluster: Cl
         well.ok("CONFIG", "RESETSTAT")
         for _ in range(3):
             with pytest.raises(EngineUnavailable, match="CLUSTERDOWN"):
-                await engine.execute(Lane.TRACKED, key, "GET", key)
+                await engine.execute(Channel.TRACKED, key, "GET", key)
         refusals = int(well("INFO", "errorstats").split(b"errorstat_CLUSTERDOWN:count=")[1].split(b"\r\n")[0])
         assert refusals <= 3 + 1, "one attempt each, and the held one where it came after the reset"

@@ -12,12 +12,12 @@ from typing import cast
 
 import pytest
 
-from greenroom.engine import Lane
+from greenroom.engine import Channel
 from greenroom.engine.listener import EVERYTHING
 from greenroom.engine.scripts import Script
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable
-from greenroom.sessions import Ends, SessionGone
+from greenroom.sessions import Revocations, SessionGone
 from greenroom.testing.clock import ManualClock
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
@@ -53,9 +53,9 @@ def past(lasting: Server, tmp_path: Path) -> Past:
     return Past(lasting, tmp_path)
 
 
-async def kept(store: Open, server: Server | Proxy, clock: ManualClock | None = None) -> tuple[Store, Ends]:
+async def kept(store: Open, server: Server | Proxy, clock: ManualClock | None = None) -> tuple[Store, Revocations]:
     """Sessions whose ends are kept, as a room has them."""
-    ends = Ends(clock or ManualClock())
+    ends = Revocations(clock or ManualClock())
     return await store(server, ends=ends, before_use=ends.send), ends
 
 
@@ -81,10 +81,10 @@ async def rotate(sessions: Store, session: str) -> None:
     await sessions.rotate(session, {})
 
 
-@pytest.mark.parametrize("lane", list(Lane))
+@pytest.mark.parametrize("lane", list(Channel))
 @pytest.mark.parametrize("ended", [end, end_all, rotate])
 async def test_a_session_that_a_server_has_again_stays_dead(
-    lasting: Server, past: Past, store: Open, ended: Callable[[Store, str], Awaitable[None]], lane: Lane
+    lasting: Server, past: Past, store: Open, ended: Callable[[Store, str], Awaitable[None]], channel: Channel
 ) -> None:
     sessions, _ = await kept(store, lasting)
     live, token = await sessions.start(SIGNED_IN)
@@ -93,7 +93,7 @@ async def test_a_session_that_a_server_has_again_stays_dead(
     await ended(sessions, live.session_id)
     past.restore()
     assert lasting.raw()("EXISTS", key(live)), "it is back"
-    assert await asked(sessions, lambda: sessions.read(token, lane=lane)) is None
+    assert await asked(sessions, lambda: sessions.read(token, channel=channel)) is None
     assert names(lasting.raw()) & {key(live), companion("life", live), companion("grace", live)} == set()
     with pytest.raises(SessionGone):
         await asked(sessions, lambda: sessions.change(live.session_id, patch(a=1)))
@@ -202,9 +202,9 @@ async def test_a_connection_that_cannot_carry_them_serves_nobody(lasting: Server
     # It will take no writes: what a connection must carry first is refused on every attempt.
     raw = lasting.raw()
     raw("CONFIG", "SET", "min-replicas-to-write", 9)
-    sessions.engine.renew(Lane.PLAIN, "any", "the test")
-    sessions.engine.renew(Lane.TRACKED, "any", "the test")
-    results = await at_once(*(sessions.read(token, lane=lane) for lane in Lane))
+    sessions.engine.reset(Channel.PLAIN, "any", "the test")
+    sessions.engine.reset(Channel.TRACKED, "any", "the test")
+    results = await at_once(*(sessions.read(token, channel=channel) for channel in Channel))
     assert all(result is None or isinstance(result, EngineError) for result in results), results
     raw("CONFIG", "SET", "min-replicas-to-write", 0)
     assert await asked(sessions, lambda: sessions.read(token)) is None
@@ -224,13 +224,13 @@ async def test_an_end_that_its_data_refuse_is_put_off_and_all_are_served(
     raw("SET", name, "of another type")
     ends.keep(live.session_id, PUSH, (name,), (), 60)
     for _ in range(3):
-        for lane in Lane:
-            sessions.engine.renew(lane, name, "the test")
-            assert await asked(sessions, partial(sessions.read, token, lane=lane)) is not None
+        for channel in Channel:
+            sessions.engine.reset(channel, name, "the test")
+            assert await asked(sessions, partial(sessions.read, token, channel=channel)) is not None
             assert await asked(sessions, lambda: sessions.slot.look(live.session_id)) is not None
     assert caplog.text.count("is put off: WRONGTYPE") == 1
     raw("DEL", name)
-    sessions.engine.renew(Lane.PLAIN, name, "the test")
+    sessions.engine.reset(Channel.PLAIN, name, "the test")
     await asked(sessions, lambda: sessions.slot.look(live.session_id))
     assert raw("TYPE", name) == b"list", "it was carried out as soon as it could be"
 
@@ -244,8 +244,8 @@ async def test_a_foreign_tombstone_keeps_no_session_alive_and_no_connection_away
     other, others = await sessions.start({**MINIMAL, "user_id": "u2"})
     server.raw()(kind, companion("ended", live), "a", *(["b"] if kind == "HSET" else []))
     assert await sessions.end(live.session_id)
-    for lane in Lane:
-        sessions.engine.renew(lane, key(live), "the test")
-        sessions.engine.renew(lane, key(other), "the test")
-        assert await asked(sessions, partial(sessions.read, others, lane=lane)) is not None
-        assert await asked(sessions, partial(sessions.read, token, lane=lane)) is None
+    for channel in Channel:
+        sessions.engine.reset(channel, key(live), "the test")
+        sessions.engine.reset(channel, key(other), "the test")
+        assert await asked(sessions, partial(sessions.read, others, channel=channel)) is not None
+        assert await asked(sessions, partial(sessions.read, token, channel=channel)) is None

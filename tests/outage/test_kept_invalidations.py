@@ -11,7 +11,7 @@ import pytest
 from greenroom.caching import Cache
 from greenroom.caching.drops import DROP
 from greenroom.caching.invalidation import Backing
-from greenroom.engine.transport.supervisor import Lane
+from greenroom.engine.transport.supervisor import Channel
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import Back, Episode, Loads, cache_of, open_backing
@@ -51,7 +51,7 @@ async def backing(proxy: Proxy) -> AsyncIterator[Backing]:
 
 async def broken(backing: Backing) -> None:
     """Return when calls fail at once."""
-    link = backing.engine._node._links[Lane.TRACKED]  # type: ignore[attr-defined]
+    link = backing.engine._node._links[Channel.TRACKED]  # type: ignore[attr-defined]
     await until(lambda: link.broken)
 
 
@@ -71,7 +71,7 @@ async def test_when_one_key_of_a_group_cannot_be_dropped_all_of_them_are_kept(
     with pytest.raises(EngineError):
         await dropping
     await proxy.up()
-    await until(lambda: backing.engine.trouble is None)
+    await until(lambda: backing.engine.unavailable is None)
     for number in numbers:
         assert await pages.get(show="s", number=number) == Episode(f"s{number}", 2)
 
@@ -92,7 +92,7 @@ async def test_an_invalidation_that_fails_meanwhile_is_sent_before_serving(proxy
     with pytest.raises(EngineError):
         await cache.invalidate("e2")
     held.release()
-    await until(lambda: backing.engine.trouble is None)
+    await until(lambda: backing.engine.unavailable is None)
     assert await cache.get("e2") == Episode("e2", 2)
     await until(lambda: backing.unsent == 0)
 
@@ -112,7 +112,7 @@ async def test_a_group_unreadable_before_serving_is_dropped_on_the_connection(pr
     with pytest.raises(EngineError):
         await pages.invalidate_group(show="s")
     held.release()
-    await until(lambda: backing.engine.trouble is None)
+    await until(lambda: backing.engine.unavailable is None)
     assert await pages.get(show="s", number="1") == Episode("s1", 2)
 
 
@@ -130,7 +130,7 @@ async def test_a_server_that_refuses_an_invalidation_is_not_read_from_meanwhile(
     raw("CONFIG", "SET", "min-replicas-to-write", 0)
     async with asyncio.timeout(20):
         number = 1
-        while backing.engine.trouble is not None:  # until it has carried out a write again
+        while backing.engine.unavailable is not None:  # until it has carried out a write again
             number += 1
             await cache.get(f"e{number}")
             await asyncio.sleep(0.01)
@@ -152,6 +152,6 @@ async def test_a_cancelled_invalidation_is_pending_until_its_reply_only(proxy: P
 
 
 async def test_another_drop_s_answer_does_not_settle_a_group_left_unread(backing: Backing) -> None:
-    backing.groups.unread.add("pages:s")
+    backing.groups.pending_reads.add("pages:s")
     await pages_of(backing, Shows()).invalidate_group(show="s")
-    assert backing.groups.unread == {"pages:s"}
+    assert backing.groups.pending_reads == {"pages:s"}

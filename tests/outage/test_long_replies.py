@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.engine import Address, Lane, Limits, Standalone
+from greenroom.engine import Address, Channel, Limits, Standalone
 from greenroom.engine.transport.connection import Connection, ConnectionLost, NoReply
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
@@ -17,7 +17,7 @@ from tests.support.real_servers import Server
 
 DEADLINE = 0.1
 BIG = b"x" * 4_000_000
-LIMITS = Limits(command_deadline=DEADLINE, silence=0.05, silence_deadline=DEADLINE, tick=0.01, handshake_deadline=10.0)
+LIMITS = Limits(command_deadline=DEADLINE, ping_after=0.05, ping_timeout=DEADLINE, tick=0.01, handshake_deadline=10.0)
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ async def engine_at(way: Gateway, counters: Counters, limits: Limits = LIMITS) -
     return engine
 
 
-def connection_of(engine: Standalone, lane: Lane) -> Connection | None:
-    return engine._node.connection(lane)
+def connection_of(engine: Standalone, channel: Channel) -> Connection | None:
+    return engine._node.connection(channel)
 
 
-@pytest.mark.parametrize("lane", Lane)
+@pytest.mark.parametrize("lane", Channel)
 async def test_a_long_value_ends_its_callers_wait_and_not_the_connection(
-    server: Server, way: Gateway, lane: Lane
+    server: Server, way: Gateway, channel: Channel
 ) -> None:
     raw, counters = server.raw(), Counters()
     raw("SET", "big", BIG)
@@ -47,19 +47,19 @@ async def test_a_long_value_ends_its_callers_wait_and_not_the_connection(
     arrived: list[Any] = []
     try:
         way.down = 8192  # half a second or more for all of it
-        connection = connection_of(engine, lane)
+        connection = connection_of(engine, channel)
         commands = (("GET", "big"),)
         with pytest.raises(NoReply):
-            await engine.execute_all(lane, "big", commands, hook=lambda replies, _: arrived.extend(replies))
+            await engine.execute_all(channel, "big", commands, hook=lambda replies, _: arrived.extend(replies))
         with pytest.raises(NoReply):
-            await engine.execute(lane, "small", "GET", "small")  # it waits behind
+            await engine.execute(channel, "small", "GET", "small")  # it waits behind
         with pytest.raises(OutcomeUnknown):
-            await engine.execute(lane, "n", "INCR", "n", retry=False)
+            await engine.execute(channel, "n", "INCR", "n", retry=False)
         way.down = 0
         await eventually(lambda: arrived == [BIG])
-        assert await engine.execute(lane, "small", "GET", "small") == b"s"
-        assert connection_of(engine, lane) is connection
-        assert counters.engine_events[way.address, f"{lane.value}_lost"] == 0
+        assert await engine.execute(channel, "small", "GET", "small") == b"s"
+        assert connection_of(engine, channel) is connection
+        assert counters.engine_events[way.address, f"{channel.value}_lost"] == 0
         assert raw("GET", "n") == b"1"
     finally:
         await engine.close()
@@ -69,13 +69,13 @@ async def test_a_value_that_takes_long_to_send_does_not_end_the_connection(serve
     engine = await engine_at(way, Counters(), Limits())
     try:
         way.up = 65536
-        connection = connection_of(engine, Lane.TRACKED)
+        connection = connection_of(engine, Channel.TRACKED)
         with pytest.raises(EngineError):
-            await engine.execute(Lane.TRACKED, "big", "SET", "big", BIG * 12)  # 48 MB in 732 pieces
+            await engine.execute(Channel.TRACKED, "big", "SET", "big", BIG * 12)  # 48 MB in 732 pieces
         await eventually(lambda: server.raw()("STRLEN", "big") == len(BIG) * 12)
         way.up = 0
         await eventually(lambda: connection is not None and connection.outstanding == 0)
-        assert connection_of(engine, Lane.TRACKED) is connection
+        assert connection_of(engine, Channel.TRACKED) is connection
     finally:
         await engine.close()
 
@@ -86,7 +86,7 @@ async def test_a_long_value_that_stops_ends_the_connection(server: Server, way: 
     engine = await engine_at(way, counters)
     try:
         way.down = 4096
-        asked = asyncio.create_task(engine.execute(Lane.PLAIN, "big", "GET", "big"))
+        asked = asyncio.create_task(engine.execute(Channel.PLAIN, "big", "GET", "big"))
         await asyncio.wait([asked])
         assert isinstance(asked.exception(), EngineUnavailable)
         way.swallow()
@@ -102,7 +102,7 @@ async def test_bytes_that_never_end_a_reply_end_the_connection_at_last(server: S
     engine = await engine_at(way, counters, limits)
     try:
         way.down = 512
-        asked = asyncio.create_task(engine.execute(Lane.PLAIN, "big", "GET", "big"))
+        asked = asyncio.create_task(engine.execute(Channel.PLAIN, "big", "GET", "big"))
         await asyncio.wait([asked])
         assert isinstance(asked.exception(), NoReply | ConnectionLost)
         await eventually(lambda: counters.engine_events[way.address, "plain_lost"] == 1)

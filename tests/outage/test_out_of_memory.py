@@ -36,7 +36,7 @@ async def test_hits_go_on(server: Server, back: Back) -> None:
     cache = cache_of(await back(server), Loads())
     await cache.get("e1")
     with full(server):
-        assert (await cache.read("e1")).outcome is Outcome.HIT
+        assert (await cache.get_result("e1")).outcome is Outcome.HIT
         assert await cache.get("e1") == Episode("e1")
 
 
@@ -45,13 +45,13 @@ async def test_misses_are_loaded_and_not_stored_until_there_is_memory(server: Se
     cache = cache_of(await back(server, counters=counters), load)
     with full(server):
         for _ in range(2):
-            read = await cache.read("e1")
+            read = await cache.get_result("e1")
             assert (read.value, read.outcome, read.stored) == (Episode("e1"), Outcome.LOADED, False)
         assert server.raw()("DBSIZE") == 0
     assert load.calls == ["e1", "e1"]
     assert counters.errors == {("cache_episode", "out_of_memory"): 2}
-    assert (await cache.read("e1")).stored
-    assert (await cache.read("e1")).outcome is Outcome.HIT
+    assert (await cache.get_result("e1")).stored
+    assert (await cache.get_result("e1")).outcome is Outcome.HIT
 
 
 async def test_misses_are_bounded_as_without_a_server(server: Server, back: Back) -> None:
@@ -70,7 +70,7 @@ async def test_misses_are_bounded_as_without_a_server(server: Server, back: Back
 async def test_a_page_that_cannot_be_registered_in_its_group_is_not_stored(server: Server, back: Back) -> None:
     cache = cache_of(await back(server), Loads(), group="episodes:{episode_id}")
     with full(server):
-        assert not (await cache.read("e1")).stored
+        assert not (await cache.get_result("e1")).stored
         await cache.invalidate_group(episode_id="e1")
     assert server.raw()("DBSIZE") == 0
 
@@ -93,7 +93,7 @@ async def test_a_waiter_of_an_unstorable_load_does_not_wait_for_the_lease_s_end(
     theirs.go.clear()
     theirs.error = ValueError() if fails else None
     leader, waiter = cache_of(await back(server), theirs, loader_deadline=60), cache_of(await back(server), mine)
-    leading = asyncio.create_task(leader.read("e1"))
+    leading = asyncio.create_task(leader.get_result("e1"))
     await theirs.started.wait()
     counters = waiter._backing.counters
     waiting = asyncio.create_task(answered(waiter, "e1"))
@@ -113,5 +113,5 @@ async def test_a_stale_value_is_served_on(server: Server, back: Back) -> None:
     server.raw()("PEXPIRE", KEY, 60_000)
     with full(server):
         for _ in range(3):
-            assert (await cache.read("e1")).outcome is Outcome.STALE
+            assert (await cache.get_result("e1")).outcome is Outcome.STALE
     assert load.calls == ["e1"]

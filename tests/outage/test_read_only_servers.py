@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from greenroom import Greenroom
-from greenroom.engine import Address, Lane, Limits, Script, Standalone
+from greenroom.engine import Address, Channel, Limits, Script, Standalone
 from greenroom.errors import EngineError, EngineRefused
 from tests.support.episode_caches import EPISODE, Episode
 from tests.support.gateways import Gateway, eventually, gateway
@@ -62,18 +62,18 @@ async def test_writes_of_both_channels_go_to_the_new_primary(pair: Pair) -> None
         await _succeeds(lambda: room.sessions.end(live.session_id))
         await _succeeds(lambda: cache.invalidate("e1"))
         assert replica.raw()("KEYS", "*e1*") == []
-        await eventually(lambda: room.engine_trouble is None)
+        await eventually(lambda: room.unavailable is None)
 
 
 async def test_a_process_that_writes_nothing_follows_the_address_too(pair: Pair) -> None:
     primary, replica, way = pair
     async with Greenroom.open(way.address) as room:
         exchange(primary, replica)
-        await eventually(lambda: room.engine_trouble is not None)
-        assert "replica" in str(room.engine_trouble)
+        await eventually(lambda: room.unavailable is not None)
+        assert "replica" in str(room.unavailable)
         way.target = replica.port
         await eventually(lambda: _clients(replica.raw()) == {b"greenroom-plain", b"greenroom-tracked"})
-        await eventually(lambda: room.engine_trouble is None)
+        await eventually(lambda: room.unavailable is None)
 
 
 async def test_the_first_write_that_is_refused_makes_it_look_for_the_new_primary(pair: Pair) -> None:
@@ -83,7 +83,7 @@ async def test_the_first_write_that_is_refused_makes_it_look_for_the_new_primary
     try:
         exchange(primary, replica)
         way.target = replica.port
-        await _succeeds(lambda: engine.execute(Lane.PLAIN, "k", "DEL", "k"))
+        await _succeeds(lambda: engine.execute(Channel.PLAIN, "k", "DEL", "k"))
     finally:
         await engine.close()
 
@@ -98,7 +98,7 @@ async def test_at_an_address_that_stays_read_only_connections_and_reads_stay(pai
         await eventually(lambda: way.opened > opened + 3)  # it has looked where the address leads
         assert _ids(primary.raw()) == before
         assert await room.sessions.read(token) is not None
-        assert room.engine_trouble is not None
+        assert room.unavailable is not None
 
 
 ONE, TWO = Script("redis.call('TYPE', KEYS[1]) return 1"), Script("return 2")
@@ -144,19 +144,19 @@ async def test_what_a_server_of_sessions_refuses_is_trouble_until_it_is_done(
 ) -> None:
     async with Greenroom.open(server.address) as room:
         _, token = await room.sessions.start()
-        assert room.engine_trouble is None
+        assert room.unavailable is None
         mend = refuse(server.raw())
         with pytest.raises(EngineError, match=code):
             await room.sessions.start()
-        assert code in str(room.engine_trouble)
-        assert isinstance(room.engine_trouble, EngineRefused) == (code == "NOPERM")
+        assert code in str(room.unavailable)
+        assert isinstance(room.unavailable, EngineRefused) == (code == "NOPERM")
         if code != "OOM":
             assert await room.sessions.read(token) is not None
-        assert code in str(room.engine_trouble), "what is read proves nothing"
+        assert code in str(room.unavailable), "what is read proves nothing"
         mend()
         await _succeeds(room.sessions.start)
         # What the refused call has left is undone behind, by a script that was refused as well.
-        await until(lambda: room.engine_trouble is None, 30)
+        await until(lambda: room.unavailable is None, 30)
 
 
 @pytest.mark.parametrize(("refuse", "code"), [REFUSALS[0], REFUSALS[1], REFUSALS[3]])
@@ -167,14 +167,14 @@ async def test_what_a_server_of_caches_refuses_is_trouble_until_it_is_done(
         cache = room.cache(EPISODE, load=load, near_for=0)
         mend = refuse(server.raw())
         assert await cache.get("e1") == Episode("e1")
-        assert code in str(room.engine_trouble)
+        assert code in str(room.unavailable)
         mend()
         for number in range(1000):
-            if room.engine_trouble is None:
+            if room.unavailable is None:
                 break
             await cache.get(f"other-{number}")
             await asyncio.sleep(0.01)
-        assert room.engine_trouble is None
+        assert room.unavailable is None
 
 
 async def test_a_server_that_cannot_write_its_file_is_trouble_until_a_write(server: Server, tmp_path: Path) -> None:
@@ -191,11 +191,11 @@ async def test_a_server_that_cannot_write_its_file_is_trouble_until_a_write(serv
         raw("BGSAVE")
         wait_for(lambda: b"rdb_last_bgsave_status:err" in raw("INFO", "persistence"))
         with pytest.raises(EngineError, match="MISCONF"):
-            await engine.execute(Lane.PLAIN, "k", "DEL", "k")
-        assert "MISCONF" in str(engine.trouble)
+            await engine.execute(Channel.PLAIN, "k", "DEL", "k")
+        assert "MISCONF" in str(engine.unavailable)
         raw("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
-        await engine.execute(Lane.PLAIN, "k", "DEL", "k")
-        assert engine.trouble is None
+        await engine.execute(Channel.PLAIN, "k", "DEL", "k")
+        assert engine.unavailable is None
     finally:
         await engine.close()
         other.kill()
@@ -207,9 +207,9 @@ async def test_a_deletion_does_not_prove_that_there_is_memory(server: Server) ->
     try:
         have_no_memory(server.raw())
         with pytest.raises(EngineError, match="OOM"):
-            await engine.execute(Lane.PLAIN, "k", "SET", "k", "v")
-        await engine.execute(Lane.PLAIN, "k", "DEL", "k")
-        assert "OOM" in str(engine.trouble)
+            await engine.execute(Channel.PLAIN, "k", "SET", "k", "v")
+        await engine.execute(Channel.PLAIN, "k", "DEL", "k")
+        assert "OOM" in str(engine.unavailable)
     finally:
         await engine.close()
 
@@ -220,12 +220,12 @@ async def test_a_denied_command_stays_trouble_while_others_are_carried_out(serve
     try:
         server.raw()("ACL", "SETUSER", "default", "-get")
         with pytest.raises(EngineRefused):
-            await engine.execute(Lane.TRACKED, "k", "GET", "k")
-        await engine.execute(Lane.TRACKED, "k", "DEL", "k")
-        assert "NOPERM" in str(engine.trouble)
+            await engine.execute(Channel.TRACKED, "k", "GET", "k")
+        await engine.execute(Channel.TRACKED, "k", "DEL", "k")
+        assert "NOPERM" in str(engine.unavailable)
         server.raw()("ACL", "SETUSER", "default", "+get")
-        await engine.execute(Lane.TRACKED, "k", "GET", "k")
-        assert engine.trouble is None
+        await engine.execute(Channel.TRACKED, "k", "GET", "k")
+        assert engine.unavailable is None
     finally:
         await engine.close()
 
@@ -236,11 +236,11 @@ async def test_a_denied_evalsha_is_trouble_until_any_script_is_carried_out(serve
     try:
         server.raw()("ACL", "SETUSER", "default", "-evalsha")
         with pytest.raises(EngineRefused):
-            await engine.run(Lane.PLAIN, ONE, ("k",), ())
-        assert "refuses EVALSHA" in str(engine.trouble)
+            await engine.run(Channel.PLAIN, ONE, ("k",), ())
+        assert "refuses EVALSHA" in str(engine.unavailable)
         server.raw()("ACL", "SETUSER", "default", "+@all")
-        assert await engine.run(Lane.TRACKED, TWO, ("k",), ()) == 2
-        assert engine.trouble is None
+        assert await engine.run(Channel.TRACKED, TWO, ("k",), ()) == 2
+        assert engine.unavailable is None
     finally:
         await engine.close()
 
@@ -251,27 +251,27 @@ async def test_a_command_denied_in_a_script_is_trouble_until_that_script(server:
     try:
         server.raw()("ACL", "SETUSER", "default", "-type")
         with pytest.raises(EngineRefused):
-            await engine.run(Lane.PLAIN, ONE, ("k",), ())
+            await engine.run(Channel.PLAIN, ONE, ("k",), ())
         server.raw()("ACL", "SETUSER", "default", "+@all")
-        await engine.run(Lane.PLAIN, TWO, ("k",), ())
-        assert engine.trouble is not None
-        await engine.run(Lane.PLAIN, ONE, ("k",), ())
-        assert engine.trouble is None
+        await engine.run(Channel.PLAIN, TWO, ("k",), ())
+        assert engine.unavailable is not None
+        await engine.run(Channel.PLAIN, ONE, ("k",), ())
+        assert engine.unavailable is None
     finally:
         await engine.close()
 
 
-@pytest.mark.parametrize("lane", list(Lane))
-async def test_a_new_connection_ends_what_was_said_of_permissions(server: Server, lane: Lane) -> None:
+@pytest.mark.parametrize("lane", list(Channel))
+async def test_a_new_connection_ends_what_was_said_of_permissions(server: Server, channel: Channel) -> None:
     engine = Standalone(Address.parse(server.address), scripts=(ONE,))
     await engine.start()
     try:
         server.raw()("ACL", "SETUSER", "default", "-evalsha")
         with pytest.raises(EngineRefused):
-            await engine.run(Lane.PLAIN, ONE, ("k",), ())
+            await engine.run(Channel.PLAIN, ONE, ("k",), ())
         server.raw()("ACL", "SETUSER", "default", "+@all")
-        engine.renew(lane, "k", "the test")
-        await eventually(lambda: engine.trouble is None)
+        engine.reset(channel, "k", "the test")
+        await eventually(lambda: engine.unavailable is None)
     finally:
         await engine.close()
 
@@ -281,7 +281,7 @@ async def test_a_swallowed_idle_connection_is_replaced_before_it_is_needed(serve
         _, token = await room.sessions.start()
         way.swallow()
         opened = way.opened
-        await eventually(lambda: way.opened >= opened + 2 and room.engine_trouble is None)
+        await eventually(lambda: way.opened >= opened + 2 and room.unavailable is None)
         assert await room.sessions.read(token) is not None
         assert room.counters.engine_events[way.address, "plain_lost"] == 1
 
@@ -294,13 +294,13 @@ async def test_pings_alone_notice_that_a_connection_was_swallowed(server: Server
         try:
             way.swallow()
             opened = way.opened
-            await eventually(lambda: way.opened >= opened + 2 and engine.trouble is None, 30)
+            await eventually(lambda: way.opened >= opened + 2 and engine.unavailable is None, 30)
         finally:
             await engine.close()
 
 
 async def test_no_balancer_finds_a_connection_idle(server: Server) -> None:
-    limits = Limits(silence=0.02, tick=0.01)
+    limits = Limits(ping_after=0.02, tick=0.01)
     engine = Standalone(Address.parse(server.address), limits=limits)
     await engine.start()
     try:

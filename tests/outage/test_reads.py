@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from greenroom.caching import Outcome
-from greenroom.engine import Lane, Limits
+from greenroom.engine import Channel, Limits
 from greenroom.errors import EngineUnavailable
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of
 from tests.support.impostors import Impostor
@@ -50,7 +50,7 @@ async def test_a_waiter_loads_by_itself_when_the_server_freezes(server: Server, 
     mine, theirs = Loads(), Loads()
     theirs.go.clear()
     leader, waiter = cache_of(await back(server), theirs), cache_of(await back(server), mine)
-    leading = asyncio.create_task(leader.read("e1"))
+    leading = asyncio.create_task(leader.get_result("e1"))
     await theirs.started.wait()
     waiting = asyncio.create_task(answered(waiter, "e1"))
     raw = server.raw()
@@ -120,9 +120,9 @@ async def test_nonsense_grants_no_lease_and_so_no_load_past_the_places(back: Bac
     load.go.clear()
     async with Impostor(b"_\r\n").listening() as impostor:
         cache = cache_of(await back(impostor), load, places=1)
-        first = asyncio.create_task(cache.read("e1"))
+        first = asyncio.create_task(cache.get_result("e1"))
         await load.started.wait()
-        results = await asyncio.gather(*(cache.read(f"x{n}") for n in range(8)), return_exceptions=True)
+        results = await asyncio.gather(*(cache.get_result(f"x{n}") for n in range(8)), return_exceptions=True)
         assert load.calls == ["e1"]
         assert {type(result).__name__ for result in results} == {"Overloaded"}
         load.go.set()
@@ -131,15 +131,15 @@ async def test_nonsense_grants_no_lease_and_so_no_load_past_the_places(back: Bac
 
 async def test_after_three_failures_calls_fail_at_once_and_before_they_wait(back: Back) -> None:
     async with Impostor(handshake=False).listening() as impostor:
-        limits = Limits(handshake_deadline=0.05, backoff_first=0.001, backoff_most=0.001, command_deadline=60)
+        limits = Limits(handshake_deadline=0.05, backoff_first=0.001, backoff_max=0.001, command_deadline=60)
         backing = await back(impostor, limits=limits)
-        early = asyncio.create_task(backing.engine.execute(Lane.TRACKED, KEY, "GET", KEY))
+        early = asyncio.create_task(backing.engine.execute(Channel.TRACKED, KEY, "GET", KEY))
         await asyncio.sleep(0)
         assert not early.done(), "one failure is no reason to give up"
         await broken(backing)
         with pytest.raises(EngineUnavailable):
             await early  # long before its deadline
-        late = asyncio.create_task(backing.engine.execute(Lane.TRACKED, KEY, "GET", KEY))
+        late = asyncio.create_task(backing.engine.execute(Channel.TRACKED, KEY, "GET", KEY))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert late.done()
@@ -148,7 +148,7 @@ async def test_after_three_failures_calls_fail_at_once_and_before_they_wait(back
 
 async def test_a_server_that_hangs_up_after_each_handshake_opens_the_circuit(back: Back) -> None:
     async with Impostor(b"220 mail.example ESMTP\r\n").listening() as impostor:
-        backing = await back(impostor, limits=Limits(silence=0.001, tick=0.001))
+        backing = await back(impostor, limits=Limits(ping_after=0.001, tick=0.001))
         await broken(backing)
         # Either channel says something, if only a ping; the plain one may be an attempt behind.
         assert impostor.connections <= 2 * (Limits().breaker_failures + 1)
@@ -156,7 +156,7 @@ async def test_a_server_that_hangs_up_after_each_handshake_opens_the_circuit(bac
 
 async def test_a_broken_link_lets_reads_go_to_the_record_without_a_wait(back: Back) -> None:
     cache = cache_of(await broken(await back(Nowhere())), Loads())
-    read = asyncio.create_task(cache.read("e1"))
+    read = asyncio.create_task(cache.get_result("e1"))
     for _ in range(20):
         await asyncio.sleep(0)  # no timer and no socket in it: a few turns of the loop
     assert read.done()

@@ -9,7 +9,7 @@ import pytest
 
 from greenroom import Greenroom
 from greenroom.observe import Counters
-from greenroom.sessions.revocations import Ends
+from greenroom.sessions.revocations import Revocations
 from tests.support.gateways import eventually
 from tests.support.real_servers import Raw, Server
 
@@ -35,7 +35,7 @@ async def connected_again(room: Greenroom, counters: Counters) -> None:
         lost.clear()
         for (_, event), number in counters.engine_events.items():
             lost[event] += number
-        return lost["tracked_lost"] == lost["plain_lost"] == 1 and room.engine_trouble is None
+        return lost["tracked_lost"] == lost["plain_lost"] == 1 and room.unavailable is None
 
     await eventually(both)
 
@@ -43,7 +43,7 @@ async def connected_again(room: Greenroom, counters: Counters) -> None:
 async def test_after_many_log_outs_each_connection_carries_every_end_once(server: Server) -> None:
     counters = Counters()
     async with Greenroom.open(server.address, counters=counters) as room:
-        ends: Ends = room.sessions.slot._ends
+        ends: Revocations = room.sessions.slot._ends
         begun = []
         for _ in range(MANY // AT_ONCE):
             begun += await asyncio.gather(*(room.sessions.start() for _ in range(AT_ONCE)))
@@ -65,9 +65,9 @@ async def test_ends_made_while_others_are_carried_are_carried_too(server: Server
             await room.sessions.end(live.session_id)
         raw = server.raw()
         before = calls(raw, "evalsha")
-        send = Ends._carry
+        send = Revocations._carry
 
-        async def carry(self: Ends, *arguments: object) -> None:
+        async def carry(self: Revocations, *arguments: object) -> None:
             if not late.done():
                 late.set_result(None)
                 last = begun[2][0].session_id
@@ -77,7 +77,7 @@ async def test_ends_made_while_others_are_carried_are_carried_too(server: Server
 
         late = asyncio.get_running_loop().create_future()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Ends, "_carry", carry)
+            patch.setattr(Revocations, "_carry", carry)
             raw("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             await connected_again(room, counters)
         assert calls(raw, "evalsha") - before == 2 * 3

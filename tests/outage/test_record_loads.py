@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Cache, Outcome
-from greenroom.caching.fallback import PLACES
+from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.errors import EngineError, LoadTimeout, Overloaded
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of
 from tests.support.outage_helpers import Nowhere, broken, connected
@@ -39,14 +39,14 @@ async def test_at_most_sixteen_loads_run_at_a_time(back: Back, load: Loads) -> N
     cache = await down(back, load)
     load.go.clear()
     reads = [asyncio.create_task(cache.get(f"e{n}")) for n in range(40)]
-    await until(lambda: len(load.calls) == PLACES == 16)
-    await asyncio.wait(reads[PLACES:])
-    for refused in reads[PLACES:]:
+    await until(lambda: len(load.calls) == MAX_CONCURRENT == 16)
+    await asyncio.wait(reads[MAX_CONCURRENT:])
+    for refused in reads[MAX_CONCURRENT:]:
         with pytest.raises(Overloaded):
             refused.result()
-    assert len(load.calls) == PLACES
+    assert len(load.calls) == MAX_CONCURRENT
     load.go.set()
-    assert await asyncio.gather(*reads[:PLACES]) == [Episode(f"e{n}") for n in range(PLACES)]
+    assert await asyncio.gather(*reads[:MAX_CONCURRENT]) == [Episode(f"e{n}") for n in range(MAX_CONCURRENT)]
     assert await cache.get("e39") == Episode("e39")
 
 
@@ -93,7 +93,7 @@ async def test_places_are_each_keyspace_s_own(back: Back) -> None:
 async def test_a_key_is_loaded_once_for_all_who_ask_together(back: Back, load: Loads) -> None:
     cache = await down(back, load)
     load.go.clear()
-    reads = [asyncio.create_task(cache.read("e1")) for _ in range(100)]
+    reads = [asyncio.create_task(cache.get_result("e1")) for _ in range(100)]
     await load.started.wait()
     load.go.set()
     for read in await asyncio.gather(*reads):
@@ -129,8 +129,8 @@ async def test_what_was_loaded_is_kept_for_a_second(back: Back, load: Loads, clo
     assert await cache.get("e1") == Episode("e1")
     load.version = 2
     clock.advance(0.999)
-    assert (await cache.read("e1")).outcome is Outcome.BYPASSED
-    assert [one.value for one in await cache.read_many([{"episode_id": "e1"}])] == [Episode("e1")]
+    assert (await cache.get_result("e1")).outcome is Outcome.BYPASSED
+    assert [one.value for one in await cache.get_results([{"episode_id": "e1"}])] == [Episode("e1")]
     assert load.calls == ["e1"]
     clock.advance(0.001)
     assert await cache.get("e1") == Episode("e1", 2)
@@ -174,7 +174,7 @@ async def test_what_was_kept_is_dropped_when_the_server_is_back(
     await asyncio.to_thread(valkey.start)
     await connected(backing)
     valkey.raw()("SET", KEY, b'{"episode_id":"e1","version":9}', "EX", 1700)
-    read = await cache.read("e1")
+    read = await cache.get_result("e1")
     assert (read.value, read.outcome) == (Episode("e1", 9), Outcome.HIT)
 
 
@@ -185,7 +185,7 @@ async def test_a_load_begun_in_an_outage_is_not_kept_once_the_server_is_back(
     backing = await broken(await back(valkey, clock=clock))
     cache = cache_of(backing, load)
     load.go.clear()
-    early = asyncio.create_task(cache.read("e1"))
+    early = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     await asyncio.to_thread(valkey.start)
     await connected(backing)

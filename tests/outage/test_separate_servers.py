@@ -27,7 +27,7 @@ FAR = Keyspace("cache:far:{episode_id}", Episode, ttl=timedelta(minutes=30))
 async def apart(caches: Server, sessions: Server) -> AsyncIterator[Greenroom]:
     """A room on two servers."""
     async with Greenroom.open(caches.address, session_address=sessions.address) as room:
-        assert room.engine_trouble is None
+        assert room.unavailable is None
         yield room
 
 
@@ -40,8 +40,8 @@ async def test_without_the_server_of_the_caches_sessions_begin_go_on_and_end(val
         episodes = room.cache(EPISODE, load=Loads(), near_for=0)
         await episodes.get("e1")
         valkey.kill()
-        await until(lambda: room.engine_trouble is not None)
-        assert (await episodes.read("e1")).outcome is Outcome.BYPASSED
+        await until(lambda: room.unavailable is not None)
+        assert (await episodes.get_result("e1")).outcome is Outcome.BYPASSED
         live = await room.sessions.read(token)
         assert live is not None
         assert live.session_id == before.session_id
@@ -51,9 +51,9 @@ async def test_without_the_server_of_the_caches_sessions_begin_go_on_and_end(val
         assert await room.sessions.read(token) is None
         assert await room.sessions.end_all("u1") == 1
         valkey.start()
-        await until(lambda: room.engine_trouble is None)
+        await until(lambda: room.unavailable is None)
         await episodes.get("e1")
-        assert (await episodes.read("e1")).outcome is Outcome.HIT
+        assert (await episodes.get_result("e1")).outcome is Outcome.HIT
 
 
 async def test_without_the_server_of_the_sessions_caches_go_on_near_and_far(valkey: Server, lasting: Server) -> None:
@@ -65,16 +65,16 @@ async def test_without_the_server_of_the_sessions_caches_go_on_near_and_far(valk
             await near.get("e1")
         await far.get("e2")
         lasting.kill()
-        await until(lambda: room.engine_trouble is not None)
+        await until(lambda: room.unavailable is not None)
         with pytest.raises(EngineUnavailable):
             await room.sessions.read(token)
-        assert (await near.read("e1")).outcome is Outcome.NEAR, "what is near is still trusted"
-        assert (await far.read("e2")).outcome is Outcome.HIT
+        assert (await near.get_result("e1")).outcome is Outcome.NEAR, "what is near is still trusted"
+        assert (await far.get_result("e2")).outcome is Outcome.HIT
         loads.version = 2
         await near.invalidate("e1")
         assert await near.get("e1") == Episode("e1", 2)
         lasting.start()
-        await until(lambda: room.engine_trouble is None)
+        await until(lambda: room.unavailable is None)
         assert await room.sessions.read(token) is not None
 
 
@@ -104,8 +104,8 @@ async def test_with_both_down_both_are_named(valkey: Server, lasting: Server) ->
     async with apart(valkey, lasting) as room:
         valkey.kill()
         lasting.kill()
-        await until(lambda: f"caches: {valkey.address}: " in str(room.engine_trouble))
-        await until(lambda: f" · sessions: {lasting.address}: " in str(room.engine_trouble))
+        await until(lambda: f"caches: {valkey.address}: " in str(room.unavailable))
+        await until(lambda: f" · sessions: {lasting.address}: " in str(room.unavailable))
 
 
 async def test_of_a_cluster_the_node_is_named(cluster: Cluster) -> None:
@@ -114,10 +114,10 @@ async def test_of_a_cluster_the_node_is_named(cluster: Cluster) -> None:
         one.ok("CONFIG", "SET", "requirepass", "topsecret")
     victim = cluster.primaries[1]
     async with Greenroom.open(address) as room:
-        assert room.engine_trouble is None
+        assert room.unavailable is None
         with victim.frozen():
-            await until(lambda: room.engine_trouble is not None)
-            said = str(room.engine_trouble)
+            await until(lambda: room.unavailable is not None)
+            said = str(room.unavailable)
         assert said.startswith(f"caches and sessions: valkey://default@127.0.0.1:{victim.port}: ")
         assert "topsecret" not in said
 

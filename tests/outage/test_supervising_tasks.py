@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from greenroom.clock import SYSTEM
-from greenroom.engine import Address, Lane, Limits, Standalone
+from greenroom.engine import Address, Channel, Limits, Standalone
 from greenroom.engine.cluster.discovery import Discovery
 from greenroom.errors import EngineError
 from greenroom.observe import Counters
@@ -46,9 +46,9 @@ async def test_a_connection_is_made_however_making_it_fails(
     engine = Standalone(Address.parse(server.address), **{where: once.later})  # type: ignore[arg-type]
     await engine.start()
     try:
-        await eventually(lambda: engine.trouble is None)
+        await eventually(lambda: engine.unavailable is None)
         assert once.calls > 2
-        assert await engine.execute(Lane.TRACKED, "k", "GET", "k") is None
+        assert await engine.execute(Channel.TRACKED, "k", "GET", "k") is None
         assert "the test's own" in caplog.text
     finally:
         await engine.close()
@@ -63,13 +63,13 @@ async def test_a_lost_connection_is_made_anew_whatever_its_listeners_raise(
     await engine.start()
     try:
         with server.frozen():
-            waiting = asyncio.create_task(engine.execute(Lane.TRACKED, "k", "GET", "k"))
+            waiting = asyncio.create_task(engine.execute(Channel.TRACKED, "k", "GET", "k"))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            engine.renew(Lane.TRACKED, "k", "the test")
+            engine.reset(Channel.TRACKED, "k", "the test")
         with_reply = await asyncio.gather(waiting, return_exceptions=True)
         assert with_reply[0] is None or isinstance(with_reply[0], EngineError)
-        await eventually(lambda: engine.trouble is None)
+        await eventually(lambda: engine.unavailable is None)
         assert once.calls == 1
         assert "the test's own" in caplog.text
     finally:
@@ -82,11 +82,11 @@ async def test_a_push_that_cannot_be_handled_costs_the_connection_only(server: S
     engine = Standalone(Address.parse(server.address), on_invalidate=once)
     await engine.start()
     try:
-        await engine.execute(Lane.TRACKED, "k", "GET", "k")
+        await engine.execute(Channel.TRACKED, "k", "GET", "k")
         server.raw()("SET", "k", "v")
         await eventually(lambda: once.calls == 1)
-        await eventually(lambda: engine.trouble is None)
-        assert await engine.execute(Lane.TRACKED, "k", "GET", "k") == b"v"
+        await eventually(lambda: engine.unavailable is None)
+        assert await engine.execute(Channel.TRACKED, "k", "GET", "k") == b"v"
     finally:
         await engine.close()
 
@@ -109,12 +109,12 @@ async def test_a_cluster_is_asked_again_whatever_a_view_of_it_brings(
         whole=lambda: True,
         clock=SYSTEM,
         counters=Counters(),
-        limits=Limits(backoff_first=0.0, survey=0.0, survey_pause=0.0),
+        limits=Limits(backoff_first=0.0, topology_interval=0.0, survey_pause=0.0),
     )
     discovery._ask = ask  # type: ignore[method-assign]
     discovery.start()
     await eventually(lambda: asked > 2)
-    assert discovery.trouble is None
+    assert discovery.unavailable is None
     assert "the test's own" in caplog.text
     await discovery.close()
 

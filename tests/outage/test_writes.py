@@ -12,7 +12,7 @@ import pytest
 
 from greenroom.caching import Outcome
 from greenroom.caching.invalidation import Backing
-from greenroom.engine import Lane, Limits
+from greenroom.engine import Channel, Limits
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.observe import Counters
@@ -32,7 +32,7 @@ FEW = Limits(outstanding=8)
 async def overrun(server: Server, backing: Backing) -> AsyncIterator[None]:
     """Let as many commands be outstanding as may be, until the block is left."""
     with server.frozen():
-        calls = [asyncio.create_task(backing.engine.execute(Lane.TRACKED, "k", "GET", "k")) for _ in range(8)]
+        calls = [asyncio.create_task(backing.engine.execute(Channel.TRACKED, "k", "GET", "k")) for _ in range(8)]
         await asyncio.sleep(0)
         yield
     await asyncio.gather(*calls)
@@ -43,7 +43,7 @@ async def test_past_the_bound_of_commands_reads_fail_and_the_record_is_spared(se
     backing = await back(server, limits=FEW, counters=counters)
     cache = cache_of(backing, load)
     async with overrun(server, backing):
-        for read in (cache.get("e1"), cache.read("e1"), cache.get_many([{"episode_id": "e1"}])):
+        for read in (cache.get("e1"), cache.get_result("e1"), cache.get_many([{"episode_id": "e1"}])):
             with pytest.raises(Overloaded):
                 await read
     assert load.calls == []
@@ -76,23 +76,23 @@ async def test_a_write_sent_and_not_answered_has_an_unknown_outcome(
     loop = asyncio.get_running_loop()
     with server.frozen():
         with pytest.raises(OutcomeUnknown):
-            await engine.execute(Lane.PLAIN, "n", "INCR", "n", retry=False, until=until and loop.time() + until)
+            await engine.execute(Channel.PLAIN, "n", "INCR", "n", retry=False, deadline=until and loop.time() + until)
         with pytest.raises(EngineUnavailable):
-            await engine.execute(Lane.PLAIN, "k", "SET", "k", "v")
+            await engine.execute(Channel.PLAIN, "k", "SET", "k", "v")
     assert server.raw()("GET", "n") == b"1"  # it has been carried out
 
 
 async def test_a_write_under_way_at_a_server_s_kill_has_an_unknown_outcome(server: Server, back: Back) -> None:
     engine = (await back(server)).engine
     server.signal(signal.SIGSTOP)
-    call = asyncio.create_task(engine.execute(Lane.PLAIN, "n", "INCR", "n", retry=False))
+    call = asyncio.create_task(engine.execute(Channel.PLAIN, "n", "INCR", "n", retry=False))
     await asyncio.sleep(0)
     await asyncio.sleep(0)  # written
     server.kill()
     with pytest.raises(OutcomeUnknown):
         await call
     with pytest.raises(EngineUnavailable):
-        await engine.execute(Lane.PLAIN, "n", "INCR", "n", retry=False)  # never sent, and so known
+        await engine.execute(Channel.PLAIN, "n", "INCR", "n", retry=False)  # never sent, and so known
 
 
 # Invalidations that are kept -------------------------------------------------------------------------
@@ -124,11 +124,11 @@ async def test_ten_changes_made_in_an_outage_leave_no_old_value(lasting: Server,
     assert lasting.raw()("EXISTS", "cache:episode:unchanged") == 1, "it has its old data again"
     await connected(backing)
     assert backing.unsent == 0
-    assert [(await cache.read(one)).outcome is Outcome.BYPASSED for one in TEN] == [False] * 10
+    assert [(await cache.get_result(one)).outcome is Outcome.BYPASSED for one in TEN] == [False] * 10
     ended.set()
     await asyncio.gather(*readers)
     assert seen == {one: {2} for one in TEN}
-    assert (await cache.read("unchanged")).value == Episode("unchanged")
+    assert (await cache.get_result("unchanged")).value == Episode("unchanged")
 
 
 async def test_no_process_reads_old_values_once_the_changing_one_is_back(lasting: Server, back: Back) -> None:

@@ -11,8 +11,8 @@ import pytest
 from greenroom import Greenroom
 from greenroom.caching.groups import Members
 from greenroom.caching.invalidation import Backing
-from greenroom.engine import Lane
-from greenroom.engine.listener import every
+from greenroom.engine import Channel
+from greenroom.engine.listener import all_keys
 from greenroom.errors import EngineError
 from tests.support.episode_caches import EPISODE, KEY, Episode
 from tests.support.patience import until
@@ -43,7 +43,7 @@ class Room:
 
     @property
     def told(self) -> str:
-        return str(self.room.engine_trouble)
+        return str(self.room.unavailable)
 
 
 async def nothing(_: Room) -> None:
@@ -105,8 +105,8 @@ async def end_a_connection(room: Room) -> None:
 
 async def take_slots_over(room: Room) -> None:
     """What is kept is queued where a node has taken slots over."""
-    connection = room.backing.engine._node.connection(Lane.TRACKED)  # type: ignore[attr-defined]
-    room.backing.gained(connection, every)
+    connection = room.backing.engine._node.connection(Channel.TRACKED)  # type: ignore[attr-defined]
+    room.backing.keys_gained(connection, all_keys)
 
 
 Step = Callable[[Room], Awaitable[Any]]
@@ -142,7 +142,7 @@ async def test_whatever_write_succeeds_ends_the_trouble(
         await before(room)
         raw("CONFIG", "SET", "min-replicas-to-write", "1")
         with pytest.raises(EngineError, match="NOREPLICAS"):
-            await room.backing.engine.execute(Lane.PLAIN, "none", "DEL", "none")
+            await room.backing.engine.execute(Channel.PLAIN, "none", "DEL", "none")
         assert "NOREPLICAS" in room.told
         with suppress(EngineError):
             await meanwhile(room)
@@ -151,7 +151,7 @@ async def test_whatever_write_succeeds_ends_the_trouble(
             assert "NOREPLICAS" in room.told, "what is read proves nothing"
         raw("CONFIG", "SET", "min-replicas-to-write", "0")
         await way(room)
-        await until(lambda: room.room.engine_trouble is None)
+        await until(lambda: room.room.unavailable is None)
 
 
 async def test_only_what_concerns_data_proves_that_data_can_be_had(server: Server) -> None:
@@ -161,6 +161,6 @@ async def test_only_what_concerns_data_proves_that_data_can_be_had(server: Serve
         raw("CONFIG", "SET", "replica-serve-stale-data", "no")
         raw("REPLICAOF", "127.0.0.1", "1")
         with pytest.raises(EngineError, match="MASTERDOWN"):
-            await engine.execute(Lane.PLAIN, "k", "GET", "k")
-        await engine.execute(Lane.PLAIN, "k", "INFO", "memory")
-        assert "MASTERDOWN" in str(room.engine_trouble), "a server says what memory it has in any state"
+            await engine.execute(Channel.PLAIN, "k", "GET", "k")
+        await engine.execute(Channel.PLAIN, "k", "INFO", "memory")
+        assert "MASTERDOWN" in str(room.unavailable), "a server says what memory it has in any state"

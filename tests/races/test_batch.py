@@ -82,7 +82,7 @@ async def test_of_a_batch_only_what_was_invalidated_meanwhile_is_not_stored(
     ours = await process(back, proxies[0], batches)
     theirs = await process(back, server, Batches())
     fill = proxies[0].hold("EVALSHA", FILL.sha, "cache:episode:b")
-    early = asyncio.create_task(ours.read_many(wanted("abc")))
+    early = asyncio.create_task(ours.get_results(wanted("abc")))
     await fill.reached.wait()
     batches.version = 2
     await theirs.invalidate("b")

@@ -158,10 +158,10 @@ async def test_a_caller_that_comes_during_the_load_joins_it_without_asking(serve
     counters, load = Counters(), Loads()
     load.go.clear()
     cache = cache_of(await back(server, counters=counters), load)
-    first = asyncio.create_task(cache.read("e1"))
+    first = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     await settled(cache)  # had the taking of the lease been pushed to its taker, that would have closed its flight
-    later = asyncio.create_task(cache.read("e1"))
+    later = asyncio.create_task(cache.get_result("e1"))
     await settled(cache)
     load.go.set()
     assert [(await first).outcome, (await later).outcome] == [Outcome.LOADED, Outcome.SHARED]

@@ -39,11 +39,11 @@ async def test_each_loads_what_it_has_won_before_it_waits_for_the_other(server: 
     ours, theirs = Together(), Together()
     here = cache_of(await back(server), alone, load_many=ours)
     there = cache_of(await back(server), alone, load_many=theirs)
-    first = asyncio.create_task(there.read_many(parts("b")))
+    first = asyncio.create_task(there.get_results(parts("b")))
     await theirs.asked.wait()  # there, b is being loaded
-    both = asyncio.create_task(here.read_many(parts("a", "b")))
+    both = asyncio.create_task(here.get_results(parts("a", "b")))
     await ours.asked.wait()  # here, a is being loaded though b is not to be had yet
-    crossed = asyncio.create_task(there.read_many(parts("b", "a")))
+    crossed = asyncio.create_task(there.get_results(parts("b", "a")))
     ours.go.set()
     theirs.go.set()
     async with asyncio.timeout(5):  # before any lease could lapse

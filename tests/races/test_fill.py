@@ -52,7 +52,7 @@ async def test_what_was_loaded_before_an_invalidation_is_not_stored_after_it(
     ours = cache_of(await back(proxy, counters=counters, limits=PATIENT), load)
     theirs = cache_of(await back(server), load)
     fill = proxy.hold("EVALSHA", FILL.sha)
-    early = asyncio.create_task(ours.read("e1"))
+    early = asyncio.create_task(ours.get_result("e1"))
     await fill.reached.wait()  # the old value is loaded, and on its way
     load.version = 2
     await theirs.invalidate("e1")
@@ -89,7 +89,7 @@ async def test_an_absence_found_before_a_creation_is_not_remembered_after_it(
     ours = cache_of(await back(proxy, limits=PATIENT), load)
     theirs = cache_of(await back(server), load)
     fill = proxy.hold("EVALSHA", FILL_ABSENCE.sha)
-    early = asyncio.create_task(ours.read("e1"))
+    early = asyncio.create_task(ours.get_result("e1"))
     await fill.reached.wait()
     load.version = 1
     await theirs.invalidate("e1")
@@ -141,13 +141,13 @@ async def test_an_invalidation_ends_the_wait_for_a_load_begun_before_it(server: 
     await old.started.wait()
     load, counters = Loads(), Counters()
     ours = cache_of(await back(server, counters=counters), load, loader_deadline=FOR_EVER)
-    waiting = asyncio.create_task(ours.read("e1"))
+    waiting = asyncio.create_task(ours.get_result("e1"))
     async with asyncio.timeout(10):
         while not counters.cache_events["cache_episode", "lease_wait"]:
             await asyncio.sleep(0)
         load.version = 2
         await cache_of(await back(server), Loads()).invalidate("e1")
-        late = asyncio.create_task(ours.read("e1"))
+        late = asyncio.create_task(ours.get_result("e1"))
         assert (await waiting).value == (await late).value == Episode("e1", 2)
     assert load.calls == ["e1"]
     old.go.set()
@@ -199,7 +199,7 @@ async def test_a_waiter_told_to_wait_and_pushed_in_one_read_does_not_sleep(
     await old.started.wait()
     ours = cache_of(await back(proxy, limits=PATIENT), Loads(), loader_deadline=FOR_EVER)
     ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)
-    waiting = asyncio.create_task(ours.read("e1"))
+    waiting = asyncio.create_task(ours.get_result("e1"))
     await ask.reached.wait()
     replies = proxy.hold_replies()
     ask.release()
@@ -218,7 +218,7 @@ async def test_a_waiter_takes_what_a_foreign_writer_brings_meanwhile(server: Ser
     await old.started.wait()
     counters = Counters()
     ours = cache_of(await back(server, counters=counters), Loads(), loader_deadline=FOR_EVER)
-    waiting = asyncio.create_task(ours.read("e1"))
+    waiting = asyncio.create_task(ours.get_result("e1"))
     async with asyncio.timeout(10):
         while not counters.cache_events["cache_episode", "lease_wait"]:
             await asyncio.sleep(0)
@@ -233,5 +233,5 @@ async def test_a_lost_reply_that_gave_the_lease_still_means_one_load(proxy: Prox
     cache = cache_of(await back(proxy, limits=PATIENT), load, loader_deadline=FOR_EVER)
     proxy.cut_reply_to("EVALSHA", GET_OR_LEASE.sha)
     async with asyncio.timeout(10):
-        read = await cache.read("e1")
+        read = await cache.get_result("e1")
     assert (read.outcome, read.stored, load.calls) == (Outcome.LOADED, True, ["e1"])

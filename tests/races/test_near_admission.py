@@ -51,7 +51,7 @@ async def near_cache(
 
 
 async def outcome(cache: Cache[Any]) -> Outcome:
-    return (await cache.read("e1")).outcome
+    return (await cache.get_result("e1")).outcome
 
 
 # Replies and pushes --------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ async def test_a_write_between_pttl_and_get_gives_the_new_value_the_old_deadline
     write(server, 2, seconds=1200)
     second.release()
     assert await read == Episode("e1", 2)
-    near = await cache.read("e1")
+    near = await cache.get_result("e1")
     assert (near.value, near.outcome) == (Episode("e1", 2), Outcome.NEAR)
     clock.advance(60)
     assert await outcome(cache) is Outcome.HIT
@@ -134,7 +134,7 @@ async def test_a_write_between_pttl_and_get_gives_the_new_value_the_old_deadline
 async def test_a_value_that_was_missing_at_its_pttl_is_not_kept_near(server: Server, proxy: Proxy, back: Back) -> None:
     cache = await near_cache(back, proxy)
     second = proxy.hold(KEY, skip=1)
-    read = asyncio.create_task(cache.read("e1"))
+    read = asyncio.create_task(cache.get_result("e1"))
     await second.reached.wait()
     write(server, 1)
     second.release()
@@ -234,13 +234,15 @@ async def test_nothing_is_served_near_from_a_connection_that_is_silent(
     server: Server, proxy: Proxy, back: Back
 ) -> None:
     write(server, 1)
-    cache = await near_cache(back, proxy, limits=Limits(command_deadline=60, silence=60))
+    cache = await near_cache(back, proxy, limits=Limits(command_deadline=60, ping_after=60))
     assert [await outcome(cache) for _ in range(2)] == [Outcome.HIT, Outcome.NEAR]
     replies = proxy.hold_replies()
     write(server, 2)
     await replies.have("invalidate")
     async with asyncio.timeout(10):
-        while (read := asyncio.create_task(cache.read("e1"))) and not (await asyncio.wait([read], timeout=0.05))[1]:
+        while (read := asyncio.create_task(cache.get_result("e1"))) and not (await asyncio.wait([read], timeout=0.05))[
+            1
+        ]:
             assert (await read).outcome is Outcome.NEAR
     replies.release()
     assert (await read).value == Episode("e1", 2)
@@ -281,7 +283,7 @@ async def test_what_comes_late_is_near_no_longer_for_it(server: Server, proxy: P
         server.raw()("SET", ABSENT, "1", "EX", 28)
     cache = await near_cache(back, proxy, clock=clock)
     asked = proxy.hold("GET", KEY) if what == "value" else proxy.hold("EVALSHA", GET_OR_LEASE.sha)
-    read = asyncio.create_task(cache.read("e1"))
+    read = asyncio.create_task(cache.get_result("e1"))
     await asked.reached.wait()
     clock.advance(15)
     asked.release()
@@ -300,10 +302,10 @@ async def test_a_value_that_is_given_its_lifetime_never_gets_a_longer_one(
     raw("SET", KEY, b'{"episode_id":"e1"}')
     cache = await near_cache(back, proxy, near_for=near_for)
     expire = proxy.hold("PEXPIRE")
-    read = asyncio.create_task(cache.read("e1"))
+    read = asyncio.create_task(cache.get_result("e1"))
     await expire.reached.wait()
     write(server, 2, seconds=60)
     expire.release()
     assert (await read).value == Episode("e1", 1)
     assert 0 < raw("PTTL", KEY) <= 60_000
-    assert (await cache.read("e1")).value == Episode("e1", 2)
+    assert (await cache.get_result("e1")).value == Episode("e1", 2)

@@ -38,13 +38,13 @@ async def test_a_stale_value_is_served_at_once_and_refreshed_by_one_process(serv
     load.go.clear()
     processes = [cache_of(await back(server), load) for _ in range(3)]
     for _ in range(3):
-        reads = await asyncio.gather(*(process.read("e1") for process in processes))
+        reads = await asyncio.gather(*(process.get_result("e1") for process in processes))
         assert [(read.value, read.outcome) for read in reads] == [(Episode("e1", 1), Outcome.STALE)] * 3
     await load.started.wait()
     load.go.set()
     await until(lambda: server.raw()("GET", KEY) == NEW)
     assert load.calls == ["e1"]
-    assert [(await process.read("e1")).outcome for process in processes] == [Outcome.HIT] * 3
+    assert [(await process.get_result("e1")).outcome for process in processes] == [Outcome.HIT] * 3
 
 
 async def test_a_refresh_keeps_a_foreign_value_written_during_its_load(server: Server, back: Back) -> None:
@@ -59,7 +59,7 @@ async def test_a_refresh_keeps_a_foreign_value_written_during_its_load(server: S
     load.go.set()
     await until(lambda: counters.cache_events["cache_episode", "fill_refused"])
     assert server.raw()("KEYS", "*") == [KEY.encode()]  # nor does a lease stay behind
-    read = await cache.read("e1")
+    read = await cache.get_result("e1")
     assert (read.body, read.outcome, load.calls) == (FOREIGN, Outcome.HIT, ["e1"])
 
 
@@ -70,11 +70,11 @@ async def test_a_refresh_loads_nothing_if_a_newer_value_came_first(server: Serve
         backing = await back(proxy, limits=PATIENT)
         cache = cache_of(backing, load)
         ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)
-        assert (await cache.read("e1")).outcome is Outcome.STALE
+        assert (await cache.get_result("e1")).outcome is Outcome.STALE
         await ask.reached.wait()
         server.raw()("SET", KEY, FOREIGN, "EX", 1800)
         ask.release()
-        assert (await cache.read("e1")).body == FOREIGN
+        assert (await cache.get_result("e1")).body == FOREIGN
         await settled(cache)
         assert server.raw()("KEYS", "*") == [KEY.encode()]
         assert load.calls == []
@@ -119,13 +119,13 @@ async def test_a_failed_refresh_serves_on_and_makes_every_process_back_off(serve
     await ours.get("e1")
     await until(lambda: raw("GET", LEASE) == b"failed:OSError")
     for cache in (ours, theirs, ours, theirs):
-        assert (await cache.read("e1")).outcome is Outcome.STALE
+        assert (await cache.get_result("e1")).outcome is Outcome.STALE
         await settled(cache)
     assert load.calls == ["e1"]
     raw("DEL", LEASE)  # as its end does
     clock.advance(1.01)
     load.error, load.version = None, 2
-    assert (await ours.read("e1")).outcome is Outcome.STALE
+    assert (await ours.get_result("e1")).outcome is Outcome.STALE
     await until(lambda: raw("GET", KEY) == NEW)
     assert load.calls == ["e1", "e1"]
 
@@ -140,7 +140,7 @@ async def test_a_refresh_whose_value_cannot_be_stored_holds_back_too(server: Ser
     cache = cache_of(await back(server, clock=clock, counters=counters), load, small)
     for _ in range(2):
         for _ in range(3):
-            assert (await cache.read("e1")).outcome is Outcome.STALE
+            assert (await cache.get_result("e1")).outcome is Outcome.STALE
             await until(lambda: not server.raw()("EXISTS", LEASE) and not cache._refresh._tasks)
         clock.advance(1.01)
     assert counters.errors["cache_episode", "oversize"] == len(load.calls) == 2

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from greenroom.engine import Address, Lane, Standalone
+from greenroom.engine import Address, Channel, Standalone
 from greenroom.engine.protocol.wire import NotNow, reply_error
 from tests.support.patience import wait_for
 from tests.support.real_servers import Raw, Server
@@ -53,11 +53,11 @@ async def test_the_lane_is_up_when_the_server_has_read_its_file_and_not_before(s
     engine = Standalone(Address.parse(server.address))
     try:
         await engine.start()
-        assert "LOADING" in str(engine.trouble)
+        assert "LOADING" in str(engine.unavailable)
         quick(loading)
         async with asyncio.timeout(10):
-            while engine.trouble is not None:
+            while engine.unavailable is not None:
                 await asyncio.sleep(0.01)
-        assert await engine.execute(Lane.TRACKED, "k", "GET", "k") == b"v"
+        assert await engine.execute(Channel.TRACKED, "k", "GET", "k") == b"v"
     finally:
         await engine.close()

@@ -14,10 +14,10 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from greenroom.engine import Address, engine_at
 from greenroom.engine.factory import callbacks
-from greenroom.engine.key_events import Pushes
+from greenroom.engine.key_events import KeyEvents
 from greenroom.engine.limits import Limits as EngineLimits
 from greenroom.keyspace.derived_keys import owner
-from greenroom.sessions import Ends, Limits, Sessions, session_use
+from greenroom.sessions import Revocations, SessionLimits, Sessions, session_use
 from greenroom_platform import definitions
 from greenroom_platform.domain import preferences
 from greenroom_platform.models import Session
@@ -31,10 +31,10 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 @asynccontextmanager
 async def sessions_on(
-    address: str, limits: Limits | None = None, engine_limits: EngineLimits | None = None
+    address: str, limits: SessionLimits | None = None, engine_limits: EngineLimits | None = None
 ) -> AsyncIterator[Sessions[Session]]:
     """The sessions of one process."""
-    pushes, ends = Pushes(owner), Ends()
+    pushes, ends = KeyEvents(owner), Revocations()
     engine = engine_at(Address.parse(address), **callbacks([session_use(pushes, ends)]), limits=engine_limits)
     new = {"preferences": preferences.DEFAULTS}
     await engine.start()

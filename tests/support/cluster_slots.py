@@ -12,9 +12,9 @@ from tests.support.episode_caches import EPISODE
 from tests.support.real_cluster import Cluster, Member, slot_of
 
 OLD = b'{"episode_id":"%s","version":1}'
-SOON = Limits(survey=0.2)
+SOON = Limits(topology_interval=0.2)
 """For an engine that finds changes out by itself while a test waits."""
-BLIND = Limits(survey=60)
+BLIND = Limits(topology_interval=60)
 """For one that finds them out by what its calls are answered."""
 
 Move = Callable[[Cluster, int, Member], None]

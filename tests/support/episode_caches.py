@@ -13,7 +13,7 @@ from greenroom.caching import Cache
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import declared_loader
 from greenroom.clock import SYSTEM, Clock
-from greenroom.engine import Address, Lane, engine_at
+from greenroom.engine import Address, Channel, engine_at
 from greenroom.engine.factory import callbacks
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
@@ -61,7 +61,7 @@ def cache_of(backing: Backing, load: Any, keyspace: Keyspace[Any] = EPISODE, **o
 
 async def settled(cache: Cache[Any]) -> None:
     """Return when the pushes of all that was written to `KEY`'s server have been read: they precede a later reply."""
-    await cache._backing.engine.execute(Lane.TRACKED, KEY, "PING")
+    await cache._backing.engine.execute(Channel.TRACKED, KEY, "PING")
 
 
 async def open_backing(

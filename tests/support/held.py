@@ -6,7 +6,7 @@ from typing import Any
 
 from greenroom.caching import Cache
 from greenroom.caching.invalidation import Backing
-from greenroom.engine import Lane
+from greenroom.engine import Channel
 from greenroom.engine.transport.connection import Connection
 from tests.support.patience import until
 
@@ -14,7 +14,7 @@ from tests.support.patience import until
 def connections(engine: Any) -> list[Connection]:
     """The connections of an engine that serve at the moment."""
     nodes = [engine._node] if hasattr(engine, "_node") else list(engine._owners.nodes)
-    found = (node.connection(lane) for node in nodes for lane in Lane)
+    found = (node.connection(channel) for node in nodes for channel in Channel)
     return [connection for connection in found if connection is not None]
 
 
@@ -26,7 +26,7 @@ def cut(engine: Any) -> None:
 
 async def quiet(engine: Any) -> None:
     """Return when every connection serves, and every command is answered."""
-    await until(lambda: engine.trouble is None and not any(one.outstanding for one in connections(engine)))
+    await until(lambda: engine.unavailable is None and not any(one.outstanding for one in connections(engine)))
 
 
 def held_by(backing: Backing, *caches: Cache[Any]) -> dict[str, Any]:
@@ -40,14 +40,14 @@ def held_by(backing: Backing, *caches: Cache[Any]) -> dict[str, Any]:
         "drops refused": set(backing.refused_drops),
         "drop tasks": len(backing._dropping),
         "renewals expected": dict(backing._renewals),
-        "groups unread": set(groups.unread),
-        "groups undropped": set(groups.undropped),
+        "groups unread": set(groups.pending_reads),
+        "groups undropped": set(groups.pending_drops),
         "watches": dict(backing._watches),
     }
     for cache in caches:
         found |= {
             "flights open": dict(cache._flights._open),
-            "flights under way": dict(cache._flights._aloft),
+            "flights under way": dict(cache._flights._in_flight),
             "flight tasks": set(cache._flights._tasks),
             "places": cache._outage._number - cache._outage._places._value,
             "refreshes": dict(cache._refresh._tasks),

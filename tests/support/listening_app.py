@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from greenroom.sessions import Limits, Presence, SessionGone, SessionMiddleware, Sessions, Stream, session_of
+from greenroom.sessions import Presence, SessionGone, SessionLimits, SessionMiddleware, Sessions, Stream, session_of
 from greenroom_platform.models import Session
 from tests.support.asgi_server import served, sessions_on
 
@@ -60,7 +60,7 @@ def process(address: str, stream: float) -> Iterator[tuple[subprocess.Popen[str]
 
 
 async def _main(address: str, stream: str) -> None:
-    limits = Limits(stream=timedelta(seconds=float(stream)))
+    limits = SessionLimits(stream=timedelta(seconds=float(stream)))
     async with (
         sessions_on(address, limits) as sessions,
         served(SessionMiddleware(Listening(sessions), sessions)) as site,

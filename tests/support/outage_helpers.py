@@ -6,10 +6,10 @@ import asyncio
 from time import monotonic
 from typing import Any
 
-from greenroom.caching import Cache, Outcome, Read
+from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.caching.invalidation import Backing
-from greenroom.engine import Lane
-from greenroom.engine.transport.supervisor import Link
+from greenroom.engine import Channel
+from greenroom.engine.transport.supervisor import SupervisedConnection
 from tests.support.episode_caches import Episode
 from tests.support.real_servers import free_port
 
@@ -24,15 +24,15 @@ class Nowhere:
         self.address = f"valkey://127.0.0.1:{free_port()}"
 
 
-def link_of(backing: Backing) -> Link:
+def link_of(backing: Backing) -> SupervisedConnection:
     """The tracked connection's link."""
-    return backing.engine._node._links[Lane.TRACKED]  # type: ignore[attr-defined, no-any-return]
+    return backing.engine._node._links[Channel.TRACKED]  # type: ignore[attr-defined, no-any-return]
 
 
 async def broken(backing: Backing) -> Backing:
     """Return when calls fail at once."""
     async with asyncio.timeout(20):
-        while not link_of(backing).broken:
+        while not link_of(backing).circuit_open:
             await asyncio.sleep(0.01)
     return backing
 
@@ -44,12 +44,12 @@ async def connected(backing: Backing) -> None:
             await asyncio.sleep(0.01)
 
 
-async def answered(cache: Cache[Any], *ids: str) -> list[Read[Episode]]:
+async def answered(cache: Cache[Any], *ids: str) -> list[CacheResult[Episode]]:
     """Read these together; each has its value, in time."""
 
-    async def one(episode_id: str) -> Read[Episode]:
+    async def one(episode_id: str) -> CacheResult[Episode]:
         began = monotonic()
-        read: Read[Episode] = await cache.read(episode_id)
+        read: CacheResult[Episode] = await cache.get_result(episode_id)
         assert monotonic() - began < BOUND
         assert read.value == Episode(episode_id)
         return read
@@ -57,7 +57,7 @@ async def answered(cache: Cache[Any], *ids: str) -> list[Read[Episode]]:
     return list(await asyncio.gather(*(one(episode_id) for episode_id in ids)))
 
 
-def outcomes(reads: list[Read[Episode]]) -> set[Outcome]:
+def outcomes(reads: list[CacheResult[Episode]]) -> set[Outcome]:
     """How reads were answered."""
     return {read.outcome for read in reads}
 

@@ -14,7 +14,7 @@ from greenroom.engine import Limits
 from greenroom.testing.clock import ManualClock
 
 PATIENT = Limits(
-    command_deadline=60, handshake_deadline=60, silence=60, silence_deadline=60, survey=60, role_interval=60
+    command_deadline=60, handshake_deadline=60, ping_after=60, ping_timeout=60, topology_interval=60, role_interval=60
 )
 """For an engine whose bytes a test makes wait: on a busy machine that may take longer than a command may."""
 

@@ -16,7 +16,7 @@ from tests.support.cluster_slots import key_of, off_loop
 from tests.support.patience import until
 from tests.support.real_cluster import Cluster, Member
 
-TRUSTING = Limits(survey=0.2, command_deadline=120, silence_deadline=60)
+TRUSTING = Limits(topology_interval=0.2, command_deadline=120, ping_timeout=60)
 """For an engine that relies on a replica for a minute, however far that is behind."""
 VERSION_2 = b'{"episode_id":"%s","version":2}'
 

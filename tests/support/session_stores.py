@@ -14,9 +14,9 @@ import pytest
 
 from greenroom.engine import Address, engine_at
 from greenroom.engine import Limits as EngineLimits
-from greenroom.sessions import SCRIPTS, Ends, Limits, Sessions, background, changes, merged
+from greenroom.sessions import SCRIPTS, Revocations, SessionLimits, Sessions, background, changes, merged
 from greenroom.sessions import sessions as sessions_module
-from greenroom.sessions.snapshot import Live
+from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.models import Session
 from tests.support.proxy import Proxy
@@ -29,7 +29,7 @@ Open = Callable[..., Awaitable[Store]]
 MINIMAL: dict[str, object] = {"preferences": {}}
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
-USED = Limits(unused=Limits().lifetime)
+USED = SessionLimits(unused=SessionLimits().lifetime)
 """Of sessions in use: one that has only begun has the same limits. `test_sessions_unused.py` tests the usual ones."""
 HOUR = timedelta(hours=1)
 
@@ -55,11 +55,11 @@ return 1
 
 async def open_sessions(
     server: Server | Cluster | Proxy | str,
-    limits: Limits | None = None,
+    limits: SessionLimits | None = None,
     *,
     prefix: str = "",
     engine_limits: EngineLimits | None = None,
-    ends: Ends | None = None,
+    ends: Revocations | None = None,
     **options: Any,
 ) -> Store:
     """Sessions as one process has them, on an engine of their own."""
@@ -126,12 +126,12 @@ def calls(raw: Raw | Routed) -> dict[str, int]:
     return found
 
 
-def key(live: Live[Session] | str) -> str:
+def key(live: SessionSnapshot[Session] | str) -> str:
     """The key of a session."""
     return f"session:{live if isinstance(live, str) else live.session_id}"
 
 
-def companion(use: str, live: Live[Session] | str) -> str:
+def companion(use: str, live: SessionSnapshot[Session] | str) -> str:
     """The name of a session's companion."""
     return f"greenroom:{use}:{{{key(live)}}}"
 
@@ -152,7 +152,7 @@ def decoded(body: bytes) -> dict[str, Any]:
     return found
 
 
-async def used(sessions: Store, token: str) -> Live[Session] | None:
+async def used(sessions: Store, token: str) -> SessionSnapshot[Session] | None:
     """One request: it reads the session and touches it; returns when that is done."""
     live = await sessions.read(token)
     if live is not None:

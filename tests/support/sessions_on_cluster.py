@@ -8,7 +8,7 @@ from time import monotonic
 
 from greenroom.engine import Clustered
 from greenroom.errors import EngineUnavailable, OutcomeUnknown
-from greenroom.sessions.snapshot import Live
+from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.models import Session
 from tests.support.real_cluster import Cluster, Member
 from tests.support.session_stores import MINIMAL, Store, key
@@ -25,9 +25,11 @@ def engine_of(sessions: Store) -> Clustered:
     return sessions.engine
 
 
-async def some_on(sessions: Store, cluster: Cluster, member: Member, number: int) -> list[tuple[Live[Session], str]]:
+async def some_on(
+    sessions: Store, cluster: Cluster, member: Member, number: int
+) -> list[tuple[SessionSnapshot[Session], str]]:
     """So many sessions of u1 that a node has."""
-    found: list[tuple[Live[Session], str]] = []
+    found: list[tuple[SessionSnapshot[Session], str]] = []
     while len(found) < number:
         live, token = await sessions.start(SIGNED_IN)
         if cluster.owner(key(live)) is member:

@@ -28,7 +28,7 @@ from greenroom_platform.cli import serve
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.http.app import create_app
 from greenroom_platform.http.settings import Settings
-from greenroom_platform.http.shutdown import Ending
+from greenroom_platform.http.shutdown import Shutdown
 from greenroom_platform.platform import DATABASE_FILE, Platform, open_platform
 from greenroom_platform.storage import open_records
 from greenroom_platform.studio.opus import RATE, OpusEncoder
@@ -276,7 +276,7 @@ class Inner:
         self.url = url
         self.server = server
         self.platform: Platform = state.platform
-        self.ending: Ending = state.ending
+        self.ending: Shutdown = state.ending
         self.studio = Studio(self.platform)
 
     async def listeners(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching import Outcome, Read
+from greenroom.caching import CacheResult, Outcome
 from greenroom_platform.http.conditional import cache_status, matches
 
 TAG = '"0123456789abcdef01234567"'
@@ -67,5 +67,5 @@ def test_another_tag_is_not_taken_for_it(lines: list[str]) -> None:
     ],
 )
 def test_every_outcome_has_its_words(outcome: Outcome, stored: bool, ttl: float | None, text: str) -> None:
-    read: Read[Any] = Read(None, None, outcome, stored=stored, ttl=ttl)
+    read: CacheResult[Any] = CacheResult(None, None, outcome, stored=stored, ttl=ttl)
     assert cache_status(read) == f"greenroom; {text}"

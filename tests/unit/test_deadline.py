@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from greenroom.engine import deadline as module
-from greenroom.engine.deadline import Budget
+from greenroom.engine.deadline import TimeBudget
 
 
 class Time:
@@ -28,7 +28,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 async def test_each_call_has_what_the_calls_before_it_have_left(time: Time) -> None:
-    budget, deadlines = Budget(0.5), list[float]()
+    budget, deadlines = TimeBudget(0.5), list[float]()
 
     async def call(until: float) -> str:
         deadlines.append(until)
@@ -43,7 +43,7 @@ async def test_each_call_has_what_the_calls_before_it_have_left(time: Time) -> N
 
 
 async def test_a_call_that_fails_has_spent_its_time_too(time: Time) -> None:
-    budget = Budget(0.5)
+    budget = TimeBudget(0.5)
 
     async def call(until: float) -> Any:
         time.now += 0.2
@@ -55,7 +55,7 @@ async def test_a_call_that_fails_has_spent_its_time_too(time: Time) -> None:
 
 
 async def test_what_is_overspent_leaves_nothing_and_the_next_call_is_due_at_once(time: Time) -> None:
-    budget = Budget(0.5)
+    budget = TimeBudget(0.5)
 
     async def call(until: float) -> float:
         time.now += 2.0

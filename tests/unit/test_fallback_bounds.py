@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from greenroom.caching import fallback as module
-from greenroom.caching.fallback import Outage
+from greenroom.caching.fallback import Fallback
 from greenroom.errors import Overloaded
 from greenroom.testing.clock import ManualClock
 
 
 async def test_what_was_loaded_without_the_server_is_kept_for_a_second() -> None:
     clock = ManualClock()
-    outage: Outage[str] = Outage(clock)
+    outage: Fallback[str] = Fallback(clock)
     outage.keep("k", "v")
     clock.advance(0.999)
     assert outage.kept("k") == "v"
@@ -26,7 +26,7 @@ async def test_what_was_loaded_without_the_server_is_kept_for_a_second() -> None
 
 async def test_a_later_value_takes_the_place_and_the_second_of_the_first() -> None:
     clock = ManualClock()
-    outage: Outage[str] = Outage(clock)
+    outage: Fallback[str] = Fallback(clock)
     outage.keep("k", "old")
     clock.advance(0.9)
     outage.keep("k", "new")
@@ -35,7 +35,7 @@ async def test_a_later_value_takes_the_place_and_the_second_of_the_first() -> No
 
 
 async def test_changed_keys_are_dropped_once_the_server_can_be_asked() -> None:
-    outage: Outage[str] = Outage(ManualClock())
+    outage: Fallback[str] = Fallback(ManualClock())
     for key in "abc":
         outage.keep(key, key)
     outage.forget("a")
@@ -47,7 +47,7 @@ async def test_changed_keys_are_dropped_once_the_server_can_be_asked() -> None:
 
 async def test_past_the_bound_the_oldest_value_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST", 3)
-    outage: Outage[str] = Outage(ManualClock())
+    outage: Fallback[str] = Fallback(ManualClock())
     for key in "abc":
         outage.keep(key, key)
     outage.keep("a", "again")  # now the newest
@@ -57,24 +57,24 @@ async def test_past_the_bound_the_oldest_value_goes(monkeypatch: pytest.MonkeyPa
 
 async def test_a_place_is_waited_for_and_then_refused_as_overload(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PLACE_WAIT", 0.02)
-    outage: Outage[str] = Outage(ManualClock(), places=2)
-    async with outage.place(), outage.place():
+    outage: Fallback[str] = Fallback(ManualClock(), places=2)
+    async with outage.permit(), outage.permit():
         with pytest.raises(Overloaded, match="2 loads"):
-            async with outage.place():
+            async with outage.permit():
                 pass
-    async with outage.place(), outage.place():
+    async with outage.permit(), outage.permit():
         pass  # both were given back
 
 
 async def test_who_waits_gets_the_place_that_is_given_back() -> None:
-    outage: Outage[str] = Outage(ManualClock(), places=1)
+    outage: Fallback[str] = Fallback(ManualClock(), places=1)
     order: list[str] = []
 
     async def load(name: str) -> None:
-        async with outage.place():
+        async with outage.permit():
             order.append(name)
 
-    async with outage.place():
+    async with outage.permit():
         waiting = asyncio.create_task(load("second"))
         await asyncio.sleep(0)
         order.append("first")
@@ -84,25 +84,25 @@ async def test_who_waits_gets_the_place_that_is_given_back() -> None:
 
 @pytest.mark.parametrize("error", [KeyError, asyncio.CancelledError])
 async def test_a_load_that_fails_or_is_cancelled_gives_its_place_back(error: type[BaseException]) -> None:
-    outage: Outage[str] = Outage(ManualClock(), places=1)
+    outage: Fallback[str] = Fallback(ManualClock(), places=1)
     with pytest.raises(error):
-        async with outage.place():
+        async with outage.permit():
             raise error
-    async with outage.place():
+    async with outage.permit():
         pass
 
 
 async def test_a_caller_that_is_cancelled_while_it_waits_takes_no_place() -> None:
-    outage: Outage[str] = Outage(ManualClock(), places=1)
+    outage: Fallback[str] = Fallback(ManualClock(), places=1)
 
     async def load() -> None:
-        async with outage.place():
+        async with outage.permit():
             pass
 
-    async with outage.place():
+    async with outage.permit():
         waiting = asyncio.create_task(load())
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
-    async with outage.place():
+    async with outage.permit():
         pass

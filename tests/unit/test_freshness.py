@@ -43,7 +43,7 @@ def test_a_value_is_placed_by_what_is_left_of_its_lifetime(
     lifetime: Lifetime, remaining_ms: int, expected: Placed
 ) -> None:
     at = placed(lifetime, remaining_ms, NOW)
-    assert (at.soft, at.hard) == pytest.approx((expected.soft, expected.hard))
+    assert (at.fresh_until, at.expires_at) == pytest.approx((expected.fresh_until, expected.expires_at))
     assert (at.adjust, at.near) == (expected.adjust, expected.near)
 
 
@@ -58,7 +58,7 @@ def test_no_value_outlives_its_lifetime_and_none_is_fresh_past_its_end(
     fresh = None if fresh_share is None else timedelta(milliseconds=min(ttl_ms - 1, max(1, int(ttl_ms * fresh_share))))
     lifetime = Lifetime(timedelta(milliseconds=ttl_ms), fresh)
     at = placed(lifetime, remaining_ms, 0.0)
-    assert at.hard <= ttl_ms / 1000
-    assert at.soft <= at.hard
-    assert at.soft <= lifetime.fresh_ms / 1000 + 1e-6
+    assert at.expires_at <= ttl_ms / 1000
+    assert at.fresh_until <= at.expires_at
+    assert at.fresh_until <= lifetime.fresh_ms / 1000 + 1e-6
     assert not (at.adjust and at.near)

@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenroom.caching.lease import Absent, Answer, Failed, Found, Lead, Wait, answer, fingerprint
+from greenroom.caching.lease import Absent, Acquired, Answer, FailedElsewhere, Hit, Wait, answer, fingerprint
 from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key, owner
 
 
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        ([b"value", b"{}", 1500], Found(b"{}", 1500)),
-        ([b"value", b"", -1], Found(b"", -1)),
+        ([b"value", b"{}", 1500], Hit(b"{}", 1500)),
+        ([b"value", b"", -1], Hit(b"", -1)),
         ([b"absent", 300], Absent(300)),
-        ([b"lead"], Lead()),
+        ([b"lead"], Acquired()),
         ([b"wait", 6000], Wait(6000)),
         ([b"wait", -2], Wait(0)),
-        ([b"failed", b"KeyError", 900], Failed("KeyError", 900)),
-        ([b"failed", b"\xff", -2], Failed("\ufffd", 0)),
+        ([b"failed", b"KeyError", 900], FailedElsewhere("KeyError", 900)),
+        ([b"failed", b"\xff", -2], FailedElsewhere("\ufffd", 0)),
     ],
 )
 def test_each_reply_has_its_type(reply: list[Any], expected: Answer) -> None:

@@ -26,7 +26,7 @@ LINE = Line()
 
 
 def entry(key: str, *, body: bytes | None = None, until: float = 100.0, line: Line = LINE) -> Entry:
-    return Entry(key, None, body, soft=until, hard=until, until=until, source=line)
+    return Entry(key, None, body, fresh_until=until, expires_at=until, near_until=until, source=line)
 
 
 def check(near: Near) -> None:
@@ -105,10 +105,17 @@ def test_what_was_read_on_a_connection_that_ended_is_forgotten() -> None:
 
 
 def test_the_same_without_its_value_keeps_everything_else() -> None:
-    whole = Entry("a", ["v"], b'["v"]', soft=1.0, hard=2.0, until=3.0, source=LINE)
+    whole = Entry("a", ["v"], b'["v"]', fresh_until=1.0, expires_at=2.0, near_until=3.0, source=LINE)
     bare = whole.without_value()
     assert bare.value is None
-    assert (bare.key, bare.body, bare.soft, bare.hard, bare.until, bare.source) == ("a", b'["v"]', 1.0, 2.0, 3.0, LINE)
+    assert (bare.key, bare.body, bare.fresh_until, bare.expires_at, bare.near_until, bare.source) == (
+        "a",
+        b'["v"]',
+        1.0,
+        2.0,
+        3.0,
+        LINE,
+    )
 
 
 # Bounds --------------------------------------------------------------------------------------------

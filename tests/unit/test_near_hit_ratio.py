@@ -43,7 +43,7 @@ def near_ratio(requests: Trace, entries: int) -> float:
         if near.get(key, 0.0) is not None:
             hits += counted
         else:
-            near.put(Entry(key, None, None, soft=1.0, hard=1.0, until=1.0, source=line))
+            near.put(Entry(key, None, None, fresh_until=1.0, expires_at=1.0, near_until=1.0, source=line))
     return 100 * hits / REQUESTS
 
 

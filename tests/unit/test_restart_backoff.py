@@ -11,10 +11,10 @@ import pytest
 import uvicorn
 from uvicorn.supervisors import multiprocess
 
-from greenroom_platform.cli.restart_backoff import STEADY, Place
+from greenroom_platform.cli.restart_backoff import STEADY, RestartBackoff
 
 
-def replaced(place: Place, now: float, lives: float) -> tuple[float, bool]:
+def replaced(place: RestartBackoff, now: float, lives: float) -> tuple[float, bool]:
     """How long the place of a new worker that lives so long stays empty, and whether it is said."""
     place.held(object(), now)
     ended = now + lives
@@ -25,7 +25,7 @@ def replaced(place: Place, now: float, lives: float) -> tuple[float, bool]:
 
 
 def test_a_worker_that_dies_at_its_start_is_replaced_after_growing_pauses() -> None:
-    place, now, found = Place(), 1000.0, []
+    place, now, found = RestartBackoff(), 1000.0, []
     for lives in (STEADY, 0, 0, 0, 0, 0, 0, STEADY, 0, 0):
         empty, _ = replaced(place, now, lives)
         now += lives + empty
@@ -34,7 +34,7 @@ def test_a_worker_that_dies_at_its_start_is_replaced_after_growing_pauses() -> N
 
 
 def test_a_loop_of_deaths_is_a_line_a_minute() -> None:
-    place, now, lines = Place(), 1000.0, 0
+    place, now, lines = RestartBackoff(), 1000.0, 0
     while now < 1000.0 + 3600:
         empty, said = replaced(place, now, 0)
         now += empty
@@ -43,7 +43,7 @@ def test_a_loop_of_deaths_is_a_line_a_minute() -> None:
 
 
 def test_the_first_death_after_a_life_is_said() -> None:
-    place, now = Place(), 1000.0
+    place, now = RestartBackoff(), 1000.0
     for _ in range(10):
         now += replaced(place, now, 0)[0]
     assert replaced(place, now, STEADY)[1]

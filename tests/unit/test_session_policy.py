@@ -8,10 +8,10 @@ import pytest
 
 from greenroom.sessions.policy import (
     Carrier,
-    Found,
+    Decision,
     Kind,
+    LookUp,
     Origin,
-    Outcome,
     Signals,
     Token,
     Transport,
@@ -23,7 +23,7 @@ from greenroom.sessions.refusals import SignInRequired, refusal
 EVERY = [
     (Signals(kind, unsafe, origin, token, carrier, transport), found)
     for kind, unsafe, origin, token, carrier, transport, found in product(
-        Kind, (False, True), Origin, Token, Carrier, Transport, (None, *Found)
+        Kind, (False, True), Origin, Token, Carrier, Transport, (None, *LookUp)
     )
 ]
 """2 · 2 · 4 · 3 · 2 · 3 · 7 = 2,016 requests."""
@@ -33,26 +33,26 @@ HELD = [
     for signals, found in EVERY
     if signals.token is Token.PRESENT
     and signals.transport is not Transport.PLAIN
-    and decide(signals, found) is not Outcome.FOREIGN
+    and decide(signals, found) is not Decision.FOREIGN
 ]
 """Those whose token the store may be asked about."""
 
 
 def test_every_combination_has_an_outcome_and_every_outcome_a_combination() -> None:
     assert len(EVERY) == 2016
-    assert {decide(signals, found) for signals, found in EVERY} == set(Outcome)
+    assert {decide(signals, found) for signals, found in EVERY} == set(Decision)
 
 
 def test_a_foreign_page_is_refused_exactly_where_it_could_act_for_the_user() -> None:
     for signals, found in EVERY:
         acts = signals.unsafe or signals.kind is Kind.WEBSOCKET
-        refused = decide(signals, found) is Outcome.FOREIGN
+        refused = decide(signals, found) is Decision.FOREIGN
         assert refused == (acts and signals.origin is Origin.FOREIGN), signals
 
 
 def test_whose_page_sent_it_matters_in_no_other_way() -> None:
     for signals, found in EVERY:
-        if decide(signals, found) is not Outcome.FOREIGN:
+        if decide(signals, found) is not Decision.FOREIGN:
             of_none = Signals(
                 signals.kind, signals.unsafe, Origin.NONE, signals.token, signals.carrier, signals.transport
             )
@@ -62,45 +62,45 @@ def test_whose_page_sent_it_matters_in_no_other_way() -> None:
 def test_plain_http_off_loopback_has_no_session_whatever_the_token() -> None:
     for signals, found in EVERY:
         if signals.transport is Transport.PLAIN:
-            assert decide(signals, found) in (Outcome.INSECURE, Outcome.FOREIGN), signals
+            assert decide(signals, found) in (Decision.INSECURE, Decision.FOREIGN), signals
         else:
-            assert decide(signals, found) is not Outcome.INSECURE, signals
+            assert decide(signals, found) is not Decision.INSECURE, signals
 
 
 def test_only_a_token_of_the_right_form_is_looked_up() -> None:
     for signals, found in EVERY:
         if found is None:
-            asks = decide(signals) is Outcome.LOOK_UP
+            asks = decide(signals) is Decision.LOOK_UP
             assert asks == ((signals, None) in HELD), signals
         else:
-            assert decide(signals, found) is not Outcome.LOOK_UP, signals
+            assert decide(signals, found) is not Decision.LOOK_UP, signals
 
 
 def test_a_session_is_used_only_where_the_store_has_one() -> None:
     for signals, found in EVERY:
-        if decide(signals, found) in (Outcome.LIVE, Outcome.READ_ONLY):
+        if decide(signals, found) in (Decision.LIVE, Decision.READ_ONLY):
             assert (signals, found) in HELD, signals
-            assert found in (Found.LIVE, Found.COPY), signals
+            assert found in (LookUp.LIVE, LookUp.COPY), signals
 
 
 def test_only_a_request_without_a_token_counts_as_anonymous() -> None:
     for signals, found in EVERY:
-        if decide(signals, found) is Outcome.NONE:
+        if decide(signals, found) is Decision.NONE:
             assert signals.token is Token.ABSENT, signals
 
 
 def test_a_presented_token_that_names_nothing_is_dead() -> None:
     for signals, found in EVERY:
         if signals.token is Token.MALFORMED and signals.transport is not Transport.PLAIN:
-            assert decide(signals, found) in (Outcome.DEAD, Outcome.FOREIGN), signals
-    assert {decide(signals, found) for signals, found in HELD if found is Found.NOTHING} == {Outcome.DEAD}
+            assert decide(signals, found) in (Decision.DEAD, Decision.FOREIGN), signals
+    assert {decide(signals, found) for signals, found in HELD if found is LookUp.NOTHING} == {Decision.DEAD}
 
 
 def test_trouble_of_the_store_is_told_as_such_and_never_as_not_signed_in() -> None:
     told = {
-        Found.UNAVAILABLE: (Outcome.UNAVAILABLE, 503),
-        Found.OVERLOADED: (Outcome.OVERLOADED, 503),
-        Found.BROKEN: (Outcome.BROKEN, 500),
+        LookUp.UNAVAILABLE: (Decision.UNAVAILABLE, 503),
+        LookUp.OVERLOADED: (Decision.OVERLOADED, 503),
+        LookUp.BROKEN: (Decision.BROKEN, 500),
     }
     for signals, found in HELD:
         if found in told:
@@ -110,11 +110,11 @@ def test_trouble_of_the_store_is_told_as_such_and_never_as_not_signed_in() -> No
 
 def test_what_a_rotation_leaves_is_read_by_requests_and_opens_no_socket() -> None:
     for signals, found in HELD:
-        if found is Found.COPY:
-            expected = Outcome.READ_ONLY if signals.kind is Kind.HTTP else Outcome.DEAD
+        if found is LookUp.COPY:
+            expected = Decision.READ_ONLY if signals.kind is Kind.HTTP else Decision.DEAD
             assert decide(signals, found) is expected, signals
-        if found is Found.LIVE:
-            assert decide(signals, found) is Outcome.LIVE, signals
+        if found is LookUp.LIVE:
+            assert decide(signals, found) is Decision.LIVE, signals
 
 
 def test_how_the_token_came_changes_only_where_a_new_one_goes() -> None:
@@ -127,17 +127,17 @@ def test_how_the_token_came_changes_only_where_a_new_one_goes() -> None:
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
-        (Outcome.FOREIGN, 403),
-        (Outcome.INSECURE, 403),
-        (Outcome.NONE, 401),
-        (Outcome.DEAD, 401),
-        (Outcome.READ_ONLY, 401),
-        (Outcome.UNAVAILABLE, 503),
-        (Outcome.OVERLOADED, 503),
-        (Outcome.BROKEN, 500),
+        (Decision.FOREIGN, 403),
+        (Decision.INSECURE, 403),
+        (Decision.NONE, 401),
+        (Decision.DEAD, 401),
+        (Decision.READ_ONLY, 401),
+        (Decision.UNAVAILABLE, 503),
+        (Decision.OVERLOADED, 503),
+        (Decision.BROKEN, 500),
     ],
 )
-def test_each_outcome_without_a_session_to_write_has_its_status(outcome: Outcome, status: int) -> None:
+def test_each_outcome_without_a_session_to_write_has_its_status(outcome: Decision, status: int) -> None:
     refused = refusal(outcome, presented=False)
     assert refused.status == status
     assert ("WWW-Authenticate" in refused.headers) == (status == 401)

@@ -17,7 +17,7 @@ def landing(flights: Flights[str], key: str, go: asyncio.Event, result: str = "v
 
     async def work() -> None:
         await go.wait()
-        flight.land(result)
+        flight.set_result(result)
 
     flights.work_on((flight,), work())
     return flight
@@ -30,43 +30,43 @@ async def test_a_flight_is_found_until_it_has_landed() -> None:
     assert flights.find("k") is flight
     assert flights.find("other") is None
     go.set()
-    assert await flight.landed() == "value"
+    assert await flight.result() == "value"
     await asyncio.sleep(0)
     assert flights.find("k") is None
-    assert not flights._aloft, "nothing is kept of what has landed"
+    assert not flights._in_flight, "nothing is kept of what has landed"
 
 
 async def test_a_flight_closed_to_newcomers_lands_for_those_aboard() -> None:
     flights, go = Flights[str](), asyncio.Event()
     first = landing(flights, "k", go, "first")
-    aboard = asyncio.create_task(first.landed())
-    flights.close_to_newcomers("k")
+    aboard = asyncio.create_task(first.result())
+    flights.forget("k")
     assert flights.find("k") is None
     assert not first.open
     second = landing(flights, "k", go, "second")
     assert flights.find("k") is second
     go.set()
     assert await aboard == "first"
-    assert await second.landed() == "second"
+    assert await second.result() == "second"
 
 
 async def test_the_landing_of_a_closed_flight_leaves_its_successor_open() -> None:
     flights, go, later = Flights[str](), asyncio.Event(), asyncio.Event()
     first = landing(flights, "k", go)
-    flights.close_to_newcomers("k")
+    flights.forget("k")
     second = landing(flights, "k", later)
     go.set()
-    await first.landed()
+    await first.result()
     await asyncio.sleep(0)
     assert flights.find("k") is second
     later.set()
-    await second.landed()
+    await second.result()
 
 
 async def test_a_push_closes_the_flight_of_its_key_and_wakes_all_that_are_aloft() -> None:
     flights, go = Flights[str](), asyncio.Event()
     closed = landing(flights, "k", go)
-    flights.close_to_newcomers("k")
+    flights.forget("k")
     running = landing(flights, "k", go)
     other = landing(flights, "other", go)
     flights.wake("k")
@@ -78,13 +78,13 @@ async def test_a_push_closes_the_flight_of_its_key_and_wakes_all_that_are_aloft(
     assert other.pushed.is_set()
     assert flights.find("other") is None
     go.set()
-    await asyncio.gather(*(flight.landed() for flight in (closed, running, other)))
+    await asyncio.gather(*(flight.result() for flight in (closed, running, other)))
 
 
 async def test_a_caller_that_is_cancelled_cancels_nobody_else() -> None:
     flights, go = Flights[str](), asyncio.Event()
     flight = landing(flights, "k", go)
-    callers = [asyncio.create_task(flight.landed()) for _ in range(2)]
+    callers = [asyncio.create_task(flight.result()) for _ in range(2)]
     await asyncio.sleep(0)
     callers[0].cancel()
     await asyncio.wait(callers[:1])
@@ -97,11 +97,11 @@ async def test_an_error_of_the_work_reaches_everyone_in_every_flight_of_it() -> 
     one, two, landed = flights.begin("one"), flights.begin("two"), flights.begin("landed")
 
     async def work() -> None:
-        landed.land("value")
+        landed.set_result("value")
         raise KeyError("k")
 
     flights.work_on((one, two, landed), work())
-    found = await asyncio.gather(one.landed(), one.landed(), two.landed(), landed.landed(), return_exceptions=True)
+    found = await asyncio.gather(one.result(), one.result(), two.result(), landed.result(), return_exceptions=True)
     assert [type(result) for result in found] == [KeyError, KeyError, KeyError, str]
 
 
@@ -120,17 +120,17 @@ async def test_an_error_that_nobody_waits_for_is_no_news(caplog: pytest.LogCaptu
 
 async def test_the_first_result_stays() -> None:
     flight = Flights[str]().begin("k")
-    flight.land("first")
-    flight.land("second")
-    flight.crash(KeyError())
-    assert await flight.landed() == "first"
+    flight.set_result("first")
+    flight.set_result("second")
+    flight.set_exception(KeyError())
+    assert await flight.result() == "first"
 
 
 @pytest.mark.parametrize("begun", [True, False])
 async def test_ending_all_work_leaves_nobody_waiting(begun: bool) -> None:
     flights = Flights[str]()
     flight = landing(flights, "k", asyncio.Event())
-    caller = asyncio.create_task(flight.landed())
+    caller = asyncio.create_task(flight.result())
     if begun:
         await asyncio.sleep(0)
     await flights.cancel()

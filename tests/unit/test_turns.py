@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from greenroom.engine.deadline import Budget
+from greenroom.engine.deadline import TimeBudget
 from greenroom.errors import EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.sessions.changes import Turns
 
@@ -14,7 +14,7 @@ SHORT = 0.02
 
 
 async def _change(turns: Turns, seconds: float, *, error: Exception | None = None) -> str:
-    async with turns.of("s", Budget(seconds)):
+    async with turns.of("s", TimeBudget(seconds)):
         if error is not None:
             await asyncio.sleep(0)  # the others come
             raise error
@@ -25,7 +25,7 @@ async def test_nobody_waits_longer_than_a_call_may_take() -> None:
     turns, go = Turns(), asyncio.Event()
 
     async def stands_still() -> None:
-        async with turns.of("s", Budget(60)):
+        async with turns.of("s", TimeBudget(60)):
             await go.wait()
 
     first = asyncio.create_task(stands_still())
@@ -43,7 +43,7 @@ async def test_who_has_seen_others_make_theirs_is_told_to_slow_down() -> None:
     both = asyncio.Event()
 
     async def slow(seconds: float) -> None:
-        async with turns.of("s", Budget(60)):
+        async with turns.of("s", TimeBudget(60)):
             await asyncio.sleep(seconds)
 
     async def late() -> str:
@@ -60,10 +60,10 @@ async def test_who_has_seen_others_make_theirs_is_told_to_slow_down() -> None:
 
 
 async def test_waiting_spends_the_time_of_the_call() -> None:
-    turns, budget, go = Turns(), Budget(20), asyncio.Event()
+    turns, budget, go = Turns(), TimeBudget(20), asyncio.Event()
 
     async def first() -> None:
-        async with turns.of("s", Budget(60)):
+        async with turns.of("s", TimeBudget(60)):
             await go.wait()
 
     task = asyncio.create_task(first())
@@ -89,7 +89,7 @@ async def test_a_cancelled_wait_leaves_the_turn_to_the_others() -> None:
     turns, go = Turns(), asyncio.Event()
 
     async def first() -> None:
-        async with turns.of("s", Budget(60)):
+        async with turns.of("s", TimeBudget(60)):
             await go.wait()
 
     holder = asyncio.create_task(first())

@@ -2,6 +2,6 @@
 
 from greenroom.caching.cache import Cache
 from greenroom.caching.loader import Loader
-from greenroom.caching.result import Outcome, Read
+from greenroom.caching.result import CacheResult, Outcome
 
-__all__ = ["Cache", "Loader", "Outcome", "Read"]
+__all__ = ["Cache", "CacheResult", "Loader", "Outcome"]

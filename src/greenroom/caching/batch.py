@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from greenroom.caching.lease import Answer, Holder, Lead
+from greenroom.caching.lease import Acquired, Answer, Holder
 from greenroom.caching.loader import plain
-from greenroom.caching.loading import Loads
+from greenroom.caching.loading import LeasedLoader
 from greenroom.caching.remote import Miss
-from greenroom.caching.result import Outcome, Read
+from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights
 from greenroom.errors import CommandFailed, EngineError, InvalidInput, OutOfMemory, Overloaded
 
@@ -37,18 +37,20 @@ class Batch(Generic[T]):
         load_many: given a list of parts (mappings, or bare values where a key has one part), returns as many values.
     """
 
-    def __init__(self, loads: Loads[T], flights: Flights[Read[T]], load_many: BatchLoader[T]) -> None:
+    def __init__(self, loads: LeasedLoader[T], flights: Flights[CacheResult[T]], load_many: BatchLoader[T]) -> None:
         self._loads = loads
         self._flights = flights
         self._load_many = load_many
 
-    def begin(self, missing: Mapping[str, tuple[Parts, Miss]]) -> dict[str, Flight[Read[T]]]:
+    def begin(self, missing: Mapping[str, tuple[Parts, Miss]]) -> dict[str, Flight[CacheResult[T]]]:
         """Begin a flight for each key; returns at once."""
         flights = {key: self._flights.begin(key) for key in missing}
         self._flights.work_on(flights.values(), self._work(flights, missing))
         return flights
 
-    async def _work(self, flights: Mapping[str, Flight[Read[T]]], missing: Mapping[str, tuple[Parts, Miss]]) -> None:
+    async def _work(
+        self, flights: Mapping[str, Flight[CacheResult[T]]], missing: Mapping[str, tuple[Parts, Miss]]
+    ) -> None:
         holders = {key: self._loads.leases.holder(key) for key, (_, miss) in missing.items() if miss.reachable}
         try:
             await self._worked(flights, missing, holders)
@@ -58,7 +60,7 @@ class Batch(Generic[T]):
 
     async def _worked(
         self,
-        flights: Mapping[str, Flight[Read[T]]],
+        flights: Mapping[str, Flight[CacheResult[T]]],
         missing: Mapping[str, tuple[Parts, Miss]],
         holders: Mapping[str, Holder],
     ) -> None:
@@ -71,7 +73,7 @@ class Batch(Generic[T]):
         unreachable = [key for key in missing if key not in holders]
         unstored: dict[str, Outcome] = {}
         for (key, holder), answer in zip(holders.items(), answers, strict=True):
-            if isinstance(answer, Lead):
+            if isinstance(answer, Acquired):
                 won.append(holder)
                 continue
             holder.release()
@@ -81,7 +83,7 @@ class Batch(Generic[T]):
             elif isinstance(answer, EngineError) and not isinstance(answer, Overloaded):
                 unreachable.append(key)
             elif isinstance(answer, BaseException):
-                flights[key].crash(answer)
+                flights[key].set_exception(answer)
             else:
                 others.append(key)
         await asyncio.gather(
@@ -92,9 +94,9 @@ class Batch(Generic[T]):
             *(self._alone(flights[key], *missing[key]) for key in others),
         )
 
-    async def _ask(self, holder: Holder, flight: Flight[Read[T]], parts: Parts, miss: Miss) -> Answer:
+    async def _ask(self, holder: Holder, flight: Flight[CacheResult[T]], parts: Parts, miss: Miss) -> Answer:
         answer = await self._loads.ask(holder, flight, miss)
-        if isinstance(answer, Lead):
+        if isinstance(answer, Acquired):
             self._loads.hold(holder, flight)
             try:
                 await self._loads.register(holder, parts)
@@ -107,7 +109,7 @@ class Batch(Generic[T]):
     async def _led(
         self,
         holders: Sequence[Holder],
-        flights: Mapping[str, Flight[Read[T]]],
+        flights: Mapping[str, Flight[CacheResult[T]]],
         missing: Mapping[str, tuple[Parts, Miss]],
     ) -> None:
         if not holders:
@@ -116,7 +118,7 @@ class Batch(Generic[T]):
             bodies = await self._loaded([holder.key for holder in holders], missing)
         except BaseException as error:
             for holder in holders:
-                flights[holder.key].crash(error)
+                flights[holder.key].set_exception(error)
                 self._loads.failed(holder, error)
             if not isinstance(error, Exception):
                 raise
@@ -124,14 +126,14 @@ class Batch(Generic[T]):
 
         async def store(holder: Holder, value: T | None, body: bytes | None) -> None:
             stored = await self._loads.store(holder, body)
-            flights[holder.key].land(Read(value, body, Outcome.LOADED, stored=stored))
+            flights[holder.key].set_result(CacheResult(value, body, Outcome.LOADED, stored=stored))
 
         await asyncio.gather(*(store(holder, *bodies[holder.key]) for holder in holders))
 
     async def _without(
         self,
         keys: Sequence[str],
-        flights: Mapping[str, Flight[Read[T]]],
+        flights: Mapping[str, Flight[CacheResult[T]]],
         missing: Mapping[str, tuple[Parts, Miss]],
     ) -> None:
         if not keys:
@@ -139,11 +141,11 @@ class Batch(Generic[T]):
         for key in keys:
             flights[key].asking, flights[key].bypasses = False, True
         try:
-            async with self._loads.outage.place():
+            async with self._loads.outage.permit():
                 bodies = await self._loaded(keys, missing)
         except Exception as error:
             for key in keys:
-                flights[key].crash(error)
+                flights[key].set_exception(error)
             return
         for key, (value, body) in bodies.items():
             self._loads.without_server(flights[key], value, body)
@@ -151,29 +153,29 @@ class Batch(Generic[T]):
     async def _unstored(
         self,
         outcomes: Mapping[str, Outcome],
-        flights: Mapping[str, Flight[Read[T]]],
+        flights: Mapping[str, Flight[CacheResult[T]]],
         missing: Mapping[str, tuple[Parts, Miss]],
     ) -> None:
-        """As `Loads.unstored`."""
+        """As `LeasedLoader.unstored`."""
         if not outcomes:
             return
         try:
-            async with self._loads.outage.place():
+            async with self._loads.outage.permit():
                 for key in outcomes:
                     self._loads.flights.close(flights[key])
                 bodies = await self._loaded(list(outcomes), missing)
         except Exception as error:
             for key in outcomes:
-                flights[key].crash(error)
+                flights[key].set_exception(error)
             return
         for key, (value, body) in bodies.items():
-            flights[key].land(Read(value, body, outcomes[key]))
+            flights[key].set_result(CacheResult(value, body, outcomes[key]))
 
-    async def _alone(self, flight: Flight[Read[T]], parts: Parts, miss: Miss) -> None:
+    async def _alone(self, flight: Flight[CacheResult[T]], parts: Parts, miss: Miss) -> None:
         try:
             await self._loads.fly(flight, parts, miss)
         except Exception as error:
-            flight.crash(error)
+            flight.set_exception(error)
 
     async def _loaded(
         self, keys: Sequence[str], missing: Mapping[str, tuple[Parts, Miss]]

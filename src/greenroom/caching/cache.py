@@ -9,17 +9,17 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from greenroom.caching.batch import Batch, BatchLoader
-from greenroom.caching.fallback import PLACES, Outage
+from greenroom.caching.fallback import MAX_CONCURRENT, Fallback
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import LIFE
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
-from greenroom.caching.loading import Loads
+from greenroom.caching.loading import LeasedLoader
 from greenroom.caching.near import Entry
 from greenroom.caching.refresh import Refresh
-from greenroom.caching.remote import Miss, Stored
-from greenroom.caching.result import Outcome, Read
+from greenroom.caching.remote import Miss, RemoteTier
+from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights
-from greenroom.engine.deadline import Budget
+from greenroom.engine.deadline import TimeBudget
 from greenroom.errors import InvalidInput, RoomClosed
 from greenroom.keyspace import Keyspace, Pattern
 
@@ -62,7 +62,7 @@ class Cache(Generic[T]):
         loader_deadline: float = LOADER_DEADLINE,
         near_for: float = NEAR_FOR,
         group: str | None = None,
-        places: int = PLACES,
+        places: int = MAX_CONCURRENT,
     ) -> None:
         self.keyspace = keyspace
         self._backing = backing
@@ -75,11 +75,11 @@ class Cache(Generic[T]):
         self._counted_near = keyspace.name, Outcome.NEAR.value
         self._counted_hit = keyspace.name, Outcome.HIT.value
         self._group = _group_pattern(group, keyspace) if group is not None else None
-        self._undropped: Collection[str] = backing.groups.undropped if group is not None else ()
-        self._flights: Flights[Read[T]] = Flights()
-        self._outage: Outage[Read[T]] = Outage(backing.clock, places)
-        self._stored = Stored(backing, keyspace, near_for)
-        self._loads = Loads(
+        self._undropped: Collection[str] = backing.groups.pending_drops if group is not None else ()
+        self._flights: Flights[CacheResult[T]] = Flights()
+        self._outage: Fallback[CacheResult[T]] = Fallback(backing.clock, places)
+        self._stored = RemoteTier(backing, keyspace, near_for)
+        self._loads = LeasedLoader(
             backing,
             keyspace,
             load,
@@ -92,7 +92,7 @@ class Cache(Generic[T]):
         )
         self._batch = Batch(self._loads, self._flights, load_many) if load_many is not None else None
         self._refresh = Refresh(self._loads, keyspace.name, backing.clock, backing.counters)
-        backing.reach(self._flights, self._outage)
+        backing.register(self._flights, self._outage)
 
     # What callers use ------------------------------------------------------------------------------
 
@@ -117,30 +117,30 @@ class Cache(Generic[T]):
             return (await self._missed(key, args, parts, _away())).value
         now = self._now()
         entry = self._near.get(key, now)
-        if entry is not None and now < entry.soft:
+        if entry is not None and now < entry.fresh_until:
             value: T | None = entry.value
             if value is not None:
                 self._counts[self._counted_near] += 1
                 return value
         if entry is not None or not self._outage.empty or self._flights.find(key) is not None:
-            return (await self.read(*args, **parts)).value
+            return (await self.get_result(*args, **parts)).value
         found = await self._stored.read(key, lifetime=not self._stored.value_alone)
         if not isinstance(found, Entry):
             return (await self._missed(key, args, parts, found)).value
-        if now < found.soft:
+        if now < found.fresh_until:
             self._counts[self._counted_hit] += 1
             return cast("T", found.value)
         return self._counted(self._served(found, Outcome.HIT, args, parts)).value
 
     async def get_bytes(self, *args: object, **parts: object) -> bytes | None:
         """The value's JSON as it is stored, checked against the schema; raises as `get`."""
-        return (await self.read(*args, **parts)).body
+        return (await self.get_result(*args, **parts)).body
 
     async def get_many(self, parts: Sequence[Mapping[str, object]]) -> list[T | None]:
         """The values of several keys, in the order asked; raises as `get`."""
-        return [read.value for read in await self.read_many(parts)]
+        return [read.value for read in await self.get_results(parts)]
 
-    async def read(self, *args: object, **parts: object) -> Read[T]:
+    async def get_result(self, *args: object, **parts: object) -> CacheResult[T]:
         """The value and how it came about; raises as `get`."""
         key = self._key(args, parts)
         if self._undropped and self._is_undropped(args, parts):
@@ -155,13 +155,13 @@ class Cache(Generic[T]):
             return self._counted(self._own(kept))
         flight = self._flights.find(key)
         if flight is not None:
-            return self._counted(self._joined(await flight.landed()))
+            return self._counted(self._joined(await flight.result()))
         found = await self._stored.read(key)
         if isinstance(found, Entry):
             return self._counted(self._served(found, Outcome.HIT, args, parts))
         return await self._missed(key, args, parts, found)
 
-    async def read_many(self, parts: Sequence[Mapping[str, object]]) -> list[Read[T]]:
+    async def get_results(self, parts: Sequence[Mapping[str, object]]) -> list[CacheResult[T]]:
         """Several values and how each came about, in the order asked; raises as `get`.
 
         What is cached is read in one round trip; the rest is loaded together where there is a batch loader. More than
@@ -169,7 +169,7 @@ class Cache(Generic[T]):
         """
         self._check_open()
         keys = [self.keyspace.key(**one) for one in parts]
-        reads: list[Read[T]] = []
+        reads: list[CacheResult[T]] = []
         for start in range(0, len(keys), _TOGETHER):
             reads += await self._read_together(keys[start : start + _TOGETHER], parts[start : start + _TOGETHER])
         return reads
@@ -245,13 +245,13 @@ class Cache(Generic[T]):
         if self._closed:
             raise RoomClosed
 
-    async def _read_together(self, keys: Sequence[str], parts: Sequence[Mapping[str, object]]) -> list[Read[T]]:
+    async def _read_together(self, keys: Sequence[str], parts: Sequence[Mapping[str, object]]) -> list[CacheResult[T]]:
         wanted = dict(zip(keys, parts, strict=True))
         undropped = {key for key, one in wanted.items() if self._undropped and self._is_undropped((), one)}
         if self._drops.any:
             settled = await asyncio.gather(*map(self._drops.settled, wanted))
             undropped |= {key for key, done in zip(wanted, settled, strict=True) if not done}
-        reads: dict[str, Read[T]] = {}
+        reads: dict[str, CacheResult[T]] = {}
         for key, one in wanted.items():
             entry = self._near.get(key, self._now()) if key not in undropped else None
             if entry is not None:
@@ -285,31 +285,37 @@ class Cache(Generic[T]):
         first = {key: place for place, key in reversed(list(enumerate(keys)))}
         return [reads[key] if first[key] == place else self._own(reads[key]) for place, key in enumerate(keys)]
 
-    async def _missed(self, key: str, args: tuple[object, ...], parts: Mapping[str, object], miss: Miss) -> Read[T]:
+    async def _missed(
+        self, key: str, args: tuple[object, ...], parts: Mapping[str, object], miss: Miss
+    ) -> CacheResult[T]:
         flight = self._flights.find(key)
         if flight is not None:  # others have missed it meanwhile, and begun
-            return self._counted(self._joined(await flight.landed()))
+            return self._counted(self._joined(await flight.result()))
         if not miss.reachable and (kept := self._outage.kept(key)) is not None:  # or have loaded it already
             return self._counted(self._own(kept))
-        return self._counted(await self._begun(key, self.keyspace.pattern.values(*args, **parts), miss).landed())
+        return self._counted(await self._begun(key, self.keyspace.pattern.values(*args, **parts), miss).result())
 
-    def _served(self, entry: Entry, outcome: Outcome, args: tuple[object, ...], parts: Mapping[str, object]) -> Read[T]:
+    def _served(
+        self, entry: Entry, outcome: Outcome, args: tuple[object, ...], parts: Mapping[str, object]
+    ) -> CacheResult[T]:
         """A value that was found, near or on the server; past its soft lifetime it is refreshed behind."""
         value: T | None = entry.value
         if value is None and entry.body is not None:
             value = self.keyspace.decode(entry.key, entry.body)  # of a type that callers could change
-        left = entry.soft - self._now()
+        left = entry.fresh_until - self._now()
         if left <= 0 and entry.body is not None:
             outcome = Outcome.STALE
             self._refresh.behind(entry.key, self.keyspace.pattern.values(*args, **parts), entry.body)
-        return Read(value, entry.body, outcome, ttl=left, entry=entry)
+        return CacheResult(value, entry.body, outcome, ttl=left, entry=entry)
 
-    def _begun(self, key: str, parts: Mapping[str, object], miss: Miss) -> Flight[Read[T]]:
+    def _begun(self, key: str, parts: Mapping[str, object], miss: Miss) -> Flight[CacheResult[T]]:
         flight = self._flights.begin(key)
         self._flights.work_on((flight,), self._loads.fly(flight, parts, miss))
         return flight
 
-    def _begun_many(self, missing: Mapping[str, tuple[Mapping[str, object], Miss]]) -> dict[str, Flight[Read[T]]]:
+    def _begun_many(
+        self, missing: Mapping[str, tuple[Mapping[str, object], Miss]]
+    ) -> dict[str, Flight[CacheResult[T]]]:
         if self._batch is not None and missing:
             return self._batch.begin(missing)
         return {key: self._begun(key, *one) for key, one in missing.items()}
@@ -322,20 +328,20 @@ class Cache(Generic[T]):
         """Whether a drop of the key's group was asked for here, and its server could not be asked yet for its keys."""
         return self._group_of(self.keyspace.pattern.values(*args, **parts)) in self._undropped
 
-    def _joined(self, read: Read[T]) -> Read[T]:
+    def _joined(self, read: CacheResult[T]) -> CacheResult[T]:
         """What a flight brought, for a caller who has not begun it."""
         read = self._own(read)
         if read.outcome is not Outcome.LOADED:
             return read
-        return Read(read.value, read.body, Outcome.SHARED, stored=read.stored)
+        return CacheResult(read.value, read.body, Outcome.SHARED, stored=read.stored)
 
-    def _own(self, read: Read[T]) -> Read[T]:
+    def _own(self, read: CacheResult[T]) -> CacheResult[T]:
         """What others are given too: a value that callers could change is decoded for each of them."""
         if self.keyspace.frozen or read.body is None:
             return read
         return msgspec.structs.replace(read, value=self.keyspace.codec.decode(read.body))
 
-    def _counted(self, read: Read[T]) -> Read[T]:
+    def _counted(self, read: CacheResult[T]) -> CacheResult[T]:
         self._counts[self.keyspace.name, read.outcome.value] += 1
         return read
 
@@ -356,8 +362,8 @@ def _group_pattern(text: str, keyspace: Keyspace[Any]) -> Pattern:
 
 def _away() -> Miss:
     """What is not read from the server, although it may be there."""
-    return Miss(Budget(0.0), reachable=False)
+    return Miss(TimeBudget(0.0), reachable=False)
 
 
-async def _all_landed(flights: Any) -> list[Read[Any]]:
-    return list(await asyncio.gather(*(flight.landed() for flight in flights)))
+async def _all_landed(flights: Any) -> list[CacheResult[Any]]:
+    return list(await asyncio.gather(*(flight.result() for flight in flights)))

@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 from greenroom.clock import Clock
-from greenroom.engine.listener import Owns, every
+from greenroom.engine.listener import KeyFilter, all_keys
 from greenroom.errors import Overloaded
 
 T = TypeVar("T")
 
-PLACES = 16
+MAX_CONCURRENT = 16
 """Loads without a lease at a time, per keyspace."""
 PLACE_WAIT = 0.3
 """Seconds that a place is waited for."""
@@ -27,17 +27,17 @@ _MOST = 10_000
 """Values kept; past it the oldest goes."""
 
 
-class Outage(Generic[T]):
+class Fallback(Generic[T]):
     """The bounds of one keyspace, and what it has loaded while the server could not be asked."""
 
-    def __init__(self, clock: Clock, places: int = PLACES) -> None:
+    def __init__(self, clock: Clock, places: int = MAX_CONCURRENT) -> None:
         self._clock = clock
         self._places = asyncio.Semaphore(places)
         self._number = places
         self._kept: dict[str, tuple[T, float]] = {}
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    async def permit(self) -> AsyncIterator[None]:
         """One of the places among the loads without a lease.
 
         Raises:
@@ -85,7 +85,7 @@ class Outage(Generic[T]):
         for key in self._kept.keys() & keys if self._kept else ():
             del self._kept[key]
 
-    def forget_all(self, owns: Owns = every) -> None:
+    def forget_all(self, owns: KeyFilter = all_keys) -> None:
         """Drop every value that is meant: its server can be asked again."""
         for key in tuple(self._kept):
             if owns(key):

@@ -14,8 +14,8 @@ class Placed(msgspec.Struct, frozen=True):
     exact enough for it to be kept in this process.
     """
 
-    soft: float
-    hard: float
+    fresh_until: float
+    expires_at: float
     adjust: bool
     near: bool
 

@@ -36,8 +36,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from greenroom.clock import Clock
-from greenroom.engine import Engine, Lane
-from greenroom.engine.listener import Owns
+from greenroom.engine import Channel, Engine
+from greenroom.engine.listener import KeyFilter
 from greenroom.engine.protocol.info import fields
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER, SCORED
@@ -81,7 +81,7 @@ class Registered:
                 found += [key for key, score in zip(chunk, scores, strict=True) if score is None]
         return found
 
-    def _of(self, owns: Owns, since: float) -> dict[str, list[str]]:
+    def _of(self, owns: KeyFilter, since: float) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}
         for (group, key), when in self._when.items():
             if when >= since and owns(group) and not owns(key):
@@ -120,11 +120,11 @@ class Groups:
         self._engine = engine
         self._prefix = prefix
         self.registered = Registered(clock)
-        self.unread: set[str] = set()
+        self.pending_reads: set[str] = set()
         """Groups that a drop could not read: kept invalidations. Only `send` takes a mark away: what another drop reads
         may be older than the change that the mark stands for."""
         # docs/decisions/0024-unread-groups-load-past-the-server.md
-        self.undropped: set[str] = set()
+        self.pending_drops: set[str] = set()
         """Those, and any that has been read since and whose keys are not dropped yet. On a cluster the keys are on
         other nodes than their group, which serve meanwhile: what they hold of it must not be read."""
 
@@ -132,7 +132,7 @@ class Groups:
         """The key of a group."""
         return companion_key(self._prefix, "group", group)
 
-    async def register(self, group: str, key: str, *, until: float | None = None) -> None:
+    async def register(self, group: str, key: str, *, deadline: float | None = None) -> None:
         """Put a key into a group.
 
         Raises:
@@ -140,7 +140,7 @@ class Groups:
         """
         name = self.name(group)
         self.registered.note(name, key)
-        await self._engine.run(Lane.TRACKED, REGISTER, (name,), (key,), until=until)
+        await self._engine.run(Channel.TRACKED, REGISTER, (name,), (key,), deadline=deadline)
 
     async def members(self, group: str) -> tuple[list[str], Members]:
         """The keys of a group, and what `forget` takes of them.
@@ -150,7 +150,7 @@ class Groups:
         """
         name = self.name(group)
         try:
-            found = await self._engine.run(Lane.TRACKED, MEMBERS, (name,), (), urgent=True)
+            found = await self._engine.run(Channel.TRACKED, MEMBERS, (name,), (), urgent=True)
         except EngineError as error:
             # A key of another type never was a group: nothing of it is stored.
             if _is_none(error):
@@ -172,13 +172,13 @@ class Groups:
 
     def keep(self, group: str) -> None:
         """Have a group read and dropped by the next connection to its server; until then its keys are not read."""
-        self.unread.add(group)
-        self.undropped.add(group)
+        self.pending_reads.add(group)
+        self.pending_drops.add(group)
 
     def dropped(self, group: str) -> None:
         """What `send` has read of a group is dropped, or kept key by key."""
-        if group not in self.unread:  # marked again meanwhile
-            self.undropped.discard(group)
+        if group not in self.pending_reads:  # marked again meanwhile
+            self.pending_drops.discard(group)
 
     # docs/decisions/0076-scores-of-dropped-members-are-compared.md
     async def forget(self, group: str, members: Members, longest_ms: int) -> None:
@@ -193,11 +193,11 @@ class Groups:
         for start in range(0, len(members.keys), _CHUNK):
             chunk = slice(start, start + _CHUNK)
             args = longest_ms, b" ".join(members.scores[chunk]), *members.keys[chunk]
-            await self._engine.run(Lane.TRACKED, FORGET, (name,), args)
+            await self._engine.run(Channel.TRACKED, FORGET, (name,), args)
 
-    async def advice(self) -> str | None:
+    async def eviction_warning(self) -> str | None:
         """What is wrong with the eviction policy of a server; None where nothing is, or it does not say."""
-        for told in await self._engine.everywhere("INFO", "memory"):
+        for told in await self._engine.broadcast("INFO", "memory"):
             policy = fields(told).get("maxmemory_policy", "")
             if policy.startswith("allkeys"):
                 remedy = "set volatile-lru, volatile-lfu or volatile-ttl"
@@ -213,12 +213,12 @@ class Groups:
             EngineError: when that cannot be done.
         """
         share = connection.share
-        group = next((one for one in self.unread if share.owns(self.name(one))), None)
+        group = next((one for one in self.pending_reads if share.owns(self.name(one))), None)
         if group is None:
             return None
         # The mark goes before the group is read. Prevents: it is read for an earlier change · another process fills a
         # page · a drop for a later change fails, and finds it marked · the mark goes, and with it the later change.
-        self.unread.discard(group)
+        self.pending_reads.discard(group)
         command = "ZRANGE", self.name(group), 0, -1
         try:
             (found,) = await connection.issue((command,), urgent=True)
@@ -229,7 +229,7 @@ class Groups:
             if isinstance(found, Exception):
                 raise found
         except BaseException:
-            self.unread.add(group)
+            self.pending_reads.add(group)
             raise
         keys = _keys(found, self._prefix)
         if keys is None:  # some are foreign

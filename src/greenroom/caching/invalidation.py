@@ -11,19 +11,19 @@ from typing import Any
 
 from greenroom.caching import drops, groups, lease
 from greenroom.caching.drops import Dropped
-from greenroom.caching.fallback import Outage
+from greenroom.caching.fallback import Fallback
 from greenroom.caching.groups import Groups
 from greenroom.caching.many_drops import MARKED, ManyDrops
-from greenroom.caching.near import Near, Source
+from greenroom.caching.near import EntrySource, Near
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.caching.releases import Releases
 from greenroom.caching.single_flight import Flights
 from greenroom.clock import Clock
 from greenroom.detached import Detached
-from greenroom.engine import Engine, Lane
+from greenroom.engine import Channel, Engine
 from greenroom.engine.deletions import refused
 from greenroom.engine.factory import Use
-from greenroom.engine.listener import Owns, every
+from greenroom.engine.listener import KeyFilter, all_keys
 from greenroom.engine.protocol.wire import NotHere
 from greenroom.engine.replay import Drop, Kept
 from greenroom.engine.transport.connection import Connection, NoReply
@@ -61,7 +61,7 @@ class Backing:
         self._names = Dropped(prefix)
         self._kept = Kept(clock, self._names)
         self._flights: list[Flights[Any]] = []
-        self._outages: list[Outage[Any]] = []
+        self._outages: list[Fallback[Any]] = []
         self._watches: dict[str, list[Callable[[], None]]] = {}
         self.releases = Releases(clock)
         self._renewals: dict[str, int] = {}  # lease → pushes of renewals made here that are still to come
@@ -78,7 +78,7 @@ class Backing:
         self._many = ManyDrops(engine, self._kept, names=self._names, answered=self._answered)
         self.outbox_drops = PendingDrops(engine, self.near, self.clock, forget=self._forget, names=self._names)
 
-    def reach(self, flights: Flights[Any], outage: Outage[Any] | None = None) -> None:
+    def register(self, flights: Flights[Any], outage: Fallback[Any] | None = None) -> None:
         """Let invalidations reach these too."""
         self._flights.append(flights)
         if outage is not None:
@@ -105,9 +105,9 @@ class Backing:
         """What caches need of their engine."""
         return Use(
             (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS),
-            self.invalidated,
-            self.lost,
-            self.gained,
+            self.keys_invalidated,
+            self.keys_lost,
+            self.keys_gained,
             self.before_serving,
         )
 
@@ -128,7 +128,7 @@ class Backing:
         """Invalidations that no server has acknowledged yet."""
         return self._kept.unsent
 
-    def may_keep(self, key: str, source: Source) -> bool:
+    def may_keep(self, key: str, source: EntrySource) -> bool:
         """Whether what was read of `key` may be put near.
 
         Not while an invalidation made here is under way. Prevents: a GET is on its way · the invalidation is called,
@@ -180,12 +180,12 @@ class Backing:
     async def _deliver(self, key: str, kept: Drop) -> None:
         try:
             hook = partial(self._answered, kept, (key,))
-            await self.engine.execute_all(Lane.TRACKED, key, (("DEL", *self._names(key)),), hook=hook, urgent=True)
+            await self.engine.execute_all(Channel.TRACKED, key, (("DEL", *self._names(key)),), hook=hook, urgent=True)
         except EngineError as error:
             # What is late on a connection that lives goes before all that is read there later.
             if kept.owed and not isinstance(error, NoReply):
                 # The server may answer and refuse (read-only, short of replicas): it must then not be read from.
-                self.engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
+                self.engine.reset(Channel.TRACKED, key, f"it owes an invalidation: {error}")
             raise
 
     def _answered(self, kept: Drop, keys: Sequence[str], replies: list[Any], _source: Connection) -> None:
@@ -261,19 +261,19 @@ class Backing:
             await self._drop_group(group, longest_ms)
         except asyncio.CancelledError:  # not by a caller: whatever cancels every task may go on
             self.groups.keep(group)
-            self._look_again(every)
-            self.engine.renew(Lane.TRACKED, self.groups.name(group), "it owes the invalidation of a group")
+            self._look_again(all_keys)
+            self.engine.reset(Channel.TRACKED, self.groups.name(group), "it owes the invalidation of a group")
             raise
 
     async def _drop_group(self, group: str, longest_ms: int) -> None:
         try:
             keys, members = await self.groups.members(group)
         except EngineError as error:
-            if group in self.groups.undropped:
-                self._look_again(every)  # its keys are not known
+            if group in self.groups.pending_drops:
+                self._look_again(all_keys)  # its keys are not known
             if isinstance(error, EngineUnavailable):
                 reason = f"it owes the invalidation of a group: {error}"
-                self.engine.renew(Lane.TRACKED, self.groups.name(group), reason)
+                self.engine.reset(Channel.TRACKED, self.groups.name(group), reason)
             raise
         await self.drop_many(keys, longest_ms / 1000)
         # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
@@ -292,20 +292,20 @@ class Backing:
         for told in tuple(self._watches.get(key, ())):
             told()
 
-    def _tell_all(self, owns: Owns) -> None:
+    def _tell_all(self, owns: KeyFilter) -> None:
         for key in tuple(self._watches):
             if owns(key):
                 self._tell(key)
 
     # What the engine calls -------------------------------------------------------------------------
 
-    def invalidated(self, name: bytes | None) -> None:
+    def keys_invalidated(self, name: bytes | None) -> None:
         """A push: a value, lease or absence has changed; None: everything may have.
 
         In the socket's reader and in the order of the wire, so that nothing read before a push is served after it.
         """
         if name is None:
-            self.lost(every)
+            self.keys_lost(all_keys)
             return
         # What is not ours is no key of an entry either.
         text = name.decode("utf-8", "replace")
@@ -322,7 +322,7 @@ class Backing:
         if self._watches:
             self._tell(text)
 
-    def lost(self, owns: Owns) -> None:
+    def keys_lost(self, owns: KeyFilter) -> None:
         """A connection ended, all was flushed, or slots have a new owner: what was read of these keys before may have
         changed unseen."""
         self.near.clear(owns)
@@ -333,13 +333,13 @@ class Backing:
                 del self._renewals[renewed]  # its push went down with the connection
         self._tell_all(owns)
 
-    def gained(self, connection: Connection, owns: Owns) -> None:
+    def keys_gained(self, connection: Connection, owns: KeyFilter) -> None:
         """A server that is connected to has these keys from now on: what is kept of them goes there before any read.
 
         Prevents: a DEL is acknowledged · its server dies before its replica has it · the replica, or whoever the slot
         is given to, serves the old value.
         """
-        if any(owns(self.groups.name(group)) for group in self.groups.unread):
+        if any(owns(self.groups.name(group)) for group in self.groups.pending_reads):
             connection.abort("it owes the invalidation of a group")  # the next one carries everything first
         else:
             self._kept.queue(connection, owns)
@@ -372,7 +372,7 @@ class Backing:
         while (found := await self.groups.send(connection)) is not None:
             await self._keep_group(*found, connection.share.owns)
 
-    async def _keep_group(self, group: str, keys: list[str], owns: Owns) -> None:
+    async def _keep_group(self, group: str, keys: list[str], owns: KeyFilter) -> None:
         """Keep the keys that the server of a new connection has for `send_rest`, and drop the others."""
         here: list[str] = []
         elsewhere: list[str] = []
@@ -390,7 +390,7 @@ class Backing:
         with suppress(EngineError):
             await self.drop_many(keys)
 
-    def _look_again(self, owns: Owns) -> None:
+    def _look_again(self, owns: KeyFilter) -> None:
         """Let no load that is under way without its server be joined or kept.
 
         Prevents: a load begins without the server · the server is back, another process's invalidation reaches it · the

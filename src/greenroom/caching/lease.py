@@ -21,7 +21,7 @@ from typing import Any
 
 from greenroom.caching.releases import RELEASE, Releases
 from greenroom.clock import Clock
-from greenroom.engine import Engine, Lane
+from greenroom.engine import Channel, Engine
 from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER, Shape
@@ -60,7 +60,7 @@ ABSENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Hit:
     """The server has a value; `remaining_ms` is its PTTL."""
 
     body: bytes
@@ -75,7 +75,7 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class Lead:
+class Acquired:
     """The lease is ours: load."""
 
 
@@ -87,14 +87,14 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedElsewhere:
     """A load has just failed with an exception of type `kind`; nobody tries again for `remaining_ms`."""
 
     kind: str
     remaining_ms: int
 
 
-Answer = Found | Absent | Lead | Wait | Failed
+Answer = Hit | Absent | Acquired | Wait | FailedElsewhere
 
 
 def answer(reply: Any) -> Answer:
@@ -105,15 +105,15 @@ def answer(reply: Any) -> Answer:
     """
     match reply:
         case [b"value", bytes(body), int(remaining)]:
-            return Found(body, remaining)
+            return Hit(body, remaining)
         case [b"absent", int(remaining)]:
             return Absent(remaining)
         case [b"wait", int(remaining)]:
             return Wait(max(0, remaining))
         case [b"failed", bytes(kind), int(remaining)]:
-            return Failed(kind.decode("utf-8", "replace"), max(0, remaining))
+            return FailedElsewhere(kind.decode("utf-8", "replace"), max(0, remaining))
         case [b"lead"]:
-            return Lead()
+            return Acquired()
         case _:
             raise EngineUnavailable("what was sent is no answer of get_or_lease")
 
@@ -143,7 +143,7 @@ class Leases:
         """Somebody who is about to ask for the lease of `key`; its `release` belongs into a `finally`."""
         return Holder(self, self._keyspace.lease_key(key), key, self._clock.token().hex())
 
-    async def ask(self, holder: Holder, refused: str, *, until: float, hook: Hook | None = None) -> Answer:
+    async def ask(self, holder: Holder, refused: str, *, deadline: float, hook: Hook | None = None) -> Answer:
         """What there is for the holder's key, or the lease.
 
         Arguments:
@@ -165,7 +165,7 @@ class Leases:
         args = (holder.token, int(LIFE * 1000), refused)
         try:
             reply = await self.engine.run(
-                Lane.TRACKED, GET_OR_LEASE, self._keys(holder.key), args, until=until, hook=answered
+                Channel.TRACKED, GET_OR_LEASE, self._keys(holder.key), args, deadline=deadline, hook=answered
             )
         except (OutOfMemory, Overloaded):
             holder.held = False
@@ -173,7 +173,7 @@ class Leases:
         return answer(reply)
 
     async def fill(
-        self, holder: Holder, body: bytes, lifetime_ms: int, *, until: float, hook: Hook | None = None
+        self, holder: Holder, body: bytes, lifetime_ms: int, *, deadline: float, hook: Hook | None = None
     ) -> bool:
         """Store what was loaded under the lease; False where that is refused.
 
@@ -185,20 +185,22 @@ class Leases:
         if hook is not None:
             calls += (READ_BACK.call((holder.key,), (fingerprint(body),)),)
         try:
-            replies = await self.engine.execute_all(Lane.TRACKED, holder.key, calls, hook=hook, until=until)
+            replies = await self.engine.execute_all(Channel.TRACKED, holder.key, calls, hook=hook, deadline=deadline)
         except CommandFailed as error:
             if error.code != "NOSCRIPT":
                 raise
             loads = tuple(("SCRIPT", "LOAD", script.source) for script in (FILL, READ_BACK))
-            replies = await self.engine.execute_all(Lane.TRACKED, holder.key, (*loads, *calls), hook=hook, until=until)
+            replies = await self.engine.execute_all(
+                Channel.TRACKED, holder.key, (*loads, *calls), hook=hook, deadline=deadline
+            )
             del replies[: len(loads)]
         holder.held = False
         return bool(replies[0])
 
-    async def fill_absence(self, holder: Holder, seconds: float, *, until: float) -> bool:
+    async def fill_absence(self, holder: Holder, seconds: float, *, deadline: float) -> bool:
         """Remember that nothing was found under the lease; False where that is refused."""
         args = (holder.token, int(seconds * 1000))
-        stored = await self.engine.run(Lane.TRACKED, FILL_ABSENCE, self._keys(holder.key), args, until=until)
+        stored = await self.engine.run(Channel.TRACKED, FILL_ABSENCE, self._keys(holder.key), args, deadline=deadline)
         holder.held = False
         return bool(stored)
 
@@ -264,7 +266,7 @@ class Holder:
         while self.held and monotonic() < self._until:
             began = monotonic()
             try:
-                ours = await leases.engine.run(Lane.TRACKED, RENEW, (self._name,), args, hook=answered, urgent=True)
+                ours = await leases.engine.run(Channel.TRACKED, RENEW, (self._name,), args, hook=answered, urgent=True)
             except EngineError as error:
                 log.debug("renewing %s: %s", self._name, error)  # the next may be in time
             else:

@@ -9,28 +9,28 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching.failures import Failures, kind_of
-from greenroom.caching.fallback import Outage
+from greenroom.caching.fallback import Fallback
 from greenroom.caching.freshness import placed
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import (
     ABSENCE,
     BACKOFF,
     Absent,
+    Acquired,
     Answer,
-    Failed,
-    Found,
+    FailedElsewhere,
+    Hit,
     Holder,
-    Lead,
     Leases,
     Wait,
     fingerprint,
 )
 from greenroom.caching.loader import Loader
-from greenroom.caching.near import Entry, Source
-from greenroom.caching.remote import COMMANDS, Miss, Stored
-from greenroom.caching.result import Outcome, Read
+from greenroom.caching.near import Entry, EntrySource
+from greenroom.caching.remote import COMMANDS, Miss, RemoteTier
+from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights
-from greenroom.engine.deadline import Budget
+from greenroom.engine.deadline import TimeBudget
 from greenroom.errors import (
     BrokenValue,
     CommandFailed,
@@ -50,7 +50,7 @@ _LATE = 0.05
 """Seconds that a waiter sleeps past the lease it waits for: its end is pushed late, and pushes can be lost."""
 
 
-class Loads(Generic[T]):
+class LeasedLoader(Generic[T]):
     """Loads under leases, for one keyspace.
 
     Arguments:
@@ -68,9 +68,9 @@ class Loads(Generic[T]):
         backing: Backing,
         keyspace: Keyspace[T],
         load: Loader[T],
-        flights: Flights[Read[T]],
-        outage: Outage[Read[T]],
-        stored: Stored[T],
+        flights: Flights[CacheResult[T]],
+        outage: Fallback[CacheResult[T]],
+        stored: RemoteTier[T],
         *,
         deadline: float,
         near_for: float,
@@ -93,7 +93,7 @@ class Loads(Generic[T]):
 
     # What a flight does ----------------------------------------------------------------------------
 
-    async def fly(self, flight: Flight[Read[T]], parts: Mapping[str, object], miss: Miss) -> None:
+    async def fly(self, flight: Flight[CacheResult[T]], parts: Mapping[str, object], miss: Miss) -> None:
         """Work for one flight: find the value, wait for whoever loads it, or load it."""
         if not miss.reachable:
             await self._bypass(flight, parts)
@@ -104,14 +104,16 @@ class Loads(Generic[T]):
         finally:
             holder.release()
 
-    async def _answered(self, flight: Flight[Read[T]], parts: Mapping[str, object], miss: Miss, holder: Holder) -> None:
-        key, refused, budget = flight.key, miss.refused, miss.budget
+    async def _answered(
+        self, flight: Flight[CacheResult[T]], parts: Mapping[str, object], miss: Miss, holder: Holder
+    ) -> None:
+        key, refused, budget = flight.key, miss.rejected_digest, miss.budget
         waited = False
         while True:
             # Before the question: its answer and the push that ends the wait may come in one chunk.
             flight.pushed.clear()
             try:
-                answer = await self.ask(holder, flight, Miss(budget, refused=refused))
+                answer = await self.ask(holder, flight, Miss(budget, rejected_digest=refused))
             except Overloaded:
                 self._count("overloaded")
                 raise
@@ -139,16 +141,16 @@ class Loads(Generic[T]):
                     # The server has answered, and who waits has spent nothing: with what the first question has left
                     # a slow network would have each process load for itself.
                     # docs/decisions/0029-load-steps-have-a-budget-each.md
-                    budget = Budget(COMMANDS)
-                case Lead():
+                    budget = TimeBudget(COMMANDS)
+                case Acquired():
                     await self._led(flight, parts, holder)
                     return
-                case Failed(kind, _):
+                case FailedElsewhere(kind, _):
                     raise LoadFailed(key, kind) from self._failures.of(key, kind)
                 case Absent(remaining_ms):
-                    flight.land(Read(None, None, _other(waited), ttl=remaining_ms / 1000))
+                    flight.set_result(CacheResult(None, None, _other(waited), ttl=remaining_ms / 1000))
                     return
-                case Found(body, remaining_ms):
+                case Hit(body, remaining_ms):
                     try:
                         value = self._keyspace.decode(key, body)
                     except BrokenValue as error:
@@ -156,8 +158,8 @@ class Loads(Generic[T]):
                         log.warning("%s; it is replaced", error)
                         refused = fingerprint(body)
                         continue
-                    fresh_for = placed(self._keyspace.lifetime, remaining_ms, 0.0).soft
-                    flight.land(Read(value, body, _other(waited), stored=waited, ttl=fresh_for))
+                    fresh_for = placed(self._keyspace.lifetime, remaining_ms, 0.0).fresh_until
+                    flight.set_result(CacheResult(value, body, _other(waited), stored=waited, ttl=fresh_for))
                     return
 
     async def refresh(self, key: str, parts: Mapping[str, object], stale: bytes) -> float:
@@ -169,10 +171,10 @@ class Loads(Generic[T]):
             holder.release()
 
     async def _refreshed(self, holder: Holder, parts: Mapping[str, object], stale: bytes) -> float:
-        miss = Miss(Budget(COMMANDS), refused=fingerprint(stale))
+        miss = Miss(TimeBudget(COMMANDS), rejected_digest=fingerprint(stale))
         try:
             answer = await self.ask(holder, None, miss)
-            if isinstance(answer, Lead):
+            if isinstance(answer, Acquired):
                 self.hold(holder, None)
                 await self.register(holder, parts)
         except EngineError as error:
@@ -180,9 +182,9 @@ class Loads(Generic[T]):
             log.debug("refreshing %s: %s", holder.key, error)
             return BACKOFF
         match answer:
-            case Wait(remaining_ms) | Failed(_, remaining_ms):
+            case Wait(remaining_ms) | FailedElsewhere(_, remaining_ms):
                 return remaining_ms / 1000
-            case Lead():
+            case Acquired():
                 try:
                     read = await self._loaded(holder, parts)
                 except Exception as error:
@@ -193,7 +195,7 @@ class Loads(Generic[T]):
                 return 0.0 if read.stored else BACKOFF
         return 0.0
 
-    async def _led(self, flight: Flight[Read[T]], parts: Mapping[str, object], holder: Holder) -> None:
+    async def _led(self, flight: Flight[CacheResult[T]], parts: Mapping[str, object], holder: Holder) -> None:
         """Load under our lease, and store."""
         self.hold(holder, flight)
         try:
@@ -205,24 +207,26 @@ class Loads(Generic[T]):
             holder.release()  # nothing will be stored: nobody need wait for it
             await self.unregistered(flight, parts, error)
             return
-        flight.land(await self._loaded(holder, parts))
+        flight.set_result(await self._loaded(holder, parts))
 
-    async def _loaded(self, holder: Holder, parts: Mapping[str, object]) -> Read[T]:
+    async def _loaded(self, holder: Holder, parts: Mapping[str, object]) -> CacheResult[T]:
         try:
             value, body = self.as_stored(holder.key, await self.timed(holder.key, lambda: self._load(**parts)))
         except BaseException as error:
             self.failed(holder, error)
             raise
-        return Read(value, body, Outcome.LOADED, stored=await self.store(holder, body))
+        return CacheResult(value, body, Outcome.LOADED, stored=await self.store(holder, body))
 
     # docs/decisions/0030-unleased-loads-close-when-they-begin.md
-    async def _bypass(self, flight: Flight[Read[T]], parts: Mapping[str, object]) -> None:
+    async def _bypass(self, flight: Flight[CacheResult[T]], parts: Mapping[str, object]) -> None:
         flight.asking, flight.bypasses = False, True
-        async with self.outage.place():
+        async with self.outage.permit():
             loaded = await self.timed(flight.key, lambda: self._load(**parts))
         self.without_server(flight, *self.as_stored(flight.key, loaded))
 
-    async def unregistered(self, flight: Flight[Read[T]], parts: Mapping[str, object], error: EngineError) -> None:
+    async def unregistered(
+        self, flight: Flight[CacheResult[T]], parts: Mapping[str, object], error: EngineError
+    ) -> None:
         """Load what could not be put into its group, so that no change would find it once it is stored."""
         if isinstance(error, OutOfMemory):
             self._count("out_of_memory")
@@ -232,27 +236,27 @@ class Loads(Generic[T]):
             log.debug("registering %s: %s", flight.key, error)
             await self.unstored(flight, parts, Outcome.BYPASSED)
 
-    async def unstored(self, flight: Flight[Read[T]], parts: Mapping[str, object], outcome: Outcome) -> None:
+    async def unstored(self, flight: Flight[CacheResult[T]], parts: Mapping[str, object], outcome: Outcome) -> None:
         """Load without a lease although the key's server answers: bounded as without it, and not kept here.
 
         Nobody joins once the load has begun. Prevents: A loads without a lease · B changes the record and invalidates,
         and no push tells A, which holds nothing there · callers of A join the load, or are given what it has brought.
         """
         flight.asking = False
-        async with self.outage.place():
+        async with self.outage.permit():
             self.flights.close(flight)
             loaded = await self.timed(flight.key, lambda: self._load(**parts))
-        flight.land(Read(*self.as_stored(flight.key, loaded), outcome))
+        flight.set_result(CacheResult(*self.as_stored(flight.key, loaded), outcome))
 
     # Its steps, which a batch takes too ------------------------------------------------------------
 
-    async def ask(self, holder: Holder, flight: Flight[Read[T]] | None, miss: Miss) -> Answer:
+    async def ask(self, holder: Holder, flight: Flight[CacheResult[T]] | None, miss: Miss) -> Answer:
         """Ask for the value or the lease. Raises as `Engine`."""
         asked = self._clock.monotonic()
         if flight is not None:
             flight.asking = True
 
-        def answered(replies: list[Any], source: Source) -> None:
+        def answered(replies: list[Any], source: EntrySource) -> None:
             # In the reader: what follows on the wire may be the push that makes this the old value.
             reply = replies[-1]
             if type(reply) is not list or not reply:
@@ -264,12 +268,12 @@ class Loads(Generic[T]):
             elif reply[0] == b"value":
                 self._stored.admit(holder.key, reply[1], reply[2], asked, source)
 
-        async def call(until: float) -> Answer:
-            return await self.leases.ask(holder, miss.refused, until=until, hook=answered)
+        async def call(deadline: float) -> Answer:
+            return await self.leases.ask(holder, miss.rejected_digest, deadline=deadline, hook=answered)
 
         return await miss.budget.spend(call)
 
-    def hold(self, holder: Holder, flight: Flight[Read[T]] | None) -> None:
+    def hold(self, holder: Holder, flight: Flight[CacheResult[T]] | None) -> None:
         """Keep a lease that was won until its load has had its time."""
 
         def lost() -> None:
@@ -283,7 +287,7 @@ class Loads(Generic[T]):
         if self._group is not None:
             # With a time of its own: what the question took must not keep a page from ever being stored.
             until = monotonic() + COMMANDS
-            await self._backing.groups.register(self._group(parts), holder.key, until=until)
+            await self._backing.groups.register(self._group(parts), holder.key, deadline=until)
 
     async def store(self, holder: Holder, body: bytes | None) -> bool:
         """Store what was loaded, or the absence of it; False where that is refused or fails."""
@@ -295,17 +299,17 @@ class Loads(Generic[T]):
         lifetime = self._keyspace.lifetime.jittered_ms(self._clock.random())
         until, asked = monotonic() + COMMANDS, self._clock.monotonic()
 
-        def stored_near(replies: list[Any], source: Source) -> None:
+        def stored_near(replies: list[Any], source: EntrySource) -> None:
             remaining = replies[-1]
             if body is not None and type(remaining) is int and remaining >= 0:
                 self._stored.admit(key, body, remaining, asked, source)
 
         try:
             if body is None:
-                stored = await self.leases.fill_absence(holder, ABSENCE, until=until)
+                stored = await self.leases.fill_absence(holder, ABSENCE, deadline=until)
             else:
                 hook = stored_near if self._near_for else None
-                stored = await self.leases.fill(holder, body, lifetime, until=until, hook=hook)
+                stored = await self.leases.fill(holder, body, lifetime, deadline=until, hook=hook)
         except EngineError as error:
             self._count("store")
             log.warning("storing %s: %s", key, error)
@@ -324,12 +328,12 @@ class Loads(Generic[T]):
             self._failures.keep(holder.key, error)
         holder.release(kind)
 
-    def without_server(self, flight: Flight[Read[T]], value: T | None, body: bytes | None) -> None:
+    def without_server(self, flight: Flight[CacheResult[T]], value: T | None, body: bytes | None) -> None:
         """Land a flight with what was loaded without the server."""
-        read: Read[T] = Read(value, body, Outcome.BYPASSED)
+        read: CacheResult[T] = CacheResult(value, body, Outcome.BYPASSED)
         if flight.open:  # closed by an invalidation made here: the value may be the old one
             self.outage.keep(flight.key, read)
-        flight.land(read)
+        flight.set_result(read)
 
     async def timed(self, key: str, load: Callable[[], Awaitable[Any]]) -> Any:
         """Run a loader within its deadline, and count it.
@@ -367,7 +371,7 @@ class Loads(Generic[T]):
 
     # ------------------------------------------------------------------------------------------------
 
-    def _feed_absence(self, key: str, asked: float, remaining_ms: int, source: Source) -> None:
+    def _feed_absence(self, key: str, asked: float, remaining_ms: int, source: EntrySource) -> None:
         """Both value and absence are tracked by the script that found it, so that either's push evicts this."""
         hard = asked + remaining_ms / 1000
         until = min(hard, asked + self._near_for)

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from greenroom.caching.drops import DROP
-from greenroom.engine import Engine, Lane
+from greenroom.engine import Channel, Engine
 from greenroom.engine.deletions import Answered, Names, refused
 from greenroom.engine.replay import Drop, Kept
 from greenroom.engine.transport.connection import Connection, NoReply
@@ -52,7 +52,7 @@ async def drop_together(
     if isinstance(first, CommandFailed) and first.code == "NOSCRIPT":
         # Somebody has sent SCRIPT FLUSH: these go singly now, and later batches together again.
         with suppress(EngineError):
-            await engine.execute(Lane.TRACKED, keys[0], "SCRIPT", "LOAD", DROP.source)
+            await engine.execute(Channel.TRACKED, keys[0], "SCRIPT", "LOAD", DROP.source)
     return turned_away, unanswered
 
 
@@ -104,22 +104,24 @@ class ManyDrops:
             await asyncio.sleep(0)
         return failure
 
-    async def _send(self, keys: Sequence[str], drop: Drop, until: float) -> EngineError | None:
+    async def _send(self, keys: Sequence[str], drop: Drop, deadline: float) -> EngineError | None:
         answered = partial(self._answered, drop)
         turned_away, unanswered = await drop_together(self._engine, keys, self._names, answered)
         failed = turned_away | unanswered
-        if failed and monotonic() < until:
+        if failed and monotonic() < deadline:
 
             async def again(key: str) -> None:
                 def alone(replies: list[Any], source: Connection) -> None:
                     self._answered(drop, (key,), replies, source)
 
                 command = "DEL", *self._names(key)
-                await self._engine.execute_all(Lane.TRACKED, key, (command,), hook=alone, until=until, urgent=True)
+                await self._engine.execute_all(
+                    Channel.TRACKED, key, (command,), hook=alone, deadline=deadline, urgent=True
+                )
 
             failed = await drop_singly(failed, again)
         for key, error in failed.items():
             if key in drop.owed and not isinstance(error, NoReply):
                 # It must not be read from before it was sent: the next connection carries it first.
-                self._engine.renew(Lane.TRACKED, key, f"it owes an invalidation: {error}")
+                self._engine.reset(Channel.TRACKED, key, f"it owes an invalidation: {error}")
         return next(iter(failed.values()), None)

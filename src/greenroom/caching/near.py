@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from greenroom.engine.listener import Owns, Share, every
+from greenroom.engine.listener import KeyFilter, Share, all_keys
 
 ENTRIES = 10_000
 """Entries above which the least wanted are evicted."""
@@ -38,7 +38,7 @@ _VALUE_COST = 3
 """Times its JSON's length that a body and its decoded value are taken to need."""
 
 
-class Source(Protocol):
+class EntrySource(Protocol):
     """The connection that an entry was read on."""
 
     as_of: float
@@ -60,11 +60,11 @@ class Entry(msgspec.Struct, gc=False):
     key: str
     value: Any
     body: bytes | None
-    soft: float
-    hard: float
-    until: float
+    fresh_until: float
+    expires_at: float
+    near_until: float
     source: Any
-    """The connection that it was read on: a `Source`."""
+    """The connection that it was read on: a `EntrySource`."""
     digest: str | None = None
     """A hash of the body, computed when it is first asked for."""
     size: int = 0
@@ -74,7 +74,7 @@ class Entry(msgspec.Struct, gc=False):
 
     def without_value(self) -> Entry:
         """The same with its JSON only: a value that callers could change is decoded for each of them."""
-        return Entry(self.key, None, self.body, self.soft, self.hard, self.until, self.source)
+        return Entry(self.key, None, self.body, self.fresh_until, self.expires_at, self.near_until, self.source)
 
 
 class Near:
@@ -126,8 +126,8 @@ class Near:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if now >= entry.until or monotonic() - entry.source.as_of >= TRUST:
-            if now >= entry.until or entry.source.as_of < 0:
+        if now >= entry.near_until or monotonic() - entry.source.as_of >= TRUST:
+            if now >= entry.near_until or entry.source.as_of < 0:
                 self._remove(entry)
             return None
         if entry.frequency < 3:
@@ -168,9 +168,9 @@ class Near:
         for key in self._entries.keys() & keys if self._entries else ():
             self.pop(key)
 
-    def clear(self, owns: Owns = every) -> None:
+    def clear(self, owns: KeyFilter = all_keys) -> None:
         """Forget everything, or the keys that are meant."""
-        if owns is not every:
+        if owns is not all_keys:
             for key in self:
                 if owns(key):
                     self.pop(key)

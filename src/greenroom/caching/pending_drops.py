@@ -28,9 +28,9 @@ from typing import Any
 from greenroom.caching.many_drops import BATCH, drop_singly, drop_together
 from greenroom.caching.near import Near
 from greenroom.clock import Clock
-from greenroom.engine import Engine, Lane
+from greenroom.engine import Channel, Engine
 from greenroom.engine.deletions import Names, refused
-from greenroom.engine.listener import Owns
+from greenroom.engine.listener import KeyFilter
 from greenroom.engine.replay import RECENT
 from greenroom.errors import EngineError
 
@@ -128,13 +128,13 @@ class PendingDrops:
         if failure is not None:
             raise failure
 
-    async def repeat(self, owns: Owns) -> None:
+    async def repeat(self, owns: KeyFilter) -> None:
         """Mark again what was dropped of late: a new connection's server may have it back."""
         for keys in self._of_late():
             self._mark_again(keys, owns)
             await asyncio.sleep(0)
 
-    def repeat_at_once(self, owns: Owns) -> None:
+    def repeat_at_once(self, owns: KeyFilter) -> None:
         """As `repeat`, of keys that a server in use has taken over: before anything else is read of them."""
         for keys in self._of_late():
             self._mark_again(keys, owns)
@@ -149,7 +149,7 @@ class PendingDrops:
         async def again(key: str) -> None:
             # Another node has it, or the server cannot at the moment: found out there, and told if for good.
             hook = partial(self._answered, (key,))
-            await self._engine.execute_all(Lane.TRACKED, key, (("DEL", *self._names(key)),), hook=hook)
+            await self._engine.execute_all(Channel.TRACKED, key, (("DEL", *self._names(key)),), hook=hook)
 
         failed |= await drop_singly(turned_away, again)
         if done := [key for key in keys if key not in failed]:
@@ -174,7 +174,7 @@ class PendingDrops:
             self._recent.popleft()
         return tuple(keys for _, keys in self._recent)
 
-    def _mark_again(self, keys: list[str], owns: Owns) -> None:
+    def _mark_again(self, keys: list[str], owns: KeyFilter) -> None:
         # Not forgotten once more: what was read of them has been, when their connection ended or their slot moved.
         self._keys.update(key for key in keys if owns(key))
         self.any = self._everything or bool(self._keys)

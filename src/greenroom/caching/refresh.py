@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from greenroom.caching.loading import Loads
+from greenroom.caching.loading import LeasedLoader
 from greenroom.clock import Clock
 from greenroom.observe import Counters
 
@@ -21,7 +21,7 @@ class Refresh:
     stale value would ask the server again.
     """
 
-    def __init__(self, loads: Loads[Any], name: str, clock: Clock, counters: Counters) -> None:
+    def __init__(self, loads: LeasedLoader[Any], name: str, clock: Clock, counters: Counters) -> None:
         self._loads = loads
         self._name = name
         self._clock = clock

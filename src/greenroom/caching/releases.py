@@ -15,7 +15,7 @@ from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.detached import Detached
-from greenroom.engine import Engine, Lane
+from greenroom.engine import Channel, Engine
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
 from greenroom.engine.transport.connection import Connection
@@ -70,7 +70,7 @@ class Releases:
         try:
             # Urgent: what is overloaded must not make all who wait wait for the lease's end as well.
             hook = partial(self._answered, token)
-            await self.engine.run(Lane.TRACKED, RELEASE, (lease,), args, hook=hook, urgent=True)
+            await self.engine.run(Channel.TRACKED, RELEASE, (lease,), args, hook=hook, urgent=True)
         except EngineError as error:
             log.debug("releasing %s: %s", lease, error)  # the next connection carries it, or it lapses
 

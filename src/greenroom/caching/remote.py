@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 from greenroom.caching.freshness import placed
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
-from greenroom.caching.near import Entry, Source
-from greenroom.engine import Lane
-from greenroom.engine.deadline import Budget
+from greenroom.caching.near import Entry, EntrySource
+from greenroom.engine import Channel
+from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.protocol.wire import Command
 from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineRefused, EngineUnavailable, Overloaded
 from greenroom.keyspace import Keyspace
@@ -37,12 +37,12 @@ class Miss:
     Arguments:
         budget: what is left of the read's time with the server.
         reachable: whether it could be asked.
-        refused: the fingerprint of what it holds instead of a value.
+        rejected_digest: the fingerprint of what it holds instead of a value.
     """
 
-    budget: Budget
+    budget: TimeBudget
     reachable: bool = True
-    refused: str = NOTHING_REFUSED
+    rejected_digest: str = NOTHING_REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class _Broken:
     body: bytes
 
 
-class Stored(Generic[T]):
+class RemoteTier(Generic[T]):
     """Reads of one keyspace's values on the server.
 
     Arguments:
@@ -90,7 +90,7 @@ class Stored(Generic[T]):
             Overloaded: when too many commands are outstanding; that is neither down nor a miss.
         """
         if self._refused_drops and key in self._refused_drops:
-            return Miss(Budget(0.0), reachable=False)
+            return Miss(TimeBudget(0.0), reachable=False)
         began, asked = monotonic(), self._now()
         # docs/decisions/0019-pttl-before-get.md
         # PTTL first: a write between the two can then only give a new value an old deadline.
@@ -105,7 +105,9 @@ class Stored(Generic[T]):
                 except EngineUnavailable:
                     pass  # asked once more below, within the same budget
             if replies is None or isinstance(replies[-1], EngineUnavailable | EngineRefused):
-                replies = await self._engine.execute_all(Lane.TRACKED, key, commands, hook=hook, until=began + COMMANDS)
+                replies = await self._engine.execute_all(
+                    Channel.TRACKED, key, commands, hook=hook, deadline=began + COMMANDS
+                )
         except Overloaded:
             self._count("overloaded")
             raise
@@ -123,10 +125,10 @@ class Stored(Generic[T]):
             return found.entry
         if isinstance(found, _Broken):
             self._tell(found.error)
-            return Miss(_left(began), refused=fingerprint(found.body))
+            return Miss(_left(began), rejected_digest=fingerprint(found.body))
         return self._unreadable(key, found, began)
 
-    def _arrived(self, key: str, asked: float, replies: list[Any], source: Source) -> None:
+    def _arrived(self, key: str, asked: float, replies: list[Any], source: EntrySource) -> None:
         """In the socket's reader: what follows this reply on the wire may be the push that evicts what is kept here."""
         if type(replies[-1]) is not bytes:
             return
@@ -134,7 +136,7 @@ class Stored(Generic[T]):
         replies.append(found)
         self._keep(found, source)
 
-    def admit(self, key: str, body: bytes, remaining_ms: int, asked: float, source: Source) -> None:
+    def admit(self, key: str, body: bytes, remaining_ms: int, asked: float, source: EntrySource) -> None:
         """Keep near what a script has read and tracked; in the socket's reader, as `_arrived`.
 
         Arguments:
@@ -144,12 +146,12 @@ class Stored(Generic[T]):
         if self._near_for:
             self._keep(self._entered(key, asked, [remaining_ms, body], source), source)
 
-    def _keep(self, found: Entry | _Unbounded | _Broken, source: Source) -> None:
-        if type(found) is Entry and found.until and self._backing.may_keep(found.key, source):
+    def _keep(self, found: Entry | _Unbounded | _Broken, source: EntrySource) -> None:
+        if type(found) is Entry and found.near_until and self._backing.may_keep(found.key, source):
             self._near.put(found if self._frozen else found.without_value())
 
     def _entered(
-        self, key: str, asked: float, replies: list[Any], source: Source | None
+        self, key: str, asked: float, replies: list[Any], source: EntrySource | None
     ) -> Entry | _Unbounded | _Broken:
         """Check what comes from the server, once, when it enters.
 
@@ -165,22 +167,22 @@ class Stored(Generic[T]):
         remaining = replies[0]
         at = placed(self._lifetime, remaining if type(remaining) is int else _UNASKED, asked)
         if at.adjust:
-            return _Unbounded(Entry(key, value, body, at.soft, at.hard, 0.0, source))
-        until = min(at.hard, asked + self._near_for) if at.near and source is not None else 0.0
-        return Entry(key, value, body, at.soft, at.hard, until, source)
+            return _Unbounded(Entry(key, value, body, at.fresh_until, at.expires_at, 0.0, source))
+        until = min(at.expires_at, asked + self._near_for) if at.near and source is not None else 0.0
+        return Entry(key, value, body, at.fresh_until, at.expires_at, until, source)
 
     async def _bound(self, key: str) -> None:
         """Give the key the lifetime that its writer left out, or set too long: else the value might never end."""
         lifetime = self._keyspace.lifetime.ttl_ms
         try:
-            await self._engine.execute(Lane.TRACKED, key, "PEXPIRE", key, lifetime, "LT")
+            await self._engine.execute(Channel.TRACKED, key, "PEXPIRE", key, lifetime, "LT")
         except EngineError as error:
             log.debug("giving %s its lifetime: %s", key, error)  # the next read tries again
 
     def _unreadable(self, key: str, error: EngineError, began: float) -> Miss:
         if isinstance(error, CommandFailed) and error.of_another_type:
             self._tell(BrokenValue(key, "it is no string"))
-            return Miss(_left(began), refused=ANOTHER_TYPE)
+            return Miss(_left(began), rejected_digest=ANOTHER_TYPE)
         self._count("engine")
         log.debug("reading %s: %s", key, error)
         return Miss(_left(began), reachable=False)
@@ -193,5 +195,5 @@ class Stored(Generic[T]):
         self._errors[self._keyspace.name, kind] += 1
 
 
-def _left(began: float) -> Budget:
-    return Budget(max(0.0, began + COMMANDS - monotonic()))
+def _left(began: float) -> TimeBudget:
+    return TimeBudget(max(0.0, began + COMMANDS - monotonic()))

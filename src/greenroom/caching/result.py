@@ -30,7 +30,7 @@ class Outcome(enum.Enum):
     """The server could not be asked; the loader ran without it."""
 
 
-class Read(msgspec.Struct, Generic[T], frozen=True):
+class CacheResult(msgspec.Struct, Generic[T], frozen=True):
     """One answered read.
 
     Arguments:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
-from greenroom.engine.listener import Owns, every
+from greenroom.engine.listener import KeyFilter, all_keys
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Flight(Generic[T]):
         """Whether it has landed, or crashed."""
         return self._end is not None
 
-    async def landed(self) -> T:
+    async def result(self) -> T:
         """The result; a caller that is cancelled meanwhile cancels nobody else.
 
         Raises:
@@ -59,11 +59,11 @@ class Flight(Generic[T]):
             self._end(waiter)
         return await waiter
 
-    def land(self, result: T) -> None:
+    def set_result(self, result: T) -> None:
         """Give everyone who waits the result."""
         self._ended(lambda waiter: waiter.set_result(result))
 
-    def crash(self, error: BaseException) -> None:
+    def set_exception(self, error: BaseException) -> None:
         """Give everyone who waits the error."""
         if isinstance(error, asyncio.CancelledError):
             self._ended(lambda waiter: waiter.cancel())
@@ -82,11 +82,11 @@ class Flight(Generic[T]):
 class Flights(Generic[T]):
     """The flights of one cache: at most one that is open per key, and those closed that have not landed yet."""
 
-    __slots__ = ("_aloft", "_open", "_tasks")
+    __slots__ = ("_in_flight", "_open", "_tasks")
 
     def __init__(self) -> None:
         self._open: dict[str, Flight[T]] = {}
-        self._aloft: dict[str, set[Flight[T]]] = {}
+        self._in_flight: dict[str, set[Flight[T]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def find(self, key: str) -> Flight[T] | None:
@@ -100,7 +100,7 @@ class Flights(Generic[T]):
         """A new flight for `key`, to be joined from now on; hand it to `work_on`."""
         flight: Flight[T] = Flight(key, asyncio.get_running_loop())
         self._open[key] = flight
-        self._aloft.setdefault(key, set()).add(flight)
+        self._in_flight.setdefault(key, set()).add(flight)
         return flight
 
     def work_on(self, flights: Iterable[Flight[T]], work: Coroutine[Any, Any, None]) -> None:
@@ -116,7 +116,7 @@ class Flights(Generic[T]):
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
             for flight in mine:
                 if error is not None:
-                    flight.crash(error)
+                    flight.set_exception(error)
                 self._forget(flight)
 
         task.add_done_callback(ended)
@@ -125,14 +125,14 @@ class Flights(Generic[T]):
         """The result of the work on `key`, begun where none is under way, and whether another had begun it."""
         flight = self.find(key)
         if flight is not None:
-            return await flight.landed(), True
+            return await flight.result(), True
         begun = self.begin(key)
 
         async def land() -> None:
-            begun.land(await work(begun))
+            begun.set_result(await work(begun))
 
         self.work_on((begun,), land())
-        return await begun.landed(), False
+        return await begun.result(), False
 
     def close(self, flight: Flight[T]) -> None:
         """Let nobody else join a flight: it may have read what has changed."""
@@ -140,7 +140,7 @@ class Flights(Generic[T]):
             del self._open[flight.key]
         flight.open = False
 
-    def close_to_newcomers(self, key: str) -> None:
+    def forget(self, key: str) -> None:
         """Let nobody else join what is under way for `key`."""
         flight = self._open.get(key)
         if flight is not None:
@@ -149,11 +149,11 @@ class Flights(Generic[T]):
     def close_all_to_newcomers(self, keys: Iterable[str]) -> None:
         """As `close_to_newcomers` for each; costs next to nothing for those that nothing is under way for."""
         for key in self._open.keys() & keys if self._open else ():
-            self.close_to_newcomers(key)
+            self.forget(key)
 
     def close_bypasses(self) -> None:
         """Let nobody else join what is loaded without the server, whatever its key."""
-        for aloft in self._aloft.values():
+        for aloft in self._in_flight.values():
             for flight in aloft:
                 if flight.bypasses:
                     self.close(flight)
@@ -164,14 +164,14 @@ class Flights(Generic[T]):
         One that only waits stays open, or each renewal of the lease that it waits for would have its newcomers begin
         another, and all of them would ask at the next.
         """
-        for flight in self._aloft.get(key, ()):
+        for flight in self._in_flight.get(key, ()):
             if not flight.asking:
                 self.close(flight)
             flight.pushed.set()
 
-    def wake_all(self, owns: Owns = every) -> None:
+    def wake_all(self, owns: KeyFilter = all_keys) -> None:
         """Pushes may have been missed: close what is under way, for every key that is meant, and let it look again."""
-        for key, aloft in tuple(self._aloft.items()):
+        for key, aloft in tuple(self._in_flight.items()):
             if owns(key):
                 for flight in aloft:
                     self.close(flight)
@@ -187,7 +187,7 @@ class Flights(Generic[T]):
     def _forget(self, flight: Flight[T]) -> None:
         if self._open.get(flight.key) is flight:
             del self._open[flight.key]
-        aloft = self._aloft[flight.key]
+        aloft = self._in_flight[flight.key]
         aloft.discard(flight)
         if not aloft:
-            del self._aloft[flight.key]
+            del self._in_flight[flight.key]

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Budget:
+class TimeBudget:
     """Seconds that calls to the engine may still take together; time between them is free.
 
     A load of five seconds lies between the lease and the fill: a plain deadline would have passed by then.

@@ -152,10 +152,10 @@ class EmbeddedServer:
             os.close(self._handle)
             self._handle = -1
 
-    async def _answers(self, until: float) -> bool:
+    async def _answers(self, deadline: float) -> bool:
         """Whether the server is ready: it listens before it has read its file, and may yet refuse that."""
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(deadline):
                 reader, writer = await asyncio.open_unix_connection(self.socket_path)
                 try:
                     # docs/decisions/0064-embedded-server-must-answer-ping.md

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from greenroom.engine.deletions import Answered, Names, Queued
 from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.engine.scripts import Script
-from greenroom.engine.transport.supervisor import Lane
+from greenroom.engine.transport.supervisor import Channel
 from greenroom.errors import CommandFailed, EngineError
 
 RETRY_PAUSE = 0.02
@@ -31,24 +31,24 @@ class Engine(Protocol):
 
     async def execute(
         self,
-        lane: Lane,
+        channel: Channel,
         key: str,
         *command: str | bytes | int,
         retry: bool = True,
-        until: float | None = None,
+        deadline: float | None = None,
     ) -> Any:
         """Send one command and return its reply. `retry` says that doing it twice is as good as once."""
-        return (await self.execute_all(lane, key, (command,), retry=retry, until=until))[0]
+        return (await self.execute_all(channel, key, (command,), retry=retry, deadline=deadline))[0]
 
     async def execute_all(
         self,
-        lane: Lane,
+        channel: Channel,
         key: str,
         commands: tuple[Command, ...],
         *,
         hook: Hook | None = None,
         retry: bool = True,
-        until: float | None = None,
+        deadline: float | None = None,
         urgent: bool = False,
     ) -> list[Any]:
         """Send commands that follow one another on one connection and return their replies.
@@ -59,35 +59,39 @@ class Engine(Protocol):
         """
         raise NotImplementedError
 
-    async def everywhere(self, *command: str | bytes | int) -> list[Any]:
+    async def broadcast(self, *command: str | bytes | int) -> list[Any]:
         """Send a command that concerns no key to every server; returns the replies of those that can be asked."""
         raise NotImplementedError
 
     async def run(
         self,
-        lane: Lane,
+        channel: Channel,
         script: Script,
         keys: Sequence[str],
         args: Sequence[str | bytes | int],
         *,
         hook: Hook | None = None,
         retry: bool = True,
-        until: float | None = None,
+        deadline: float | None = None,
         urgent: bool = False,
     ) -> Any:
         """Run a script on the server of `keys`, which all hash to one slot, loading it where it is not known."""
         call = script.call(keys, args)
         key = keys[0]
         try:
-            return (await self.execute_all(lane, key, (call,), hook=hook, retry=retry, until=until, urgent=urgent))[0]
+            return (
+                await self.execute_all(channel, key, (call,), hook=hook, retry=retry, deadline=deadline, urgent=urgent)
+            )[0]
         except CommandFailed as error:
             if error.code != "NOSCRIPT":
                 raise
         both: tuple[Command, ...] = (("SCRIPT", "LOAD", script.source), call)
-        return (await self.execute_all(lane, key, both, hook=hook, retry=retry, until=until, urgent=urgent))[-1]
+        return (await self.execute_all(channel, key, both, hook=hook, retry=retry, deadline=deadline, urgent=urgent))[
+            -1
+        ]
 
     def send(
-        self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+        self, channel: Channel, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
         """The quick way of what is read most: queue commands and return the future of their replies.
 
@@ -116,11 +120,11 @@ class Engine(Protocol):
         """
         raise NotImplementedError
 
-    def renew(self, lane: Lane, key: str, reason: str) -> None:
+    def reset(self, channel: Channel, key: str, reason: str) -> None:
         """End the connection, if there is one, to the server of `key`: the next one carries first what it owes."""
 
     @property
-    def trouble(self) -> EngineError | None:
+    def unavailable(self) -> EngineError | None:
         """Why calls would fail at the moment, with the address of the server; None while all is well."""
 
     async def start(self) -> None:
@@ -130,7 +134,7 @@ class Engine(Protocol):
         """End every connection."""
 
 
-async def settle(engine: Engine, seconds: float) -> None:
+async def start_within(engine: Engine, seconds: float) -> None:
     """Start an engine and wait a bounded time for its first attempt; it goes on connecting either way."""
     try:
         async with asyncio.timeout(seconds):

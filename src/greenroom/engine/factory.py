@@ -18,11 +18,11 @@ from greenroom.engine.cluster.cluster import Clustered
 from greenroom.engine.cluster.replica_reads import ReplicaReads
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.engine.engine import Engine
-from greenroom.engine.listener import Owns
+from greenroom.engine.listener import KeyFilter
 from greenroom.engine.scripts import Script
 from greenroom.engine.server.standalone import Standalone
 from greenroom.engine.transport.connection import Connection
-from greenroom.engine.transport.supervisor import Lane
+from greenroom.engine.transport.supervisor import Channel
 from greenroom.errors import InvalidInput
 from greenroom.observe import Counters
 
@@ -30,7 +30,7 @@ from greenroom.observe import Counters
 def engine_at(
     address: Address,
     *,
-    on_gained: Callable[[Lane, Connection, Owns], None] = lambda *_: None,
+    on_gained: Callable[[Channel, Connection, KeyFilter], None] = lambda *_: None,
     replica_reads: bool = False,
     **options: Any,
 ) -> Engine:
@@ -61,7 +61,7 @@ async def _nothing(_: Connection) -> None:
     """What most uses owe a new connection."""
 
 
-def _none(_: Connection, __: Owns) -> None:
+def _none(_: Connection, __: KeyFilter) -> None:
     """What most uses owe a node that has taken slots over."""
 
 
@@ -71,10 +71,10 @@ class Use:
 
     scripts: tuple[Script, ...]
     on_invalidate: Callable[[bytes | None], None]
-    on_lost: Callable[[Owns], None]
-    on_gained: Callable[[Connection, Owns], None] = _none
+    on_lost: Callable[[KeyFilter], None]
+    on_gained: Callable[[Connection, KeyFilter], None] = _none
     before_serving: Callable[[Connection], Awaitable[None]] = _nothing
-    either_gained: Callable[[Connection, Owns], None] = _none
+    either_gained: Callable[[Connection, KeyFilter], None] = _none
     before_use: Callable[[Connection], Awaitable[None]] = _nothing
     """As the two before, on connections of both lanes; they on tracked ones only."""
 
@@ -86,14 +86,14 @@ def callbacks(uses: Sequence[Use]) -> dict[str, Any]:
         for use in uses:
             use.on_invalidate(name)
 
-    def lost(owns: Owns) -> None:
+    def lost(owns: KeyFilter) -> None:
         for use in uses:
             use.on_lost(owns)
 
-    def gained(lane: Lane, connection: Connection, owns: Owns) -> None:
+    def gained(channel: Channel, connection: Connection, owns: KeyFilter) -> None:
         for use in uses:
             use.either_gained(connection, owns)
-            if lane is Lane.TRACKED:
+            if channel is Channel.TRACKED:
                 use.on_gained(connection, owns)
 
     async def before_use(connection: Connection) -> None:

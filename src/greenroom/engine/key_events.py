@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from greenroom.engine.listener import Owns, every
+from greenroom.engine.listener import KeyFilter, all_keys
 
 
-class Pushes:
+class KeyEvents:
     """Made before the engine, whose callbacks it holds.
 
     Arguments:
@@ -37,15 +37,15 @@ class Pushes:
             if not bells and self._bells.get(key) is bells:
                 del self._bells[key]
 
-    def invalidated(self, name: bytes | None) -> None:
+    def keys_invalidated(self, name: bytes | None) -> None:
         """A push; None when everything may have changed."""
         if name is None:
-            self.lost(every)
+            self.keys_lost(all_keys)
         elif self._bells:
             for bell in self._bells.get(self._owner(name.decode("utf-8", "replace")), ()):
                 bell.set()
 
-    def lost(self, owns: Owns) -> None:
+    def keys_lost(self, owns: KeyFilter) -> None:
         """Changes of these keys may have been missed."""
         for key, bells in self._bells.items():
             if owns(key):

@@ -15,18 +15,18 @@ class Limits:
         reply_deadline: the same for a connection on which they do.
         handshake_deadline: from the start of a connection to its first PONG.
         outstanding: commands without a reply, per connection, above which a call fails as overloaded.
-        silence: so long after the newest command that was answered was sent, a tracked connection is pinged.
-        silence_deadline: so long may no byte come after that ping. The sum of both, and two ticks, bounds how long a
+        ping_after: so long after the newest command that was answered was sent, a tracked connection is pinged.
+        ping_timeout: so long may no byte come after that ping. The sum of both, and two ticks, bounds how long a
             half-open connection can hide an invalidation.
         role_interval: between two questions to one server whether it has become a replica; as long as it is one, half
             of it is between two looks whether its address leads to a primary.
         tick: between two looks at the oldest outstanding write; what has a deadline ends at most this much later.
         breaker_failures: failures in a row after which calls fail at once instead of waiting for the reconnect.
-        backoff_first, backoff_most: the range of the reconnect's pause while the breaker is closed; doubled at each
+        backoff_first, backoff_max: the range of the reconnect's pause while the breaker is closed; doubled at each
             failure, and a random share of it is slept (full jitter).
-        probe_least, probe_most: the range of the pause while the breaker is open, and between two questions to a
+        probe_min, probe_max: the range of the pause while the breaker is open, and between two questions to a
             cluster that is not whole.
-        survey: between two questions to a cluster that is: who owns what.
+        topology_interval: between two questions to a cluster that is: who owns what.
         survey_pause: after a hint that it has changed, a random share of this passes before the question, so that a
             thousand processes do not ask at once, and one asks once for many hints.
     """
@@ -35,22 +35,22 @@ class Limits:
     reply_deadline: float = 10.0
     handshake_deadline: float = 1.0
     outstanding: int = 10_000
-    silence: float = 0.25
-    silence_deadline: float = 0.4
+    ping_after: float = 0.25
+    ping_timeout: float = 0.4
     role_interval: float = 1.0
     tick: float = 0.05
     breaker_failures: int = 3
     backoff_first: float = 0.02
-    backoff_most: float = 0.5
-    probe_least: float = 0.25
-    probe_most: float = 1.0
-    survey: float = 5.0
+    backoff_max: float = 0.5
+    probe_min: float = 0.25
+    probe_max: float = 1.0
+    topology_interval: float = 5.0
     survey_pause: float = 0.1
 
     @property
-    def trust(self) -> float:
+    def max_staleness(self) -> float:
         """Seconds after which what a silent tracked connection has told is no longer relied on."""
-        return self.silence + self.silence_deadline + 2 * self.tick
+        return self.ping_after + self.ping_timeout + 2 * self.tick
 
     def pause(self, failures: int, random: float) -> float:
         """Seconds to wait before the next attempt after `failures` in a row; `random` is in [0, 1).
@@ -58,5 +58,5 @@ class Limits:
         Full jitter, so that a thousand processes do not knock together at a server that has just come back.
         """
         if failures >= self.breaker_failures:
-            return self.probe_least + random * (self.probe_most - self.probe_least)
-        return random * min(self.backoff_most, self.backoff_first * float(2**failures))
+            return self.probe_min + random * (self.probe_max - self.probe_min)
+        return random * min(self.backoff_max, self.backoff_first * float(2**failures))

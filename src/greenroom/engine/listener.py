@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from greenroom.engine.transport.connection import Connection
     from greenroom.errors import EngineUnavailable
 
-Owns = Callable[[str], bool]
+KeyFilter = Callable[[str], bool]
 """Whether a key is meant."""
 
 
@@ -43,6 +43,6 @@ class Everything:
 EVERYTHING = Everything()
 
 
-def every(key: str) -> bool:
+def all_keys(key: str) -> bool:
     """All keys are meant."""
     return True

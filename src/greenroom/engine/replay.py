@@ -22,7 +22,7 @@ from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.deletions import each
-from greenroom.engine.listener import Owns
+from greenroom.engine.listener import KeyFilter
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable
 
@@ -119,7 +119,7 @@ class Kept:
             if owns(key) and (key in drop.owed or sent.get(key) is not drop):
                 self._queue(connection, key, drop)
 
-    def queue(self, connection: Connection, owns: Owns) -> None:
+    def queue(self, connection: Connection, owns: KeyFilter) -> None:
         """Queue what is kept of keys that the server of a serving connection has taken over."""
         for key, drop in self._drops.items():
             if owns(key):

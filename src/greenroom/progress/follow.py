@@ -36,7 +36,7 @@ class Look(Generic[T_co]):
     again: float
 
 
-class Source(Protocol[T_co]):
+class StatusSource(Protocol[T_co]):
     """Where values come from, and who tells when they may have changed."""
 
     async def look(self, name: str) -> Look[T_co]:
@@ -69,7 +69,9 @@ class Followers(Generic[T]):
         later: the timer; the event loop's own by default.
     """
 
-    def __init__(self, source: Source[T], order: Order, status: Callable[[T], str], *, later: Later = _later) -> None:
+    def __init__(
+        self, source: StatusSource[T], order: Order, status: Callable[[T], str], *, later: Later = _later
+    ) -> None:
         self._source = source
         self._order = order
         self._status = status

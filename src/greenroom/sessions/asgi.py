@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError
-from greenroom.sessions.policy import Kind, Outcome, Transport, decide, origins, signals_of
+from greenroom.sessions.policy import Decision, Kind, Transport, decide, origins, signals_of
 from greenroom.sessions.refusals import MEDIA_TYPE, ForeignOrigin, InsecureTransport, Refused, document, refusal
 from greenroom.sessions.request import RequestSession
 from greenroom.sessions.sessions import Sessions
@@ -85,9 +85,9 @@ class SessionMiddleware(Generic[T]):
             return
         signals = signals_of(scope, self._allowed)
         session = RequestSession(self._found(), signals)
-        if decide(signals) is Outcome.FOREIGN:
+        if decide(signals) is Decision.FOREIGN:
             session.sessions.counters.sessions["origin_foreign",] += 1
-            await self._refuse(scope, send, refusal(Outcome.FOREIGN, presented=session.presented))
+            await self._refuse(scope, send, refusal(Decision.FOREIGN, presented=session.presented))
             return
         # Into the scope itself: what the framework leaves there for the layers around this one must reach them.
         scope[KEY] = session
@@ -127,7 +127,7 @@ class SessionMiddleware(Generic[T]):
     async def _socket(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
         async with AsyncExitStack() as stack:
             over, active = asyncio.Event(), _nothing
-            if decide(session.signals) is Outcome.LOOK_UP:
+            if decide(session.signals) is Decision.LOOK_UP:
                 # Before the socket is accepted: whatever happens to the session from here on is a push.
                 try:
                     named = session_id(session.signals.text)

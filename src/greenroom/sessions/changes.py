@@ -21,14 +21,14 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from greenroom.engine.deadline import Budget
+from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.transport.supervisor import before
 from greenroom.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
-from greenroom.sessions.index import Lists
+from greenroom.sessions.index import SessionIndex
 from greenroom.sessions.raw_json import STREAM, changed, members, user_of
-from greenroom.sessions.schema import Shape
-from greenroom.sessions.snapshot import Live, SessionGone
-from greenroom.sessions.store import Differs, Found, Slot, Written
+from greenroom.sessions.schema import SessionSchema
+from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
+from greenroom.sessions.store import Differs, SessionStore, StoredSession, Written
 from greenroom.sessions.streams import Streams
 
 _TOO_MANY = "the session changes faster than it can be written"
@@ -51,7 +51,7 @@ class Turns:
         self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def of(self, session: str, budget: Budget) -> AsyncIterator[None]:
+    async def of(self, session: str, budget: TimeBudget) -> AsyncIterator[None]:
         """A turn of one's own; waiting for it spends the budget.
 
         Raises:
@@ -82,8 +82,8 @@ class Turns:
             turn.lock.release()
 
 
-async def _acquired(lock: asyncio.Lock, until: float) -> None:
-    async with before(until):
+async def _acquired(lock: asyncio.Lock, deadline: float) -> None:
+    async with before(deadline):
         await lock.acquire()
 
 
@@ -92,48 +92,48 @@ T = TypeVar("T")
 COMMANDS = 0.5
 """Seconds that the commands of one call may take together."""
 
-Change = Callable[[bytes, Budget], Awaitable[bytes]]
+Change = Callable[[bytes, TimeBudget], Awaitable[bytes]]
 """From the JSON as it is to the JSON as it shall be."""
 
 
-class Changes(Generic[T]):
+class SessionChanges(Generic[T]):
     """Changes sessions one at a time."""
 
-    def __init__(self, slot: Slot, shape: Shape[T], lists: Lists, streams: Streams) -> None:
+    def __init__(self, slot: SessionStore, shape: SessionSchema[T], lists: SessionIndex, streams: Streams) -> None:
         self._slot = slot
         self._shape = shape
         self._lists = lists
         self._streams = streams
         self._turns = Turns()
 
-    async def change(self, session: str, change: Callable[[bytes], bytes]) -> Live[T]:
+    async def change(self, session: str, change: Callable[[bytes], bytes]) -> SessionSnapshot[T]:
         """See `Sessions.change`."""
 
-        async def changed_at_once(body: bytes, _: Budget) -> bytes:
+        async def changed_at_once(body: bytes, _: TimeBudget) -> bytes:
             return change(body)
 
         return await self._change(session, changed_at_once)
 
-    async def settle(self, session: str) -> Live[T]:
+    async def settle(self, session: str) -> SessionSnapshot[T]:
         """Let the session name the newest of its streams that are open; always a write.
 
         The roll is read after the JSON, and whoever changes the roll writes the JSON afterwards: the last to write has
         seen every change of the roll. Had one come after its look, that one's write would have come between.
         """
 
-        async def settled(body: bytes, budget: Budget) -> bytes:
-            newest = await budget.spend(lambda until: self._streams.newest(session, until=until))
+        async def settled(body: bytes, budget: TimeBudget) -> bytes:
+            newest = await budget.spend(lambda until: self._streams.newest(session, deadline=until))
             return changed(body, {STREAM: msgspec.UNSET if newest is None else newest})
 
         return await self._change(session, settled)
 
-    async def touch(self, live: Live[T]) -> None:
+    async def touch(self, live: SessionSnapshot[T]) -> None:
         """Note that a session is in use; nothing, where it is over or was touched meanwhile.
 
         Raises:
             BrokenValue, EngineError: when that cannot be done.
         """
-        budget, writer, user = Budget(COMMANDS), secrets.token_hex(8), user_of(live.body)
+        budget, writer, user = TimeBudget(COMMANDS), secrets.token_hex(8), user_of(live.body)
         # Onto its user's list again. Prevents: on a cluster the list is another node's · that dies before its replica
         # has the entry · the session goes on, and no end-all finds it.
         await self._lists.renew(live.session_id, user, budget)
@@ -141,7 +141,7 @@ class Changes(Generic[T]):
             try:
                 await self.settle(live.session_id)  # its server may have been killed
             except SessionGone:
-                await self._lists.leave(live.session_id, user, budget)
+                await self._lists.remove(live.session_id, user, budget)
             return
         found: Differs | Written | None = Differs(live.body)
         while isinstance(found, Differs):
@@ -149,17 +149,17 @@ class Changes(Generic[T]):
             self._shape.decode(body)
             found = await self._write(live.session_id, body, body, writer, budget, touch=True)
         if found is None:
-            await self._lists.leave(live.session_id, user, budget)
+            await self._lists.remove(live.session_id, user, budget)
 
     # ------------------------------------------------------------------------------------------------
 
-    async def _change(self, session: str, change: Change) -> Live[T]:
-        budget = Budget(COMMANDS)
+    async def _change(self, session: str, change: Change) -> SessionSnapshot[T]:
+        budget = TimeBudget(COMMANDS)
 
-        async def looked(until: float) -> Found:
+        async def looked(deadline: float) -> StoredSession:
             # Onto the roll first, and in the time of the look: a write prolongs the session's life.
             _, found = await asyncio.gather(
-                self._lists.active.note(session, until=until), self._slot.look(session, until=until)
+                self._lists.active.try_add(session, deadline=deadline), self._slot.look(session, deadline=deadline)
             )
             return found
 
@@ -169,7 +169,7 @@ class Changes(Generic[T]):
             except BaseException:
                 self._lists.check(session)  # it may stand on the roll by now, and be over
                 raise
-            body = None if looked_up.begun is None else looked_up.body
+            body = None if looked_up.started_at is None else looked_up.body
             try:
                 found = None if body is None else await self._attempt(session, body, change, budget)
                 while isinstance(found, Differs):
@@ -179,11 +179,11 @@ class Changes(Generic[T]):
                     self._lists.check(session)  # it stands on the roll as one in use, and may not have been written
                 raise
         if found is None:
-            await self._lists.leave(session, None, budget)
+            await self._lists.remove(session, None, budget)
             raise SessionGone("the session has ended")
-        return Live(session, self._shape.decode(found.body), found.body, begun=found.begun)
+        return SessionSnapshot(session, self._shape.decode(found.body), found.body, begun=found.started_at)
 
-    async def _attempt(self, session: str, body: bytes, change: Change, budget: Budget) -> Written | Differs | None:
+    async def _attempt(self, session: str, body: bytes, change: Change, budget: TimeBudget) -> Written | Differs | None:
         self._shape.decode(body)
         new = await change(body, budget)
         self._shape.check(new)
@@ -192,8 +192,10 @@ class Changes(Generic[T]):
         return await self._write(session, body, new, secrets.token_hex(8), budget)
 
     async def _write(
-        self, session: str, old: bytes, new: bytes, writer: str, budget: Budget, *, touch: bool = False
+        self, session: str, old: bytes, new: bytes, writer: str, budget: TimeBudget, *, touch: bool = False
     ) -> Written | Differs | None:
         if budget.left <= 0:
             raise Overloaded("the session changes faster than it can be written")
-        return await budget.spend(lambda until: self._slot.write(session, old, new, writer, touch=touch, until=until))
+        return await budget.spend(
+            lambda until: self._slot.write(session, old, new, writer, touch=touch, deadline=until)
+        )

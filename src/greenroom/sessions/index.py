@@ -21,16 +21,16 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
-from greenroom.engine import Engine, Lane, Script
-from greenroom.engine.deadline import Budget
+from greenroom.engine import Channel, Engine, Script
+from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.protocol.wire import Command
 from greenroom.engine.shapes import NUMBER, Shape, are_texts
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import check_part, is_part
 from greenroom.sessions.leftovers import Leftovers
-from greenroom.sessions.limits import Limits, ms
-from greenroom.sessions.store import Slot
+from greenroom.sessions.limits import SessionLimits, ms
+from greenroom.sessions.store import SessionStore
 from greenroom.sessions.user_id import check_user_id
 
 log = logging.getLogger("greenroom.sessions")
@@ -49,7 +49,7 @@ _SOON = 0.1
 """Seconds for which a roll is waited for that others need not wait for."""
 
 
-class Roll:
+class ExpiringSet:
     """One sorted set.
 
     Arguments:
@@ -68,16 +68,16 @@ class Roll:
         self._is_member = is_member
         self._longest = ms(longest)
 
-    async def enter(self, member: str, stay: timedelta | None = None, *, until: float | None = None) -> None:
+    async def add(self, member: str, stay: timedelta | None = None, *, deadline: float | None = None) -> None:
         """Put a member in, or renew its stay.
 
         Arguments:
             stay: how long it stays, if that is less than the longest.
         """
         stay_ms = self._longest if stay is None else min(ms(stay), self._longest)
-        await self._engine.run(Lane.PLAIN, ENTER, (self._name,), (member, self._longest, stay_ms), until=until)
+        await self._engine.run(Channel.PLAIN, ENTER, (self._name,), (member, self._longest, stay_ms), deadline=deadline)
 
-    async def note(self, member: str, stay: timedelta | None = None, *, until: float | None = None) -> None:
+    async def try_add(self, member: str, stay: timedelta | None = None, *, deadline: float | None = None) -> None:
         """As `enter`, but where its server does not answer soon nothing.
 
         For the rolls that have everybody: on a cluster each is one node's, and all others go on while that is away. Who
@@ -85,59 +85,61 @@ class Roll:
         """
         with suppress(EngineUnavailable, TimeoutError):
             async with asyncio.timeout(_SOON):
-                await self.enter(member, stay, until=until)
+                await self.add(member, stay, deadline=deadline)
 
-    async def leave(self, member: str, *, until: float | None = None) -> None:
+    async def remove(self, member: str, *, deadline: float | None = None) -> None:
         """Take a member out."""
-        await self._remove((member,), until)
+        await self._remove((member,), deadline)
 
     async def count(self) -> int:
         """How many are here."""
-        return int(await self._engine.run(Lane.PLAIN, PRESENT, (self._name,), (self._longest, "0")))
+        return int(await self._engine.run(Channel.PLAIN, PRESENT, (self._name,), (self._longest, "0")))
 
-    async def present(self, *, until: float | None = None) -> list[str]:
+    async def members(self, *, deadline: float | None = None) -> list[str]:
         """Who is here; those who entered first come first."""
-        found = await self._engine.run(Lane.PLAIN, PRESENT, (self._name,), (self._longest, "1"), until=until)
+        found = await self._engine.run(Channel.PLAIN, PRESENT, (self._name,), (self._longest, "1"), deadline=deadline)
         texts = {member: member.decode("utf-8", "replace") for member in found}
         if foreign := [member for member, text in texts.items() if not self._is_member(text)]:
             log.warning(
                 "%s held %d members that are none, as %r; they are taken out", self._name, len(foreign), foreign[0]
             )
             with suppress(EngineError):
-                await self._remove(foreign, until)
+                await self._remove(foreign, deadline)
         return [text for text in texts.values() if self._is_member(text)]
 
-    async def _remove(self, members: Sequence[str | bytes], until: float | None) -> None:
+    async def _remove(self, members: Sequence[str | bytes], deadline: float | None) -> None:
         try:
-            await self._engine.execute(Lane.PLAIN, self._name, "ZREM", self._name, *members, until=until)
+            await self._engine.execute(Channel.PLAIN, self._name, "ZREM", self._name, *members, deadline=deadline)
         except CommandFailed as error:
             # Of another type nobody is on it; whoever enters next replaces it.
             if not error.of_another_type:
                 raise
 
 
-class Lists:
+class SessionIndex:
     """The lists of one platform's sessions."""
 
-    def __init__(self, engine: Engine, prefix: str, slot: Slot, limits: Limits, leftovers: Leftovers) -> None:
+    def __init__(
+        self, engine: Engine, prefix: str, slot: SessionStore, limits: SessionLimits, leftovers: Leftovers
+    ) -> None:
         self._engine = engine
         self._leftovers = leftovers
         self._prefix = prefix
         self._slot = slot
         self._limits = limits
-        self.active = Roll(engine, companion_key(prefix, "active", "sessions"), limits.lifetime + limits.late)
+        self.active = ExpiringSet(engine, companion_key(prefix, "active", "sessions"), limits.lifetime + limits.late)
         """Every session that may be alive."""
 
-    def of_user(self, user_id: str) -> Roll:
+    def of_user(self, user_id: str) -> ExpiringSet:
         """The ids of a user's sessions, of those being begun, and of some that are over.
 
         Raises:
             InvalidInput: when it is no user's id.
         """
         name = companion_key(self._prefix, "sessions", f"user:{_part(user_id)}")
-        return Roll(self._engine, name, self._limits.absolute + self._limits.late)
+        return ExpiringSet(self._engine, name, self._limits.absolute + self._limits.late)
 
-    async def enter(self, session: str, user: str | None, budget: Budget, *, unused: bool = False) -> int:
+    async def add(self, session: str, user: str | None, budget: TimeBudget, *, unused: bool = False) -> int:
         """List a session that shall begin; returns when that was, by its server's time in µs.
 
         Arguments:
@@ -146,29 +148,30 @@ class Lists:
         mine = [] if user is None else [self.of_user(user)]
         stay = self._limits.unused + self._limits.late if unused else None
 
-        async def entered(until: float) -> int:
+        async def entered(deadline: float) -> int:
             entries = asyncio.gather(
-                self.active.note(session, stay, until=until), *(roll.enter(session, until=until) for roll in mine)
+                self.active.try_add(session, stay, deadline=deadline),
+                *(roll.add(session, deadline=deadline) for roll in mine),
             )
             # The server's time with them, and not later: what is listed for long may have been ended meanwhile.
-            now, _ = await asyncio.gather(self._slot.now(session, until=until), entries)
+            now, _ = await asyncio.gather(self._slot.now(session, deadline=deadline), entries)
             return now
 
         return await budget.spend(entered)
 
-    async def renew(self, session: str, user: str | None, budget: Budget) -> None:
+    async def renew(self, session: str, user: str | None, budget: TimeBudget) -> None:
         """List a session again that goes on, where that can be done soon."""
 
-        async def renewed(until: float) -> None:
-            await asyncio.gather(*(roll.note(session, until=until) for roll in self._rolls(user)))
+        async def renewed(deadline: float) -> None:
+            await asyncio.gather(*(roll.try_add(session, deadline=deadline) for roll in self._rolls(user)))
 
         await budget.spend(renewed)
 
-    async def leave(self, session: str, user: str | None, budget: Budget) -> None:
+    async def remove(self, session: str, user: str | None, budget: TimeBudget) -> None:
         """Unlist a session that is over; never fails, since what was asked for is done: the rest is done behind."""
 
-        async def left(until: float | None = None) -> None:
-            await asyncio.gather(*(roll.leave(session, until=until) for roll in self._rolls(user)))
+        async def left(deadline: float | None = None) -> None:
+            await asyncio.gather(*(roll.remove(session, deadline=deadline) for roll in self._rolls(user)))
 
         try:
             await budget.spend(left)
@@ -188,21 +191,21 @@ class Lists:
 
     async def _forget(self, session: str, user: str | None) -> None:
         await self._slot.end(session, secrets.token_hex(8), mark=True)
-        await asyncio.gather(*(roll.leave(session) for roll in self._rolls(user)))
+        await asyncio.gather(*(roll.remove(session) for roll in self._rolls(user)))
 
     async def _check(self, session: str) -> None:
         found = await self._slot.look(session)
-        if found.body is None or found.begun is None:
-            await self.active.leave(session)
+        if found.body is None or found.started_at is None:
+            await self.active.remove(session)
         elif found.unused:
             # A change that has failed may have put it on the roll as one in use, so let it be one. Instead of that a
             # shorter stay on the roll could undo that of a touch meanwhile: it would be alive and not counted.
-            await self.active.enter(session)
+            await self.active.add(session)
             writer = secrets.token_hex(8)
             if await self._slot.write(session, found.body, found.body, writer, touch=True) is None:
-                await self.active.leave(session)
+                await self.active.remove(session)
 
-    def _rolls(self, user: str | None) -> list[Roll]:
+    def _rolls(self, user: str | None) -> list[ExpiringSet]:
         rolls = [self.active]
         if user is not None:
             with suppress(InvalidInput):  # somebody else has written it, and it was never listed

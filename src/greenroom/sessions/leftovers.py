@@ -91,8 +91,8 @@ class Leftovers:
                 await asyncio.sleep(_AGAIN)
                 self._rests = False
 
-    def _done(self, name: str, until: float, undo: Undo) -> None:
-        if self._left.get(name) == (until, undo):
+    def _done(self, name: str, deadline: float, undo: Undo) -> None:
+        if self._left.get(name) == (deadline, undo):
             del self._left[name]
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -9,15 +9,15 @@ _LATE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SessionLimits:
     """How long a session lives.
 
     Arguments:
         idle: without a request for so long it is over.
         touch: a request writes the time of its activity at most once in this interval.
         absolute: over, however active.
-        copy: for so long a rotated session can still be read by requests under way.
-        mark: for so long an ended id cannot be created.
+        grace_copy: for so long a rotated session can still be read by requests under way.
+        tombstone: for so long an ended id cannot be created.
         stream: without a sign of its listener for so long a stream has lapsed.
         unused: an anonymous session whose token has not come back for so long is over.
     """
@@ -25,8 +25,8 @@ class Limits:
     idle: timedelta = timedelta(minutes=30)
     touch: timedelta = timedelta(minutes=1)
     absolute: timedelta = timedelta(hours=12)
-    copy: timedelta = timedelta(seconds=5)
-    mark: timedelta = timedelta(minutes=1)
+    grace_copy: timedelta = timedelta(seconds=5)
+    tombstone: timedelta = timedelta(minutes=1)
     stream: timedelta = timedelta(seconds=90)
     # docs/decisions/0069-unused-sessions-live-two-minutes.md
     unused: timedelta = timedelta(minutes=2)
@@ -44,7 +44,7 @@ class Limits:
     @property
     def late(self) -> timedelta:
         """So long after it was listed a session may be created: well within the mark of an ended id."""
-        return min(_LATE, self.mark / 2)
+        return min(_LATE, self.tombstone / 2)
 
 
 def ms(span: timedelta) -> int:

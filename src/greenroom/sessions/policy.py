@@ -60,7 +60,7 @@ class Transport(enum.Enum):
     PLAIN = "plain"
 
 
-class Found(enum.Enum):
+class LookUp(enum.Enum):
     """What the look-up of a token gave."""
 
     LIVE = "live"
@@ -72,7 +72,7 @@ class Found(enum.Enum):
     BROKEN = "broken"
 
 
-class Outcome(enum.Enum):
+class Decision(enum.Enum):
     """What a request may do with its session."""
 
     FOREIGN = "foreign"
@@ -115,38 +115,38 @@ class Signals:
     plain: str = ""
 
 
-def decide(signals: Signals, found: Found | None = None) -> Outcome:
+def decide(signals: Signals, found: LookUp | None = None) -> Decision:
     """What the request may do; `found` is None before the look-up."""
     if signals.origin is Origin.FOREIGN and (signals.unsafe or signals.kind is Kind.WEBSOCKET):
-        return Outcome.FOREIGN
+        return Decision.FOREIGN
     if signals.transport is Transport.PLAIN:
-        return Outcome.INSECURE
+        return Decision.INSECURE
     match signals.token:
         case Token.ABSENT:
-            return Outcome.NONE
+            return Decision.NONE
         case Token.MALFORMED:
-            return Outcome.DEAD
+            return Decision.DEAD
         case Token.PRESENT:
             return _looked_up(signals.kind, found)
 
 
-def _looked_up(kind: Kind, found: Found | None) -> Outcome:
+def _looked_up(kind: Kind, found: LookUp | None) -> Decision:
     match found:
         case None:
-            return Outcome.LOOK_UP
-        case Found.LIVE:
-            return Outcome.LIVE
-        case Found.COPY:
+            return Decision.LOOK_UP
+        case LookUp.LIVE:
+            return Decision.LIVE
+        case LookUp.COPY:
             # A request under way ends within seconds; a socket opened on the copy would live on a session that is over.
-            return Outcome.READ_ONLY if kind is Kind.HTTP else Outcome.DEAD
-        case Found.NOTHING:
-            return Outcome.DEAD
-        case Found.UNAVAILABLE:
-            return Outcome.UNAVAILABLE
-        case Found.OVERLOADED:
-            return Outcome.OVERLOADED
-        case Found.BROKEN:
-            return Outcome.BROKEN
+            return Decision.READ_ONLY if kind is Kind.HTTP else Decision.DEAD
+        case LookUp.NOTHING:
+            return Decision.DEAD
+        case LookUp.UNAVAILABLE:
+            return Decision.UNAVAILABLE
+        case LookUp.OVERLOADED:
+            return Decision.OVERLOADED
+        case LookUp.BROKEN:
+            return Decision.BROKEN
 
 
 def sets_cookie(signals: Signals) -> bool:

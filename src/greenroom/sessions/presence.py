@@ -16,7 +16,7 @@ from typing import Any
 from greenroom.errors import EngineError
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import check_part
-from greenroom.sessions.index import Roll
+from greenroom.sessions.index import ExpiringSet
 from greenroom.sessions.raw_json import STREAM, members
 from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.snapshot import SessionGone
@@ -34,7 +34,7 @@ class Presence:
         self._stay = sessions.limits.stream
         # A podcast enters it before its own roll, and must not leave it sooner.
         name = companion_key(sessions.prefix, "active", "podcasts")
-        self._podcasts = Roll(sessions.engine, name, self._stay + sessions.limits.late)
+        self._podcasts = ExpiringSet(sessions.engine, name, self._stay + sessions.limits.late)
 
     @property
     def interval(self) -> float:
@@ -110,7 +110,7 @@ class Presence:
     async def listeners(self) -> dict[str, int]:
         """How many listen to each podcast; of a killed server's until they lapse."""
         self._sessions.opened.check()
-        podcasts, counts = sorted(await self._podcasts.present()), list[int]()
+        podcasts, counts = sorted(await self._podcasts.members()), list[int]()
         for at in range(0, len(podcasts), _CHUNK):
             chunk = podcasts[at : at + _CHUNK]
             counts += await asyncio.gather(*(self._listeners(podcast).count() for podcast in chunk))
@@ -131,29 +131,29 @@ class Presence:
     async def _leave(self, stream: Stream) -> None:
         try:
             for roll in self._rolls(stream):
-                await roll.leave(stream.member)
+                await roll.remove(stream.member)
         except BaseException:
             self._left_behind(stream)
             raise
 
     async def _close(self, stream: Stream) -> None:
         for roll in self._rolls(stream):
-            await roll.leave(stream.member)
+            await roll.remove(stream.member)
         if stream.session_id is not None:
             with suppress(SessionGone):
                 await self._sessions.settle(stream.session_id)
 
     async def _enter(self, stream: Stream) -> None:
-        await self._podcasts.note(stream.podcast_id)
+        await self._podcasts.try_add(stream.podcast_id)
         for roll in self._rolls(stream):
-            await roll.enter(stream.member)
+            await roll.add(stream.member)
 
-    def _rolls(self, stream: Stream) -> list[Roll]:
+    def _rolls(self, stream: Stream) -> list[ExpiringSet]:
         rolls = [self._listeners(stream.podcast_id)]
         if stream.session_id is not None:
             rolls.append(self._sessions.streams.of(stream.session_id))
         return rolls
 
-    def _listeners(self, podcast_id: str) -> Roll:
+    def _listeners(self, podcast_id: str) -> ExpiringSet:
         name = companion_key(self._sessions.prefix, "listeners", f"podcast:{podcast_id}")
-        return Roll(self._sessions.engine, name, self._stay)
+        return ExpiringSet(self._sessions.engine, name, self._stay)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from greenroom.errors import GreenroomError
-from greenroom.sessions.policy import Outcome
+from greenroom.sessions.policy import Decision
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -89,23 +89,23 @@ class SessionBroken(Refused):
     close_code = 1011
 
 
-def refusal(outcome: Outcome, *, presented: bool, plain: str = "") -> Refused:
+def refusal(outcome: Decision, *, presented: bool, plain: str = "") -> Refused:
     """What stands against an outcome where a session is needed that can be written.
 
     Arguments:
         plain: as `Signals` has it.
     """
     match outcome:
-        case Outcome.FOREIGN:
+        case Decision.FOREIGN:
             return ForeignOrigin("the request comes from a page of another origin")
-        case Outcome.INSECURE:
+        case Decision.INSECURE:
             detail = "sessions need HTTPS; plain HTTP is for http://localhost only"
             return InsecureTransport(f"{detail}: {plain}" if plain else detail)
-        case Outcome.UNAVAILABLE:
+        case Decision.UNAVAILABLE:
             return SessionsUnavailable("the sessions cannot be read or written now; /health/ready says why")
-        case Outcome.OVERLOADED:
+        case Decision.OVERLOADED:
             return SessionsOverloaded("too much is under way")
-        case Outcome.BROKEN:
+        case Decision.BROKEN:
             return SessionBroken("the stored session does not fit its schema")
         case _:
             detail = "the token names no live session" if presented else "this needs a session"

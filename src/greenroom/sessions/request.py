@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError, Overloaded
 from greenroom.sessions import cookie
-from greenroom.sessions.policy import Carrier, Found, Kind, Outcome, Signals, Token, Transport, decide, sets_cookie
+from greenroom.sessions.policy import Carrier, Decision, Kind, LookUp, Signals, Token, Transport, decide, sets_cookie
 from greenroom.sessions.raw_json import Members, changed, members_of
 from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
 from greenroom.sessions.sessions import Sessions
-from greenroom.sessions.snapshot import Live, SessionGone
+from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.token import session_id
 from greenroom.sessions.websocket import Watch
 
@@ -40,7 +40,7 @@ class RequestSession(Generic[T]):
         self.refused: Refused | None = None
         """What was raised last: some frameworks make a plain 500 of it."""
         self._outcome = decide(signals)
-        self._live: Live[T] | None = None
+        self._live: SessionSnapshot[T] | None = None
         self._watch: Watch[T] | None = None
         self._look = asyncio.Lock()
         self._answering = asyncio.Lock()
@@ -51,7 +51,7 @@ class RequestSession(Generic[T]):
         """Whether the request has a token, living or not."""
         return self.signals.token is not Token.ABSENT
 
-    async def get(self) -> Live[T] | None:
+    async def get(self) -> SessionSnapshot[T] | None:
         """The session, for whoever can do without; None where there is none, or the token names none that lives.
 
         It may be a copy (`writable` is False) that a rotation has left for requests under way.
@@ -60,16 +60,16 @@ class RequestSession(Generic[T]):
         if self._watch is not None:
             return self._watch.live
         match self._outcome:
-            case Outcome.LIVE | Outcome.READ_ONLY:
+            case Decision.LIVE | Decision.READ_ONLY:
                 return self._live
-            case Outcome.NONE | Outcome.DEAD:
+            case Decision.NONE | Decision.DEAD:
                 return None
-            case Outcome.INSECURE if not self.presented:
+            case Decision.INSECURE if not self.presented:
                 return None
             case _:
                 raise self._refusal(self._outcome)
 
-    async def require(self, *, writable: bool = False) -> Live[T]:
+    async def require(self, *, writable: bool = False) -> SessionSnapshot[T]:
         """The session; raises `SignInRequired` where there is none.
 
         Arguments:
@@ -83,10 +83,10 @@ class RequestSession(Generic[T]):
     async def require_confidential(self) -> None:
         """Raise `InsecureTransport` where no session can begin; to be asked before a password is looked at."""
         self.used = True
-        if self._outcome is Outcome.INSECURE:
+        if self._outcome is Decision.INSECURE:
             raise self._refusal(self._outcome)
 
-    async def start(self, members: Mapping[str, object] | None = None, /, **more: object) -> Live[T]:
+    async def start(self, members: Mapping[str, object] | None = None, /, **more: object) -> SessionSnapshot[T]:
         """Begin the session of a visitor who has none.
 
         Arguments:
@@ -98,11 +98,11 @@ class RequestSession(Generic[T]):
             SignInRequired: when a token was presented that names no live session: it never becomes one.
         """
         await self._looked_up()
-        if self._outcome is not Outcome.NONE:
+        if self._outcome is not Decision.NONE:
             raise self._refusal(self._outcome)
         return await self._begin({**(members or {}), **more})
 
-    async def sign_in(self, members: Members) -> Live[T]:
+    async def sign_in(self, members: Members) -> SessionSnapshot[T]:
         """Go on as somebody: a live session is rotated, else one begins. The old token never leads to the new session.
 
         Arguments:
@@ -114,14 +114,14 @@ class RequestSession(Generic[T]):
         """
         await self._looked_up()
         match self._outcome:
-            case Outcome.NONE | Outcome.DEAD:
+            case Decision.NONE | Decision.DEAD:
                 return await self._begin(members_of(members, b"{}"))
-            case Outcome.LIVE:
+            case Decision.LIVE:
                 return await self.rotate(members)
             case _:
                 raise self._refusal(self._outcome)
 
-    async def rotate(self, members: Members) -> Live[T]:
+    async def rotate(self, members: Members) -> SessionSnapshot[T]:
         """Go on under a new token; after whatever changes what the session may do. See `Sessions.rotate`.
 
         Raises:
@@ -133,7 +133,7 @@ class RequestSession(Generic[T]):
                 new, self.token = await self.sessions.rotate(live.session_id, members)
             return self._now(new)
 
-    async def change(self, change: Callable[[bytes], bytes]) -> Live[T]:
+    async def change(self, change: Callable[[bytes], bytes]) -> SessionSnapshot[T]:
         """Change the session's JSON; see `Sessions.change`."""
         live = await self.require(writable=True)
         with self._refusing():
@@ -141,7 +141,7 @@ class RequestSession(Generic[T]):
         self._wrote(changed)
         return changed
 
-    async def update(self, members: Mapping[str, object] | None = None, /, **more: object) -> Live[T]:
+    async def update(self, members: Mapping[str, object] | None = None, /, **more: object) -> SessionSnapshot[T]:
         """Set some members, given as for `dict`; `msgspec.UNSET` removes one, and those not named stay byte for byte.
 
         Raises:
@@ -162,7 +162,7 @@ class RequestSession(Generic[T]):
         try:
             ended = (await self.require(writable=True)).session_id
         except SignInRequired:
-            if self._outcome is Outcome.DEAD:
+            if self._outcome is Decision.DEAD:
                 self.forget()
             raise
         except SessionBroken:
@@ -179,7 +179,7 @@ class RequestSession(Generic[T]):
     # docs/decisions/0037-only-signing-out-clears-a-dead-cookie.md
     def forget(self) -> None:
         """The session was ended by other means: take the cookie away."""
-        self._outcome = Outcome.DEAD
+        self._outcome = Decision.DEAD
         self._wrote(None)
         if self.signals.carrier is Carrier.COOKIE:
             self.set_cookie = cookie.cleared(secure=self._secure)
@@ -205,7 +205,7 @@ class RequestSession(Generic[T]):
     async def _looked_up(self) -> None:
         self.used = True
         async with self._look:
-            if self._outcome is not Outcome.LOOK_UP:
+            if self._outcome is not Decision.LOOK_UP:
                 # An attack that guesses shows in these two counts; an editor's token, which is none of ours, does not.
                 self.sessions.counters.sessions["token_malformed",] += self.signals.token is Token.MALFORMED
                 return
@@ -220,13 +220,13 @@ class RequestSession(Generic[T]):
             else:
                 self.sessions.counters.sessions["token_unknown",] += 1
 
-    async def _begin(self, members: Mapping[str, object]) -> Live[T]:
+    async def _begin(self, members: Mapping[str, object]) -> SessionSnapshot[T]:
         async with self._before_the_answer():
             with self._refusing():
                 new, self.token = await self.sessions.start(members)
             return self._now(new)
 
-    def _wrote(self, live: Live[T] | None) -> None:
+    def _wrote(self, live: SessionSnapshot[T] | None) -> None:
         self._live = live
         if self._watch is not None:
             self._watch.wrote(live)
@@ -248,9 +248,9 @@ class RequestSession(Generic[T]):
                 )
             yield
 
-    def _now(self, live: Live[T]) -> Live[T]:
+    def _now(self, live: SessionSnapshot[T]) -> SessionSnapshot[T]:
         assert self.token is not None
-        self._outcome, self._live = Outcome.LIVE, live
+        self._outcome, self._live = Decision.LIVE, live
         if sets_cookie(self.signals):
             self.set_cookie = cookie.cookie(self.token, secure=self._secure)
         return live
@@ -266,29 +266,29 @@ class RequestSession(Generic[T]):
         except (EngineError, BrokenValue) as error:
             raise self._refusal(_UNANSWERED[_found(error)]) from error
 
-    def _refusal(self, outcome: Outcome) -> Refused:
+    def _refusal(self, outcome: Decision) -> Refused:
         self.refused = refusal(outcome, presented=self.presented, plain=self.signals.plain)
         return self.refused
 
 
 _UNANSWERED = {
-    Found.UNAVAILABLE: Outcome.UNAVAILABLE,
-    Found.OVERLOADED: Outcome.OVERLOADED,
-    Found.BROKEN: Outcome.BROKEN,
+    LookUp.UNAVAILABLE: Decision.UNAVAILABLE,
+    LookUp.OVERLOADED: Decision.OVERLOADED,
+    LookUp.BROKEN: Decision.BROKEN,
 }
 
 
-def _found(error: Exception) -> Found:
+def _found(error: Exception) -> LookUp:
     match error:
         case Overloaded():
-            return Found.OVERLOADED
+            return LookUp.OVERLOADED
         case BrokenValue():
-            return Found.BROKEN
+            return LookUp.BROKEN
         case _:
-            return Found.UNAVAILABLE
+            return LookUp.UNAVAILABLE
 
 
-def _state(live: Live[Any] | None) -> Found:
+def _state(live: SessionSnapshot[Any] | None) -> LookUp:
     if live is None:
-        return Found.NOTHING
-    return Found.LIVE if live.writable else Found.COPY
+        return LookUp.NOTHING
+    return LookUp.LIVE if live.writable else LookUp.COPY

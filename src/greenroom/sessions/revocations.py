@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Script
-from greenroom.engine.listener import Owns
+from greenroom.engine.listener import KeyFilter
 from greenroom.engine.protocol.wire import Ask, Command, Moved, NotNow
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
@@ -41,7 +41,7 @@ _AGAIN = 0.1
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class End:
+class Revocation:
     """One session's end, as it is sent."""
 
     script: Script
@@ -57,14 +57,14 @@ class End:
         return self.script.call(self.names, self.args)
 
 
-class Ends:
+class Revocations:
     """The ends of one process. Made before the engine, which is given `send` as its `before_use`."""
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
-        self._kept: dict[str, End] = {}
+        self._kept: dict[str, Revocation] = {}
         self._pruned = 0.0
-        self._carried: WeakKeyDictionary[Connection, set[End]] = WeakKeyDictionary()
+        self._carried: WeakKeyDictionary[Connection, set[Revocation]] = WeakKeyDictionary()
         self._waiting: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ class Ends:
 
     def keep(
         self, session: str, script: Script, names: Sequence[str], args: Sequence[str | bytes | int], lifetime: float
-    ) -> End:
+    ) -> Revocation:
         """Keep what ends a session; returns what `acknowledged` takes.
 
         Arguments:
@@ -80,10 +80,10 @@ class Ends:
         """
         now = self._clock.monotonic()
         self._prune(now)
-        end = self._kept[session] = End(script, names, args, now + lifetime)
+        end = self._kept[session] = Revocation(script, names, args, now + lifetime)
         return end
 
-    def acknowledged(self, end: End) -> None:
+    def acknowledged(self, end: Revocation) -> None:
         """The server has carried it out."""
         end.until = self._clock.monotonic() + RECENT
 
@@ -107,7 +107,7 @@ class Ends:
             for start in range(0, len(due), _CHUNK):
                 await self._carry(connection, due[start : start + _CHUNK], carried)
 
-    async def _carry(self, connection: Connection, chunk: Sequence[End], carried: set[End]) -> None:
+    async def _carry(self, connection: Connection, chunk: Sequence[Revocation], carried: set[Revocation]) -> None:
         loads = _loads(chunk)
         replies = await connection.issue((*loads, *(end.command for end in chunk)), urgent=True)
         for reply in replies[: len(loads)]:
@@ -126,7 +126,7 @@ class Ends:
                 self._done(end)
         await asyncio.sleep(0)
 
-    def queue(self, connection: Connection, owns: Owns) -> None:
+    def queue(self, connection: Connection, owns: KeyFilter) -> None:
         """Queue the ends of some sessions for the new owner of their slots; what is refused there is not believed."""
         self._prune(self._clock.monotonic())
         ends = [end for end in self._kept.values() if owns(end.names[0])]
@@ -149,11 +149,11 @@ class Ends:
             return  # it has ended: the next one carries everything first
         queued.add_done_callback(asyncio.Future.exception)
 
-    def _done(self, end: End) -> None:
+    def _done(self, end: Revocation) -> None:
         """A server has carried it out, perhaps for the second time: that makes it no younger."""
         end.until = min(end.until, self._clock.monotonic() + RECENT)
 
-    def _is_put_off(self, end: End, error: Exception) -> bool:
+    def _is_put_off(self, end: Revocation, error: Exception) -> bool:
         """Whether an end fails for its session's own data: it then waits for the next connection, and this one serves.
 
         Prevents: another program writes one key · an end cannot be carried out · nobody is served any more, neither
@@ -166,12 +166,12 @@ class Ends:
             log.error("the end of a session cannot be carried out, and is put off: %s", error)
         return True
 
-    def _wait(self, connection: Connection, end: End) -> None:
+    def _wait(self, connection: Connection, end: Revocation) -> None:
         task = asyncio.get_running_loop().create_task(self._settled(connection, end), name="greenroom-session-end")
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
-    async def _settled(self, connection: Connection, end: End) -> None:
+    async def _settled(self, connection: Connection, end: Revocation) -> None:
         """Send an end until its slot has arrived; whoever takes it over is sent it by `queue`, or by `send`."""
         while connection.share.owns(end.names[0]) and not connection.lost.done():
             await asyncio.sleep(_AGAIN)
@@ -200,6 +200,6 @@ def _on_its_way(reply: Any) -> bool:
     return isinstance(reply, Ask) or (isinstance(reply, NotNow) and reply.code == "TRYAGAIN")
 
 
-def _loads(ends: Iterable[End]) -> tuple[Command, ...]:
+def _loads(ends: Iterable[Revocation]) -> tuple[Command, ...]:
     """Whoever made the engine may have given it other scripts."""
     return tuple(("SCRIPT", "LOAD", source) for source in {end.script.source for end in ends})

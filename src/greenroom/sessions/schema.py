@@ -16,7 +16,7 @@ T = TypeVar("T")
 _ANY_TIME = b"2000-01-01T00:00:00.000000Z"
 
 
-class Shape(Generic[T]):
+class SessionSchema(Generic[T]):
     """A keyspace's schema and limit; its errors name no key, which would tell the session's id."""
 
     def __init__(self, keyspace: Keyspace[T]) -> None:

@@ -18,9 +18,9 @@ from typing import Generic, TypeVar
 import msgspec
 
 from greenroom.detached import Detached
-from greenroom.engine import Engine, Lane
-from greenroom.engine.deadline import Budget
-from greenroom.engine.key_events import Pushes
+from greenroom.engine import Channel, Engine
+from greenroom.engine.deadline import TimeBudget
+from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import BrokenValue, CommandFailed, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.derived_keys import owner
@@ -28,15 +28,15 @@ from greenroom.keyspace.pattern import is_part
 from greenroom.observe import Counters
 from greenroom.opened import Opened
 from greenroom.sessions.background import Background
-from greenroom.sessions.changes import COMMANDS, Changes
-from greenroom.sessions.index import Lists
+from greenroom.sessions.changes import COMMANDS, SessionChanges
+from greenroom.sessions.index import SessionIndex
 from greenroom.sessions.leftovers import Leftovers
-from greenroom.sessions.limits import Limits, ms
+from greenroom.sessions.limits import SessionLimits, ms
 from greenroom.sessions.raw_json import STREAM, USER, Members, changed, members_of, user_of
-from greenroom.sessions.revocations import Ends
-from greenroom.sessions.schema import Shape
-from greenroom.sessions.snapshot import Live, SessionGone
-from greenroom.sessions.store import Differs, Found, Slot, Taken
+from greenroom.sessions.revocations import Revocations
+from greenroom.sessions.schema import SessionSchema
+from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
+from greenroom.sessions.store import Differs, SessionStore, StoredSession, Taken
 from greenroom.sessions.streams import Streams
 from greenroom.sessions.token import is_token, new_token, session_id
 from greenroom.sessions.websocket import Watch
@@ -71,26 +71,26 @@ class Sessions(Generic[T]):
         self,
         engine: Engine,
         keyspace: Keyspace[T],
-        limits: Limits | None = None,
+        limits: SessionLimits | None = None,
         *,
-        pushes: Pushes | None = None,
+        pushes: KeyEvents | None = None,
         counters: Counters | None = None,
-        ends: Ends | None = None,
+        ends: Revocations | None = None,
         new: Mapping[str, object] | None = None,
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or SessionLimits()
         self.counters = counters if counters is not None else Counters()
-        self._pushes = pushes if pushes is not None else Pushes(owner)
+        self._pushes = pushes if pushes is not None else KeyEvents(owner)
         self.engine = engine
         self.prefix = keyspace.pattern.prefix
-        self.slot = Slot(engine, keyspace.pattern, self.limits, ends if ends is not None else Ends())
+        self.slot = SessionStore(engine, keyspace.pattern, self.limits, ends if ends is not None else Revocations())
         self.streams = Streams(engine, self.slot, self.limits)
         self._new = dict(new or {})
-        self._shape = Shape(keyspace)
+        self._shape = SessionSchema(keyspace)
         self.leftovers = Leftovers()
         """What calls that failed have left, to be undone behind."""
-        self._lists = Lists(engine, self.prefix, self.slot, self.limits, self.leftovers)
-        self._changes = Changes(self.slot, self._shape, self._lists, self.streams)
+        self._lists = SessionIndex(engine, self.prefix, self.slot, self.limits, self.leftovers)
+        self._changes = SessionChanges(self.slot, self._shape, self._lists, self.streams)
         self._background = Background(self.limits.touch.total_seconds())
         self._ending = Detached()
         self.opened = Opened()
@@ -98,10 +98,12 @@ class Sessions(Generic[T]):
 
     # One session -----------------------------------------------------------------------------------
 
-    async def start(self, members: Mapping[str, object] | None = None, /, **more: object) -> tuple[Live[T], str]:
+    async def start(
+        self, members: Mapping[str, object] | None = None, /, **more: object
+    ) -> tuple[SessionSnapshot[T], str]:
         """Begin a session; returns it and its token, which only its client may have.
 
-        One without a `user_id` is over after `Limits.unused` if its token does not come back: see `read`.
+        One without a `user_id` is over after `SessionLimits.unused` if its token does not come back: see `read`.
 
         Arguments:
             members, more: what it holds, as for `dict`; the time of its activity is the server's.
@@ -111,18 +113,18 @@ class Sessions(Generic[T]):
             SessionGone: when `end_all` of its user came meanwhile.
         """
         self.opened.check()
-        token, budget = new_token(), Budget(COMMANDS)
+        token, budget = new_token(), TimeBudget(COMMANDS)
         session, body = session_id(token), changed(b"{}", {**self._new, **(members or {}), **more})
         self._shape.check(body)
         user = user_of(body)
         unused = user is None and self.limits.shortens
         with self._forgotten_unless_begun(session, user):
-            listed = await self._lists.enter(session, user, budget, unused=unused)
+            listed = await self._lists.add(session, user, budget, unused=unused)
             live = await self._begin(session, body, listed, self._new_life, budget, unused=unused)
         self.counters.sessions["started",] += 1
         return live, token
 
-    async def read(self, token: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
+    async def read(self, token: str, *, channel: Channel = Channel.PLAIN) -> SessionSnapshot[T] | None:
         """The live session of a token; None for what is no token, or names none.
 
         The first read of an anonymous session's token begins a touch: from then on it has the usual limits.
@@ -137,16 +139,16 @@ class Sessions(Generic[T]):
         if not is_token(token):
             return None
         session = session_id(token)
-        found = await self.slot.look(session, lane)
+        found = await self.slot.look(session, channel)
         live = self.seen(session, found)
         if live is not None and found.unused:
             self.touch(live)
         return live
 
-    async def read_id(self, session: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
+    async def read_id(self, session: str, *, channel: Channel = Channel.PLAIN) -> SessionSnapshot[T] | None:
         """As `read`, by id."""
         self.opened.check()
-        return self.seen(session, await self.slot.look(session, lane))
+        return self.seen(session, await self.slot.look(session, channel))
 
     @asynccontextmanager
     async def watched(self, session: str) -> AsyncIterator[Watch[T]]:
@@ -157,24 +159,26 @@ class Sessions(Generic[T]):
             async with watch.open():
                 yield watch
 
-    def seen(self, session: str, found: Found) -> Live[T] | None:
+    def seen(self, session: str, found: StoredSession) -> SessionSnapshot[T] | None:
         """The session that a look-up has found, or its copy; None where it is over. Raises as `read`."""
-        if found.body is not None and found.begun is not None:
+        if found.body is not None and found.started_at is not None:
             value = self._shape.decode(found.body)
-            return Live(session, value, found.body, touch_due=found.touched is None or found.unused, begun=found.begun)
-        if found.body is not None or found.begun is not None:
+            return SessionSnapshot(
+                session, value, found.body, touch_due=found.touched is None or found.unused, begun=found.started_at
+            )
+        if found.body is not None or found.started_at is not None:
             # It has lapsed, and its life would stand for hours; or somebody has written what only we may begin.
             self._background.begin(session, self.slot.sweep(session))
-        if found.copy is None:
+        if found.grace_copy is None:
             return None
-        return Live(session, self._shape.decode(found.copy), found.copy, writable=False)
+        return SessionSnapshot(session, self._shape.decode(found.grace_copy), found.grace_copy, writable=False)
 
-    def touch(self, live: Live[T]) -> None:
+    def touch(self, live: SessionSnapshot[T]) -> None:
         """Note that the session is in use, if that is due; returns at once, and never fails."""
         if live.touch_due and live.writable and self._background.is_first(live.session_id):
             self._background.begin(live.session_id, self._touched(live))
 
-    async def change(self, session: str, change: Callable[[bytes], bytes]) -> Live[T]:
+    async def change(self, session: str, change: Callable[[bytes], bytes]) -> SessionSnapshot[T]:
         """Change a session's JSON; of two at once neither is lost.
 
         Arguments:
@@ -190,13 +194,13 @@ class Sessions(Generic[T]):
         self.opened.check()
         return await self._changes.change(session, change)
 
-    async def settle(self, session: str) -> Live[T]:
+    async def settle(self, session: str) -> SessionSnapshot[T]:
         """Let the session name the newest of its open streams; raises as `change`."""
         self.opened.check()
         return await self._changes.settle(session)
 
     # docs/decisions/0038-one-of-two-logins-wins.md
-    async def rotate(self, session: str, members: Members) -> tuple[Live[T], str]:
+    async def rotate(self, session: str, members: Members) -> tuple[SessionSnapshot[T], str]:
         """Go on under a new token, with some members set; the old one is over, but for a short copy to read.
 
         With a `user_id` among the members it is a log-in, and a new absolute lifetime begins; else the old one goes on.
@@ -208,10 +212,10 @@ class Sessions(Generic[T]):
             InvalidInput, BrokenValue: when the members do not fit; the session stays as it was.
         """
         self.opened.check()
-        token, taker, budget = new_token(), secrets.token_hex(8), Budget(COMMANDS)
+        token, taker, budget = new_token(), secrets.token_hex(8), TimeBudget(COMMANDS)
         new = session_id(token)
-        found = await budget.spend(lambda until: self.slot.look(session, until=until))
-        if found.body is None or found.begun is None:
+        found = await budget.spend(lambda until: self.slot.look(session, deadline=until))
+        if found.body is None or found.started_at is None:
             raise SessionGone("the session has ended")
         taken: Taken | Differs | None = Differs(found.body)
         user = None
@@ -225,15 +229,15 @@ class Sessions(Generic[T]):
                 user = user_of(successor)
                 # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends
                 # the old id · the new one is listed and created, and its user is still signed in.
-                listed = await self._lists.enter(new, _listable(user, new_members), budget)
+                listed = await self._lists.add(new, _listable(user, new_members), budget)
                 taken = await budget.spend(partial(self._take, session, body, taker))
             if taken is None:
                 raise SessionGone("the session has ended")
             log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
             live = await self._begin(new, successor, listed, self._new_life if log_in else taken, budget)
-            await self._lists.leave(session, None, budget)  # its user's list keeps it: end-all ends the copy too
+            await self._lists.remove(session, None, budget)  # its user's list keeps it: end-all ends the copy too
         except (SessionGone, InvalidInput, BrokenValue, CommandFailed):
-            await self._lists.leave(new, user, budget)
+            await self._lists.remove(new, user, budget)
             self._lists.check(session)
             raise
         except BaseException:
@@ -254,11 +258,11 @@ class Sessions(Generic[T]):
         return await self._ending.finish(self._end(session))
 
     async def _end(self, session: str) -> bool:
-        budget, by = Budget(COMMANDS), secrets.token_hex(8)
-        found = await budget.spend(lambda until: self.slot.look(session, until=until))
-        ended = await budget.spend(lambda until: self.slot.end(session, by, mark=False, until=until))
+        budget, by = TimeBudget(COMMANDS), secrets.token_hex(8)
+        found = await budget.spend(lambda until: self.slot.look(session, deadline=until))
+        ended = await budget.spend(lambda until: self.slot.end(session, by, mark=False, deadline=until))
         self.counters.sessions["ended",] += ended
-        await self._lists.leave(session, user_of(found.body or found.copy or b""), budget)
+        await self._lists.remove(session, user_of(found.body or found.grace_copy or b""), budget)
         return ended
 
     # All of a user, and all ------------------------------------------------------------------------
@@ -290,12 +294,12 @@ class Sessions(Generic[T]):
 
         async def end(session: str) -> bool:
             ended = await self.slot.end(session, secrets.token_hex(8), mark=True)
-            await self._lists.leave(session, user_id, Budget(COMMANDS))
+            await self._lists.remove(session, user_id, TimeBudget(COMMANDS))
             return ended
 
         # The list is read again until nothing new is on it. Prevents: it is read · a session is rotated, its new id is
         # listed and created · the old id is ended, and the user is still signed in.
-        while unseen := [one for one in await roll.present() if one not in seen]:
+        while unseen := [one for one in await roll.members() if one not in seen]:
             for at in range(0, len(unseen), _CHUNK):
                 # None is left under way when one fails: whoever repeats the call would run beside it.
                 results = await asyncio.gather(*map(end, unseen[at : at + _CHUNK]), return_exceptions=True)
@@ -307,10 +311,10 @@ class Sessions(Generic[T]):
         self.counters.sessions["ended",] += ended
         return ended
 
-    async def of_user(self, user_id: str) -> list[Live[T]]:
+    async def of_user(self, user_id: str) -> list[SessionSnapshot[T]]:
         """A user's live sessions, the oldest first; one that cannot be decoded is left out."""
         self.opened.check()
-        listed, found = await self._lists.of_user(user_id).present(), list[Live[T] | None]()
+        listed, found = await self._lists.of_user(user_id).members(), list[SessionSnapshot[T] | None]()
         for at in range(0, len(listed), _CHUNK):
             found += await asyncio.gather(*map(self._readable, listed[at : at + _CHUNK]))
         mine = (one for one in found if one is not None and one.writable and user_of(one.body) == user_id)
@@ -345,15 +349,17 @@ class Sessions(Generic[T]):
         return Taken(ms(self.limits.absolute), b"")
 
     async def _begin(
-        self, session: str, body: bytes, listed: int, life: Taken, budget: Budget, *, unused: bool = False
-    ) -> Live[T]:
+        self, session: str, body: bytes, listed: int, life: Taken, budget: TimeBudget, *, unused: bool = False
+    ) -> SessionSnapshot[T]:
         begun = await budget.spend(
-            lambda until: self.slot.begin(session, body, life.left_ms, life.begun, listed, unused=unused, until=until)
+            lambda until: self.slot.begin(
+                session, body, life.left_ms, life.started_at, listed, unused=unused, deadline=until
+            )
         )
         if begun is None:
-            await self._lists.leave(session, user_of(body), budget)
+            await self._lists.remove(session, user_of(body), budget)
             raise SessionGone("all sessions of the user were ended while this one began")
-        return Live(session, self._shape.decode(begun.body), begun.body, begun=begun.begun)
+        return SessionSnapshot(session, self._shape.decode(begun.body), begun.body, begun=begun.started_at)
 
     def _successor(self, body: bytes, members: Mapping[str, object]) -> bytes:
         before, after = user_of(body), members.get(USER, msgspec.UNSET)
@@ -362,10 +368,10 @@ class Sessions(Generic[T]):
             return changed(b"{}", {**self._new, **members})
         return changed(body, {STREAM: msgspec.UNSET, **members})
 
-    async def _take(self, session: str, old: bytes, taker: str, until: float) -> Taken | Differs | None:
-        return await self.slot.take(session, old, taker, until=until)
+    async def _take(self, session: str, old: bytes, taker: str, deadline: float) -> Taken | Differs | None:
+        return await self.slot.claim_for_rotation(session, old, taker, deadline=deadline)
 
-    async def _touched(self, live: Live[T]) -> None:
+    async def _touched(self, live: SessionSnapshot[T]) -> None:
         try:
             await self._changes.touch(live)
         except SessionGone:
@@ -374,7 +380,7 @@ class Sessions(Generic[T]):
             self._lists.check(live.session_id)  # it was listed again first, and may be over
             raise
 
-    async def _readable(self, session: str) -> Live[T] | None:
+    async def _readable(self, session: str) -> SessionSnapshot[T] | None:
         try:
             return await self.read_id(session)
         except BrokenValue as error:

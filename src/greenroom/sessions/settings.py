@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from greenroom.keyspace import Keyspace
-from greenroom.sessions.limits import Limits
+from greenroom.sessions.limits import SessionLimits
 
 
 class SessionData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -23,7 +23,7 @@ class SessionData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 DEFAULT_KEYSPACE: Keyspace[Any] = Keyspace(
     "session:{session_id}",
     SessionData,
-    ttl=Limits().lifetime,
+    ttl=SessionLimits().lifetime,
     jitter=0,
     name="session",
     source="the sessions of a room",
@@ -42,4 +42,4 @@ class SessionSettings:
 
     keyspace: Keyspace[Any] = DEFAULT_KEYSPACE
     new: Mapping[str, object] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    limits: SessionLimits = field(default_factory=SessionLimits)

@@ -17,7 +17,7 @@ class SessionGone(GreenroomError):
 
 
 @dataclass(frozen=True, slots=True)
-class Live(Generic[T]):
+class SessionSnapshot(Generic[T]):
     """A session as it was read; its repr, which may reach a log, shows nothing of it.
 
     Arguments:

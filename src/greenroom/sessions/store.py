@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from greenroom.engine import Engine, Lane, Script
+from greenroom.engine import Channel, Engine, Script
 from greenroom.engine.protocol.wire import Command
 from greenroom.engine.shapes import NUMBER, Shape, are_texts_or_none
 from greenroom.errors import EngineError, OutcomeUnknown
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import Pattern
-from greenroom.sessions.limits import Limits, ms
+from greenroom.sessions.limits import SessionLimits, ms
 from greenroom.sessions.raw_json import ACTIVITY, around
-from greenroom.sessions.revocations import End, Ends
+from greenroom.sessions.revocations import Revocation, Revocations
 
 
 def _is_start(reply: list[Any] | None, _: Command) -> bool:
@@ -52,13 +52,13 @@ END = Script.named("session_end", NUMBER, deleted=bool, functions=("text",))
 SCRIPTS = (START, CHANGE, TAKE, END)
 
 
-class Found(NamedTuple):
+class StoredSession(NamedTuple):
     """What a look-up gives of each key."""
 
     body: bytes | None
     touched: bytes | None
-    begun: bytes | None
-    copy: bytes | None
+    started_at: bytes | None
+    grace_copy: bytes | None
 
     @property
     def unused(self) -> bool:
@@ -71,7 +71,7 @@ class Written:
     """The session as it now is."""
 
     body: bytes
-    begun: bytes
+    started_at: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,36 +86,40 @@ class Taken:
     """The session is over; its successor may go on for the rest of its life."""
 
     left_ms: int
-    begun: bytes
+    started_at: bytes
 
 
-class Slot:
+class SessionStore:
     """Every session's keys; `until` is the call's deadline, as the engine's."""
 
-    def __init__(self, engine: Engine, pattern: Pattern, limits: Limits, ends: Ends) -> None:
+    def __init__(self, engine: Engine, pattern: Pattern, limits: SessionLimits, ends: Revocations) -> None:
         self._engine = engine
         self._pattern = pattern
         self._limits = limits
         self._ends = ends
 
-    async def look(self, session: str, lane: Lane = Lane.PLAIN, *, until: float | None = None) -> Found:
+    async def look(
+        self, session: str, channel: Channel = Channel.PLAIN, *, deadline: float | None = None
+    ) -> StoredSession:
         """Read a session, with one command."""
         # The copy last: in a slot on its way each key is read by itself. Prevents: the copy is not there yet · the
         # session is rotated · its key is gone. What ends in between is over in whatever order.
         names = self._names(session, "touched", "life", "grace")
-        return Found(*await self._engine.execute(lane, names[0], "MGET", *names, until=until))
+        return StoredSession(*await self._engine.execute(channel, names[0], "MGET", *names, deadline=deadline))
 
-    async def stay(self, session: str) -> tuple[Found, int]:
+    async def stay(self, session: str) -> tuple[StoredSession, int]:
         """Read a session on the tracked connection; also how many ms it stays if nobody writes it."""
         names = self._names(session, "touched", "life", "grace")
         # The times first: a write in between can then only give a later value an earlier end.
         commands = ("PTTL", names[0]), ("PTTL", names[2]), ("MGET", *names)
-        idle, life, found = await self._engine.execute_all(Lane.TRACKED, names[0], commands)
-        return Found(*found), max(0, min(idle, life))
+        idle, life, found = await self._engine.execute_all(Channel.TRACKED, names[0], commands)
+        return StoredSession(*found), max(0, min(idle, life))
 
-    async def now(self, session: str, *, until: float | None = None) -> int:
+    async def now(self, session: str, *, deadline: float | None = None) -> int:
         """The time of the session's server in µs."""
-        seconds, micros = await self._engine.execute(Lane.PLAIN, self._pattern.key(session), "TIME", until=until)
+        seconds, micros = await self._engine.execute(
+            Channel.PLAIN, self._pattern.key(session), "TIME", deadline=deadline
+        )
         return int(seconds) * 1_000_000 + int(micros)
 
     async def begin(
@@ -127,7 +131,7 @@ class Slot:
         listed: int,
         *,
         unused: bool = False,
-        until: float | None = None,
+        deadline: float | None = None,
     ) -> Written | None:
         """Create a session; None where its id was ended since it was listed, or that is too long ago.
 
@@ -144,12 +148,12 @@ class Slot:
             spans, touched = (short, short, short), f"+{life_ms - short}"
         args = head, tail, *spans, begun, listed // 1000, ms(limits.late), touched
         names = self._names(session, "life", "touched", "ended")
-        reply = await self._engine.run(Lane.PLAIN, START, names, args, until=until)
+        reply = await self._engine.run(Channel.PLAIN, START, names, args, deadline=deadline)
         # Without JSON, although it has begun: somebody has deleted it, or it has lapsed, before the repetition.
         return None if reply is None or None in reply else Written(*reply)
 
     async def write(
-        self, session: str, old: bytes, new: bytes, writer: str, *, touch: bool = False, until: float | None = None
+        self, session: str, old: bytes, new: bytes, writer: str, *, touch: bool = False, deadline: float | None = None
     ) -> Written | Differs | None:
         """Replace the JSON that was read; None where the session is over.
 
@@ -165,7 +169,7 @@ class Slot:
         args = old, head, tail, ms(self._limits.lifetime), ms(self._limits.touch), writer, "1" if touch else "0"
 
         async def run() -> Written | Differs | None:
-            return _written(await self._engine.run(Lane.PLAIN, CHANGE, names, args, retry=False, until=until))
+            return _written(await self._engine.run(Channel.PLAIN, CHANGE, names, args, retry=False, deadline=deadline))
 
         try:
             return await run()
@@ -181,13 +185,15 @@ class Slot:
     async def sweep(self, session: str) -> None:
         """Delete what is left of a session that is over."""
         args = "", "", "", 1, 1, "-", "0"  # as a write over what is never there
-        await self._engine.run(Lane.PLAIN, CHANGE, self._names(session, "life", "touched"), args)
+        await self._engine.run(Channel.PLAIN, CHANGE, self._names(session, "life", "touched"), args)
 
-    async def take(self, session: str, old: bytes, taker: str, *, until: float | None = None) -> Taken | Differs | None:
+    async def claim_for_rotation(
+        self, session: str, old: bytes, taker: str, *, deadline: float | None = None
+    ) -> Taken | Differs | None:
         """End a session for its successor, leaving a copy; None where it is over, or another rotation was first."""
         names = self._names(session, "life", "touched", "grace", "ended", "streams")
-        args = old, taker, ms(self._limits.mark), ms(self._limits.copy)
-        reply = await self._engine.run(Lane.PLAIN, TAKE, names, args, until=until)
+        args = old, taker, ms(self._limits.tombstone), ms(self._limits.grace_copy)
+        reply = await self._engine.run(Channel.PLAIN, TAKE, names, args, deadline=deadline)
         match reply[0]:
             case b"taken":
                 self._ends.acknowledged(self._keep(session, names, taker, "alive"))
@@ -197,11 +203,11 @@ class Slot:
             case _:
                 return None
 
-    async def end(self, session: str, by: str, *, mark: bool, until: float | None = None) -> bool:
+    async def end(self, session: str, by: str, *, mark: bool, deadline: float | None = None) -> bool:
         """End a session and its copy; False where it was over. With `mark` an id not created yet never will be."""
         names = self._names(session, "life", "touched", "grace", "ended", "streams")
         end = self._keep(session, names, by, "any" if mark else "one")
-        reply = await self._engine.run(Lane.PLAIN, END, names, end.args, until=until)
+        reply = await self._engine.run(Channel.PLAIN, END, names, end.args, deadline=deadline)
         self._ends.acknowledged(end)
         return bool(reply)
 
@@ -213,8 +219,8 @@ class Slot:
         """The name of a companion."""
         return companion_key(self._pattern.prefix, use, self._pattern.key(session))
 
-    def _keep(self, session: str, names: Sequence[str], by: str, what: str) -> End:
-        args = by, ms(self._limits.mark), what
+    def _keep(self, session: str, names: Sequence[str], by: str, what: str) -> Revocation:
+        args = by, ms(self._limits.tombstone), what
         return self._ends.keep(session, END, names, args, self._limits.lifetime.total_seconds())
 
     def _names(self, session: str, *uses: str) -> Sequence[str]:

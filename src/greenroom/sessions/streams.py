@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, field
 
 from greenroom.engine import Engine
-from greenroom.sessions.index import Roll
-from greenroom.sessions.limits import Limits
-from greenroom.sessions.store import Slot
+from greenroom.sessions.index import ExpiringSet
+from greenroom.sessions.limits import SessionLimits
+from greenroom.sessions.store import SessionStore
 
 _MEMBER = re.compile(r"[0-9]{16}:[A-Za-z0-9._~-]+:[A-Za-z0-9._~-]{1,128}")
 
@@ -43,16 +43,18 @@ def _is_stream(text: str) -> bool:
 class Streams:
     """The open streams of every session."""
 
-    def __init__(self, engine: Engine, slot: Slot, limits: Limits) -> None:
+    def __init__(self, engine: Engine, slot: SessionStore, limits: SessionLimits) -> None:
         self._engine = engine
         self._slot = slot
         self._limits = limits
 
-    def of(self, session: str) -> Roll:
+    def of(self, session: str) -> ExpiringSet:
         """The roll of a session's streams."""
-        return Roll(self._engine, self._slot.companion("streams", session), self._limits.stream, is_member=_is_stream)
+        return ExpiringSet(
+            self._engine, self._slot.companion("streams", session), self._limits.stream, is_member=_is_stream
+        )
 
-    async def newest(self, session: str, *, until: float | None = None) -> str | None:
+    async def newest(self, session: str, *, deadline: float | None = None) -> str | None:
         """The podcast of the stream that was opened last, of those that are still open."""
-        present = await self.of(session).present(until=until)
+        present = await self.of(session).members(deadline=deadline)
         return max(present).rpartition(":")[2] if present else None

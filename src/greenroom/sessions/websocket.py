@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError
 from greenroom.sessions.refusals import SignInRequired
-from greenroom.sessions.snapshot import Live
-from greenroom.sessions.store import Found, Slot
+from greenroom.sessions.snapshot import SessionSnapshot
+from greenroom.sessions.store import SessionStore, StoredSession
 
 T = TypeVar("T")
 
@@ -35,9 +35,9 @@ class Watch(Generic[T]):
     def __init__(
         self,
         session: str,
-        slot: Slot,
-        seen: Callable[[str, Found], Live[T] | None],
-        touch: Callable[[Live[T]], None],
+        slot: SessionStore,
+        seen: Callable[[str, StoredSession], SessionSnapshot[T] | None],
+        touch: Callable[[SessionSnapshot[T]], None],
         bell: asyncio.Event,
     ) -> None:
         self._session = session
@@ -47,7 +47,7 @@ class Watch(Generic[T]):
         self._bell = bell
         self._left = 0.0
         self._writes = 0
-        self.live: Live[T] | None = None
+        self.live: SessionSnapshot[T] | None = None
         """The session as it was read last; None when it is over."""
         self.over = asyncio.Event()
         """Set when the session is over: ended, replaced or lapsed."""
@@ -68,7 +68,7 @@ class Watch(Generic[T]):
         if self.live is not None:
             self._touch(self.live)
 
-    def wrote(self, live: Live[T] | None) -> None:
+    def wrote(self, live: SessionSnapshot[T] | None) -> None:
         """The socket's own application has changed the session, or ended it: it sees that before the push comes."""
         self._writes += 1
         self.live = live if self.live is not None else None

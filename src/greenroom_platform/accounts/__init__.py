@@ -2,7 +2,7 @@
 
 from greenroom_platform.accounts.attempts import SCRIPTS, Attempts, TooManyAttempts
 from greenroom_platform.accounts.passwords import Passwords
-from greenroom_platform.accounts.rate_limit import Bound, Rate, network
+from greenroom_platform.accounts.rate_limit import Bound, RateLimit, network
 from greenroom_platform.accounts.users import Accounts, WrongCredentials
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "Attempts",
     "Bound",
     "Passwords",
-    "Rate",
+    "RateLimit",
     "TooManyAttempts",
     "WrongCredentials",
     "network",

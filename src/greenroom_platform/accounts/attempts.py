@@ -13,7 +13,7 @@ from datetime import timedelta
 from greenroom.detached import to_the_end
 from greenroom.engine import Engine
 from greenroom.errors import EngineError, GreenroomError
-from greenroom_platform.accounts.rate_limit import ATTEMPT, Bound, Rate, network
+from greenroom_platform.accounts.rate_limit import ATTEMPT, Bound, RateLimit, network
 
 SCRIPTS = (ATTEMPT,)
 
@@ -43,8 +43,8 @@ class Attempts:
     def __init__(
         self, engine: Engine, prefix: str = "", *, per_account: Bound = PER_ACCOUNT, per_address: Bound = PER_ADDRESS
     ) -> None:
-        self._account = Rate(engine, prefix, "account", per_account)
-        self._address = Rate(engine, prefix, "address", per_address)
+        self._account = RateLimit(engine, prefix, "account", per_account)
+        self._address = RateLimit(engine, prefix, "address", per_address)
 
     async def count(self, username: str, address: str) -> None:
         """Count an attempt before its password is looked at.
@@ -76,7 +76,7 @@ class Attempts:
         await self._give_back(self._account, username)
         await self._give_back(self._address, network(address))
 
-    async def _give_back(self, rate: Rate, name: str) -> None:
+    async def _give_back(self, rate: RateLimit, name: str) -> None:
         with suppress(EngineError):
             await to_the_end(lambda: rate.take_back(name))
 

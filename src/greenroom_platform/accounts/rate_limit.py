@@ -7,7 +7,7 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from greenroom.engine import Engine, Lane
+from greenroom.engine import Channel, Engine
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
 from greenroom.errors import CommandFailed
@@ -25,7 +25,7 @@ class Bound:
     window: timedelta
 
 
-class Rate:
+class RateLimit:
     """Attempts of one kind, bounded for each name.
 
     Arguments:
@@ -50,14 +50,14 @@ class Rate:
         self._opened.check()
         # Repeated after a lost connection it may count twice, which only errs on the safe side.
         args = self._bound.most, self._bound.window // timedelta(milliseconds=1)
-        return int(await self._engine.run(Lane.PLAIN, ATTEMPT, (self._key(name),), args)) / 1000
+        return int(await self._engine.run(Channel.PLAIN, ATTEMPT, (self._key(name),), args)) / 1000
 
     async def take_back(self, name: str) -> None:
         """Uncount the last attempt, which was not made after all; raises as `count`."""
         self._opened.check()
         key = self._key(name)
         try:
-            await self._engine.execute(Lane.PLAIN, key, "LTRIM", key, 1, -1)  # the newest is the first
+            await self._engine.execute(Channel.PLAIN, key, "LTRIM", key, 1, -1)  # the newest is the first
         except CommandFailed as error:
             # Of another type it counts nothing, and the next attempt replaces it.
             if not error.of_another_type:
@@ -67,7 +67,7 @@ class Rate:
         """Forget the attempts of a name; raises as `count`."""
         self._opened.check()
         key = self._key(name)
-        await self._engine.execute(Lane.PLAIN, key, "DEL", key)
+        await self._engine.execute(Channel.PLAIN, key, "DEL", key)
 
     def _key(self, name: str) -> str:
         """Hashed, so that neither names nor addresses stand in keys, and so that whatever is typed makes a key."""

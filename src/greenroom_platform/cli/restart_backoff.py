@@ -11,7 +11,7 @@ _SAID = 60.0
 """Seconds between two lines, once the pause is the longest."""
 
 
-class Place:
+class RestartBackoff:
     """One of the places of `serve --workers`, and who has held it."""
 
     def __init__(self) -> None:

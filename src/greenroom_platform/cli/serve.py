@@ -26,7 +26,7 @@ from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
 from greenroom_platform.cli.options import make_directory, read_settings, settings_options, write_trouble
-from greenroom_platform.cli.restart_backoff import Place
+from greenroom_platform.cli.restart_backoff import RestartBackoff
 from greenroom_platform.http import logs, metrics
 from greenroom_platform.http.editor_token import NAME as EDITOR_TOKEN_FILE
 from greenroom_platform.http.editor_token import kept_token
@@ -191,7 +191,7 @@ class _Workers(Multiprocess):
         self.failed = False
         """Whether they were ended by one that could not start."""
         self._first: list[Process] = []
-        self._places: defaultdict[int, Place] = defaultdict(Place)
+        self._places: defaultdict[int, RestartBackoff] = defaultdict(RestartBackoff)
 
     def init_processes(self) -> None:
         super().init_processes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenroom.caching import Cache, Read
+from greenroom.caching import Cache, CacheResult
 from greenroom.clock import Clock
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.newest import Newest
@@ -47,15 +47,15 @@ class Snippets:
         """A page of a topic's snippets, 20 from the newest on; empty past the end and for an unknown topic."""
         return await self._pages.get(topic_id=topic_id, page_number=page_number) or ()
 
-    async def read(self, snippet_id: str) -> Read[Snippet]:
+    async def read(self, snippet_id: str) -> CacheResult[Snippet]:
         """One snippet, its JSON, and how they came about."""
-        return await self._one.read(snippet_id)
+        return await self._one.get_result(snippet_id)
 
-    async def read_page(self, topic_id: str, page_number: int = 1) -> Read[tuple[Snippet, ...]]:
+    async def read_page(self, topic_id: str, page_number: int = 1) -> CacheResult[tuple[Snippet, ...]]:
         """A page, its JSON array, and how they came about; the value is None past the end."""
-        return await self._pages.read(topic_id=topic_id, page_number=page_number)
+        return await self._pages.get_result(topic_id=topic_id, page_number=page_number)
 
-    async def read_newest(self) -> Read[tuple[Snippet, ...]]:
+    async def read_newest(self) -> CacheResult[tuple[Snippet, ...]]:
         """The newest 20 over all topics, at most a second old."""
         self._changes.opened.check()
         return await self._newest.read()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from greenroom.caching import Cache, Outcome, Read
+from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.progress import Followers, Look
 from greenroom_platform.models import STATUSES, PodcastStatus
 
@@ -33,9 +33,9 @@ class Statuses:
         """How far a podcast is; None where there is none."""
         return await self._cache.get(podcast_id)
 
-    async def read(self, podcast_id: str) -> Read[PodcastStatus]:
+    async def read(self, podcast_id: str) -> CacheResult[PodcastStatus]:
         """How far a podcast is, as JSON too, and how that came about."""
-        return await self._cache.read(podcast_id)
+        return await self._cache.get_result(podcast_id)
 
     def follow(self, podcast_id: str) -> AsyncGenerator[PodcastStatus, None]:
         """The current status, then each later one, never one further back; ends after a terminal one.
@@ -66,14 +66,14 @@ class _Cached:
         self._cache = cache
 
     async def look(self, name: str) -> Look[PodcastStatus]:
-        read = await self._cache.read(name)
+        read = await self._cache.get_result(name)
         return Look(read.value, _again(read))
 
     def watch(self, name: str, told: Callable[[], None]) -> Callable[[], None]:
         return self._cache.watch(told, name)
 
 
-def _again(read: Read[PodcastStatus]) -> float:
+def _again(read: CacheResult[PodcastStatus]) -> float:
     match read.outcome:
         case Outcome.NEAR | Outcome.HIT | Outcome.STALE:
             return CHECK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenroom.caching import Cache, Read
+from greenroom.caching import Cache, CacheResult
 from greenroom.clock import Clock
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
@@ -44,13 +44,13 @@ class Topics:
         """Every topic, by display name, then id."""
         return await self._every.get() or ()
 
-    async def read(self, topic_id: str) -> Read[Topic]:
+    async def read(self, topic_id: str) -> CacheResult[Topic]:
         """One topic, its JSON, and how they came about."""
-        return await self._one.read(topic_id)
+        return await self._one.get_result(topic_id)
 
-    async def read_all(self) -> Read[tuple[Topic, ...]]:
+    async def read_all(self) -> CacheResult[tuple[Topic, ...]]:
         """Every topic, the JSON array, and how they came about."""
-        return await self._every.read()
+        return await self._every.get_result()
 
     async def stored(self, topic_id: str, *, condition: Precondition = ALWAYS) -> Topic | None:
         """A topic as it is in the record now; None where there is none.

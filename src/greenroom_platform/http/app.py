@@ -25,7 +25,7 @@ from greenroom_platform.http.allowed_hosts import AllowedHosts
 from greenroom_platform.http.auth import WRONG_TOKENS
 from greenroom_platform.http.cors import Cors
 from greenroom_platform.http.envelope import Envelope
-from greenroom_platform.http.long_poll import Waiting
+from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.methods import answer_options
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.routes import (
@@ -40,7 +40,7 @@ from greenroom_platform.http.routes import (
     users,
 )
 from greenroom_platform.http.settings import Settings
-from greenroom_platform.http.shutdown import Ending
+from greenroom_platform.http.shutdown import Shutdown
 from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.studio.voice import check_voices
 
@@ -60,8 +60,8 @@ def create_app(
         shared_metrics: the directory in which workers share their numbers.
         voice: raises `NoVoice` or `MissingExtra` where no podcast can be spoken.
     """
-    waiting = Waiting(per_address=settings.streams_per_address)
-    ending = Ending(waiting.end)
+    waiting = LongPolls(per_address=settings.streams_per_address)
+    ending = Shutdown(waiting.end)
     counters = Counters()
     metrics = Metrics(counters, shared_metrics)
 
@@ -75,8 +75,8 @@ def create_app(
                 # The server would say it again, with a traceback; it ends the process next.
                 logging.getLogger("uvicorn.error").disabled = True
                 raise
-            if platform.room.engine_trouble is not None:
-                log.warning("starting all the same: %s", _without(platform, platform.room.engine_trouble))
+            if platform.room.unavailable is not None:
+                log.warning("starting all the same: %s", _without(platform, platform.room.unavailable))
             app.state.platform = platform
             if settings.work:
                 await stack.enter_async_context(_working(platform, ending, voice))
@@ -141,7 +141,7 @@ def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManag
 
 
 @asynccontextmanager
-async def _working(platform: Platform, ending: Ending, voice: Callable[[], None]) -> AsyncIterator[None]:
+async def _working(platform: Platform, ending: Shutdown, voice: Callable[[], None]) -> AsyncIterator[None]:
     """A worker of this process, until it is told to end: what is not made by then another one makes."""
     try:
         voice()
@@ -169,6 +169,6 @@ def _without(platform: Platform, trouble: EngineError) -> str:
     effects = []
     if not str(trouble).startswith("sessions: "):
         effects.append("topics and snippets are read from the database")
-    if platform.sessions.engine.trouble is not None:
+    if platform.sessions.engine.unavailable is not None:
         effects.append("nobody can sign in")
     return f"cannot use the server of the {trouble}; meanwhile {' and '.join(effects)}"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from greenroom.caching import Outcome, Read
+from greenroom.caching import CacheResult, Outcome
 
 CACHE_CONTROL = "public, no-cache"
 """Anyone may keep the answer, and asks again before using it: an editor's change is seen by the next read."""
@@ -23,7 +23,7 @@ def matches(if_none_match: Sequence[str], tag: str) -> bool:
     return any(line.strip() == "*" or tag[1:-1] in _TAG.findall(line) for line in if_none_match)
 
 
-def cache_status(read: Read[Any]) -> str:
+def cache_status(read: CacheResult[Any]) -> str:
     """How the cache handled a request, in the words of RFC 9211."""
     match read.outcome:
         case Outcome.NEAR:

@@ -13,7 +13,7 @@ from litestar import Response
 
 from greenroom.caching.result import digest
 from greenroom.errors import GreenroomError
-from greenroom_platform.http.long_poll import Waiting
+from greenroom_platform.http.long_poll import LongPolls
 
 log = logging.getLogger("greenroom.http")
 
@@ -41,14 +41,14 @@ class EventStream(Response[Any]):
         event: the name of the events.
         values: closed at the end.
         last: the id of the last event that the client has, which is not sent again.
-        address: the client's, as for `Waiting.place`.
+        address: the client's, as for `LongPolls.place`.
     """
 
     def __init__(
         self,
         event: str,
         values: AsyncGenerator[Any, None],
-        waiting: Waiting,
+        waiting: LongPolls,
         *,
         last: str | None = None,
         address: str = "",

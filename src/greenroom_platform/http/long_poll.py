@@ -22,7 +22,7 @@ _RETRY = 10
 """Seconds after which an address that has all its places may have one less."""
 
 
-class Waiting:
+class LongPolls:
     """The places of one process; belongs to the event loop's thread."""
 
     def __init__(self, places: int = PLACES, *, per_address: int = PER_ADDRESS) -> None:

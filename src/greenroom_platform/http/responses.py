@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 
 from litestar import Request, Response
 
-from greenroom.caching import Read
+from greenroom.caching import CacheResult
 from greenroom.caching.result import digest
 from greenroom_platform.http.conditional import CACHE_CONTROL, cache_status, matches
 
@@ -38,7 +38,7 @@ class StoredJSON(Response[Any]):
 
 def cached(
     request: Request[Any, Any, Any],
-    read: Read[T],
+    read: CacheResult[T],
     *,
     body: bytes | None = None,
     link: str | None = None,
@@ -48,7 +48,7 @@ def cached(
 
     Arguments:
         body: the JSON to send where the read has none.
-        link: the value of a `Link` header.
+        link: the value of a `SupervisedConnection` header.
         retry_after: seconds after which to ask again, where the value is on its way to another.
     """
     if read.body is not None:
@@ -73,7 +73,7 @@ def cached(
     return cast("Response[T]", StoredJSON(content, 200, headers))
 
 
-def holds(request: Request[Any, Any, Any], read: Read[Any]) -> bool:
+def holds(request: Request[Any, Any, Any], read: CacheResult[Any]) -> bool:
     """Whether the caller has what was read already, as `If-None-Match` says."""
     return read.body is not None and _held(request, f'"{read.digest}"')
 

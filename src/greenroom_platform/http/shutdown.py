@@ -14,7 +14,7 @@ T = TypeVar("T")
 _ASKING = (signal.SIGINT, signal.SIGTERM)
 
 
-class Ending:
+class Shutdown:
     """Whether this process is ending; answers that wait for something stop waiting then.
 
     The server looks for the end only every tenth of a second, and tells answers that wait for something nothing at all.

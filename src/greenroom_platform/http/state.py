@@ -8,10 +8,10 @@ from collections.abc import Callable
 from litestar.datastructures import State
 
 from greenroom_platform.http.address_bounds import Places, WrongTokens
-from greenroom_platform.http.long_poll import Waiting
+from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.settings import Settings
-from greenroom_platform.http.shutdown import Ending
+from greenroom_platform.http.shutdown import Shutdown
 from greenroom_platform.platform import Platform
 
 
@@ -24,9 +24,9 @@ class ServiceState(State):
     platform: Platform
     settings: Settings
     metrics: Metrics
-    ending: Ending
+    ending: Shutdown
     stream_places: asyncio.Semaphore
     streams_of: Places
     wrong_tokens: WrongTokens
-    waiting: Waiting
+    waiting: LongPolls
     voice: Callable[[], None]

@@ -33,7 +33,7 @@ NOT_KEPT = "This recording is not kept any more. Ask for the podcast again."
 INTERRUPTED = "The recording was interrupted. Try again in a moment."
 
 
-class Listening:
+class StreamSession:
     """A stream to one listener.
 
     Arguments:

@@ -39,7 +39,7 @@ class Part:
     podcast_id: str
 
 
-class Shelf:
+class RecordingDir:
     """The directory of all recordings."""
 
     def __init__(self, directory: Path) -> None:

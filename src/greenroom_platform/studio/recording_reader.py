@@ -19,7 +19,7 @@ from typing import Any
 from greenroom.clock import Clock
 from greenroom.errors import GreenroomError
 from greenroom_platform.studio import webm
-from greenroom_platform.studio.recording_dir import Shelf, lock_to_read
+from greenroom_platform.studio.recording_dir import RecordingDir, lock_to_read
 from greenroom_platform.studio.webm import CLUSTER_HEAD, HEADER_SIZE
 
 LOOK = 0.05
@@ -28,7 +28,7 @@ BATCH = 32 * 1024
 """Bytes that a listener reads at a time, about eight seconds; a single cluster may be longer."""
 
 
-class Source:
+class RecordingSource:
     """A file of clusters, whole or growing. Its calls block: they belong on a thread."""
 
     def __init__(self, path: Path) -> None:
@@ -107,7 +107,7 @@ class Follower:
     """
 
     def __init__(
-        self, shelf: Shelf, podcast_id: str, run: Callable[..., Awaitable[Any]], clock: Clock, patience: float
+        self, shelf: RecordingDir, podcast_id: str, run: Callable[..., Awaitable[Any]], clock: Clock, patience: float
     ) -> None:
         self._shelf = shelf
         self._podcast_id = podcast_id
@@ -118,7 +118,7 @@ class Follower:
         self._alone_since: float | None = None
         self._stopped = asyncio.Event()
         self.listeners = 0
-        self.source: Source | None = None
+        self.source: RecordingSource | None = None
         self.looked = False
         """Whether it is known if there is anything."""
         self.given_up = False
@@ -127,8 +127,8 @@ class Follower:
         self.changed = asyncio.Event()
         """Set at the next change of any of these, and then replaced."""
 
-    async def read(self, source: Source, number: int) -> list[bytes]:
-        """See `Source.read`."""
+    async def read(self, source: RecordingSource, number: int) -> list[bytes]:
+        """See `RecordingSource.read`."""
         clusters: list[bytes] = await self._run(source.read, number)
         return clusters
 
@@ -175,7 +175,7 @@ class Follower:
         self.given_up = self._alone_since is not None and self._clock.monotonic() - self._alone_since > self._patience
         return grown or before != (self.looked, self.source, self.given_up, self.trouble)
 
-    def _look(self, source: Source | None) -> tuple[Source | None, bool]:
+    def _look(self, source: RecordingSource | None) -> tuple[RecordingSource | None, bool]:
         """The file that counts now, and whether anything new is in it."""
         while True:
             # The parts first. Were the whole one looked for first: there is none yet · its part becomes it · there
@@ -190,7 +190,7 @@ class Follower:
                 return None, False
             else:
                 try:
-                    found = Source(path)
+                    found = RecordingSource(path)
                 except FileNotFoundError:
                     continue  # renamed or removed since we looked
             if source is not None and found is not source:

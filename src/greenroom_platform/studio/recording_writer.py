@@ -9,7 +9,7 @@ from pathlib import Path
 
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom_platform.studio import webm
-from greenroom_platform.studio.recording_dir import Shelf, lock_to_write, sync_directory
+from greenroom_platform.studio.recording_dir import RecordingDir, lock_to_write, sync_directory
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 
 
@@ -24,7 +24,7 @@ class RecordingFile:
     attempts never write one file: each has a name that no other can have, and the first that is whole stays.
     """
 
-    def __init__(self, shelf: Shelf, podcast_id: str, attempt: str) -> None:
+    def __init__(self, shelf: RecordingDir, podcast_id: str, attempt: str) -> None:
         self._shelf = shelf
         self._whole = shelf.whole(podcast_id)
         self._turn = threading.Lock()  # a caller that was cancelled has left a call under way

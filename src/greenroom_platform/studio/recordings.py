@@ -14,7 +14,7 @@ from typing import Any
 from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom_platform.studio import webm
-from greenroom_platform.studio.recording_dir import Shelf
+from greenroom_platform.studio.recording_dir import RecordingDir
 from greenroom_platform.studio.recording_reader import Follower
 from greenroom_platform.studio.recording_writer import RecordingFailed, RecordingFile
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
@@ -92,7 +92,7 @@ class Recordings:
         patience: timedelta = PATIENCE,
         clock: Clock = SYSTEM,
     ) -> None:
-        self._shelf = Shelf(directory)
+        self._shelf = RecordingDir(directory)
         self._max_bytes = max_bytes
         self._max_age = max_age
         self._patience = patience

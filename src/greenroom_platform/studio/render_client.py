@@ -18,7 +18,7 @@ import msgspec
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import GreenroomError
-from greenroom_platform.studio.render_process import LENGTH, Done, Failed, Message
+from greenroom_platform.studio.render_process import LENGTH, Done, Message, RenderFailed
 from greenroom_platform.studio.script import Script
 from greenroom_platform.studio.voice import check_voices
 from greenroom_platform.studio.webm import Cluster
@@ -84,7 +84,7 @@ class Rendering:
         message = await self._message()
         if isinstance(message, Done):
             raise StopAsyncIteration
-        if isinstance(message, Failed):
+        if isinstance(message, RenderFailed):
             log.error("rendering %s failed:\n%s", self._podcast_id, message.trace.rstrip())
             raise RenderingFailed(f"the renderer failed: {message.kind}")
         elapsed = self._clock.monotonic() - self._began

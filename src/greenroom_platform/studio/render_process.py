@@ -38,14 +38,14 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     """The script has been rendered to its end: without it a recording is not whole."""
 
 
-class Failed(msgspec.Struct, frozen=True, tag=True):
+class RenderFailed(msgspec.Struct, frozen=True, tag=True):
     """Rendering failed; `trace` is for the log."""
 
     kind: str
     trace: str
 
 
-Message = Made | Done | Failed
+Message = Made | Done | RenderFailed
 
 
 def render(script: Script) -> Iterator[Made]:
@@ -78,7 +78,7 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
         os._exit(0)
     except Exception as error:
         with suppress(BrokenPipeError):
-            send(Failed(type(error).__name__, traceback.format_exc()))
+            send(RenderFailed(type(error).__name__, traceback.format_exc()))
         os._exit(1)
 
 

@@ -13,7 +13,7 @@ from greenroom.errors import ClaimLost, InvalidInput
 from greenroom_platform.domain.task_records import Claim, Queue, TaskRecords
 from greenroom_platform.models import STATUSES
 from greenroom_platform.testing.records_changes import NOON
-from greenroom_platform.testing.tasks_requests import SECOND, Platform, RequestsContract, claimed, requested
+from greenroom_platform.testing.tasks_requests import SECOND, RecordsWithTasks, RequestsContract, claimed, requested
 
 
 class TasksContract(RequestsContract):
@@ -22,7 +22,7 @@ class TasksContract(RequestsContract):
     # Claims ----------------------------------------------------------------------------------------
 
     async def test_the_oldest_waiting_task_is_claimed_first_and_each_once(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         assert await tasks.claim("w", 10, NOON, attempts=3) is None
         for one in ("r", "p", "q"):
@@ -36,12 +36,14 @@ class TasksContract(RequestsContract):
         assert (task.status, task.worker, task.attempts, task.claim) == ("queued", "w0", 1, 1)
         assert task.claimed_until == NOON + 10 * SECOND
 
-    async def test_of_many_workers_at_once_one_has_the_claim(self, records: Platform, tasks: TaskRecords) -> None:
+    async def test_of_many_workers_at_once_one_has_the_claim(
+        self, records: RecordsWithTasks, tasks: TaskRecords
+    ) -> None:
         await requested(records, "p")
         claims = await asyncio.gather(*(tasks.claim(f"w{number}", 10, NOON, attempts=3) for number in range(20)))
         assert len([one for one in claims if one is not None]) == 1
 
-    async def test_a_claim_lapses_unless_it_is_renewed(self, records: Platform, tasks: TaskRecords) -> None:
+    async def test_a_claim_lapses_unless_it_is_renewed(self, records: RecordsWithTasks, tasks: TaskRecords) -> None:
         await requested(records, "p")
         claim = await claimed(tasks, seconds=10)
         assert await tasks.claim("other", 10, NOON + 9 * SECOND, attempts=3) is None
@@ -55,7 +57,9 @@ class TasksContract(RequestsContract):
         assert taken is not None
         assert (taken.podcast_id, taken.number, taken.task.attempts) == ("p", 2, 2)
 
-    async def test_a_late_worker_is_refused_whatever_it_wants(self, records: Platform, tasks: TaskRecords) -> None:
+    async def test_a_late_worker_is_refused_whatever_it_wants(
+        self, records: RecordsWithTasks, tasks: TaskRecords
+    ) -> None:
         await requested(records, "p")
         late = await claimed(tasks)
         now = NOON + 60 * SECOND
@@ -69,7 +73,7 @@ class TasksContract(RequestsContract):
         await _refused(tasks, current)
 
     async def test_a_claim_that_lapsed_and_that_nobody_took_is_current(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await requested(records, "p")
         claim = await claimed(tasks, seconds=10)
@@ -79,7 +83,7 @@ class TasksContract(RequestsContract):
         assert await tasks.claim("other", 10, now, attempts=3) is None
 
     async def test_a_released_task_is_claimed_at_once_and_counts_only_if_told(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await requested(records, "p")
         for counted, attempts in ((False, 1), (True, 1), (False, 2), (True, 2)):
@@ -90,7 +94,7 @@ class TasksContract(RequestsContract):
         assert await tasks.claim("w", 10, NOON, attempts=2) is None
 
     async def test_a_task_claimed_too_often_fails_once_its_last_claim_has_lapsed(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await requested(records, "p")
         await requested(records, "q")
@@ -111,7 +115,7 @@ class TasksContract(RequestsContract):
         assert (await claimed(tasks)).podcast_id == "q"
 
     async def test_a_task_given_back_with_a_pause_is_claimed_after_it_only(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await requested(records, "p")
         claim = await claimed(tasks)
@@ -125,7 +129,7 @@ class TasksContract(RequestsContract):
         assert await tasks.claim("w", 10, NOON + 3 * SECOND, attempts=3) is not None
 
     async def test_the_queue_tells_its_length_and_since_when_the_oldest_waits(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         assert await tasks.queue() == Queue(0, None)
         await requested(records, "p")
@@ -142,7 +146,7 @@ class TasksContract(RequestsContract):
     # Statuses --------------------------------------------------------------------------------------
 
     async def test_each_change_that_listeners_see_is_pending_in_the_outbox(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await requested(records, "p")
         pending = await records.pending()
@@ -161,7 +165,7 @@ class TasksContract(RequestsContract):
         await _refused(tasks, claim)
 
     async def test_an_estimate_is_shown_until_the_end_and_said_again_is_no_change(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await requested(records, "p")
         claim = await claimed(tasks)
@@ -181,7 +185,7 @@ class TasksContract(RequestsContract):
         assert done.task == await tasks.task("p")
 
     async def test_a_task_taken_up_again_keeps_the_furthest_status_shown(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await requested(records, "p")
         first = await claimed(tasks, seconds=10)
@@ -200,7 +204,7 @@ class TasksContract(RequestsContract):
         assert (await tasks.advance(second, "ready_to_stream", now)).task.status == "ready_to_stream"
 
     async def test_a_failure_ends_a_task_in_any_state_with_its_message(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         for status in (None, "script_generating", "audio_rendering"):
             podcast_id = f"p-{status}"
@@ -220,7 +224,7 @@ class TasksContract(RequestsContract):
             assert task.estimated_completion_time is msgspec.UNSET
             await _refused(tasks, claim)
 
-    async def test_what_is_no_step_is_refused(self, records: Platform, tasks: TaskRecords) -> None:
+    async def test_what_is_no_step_is_refused(self, records: RecordsWithTasks, tasks: TaskRecords) -> None:
         await requested(records, "p")
         claim = await claimed(tasks)
         for status in ("error", "unknown", ""):

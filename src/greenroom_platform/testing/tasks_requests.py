@@ -26,7 +26,7 @@ SECOND = timedelta(seconds=1)
 MOST = 100
 
 
-class Platform(Records, KeepsTasks, Protocol):
+class RecordsWithTasks(Records, KeepsTasks, Protocol):
     """A record with tasks."""
 
 
@@ -34,16 +34,16 @@ class RequestsContract:
     """What `add_task` promises; used through `TasksContract`."""
 
     @pytest.fixture
-    def records(self) -> Platform:
+    def records(self) -> RecordsWithTasks:
         """An empty record with tasks; to be overridden."""
         raise NotImplementedError("override the fixture `records`: it gives an empty record of yours")
 
     @pytest.fixture
-    def tasks(self, records: Platform) -> TaskRecords:
+    def tasks(self, records: RecordsWithTasks) -> TaskRecords:
         """Its tasks."""
         return records.tasks
 
-    async def test_a_requested_podcast_is_queued(self, records: Platform, tasks: TaskRecords) -> None:
+    async def test_a_requested_podcast_is_queued(self, records: RecordsWithTasks, tasks: TaskRecords) -> None:
         assert await tasks.task("p") is None
         asked = await requested(records, "p")
         assert asked.created
@@ -51,7 +51,7 @@ class RequestsContract:
         assert asked.task == expected == await tasks.task("p")
 
     async def test_a_request_on_an_unknown_topic_or_with_a_taken_id_is_refused(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         with pytest.raises(UnknownReference) as caught:
             await tasks.add_task("p", "unknown", NOON, most=MOST, key=key_of())
@@ -64,7 +64,7 @@ class RequestsContract:
         assert (await tasks.add_task("q", "a", NOON, most=MOST, key=key_of())).created  # neither refusal took the key
 
     async def test_the_queue_is_bounded_and_a_refused_request_may_be_sent_again(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await requested(records, "p", most=2)
         await requested(records, "q", most=2)
@@ -75,7 +75,7 @@ class RequestsContract:
         await tasks.fail(claim, "No.", NOON)
         assert (await tasks.add_task("r", "a", NOON, most=2, key=key_of())).created
 
-    async def test_one_key_of_one_caller_makes_one_task(self, records: Platform, tasks: TaskRecords) -> None:
+    async def test_one_key_of_one_caller_makes_one_task(self, records: RecordsWithTasks, tasks: TaskRecords) -> None:
         first = await requested(records, "p", key=key_of())
         claim = await claimed(tasks)
         await tasks.fail(claim, "No.", NOON)
@@ -86,14 +86,14 @@ class RequestsContract:
         for other in (key_of(caller="another"), key_of(key="another"), None):
             assert (await tasks.add_task(f"p{other}", "a", NOON, most=MOST, key=other)).created
 
-    async def test_a_key_with_another_topic_is_refused(self, records: Platform, tasks: TaskRecords) -> None:
+    async def test_a_key_with_another_topic_is_refused(self, records: RecordsWithTasks, tasks: TaskRecords) -> None:
         await requested(records, "p", key=key_of())
         await records.put_topic("b", about("B"), NOON)
         with pytest.raises(KeyReused):
             await tasks.add_task("q", "b", NOON, most=MOST, key=key_of())
         assert await tasks.task("q") is None
 
-    async def test_a_key_counts_for_a_day(self, records: Platform, tasks: TaskRecords) -> None:
+    async def test_a_key_counts_for_a_day(self, records: RecordsWithTasks, tasks: TaskRecords) -> None:
         await requested(records, "p", key=key_of())
         late = NOON + KEY_KEPT
         assert not (await tasks.add_task("q", "a", late - SECOND, most=MOST, key=key_of())).created
@@ -102,7 +102,7 @@ class RequestsContract:
         assert again.task.podcast_id == "q"
 
     async def test_of_many_requests_with_one_key_at_once_one_makes_a_task(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await records.store([topic("a")], [])
         asking = (tasks.add_task(f"p{number}", "a", NOON, most=1, key=key_of()) for number in range(20))
@@ -113,7 +113,7 @@ class RequestsContract:
         assert [one for one in found if one is not None] == [made.task]
 
     async def test_finished_tasks_are_kept_for_a_while_and_unfinished_ones_for_good(
-        self, records: Platform, tasks: TaskRecords
+        self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await requested(records, "done")
         await tasks.fail(await claimed(tasks), "No.", NOON + SECOND)
@@ -127,7 +127,7 @@ class RequestsContract:
 
 
 async def requested(
-    records: Platform, podcast_id: str, *, most: int = MOST, key: IdempotencyKey | None = None
+    records: RecordsWithTasks, podcast_id: str, *, most: int = MOST, key: IdempotencyKey | None = None
 ) -> Requested:
     await records.store([topic("a")], [])
     return await records.tasks.add_task(podcast_id, "a", NOON, most=most, key=key)

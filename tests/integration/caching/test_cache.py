@@ -22,8 +22,8 @@ pytestmark = pytest.mark.on_cluster
 async def test_a_miss_is_loaded_and_stored_and_the_next_read_is_a_hit(server: Server, back: Back) -> None:
     load = Loads()
     cache = cache_of(await back(server), load)
-    first = await cache.read("e1")
-    second = await cache.read(episode_id="e1")
+    first = await cache.get_result("e1")
+    second = await cache.get_result(episode_id="e1")
     assert (first.outcome, first.stored, first.value) == (Outcome.LOADED, True, Episode("e1"))
     assert (second.outcome, second.value, second.body) == (Outcome.HIT, Episode("e1"), first.body)
     assert load.calls == ["e1"]
@@ -38,7 +38,7 @@ async def test_another_process_s_value_is_a_hit(server: Server, back: Back) -> N
     load = Loads()
     cache = cache_of(await back(server), load)
     server.raw()("SET", KEY, b'{"episode_id": "e1", "version": 7, "new": true}', "EX", 60)
-    read = await cache.read("e1")
+    read = await cache.get_result("e1")
     assert (read.value, load.calls) == (Episode("e1", 7), [])
     assert read.body == b'{"episode_id": "e1", "version": 7, "new": true}'  # as it is stored, byte for byte
 
@@ -57,7 +57,7 @@ async def test_concurrent_callers_share_one_load(server: Server, back: Back) -> 
     load = Loads()
     load.go.clear()
     cache = cache_of(await back(server), load)
-    tasks = [asyncio.create_task(cache.read("e1")) for _ in range(100)]
+    tasks = [asyncio.create_task(cache.get_result("e1")) for _ in range(100)]
     await load.started.wait()
     load.go.set()
     reads = await asyncio.gather(*tasks)
@@ -119,7 +119,7 @@ async def test_an_absence_is_remembered_under_its_companion_only(server: Server,
     load = Loads()
     load.version = 0
     cache = cache_of(await back(server), load)
-    first, second = await cache.read("e1"), await cache.read("e1")
+    first, second = await cache.get_result("e1"), await cache.get_result("e1")
     assert (first.value, first.body, first.outcome, first.stored) == (None, None, Outcome.LOADED, True)
     assert (second.value, second.body, second.outcome) == (None, None, Outcome.HIT)
     assert load.calls == ["e1"]
@@ -143,8 +143,8 @@ async def test_a_foreign_writer_s_value_comes_before_a_remembered_absence(server
     load.version = 0
     cache = cache_of(await back(server), load, near_for=30)
     assert await cache.get("e1") is None
-    assert (await cache.read("e1")).outcome is Outcome.HIT
-    assert (await cache.read("e1")).outcome is Outcome.NEAR
+    assert (await cache.get_result("e1")).outcome is Outcome.HIT
+    assert (await cache.get_result("e1")).outcome is Outcome.NEAR
     server.raw()("SET", KEY, b'{"episode_id":"e1","version":3}', "EX", 60)
     await settled(cache)
     assert await cache.get("e1") == Episode("e1", 3)
@@ -155,8 +155,8 @@ async def test_what_is_of_another_type_keeps_no_key_from_being_cached(server: Se
     load = Loads()
     cache = cache_of(await back(server), load)
     server.raw()("HSET", name, "a", "b")
-    assert (await cache.read("e1")).stored
-    assert (await cache.read("e1")).outcome is Outcome.HIT
+    assert (await cache.get_result("e1")).stored
+    assert (await cache.get_result("e1")).outcome is Outcome.HIT
     assert load.calls == ["e1"]
 
 
@@ -177,7 +177,7 @@ async def test_a_load_begun_before_an_invalidation_is_neither_joined_nor_stored(
     load = Loads()
     load.go.clear()
     cache = cache_of(await back(server), load)
-    early = asyncio.create_task(cache.read("e1"))
+    early = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     load.version = 2  # the change is committed
     await cache.invalidate("e1")
@@ -217,7 +217,7 @@ async def test_a_value_over_the_limit_is_answered_and_not_stored(
     counters = Counters()
     cache = cache_of(await back(server, counters=counters), Loads(), small)
     for _ in range(2):
-        read = await cache.read("e1")
+        read = await cache.get_result("e1")
         assert (read.value, read.stored) == (Episode("e1"), False)
     await settled(cache)
     assert server.raw()("DBSIZE") == 0
@@ -242,21 +242,26 @@ async def test_a_killed_server_is_bypassed_and_found_again(server: Server, back:
     cache = cache_of(await back(server), load)
     await cache.get("e1")
     server.kill()
-    read = await cache.read("e1")
+    read = await cache.get_result("e1")
     assert (read.outcome, read.value, read.stored) == (Outcome.BYPASSED, Episode("e1"), False)
     with pytest.raises(EngineError):
         await cache.invalidate("e1")
     server.start()
     async with asyncio.timeout(10):
-        while (await cache.read("e1")).outcome is Outcome.BYPASSED:
+        while (await cache.get_result("e1")).outcome is Outcome.BYPASSED:
             await asyncio.sleep(0)
-    assert (await cache.read("e1")).outcome is Outcome.HIT
+    assert (await cache.get_result("e1")).outcome is Outcome.HIT
 
 
 async def test_parts_that_cannot_be_are_refused_before_anything_happens(server: Server, back: Back) -> None:
     load = Loads()
     cache = cache_of(await back(server), load)
-    for call in (cache.get("a:b"), cache.read("a:b"), cache.invalidate("a:b"), cache.get_many([{"episode_id": "a:b"}])):
+    for call in (
+        cache.get("a:b"),
+        cache.get_result("a:b"),
+        cache.invalidate("a:b"),
+        cache.get_many([{"episode_id": "a:b"}]),
+    ):
         with pytest.raises(InvalidInput, match="episode_id"):
             await call
     assert load.calls == []

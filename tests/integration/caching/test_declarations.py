@@ -203,7 +203,7 @@ async def test_a_closed_room_says_so(valkey: Server) -> None:
     for call in (
         lambda: cache.get("a"),
         lambda: cache.get(id="b"),
-        lambda: cache.read("a"),
+        lambda: cache.get_result("a"),
         lambda: cache.get_bytes("a"),
         lambda: cache.get_many([{"id": "a"}]),
         lambda: cache.invalidate("a"),

@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.caching import Cache
 from greenroom.caching.invalidation import Backing
-from greenroom.engine import Lane
+from greenroom.engine import Channel
 from greenroom.keyspace import Keyspace, Number
 from tests.support.episode_caches import Back, cache_of
 from tests.support.gateways import eventually
@@ -92,12 +92,12 @@ async def test_what_stands_in_a_groups_place_keeps_no_page_from_being_stored(
 
 async def _unread(backing: Backing, raw: Raw, change: Callable[[], Any]) -> None:
     """Let a group be unread, then be changed by another program, while the connection is lost."""
-    backing.groups.unread.add("pages:x")
-    backing.groups.undropped.add("pages:x")
+    backing.groups.pending_reads.add("pages:x")
+    backing.groups.pending_drops.add("pages:x")
     change()
     raw("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    await eventually(lambda: not backing.groups.unread and backing.engine.trouble is None)
-    await backing.engine.execute(Lane.TRACKED, "k", "PING")
+    await eventually(lambda: not backing.groups.pending_reads and backing.engine.unavailable is None)
+    await backing.engine.execute(Channel.TRACKED, "k", "PING")
 
 
 async def test_a_connection_that_owes_a_group_serves_whatever_stands_there(server: Server, back: Back) -> None:

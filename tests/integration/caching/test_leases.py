@@ -13,11 +13,11 @@ import pytest
 from greenroom.caching import Cache, Outcome, lease
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import GET_OR_LEASE, RENEW
-from greenroom.caching.loading import Loads as Loading
+from greenroom.caching.loading import LeasedLoader as Loading
 from greenroom.caching.releases import RELEASE
 from greenroom.caching.single_flight import Flights
 from greenroom.clock import SYSTEM
-from greenroom.engine.listener import every
+from greenroom.engine.listener import all_keys
 from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.keyspace import Keyspace, Number
 from greenroom.observe import Counters
@@ -79,10 +79,10 @@ async def renewed(server: Server, times: int) -> None:
 
 async def test_a_load_longer_than_a_lease_s_life_runs_once_over_all_processes(server: Server, back: Back) -> None:
     leader, load = await held(back, server)
-    leading = asyncio.create_task(leader.read("e1"))
+    leading = asyncio.create_task(leader.get_result("e1"))
     await load.started.wait()
     others = [cache_of(await back(server, limits=PATIENT), load) for _ in range(3)]
-    waiting = [asyncio.create_task(other.read("e1")) for other in others]
+    waiting = [asyncio.create_task(other.get_result("e1")) for other in others]
     await renewed(server, 4)  # more than its life
     load.go.set()
     assert (await leading).stored
@@ -92,11 +92,11 @@ async def test_a_load_longer_than_a_lease_s_life_runs_once_over_all_processes(se
 
 async def test_a_leader_s_own_renewals_do_not_close_its_load_to_newcomers(server: Server, back: Back) -> None:
     leader, load = await held(back, server)
-    leading = asyncio.create_task(leader.read("e1"))
+    leading = asyncio.create_task(leader.get_result("e1"))
     await load.started.wait()
     await renewed(server, 2)
     await settled(leader)
-    late = asyncio.create_task(leader.read("e1"))
+    late = asyncio.create_task(leader.get_result("e1"))
     await settled(leader)
     load.go.set()
     assert [(await leading).outcome, (await late).outcome] == [Outcome.LOADED, Outcome.SHARED]
@@ -105,13 +105,13 @@ async def test_a_leader_s_own_renewals_do_not_close_its_load_to_newcomers(server
 
 async def test_nobody_joins_a_renewed_load_after_an_invalidation_elsewhere(server: Server, back: Back) -> None:
     leader, load = await held(back, server)
-    leading = asyncio.create_task(leader.read("e1"))
+    leading = asyncio.create_task(leader.get_result("e1"))
     await load.started.wait()
     await renewed(server, 2)
     load.version = 2
     await cache_of(await back(server), Loads()).invalidate("e1")
     await settled(leader)
-    late = asyncio.create_task(leader.read("e1"))
+    late = asyncio.create_task(leader.get_result("e1"))
     await until(lambda: len(load.calls) == 2)
     load.go.set()
     assert ((await late).value, (await late).stored) == (Episode("e1", 2), True)
@@ -122,7 +122,7 @@ async def test_an_invalidation_pushed_beside_a_renewal_closes_the_load(
     server: Server, proxy: Proxy, back: Back
 ) -> None:
     leader, load = await held(back, proxy)
-    leading = asyncio.create_task(leader.read("e1"))
+    leading = asyncio.create_task(leader.get_result("e1"))
     await load.started.wait()
     renew = proxy.hold("EVALSHA", RENEW.sha)
     await renew.reached.wait()
@@ -134,7 +134,7 @@ async def test_an_invalidation_pushed_beside_a_renewal_closes_the_load(
     await until(lambda: sum(b"invalidate" in frame for frame in replies.frames) == 2)
     replies.release()
     await settled(leader)
-    late = asyncio.create_task(leader.read("e1"))
+    late = asyncio.create_task(leader.get_result("e1"))
     await until(lambda: len(load.calls) == 2)
     load.go.set()
     assert (await late).value == Episode("e1", 2)
@@ -143,11 +143,11 @@ async def test_an_invalidation_pushed_beside_a_renewal_closes_the_load(
 
 async def test_a_renewal_s_push_lost_with_its_connection_hides_no_later_push() -> None:
     backing, flights = Backing("", SYSTEM, Counters()), Flights[Any]()
-    backing.reach(flights)
+    backing.register(flights)
     backing.renewed(LEASE)
-    backing.lost(every)
+    backing.keys_lost(all_keys)
     flight = flights.begin(KEY)
-    backing.invalidated(LEASE.encode())
+    backing.keys_invalidated(LEASE.encode())
     assert not flight.open
 
 
@@ -155,7 +155,7 @@ async def test_a_renewal_that_finds_another_holder_closes_the_load(
     server: Server, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leader, load = await held(back, server)
-    leading = asyncio.create_task(leader.read("e1"))
+    leading = asyncio.create_task(leader.get_result("e1"))
     await load.started.wait()
     load.version = 2
     await settled(leader)
@@ -172,16 +172,16 @@ async def test_a_renewal_that_finds_another_holder_closes_the_load(
 
 async def test_newcomers_in_a_waiting_process_share_one_question_per_renewal(server: Server, back: Back) -> None:
     leader, load = await held(back, server)
-    leading = asyncio.create_task(leader.read("e1"))
+    leading = asyncio.create_task(leader.get_result("e1"))
     await load.started.wait()
     waiter = cache_of(await back(server, limits=PATIENT, counters=Counters()), load)
-    reads = [asyncio.create_task(waiter.read("e1"))]
+    reads = [asyncio.create_task(waiter.get_result("e1"))]
     for _ in range(3):
         await renewed(server, 1)
         await settled(waiter)
-        reads.append(asyncio.create_task(waiter.read("e1")))
+        reads.append(asyncio.create_task(waiter.get_result("e1")))
         await settled(waiter)
-    assert len(waiter._flights._aloft[KEY]) == 1
+    assert len(waiter._flights._in_flight[KEY]) == 1
     load.go.set()
     await leading
     assert {(await read).outcome for read in reads} == {Outcome.SHARED}
@@ -190,10 +190,10 @@ async def test_newcomers_in_a_waiting_process_share_one_question_per_renewal(ser
 
 async def test_an_invalidation_made_here_closes_a_flight_that_only_waits(server: Server, back: Back) -> None:
     leader, load = await held(back, server)
-    leading = asyncio.create_task(leader.read("e1"))
+    leading = asyncio.create_task(leader.get_result("e1"))
     await load.started.wait()
     waiter = cache_of(await back(server, limits=PATIENT, counters=Counters()), load)
-    early = asyncio.create_task(waiter.read("e1"))
+    early = asyncio.create_task(waiter.get_result("e1"))
     await until(lambda: waits(waiter))
     flight = waiter._flights.find(KEY)
     await waiter.invalidate("e1")
@@ -222,7 +222,7 @@ async def test_a_page_that_cannot_be_registered_holds_no_lease_as_it_loads(
         raise EngineUnavailable("for the test: the group's node has died")
 
     monkeypatch.setattr(cache._backing.groups, "register", refused)
-    reading = asyncio.create_task(cache.read("e1"))
+    reading = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     await settled(cache)
     assert server.raw()("EXISTS", LEASE) == 0
@@ -244,7 +244,7 @@ async def test_a_group_with_a_number_in_it_works(server: Server, back: Back) -> 
     assert await cache.get(show="s", n=1) == (1, 1)
     value[0] = 2
     await cache.invalidate_group(show="s", n=1)
-    read = await cache.read(show="s", n=1)
+    read = await cache.get_result(show="s", n=1)
     assert (read.value, read.stored) == ((1, 2), True)
 
 
@@ -270,7 +270,7 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("spent")
 async def test_a_page_of_a_group_is_stored_however_long_the_question_took(server: Server, back: Back) -> None:
     cache = cache_of(await back(server), Loads(), group="episodes:{episode_id}")
-    assert (await cache.read("e1")).stored
+    assert (await cache.get_result("e1")).stored
 
 
 @pytest.mark.usefixtures("spent")
@@ -278,7 +278,7 @@ async def test_who_has_waited_has_time_to_ask_again_and_stores_what_he_loads(ser
     raw = server.raw()
     raw("SET", LEASE, "b" * 32 + ":", "PX", 1000)
     cache = cache_of(await back(server, counters=Counters()), Loads())
-    reading = asyncio.create_task(cache.read("e1"))
+    reading = asyncio.create_task(cache.get_result("e1"))
     await until(lambda: waits(cache))
     raw("DEL", LEASE)
     assert (await reading).stored
@@ -296,7 +296,7 @@ async def test_a_lease_granted_to_somebody_who_gave_up_is_given_back(
     monkeypatch.setattr(Loading, "ask", hurried)
     cache = cache_of(await back(proxy, limits=PATIENT), Loads())
     ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)
-    reading = asyncio.create_task(cache.read("e1"))
+    reading = asyncio.create_task(cache.get_result("e1"))
     await ask.reached.wait()
     await until(reading.done)  # without the server's answer
     ask.release()
@@ -309,7 +309,7 @@ async def test_a_lease_is_given_back_that_was_asked_for_when_the_process_closed(
     monkeypatch.setattr("greenroom.caching.invalidation._CLOSING", 60.0)
     cache = cache_of(await back(proxy, limits=PATIENT), Loads())
     ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)
-    reading = asyncio.create_task(cache.read("e1"))
+    reading = asyncio.create_task(cache.get_result("e1"))
     await ask.reached.wait()
     closing = asyncio.create_task(cache._backing.close())
     await until(reading.done)
@@ -332,7 +332,7 @@ async def test_a_release_that_finds_no_connection_is_carried_by_the_next(
     load = Loads()
     load.go.clear()
     cache = cache_of(await back(proxy, clock=SteadyClock()), load, loader_deadline=FOR_EVER)
-    reading = asyncio.create_task(cache.read("e1"))
+    reading = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     await proxy.all_down()
     server.raw()("PEXPIRE", LEASE, 600_000)  # nothing but its release ends it
@@ -351,7 +351,7 @@ async def test_a_release_that_finds_no_connection_is_carried_by_the_next(
 async def test_a_release_after_scripts_were_flushed_is_carried_out(server: Server, back: Back) -> None:
     cache, load = await held(back, server)
     load.error = ValueError()
-    reading = asyncio.create_task(cache.read("e1"))
+    reading = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     server.raw()("SCRIPT", "FLUSH")
     load.go.set()
@@ -363,12 +363,12 @@ async def test_a_release_after_scripts_were_flushed_is_carried_out(server: Serve
 
 async def test_a_fill_after_scripts_were_flushed_is_stored_and_kept_near(server: Server, back: Back) -> None:
     cache, load = await held(back, server, near_for=30)
-    reading = asyncio.create_task(cache.read("e1"))
+    reading = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     server.raw()("SCRIPT", "FLUSH")
     load.go.set()
     assert (await reading).stored
-    assert (await cache.read("e1")).outcome is Outcome.NEAR
+    assert (await cache.get_result("e1")).outcome is Outcome.NEAR
 
 
 # The life of a lease --------------------------------------------------------------------------------
@@ -376,7 +376,7 @@ async def test_a_fill_after_scripts_were_flushed_is_stored_and_kept_near(server:
 
 async def test_a_lease_lives_a_second_whatever_its_loader_s_deadline(server: Server, back: Back) -> None:
     cache, load = await held(back, server)
-    reading = asyncio.create_task(cache.read("e1"))
+    reading = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     assert 0 < server.raw()("PTTL", LEASE) <= 1000
     load.go.set()
@@ -388,7 +388,7 @@ async def test_no_lease_is_renewed_past_the_time_that_its_load_has(server: Serve
     cache = cache_of(await back(server), Loads())
     leases = cache._loads.leases
     holder = leases.holder(KEY)
-    await leases.ask(holder, "", until=monotonic() + 60)
+    await leases.ask(holder, "", deadline=monotonic() + 60)
     holder.renew(0.5, lambda: None)
     before = renewals(server)
     async with asyncio.timeout(60):

@@ -38,7 +38,7 @@ async def test_out_of_memory_nobody_joins_a_load_begun_before_an_invalidation(
     load.go.clear()
     ours = cache_of(await back(server), load, group=GROUP)
     theirs = cache_of(await back(server), Loads(), group=GROUP)
-    early = asyncio.create_task(ours.read("e1"))
+    early = asyncio.create_task(ours.get_result("e1"))
     await load.started.wait()
     load.version = 2
     if who == "another process":
@@ -48,7 +48,7 @@ async def test_out_of_memory_nobody_joins_a_load_begun_before_an_invalidation(
     else:
         await ours.invalidate_group(episode_id="e1")
     await settled(ours)
-    late = asyncio.create_task(ours.read("e1"))
+    late = asyncio.create_task(ours.get_result("e1"))
     await until(lambda: len(load.calls) == 2)
     load.go.set()
     assert (await early).value == Episode("e1", 1)
@@ -67,10 +67,10 @@ async def test_out_of_memory_a_batch_keeps_nothing_and_nobody_joins_it(
 
     cache = cache_of(await back(server), load, load_many=load_many, group=group)
     load.go.clear()
-    early = asyncio.create_task(cache.read_many([{"episode_id": "e1"}]))
+    early = asyncio.create_task(cache.get_results([{"episode_id": "e1"}]))
     await load.started.wait()
     load.version = 2
-    late = asyncio.create_task(cache.read_many([{"episode_id": "e1"}]))
+    late = asyncio.create_task(cache.get_results([{"episode_id": "e1"}]))
     await until(lambda: len(load.calls) == 2)
     load.go.set()
     assert [((await one)[0].value, (await one)[0].outcome) for one in (early, late)] == [
@@ -95,7 +95,7 @@ async def test_nobody_joins_the_load_of_a_page_that_could_not_be_registered(
     server.raw()("SET", cache._backing.groups.name("episodes:e1"), "of another type")
 
     async def read() -> Any:
-        return (await cache.read_many([{"episode_id": "e1"}]))[0] if many else await cache.read("e1")
+        return (await cache.get_results([{"episode_id": "e1"}]))[0] if many else await cache.get_result("e1")
 
     early = asyncio.create_task(read())
     await load.started.wait()

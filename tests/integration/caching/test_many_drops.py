@@ -43,7 +43,7 @@ def calls(valkey: Server, command: str) -> int:
 async def test_from_the_call_on_none_of_them_is_near(proxy: Proxy, cache: Cache[Episode]) -> None:
     for name in NAMES[::100]:
         await cache.get(name)
-        assert (await cache.read(name)).outcome is Outcome.NEAR
+        assert (await cache.get_result(name)).outcome is Outcome.NEAR
     held = proxy.hold(DROP.sha)
     dropping = asyncio.ensure_future(cache._backing.drop_many(KEYS))
     await asyncio.sleep(0)  # its first step, before which it has not been called

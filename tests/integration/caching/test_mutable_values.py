@@ -68,7 +68,7 @@ async def test_near_each_caller_gets_its_own(valkey: Server, back: Back, type_: 
     spoil(await process.get("x"))
     await settled(process)
     for _ in range(3):
-        read = await process.read("x")
+        read = await process.get_result("x")
         assert (read.value, read.outcome) == (make(), Outcome.NEAR)
         spoil(read.value)
         got = await process.get("x")
@@ -99,7 +99,7 @@ async def test_without_a_server_each_caller_gets_its_own(valkey: Server, back: B
     process = cache(await back(valkey), type_, load)
     valkey.kill()
     for _ in range(3):
-        read = await process.read("x")
+        read = await process.get_result("x")
         assert (read.value, read.outcome) == (make(), Outcome.BYPASSED)
         spoil(read.value)
         (many,) = await process.get_many([{"one": "x"}])

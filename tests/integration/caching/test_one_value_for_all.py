@@ -97,9 +97,9 @@ async def test_loaded_shared_near_and_hit(valkey: Server, back: Back, type_: Any
     process, other = of(await back(valkey), type_, load), of(await back(valkey), type_, load)
     seen(*await asyncio.gather(*(process.get("x") for _ in range(3)), *(other.get("x") for _ in range(3))))
     for _ in range(2):
-        seen(await process.get("x"), (await process.read("x")).value, await other.get("x"))
+        seen(await process.get("x"), (await process.get_result("x")).value, await other.get("x"))
     process._near.clear()
-    read = await process.read("x")
+    read = await process.get_result("x")
     assert read.outcome is Outcome.HIT
     seen(read.value)
 
@@ -122,7 +122,7 @@ async def test_without_the_server(valkey: Server, back: Back, type_: Any, given:
     batch = of(await back(valkey), type_, load, load_many=load.many)
     valkey.kill()
     for _ in range(2):
-        reads = await asyncio.gather(*(process.read("x") for _ in range(3)))
+        reads = await asyncio.gather(*(process.get_result("x") for _ in range(3)))
         assert {read.outcome for read in reads} == {Outcome.BYPASSED}
         seen(*(read.value for read in reads))
         seen(*await batch.get_many([{"one": "x"}, {"one": "y"}, {"one": "x"}]))
@@ -153,11 +153,11 @@ async def test_refreshed(valkey: Server, back: Back, type_: Any, given: Any, sto
     seen(await process.get("x"))
     valkey.raw()("PEXPIRE", "cache:one:x", 600_000)  # past its soft lifetime
     process._near.clear()
-    read = await process.read("x")
+    read = await process.get_result("x")
     assert read.outcome is Outcome.STALE
     seen(read.value)
     await until(lambda: not process._refresh._tasks)
-    seen(await process.get("x"), (await process.read("x")).value)
+    seen(await process.get("x"), (await process.get_result("x")).value)
 
 
 WRONG: list[Callable[[], Any]] = [lambda: {"title": 7}, lambda: {"title": "T", "more": 1}, lambda: object()]

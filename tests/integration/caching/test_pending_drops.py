@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.caching import Outcome
 from greenroom.caching.invalidation import Backing
-from greenroom.engine.listener import every
+from greenroom.engine.listener import all_keys
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace import Number, Pattern
 from greenroom.testing.clock import ManualClock
@@ -46,7 +46,7 @@ async def test_who_reads_a_marked_key_drops_it_first_and_stores_the_new(valkey: 
     cache = cache_of(backing, load, near_for=30)
     raw("SET", KEY, OLD, "EX", 1800)
     await backing.outbox_drops.add([KEY])
-    reads = await asyncio.gather(*(cache.read("e1") for _ in range(20)), cache.get("e1"))
+    reads = await asyncio.gather(*(cache.get_result("e1") for _ in range(20)), cache.get("e1"))
     assert {getattr(read, "value", read).version for read in reads} == {1}  # type: ignore[union-attr]
     assert load.calls == ["e1"]
     assert raw("GET", KEY) == b'{"episode_id":"e1","version":1}'
@@ -70,7 +70,7 @@ async def test_a_marked_key_is_near_no_more(valkey: Server, backing: Backing) ->
     load = Loads()
     cache = cache_of(backing, load, near_for=30)
     await cache.get("e1")
-    assert (await cache.read("e1")).outcome is Outcome.NEAR
+    assert (await cache.get_result("e1")).outcome is Outcome.NEAR
     load.version = 2
     await backing.outbox_drops.add([KEY])
     assert await cache.get("e1") == Episode("e1", 2)
@@ -83,8 +83,8 @@ async def test_while_its_server_cannot_be_asked_a_marked_key_is_loaded(valkey: S
     await backing.outbox_drops.add([KEY])
     valkey.raw()("CLIENT", "KILL", "TYPE", "normal")
     valkey.kill()
-    await until(lambda: backing.engine.trouble is not None)
-    assert (await cache.read("e1")).outcome is Outcome.BYPASSED
+    await until(lambda: backing.engine.unavailable is not None)
+    assert (await cache.get_result("e1")).outcome is Outcome.BYPASSED
     with pytest.raises(EngineError):
         await backing.outbox_drops.send()
     assert len(backing.outbox_drops) == 1
@@ -95,7 +95,7 @@ async def test_what_was_loaded_without_the_server_before_the_mark_is_not_served(
     try:
         cache = cache_of(backing, load)
         valkey.kill()
-        await until(lambda: backing.engine.trouble is not None)
+        await until(lambda: backing.engine.unavailable is not None)
         assert await cache.get("e1") == await cache.get("e1") == Episode("e1", 1)
         assert load.calls == ["e1"], "it is kept for a second"
         load.version = 2
@@ -110,7 +110,7 @@ async def test_while_everything_is_marked_each_key_is_dropped_once(valkey: Serve
     cache = cache_of(backing, load)
     raw("SET", KEY, OLD, "EX", 1800)
     backing.outbox_drops.mark_everything()
-    assert [(await cache.read("e1")).outcome for _ in range(3)] == [Outcome.LOADED, Outcome.HIT, Outcome.HIT]
+    assert [(await cache.get_result("e1")).outcome for _ in range(3)] == [Outcome.LOADED, Outcome.HIT, Outcome.HIT]
     # A change that is found in the outbox later may have come after that drop.
     await backing.outbox_drops.add([KEY])
     backing.outbox_drops.end_everything()
@@ -149,13 +149,13 @@ async def test_what_was_dropped_of_late_is_marked_for_a_server_that_comes_back(v
         await backing.outbox_drops.send()
         assert not backing.outbox_drops.any
         valkey.kill()
-        await until(lambda: backing.engine.trouble is not None)
+        await until(lambda: backing.engine.unavailable is not None)
         valkey.start()
         valkey.raw()("SET", KEY, OLD, "EX", 1800)
-        await until(lambda: backing.engine.trouble is None)
+        await until(lambda: backing.engine.unavailable is None)
         assert await cache.get("e1") == Episode("e1", 1)
         clock.advance(31)
-        backing.outbox_drops.repeat_at_once(every)
+        backing.outbox_drops.repeat_at_once(all_keys)
         assert not backing.outbox_drops.any
     finally:
         await backing.close()

@@ -19,7 +19,7 @@ from tests.support.patience import be_patient
 from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
-MUTE = Limits(command_deadline=60, silence=60)
+MUTE = Limits(command_deadline=60, ping_after=60)
 """No pings."""
 
 
@@ -46,10 +46,10 @@ async def test_pushes_that_come_late_do_not_make_what_is_near_trusted_again(
     async with asyncio.timeout(10):
         while cache._near.get(KEY, 0.0) is not None:
             await asyncio.sleep(0.02)
-    heard = tracked.heard
+    heard = tracked.last_received
     replies._pass(1)  # the first chunk of what waits in the socket
     async with asyncio.timeout(10):
-        while tracked.heard == heard:
+        while tracked.last_received == heard:
             await asyncio.sleep(0)
     assert cache._near.get(KEY, 0.0) is None
     replies.release()
@@ -64,7 +64,7 @@ async def test_an_answer_makes_it_trusted_from_its_question_on(valkey: Server, b
             await asyncio.sleep(0.02)
     asked = monotonic()
     await settled(cache)
-    assert asked <= tracked.as_of <= tracked.heard
+    assert asked <= tracked.as_of <= tracked.last_received
     assert cache._near.get(KEY, 0.0) is not None
     assert await cache.get("e1") == Episode("e1")
 
@@ -107,7 +107,7 @@ async def test_each_answer_counts_from_the_write_that_its_command_went_with() ->
     for commands in ((("PING",), ("PING",)), (("PING",),)):
         connection.issue(commands)
         await asyncio.sleep(0)
-        sent.append(connection._stamps[-1][0])
+        sent.append(connection._sent_at[-1][0])
     connection.data_received(b">2\r\n+invalidate\r\n*1\r\n+k\r\n")
     assert connection.as_of == 0.0
     connection.data_received(b"+PONG\r\n")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Outcome
-from greenroom.engine import Lane
+from greenroom.engine import Channel
 from greenroom.errors import InvalidInput, RecordUnavailable
 from greenroom.testing.clock import ManualClock
 from greenroom_platform.domain import changes
@@ -157,7 +157,7 @@ async def test_a_flush_midway_loses_no_status(server: Server, records: CountedRe
             await settled_down(platform)
             raw("FLUSHALL")
             await records.tasks.advance(claim, status, NOON)  # nobody invalidates: the flush has to be noticed
-            await platform.room._backing.engine.execute(Lane.TRACKED, "any", "PING")
+            await platform.room._backing.engine.execute(Channel.TRACKED, "any", "PING")
             raw("FLUSHALL")
             await seen(first, status)
     assert await following == list(STEPS)
@@ -211,7 +211,7 @@ async def test_in_an_outage_the_record_is_read_once_a_second_for_all_followers(
     async with asyncio.timeout(20):
         while (
             await platform.statuses.read("unknown")
-        ).outcome is not Outcome.BYPASSED or not platform.room.engine_trouble:
+        ).outcome is not Outcome.BYPASSED or not platform.room.unavailable:
             await asyncio.sleep(0.001)
     records.tasks.reads = 0
     everyone = [asyncio.create_task(statuses_of(statuses.follow(claim.podcast_id))) for _ in range(100)]

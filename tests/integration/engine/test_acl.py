@@ -137,18 +137,18 @@ async def test_on_a_cluster_the_rules_suffice_through_lost_connections(steady: C
     login = f"//greenroom-service:{secret('service')}@"
     try:
         async with Greenroom.open(steady.address.replace("//", login), replica_reads=replica_reads) as room:
-            assert room.engine_trouble is None
+            assert room.unavailable is None
             pages = room.cache(SNIPPET_PAGE, load=page, group=SNIPPET_PAGES, near_for=0)
             for number in range(1, 33):
                 await pages.get(topic_id="a", page_number=number)
             live, token = await room.sessions.start(user_id="u1")
             for node in nodes:
                 node("CLIENT", "KILL", "USER", "greenroom-service")
-            await until(lambda: room.engine_trouble is not None)
-            await until(lambda: room.engine_trouble is None)
-            assert (await pages.read(topic_id="a", page_number=1)).outcome is Outcome.HIT
+            await until(lambda: room.unavailable is not None)
+            await until(lambda: room.unavailable is None)
+            assert (await pages.get_result(topic_id="a", page_number=1)).outcome is Outcome.HIT
             await pages.invalidate_group(topic_id="a")
-            assert (await pages.read(topic_id="a", page_number=1)).outcome is Outcome.LOADED
+            assert (await pages.get_result(topic_id="a", page_number=1)).outcome is Outcome.LOADED
             assert await room.sessions.read(token) is not None
             assert await room.sessions.end(live.session_id)
         assert "zmscore" in {name for node in nodes for name in called_commands(node)}, (
@@ -274,7 +274,7 @@ async def test_a_wrong_password_says_so_and_stands_in_no_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with Greenroom.open(address(server, "service", "hunter2hunter2")) as room:
-        found = room.engine_trouble
+        found = room.unavailable
         assert isinstance(found, EngineRefused)
         assert "WRONGPASS" in str(found)
         assert str(found).startswith(f"caches and sessions: valkey://greenroom-service@127.0.0.1:{server.port}: ")
@@ -288,15 +288,15 @@ async def test_a_wrong_password_says_so_and_stands_in_no_log(
 async def test_no_log_in_at_all_says_what_to_write(server: Server) -> None:
     server.raw()("CONFIG", "SET", "requirepass", "right")
     async with Greenroom.open(server.address) as room:
-        assert "NOAUTH" in str(room.engine_trouble)
-        assert "valkey://user:password@host" in str(room.engine_trouble)
+        assert "NOAUTH" in str(room.unavailable)
+        assert "valkey://user:password@host" in str(room.unavailable)
 
 
 async def test_a_user_with_too_few_rules_is_told_which_command_prints_them(server: Server) -> None:
     server.raw()("ACL", "SETUSER", "poor", "on", ">pw", "~*", "+ping")
     async with Greenroom.open(server.address.replace("//", "//poor:pw@")) as room:
-        assert "NOPERM" in str(room.engine_trouble)
-        assert "give the user what `greenroom acl` prints" in str(room.engine_trouble)
+        assert "NOPERM" in str(room.unavailable)
+        assert "give the user what `greenroom acl` prints" in str(room.unavailable)
 
 
 async def begun_and_read(room: Greenroom) -> None:
@@ -312,7 +312,7 @@ async def test_a_user_that_may_not_do_what_it_must_is_told_once_of_each_thing(
     raw("ACL", "SETUSER", "greenroom-service", *("~cache:episode:*", "~*{cache:episode:*}"), rule)
     login = f"//greenroom-service:{secret('service')}@"
     async with Greenroom.open(server.address.replace("//", login)) as room:
-        assert room.engine_trouble is None, "the log-in needs none of it"
+        assert room.unavailable is None, "the log-in needs none of it"
         episodes = room.cache(EPISODE, load=Loads())
         for number in range(3):
             assert await episodes.get(f"e{number}") == Episode(f"e{number}"), "reads go on"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.engine import Address, Lane, Standalone, settle
+from greenroom.engine import Address, Channel, Standalone, start_within
 from greenroom.engine.embedded import SOCKET, EmbeddedServer
 from greenroom.errors import EngineUnavailable, InvalidInput
 from tests.support.patience import wait_for
@@ -90,9 +90,9 @@ def raw(directory: Path) -> Raw:
 async def test_the_engine_starts_it_whatever_the_path_s_length(tmp_path: Path, name: str) -> None:
     server = EmbeddedServer(tmp_path / name)
     engine = Standalone(Address((), path=server.socket_path), before_connect=server.ensure)
-    await settle(engine, 5)
+    await start_within(engine, 5)
     try:
-        assert await engine.execute(Lane.PLAIN, "k", "SET", "k", "v") == b"OK"
+        assert await engine.execute(Channel.PLAIN, "k", "SET", "k", "v") == b"OK"
         assert server.pid is not None
         pid = server.pid
     finally:
@@ -104,13 +104,13 @@ async def test_the_engine_starts_it_whatever_the_path_s_length(tmp_path: Path, n
 async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path)
     engine = Standalone(Address((), path=server.socket_path), before_connect=server.ensure)
-    await settle(engine, 5)
+    await start_within(engine, 5)
     try:
-        await asyncio.gather(*(engine.execute(Lane.PLAIN, "k", "SET", f"k{n}", n) for n in range(1000)))
+        await asyncio.gather(*(engine.execute(Channel.PLAIN, "k", "SET", f"k{n}", n) for n in range(1000)))
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
         loop = asyncio.get_running_loop()
-        found = await engine.execute(Lane.PLAIN, "k", "DBSIZE", until=loop.time() + 10)
+        found = await engine.execute(Channel.PLAIN, "k", "DBSIZE", deadline=loop.time() + 10)
         assert found == 1000
     finally:
         await engine.close()

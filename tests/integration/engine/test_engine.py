@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.engine import Address, Lane, Limits, Script, Standalone
+from greenroom.engine import Address, Channel, Limits, Script, Standalone
 from greenroom.engine.protocol.wire import Wire
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import CommandFailed, EngineRefused, EngineUnavailable, OutcomeUnknown, Overloaded
@@ -21,23 +21,23 @@ Connect = Callable[..., Awaitable[Standalone]]
 COUNT = Script("return redis.call('INCR', KEYS[1]) + tonumber(ARGV[1])")
 
 
-def connection_of(engine: Standalone, lane: Lane) -> Connection:
-    connection = engine._node._links[lane].connection
+def connection_of(engine: Standalone, channel: Channel) -> Connection:
+    connection = engine._node._links[channel].connection
     assert connection is not None
     return connection
 
 
 async def test_a_thousand_concurrent_calls_get_their_own_replies(server: Server, connect: Connect) -> None:
     engine = await connect(server)
-    await asyncio.gather(*(engine.execute(Lane.TRACKED, "k", "SET", f"k{n}", n) for n in range(1000)))
-    replies = await asyncio.gather(*(engine.execute(Lane.PLAIN, "k", "GET", f"k{n}") for n in range(1000)))
+    await asyncio.gather(*(engine.execute(Channel.TRACKED, "k", "SET", f"k{n}", n) for n in range(1000)))
+    replies = await asyncio.gather(*(engine.execute(Channel.PLAIN, "k", "GET", f"k{n}") for n in range(1000)))
     assert replies == [str(n).encode() for n in range(1000)]
 
 
 async def test_cancelled_callers_do_not_shift_the_replies_of_others(server: Server, connect: Connect) -> None:
     engine = await connect(server)
-    await asyncio.gather(*(engine.execute(Lane.PLAIN, "k", "SET", f"k{n}", n) for n in range(200)))
-    tasks = [asyncio.create_task(engine.execute(Lane.PLAIN, "k", "GET", f"k{n}")) for n in range(200)]
+    await asyncio.gather(*(engine.execute(Channel.PLAIN, "k", "SET", f"k{n}", n) for n in range(200)))
+    tasks = [asyncio.create_task(engine.execute(Channel.PLAIN, "k", "GET", f"k{n}")) for n in range(200)]
     await asyncio.sleep(0)  # all are issued, none is answered
     for task in tasks[::2]:
         task.cancel()
@@ -50,10 +50,10 @@ async def test_a_write_elsewhere_is_pushed_to_the_lane_that_read(server: Server,
     invalidated: asyncio.Queue[bytes | None] = asyncio.Queue()
     engine = await connect(server, on_invalidate=invalidated.put_nowait)
     raw = server.raw()
-    assert await engine.execute(Lane.TRACKED, "k", "GET", "k") is None
+    assert await engine.execute(Channel.TRACKED, "k", "GET", "k") is None
     raw("SET", "k", "1")
     assert await asyncio.wait_for(invalidated.get(), 5) == b"k"
-    await engine.execute(Lane.PLAIN, "other", "GET", "other")
+    await engine.execute(Channel.PLAIN, "other", "GET", "other")
     raw("SET", "other", "1")
     raw("FLUSHALL")
     assert await asyncio.wait_for(invalidated.get(), 5) is None  # no push for what the plain lane read
@@ -64,27 +64,27 @@ async def test_a_hook_sees_its_replies_before_a_later_invalidation(server: Serve
     engine = await connect(server, on_invalidate=order.append)
     await asyncio.gather(
         engine.execute_all(
-            Lane.TRACKED, "k", (("PTTL", "k"), ("GET", "k")), hook=lambda pair, _: order.append(list(pair))
+            Channel.TRACKED, "k", (("PTTL", "k"), ("GET", "k")), hook=lambda pair, _: order.append(list(pair))
         ),
-        engine.execute(Lane.TRACKED, "k", "SET", "k", "new"),
+        engine.execute(Channel.TRACKED, "k", "SET", "k", "new"),
     )
-    await engine.execute(Lane.TRACKED, "k", "PING")
+    await engine.execute(Channel.TRACKED, "k", "PING")
     assert order == [[-2, None], b"k"]
 
 
 async def test_an_error_in_a_batch_is_raised_and_the_next_call_is_not_shifted(server: Server, connect: Connect) -> None:
     engine = await connect(server)
     with pytest.raises(CommandFailed, match="unknown command"):
-        await engine.execute_all(Lane.PLAIN, "k", (("NOSUCH", "k"), ("GET", "k")))
-    assert await engine.execute(Lane.PLAIN, "k", "PING") == b"PONG"
+        await engine.execute_all(Channel.PLAIN, "k", (("NOSUCH", "k"), ("GET", "k")))
+    assert await engine.execute(Channel.PLAIN, "k", "PING") == b"PONG"
 
 
 async def test_scripts_run_by_hash_and_survive_being_forgotten(server: Server, connect: Connect) -> None:
     engine = await connect(server, scripts=[COUNT])
     assert server.raw()("SCRIPT", "EXISTS", COUNT.sha) == [1]
-    assert await engine.run(Lane.TRACKED, COUNT, ["n"], [10]) == 11
+    assert await engine.run(Channel.TRACKED, COUNT, ["n"], [10]) == 11
     server.raw()("SCRIPT", "FLUSH")
-    assert await engine.run(Lane.TRACKED, COUNT, ["n"], [10]) == 12
+    assert await engine.run(Channel.TRACKED, COUNT, ["n"], [10]) == 12
 
 
 async def test_a_lost_connection_is_made_anew_and_reads_are_repeated(server: Server, connect: Connect) -> None:
@@ -93,50 +93,50 @@ async def test_a_lost_connection_is_made_anew_and_reads_are_repeated(server: Ser
     raw = server.raw()
     raw("SET", "k", "v")
     raw("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    assert await engine.execute(Lane.TRACKED, "k", "GET", "k") == b"v"
-    assert await engine.execute(Lane.PLAIN, "k", "GET", "k") == b"v"
+    assert await engine.execute(Channel.TRACKED, "k", "GET", "k") == b"v"
+    assert await engine.execute(Channel.PLAIN, "k", "GET", "k") == b"v"
     assert lost == [True]
 
 
 async def test_a_write_that_must_not_be_repeated_has_an_unknown_outcome(server: Server, connect: Connect) -> None:
     engine = await connect(server)
     with server.frozen():
-        call = asyncio.create_task(engine.execute(Lane.PLAIN, "n", "INCR", "n", retry=False))
+        call = asyncio.create_task(engine.execute(Channel.PLAIN, "n", "INCR", "n", retry=False))
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # written
-        connection_of(engine, Lane.PLAIN).abort("cut by the test")
+        connection_of(engine, Channel.PLAIN).abort("cut by the test")
         with pytest.raises(OutcomeUnknown):
             await call
 
 
 async def test_a_write_never_sent_is_repeated_even_so(server: Server, connect: Connect) -> None:
     engine = await connect(server)
-    call = asyncio.create_task(engine.execute(Lane.PLAIN, "n", "INCR", "n", retry=False))
-    asyncio.get_running_loop().call_soon(connection_of(engine, Lane.PLAIN).abort, "cut before the write")
+    call = asyncio.create_task(engine.execute(Channel.PLAIN, "n", "INCR", "n", retry=False))
+    asyncio.get_running_loop().call_soon(connection_of(engine, Channel.PLAIN).abort, "cut before the write")
     # The task issues in its first step; the abort follows in the same tick, before the flush.
     assert await call == 1
     assert server.raw()("GET", "n") == b"1"
 
 
 async def test_a_frozen_server_fails_calls_within_their_deadline_and_heals(server: Server, connect: Connect) -> None:
-    engine = await connect(server, limits=Limits(command_deadline=0.2, handshake_deadline=0.2, probe_most=0.3))
+    engine = await connect(server, limits=Limits(command_deadline=0.2, handshake_deadline=0.2, probe_max=0.3))
     loop = asyncio.get_running_loop()
     with server.frozen():
         results = await asyncio.gather(
-            *(engine.execute(Lane.TRACKED, "k", "GET", "k") for _ in range(50)), return_exceptions=True
+            *(engine.execute(Channel.TRACKED, "k", "GET", "k") for _ in range(50)), return_exceptions=True
         )
         assert all(isinstance(result, EngineUnavailable) for result in results)
     async with asyncio.timeout(10):
-        while engine.trouble is not None:
+        while engine.unavailable is not None:
             await asyncio.sleep(0)
-    assert await engine.execute(Lane.TRACKED, "k", "GET", "k", until=loop.time() + 5) is None
+    assert await engine.execute(Channel.TRACKED, "k", "GET", "k", deadline=loop.time() + 5) is None
 
 
 async def test_a_silent_tracked_connection_is_found_out_without_any_call(
     server: Server, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     lost = asyncio.Event()
-    await connect(server, on_lost=lambda _: lost.set(), limits=Limits(silence=0.05, silence_deadline=0.1))
+    await connect(server, on_lost=lambda _: lost.set(), limits=Limits(ping_after=0.05, ping_timeout=0.1))
     with server.frozen():
         async with asyncio.timeout(10):
             await lost.wait()
@@ -147,8 +147,8 @@ async def test_a_silent_tracked_connection_is_found_out_without_any_call(
 async def test_a_connection_has_one_timer_however_often_it_is_pinged(
     server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = await connect(server, limits=Limits(silence=0.001, tick=0.001))
-    connection, loop, pings = connection_of(engine, Lane.TRACKED), asyncio.get_running_loop(), 0
+    engine = await connect(server, limits=Limits(ping_after=0.001, tick=0.001))
+    connection, loop, pings = connection_of(engine, Channel.TRACKED), asyncio.get_running_loop(), 0
     issue, later, timers = Wire.issue, loop.call_later, list[asyncio.TimerHandle]()
 
     def issued(wire: Wire, *arguments: Any) -> Any:
@@ -176,10 +176,10 @@ async def test_after_repeated_failures_calls_fail_at_once(connect: Connect, tmp_
     engine = Standalone(nobody, limits=Limits(breaker_failures=1))
     await engine.start()
     try:
-        assert engine.trouble is not None
-        link = engine._node._links[Lane.TRACKED]
-        assert link.broken
-        call = asyncio.create_task(engine.execute(Lane.TRACKED, "k", "GET", "k"))
+        assert engine.unavailable is not None
+        link = engine._node._links[Channel.TRACKED]
+        assert link.circuit_open
+        call = asyncio.create_task(engine.execute(Channel.TRACKED, "k", "GET", "k"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert call.done()
@@ -191,7 +191,7 @@ async def test_after_repeated_failures_calls_fail_at_once(connect: Connect, tmp_
 async def test_too_many_outstanding_commands_are_overload_not_absence(server: Server, connect: Connect) -> None:
     engine = await connect(server, limits=Limits(outstanding=10))
     results = await asyncio.gather(
-        *(engine.execute(Lane.PLAIN, "k", "GET", "k") for _ in range(12)), return_exceptions=True
+        *(engine.execute(Channel.PLAIN, "k", "GET", "k") for _ in range(12)), return_exceptions=True
     )
     assert [type(result) for result in results] == [type(None)] * 10 + [Overloaded] * 2
 
@@ -203,8 +203,8 @@ async def test_a_wrong_password_is_refused_for_good(server: Server) -> None:
     await asyncio.gather(wrong.start(), right.start())
     try:
         with pytest.raises(EngineRefused):
-            await wrong.execute(Lane.PLAIN, "k", "GET", "k")
-        assert await right.execute(Lane.PLAIN, "k", "GET", "k") is None
+            await wrong.execute(Channel.PLAIN, "k", "GET", "k")
+        assert await right.execute(Channel.PLAIN, "k", "GET", "k") is None
     finally:
         await asyncio.gather(wrong.close(), right.close())
 
@@ -222,7 +222,7 @@ async def test_garbage_ends_the_connection() -> None:
     engine = Standalone(Address.parse(f"valkey://127.0.0.1:{port}"))
     await engine.start()
     try:
-        assert "no reply" in str(engine.trouble)
+        assert "no reply" in str(engine.unavailable)
     finally:
         await engine.close()
         listener.close()
@@ -231,9 +231,9 @@ async def test_garbage_ends_the_connection() -> None:
 async def test_latency_and_pushes_are_counted(server: Server, connect: Connect) -> None:
     counters = Counters()
     engine = await connect(server, counters=counters)
-    await engine.execute(Lane.TRACKED, "k", "GET", "k")
-    await engine.execute(Lane.TRACKED, "k", "SET", "k", "v")
-    await engine.execute(Lane.TRACKED, "k", "PING")
+    await engine.execute(Channel.TRACKED, "k", "GET", "k")
+    await engine.execute(Channel.TRACKED, "k", "SET", "k", "v")
+    await engine.execute(Channel.TRACKED, "k", "PING")
     node = server.address
     assert sum(counters.commands[node].counts) >= 3
     assert counters.engine_events[node, "push"] == 1
@@ -244,10 +244,10 @@ async def test_closing_fails_what_waits(server: Server) -> None:
     engine = Standalone(Address.parse(server.address))
     await engine.start()
     with server.frozen():
-        call = asyncio.create_task(engine.execute(Lane.PLAIN, "k", "GET", "k"))
+        call = asyncio.create_task(engine.execute(Channel.PLAIN, "k", "GET", "k"))
         await asyncio.sleep(0)
         await engine.close()
         with pytest.raises(EngineUnavailable):
             await call
     with pytest.raises(EngineUnavailable, match="closed"):
-        await engine.execute(Lane.PLAIN, "k", "GET", "k")
+        await engine.execute(Channel.PLAIN, "k", "GET", "k")

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from greenroom.engine import Address, Lane, Standalone
+from greenroom.engine import Address, Channel, Standalone
 from greenroom.engine import replay as module
 from greenroom.engine.replay import RECENT, Drop, Kept
 from greenroom.engine.transport.connection import Connection
@@ -143,9 +143,9 @@ async def test_a_refused_resend_stays_pending_and_the_connection_is_not_used(val
     engine = Standalone(Address.parse(valkey.address.replace("://", "://reader:pass@")), before_serving=first)
     await engine.start()
     try:
-        assert "NOPERM" in str(engine.trouble)
+        assert "NOPERM" in str(engine.unavailable)
         with pytest.raises(EngineError):
-            await engine.execute(Lane.TRACKED, "a", "GET", "a")
+            await engine.execute(Channel.TRACKED, "a", "GET", "a")
         assert kept.unsent == 1
     finally:
         await engine.close()

@@ -46,8 +46,8 @@ async def trouble(address: str) -> EngineError:
     """Why a room cannot use its server; one that opens all the same."""
     async with Greenroom.open(address) as room:
         # On a busy machine the room may open before the first attempt has failed.
-        await until(lambda: "still connecting" not in str(room.engine_trouble))
-        found = room.engine_trouble
+        await until(lambda: "still connecting" not in str(room.unavailable))
+        found = room.unavailable
         assert found is not None
         assert await room.cache(EPISODE, load=Loads()).get("e1") is not None, "reads go on without it"
         return found
@@ -69,10 +69,10 @@ async def test_a_room_over_tls_caches_and_keeps_sessions(
 ) -> None:
     address = proxy.address(cacert=authority.cacert).replace("valkeys", scheme)
     async with Greenroom.open(address) as room:
-        assert room.engine_trouble is None
+        assert room.unavailable is None
         episodes = room.cache(EPISODE, load=Loads())
         await episodes.get("e1")
-        assert (await episodes.read("e1")).outcome is Outcome.NEAR
+        assert (await episodes.get_result("e1")).outcome is Outcome.NEAR
         live, token = await room.sessions.start(user_id="u1")
         found = await room.sessions.read(token)
         assert found is not None
@@ -90,7 +90,7 @@ async def test_an_invalidation_over_tls_reaches_what_another_process_keeps_near(
         mine, theirs = one.cache(EPISODE, load=loads), other.cache(EPISODE, load=loads)
         await theirs.get("e1")
         await theirs.get("e1")
-        assert (await theirs.read("e1")).outcome is Outcome.NEAR
+        assert (await theirs.get_result("e1")).outcome is Outcome.NEAR
         loads.version = 2
         await mine.invalidate("e1")
         async with asyncio.timeout(10):
@@ -104,11 +104,11 @@ async def test_a_connection_over_tls_that_is_cut_is_made_anew(proxy: TlsProxy, a
         await episodes.get("e1")
         before = proxy.taken
         proxy.down()
-        await until(lambda: room.engine_trouble is not None)
-        assert (await episodes.read("e1")).outcome is Outcome.BYPASSED
+        await until(lambda: room.unavailable is not None)
+        assert (await episodes.get_result("e1")).outcome is Outcome.BYPASSED
         proxy.up()
-        await until(lambda: room.engine_trouble is None)
-        assert (await episodes.read("e1")).outcome is Outcome.HIT
+        await until(lambda: room.unavailable is None)
+        assert (await episodes.get_result("e1")).outcome is Outcome.HIT
         assert proxy.taken >= before + 2
 
 
@@ -120,14 +120,14 @@ async def test_a_renewed_authority_is_read_again_without_a_restart(
     successor = Authority(tmp_path, "successor")
     with TlsProxy(valkey, here) as proxy:
         async with Greenroom.open(proxy.address(cacert=trusted)) as room:
-            assert room.engine_trouble is None
+            assert room.unavailable is None
             proxy.down()
-            await until(lambda: room.engine_trouble is not None)
+            await until(lambda: room.unavailable is not None)
             proxy.up(successor.signs("renewed", "IP:127.0.0.1"))
-            await until(lambda: "signed by nobody we trust" in str(room.engine_trouble))
+            await until(lambda: "signed by nobody we trust" in str(room.unavailable))
             trusted.write_bytes(successor.cacert.read_bytes())
             os.utime(trusted, (1, 1))  # whatever the resolution of this file system's clock
-            await until(lambda: room.engine_trouble is None)
+            await until(lambda: room.unavailable is None)
 
 
 async def test_a_half_written_file_is_named_and_read_again_once_it_is_whole(
@@ -137,16 +137,16 @@ async def test_a_half_written_file_is_named_and_read_again_once_it_is_whole(
     whole = authority.cacert.read_bytes()
     trusted.write_bytes(whole)
     async with Greenroom.open(proxy.address(cacert=trusted)) as room:
-        assert room.engine_trouble is None
+        assert room.unavailable is None
         trusted.write_bytes(whole[: len(whole) // 2])
         os.utime(trusted, (1, 1))
         proxy.down()
         proxy.up()
-        await until(lambda: f"cacert={trusted} cannot be used" in str(room.engine_trouble))
-        assert "put a whole file in PEM there" in str(room.engine_trouble)
+        await until(lambda: f"cacert={trusted} cannot be used" in str(room.unavailable))
+        assert "put a whole file in PEM there" in str(room.unavailable)
         trusted.write_bytes(whole)
         os.utime(trusted, (2, 2))
-        await until(lambda: room.engine_trouble is None)
+        await until(lambda: room.unavailable is None)
 
 
 async def test_a_certificate_for_another_name_is_taken_where_that_name_is_given(
@@ -155,7 +155,7 @@ async def test_a_certificate_for_another_name_is_taken_where_that_name_is_given(
     with TlsProxy(valkey, authority.signs("named", "DNS:cache.test")) as proxy:
         address = proxy.address(cacert=authority.cacert, server_name="cache.test")
         async with Greenroom.open(address) as room:
-            assert room.engine_trouble is None
+            assert room.unavailable is None
 
 
 async def test_a_server_that_wants_a_certificate_is_shown_one(
@@ -165,7 +165,7 @@ async def test_a_server_that_wants_a_certificate_is_shown_one(
     with TlsProxy(valkey, here, wants=authority.cacert) as proxy:
         address = proxy.address(cacert=authority.cacert, cert=ours.cert, key=ours.key)
         async with Greenroom.open(address) as room:
-            assert room.engine_trouble is None
+            assert room.unavailable is None
         found = await trouble(proxy.address(cacert=authority.cacert))
         assert "add cert=FILE and key=FILE" in str(found)
 
@@ -307,19 +307,19 @@ async def test_redis_is_spoken_to_with_tls_of_its_own(redis: TlsRedis, authority
     ours = authority.signs("client")
     address = f"rediss://127.0.0.1:{redis.tls_port}?cacert={authority.cacert}"
     async with Greenroom.open(f"{address}&cert={ours.cert}&key={ours.key}") as room:
-        assert room.engine_trouble is None
+        assert room.unavailable is None
         episodes = room.cache(EPISODE, load=Loads())
         await episodes.get("e1")
         await episodes.get("e1")
-        assert (await episodes.read("e1")).outcome is Outcome.NEAR
+        assert (await episodes.get_result("e1")).outcome is Outcome.NEAR
         redis.raw()("DEL", "cache:episode:e1", "lease:{cache:episode:e1}", "absent:{cache:episode:e1}")
         async with asyncio.timeout(10):
-            while (await episodes.read("e1")).outcome is Outcome.NEAR:
+            while (await episodes.get_result("e1")).outcome is Outcome.NEAR:
                 await asyncio.sleep(0)
         redis.kill()
-        await until(lambda: room.engine_trouble is not None)
+        await until(lambda: room.unavailable is not None)
         redis.start()
-        await until(lambda: room.engine_trouble is None)
+        await until(lambda: room.unavailable is None)
     assert "add cert=FILE and key=FILE" in str(await trouble(address))
 
 
@@ -349,12 +349,12 @@ async def test_a_redis_cluster_is_spoken_to_with_tls_wherever_a_slot_is(
             wait_for(lambda node=node: node.info["cluster_state"] == "ok", 30)
         query = f"cacert={authority.cacert}&cert={here.cert}&key={here.key}"
         async with Greenroom.open(f"rediss+cluster://127.0.0.1:{ports[0]}?{query}") as room:
-            assert room.engine_trouble is None
+            assert room.unavailable is None
             episodes = room.cache(EPISODE, load=Loads(), near_for=0)
             ids = [f"e{number}" for number in range(32)]
             for episode in ids:
                 await episodes.get(episode)
-            assert {(await episodes.read(episode)).outcome for episode in ids} == {Outcome.HIT}
+            assert {(await episodes.get_result(episode)).outcome for episode in ids} == {Outcome.HIT}
             assert all(node("DBSIZE") for node in nodes), "both are spoken to"
             # What it has learned is out of date now: who had the slot says where it is.
             slot = nodes[0]("CLUSTER", "KEYSLOT", "cache:episode:e1")
@@ -383,9 +383,9 @@ async def test_a_valkey_cluster_is_reached_at_the_port_for_tls_that_it_announces
             wait_for(lambda: node.info["cluster_state"] == "ok", 30)
             address = proxy.address(cacert=authority.cacert).replace("valkeys://", "valkeys+cluster://")
             async with Greenroom.open(address) as room:
-                assert room.engine_trouble is None
+                assert room.unavailable is None
                 episodes = room.cache(EPISODE, load=Loads())
                 await episodes.get("e1")
-                assert (await episodes.read("e1")).outcome is Outcome.NEAR
+                assert (await episodes.get_result("e1")).outcome is Outcome.NEAR
         finally:
             node.kill()

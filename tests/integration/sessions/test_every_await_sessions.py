@@ -61,7 +61,7 @@ class Calls:
         assert self.sessions.leftovers._task is None or self.sessions.leftovers._task.done()
         alive = await self.alive()
         assert await self.sessions.active() == len(alive)
-        listed = set(await self.sessions._lists.of_user(USER).present())
+        listed = set(await self.sessions._lists.of_user(USER).members())
         assert alive <= listed
         # A rotated id stays listed, so that end-all ends its copy.
         assert all(self.raw("EXISTS", f"greenroom:grace:{{session:{one}}}") for one in listed - alive)
@@ -197,11 +197,11 @@ def refusing_once(sessions: Store, monkeypatch: pytest.MonkeyPatch, command: str
     """Let the next command of this name be refused."""
     execute, refused = sessions.engine.execute, [False]
 
-    async def refusing(lane: Any, key: str, *words: Any, **options: Any) -> Any:
+    async def refusing(channel: Any, key: str, *words: Any, **options: Any) -> Any:
         if words[0] == command and not refused[0]:
             refused[0] = True
             raise EngineError("refused by the test")
-        return await execute(lane, key, *words, **options)
+        return await execute(channel, key, *words, **options)
 
     monkeypatch.setattr(sessions.engine, "execute", refusing)
 

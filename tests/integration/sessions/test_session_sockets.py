@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
-from greenroom.sessions import Limits, SessionMiddleware, Sessions, changes, session_of, sessions
+from greenroom.sessions import SessionLimits, SessionMiddleware, Sessions, changes, session_of, sessions
 from greenroom.sessions.token import new_token, session_id
 from greenroom_platform.models import Session
 from tests.support.asgi_server import Site, closed, served, sessions_on
@@ -94,7 +94,12 @@ class Houses:
         self._stack = stack
 
     async def __call__(
-        self, server: Server | Proxy, limits: Limits | None = None, *, elsewhere: Server | None = None, **options: Any
+        self,
+        server: Server | Proxy,
+        limits: SessionLimits | None = None,
+        *,
+        elsewhere: Server | None = None,
+        **options: Any,
     ) -> House:
         enter = self._stack.enter_async_context
         here = await enter(sessions_on(server.address, limits, **options))
@@ -178,7 +183,7 @@ async def test_a_log_in_closes_the_sockets_of_the_session_that_it_replaces(serve
 
 
 async def test_what_a_rotation_leaves_to_be_read_opens_no_socket(server: Server, house: Houses) -> None:
-    home = await house(server, Limits(copy=LONG))
+    home = await house(server, SessionLimits(grace_copy=LONG))
     session, token = await home.started(user_id="u1")
     await home.elsewhere.rotate(session, {"user_id": "u1"})
     copy = await home.here.read(token)
@@ -231,7 +236,7 @@ def never_expires(tmp_path: Path) -> Any:
 
 
 async def test_a_session_that_lapses_closes_its_socket_without_a_push(never_expires: Server, house: Houses) -> None:
-    idle = Limits(idle=timedelta(seconds=0.4), touch=timedelta(seconds=0.1))
+    idle = SessionLimits(idle=timedelta(seconds=0.4), touch=timedelta(seconds=0.1))
     home = await house(never_expires, idle)
     _, token = await home.started()
     async with home.site.socket("/silent", token) as socket:
@@ -241,7 +246,7 @@ async def test_a_session_that_lapses_closes_its_socket_without_a_push(never_expi
 
 
 async def test_the_absolute_lifetime_closes_the_socket_of_a_busy_session(never_expires: Server, house: Houses) -> None:
-    home = await house(never_expires, Limits(idle=LONG, absolute=timedelta(seconds=0.5)))
+    home = await house(never_expires, SessionLimits(idle=LONG, absolute=timedelta(seconds=0.5)))
     _, token = await home.started()
     async with home.site.socket("/talk", token) as socket:
         await home.told(socket, "keep=busy")
@@ -268,7 +273,7 @@ async def test_a_socket_closes_if_the_store_returns_without_its_session(valkey: 
     _, token = await home.started()
     async with home.site.socket("/talk", token) as socket, home.site.socket("/silent", token) as silent:
         valkey.kill()
-        await until(lambda: home.here.engine.trouble is not None)
+        await until(lambda: home.here.engine.unavailable is not None)
         assert "preferences" in await home.told(socket, "read")
         assert (socket.close_code, silent.close_code) == (None, None)
         valkey.start()  # without its data
@@ -280,9 +285,9 @@ async def test_a_socket_outlives_an_outage_of_the_store_and_sees_its_end(lasting
     session, token = await home.started()
     async with home.site.socket("/talk", token) as socket:
         lasting.kill()
-        await until(lambda: home.here.engine.trouble is not None)
+        await until(lambda: home.here.engine.unavailable is not None)
         lasting.start()
-        await until(lambda: home.here.engine.trouble is None and home.elsewhere.engine.trouble is None, 20)
+        await until(lambda: home.here.engine.unavailable is None and home.elsewhere.engine.unavailable is None, 20)
         await home.told(socket, "read")
         await home.elsewhere.end(session)
         assert await closed(socket) == ENDED

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from greenroom.sessions import Limits, Presence, SessionMiddleware, Sessions
+from greenroom.sessions import Presence, SessionLimits, SessionMiddleware, Sessions
 from greenroom_platform.models import Session
 from tests.support.asgi_server import Site, closed, served, sessions_on
 from tests.support.listening_app import Listening, process
@@ -121,7 +121,7 @@ async def test_the_end_of_the_session_ends_its_streams(house: House) -> None:
 
 
 async def test_the_streams_of_a_killed_server_lapse(server: Server) -> None:
-    limits = Limits(stream=timedelta(seconds=1))
+    limits = SessionLimits(stream=timedelta(seconds=1))
     async with AsyncExitStack() as stack:
         sessions = await stack.enter_async_context(sessions_on(server.address, limits))
         presence = Presence(sessions)
@@ -146,7 +146,7 @@ async def test_the_streams_of_a_killed_server_lapse(server: Server) -> None:
 
 
 async def test_a_living_listener_is_counted_longer_than_one_of_a_killed_server(server: Server) -> None:
-    limits = Limits(stream=timedelta(seconds=0.6))
+    limits = SessionLimits(stream=timedelta(seconds=0.6))
     async with (
         sessions_on(server.address, limits) as here,
         served(SessionMiddleware(Listening(here), here)) as site,

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from greenroom.sessions import Limits, SessionGone, Sessions
+from greenroom.sessions import SessionGone, SessionLimits, Sessions
 from tests.support.real_servers import Server
 from tests.support.session_stores import (
     HOUR,
@@ -288,7 +288,7 @@ async def test_a_client_clock_40_minutes_off_changes_nothing(
 
 
 async def test_other_limits_are_kept_as_well(server: Server, store: Open, passes: Passing) -> None:
-    limits = Limits(idle=10 * SECOND, touch=2 * SECOND, absolute=MINUTE)
+    limits = SessionLimits(idle=10 * SECOND, touch=2 * SECOND, absolute=MINUTE)
     sessions: Sessions = await store(server, limits)  # type: ignore[type-arg]
     _, token = await sessions.start(MINIMAL)
     for _ in range(5):
@@ -302,7 +302,7 @@ async def test_other_limits_are_kept_as_well(server: Server, store: Open, passes
 
 
 async def test_an_absolute_limit_below_the_idle_limit_is_kept(server: Server, store: Open, passes: Passing) -> None:
-    sessions = await store(server, Limits(absolute=MINUTE / 2))
+    sessions = await store(server, SessionLimits(absolute=MINUTE / 2))
     live, token = await sessions.start(MINIMAL)
     for name in (key(live), companion("life", live), companion("touched", live)):
         assert 0 < server.raw()("PTTL", name) <= 30_000

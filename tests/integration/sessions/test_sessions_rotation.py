@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput
-from greenroom.sessions import Limits, SessionGone
+from greenroom.sessions import SessionGone, SessionLimits
 from tests.support.patience import PATIENT
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
@@ -234,7 +234,7 @@ async def test_a_rotation_that_cannot_go_on_leaves_no_new_id_listed(
 
 
 async def test_the_copy_ends_with_the_life_of_the_session(server: Server, store: Open) -> None:
-    sessions, raw = await store(server, Limits(absolute=3 * SECOND)), server.raw()
+    sessions, raw = await store(server, SessionLimits(absolute=3 * SECOND)), server.raw()
     old, _ = await sessions.start(MINIMAL)
     await sessions.rotate(old.session_id, {})
     assert 0 < raw("PTTL", companion("grace", old)) <= 3000

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from greenroom.errors import InvalidInput
-from greenroom.sessions import Limits, Presence
+from greenroom.sessions import Presence, SessionLimits
 from tests.support.real_servers import Server
 from tests.support.session_stores import (
     HOUR,
@@ -28,7 +28,7 @@ from tests.support.session_stores import (
 
 pytestmark = pytest.mark.on_cluster
 
-USUAL = Limits()
+USUAL = SessionLimits()
 SHORT = USUAL.unused
 LISTED = SHORT + USUAL.late
 """For so long an unused session is on the roll of active ones."""
@@ -160,7 +160,7 @@ async def test_an_unused_session_with_an_open_stream_is_not_shortened(
 
 
 async def test_limits_may_let_unused_sessions_live_as_others(server: Server, store: Open, passes: Passing) -> None:
-    limits = Limits(unused=2 * HOUR)
+    limits = SessionLimits(unused=2 * HOUR)
     sessions = await store(server, limits)
     live, token = await sessions.start(MINIMAL)
     assert server.raw()("GET", companion("touched", live)) == b"1"

@@ -19,12 +19,12 @@ from greenroom_platform.domain.task_records import KEY_KEPT, IdempotencyKey, Kee
 from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.testing import TasksContract
 from greenroom_platform.testing.records_changes import NOON, about
-from greenroom_platform.testing.tasks_requests import Platform
+from greenroom_platform.testing.tasks_requests import RecordsWithTasks
 
 
 class TestSqliteTasks(TasksContract):
     @pytest.fixture
-    async def records(self, tmp_path: Path) -> AsyncIterator[Platform]:
+    async def records(self, tmp_path: Path) -> AsyncIterator[RecordsWithTasks]:
         records = await SqliteRecords.open(tmp_path / "record.sqlite3")
         yield records
         await records.close()

@@ -117,9 +117,9 @@ async def test_the_clock_moves_what_is_near_and_nothing_on_the_server() -> None:
         episodes = room.cache(EPISODE, load=load)
         await episodes.get("e1")
         await episodes.get("e1")
-        assert (await episodes.read("e1")).outcome is Outcome.NEAR
+        assert (await episodes.get_result("e1")).outcome is Outcome.NEAR
         clock.advance(timedelta(minutes=16))
-        read = await episodes.read("e1")
+        read = await episodes.get_result("e1")
         assert read.outcome is Outcome.HIT
         assert read.ttl is not None
         assert 800 < read.ttl <= 900, "as fresh as it was"

@@ -11,11 +11,11 @@ from typing import Any, cast
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
 from greenroom.engine.cluster.discovery import Discovery
-from greenroom.engine.cluster.slot_map import Owners
+from greenroom.engine.cluster.slot_map import SlotMap
 from greenroom.engine.deletions import Answered, Names, Queued, each
 from greenroom.engine.engine import RETRY_PAUSE, Engine
 from greenroom.engine.limits import Limits
-from greenroom.engine.listener import Owns
+from greenroom.engine.listener import KeyFilter
 from greenroom.engine.protocol.hash_slot import slot_of
 from greenroom.engine.protocol.redirects import asking, hook_of, key_by_key, unasked
 from greenroom.engine.protocol.topology import Endpoint, Topology
@@ -24,7 +24,7 @@ from greenroom.engine.scripts import Script
 from greenroom.engine.server.node import Node
 from greenroom.engine.transport.connection import Connection, ConnectionLost, NotSent
 from greenroom.engine.transport.handshake import open_connection
-from greenroom.engine.transport.supervisor import Lane
+from greenroom.engine.transport.supervisor import Channel
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
 
@@ -57,8 +57,8 @@ class Clustered(Engine):
         *,
         scripts: Sequence[Script] = (),
         on_invalidate: Callable[[bytes | None], None] = lambda _: None,
-        on_lost: Callable[[Owns], None] = lambda _: None,
-        on_gained: Callable[[Lane, Connection, Owns], None] = lambda *_: None,
+        on_lost: Callable[[KeyFilter], None] = lambda _: None,
+        on_gained: Callable[[Channel, Connection, KeyFilter], None] = lambda *_: None,
         before_use: Callable[[Connection], Awaitable[None]] = _nothing,
         before_serving: Callable[[Connection], Awaitable[None]] = _nothing,
         clock: Clock = SYSTEM,
@@ -76,7 +76,7 @@ class Clustered(Engine):
         self._clock = clock
         self._counters = counters if counters is not None else Counters()
         self._limits = limits or Limits()
-        self._owners = Owners(self._connect, self._moved_away, on_gained)
+        self._owners = SlotMap(self._connect, self._moved_away, on_gained)
         self._discovery = Discovery(
             address,
             nodes=lambda: self._owners.nodes,
@@ -97,25 +97,25 @@ class Clustered(Engine):
         await self._owners.close()
 
     @property
-    def trouble(self) -> EngineError | None:
-        troubles = (node.trouble for node in self._owners.all if node is not None)
+    def unavailable(self) -> EngineError | None:
+        troubles = (node.unavailable for node in self._owners.all if node is not None)
         return self._unreachable or next((one for one in troubles if one is not None), None)
 
-    async def everywhere(self, *command: str | bytes | int) -> list[Any]:
-        sent = (node.send(Lane.PLAIN, (command,), None) for node in self._owners.all if node is not None)
+    async def broadcast(self, *command: str | bytes | int) -> list[Any]:
+        sent = (node.send(Channel.PLAIN, (command,), None) for node in self._owners.all if node is not None)
         found = await asyncio.gather(*(one for one in sent if one is not None), return_exceptions=True)
         return [replies[0] for replies in found if isinstance(replies, list) and not isinstance(replies[0], Exception)]
 
-    def renew(self, lane: Lane, key: str, reason: str) -> None:
+    def reset(self, channel: Channel, key: str, reason: str) -> None:
         node = self._owners.of_slot[slot_of(key)]
         if node is not None:
-            node.renew(lane, reason)
+            node.reset(channel, reason)
 
     def send(
-        self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+        self, channel: Channel, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
         node = self._owners.of_slot[slot_of(key)]
-        return None if node is None else node.send(lane, commands, hook)
+        return None if node is None else node.send(channel, commands, hook)
 
     def drop(self, keys: Sequence[str], names: Names, answered: Answered) -> list[Queued]:
         parts: dict[Node | None, list[str]] = {}
@@ -131,41 +131,41 @@ class Clustered(Engine):
         self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
         node = self._owners.of_slot[slot_of(key)]
-        return None if node is None else node.send(Lane.TRACKED, commands, hook)
+        return None if node is None else node.send(Channel.TRACKED, commands, hook)
 
     async def execute_all(
         self,
-        lane: Lane,
+        channel: Channel,
         key: str,
         commands: tuple[Command, ...],
         *,
         hook: Hook | None = None,
         retry: bool = True,
-        until: float | None = None,
+        deadline: float | None = None,
         urgent: bool = False,
     ) -> list[Any]:
         slot = slot_of(key)
-        end = until if until is not None else monotonic() + self._limits.command_deadline
+        end = deadline if deadline is not None else monotonic() + self._limits.command_deadline
         redirected = False
         down: NotNow | None = None
         while True:
             node = self._owners.of_slot[slot] or await self._found(slot, end)
             try:
-                return await node.once(lane, commands, hook=hook, retry=retry, until=until, urgent=urgent)
+                return await node.once(channel, commands, hook=hook, retry=retry, deadline=deadline, urgent=urgent)
             except Ask as ask:
                 number = len(commands)
                 target = self._owners.at(self._endpoint(node, ask))
                 self._count(node, "ask")
                 try:
                     replies = await target.once(
-                        lane, asking(commands), hook=hook_of(hook, number), retry=retry, until=end, urgent=urgent
+                        channel, asking(commands), hook=hook_of(hook, number), retry=retry, deadline=end, urgent=urgent
                     )
                     return unasked(replies, number)
                 except (ConnectionLost, NotSent, NotNow, NotHere) as error:
                     failure: EngineUnavailable = error
             except EngineUnavailable as error:
                 failure = error
-            until, pause = end, RETRY_PAUSE
+            deadline, pause = end, RETRY_PAUSE
             match failure:
                 case Moved():
                     self._moved(node, failure)
@@ -173,7 +173,7 @@ class Clustered(Engine):
                     redirected = True
                     down = None
                 case NotNow(code="TRYAGAIN") if hook is None and any(command[0] == "MGET" for command in commands):
-                    return await self._one_by_one(lane, key, commands, retry=retry, until=end, urgent=urgent)
+                    return await self._one_by_one(channel, key, commands, retry=retry, until=end, urgent=urgent)
                 case NotNow(code="TRYAGAIN"):
                     commands = key_by_key(commands)
                 case NotNow(code="CLUSTERDOWN"):
@@ -208,7 +208,7 @@ class Clustered(Engine):
         """
         if down is None or monotonic() + RETRY_PAUSE < end:
             return failure
-        node.refuses_until = monotonic() + self._limits.probe_most
+        node.refuses_until = monotonic() + self._limits.probe_max
         return down
 
     @property
@@ -216,37 +216,37 @@ class Clustered(Engine):
         """Why a part of the cluster cannot be asked."""
         for node in self._owners.all:
             if node is None:
-                return self._discovery.trouble or EngineUnavailable(f"{self.address}: not every slot has an owner")
+                return self._discovery.unavailable or EngineUnavailable(f"{self.address}: not every slot has an owner")
             if node.unreachable is not None:
                 return node.unreachable
         return None
 
     # docs/decisions/0016-sessions-are-read-key-by-key.md
-    async def _one_by_one(self, lane: Lane, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
+    async def _one_by_one(self, channel: Channel, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
         """Reads of a slot some of whose keys have moved: each key is read, in their order, where it is by then."""
         replies: list[Any] = []
         for command in commands:
             if command[0] == "MGET":
-                replies.append([await self._text(lane, key, name, **options) for name in command[1:]])
+                replies.append([await self._text(channel, key, name, **options) for name in command[1:]])
             else:
-                replies += await self.execute_all(lane, key, (command,), **options)
+                replies += await self.execute_all(channel, key, (command,), **options)
         return replies
 
-    async def _text(self, lane: Lane, key: str, name: str | bytes | int, **options: Any) -> bytes | None:
+    async def _text(self, channel: Channel, key: str, name: str | bytes | int, **options: Any) -> bytes | None:
         """What MGET says of one key: nothing where it is of another type."""
         try:
-            (reply,) = await self.execute_all(lane, key, (("GET", name),), **options)
+            (reply,) = await self.execute_all(channel, key, (("GET", name),), **options)
         except CommandFailed as error:
             if not error.of_another_type:
                 raise
             return None
         return cast("bytes | None", reply)
 
-    async def _found(self, slot: int, until: float) -> Node:
+    async def _found(self, slot: int, deadline: float) -> Node:
         """The owner of a slot that has none yet; the cluster may not have been asked."""
         while (node := self._owners.of_slot[slot]) is None:
             known = len(self._owners.all) > 1
-            if known or not await self._discovery.asked(until):
+            if known or not await self._discovery.asked(deadline):
                 raise self._unreachable or EngineUnavailable(f"{self.address}: slot {slot} has no owner")
         return node
 
@@ -271,7 +271,7 @@ class Clustered(Engine):
     def _adopt(self, topology: Topology) -> None:
         self._owners.adopt(topology)
 
-    def _moved_away(self, owns: Owns) -> None:
+    def _moved_away(self, owns: KeyFilter) -> None:
         self._on_lost(owns)
 
     def _pushed(self, node: Node, name: bytes | None) -> None:

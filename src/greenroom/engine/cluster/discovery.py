@@ -17,7 +17,7 @@ from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.topology import QUESTION, Endpoint, Topology, parse
 from greenroom.engine.server.node import Node
 from greenroom.engine.transport.handshake import open_connection
-from greenroom.engine.transport.supervisor import Lane, before
+from greenroom.engine.transport.supervisor import Channel, before
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, GreenroomError
 from greenroom.observe import Counters
 
@@ -61,7 +61,7 @@ class Discovery:
         self._hint = asyncio.Event()
         self._changed = asyncio.Event()  # set, and replaced, after every question
         self._task: asyncio.Task[None] | None = None
-        self.trouble: EngineError | None = None
+        self.unavailable: EngineError | None = None
         """Why nobody could be asked the last time."""
 
     def start(self) -> None:
@@ -73,19 +73,19 @@ class Discovery:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        self.trouble, self._failures = EngineUnavailable("it was closed"), self._limits.breaker_failures
+        self.unavailable, self._failures = EngineUnavailable("it was closed"), self._limits.breaker_failures
         self._announce()
 
     def hint(self) -> None:
         """Something tells that the view is out of date: ask soon."""
         self._hint.set()
 
-    async def asked(self, until: float) -> bool:
+    async def asked(self, deadline: float) -> bool:
         """Wait for the next question; False where that is not worth it, several in a row having failed, or too long."""
         if self._failures >= self._limits.breaker_failures:
             return False
         try:
-            async with before(until):
+            async with before(deadline):
                 await self._changed.wait()
         except TimeoutError:
             return False
@@ -100,17 +100,17 @@ class Discovery:
                 await self._ask()
             except EngineError as error:
                 self._failures += 1
-                if str(self.trouble) != str(error):
+                if str(self.unavailable) != str(error):
                     log.warning("%s: %s", self._address, error)
-                self.trouble = error
+                self.unavailable = error
             except Exception as error:  # whatever it is, nobody else would ask again
                 log.exception("%s: asking who owns what failed", self._address)
                 self._failures += 1
-                self.trouble = EngineUnavailable(f"asking who owns what failed: {error}")
+                self.unavailable = EngineUnavailable(f"asking who owns what failed: {error}")
             else:
-                if self.trouble is not None:
+                if self.unavailable is not None:
                     log.info("%s can be asked again who owns what", self._address)
-                self.trouble, self._failures = None, 0
+                self.unavailable, self._failures = None, 0
             self._announce()
             try:
                 async with asyncio.timeout(self._pause()):
@@ -120,11 +120,11 @@ class Discovery:
                 pass
 
     def _pause(self) -> float:
-        if self.trouble is not None:
+        if self.unavailable is not None:
             return self._limits.pause(self._failures, self._clock.random())
         if not self._whole():
             return self._limits.pause(self._limits.breaker_failures, self._clock.random())
-        return self._limits.survey * (0.5 + self._clock.random())
+        return self._limits.topology_interval * (0.5 + self._clock.random())
 
     async def _ask(self) -> None:
         """Take the first view that is not older than the last; where all are, the cluster has begun anew."""
@@ -166,7 +166,7 @@ class Discovery:
 
     async def _of_node(self, node: Node) -> Topology | None:
         try:
-            sent = node.send(Lane.PLAIN, QUESTION, None)
+            sent = node.send(Channel.PLAIN, QUESTION, None)
             return None if sent is None else self._view(await sent, node.address.hosts[0])
         except EngineError as error:
             log.debug("asking %s who owns what: %s", node.address, error)

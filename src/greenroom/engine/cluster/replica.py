@@ -4,7 +4,7 @@ A replica answers whether or not its link to its primary is alive, and what it s
 second the primary is asked how far its replication has come, over the tracked connection that carries all that this
 process writes of cached keys, and then the replica, over the connection that carries its answers and pushes. Once the
 replica has come as far, in the same history, it has everything that the primary had when it was asked, and the pushes
-for that have been read. It is trusted until `Limits.trust` after that moment, and what is near of it no longer either.
+for that have been read. It is trusted until `Limits.max_staleness` after that moment, and what is near of it no longer either.
 
     the link to the primary is half-open · a DEL is carried out there · the replica serves the old value for minutes
 """
@@ -26,7 +26,7 @@ from greenroom.engine.protocol.info import fields
 from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.engine.server.node import Node, invalidations
 from greenroom.engine.transport.connection import Connection
-from greenroom.engine.transport.supervisor import Lane, Link
+from greenroom.engine.transport.supervisor import Channel, SupervisedConnection
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.observe import Counters
 
@@ -68,9 +68,9 @@ class Replica:
         self._limits = limits
         # Half the time of a call, so that the primary can be asked within the other half.
         hurried = replace(limits, command_deadline=limits.command_deadline / 2)
-        self._link = Link(
+        self._link = SupervisedConnection(
             address,
-            Lane.TRACKED,
+            Channel.TRACKED,
             scripts=(),
             share=primary.share,
             on_push=invalidations(str(address), counters, on_invalidate),
@@ -104,14 +104,14 @@ class Replica:
     @property
     def trusted(self) -> bool:
         """Whether it may be read from."""
-        return monotonic() - self.as_of < self._limits.trust
+        return monotonic() - self.as_of < self._limits.max_staleness
 
     @property
     def promising(self) -> bool:
         """Whether it is trusted, or has not had the time to connect and be compared."""
         # Prevents: another is chosen · it cannot be trusted yet · what the old one's end has us ask comes first, and
         # the next is chosen, ten times a second and for ever.
-        return self.trusted or monotonic() - self._since < self._limits.handshake_deadline + self._limits.trust
+        return self.trusted or monotonic() - self._since < self._limits.handshake_deadline + self._limits.max_staleness
 
     def send(self, commands: tuple[Command, ...], hook: Hook | None) -> asyncio.Future[list[Any]] | None:
         """As `Engine.send`; the hook is given this replica as the source."""
@@ -133,7 +133,7 @@ class Replica:
 
     async def _keep_comparing(self) -> None:
         while True:
-            replica, primary = self._link.connection, self.primary.connection(Lane.TRACKED)
+            replica, primary = self._link.connection, self.primary.connection(Channel.TRACKED)
             if replica is not None and primary is not None:
                 try:
                     await self._compare(replica, primary)
@@ -144,7 +144,7 @@ class Replica:
                 except Exception as error:  # whatever it is, nobody else would compare them again
                     log.exception("%s: comparing it with its primary failed", self._link.address)
                     replica.abort(f"it cannot be compared with its primary: {error}")
-            await asyncio.sleep(self._limits.silence)
+            await asyncio.sleep(self._limits.ping_after)
 
     async def _compare(self, replica: Connection, primary: Connection) -> None:
         asked = monotonic()
@@ -152,7 +152,7 @@ class Replica:
         if fields(reply).get("role") == "slave":
             return  # its own successor's: how far that one has come is not known
         history, goal = _position(reply, "master_repl_offset")
-        while monotonic() - asked < self._limits.trust:
+        while monotonic() - asked < self._limits.max_staleness:
             (reply,) = await replica.issue(_QUESTION, urgent=True)
             _follows(reply)
             same, reached = _position(reply, "slave_repl_offset")

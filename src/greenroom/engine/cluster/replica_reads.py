@@ -1,6 +1,6 @@
 """A cluster whose cached values are read at replicas: one per shard and process, the primary where none is to be had.
 
-Nobody above notices but by its bound: what is read may be as old as `Limits.trust`, and older than what the primary has
+Nobody above notices but by its bound: what is read may be as old as `Limits.max_staleness`, and older than what the primary has
 given a moment before. Without more, a process would not see its own writes:
 
     DEL is acknowledged · the replica has not carried it out yet · the old value is read there, and kept near
@@ -24,12 +24,12 @@ from greenroom.engine.address import Address
 from greenroom.engine.cluster.cluster import Clustered
 from greenroom.engine.cluster.replica import Replica
 from greenroom.engine.deletions import Answered, Names, Queued
-from greenroom.engine.listener import Owns
+from greenroom.engine.listener import KeyFilter
 from greenroom.engine.protocol.hash_slot import slot_of
 from greenroom.engine.protocol.topology import Endpoint, Topology
 from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.engine.server.node import Node
-from greenroom.engine.transport.supervisor import Lane
+from greenroom.engine.transport.supervisor import Channel
 from greenroom.errors import EngineError, Overloaded
 
 
@@ -39,7 +39,7 @@ class ReplicaReads(Clustered):
     def __init__(self, address: Address, **options: Any) -> None:
         super().__init__(address, **options)
         self._replicas: dict[Node, tuple[Endpoint, Replica]] = {}
-        self._touched = _Touched(self._limits.trust)
+        self._touched = _Touched(self._limits.max_staleness)
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -60,17 +60,17 @@ class ReplicaReads(Clustered):
                 sent = None  # one that stands still: its primary may well take more
             if sent is not None:
                 return sent
-        return node.send(Lane.TRACKED, commands, hook)
+        return node.send(Channel.TRACKED, commands, hook)
 
     def send(
-        self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+        self, channel: Channel, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
-        if lane is not Lane.TRACKED:
-            return super().send(lane, key, commands, hook)
+        if channel is not Channel.TRACKED:
+            return super().send(channel, key, commands, hook)
         self._touched.begin(key)
         sent = None
         try:
-            sent = super().send(lane, key, commands, hook)
+            sent = super().send(channel, key, commands, hook)
         finally:
             if sent is None:
                 self._touched.end(key)
@@ -90,11 +90,11 @@ class ReplicaReads(Clustered):
                 part.replies.add_done_callback(partial(self._answered, part.keys))
         return sent
 
-    async def execute_all(self, lane: Lane, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
-        if lane is not Lane.TRACKED:
-            return await super().execute_all(lane, key, commands, **options)
+    async def execute_all(self, channel: Channel, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
+        if channel is not Channel.TRACKED:
+            return await super().execute_all(channel, key, commands, **options)
         with self._touched.under_way(key):
-            return await super().execute_all(lane, key, commands, **options)
+            return await super().execute_all(channel, key, commands, **options)
 
     # ------------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class ReplicaReads(Clustered):
         replica.start()
         return replica
 
-    def _moved_away(self, owns: Owns) -> None:
+    def _moved_away(self, owns: KeyFilter) -> None:
         # Prevents: a node takes a slot over, and is sent what is kept of its keys · its replica is read from before it
         # has carried that out.
         for _, replica in self._replicas.values():

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from greenroom.engine.listener import Owns
+from greenroom.engine.listener import KeyFilter
 from greenroom.engine.protocol.hash_slot import SLOTS, slot_of
 from greenroom.engine.protocol.topology import Endpoint, Topology
 from greenroom.engine.server.node import Node
 from greenroom.engine.transport.connection import Connection
-from greenroom.engine.transport.supervisor import Lane
+from greenroom.engine.transport.supervisor import Channel
 
 
-class Owners:
+class SlotMap:
     """Slot → node.
 
     Arguments:
@@ -30,8 +30,8 @@ class Owners:
     def __init__(
         self,
         connect: Callable[[Endpoint], Node],
-        on_lost: Callable[[Owns], None],
-        on_gained: Callable[[Lane, Connection, Owns], None],
+        on_lost: Callable[[KeyFilter], None],
+        on_gained: Callable[[Channel, Connection, KeyFilter], None],
     ) -> None:
         self._connect = connect
         self._on_lost = on_lost
@@ -97,11 +97,11 @@ class Owners:
         for node, slots in gained.items():
             owns = _in(slots)
             self._on_lost(owns)
-            for lane in Lane:
-                connection = node.connection(lane)
+            for channel in Channel:
+                connection = node.connection(channel)
                 if connection is not None:
-                    self._on_gained(lane, connection, owns)
+                    self._on_gained(channel, connection, owns)
 
 
-def _in(slots: set[int]) -> Owns:
+def _in(slots: set[int]) -> KeyFilter:
     return lambda key: slot_of(key) in slots

@@ -21,7 +21,7 @@ from greenroom.engine.scripts import Script
 from greenroom.engine.server.refusals import Refusals
 from greenroom.engine.transport.connection import Connection, ConnectionLost, NoReply
 from greenroom.engine.transport.handshake import with_remedy
-from greenroom.engine.transport.supervisor import Lane, Link, before
+from greenroom.engine.transport.supervisor import Channel, SupervisedConnection, before
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
 
@@ -35,7 +35,7 @@ class Node:
         share: the keys that it has.
         on_invalidate: called in reply order with each invalidated key, or None for all of this node's keys.
         on_lost: called when the tracked connection ends.
-        before_connect: see `Link`.
+        before_connect: see `SupervisedConnection`.
         needs_primary: whether another server is looked for at the address when this one has become a replica.
         before_use, before_serving: called with each new connection before any caller gets it; the second, after the
             first, with tracked ones only.
@@ -71,16 +71,18 @@ class Node:
             await before_use(connection)
             await before_serving(connection)
 
-        def link(lane: Lane, on_push: Callable[[list[Any]], None] | None, lost: Callable[[], None]) -> Link:
-            return Link(
+        def link(
+            channel: Channel, on_push: Callable[[list[Any]], None] | None, lost: Callable[[], None]
+        ) -> SupervisedConnection:
+            return SupervisedConnection(
                 address,
-                lane,
+                channel,
                 scripts=scripts,
                 share=share,
                 on_push=on_push,
                 on_lost=lost,
                 before_connect=before_connect,
-                before_serving=before_tracked if lane is Lane.TRACKED else before_use,
+                before_serving=before_tracked if channel is Channel.TRACKED else before_use,
                 clock=clock,
                 counters=counters,
                 limits=limits,
@@ -89,8 +91,8 @@ class Node:
             )
 
         self._links = {
-            Lane.TRACKED: link(Lane.TRACKED, invalidations(self._name, counters, on_invalidate), on_lost),
-            Lane.PLAIN: link(Lane.PLAIN, None, lambda: None),
+            Channel.TRACKED: link(Channel.TRACKED, invalidations(self._name, counters, on_invalidate), on_lost),
+            Channel.PLAIN: link(Channel.PLAIN, None, lambda: None),
         }
 
     def start(self) -> None:
@@ -111,48 +113,50 @@ class Node:
         """Why the server, which it names, cannot be asked at the moment; None while both connections are up."""
         for link in self._links.values():
             if link.connection is None:
-                return self._named(link.trouble or EngineUnavailable("still connecting"))
+                return self._named(link.unavailable or EngineUnavailable("still connecting"))
         return None
 
     @property
-    def trouble(self) -> EngineError | None:
+    def unavailable(self) -> EngineError | None:
         """Why the server is of no use at the moment: it cannot be asked, or refuses what it is asked for."""
         error = self._refusals.error
         if error is None and any(link.at_a_replica for link in self._links.values()):
             error = EngineUnavailable("it is a replica, which takes no writes")
         return self.unreachable or (error and self._named(error))
 
-    def send(self, lane: Lane, commands: tuple[Command, ...], hook: Hook | None) -> asyncio.Future[list[Any]] | None:
+    def send(
+        self, channel: Channel, commands: tuple[Command, ...], hook: Hook | None
+    ) -> asyncio.Future[list[Any]] | None:
         """Queue commands on the connection, if there is one; see `Engine.send`."""
-        connection = self._links[lane].connection
+        connection = self._links[channel].connection
         return None if connection is None else connection.issue(commands, hook)
 
     def drop(self, keys: Sequence[str], commands: tuple[Command, ...], answered: Answered) -> Queued:
         """Queue the deletion of keys; see `Engine.drop`."""
         try:
-            sent = self.send(Lane.TRACKED, commands, partial(answered, keys))
+            sent = self.send(Channel.TRACKED, commands, partial(answered, keys))
         except EngineError as error:
             return Queued(keys, error)
         return Queued(keys, EngineUnavailable(f"{self._name} is not connected") if sent is None else sent)
 
-    def renew(self, lane: Lane, reason: str) -> None:
-        """End the connection, if there is one; see `Engine.renew`."""
-        connection = self._links[lane].connection
+    def reset(self, channel: Channel, reason: str) -> None:
+        """End the connection, if there is one; see `Engine.reset`."""
+        connection = self._links[channel].connection
         if connection is not None:
             connection.abort(reason)
 
-    def connection(self, lane: Lane) -> Connection | None:
+    def connection(self, channel: Channel) -> Connection | None:
         """The connection, if there is one that serves."""
-        return self._links[lane].connection
+        return self._links[channel].connection
 
     async def once(
         self,
-        lane: Lane,
+        channel: Channel,
         commands: tuple[Command, ...],
         *,
         hook: Hook | None,
         retry: bool,
-        until: float | None,
+        deadline: float | None,
         urgent: bool = False,
     ) -> list[Any]:
         """Send commands together on one connection, when it is up, and return their replies.
@@ -165,15 +169,15 @@ class Node:
             EngineUnavailable: when there is no connection, or no reply in time.
             EngineError: as `Engine.execute_all`.
         """
-        link = self._links[lane]
+        link = self._links[channel]
         try:
-            if until is None and link.connection is not None:
+            if deadline is None and link.connection is not None:
                 # Without a timer of its own: the connection's look at its oldest write keeps the deadline.
                 return self._checked(await link.connection.issue(commands, hook, urgent=urgent))
-            if until is None:
-                until = monotonic() + self._limits.command_deadline
-            connection = await link.ready(until)
-            async with before(until):
+            if deadline is None:
+                deadline = monotonic() + self._limits.command_deadline
+            connection = await link.ready(deadline)
+            async with before(deadline):
                 return self._checked(await connection.issue(commands, hook, urgent=urgent))
         except TimeoutError:
             if not retry:

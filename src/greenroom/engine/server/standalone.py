@@ -12,12 +12,12 @@ from greenroom.engine.address import Address
 from greenroom.engine.deletions import Answered, Names, Queued, together
 from greenroom.engine.engine import RETRY_PAUSE, Engine
 from greenroom.engine.limits import Limits
-from greenroom.engine.listener import EVERYTHING, Owns, every
+from greenroom.engine.listener import EVERYTHING, KeyFilter, all_keys
 from greenroom.engine.protocol.wire import Command, Hook, NotNow
 from greenroom.engine.scripts import Script
 from greenroom.engine.server.node import Node
 from greenroom.engine.transport.connection import Connection, ConnectionLost, NotSent
-from greenroom.engine.transport.supervisor import Lane
+from greenroom.engine.transport.supervisor import Channel
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
 
@@ -47,7 +47,7 @@ class Standalone(Engine):
         *,
         scripts: Sequence[Script] = (),
         on_invalidate: Callable[[bytes | None], None] = lambda _: None,
-        on_lost: Callable[[Owns], None] = lambda _: None,
+        on_lost: Callable[[KeyFilter], None] = lambda _: None,
         before_connect: Callable[[], Awaitable[None]] = _nothing,
         before_use: Callable[[Connection], Awaitable[None]] = _nothing,
         before_serving: Callable[[Connection], Awaitable[None]] = _nothing,
@@ -64,7 +64,7 @@ class Standalone(Engine):
             scripts=scripts,
             share=EVERYTHING,
             on_invalidate=on_invalidate,
-            on_lost=lambda: on_lost(every),
+            on_lost=lambda: on_lost(all_keys),
             before_connect=before_connect,
             before_use=before_use,
             before_serving=before_serving,
@@ -82,22 +82,22 @@ class Standalone(Engine):
         await self._node.close()
 
     @property
-    def trouble(self) -> EngineError | None:
-        return self._node.trouble
+    def unavailable(self) -> EngineError | None:
+        return self._node.unavailable
 
-    async def everywhere(self, *command: str | bytes | int) -> list[Any]:
+    async def broadcast(self, *command: str | bytes | int) -> list[Any]:
         try:
-            return [await self.execute(Lane.PLAIN, "", *command)]
+            return [await self.execute(Channel.PLAIN, "", *command)]
         except EngineError:
             return []
 
-    def renew(self, lane: Lane, key: str, reason: str) -> None:
-        self._node.renew(lane, reason)
+    def reset(self, channel: Channel, key: str, reason: str) -> None:
+        self._node.reset(channel, reason)
 
     def send(
-        self, lane: Lane, key: str, commands: tuple[Command, ...], hook: Hook | None = None
+        self, channel: Channel, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
-        return self._node.send(lane, commands, hook)
+        return self._node.send(channel, commands, hook)
 
     def drop(self, keys: Sequence[str], names: Names, answered: Answered) -> list[Queued]:
         return [self._node.drop(keys, together(keys, names), answered)]
@@ -105,24 +105,26 @@ class Standalone(Engine):
     def read(
         self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
-        return self._node.send(Lane.TRACKED, commands, hook)
+        return self._node.send(Channel.TRACKED, commands, hook)
 
     async def execute_all(
         self,
-        lane: Lane,
+        channel: Channel,
         key: str,
         commands: tuple[Command, ...],
         *,
         hook: Hook | None = None,
         retry: bool = True,
-        until: float | None = None,
+        deadline: float | None = None,
         urgent: bool = False,
     ) -> list[Any]:
-        end = until if until is not None else monotonic() + self._limits.command_deadline
+        end = deadline if deadline is not None else monotonic() + self._limits.command_deadline
         said: NotNow | None = None
         while True:
             try:
-                return await self._node.once(lane, commands, hook=hook, retry=retry, until=until, urgent=urgent)
+                return await self._node.once(
+                    channel, commands, hook=hook, retry=retry, deadline=deadline, urgent=urgent
+                )
             except NotNow as error:
                 said = error
                 if monotonic() + RETRY_PAUSE >= end:
@@ -131,4 +133,4 @@ class Standalone(Engine):
             except EngineUnavailable as error:
                 if not isinstance(error, ConnectionLost | NotSent) or monotonic() + RETRY_PAUSE >= end:
                     raise said or error from None  # the server's own words tell more than that time has run out
-            until = end
+            deadline = end

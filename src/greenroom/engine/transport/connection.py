@@ -65,11 +65,11 @@ class Connection(asyncio.Protocol):
         self._heartbeat = heartbeat
         self._latency = latency
         self._transport: asyncio.Transport | None = None
-        self._stamps: deque[tuple[float, int]] = deque()  # (time of the write, commands issued by then)
+        self._sent_at: deque[tuple[float, int]] = deque()  # (time of the write, commands issued by then)
         self._answered = 0  # commands issued by the newest write that has been answered whole
         self._flush_due = False
         self._paused = False
-        self.heard = 0.0
+        self.last_received = 0.0
         """When the last byte came, in seconds of `time.monotonic`; minus infinity when the connection has ended."""
         self.as_of = 0.0
         """When the newest command was sent that has been answered, in seconds of `time.monotonic`; minus infinity when
@@ -137,12 +137,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
-        self.heard = monotonic()
+        self.last_received = monotonic()
         if self._heartbeat:
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 
     def data_received(self, data: bytes) -> None:
-        self.heard = monotonic()
+        self.last_received = monotonic()
         try:
             self._wire.feed(data)
         except ProtocolViolation as error:
@@ -153,10 +153,10 @@ class Connection(asyncio.Protocol):
             log.exception("a reply could not be handled")
             self.abort("a reply could not be handled")
             return
-        answered, stamps = self._wire.answered, self._stamps
+        answered, stamps = self._wire.answered, self._sent_at
         while stamps and stamps[0][1] <= answered:
             sent, self._answered = stamps.popleft()
-            self._latency.add(self.heard - sent)
+            self._latency.add(self.last_received - sent)
             self.as_of = sent
         if stamps and answered > self._answered:  # a part of one write
             self.as_of = stamps[0][0]
@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
         data = self._wire.take()
         if not data:
             return
-        self._stamps.append((monotonic(), self._wire.issued))
+        self._sent_at.append((monotonic(), self._wire.issued))
         self._transport.write(data)
         if self._timer is None:
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
@@ -201,21 +201,21 @@ class Connection(asyncio.Protocol):
         if unsent < self._unsent:
             self._moved = now
         self._unsent = unsent
-        if self._stamps and now - (oldest := self._stamps[0][0]) >= deadline:
+        if self._sent_at and now - (oldest := self._sent_at[0][0]) >= deadline:
             # docs/decisions/0013-late-connections-live-while-bytes-move.md
-            if now - max(oldest, self.heard, self._moved) >= deadline:
+            if now - max(oldest, self.last_received, self._moved) >= deadline:
                 self.abort(f"no reply within {deadline} s")
                 return
             if now - oldest >= self._limits.reply_deadline:
                 self.abort(f"no reply within {self._limits.reply_deadline} s, whatever else came")
                 return
-            late = max(issued for at, issued in self._stamps if now - at >= deadline)
+            late = max(issued for at, issued in self._sent_at if now - at >= deadline)
             self._wire.expire(late, NoReply(f"no reply within {deadline} s"))
         if self._heartbeat and not self._alive(now):
-            self.abort(f"silent, and no answer to a ping within {self._limits.silence_deadline} s")
+            self.abort(f"silent, and no answer to a ping within {self._limits.ping_timeout} s")
             return
         # docs/decisions/0007-one-timer-per-connection.md
-        if self._timer is None and (self._heartbeat or self._stamps):  # a ping has begun one
+        if self._timer is None and (self._heartbeat or self._sent_at):  # a ping has begun one
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 
     def _alive(self, now: float) -> bool:
@@ -223,8 +223,8 @@ class Connection(asyncio.Protocol):
             self._pinged = None
         if self._pinged is not None:
             # Bytes that come or go keep the connection; only an answer keeps what was read on it.
-            return now - max(self._pinged, self.heard, self._moved) < self._limits.silence_deadline
-        if now - self.as_of >= self._limits.silence:
+            return now - max(self._pinged, self.last_received, self._moved) < self._limits.ping_timeout
+        if now - self.as_of >= self._limits.ping_after:
             self._pinged = now
             self._wire.issue((("PING",),), None)
             self._flush()
@@ -232,11 +232,11 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         self._transport = None
-        self.heard = self.as_of = -inf
+        self.last_received = self.as_of = -inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._stamps.clear()
+        self._sent_at.clear()
         self.on_end()
         self._wire.fail(ConnectionLost(self.reason), NotSent(self.reason))
         if not self.lost.done():

@@ -27,12 +27,12 @@ from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.engine")
 
-_STEADY = 1.0
+_MIN_UPTIME = 1.0
 """Seconds that a connection must have lasted to end a row of failures. A handshake alone proves little: who welcomes us
 fifty times a second only to hang up would cost every call its deadline."""
 
 
-class Lane(enum.Enum):
+class Channel(enum.Enum):
     """Which of a node's two connections carries a command."""
 
     TRACKED = "tracked"
@@ -44,11 +44,11 @@ class Lane(enum.Enum):
     __hash__ = object.__hash__  # an Enum's own is a Python function, and every command looks its lane up
 
 
-_USES = {Lane.TRACKED: "cached values", Lane.PLAIN: "everything else"}
+_USES = {Channel.TRACKED: "cached values", Channel.PLAIN: "everything else"}
 """Each lane in an operator's words."""
 
 
-class Link:
+class SupervisedConnection:
     """One supervised connection to one server.
 
     Arguments:
@@ -69,7 +69,7 @@ class Link:
     def __init__(
         self,
         address: Address,
-        lane: Lane,
+        channel: Channel,
         *,
         scripts: Sequence[Script],
         share: Share,
@@ -85,7 +85,7 @@ class Link:
         on_primary: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
-        self.lane = lane
+        self.channel = channel
         self._first = first
         self._watch = watch
         self._on_primary = on_primary
@@ -104,11 +104,11 @@ class Link:
         self._changed = asyncio.Event()  # set, and replaced, at every change of state
         self.connection: Connection | None = None
         """The connection while the link is up."""
-        self.trouble: EngineError | None = None
+        self.unavailable: EngineError | None = None
         """Why the link is not up, once an attempt has failed."""
 
     @property
-    def broken(self) -> bool:
+    def circuit_open(self) -> bool:
         """Whether calls fail at once."""
         return self.connection is None and self._failures >= self._limits.breaker_failures
 
@@ -128,7 +128,7 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
-        self._task = asyncio.get_running_loop().create_task(self._keep_up(), name=f"greenroom-{self.lane.value}")
+        self._task = asyncio.get_running_loop().create_task(self._supervise(), name=f"greenroom-{self.channel.value}")
 
     async def close(self) -> None:
         """End the connection; every caller gets an error."""
@@ -138,20 +138,20 @@ class Link:
 
     async def settled(self) -> None:
         """Return when the first attempt has succeeded or failed."""
-        while self.connection is None and self.trouble is None:
+        while self.connection is None and self.unavailable is None:
             await self._changed.wait()
 
-    async def ready(self, until: float) -> Connection:
-        """The connection, waited for until `until`, in seconds of `time.monotonic`.
+    async def ready(self, deadline: float) -> Connection:
+        """The connection, waited for until `deadline`, in seconds of `time.monotonic`.
 
         Raises:
             EngineUnavailable: at once while the link is broken, else when it is not up in time.
             EngineRefused: when the server refuses the log-in.
         """
         try:
-            async with before(until):
+            async with before(deadline):
                 while self.connection is None:
-                    if self.broken:
+                    if self.circuit_open:
                         raise self._down()
                     await self._changed.wait()
                 return self.connection
@@ -159,18 +159,18 @@ class Link:
             raise self._down() from None
 
     def _down(self) -> EngineError:
-        kind = EngineRefused if isinstance(self.trouble, EngineRefused) else EngineUnavailable
-        return kind(f"{self.address} is not reachable: {self.trouble or 'still connecting'}")
+        kind = EngineRefused if isinstance(self.unavailable, EngineRefused) else EngineUnavailable
+        return kind(f"{self.address} is not reachable: {self.unavailable or 'still connecting'}")
 
     # ------------------------------------------------------------------------------------------------
 
-    async def _keep_up(self) -> None:
+    async def _supervise(self) -> None:
         try:
             while True:
                 try:
                     await self._attempt()
                 except Exception as error:  # whatever it is, nobody else would connect again
-                    log.exception("%s (%s): connecting failed", self.address, self.lane.value)
+                    log.exception("%s (%s): connecting failed", self.address, self.channel.value)
                     if self.connection is not None:
                         self.connection.abort("keeping it failed")
                     self._failed(EngineUnavailable(_text(error)))
@@ -180,7 +180,7 @@ class Link:
                 self.connection.abort("it was closed")
                 self.connection = None
             self._failures = self._limits.breaker_failures
-            self.trouble = EngineUnavailable("it was closed")
+            self.unavailable = EngineUnavailable("it was closed")
             self._announce()
 
     async def _attempt(self) -> None:
@@ -189,9 +189,9 @@ class Link:
         except (OSError, TimeoutError, GreenroomError) as error:
             self._failed(error if isinstance(error, EngineError) else EngineUnavailable(_text(error)))
             return
-        if self.trouble:
-            log.info("can use the server at %s for %s again", self.address, _USES[self.lane])
-        self.trouble = None
+        if self.unavailable:
+            log.info("can use the server at %s for %s again", self.address, _USES[self.channel])
+        self.unavailable = None
         if connection.lost.done():
             self._failed(EngineUnavailable(connection.reason))
             return
@@ -204,7 +204,7 @@ class Link:
                 self._on_primary()
             await self._follow_role(connection)
         await connection.lost
-        if monotonic() - began >= _STEADY:
+        if monotonic() - began >= _MIN_UPTIME:
             self._failures = 0
         self._failed(EngineUnavailable(connection.reason))
 
@@ -251,14 +251,14 @@ class Link:
         try:
             self._on_lost()
         except Exception:  # those who wait for replies must be told all the same
-            log.exception("%s (%s): what follows a lost connection failed", self.address, self.lane.value)
+            log.exception("%s (%s): what follows a lost connection failed", self.address, self.channel.value)
 
     def _failed(self, error: EngineError) -> None:
         self._failures += 1
         # One line when trouble begins or changes, not one per attempt.
-        if self.trouble is None or str(self.trouble) != str(error):
-            log.warning("cannot use the server at %s for %s: %s", self.address, _USES[self.lane], error)
-        self.trouble = error
+        if self.unavailable is None or str(self.unavailable) != str(error):
+            log.warning("cannot use the server at %s for %s: %s", self.address, _USES[self.channel], error)
+        self.unavailable = error
         self._announce()
 
     def _announce(self) -> None:
@@ -266,14 +266,14 @@ class Link:
         self._changed = asyncio.Event()
 
     def _count(self, event: str) -> None:
-        self._counters.engine_events[str(self.address), f"{self.lane.value}_{event}"] += 1
+        self._counters.engine_events[str(self.address), f"{self.channel.value}_{event}"] += 1
 
     async def _connect(self) -> Connection:
         """Open, switch tracking on, load the scripts, and let what comes before all callers be done."""
         await self._before_connect()
         connection = await open_connection(
             self.address,
-            f"greenroom-{self.lane.value}",
+            f"greenroom-{self.channel.value}",
             self._first_commands(),
             on_push=self._on_push,
             heartbeat=True,
@@ -293,7 +293,7 @@ class Link:
 
     def _first_commands(self) -> tuple[Command, ...]:
         commands: list[Command] = list(self._first)
-        if self.lane is Lane.TRACKED:
+        if self.channel is Channel.TRACKED:
             # Never NOLOOP: it saves our own pushes but silently ends the tracking of a key that we write.
             # docs/decisions/0001-no-noloop.md
             commands.append(("CLIENT", "TRACKING", "ON"))
@@ -301,9 +301,9 @@ class Link:
         return tuple(commands)
 
 
-def before(until: float) -> asyncio.Timeout:
+def before(deadline: float) -> asyncio.Timeout:
     """A block's deadline in seconds of `time.monotonic`; the loop's own clock may count from elsewhere."""
-    return asyncio.timeout(max(0.0, until - monotonic()))
+    return asyncio.timeout(max(0.0, deadline - monotonic()))
 
 
 def _text(error: BaseException) -> str:

@@ -45,7 +45,7 @@ async def ready(request: Request[Any, Any, Any], state: ServiceState) -> Respons
 
 async def health(state: ServiceState) -> dict[str, str]:
     """How the service and its parts are, with paths and addresses."""
-    engine, records = state.platform.room.engine_trouble, state.platform.records
+    engine, records = state.platform.room.unavailable, state.platform.records
     database, answers = "ok", True
     try:
         async with asyncio.timeout(PING_DEADLINE):

@@ -11,7 +11,7 @@ import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, QueryParameter
 
-from greenroom.caching import Read
+from greenroom.caching import CacheResult
 from greenroom.errors import InvalidInput, UnknownReference
 from greenroom_platform.accounts import Bound
 from greenroom_platform.domain.statuses import Statuses
@@ -113,7 +113,7 @@ async def _changed(request: Request[Any, Any, Any], statuses: Statuses, podcast_
                 return
 
 
-def _known(podcast_id: str, read: Read[PodcastStatus]) -> Read[PodcastStatus]:
+def _known(podcast_id: str, read: CacheResult[PodcastStatus]) -> CacheResult[PodcastStatus]:
     if read.body is None:
         headers = {"Cache-Status": cache_status(read)}
         raise Problem("not-found", f"there is no podcast {podcast_id}", headers=headers)

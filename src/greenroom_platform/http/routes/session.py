@@ -15,7 +15,7 @@ from litestar.params import FromPath
 
 from greenroom.caching.result import digest
 from greenroom.errors import EngineError, RecordError
-from greenroom.sessions import Live, RequestSession, merged, session_of
+from greenroom.sessions import RequestSession, SessionSnapshot, merged, session_of
 from greenroom.sessions import handle as handle_of
 from greenroom.sessions.raw_json import changed, members, readable
 from greenroom.sessions.refusals import Refused, SignInRequired
@@ -250,7 +250,7 @@ def _session(request: Request[Any, Any, Any]) -> RequestSession[Session]:
     return session_of(request.scope)
 
 
-def _answer(live: Live[Session], *, token: str | None = None, tag: str | None = None) -> Response[Session]:
+def _answer(live: SessionSnapshot[Session], *, token: str | None = None, tag: str | None = None) -> Response[Session]:
     """The session's JSON as it is, with the members that we do not know."""
     body = live.body
     if token is not None:
@@ -282,7 +282,7 @@ def _held(preferences: msgspec.Raw) -> dict[str, Any]:
     return {name: value for name, value in readable(bytes(preferences)).items() if not isinstance(value, msgspec.Raw)}
 
 
-async def _keep(platform: Platform, live: Live[Session], chosen: Container[str]) -> None:
+async def _keep(platform: Platform, live: SessionSnapshot[Session], chosen: Container[str]) -> None:
     """Keep what a signed-in user has chosen beyond the session, and what other services hold of their preferences.
 
     Not the others: they may have been chosen anew on another device since this session began.
@@ -293,12 +293,12 @@ async def _keep(platform: Platform, live: Live[Session], chosen: Container[str])
         await platform.accounts.keep_preferences(live.value.user_id, kept, live.value.last_activity_timestamp)
 
 
-async def _mine(state: ServiceState, current: Live[Session]) -> list[Live[Session]]:
+async def _mine(state: ServiceState, current: SessionSnapshot[Session]) -> list[SessionSnapshot[Session]]:
     user = current.value.user_id
     return await state.platform.sessions.of_user(user) if isinstance(user, str) else [current]
 
 
-def _own(live: Live[Session], current: Live[Session]) -> OwnSession:
+def _own(live: SessionSnapshot[Session], current: SessionSnapshot[Session]) -> OwnSession:
     last = live.value.last_activity_timestamp
     return OwnSession(
         handle=handle_of(live.session_id),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from litestar import Request, Response, Router, delete, get, post, put
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from greenroom.caching import Read
+from greenroom.caching import CacheResult
 from greenroom_platform.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom_platform.domain.records import SnippetDraft
 from greenroom_platform.http import requests
@@ -106,7 +106,7 @@ async def delete_snippet(request: Request[Any, Any, Any], state: ServiceState, s
         raise unknown_snippet(snippet_id)
 
 
-def unknown_snippet(snippet_id: str, read: Read[Snippet] | None = None) -> Problem:
+def unknown_snippet(snippet_id: str, read: CacheResult[Snippet] | None = None) -> Problem:
     """The answer to an id that no snippet has; `read` is the cached read that found none."""
     headers = {"Cache-Status": cache_status(read)} if read is not None else {}
     return Problem("not-found", f"there is no snippet {snippet_id}", headers=headers)

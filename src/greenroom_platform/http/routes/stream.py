@@ -16,7 +16,7 @@ from litestar.response import Stream as Body
 
 from greenroom.errors import EngineError, InvalidInput, LoadFailed, RecordError
 from greenroom.keyspace.pattern import check_part
-from greenroom.sessions import Live, Refused, session_of
+from greenroom.sessions import Refused, SessionSnapshot, session_of
 from greenroom_platform.http import ranges
 from greenroom_platform.http.address_bounds import address_of, too_many
 from greenroom_platform.http.conditional import matches
@@ -31,7 +31,7 @@ from greenroom_platform.http.stream_session import (
     RESTARTS,
     SESSION_OVER,
     UNKNOWN,
-    Listening,
+    StreamSession,
 )
 from greenroom_platform.models import Session
 
@@ -85,7 +85,7 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
         return OVERLOAD, "too many listen here; try again in a moment"
     async with state.stream_places:
         live = await _listener(socket)
-        listening = Listening(
+        listening = StreamSession(
             podcast_id,
             session=None if live is None else live.session_id,
             from_ms=from_ms,
@@ -112,10 +112,10 @@ _REASONS = {
 }
 
 
-async def _listener(socket: WebSocket[Any, Any, Any]) -> Live[Session] | None:
+async def _listener(socket: WebSocket[Any, Any, Any]) -> SessionSnapshot[Session] | None:
     """The listener's session; nobody needs one, so one that cannot be had is none."""
     try:
-        live: Live[Session] | None = await session_of(socket.scope).get()
+        live: SessionSnapshot[Session] | None = await session_of(socket.scope).get()
     except Refused:
         return None
     return live

@@ -8,7 +8,7 @@ from litestar import Request, Response, Router, delete, get, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
-from greenroom.caching import Read
+from greenroom.caching import CacheResult
 from greenroom_platform.domain.records import TopicDraft
 from greenroom_platform.http import requests
 from greenroom_platform.http.auth import editors_only
@@ -21,7 +21,7 @@ from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import Topic
 
 
-def unknown_topic(topic_id: str, read: Read[Topic] | None = None) -> Problem:
+def unknown_topic(topic_id: str, read: CacheResult[Topic] | None = None) -> Problem:
     """The answer to an id that no topic has; `read` is the cached read that found none."""
     headers = {"Cache-Status": cache_status(read)} if read is not None else {}
     return Problem("not-found", f"there is no topic {topic_id}", headers=headers)
