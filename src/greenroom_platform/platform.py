@@ -50,8 +50,7 @@ class Platform:
 
     def __init__(self, room: Greenroom, records: Records, *, data_dir: Path | None = None) -> None:
         self.room = room
-        self.records = records
-        """The system of record."""
+        self._records = records
         self._directory = data_dir
         self.opened = Opened()
         """Whether the platform is open; its parts ask it before each operation."""
@@ -60,13 +59,19 @@ class Platform:
         self._recordings: Recordings | None = None
 
     async def __aenter__(self) -> Platform:
-        self._parts = await Domain.open(self.records, self.room.cache, self.room.pending_drops, self.room.clock)
+        self._parts = await Domain.open(self._records, self.room.cache, self.room.pending_drops, self.room.clock)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await to_the_end(self._close)
+
+    @property
+    def records(self) -> Records:
+        """The system of record."""
+        self.opened.check()
+        return self._records
 
     @property
     def topics(self) -> Topics:
@@ -101,11 +106,13 @@ class Platform:
     @property
     def sessions(self) -> Sessions[Session]:
         """The sessions of listeners; raises `InvalidInput` where the room keeps none."""
+        self.opened.check()
         return self.room.sessions
 
     @property
     def presence(self) -> Presence:
         """Who is here: active sessions, and listeners per podcast; raises as `sessions`."""
+        self.opened.check()
         return self.room.presence
 
     @property
@@ -118,7 +125,7 @@ class Platform:
         """
         self.opened.check()
         if self._accounts is None:
-            users = getattr(self.records, "users", None)
+            users = getattr(self._records, "users", None)
             if users is None:
                 raise InvalidInput("database", "the record keeps no users", "give it a member `users`: UserRecords")
             with needs_extra("service", "hashing passwords"):

@@ -26,7 +26,7 @@ CLAIMED: Any = None
 """A claim: nothing is asked of it once the room is closed."""
 
 PROPERTIES = (
-    *("accounts", "changes", "engine_trouble", "generation", "recordings", "records", "snippets", "statuses"),
+    *("accounts", "changes", "generation", "presence", "recordings", "records", "sessions", "snippets", "statuses"),
     *("tasks", "topics"),
 )
 NOT_OF_THE_SERVER = {
@@ -182,6 +182,8 @@ async def test_a_closed_room_gives_nothing_out(valkey: Server, tmp_path: Path) -
         for name in PROPERTIES:
             with pytest.raises(RoomClosed):
                 getattr(house.platform, name)
+        with pytest.raises(RoomClosed):
+            _ = house.platform.room.unavailable
         for call in (house.platform.worker, house.platform.room.forget_near):
             with pytest.raises(RoomClosed):
                 call()

@@ -4,8 +4,8 @@ A replica answers whether or not its link to its primary is alive, and what it s
 second the primary is asked how far its replication has come, over the tracked connection that carries all that this
 process writes of cached keys, and then the replica, over the connection that carries its answers and pushes. Once the
 replica has come as far, in the same history, it has everything that the primary had when it was asked, and the pushes
-for that have been read. It is trusted until `Limits.max_staleness` after that moment, and what is near of it no longer either.
-
+for that have been read. It is trusted until `Limits.max_staleness` after that moment, and what is near of it no
+longer either.
     the link to the primary is half-open · a DEL is carried out there · the replica serves the old value for minutes
 """
 

@@ -1,7 +1,7 @@
 """A cluster whose cached values are read at replicas: one per shard and process, the primary where none is to be had.
 
-Nobody above notices but by its bound: what is read may be as old as `Limits.max_staleness`, and older than what the primary has
-given a moment before. Without more, a process would not see its own writes:
+Nobody above notices but by its bound: what is read may be as old as `Limits.max_staleness`, and older than what the
+primary has given a moment before. Without more, a process would not see its own writes:
 
     DEL is acknowledged · the replica has not carried it out yet · the old value is read there, and kept near
 
