@@ -147,8 +147,8 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "cache": {
         "get": lambda house: house.cache.get("x"),
         "get_many": lambda house: house.cache.get_many([{"x": "x"}]),
-        "read": lambda house: house.cache.get_result("x"),
-        "read_many": lambda house: house.cache.get_results([{"x": "x"}]),
+        "get_result": lambda house: house.cache.get_result("x"),
+        "get_results": lambda house: house.cache.get_results([{"x": "x"}]),
         "invalidate": lambda house: house.cache.invalidate("x"),
         "invalidate_group": lambda house: house.cache.invalidate_group("x"),
     },

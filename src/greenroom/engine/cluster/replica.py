@@ -6,6 +6,7 @@ process writes of cached keys, and then the replica, over the connection that ca
 replica has come as far, in the same history, it has everything that the primary had when it was asked, and the pushes
 for that have been read. It is trusted until `Limits.max_staleness` after that moment, and what is near of it no
 longer either.
+
     the link to the primary is half-open · a DEL is carried out there · the replica serves the old value for minutes
 """
 
