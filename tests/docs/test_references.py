@@ -17,7 +17,7 @@ _SOURCES = ("src", "tests", "bench", "torture", ".ci")
 _FILES = ("Makefile", "pyproject.toml", ".pre-commit-config.yaml", ".editorconfig")
 _LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 _PATH = re.compile(r"`([a-z_.][\w.-]*(?:/[\w.-]+)+/?)(?:::\w+)?`")
-"""A path in a document: from the root, or shortened to `caching/near` for a module of a package under `src`."""
+"""A path in a document: from the root, from `src`, or shortened to `caching/near` for a module of a package there."""
 _MEDIA_TYPE = re.compile(r"(application|audio|text)/")
 _MODULE = re.compile(r"`([\w-]+\.(?:py|lua|sql|js|lock|in))`")
 _DOCUMENT = re.compile(r"(?<![\w/])docs/[\w./-]+\.md\b")
@@ -35,8 +35,8 @@ def sources() -> Iterator[Path]:
 
 
 def exists(path: str) -> bool:
-    """Whether a path of a document is there: from the root, or below a package with or without `.py`."""
-    below = (ROOT, *(package for package in (ROOT / "src").iterdir() if package.is_dir()))
+    """Whether a path of a document is there: from the root, from `src` or a package in it, with or without `.py`."""
+    below = (ROOT, ROOT / "src", *(package for package in (ROOT / "src").iterdir() if package.is_dir()))
     return any((folder / f"{path}{suffix}").exists() for folder in below for suffix in ("", ".py"))
 
 
