@@ -24,6 +24,7 @@ from greenroom.errors import EngineError
 from greenroom.keyspace.derived_keys import owner
 from greenroom.sessions import Revocations, SessionGone, Sessions, merged, session_use
 from greenroom_platform.definitions import SESSIONS
+from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
 from tests.support.real_cluster import Cluster, slot_of
 from torture.history import now
@@ -90,7 +91,7 @@ class Keeper:
             engine = engine_at(Address.parse(cluster.address), **options, limits=Limits(topology_interval=SURVEY))
             stack.push_async_callback(engine.close)
             await engine.start()
-            processes.append(Sessions(engine, SESSIONS, pushes=pushes, ends=ends))
+            processes.append(Sessions(engine, SESSIONS, pushes=pushes, ends=ends, streams=STREAMS))
         return cls(cluster, processes, chance)
 
     async def start(self) -> None:

@@ -18,6 +18,7 @@ from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
 from greenroom.sessions import Revocations, Sessions, session_use
 from greenroom_platform.definitions import SESSIONS
+from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
 from torture import broken
 from torture.history import Served, now
@@ -58,7 +59,7 @@ class Opened:
         channel = broken.channel(plan.broken)
         self.backing.attach(channel(self.engine, plan.late, random.Random(f"{plan.seed} lane")))
         late = LateLane(sessions_engine, plan.late, random.Random(f"{plan.seed} session lane"))
-        self.sessions = Sessions(late, SESSIONS, pushes=pushes, ends=ends, new={"preferences": {}})
+        self.sessions = Sessions(late, SESSIONS, pushes=pushes, ends=ends, new={"preferences": {}}, streams=STREAMS)
         stack.push_async_callback(self.sessions.close)
         stack.push_async_callback(self.backing.close)
         for engine in {self.engine, sessions_engine}:

@@ -28,6 +28,7 @@ from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
 from greenroom.sessions import Presence, Revocations, SessionGone, Sessions, session_use
 from greenroom_platform.definitions import SESSIONS
+from greenroom_platform.domain.sessions import STREAMS
 from torture.canned import Bursts, canned
 
 Call = Callable[[], Awaitable[Any]]
@@ -60,7 +61,7 @@ class Client:
         self.engine = engine_at(Address.parse(address), **callbacks(uses), counters=counters, limits=limits)
         self.backing.attach(self.engine)
         self.cache = Cache(_KEYSPACE, _load, backing=self.backing, load_many=_load_many, group="shelf:{shelf}")
-        self.sessions = Sessions(self.engine, SESSIONS, ends=ends, counters=counters)
+        self.sessions = Sessions(self.engine, SESSIONS, ends=ends, counters=counters, streams=STREAMS)
         self.presence = Presence(self.sessions)
 
     def calls(self, chance: random.Random) -> list[tuple[str | None, Call]]:

@@ -121,6 +121,7 @@ class Greenroom:
                     ends=ends,
                     counters=counters,
                     new=sessions.new,
+                    streams=sessions.streams,
                 )
             await _start(backing, kept)
             room = cls(backing, kept, sessions)

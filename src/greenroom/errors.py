@@ -35,17 +35,6 @@ class MissingExtra(GreenroomError, ImportError):
         self.extra = extra
 
 
-class NoVoice(MissingExtra):
-    """The extra for making podcasts has no voice for this platform: make them on another."""
-
-    def __init__(self, platform: str) -> None:
-        super().__init__("studio", "making podcasts")
-        self.msg = f"there is no voice for {platform}: run Greenroom on Linux, or in a container of it"
-
-    def __str__(self) -> str:
-        return str(self.msg)
-
-
 class RoomClosed(GreenroomError):
     """The room was closed: it and its parts answer only inside the block of `async with Greenroom.open(…)`."""
 
@@ -142,7 +131,7 @@ class RecordUnavailable(RecordError):
 
 
 class Conflict(RecordError):
-    """The change contradicts what the record holds, as deleting a topic that has snippets."""
+    """The change contradicts what the record holds, as deleting what other objects name."""
 
 
 class PreconditionFailed(RecordError):
@@ -150,7 +139,7 @@ class PreconditionFailed(RecordError):
 
 
 class QueueFull(RecordError):
-    """As many podcasts are waited for as may be: retry later."""
+    """The queue of tasks is full: retry later."""
 
 
 class KeyReused(RecordError):

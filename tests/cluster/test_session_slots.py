@@ -19,6 +19,7 @@ from greenroom.observe import Counters
 from greenroom.sessions import Revocations, Sessions, session_use
 from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
+from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
 from tests.support.cluster_slots import BLIND, Move, atomic, classic, off_loop
 from tests.support.patience import until
@@ -185,7 +186,7 @@ async def test_so_it_is_while_the_new_connection_carries_what_the_caches_owe(
         stack.push_async_callback(engine.close)
         backing.attach(engine)
         await engine.start()
-        here = Sessions(engine, SESSIONS, ends=ends)
+        here = Sessions(engine, SESSIONS, ends=ends, streams=STREAMS)
         await backing.drop(cached)
         await here.end(live.session_id)
         held = proxy.hold("DEL", cached)

@@ -20,6 +20,7 @@ from greenroom.keyspace.derived_keys import owner
 from greenroom.sessions import Revocations, SessionLimits, Sessions, session_use
 from greenroom_platform import definitions
 from greenroom_platform.domain import preferences
+from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
 from tests.support.patience import until
 from tests.support.running_service import NO_TLS
@@ -38,7 +39,7 @@ async def sessions_on(
     engine = engine_at(Address.parse(address), **callbacks([session_use(pushes, ends)]), limits=engine_limits)
     new = {"preferences": preferences.DEFAULTS}
     await engine.start()
-    sessions = Sessions(engine, definitions.SESSIONS, limits, pushes=pushes, ends=ends, new=new)
+    sessions = Sessions(engine, definitions.SESSIONS, limits, pushes=pushes, ends=ends, new=new, streams=STREAMS)
     try:
         yield sessions
     finally:

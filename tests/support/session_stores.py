@@ -18,6 +18,7 @@ from greenroom.sessions import SCRIPTS, Revocations, SessionLimits, Sessions, ba
 from greenroom.sessions import sessions as sessions_module
 from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
+from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
 from tests.support.proxy import Proxy
 from tests.support.real_cluster import Cluster, Routed
@@ -66,7 +67,7 @@ async def open_sessions(
     address = server if isinstance(server, str) else server.address
     engine = engine_at(Address.parse(address), scripts=SCRIPTS, limits=engine_limits, **options)
     await engine.start()
-    return Sessions(engine, SESSIONS.prefixed(prefix), USED if limits is None else limits, ends=ends)
+    return Sessions(engine, SESSIONS.prefixed(prefix), USED if limits is None else limits, ends=ends, streams=STREAMS)
 
 
 async def close_sessions(sessions: Store) -> None:

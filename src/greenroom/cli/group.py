@@ -55,4 +55,4 @@ def _fail(ctx: click.Context, text: str) -> NoReturn:
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("greenroom"), prog_name="greenroom")
 def group() -> None:
-    """The hot-data tier of a podcast platform, in Valkey or Redis."""
+    """Hot data of a service, in Valkey or Redis."""

@@ -15,7 +15,7 @@ from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.settings import SessionData, SessionSettings
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
-from greenroom.sessions.streams import Stream
+from greenroom.sessions.streams import Stream, StreamNames
 from greenroom.sessions.token import handle
 
 SCRIPTS = (*_slot.SCRIPTS, *_roll.SCRIPTS)
@@ -50,6 +50,7 @@ __all__ = [
     "Sessions",
     "SignInRequired",
     "Stream",
+    "StreamNames",
     "eviction_warning",
     "handle",
     "merged",

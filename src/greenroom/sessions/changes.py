@@ -25,7 +25,7 @@ from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.transport.supervisor import before
 from greenroom.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
 from greenroom.sessions.index import SessionIndex
-from greenroom.sessions.raw_json import STREAM, changed, members, user_of
+from greenroom.sessions.raw_json import changed, members, user_of
 from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.store import Differs, SessionStore, StoredSession, Written
@@ -123,7 +123,7 @@ class SessionChanges(Generic[T]):
 
         async def settled(body: bytes, budget: TimeBudget) -> bytes:
             newest = await budget.spend(lambda until: self._streams.newest(session, deadline=until))
-            return changed(body, {STREAM: msgspec.UNSET if newest is None else newest})
+            return changed(body, {self._streams.names.member: msgspec.UNSET if newest is None else newest})
 
         return await self._change(session, settled)
 
@@ -137,7 +137,7 @@ class SessionChanges(Generic[T]):
         # Onto its user's list again. Prevents: on a cluster the list is another node's · that dies before its replica
         # has the entry · the session goes on, and no end-all finds it.
         await self._lists.renew(live.session_id, user, budget)
-        if STREAM in members(live.body):
+        if self._streams.names.member in members(live.body):
             try:
                 await self.settle(live.session_id)  # its server may have been killed
             except SessionGone:

@@ -1,8 +1,8 @@
-"""Who is here: listeners per podcast, and the stream that a session names as its own.
+"""Who is here: listeners of each content, and the stream that a session names as its own.
 
 A listener is an open stream: two tabs are two. It stands on the rolls before it counts as open, is renewed while
-somebody listens, and lapses when its server was killed. Which podcasts have a roll is on a roll of its own, so that
-nobody need SCAN for them.
+somebody listens, and lapses when its server was killed. Which content has a roll is on a roll of its own, so that
+nobody need SCAN for it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from greenroom.errors import EngineError
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import check_part
 from greenroom.sessions.index import ExpiringSet
-from greenroom.sessions.raw_json import STREAM, members
+from greenroom.sessions.raw_json import members
 from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.snapshot import SessionGone
 from greenroom.sessions.streams import Stream, stream
 
 _CHUNK = 500
-"""Podcasts counted at a time."""
+"""Rolls counted at a time."""
 
 
 class Presence:
@@ -32,17 +32,18 @@ class Presence:
     def __init__(self, sessions: Sessions[Any]) -> None:
         self._sessions = sessions
         self._stay = sessions.limits.stream
-        # A podcast enters it before its own roll, and must not leave it sooner.
-        name = companion_key(sessions.prefix, "active", "podcasts")
-        self._podcasts = ExpiringSet(sessions.engine, name, self._stay + sessions.limits.late)
+        self._content = sessions.streams.names.content
+        # Content enters it before its own roll, and must not leave it sooner.
+        name = companion_key(sessions.prefix, "active", f"{self._content}s")
+        self._listened_to = ExpiringSet(sessions.engine, name, self._stay + sessions.limits.late)
 
     @property
     def interval(self) -> float:
         """Seconds between two renewals of a stream: two may fail before it lapses."""
         return self._stay.total_seconds() / 3
 
-    async def open(self, podcast_id: str, session: str | None) -> Stream:
-        """Somebody begins to listen; their session then names the podcast.
+    async def open(self, content_id: str, session: str | None) -> Stream:
+        """Somebody begins to listen; their session then names what they listen to.
 
         Arguments:
             session: the id of the listener's session, where there is one.
@@ -50,12 +51,12 @@ class Presence:
         Raises:
             SessionGone: when it is over.
             BrokenValue: when its JSON does not fit; nobody then listens.
-            InvalidInput: when no key can be made of the podcast's id.
+            InvalidInput: when no key can be made of the content's id.
         """
         self._sessions.opened.check()
-        check_part("podcast_id", podcast_id)
+        check_part(f"{self._content}_id", content_id)
         opened = await self._sessions.slot.now(session or "anonymous")
-        new = stream(podcast_id, session, opened, secrets.token_hex(8))
+        new = stream(content_id, session, opened, secrets.token_hex(8))
         try:
             # Of its two rolls the second may refuse it: it would be counted on the first until it lapses.
             await self._enter(new)
@@ -84,7 +85,7 @@ class Presence:
             await self.close(stream)
             return False
         await self._enter(stream)  # before the touch, which looks for who is there
-        if STREAM in members(live.body):
+        if self._sessions.streams.names.member in members(live.body):
             self._sessions.touch(live)
             return True
         # It had lapsed, since we were late, and somebody's touch has noticed.
@@ -108,13 +109,13 @@ class Presence:
             raise
 
     async def listeners(self) -> dict[str, int]:
-        """How many listen to each podcast; of a killed server's until they lapse."""
+        """How many listen to each content, by its id; those of a killed server count until they lapse."""
         self._sessions.opened.check()
-        podcasts, counts = sorted(await self._podcasts.members()), list[int]()
-        for at in range(0, len(podcasts), _CHUNK):
-            chunk = podcasts[at : at + _CHUNK]
-            counts += await asyncio.gather(*(self._listeners(podcast).count() for podcast in chunk))
-        return {podcast: count for podcast, count in zip(podcasts, counts, strict=True) if count}
+        ids, counts = sorted(await self._listened_to.members()), list[int]()
+        for at in range(0, len(ids), _CHUNK):
+            chunk = ids[at : at + _CHUNK]
+            counts += await asyncio.gather(*(self._listeners(content_id).count() for content_id in chunk))
+        return {content_id: count for content_id, count in zip(ids, counts, strict=True) if count}
 
     async def active(self) -> int:
         """See `Sessions.active`."""
@@ -144,16 +145,16 @@ class Presence:
                 await self._sessions.settle(stream.session_id)
 
     async def _enter(self, stream: Stream) -> None:
-        await self._podcasts.try_add(stream.podcast_id)
+        await self._listened_to.try_add(stream.content_id)
         for roll in self._rolls(stream):
             await roll.add(stream.member)
 
     def _rolls(self, stream: Stream) -> list[ExpiringSet]:
-        rolls = [self._listeners(stream.podcast_id)]
+        rolls = [self._listeners(stream.content_id)]
         if stream.session_id is not None:
             rolls.append(self._sessions.streams.of(stream.session_id))
         return rolls
 
-    def _listeners(self, podcast_id: str) -> ExpiringSet:
-        name = companion_key(self._sessions.prefix, "listeners", f"podcast:{podcast_id}")
+    def _listeners(self, content_id: str) -> ExpiringSet:
+        name = companion_key(self._sessions.prefix, "listeners", f"{self._content}:{content_id}")
         return ExpiringSet(self._sessions.engine, name, self._stay)

@@ -19,8 +19,6 @@ ACTIVITY = "last_activity_timestamp"
 """The member that every write sets, to the server's time."""
 USER = "user_id"
 """The member that names whose session it is."""
-STREAM = "active_podcast_stream_id"
-"""The member that names the podcast of the newest open stream."""
 
 Members = Mapping[str, object] | Callable[[bytes], Mapping[str, object]]
 """Members to be set, or what tells them from the JSON as it is: asked again where that has changed meanwhile."""

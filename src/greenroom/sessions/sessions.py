@@ -32,12 +32,12 @@ from greenroom.sessions.changes import COMMANDS, SessionChanges
 from greenroom.sessions.index import SessionIndex
 from greenroom.sessions.leftovers import Leftovers
 from greenroom.sessions.limits import SessionLimits, ms
-from greenroom.sessions.raw_json import STREAM, USER, Members, changed, members_of, user_of
+from greenroom.sessions.raw_json import USER, Members, changed, members_of, user_of
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.store import Differs, SessionStore, StoredSession, Taken
-from greenroom.sessions.streams import Streams
+from greenroom.sessions.streams import StreamNames, Streams
 from greenroom.sessions.token import is_token, new_token, session_id
 from greenroom.sessions.websocket import Watch
 
@@ -52,7 +52,7 @@ _CHUNK = 100
 
 
 class Sessions(Generic[T]):
-    """The sessions of one platform.
+    """The sessions of one room.
 
     Every call raises `EngineError` when the server cannot be asked: that says nothing about a session. Once the
     room is closed it raises `RoomClosed`.
@@ -65,6 +65,7 @@ class Sessions(Generic[T]):
         ends: what the engine sends again to a server that has come back (`before_use=ends.send`); without it a server
             that has lost an end has the session again.
         new: members that a session begins with where it is not given others.
+        streams: what open streams are called where they are stored.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Sessions(Generic[T]):
         counters: Counters | None = None,
         ends: Revocations | None = None,
         new: Mapping[str, object] | None = None,
+        streams: StreamNames | None = None,
     ) -> None:
         self.limits = limits or SessionLimits()
         self.counters = counters if counters is not None else Counters()
@@ -84,7 +86,7 @@ class Sessions(Generic[T]):
         self.engine = engine
         self.prefix = keyspace.pattern.prefix
         self.slot = SessionStore(engine, keyspace.pattern, self.limits, ends if ends is not None else Revocations())
-        self.streams = Streams(engine, self.slot, self.limits)
+        self.streams = Streams(engine, self.slot, self.limits, streams or StreamNames())
         self._new = dict(new or {})
         self._shape = SessionSchema(keyspace)
         self.leftovers = Leftovers()
@@ -366,7 +368,7 @@ class Sessions(Generic[T]):
         if before is not None and after not in (before, msgspec.UNSET):
             # Of one browser, where the first has not signed out; or one user's token planted into another's.
             return changed(b"{}", {**self._new, **members})
-        return changed(body, {STREAM: msgspec.UNSET, **members})
+        return changed(body, {self.streams.names.member: msgspec.UNSET, **members})
 
     async def _take(self, session: str, old: bytes, taker: str, deadline: float) -> Taken | Differs | None:
         return await self.slot.claim_for_rotation(session, old, taker, deadline=deadline)

@@ -11,6 +11,7 @@ import msgspec
 
 from greenroom.keyspace import Keyspace
 from greenroom.sessions.limits import SessionLimits
+from greenroom.sessions.streams import StreamNames
 
 
 class SessionData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -38,8 +39,10 @@ class SessionSettings:
         keyspace: the key format of a session, and the type of its value.
         new: members that a session begins with unless it is given others.
         limits: lifetimes.
+        streams: what open streams are called where they are stored.
     """
 
     keyspace: Keyspace[Any] = DEFAULT_KEYSPACE
     new: Mapping[str, object] = field(default_factory=dict)
     limits: SessionLimits = field(default_factory=SessionLimits)
+    streams: StreamNames = field(default_factory=StreamNames)

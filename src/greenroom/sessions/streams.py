@@ -1,4 +1,4 @@
-"""The open streams of a session: a companion says which podcasts are listened to, and when each was opened.
+"""The open streams of a session: a companion says what each is of, and when it was opened.
 
 What a session's JSON says of them is set anew from here at every opening and closing, and at a touch: a server that was
 killed closes nothing, its streams lapse.
@@ -18,22 +18,36 @@ _MEMBER = re.compile(r"[0-9]{16}:[A-Za-z0-9._~-]+:[A-Za-z0-9._~-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """Somebody listens to a podcast, over one socket.
+class StreamNames:
+    """What streams are called where they are stored.
 
     Arguments:
-        member: its name on the rolls; of two the later one is greater.
-        session_id: whose it is; None for who has no session.
+        member: the member of a session that names the content of its newest open stream.
+        content: what a stream is of, in one word, as "episode"; the keys of the rolls are made of it.
     """
 
-    podcast_id: str
+    member: str = "active_stream_id"
+    content: str = "content"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Somebody listens to something, over one socket.
+
+    Arguments:
+        content_id: what is listened to.
+        member: its name on the rolls; of two the later one is greater.
+        session_id: whose it is; None for a listener without a session.
+    """
+
+    content_id: str
     member: str = field(repr=False)
     session_id: str | None = field(repr=False)
 
 
-def stream(podcast_id: str, session: str | None, opened: int, name: str) -> Stream:
+def stream(content_id: str, session: str | None, opened: int, name: str) -> Stream:
     """A stream opened at a time of the server, in µs, with a name that no other has."""
-    return Stream(podcast_id, f"{opened:016d}:{name}:{podcast_id}", session)
+    return Stream(content_id, f"{opened:016d}:{name}:{content_id}", session)
 
 
 def _is_stream(text: str) -> bool:
@@ -43,7 +57,8 @@ def _is_stream(text: str) -> bool:
 class Streams:
     """The open streams of every session."""
 
-    def __init__(self, engine: Engine, slot: SessionStore, limits: SessionLimits) -> None:
+    def __init__(self, engine: Engine, slot: SessionStore, limits: SessionLimits, names: StreamNames) -> None:
+        self.names = names
         self._engine = engine
         self._slot = slot
         self._limits = limits
@@ -55,6 +70,6 @@ class Streams:
         )
 
     async def newest(self, session: str, *, deadline: float | None = None) -> str | None:
-        """The podcast of the stream that was opened last, of those that are still open."""
+        """The content of the stream that was opened last, of those that are still open."""
         present = await self.of(session).members(deadline=deadline)
         return max(present).rpartition(":")[2] if present else None

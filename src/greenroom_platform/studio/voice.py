@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from greenroom.errors import MissingExtra, NoVoice
+from greenroom.errors import MissingExtra
 from greenroom.extras import EXTRAS, needs_extra
 from greenroom_platform.studio.script import Host, Line
 from greenroom_platform.studio.text_normalization import LONGEST_WORD
@@ -32,6 +32,17 @@ class _Voice:
 
 # By themselves the two have nearly the same pitch, and the British one is the slower.
 _VOICES = {Host.LAURA: _Voice("en-US", 1.0, 1.0), Host.KATE: _Voice("en-GB", 0.85, 1.08)}
+
+
+class NoVoice(MissingExtra):
+    """The extra for making podcasts has no voice for this platform: make them on another."""
+
+    def __init__(self, platform: str) -> None:
+        super().__init__("studio", "making podcasts")
+        self.msg = f"there is no voice for {platform}: run Greenroom on Linux, or in a container of it"
+
+    def __str__(self) -> str:
+        return str(self.msg)
 
 
 def check_voices() -> None:

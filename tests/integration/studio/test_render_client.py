@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.errors import MissingExtra, NoVoice
+from greenroom.errors import MissingExtra
 from greenroom.testing.clock import ManualClock
 from greenroom_platform.studio import webm
 from greenroom_platform.studio.render_client import Progress, RenderingFailed, render
 from greenroom_platform.studio.script import Host, Line, Script, weave
-from greenroom_platform.studio.voice import RATE, Voices
+from greenroom_platform.studio.voice import RATE, NoVoice, Voices
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, below, process
