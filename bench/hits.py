@@ -17,7 +17,8 @@ import uvloop
 
 from bench.common import BODY, KEYS, TOPIC, cost
 from greenroom import Greenroom
-from greenroom.engine import Address, Channel, Standalone
+from greenroom.engine import Address, Channel
+from greenroom.engine.server.standalone import Standalone
 from greenroom_platform.definitions import TOPIC as KEYSPACE
 from greenroom_platform.models import Topic
 

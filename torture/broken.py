@@ -15,10 +15,10 @@ from typing import Any
 from greenroom.caching import lease, near
 from greenroom.caching.groups import Groups, Registered
 from greenroom.caching.invalidation import Backing
-from greenroom.engine import Channel, Limits, Script
+from greenroom.engine import Channel, Handover, Limits, Script
 from greenroom.engine.cluster.replica import Replica
-from greenroom.engine.protocol.wire import Command, Hook
-from greenroom.engine.replay import Drop, Kept
+from greenroom.engine.commands import Command, Hook
+from greenroom.engine.replay import Kept, ReplayLog
 from greenroom.engine.transport.connection import Connection
 from greenroom.sessions import store
 from greenroom.sessions.revocations import Revocations
@@ -128,22 +128,27 @@ def _compare_no_session() -> None:
 
 
 def _forget_ends() -> None:
-    _put(Revocations, "send", _nothing)
-    _put(Revocations, "queue", lambda *_: None)
+    _put(Revocations, "_carry", _nothing)
+    _put(Revocations, "keys_gained", lambda *_: None)
 
 
 def _forget_drops() -> None:
-    def acknowledged(self: Kept, drop: Drop, keys: Iterable[str]) -> None:
-        for key in keys:
-            drop.owed.discard(key)
-            if self._drops.get(key) is drop:
-                del self._drops[key]
+    acknowledge = ReplayLog.acknowledged
 
-    _put(Kept, "acknowledged", acknowledged)
+    def acknowledged(self: ReplayLog, kept: Kept, keys: Iterable[str]) -> None:
+        if self._what != "an invalidation":
+            acknowledge(self, kept, keys)
+            return
+        for key in keys:
+            kept.owed.discard(key)
+            if self._kept.get(key) is kept:
+                del self._kept[key]
+
+    _put(ReplayLog, "acknowledged", acknowledged)
 
 
 def _find_nothing_missing() -> None:
-    async def missing(self: Registered, connection: Connection) -> list[str]:
+    async def missing(self: Registered, handover: Handover) -> list[str]:
         return []
 
     _put(Registered, "missing", missing)

@@ -18,11 +18,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from greenroom.engine import Address, Limits, engine_at
-from greenroom.engine.factory import callbacks
-from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import EngineError
-from greenroom.keyspace.derived_keys import owner
-from greenroom.sessions import Revocations, SessionGone, Sessions, merged, session_use
+from greenroom.sessions import SessionGone, Sessions, merged
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
@@ -86,12 +83,10 @@ class Keeper:
         """Two processes' sessions on a cluster, closed by the stack."""
         processes: list[Sessions[Session]] = []
         for _ in range(2):
-            ends, pushes = Revocations(), KeyEvents(owner)
-            options = callbacks([session_use(pushes, ends)])
-            engine = engine_at(Address.parse(cluster.address), **options, limits=Limits(topology_interval=SURVEY))
+            engine = engine_at(Address.parse(cluster.address), limits=Limits(topology_interval=SURVEY))
             stack.push_async_callback(engine.close)
+            processes.append(Sessions(engine, SESSIONS, streams=STREAMS))
             await engine.start()
-            processes.append(Sessions(engine, SESSIONS, pushes=pushes, ends=ends, streams=STREAMS))
         return cls(cluster, processes, chance)
 
     async def start(self) -> None:

@@ -7,9 +7,9 @@ import random
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
-from greenroom.engine import Channel, Engine, Script
+from greenroom.engine import Channel, Engine, Listener, Script
+from greenroom.engine.commands import Command, Hook
 from greenroom.engine.deletions import Answered, Names, Queued
-from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.errors import EngineError
 
 T = TypeVar("T")
@@ -31,6 +31,9 @@ class LateLane:
         self._engine = engine
         self._share = share
         self._chance = chance
+
+    def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
+        self._engine.add_listener(listener, scripts)
 
     async def execute(
         self, channel: Channel, key: str, *command: str | bytes | int, retry: bool = True, deadline: float | None = None

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import random
 from contextlib import AsyncExitStack
-from dataclasses import replace
-from typing import Any
 
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
-from greenroom.engine import Address, Engine, Limits, engine_at
+from greenroom.engine import EMBEDDED, Address, Engine, Handover, Limits, engine_at
 from greenroom.engine.embedded import EmbeddedServer
-from greenroom.engine.factory import EMBEDDED, Use, callbacks
-from greenroom.engine.key_events import KeyEvents
-from greenroom.engine.transport.connection import Connection
-from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
-from greenroom.sessions import Revocations, Sessions, session_use
+from greenroom.sessions import Revocations, Sessions
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
@@ -28,6 +22,35 @@ from torture.plan import SURVEY, Plan
 from torture.session_history import Resent
 
 
+class JournaledBacking(Backing):
+    """Writes down when a new connection has carried what it owes the caches."""
+
+    def __init__(self, engine: Engine, counters: Counters, plan: Plan, journal: Journal) -> None:
+        super().__init__(engine, "", SYSTEM, counters)
+        self._plan = plan
+        self._journal = journal
+
+    async def before_serving(self, handover: Handover) -> None:
+        began = now()
+        await super().before_serving(handover)
+        node = handover.server if "cluster" in self._plan.address else ""
+        self._journal.add(Served(self._plan.process, began, now(), node))
+
+
+class JournaledRevocations(Revocations):
+    """Writes down when a new connection has carried the ends of sessions."""
+
+    def __init__(self, plan: Plan, journal: Journal) -> None:
+        super().__init__()
+        self._plan = plan
+        self._journal = journal
+
+    async def before_use(self, handover: Handover) -> None:
+        began = now()
+        await super().before_use(handover)
+        self._journal.add(Resent(self._plan.process, began, now()))
+
+
 class Opened:
     """Made by `start`."""
 
@@ -35,53 +58,36 @@ class Opened:
         self._plan = plan
         self._journal = journal
         self.counters = Counters()
-        self.backing = Backing("", SYSTEM, self.counters)
+        self.backing: Backing
         self.engine: Engine
         """The caches' engine, as it is: callers use it by way of `backing.engine`."""
         self.sessions: Sessions[Session]
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Open the engines; the stack closes them."""
-        plan, pushes, ends = self._plan, KeyEvents(owner), Revocations()
-        of_caches = replace(self.backing.use, before_serving=self._before_serving)
-        of_sessions = session_use(pushes, ends)
-        carry = of_sessions.before_use
-
-        async def before_use(connection: Connection) -> None:
-            began = now()
-            await carry(connection)
-            self._journal.add(Resent(plan.process, began, now()))
-
-        of_sessions = replace(of_sessions, before_use=before_use)
-        apart = bool(plan.session_address)
-        self.engine = self._engine(plan.address, [of_caches] if apart else [of_caches, of_sessions], stack)
-        sessions_engine = self._engine(plan.session_address, [of_sessions], stack) if apart else self.engine
+        plan = self._plan
+        self.engine = self._engine(plan.address, stack)
+        sessions_engine = self._engine(plan.session_address, stack) if plan.session_address else self.engine
         channel = broken.channel(plan.broken)
-        self.backing.attach(channel(self.engine, plan.late, random.Random(f"{plan.seed} lane")))
+        late = channel(self.engine, plan.late, random.Random(f"{plan.seed} lane"))
+        self.backing = JournaledBacking(late, self.counters, plan, self._journal)
         late = LateLane(sessions_engine, plan.late, random.Random(f"{plan.seed} session lane"))
-        self.sessions = Sessions(late, SESSIONS, pushes=pushes, ends=ends, new={"preferences": {}}, streams=STREAMS)
+        ends = JournaledRevocations(plan, self._journal)
+        self.sessions = Sessions(late, SESSIONS, ends=ends, new={"preferences": {}}, streams=STREAMS)
         stack.push_async_callback(self.sessions.close)
         stack.push_async_callback(self.backing.close)
         for engine in {self.engine, sessions_engine}:
             await engine.start()
 
-    def _engine(self, address: str, uses: list[Use], stack: AsyncExitStack) -> Engine:
-        options: dict[str, Any] = callbacks(uses)
-        options |= {
-            "counters": self.counters,
-            "limits": broken.limits(self._plan.broken, Limits(topology_interval=SURVEY)),
-        }
+    def _engine(self, address: str, stack: AsyncExitStack) -> Engine:
+        limits = broken.limits(self._plan.broken, Limits(topology_interval=SURVEY))
         if address == EMBEDDED:
             server = EmbeddedServer(self._plan.data_directory)
             stack.push_async_callback(server.close)
-            engine = engine_at(Address((), path=server.socket_path), before_connect=server.ensure, **options)
+            at = Address((), path=server.socket_path)
+            engine = engine_at(at, before_connect=server.ensure, counters=self.counters, limits=limits)
         else:
-            engine = engine_at(Address.parse(address), replica_reads=self._plan.replicas, **options)
+            at = Address.parse(address)
+            engine = engine_at(at, replica_reads=self._plan.replicas, counters=self.counters, limits=limits)
         stack.push_async_callback(engine.close)
         return engine
-
-    async def _before_serving(self, connection: Connection) -> None:
-        began = now()
-        await self.backing.before_serving(connection)
-        node = getattr(connection.share, "node", None)
-        self._journal.add(Served(self._plan.process, began, now(), "" if node is None else str(node.address)))

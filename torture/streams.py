@@ -20,13 +20,10 @@ from greenroom.caching import Cache
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Limits, engine_at
-from greenroom.engine.factory import callbacks
-from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import BrokenValue, EngineError, LoadFailed
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
-from greenroom.sessions import Presence, Revocations, SessionGone, Sessions, session_use
+from greenroom.sessions import Presence, SessionGone, Sessions
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from torture.canned import Bursts, canned
@@ -55,13 +52,11 @@ class Client:
             probe_max=0.0,
             survey_pause=0.0,
         )
-        counters, ends = Counters(), Revocations()
-        self.backing = Backing("", SYSTEM, counters)
-        uses = [self.backing.use, session_use(KeyEvents(owner), ends)]
-        self.engine = engine_at(Address.parse(address), **callbacks(uses), counters=counters, limits=limits)
-        self.backing.attach(self.engine)
+        counters = Counters()
+        self.engine = engine_at(Address.parse(address), counters=counters, limits=limits)
+        self.backing = Backing(self.engine, "", SYSTEM, counters)
         self.cache = Cache(_KEYSPACE, _load, backing=self.backing, load_many=_load_many, group="shelf:{shelf}")
-        self.sessions = Sessions(self.engine, SESSIONS, ends=ends, counters=counters, streams=STREAMS)
+        self.sessions = Sessions(self.engine, SESSIONS, counters=counters, streams=STREAMS)
         self.presence = Presence(self.sessions)
 
     def calls(self, chance: random.Random) -> list[tuple[str | None, Call]]:

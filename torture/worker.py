@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from greenroom.engine import Channel, Clustered
+from greenroom.engine import Channel
+from greenroom.engine.cluster.cluster import Clustered
 from greenroom.engine.protocol.hash_slot import slot_of
 from torture import broken
 from torture.caches import KEYS, Caches, version_in

@@ -3,20 +3,24 @@
 What a program needs is named here; `greenroom.errors` says what to do about each error.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
 from greenroom.keyspace import Keyspace
-from greenroom.sessions import (
-    Refused,
-    RequestSession,
-    SessionData,
-    SessionGone,
-    SessionMiddleware,
-    SessionSettings,
-    SignInRequired,
-    session_of,
-)
+
+if TYPE_CHECKING:
+    from greenroom.sessions import (
+        Refused,
+        RequestSession,
+        SessionData,
+        SessionGone,
+        SessionMiddleware,
+        SessionSettings,
+        SignInRequired,
+        session_of,
+    )
 
 __version__ = "0.1.0"
 """The one place of the version: the package's metadata are made from it."""
@@ -38,3 +42,12 @@ __all__ = [
     "__version__",
     "session_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Names of sessions are imported when they are asked for: a process that has caches only does without."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from greenroom import sessions
+
+    return getattr(sessions, name)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom.caching import Cache, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
@@ -20,16 +20,15 @@ from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader, declared_batc
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
-from greenroom.engine import Engine, start_within
-from greenroom.engine.factory import EMBEDDED, open_engine
-from greenroom.engine.key_events import KeyEvents
+from greenroom.engine import EMBEDDED, Engine, eviction_warning, open_engine, start_within
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, InvalidInput
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.derived_keys import owner
 from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
 from greenroom.opened import Opened
-from greenroom.sessions import Presence, Revocations, Sessions, SessionSettings, eviction_warning, session_use
+
+if TYPE_CHECKING:
+    from greenroom.sessions import Presence, Sessions, SessionSettings
 
 log = logging.getLogger("greenroom.client")
 
@@ -37,7 +36,6 @@ T = TypeVar("T")
 
 START_DEADLINE = 2.0
 """Seconds that opening waits for the servers; a room opens all the same without them."""
-DEFAULT_SESSIONS = SessionSettings()
 
 
 class Greenroom:
@@ -50,7 +48,7 @@ class Greenroom:
         self.opened = Opened()
         """Whether the room is open; its parts ask it before each operation."""
         self._sessions = sessions
-        self._presence = Presence(sessions) if sessions is not None else None
+        self._presence: Presence | None = None
         self._own = own
         self.prefix = backing.prefix
         """Stands before every key."""
@@ -66,7 +64,7 @@ class Greenroom:
         address: str | None = None,
         *,
         session_address: str | None = None,
-        sessions: SessionSettings | None = DEFAULT_SESSIONS,
+        sessions: SessionSettings | bool = True,
         replica_reads: bool = False,
         data_dir: str | Path | None = None,
         prefix: str = "",
@@ -79,8 +77,8 @@ class Greenroom:
             address: the server of the caches, as `valkey://host:6379`; without it, or as `embedded`, a Valkey is
                 started, or joined, in the data directory.
             session_address: the server of the sessions, likewise; by default that of the caches.
-            sessions: what sessions hold; None for a process that uses none: it then needs no server of theirs, and
-                expects nothing of that of the caches.
+            sessions: what sessions hold; True for the usual, False for a process that uses none: it then needs no
+                server of theirs, and expects nothing of that of the caches.
             replica_reads: whether cached values are read at the replicas of a cluster: its primaries have less to do,
                 and a change made elsewhere may be seen 0.75 s later. Never sessions; never what was just changed here.
             data_dir: where the embedded server keeps its files. Without it the embedded server has a temporary one.
@@ -99,32 +97,28 @@ class Greenroom:
             directory = None if data_dir is None else Path(data_dir)
             if directory is None and EMBEDDED in (address, session_address):
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
-            backing, pushes, ends = Backing(check_prefix(prefix), clock, counters), KeyEvents(owner), Revocations(clock)
-            uses = [backing.use, session_use(pushes, ends)]
-            apart = sessions is not None and session_address != address
-            of_caches = uses[:1] if apart or sessions is None else uses
-            engine = sessions_engine = open_engine(
-                address, directory, of_caches, stack, replica_reads=replica_reads, clock=clock, counters=counters
-            )
-            if apart:
-                sessions_engine = open_engine(
-                    session_address, directory, uses[1:], stack, clock=clock, counters=counters
-                )
-            backing.attach(engine)
+            engine = open_engine(address, directory, stack, replica_reads=replica_reads, clock=clock, counters=counters)
+            backing = Backing(engine, check_prefix(prefix), clock, counters)
+            own: SessionSettings | None = None
             kept: Sessions[Any] | None = None
-            if sessions is not None:
+            if sessions is not False:
+                # Not with the package: a process that has caches only does without.
+                from greenroom.sessions import Revocations, Sessions, SessionSettings
+
+                own = SessionSettings() if sessions is True else sessions
+                if session_address != address:
+                    engine = open_engine(session_address, directory, stack, clock=clock, counters=counters)
                 kept = Sessions(
-                    sessions_engine,
-                    sessions.keyspace.prefixed(prefix),
-                    sessions.limits,
-                    pushes=pushes,
-                    ends=ends,
+                    engine,
+                    own.keyspace.prefixed(prefix),
+                    own.limits,
+                    ends=Revocations(clock),
                     counters=counters,
-                    new=sessions.new,
-                    streams=sessions.streams,
+                    new=own.new,
+                    streams=own.streams,
                 )
             await _start(backing, kept)
-            room = cls(backing, kept, sessions)
+            room = cls(backing, kept, own)
             stack.push_async_callback(to_the_end, room._close)
             yield room
 
@@ -215,7 +209,9 @@ class Greenroom:
     def presence(self) -> Presence:
         """Who is here: active sessions, and listeners per stream. Raises as `sessions`."""
         if self._presence is None:
-            raise InvalidInput("sessions", "the room keeps no sessions", "open it with sessions=SessionSettings(…)")
+            from greenroom.sessions import Presence
+
+            self._presence = Presence(self.sessions)
         return self._presence
 
     # Its servers --------------------------------------------------------------------------------------
@@ -253,5 +249,9 @@ async def _start(backing: Backing, sessions: Sessions[Any] | None) -> None:
     await asyncio.gather(*(start_within(engine, START_DEADLINE) for engine in engines))
     if (advice := await backing.groups.eviction_warning()) is not None:
         log.warning("the server of the caches: %s", advice)
-    if sessions is not None and (advice := await eviction_warning(sessions.engine)) is not None:
+    if sessions is None:
+        return
+    remedy = "set noeviction, or give them a server of their own"
+    advice = await eviction_warning(sessions.engine, "sessions", remedy, has_lifetime=True)
+    if advice is not None:
         log.warning("the server of the sessions: %s", advice)

@@ -243,7 +243,7 @@ async def open_platform(
             Greenroom.open(
                 address,
                 session_address=session_address,
-                sessions=SESSION_SETTINGS if keeps_sessions else None,
+                sessions=SESSION_SETTINGS if keeps_sessions else False,
                 replica_reads=replica_reads,
                 data_dir=directory,
                 prefix=prefix,

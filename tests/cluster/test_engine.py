@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from greenroom.engine import Address, Channel, Clustered, Limits, Script
+from greenroom.engine import Address, Channel, Limits, Script
+from greenroom.engine.cluster.cluster import Clustered
 from greenroom.engine.protocol.hash_slot import SLOTS
 from greenroom.engine.protocol.topology import Topology
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput

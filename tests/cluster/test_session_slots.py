@@ -11,12 +11,9 @@ import pytest
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Channel, Limits, engine_at
-from greenroom.engine.factory import callbacks
-from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
-from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
-from greenroom.sessions import Revocations, Sessions, session_use
+from greenroom.sessions import Sessions
 from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
@@ -146,7 +143,7 @@ async def test_a_node_that_takes_a_slot_over_is_told_which_sessions_have_ended(
     assert target("EXISTS", key(live), companion("life", live)) == 0
 
 
-@pytest.mark.parametrize("lane", list(Channel))
+@pytest.mark.parametrize("channel", list(Channel))
 async def test_a_node_that_takes_a_slot_while_connecting_is_told_too(
     cluster: Cluster, process: Process, channel: Channel
 ) -> None:
@@ -177,16 +174,14 @@ async def test_so_it_is_while_the_new_connection_carries_what_the_caches_owe(
     outside = await process(cluster)
     ((live, token),) = await some_on(outside, cluster, source, 1)
     (cached,) = target.keys(1)
-    backing, ends = Backing("", SYSTEM, Counters()), Revocations()
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(ClusterProxy(cluster, cached))
-        uses = callbacks([backing.use, session_use(KeyEvents(owner), ends)])
         limits = Limits(topology_interval=60, command_deadline=20, handshake_deadline=20)
-        engine = engine_at(Address.parse(proxy.address), **uses, limits=limits)
+        engine = engine_at(Address.parse(proxy.address), limits=limits)
         stack.push_async_callback(engine.close)
-        backing.attach(engine)
+        backing = Backing(engine, "", SYSTEM, Counters())
+        here = Sessions(engine, SESSIONS, streams=STREAMS)
         await engine.start()
-        here = Sessions(engine, SESSIONS, ends=ends, streams=STREAMS)
         await backing.drop(cached)
         await here.end(live.session_id)
         held = proxy.hold("DEL", cached)

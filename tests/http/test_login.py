@@ -13,6 +13,7 @@ import pytest
 from greenroom.engine import Address, engine_at
 from greenroom.sessions.token import session_id
 from greenroom_platform.accounts.attempts import SCRIPTS, Attempts
+from tests.support.listeners import listening
 from tests.support.people import COOKIE, PASSWORD, People, people_of
 from tests.support.problem_checks import blamed, problem
 from tests.support.real_servers import Server
@@ -265,7 +266,7 @@ def attempt(service: Service, username: str, password: str = "wrong password") -
 
 async def attempted(address: str, *, username: str = "", source: str = "", times: int) -> None:
     """Attempts as the service counts them, without the hashing that each costs."""
-    engine = engine_at(Address.parse(address), scripts=SCRIPTS)
+    engine = listening(engine_at(Address.parse(address)), scripts=SCRIPTS)
     await engine.start()
     attempts = Attempts(engine)
     for number in range(times):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching.drops import DROP
-from greenroom.engine.protocol.wire import NotNow, reply_error
+from greenroom.engine.protocol.errors import NotNow, reply_error
 from greenroom.errors import EngineRefused
 from tests.support.real_servers import Raw, Server
 from tests.support.tracked_socket import Tracked

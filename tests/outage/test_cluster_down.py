@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from greenroom.engine import Channel, Clustered, Limits
+from greenroom.engine import Channel, Limits
+from greenroom.engine.cluster.cluster import Clustered
 from greenroom.errors import EngineUnavailable
 from tests.support.patience import wait_for
 from tests.support.proxy import ClusterProxy

@@ -7,15 +7,11 @@ import shutil
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
 from greenroom.engine import Channel
-from greenroom.engine.listener import EVERYTHING
 from greenroom.engine.scripts import Script
-from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.sessions import Revocations, SessionGone
 from greenroom.testing.clock import ManualClock
@@ -56,7 +52,7 @@ def past(lasting: Server, tmp_path: Path) -> Past:
 async def kept(store: Open, server: Server | Proxy, clock: ManualClock | None = None) -> tuple[Store, Revocations]:
     """Sessions whose ends are kept, as a room has them."""
     ends = Revocations(clock or ManualClock())
-    return await store(server, ends=ends, before_use=ends.send), ends
+    return await store(server, ends=ends), ends
 
 
 async def asked(sessions: Store, call: Callable[[], Awaitable[object]]) -> object:
@@ -81,7 +77,7 @@ async def rotate(sessions: Store, session: str) -> None:
     await sessions.rotate(session, {})
 
 
-@pytest.mark.parametrize("lane", list(Channel))
+@pytest.mark.parametrize("channel", list(Channel))
 @pytest.mark.parametrize("ended", [end, end_all, rotate])
 async def test_a_session_that_a_server_has_again_stays_dead(
     lasting: Server, past: Past, store: Open, ended: Callable[[Store, str], Awaitable[None]], channel: Channel
@@ -166,7 +162,7 @@ async def test_an_end_is_forgotten_30_seconds_after_it_was_acknowledged(lasting:
     await sessions.end(live.session_id)
     assert len(ends) == 2
     clock.advance(31)
-    await ends.send(cast(Connection, SimpleNamespace(share=EVERYTHING)))  # there is nothing to be sent
+    ends._log._prune(clock.monotonic())
     assert len(ends) == 0
 
 
@@ -222,7 +218,7 @@ async def test_an_end_that_its_data_refuse_is_put_off_and_all_are_served(
     _, token = await sessions.start({**MINIMAL, "user_id": "u2"})
     raw, name = server.raw(), companion("other", live)
     raw("SET", name, "of another type")
-    ends.keep(live.session_id, PUSH, (name,), (), 60)
+    ends.keep(PUSH, (name,), (), 60)
     for _ in range(3):
         for channel in Channel:
             sessions.engine.reset(channel, name, "the test")

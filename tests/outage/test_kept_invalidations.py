@@ -11,7 +11,7 @@ import pytest
 from greenroom.caching import Cache
 from greenroom.caching.drops import DROP
 from greenroom.caching.invalidation import Backing
-from greenroom.engine.transport.supervisor import Channel
+from greenroom.engine.commands import Channel
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import Back, Episode, Loads, cache_of, open_backing

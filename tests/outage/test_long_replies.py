@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from greenroom.engine import Address, Channel, Limits, Standalone
-from greenroom.engine.transport.connection import Connection, ConnectionLost, NoReply
+from greenroom.engine import Address, Channel, Limits
+from greenroom.engine.protocol.errors import ConnectionLost, NoReply
+from greenroom.engine.server.standalone import Standalone
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
 from tests.support.gateways import Gateway, eventually, gateway
@@ -36,7 +38,7 @@ def connection_of(engine: Standalone, channel: Channel) -> Connection | None:
     return engine._node.connection(channel)
 
 
-@pytest.mark.parametrize("lane", Channel)
+@pytest.mark.parametrize("channel", Channel)
 async def test_a_long_value_ends_its_callers_wait_and_not_the_connection(
     server: Server, way: Gateway, channel: Channel
 ) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from greenroom import Greenroom
-from greenroom.engine import Address, Channel, Limits, Script, Standalone
+from greenroom.engine import Address, Channel, Limits, Script
+from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import EngineError, EngineRefused
 from tests.support.episode_caches import EPISODE, Episode
 from tests.support.gateways import Gateway, eventually, gateway
+from tests.support.listeners import listening
 from tests.support.patience import until, wait_for
 from tests.support.real_servers import Raw, Server
 
@@ -163,7 +165,7 @@ async def test_what_a_server_of_sessions_refuses_is_trouble_until_it_is_done(
 async def test_what_a_server_of_caches_refuses_is_trouble_until_it_is_done(
     server: Server, refuse: Callable[[Raw], Callable[[], Any]], code: str
 ) -> None:
-    async with Greenroom.open(server.address, sessions=None) as room:
+    async with Greenroom.open(server.address, sessions=False) as room:
         cache = room.cache(EPISODE, load=load, near_for=0)
         mend = refuse(server.raw())
         assert await cache.get("e1") == Episode("e1")
@@ -231,7 +233,7 @@ async def test_a_denied_command_stays_trouble_while_others_are_carried_out(serve
 
 
 async def test_a_denied_evalsha_is_trouble_until_any_script_is_carried_out(server: Server) -> None:
-    engine = Standalone(Address.parse(server.address), scripts=(ONE, TWO))
+    engine = listening(Standalone(Address.parse(server.address)), scripts=(ONE, TWO))
     await engine.start()
     try:
         server.raw()("ACL", "SETUSER", "default", "-evalsha")
@@ -246,7 +248,7 @@ async def test_a_denied_evalsha_is_trouble_until_any_script_is_carried_out(serve
 
 
 async def test_a_command_denied_in_a_script_is_trouble_until_that_script(server: Server) -> None:
-    engine = Standalone(Address.parse(server.address), scripts=(ONE, TWO))
+    engine = listening(Standalone(Address.parse(server.address)), scripts=(ONE, TWO))
     await engine.start()
     try:
         server.raw()("ACL", "SETUSER", "default", "-type")
@@ -261,9 +263,9 @@ async def test_a_command_denied_in_a_script_is_trouble_until_that_script(server:
         await engine.close()
 
 
-@pytest.mark.parametrize("lane", list(Channel))
+@pytest.mark.parametrize("channel", list(Channel))
 async def test_a_new_connection_ends_what_was_said_of_permissions(server: Server, channel: Channel) -> None:
-    engine = Standalone(Address.parse(server.address), scripts=(ONE,))
+    engine = listening(Standalone(Address.parse(server.address)), scripts=(ONE,))
     await engine.start()
     try:
         server.raw()("ACL", "SETUSER", "default", "-evalsha")

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from greenroom import Greenroom
+from greenroom.engine.replay import ReplayLog
 from greenroom.observe import Counters
 from greenroom.sessions.revocations import Revocations
 from tests.support.gateways import eventually
@@ -65,19 +66,20 @@ async def test_ends_made_while_others_are_carried_are_carried_too(server: Server
             await room.sessions.end(live.session_id)
         raw = server.raw()
         before = calls(raw, "evalsha")
-        send = Revocations._carry
+        ends, send = room.sessions.slot._ends, ReplayLog._carry
 
-        async def carry(self: Revocations, *arguments: object) -> None:
-            if not late.done():
+        async def carry(self: ReplayLog, *arguments: object) -> None:
+            if self is ends._log and not late.done():
                 late.set_result(None)
                 last = begun[2][0].session_id
-                names = room.sessions.slot._names(last, "life", "touched", "grace", "ended", "streams")
-                room.sessions.slot._keep(last, names, "x", "one")
+                store = room.sessions.slot
+                names = store._names(last, "life", "touched", "grace", "ended", "streams")
+                store._keep(names, store._end_args("x", "one"))
             await send(self, *arguments)  # type: ignore[arg-type]
 
         late = asyncio.get_running_loop().create_future()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Revocations, "_carry", carry)
+            patch.setattr(ReplayLog, "_carry", carry)
             raw("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             await connected_again(room, counters)
         assert calls(raw, "evalsha") - before == 2 * 3

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from greenroom.clock import SYSTEM
-from greenroom.engine import Address, Channel, Limits, Standalone
+from greenroom.engine import Address, Channel, Limits
 from greenroom.engine.cluster.discovery import Discovery
+from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import EngineError
 from greenroom.observe import Counters
 from greenroom_platform.domain import changes
 from greenroom_platform.domain.changes import Changes
 from tests.support.gateways import eventually
+from tests.support.listeners import listening
 from tests.support.real_servers import Server
 
 ERRORS = [TypeError, ValueError, KeyError, OverflowError, UnicodeError, MemoryError, RuntimeError]
@@ -43,7 +45,10 @@ async def test_a_connection_is_made_however_making_it_fails(
     server: Server, error: type[Exception], where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     once = Once(error)
-    engine = Standalone(Address.parse(server.address), **{where: once.later})  # type: ignore[arg-type]
+    if where == "before_connect":
+        engine = Standalone(Address.parse(server.address), before_connect=once.later)
+    else:
+        engine = listening(Standalone(Address.parse(server.address)), **{where: once.later})  # type: ignore[arg-type]
     await engine.start()
     try:
         await eventually(lambda: engine.unavailable is None)
@@ -59,7 +64,7 @@ async def test_a_lost_connection_is_made_anew_whatever_its_listeners_raise(
     server: Server, error: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     once = Once(error, times=1)
-    engine = Standalone(Address.parse(server.address), on_lost=once)
+    engine = listening(Standalone(Address.parse(server.address)), on_lost=once)
     await engine.start()
     try:
         with server.frozen():
@@ -79,7 +84,7 @@ async def test_a_lost_connection_is_made_anew_whatever_its_listeners_raise(
 @pytest.mark.parametrize("error", ERRORS)
 async def test_a_push_that_cannot_be_handled_costs_the_connection_only(server: Server, error: type[Exception]) -> None:
     once = Once(error, times=1)
-    engine = Standalone(Address.parse(server.address), on_invalidate=once)
+    engine = listening(Standalone(Address.parse(server.address)), on_invalidate=once)
     await engine.start()
     try:
         await engine.execute(Channel.TRACKED, "k", "GET", "k")

@@ -13,6 +13,7 @@ from greenroom.caching.groups import Members
 from greenroom.caching.invalidation import Backing
 from greenroom.engine import Channel
 from greenroom.engine.listener import all_keys
+from greenroom.engine.server.handover import ServerHandover
 from greenroom.errors import EngineError
 from tests.support.episode_caches import EPISODE, KEY, Episode
 from tests.support.patience import until
@@ -106,7 +107,7 @@ async def end_a_connection(room: Room) -> None:
 async def take_slots_over(room: Room) -> None:
     """What is kept is queued where a node has taken slots over."""
     connection = room.backing.engine._node.connection(Channel.TRACKED)  # type: ignore[attr-defined]
-    room.backing.keys_gained(connection, all_keys)
+    room.backing.keys_gained(ServerHandover(connection, Channel.TRACKED, "the server", all_keys))
 
 
 Step = Callable[[Room], Awaitable[Any]]

@@ -7,8 +7,9 @@ import random
 
 import pytest
 
-from greenroom.engine import Address, Channel, Standalone
-from greenroom.engine.protocol.wire import NotNow, reply_error
+from greenroom.engine import Address, Channel
+from greenroom.engine.protocol.errors import NotNow, reply_error
+from greenroom.engine.server.standalone import Standalone
 from tests.support.patience import wait_for
 from tests.support.real_servers import Raw, Server
 

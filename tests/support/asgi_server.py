@@ -13,11 +13,8 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
 from greenroom.engine import Address, engine_at
-from greenroom.engine.factory import callbacks
-from greenroom.engine.key_events import KeyEvents
 from greenroom.engine.limits import Limits as EngineLimits
-from greenroom.keyspace.derived_keys import owner
-from greenroom.sessions import Revocations, SessionLimits, Sessions, session_use
+from greenroom.sessions import SessionLimits, Sessions
 from greenroom_platform import definitions
 from greenroom_platform.domain import preferences
 from greenroom_platform.domain.sessions import STREAMS
@@ -35,11 +32,10 @@ async def sessions_on(
     address: str, limits: SessionLimits | None = None, engine_limits: EngineLimits | None = None
 ) -> AsyncIterator[Sessions[Session]]:
     """The sessions of one process."""
-    pushes, ends = KeyEvents(owner), Revocations()
-    engine = engine_at(Address.parse(address), **callbacks([session_use(pushes, ends)]), limits=engine_limits)
+    engine = engine_at(Address.parse(address), limits=engine_limits)
     new = {"preferences": preferences.DEFAULTS}
+    sessions = Sessions(engine, definitions.SESSIONS, limits, new=new, streams=STREAMS)
     await engine.start()
-    sessions = Sessions(engine, definitions.SESSIONS, limits, pushes=pushes, ends=ends, new=new, streams=STREAMS)
     try:
         yield sessions
     finally:

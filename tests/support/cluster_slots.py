@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from greenroom.caching.invalidation import Backing
-from greenroom.engine import Clustered, Limits
+from greenroom.engine import Limits
+from greenroom.engine.cluster.cluster import Clustered
 from tests.support.episode_caches import EPISODE
 from tests.support.real_cluster import Cluster, Member, slot_of
 

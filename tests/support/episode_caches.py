@@ -14,7 +14,6 @@ from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import declared_loader
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Address, Channel, engine_at
-from greenroom.engine.factory import callbacks
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
 
@@ -69,14 +68,7 @@ async def open_backing(
 ) -> Backing:
     """A backing as a room makes it, its engine started."""
     counters = counters if counters is not None else Counters()
-    backing = Backing(prefix, clock, counters)
-    engine = engine_at(
-        Address.parse(address),
-        **callbacks([backing.use]),
-        clock=clock,
-        counters=counters,
-        **options,
-    )
-    backing.attach(engine)
+    engine = engine_at(Address.parse(address), clock=clock, counters=counters, **options)
+    backing = Backing(engine, prefix, clock, counters)
     await engine.start()
     return backing

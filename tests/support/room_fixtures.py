@@ -11,18 +11,23 @@ import pytest
 from greenroom.caching.invalidation import Backing
 from greenroom.engine import Address, Engine, engine_at
 from tests.support.episode_caches import open_backing
+from tests.support.listeners import listening
 from tests.support.real_cluster import Cluster
 from tests.support.real_servers import Server
 from tests.support.session_stores import Open, Store, close_sessions, open_sessions
 
+HOOKS = {"scripts", "on_invalidate", "on_lost", "before_use", "before_serving"}
+"""What a listener is made of; see `listening`."""
+
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Callable[..., Awaitable[Any]]]:
-    """Opens engines to a server or a cluster, and closes them after the test."""
+    """Opens engines to a server or a cluster, with `HOOKS` as a listener, and closes them after the test."""
     async with AsyncExitStack() as stack:
 
         async def opened(server: Server | Cluster, **options: Any) -> Engine:
-            engine = engine_at(Address.parse(server.address), **options)
+            hooks = {name: options.pop(name) for name in HOOKS & options.keys()}
+            engine = listening(engine_at(Address.parse(server.address), **options), **hooks)
             stack.push_async_callback(engine.close)
             await engine.start()
             return engine

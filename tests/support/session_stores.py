@@ -14,7 +14,7 @@ import pytest
 
 from greenroom.engine import Address, engine_at
 from greenroom.engine import Limits as EngineLimits
-from greenroom.sessions import SCRIPTS, Revocations, SessionLimits, Sessions, background, changes, merged
+from greenroom.sessions import Revocations, SessionLimits, Sessions, background, changes, merged
 from greenroom.sessions import sessions as sessions_module
 from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
@@ -65,9 +65,11 @@ async def open_sessions(
 ) -> Store:
     """Sessions as one process has them, on an engine of their own."""
     address = server if isinstance(server, str) else server.address
-    engine = engine_at(Address.parse(address), scripts=SCRIPTS, limits=engine_limits, **options)
+    engine = engine_at(Address.parse(address), limits=engine_limits, **options)
+    limits = USED if limits is None else limits
+    sessions = Sessions(engine, SESSIONS.prefixed(prefix), limits, ends=ends, streams=STREAMS)
     await engine.start()
-    return Sessions(engine, SESSIONS.prefixed(prefix), USED if limits is None else limits, ends=ends, streams=STREAMS)
+    return sessions
 
 
 async def close_sessions(sessions: Store) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
-from greenroom.engine import Clustered
+from greenroom.engine.cluster.cluster import Clustered
 from greenroom.errors import EngineUnavailable, OutcomeUnknown
 from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.models import Session

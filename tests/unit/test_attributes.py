@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from greenroom.engine.commands import Command
 from greenroom.engine.protocol.attributes import ProtocolViolation
-from greenroom.engine.protocol.wire import Command, Wire
+from greenroom.engine.protocol.wire import Wire
 
 TTL = b"|1\r\n+ttl\r\n:3600\r\n"
 DEEP = b"|2\r\n$3\r\nk|y\r\n*2\r\n~1\r\n#t\r\n%1\r\n+a\r\n,1.5\r\n=7\r\ntxt:abc\r\n|1\r\n+inner\r\n_\r\n(12345\r\n"

@@ -14,12 +14,14 @@ from greenroom import sessions
 from greenroom.acl import _CACHES, _CONNECTION, _SESSIONS
 from greenroom.caching import drops, groups, lease
 from greenroom.caching.releases import RELEASE
+from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.attributes import ProtocolViolation
-from greenroom.engine.protocol.wire import Command, Wire
+from greenroom.engine.protocol.errors import ConnectionLost
+from greenroom.engine.protocol.wire import Wire
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import ANYTHING, SHAPES
-from greenroom.engine.transport.connection import Connection, ConnectionLost
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError
 from greenroom.observe import Histogram
 from greenroom.sessions import index, store

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from greenroom.engine.protocol.attributes import ProtocolViolation
-from greenroom.engine.protocol.wire import NotNow, Wire, reply_error
+from greenroom.engine.protocol.errors import NotNow, reply_error
+from greenroom.engine.protocol.wire import Wire
 from greenroom.errors import CommandFailed, EngineRefused, EngineUnavailable, OutOfMemory
 
 INVALIDATE = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"

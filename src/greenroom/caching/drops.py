@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from greenroom.engine.protocol.wire import Command
-from greenroom.engine.scripts import Script
+from greenroom.engine import Command, Script
 from greenroom.engine.shapes import NUMBER
 from greenroom.keyspace.derived_keys import with_companions
 
@@ -24,6 +23,10 @@ class Dropped:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
+
+    def alone(self, key: str) -> Command:
+        """The command that drops one key."""
+        return ("DEL", *self(key))
 
     # docs/decisions/0015-tryagain-splits-a-drop.md
     def __call__(self, key: str) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 from greenroom.clock import Clock
-from greenroom.engine.listener import KeyFilter, all_keys
+from greenroom.engine import KeyFilter, all_keys
 from greenroom.errors import Overloaded
 
 T = TypeVar("T")

@@ -36,17 +36,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from greenroom.clock import Clock
-from greenroom.engine import Channel, Engine
-from greenroom.engine.listener import KeyFilter
-from greenroom.engine.protocol.info import fields
-from greenroom.engine.scripts import Script
+from greenroom.engine import Channel, Engine, Handover, KeyFilter, Script, eviction_warning
+from greenroom.engine.replay import RECENT
 from greenroom.engine.shapes import NUMBER, SCORED
-from greenroom.engine.transport.connection import Connection
-from greenroom.errors import CommandFailed, EngineError, EngineUnavailable
+from greenroom.errors import CommandFailed, EngineError
 from greenroom.keyspace.derived_keys import are_keys, companion_key, is_key
-
-RECENT = 30.0
-"""Seconds after which a registration has reached the replicas, or nothing has."""
 
 
 class Registered:
@@ -64,18 +58,18 @@ class Registered:
         while self._when[oldest := next(iter(self._when))] < now - RECENT:
             del self._when[oldest]
 
-    async def missing(self, connection: Connection) -> list[str]:
+    async def missing(self, handover: Handover) -> list[str]:
         """The keys that the server of a new connection lacks in its groups.
 
         Raises:
             EngineError: when it cannot be asked.
         """
-        owns, since = connection.share.owns, self._clock.monotonic() - RECENT
+        owns, since = handover.owns, self._clock.monotonic() - RECENT
         found: list[str] = []
         for group, keys in self._of(owns, since).items():
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
-                (scores,) = await connection.issue((("ZMSCORE", group, *chunk),), urgent=True)
+                (scores,) = await handover.run((("ZMSCORE", group, *chunk),))
                 if isinstance(scores, EngineError):
                     scores = [None] * len(chunk)  # it is on its way, or gone: nobody can tell
                 found += [key for key, score in zip(chunk, scores, strict=True) if score is None]
@@ -197,14 +191,10 @@ class Groups:
 
     async def eviction_warning(self) -> str | None:
         """What is wrong with the eviction policy of a server; None where nothing is, or it does not say."""
-        for told in await self._engine.broadcast("INFO", "memory"):
-            policy = fields(told).get("maxmemory_policy", "")
-            if policy.startswith("allkeys"):
-                remedy = "set volatile-lru, volatile-lfu or volatile-ttl"
-                return f"maxmemory-policy is {policy}, which may evict groups; {remedy}"
-        return None
+        remedy = "set volatile-lru, volatile-lfu or volatile-ttl"
+        return await eviction_warning(self._engine, "groups", remedy, has_lifetime=False)
 
-    async def send(self, connection: Connection) -> tuple[str, list[str]] | None:
+    async def send(self, handover: Handover) -> tuple[str, list[str]] | None:
         """Read one of the unread groups over a connection that does not serve yet; returns it and its keys.
 
         None when its server has no group that is unread.
@@ -212,8 +202,7 @@ class Groups:
         Raises:
             EngineError: when that cannot be done.
         """
-        share = connection.share
-        group = next((one for one in self.pending_reads if share.owns(self.name(one))), None)
+        group = next((one for one in self.pending_reads if handover.owns(self.name(one))), None)
         if group is None:
             return None
         # The mark goes before the group is read. Prevents: it is read for an earlier change · another process fills a
@@ -221,9 +210,7 @@ class Groups:
         self.pending_reads.discard(group)
         command = "ZRANGE", self.name(group), 0, -1
         try:
-            (found,) = await connection.issue((command,), urgent=True)
-            if isinstance(found, EngineUnavailable):
-                found = await share.follow(connection, command, found)
+            (found,) = await handover.run((command,))
             if isinstance(found, EngineError) and _is_none(found):
                 found = []
             if isinstance(found, Exception):

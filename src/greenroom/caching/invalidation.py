@@ -20,13 +20,9 @@ from greenroom.caching.releases import Releases
 from greenroom.caching.single_flight import Flights
 from greenroom.clock import Clock
 from greenroom.detached import Detached
-from greenroom.engine import Channel, Engine
+from greenroom.engine import Channel, Engine, Handover, KeyFilter, Listener, NoReply, NotHere, all_keys
 from greenroom.engine.deletions import refused
-from greenroom.engine.factory import Use
-from greenroom.engine.listener import KeyFilter, all_keys
-from greenroom.engine.protocol.wire import NotHere
-from greenroom.engine.replay import Drop, Kept
-from greenroom.engine.transport.connection import Connection, NoReply
+from greenroom.engine.replay import Kept, ReplayLog
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
@@ -40,43 +36,37 @@ _CLOSING = 0.5
 """Seconds that what was given back or dropped may take to be sent when a room closes."""
 
 
-class Backing:
-    """Made before the engine, whose callbacks it holds; `attach` completes it.
+class Backing(Listener):
+    """What stands between caches and their engine, whose listener it is.
 
     Arguments:
+        engine: not started yet.
         prefix: the room's key prefix.
     """
 
-    engine: Engine
-    groups: Groups
-    outbox_drops: PendingDrops
-    """Keys that the record's outbox names and that no server has dropped yet."""
-    _many: ManyDrops
-
-    def __init__(self, prefix: str, clock: Clock, counters: Counters, near: Near | None = None) -> None:
+    def __init__(self, engine: Engine, prefix: str, clock: Clock, counters: Counters, near: Near | None = None) -> None:
+        self.engine = engine
         self.prefix = prefix
         self.clock = clock
         self.counters = counters
         self.near = near if near is not None else Near()
         self._names = Dropped(prefix)
-        self._kept = Kept(clock, self._names)
+        self._kept = ReplayLog(clock, "an invalidation")
         self._flights: list[Flights[Any]] = []
         self._outages: list[Fallback[Any]] = []
         self._watches: dict[str, list[Callable[[], None]]] = {}
-        self.releases = Releases(clock)
+        self.releases = Releases(engine, clock)
         self._renewals: dict[str, int] = {}  # lease → pushes of renewals made here that are still to come
         self.pending_drops: dict[str, int] = {}
         """Keys whose invalidation was called here and has not ended yet: nothing of theirs is put near."""
         self.refused_drops: set[str] = set()
         """Those of them that the server has refused so far: they are not read from it."""
         self._dropping = Detached()
-
-    def attach(self, engine: Engine) -> None:
-        """Use this engine from now on."""
-        self.engine = self.releases.engine = engine
-        self.groups = Groups(engine, self.prefix, self.clock)
+        self.groups = Groups(engine, prefix, clock)
         self._many = ManyDrops(engine, self._kept, names=self._names, answered=self._answered)
-        self.outbox_drops = PendingDrops(engine, self.near, self.clock, forget=self._forget, names=self._names)
+        self.outbox_drops = PendingDrops(engine, self.near, clock, forget=self._forget, names=self._names)
+        """Keys that the record's outbox names and that no server has dropped yet."""
+        engine.add_listener(self, (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS))
 
     def register(self, flights: Flights[Any], outage: Fallback[Any] | None = None) -> None:
         """Let invalidations reach these too."""
@@ -99,17 +89,6 @@ class Backing:
                 del self._watches[key]
 
         return stop
-
-    @property
-    def use(self) -> Use:
-        """What caches need of their engine."""
-        return Use(
-            (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS),
-            self.keys_invalidated,
-            self.keys_lost,
-            self.keys_gained,
-            self.before_serving,
-        )
 
     async def close(self) -> None:
         """End the loads under way, then the connections."""
@@ -135,7 +114,7 @@ class Backing:
         and drops the near entry · the GET's old value is put near again, and served until the DEL is answered. Nor
         where its slot has another owner by now: it would be near after the owner's part was cleared.
         """
-        return key not in self.pending_drops and source.share.owns(key)
+        return key not in self.pending_drops and source.owns(key)
 
     def renewed(self, lease: str) -> None:
         """A lease was renewed here; in the socket's reader. The push that follows is of nobody's invalidation."""
@@ -157,7 +136,7 @@ class Backing:
         """
         # Before anything is sent: a load begun before this moment may have read the old record.
         self._begin((key,))
-        kept = self._kept.keep((key,), lifetime)
+        kept = self._kept.keep((key,), self._names.alone, lifetime)
         try:
             # By the caller himself, and at once: what he reads after the call is then sent after the DEL.
             await self._deliver(key, kept)
@@ -169,7 +148,7 @@ class Backing:
             raise
         self._ended((key,))
 
-    async def _go_on(self, key: str, kept: Drop) -> None:
+    async def _go_on(self, key: str, kept: Kept) -> None:
         """Send an invalidation whose caller is gone, unless the server has carried it out since."""
         try:
             if kept.owed:
@@ -177,10 +156,10 @@ class Backing:
         finally:
             self._ended((key,))
 
-    async def _deliver(self, key: str, kept: Drop) -> None:
+    async def _deliver(self, key: str, kept: Kept) -> None:
         try:
             hook = partial(self._answered, kept, (key,))
-            await self.engine.execute_all(Channel.TRACKED, key, (("DEL", *self._names(key)),), hook=hook, urgent=True)
+            await self.engine.execute_all(Channel.TRACKED, key, (self._names.alone(key),), hook=hook, urgent=True)
         except EngineError as error:
             # What is late on a connection that lives goes before all that is read there later.
             if kept.owed and not isinstance(error, NoReply):
@@ -188,7 +167,7 @@ class Backing:
                 self.engine.reset(Channel.TRACKED, key, f"it owes an invalidation: {error}")
             raise
 
-    def _answered(self, kept: Drop, keys: Sequence[str], replies: list[Any], _source: Connection) -> None:
+    def _answered(self, kept: Kept, keys: Sequence[str], replies: list[Any], _source: object) -> None:
         # A GET sent before the DEL has been answered since, and what it read stored.
         self.near.pop_all(keys)
         failed = refused(keys, replies)
@@ -226,11 +205,11 @@ class Backing:
         first = self._begin_many(each[:MARKED], lifetime)
         await self._dropping.finish(self._drop_rest(first, each[MARKED:], lifetime), "greenroom-drop")
 
-    def _begin_many(self, keys: Sequence[str], lifetime: float) -> list[tuple[Sequence[str], Drop]]:
+    def _begin_many(self, keys: Sequence[str], lifetime: float) -> list[tuple[Sequence[str], Kept]]:
         self._begin(keys)
         return self._many.keep(keys, lifetime)
 
-    async def _drop_rest(self, batches: list[tuple[Sequence[str], Drop]], rest: Sequence[str], lifetime: float) -> None:
+    async def _drop_rest(self, batches: list[tuple[Sequence[str], Kept]], rest: Sequence[str], lifetime: float) -> None:
         try:
             # All are kept before any is sent: whatever ends this between two batches leaves none behind.
             for start in range(0, len(rest), MARKED):
@@ -333,47 +312,50 @@ class Backing:
                 del self._renewals[renewed]  # its push went down with the connection
         self._tell_all(owns)
 
-    def keys_gained(self, connection: Connection, owns: KeyFilter) -> None:
+    def keys_gained(self, handover: Handover) -> None:
         """A server that is connected to has these keys from now on: what is kept of them goes there before any read.
 
         Prevents: a DEL is acknowledged · its server dies before its replica has it · the replica, or whoever the slot
         is given to, serves the old value.
         """
+        if handover.channel is not Channel.TRACKED:
+            return
+        owns = handover.owns
         if any(owns(self.groups.name(group)) for group in self.groups.pending_reads):
-            connection.abort("it owes the invalidation of a group")  # the next one carries everything first
+            handover.abandon("it owes the invalidation of a group")  # the next one carries everything first
         else:
-            self._kept.queue(connection, owns)
+            self._kept.queue(handover)
             self.outbox_drops.repeat_at_once(owns)
 
-    async def before_serving(self, connection: Connection) -> None:
+    async def before_serving(self, handover: Handover) -> None:
         """A new connection carries what was kept before anyone reads on it.
 
         Raises:
             EngineError: when that could not be done.
         """
-        owns = connection.share.owns
+        owns = handover.owns
         if unsent := self._kept.unsent:
             log.info("sending those of %d kept invalidations that are this server's", unsent)
         await self.outbox_drops.repeat(owns)
-        sent = await self._kept.send(connection)
-        await self._read_groups(connection)
-        if missing := await self.groups.registered.missing(connection):
+        await self._kept.send(handover)
+        await self._read_groups(handover)
+        if missing := await self.groups.registered.missing(handover):
             log.info("dropping %d keys that a new server has not heard of in their groups", len(missing))
             await self._drop_elsewhere(missing)
         # Last, and nothing is awaited once none is left. Prevents: a connection reads the groups · a drop finds none
         # that serves, and cannot read its group · the connection serves, and nobody reads the group until it ends.
-        await self._read_groups(connection)
-        self._kept.send_rest(connection, sent)
-        self.releases.queue(connection)
+        await self._read_groups(handover)
+        self._kept.queue(handover)
+        self.releases.queue(handover)
         self._look_again(owns)
 
-    async def _read_groups(self, connection: Connection) -> None:
+    async def _read_groups(self, handover: Handover) -> None:
         """Read what groups of a new connection's server are unread, and drop or keep their keys."""
-        while (found := await self.groups.send(connection)) is not None:
-            await self._keep_group(*found, connection.share.owns)
+        while (found := await self.groups.send(handover)) is not None:
+            await self._keep_group(*found, handover.owns)
 
     async def _keep_group(self, group: str, keys: list[str], owns: KeyFilter) -> None:
-        """Keep the keys that the server of a new connection has for `send_rest`, and drop the others."""
+        """Keep the keys of a new connection's server, which are queued before it serves, and drop the others."""
         here: list[str] = []
         elsewhere: list[str] = []
         for key in keys:
@@ -381,7 +363,7 @@ class Backing:
                 here.append(key)
             else:
                 elsewhere.append(key)
-        self._kept.keep(here, _LONGEST)
+        self._kept.keep(here, self._names.alone, _LONGEST)
         await self._drop_elsewhere(elsewhere)
         self.groups.dropped(group)
 

@@ -21,9 +21,7 @@ from typing import Any
 
 from greenroom.caching.releases import RELEASE, Releases
 from greenroom.clock import Clock
-from greenroom.engine import Channel, Engine
-from greenroom.engine.protocol.wire import Command, Hook
-from greenroom.engine.scripts import Script
+from greenroom.engine import Channel, Command, Engine, Hook, Script
 from greenroom.engine.shapes import NUMBER, Shape
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutOfMemory, Overloaded
 from greenroom.keyspace import Keyspace

@@ -15,11 +15,10 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from greenroom.caching.drops import DROP
-from greenroom.engine import Channel, Engine
+from greenroom.caching.drops import DROP, Dropped
+from greenroom.engine import Channel, Engine, NoReply
 from greenroom.engine.deletions import Answered, Names, refused
-from greenroom.engine.replay import Drop, Kept
-from greenroom.engine.transport.connection import Connection, NoReply
+from greenroom.engine.replay import Kept, ReplayLog
 from greenroom.errors import CommandFailed, EngineError
 
 BATCH = 250
@@ -81,22 +80,22 @@ class ManyDrops:
     def __init__(
         self,
         engine: Engine,
-        kept: Kept,
+        kept: ReplayLog,
         *,
-        names: Names,
-        answered: Callable[[Drop, Sequence[str], list[Any], Connection], None],
+        names: Dropped,
+        answered: Callable[[Kept, Sequence[str], list[Any], Any], None],
     ) -> None:
         self._engine = engine
         self._kept = kept
         self._names = names
         self._answered = answered
 
-    def keep(self, keys: Sequence[str], lifetime: float) -> list[tuple[Sequence[str], Drop]]:
+    def keep(self, keys: Sequence[str], lifetime: float) -> list[tuple[Sequence[str], Kept]]:
         """Keep the invalidations of keys, in the batches that `send` takes."""
         batches = (keys[start : start + BATCH] for start in range(0, len(keys), BATCH))
-        return [(batch, self._kept.keep(batch, lifetime)) for batch in batches]
+        return [(batch, self._kept.keep(batch, self._names.alone, lifetime)) for batch in batches]
 
-    async def send(self, batches: Iterable[tuple[Sequence[str], Drop]]) -> EngineError | None:
+    async def send(self, batches: Iterable[tuple[Sequence[str], Kept]]) -> EngineError | None:
         """Send what is kept; returns why some of it was not carried out: it goes before all that is read later."""
         until, failure = monotonic() + DEADLINE, None
         for keys, drop in batches:
@@ -104,17 +103,17 @@ class ManyDrops:
             await asyncio.sleep(0)
         return failure
 
-    async def _send(self, keys: Sequence[str], drop: Drop, deadline: float) -> EngineError | None:
+    async def _send(self, keys: Sequence[str], drop: Kept, deadline: float) -> EngineError | None:
         answered = partial(self._answered, drop)
         turned_away, unanswered = await drop_together(self._engine, keys, self._names, answered)
         failed = turned_away | unanswered
         if failed and monotonic() < deadline:
 
             async def again(key: str) -> None:
-                def alone(replies: list[Any], source: Connection) -> None:
+                def alone(replies: list[Any], source: Any) -> None:
                     self._answered(drop, (key,), replies, source)
 
-                command = "DEL", *self._names(key)
+                command = self._names.alone(key)
                 await self._engine.execute_all(
                     Channel.TRACKED, key, (command,), hook=alone, deadline=deadline, urgent=True
                 )

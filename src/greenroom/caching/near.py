@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from greenroom.engine.listener import KeyFilter, Share, all_keys
+from greenroom.engine import KeyFilter, all_keys
 
 ENTRIES = 10_000
 """Entries above which the least wanted are evicted."""
@@ -46,8 +46,8 @@ class EntrySource(Protocol):
 
     Minus infinity when the connection has ended.
     """
-    share: Share
-    """The keys that its server has."""
+    owns: KeyFilter
+    """True for the keys that its server has."""
 
 
 class Entry(msgspec.Struct, gc=False):

@@ -28,9 +28,8 @@ from typing import Any
 from greenroom.caching.many_drops import BATCH, drop_singly, drop_together
 from greenroom.caching.near import Near
 from greenroom.clock import Clock
-from greenroom.engine import Channel, Engine
+from greenroom.engine import Channel, Engine, KeyFilter
 from greenroom.engine.deletions import Names, refused
-from greenroom.engine.listener import KeyFilter
 from greenroom.engine.replay import RECENT
 from greenroom.errors import EngineError
 

@@ -8,17 +8,14 @@ What that prevents:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from functools import partial
 from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.detached import Detached
-from greenroom.engine import Channel, Engine
-from greenroom.engine.scripts import Script
+from greenroom.engine import Channel, Engine, Handover, Script
 from greenroom.engine.shapes import NUMBER
-from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError
 
 log = logging.getLogger("greenroom.caching")
@@ -32,11 +29,10 @@ _MOST = 10_000
 
 # docs/decisions/0028-releases-have-no-caller.md
 class Releases:
-    """The releases of one process that no server has acknowledged. The engine is attached later."""
+    """The releases of one process that no server has acknowledged."""
 
-    engine: Engine
-
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
         self._clock = clock
         self._kept: dict[str, tuple[float, str, tuple[str | int, ...]]] = {}  # by token, the oldest first
         self._sending = Detached()
@@ -51,13 +47,20 @@ class Releases:
         self._kept[token] = now + _KEPT, lease, (token, kind, int(seconds * 1000))
         self._sending.begin(self._send(token), "greenroom-release")
 
-    def queue(self, connection: Connection) -> None:
+    def queue(self, handover: Handover) -> None:
         """Queue what is kept for the server of a connection that is about to serve."""
         self._prune(self._clock.monotonic())
-        for token, (_, lease, args) in self._kept.items():
-            if connection.share.owns(lease):
-                queued = connection.issue((RELEASE.call((lease,), args),), partial(self._answered, token), urgent=True)
-                queued.add_done_callback(asyncio.Future.exception)
+        due = {
+            token: RELEASE.call((lease,), args)
+            for token, (_, lease, args) in self._kept.items()
+            if handover.owns(lease)
+        }
+
+        def answered(replies: list[Any]) -> None:
+            for token, reply in zip(due, replies, strict=True):
+                self._answered(token, [reply], None)
+
+        handover.queue(tuple(due.values()), answered)
 
     async def settle(self, seconds: float) -> None:
         """Wait for the releases under way, but not for long."""
@@ -70,7 +73,7 @@ class Releases:
         try:
             # Urgent: what is overloaded must not make all who wait wait for the lease's end as well.
             hook = partial(self._answered, token)
-            await self.engine.run(Channel.TRACKED, RELEASE, (lease,), args, hook=hook, urgent=True)
+            await self._engine.run(Channel.TRACKED, RELEASE, (lease,), args, hook=hook, urgent=True)
         except EngineError as error:
             log.debug("releasing %s: %s", lease, error)  # the next connection carries it, or it lapses
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -13,9 +12,8 @@ from greenroom.caching.freshness import placed
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
 from greenroom.caching.near import Entry, EntrySource
-from greenroom.engine import Channel
+from greenroom.engine import Channel, Command
 from greenroom.engine.deadline import TimeBudget
-from greenroom.engine.protocol.wire import Command
 from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineRefused, EngineUnavailable, Overloaded
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.mismatch import SchemaMismatch
@@ -95,10 +93,10 @@ class RemoteTier(Generic[T]):
         # docs/decisions/0019-pttl-before-get.md
         # PTTL first: a write between the two can then only give a new value an old deadline.
         commands: tuple[Command, ...] = (("PTTL", key), ("GET", key)) if lifetime else (("GET", key),)
-        hook = partial(self._arrived, key, asked) if self._near_for else None
+        arrival = _Arrival(self, key, asked) if self._near_for else None
         replies: list[Any] | None = None
         try:
-            future = self._engine.read(key, commands, hook)
+            future = self._engine.read(key, commands, arrival)
             if future is not None:
                 try:
                     replies = await future
@@ -106,16 +104,18 @@ class RemoteTier(Generic[T]):
                     pass  # asked once more below, within the same budget
             if replies is None or isinstance(replies[-1], EngineUnavailable | EngineRefused):
                 replies = await self._engine.execute_all(
-                    Channel.TRACKED, key, commands, hook=hook, deadline=began + COMMANDS
+                    Channel.TRACKED, key, commands, hook=arrival, deadline=began + COMMANDS
                 )
         except Overloaded:
             self._count("overloaded")
             raise
         except EngineError as error:
             return self._unreadable(key, error, began)
-        found = replies[-1]
-        if type(found) is bytes:
-            found = self._entered(key, asked, replies, None)
+        found: Any = None if arrival is None else arrival.found
+        if found is None:
+            found = replies[-1]
+            if type(found) is bytes:
+                found = self._entered(key, asked, replies, None)
         if type(found) is Entry:
             return found
         if found is None:
@@ -128,16 +128,21 @@ class RemoteTier(Generic[T]):
             return Miss(_left(began), rejected_digest=fingerprint(found.body))
         return self._unreadable(key, found, began)
 
-    def _arrived(self, key: str, asked: float, replies: list[Any], source: EntrySource) -> None:
-        """In the socket's reader: what follows this reply on the wire may be the push that evicts what is kept here."""
+    def arrived(
+        self, key: str, asked: float, replies: list[Any], source: EntrySource
+    ) -> Entry | _Unbounded | _Broken | None:
+        """Check what was read, and keep it near; None where it is no value.
+
+        In the socket's reader: what follows this reply on the wire may be the push that evicts what is kept here.
+        """
         if type(replies[-1]) is not bytes:
-            return
+            return None
         found = self._entered(key, asked, replies, source)
-        replies.append(found)
         self._keep(found, source)
+        return found
 
     def admit(self, key: str, body: bytes, remaining_ms: int, asked: float, source: EntrySource) -> None:
-        """Keep near what a script has read and tracked; in the socket's reader, as `_arrived`.
+        """Keep near what a script has read and tracked; in the socket's reader, as `arrived`.
 
         Arguments:
             remaining_ms: its PTTL.
@@ -193,6 +198,21 @@ class RemoteTier(Generic[T]):
 
     def _count(self, kind: str) -> None:
         self._errors[self._keyspace.name, kind] += 1
+
+
+class _Arrival:
+    """The hook of one read, and what it has found."""
+
+    __slots__ = ("_asked", "_key", "_remote", "found")
+
+    def __init__(self, remote: RemoteTier[Any], key: str, asked: float) -> None:
+        self._remote = remote
+        self._key = key
+        self._asked = asked
+        self.found: Entry | _Unbounded | _Broken | None = None
+
+    def __call__(self, replies: list[Any], source: EntrySource) -> None:
+        self.found = self._remote.arrived(self._key, self._asked, replies, source)
 
 
 def _left(began: float) -> TimeBudget:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Generic, TypeVar
 
-from greenroom.engine.listener import KeyFilter, all_keys
+from greenroom.engine import KeyFilter, all_keys
 
 T = TypeVar("T")
 

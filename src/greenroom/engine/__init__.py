@@ -1,12 +1,35 @@
-"""The engine lane: from a command to the reply of a Valkey or Redis server, one multiplexed connection per use."""
+"""The engine: from a command to the reply of a Valkey or Redis server, one multiplexed connection per channel.
+
+What stands here is what caches and sessions use; the packages inside are the engine's own.
+"""
 
 from greenroom.engine.address import Address
-from greenroom.engine.cluster.cluster import Clustered
+from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.engine import Engine, start_within
-from greenroom.engine.factory import engine_at
+from greenroom.engine.eviction import eviction_warning
+from greenroom.engine.factory import EMBEDDED, engine_at, open_engine
 from greenroom.engine.limits import Limits
+from greenroom.engine.listener import Handover, KeyFilter, Listener, all_keys
+from greenroom.engine.protocol.errors import NoReply, NotHere
 from greenroom.engine.scripts import Script
-from greenroom.engine.server.standalone import Standalone
-from greenroom.engine.transport.supervisor import Channel
 
-__all__ = ["Address", "Channel", "Clustered", "Engine", "Limits", "Script", "Standalone", "engine_at", "start_within"]
+__all__ = [
+    "EMBEDDED",
+    "Address",
+    "Channel",
+    "Command",
+    "Engine",
+    "Handover",
+    "Hook",
+    "KeyFilter",
+    "Limits",
+    "Listener",
+    "NoReply",
+    "NotHere",
+    "Script",
+    "all_keys",
+    "engine_at",
+    "eviction_warning",
+    "open_engine",
+    "start_within",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TypeVar
@@ -27,3 +28,8 @@ class TimeBudget:
             return await call(began + self.left)
         finally:
             self.left = max(0.0, self.left - (monotonic() - began))
+
+
+def before(deadline: float) -> asyncio.Timeout:
+    """A block's deadline in seconds of `time.monotonic`; the loop's own clock may count from elsewhere."""
+    return asyncio.timeout(max(0.0, deadline - monotonic()))

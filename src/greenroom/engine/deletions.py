@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from greenroom.engine.protocol.wire import Command, NotHere
-from greenroom.engine.transport.connection import Connection
+from greenroom.engine.commands import Command
+from greenroom.engine.protocol.errors import NotHere
 from greenroom.errors import EngineError
 
-Answered = Callable[[Sequence[str], list[Any], Connection], None]
+Answered = Callable[[Sequence[str], list[Any], Any], None]
 """Called in the socket's reader with keys that went together and the replies to them."""
 
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.deletions import Answered, Names, Queued
-from greenroom.engine.protocol.wire import Command, Hook
+from greenroom.engine.listener import Listener
 from greenroom.engine.scripts import Script
-from greenroom.engine.transport.supervisor import Channel
 from greenroom.errors import CommandFailed, EngineError
 
 RETRY_PAUSE = 0.02
@@ -28,6 +28,13 @@ class Engine(Protocol):
         Overloaded: too many commands are outstanding.
         CommandFailed: the server answered with an error.
     """
+
+    def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
+        """Have a listener told of keys and connections; before the engine is started only.
+
+        Arguments:
+            scripts: those that it runs, loaded at every handshake.
+        """
 
     async def execute(
         self,
@@ -114,7 +121,7 @@ class Engine(Protocol):
     def read(
         self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
-        """As `send` on the tracked lane, for reads of cached values alone: a replica may answer, where that is wanted.
+        """As `send` on the tracked channel, for reads of cached values: a replica may answer, where that is wanted.
 
         It may know nothing of a key that its primary has. The hook is given what the value is as new as.
         """

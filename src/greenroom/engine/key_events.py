@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from greenroom.engine.listener import KeyFilter, all_keys
+from greenroom.engine.listener import KeyFilter, Listener, all_keys
 
 
-class KeyEvents:
-    """Made before the engine, whose callbacks it holds.
+class KeyEvents(Listener):
+    """The bells of one process, a listener of its engine.
 
     Arguments:
         owner: from the name that a push tells to the key that it is listened for by.

@@ -1,4 +1,4 @@
-"""Every bound of the engine lane, with its default."""
+"""Every bound of the engine, with its default."""
 
 from __future__ import annotations
 

@@ -1,48 +1,132 @@
-"""Which keys are a server's to serve: all of them, or those of some slots of a cluster."""
+"""The contract between an engine and what stands on it: what a listener is told, and what it may send first.
+
+A listener is added before the engine starts. It never has a raw connection: a `Handover` stands for one that does not
+serve yet, or whose server has taken keys over, and sends what must go before all that callers send.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from greenroom.engine.protocol.wire import Command
-    from greenroom.engine.transport.connection import Connection
-    from greenroom.errors import EngineUnavailable
+from greenroom.engine.commands import Channel, Command
+from greenroom.engine.scripts import Script
 
 KeyFilter = Callable[[str], bool]
-"""Whether a key is meant."""
-
-
-class Share(Protocol):
-    """What a server has of all keys, as far as is known here."""
-
-    def owns(self, key: str) -> bool:
-        """Whether the server has this key now."""
-
-    async def follow(self, connection: Connection, command: Command, error: EngineUnavailable) -> Any:
-        """The reply to a command that the server of a connection not serving yet has turned away.
-
-        A slot that is on its way to another server must not keep its old one from serving all others.
-
-        Raises:
-            EngineError: where nobody carries it out.
-        """
-
-
-class Everything:
-    """The share of a server that has no others beside it."""
-
-    def owns(self, key: str) -> bool:
-        return True
-
-    async def follow(self, connection: Connection, command: Command, error: EngineUnavailable) -> Any:
-        raise error
-
-
-EVERYTHING = Everything()
+"""True for the keys that an event concerns."""
 
 
 def all_keys(key: str) -> bool:
     """All keys are meant."""
     return True
+
+
+class Handover(Protocol):
+    """A connection on which a listener may send something before callers do."""
+
+    @property
+    def channel(self) -> Channel:
+        """Which of its server's connections it is."""
+
+    @property
+    def server(self) -> str:
+        """The address of its server, without a password."""
+
+    @property
+    def owns(self) -> KeyFilter:
+        """True for the keys that are handed over: those that the server has now, or those that it has taken over."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended: the next one is handed over anew."""
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands together and return their replies; an error among them is an item.
+
+        A slot that is on its way to another server must not keep its old one from serving all others. So a command
+        that is redirected is sent where it belongs, a DEL of several keys one by one. A script is not: its keys may be
+        on both servers, and neither carries it out until its slot has arrived.
+
+        Raises:
+            EngineError: when the connection has ended.
+        """
+
+    def queue(self, commands: Sequence[Command], answered: Callable[[list[Any]], None]) -> None:
+        """Queue commands and return at once; on a connection that has ended nothing is done.
+
+        Arguments:
+            answered: called in the socket's reader with the replies; an error among them is an item.
+        """
+
+    def abandon(self, reason: str) -> None:
+        """End the connection: the next one carries first what this one owes."""
+
+
+class Listener:
+    """What an engine tells of keys and connections. A subclass overrides what concerns it."""
+
+    def keys_invalidated(self, name: bytes | None) -> None:
+        """A key that was read on a tracked connection has changed; None: any may have.
+
+        In the socket's reader and in the order of the wire.
+        """
+
+    def keys_lost(self, owns: KeyFilter) -> None:
+        """A tracked connection ended, or the keys have another server: they may have changed unseen."""
+
+    def keys_gained(self, handover: Handover) -> None:
+        """A server that is connected to has taken keys over; called for each of its connections.
+
+        What is queued now goes before all that callers send.
+        """
+
+    async def before_use(self, handover: Handover) -> None:
+        """A new connection of either channel: nothing else was sent on it.
+
+        Raises:
+            EngineError: when what must go first could not be sent; the connection is then not used.
+        """
+
+    async def before_serving(self, handover: Handover) -> None:
+        """A new tracked connection after `before_use`, with the same handover; no caller has it yet.
+
+        Raises: as `before_use`.
+        """
+
+
+class Listeners(Listener):
+    """All listeners of one engine, told in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._all: list[Listener] = []
+        self.scripts: list[Script] = []
+        """Those that they run, loaded at every handshake."""
+        self.closed = False
+        """Whether the engine has started: who came now would have missed something."""
+
+    def add(self, listener: Listener, scripts: Sequence[Script]) -> None:
+        """See `Engine.add_listener`."""
+        if self.closed:
+            raise RuntimeError("add listeners before the engine is started")
+        self._all.append(listener)
+        self.scripts += [script for script in scripts if script not in self.scripts]
+
+    def keys_invalidated(self, name: bytes | None) -> None:
+        for one in self._all:
+            one.keys_invalidated(name)
+
+    def keys_lost(self, owns: KeyFilter) -> None:
+        for one in self._all:
+            one.keys_lost(owns)
+
+    def keys_gained(self, handover: Handover) -> None:
+        for one in self._all:
+            one.keys_gained(handover)
+
+    async def before_use(self, handover: Handover) -> None:
+        for one in self._all:
+            await one.before_use(handover)
+
+    async def before_serving(self, handover: Handover) -> None:
+        for one in self._all:
+            await one.before_serving(handover)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Container, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from greenroom.engine.protocol.wire import Command
+    from greenroom.engine.commands import Command
 
 _NONE = type(None)
 

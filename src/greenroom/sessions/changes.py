@@ -21,8 +21,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from greenroom.engine.deadline import TimeBudget
-from greenroom.engine.transport.supervisor import before
+from greenroom.engine.deadline import TimeBudget, before
 from greenroom.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
 from greenroom.sessions.index import SessionIndex
 from greenroom.sessions.raw_json import changed, members, user_of

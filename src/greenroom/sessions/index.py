@@ -21,9 +21,8 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
-from greenroom.engine import Channel, Engine, Script
+from greenroom.engine import Channel, Command, Engine, Script
 from greenroom.engine.deadline import TimeBudget
-from greenroom.engine.protocol.wire import Command
 from greenroom.engine.shapes import NUMBER, Shape, are_texts
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
 from greenroom.keyspace.derived_keys import companion_key

@@ -27,6 +27,7 @@ from greenroom.keyspace.derived_keys import owner
 from greenroom.keyspace.pattern import is_part
 from greenroom.observe import Counters
 from greenroom.opened import Opened
+from greenroom.sessions import index, store
 from greenroom.sessions.background import Background
 from greenroom.sessions.changes import COMMANDS, SessionChanges
 from greenroom.sessions.index import SessionIndex
@@ -45,6 +46,8 @@ log = logging.getLogger("greenroom.sessions")
 
 T = TypeVar("T")
 
+SCRIPTS = (*store.SCRIPTS, *index.SCRIPTS)
+"""Those that sessions run on their server."""
 _CLOSING = 0.5
 """Seconds that the ends of callers who have gone may take when the room closes."""
 _CHUNK = 100
@@ -58,12 +61,10 @@ class Sessions(Generic[T]):
     room is closed it raises `RoomClosed`.
 
     Arguments:
+        engine: not started yet.
         keyspace: `session:{session_id}`, whose values have a `last_activity_timestamp` and may have a `user_id`.
-        pushes: rung by the engine's invalidations; without them an end elsewhere is seen by a socket when the session
-            would have lapsed.
         counters: where what happens to sessions is counted.
-        ends: what the engine sends again to a server that has come back (`before_use=ends.send`); without it a server
-            that has lost an end has the session again.
+        ends: those that the engine sends again to a server that has come back.
         new: members that a session begins with where it is not given others.
         streams: what open streams are called where they are stored.
     """
@@ -74,7 +75,6 @@ class Sessions(Generic[T]):
         keyspace: Keyspace[T],
         limits: SessionLimits | None = None,
         *,
-        pushes: KeyEvents | None = None,
         counters: Counters | None = None,
         ends: Revocations | None = None,
         new: Mapping[str, object] | None = None,
@@ -82,10 +82,13 @@ class Sessions(Generic[T]):
     ) -> None:
         self.limits = limits or SessionLimits()
         self.counters = counters if counters is not None else Counters()
-        self._pushes = pushes if pushes is not None else KeyEvents(owner)
+        self._pushes = KeyEvents(owner)
         self.engine = engine
+        ends = ends if ends is not None else Revocations()
+        engine.add_listener(self._pushes, SCRIPTS)
+        engine.add_listener(ends)
         self.prefix = keyspace.pattern.prefix
-        self.slot = SessionStore(engine, keyspace.pattern, self.limits, ends if ends is not None else Revocations())
+        self.slot = SessionStore(engine, keyspace.pattern, self.limits, ends)
         self.streams = Streams(engine, self.slot, self.limits, streams or StreamNames())
         self._new = dict(new or {})
         self._shape = SessionSchema(keyspace)
@@ -132,7 +135,7 @@ class Sessions(Generic[T]):
         The first read of an anonymous session's token begins a touch: from then on it has the usual limits.
 
         Arguments:
-            lane: TRACKED for who wants a push when it changes or ends.
+            channel: TRACKED for a caller that wants a push when it changes or ends.
 
         Raises:
             BrokenValue: when its JSON does not fit; it is neither over nor overwritten.

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from greenroom.engine import Channel, Engine, Script
-from greenroom.engine.protocol.wire import Command
+from greenroom.engine import Channel, Command, Engine, Script
+from greenroom.engine.replay import Kept
 from greenroom.engine.shapes import NUMBER, Shape, are_texts_or_none
 from greenroom.errors import EngineError, OutcomeUnknown
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import Pattern
 from greenroom.sessions.limits import SessionLimits, ms
 from greenroom.sessions.raw_json import ACTIVITY, around
-from greenroom.sessions.revocations import Revocation, Revocations
+from greenroom.sessions.revocations import Revocations
 
 
 def _is_start(reply: list[Any] | None, _: Command) -> bool:
@@ -196,7 +196,8 @@ class SessionStore:
         reply = await self._engine.run(Channel.PLAIN, TAKE, names, args, deadline=deadline)
         match reply[0]:
             case b"taken":
-                self._ends.acknowledged(self._keep(session, names, taker, "alive"))
+                kept = self._keep(names, self._end_args(taker, "alive"))
+                self._ends.acknowledged(kept, names[0])
                 return Taken(reply[1], reply[2])
             case b"differs":
                 return Differs(reply[1])
@@ -206,9 +207,10 @@ class SessionStore:
     async def end(self, session: str, by: str, *, mark: bool, deadline: float | None = None) -> bool:
         """End a session and its copy; False where it was over. With `mark` an id not created yet never will be."""
         names = self._names(session, "life", "touched", "grace", "ended", "streams")
-        end = self._keep(session, names, by, "any" if mark else "one")
-        reply = await self._engine.run(Channel.PLAIN, END, names, end.args, deadline=deadline)
-        self._ends.acknowledged(end)
+        args = self._end_args(by, "any" if mark else "one")
+        kept = self._keep(names, args)
+        reply = await self._engine.run(Channel.PLAIN, END, names, args, deadline=deadline)
+        self._ends.acknowledged(kept, names[0])
         return bool(reply)
 
     def key(self, session: str) -> str:
@@ -219,9 +221,11 @@ class SessionStore:
         """The name of a companion."""
         return companion_key(self._pattern.prefix, use, self._pattern.key(session))
 
-    def _keep(self, session: str, names: Sequence[str], by: str, what: str) -> Revocation:
-        args = by, ms(self._limits.tombstone), what
-        return self._ends.keep(session, END, names, args, self._limits.lifetime.total_seconds())
+    def _end_args(self, by: str, what: str) -> tuple[str | int, ...]:
+        return by, ms(self._limits.tombstone), what
+
+    def _keep(self, names: Sequence[str], args: Sequence[str | int]) -> Kept:
+        return self._ends.keep(END, names, args, self._limits.lifetime.total_seconds())
 
     def _names(self, session: str, *uses: str) -> Sequence[str]:
         key, prefix = self._pattern.key(session), self._pattern.prefix

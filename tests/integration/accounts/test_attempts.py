@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from greenroom.engine import Standalone
+from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import EngineError
 from greenroom_platform.accounts import SCRIPTS, Attempts, Bound, TooManyAttempts
 from tests.support.real_servers import Server

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from argon2 import extract_parameters
 
-from greenroom.engine import Standalone
+from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import Conflict, EngineError, InvalidInput, Overloaded, RecordUnavailable
 from greenroom_platform.accounts import SCRIPTS, Accounts, Attempts, Bound, Passwords, TooManyAttempts, WrongCredentials
 from greenroom_platform.accounts.passwords import AT_A_TIME

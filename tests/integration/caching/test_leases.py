@@ -17,7 +17,7 @@ from greenroom.caching.loading import LeasedLoader as Loading
 from greenroom.caching.releases import RELEASE
 from greenroom.caching.single_flight import Flights
 from greenroom.clock import SYSTEM
-from greenroom.engine.listener import all_keys
+from greenroom.engine import Address, all_keys, engine_at
 from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.keyspace import Keyspace, Number
 from greenroom.observe import Counters
@@ -142,7 +142,8 @@ async def test_an_invalidation_pushed_beside_a_renewal_closes_the_load(
 
 
 async def test_a_renewal_s_push_lost_with_its_connection_hides_no_later_push() -> None:
-    backing, flights = Backing("", SYSTEM, Counters()), Flights[Any]()
+    engine = engine_at(Address.parse("valkey://nowhere.invalid"))
+    backing, flights = Backing(engine, "", SYSTEM, Counters()), Flights[Any]()
     backing.register(flights)
     backing.renewed(LEASE)
     backing.keys_lost(all_keys)

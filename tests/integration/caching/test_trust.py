@@ -11,7 +11,8 @@ import pytest
 
 from greenroom.caching.near import TRUST
 from greenroom.engine import Limits
-from greenroom.engine.transport.connection import Connection, NotSent
+from greenroom.engine.protocol.errors import NotSent
+from greenroom.engine.transport.connection import Connection
 from greenroom.observe import Histogram
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.held import connections

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.engine import Address, Channel, Standalone, start_within
+from greenroom.engine import Address, Channel, start_within
 from greenroom.engine.embedded import SOCKET, EmbeddedServer
+from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import EngineUnavailable, InvalidInput
 from tests.support.patience import wait_for
 from tests.support.real_servers import Raw

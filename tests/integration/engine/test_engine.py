@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from greenroom.engine import Address, Channel, Limits, Script, Standalone
+from greenroom.engine import Address, Channel, Limits, Script
 from greenroom.engine.protocol.wire import Wire
+from greenroom.engine.server.standalone import Standalone
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import CommandFailed, EngineRefused, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.observe import Counters

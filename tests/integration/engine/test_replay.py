@@ -6,41 +6,43 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from greenroom.engine import Address, Channel, Standalone
+from greenroom.engine import Address, Channel, Command
 from greenroom.engine import replay as module
-from greenroom.engine.replay import RECENT, Drop, Kept
-from greenroom.engine.transport.connection import Connection
+from greenroom.engine.replay import RECENT, Kept, ReplayLog
+from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import EngineError
 from greenroom.testing.clock import ManualClock
+from tests.support.listeners import listening
 from tests.support.real_servers import Server
 
 Connect = Callable[..., Awaitable[Standalone]]
 HOUR = 3600.0
 
 
-def keeper(clock: ManualClock | None = None) -> Kept:
-    return Kept(clock or ManualClock(), lambda key: (key, f"lease:{{{key}}}"))
+def keeper(clock: ManualClock | None = None) -> ReplayLog:
+    return ReplayLog(clock or ManualClock(), "an invalidation")
 
 
-def drop(kept: Kept, key: str, lifetime: float = HOUR) -> Drop:
-    return kept.keep((key,), lifetime)
+def command(key: str) -> Command:
+    return "DEL", key, f"lease:{{{key}}}"
 
 
-def acknowledge(kept: Kept, key: str) -> None:
+def drop(kept: ReplayLog, key: str, lifetime: float = HOUR) -> Kept:
+    return kept.keep((key,), command, lifetime)
+
+
+def acknowledge(kept: ReplayLog, key: str) -> None:
     kept.acknowledged(drop(kept, key), (key,))
 
 
-async def carried(server: Server, connect: Connect, kept: Kept, *keys: str) -> set[str]:
+async def carried(server: Server, connect: Connect, kept: ReplayLog, *keys: str) -> set[str]:
     """Which of the keys are gone when a new connection has carried what is kept."""
     raw = server.raw()
     raw("FLUSHALL")
     for key in keys:
         raw("MSET", key, "old", f"lease:{{{key}}}", "old")
 
-    async def first(connection: Connection) -> None:
-        await kept.send(connection)
-
-    await connect(server, before_serving=first)
+    await connect(server, before_serving=kept.send)
     for key in keys:
         assert raw("EXISTS", key) == raw("EXISTS", f"lease:{{{key}}}"), "dropped together"
     return {key for key in keys if not raw("EXISTS", key)}
@@ -94,7 +96,7 @@ async def test_the_reply_to_an_earlier_invalidation_is_none_to_a_later_one(valke
 async def test_of_keys_dropped_together_what_is_left_is_carried(valkey: Server, connect: Connect) -> None:
     clock = ManualClock()
     kept = keeper(clock)
-    together = kept.keep(("a", "b", "c"), HOUR)
+    together = kept.keep(("a", "b", "c"), command, HOUR)
     kept.acknowledged(together, ("a",))
     assert kept.unsent == 2
     clock.advance(RECENT + 2)
@@ -137,10 +139,8 @@ async def test_a_refused_resend_stays_pending_and_the_connection_is_not_used(val
     kept = keeper()
     drop(kept, "a")
 
-    async def first(connection: Connection) -> None:
-        await kept.send(connection)
-
-    engine = Standalone(Address.parse(valkey.address.replace("://", "://reader:pass@")), before_serving=first)
+    reader = Address.parse(valkey.address.replace("://", "://reader:pass@"))
+    engine = listening(Standalone(reader), before_serving=kept.send)
     await engine.start()
     try:
         assert "NOPERM" in str(engine.unavailable)

@@ -148,7 +148,7 @@ def _expected(heard: dict[Stream, float], now: float) -> dict[str, int]:
     counts: dict[str, int] = {}
     for stream, last in heard.items():
         if now - last < 90:
-            counts[stream.podcast_id] = counts.get(stream.podcast_id, 0) + 1
+            counts[stream.content_id] = counts.get(stream.content_id, 0) + 1
     return counts
 
 

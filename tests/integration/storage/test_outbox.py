@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from greenroom.caching.pending_drops import PendingDrops
-from greenroom.engine import Standalone
+from greenroom.engine.server.standalone import Standalone
 from greenroom_platform.domain import changes, newest
 from greenroom_platform.domain.records import Change
 from greenroom_platform.storage.sqlite.database import Database

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Any, cast
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
 from greenroom.engine.cluster.discovery import Discovery
+from greenroom.engine.cluster.handover import NodeHandover
 from greenroom.engine.cluster.slot_map import SlotMap
+from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.deletions import Answered, Names, Queued, each
 from greenroom.engine.engine import RETRY_PAUSE, Engine
 from greenroom.engine.limits import Limits
-from greenroom.engine.listener import KeyFilter
+from greenroom.engine.listener import KeyFilter, Listener, Listeners
+from greenroom.engine.protocol.errors import Ask, ConnectionLost, Moved, NotHere, NotNow, NotSent
 from greenroom.engine.protocol.hash_slot import slot_of
 from greenroom.engine.protocol.redirects import asking, hook_of, key_by_key, unasked
 from greenroom.engine.protocol.topology import Endpoint, Topology
-from greenroom.engine.protocol.wire import Ask, Command, Hook, Moved, NotHere, NotNow
 from greenroom.engine.scripts import Script
 from greenroom.engine.server.node import Node
-from greenroom.engine.transport.connection import Connection, ConnectionLost, NotSent
+from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import open_connection
-from greenroom.engine.transport.supervisor import Channel
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
 
@@ -38,14 +40,6 @@ class Clustered(Engine):
 
     Arguments:
         address: some of its nodes; the others are asked for.
-        scripts: loaded at every handshake.
-        on_invalidate: called in reply order with each key whose tracked value changed.
-        on_lost: called when invalidations may have been missed, with the keys that this concerns.
-        on_gained: called when a node has taken slots over, with each of its connections and the keys; what is queued
-            there goes before all that callers send.
-        before_use: called with each new connection of either lane before anything else is sent on it; its `share` is
-            the node's.
-        before_serving: called after that with each tracked connection, before any caller gets it.
 
     Raises:
         InvalidInput: for the address of one server.
@@ -55,12 +49,6 @@ class Clustered(Engine):
         self,
         address: Address,
         *,
-        scripts: Sequence[Script] = (),
-        on_invalidate: Callable[[bytes | None], None] = lambda _: None,
-        on_lost: Callable[[KeyFilter], None] = lambda _: None,
-        on_gained: Callable[[Channel, Connection, KeyFilter], None] = lambda *_: None,
-        before_use: Callable[[Connection], Awaitable[None]] = _nothing,
-        before_serving: Callable[[Connection], Awaitable[None]] = _nothing,
         clock: Clock = SYSTEM,
         counters: Counters | None = None,
         limits: Limits | None = None,
@@ -68,15 +56,11 @@ class Clustered(Engine):
         if not address.cluster:
             raise InvalidInput("address", f"{address} is one server", "name a cluster, as valkey+cluster://host:port")
         self.address = address
-        self._scripts = scripts
-        self._on_invalidate = on_invalidate
-        self._on_lost = on_lost
-        self._before_use = before_use
-        self._before_serving = before_serving
+        self._listeners = Listeners()
         self._clock = clock
         self._counters = counters if counters is not None else Counters()
         self._limits = limits or Limits()
-        self._owners = SlotMap(self._connect, self._moved_away, on_gained)
+        self._owners = SlotMap(self._connect, self._moved_away, self._taken_over)
         self._discovery = Discovery(
             address,
             nodes=lambda: self._owners.nodes,
@@ -87,7 +71,11 @@ class Clustered(Engine):
             limits=self._limits,
         )
 
+    def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
+        self._listeners.add(listener, scripts)
+
     async def start(self) -> None:
+        self._listeners.closed = True
         self._discovery.start()
         await self._discovery.asked(monotonic() + self._limits.handshake_deadline)
         await asyncio.gather(*(node.settled() for node in self._owners.nodes))
@@ -153,14 +141,13 @@ class Clustered(Engine):
             try:
                 return await node.once(channel, commands, hook=hook, retry=retry, deadline=deadline, urgent=urgent)
             except Ask as ask:
-                number = len(commands)
                 target = self._owners.at(self._endpoint(node, ask))
                 self._count(node, "ask")
                 try:
                     replies = await target.once(
-                        channel, asking(commands), hook=hook_of(hook, number), retry=retry, deadline=end, urgent=urgent
+                        channel, asking(commands), hook=hook_of(hook), retry=retry, deadline=end, urgent=urgent
                     )
-                    return unasked(replies, number)
+                    return unasked(replies)
                 except (ConnectionLost, NotSent, NotNow, NotHere) as error:
                     failure: EngineUnavailable = error
             except EngineUnavailable as error:
@@ -173,7 +160,7 @@ class Clustered(Engine):
                     redirected = True
                     down = None
                 case NotNow(code="TRYAGAIN") if hook is None and any(command[0] == "MGET" for command in commands):
-                    return await self._one_by_one(channel, key, commands, retry=retry, until=end, urgent=urgent)
+                    return await self._one_by_one(channel, key, commands, retry=retry, deadline=end, urgent=urgent)
                 case NotNow(code="TRYAGAIN"):
                     commands = key_by_key(commands)
                 case NotNow(code="CLUSTERDOWN"):
@@ -222,20 +209,28 @@ class Clustered(Engine):
         return None
 
     # docs/decisions/0016-sessions-are-read-key-by-key.md
-    async def _one_by_one(self, channel: Channel, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
+    async def _one_by_one(
+        self, channel: Channel, key: str, commands: tuple[Command, ...], *, retry: bool, deadline: float, urgent: bool
+    ) -> list[Any]:
         """Reads of a slot some of whose keys have moved: each key is read, in their order, where it is by then."""
         replies: list[Any] = []
         for command in commands:
             if command[0] == "MGET":
-                replies.append([await self._text(channel, key, name, **options) for name in command[1:]])
+                read = partial(self._text, channel, key, retry=retry, deadline=deadline, urgent=urgent)
+                replies.append([await read(name) for name in command[1:]])
             else:
-                replies += await self.execute_all(channel, key, (command,), **options)
+                replies += await self.execute_all(
+                    channel, key, (command,), retry=retry, deadline=deadline, urgent=urgent
+                )
         return replies
 
-    async def _text(self, channel: Channel, key: str, name: str | bytes | int, **options: Any) -> bytes | None:
+    async def _text(
+        self, channel: Channel, key: str, name: str | bytes | int, *, retry: bool, deadline: float, urgent: bool
+    ) -> bytes | None:
         """What MGET says of one key: nothing where it is of another type."""
+        command: Command = ("GET", name)
         try:
-            (reply,) = await self.execute_all(channel, key, (("GET", name),), **options)
+            (reply,) = await self.execute_all(channel, key, (command,), retry=retry, deadline=deadline, urgent=urgent)
         except CommandFailed as error:
             if not error.of_another_type:
                 raise
@@ -251,16 +246,14 @@ class Clustered(Engine):
         return node
 
     def _connect(self, endpoint: Endpoint) -> Node:
-        part = _Part(self)
-        node = part.node = Node(
+        node: Node = Node(
             self._address_of(endpoint),
-            scripts=self._scripts,
-            share=part,
+            listeners=self._listeners,
+            hand_over=lambda channel, connection: self._hand_over(node, channel, connection, node.owns),
+            owns=lambda key: self._owners.of_slot[slot_of(key)] is node,
             on_invalidate=lambda name: self._pushed(node, name),
             on_lost=lambda: self._disconnected(node),
             before_connect=_nothing,
-            before_use=self._before_use,
-            before_serving=self._before_serving,
             clock=self._clock,
             counters=self._counters,
             limits=self._limits,
@@ -272,16 +265,32 @@ class Clustered(Engine):
         self._owners.adopt(topology)
 
     def _moved_away(self, owns: KeyFilter) -> None:
-        self._on_lost(owns)
+        self._listeners.keys_lost(owns)
+
+    def _taken_over(self, node: Node, channel: Channel, connection: Connection, owns: KeyFilter) -> None:
+        self._listeners.keys_gained(self._hand_over(node, channel, connection, owns))
+
+    def _hand_over(self, node: Node, channel: Channel, connection: Connection, owns: KeyFilter) -> NodeHandover:
+        moved, ask = partial(self._moved, node), partial(self._asked, node)
+        return NodeHandover(connection, channel, str(node.address), owns, moved=moved, ask=ask)
+
+    async def _asked(self, node: Node, command: Command, ask: Ask) -> Any:
+        # Over a connection of its own. Two nodes that exchange slots would wait for one another's to serve.
+        address, latency = self._address_of(self._endpoint(node, ask)), self._counters.commands[str(node.address)]
+        target = await open_connection(address, "greenroom-ask", latency=latency, limits=self._limits)
+        try:
+            return (await target.issue(asking((command,))))[1]
+        finally:
+            target.abort("it has answered")
 
     def _pushed(self, node: Node, name: bytes | None) -> None:
         if name is None:
-            self._on_lost(node.share.owns)
+            self._listeners.keys_lost(node.owns)
         else:
-            self._on_invalidate(name)
+            self._listeners.keys_invalidated(name)
 
     def _disconnected(self, node: Node) -> None:
-        self._on_lost(node.share.owns)
+        self._listeners.keys_lost(node.owns)
         self._discovery.hint()
 
     def _moved(self, node: Node, moved: NotHere) -> None:
@@ -297,41 +306,3 @@ class Clustered(Engine):
 
     def _count(self, node: Node, event: str) -> None:
         self._counters.engine_events[str(node.address), event] += 1
-
-
-class _Part:
-    """The share of one node."""
-
-    node: Node
-
-    def __init__(self, cluster: Clustered) -> None:
-        self._cluster = cluster
-
-    def owns(self, key: str) -> bool:
-        return self._cluster._owners.of_slot[slot_of(key)] is self.node
-
-    async def follow(self, connection: Connection, command: Command, error: EngineUnavailable) -> Any:
-        cluster = self._cluster
-        if isinstance(error, Moved):
-            cluster._moved(self.node, error)
-            raise error
-        if not isinstance(error, Ask) and not (isinstance(error, NotNow) and error.code == "TRYAGAIN"):
-            raise error
-        reply: Any = None
-        for one in key_by_key((command,)):
-            (reply,) = await connection.issue((one,), urgent=True)
-            if isinstance(reply, Ask):
-                reply = await self._at_target(one, cluster._endpoint(self.node, reply))
-            if isinstance(reply, Exception):
-                raise reply
-        return reply
-
-    async def _at_target(self, command: Command, endpoint: Endpoint) -> Any:
-        # Over a connection of its own. Two nodes that exchange slots would wait for one another's to serve.
-        cluster = self._cluster
-        address, latency = cluster._address_of(endpoint), cluster._counters.commands[str(self.node.address)]
-        target = await open_connection(address, "greenroom-ask", latency=latency, limits=cluster._limits)
-        try:
-            return (await target.issue(asking((command,))))[1]
-        finally:
-            target.abort("it has answered")

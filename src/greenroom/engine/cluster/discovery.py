@@ -13,11 +13,12 @@ from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
+from greenroom.engine.commands import Channel
+from greenroom.engine.deadline import before
 from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.topology import QUESTION, Endpoint, Topology, parse
 from greenroom.engine.server.node import Node
 from greenroom.engine.transport.handshake import open_connection
-from greenroom.engine.transport.supervisor import Channel, before
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, GreenroomError
 from greenroom.observe import Counters
 

@@ -22,12 +22,12 @@ from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
+from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.info import fields
-from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.engine.server.node import Node, invalidations
 from greenroom.engine.transport.connection import Connection
-from greenroom.engine.transport.supervisor import Channel, SupervisedConnection
+from greenroom.engine.transport.supervisor import SupervisedConnection
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.observe import Counters
 
@@ -43,8 +43,8 @@ class Replica:
     """A replica that is read from; the `Source` of what is near of it.
 
     Arguments:
-        primary: the node whose share it has, and what it is compared with.
-        on_invalidate: called in reply order with each invalidated key, or None for all of the share.
+        primary: the node whose keys it has, and what it is compared with.
+        on_invalidate: called in reply order with each invalidated key, or None for all of its keys.
         on_lost: called when the connection ends.
     """
 
@@ -60,7 +60,8 @@ class Replica:
         limits: Limits,
     ) -> None:
         self.primary = primary
-        self.share = primary.share
+        self.owns = primary.owns
+        """True for the keys that it has."""
         self.as_of = -inf
         """When its primary had no more than it has, in seconds of `time.monotonic`; minus infinity: not known."""
         self._doubted = -inf
@@ -73,7 +74,7 @@ class Replica:
             address,
             Channel.TRACKED,
             scripts=(),
-            share=primary.share,
+            owns=primary.owns,
             on_push=invalidations(str(address), counters, on_invalidate),
             on_lost=self._lost,
             before_connect=_nothing,

@@ -14,30 +14,39 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any
 
+from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
 from greenroom.engine.cluster.cluster import Clustered
 from greenroom.engine.cluster.replica import Replica
+from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.deletions import Answered, Names, Queued
+from greenroom.engine.limits import Limits
 from greenroom.engine.listener import KeyFilter
 from greenroom.engine.protocol.hash_slot import slot_of
 from greenroom.engine.protocol.topology import Endpoint, Topology
-from greenroom.engine.protocol.wire import Command, Hook
 from greenroom.engine.server.node import Node
-from greenroom.engine.transport.supervisor import Channel
 from greenroom.errors import EngineError, Overloaded
+from greenroom.observe import Counters
 
 
 class ReplicaReads(Clustered):
     """As `Clustered`, with `read` at replicas."""
 
-    def __init__(self, address: Address, **options: Any) -> None:
-        super().__init__(address, **options)
+    def __init__(
+        self,
+        address: Address,
+        *,
+        clock: Clock = SYSTEM,
+        counters: Counters | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        super().__init__(address, clock=clock, counters=counters, limits=limits)
         self._replicas: dict[Node, tuple[Endpoint, Replica]] = {}
         self._touched = _Touched(self._limits.max_staleness)
         self._retiring: set[asyncio.Task[None]] = set()
@@ -90,11 +99,21 @@ class ReplicaReads(Clustered):
                 part.replies.add_done_callback(partial(self._answered, part.keys))
         return sent
 
-    async def execute_all(self, channel: Channel, key: str, commands: tuple[Command, ...], **options: Any) -> list[Any]:
-        if channel is not Channel.TRACKED:
-            return await super().execute_all(channel, key, commands, **options)
-        with self._touched.under_way(key):
-            return await super().execute_all(channel, key, commands, **options)
+    async def execute_all(
+        self,
+        channel: Channel,
+        key: str,
+        commands: tuple[Command, ...],
+        *,
+        hook: Hook | None = None,
+        retry: bool = True,
+        deadline: float | None = None,
+        urgent: bool = False,
+    ) -> list[Any]:
+        with self._touched.under_way(key) if channel is Channel.TRACKED else nullcontext():
+            return await super().execute_all(
+                channel, key, commands, hook=hook, retry=retry, deadline=deadline, urgent=urgent
+            )
 
     # ------------------------------------------------------------------------------------------------
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from greenroom.engine.commands import Channel
 from greenroom.engine.listener import KeyFilter
 from greenroom.engine.protocol.hash_slot import SLOTS, slot_of
 from greenroom.engine.protocol.topology import Endpoint, Topology
 from greenroom.engine.server.node import Node
 from greenroom.engine.transport.connection import Connection
-from greenroom.engine.transport.supervisor import Channel
 
 
 class SlotMap:
@@ -23,15 +23,15 @@ class SlotMap:
     Arguments:
         connect: makes a node that begins to connect.
         on_lost: called with keys that have a new owner.
-        on_gained: called with each connection to the new owner, where there is one, and the keys; what is queued there
-            goes before all that callers send.
+        on_gained: called with the new owner, each connection to it, where there is one, and the keys; what is queued
+            there goes before all that callers send.
     """
 
     def __init__(
         self,
         connect: Callable[[Endpoint], Node],
         on_lost: Callable[[KeyFilter], None],
-        on_gained: Callable[[Channel, Connection, KeyFilter], None],
+        on_gained: Callable[[Node, Channel, Connection, KeyFilter], None],
     ) -> None:
         self._connect = connect
         self._on_lost = on_lost
@@ -100,7 +100,7 @@ class SlotMap:
             for channel in Channel:
                 connection = node.connection(channel)
                 if connection is not None:
-                    self._on_gained(channel, connection, owns)
+                    self._on_gained(node, channel, connection, owns)
 
 
 def _in(slots: set[int]) -> KeyFilter:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from greenroom.engine.protocol.wire import Command, Hook
+from greenroom.engine.commands import Command, Hook
+from greenroom.engine.protocol.errors import Ask, NotNow
+
+
+def on_its_way(reply: Any) -> bool:
+    """Whether a reply tells that a slot is on its way to another node."""
+    return isinstance(reply, Ask) or (isinstance(reply, NotNow) and reply.code == "TRYAGAIN")
 
 
 def asking(commands: tuple[Command, ...]) -> tuple[Command, ...]:
@@ -12,22 +18,14 @@ def asking(commands: tuple[Command, ...]) -> tuple[Command, ...]:
     return tuple(one for command in commands for one in (("ASKING",), command))
 
 
-def unasked(replies: list[Any], number: int) -> list[Any]:
-    """The replies to `number` commands among those to `asking`, and what a hook has appended."""
-    return replies[1 : 2 * number : 2] + replies[2 * number :]
+def unasked(replies: list[Any]) -> list[Any]:
+    """The replies to commands among those to `asking`."""
+    return replies[1::2]
 
 
-def hook_of(hook: Hook | None, number: int) -> Hook | None:
-    """A hook that is given the replies to `number` commands that were sent by `asking`."""
-    if hook is None:
-        return None
-
-    def unwrapped(replies: list[Any], source: Any) -> None:
-        own = unasked(replies, number)
-        hook(own, source)
-        replies.extend(own[number:])
-
-    return unwrapped
+def hook_of(hook: Hook | None) -> Hook | None:
+    """A hook that is given the replies to commands that were sent by `asking`."""
+    return None if hook is None else lambda replies, source: hook(unasked(replies), source)
 
 
 def key_by_key(commands: tuple[Command, ...]) -> tuple[Command, ...]:

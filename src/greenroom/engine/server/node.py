@@ -13,15 +13,16 @@ from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
+from greenroom.engine.commands import Channel, Command, Hook
+from greenroom.engine.deadline import before
 from greenroom.engine.deletions import Answered, Queued
 from greenroom.engine.limits import Limits
-from greenroom.engine.listener import Share
-from greenroom.engine.protocol.wire import Command, Hook
-from greenroom.engine.scripts import Script
+from greenroom.engine.listener import Handover, KeyFilter, Listeners
+from greenroom.engine.protocol.errors import ConnectionLost, NoReply
 from greenroom.engine.server.refusals import Refusals
-from greenroom.engine.transport.connection import Connection, ConnectionLost, NoReply
+from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import with_remedy
-from greenroom.engine.transport.supervisor import Channel, SupervisedConnection, before
+from greenroom.engine.transport.supervisor import SupervisedConnection
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
 
@@ -32,34 +33,33 @@ class Node:
     """Sends commands to one server.
 
     Arguments:
-        share: the keys that it has.
+        owns: true for the keys that it has.
         on_invalidate: called in reply order with each invalidated key, or None for all of this node's keys.
         on_lost: called when the tracked connection ends.
         before_connect: see `SupervisedConnection`.
+        listeners: told of each new connection before any caller gets it; their scripts are loaded on it.
+        hand_over: makes what they are given of it.
         needs_primary: whether another server is looked for at the address when this one has become a replica.
-        before_use, before_serving: called with each new connection before any caller gets it; the second, after the
-            first, with tracked ones only.
     """
 
     def __init__(
         self,
         address: Address,
         *,
-        scripts: Sequence[Script],
-        share: Share,
+        listeners: Listeners,
+        hand_over: Callable[[Channel, Connection], Handover],
+        owns: KeyFilter,
         on_invalidate: Callable[[bytes | None], None],
         on_lost: Callable[[], None],
         before_connect: Callable[[], Awaitable[None]],
-        before_use: Callable[[Connection], Awaitable[None]],
-        before_serving: Callable[[Connection], Awaitable[None]],
         clock: Clock,
         counters: Counters,
         limits: Limits,
         needs_primary: bool = False,
     ) -> None:
         self.address = address
-        self.share = share
-        """The keys that it has."""
+        self.owns = owns
+        """True for the keys that it has."""
         self.refuses_until = -inf
         """Until then, in seconds of `time.monotonic`, a refusal for the cluster's sake is not worth another try."""
         self._limits = limits
@@ -67,9 +67,11 @@ class Node:
         self._refused: set[str] = set()
         self._refusals = Refusals(written=self._written, doubted=self._doubted)
 
-        async def before_tracked(connection: Connection) -> None:
-            await before_use(connection)
-            await before_serving(connection)
+        async def before_serving(channel: Channel, connection: Connection) -> None:
+            handover = hand_over(channel, connection)
+            await listeners.before_use(handover)
+            if channel is Channel.TRACKED:
+                await listeners.before_serving(handover)
 
         def link(
             channel: Channel, on_push: Callable[[list[Any]], None] | None, lost: Callable[[], None]
@@ -77,12 +79,12 @@ class Node:
             return SupervisedConnection(
                 address,
                 channel,
-                scripts=scripts,
-                share=share,
+                scripts=listeners.scripts,
+                owns=owns,
                 on_push=on_push,
                 on_lost=lost,
                 before_connect=before_connect,
-                before_serving=before_tracked if channel is Channel.TRACKED else before_use,
+                before_serving=partial(before_serving, channel),
                 clock=clock,
                 counters=counters,
                 limits=limits,

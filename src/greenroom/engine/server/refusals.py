@@ -14,7 +14,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from greenroom.engine.protocol.wire import Command, NotNow
+from greenroom.engine.commands import Command
+from greenroom.engine.protocol.errors import NotNow
 from greenroom.engine.scripts import Call
 from greenroom.errors import CommandFailed, EngineError, EngineRefused, EngineUnavailable, OutOfMemory
 

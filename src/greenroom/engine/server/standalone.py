@@ -9,15 +9,15 @@ from typing import Any
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
+from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.deletions import Answered, Names, Queued, together
 from greenroom.engine.engine import RETRY_PAUSE, Engine
 from greenroom.engine.limits import Limits
-from greenroom.engine.listener import EVERYTHING, KeyFilter, all_keys
-from greenroom.engine.protocol.wire import Command, Hook, NotNow
+from greenroom.engine.listener import Listener, Listeners, all_keys
+from greenroom.engine.protocol.errors import ConnectionLost, NotNow, NotSent
 from greenroom.engine.scripts import Script
+from greenroom.engine.server.handover import ServerHandover
 from greenroom.engine.server.node import Node
-from greenroom.engine.transport.connection import Connection, ConnectionLost, NotSent
-from greenroom.engine.transport.supervisor import Channel
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
 
@@ -30,12 +30,7 @@ class Standalone(Engine):
     """The engine of one server.
 
     Arguments:
-        scripts: loaded at every handshake.
-        on_invalidate: called in reply order with each key whose tracked value changed; None for all keys.
-        on_lost: called when invalidations may have been missed, with the keys that this concerns: here all.
         before_connect: called before each attempt to connect.
-        before_use: called with each new connection of either lane, before anything else is sent on it.
-        before_serving: called after that with each tracked connection, before any caller gets it.
 
     Raises:
         InvalidInput: for the address of a cluster.
@@ -45,12 +40,7 @@ class Standalone(Engine):
         self,
         address: Address,
         *,
-        scripts: Sequence[Script] = (),
-        on_invalidate: Callable[[bytes | None], None] = lambda _: None,
-        on_lost: Callable[[KeyFilter], None] = lambda _: None,
         before_connect: Callable[[], Awaitable[None]] = _nothing,
-        before_use: Callable[[Connection], Awaitable[None]] = _nothing,
-        before_serving: Callable[[Connection], Awaitable[None]] = _nothing,
         clock: Clock = SYSTEM,
         counters: Counters | None = None,
         limits: Limits | None = None,
@@ -59,22 +49,26 @@ class Standalone(Engine):
             raise InvalidInput("address", f"{address} is a cluster", "name one server")
         self.address = address
         self._limits = limits or Limits()
+        self._listeners = listeners = Listeners()
         self._node = Node(
             address,
-            scripts=scripts,
-            share=EVERYTHING,
-            on_invalidate=on_invalidate,
-            on_lost=lambda: on_lost(all_keys),
+            listeners=listeners,
+            hand_over=lambda channel, connection: ServerHandover(connection, channel, str(address), all_keys),
+            owns=all_keys,
+            on_invalidate=listeners.keys_invalidated,
+            on_lost=lambda: listeners.keys_lost(all_keys),
             before_connect=before_connect,
-            before_use=before_use,
-            before_serving=before_serving,
             clock=clock,
             counters=counters if counters is not None else Counters(),
             limits=self._limits,
             needs_primary=True,
         )
 
+    def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
+        self._listeners.add(listener, scripts)
+
     async def start(self) -> None:
+        self._listeners.closed = True
         self._node.start()
         await self._node.settled()
 

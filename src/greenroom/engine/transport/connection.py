@@ -16,26 +16,16 @@ from math import inf
 from time import monotonic
 from typing import Any, cast
 
+from greenroom.engine.commands import Command, Hook
 from greenroom.engine.limits import Limits
-from greenroom.engine.listener import EVERYTHING, Share
+from greenroom.engine.listener import KeyFilter, all_keys
 from greenroom.engine.protocol.attributes import ProtocolViolation
-from greenroom.engine.protocol.wire import Command, Hook, Watch, Wire
-from greenroom.errors import EngineUnavailable, Overloaded
+from greenroom.engine.protocol.errors import ConnectionLost, NoReply, NotSent
+from greenroom.engine.protocol.wire import Watch, Wire
+from greenroom.errors import Overloaded
 from greenroom.observe import Histogram
 
 log = logging.getLogger("greenroom.engine")
-
-
-class ConnectionLost(EngineUnavailable):
-    """The connection ended after the command was written; whether it was carried out is not known."""
-
-
-class NoReply(EngineUnavailable):
-    """No reply in time, though the connection is alive; whether the command was carried out is not known."""
-
-
-class NotSent(EngineUnavailable):
-    """The connection ended before the command was written: it was not carried out."""
 
 
 class Connection(asyncio.Protocol):
@@ -85,8 +75,8 @@ class Connection(asyncio.Protocol):
         """Done when the connection has ended; `reason` then tells why."""
         self.is_replica = False
         """Whether its server has said that it follows another, and so takes no writes."""
-        self.share: Share = EVERYTHING
-        """The keys that its server has."""
+        self.owns: KeyFilter = all_keys
+        """True for the keys that its server has."""
         self.on_end: Callable[[], None] = _nothing
         """Called the moment the connection ends, before any caller learns of it."""
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from greenroom.engine.address import Address
+from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
-from greenroom.engine.protocol.wire import Command
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.tls import given_up, refusal
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable

@@ -7,7 +7,6 @@ row callers fail at once, and the reconnect itself is the probe. Nobody above se
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -16,9 +15,11 @@ from typing import Any
 
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
+from greenroom.engine.commands import Channel, Command
+from greenroom.engine.deadline import before
 from greenroom.engine.limits import Limits
-from greenroom.engine.listener import Share
-from greenroom.engine.protocol.wire import Command, Watch
+from greenroom.engine.listener import KeyFilter
+from greenroom.engine.protocol.wire import Watch
 from greenroom.engine.scripts import Script
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import is_replica, open_connection
@@ -32,20 +33,8 @@ _MIN_UPTIME = 1.0
 fifty times a second only to hang up would cost every call its deadline."""
 
 
-class Channel(enum.Enum):
-    """Which of a node's two connections carries a command."""
-
-    TRACKED = "tracked"
-    """Reads and writes of cached keys: one connection for both, so that a process sees its own writes."""
-    PLAIN = "plain"
-    """Everything that no near cache and no waiter depends on."""
-
-    # docs/decisions/0009-channel-enum-uses-the-object-hash.md
-    __hash__ = object.__hash__  # an Enum's own is a Python function, and every command looks its lane up
-
-
 _USES = {Channel.TRACKED: "cached values", Channel.PLAIN: "everything else"}
-"""Each lane in an operator's words."""
+"""Each channel in an operator's words."""
 
 
 class SupervisedConnection:
@@ -53,9 +42,9 @@ class SupervisedConnection:
 
     Arguments:
         address: the server.
-        lane: TRACKED switches invalidation pushes on.
-        scripts: loaded in the handshake.
-        share: the keys that the server has.
+        channel: TRACKED switches invalidation pushes on.
+        scripts: loaded in each handshake, as they are then.
+        owns: true for the keys that the server has.
         on_push: called with each push, in order with the replies; see `Wire`.
         on_lost: called when an established connection ends: pushes may have been missed from here on.
         before_connect: called before each attempt; raises to refuse it. The embedded server is started here.
@@ -72,7 +61,7 @@ class SupervisedConnection:
         channel: Channel,
         *,
         scripts: Sequence[Script],
-        share: Share,
+        owns: KeyFilter,
         on_push: Callable[[list[Any]], None] | None,
         on_lost: Callable[[], None],
         before_connect: Callable[[], Awaitable[None]],
@@ -91,7 +80,7 @@ class SupervisedConnection:
         self._on_primary = on_primary
         self._doubted = asyncio.Event()  # the role of the connection's server
         self._scripts = scripts
-        self._share = share
+        self._owns = owns
         self._on_push = on_push
         self._on_lost = on_lost
         self._before_connect = before_connect
@@ -280,7 +269,7 @@ class SupervisedConnection:
             latency=self._counters.commands[str(self.address)],
             limits=self._limits,
         )
-        connection.share = self._share
+        connection.owns = self._owns
         if self._watch is not None:
             self._watch.connected()
             connection.be_watched(self._watch)
@@ -299,11 +288,6 @@ class SupervisedConnection:
             commands.append(("CLIENT", "TRACKING", "ON"))
         commands.extend(("SCRIPT", "LOAD", script.source) for script in self._scripts)
         return tuple(commands)
-
-
-def before(deadline: float) -> asyncio.Timeout:
-    """A block's deadline in seconds of `time.monotonic`; the loop's own clock may count from elsewhere."""
-    return asyncio.timeout(max(0.0, deadline - monotonic()))
 
 
 def _text(error: BaseException) -> str:

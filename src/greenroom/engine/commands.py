@@ -1,0 +1,27 @@
+"""What is sent to a server, over which of its connections, and what is called with the replies."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+Command = tuple[str | bytes | int, ...]
+"""The words of a command."""
+Hook = Callable[[list[Any], Any], None]
+"""Called in the socket's reader with the replies to commands issued together, and the source that they came from.
+
+What a hook finds it keeps itself: it adds nothing to the list.
+"""
+
+
+class Channel(enum.Enum):
+    """Which of a node's two connections carries a command."""
+
+    TRACKED = "tracked"
+    """Reads and writes of cached keys: one connection for both, so that a process sees its own writes."""
+    PLAIN = "plain"
+    """Everything that no near cache and no waiter depends on."""
+
+    # docs/decisions/0009-channel-enum-uses-the-object-hash.md
+    __hash__ = object.__hash__  # an Enum's own is a Python function, and every command looks its channel up

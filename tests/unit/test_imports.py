@@ -1,0 +1,52 @@
+"""What `import greenroom` loads, and what the library knows."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import greenroom
+
+PACKAGES = {"greenroom", "hiredis", "msgspec", "typing_extensions"}
+"""The library, what it needs, and what hiredis imports."""
+PARTS = {
+    *("caching", "client", "clock", "detached", "engine", "errors", "extras", "keyspace", "observe", "opened"),
+    "private_files",
+}
+"""The parts of the library that caches need: neither sessions nor commands."""
+MOST = 70
+"""Modules of ours: each is read, and compiled the first time."""
+EXAMPLES = {"docgen.py", "pattern.py"}
+"""Files that name a topic's key as an example."""
+
+
+def loaded(statement: str) -> set[str]:
+    program = (
+        f"import sys, json; before = set(sys.modules); {statement}; print(json.dumps(list(set(sys.modules) - before)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return set(json.loads(run.stdout))
+
+
+def test_importing_the_library_loads_what_a_cache_needs_only() -> None:
+    modules = loaded("import greenroom")
+    packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
+    assert {name for name in packages if not name.startswith("_")} <= PACKAGES
+    ours = {name for name in modules if name.partition(".")[0] == "greenroom"}
+    assert {name.split(".")[1] for name in ours if "." in name} <= PARTS
+    assert len(ours) <= MOST
+
+
+def test_names_of_sessions_are_loaded_when_they_are_asked_for() -> None:
+    assert "greenroom.sessions" in loaded("from greenroom import SessionMiddleware")
+    assert all(hasattr(greenroom, name) for name in greenroom.__all__)
+
+
+def test_the_library_knows_no_podcast() -> None:
+    word = re.compile("podcast|topic|snippet", re.IGNORECASE)
+    folder = Path(greenroom.__file__).parent
+    files = [file for kind in ("py", "lua") for file in folder.rglob(f"*.{kind}")]
+    assert {file.name for file in files if word.search(file.read_text("utf-8"))} <= EXAMPLES
