@@ -40,8 +40,8 @@ async def read_through() -> None:
         loads.append(episode_id)
         return Episode(f"Episode {episode_id}")
 
-    async with Greenroom.open() as room:
-        cache = room.cache(EPISODE, load=load, near_for=0)
+    async with Greenroom() as room:
+        cache = room.cache(EPISODE, load=load, near_for=timedelta(0))
         assert [await cache.get("e1"), await cache.get("e1")] == [Episode("Episode e1")] * 2
         assert loads == ["e1"]
 

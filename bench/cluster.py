@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,8 @@ async def channel(address: str) -> AsyncIterator[Read]:
 @asynccontextmanager
 async def cache(address: str) -> AsyncIterator[Read]:
     """A cache with the near cache off."""
-    async with Greenroom.open(address) as room:
-        yield room.cache(KEYSPACE, load=unloaded, near_for=0).get
+    async with Greenroom(address) as room:
+        yield room.cache(KEYSPACE, load=unloaded, near_for=timedelta(0)).get
 
 
 CONTENDERS: dict[str, Callable[[str], Any]] = {"lane": channel, "cache": cache}

@@ -46,7 +46,7 @@ async def member(port: int, run: str) -> None:
         await asyncio.sleep(LOAD)
         return Value(time.monotonic())
 
-    async with Greenroom.open(f"valkey://127.0.0.1:{port}") as room:
+    async with Greenroom(f"valkey://127.0.0.1:{port}") as room:
         cache = room.cache(COLD, load=load)
         sys.stdout.write("ready\n")
         sys.stdout.flush()

@@ -48,8 +48,8 @@ class Readers:
     """
 
     def __init__(self, room: Greenroom) -> None:
-        self._values: Cache[str] = room.cache(VALUE, load=_value, near_for=0)
-        self._pages: Cache[str] = room.cache(PAGE, load=_page, near_for=0, group="bench-pages:{show}")
+        self._values: Cache[str] = room.cache(VALUE, load=_value, near_for=timedelta(0))
+        self._pages: Cache[str] = room.cache(PAGE, load=_page, near_for=timedelta(0), groups=["bench-pages:{show}"])
         self._asked = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.reads = self.failed = 0
@@ -101,8 +101,8 @@ async def killed(cluster: Cluster, room: Greenroom, victim: Member) -> tuple[Rea
 async def measure(cluster: Cluster) -> None:
     """Print a line for each primary, and the slowest of all."""
     slowest = 0.0
-    async with Greenroom.open(cluster.address) as room:
-        values: Cache[str] = room.cache(VALUE, load=_value, near_for=0)
+    async with Greenroom(cluster.address) as room:
+        values: Cache[str] = room.cache(VALUE, load=_value, near_for=timedelta(0))
         await values.get_many([{"number": str(number)} for number in range(VALUES)])
         for number, victim in enumerate(cluster.primaries, 1):
             readers, whole = await killed(cluster, room, victim)

@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -49,8 +50,8 @@ async def bare(port: int) -> AsyncIterator[Read]:
 @asynccontextmanager
 async def greenroom(port: int) -> AsyncIterator[Read]:
     """A cache with the near cache off."""
-    async with Greenroom.open(f"valkey://127.0.0.1:{port}") as room:
-        yield room.cache(KEYSPACE, load=unloaded, near_for=0).get
+    async with Greenroom(f"valkey://127.0.0.1:{port}") as room:
+        yield room.cache(KEYSPACE, load=unloaded, near_for=timedelta(0)).get
 
 
 @asynccontextmanager
@@ -115,8 +116,8 @@ async def fastapi_sdk(port: int) -> AsyncIterator[Read]:
 @asynccontextmanager
 async def near_greenroom(port: int) -> AsyncIterator[Read]:
     """A cache whose every read is a near hit."""
-    async with Greenroom.open(f"valkey://127.0.0.1:{port}") as room:
-        cache = room.cache(KEYSPACE, load=unloaded, near_for=3600)
+    async with Greenroom(f"valkey://127.0.0.1:{port}") as room:
+        cache = room.cache(KEYSPACE, load=unloaded, near_for=timedelta(seconds=3600))
         for number in range(KEYS):
             await cache.get(f"t{number}")
         yield cache.get
@@ -152,7 +153,7 @@ async def near_aiocache(port: int) -> AsyncIterator[Read]:
 @asynccontextmanager
 async def admitting(port: int) -> AsyncIterator[tuple[Read, Callable[[], None]]]:
     """A cache with the near cache on and empty: each read is PTTL, GET and an insertion."""
-    async with Greenroom.open(f"valkey://127.0.0.1:{port}") as room:
+    async with Greenroom(f"valkey://127.0.0.1:{port}") as room:
         cache = room.cache(KEYSPACE, load=unloaded)
         yield cache.get, room.forget_near
 

@@ -14,7 +14,7 @@ from greenroom import Greenroom, SessionMiddleware, session_of
 
 @asynccontextmanager
 async def lifespan(app: Litestar) -> AsyncIterator[None]:
-    async with Greenroom.open(os.environ.get("VALKEY_URL")) as app.state.room:
+    async with Greenroom(os.environ.get("VALKEY_URL")) as app.state.room:
         yield
 
 

@@ -16,7 +16,7 @@ from greenroom import Greenroom, SessionMiddleware, session_of
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    async with Greenroom.open(os.environ.get("VALKEY_URL")) as app.state.room:
+    async with Greenroom(os.environ.get("VALKEY_URL")) as app.state.room:
         yield
 
 

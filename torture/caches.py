@@ -50,7 +50,7 @@ def page_keyspace(fresh: float) -> Keyspace[Page]:
     """The pages; `fresh` in seconds."""
     numbers = {"number": Number(1, len(PAGES))}
     pattern = "torture:show:{show}:page:{number}"
-    return Keyspace(pattern, Page, ttl=TTL, fresh=timedelta(seconds=fresh), jitter=_JITTER, numbers=numbers)
+    return Keyspace(pattern, Page, ttl=TTL, fresh=timedelta(seconds=fresh), jitter=_JITTER, parts=numbers)
 
 
 ITEM, PAGE = item_keyspace(1.0), page_keyspace(1.0)
@@ -100,7 +100,7 @@ class Caches:
             loader_deadline=LOADER_DEADLINE,
         )
         self.pages: Cache[Page] = Cache(
-            page, self._load_page, backing=backing, loader_deadline=LOADER_DEADLINE, group="torture-pages:{show}"
+            page, self._load_page, backing=backing, loader_deadline=LOADER_DEADLINE, groups=["torture-pages:{show}"]
         )
 
     # Loaders ---------------------------------------------------------------------------------------

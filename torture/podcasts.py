@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -157,9 +157,9 @@ class Podcasts:
 
     # ------------------------------------------------------------------------------------------------
 
-    def _cache(self, keyspace: Keyspace[Any], *, load: Any, group: str | None = None) -> Cache[Any]:
+    def _cache(self, keyspace: Keyspace[Any], *, load: Any, groups: Sequence[str] = ()) -> Cache[Any]:
         loader = declared_loader(keyspace, load)
-        cache = Cache(keyspace, loader, backing=self._backing, loader_deadline=LOADER_DEADLINE, group=group)
+        cache = Cache(keyspace, loader, backing=self._backing, loader_deadline=LOADER_DEADLINE, groups=groups)
         if keyspace is PODCAST_STATUS:
             self._status = cache
         return cache

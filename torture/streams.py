@@ -55,7 +55,7 @@ class Client:
         counters = Counters()
         self.engine = engine_at(Address.parse(address), counters=counters, limits=limits)
         self.backing = Backing(self.engine, "", SYSTEM, counters)
-        self.cache = Cache(_KEYSPACE, _load, backing=self.backing, load_many=_load_many, group="shelf:{shelf}")
+        self.cache = Cache(_KEYSPACE, _load, backing=self.backing, load_many=_load_many, groups=["shelf:{shelf}"])
         self.sessions = Sessions(self.engine, SESSIONS, counters=counters, streams=STREAMS)
         self.presence = Presence(self.sessions)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom.caching import Cache, Loader
@@ -34,33 +36,37 @@ log = logging.getLogger("greenroom.client")
 
 T = TypeVar("T")
 
+_LOADER_DEADLINE = timedelta(seconds=LOADER_DEADLINE)
+_NEAR_FOR = timedelta(seconds=NEAR_FOR)
 START_DEADLINE = 2.0
 """Seconds that opening waits for the servers; a room opens all the same without them."""
 
 
 class Greenroom:
-    """The hot-data tier of one process. Made by `Greenroom.open`."""
+    """The hot-data tier of one process: `async with Greenroom("valkey://cache.internal:6379") as room`.
 
-    def __init__(self, backing: Backing, sessions: Sessions[Any] | None, own: SessionSettings | None) -> None:
-        self._backing = backing
-        self._engine = backing.engine
-        self._caches = DeclaredCaches()
-        self.opened = Opened()
-        """Whether the room is open; its parts ask it before each operation."""
-        self._sessions = sessions
-        self._presence: Presence | None = None
-        self._own = own
-        self.prefix = backing.prefix
-        """Stands before every key."""
-        self.clock = backing.clock
-        """Where time and randomness come from."""
-        self.counters = backing.counters
-        """Where everything is counted."""
+    It connects to nothing before its block is entered, and may be opened again when that has been left.
 
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls,
+    Arguments:
+        address: the server of the caches, as `valkey://host:6379`; without it, or as `embedded`, a Valkey is started,
+            or joined, in the data directory.
+        session_address: the server of the sessions, likewise; by default that of the caches.
+        sessions: what sessions hold; True for the usual, False for a process that uses none: it then needs no server
+            of theirs, and expects nothing of that of the caches.
+        replica_reads: whether cached values are read at the replicas of a cluster: its primaries have less to do, and a
+            change made elsewhere may be seen 0.75 s later. Never sessions; never what was just changed here.
+        data_dir: where the embedded server keeps its files. Without it the embedded server has a temporary one.
+        prefix: put before every key.
+        clock: where time and randomness come from.
+        counters: where everything is counted.
+
+    Raises, when it is opened:
+        InvalidInput: for an argument that cannot be, and while it is open already.
+        MissingExtra: when the embedded server is not installed. An engine that cannot be reached is no error.
+    """
+
+    def __init__(
+        self,
         address: str | None = None,
         *,
         session_address: str | None = None,
@@ -70,57 +76,72 @@ class Greenroom:
         prefix: str = "",
         clock: Clock = SYSTEM,
         counters: Counters | None = None,
-    ) -> AsyncIterator[Greenroom]:
-        """Open a room; everything that it opened is closed when the block is left.
+    ) -> None:
+        self._address = address or EMBEDDED
+        self._session_address = session_address or self._address
+        self._settings = sessions
+        self._replica_reads = replica_reads
+        self._directory = None if data_dir is None else Path(data_dir)
+        self.prefix = prefix
+        """Stands before every key."""
+        self.clock = clock
+        """Where time and randomness come from."""
+        self.counters = counters if counters is not None else Counters()
+        """Where everything is counted."""
+        self._stack: AsyncExitStack | None = None
+        self.opened = Opened()
+        """Whether the room is open; its parts ask it before each operation."""
+        self.opened.end()
 
-        Arguments:
-            address: the server of the caches, as `valkey://host:6379`; without it, or as `embedded`, a Valkey is
-                started, or joined, in the data directory.
-            session_address: the server of the sessions, likewise; by default that of the caches.
-            sessions: what sessions hold; True for the usual, False for a process that uses none: it then needs no
-                server of theirs, and expects nothing of that of the caches.
-            replica_reads: whether cached values are read at the replicas of a cluster: its primaries have less to do,
-                and a change made elsewhere may be seen 0.75 s later. Never sessions; never what was just changed here.
-            data_dir: where the embedded server keeps its files. Without it the embedded server has a temporary one.
-            prefix: put before every key.
-            clock: where time and randomness come from.
-            counters: where everything is counted.
-
-        Raises:
-            InvalidInput: for an argument that cannot be.
-            MissingExtra: when the embedded server is not installed. An engine that cannot be reached is no error.
-        """
-        counters = counters if counters is not None else Counters()
-        address = address or EMBEDDED
-        session_address = session_address or address
+    async def __aenter__(self) -> Greenroom:
+        if self._stack is not None:
+            raise InvalidInput("room", "is open already", "leave its block first, or make another")
         async with AsyncExitStack() as stack:
-            directory = None if data_dir is None else Path(data_dir)
-            if directory is None and EMBEDDED in (address, session_address):
-                directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
-            engine = open_engine(address, directory, stack, replica_reads=replica_reads, clock=clock, counters=counters)
-            backing = Backing(engine, check_prefix(prefix), clock, counters)
-            own: SessionSettings | None = None
-            kept: Sessions[Any] | None = None
-            if sessions is not False:
-                # Not with the package: a process that has caches only does without.
-                from greenroom.sessions import Revocations, Sessions, SessionSettings
+            await self._open(stack)
+            self._stack = stack.pop_all()
+        return self
 
-                own = SessionSettings() if sessions is True else sessions
-                if session_address != address:
-                    engine = open_engine(session_address, directory, stack, clock=clock, counters=counters)
-                kept = Sessions(
-                    engine,
-                    own.keyspace.prefixed(prefix),
-                    own.limits,
-                    ends=Revocations(clock),
-                    counters=counters,
-                    new=own.new,
-                    streams=own.streams,
-                )
-            await _start(backing, kept)
-            room = cls(backing, kept, own)
-            stack.push_async_callback(to_the_end, room._close)
-            yield room
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stack, self._stack = self._stack, None
+        assert stack is not None
+        await stack.__aexit__(kind, error, trace)
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        address, session_address, directory = self._address, self._session_address, self._directory
+        clock, counters = self.clock, self.counters
+        if directory is None and EMBEDDED in (address, session_address):
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
+        engine = open_engine(
+            address, directory, stack, replica_reads=self._replica_reads, clock=clock, counters=counters
+        )
+        self._backing = Backing(engine, check_prefix(self.prefix), clock, counters)
+        self._engine = engine
+        self._caches = DeclaredCaches()
+        self._own: SessionSettings | None = None
+        self._sessions: Sessions[Any] | None = None
+        self._presence: Presence | None = None
+        if self._settings is not False:
+            # Not with the package: a process that has caches only does without.
+            from greenroom.sessions import Presence, Revocations, Sessions, SessionSettings
+
+            own = self._own = SessionSettings() if self._settings is True else self._settings
+            if session_address != address:
+                engine = open_engine(session_address, directory, stack, clock=clock, counters=counters)
+            self._sessions = Sessions(
+                engine,
+                own.keyspace.prefixed(self.prefix),
+                own.limits,
+                ends=Revocations(clock),
+                counters=counters,
+                new=own.new,
+                streams=own.streams,
+            )
+            self._presence = Presence(self._sessions)
+        await _start(self._backing, self._sessions)
+        self.opened = Opened()
+        stack.push_async_callback(to_the_end, self._close)
 
     # Caches -----------------------------------------------------------------------------------------
 
@@ -130,9 +151,9 @@ class Greenroom:
         *,
         load: Loader[T] | PlainLoader[T],
         load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
-        loader_deadline: float = LOADER_DEADLINE,
-        near_for: float = NEAR_FOR,
-        group: str | None = None,
+        loader_deadline: timedelta = _LOADER_DEADLINE,
+        near_for: timedelta = _NEAR_FOR,
+        groups: Sequence[str] = (),
         places: int = MAX_CONCURRENT,
     ) -> Cache[T]:
         """A read-through cache over a keyspace.
@@ -143,9 +164,9 @@ class Greenroom:
                 runs on the event loop: it must not wait for anything.
             load_many: reads several for `get_many`: given a list of parts (mappings, or bare values where a key has one
                 part), returns as many values in their order.
-            loader_deadline: seconds after which a load is cancelled.
-            near_for: seconds for which a value is served from this process; 0 keeps nothing here.
-            group: keys that one change makes stale together, as `episodes:{show_id}`, made of parts of the key;
+            loader_deadline: after it a load is cancelled.
+            near_for: for so long a value is served from this process; zero keeps nothing here.
+            groups: keys that one change makes stale together, as `episodes:{show_id}`, made of parts of the key;
                 `invalidate_group` drops them.
             places: loads at a time while the server cannot be asked.
 
@@ -160,7 +181,7 @@ class Greenroom:
             "load_many": load_many,
             "loader_deadline": loader_deadline,
             "near_for": near_for,
-            "group": group,
+            "groups": groups if isinstance(groups, str) else tuple(groups),
             "places": places,
         }
         if self._own is not None:
@@ -173,18 +194,40 @@ class Greenroom:
                 keyspace.prefixed(self.prefix),
                 declared_loader(keyspace, load),
                 backing=self._backing,
-                **{**options, "load_many": batch},
+                load_many=batch,
+                loader_deadline=loader_deadline.total_seconds(),
+                near_for=near_for.total_seconds(),
+                groups=groups,
+                places=places,
             )
 
         return self._caches.cache(keyspace, {"load": load, **options}, make)
 
-    def cached(self, keyspace: Keyspace[T], **options: Any) -> Callable[[Loader[T]], Cache[T]]:
-        """`cache` as a decorator of the loader, with the same options; the decorated name is the cache."""
-        return lambda load: self.cache(keyspace, load=load, **options)
+    def cached(
+        self,
+        keyspace: Keyspace[T],
+        *,
+        load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
+        loader_deadline: timedelta = _LOADER_DEADLINE,
+        near_for: timedelta = _NEAR_FOR,
+        groups: Sequence[str] = (),
+        places: int = MAX_CONCURRENT,
+    ) -> Callable[[Loader[T] | PlainLoader[T]], Cache[T]]:
+        """`cache` as a decorator of the loader, with the same arguments; the decorated name is the cache."""
+        return lambda load: self.cache(
+            keyspace,
+            load=load,
+            load_many=load_many,
+            loader_deadline=loader_deadline,
+            near_for=near_for,
+            groups=groups,
+            places=places,
+        )
 
     @property
     def pending_drops(self) -> PendingDrops:
         """Keys that a record says are stale and that no server has dropped yet: here they count as dropped."""
+        self._check_made()
         return self._backing.outbox_drops
 
     def forget_near(self) -> None:
@@ -200,18 +243,19 @@ class Greenroom:
 
         Raises:
             InvalidInput: when it keeps none.
+            RoomClosed: when it has not been opened.
         """
+        self._check_made()
         if self._sessions is None:
             raise InvalidInput("sessions", "the room keeps no sessions", "open it with sessions=SessionSettings(…)")
         return self._sessions
 
     @property
     def presence(self) -> Presence:
-        """Who is here: active sessions, and listeners per stream. Raises as `sessions`."""
+        """Who is here: active sessions, and listeners of each content. Raises as `sessions`."""
+        self._check_made()
         if self._presence is None:
-            from greenroom.sessions import Presence
-
-            self._presence = Presence(self.sessions)
+            raise InvalidInput("sessions", "the room keeps no sessions", "open it with sessions=SessionSettings(…)")
         return self._presence
 
     # Its servers --------------------------------------------------------------------------------------
@@ -232,6 +276,11 @@ class Greenroom:
             return None
         kind = EngineRefused if any(isinstance(one, EngineRefused) for one in found.values()) else EngineUnavailable
         return kind(" · ".join(f"{use}: {error}" for use, error in found.items()))
+
+    def _check_made(self) -> None:
+        # Of a room that was closed its parts say so themselves, operation by operation.
+        if not hasattr(self, "_backing"):
+            self.opened.check()
 
     async def _close(self) -> None:
         self.opened.end()

@@ -36,10 +36,10 @@ class MissingExtra(GreenroomError, ImportError):
 
 
 class RoomClosed(GreenroomError):
-    """The room was closed: it and its parts answer only inside the block of `async with Greenroom.open(…)`."""
+    """The room was closed: it and its parts answer only inside the block of `async with Greenroom(…)`."""
 
     def __init__(self) -> None:
-        super().__init__("the room is closed: use it inside the block of `async with Greenroom.open(…)`")
+        super().__init__("the room is closed: use it inside the block of `async with Greenroom(…)`")
 
 
 class EngineError(GreenroomError):

@@ -76,7 +76,7 @@ SNIPPET_PAGE = Keyspace(
     tuple[Snippet, ...],
     ttl=timedelta(minutes=30),
     fresh=timedelta(minutes=15),
-    numbers={"page_number": PAGE_NUMBERS},
+    parts={"page_number": PAGE_NUMBERS},
     name="snippet_page",
     title="Snippet Cache: a page of a topic",
     purpose="The results of GET /api/v1/snippets: the newest first, then by id, 20 on a page.",

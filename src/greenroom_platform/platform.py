@@ -227,7 +227,7 @@ async def open_platform(
             SQLite in the data directory.
         data_dir: where embedded parts and recordings are kept. With neither address nor directory a temporary one.
 
-    The other arguments are those of `Greenroom.open`.
+    The other arguments are those of `Greenroom`.
 
     Raises:
         InvalidInput: for an argument that cannot be.
@@ -240,7 +240,7 @@ async def open_platform(
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
         records = await _records(database, directory, stack)
         room = await stack.enter_async_context(
-            Greenroom.open(
+            Greenroom(
                 address,
                 session_address=session_address,
                 sessions=SESSION_SETTINGS if keeps_sessions else False,

@@ -375,7 +375,7 @@ async def test_a_group_is_dropped_on_every_node_once_its_node_is_back(steady: Cl
     )
     async with ClusterProxy(steady, PAGE.key(show=show, number="1")) as proxy:
         backing = await back(proxy, limits=Limits(topology_interval=60))
-        pages = Cache(PAGE, load, backing=backing, group="pages:{show}")
+        pages = Cache(PAGE, load, backing=backing, groups=["pages:{show}"])
         for number in numbers * 2:
             await pages.get(show=show, number=number)  # the second time it comes near
         await proxy.down()
@@ -411,7 +411,7 @@ async def test_a_group_left_unread_while_its_node_connects_is_read_first(
         return Episode(f"{show}{number}", version)
 
     backing = await back(steady, limits=BLIND)
-    pages = Cache(PAGE, load, backing=backing, group="pages:{show}", near_for=0)
+    pages = Cache(PAGE, load, backing=backing, groups=["pages:{show}"], near_for=0)
     await pages.get(show="s", number="1")
     asked, answered = asyncio.Event(), asyncio.Event()
 
@@ -441,7 +441,7 @@ async def test_a_group_that_could_not_be_read_is_read_where_it_is_now(cluster: C
         return Episode(f"{show}{number}", version)
 
     backing = await back(cluster, limits=SOON)
-    pages = Cache(PAGE, load, backing=backing, group="pages:{show}", near_for=0)
+    pages = Cache(PAGE, load, backing=backing, groups=["pages:{show}"], near_for=0)
     await pages.get(show="s", number="1")
     group = backing.groups.name("pages:s")
     backing.groups.pending_reads.add("pages:s")
@@ -460,7 +460,7 @@ async def test_a_migrating_group_is_read_where_it_is_and_blocks_no_node(cluster:
         return Episode(f"{show}{number}", version)
 
     backing = await back(cluster, limits=BLIND)
-    pages = Cache(PAGE, load, backing=backing, group="pages:{show}", near_for=0)
+    pages = Cache(PAGE, load, backing=backing, groups=["pages:{show}"], near_for=0)
     group = backing.groups.name("pages:s")
     source = cluster.owner(group)
     number = next(n for n in map(str, range(1000)) if cluster.owner(PAGE.key(show="s", number=n)) is not source)
@@ -484,7 +484,7 @@ async def test_a_page_that_a_failover_has_lost_from_its_group_is_dropped(cluster
         return Episode(f"{show}{number}", version)
 
     here, there = await back(cluster, limits=SOON), await back(cluster, limits=SOON)
-    pages, elsewhere = (Cache(PAGE, load, backing=one, group="pages:{show}", near_for=0) for one in (here, there))
+    pages, elsewhere = (Cache(PAGE, load, backing=one, groups=["pages:{show}"], near_for=0) for one in (here, there))
     group = here.groups.name("pages:s")
     primary = cluster.owner(group)
     replica = cluster.replica_of(primary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -63,7 +64,7 @@ async def test_values_are_read_at_replicas_and_all_else_goes_to_primaries(steady
 
 
 async def test_sessions_are_never_read_at_a_replica(steady: Cluster) -> None:
-    async with Greenroom.open(steady.address, replica_reads=True) as room:
+    async with Greenroom(steady.address, replica_reads=True) as room:
         reset(steady)
         for live, token in [await room.sessions.start(user_id="u1") for _ in range(20)]:
             assert await room.sessions.read(token) is not None
@@ -74,8 +75,8 @@ async def test_sessions_are_never_read_at_a_replica(steady: Cluster) -> None:
 
 
 async def test_nobody_reads_at_a_replica_who_was_not_told_to(steady: Cluster) -> None:
-    async with Greenroom.open(steady.address) as room:
-        cache = room.cache(EPISODE, load=Loads(), near_for=0)
+    async with Greenroom(steady.address) as room:
+        cache = room.cache(EPISODE, load=Loads(), near_for=timedelta(0))
         await cache.get("e1")
         reset(steady)
         assert (await cache.get_result("e1")).outcome is Outcome.HIT

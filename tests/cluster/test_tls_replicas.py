@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,9 @@ async def test_values_are_read_at_a_replica_over_tls_and_drops_reach_it(
     port, primary, replica = pair
     address = f"rediss+cluster://127.0.0.1:{port}?cacert={authority.cacert}"
     load = Loads()
-    async with Greenroom.open(address, replica_reads=True) as room:
+    async with Greenroom(address, replica_reads=True) as room:
         assert room.unavailable is None
-        episodes = room.cache(EPISODE, load=load, near_for=0)
+        episodes = room.cache(EPISODE, load=load, near_for=timedelta(0))
         await off_loop(lambda: primary.ok("SET", key_of("e1"), old("e1"), "EX", 1800))
 
         async def read_there() -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from greenroom.engine import Channel
+from greenroom.engine import Channel, Handover
 from greenroom.engine.scripts import Script
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.sessions import Revocations, SessionGone
@@ -97,9 +97,19 @@ async def test_a_session_that_a_server_has_again_stays_dead(
     assert lasting.raw()("EXISTS", key(other))
 
 
+class Forgetful(Revocations):
+    """Sends nothing again."""
+
+    async def before_use(self, handover: Handover) -> None:
+        pass
+
+    async def before_serving(self, handover: Handover) -> None:
+        pass
+
+
 async def test_without_it_the_session_would_be_back(lasting: Server, past: Past, store: Open) -> None:
     """What the others prove is of this library's doing."""
-    sessions = await store(lasting)
+    sessions = await store(lasting, ends=Forgetful())
     live, token = await sessions.start(SIGNED_IN)
     past.keep()
     assert await sessions.end(live.session_id)

@@ -33,7 +33,7 @@ class Shows:
 
 
 def pages_of(backing: Backing, load: Shows) -> Cache[Episode]:
-    return Cache(PAGE, load, backing=backing, group="pages:{show}", near_for=0)
+    return Cache(PAGE, load, backing=backing, groups=["pages:{show}"], near_for=0)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def backing(proxy: Proxy) -> AsyncIterator[Backing]:
 async def broken(backing: Backing) -> None:
     """Return when calls fail at once."""
     link = backing.engine._node._links[Channel.TRACKED]  # type: ignore[attr-defined]
-    await until(lambda: link.broken)
+    await until(lambda: link.circuit_open)
 
 
 async def test_when_one_key_of_a_group_cannot_be_dropped_all_of_them_are_kept(

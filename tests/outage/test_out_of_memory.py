@@ -68,7 +68,7 @@ async def test_misses_are_bounded_as_without_a_server(server: Server, back: Back
 
 
 async def test_a_page_that_cannot_be_registered_in_its_group_is_not_stored(server: Server, back: Back) -> None:
-    cache = cache_of(await back(server), Loads(), group="episodes:{episode_id}")
+    cache = cache_of(await back(server), Loads(), groups=["episodes:{episode_id}"])
     with full(server):
         assert not (await cache.get_result("e1")).stored
         await cache.invalidate_group(episode_id="e1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ async def load(episode_id: str) -> Episode:
 
 async def test_writes_of_both_channels_go_to_the_new_primary(pair: Pair) -> None:
     primary, replica, way = pair
-    async with Greenroom.open(way.address) as room:
-        cache = room.cache(EPISODE, load=load, near_for=0)
+    async with Greenroom(way.address) as room:
+        cache = room.cache(EPISODE, load=load, near_for=timedelta(0))
         await cache.get("e1")
         live, _ = await room.sessions.start()
         exchange(primary, replica)
@@ -69,7 +70,7 @@ async def test_writes_of_both_channels_go_to_the_new_primary(pair: Pair) -> None
 
 async def test_a_process_that_writes_nothing_follows_the_address_too(pair: Pair) -> None:
     primary, replica, way = pair
-    async with Greenroom.open(way.address) as room:
+    async with Greenroom(way.address) as room:
         exchange(primary, replica)
         await eventually(lambda: room.unavailable is not None)
         assert "replica" in str(room.unavailable)
@@ -92,7 +93,7 @@ async def test_the_first_write_that_is_refused_makes_it_look_for_the_new_primary
 
 async def test_at_an_address_that_stays_read_only_connections_and_reads_stay(pair: Pair) -> None:
     primary, replica, way = pair
-    async with Greenroom.open(way.address) as room:
+    async with Greenroom(way.address) as room:
         _, token = await room.sessions.start()
         exchange(primary, replica)
         before = _ids(primary.raw())
@@ -144,7 +145,7 @@ REFUSALS = [
 async def test_what_a_server_of_sessions_refuses_is_trouble_until_it_is_done(
     server: Server, refuse: Callable[[Raw], Callable[[], Any]], code: str
 ) -> None:
-    async with Greenroom.open(server.address) as room:
+    async with Greenroom(server.address) as room:
         _, token = await room.sessions.start()
         assert room.unavailable is None
         mend = refuse(server.raw())
@@ -165,8 +166,8 @@ async def test_what_a_server_of_sessions_refuses_is_trouble_until_it_is_done(
 async def test_what_a_server_of_caches_refuses_is_trouble_until_it_is_done(
     server: Server, refuse: Callable[[Raw], Callable[[], Any]], code: str
 ) -> None:
-    async with Greenroom.open(server.address, sessions=False) as room:
-        cache = room.cache(EPISODE, load=load, near_for=0)
+    async with Greenroom(server.address, sessions=False) as room:
+        cache = room.cache(EPISODE, load=load, near_for=timedelta(0))
         mend = refuse(server.raw())
         assert await cache.get("e1") == Episode("e1")
         assert code in str(room.unavailable)
@@ -279,7 +280,7 @@ async def test_a_new_connection_ends_what_was_said_of_permissions(server: Server
 
 
 async def test_a_swallowed_idle_connection_is_replaced_before_it_is_needed(server: Server) -> None:
-    async with gateway(server) as way, Greenroom.open(way.address) as room:
+    async with gateway(server) as way, Greenroom(way.address) as room:
         _, token = await room.sessions.start()
         way.swallow()
         opened = way.opened

@@ -43,7 +43,7 @@ async def connected_again(room: Greenroom, counters: Counters) -> None:
 
 async def test_after_many_log_outs_each_connection_carries_every_end_once(server: Server) -> None:
     counters = Counters()
-    async with Greenroom.open(server.address, counters=counters) as room:
+    async with Greenroom(server.address, counters=counters) as room:
         ends: Revocations = room.sessions.slot._ends
         begun = []
         for _ in range(MANY // AT_ONCE):
@@ -60,7 +60,7 @@ async def test_after_many_log_outs_each_connection_carries_every_end_once(server
 
 async def test_ends_made_while_others_are_carried_are_carried_too(server: Server) -> None:
     counters = Counters()
-    async with Greenroom.open(server.address, counters=counters) as room:
+    async with Greenroom(server.address, counters=counters) as room:
         begun = [await room.sessions.start() for _ in range(3)]
         for live, _ in begun[:2]:
             await room.sessions.end(live.session_id)

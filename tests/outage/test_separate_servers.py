@@ -26,7 +26,7 @@ FAR = Keyspace("cache:far:{episode_id}", Episode, ttl=timedelta(minutes=30))
 @asynccontextmanager
 async def apart(caches: Server, sessions: Server) -> AsyncIterator[Greenroom]:
     """A room on two servers."""
-    async with Greenroom.open(caches.address, session_address=sessions.address) as room:
+    async with Greenroom(caches.address, session_address=sessions.address) as room:
         assert room.unavailable is None
         yield room
 
@@ -37,7 +37,7 @@ async def apart(caches: Server, sessions: Server) -> AsyncIterator[Greenroom]:
 async def test_without_the_server_of_the_caches_sessions_begin_go_on_and_end(valkey: Server, lasting: Server) -> None:
     async with apart(valkey, lasting) as room:
         before, token = await room.sessions.start(user_id="u1")
-        episodes = room.cache(EPISODE, load=Loads(), near_for=0)
+        episodes = room.cache(EPISODE, load=Loads(), near_for=timedelta(0))
         await episodes.get("e1")
         valkey.kill()
         await until(lambda: room.unavailable is not None)
@@ -60,7 +60,7 @@ async def test_without_the_server_of_the_sessions_caches_go_on_near_and_far(valk
     async with apart(valkey, lasting) as room:
         _, token = await room.sessions.start(user_id="u1")
         loads = Loads()
-        near, far = room.cache(EPISODE, load=loads), room.cache(FAR, load=loads, near_for=0)
+        near, far = room.cache(EPISODE, load=loads), room.cache(FAR, load=loads, near_for=timedelta(0))
         for _ in range(2):
             await near.get("e1")
         await far.get("e2")
@@ -113,7 +113,7 @@ async def test_of_a_cluster_the_node_is_named(cluster: Cluster) -> None:
     for one in cluster.members:
         one.ok("CONFIG", "SET", "requirepass", "topsecret")
     victim = cluster.primaries[1]
-    async with Greenroom.open(address) as room:
+    async with Greenroom(address) as room:
         assert room.unavailable is None
         with victim.frozen():
             await until(lambda: room.unavailable is not None)
@@ -193,7 +193,7 @@ async def test_each_node_of_a_cluster_is_looked_at(steady: Cluster, caplog: pyte
         caplog.clear()
         steady.fresh()
         one.ok("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
-        async with Greenroom.open(steady.address):
+        async with Greenroom(steady.address):
             told = sorted(record.message.partition(",")[0] for record in caplog.records)
         assert told == [f"the server of the {what}: maxmemory-policy is allkeys-lru" for what in ("caches", "sessions")]
     steady.fresh()

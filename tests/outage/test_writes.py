@@ -54,7 +54,7 @@ async def test_past_the_bound_of_commands_reads_fail_and_the_record_is_spared(se
 async def test_past_the_bound_invalidations_are_sent_all_the_same(server: Server, back: Back) -> None:
     load = Loads()
     backing = await back(server, limits=FEW)
-    cache = cache_of(backing, load, group="every:{episode_id}")
+    cache = cache_of(backing, load, groups=["every:{episode_id}"])
     for one in TEN[:2]:
         await cache.get(one)
     load.version = 2
@@ -174,8 +174,8 @@ async def test_a_group_dropped_while_it_is_read_for_a_drop_is_read_again(
     issue = Connection.issue
     late = [True]
     async with Proxy(valkey) as proxy:
-        backing, elsewhere = await back(proxy), cache_of(await back(valkey), load, group=group)
-        cache = cache_of(backing, load, group=group)
+        backing, elsewhere = await back(proxy), cache_of(await back(valkey), load, groups=[group])
+        cache = cache_of(backing, load, groups=[group])
         await proxy.down()
         await broken(backing)
         with pytest.raises(EngineError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ class Room:
         self.room = room
         self.server = server
         self.backing: Backing = room._backing
-        self.cache = room.cache(EPISODE, load=load, near_for=0)
+        self.cache = room.cache(EPISODE, load=load, near_for=timedelta(0))
         self.session = self.token = ""
 
     async def fill(self) -> None:
@@ -137,7 +138,7 @@ async def test_whatever_write_succeeds_ends_the_trouble(
     server: Server, before: Step, meanwhile: Step, way: Step
 ) -> None:
     raw = server.raw()
-    async with Greenroom.open(server.address) as opened:
+    async with Greenroom(server.address) as opened:
         room = Room(opened, server)
         await room.fill()
         await before(room)
@@ -157,7 +158,7 @@ async def test_whatever_write_succeeds_ends_the_trouble(
 
 async def test_only_what_concerns_data_proves_that_data_can_be_had(server: Server) -> None:
     raw = server.raw()
-    async with Greenroom.open(server.address) as room:
+    async with Greenroom(server.address) as room:
         engine = room._backing.engine
         raw("CONFIG", "SET", "replica-serve-stale-data", "no")
         raw("REPLICAOF", "127.0.0.1", "1")

@@ -24,7 +24,7 @@ PAGE: Keyspace[tuple[int, ...]] = Keyspace(
     tuple[int, ...],
     ttl=timedelta(minutes=30),
     fresh=timedelta(minutes=15),
-    numbers={"number": Number(1, 9)},
+    parts={"number": Number(1, 9)},
 )
 PAGES = "pages:{show_id}"
 
@@ -58,7 +58,7 @@ class Process:
 
     async def open(self, back: Back) -> None:
         self.cache: Cache[Any] = cache_of(
-            await back(self._proxy, limits=PATIENT), self._load, PAGE, group=PAGES, near_for=30
+            await back(self._proxy, limits=PATIENT), self._load, PAGE, groups=[PAGES], near_for=30
         )
 
     async def read(self, show_id: str) -> None:
@@ -91,7 +91,7 @@ class Trial:
     async def open(self, server: Server, back: Back) -> Trial:
         for process in (self.reader, *self.changers):
             await process.open(back)
-        self.cache = cache_of(await back(server), _load_nothing, PAGE, group=PAGES)
+        self.cache = cache_of(await back(server), _load_nothing, PAGE, groups=[PAGES])
         return self
 
     async def check(self, show_id: str) -> None:

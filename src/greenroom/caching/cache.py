@@ -48,7 +48,7 @@ class Cache(Generic[T]):
         load_many: reads several, given a list of parts, and returns as many values in their order.
         loader_deadline: seconds after which a load is cancelled.
         near_for: seconds for which a value is served from this process; 0 keeps nothing here.
-        group: the group that a key belongs to, as `episodes:{show_id}`, made of parts of the key.
+        groups: the groups that a key belongs to, as `episodes:{show_id}`, made of parts of the key.
         places: loads at a time while the server cannot be asked.
     """
 
@@ -61,7 +61,7 @@ class Cache(Generic[T]):
         load_many: BatchLoader[T] | None = None,
         loader_deadline: float = LOADER_DEADLINE,
         near_for: float = NEAR_FOR,
-        group: str | None = None,
+        groups: Sequence[str] = (),
         places: int = MAX_CONCURRENT,
     ) -> None:
         self.keyspace = keyspace
@@ -74,8 +74,8 @@ class Cache(Generic[T]):
         self._counts = backing.counters.reads
         self._counted_near = keyspace.name, Outcome.NEAR.value
         self._counted_hit = keyspace.name, Outcome.HIT.value
-        self._group = _group_pattern(group, keyspace) if group is not None else None
-        self._undropped: Collection[str] = backing.groups.pending_drops if group is not None else ()
+        self._groups = {text: _group_pattern(text, keyspace) for text in groups}
+        self._undropped: Collection[str] = backing.groups.pending_drops if groups else ()
         self._flights: Flights[CacheResult[T]] = Flights()
         self._outage: Fallback[CacheResult[T]] = Fallback(backing.clock, places)
         self._stored = RemoteTier(backing, keyspace, near_for)
@@ -88,7 +88,7 @@ class Cache(Generic[T]):
             self._stored,
             deadline=loader_deadline,
             near_for=near_for,
-            group=self._group_of if self._group is not None else None,
+            groups=self._groups_of,
         )
         self._batch = Batch(self._loads, self._flights, load_many) if load_many is not None else None
         self._refresh = Refresh(self._loads, keyspace.name, backing.clock, backing.counters)
@@ -199,16 +199,24 @@ class Cache(Generic[T]):
     async def invalidate_group(self, *args: object, **parts: object) -> None:
         """Drop every key of a group, whose parts these are. To be called before *and* after the change.
 
+        Arguments:
+            args: the group's pattern first, where the cache has several.
+
         Raises:
             InvalidInput: for parts that no key can hold.
             EngineError: as `invalidate`.
-            TypeError: where the cache has no group.
+            TypeError: where the cache has no group, or has several and none is named.
         """
         self._check_open()
-        if self._group is None:
-            raise TypeError(f"{self.keyspace} has no group")
+        named = self._groups.get(args[0]) if args and isinstance(args[0], str) else None
+        if named is not None:  # no part of a key has braces
+            args = args[1:]
+        elif len(self._groups) == 1:
+            (named,) = self._groups.values()
+        else:
+            raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")
         longest_ms = self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
-        await self._backing.drop_group(self._group.key(*args, **parts), longest_ms)
+        await self._backing.drop_group(named.key(*args, **parts), longest_ms)
 
     def watch(self, told: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
         """Have `told` called whenever the value may have changed; returns what ends that. See `Backing.watch`."""
@@ -320,13 +328,13 @@ class Cache(Generic[T]):
             return self._batch.begin(missing)
         return {key: self._begun(key, *one) for key, one in missing.items()}
 
-    def _group_of(self, parts: Mapping[str, object]) -> str:
-        assert self._group is not None
-        return self._group.key(**{name: parts[name] for name in self._group.names})
+    def _groups_of(self, parts: Mapping[str, object]) -> list[str]:
+        return [group.key(**{name: parts[name] for name in group.names}) for group in self._groups.values()]
 
     def _is_undropped(self, args: tuple[object, ...], parts: Mapping[str, object]) -> bool:
-        """Whether a drop of the key's group was asked for here, and its server could not be asked yet for its keys."""
-        return self._group_of(self.keyspace.pattern.values(*args, **parts)) in self._undropped
+        """Whether a drop of a group of the key was asked for here whose server could not be asked yet for its keys."""
+        values = self.keyspace.pattern.values(*args, **parts)
+        return any(group in self._undropped for group in self._groups_of(values))
 
     def _joined(self, read: CacheResult[T]) -> CacheResult[T]:
         """What a flight brought, for a caller who has not begun it."""
@@ -356,7 +364,7 @@ def _group_pattern(text: str, keyspace: Keyspace[Any]) -> Pattern:
     names = Pattern(text).names
     if unknown := sorted(set(names) - set(parts.names)):
         has = ", ".join(parts.names) or "none"
-        raise InvalidInput("group", f"{text!r} has the part {', '.join(unknown)}", f"use parts of {keyspace}: {has}")
+        raise InvalidInput("groups", f"{text!r} has the part {', '.join(unknown)}", f"use parts of {keyspace}: {has}")
     return Pattern(text, numbers={name: parts.numbers[name] for name in names if name in parts.numbers})
 
 

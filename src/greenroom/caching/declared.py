@@ -7,7 +7,7 @@ one loader found where another is asked. So a second declaration is the first, o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import inf
+from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from greenroom.caching.cache import Cache
@@ -67,24 +67,24 @@ def check_apart(keyspace: Keyspace[Any], other: Keyspace[Any], whose: str) -> No
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse numbers that no cache can work with.
+    """Refuse what no cache can work with.
 
     Raises:
         InvalidInput: naming the option.
     """
     for name, least, words in (
-        ("near_for", 0.0, "seconds, 0 or more"),
-        ("loader_deadline", 0.001, "seconds, a millisecond or more"),
+        ("near_for", timedelta(0), "zero or more"),
+        ("loader_deadline", timedelta(milliseconds=1), "a millisecond or more"),
     ):
         value = options.get(name, least)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < inf:
-            raise InvalidInput(name, f"is {value!r:.80}", f"use a number of {words}")
+        if not isinstance(value, timedelta) or value < least:
+            raise InvalidInput(name, f"is {value!r:.80}", f"use a timedelta of {words}")
     places = options.get("places", 1)
     if isinstance(places, bool) or not isinstance(places, int) or places < 1:
         raise InvalidInput("places", f"is {places!r:.80}", "use a whole number of 1 or more")
-    group = options.get("group")
-    if group is not None and not isinstance(group, str):
-        raise InvalidInput("group", f"is {type(group).__name__}", "use a pattern as text, like episodes:{show_id}")
+    groups = options.get("groups", ())
+    if isinstance(groups, str) or not all(isinstance(group, str) for group in groups):
+        raise InvalidInput("groups", f"are {groups!r:.80}", "use a list of patterns, like ['episodes:{show_id}']")
 
 
 def _check_same(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
@@ -99,7 +99,7 @@ def _facts(keyspace: Keyspace[Any]) -> dict[str, Any]:
     lifetime = keyspace.lifetime
     return {
         "type": keyspace.type,
-        "numbers": keyspace.pattern.numbers,
+        "parts": keyspace.pattern.numbers,
         "limit": keyspace.limit,
         "ttl": lifetime.ttl,
         "fresh": lifetime.fresh,

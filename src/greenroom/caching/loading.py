@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -60,7 +60,7 @@ class LeasedLoader(Generic[T]):
         stored: what keeps near what was stored or found.
         deadline: seconds after which a load is cancelled.
         near_for: seconds for which an absence is remembered in this process at most.
-        group: the group of a key, from its parts; None where there is none.
+        groups: the groups of a key, from its parts.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LeasedLoader(Generic[T]):
         *,
         deadline: float,
         near_for: float,
-        group: Callable[[Mapping[str, object]], str] | None,
+        groups: Callable[[Mapping[str, object]], Sequence[str]],
     ) -> None:
         self.outage = outage
         self.flights = flights
@@ -87,7 +87,7 @@ class LeasedLoader(Generic[T]):
         self._stored = stored
         self._deadline = deadline
         self._near_for = near_for
-        self._group = group
+        self._groups = groups
         self._oversize_told = False
         self._failures = Failures()
 
@@ -283,11 +283,12 @@ class LeasedLoader(Generic[T]):
         holder.renew(COMMANDS + self._deadline, lost)
 
     async def register(self, holder: Holder, parts: Mapping[str, object]) -> None:
-        """Put the key into its group, under the lease and before the load. Raises as `Engine`."""
-        if self._group is not None:
-            # With a time of its own: what the question took must not keep a page from ever being stored.
-            until = monotonic() + COMMANDS
-            await self._backing.groups.register(self._group(parts), holder.key, deadline=until)
+        """Put the key into its groups, under the lease and before the load. Raises as `Engine`."""
+        # With a time of its own: what the question took must not keep a page from ever being stored.
+        deadline, register = monotonic() + COMMANDS, self._backing.groups.register
+        groups = self._groups(parts)
+        if groups:
+            await asyncio.gather(*(register(group, holder.key, deadline=deadline) for group in groups))
 
     async def store(self, holder: Holder, body: bytes | None) -> bool:
         """Store what was loaded, or the absence of it; False where that is refused or fails."""

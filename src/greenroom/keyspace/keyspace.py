@@ -12,7 +12,7 @@ from greenroom.keyspace.derived_keys import absent_key, lease_key
 from greenroom.keyspace.frozen import is_frozen
 from greenroom.keyspace.lifetime import JITTER, Lifetime
 from greenroom.keyspace.mismatch import SchemaMismatch
-from greenroom.keyspace.pattern import Number, Pattern
+from greenroom.keyspace.pattern import ANY_NUMBER, Number, Pattern
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Keyspace(Generic[T]):
         type_: what a value decodes to.
         ttl: the hard lifetime; no value lives longer.
         fresh: the soft lifetime; past it a value is served and refreshed behind. None: fresh until `ttl`.
-        numbers: the parts that are whole numbers, with their bounds.
+        parts: the parts that are whole numbers: `int`, or a `Number` with its bounds. All others are text.
         limit: the largest value stored, in bytes of JSON.
         jitter: the largest share of the lifetime that is cut off at random, so that keys do not lapse together.
         name: the label in metrics and documents; by default the pattern's literal words.
@@ -59,7 +59,7 @@ class Keyspace(Generic[T]):
         *,
         ttl: timedelta,
         fresh: timedelta | None = None,
-        numbers: Mapping[str, Number] | None = None,
+        parts: Mapping[str, Number | type[int]] | None = None,
         limit: int = VALUE_LIMIT,
         jitter: float = JITTER,
         name: str = "",
@@ -68,7 +68,7 @@ class Keyspace(Generic[T]):
         source: str = "",
         note: str = "",
     ) -> None:
-        self.pattern = pattern if isinstance(pattern, Pattern) else Pattern(pattern, numbers=numbers)
+        self.pattern = pattern if isinstance(pattern, Pattern) else Pattern(pattern, numbers=_numbers(parts or {}))
         self.type = type_
         self.codec = Codec(type_)
         self.frozen = is_frozen(type_)
@@ -140,3 +140,17 @@ class Keyspace(Generic[T]):
 
     def __repr__(self) -> str:
         return f"Keyspace({self.pattern.prefix + self.pattern.text!r}, {self.type!r})"
+
+
+def _numbers(parts: Mapping[str, Number | type[int]]) -> dict[str, Number]:
+    """The bounds of parts that are whole numbers.
+
+    Raises:
+        InvalidInput: for a part that is declared as anything else.
+    """
+    found: dict[str, Number] = {}
+    for name, part in parts.items():
+        if part is not int and not isinstance(part, Number):
+            raise InvalidInput("parts", f"{name} is {part!r:.80}", "use int or Number(1, 100); leave text out")
+        found[name] = part if isinstance(part, Number) else ANY_NUMBER
+    return found

@@ -7,7 +7,7 @@ import string
 from greenroom.keyspace.pattern import Pattern
 
 _PART = frozenset(string.ascii_letters + string.digits + "._~-")
-_FIRST_DIGIT = frozenset("123456789")
+_FIRST_DIGIT = frozenset("-0123456789")
 _DIGIT = frozenset(string.digits)
 
 _State = tuple[int, bool]

@@ -13,7 +13,7 @@ PART_MAX = 128
 _PART = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _PART_ONLY = re.compile(r"[A-Za-z0-9._~-]*")
-_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _PREFIX = re.compile(r"[!-z|~]*")  # printable ASCII without space and braces
 _INTEGERS = 10**100
 """Whole numbers below this may be a part without being declared as one."""
@@ -67,6 +67,10 @@ class Number:
             return None
         value = int(text)
         return value if self.least <= value <= self.most else None
+
+
+ANY_NUMBER = Number(-(2**63), 2**63 - 1)
+"""What `int` stands for."""
 
 
 class Pattern:

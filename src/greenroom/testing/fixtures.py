@@ -11,7 +11,7 @@
 
 `greenroom_clock` needs neither. In other tests (`unittest`, pytest-trio) open a room yourself:
 
-    async with Greenroom.open(clock=ManualClock()) as room: ...
+    async with Greenroom(clock=ManualClock()) as room: ...
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def greenroom_room(request: pytest.FixtureRequest) -> Greenroom:
 
 @pytest.fixture(name="_greenroom_on_anyio")
 async def _on_anyio(greenroom_clock: ManualClock) -> AsyncIterator[Greenroom]:
-    async with Greenroom.open(clock=greenroom_clock) as room:
+    async with Greenroom(clock=greenroom_clock) as room:
         yield room
 
 
@@ -62,5 +62,5 @@ if _asyncio_fixture is not None:
 
     @_asyncio_fixture(name="_greenroom_on_asyncio")
     async def _on_asyncio(greenroom_clock: ManualClock) -> AsyncIterator[Greenroom]:
-        async with Greenroom.open(clock=greenroom_clock) as room:
+        async with Greenroom(clock=greenroom_clock) as room:
             yield room

@@ -66,7 +66,7 @@ class Domain:
         topic = cache(definitions.TOPIC, load=records.topic)
         topics = cache(definitions.TOPICS, load=load_topics)
         snippet = cache(definitions.SNIPPET, load=records.snippet)
-        page = cache(definitions.SNIPPET_PAGE, load=load_page, group=definitions.SNIPPET_PAGES)
+        page = cache(definitions.SNIPPET_PAGE, load=load_page, groups=[definitions.SNIPPET_PAGES])
         status = cache(definitions.PODCAST_STATUS, load=load_status)
         newest = Newest(records, clock)
         changes = Changes(

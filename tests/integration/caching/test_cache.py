@@ -278,7 +278,7 @@ async def test_get_many_answers_in_order(server: Server, back: Back) -> None:
 
 async def test_several_parts_are_given_to_the_loader_by_name(server: Server, back: Back) -> None:
     pages: Keyspace[Any] = Keyspace(
-        "pages:{show}:{number}", tuple[str, ...], ttl=timedelta(minutes=1), numbers={"number": Number(1, 9)}
+        "pages:{show}:{number}", tuple[str, ...], ttl=timedelta(minutes=1), parts={"number": Number(1, 9)}
     )
 
     async def load(number: int, show: str) -> tuple[str, ...]:

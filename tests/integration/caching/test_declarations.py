@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -48,7 +47,7 @@ async def another(id: str) -> User:
 
 @pytest.fixture
 async def room(valkey: Server) -> AsyncIterator[Greenroom]:
-    async with Greenroom.open(valkey.address) as opened:
+    async with Greenroom(valkey.address) as opened:
         yield opened
 
 
@@ -57,8 +56,8 @@ def users(text: str = "user:{id}", type_: Any = User, **options: Any) -> Keyspac
 
 
 async def test_the_same_declaration_gives_the_cache_that_there_is(room: Greenroom) -> None:
-    cache = room.cache(users(), load=load, group="users:{id}")
-    assert room.cache(users(), load=load, group="users:{id}") is cache
+    cache = room.cache(users(), load=load, groups=["users:{id}"])
+    assert room.cache(users(), load=load, groups=["users:{id}"]) is cache
     database = Database()
     methods = room.cache(users("member:{id}"), load=database.user)
     assert room.cache(users("member:{id}"), load=database.user) is methods
@@ -71,12 +70,12 @@ async def test_the_same_declaration_gives_the_cache_that_there_is(room: Greenroo
         (users(type_=PublicUser), {}, "differs in type"),
         (users(type_=dict[str, str]), {}, "differs in type"),
         (users(), {"load": another}, "differs in load"),
-        (users(), {"near_for": 0}, "differs in near_for"),
-        (users(), {"group": "users:{id}"}, "differs in group"),
+        (users(), {"near_for": timedelta(0)}, "differs in near_for"),
+        (users(), {"groups": ["users:{id}"]}, "differs in groups"),
         (users(), {"load_many": another}, "differs in load_many"),
         (users(ttl=timedelta(minutes=6)), {}, "differs in ttl"),
         (users(fresh=timedelta(minutes=1)), {}, "differs in fresh"),
-        (users(numbers={"id": Number(1, 9)}), {}, "differs in numbers"),
+        (users(parts={"id": Number(1, 9)}), {}, "differs in parts"),
         (users("user:{name}"), {}, "'user:{name}' can make the same key as 'user:{id}'"),
         (users("user:me"), {}, "'user:me' can make the same key"),
     ],
@@ -107,7 +106,7 @@ async def test_the_platform_s_own_formats_are_refused(valkey: Server, tmp_path: 
 
 async def test_two_rooms_may_declare_the_same(valkey: Server, room: Greenroom) -> None:
     room.cache(users(), load=load)
-    async with Greenroom.open(valkey.address) as other:
+    async with Greenroom(valkey.address) as other:
         assert await other.cache(users(), load=another).get("a") == User("a")
 
 
@@ -146,14 +145,14 @@ async def by_another_name(*, show: str, number: str) -> User:
         ("users:all", {"load": load}, "load", "called with no argument"),
         ("user:{id}", {"load_many": nothing}, "load_many", "called with one argument"),
         ("user:{id}", {"load_many": [1]}, "load_many", "cannot be called"),
-        ("user:{id}", {"group": "g:{nope}"}, "group", "nope.*use parts of"),
-        ("user:{id}", {"group": "{id}"}, "pattern", "begins with a part"),
-        ("user:{id}", {"group": ["g:{id}"]}, "group", "is list"),
-        ("user:{id}", {"near_for": timedelta(seconds=3)}, "near_for", "number of seconds"),
-        ("user:{id}", {"near_for": -1}, "near_for", "number of seconds"),
-        ("user:{id}", {"near_for": math.nan}, "near_for", "number of seconds"),
-        ("user:{id}", {"loader_deadline": 0}, "loader_deadline", "millisecond"),
-        ("user:{id}", {"loader_deadline": None}, "loader_deadline", "number of seconds"),
+        ("user:{id}", {"groups": ["g:{nope}"]}, "groups", "nope.*use parts of"),
+        ("user:{id}", {"groups": ["{id}"]}, "pattern", "begins with a part"),
+        ("user:{id}", {"groups": "g:{id}"}, "groups", "a list of patterns"),
+        ("user:{id}", {"groups": [3]}, "groups", "a list of patterns"),
+        ("user:{id}", {"near_for": 3}, "near_for", "use a timedelta"),
+        ("user:{id}", {"near_for": timedelta(seconds=-1)}, "near_for", "zero or more"),
+        ("user:{id}", {"loader_deadline": timedelta(0)}, "loader_deadline", "millisecond"),
+        ("user:{id}", {"loader_deadline": None}, "loader_deadline", "use a timedelta"),
         ("user:{id}", {"places": 0}, "places", "1 or more"),
         ("user:{id}", {"places": 1.5}, "places", "1 or more"),
     ],
@@ -182,6 +181,49 @@ async def test_loaders_that_are_not_async_work(room: Greenroom) -> None:
     assert await partial.get("a") == User("a!")
 
 
+async def test_a_part_that_is_declared_as_a_number_takes_numbers_alone(valkey: Server, room: Greenroom) -> None:
+    cache = room.cache(users(parts={"id": int}), load=lambda id: User(f"n{id}"))
+    for part in (7, -7, 0, 2**40):
+        assert await cache.get(part) == User(f"n{part}")
+        assert valkey.raw()("GET", f"user:{part}") is not None
+    for wrong in ("7", "me", 1.0, True):
+        with pytest.raises(InvalidInput, match=r"id: .* is not a whole number"):
+            await cache.get(wrong)
+    with pytest.raises(InvalidInput, match="use int or Number"):
+        users(parts={"id": str})
+
+
+async def test_a_key_of_several_groups_goes_with_each_of_them(room: Greenroom) -> None:
+    found = {"version": 1}
+    cache = room.cache(
+        users("member:{team}:{id}"),
+        load=lambda team, id: User(str(found["version"])),
+        groups=["team:{team}", "person:{id}"],
+    )
+    for version, group in ((1, ("team:{team}", "red")), (2, ("person:{id}", "u1"))):
+        found["version"] = version
+        assert await cache.get(team="red", id="u1") == User(str(version))
+        found["version"] = version + 1
+        await cache.invalidate_group(*group)
+        assert await cache.get(team="red", id="u1") == User(str(version + 1))
+    with pytest.raises(TypeError, match="name one of them first"):
+        await cache.invalidate_group("red")
+
+
+async def test_a_room_is_opened_again_but_not_twice_at_once(valkey: Server) -> None:
+    room = Greenroom(valkey.address)
+    with pytest.raises(RoomClosed):
+        room.cache(users(), load=load)
+    for _ in range(2):
+        async with room:
+            assert await room.cache(users(), load=load).get("a") is not None
+            with pytest.raises(InvalidInput, match="is open already"):
+                async with room:
+                    pass
+    with pytest.raises(RoomClosed):
+        room.cache(users(), load=load)
+
+
 async def test_a_part_may_be_a_whole_number_or_a_uuid(valkey: Server, room: Greenroom) -> None:
     cache = room.cache(users(), load=lambda id: User(str(id)))
     for part in (7, -7, 0, UUID(int=7)):
@@ -196,8 +238,8 @@ async def test_a_part_may_be_a_whole_number_or_a_uuid(valkey: Server, room: Gree
 
 
 async def test_a_closed_room_says_so(valkey: Server) -> None:
-    async with Greenroom.open(valkey.address) as room:
-        cache = room.cache(users(), load=load, group="users:{id}")
+    async with Greenroom(valkey.address) as room:
+        cache = room.cache(users(), load=load, groups=["users:{id}"])
         await cache.get("a")  # is near
         await cache.get("a")
     for call in (
@@ -230,7 +272,7 @@ async def test_where_it_was_loaded_a_failure_has_its_cause(valkey: Server, room:
     async def fail(_: str) -> User:
         raise error
 
-    async with Greenroom.open(valkey.address) as other:
+    async with Greenroom(valkey.address) as other:
         cache, elsewhere = room.cache(users(), load=fail), other.cache(users(), load=fail)
         with pytest.raises(Forbidden):
             await cache.get("ana")

@@ -60,7 +60,7 @@ async def drops(server: Server, drop: Drop) -> AsyncIterator[Drops]:
         for _ in range(2):
             opened = await open_backing(server.address, counters=Counters())
             stack.push_async_callback(opened.close)
-            caches.append(cache_of(opened, load, near_for=30, group=GROUP))
+            caches.append(cache_of(opened, load, near_for=30, groups=[GROUP]))
         server.raw()("FLUSHALL")
         for cache in (*caches, *caches):
             await asyncio.gather(*(cache.get(name) for name in IDS))

@@ -16,7 +16,7 @@ from tests.support.episode_caches import Back, cache_of
 from tests.support.gateways import eventually
 from tests.support.real_servers import Raw, Server
 
-PAGE: Keyspace[str] = Keyspace("page:{show}:{n}", str, ttl=timedelta(minutes=5), numbers={"n": Number(1, 99)})
+PAGE: Keyspace[str] = Keyspace("page:{show}:{n}", str, ttl=timedelta(minutes=5), parts={"n": Number(1, 99)})
 GROUP = "greenroom:group:{pages:x}"
 FOREIGN = [b"\xff\xfe", b"", b"a{b", b"lease:{page:x:1}", b"greenroom:group:{pages:y}", b"page:x:\n", b"\x00"]
 SCORES = ["1", "1.5", "+inf", "-inf", "-5", "1e300"]
@@ -34,7 +34,7 @@ class Pages:
 
 
 def cache(backing: Backing, load: Pages) -> Cache[Any]:
-    return cache_of(backing, load, PAGE, group="pages:{show}")
+    return cache_of(backing, load, PAGE, groups=["pages:{show}"])
 
 
 def put(raw: Raw, kind: str) -> None:

@@ -28,18 +28,18 @@ async def load_many(parts: Sequence[Any]) -> list[str | None]:
 
 @pytest.mark.one_kind
 @pytest.mark.parametrize("batch", [None, load_many], ids=["one by one", "together"])
-@pytest.mark.parametrize("group", [None, "shelf:{shelf}"])
+@pytest.mark.parametrize("groups", [[], ["shelf:{shelf}"]])
 async def test_many_keys_are_loaded_and_then_found_in_the_order_asked(
-    server: Server, back: Back, batch: Any, group: str | None
+    server: Server, back: Back, batch: Any, groups: list[str]
 ) -> None:
-    number = MANY if batch is not None and group is None else 2_500
+    number = MANY if batch is not None and not groups else 2_500
     parts = [{"shelf": "s", "n": str(n)} for n in range(number)]
     parts.append(parts[3])
     expected = [None if one["n"] == "7" else f"v{one['n']}" for one in parts]
-    cache = cache_of(await back(server), load, WORD, load_many=batch, group=group, places=10_000)
+    cache = cache_of(await back(server), load, WORD, load_many=batch, groups=groups, places=10_000)
     assert await cache.get_many(parts) == expected
     assert await cache.get_many(parts) == expected
-    if group is not None:
+    if groups:
         await cache.invalidate_group(shelf="s")
         assert server.raw()("DBSIZE") <= 1  # an absence is in no group's power to last
 

@@ -217,7 +217,7 @@ async def nothing_left(server: Server, cache: Cache[Any]) -> None:
 async def test_a_page_that_cannot_be_registered_holds_no_lease_as_it_loads(
     server: Server, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, load = await held(back, server, group="episodes:{episode_id}")
+    cache, load = await held(back, server, groups=["episodes:{episode_id}"])
 
     async def refused(*_: object, **__: object) -> None:
         raise EngineUnavailable("for the test: the group's node has died")
@@ -234,14 +234,14 @@ async def test_a_page_that_cannot_be_registered_holds_no_lease_as_it_loads(
 async def test_a_group_with_a_number_in_it_works(server: Server, back: Back) -> None:
     numbers = {"n": Number(1, 99)}
     pages: Keyspace[tuple[int, ...]] = Keyspace(
-        "cache:page:{show}:{n}", tuple[int, ...], ttl=timedelta(minutes=5), numbers=numbers
+        "cache:page:{show}:{n}", tuple[int, ...], ttl=timedelta(minutes=5), parts=numbers
     )
     value = [1]
 
     async def load(show: str, n: int) -> tuple[int, ...]:
         return (n, *value)
 
-    cache = Cache(pages, load, backing=await back(server), group="pages:{show}:{n}")
+    cache = Cache(pages, load, backing=await back(server), groups=["pages:{show}:{n}"])
     assert await cache.get(show="s", n=1) == (1, 1)
     value[0] = 2
     await cache.invalidate_group(show="s", n=1)
@@ -251,7 +251,7 @@ async def test_a_group_with_a_number_in_it_works(server: Server, back: Back) -> 
 
 async def test_a_group_with_a_part_that_no_key_has_is_refused_at_its_declaration(server: Server, back: Back) -> None:
     with pytest.raises(InvalidInput, match=r"group.*topic.*episode_id"):
-        cache_of(await back(server), Loads(), group="episodes:{topic}")
+        cache_of(await back(server), Loads(), groups=["episodes:{topic}"])
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("spent")
 async def test_a_page_of_a_group_is_stored_however_long_the_question_took(server: Server, back: Back) -> None:
-    cache = cache_of(await back(server), Loads(), group="episodes:{episode_id}")
+    cache = cache_of(await back(server), Loads(), groups=["episodes:{episode_id}"])
     assert (await cache.get_result("e1")).stored
 
 

@@ -36,8 +36,8 @@ async def test_out_of_memory_nobody_joins_a_load_begun_before_an_invalidation(
 ) -> None:
     load = Loads()
     load.go.clear()
-    ours = cache_of(await back(server), load, group=GROUP)
-    theirs = cache_of(await back(server), Loads(), group=GROUP)
+    ours = cache_of(await back(server), load, groups=[GROUP])
+    theirs = cache_of(await back(server), Loads(), groups=[GROUP])
     early = asyncio.create_task(ours.get_result("e1"))
     await load.started.wait()
     load.version = 2
@@ -56,16 +56,16 @@ async def test_out_of_memory_nobody_joins_a_load_begun_before_an_invalidation(
 
 
 @pytest.mark.usefixtures("full")
-@pytest.mark.parametrize("group", [None, GROUP])
+@pytest.mark.parametrize("groups", [[], [GROUP]])
 async def test_out_of_memory_a_batch_keeps_nothing_and_nobody_joins_it(
-    server: Server, back: Back, group: str | None
+    server: Server, back: Back, groups: list[str]
 ) -> None:
     load = Loads()
 
     async def load_many(ids: Any) -> list[Episode | None]:
         return [await load(one) for one in ids]
 
-    cache = cache_of(await back(server), load, load_many=load_many, group=group)
+    cache = cache_of(await back(server), load, load_many=load_many, groups=groups)
     load.go.clear()
     early = asyncio.create_task(cache.get_results([{"episode_id": "e1"}]))
     await load.started.wait()
@@ -91,7 +91,7 @@ async def test_nobody_joins_the_load_of_a_page_that_could_not_be_registered(
     async def load_many(ids: Any) -> list[Episode | None]:
         return [await load(one) for one in ids]
 
-    cache = cache_of(await back(server), load, load_many=load_many, group=GROUP)
+    cache = cache_of(await back(server), load, load_many=load_many, groups=[GROUP])
     server.raw()("SET", cache._backing.groups.name("episodes:e1"), "of another type")
 
     async def read() -> Any:
@@ -112,7 +112,7 @@ async def test_nobody_joins_the_load_of_a_page_that_could_not_be_registered(
 async def test_a_drop_of_a_group_reaches_what_is_loaded_here_without_the_server(server: Server, back: Back) -> None:
     load = Loads()
     load.go.clear()
-    cache = cache_of(await back(server), load, group=GROUP)
+    cache = cache_of(await back(server), load, groups=[GROUP])
     cache._begun(KEY, {"episode_id": "e1"}, _away())  # as where its own server cannot be asked, and its group's can
     await load.started.wait()
     load.version = 2

@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -136,9 +137,9 @@ async def test_on_a_cluster_the_rules_suffice_through_lost_connections(steady: C
         node("CONFIG", "RESETSTAT")
     login = f"//greenroom-service:{secret('service')}@"
     try:
-        async with Greenroom.open(steady.address.replace("//", login), replica_reads=replica_reads) as room:
+        async with Greenroom(steady.address.replace("//", login), replica_reads=replica_reads) as room:
             assert room.unavailable is None
-            pages = room.cache(SNIPPET_PAGE, load=page, group=SNIPPET_PAGES, near_for=0)
+            pages = room.cache(SNIPPET_PAGE, load=page, groups=[SNIPPET_PAGES], near_for=timedelta(0))
             for number in range(1, 33):
                 await pages.get(topic_id="a", page_number=number)
             live, token = await room.sessions.start(user_id="u1")
@@ -186,8 +187,8 @@ def test_environments_on_one_server_cannot_reach_each_other(server: Server, serv
 async def test_a_keyspace_of_one_s_own_needs_its_keys_besides(server: Server, raw: Raw) -> None:
     @asynccontextmanager
     async def read() -> AsyncIterator[Cache[Episode]]:
-        async with Greenroom.open(address(server, "worker")) as room:
-            cache = room.cache(EPISODE, load=Loads(), group="episodes:{episode_id}")
+        async with Greenroom(address(server, "worker")) as room:
+            cache = room.cache(EPISODE, load=Loads(), groups=["episodes:{episode_id}"])
             assert await cache.get("e1") == Episode("e1"), "it is loaded, come what may"
             yield cache
 
@@ -273,7 +274,7 @@ async def test_a_wrong_password_says_so_and_stands_in_no_log(
     server: Server, raw: Raw, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with Greenroom.open(address(server, "service", "hunter2hunter2")) as room:
+    async with Greenroom(address(server, "service", "hunter2hunter2")) as room:
         found = room.unavailable
         assert isinstance(found, EngineRefused)
         assert "WRONGPASS" in str(found)
@@ -287,14 +288,14 @@ async def test_a_wrong_password_says_so_and_stands_in_no_log(
 
 async def test_no_log_in_at_all_says_what_to_write(server: Server) -> None:
     server.raw()("CONFIG", "SET", "requirepass", "right")
-    async with Greenroom.open(server.address) as room:
+    async with Greenroom(server.address) as room:
         assert "NOAUTH" in str(room.unavailable)
         assert "valkey://user:password@host" in str(room.unavailable)
 
 
 async def test_a_user_with_too_few_rules_is_told_which_command_prints_them(server: Server) -> None:
     server.raw()("ACL", "SETUSER", "poor", "on", ">pw", "~*", "+ping")
-    async with Greenroom.open(server.address.replace("//", "//poor:pw@")) as room:
+    async with Greenroom(server.address.replace("//", "//poor:pw@")) as room:
         assert "NOPERM" in str(room.unavailable)
         assert "give the user what `greenroom acl` prints" in str(room.unavailable)
 
@@ -311,7 +312,7 @@ async def test_a_user_that_may_not_do_what_it_must_is_told_once_of_each_thing(
     allow(raw, Role.SERVICE)
     raw("ACL", "SETUSER", "greenroom-service", *("~cache:episode:*", "~*{cache:episode:*}"), rule)
     login = f"//greenroom-service:{secret('service')}@"
-    async with Greenroom.open(server.address.replace("//", login)) as room:
+    async with Greenroom(server.address.replace("//", login)) as room:
         assert room.unavailable is None, "the log-in needs none of it"
         episodes = room.cache(EPISODE, load=Loads())
         for number in range(3):

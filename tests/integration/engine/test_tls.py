@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def proxy(valkey: Server, here: Certificate) -> Iterator[TlsProxy]:
 
 async def trouble(address: str) -> EngineError:
     """Why a room cannot use its server; one that opens all the same."""
-    async with Greenroom.open(address) as room:
+    async with Greenroom(address) as room:
         # On a busy machine the room may open before the first attempt has failed.
         await until(lambda: "still connecting" not in str(room.unavailable))
         found = room.unavailable
@@ -68,7 +69,7 @@ async def test_a_room_over_tls_caches_and_keeps_sessions(
     proxy: TlsProxy, valkey: Server, authority: Authority, scheme: str
 ) -> None:
     address = proxy.address(cacert=authority.cacert).replace("valkeys", scheme)
-    async with Greenroom.open(address) as room:
+    async with Greenroom(address) as room:
         assert room.unavailable is None
         episodes = room.cache(EPISODE, load=Loads())
         await episodes.get("e1")
@@ -85,7 +86,7 @@ async def test_an_invalidation_over_tls_reaches_what_another_process_keeps_near(
     proxy: TlsProxy, authority: Authority
 ) -> None:
     address = proxy.address(cacert=authority.cacert)
-    async with Greenroom.open(address) as one, Greenroom.open(address) as other:
+    async with Greenroom(address) as one, Greenroom(address) as other:
         loads = Loads()
         mine, theirs = one.cache(EPISODE, load=loads), other.cache(EPISODE, load=loads)
         await theirs.get("e1")
@@ -99,8 +100,8 @@ async def test_an_invalidation_over_tls_reaches_what_another_process_keeps_near(
 
 
 async def test_a_connection_over_tls_that_is_cut_is_made_anew(proxy: TlsProxy, authority: Authority) -> None:
-    async with Greenroom.open(proxy.address(cacert=authority.cacert)) as room:
-        episodes = room.cache(EPISODE, load=Loads(), near_for=0)
+    async with Greenroom(proxy.address(cacert=authority.cacert)) as room:
+        episodes = room.cache(EPISODE, load=Loads(), near_for=timedelta(0))
         await episodes.get("e1")
         before = proxy.taken
         proxy.down()
@@ -119,7 +120,7 @@ async def test_a_renewed_authority_is_read_again_without_a_restart(
     trusted.write_bytes(authority.cacert.read_bytes())
     successor = Authority(tmp_path, "successor")
     with TlsProxy(valkey, here) as proxy:
-        async with Greenroom.open(proxy.address(cacert=trusted)) as room:
+        async with Greenroom(proxy.address(cacert=trusted)) as room:
             assert room.unavailable is None
             proxy.down()
             await until(lambda: room.unavailable is not None)
@@ -136,7 +137,7 @@ async def test_a_half_written_file_is_named_and_read_again_once_it_is_whole(
     trusted = tmp_path / "trusted.pem"
     whole = authority.cacert.read_bytes()
     trusted.write_bytes(whole)
-    async with Greenroom.open(proxy.address(cacert=trusted)) as room:
+    async with Greenroom(proxy.address(cacert=trusted)) as room:
         assert room.unavailable is None
         trusted.write_bytes(whole[: len(whole) // 2])
         os.utime(trusted, (1, 1))
@@ -154,7 +155,7 @@ async def test_a_certificate_for_another_name_is_taken_where_that_name_is_given(
 ) -> None:
     with TlsProxy(valkey, authority.signs("named", "DNS:cache.test")) as proxy:
         address = proxy.address(cacert=authority.cacert, server_name="cache.test")
-        async with Greenroom.open(address) as room:
+        async with Greenroom(address) as room:
             assert room.unavailable is None
 
 
@@ -164,7 +165,7 @@ async def test_a_server_that_wants_a_certificate_is_shown_one(
     ours = authority.signs("ours")
     with TlsProxy(valkey, here, wants=authority.cacert) as proxy:
         address = proxy.address(cacert=authority.cacert, cert=ours.cert, key=ours.key)
-        async with Greenroom.open(address) as room:
+        async with Greenroom(address) as room:
             assert room.unavailable is None
         found = await trouble(proxy.address(cacert=authority.cacert))
         assert "add cert=FILE and key=FILE" in str(found)
@@ -306,7 +307,7 @@ def redis(authority: Authority, here: Certificate, tmp_path: Path) -> Iterator[T
 async def test_redis_is_spoken_to_with_tls_of_its_own(redis: TlsRedis, authority: Authority) -> None:
     ours = authority.signs("client")
     address = f"rediss://127.0.0.1:{redis.tls_port}?cacert={authority.cacert}"
-    async with Greenroom.open(f"{address}&cert={ours.cert}&key={ours.key}") as room:
+    async with Greenroom(f"{address}&cert={ours.cert}&key={ours.key}") as room:
         assert room.unavailable is None
         episodes = room.cache(EPISODE, load=Loads())
         await episodes.get("e1")
@@ -348,9 +349,9 @@ async def test_a_redis_cluster_is_spoken_to_with_tls_wherever_a_slot_is(
         for node in nodes:
             wait_for(lambda node=node: node.info["cluster_state"] == "ok", 30)
         query = f"cacert={authority.cacert}&cert={here.cert}&key={here.key}"
-        async with Greenroom.open(f"rediss+cluster://127.0.0.1:{ports[0]}?{query}") as room:
+        async with Greenroom(f"rediss+cluster://127.0.0.1:{ports[0]}?{query}") as room:
             assert room.unavailable is None
-            episodes = room.cache(EPISODE, load=Loads(), near_for=0)
+            episodes = room.cache(EPISODE, load=Loads(), near_for=timedelta(0))
             ids = [f"e{number}" for number in range(32)]
             for episode in ids:
                 await episodes.get(episode)
@@ -382,7 +383,7 @@ async def test_a_valkey_cluster_is_reached_at_the_port_for_tls_that_it_announces
             node.ok("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             wait_for(lambda: node.info["cluster_state"] == "ok", 30)
             address = proxy.address(cacert=authority.cacert).replace("valkeys://", "valkeys+cluster://")
-            async with Greenroom.open(address) as room:
+            async with Greenroom(address) as room:
                 assert room.unavailable is None
                 episodes = room.cache(EPISODE, load=Loads())
                 await episodes.get("e1")

@@ -53,7 +53,7 @@ class House:
 
         self.platform, self.live, self.token, self.stream = platform, live, token, stream
         keyspace = Keyspace("closed:{x}", int, ttl=timedelta(minutes=1))
-        self.cache = platform.room.cache(keyspace, load=load, group="closed:of:{x}")
+        self.cache = platform.room.cache(keyspace, load=load, groups=["closed:of:{x}"])
         self.sessions, self.presence, self.topics, self.snippets = (
             *(platform.sessions, platform.presence, platform.topics, platform.snippets),
         )

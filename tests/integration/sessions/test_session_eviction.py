@@ -14,7 +14,7 @@ from tests.support.real_servers import Server
 async def warnings(caches: Server, sessions: Server, caplog: pytest.LogCaptureFixture) -> list[str]:
     """What opening a room says of its servers."""
     caplog.set_level(logging.WARNING, "greenroom.client")
-    async with Greenroom.open(caches.address, session_address=sessions.address):
+    async with Greenroom(caches.address, session_address=sessions.address):
         return [record.message for record in caplog.records if "the sessions" in record.message]
 
 

@@ -113,7 +113,7 @@ def test_without_a_plugin_that_runs_coroutines_the_room_says_what_it_needs(tmp_p
 
 async def test_the_clock_moves_what_is_near_and_nothing_on_the_server() -> None:
     clock, load = ManualClock(), Loads()
-    async with Greenroom.open(clock=clock) as room:
+    async with Greenroom(clock=clock) as room:
         episodes = room.cache(EPISODE, load=load)
         await episodes.get("e1")
         await episodes.get("e1")
