@@ -1,6 +1,7 @@
 """Sessions over a keyspace: tokens, the store, who is here, and what a request's signals mean."""
 
 from greenroom.sessions.asgi import SessionMiddleware, session_of
+from greenroom.sessions.index import Stream, StreamNames
 from greenroom.sessions.limits import SessionLimits
 from greenroom.sessions.presence import Presence
 from greenroom.sessions.raw_json import merged
@@ -10,7 +11,6 @@ from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.sessions import SCRIPTS, Sessions
 from greenroom.sessions.settings import SessionData, SessionSettings
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
-from greenroom.sessions.streams import Stream, StreamNames
 from greenroom.sessions.token import handle
 
 __all__ = [

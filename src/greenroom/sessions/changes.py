@@ -23,12 +23,11 @@ import msgspec
 
 from greenroom.engine.deadline import TimeBudget, before
 from greenroom.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
-from greenroom.sessions.index import SessionIndex
+from greenroom.sessions.index import SessionIndex, Streams
 from greenroom.sessions.raw_json import changed, members, user_of
 from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.store import Differs, SessionStore, StoredSession, Written
-from greenroom.sessions.streams import Streams
 
 _TOO_MANY = "the session changes faster than it can be written"
 

@@ -16,11 +16,10 @@ from typing import Any
 from greenroom.errors import EngineError
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import check_part
-from greenroom.sessions.index import ExpiringSet
+from greenroom.sessions.index import ExpiringSet, Stream, stream
 from greenroom.sessions.raw_json import members
 from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.snapshot import SessionGone
-from greenroom.sessions.streams import Stream, stream
 
 _CHUNK = 500
 """Rolls counted at a time."""

@@ -30,7 +30,7 @@ from greenroom.opened import Opened
 from greenroom.sessions import index, store
 from greenroom.sessions.background import Background
 from greenroom.sessions.changes import COMMANDS, SessionChanges
-from greenroom.sessions.index import SessionIndex
+from greenroom.sessions.index import SessionIndex, StreamNames, Streams
 from greenroom.sessions.leftovers import Leftovers
 from greenroom.sessions.limits import SessionLimits, ms
 from greenroom.sessions.raw_json import USER, Members, changed, members_of, user_of
@@ -38,7 +38,6 @@ from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.store import Differs, SessionStore, StoredSession, Taken
-from greenroom.sessions.streams import StreamNames, Streams
 from greenroom.sessions.token import is_token, new_token, session_id
 from greenroom.sessions.websocket import Watch
 

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from greenroom.keyspace import Keyspace
+from greenroom.sessions.index import StreamNames
 from greenroom.sessions.limits import SessionLimits
-from greenroom.sessions.streams import StreamNames
 
 
 class SessionData(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -313,7 +313,7 @@ async def test_a_refresh_that_fails_logs_message_and_traceback(
         return good
 
     loaded: list[User] = []
-    cache = room.cache(users(fresh=timedelta(minutes=1)), load=fail_the_second, near_for=0)
+    cache = room.cache(users(fresh=timedelta(minutes=1)), load=fail_the_second, near_for=timedelta(0))
     await cache.get("a")
     valkey.raw()("PEXPIRE", "user:a", 30_000)
     assert await cache.get("a") == good

@@ -13,7 +13,7 @@ from datetime import timedelta
 import pytest
 
 from greenroom.sessions import Presence
-from greenroom.sessions.streams import Stream
+from greenroom.sessions.index import Stream
 from tests.support.patience import PATIENT
 from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, MINUTE, SECOND, Open, Passing, be_patient, calls, used
