@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from greenroom.engine import deadline as module
@@ -27,40 +25,34 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     return time
 
 
-async def test_each_call_has_what_the_calls_before_it_have_left(time: Time) -> None:
+def test_each_call_has_what_the_calls_before_it_have_left(time: Time) -> None:
     budget, deadlines = TimeBudget(0.5), list[float]()
-
-    async def call(until: float) -> str:
-        deadlines.append(until)
-        time.now += 0.2
-        return "reply"
-
-    assert await budget.spend(call) == "reply"
-    time.now += 5.0  # a load
-    await budget.spend(call)
-    assert deadlines == pytest.approx([100.5, 105.5])
+    for _ in range(2):
+        with budget.spending() as deadline:
+            deadlines.append(deadline)
+            time.now += 0.2
+        time.now += 4.8  # a load
+    assert deadlines == pytest.approx([100.5, 105.3])
     assert budget.left == pytest.approx(0.1)
 
 
-async def test_a_call_that_fails_has_spent_its_time_too(time: Time) -> None:
+def test_a_call_that_fails_has_spent_its_time_too(time: Time) -> None:
     budget = TimeBudget(0.5)
 
-    async def call(until: float) -> Any:
-        time.now += 0.2
-        raise KeyError
+    def fail() -> None:
+        with budget.spending():
+            time.now += 0.2
+            raise KeyError
 
     with pytest.raises(KeyError):
-        await budget.spend(call)
+        fail()
     assert budget.left == pytest.approx(0.3)
 
 
-async def test_what_is_overspent_leaves_nothing_and_the_next_call_is_due_at_once(time: Time) -> None:
+def test_what_is_overspent_leaves_nothing_and_the_next_call_is_due_at_once(time: Time) -> None:
     budget = TimeBudget(0.5)
-
-    async def call(until: float) -> float:
+    with budget.spending():
         time.now += 2.0
-        return until
-
-    await budget.spend(call)
     assert budget.left == 0.0
-    assert await budget.spend(call) == 102.0
+    with budget.spending() as deadline:
+        assert deadline == 102.0

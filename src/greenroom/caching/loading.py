@@ -268,10 +268,8 @@ class LeasedLoader(Generic[T]):
             elif reply[0] == b"value":
                 self._stored.admit(holder.key, reply[1], reply[2], asked, source)
 
-        async def call(deadline: float) -> Answer:
+        with miss.budget.spending() as deadline:
             return await self.leases.ask(holder, miss.rejected_digest, deadline=deadline, hook=answered)
-
-        return await miss.budget.spend(call)
 
     def hold(self, holder: Holder, flight: Flight[CacheResult[T]] | None) -> None:
         """Keep a lease that was won until its load has had its time."""

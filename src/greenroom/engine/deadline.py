@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 class TimeBudget:
@@ -21,11 +19,12 @@ class TimeBudget:
     def __init__(self, seconds: float) -> None:
         self.left = seconds
 
-    async def spend(self, call: Callable[[float], Awaitable[T]]) -> T:
-        """Make a call; it is given its deadline in seconds of `time.monotonic`."""
+    @contextmanager
+    def spending(self) -> Iterator[float]:
+        """Around a call: gives its deadline, in seconds of `time.monotonic`."""
         began = monotonic()
         try:
-            return await call(began + self.left)
+            yield began + self.left
         finally:
             self.left = max(0.0, self.left - (monotonic() - began))
 

@@ -57,7 +57,8 @@ Later = Callable[[float, Callable[[], None]], Timer]
 """Calls something after so many seconds, unless it is called off."""
 
 
-def _later(seconds: float, call: Callable[[], None]) -> Timer:
+def set_timer(seconds: float, call: Callable[[], None]) -> Timer:
+    """A timer of the running event loop."""
     return asyncio.get_running_loop().call_later(seconds, call)
 
 
@@ -70,7 +71,7 @@ class Followers(Generic[T]):
     """
 
     def __init__(
-        self, source: StatusSource[T], order: Order, status: Callable[[T], str], *, later: Later = _later
+        self, source: StatusSource[T], order: Order, status: Callable[[T], str], *, later: Later = set_timer
     ) -> None:
         self._source = source
         self._order = order

@@ -15,7 +15,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -27,7 +26,7 @@ from greenroom.sessions.index import SessionIndex, Streams
 from greenroom.sessions.raw_json import changed, members, user_of
 from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
-from greenroom.sessions.store import Differs, SessionStore, StoredSession, Written
+from greenroom.sessions.store import Differs, SessionStore, Written
 
 _TOO_MANY = "the session changes faster than it can be written"
 
@@ -59,7 +58,9 @@ class Turns:
         turn = self._turns.setdefault(session, _Turn())
         made = turn.changes
         try:
-            await budget.spend(partial(_acquired, turn.lock))
+            with budget.spending() as deadline:
+                async with before(deadline):
+                    await turn.lock.acquire()
         except TimeoutError:
             if turn.changes == made:
                 raise EngineUnavailable("the change before this one had no answer in time") from None
@@ -78,11 +79,6 @@ class Turns:
             raise
         finally:
             turn.lock.release()
-
-
-async def _acquired(lock: asyncio.Lock, deadline: float) -> None:
-    async with before(deadline):
-        await lock.acquire()
 
 
 T = TypeVar("T")
@@ -120,7 +116,8 @@ class SessionChanges(Generic[T]):
         """
 
         async def settled(body: bytes, budget: TimeBudget) -> bytes:
-            newest = await budget.spend(lambda until: self._streams.newest(session, deadline=until))
+            with budget.spending() as deadline:
+                newest = await self._streams.newest(session, deadline=deadline)
             return changed(body, {self._streams.names.member: msgspec.UNSET if newest is None else newest})
 
         return await self._change(session, settled)
@@ -153,17 +150,14 @@ class SessionChanges(Generic[T]):
 
     async def _change(self, session: str, change: Change) -> SessionSnapshot[T]:
         budget = TimeBudget(COMMANDS)
-
-        async def looked(deadline: float) -> StoredSession:
-            # Onto the roll first, and in the time of the look: a write prolongs the session's life.
-            _, found = await asyncio.gather(
-                self._lists.active.try_add(session, deadline=deadline), self._slot.look(session, deadline=deadline)
-            )
-            return found
-
         async with self._turns.of(session, budget):
             try:
-                looked_up = await budget.spend(looked)
+                with budget.spending() as deadline:
+                    # Onto the roll first, and in the time of the look: a write prolongs the session's life.
+                    _, looked_up = await asyncio.gather(
+                        self._lists.active.try_add(session, deadline=deadline),
+                        self._slot.look(session, deadline=deadline),
+                    )
             except BaseException:
                 self._lists.check(session)  # it may stand on the roll by now, and be over
                 raise
@@ -194,6 +188,5 @@ class SessionChanges(Generic[T]):
     ) -> Written | Differs | None:
         if budget.left <= 0:
             raise Overloaded("the session changes faster than it can be written")
-        return await budget.spend(
-            lambda until: self._slot.write(session, old, new, writer, touch=touch, deadline=until)
-        )
+        with budget.spending() as deadline:
+            return await self._slot.write(session, old, new, writer, touch=touch, deadline=deadline)

@@ -154,7 +154,7 @@ class SessionIndex:
         mine = [] if user is None else [self.of_user(user)]
         stay = self._limits.unused + self._limits.late if unused else None
 
-        async def entered(deadline: float) -> int:
+        with budget.spending() as deadline:
             entries = asyncio.gather(
                 self.active.try_add(session, stay, deadline=deadline),
                 *(roll.add(session, deadline=deadline) for roll in mine),
@@ -163,15 +163,11 @@ class SessionIndex:
             now, _ = await asyncio.gather(self._slot.now(session, deadline=deadline), entries)
             return now
 
-        return await budget.spend(entered)
-
     async def renew(self, session: str, user: str | None, budget: TimeBudget) -> None:
         """List a session again that goes on, where that can be done soon."""
 
-        async def renewed(deadline: float) -> None:
+        with budget.spending() as deadline:
             await asyncio.gather(*(roll.try_add(session, deadline=deadline) for roll in self._rolls(user)))
-
-        await budget.spend(renewed)
 
     async def remove(self, session: str, user: str | None, budget: TimeBudget) -> None:
         """Unlist a session that is over; never fails, since what was asked for is done: the rest is done behind."""
@@ -180,7 +176,8 @@ class SessionIndex:
             await asyncio.gather(*(roll.remove(session, deadline=deadline) for roll in self._rolls(user)))
 
         try:
-            await budget.spend(left)
+            with budget.spending() as deadline:
+                await left(deadline)
         except BaseException as error:
             self._leftovers.add(f"the list of {session}", left, self._limits.lifetime.total_seconds())
             if not isinstance(error, EngineError):

@@ -218,7 +218,8 @@ class Sessions(Generic[T]):
         self.opened.check()
         token, taker, budget = new_token(), secrets.token_hex(8), TimeBudget(COMMANDS)
         new = session_id(token)
-        found = await budget.spend(lambda until: self.slot.look(session, deadline=until))
+        with budget.spending() as deadline:
+            found = await self.slot.look(session, deadline=deadline)
         if found.body is None or found.started_at is None:
             raise SessionGone("the session has ended")
         taken: Taken | Differs | None = Differs(found.body)
@@ -234,7 +235,8 @@ class Sessions(Generic[T]):
                 # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends
                 # the old id · the new one is listed and created, and its user is still signed in.
                 listed = await self._lists.add(new, _listable(user, new_members), budget)
-                taken = await budget.spend(partial(self._take, session, body, taker))
+                with budget.spending() as deadline:
+                    taken = await self.slot.claim_for_rotation(session, body, taker, deadline=deadline)
             if taken is None:
                 raise SessionGone("the session has ended")
             log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
@@ -263,8 +265,10 @@ class Sessions(Generic[T]):
 
     async def _end(self, session: str) -> bool:
         budget, by = TimeBudget(COMMANDS), secrets.token_hex(8)
-        found = await budget.spend(lambda until: self.slot.look(session, deadline=until))
-        ended = await budget.spend(lambda until: self.slot.end(session, by, mark=False, deadline=until))
+        with budget.spending() as deadline:
+            found = await self.slot.look(session, deadline=deadline)
+        with budget.spending() as deadline:
+            ended = await self.slot.end(session, by, mark=False, deadline=deadline)
         self.counters.sessions["ended",] += ended
         await self._lists.remove(session, user_of(found.body or found.grace_copy or b""), budget)
         return ended
@@ -355,11 +359,10 @@ class Sessions(Generic[T]):
     async def _begin(
         self, session: str, body: bytes, listed: int, life: Taken, budget: TimeBudget, *, unused: bool = False
     ) -> SessionSnapshot[T]:
-        begun = await budget.spend(
-            lambda until: self.slot.begin(
-                session, body, life.left_ms, life.started_at, listed, unused=unused, deadline=until
+        with budget.spending() as deadline:
+            begun = await self.slot.begin(
+                session, body, life.left_ms, life.started_at, listed, unused=unused, deadline=deadline
             )
-        )
         if begun is None:
             await self._lists.remove(session, user_of(body), budget)
             raise SessionGone("all sessions of the user were ended while this one began")
@@ -371,9 +374,6 @@ class Sessions(Generic[T]):
             # Of one browser, where the first has not signed out; or one user's token planted into another's.
             return changed(b"{}", {**self._new, **members})
         return changed(body, {self.streams.names.member: msgspec.UNSET, **members})
-
-    async def _take(self, session: str, old: bytes, taker: str, deadline: float) -> Taken | Differs | None:
-        return await self.slot.claim_for_rotation(session, old, taker, deadline=deadline)
 
     async def _touched(self, live: SessionSnapshot[T]) -> None:
         try:

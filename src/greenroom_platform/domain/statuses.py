@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
 
 from greenroom.caching import Cache, CacheResult, Outcome
-from greenroom.progress import Followers, Look
+from greenroom.progress import Followers, Later, Look, set_timer
 from greenroom_platform.models import STATUSES, PodcastStatus
 
 CHECK = 30.0
@@ -20,13 +19,13 @@ class Statuses:
 
     Arguments:
         cache: of `PODCAST_STATUS`.
-        options: of `Followers`.
+        later: what sets the timers of `Followers`.
     """
 
-    def __init__(self, cache: Cache[PodcastStatus], **options: Any) -> None:
+    def __init__(self, cache: Cache[PodcastStatus], *, later: Later = set_timer) -> None:
         self._cache = cache
         self._followers: Followers[PodcastStatus] = Followers(
-            _Cached(cache), STATUSES, lambda value: value.status, **options
+            _Cached(cache), STATUSES, lambda value: value.status, later=later
         )
 
     async def get(self, podcast_id: str) -> PodcastStatus | None:
