@@ -7,7 +7,8 @@ import string
 from greenroom.keyspace.pattern import Pattern
 
 _PART = frozenset(string.ascii_letters + string.digits + "._~-")
-_FIRST_DIGIT = frozenset("-0123456789")
+_FIRST_DIGIT = frozenset("123456789")
+_SIGN = frozenset("-0")
 _DIGIT = frozenset(string.digits)
 
 _State = tuple[int, bool]
@@ -43,7 +44,9 @@ def _tokens(pattern: Pattern) -> list[_Token]:
     for name in pattern.names:
         literal, _, rest = rest.partition("{" + name + "}")
         tokens += [(frozenset(char), None) for char in literal]
-        tokens.append((_FIRST_DIGIT, _DIGIT) if name in pattern.numbers else (_PART, _PART))
+        number = pattern.numbers.get(name)
+        first = _FIRST_DIGIT if number is None or number.least > 0 else _FIRST_DIGIT | _SIGN
+        tokens.append((_PART, _PART) if number is None else (first, _DIGIT))
     return tokens + [(frozenset(char), None) for char in rest]
 
 
