@@ -66,12 +66,12 @@ async def test_what_was_loaded_before_an_invalidation_is_not_stored_after_it(
 
 async def test_a_load_past_its_lease_stores_nothing_and_ends_no_other_lease(server: Server, back: Back) -> None:
     slow, slow_load = await held(back, server)
-    late = asyncio.create_task(slow.read("e1"))
+    late = asyncio.create_task(slow.get_result("e1"))
     await slow_load.started.wait()
     server.raw()("DEL", LEASE)  # as its end does
     quick, quick_load = await held(back, server)
     quick_load.version = 2
-    current = asyncio.create_task(quick.read("e1"))
+    current = asyncio.create_task(quick.get_result("e1"))
     await quick_load.started.wait()
     slow_load.go.set()
     assert not (await late).stored
@@ -105,7 +105,7 @@ async def test_a_load_does_not_overwrite_a_foreign_value_written_since_it_began(
 ) -> None:
     cache, load = await held(back, server)
     load.version = version
-    early = asyncio.create_task(cache.read("e1"))
+    early = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     raw = server.raw()
     raw("SET", KEY, b'{"episode_id":"e1","version":9}', "EX", 600)
@@ -121,13 +121,13 @@ async def test_a_load_does_not_overwrite_a_foreign_value_written_since_it_began(
 async def test_no_process_joins_a_load_begun_before_an_invalidation(server: Server, back: Back) -> None:
     ours, load = await held(back, server)
     theirs = cache_of(await back(server), Loads())
-    early = asyncio.create_task(ours.read("e1"))
+    early = asyncio.create_task(ours.get_result("e1"))
     await load.started.wait()
     load.version = 2
     load.started.clear()
     await theirs.invalidate("e1")
     await settled(ours)
-    late = asyncio.create_task(ours.read("e1"))
+    late = asyncio.create_task(ours.get_result("e1"))
     async with asyncio.timeout(10):
         await load.started.wait()
     load.go.set()
@@ -137,7 +137,7 @@ async def test_no_process_joins_a_load_begun_before_an_invalidation(server: Serv
 
 async def test_an_invalidation_ends_the_wait_for_a_load_begun_before_it(server: Server, back: Back) -> None:
     theirs, old = await held(back, server)
-    early = asyncio.create_task(theirs.read("e1"))
+    early = asyncio.create_task(theirs.get_result("e1"))
     await old.started.wait()
     load, counters = Loads(), Counters()
     ours = cache_of(await back(server, counters=counters), load, loader_deadline=FOR_EVER)
@@ -157,7 +157,7 @@ async def test_an_invalidation_ends_the_wait_for_a_load_begun_before_it(server: 
 
 async def test_nobody_joins_in_the_own_process_from_the_invalidation_s_call_on(proxy: Proxy, back: Back) -> None:
     cache, load = await held(back, proxy)
-    early = asyncio.create_task(cache.read("e1"))
+    early = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     load.version = 2
     load.go.set()
@@ -165,7 +165,7 @@ async def test_nobody_joins_in_the_own_process_from_the_invalidation_s_call_on(p
     delete = proxy.hold("DEL")
     drop = asyncio.create_task(cache.invalidate("e1"))
     await delete.reached.wait()  # no server knows of it yet
-    late = asyncio.create_task(cache.read("e1"))
+    late = asyncio.create_task(cache.get_result("e1"))
     assert (await early).value == Episode("e1", 1)
     delete.release()
     await drop
@@ -174,13 +174,13 @@ async def test_nobody_joins_in_the_own_process_from_the_invalidation_s_call_on(p
 
 async def test_a_foreign_deletion_of_key_lease_and_absence_ends_shared_loads(server: Server, back: Back) -> None:
     cache, load = await held(back, server)
-    early = asyncio.create_task(cache.read("e1"))
+    early = asyncio.create_task(cache.get_result("e1"))
     await load.started.wait()
     load.version = 2
     load.started.clear()
     server.raw()("DEL", KEY, LEASE, ABSENT)
     await settled(cache)
-    late = asyncio.create_task(cache.read("e1"))
+    late = asyncio.create_task(cache.get_result("e1"))
     async with asyncio.timeout(10):
         await load.started.wait()
     load.go.set()
@@ -195,7 +195,7 @@ async def test_a_waiter_told_to_wait_and_pushed_in_one_read_does_not_sleep(
     server: Server, proxy: Proxy, back: Back
 ) -> None:
     theirs, old = await held(back, server)
-    early = asyncio.create_task(theirs.read("e1"))
+    early = asyncio.create_task(theirs.get_result("e1"))
     await old.started.wait()
     ours = cache_of(await back(proxy, limits=PATIENT), Loads(), loader_deadline=FOR_EVER)
     ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)
@@ -214,7 +214,7 @@ async def test_a_waiter_told_to_wait_and_pushed_in_one_read_does_not_sleep(
 
 async def test_a_waiter_takes_what_a_foreign_writer_brings_meanwhile(server: Server, back: Back) -> None:
     theirs, old = await held(back, server)
-    early = asyncio.create_task(theirs.read("e1"))
+    early = asyncio.create_task(theirs.get_result("e1"))
     await old.started.wait()
     counters = Counters()
     ours = cache_of(await back(server, counters=counters), Loads(), loader_deadline=FOR_EVER)

@@ -95,7 +95,7 @@ def leased(trial: Reads) -> None:
     trial.raw("SET", LEASE, DEAD, "PX", 100)
 
 
-GROUP = {"group": "episodes:{episode_id}"}
+GROUP = {"groups": ["episodes:{episode_id}"]}
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
