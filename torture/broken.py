@@ -113,7 +113,7 @@ def _deafen_waiters() -> None:
 
 
 def _trust_silence() -> None:
-    _put(near, "TRUST", inf)
+    _put(near, "MAX_STALENESS", inf)
 
 
 def _trust_replicas() -> None:

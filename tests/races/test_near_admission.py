@@ -12,7 +12,7 @@ import pytest
 
 from greenroom.caching import Cache, Outcome
 from greenroom.caching.lease import GET_OR_LEASE
-from greenroom.caching.near import TRUST
+from greenroom.caching.near import MAX_STALENESS
 from greenroom.engine import Limits
 from greenroom.engine.transport.connection import Connection
 from greenroom.keyspace import Keyspace
@@ -253,7 +253,7 @@ async def test_nothing_is_served_near_by_a_loop_that_was_blocked(server: Server,
     cache = await near_cache(back, server)
     assert [await outcome(cache) for _ in range(2)] == [Outcome.HIT, Outcome.NEAR]
     write(server, 2)
-    time.sleep(TRUST)  # noqa: ASYNC251  # the very thing
+    time.sleep(MAX_STALENESS)  # noqa: ASYNC251  # the very thing
     assert await cache.get("e1") == Episode("e1", 2)
 
 

@@ -27,10 +27,10 @@ from greenroom.caching.lease import (
 )
 from greenroom.caching.loader import Loader
 from greenroom.caching.near import Entry, EntrySource
-from greenroom.caching.remote import COMMANDS, Miss, RemoteTier
+from greenroom.caching.remote import Miss, RemoteTier
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights
-from greenroom.engine.deadline import TimeBudget
+from greenroom.engine.deadline import COMMANDS, TimeBudget
 from greenroom.errors import (
     BrokenValue,
     CommandFailed,

@@ -17,14 +17,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from greenroom.engine import KeyFilter, all_keys
+from greenroom.engine import KeyFilter, Limits, all_keys
 
 ENTRIES = 10_000
 """Entries above which the least wanted are evicted."""
 SIZE = 64 * 1024 * 1024
 """Bytes above which the least wanted are evicted."""
 # docs/decisions/0021-near-entries-trust-their-connection.md
-TRUST = 0.75
+MAX_STALENESS = Limits().max_staleness
 """Seconds since the sending of the newest command that a connection has answered after which no entry of it is served.
 
 Not since its last byte. Prevents: the loop stands still for three seconds · of the pushes that wait in the socket the
@@ -126,7 +126,7 @@ class Near:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if now >= entry.near_until or monotonic() - entry.source.as_of >= TRUST:
+        if now >= entry.near_until or monotonic() - entry.source.as_of >= MAX_STALENESS:
             if now >= entry.near_until or entry.source.as_of < 0:
                 self._remove(entry)
             return None

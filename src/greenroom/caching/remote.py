@@ -13,7 +13,7 @@ from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
 from greenroom.caching.near import Entry, EntrySource
 from greenroom.engine import Channel, Command
-from greenroom.engine.deadline import TimeBudget
+from greenroom.engine.deadline import COMMANDS, TimeBudget
 from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineRefused, EngineUnavailable, Overloaded
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.mismatch import SchemaMismatch
@@ -22,8 +22,6 @@ log = logging.getLogger("greenroom.caching")
 
 T = TypeVar("T")
 
-COMMANDS = 0.5
-"""Seconds that all engine calls of one read may take together."""
 _UNASKED = -2
 """What stands for a PTTL that was not to be had."""
 

@@ -11,7 +11,7 @@ import rich_click as click
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.printable import printable
 
-COMMANDS = {
+_COMMANDS = {
     "definitions": "Print every keyspace: formats, values and lifetimes.",
     "acl": "Print ACL rules for the server: service, worker, viewer.",
 }
@@ -25,10 +25,10 @@ class _Group(click.RichGroup):
     """Finds commands by name, and turns an error with a remedy into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*(one.name for one in entry_points(group=ENTRY_POINTS)), *COMMANDS]
+        return [*(one.name for one in entry_points(group=ENTRY_POINTS)), *_COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in COMMANDS:
+        if cmd_name in _COMMANDS:
             module = importlib.import_module(f"greenroom.cli.{cmd_name}")
             command: click.Command = getattr(module, cmd_name)
             return command

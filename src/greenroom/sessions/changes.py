@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from greenroom.engine.deadline import TimeBudget, before
+from greenroom.engine.deadline import COMMANDS, TimeBudget, before
 from greenroom.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
 from greenroom.sessions.index import SessionIndex, Streams
 from greenroom.sessions.raw_json import changed, members, user_of
@@ -82,9 +82,6 @@ class Turns:
 
 
 T = TypeVar("T")
-
-COMMANDS = 0.5
-"""Seconds that the commands of one call may take together."""
 
 Change = Callable[[bytes, TimeBudget], Awaitable[bytes]]
 """From the JSON as it is to the JSON as it shall be."""

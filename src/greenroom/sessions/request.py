@@ -15,7 +15,7 @@ from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, 
 from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.token import session_id
-from greenroom.sessions.websocket import Watch
+from greenroom.sessions.websocket import SessionWatch
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class RequestSession(Generic[T]):
         """What was raised last: some frameworks make a plain 500 of it."""
         self._outcome = decide(signals)
         self._live: SessionSnapshot[T] | None = None
-        self._watch: Watch[T] | None = None
+        self._watch: SessionWatch[T] | None = None
         self._look = asyncio.Lock()
         self._answering = asyncio.Lock()
         self._begun = False
@@ -184,7 +184,7 @@ class RequestSession(Generic[T]):
         if self.signals.carrier is Carrier.COOKIE:
             self.set_cookie = cookie.cleared(secure=self._secure)
 
-    def follow(self, watch: Watch[T]) -> None:
+    def follow(self, watch: SessionWatch[T]) -> None:
         """Take the session as the socket's watch has read it."""
         self._watch = watch
         self._outcome = decide(self.signals, _state(watch.live))

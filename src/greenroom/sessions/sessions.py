@@ -19,7 +19,7 @@ import msgspec
 
 from greenroom.detached import Detached
 from greenroom.engine import Channel, Engine
-from greenroom.engine.deadline import TimeBudget
+from greenroom.engine.deadline import COMMANDS, TimeBudget
 from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import BrokenValue, CommandFailed, InvalidInput
 from greenroom.keyspace import Keyspace
@@ -29,7 +29,7 @@ from greenroom.observe import Counters
 from greenroom.opened import Opened
 from greenroom.sessions import index, store
 from greenroom.sessions.background import Background
-from greenroom.sessions.changes import COMMANDS, SessionChanges
+from greenroom.sessions.changes import SessionChanges
 from greenroom.sessions.index import SessionIndex, StreamNames, Streams
 from greenroom.sessions.leftovers import Leftovers
 from greenroom.sessions.limits import SessionLimits, ms
@@ -39,7 +39,7 @@ from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.store import Differs, SessionStore, StoredSession, Taken
 from greenroom.sessions.token import is_token, new_token, session_id
-from greenroom.sessions.websocket import Watch
+from greenroom.sessions.websocket import SessionWatch
 
 log = logging.getLogger("greenroom.sessions")
 
@@ -155,11 +155,11 @@ class Sessions(Generic[T]):
         return self.seen(session, await self.slot.look(session, channel))
 
     @asynccontextmanager
-    async def watched(self, session: str) -> AsyncIterator[Watch[T]]:
-        """Keep an eye on a session while its socket is open; see `Watch`. Raises as `read`."""
+    async def watched(self, session: str) -> AsyncIterator[SessionWatch[T]]:
+        """Keep an eye on a session while its socket is open; see `SessionWatch`. Raises as `read`."""
         self.opened.check()
         with self._pushes.listening(self.slot.key(session)) as bell:
-            watch = Watch(session, self.slot, self.seen, self.touch, bell)
+            watch = SessionWatch(session, self.slot, self.seen, self.touch, bell)
             async with watch.open():
                 yield watch
 

@@ -24,7 +24,7 @@ _LEAST = 0.01
 """Seconds between two looks at a session that is about to lapse."""
 
 
-class Watch(Generic[T]):
+class SessionWatch(Generic[T]):
     """Made by `Sessions.watched`.
 
     The session is read on the tracked connection, after the bell is there to hear that it changes: each push, the lapse

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching.near import TRUST
+from greenroom.caching.near import MAX_STALENESS
 from greenroom.engine import Limits
 from greenroom.engine.protocol.errors import NotSent
 from greenroom.engine.transport.connection import Connection
@@ -76,7 +76,7 @@ async def test_an_idle_connection_is_asked_often_enough_to_be_trusted(valkey: Se
     (tracked, _) = connections(cache._backing.engine)
     began, trusted = monotonic(), tracked.as_of
     async with asyncio.timeout(60):
-        while tracked.as_of == trusted or tracked.as_of < began + TRUST:
+        while tracked.as_of == trusted or tracked.as_of < began + MAX_STALENESS:
             await asyncio.sleep(0.02)  # answered pings, and nothing else
 
 

@@ -31,7 +31,7 @@ _Pending = tuple[Command, Types, Fits | None, list[Any], asyncio.Future[list[Any
 _NOTHING = object()
 
 
-class Watch(Protocol):
+class ReplyWatch(Protocol):
     """Told of what a server refuses, and of what it carries out while it refuses anything."""
 
     some: bool
@@ -95,7 +95,7 @@ class Wire:
         """Commands ever issued."""
         self.answered = 0
         """Replies ever read; `issued - answered` commands are outstanding."""
-        self.watch: Watch = _Nobody()
+        self.watch: ReplyWatch = _Nobody()
         """Told of every reply, whoever has asked for it: no way of writing is left out."""
 
     def issue(

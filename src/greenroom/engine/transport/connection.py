@@ -21,7 +21,7 @@ from greenroom.engine.limits import Limits
 from greenroom.engine.listener import KeyFilter, all_keys
 from greenroom.engine.protocol.attributes import ProtocolViolation
 from greenroom.engine.protocol.errors import ConnectionLost, NoReply, NotSent
-from greenroom.engine.protocol.wire import Watch, Wire
+from greenroom.engine.protocol.wire import ReplyWatch, Wire
 from greenroom.errors import Overloaded
 from greenroom.observe import Histogram
 
@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         """Commands without a reply."""
         return self._wire.issued - self._wire.answered
 
-    def be_watched(self, watch: Watch) -> None:
+    def be_watched(self, watch: ReplyWatch) -> None:
         """Tell of what the server refuses, and carries out, from now on."""
         self._wire.watch = watch
 

@@ -19,7 +19,7 @@ from greenroom.engine.commands import Channel, Command
 from greenroom.engine.deadline import before
 from greenroom.engine.limits import Limits
 from greenroom.engine.listener import KeyFilter
-from greenroom.engine.protocol.wire import Watch
+from greenroom.engine.protocol.wire import ReplyWatch
 from greenroom.engine.scripts import Script
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import is_replica, open_connection
@@ -70,7 +70,7 @@ class SupervisedConnection:
         counters: Counters,
         limits: Limits,
         first: tuple[Command, ...] = (),
-        watch: Watch | None = None,
+        watch: ReplyWatch | None = None,
         on_primary: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
