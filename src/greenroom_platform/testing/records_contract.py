@@ -16,7 +16,7 @@ from greenroom_platform.testing.records_conditions import ConditionsContract
 class RecordsContract(ChangesContract, ConditionsContract):
     """Every promise of `Records` as a test. Subclass it and say how an empty record of yours is opened:
 
-        from greenroom.testing import RecordsContract
+        from greenroom_platform.testing import RecordsContract
 
         class TestMyRecords(RecordsContract):
             @pytest.fixture
