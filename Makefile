@@ -27,7 +27,7 @@ URL ?=
 # Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test bench torture torture-builds schemathesis fmt lock dist images clean
+.PHONY: setup serve lint type unit test compiled bench torture torture-builds schemathesis fmt lock dist images clean
 
 setup: $(VENV)/.serve
 
@@ -61,8 +61,14 @@ type: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
 
-test: lint type
+test: $(VENV)/.dev
+	@$(MAKE) --no-print-directory -j2 lint type compiled
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# The bytecode of all tests. Each worker process of `make test` would compile all of them; mypy leaves a core free meanwhile. What
+# cannot be collected is told by the run itself.
+compiled: $(VENV)/.dev
+	@$(BIN)/pytest --collect-only -qq $(TESTS) >/dev/null || true
 
 $(VENV)/.bench: requirements/bench.lock $(VENV)/.dev
 	$(PIP) --require-hashes -r requirements/bench.lock

@@ -98,7 +98,9 @@ class Server:
         except OSError:
             return False
         try:
-            return bool(raw("PING") == b"PONG")
+            # Somebody else's server may have taken the port; then ours is about to end.
+            told = raw("INFO", "server")
+            return isinstance(told, bytes) and f"process_id:{self.process.pid}\r\n".encode() in told
         except OSError:
             return False
         finally:
