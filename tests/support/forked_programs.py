@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from threading import Lock
@@ -102,7 +103,11 @@ def start(
             cores; `tests/integration/accounts` holds what they must cost.
     """
     told = {"arguments": ["greenroom", *arguments], "env": dict(env), "cheap_passwords": cheap_passwords}
-    with open(given or os.devnull, "rb") as reads, output.open("wb") as writes, (errors or output).open("ab") as fails:
+    with ExitStack() as stack:
+        reads = stack.enter_context(open(given or os.devnull, "rb"))
+        writes = stack.enter_context(output.open("wb"))
+        # One file is opened once: with two places to write at, what is written would be written over.
+        fails = writes if errors is None else stack.enter_context(errors.open("wb"))
         return Forked(_parent(), told, reads.fileno(), writes.fileno(), fails.fileno())
 
 
