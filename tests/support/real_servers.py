@@ -99,8 +99,8 @@ class Server:
             return False
         try:
             # Somebody else's server may have taken the port; then ours is about to end.
-            told = raw("INFO", "server")
-            return isinstance(told, bytes) and f"process_id:{self.process.pid}\r\n".encode() in told
+            ours = f"process_id:{self.process.pid}\r\n".encode()
+            return bool(raw("PING") == b"PONG" and ours in raw("INFO", "server"))
         except OSError:
             return False
         finally:
