@@ -8,17 +8,18 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from greenroom.engine import Lane
+from greenroom.engine import Lane, Limits
 from greenroom.engine.connection import Connection
 from greenroom.engine.scripts import Script
 from greenroom.engine.share import EVERYTHING
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.sessions import Ends, SessionGone
 from greenroom.testing.clock import ManualClock
+from tests.support.patience import be_patient
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, Open, Store, at_once, companion, key, names, patch
@@ -53,10 +54,12 @@ def past(lasting: Server, tmp_path: Path) -> Past:
     return Past(lasting, tmp_path)
 
 
-async def kept(store: Open, server: Server | Proxy, clock: ManualClock | None = None) -> tuple[Store, Ends]:
+async def kept(
+    store: Open, server: Server | Proxy, clock: ManualClock | None = None, **options: Any
+) -> tuple[Store, Ends]:
     """Sessions whose ends are kept, as a room has them."""
     ends = Ends(clock or ManualClock())
-    return await store(server, ends=ends, before_use=ends.send), ends
+    return await store(server, ends=ends, before_use=ends.send, **options), ends
 
 
 async def asked(sessions: Store, call: Callable[[], Awaitable[object]]) -> object:
@@ -123,8 +126,11 @@ async def test_an_id_marked_by_the_end_of_all_is_marked_again(lasting: Server, p
     assert lasting.raw()("EXISTS", companion("ended", "listed"))
 
 
-async def test_thousands_of_ends_are_sent_again(lasting: Server, past: Past, store: Open) -> None:
-    sessions, ends = await kept(store, lasting)
+async def test_thousands_of_ends_are_sent_again(
+    lasting: Server, past: Past, store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
+    sessions, ends = await kept(store, lasting, engine_limits=Limits(command_deadline=60))
     for _ in range(50):
         await asyncio.gather(*(sessions.start(SIGNED_IN) for _ in range(20)))
     past.keep()
