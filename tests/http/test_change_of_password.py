@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from greenroom import Greenroom
+from greenroom.podcast.models import User
+from greenroom.service.app import create_app
+from greenroom.service.settings import Settings
+from tests.support.asgi_server import called
 from tests.support.people import PASSWORD, People, Person, people_of
 from tests.support.problem_checks import blamed, problem
-from tests.support.running_service import API, Service
+from tests.support.running_service import API, TOKEN, Service, running
 
 NEW = "another horse battery staple"
 
@@ -76,6 +84,48 @@ def test_a_new_password_is_checked_as_at_sign_up(people: People, new: str) -> No
     assert blamed(change(one, new=new))[0] == "new_password"
     assert blamed(change(one, new=one.username))[0] == "new_password"
     assert one.get("/session").status_code == 200
+
+
+@asynccontextmanager
+async def here(tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Greenroom, User]]:
+    """A service in this process, its room, and a user of it."""
+    app = create_app(Settings(data_dir=tmp_path, editor_token=TOKEN, work=False, sample=False))
+    async with running(app), called(app) as client:
+        framework: Any = app._app
+        room: Greenroom = framework._app.state.room
+        yield client, room, await room.accounts.create("ana", PASSWORD)
+
+
+async def test_a_log_in_that_a_change_overtakes_is_no_log_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with here(tmp_path) as (client, room, user):
+        sign_in = room.accounts.sign_in
+
+        async def overtaken(*args: Any, **options: Any) -> User:
+            found = await sign_in(*args, **options)
+            await room.accounts.change_password(user.user_id, PASSWORD, NEW, address="127.0.0.2")
+            await room.sessions.end_all(user.user_id)
+            return found
+
+        monkeypatch.setattr(room.accounts, "sign_in", overtaken)
+        answer = await client.post(f"{API}/session/login", json={"username": "ana", "password": PASSWORD})
+        problem(answer, 401, "unauthorized")
+        assert await room.sessions.of_user(user.user_id) == []
+
+
+async def test_a_log_in_amid_a_change_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with here(tmp_path) as (client, room, user):
+        await client.post(f"{API}/session/login", json={"username": "ana", "password": PASSWORD})
+        change_password = room.accounts.change_password
+
+        async def meanwhile(*args: Any, **options: Any) -> User:
+            changed = await change_password(*args, **options)
+            await room.sessions.start({"user_id": user.user_id})  # the old password was found right before
+            return changed
+
+        monkeypatch.setattr(room.accounts, "change_password", meanwhile)
+        body = {"current_password": PASSWORD, "new_password": NEW}
+        assert (await client.put(f"{API}/session/password", json=body)).status_code == 200
+        assert len(await room.sessions.of_user(user.user_id)) == 1
 
 
 def test_nobody_without_an_account_changes_a_password(people: People) -> None:

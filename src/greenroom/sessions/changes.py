@@ -11,6 +11,7 @@ import msgspec
 
 from greenroom.engine.budget import Budget
 from greenroom.errors import InvalidInput, Overloaded
+from greenroom.sessions import arguments
 from greenroom.sessions.document import STREAM, changed, members, user_of
 from greenroom.sessions.lists import Lists
 from greenroom.sessions.live import Live, SessionGone
@@ -42,7 +43,7 @@ class Changes(Generic[T]):
         """See `Sessions.change`."""
 
         async def changed_at_once(body: bytes, _: Budget) -> bytes:
-            return change(body)
+            return arguments.made(change, body)
 
         return await self._change(session, changed_at_once)
 
@@ -118,7 +119,7 @@ class Changes(Generic[T]):
     async def _attempt(self, session: str, body: bytes, change: Change, budget: Budget) -> Written | Differs | None:
         self._shape.decode(body)
         new = await change(body, budget)
-        self._shape.check(new)
+        self._shape.check(new, "change")
         if user_of(new) != user_of(body):
             raise InvalidInput("user_id", "a session cannot change its user", "rotate it")
         return await self._write(session, body, new, secrets.token_hex(8), budget)

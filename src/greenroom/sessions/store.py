@@ -27,9 +27,10 @@ from greenroom.keyspace.companions import owner
 from greenroom.keyspace.pattern import is_part
 from greenroom.observe import Counters
 from greenroom.opened import Opened
+from greenroom.sessions import arguments
 from greenroom.sessions.background import Background
 from greenroom.sessions.changes import COMMANDS, Changes
-from greenroom.sessions.document import STREAM, USER, Members, changed, members_of, user_of
+from greenroom.sessions.document import STREAM, USER, Members, changed, user_of
 from greenroom.sessions.ends import Ends
 from greenroom.sessions.leftovers import Leftovers
 from greenroom.sessions.limits import Limits, ms
@@ -65,6 +66,9 @@ class Sessions(Generic[T]):
         ends: what the engine sends again to a server that has come back (`before_use=ends.send`); without it a server
             that has lost an end has the session again.
         new: members that a session begins with where it is not given others.
+
+    Raises:
+        InvalidInput: naming an argument of another type, or a member that cannot be JSON.
     """
 
     def __init__(
@@ -78,6 +82,9 @@ class Sessions(Generic[T]):
         ends: Ends | None = None,
         new: Mapping[str, object] | None = None,
     ) -> None:
+        arguments.instance("keyspace", keyspace, Keyspace, "give the keyspace of the sessions")
+        if limits is not None:
+            arguments.instance("limits", limits, Limits, "give the Limits of sessions")
         self.limits = limits or Limits()
         self.counters = counters if counters is not None else Counters()
         self._pushes = pushes if pushes is not None else Pushes(owner)
@@ -85,7 +92,8 @@ class Sessions(Generic[T]):
         self.prefix = keyspace.pattern.prefix
         self.slot = Slot(engine, keyspace.pattern, self.limits, ends if ends is not None else Ends())
         self.streams = Streams(engine, self.slot, self.limits)
-        self._new = dict(new or {})
+        self._new = arguments.mapping(new)
+        changed(b"{}", self._new)
         self._shape = Shape(keyspace)
         self.leftovers = Leftovers()
         """What calls that failed have left, to be undone behind."""
@@ -107,12 +115,12 @@ class Sessions(Generic[T]):
             members, more: what it holds, as for `dict`; the time of its activity is the server's.
 
         Raises:
-            InvalidInput, BrokenValue: when the members do not fit the keyspace.
+            InvalidInput: naming the member that cannot be JSON, or does not fit the keyspace.
             SessionGone: when `end_all` of its user came meanwhile.
         """
         self.opened.check()
         token, budget = new_token(), Budget(COMMANDS)
-        session, body = session_id(token), changed(b"{}", {**self._new, **(members or {}), **more})
+        session, body = session_id(token), changed(b"{}", {**self._new, **arguments.mapping(members, more)})
         self._shape.check(body)
         user = user_of(body)
         unused = user is None and self.limits.shortens
@@ -132,8 +140,11 @@ class Sessions(Generic[T]):
 
         Raises:
             BrokenValue: when its JSON does not fit; it is neither over nor overwritten.
+            InvalidInput: for a token that is no string.
         """
         self.opened.check()
+        arguments.text("token", token, "give the text of the cookie, or of the Authorization header")
+        arguments.instance("lane", lane, Lane, "give Lane.PLAIN or Lane.TRACKED")
         if not is_token(token):
             return None
         session = session_id(token)
@@ -146,12 +157,15 @@ class Sessions(Generic[T]):
     async def read_id(self, session: str, *, lane: Lane = Lane.PLAIN) -> Live[T] | None:
         """As `read`, by id."""
         self.opened.check()
+        arguments.session_part("session", session)
+        arguments.instance("lane", lane, Lane, "give Lane.PLAIN or Lane.TRACKED")
         return self.seen(session, await self.slot.look(session, lane))
 
     @asynccontextmanager
     async def watched(self, session: str) -> AsyncIterator[Watch[T]]:
         """Keep an eye on a session while its socket is open; see `Watch`. Raises as `read`."""
         self.opened.check()
+        arguments.session_part("session", session)
         with self._pushes.listening(self.slot.key(session)) as bell:
             watch = Watch(session, self.slot, self.seen, self.touch, bell)
             async with watch.open():
@@ -170,7 +184,8 @@ class Sessions(Generic[T]):
         return Live(session, self._shape.decode(found.copy), found.copy, writable=False)
 
     def touch(self, live: Live[T]) -> None:
-        """Note that the session is in use, if that is due; returns at once, and never fails."""
+        """Note that the session is in use, if that is due; returns at once, and never fails for want of the server."""
+        arguments.instance("live", live, Live, "give a session as it was read")
         if live.touch_due and live.writable and self._background.is_first(live.session_id):
             self._background.begin(live.session_id, self._touched(live))
 
@@ -183,16 +198,20 @@ class Sessions(Generic[T]):
 
         Raises:
             SessionGone: when it is over; nothing comes back to life.
-            BrokenValue: when what is there, or the result, does not fit the keyspace; nothing is overwritten.
-            InvalidInput: when the result is too large, or another user's.
+            BrokenValue: when what is there does not fit the keyspace; nothing is overwritten.
+            InvalidInput: when the result is no JSON object, too large or another user's; or does not fit the keyspace,
+                naming the member.
             OutcomeUnknown: when the connection was lost and nobody can tell any more whether it was changed.
         """
         self.opened.check()
+        arguments.session_part("session", session)
+        arguments.function("change", change, arguments.CHANGE)
         return await self._changes.change(session, change)
 
     async def settle(self, session: str) -> Live[T]:
         """Let the session name the newest of its open streams; raises as `change`."""
         self.opened.check()
+        arguments.session_part("session", session)
         return await self._changes.settle(session)
 
     # docs/decisions/0038-one-of-two-logins-wins.md
@@ -205,9 +224,11 @@ class Sessions(Generic[T]):
 
         Raises:
             SessionGone: when it is over, another rotation was first, or `end_all` of its user came meanwhile.
-            InvalidInput, BrokenValue: when the members do not fit; the session stays as it was.
+            InvalidInput: naming the member that cannot be JSON, or does not fit; the session stays as it was.
+            BrokenValue: when what is there does not fit; it stays as it was.
         """
         self.opened.check()
+        arguments.session_part("session", session)
         token, taker, budget = new_token(), secrets.token_hex(8), Budget(COMMANDS)
         new = session_id(token)
         found = await budget.spend(lambda until: self.slot.look(session, until=until))
@@ -219,7 +240,7 @@ class Sessions(Generic[T]):
             while isinstance(taken, Differs):
                 body = taken.body
                 self._shape.decode(body)
-                new_members = members_of(members, body)
+                new_members = arguments.told(members, body)
                 successor = self._successor(body, new_members)
                 self._shape.check(successor)
                 user = user_of(successor)
@@ -251,6 +272,7 @@ class Sessions(Generic[T]):
             EngineError: when the server did not acknowledge; it is sent again to a new connection.
         """
         self.opened.check()
+        arguments.session_part("session", session)
         return await self._ending.finish(self._end(session))
 
     async def _end(self, session: str) -> bool:
@@ -274,6 +296,7 @@ class Sessions(Generic[T]):
         cancelled.
         """
         self.opened.check()
+        self._check_ends(user_id, but)
         return await self._ending.finish(self._end_all(user_id, but))
 
     def end_all_behind(self, user_id: str, *, but: str | None = None) -> None:
@@ -282,8 +305,14 @@ class Sessions(Generic[T]):
         For whoever has learned from `end_all` that it cannot be asked now. A process that ends meanwhile ends none.
         """
         self.opened.check()
+        self._check_ends(user_id, but)  # behind, nobody would be told
         undo = partial(self._end_all, user_id, but)
         self.leftovers.add(f"the sessions of {user_id}", undo, self.limits.absolute.total_seconds())
+
+    def _check_ends(self, user_id: str, but: str | None) -> None:
+        self._lists.of_user(user_id)
+        if but is not None:
+            arguments.session_part("but", but)
 
     async def _end_all(self, user_id: str, but: str | None) -> int:
         roll, ended, seen = self._lists.of_user(user_id), 0, {but}

@@ -22,7 +22,7 @@ from greenroom.podcast.precondition import ALWAYS
 from greenroom.room import Greenroom
 from greenroom.service import bodies, bounds
 from greenroom.service.answers import StoredJSON
-from greenroom.service.docs import BEGINS_SESSION, SESSION_SECURITY, described, taking
+from greenroom.service.docs import BEGINS_SESSION, ID, SESSION_SECURITY, described, taking
 from greenroom.service.preconditions import precondition_of
 from greenroom.service.problems import Problem, invalid
 from greenroom.service.routes.users import Password
@@ -58,7 +58,9 @@ class NewPassword(msgspec.Struct, frozen=True, kw_only=True):
 class PreferencesPatch(msgspec.Struct, frozen=True, kw_only=True):
     """A merge patch of preferences: null sets what holds for whoever has chosen nothing."""
 
-    preferred_topics: Annotated[list[str], described(maxItems=preferences.TOPICS_MOST)] | None = None
+    preferred_topics: (
+        Annotated[list[Annotated[str, described(**ID)]], described(maxItems=preferences.TOPICS_MOST)] | None
+    ) = None
     playback_speed_default: (
         Annotated[float, described(minimum=preferences.SPEED[0], maximum=preferences.SPEED[1])] | None
     ) = None
