@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import random
 from typing import Any
 
 import pytest
 
 from greenroom.engine import wire
 from greenroom.engine.shapes import ANYTHING
-from torture.streams import BLOCK, CLUSTER, SERVER, run_streams, up_to
+from greenroom.errors import EngineUnavailable
+from torture import canned as server
+from torture.canned import Bursts, canned
+from torture.mutations import Mutation
+from torture.streams import BLOCK, CLUSTER, SERVER, opened, run_streams, up_to
 
 SEED = "greenroom"
 
@@ -25,6 +32,26 @@ async def test_a_stream_is_run_with_those_before_it_that_share_its_client() -> N
     run = await run_streams(SEED, up_to(2), address=SERVER)
     assert set(run.mutations) <= {0, 1, 2}
     assert run.mutations[0].data != run.mutations[0].before
+
+
+@pytest.mark.parametrize("address", [SERVER, CLUSTER])
+async def test_a_read_that_becomes_an_attribute_shows_nobody_anothers_session(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mutated(frames: list[bytes], _: random.Random) -> Mutation:
+        data = b"".join(frames)
+        return Mutation("an attribute", data, b"|" + data[1:])
+
+    monkeypatch.setattr(server, "mutate", mutated)
+    sessions = [hashlib.sha256(b"%d" % n).hexdigest()[:43] for n in range(12)]
+    bursts = Bursts(random.Random(SEED))
+    async with canned(bursts), opened(address) as client:
+        bursts.due = 0
+        users = await asyncio.gather(*map(client.user, sessions), return_exceptions=True)
+    assert bursts.mutation is not None
+    assert bursts.mutation.before.count(b"*4") == len(sessions)
+    for session, user in zip(sessions, users, strict=True):
+        assert user in (session, None) or isinstance(user, EngineUnavailable)
 
 
 async def test_that_replies_have_no_shape_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
