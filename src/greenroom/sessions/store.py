@@ -179,9 +179,11 @@ class Sessions(Generic[T]):
         if found.body is not None or found.begun is not None:
             # It has lapsed, and its life would stand for hours; or somebody has written what only we may begin.
             self._background.begin(session, self.slot.sweep(session))
-        if found.copy is None:
+        if (copy := found.left) is None:
             return None
-        return Live(session, self._shape.decode(found.copy), found.copy, writable=False)
+        if found.body is not None:
+            self._shape.decode(found.body)  # as the text in `Found.left`, it may go on into another's reply
+        return Live(session, self._shape.decode(copy), copy, writable=False)
 
     def touch(self, live: Live[T]) -> None:
         """Note that the session is in use, if that is due; returns at once, and never fails for want of the server."""
@@ -280,7 +282,7 @@ class Sessions(Generic[T]):
         found = await budget.spend(lambda until: self.slot.look(session, until=until))
         ended = await budget.spend(lambda until: self.slot.end(session, by, mark=False, until=until))
         self.counters.sessions["ended",] += ended
-        await self._lists.leave(session, user_of(found.body or found.copy or b""), budget)
+        await self._lists.leave(session, user_of(found.body or found.left or b""), budget)
         return ended
 
     # All of a user, and all ------------------------------------------------------------------------
