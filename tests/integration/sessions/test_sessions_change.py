@@ -223,7 +223,7 @@ async def test_a_change_can_neither_take_nor_give_a_user(server: Server, store: 
 async def test_a_result_that_does_not_fit_changes_nothing(server: Server, store: Open, junk: bytes) -> None:
     sessions = await store(server)
     live, _ = await sessions.start(MINIMAL)
-    with pytest.raises(BrokenValue):
+    with pytest.raises(InvalidInput):
         await sessions.change(live.session_id, lambda _: junk)
     assert server.raw()("GET", key(live)) == live.body
 
@@ -304,5 +304,6 @@ async def test_what_fails_one_change_fails_those_behind_it_and_no_later_one(serv
 
 
 if __name__ == "__main__":
-    changes.COMMANDS = 60.0  # five hundred at once wait longer for their turn than a call may take
+    # Five hundred at once wait longer for their turn than a call may take.
+    setattr(changes, "COMMANDS", 60.0)  # noqa: B010
     asyncio.run(_increment(sys.argv[1], sys.argv[2]))
