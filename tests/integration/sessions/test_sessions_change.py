@@ -304,5 +304,6 @@ async def test_what_fails_one_change_fails_those_behind_it_and_no_later_one(serv
 
 
 if __name__ == "__main__":
-    changes.COMMANDS = 60.0  # five hundred at once wait longer for their turn than a call may take
+    # Five hundred at once wait longer for their turn than a call may take.
+    setattr(changes, "COMMANDS", 60.0)  # noqa: B010
     asyncio.run(_increment(sys.argv[1], sys.argv[2]))
