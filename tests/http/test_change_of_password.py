@@ -13,6 +13,7 @@ import pytest
 from greenroom_platform.http.app import create_app
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.models import User
+from greenroom_platform.platform import Platform
 from tests.support.asgi_server import called
 from tests.support.people import PASSWORD, People, Person, people_of
 from tests.support.problem_checks import blamed, problem
