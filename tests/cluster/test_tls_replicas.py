@@ -42,7 +42,7 @@ def pair(authority: Authority, tmp_path: Path) -> Iterator[tuple[int, Member, Me
             tls = "--tls-port", str(port), *files, "--tls-key-file", str(shows.key), "--tls-auth-clients", "no"
             everywhere = "--tls-cluster", "yes", "--tls-replication", "yes"
             member = Member(binary, tmp_path / str(port), 60_000, *tls, *everywhere)
-            member.begin()
+            member.start()
             members.append(member)
         primary, replica = members
         primary.ok("CLUSTER", "ADDSLOTSRANGE", 0, 16383)

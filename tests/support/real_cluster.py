@@ -54,22 +54,9 @@ class Member(Server):
         stay = ["--cluster-allow-replica-migration", "no"]
         super().spawn(*cluster, *bus, *takeover, *stay, *options)
 
-    def begin(self) -> None:
-        """Start it for the first time; others may have taken the ports that were free."""
-        for _ in range(10):
-            self.spawn()
-            wait_for(lambda: not self._lives or self._answers())
-            if self._lives:
-                return
-            self.port, self._bus = free_port(), free_port()
-        raise AssertionError("it does not start")
-
-    @property
-    def _lives(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def _answers(self) -> bool:
-        return self._lives and super()._answers()
+    def _choose_ports(self) -> None:
+        super()._choose_ports()
+        self._bus = free_port()
 
     def __call__(self, *command: str | bytes | int) -> Any:
         """Send a command over a connection of its own and return its reply."""
@@ -177,7 +164,7 @@ class Cluster:
     def start(self) -> None:
         """Start it and return when every node agrees on it."""
         for one in (*self.primaries, *self.replicas):
-            one.begin()
+            one.start()
         for number, one in enumerate(self.primaries):
             first, last = _third(number)
             one.ok("CLUSTER", "ADDSLOTSRANGE", first, last)
@@ -277,7 +264,7 @@ class Cluster:
     def add(self) -> Member:
         """A new primary without slots."""
         new = self._member()
-        new.begin()
+        new.start()
         self._others.append(new)
         new.meet(self.members[0])
         # What it does not know of it redirects to nobody.

@@ -85,6 +85,8 @@ class Sessions(Generic[T]):
         arguments.instance("keyspace", keyspace, Keyspace, "give the keyspace of the sessions")
         if limits is not None:
             arguments.instance("limits", limits, SessionLimits, "give the SessionLimits of sessions")
+        self._new = arguments.mapping(new)
+        changed(b"{}", self._new)
         self.limits = limits or SessionLimits()
         self.counters = counters if counters is not None else Counters()
         self._pushes = KeyEvents(owner)
@@ -95,8 +97,6 @@ class Sessions(Generic[T]):
         self.prefix = keyspace.pattern.prefix
         self.slot = SessionStore(engine, keyspace.pattern, self.limits, ends)
         self.streams = Streams(engine, self.slot, self.limits, streams or StreamNames())
-        self._new = arguments.mapping(new)
-        changed(b"{}", self._new)
         self._shape = SessionSchema(keyspace)
         self.leftovers = Leftovers()
         """What calls that failed have left, to be undone behind."""

@@ -342,7 +342,7 @@ async def test_a_redis_cluster_is_spoken_to_with_tls_wherever_a_slot_is(
         )
     try:
         for number, node in enumerate(nodes):
-            node.begin()
+            node.start()
             node.ok("CLUSTER", "ADDSLOTSRANGE", 8192 * number, 8192 * number + 8191)
             node.ok("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         nodes[0].meet(nodes[1])
