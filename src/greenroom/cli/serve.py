@@ -28,6 +28,7 @@ from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
 from greenroom.origin import load_sample, open_records, sqlite_path
+from greenroom.printable import printable
 from greenroom.room import DATABASE_FILE
 from greenroom.service import logs, metrics
 from greenroom.service.editor_token import NAME as EDITOR_TOKEN_FILE
@@ -65,7 +66,7 @@ def serve(**flags: str | None) -> None:
             settings = replace(settings, editor_token=kept_token(settings.data_dir))
         # This process and its children read the same settings from the environment.
         os.environ.update(settings.environ())
-        click.echo(_banner(settings, listening.getsockname()[1], made=made))
+        click.echo(printable(_banner(settings, listening.getsockname()[1], made=made), lines=True))
         sys.exit(_run(config, listening) if settings.workers == 1 else _run_workers(config, listening))
 
 
