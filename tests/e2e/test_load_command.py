@@ -156,6 +156,17 @@ def test_a_missing_file_is_named_and_nothing_is_loaded(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_no_name_of_a_file_moves_the_cursor(tmp_path: Path) -> None:
+    record = f"sqlite:{tmp_path}/record\x1b[2J.sqlite3"
+    bad = tmp_path / "bad\x1b[2J.ndjson"
+    bad.write_text(ndjson("[]"))
+    run = command("load", "--database-url", record, bad)
+    assert run.returncode == 1
+    assert run.stderr.count(r"\x1b[2J") >= 2, run.stderr
+    assert "\x1b" not in run.stdout + run.stderr
+    assert r"\x1b[2J" in refusal(command("load", "--database-url", record, tmp_path / "none\x1b[2J"))
+
+
 def test_without_a_file_it_asks_for_one() -> None:
     run = command("load", "--data-dir", "any")
     assert run.returncode == 2

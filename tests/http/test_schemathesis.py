@@ -16,11 +16,12 @@ from tests.support.people import people_of
 from tests.support.running_service import Service
 
 PROGRAM = Path(sys.executable).with_name("schemathesis")
+CONFIGURED = Path(__file__).with_name("schemathesis.toml")
 SERVE_ENV = {"GREENROOM_WORK": "off"}
 CHECKS = (
     *("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance"),
     *("response_schema_conformance", "missing_required_header", "unsupported_method", "allow_header_conformance"),
-    "ignored_auth",
+    *("ignored_auth", "positive_data_acceptance", "negative_data_rejection"),
 )
 OF_ROLE = {
     "anonymous": ("Operations", "Podcasts", "Users"),
@@ -33,7 +34,17 @@ OF_ROLE = {
 def run(service: Service, *options: str) -> subprocess.CompletedProcess[str]:
     described = f"{service.url}/docs/openapi.json"
     bounds = ("--seed", "16", "--phases", "coverage", "--request-timeout", "40", "--warnings", "off")
-    command = [str(PROGRAM), "run", described, *bounds, "--checks", ",".join(CHECKS), *options]
+    command = [
+        str(PROGRAM),
+        "--config-file",
+        str(CONFIGURED),
+        "run",
+        described,
+        *bounds,
+        "--checks",
+        ",".join(CHECKS),
+        *options,
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=service.data_dir)
 
 

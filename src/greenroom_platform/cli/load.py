@@ -111,7 +111,7 @@ async def _record_alone(settings: Settings) -> AsyncIterator[Records]:
 async def _fill(settings: Settings, records: Records, sources: list[tuple[str, BinaryIO]]) -> Loaded:
     if (trouble := write_trouble(records)) is not None:
         raise RecordUnavailable(trouble)
-    click.echo(f"loading into {_place(settings)}", err=True)
+    click.echo(f"loading into {printable(_place(settings))}", err=True)
     report = _Report()
     loaded = await load_lines(records, sources, on_progress=report.progress, on_bad=report.bad)
     report.end()

@@ -25,6 +25,7 @@ from greenroom import private_files
 from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
+from greenroom.printable import printable
 from greenroom_platform.cli.options import make_directory, read_settings, settings_options, write_trouble
 from greenroom_platform.cli.restart_backoff import RestartBackoff
 from greenroom_platform.http import logs, metrics
@@ -65,7 +66,7 @@ def serve(**flags: str | None) -> None:
             settings = replace(settings, editor_token=kept_token(settings.data_dir))
         # This process and its children read the same settings from the environment.
         os.environ.update(settings.environ())
-        click.echo(_banner(settings, listening.getsockname()[1], made=made))
+        click.echo(printable(_banner(settings, listening.getsockname()[1], made=made), lines=True))
         sys.exit(_run(config, listening) if settings.workers == 1 else _run_workers(config, listening))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import pytest
@@ -41,7 +42,8 @@ class Held(Hasher):
         self.inside, self.most, self.threads = 0, 0, set[int]()
         self._lock = threading.Lock()
 
-    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+    @contextmanager
+    def held(self) -> Iterator[None]:
         with self._lock:
             self.inside += 1
             self.most = max(self.most, self.inside)
@@ -49,7 +51,11 @@ class Held(Hasher):
         self.go.wait(10)
         with self._lock:
             self.inside -= 1
-        return super().verify(hash, password)
+        yield
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+        with self.held():
+            return super().verify(hash, password)
 
 
 async def test_a_password_is_right_for_its_own_hash_only(make: Make) -> None:
@@ -133,6 +139,30 @@ async def test_sign_ups_leave_log_ins_a_thread_and_all_their_places(make: Make) 
     assert len(held) == 1
     go.set()
     await asyncio.gather(*sign_ups)
+
+
+async def test_sign_ups_and_log_ins_together_are_hashed_two_at_a_time(make: Make) -> None:
+    class HeldBoth(Held):
+        def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+            with self.held():
+                return super().hash(password, salt=salt)
+
+    hasher = HeldBoth()
+    passwords = make(hasher)
+    stored = await passwords.hashed(PASSWORD)
+    hasher.go.clear()
+    sign_ups = [asyncio.create_task(passwords.hashed(PASSWORD)) for _ in range(5)]
+    while hasher.inside < 1:
+        await asyncio.sleep(0)
+    begun: list[None] = []
+    log_ins = [
+        asyncio.create_task(passwords.verify(stored, PASSWORD, begun=lambda: begun.append(None))) for _ in range(5)
+    ]
+    while len(begun) < 2:
+        await asyncio.sleep(0)
+    hasher.go.set()
+    await asyncio.gather(*sign_ups, *log_ins)
+    assert hasher.most == 2
 
 
 async def test_past_the_bound_a_password_is_not_waited_for(make: Make) -> None:
