@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
+import threading
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, servers
@@ -87,16 +88,25 @@ def test_bad_lines_are_reported_by_file_and_number_and_cost_no_good_one(tmp_path
 
 def test_bad_lines_are_written_as_they_come_and_a_hundred_at_most(tmp_path: Path) -> None:
     arguments = [str(PROGRAM), "load", "--log-level", "error", "--data-dir", str(tmp_path), "-"]
-    with subprocess.Popen(arguments, env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE) as load:
-        assert load.stdin is not None
-        assert load.stderr is not None
+    is_told = threading.Event()
+
+    def feed(stdin: IO[bytes]) -> None:
         # More than one transaction's worth, since standard input is read ahead; its end does not come before the line.
-        load.stdin.write(b"{not json\n" * 10_000)
-        load.stdin.flush()
+        stdin.write(b"{not json\n" * 10_000)
+        stdin.flush()
+        is_told.wait(60)
+        stdin.close()
+
+    with subprocess.Popen(arguments, env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE) as load:
+        assert load.stderr is not None
+        # Beside the reader: whoever says more than a pipe holds would else wait for it, and it for whoever feeds.
+        feeder = threading.Thread(target=feed, args=(load.stdin,), daemon=True)
+        feeder.start()
         assert load.stderr.readline().startswith(b"loading into ")
         assert load.stderr.readline().startswith(b"-:1: line: is not JSON")
-        load.stdin.close()
+        is_told.set()
         said = load.stderr.read().decode().splitlines()
+        feeder.join()
     assert load.returncode == 1
     assert [line.split(":")[:2] for line in said[:99]] == [["-", str(number)] for number in range(2, 101)]
     assert said[99:] == [

@@ -82,8 +82,11 @@ async def test_a_lost_connection_is_made_anew_whatever_its_listeners_raise(
 
 
 @pytest.mark.parametrize("error", ERRORS)
-async def test_a_push_that_cannot_be_handled_costs_the_connection_only(server: Server, error: type[Exception]) -> None:
-    once = Once(error, times=1)
+async def test_a_push_that_cannot_be_handled_costs_the_connection_only(
+    server: Server, error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    once, of_the_loop = Once(error, times=1), list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: of_the_loop.append(context))
     engine = listening(Standalone(Address.parse(server.address)), on_invalidate=once)
     await engine.start()
     try:
@@ -92,6 +95,8 @@ async def test_a_push_that_cannot_be_handled_costs_the_connection_only(server: S
         await eventually(lambda: once.calls == 1)
         await eventually(lambda: engine.unavailable is None)
         assert await engine.execute(Channel.TRACKED, "k", "GET", "k") == b"v"
+        assert "a reply could not be handled" in caplog.text
+        assert of_the_loop == []
     finally:
         await engine.close()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
-from greenroom.caching import Cache, Outcome
+from greenroom.caching import Cache, Outcome, many_drops
 from greenroom.caching.drops import DROP
 from greenroom.caching.invalidation import Backing
+from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import EngineError
 from tests.support.episode_caches import Back, Episode, Loads, cache_of
 from tests.support.patience import PATIENT, be_patient, until
@@ -126,6 +128,36 @@ async def test_a_server_that_has_lost_its_scripts_drops_all_and_learns_them_anew
     before = calls(valkey, "del")
     await backing.drop_many(KEYS)
     assert calls(valkey, "del") - before == 3 * THREE, "three for each batch, by its script"
+
+
+async def test_past_the_deadline_the_loop_is_given_back_after_each_batch(
+    valkey: Server, back: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_turn, most, drop = 0, 0, Standalone.drop
+
+    def counted(engine: Standalone, keys: Sequence[str], *args: Any) -> Any:
+        nonlocal in_this_turn, most
+        in_this_turn += len(keys)
+        most = max(most, in_this_turn)
+        return drop(engine, keys, *args)
+
+    async def turning() -> None:
+        nonlocal in_this_turn
+        while True:
+            in_this_turn = 0
+            await asyncio.sleep(0)
+
+    backing = await back(valkey)
+    valkey.kill()
+    await until(lambda: backing.engine.unavailable is not None)
+    monkeypatch.setattr(many_drops, "DEADLINE", 0.0)
+    monkeypatch.setattr(Standalone, "drop", counted)
+    turner = asyncio.create_task(turning())
+    with pytest.raises(EngineError):
+        await backing.drop_many(KEYS)
+    turner.cancel()
+    assert most == many_drops.BATCH, "nobody has answered, so that nothing else gives it back"
+    assert backing.unsent == len(KEYS)
 
 
 async def test_what_a_batch_is_refused_is_kept_and_not_read_meanwhile(valkey: Server, back: Back) -> None:

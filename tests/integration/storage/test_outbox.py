@@ -171,7 +171,7 @@ async def test_a_room_answers_while_it_reads_a_long_outbox_and_never_the_old(
     await fill(records, "a", 1)
     await make_old(valkey, records)
     records.open_for_looks.clear()
-    async with opened(valkey, records) as platform:
+    async with asyncio.timeout(30), opened(valkey, records) as platform:
         assert not records.acknowledged.is_set()
         assert [one.display_name for one in await platform.topics.all()] == ["New"]
         found = await platform.topics.get("a")
@@ -179,8 +179,7 @@ async def test_a_room_answers_while_it_reads_a_long_outbox_and_never_the_old(
         assert found.display_name == "New"
         records.acknowledged.clear()
         records.open_for_looks.set()
-        async with asyncio.timeout(30):
-            await records.acknowledged.wait()
+        await records.acknowledged.wait()
         assert await records.pending() == ()
 
 
