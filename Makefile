@@ -11,10 +11,12 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 PORT ?=
 PORT_WINS = $(or $(filter command,$(origin PORT)),$(findstring ://,$(GREENROOM_PORT)),$(if $(GREENROOM_PORT),,alone))
 # For `make torture`: minutes on each target; the seed of its choices (without one, a seed is made and printed); and the target:
-# server, cluster or replicas, or all for one after the other. `streams` runs 20,000 mutated streams instead.
+# server, cluster or replicas, or all for one after the other. `streams` runs 20,000 mutated streams instead, or the one with the
+# number STREAM.
 MINUTES ?= 5
 SEED ?=
 ON ?= all
+STREAM ?=
 # For `make test` and `make unit`: more arguments for pytest, such as TESTS="-k near"; and the number of tests that run at the same
 # time (most of them wait for servers).
 TESTS ?=
@@ -27,7 +29,7 @@ URL ?=
 # Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test bench torture torture-builds schemathesis fmt lock dist images clean
+.PHONY: setup serve lint type unit test compiled bench torture torture-builds schemathesis fmt lock dist images clean
 
 setup: $(VENV)/.serve
 
@@ -61,8 +63,14 @@ type: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
 
-test: lint type
+test: $(VENV)/.dev
+	@$(MAKE) --no-print-directory -j2 lint type compiled
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# The bytecode of all tests. Each worker process of `make test` would compile all of them; mypy leaves a core free meanwhile. What
+# cannot be collected is told by the run itself.
+compiled: $(VENV)/.dev
+	@$(BIN)/pytest --collect-only -qq $(TESTS) >/dev/null || true
 
 $(VENV)/.bench: requirements/bench.lock $(VENV)/.dev
 	$(PIP) --require-hashes -r requirements/bench.lock
@@ -72,7 +80,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m bench --write
 
 torture: $(VENV)/.dev
-	$(BIN)/python -m torture --minutes $(MINUTES) --on $(ON) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m torture --minutes $(MINUTES) --on $(ON) $(if $(SEED),--seed $(SEED)) $(if $(STREAM),--stream $(STREAM))
 
 # Requests made from the API's description, against a service that runs at SERVICE, for MINUTES.
 schemathesis: $(VENV)/.dev

@@ -17,7 +17,7 @@ from torture.builds import BUILDS
 from torture.report import explained
 from torture.round import told
 from torture.rounds import ON, Round, rounds
-from torture.streams import CLUSTER, SERVER, run_streams
+from torture.streams import BLOCK, CLUSTER, SERVER, run_streams, up_to
 from torture.table import print_table
 
 
@@ -30,6 +30,7 @@ def main() -> int:
         "--on", choices=(*ON, "streams", "all"), default="all", help="on what (default: one after the other)"
     )
     parser.add_argument("--streams", type=int, default=20_000, help="how many, with --on streams (default: 20,000)")
+    parser.add_argument("--stream", type=int, help="only this one, with --on streams: of both kinds of server")
     parser.add_argument("--broken", choices=BUILDS, default="", help="break the build on purpose, to see it found out")
     parser.add_argument(
         "--builds", nargs="*", choices=BUILDS, help="print when each broken build is found out, or these"
@@ -44,7 +45,7 @@ def main() -> int:
         return _run(build.on, options.seed or build.seed, options.minutes, build.name)
     seed = options.seed or f"{random.SystemRandom().randrange(10**9):09}"
     if options.on == "streams":
-        return _streams(seed, options.streams)
+        return _streams(seed, options.streams) if options.stream is None else _stream(seed, options.stream)
     return max(_run(on, seed, options.minutes, "") for on in (ON if options.on == "all" else (options.on,)))
 
 
@@ -63,17 +64,24 @@ def _run(on: str, seed: str, minutes: float, broken: str) -> int:
 
 def _streams(seed: str, number: int) -> int:
     """Mutated streams, half of them of a cluster; returns the exit status."""
-    logging.getLogger("greenroom").propagate = False  # each of them ends a connection or more, which is told
     print(f"seed {seed}, {number} mutated streams", flush=True)
-    status = 0
-    for address in (SERVER, CLUSTER):
-        wrong, told = asyncio.run(run_streams(seed, number // 2, address=address))
-        answers = ", ".join(f"{count} {kind}" for kind, count in told.most_common())
-        print(
-            f"{number // 2} at {address}: {answers}: {len(wrong) or 'nothing'} wrong", *wrong[:5], sep="\n", flush=True
-        )
-        status |= bool(wrong)
-    return status
+    return max(_streams_at(address, seed, range(number // 2)) for address in (SERVER, CLUSTER))
+
+
+def _stream(seed: str, stream: int) -> int:
+    """One mutated stream of each kind of server; returns the exit status."""
+    return max(_streams_at(address, seed, up_to(stream)) for address in (SERVER, CLUSTER))
+
+
+def _streams_at(address: str, seed: str, streams: range) -> int:
+    logging.getLogger("greenroom").propagate = False  # each of them ends a connection or more, which is told
+    run = asyncio.run(run_streams(seed, streams, address=address))
+    answers = ", ".join(f"{count} {kind}" for kind, count in run.told.most_common())
+    print(f"{len(streams)} at {address}: {answers}: {len(run.wrong) or 'nothing'} wrong", *run.wrong[:5], sep="\n")
+    if len(streams) <= BLOCK:
+        print(f"stream {streams[-1]}: {run.mutations.get(streams[-1], 'as it was')}")
+    sys.stdout.flush()
+    return 1 if run.wrong else 0
 
 
 def _one(one: Round, seed: str, number: int, seconds: float) -> tuple[Counter[str], int]:

@@ -16,7 +16,7 @@ from greenroom.caching import groups, lease
 from greenroom.engine.transport import handshake
 from greenroom.engine.transport.connection import Connection
 from greenroom.sessions import index, store
-from torture.mutations import mutate
+from torture.mutations import Mutation, mutate
 
 _NOW = b"2026-01-01T00:00:00.000000Z"
 
@@ -60,9 +60,15 @@ class Bursts:
     """What the server answers, and which of its bursts is mutated."""
 
     def __init__(self, chance: random.Random) -> None:
+        self.begin(chance)
+
+    def begin(self, chance: random.Random) -> None:
+        """Begin a stream, whose choices are these."""
         self._chance = chance
         self.due: int | None = None
         """Writes until one is mutated; None: none is."""
+        self.mutation: Mutation | None = None
+        """What was done to the stream; None: nothing yet."""
 
     def on_the_wire(self, frames: list[bytes]) -> list[bytes]:
         """The bytes of some frames, in the pieces that they arrive in."""
@@ -73,7 +79,8 @@ class Bursts:
             self.due -= 1
             if self.due < 0:
                 self.due = None
-                data = mutate(frames, self._chance)
+                self.mutation = mutate(frames, self._chance)
+                data = self.mutation.data
         cuts = sorted(self._chance.randrange(len(data) + 1) for _ in range(self._chance.randint(0, 3)))
         pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
         return [piece for piece in pieces if piece]
@@ -99,7 +106,9 @@ class Bursts:
             case "GET":
                 return None if self._chance.random() < 0.2 else msgspec.json.encode(command[1].decode())
             case "MGET":
-                return [_session(command[1]), b"1", _NOW, None]
+                live = [_session(command[1]), b"1", _NOW, None]
+                replaced = [None, None, None, _session(command[1])]
+                return self._chance.choice((live,) * 8 + (replaced, [None, None, _NOW, None]))
             case "TIME":
                 return [b"1767225600", b"1"]
             case "INFO":

@@ -1,9 +1,15 @@
-"""One thing wrong in a stream of frames, chosen by chance: bytes changed, frames replaced, too many, or decorated."""
+"""One thing wrong in a stream of frames, chosen by chance: bytes changed, frames replaced, too many, or decorated.
+
+No stream from which replies are lost, and that is a right one otherwise: nobody could tell.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import NamedTuple
+
+from torture.frames import loses_replies
 
 ATTRIBUTES = (
     b"|1\r\n+ttl\r\n:3600\r\n",
@@ -76,10 +82,39 @@ FITTING = (
 """In a reply's place: what some command could be answered, and what a foreign program may have made of the data."""
 
 
-def mutate(frames: list[bytes], chance: random.Random) -> bytes:
-    """The frames with one thing wrong, or decorated."""
-    way = chance.choice(_WAYS)
-    return way(list(frames), chance)
+class Mutation(NamedTuple):
+    """What was done to a burst of replies.
+
+    Arguments:
+        way: its name.
+        before: the frames.
+        data: the bytes that came instead.
+    """
+
+    way: str
+    before: bytes
+    data: bytes
+
+    def __str__(self) -> str:
+        pairs = enumerate(zip(self.before, self.data, strict=False))
+        same = next((at for at, (was, became) in pairs if was != became), min(len(self.before), len(self.data)))
+        start = max(0, same - _AROUND)
+        before, after = (data[start : same + _AROUND] for data in (self.before, self.data))
+        return f"{self.way} at {same} of {len(self.before)}: {before!r} became {after!r}"
+
+
+_AROUND = 30
+"""Bytes before and after the first one that differs, where a mutation is printed."""
+
+
+def mutate(frames: list[bytes], chance: random.Random) -> Mutation:
+    """Choose one thing to be wrong with the frames, or decorate them."""
+    while True:
+        name, way = chance.choice(_WAYS)
+        data = way(list(frames), chance)
+        # docs/decisions/0077-lost-replies-of-the-right-shape-cannot-be-told.md
+        if not loses_replies(frames, data):
+            return Mutation(name, b"".join(frames), data)
 
 
 def _replaced(frames: list[bytes], chance: random.Random) -> bytes:
@@ -123,4 +158,13 @@ def _cut(data: bytearray, at: int, chance: random.Random) -> None:
     del data[at : at + chance.randint(1, 4)]
 
 
-_WAYS = (_replaced, _replaced, _too_many, _decorated, _bytes(_flip), _bytes(_flip), _bytes(_insert), _bytes(_cut))
+_WAYS = (
+    ("replaced", _replaced),
+    ("replaced", _replaced),
+    ("too many", _too_many),
+    ("decorated", _decorated),
+    ("flipped", _bytes(_flip)),
+    ("flipped", _bytes(_flip)),
+    ("inserted", _bytes(_insert)),
+    ("cut", _bytes(_cut)),
+)

@@ -11,10 +11,11 @@ import hashlib
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenroom.caching import Cache
 from greenroom.caching.invalidation import Backing
@@ -27,6 +28,7 @@ from greenroom.sessions import Presence, SessionGone, Sessions
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from torture.canned import Bursts, canned
+from torture.mutations import Mutation
 
 Call = Callable[[], Awaitable[Any]]
 CALLERS = 12
@@ -70,9 +72,9 @@ class Client:
                 (f"stream:s:{name}", partial(self._first, name)),
                 (None, partial(self.cache.invalidate, shelf="s", name=name)),
                 (None, partial(self.cache.invalidate_group, shelf="s")),
-                (session, partial(self._user, session)),
-                (session, partial(self._user, session)),
-                (None, partial(self.sessions.change, session, _unchanged)),
+                (session, partial(self.user, session)),
+                (session, partial(self.user, session)),
+                (session, partial(self._changed, session)),
                 (None, partial(self.sessions.end, session)),
                 (None, partial(self.sessions.rotate, session, {})),
                 (None, partial(self.sessions.start, user_id="u", preferences={})),
@@ -87,9 +89,12 @@ class Client:
     async def _first(self, name: str) -> Any:
         return (await self.cache.get_many([{"shelf": "s", "name": name}, {"shelf": "s", "name": "other"}]))[0]
 
-    async def _user(self, session: str) -> Any:
+    async def user(self, session: str) -> Any:
         live = await self.sessions.read_id(session)
         return live and live.value.user_id
+
+    async def _changed(self, session: str) -> Any:
+        return (await self.sessions.change(session, _unchanged)).value.user_id
 
 
 async def _load(shelf: str, name: str) -> str:
@@ -105,46 +110,85 @@ def _unchanged(body: bytes) -> bytes:
 
 
 SERVER, CLUSTER = "valkey://canned:1", "valkey+cluster://canned:1"
+BLOCK = 20
+"""Streams that share a client: what one leaves behind, as ends that a new connection carries, the next ones meet."""
 
 
-async def run_streams(seed: str, number: int, *, address: str) -> tuple[list[str], Counter[str]]:
-    """Run so many streams, one mutation each; returns what was wrong in them, and how often each answer came.
+class Run(NamedTuple):
+    """What became of some streams.
+
+    Arguments:
+        wrong: what was wrong, each with the number of its stream.
+        told: how often each answer came.
+        mutations: what was done to each stream; nothing where its bytes ended before.
+    """
+
+    wrong: list[str]
+    told: Counter[str]
+    mutations: dict[int, Mutation]
+
+
+def up_to(stream: int) -> range:
+    """What must be run to meet a stream as it was met among all: itself, and those before it with the same client."""
+    return range(stream - stream % BLOCK, stream + 1)
+
+
+async def run_streams(seed: str, streams: Iterable[int], *, address: str) -> Run:
+    """Run the streams of these numbers in their order, one mutation each. The choices for each follow from its number.
 
     Arguments:
         address: any; it says whether the server is taken for a cluster.
     """
-    chance, wrong, told = random.Random(f"{seed}/{address}"), list[str](), Counter[str]()
-    bursts, stream = Bursts(chance), 0
-    handler = _Errors(lambda text: wrong.append(f"stream {stream}: {text}"))
+    run, stream, client = Run([], Counter(), {}), 0, None
+    bursts = Bursts(random.Random())
+
+    def wrong(text: str) -> None:
+        run.wrong.append(f"stream {stream}: {text}")
+
+    handler = _Errors(wrong)
     logging.getLogger("greenroom").addHandler(handler)
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: wrong.append(f"stream {stream}: the loop: {context!r}"))
+    loop.set_exception_handler(lambda _, context: wrong(f"the loop: {context!r}"))
     try:
-        async with canned(bursts):
-            client = Client(address)
-            await client.engine.start()
-            for stream in range(number):
+        async with canned(bursts), AsyncExitStack() as stack:
+            for stream in streams:
+                chance = random.Random(f"{seed}/{address}/{stream}")
+                bursts.begin(chance)
+                if client is None or stream % BLOCK == 0:
+                    await stack.aclose()
+                    client = await stack.enter_async_context(opened(address))
                 calls = client.calls(chance)
                 bursts.due = chance.randrange(6)
                 results = await asyncio.gather(*(call() for _, call in calls), return_exceptions=True)
                 bursts.due = None
+                if bursts.mutation is not None:
+                    run.mutations[stream] = bursts.mutation
                 names = {own for own, _ in calls if own}
                 for (own, _), result in zip(calls, results, strict=True):
-                    told[type(result).__name__] += 1
+                    run.told[type(result).__name__] += 1
                     if isinstance(result, BaseException) and not isinstance(result, _ALLOWED):
-                        wrong.append(f"stream {stream}: {own} got {result!r}")
+                        wrong(f"{own} got {result!r}; {bursts.mutation}")
                     elif isinstance(result, str) and own is not None and result != own and result in names:
-                        wrong.append(f"stream {stream}: {own} got {result}")
+                        wrong(f"{own} got {result}; {bursts.mutation}")
                 if not await _well(client):
-                    wrong.append(f"stream {stream}: not well again: {client.engine.unavailable}")
+                    wrong(f"not well again: {client.engine.unavailable}; {bursts.mutation}")
                     break
-            await client.sessions.close()
-            await client.cache.close()
-            await client.engine.close()
     finally:
         logging.getLogger("greenroom").removeHandler(handler)
         loop.set_exception_handler(None)
-    return wrong, told
+    return run
+
+
+@asynccontextmanager
+async def opened(address: str) -> AsyncIterator[Client]:
+    client = Client(address)
+    await client.engine.start()
+    try:
+        yield client
+    finally:
+        await client.sessions.close()
+        await client.cache.close()
+        await client.engine.close()
 
 
 async def _well(client: Client) -> bool:

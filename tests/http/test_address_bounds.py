@@ -79,6 +79,14 @@ def test_anonymous_sessions_are_bounded_for_one_address(service: Service) -> Non
             assert other.patch(f"{API}/session/preferences", json={}).status_code == 200
 
 
+def test_a_session_that_cannot_begin_is_not_counted(service: Service) -> None:
+    with client(service, "127.0.0.16") as one:
+        for _ in range(9):
+            answer = one.patch(f"{API}/session/preferences", json={}, headers={"X-Forwarded-For": "203.0.113.9"})
+            problem(answer, 403, "forbidden")
+        assert one.patch(f"{API}/session/preferences", json={}).status_code == 200
+
+
 async def test_streams_are_bounded_for_one_address(service: Service, studio: Studio) -> None:
     claim, _ = await studio.rendering(tones(3)[:1])
     url = f"ws{service.url.removeprefix('http')}{API}/podcasts/{claim.podcast_id}/stream"

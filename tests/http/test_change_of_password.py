@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from greenroom_platform.http.app import create_app
+from greenroom_platform.http.settings import Settings
+from greenroom_platform.models import User
+from greenroom_platform.platform import Platform
+from tests.support.asgi_server import called
 from tests.support.people import PASSWORD, People, Person, people_of
 from tests.support.problem_checks import blamed, problem
-from tests.support.running_service import API, Service
+from tests.support.running_service import API, TOKEN, Service, running
 
 NEW = "another horse battery staple"
 
@@ -76,6 +84,48 @@ def test_a_new_password_is_checked_as_at_sign_up(people: People, new: str) -> No
     assert blamed(change(one, new=new))[0] == "new_password"
     assert blamed(change(one, new=one.username))[0] == "new_password"
     assert one.get("/session").status_code == 200
+
+
+@asynccontextmanager
+async def here(tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Platform, User]]:
+    """A service in this process, its platform, and a user of it."""
+    app = create_app(Settings(data_dir=tmp_path, editor_token=TOKEN, work=False, sample=False))
+    async with running(app), called(app) as client:
+        framework: Any = app._app
+        platform: Platform = framework._app.state.platform
+        yield client, platform, await platform.accounts.create("ana", PASSWORD)
+
+
+async def test_a_log_in_that_a_change_overtakes_is_no_log_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with here(tmp_path) as (client, platform, user):
+        sign_in = platform.accounts.sign_in
+
+        async def overtaken(*args: Any, **options: Any) -> User:
+            found = await sign_in(*args, **options)
+            await platform.accounts.change_password(user.user_id, PASSWORD, NEW, address="127.0.0.2")
+            await platform.sessions.end_all(user.user_id)
+            return found
+
+        monkeypatch.setattr(platform.accounts, "sign_in", overtaken)
+        answer = await client.post(f"{API}/session/login", json={"username": "ana", "password": PASSWORD})
+        problem(answer, 401, "unauthorized")
+        assert await platform.sessions.of_user(user.user_id) == []
+
+
+async def test_a_log_in_amid_a_change_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with here(tmp_path) as (client, platform, user):
+        await client.post(f"{API}/session/login", json={"username": "ana", "password": PASSWORD})
+        change_password = platform.accounts.change_password
+
+        async def meanwhile(*args: Any, **options: Any) -> User:
+            changed = await change_password(*args, **options)
+            await platform.sessions.start({"user_id": user.user_id})  # the old password was found right before
+            return changed
+
+        monkeypatch.setattr(platform.accounts, "change_password", meanwhile)
+        body = {"current_password": PASSWORD, "new_password": NEW}
+        assert (await client.put(f"{API}/session/password", json=body)).status_code == 200
+        assert len(await platform.sessions.of_user(user.user_id)) == 1
 
 
 def test_nobody_without_an_account_changes_a_password(people: People) -> None:

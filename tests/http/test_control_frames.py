@@ -16,7 +16,7 @@ from tests.support.raw_connections import connected
 from tests.support.running_service import API
 from tests.support.stream_listeners import UNKNOWN, Bare, Inner, inner, tones
 
-PING, PONG, TEXT, TEXT_BEGIN, CONTINUED, CONTINUED_END = 0x89, 0x8A, 0x81, 0x01, 0x00, 0x80
+PING, PONG, TEXT, BINARY, TEXT_BEGIN, CONTINUED, CONTINUED_END = 0x89, 0x8A, 0x81, 0x82, 0x01, 0x00, 0x80
 
 
 def frames(first: int, count: int) -> bytes:
@@ -60,10 +60,11 @@ async def listening(tmp_path: Path) -> AsyncIterator[tuple[Inner, Bare]]:
         frames(PING, 11) + frames(PONG, 10),
         frames(PING, 100_000),
         frames(TEXT, 101),
+        frames(BINARY, 101),
         frames(TEXT_BEGIN, 1) + frames(CONTINUED, 32),
         frames(TEXT_BEGIN, 1) + frames(CONTINUED, 100_000),
     ],
-    ids=["pings", "pongs", "both", "a flood", "texts", "fragments", "a flood of fragments"],
+    ids=["pings", "pongs", "both", "a flood", "texts", "binaries", "fragments", "a flood of fragments"],
 )
 async def test_too_many_frames_are_closed_with_1008(tmp_path: Path, said: bytes) -> None:
     async with listening(tmp_path) as (_, opened):
@@ -130,8 +131,8 @@ def test_an_allowance_comes_back_with_time_up_to_that_of_a_second() -> None:
     assert not allowance.spend(0.06)
 
 
-@pytest.mark.parametrize("line", [b"a: " + b"b" * 9000, b"\r\n".join(b"h%d: x" % number for number in range(90))])
-async def test_a_handshake_that_cannot_be_read_is_answered(tmp_path: Path, line: bytes) -> None:
+async def test_a_handshake_of_many_headers_is_read(tmp_path: Path) -> None:
+    line = b"\r\n".join(b"h%d: x" % number for number in range(90))
     async with inner(tmp_path / "data") as app, connected(app.url) as opened:
         opened.say(
             f"GET {API}/podcasts/{UNKNOWN}/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -139,8 +140,4 @@ async def test_a_handshake_that_cannot_be_read_is_answered(tmp_path: Path, line:
             + line
             + b"\r\n\r\n"
         )
-        answer = await opened.answer()
-        assert answer.status in (101, 400)
-        if answer.status == 400:
-            answer.problem("bad-request")
-            assert await opened.end() == b""
+        assert (await opened.answer()).status == 101

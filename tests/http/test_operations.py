@@ -240,6 +240,13 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     assert user["password"] == {"type": "string", "minLength": 8, "maxLength": 256}
     assert all({"type": "null"} in one["anyOf"] for one in patch.values())
     assert schemas["TopicDraft"]["properties"]["display_name"] == {"type": "string", "minLength": 1}
+    an_id = {"type": "string", "pattern": "^[A-Za-z0-9._~-]+$", "minLength": 1, "maxLength": 128}
+    assert schemas["SnippetDraft"]["properties"]["topic_id"] == an_id
+    assert schemas["PodcastRequest"]["properties"]["topic_id"] == an_id
+    assert patch["preferred_topics"]["anyOf"][0]["items"] == an_id
+    ids = [one for call in calls.values() for one in call.get("parameters", ()) if one["name"].endswith("_id")]
+    assert len(ids) == 10
+    assert all(one["schema"] == an_id for one in ids)
 
 
 def test_an_unknown_page_of_the_documentation_is_a_problem(service: Service) -> None:

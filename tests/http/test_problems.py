@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from greenroom_platform.http.app import create_app
+from greenroom_platform.http.settings import Settings
+from tests.support.asgi_server import called
 from tests.support.problem_checks import blamed, problem
-from tests.support.running_service import API, TOKEN, Service
+from tests.support.running_service import API, TOKEN, Service, running
 
 TOPIC = f"{API}/topics/refused"
 DRAFT = {"display_name": "Test", "description": "A topic of a test.", "keywords": ["one"]}
@@ -108,6 +112,27 @@ def test_without_the_token_it_is_401_whatever_the_body(
 def test_the_scheme_s_case_does_not_matter(service: Service, scheme: str) -> None:
     headers = {"Authorization": f"{scheme} {TOKEN}"}
     problem(service.client.put(TOPIC, content=b"{", headers=headers), 400, "malformed-json")
+
+
+class Unread(str):
+    """A token whose characters cannot be compared one after another: how long that takes tells how many were right."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("compared as a string")
+
+    def startswith(self, *_: Any) -> bool:
+        raise AssertionError("compared as a string")
+
+
+async def test_the_editor_token_is_compared_as_a_whole(tmp_path: Path) -> None:
+    app = create_app(Settings(data_dir=tmp_path, editor_token=Unread(TOKEN), work=False, sample=False))
+    async with running(app), called(app) as client:
+        for token, status in ((TOKEN, 404), (TOKEN[:-1], 401), ("x" * len(TOKEN), 401)):
+            answer = await client.delete(TOPIC, headers={"Authorization": f"Bearer {token}"})
+            assert answer.status_code == status
 
 
 # The body --------------------------------------------------------------------------------------

@@ -7,14 +7,16 @@ import shutil
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from greenroom.engine import Channel, Handover
+from greenroom.engine import Channel, Handover, Limits
 from greenroom.engine.scripts import Script
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.sessions import Revocations, SessionGone
 from greenroom.testing.clock import ManualClock
+from tests.support.patience import be_patient
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, Open, Store, at_once, companion, key, names, patch
@@ -49,10 +51,12 @@ def past(lasting: Server, tmp_path: Path) -> Past:
     return Past(lasting, tmp_path)
 
 
-async def kept(store: Open, server: Server | Proxy, clock: ManualClock | None = None) -> tuple[Store, Revocations]:
+async def kept(
+    store: Open, server: Server | Proxy, clock: ManualClock | None = None, **options: Any
+) -> tuple[Store, Revocations]:
     """Sessions whose ends are kept, as a room has them."""
     ends = Revocations(clock or ManualClock())
-    return await store(server, ends=ends), ends
+    return await store(server, ends=ends, **options), ends
 
 
 async def asked(sessions: Store, call: Callable[[], Awaitable[object]]) -> object:
@@ -129,8 +133,11 @@ async def test_an_id_marked_by_the_end_of_all_is_marked_again(lasting: Server, p
     assert lasting.raw()("EXISTS", companion("ended", "listed"))
 
 
-async def test_thousands_of_ends_are_sent_again(lasting: Server, past: Past, store: Open) -> None:
-    sessions, ends = await kept(store, lasting)
+async def test_thousands_of_ends_are_sent_again(
+    lasting: Server, past: Past, store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
+    sessions, ends = await kept(store, lasting, engine_limits=Limits(command_deadline=60))
     for _ in range(50):
         await asyncio.gather(*(sessions.start(SIGNED_IN) for _ in range(20)))
     past.keep()

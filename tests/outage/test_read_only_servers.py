@@ -30,6 +30,7 @@ async def pair(server: Server, tmp_path: Path) -> AsyncIterator[Pair]:
     replica = Server(server._binary, tmp_path / "replica")
     (tmp_path / "replica").mkdir()
     replica.start()
+    server.raw()("CONFIG", "SET", "repl-diskless-sync-delay", 0)
     raw = replica.raw()
     raw("REPLICAOF", "127.0.0.1", server.port)
     wait_for(lambda: b"master_link_status:up" in raw("INFO", "replication"))
@@ -39,10 +40,12 @@ async def pair(server: Server, tmp_path: Path) -> AsyncIterator[Pair]:
 
 
 def exchange(primary: Server, replica: Server) -> None:
-    """What a planned failover comes to: the two have changed their places, no connection is closed."""
-    replica.raw()("REPLICAOF", "NO", "ONE")
-    primary.raw()("REPLICAOF", "127.0.0.1", replica.port)
+    """What a planned failover comes to: the two have changed their places, no connection is closed, nothing is lost."""
     raw = primary.raw()
+    raw("SET", "last", "", "PX", 1)
+    assert raw("WAIT", 1, 10_000) == 1
+    replica.raw()("REPLICAOF", "NO", "ONE")
+    raw("REPLICAOF", "127.0.0.1", replica.port)
     wait_for(lambda: b"master_link_status:up" in raw("INFO", "replication"))
 
 

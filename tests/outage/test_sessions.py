@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from time import monotonic
 
 import pytest
 
-from greenroom.engine import Limits as EngineLimits
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.sessions import Presence
-from tests.support.patience import PATIENT
+from tests.support.patience import PATIENT, be_patient
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, Open, Store, at_once, companion, key, patch, used
@@ -73,8 +73,11 @@ async def test_the_commands_of_a_call_have_one_deadline_together(server: Server,
                 await CALLS[name](sessions, live.session_id, token)
 
 
-async def test_a_full_queue_is_overload_and_no_anonymous_user(server: Server, store: Open) -> None:
-    sessions = await store(server, engine_limits=EngineLimits(outstanding=20))
+async def test_a_full_queue_is_overload_and_no_anonymous_user(
+    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
+    sessions = await store(server, engine_limits=replace(PATIENT, outstanding=20))
     live, token = await sessions.start(MINIMAL)
     results = await at_once(*(sessions.read(token) for _ in range(200)))
     kinds = [type(result) for result in results]

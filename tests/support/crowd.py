@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -18,9 +17,9 @@ from typing import Any, Literal
 from greenroom.caching import Cache
 from greenroom.errors import LoadFailed
 from tests.support.episode_caches import Episode, cache_of, open_backing
+from tests.support.forked_programs import Forked, start_module
 from tests.support.patience import wait_for
 from tests.support.real_servers import Raw, Server
-from tests.support.repository import ROOT
 
 MEMBERS = 4
 CALLERS = 250
@@ -41,11 +40,8 @@ class Crowd:
     def __init__(self, server: Server, other: Server, mode: Mode, deadline: float) -> None:
         self._raw = server.raw()
         self._other = other.raw()
-        command = [sys.executable, "-m", "tests.support.crowd", server.address, str(other.port), mode, str(deadline)]
-        self.members = [
-            subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for _ in range(MEMBERS)
-        ]
+        given = server.address, other.port, mode, deadline
+        self.members = [start_module("tests.support.crowd", *given) for _ in range(MEMBERS)]
 
     def __enter__(self) -> Crowd:
         for member in self.members:
@@ -55,12 +51,11 @@ class Crowd:
 
     def __exit__(self, *_: object) -> None:
         for member in self.members:
-            member.kill()
-            member.communicate()
+            member.end()
         self._raw.close()
         self._other.close()
 
-    def say(self, line: str, members: Iterable[subprocess.Popen[str]] | None = None) -> None:
+    def say(self, line: str, members: Iterable[Forked] | None = None) -> None:
         """Tell these members, or all."""
         for member in self.members if members is None else members:
             assert member.stdin is not None
@@ -73,7 +68,7 @@ class Crowd:
         self.say("go")
         wait_for(lambda: self.calls("evalsha") >= asked + MEMBERS and self.loads > loads)
 
-    def answers(self, member: subprocess.Popen[str]) -> dict[str, int]:
+    def answers(self, member: Forked) -> dict[str, int]:
         """What the callers of a member got, and how many got the same."""
         answers: dict[str, int] = json.loads(self._line(member))
         return answers
@@ -89,14 +84,14 @@ class Crowd:
         return int(self._other("GET", "cancelled") or 0)
 
     @property
-    def winner(self) -> subprocess.Popen[str]:
+    def winner(self) -> Forked:
         """The process that has begun the latest load."""
         pid = int(self._other("GET", "winner"))
         (winner,) = (member for member in self.members if member.pid == pid)
         return winner
 
     @property
-    def losers(self) -> list[subprocess.Popen[str]]:
+    def losers(self) -> list[Forked]:
         """All but the winner."""
         winner = self.winner
         return [member for member in self.members if member is not winner]
@@ -110,7 +105,7 @@ class Crowd:
                 calls += int(numbers.split(",")[0].removeprefix("calls="))
         return calls
 
-    def _line(self, member: subprocess.Popen[str]) -> str:
+    def _line(self, member: Forked) -> str:
         assert member.stdout is not None
         return member.stdout.readline().strip()
 

@@ -1,31 +1,36 @@
-"""`greenroom` forked from a process that has imported it already: imports are half of what a start costs.
+"""Programs forked from a process that has imported the library: imports are half of what a start costs.
 
-Tests start it some two hundred times. What is forked runs `greenroom.cli.main` with arguments, environment and output
-of its own, in a session of its own, as an executed program does. Started by `program` it is executed all the same.
+Tests start some three hundred. What is forked runs `greenroom.cli.main`, or a module as `python -m` does, with
+arguments, environment and files of its own, in a session of its own, as an executed program does.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 
 class Forked:
     """A forked program, with the part of `subprocess.Popen` that tests use."""
 
-    def __init__(self, parent: Parent, pid: int) -> None:
+    def __init__(
+        self, parent: Parent, told: dict[str, Any], given: int, output: int, errors: int, **pipes: IO[str]
+    ) -> None:
         self._parent = parent
-        self.pid = pid
+        self.pid: int = parent.ask(told, [given, output, errors])
+        self.stdin, self.stdout = pipes.get("stdin"), pipes.get("stdout")
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -48,23 +53,33 @@ class Forked:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
+    def end(self) -> None:
+        """Kill it, wait for its end, and close its pipes."""
+        self.kill()
+        self.wait()
+        for pipe in (self.stdin, self.stdout):
+            if pipe is not None:
+                pipe.close()
+
 
 class Parent:
     """The process that they are forked from; it ends with the process that asks it."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
+        self._asked, theirs = socket.socketpair()
+        self._answers = self._asked.makefile("r", encoding="utf-8")
         command = [sys.executable, "-m", "tests.support.forked_programs", str(theirs.fileno())]
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
         theirs.close()
-        self._lines = ours.makefile("rw", encoding="utf-8")
         self._lock = Lock()
 
-    def ask(self, what: dict[str, Any]) -> Any:
+    def ask(self, what: dict[str, Any], files: Sequence[int] = ()) -> Any:
         with self._lock:
-            self._lines.write(json.dumps(what) + "\n")
-            self._lines.flush()
-            return json.loads(self._lines.readline())
+            # Files travel with the first byte of the line.
+            line = json.dumps(what).encode() + b"\n"
+            sent = socket.send_fds(self._asked, [line], files)
+            self._asked.sendall(line[sent:])
+            return json.loads(self._answers.readline())
 
 
 _parent = cache(Parent)
@@ -72,7 +87,7 @@ _parent = cache(Parent)
 
 def start(
     arguments: Sequence[str],
-    env: dict[str, str],
+    env: Mapping[str, str],
     *,
     output: Path,
     errors: Path | None = None,
@@ -87,49 +102,63 @@ def start(
         cheap_passwords: whether its passwords cost little to hash. Each real hash takes a third of a second of both
             cores; `tests/integration/accounts` holds what they must cost.
     """
-    told = {
-        "arguments": list(arguments),
-        "env": env,
-        "files": [str(given or os.devnull), str(output), str(errors or output)],
-        "cheap_passwords": cheap_passwords,
-    }
-    output.write_bytes(b"")  # there to be read at once
-    parent = _parent()
-    return Forked(parent, parent.ask(told))
+    told = {"arguments": ["greenroom", *arguments], "env": dict(env), "cheap_passwords": cheap_passwords}
+    with ExitStack() as stack:
+        reads = stack.enter_context(open(given or os.devnull, "rb"))
+        writes = stack.enter_context(output.open("wb"))
+        # One file is opened once: with two places to write at, what is written would be written over.
+        fails = writes if errors is None else stack.enter_context(errors.open("wb"))
+        return Forked(_parent(), told, reads.fileno(), writes.fileno(), fails.fileno())
+
+
+def start_module(module: str, *arguments: object, errors: Path | None = None) -> Forked:
+    """Run a module as `python -m` does, with pipes as its standard input and output.
+
+    Arguments:
+        errors: where its standard error goes; without it, where that of the test run goes.
+    """
+    told = {"arguments": [module, *map(str, arguments)], "env": dict(os.environ), "module": module}
+    (reads, stdin), (stdout, writes) = os.pipe(), os.pipe()
+    fails = os.dup(2) if errors is None else os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        return Forked(_parent(), told, reads, writes, fails, stdin=os.fdopen(stdin, "w"), stdout=os.fdopen(stdout, "r"))
+    finally:
+        for one in (reads, writes, fails):
+            os.close(one)
 
 
 # The process -----------------------------------------------------------------------------------------
 
 
-def _serve(asking: socket.socket) -> dict[str, Any]:
-    """Fork what is asked for; returns in each child, with what it was told."""
-    lines = asking.makefile("rw", encoding="utf-8")
-    for line in lines:
-        told = json.loads(line)
+def _serve(asking: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Fork what is asked for; returns in each child, with what it was told and its three files."""
+    while True:
+        request, files, _, _ = socket.recv_fds(asking, 65536, 3)
+        while request and not request.endswith(b"\n"):
+            request += asking.recv(65536)
+        if not request:
+            os._exit(0)
+        told = json.loads(request)
         if "ended" in told:
             pid, status = os.waitpid(told["ended"], os.WNOHANG)
             answer: Any = os.waitstatus_to_exitcode(status) if pid else None
         else:
             answer = os.fork()
             if not answer:
-                return dict(told)
-        lines.write(json.dumps(answer) + "\n")
-        lines.flush()
-    os._exit(0)
+                return told, files
+        for one in files:
+            os.close(one)
+        asking.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def _become(told: dict[str, Any]) -> None:
+def _become(told: dict[str, Any], files: list[int]) -> None:
     os.setsid()
-    given, output, errors = told["files"]
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    opened = [os.open(given, os.O_RDONLY), os.open(output, flags, 0o666)]
-    opened.append(os.dup(opened[1]) if errors == output else os.open(errors, flags, 0o666))
-    for number, one in enumerate(opened):
+    for number, one in enumerate(files):
         os.dup2(one, number)
         os.close(one)
     os.environ.clear()
     os.environ.update(told["env"])
-    sys.argv = ["greenroom", *told["arguments"]]
+    sys.argv = told["arguments"]
 
 
 def _main(descriptor: int) -> NoReturn:
@@ -141,9 +170,12 @@ def _main(descriptor: int) -> NoReturn:
     from greenroom_platform.accounts import passwords
 
     asking = socket.socket(fileno=descriptor)
-    told = _serve(asking)
+    told, files = _serve(asking)
     asking.close()
-    _become(told)
+    _become(told, files)
+    if "module" in told:
+        runpy.run_module(told["module"], run_name="__main__", alter_sys=True)
+        sys.exit()
     if told["cheap_passwords"]:
         cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
         setattr(passwords, "PasswordHasher", cheap)  # noqa: B010

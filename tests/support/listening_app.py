@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 from greenroom.sessions import Presence, SessionGone, SessionLimits, SessionMiddleware, Sessions, Stream, session_of
 from greenroom_platform.models import Session
 from tests.support.asgi_server import served, sessions_on
+from tests.support.forked_programs import Forked, start_module
 
 
 class Listening:
@@ -46,17 +46,14 @@ class Listening:
 
 
 @contextmanager
-def process(address: str, stream: float) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def process(address: str, stream: float) -> Iterator[tuple[Forked, int]]:
     """A process that serves it, and its port; a stream lapses after so many seconds."""
-    command = [sys.executable, "-m", "tests.support.listening_app", address, str(stream)]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    started = start_module("tests.support.listening_app", address, stream)
     assert started.stdout is not None
     try:
         yield started, int(started.stdout.readline())
     finally:
-        started.kill()
-        started.wait()
-        started.stdout.close()
+        started.end()
 
 
 async def _main(address: str, stream: str) -> None:

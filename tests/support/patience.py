@@ -11,6 +11,7 @@ import pytest
 
 from greenroom.caching import loading, remote
 from greenroom.engine import Limits
+from greenroom.sessions import changes, sessions
 from greenroom.testing.clock import ManualClock
 
 PATIENT = Limits(
@@ -20,16 +21,19 @@ PATIENT = Limits(
 
 
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a read take as long as the test makes it wait."""
-    for module in (loading, remote):
+    """Let a call of caches or sessions take as long as the test makes it wait."""
+    for module in (loading, remote, changes, sessions):
         monkeypatch.setattr(module, "COMMANDS", 60.0)
 
 
 async def until(condition: Callable[..., Any], seconds: float = 30.0) -> None:
     """Return when a condition holds, while everything else goes on."""
     async with asyncio.timeout(seconds):
+        asked = 0
         while not condition():
-            await asyncio.sleep(0)
+            # In each turn of the loop at first: nothing comes between. What takes long shall not keep a core busy.
+            await asyncio.sleep(0 if asked < 200 else 0.001)
+            asked += 1
 
 
 def wait_for(condition: Callable[..., Any], seconds: float = 30.0) -> None:

@@ -20,6 +20,7 @@ class Answer(NamedTuple):
     def problem(self, slug: str) -> dict[str, Any]:
         """The body, which must be a problem document of this kind."""
         assert self.headers["content-type"] == "application/problem+json", self
+        assert self.headers["x-content-type-options"] == "nosniff"
         found: dict[str, Any] = json.loads(self.body)
         assert (found["type"], found["status"]) == (f"/problems/{slug}", self.status)
         assert found["request_id"] == self.headers["x-request-id"]
@@ -45,12 +46,21 @@ class RawConnection:
 
     async def answer(self) -> Answer:
         """The next answer."""
+        found = await self.head()
+        async with asyncio.timeout(30):
+            return found._replace(body=await self._reader.readexactly(int(found.headers.get("content-length", 0))))
+
+    async def head(self) -> Answer:
+        """The head of the next answer, which is all of an answer to HEAD."""
         async with asyncio.timeout(30):
             head = await self._reader.readuntil(b"\r\n\r\n")
-            first, *lines = head.decode("latin-1").split("\r\n")[:-2]
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-            body = await self._reader.readexactly(int(headers.get("content-length", 0)))
-        return Answer(int(first.split()[1]), headers, body)
+        first, *lines = head.decode("latin-1").split("\r\n")[:-2]
+        headers: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            name = name.lower()
+            headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
+        return Answer(int(first.split()[1]), headers, b"")
 
     async def end(self) -> bytes:
         """What the server still says until it closes the connection."""

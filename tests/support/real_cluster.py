@@ -210,7 +210,17 @@ class Cluster:
     def follow(self, replica: Member, primary: Member) -> None:
         """Make a node a replica."""
         wait_for(lambda: replica.knows(primary), FORMED)
-        wait_for(lambda: replica("CLUSTER", "REPLICATE", primary.name) == b"OK", FORMED)
+        replies: list[Any] = []
+
+        def follows() -> bool:
+            replies[:] = [replica("CLUSTER", "REPLICATE", primary.name)]
+            return replies == [b"OK"]
+
+        try:
+            wait_for(follows, FORMED)
+        except AssertionError as error:
+            error.add_note(f"{replies}: {primary.name} in\n{replica('CLUSTER', 'NODES').decode()}")
+            raise
 
     # Who has what ----------------------------------------------------------------------------------
 

@@ -98,7 +98,9 @@ class Server:
         except OSError:
             return False
         try:
-            return bool(raw("PING") == b"PONG")
+            # Somebody else's server may have taken the port; then ours is about to end.
+            ours = f"process_id:{self.process.pid}\r\n".encode()
+            return bool(raw("PING") == b"PONG" and ours in raw("INFO", "server"))
         except OSError:
             return False
         finally:

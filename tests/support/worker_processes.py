@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
@@ -25,6 +24,7 @@ from greenroom_platform.storage import SqliteRecords, SqliteTasks
 from greenroom_platform.studio.recordings import Recording
 from greenroom_platform.studio.worker import Worker
 from tests.support import process_tree
+from tests.support.forked_programs import Forked, start_module
 from tests.support.patience import wait_for
 from tests.support.running_service import API, Service
 from tests.support.studio_samples import sample
@@ -65,7 +65,7 @@ POINTS = {
 class WorkerProcess:
     """A worker that stops itself at the first of its points, once at each."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(self, process: Forked, log: Path) -> None:
         self.process = process
         self._log = log
 
@@ -102,17 +102,12 @@ class WorkerProcess:
 @contextmanager
 def worker_process(data_dir: Path, *points: str, claim: float = CLAIM) -> Iterator[WorkerProcess]:
     """A worker beside a service on its data directory."""
-    command = [sys.executable, "-m", "tests.support.worker_processes", str(data_dir), str(claim), *points]
     log = data_dir / f"worker-{os.urandom(4).hex()}.log"
-    with log.open("wb") as errors:
-        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
-    worker = WorkerProcess(started, log)
+    started = start_module("tests.support.worker_processes", data_dir, claim, *points, errors=log)
     try:
-        yield worker
+        yield WorkerProcess(started, log)
     finally:
-        worker.kill()
-        assert started.stdout is not None
-        started.stdout.close()
+        started.end()
 
 
 @asynccontextmanager

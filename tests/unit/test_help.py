@@ -26,6 +26,6 @@ def test_every_value_has_a_form_and_every_setting_its_default() -> None:
 def test_h_is_help_for_the_program_and_every_command() -> None:
     for arguments in ([], *([name] for name in group.list_commands(click.Context(group)))):
         short, long = (CliRunner().invoke(group, [*arguments, flag]) for flag in ("-h", "--help"))
-        assert short.exit_code == long.exit_code == 0
+        assert short.exit_code == long.exit_code == 0, (arguments, short.output, long.output)
         assert short.output == long.output
         assert "TEXT" not in short.output, arguments

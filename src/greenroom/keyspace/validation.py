@@ -1,16 +1,15 @@
-"""What msgspec says of a value that does not fit, taken apart: the member's name and what is wrong with it."""
+"""What a codec says of a value that does not fit, taken apart: the member's name and what is wrong with it."""
 
 from __future__ import annotations
 
 import re
 
-import msgspec
-
-_AT = re.compile(r" - at `\$\.?([^`]*)`$")
+_AT = re.compile(r" - at `(?:\$\.?)?([^`]*)`$")
+"""Msgspec begins a path with `$`, and our words about pydantic's errors with the member."""
 _NAMED = re.compile(r"field `([^`]+)`")
 
 
-def complaint(error: msgspec.ValidationError) -> tuple[str, str]:
+def complaint(error: Exception | str) -> tuple[str, str]:
     """(member, reason); the member is `value` where the whole value is wrong. Never quotes the value."""
     text = str(error)
     where, named = _AT.search(text), _NAMED.search(text)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError
+from greenroom.sessions import arguments
 from greenroom.sessions.policy import Decision, Kind, Transport, decide, origins, signals_of
 from greenroom.sessions.refusals import MEDIA_TYPE, ForeignOrigin, InsecureTransport, Refused, document, refusal
 from greenroom.sessions.request import RequestSession
@@ -37,13 +38,20 @@ KEY = "greenroom.session"
 """Where the scope has the request's session."""
 _PRIVATE = [(b"cache-control", b"private, no-store"), (b"vary", b"Cookie, Authorization")]
 _REPLACED = b"cache-control"
+_SESSIONS = "give the sessions of a room, or a function that returns them: lambda: app.state.room.sessions"
 _FAILED = 500
 _FAILED_SOCKET = 4500
 """What frameworks answer, and Litestar closes with, that turn every exception into an answer themselves."""
 
 
 def session_of(scope: Any) -> RequestSession[Any]:
-    """The session of a request or socket, from its ASGI scope."""
+    """The session of a request or socket, from its ASGI scope.
+
+    Raises:
+        InvalidInput: for what is no scope.
+        RuntimeError: when there is no middleware around the application.
+    """
+    arguments.instance("scope", scope, Mapping, "give the ASGI scope, as request.scope")
     found = scope.get(KEY)
     if not isinstance(found, RequestSession):
         raise RuntimeError("there is no SessionMiddleware around this application")
@@ -62,6 +70,9 @@ class SessionMiddleware(Generic[T]):
         sessions: the sessions, or what returns them: a room is opened later than its application is made.
         allowed_origins: of pages that may act for the user, besides the application's own.
         answer: the body of a problem document for a refusal and the request's scope.
+
+    Raises:
+        InvalidInput: naming an argument of another type.
     """
 
     def __init__(
@@ -72,10 +83,11 @@ class SessionMiddleware(Generic[T]):
         allowed_origins: Iterable[str] = (),
         answer: Callable[[Refused, Any], bytes] = document,
     ) -> None:
-        self._app = app
+        self._app = arguments.function("app", app, "give the ASGI application")
         self._found: Callable[[], Sessions[T]] = (lambda: sessions) if isinstance(sessions, Sessions) else sessions
+        arguments.function("sessions", self._found, _SESSIONS)
         self._allowed = origins(allowed_origins)
-        self._answer = answer
+        self._answer = arguments.function("answer", answer, "give a function that returns the body")
         self._told = False
         self._warned = False
 
@@ -84,7 +96,7 @@ class SessionMiddleware(Generic[T]):
             await self._app(scope, receive, send)
             return
         signals = signals_of(scope, self._allowed)
-        session = RequestSession(self._found(), signals)
+        session = RequestSession(arguments.instance("sessions", self._found(), Sessions, _SESSIONS), signals)
         if decide(signals) is Decision.FOREIGN:
             session.sessions.counters.sessions["origin_foreign",] += 1
             await self._refuse(scope, send, refusal(Decision.FOREIGN, presented=session.presented))

@@ -22,6 +22,7 @@ import msgspec
 
 from greenroom.engine.deadline import COMMANDS, TimeBudget, before
 from greenroom.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
+from greenroom.sessions import arguments
 from greenroom.sessions.index import SessionIndex, Streams
 from greenroom.sessions.raw_json import changed, members, user_of
 from greenroom.sessions.schema import SessionSchema
@@ -101,7 +102,7 @@ class SessionChanges(Generic[T]):
         """See `Sessions.change`."""
 
         async def changed_at_once(body: bytes, _: TimeBudget) -> bytes:
-            return change(body)
+            return arguments.made(change, body)
 
         return await self._change(session, changed_at_once)
 
@@ -175,7 +176,7 @@ class SessionChanges(Generic[T]):
     async def _attempt(self, session: str, body: bytes, change: Change, budget: TimeBudget) -> Written | Differs | None:
         self._shape.decode(body)
         new = await change(body, budget)
-        self._shape.check(new)
+        self._shape.check(new, "change")
         if user_of(new) != user_of(body):
             raise InvalidInput("user_id", "a session cannot change its user", "rotate it")
         return await self._write(session, body, new, secrets.token_hex(8), budget)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 
+from greenroom.errors import InvalidInput
+
 _LATE = timedelta(seconds=5)
+_LEAST = timedelta(milliseconds=1)
+"""The finest time of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,9 @@ class SessionLimits:
         tombstone: for so long an ended id cannot be created.
         stream: without a sign of its listener for so long a stream has lapsed.
         unused: an anonymous session whose token has not come back for so long is over.
+
+    Raises:
+        InvalidInput: naming the one that is no timedelta, or less than a millisecond.
     """
 
     idle: timedelta = timedelta(minutes=30)
@@ -30,6 +37,17 @@ class SessionLimits:
     stream: timedelta = timedelta(seconds=90)
     # docs/decisions/0069-unused-sessions-live-two-minutes.md
     unused: timedelta = timedelta(minutes=2)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            span = getattr(self, field.name)
+            if not isinstance(span, timedelta):
+                reason = f"is {type(span).__name__}, not a timedelta"
+            elif span < _LEAST:
+                reason = f"{span} is too short"
+            else:
+                continue
+            raise InvalidInput(field.name, reason, f"give a timedelta, as timedelta(minutes=2), of {_LEAST} or more")
 
     @property
     def lifetime(self) -> timedelta:

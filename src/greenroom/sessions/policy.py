@@ -13,7 +13,9 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from greenroom.errors import InvalidInput
 from greenroom.sessions import cookie
+from greenroom.sessions.arguments import text
 from greenroom.sessions.token import is_token
 
 
@@ -161,6 +163,7 @@ def sets_cookie(signals: Signals) -> bool:
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _SECURE = frozenset({"https", "wss"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ORIGINS = 'give a list of origins, as ["https://www.example.org"]'
 _LONGEST_HOST = 300
 """Characters; a name has 253 at most."""
 
@@ -190,7 +193,16 @@ def signals_of(scope: Mapping[str, Any], allowed: frozenset[str]) -> Signals:
 
 
 def origins(allowed: Iterable[str]) -> frozenset[str]:
-    """Origins as they are compared with what browsers send."""
+    """Origins as they are compared with what browsers send.
+
+    Raises:
+        InvalidInput: for what is no collection of strings; one string would be a collection of its characters.
+    """
+    if isinstance(allowed, str) or not isinstance(allowed, Iterable):
+        raise InvalidInput("allowed_origins", f"is {type(allowed).__name__}, not a list", _ORIGINS)
+    allowed = list(allowed)
+    for origin in allowed:
+        text("allowed_origins", origin, _ORIGINS)
     return frozenset(origin.lower().rstrip("/") for origin in allowed)
 
 

@@ -16,11 +16,13 @@ from typing import Any
 from greenroom.errors import EngineError
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import check_part
+from greenroom.sessions.arguments import instance, session_part
 from greenroom.sessions.index import ExpiringSet, Stream, stream
 from greenroom.sessions.raw_json import members
 from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.snapshot import SessionGone
 
+_STREAM = "give what `open` has returned"
 _CHUNK = 500
 """Rolls counted at a time."""
 
@@ -50,10 +52,12 @@ class Presence:
         Raises:
             SessionGone: when it is over.
             BrokenValue: when its JSON does not fit; nobody then listens.
-            InvalidInput: when no key can be made of the content's id.
+            InvalidInput: when no key can be made of the content's id, or the session's.
         """
         self._sessions.opened.check()
         check_part(f"{self._content}_id", content_id)
+        if session is not None:
+            session_part("session", session)
         opened = await self._sessions.slot.now(session or "anonymous")
         new = stream(content_id, session, opened, secrets.token_hex(8))
         try:
@@ -76,6 +80,7 @@ class Presence:
         To be called every `interval`.
         """
         self._sessions.opened.check()
+        instance("stream", stream, Stream, _STREAM)
         if stream.session_id is None:
             await self._enter(stream)
             return True
@@ -101,6 +106,7 @@ class Presence:
         What fails, or whose caller is cancelled, is done behind.
         """
         self._sessions.opened.check()
+        instance("stream", stream, Stream, _STREAM)
         try:
             await self._close(stream)
         except BaseException:

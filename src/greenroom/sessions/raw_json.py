@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from greenroom.sessions import arguments
 from greenroom.sessions.json_scan import joined, members_by_scan, name_text
 from greenroom.sessions.member_json import member_json, name_json, no_json
 from greenroom.sessions.user_id import check_user_id
@@ -63,17 +64,14 @@ def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
     return joined(found)
 
 
-def members_of(members: Members, body: bytes) -> Mapping[str, object]:
-    """The members to be set in a session that is as `body`."""
-    return members(body) if callable(members) else members
-
-
 def merged(body: bytes, patch: Mapping[str, Any]) -> bytes:
     """A JSON merge patch (RFC 7396) of an object, down to the members that it names and no further.
 
     Raises:
-        InvalidInput: naming the member that cannot be JSON.
+        InvalidInput: naming the member that cannot be JSON, or the argument that is no JSON or no mapping.
     """
+    arguments.instance("body", body, bytes, "give the JSON of the object")
+    arguments.instance("patch", patch, Mapping, "give a dict of the members to change")
     try:
         found = members(body)
     except msgspec.DecodeError:

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError, Overloaded
-from greenroom.sessions import cookie
+from greenroom.sessions import arguments, cookie
 from greenroom.sessions.policy import Carrier, Decision, Kind, LookUp, Signals, Token, Transport, decide, sets_cookie
-from greenroom.sessions.raw_json import Members, changed, members_of
+from greenroom.sessions.raw_json import Members, changed
 from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
 from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
@@ -93,14 +93,15 @@ class RequestSession(Generic[T]):
             members, more: what it holds, as for `dict`.
 
         Raises:
-            InvalidInput: naming the member that cannot be JSON.
+            InvalidInput: naming the member that cannot be JSON, or does not fit the session's type.
             RuntimeError: as `rotate`.
             SignInRequired: when a token was presented that names no live session: it never becomes one.
         """
+        given = arguments.mapping(members, more)
         await self._looked_up()
         if self._outcome is not Decision.NONE:
             raise self._refusal(self._outcome)
-        return await self._begin({**(members or {}), **more})
+        return await self._begin(given)
 
     async def sign_in(self, members: Members) -> SessionSnapshot[T]:
         """Go on as somebody: a live session is rotated, else one begins. The old token never leads to the new session.
@@ -115,7 +116,7 @@ class RequestSession(Generic[T]):
         await self._looked_up()
         match self._outcome:
             case Decision.NONE | Decision.DEAD:
-                return await self._begin(members_of(members, b"{}"))
+                return await self._begin(arguments.told(members, b"{}"))
             case Decision.LIVE:
                 return await self.rotate(members)
             case _:
@@ -135,6 +136,7 @@ class RequestSession(Generic[T]):
 
     async def change(self, change: Callable[[bytes], bytes]) -> SessionSnapshot[T]:
         """Change the session's JSON; see `Sessions.change`."""
+        arguments.function("change", change, arguments.CHANGE)
         live = await self.require(writable=True)
         with self._refusing():
             changed = await self.sessions.change(live.session_id, change)
@@ -145,9 +147,9 @@ class RequestSession(Generic[T]):
         """Set some members, given as for `dict`; `msgspec.UNSET` removes one, and those not named stay byte for byte.
 
         Raises:
-            InvalidInput: naming the member that cannot be JSON.
+            InvalidInput: naming the member that cannot be JSON, or does not fit the session's type.
         """
-        new = {**(members or {}), **more}
+        new = arguments.mapping(members, more)
         return await self.change(lambda body: changed(body, new))
 
     async def end(self) -> None:

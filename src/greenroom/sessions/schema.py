@@ -8,11 +8,13 @@ import msgspec
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
+from greenroom.keyspace.validation import complaint
 from greenroom.sessions.json_scan import joined, members_by_scan
 from greenroom.sessions.raw_json import ACTIVITY, around
 
 T = TypeVar("T")
 
+_FITTING = "give what the session's type declares"
 _ANY_TIME = b"2000-01-01T00:00:00.000000Z"
 
 
@@ -46,19 +48,25 @@ class SessionSchema(Generic[T]):
                 raise
             return self._keyspace.decode(self._keyspace.pattern.text, needed)
 
-    def check(self, body: bytes) -> None:
-        """Refuse JSON that nobody could read back; the server has still to set its time.
+    def check(self, body: bytes, given: str = "members") -> None:
+        """Refuse a caller's JSON that nobody could read back; the server has still to set its time.
+
+        Arguments:
+            given: the argument that it comes of.
 
         Raises:
-            BrokenValue: when it does not fit.
-            InvalidInput: when it is too large.
+            InvalidInput: naming the member that does not fit, or when it is too large.
         """
         try:
             head, tail = around(body, ACTIVITY)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self._broken(error) from None
+            raise InvalidInput(given, f"made no JSON object: {error}", "make an object of the members") from None
         whole = head + _ANY_TIME + tail
-        self.decode(whole)
+        try:
+            self.decode(whole)
+        except BrokenValue as error:
+            member, reason = complaint(error.reason)
+            raise InvalidInput(given if member == "value" else member, reason, _FITTING) from None
         if len(whole) > self._keyspace.limit:
             raise InvalidInput("session", f"{len(whole)} bytes are too many", f"keep it under {self._keyspace.limit}")
 

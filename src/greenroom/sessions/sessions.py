@@ -27,13 +27,13 @@ from greenroom.keyspace.derived_keys import owner
 from greenroom.keyspace.pattern import is_part
 from greenroom.observe import Counters
 from greenroom.opened import Opened
-from greenroom.sessions import index, store
+from greenroom.sessions import arguments, index, store
 from greenroom.sessions.background import Background
 from greenroom.sessions.changes import SessionChanges
 from greenroom.sessions.index import SessionIndex, StreamNames, Streams
 from greenroom.sessions.leftovers import Leftovers
 from greenroom.sessions.limits import SessionLimits, ms
-from greenroom.sessions.raw_json import USER, Members, changed, members_of, user_of
+from greenroom.sessions.raw_json import USER, Members, changed, user_of
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
@@ -66,6 +66,9 @@ class Sessions(Generic[T]):
         ends: those that the engine sends again to a server that has come back.
         new: members that a session begins with where it is not given others.
         streams: what open streams are called where they are stored.
+
+    Raises:
+        InvalidInput: naming an argument of another type, or a member that cannot be JSON.
     """
 
     def __init__(
@@ -79,6 +82,9 @@ class Sessions(Generic[T]):
         new: Mapping[str, object] | None = None,
         streams: StreamNames | None = None,
     ) -> None:
+        arguments.instance("keyspace", keyspace, Keyspace, "give the keyspace of the sessions")
+        if limits is not None:
+            arguments.instance("limits", limits, SessionLimits, "give SessionLimits")
         self.limits = limits or SessionLimits()
         self.counters = counters if counters is not None else Counters()
         self._pushes = KeyEvents(owner)
@@ -89,7 +95,8 @@ class Sessions(Generic[T]):
         self.prefix = keyspace.pattern.prefix
         self.slot = SessionStore(engine, keyspace.pattern, self.limits, ends)
         self.streams = Streams(engine, self.slot, self.limits, streams or StreamNames())
-        self._new = dict(new or {})
+        self._new = arguments.mapping(new)
+        changed(b"{}", self._new)
         self._shape = SessionSchema(keyspace)
         self.leftovers = Leftovers()
         """What calls that failed have left, to be undone behind."""
@@ -113,12 +120,12 @@ class Sessions(Generic[T]):
             members, more: what it holds, as for `dict`; the time of its activity is the server's.
 
         Raises:
-            InvalidInput, BrokenValue: when the members do not fit the keyspace.
+            InvalidInput: naming the member that cannot be JSON, or does not fit the keyspace.
             SessionGone: when `end_all` of its user came meanwhile.
         """
         self.opened.check()
         token, budget = new_token(), TimeBudget(COMMANDS)
-        session, body = session_id(token), changed(b"{}", {**self._new, **(members or {}), **more})
+        session, body = session_id(token), changed(b"{}", {**self._new, **arguments.mapping(members, more)})
         self._shape.check(body)
         user = user_of(body)
         unused = user is None and self.limits.shortens
@@ -138,8 +145,11 @@ class Sessions(Generic[T]):
 
         Raises:
             BrokenValue: when its JSON does not fit; it is neither over nor overwritten.
+            InvalidInput: for a token that is no string.
         """
         self.opened.check()
+        arguments.text("token", token, "give the text of the cookie, or of the Authorization header")
+        arguments.instance("channel", channel, Channel, "give Channel.PLAIN or Channel.TRACKED")
         if not is_token(token):
             return None
         session = session_id(token)
@@ -152,12 +162,15 @@ class Sessions(Generic[T]):
     async def read_id(self, session: str, *, channel: Channel = Channel.PLAIN) -> SessionSnapshot[T] | None:
         """As `read`, by id."""
         self.opened.check()
+        arguments.session_part("session", session)
+        arguments.instance("channel", channel, Channel, "give Channel.PLAIN or Channel.TRACKED")
         return self.seen(session, await self.slot.look(session, channel))
 
     @asynccontextmanager
     async def watched(self, session: str) -> AsyncIterator[SessionWatch[T]]:
         """Keep an eye on a session while its socket is open; see `SessionWatch`. Raises as `read`."""
         self.opened.check()
+        arguments.session_part("session", session)
         with self._pushes.listening(self.slot.key(session)) as bell:
             watch = SessionWatch(session, self.slot, self.seen, self.touch, bell)
             async with watch.open():
@@ -173,12 +186,15 @@ class Sessions(Generic[T]):
         if found.body is not None or found.started_at is not None:
             # It has lapsed, and its life would stand for hours; or somebody has written what only we may begin.
             self._background.begin(session, self.slot.sweep(session))
-        if found.grace_copy is None:
+        if (copy := found.left) is None:
             return None
-        return SessionSnapshot(session, self._shape.decode(found.grace_copy), found.grace_copy, writable=False)
+        if found.body is not None:
+            self._shape.decode(found.body)  # as the text in `StoredSession.left`, it may go on into another's reply
+        return SessionSnapshot(session, self._shape.decode(copy), copy, writable=False)
 
     def touch(self, live: SessionSnapshot[T]) -> None:
-        """Note that the session is in use, if that is due; returns at once, and never fails."""
+        """Note that the session is in use, if that is due; returns at once, and never fails for want of the server."""
+        arguments.instance("live", live, SessionSnapshot, "give a session as it was read")
         if live.touch_due and live.writable and self._background.is_first(live.session_id):
             self._background.begin(live.session_id, self._touched(live))
 
@@ -191,16 +207,20 @@ class Sessions(Generic[T]):
 
         Raises:
             SessionGone: when it is over; nothing comes back to life.
-            BrokenValue: when what is there, or the result, does not fit the keyspace; nothing is overwritten.
-            InvalidInput: when the result is too large, or another user's.
+            BrokenValue: when what is there does not fit the keyspace; nothing is overwritten.
+            InvalidInput: when the result is no JSON object, too large or another user's; or does not fit the keyspace,
+                naming the member.
             OutcomeUnknown: when the connection was lost and nobody can tell any more whether it was changed.
         """
         self.opened.check()
+        arguments.session_part("session", session)
+        arguments.function("change", change, arguments.CHANGE)
         return await self._changes.change(session, change)
 
     async def settle(self, session: str) -> SessionSnapshot[T]:
         """Let the session name the newest of its open streams; raises as `change`."""
         self.opened.check()
+        arguments.session_part("session", session)
         return await self._changes.settle(session)
 
     # docs/decisions/0038-one-of-two-logins-wins.md
@@ -213,9 +233,11 @@ class Sessions(Generic[T]):
 
         Raises:
             SessionGone: when it is over, another rotation was first, or `end_all` of its user came meanwhile.
-            InvalidInput, BrokenValue: when the members do not fit; the session stays as it was.
+            InvalidInput: naming the member that cannot be JSON, or does not fit; the session stays as it was.
+            BrokenValue: when what is there does not fit; it stays as it was.
         """
         self.opened.check()
+        arguments.session_part("session", session)
         token, taker, budget = new_token(), secrets.token_hex(8), TimeBudget(COMMANDS)
         new = session_id(token)
         with budget.spending() as deadline:
@@ -228,7 +250,7 @@ class Sessions(Generic[T]):
             while isinstance(taken, Differs):
                 body = taken.body
                 self._shape.decode(body)
-                new_members = members_of(members, body)
+                new_members = arguments.told(members, body)
                 successor = self._successor(body, new_members)
                 self._shape.check(successor)
                 user = user_of(successor)
@@ -261,6 +283,7 @@ class Sessions(Generic[T]):
             EngineError: when the server did not acknowledge; it is sent again to a new connection.
         """
         self.opened.check()
+        arguments.session_part("session", session)
         return await self._ending.finish(self._end(session))
 
     async def _end(self, session: str) -> bool:
@@ -270,7 +293,7 @@ class Sessions(Generic[T]):
         with budget.spending() as deadline:
             ended = await self.slot.end(session, by, mark=False, deadline=deadline)
         self.counters.sessions["ended",] += ended
-        await self._lists.remove(session, user_of(found.body or found.grace_copy or b""), budget)
+        await self._lists.remove(session, user_of(found.body or found.left or b""), budget)
         return ended
 
     # All of a user, and all ------------------------------------------------------------------------
@@ -286,6 +309,7 @@ class Sessions(Generic[T]):
         cancelled.
         """
         self.opened.check()
+        self._check_ends(user_id, but)
         return await self._ending.finish(self._end_all(user_id, but))
 
     def end_all_behind(self, user_id: str, *, but: str | None = None) -> None:
@@ -294,8 +318,14 @@ class Sessions(Generic[T]):
         For whoever has learned from `end_all` that it cannot be asked now. A process that ends meanwhile ends none.
         """
         self.opened.check()
+        self._check_ends(user_id, but)  # behind, nobody would be told
         undo = partial(self._end_all, user_id, but)
         self.leftovers.add(f"the sessions of {user_id}", undo, self.limits.absolute.total_seconds())
+
+    def _check_ends(self, user_id: str, but: str | None) -> None:
+        self._lists.of_user(user_id)
+        if but is not None:
+            arguments.session_part("but", but)
 
     async def _end_all(self, user_id: str, but: str | None) -> int:
         roll, ended, seen = self._lists.of_user(user_id), 0, {but}

@@ -65,6 +65,18 @@ class StoredSession(NamedTuple):
         """Whether the session has not been used since it began, and ends soon if that stays so."""
         return self.touched is not None and self.touched.startswith(b"+")
 
+    @property
+    def left(self) -> bytes | None:
+        """The copy that a rotation has left, if this is one: the rest was deleted, or read before that.
+
+        Prevents: one digit of a length is wrong, and the text that says when a session was begun goes on into the next
+        reply · the item behind that place, another's session, is taken for the copy. Such a text has an item's end in
+        it, as ours never have; one of a rotated session is not there at all.
+        """
+        if self.started_at is not None or (self.touched is not None and b"\r\n" in self.touched):
+            return None
+        return self.grace_copy
+
 
 @dataclass(frozen=True, slots=True)
 class Written:

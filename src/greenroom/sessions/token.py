@@ -7,6 +7,8 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 
+from greenroom.sessions.arguments import session_part
+
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -26,7 +28,12 @@ def session_id(token: str) -> str:
 
 
 def handle(session: str) -> str:
-    """A public name of a session, for its owner's list: neither its id nor its token follows from it."""
+    """A public name of a session, for its owner's list: neither its id nor its token follows from it.
+
+    Raises:
+        InvalidInput: for what is no session's id.
+    """
+    session_part("session", session)
     return hashlib.sha256(b"greenroom-handle:" + session.encode("ascii")).hexdigest()[:32]
 
 

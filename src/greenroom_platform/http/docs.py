@@ -18,7 +18,9 @@ from litestar.openapi.spec import (
     OpenAPI,
     OpenAPIMediaType,
     OpenAPIResponse,
+    OpenAPIType,
     Operation,
+    Parameter,
     Reference,
     RequestBody,
     Schema,
@@ -26,6 +28,7 @@ from litestar.openapi.spec import (
 )
 from litestar.static_files import create_static_files_router
 
+from greenroom.keyspace.pattern import PART_MAX
 from greenroom.sessions import cookie
 from greenroom_platform.http.problems import MEDIA_TYPE, Document, Problem
 
@@ -49,6 +52,9 @@ _PAGE = f"""<!doctype html>
 </body>
 </html>
 """.encode()
+ID: dict[str, Any] = {"pattern": "^[A-Za-z0-9._~-]+$", "minLength": 1, "maxLength": PART_MAX}
+"""What the description says of an id that can be a part of a key."""
+_IDS = frozenset({"topic_id", "snippet_id", "podcast_id"})
 EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}]
 """What the description of an editor call says of its token."""
 
@@ -109,6 +115,8 @@ def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> No
     _, schemas = msgspec.json.schema_components([Document, *bodies], ref_template=_SCHEMAS)
     for body in bodies:
         schemas[body.__name__]["additionalProperties"] = False  # others are 422; see `bodies.draft`
+        for name in _IDS & schemas[body.__name__]["properties"].keys():
+            schemas[body.__name__]["properties"][name] |= ID
     # Plain JSON is written as it is, like the framework's own dataclasses.
     description.components.schemas |= cast("dict[str, Schema]", schemas)
     for path in (description.paths or {}).values():
@@ -116,6 +124,9 @@ def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> No
             if operation is not None and operation.responses is not None:
                 operation.responses.pop("400", None)
                 operation.responses["default"] = Reference("#/components/responses/problem")
+                for parameter in operation.parameters or ():
+                    if isinstance(parameter, Parameter) and parameter.name in _IDS:
+                        parameter.schema = _schema_of_id()
 
 
 def assets() -> Router:
@@ -125,6 +136,12 @@ def assets() -> Router:
         Path(__file__).parent / "docs_page",
     ]
     return create_static_files_router(_ASSETS, directories, include_in_schema=False)
+
+
+def _schema_of_id() -> Schema:
+    return Schema(
+        type=OpenAPIType.STRING, pattern=ID["pattern"], min_length=ID["minLength"], max_length=ID["maxLength"]
+    )
 
 
 def _holding(type_: type[msgspec.Struct]) -> OpenAPIMediaType:

@@ -6,22 +6,24 @@ Plain ASGI, outside of the framework, so that what the framework itself refuses 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
-import re
 import time
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.metrics import Metrics
-from greenroom_platform.http.problems import as_problem, path_as_sent, send_problem
+from greenroom_platform.http.problems import as_problem, cut_off, path_as_sent, send_problem
+from greenroom_platform.http.request_ids import request_id_of
 from greenroom_platform.http.security_headers import headers_for
 from greenroom_platform.http.sockets import EnvelopedSocket
 
 log = logging.getLogger("greenroom.access")
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:+/=-]{1,128}")
+_LAST_WORD = 1.0
+"""Seconds in which a client has to take the answer to a request that is cut off."""
 
 
 class ASGIApplication(Protocol):
@@ -42,7 +44,7 @@ class Envelope:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope["headers"])
         token = REQUEST_ID.set(request_id)
         if scope["type"] == "websocket":
             try:
@@ -69,6 +71,12 @@ class Envelope:
             inner = {**scope, "method": "GET", "headers": headers, "head": True}
         try:
             await self._app(inner, receive, sending)
+        except asyncio.CancelledError:
+            if not answered["status"]:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_WORD):
+                        await send_problem(scope, sending, cut_off())
+            raise
         except Exception as error:
             if answered["status"]:
                 raise  # the server breaks the answer off, so that nobody takes it for whole
@@ -95,10 +103,3 @@ class Envelope:
         log.info(
             "%s %s %d %.3f ms %s", *fields.values(), extra={"fields": fields}
         )  # fmt: skip
-
-
-def _request_id(scope: Any) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return str(value.decode())
-    return os.urandom(16).hex()

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any, ClassVar
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from greenroom_platform.http.problems import UNEXPECTED, path_as_sent
 from greenroom_platform.http.refused_early import Farewell, refusal
+from greenroom_platform.http.request_target import Unreadable, host_of, origin_form
 
 _PIECE = 64 * 1024
 """Bytes that the parser is given at once; what it collects of an unfinished line is in no callback."""
 _PIECES = 64
 """Pieces that are parsed before others have their turn."""
 _HEAD_END = b"\r\n\r\n"
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::[0-9]{0,5})?\Z")
-"""What a client can have asked for: an address, or a name, with or without a port (RFC 3986, 3.2.2)."""
-
-
-class _Unreadable(Exception):
-    """Raised in the parser's callbacks: the request is refused with this problem."""
-
-    def __init__(self, slug: str, detail: str) -> None:
-        super().__init__(detail)
-        self.slug = slug
-        self.detail = detail
 
 
 class _Flow(FlowControl):
@@ -175,7 +165,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         except httptools.HttpParserError as error:
             cause = error.__context__
-            if isinstance(cause, _Unreadable):
+            if isinstance(cause, Unreadable):
                 self._refuse(cause.slug, cause.detail)
             else:
                 self._refuse("bad-request", "it is no HTTP request that can be read")
@@ -193,12 +183,12 @@ class HttpProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
         if len(self.url) > self.URL:
-            raise _Unreadable("uri-too-long", f"its address has more than {self.URL} bytes")
+            raise Unreadable("uri-too-long", f"its address has more than {self.URL} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._named += 1
         if self._named > self.HEADERS:
-            raise _Unreadable("headers-too-large", f"it has more than {self.HEADERS} headers")
+            raise Unreadable("headers-too-large", f"it has more than {self.HEADERS} headers")
         # Trailers are not merged into the headers (RFC 9110, 6.5.1): by now they may have been relied on.
         if not self._in_body:
             super().on_header(name, value)
@@ -206,29 +196,15 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         hosts = [at for at, (name, _) in enumerate(self.headers) if name == b"host"]
         if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
-            raise _Unreadable("bad-request", "it has no Host, or more than one; send it once")
+            raise Unreadable("bad-request", "it has no Host, or more than one; send it once")
         for at in hosts:
-            self.headers[at] = b"host", self._host(self.headers[at][1])
+            self.headers[at] = b"host", host_of(self.url, self.headers[at][1])
         before = self.cycle
         super().on_headers_complete()
         self._unanswered += self.cycle is not before
         self._in_head, self._in_body, self._moved = False, True, 0
         self._heads += 1
         self._rest()
-
-    def _host(self, sent: bytes) -> bytes:
-        """The host that is asked for. That of an absolute target counts, whatever the header says (RFC 9112, 3.2.2)."""
-        if not self.url.startswith((b"/", b"*")):
-            try:
-                target = httptools.parse_url(self.url)
-            except httptools.HttpParserInvalidURLError:
-                raise _Unreadable("bad-request", "its target is no address that can be read") from None
-            if target.host:
-                host = b"[%b]" % target.host if b":" in target.host else target.host
-                sent = host if target.port is None else b"%b:%d" % (host, target.port)
-        if not _HOST.match(sent):
-            raise _Unreadable("bad-request", "its Host is none; send a name or an address, with its port")
-        return sent
 
     def on_body(self, body: bytes) -> None:
         self._moved += len(body)
@@ -237,6 +213,10 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        # In HTTP/1.0 an Upgrade counts for nothing (RFC 9110, 7.8).
+        return self.parser.get_http_version() != "1.0" and super()._should_upgrade()
 
     def _upgrade(self) -> None:
         if not self._should_upgrade():
@@ -247,6 +227,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._unparsed, self._at = b"", 0
             self._rest()
             self._upgraded = True
+            self.url = origin_form(self.url)
             self.handle_websocket_upgrade()
 
     # Patience --------------------------------------------------------------------------------------
@@ -292,7 +273,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._rest()
         if self.transport.is_closing():
             return
-        self._refusal = refusal(slug, detail, self.client[0] if self.client else "-")
+        known = self._in_head or self._in_body  # or what the parser holds is of the request before
+        self._refusal = refusal(
+            slug,
+            detail,
+            self._peer,
+            headers=self.headers if known else (),
+            # Its method stands before its address.
+            head=bool(known and self.url and self.parser.get_method() == b"HEAD"),
+        )
         if self._in_body and self.cycle is not None and not self.cycle.response_complete:
             if self.pipeline:
                 self.pipeline.popleft()  # the newest: it has not begun
@@ -309,6 +298,34 @@ class HttpProtocol(HttpToolsProtocol):
             self._part()
         else:
             self._hold(True)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, self._answered(cycle, app))
+
+    def _answered(self, cycle: RequestResponseCycle, app: Any) -> Any:
+        """The application, with an answer of ours where it leaves none; the server's own is no problem document."""
+
+        async def answered(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            finally:
+                if not cycle.response_started and not cycle.disconnected:
+                    cycle.response_started = True  # so that the server says nothing more, and closes
+                    last_word = refusal(
+                        "internal-error",
+                        UNEXPECTED,
+                        self._peer,
+                        headers=scope["headers"],
+                        instance=path_as_sent(scope),
+                        head=scope["method"] == "HEAD",
+                    )
+                    self.transport.write(last_word)
+
+        return answered
+
+    @property
+    def _peer(self) -> str:
+        return self.client[0] if self.client else "-"
 
     def _part(self) -> None:
         assert self._refusal is not None

@@ -18,7 +18,8 @@ REQUEST_ID: ContextVar[str] = ContextVar("greenroom_request_id", default="-")
 
 class _WithRequestId(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = REQUEST_ID.get()
+        # A refusal before there is a request names its own.
+        record.request_id = getattr(record, "request_id", "") or REQUEST_ID.get()
         return True
 
 

@@ -61,6 +61,7 @@ KINDS: dict[str, tuple[int, str, str]] = {
     "uri-too-long": (414, "The address is too long", "Send at most 8 KiB."),
     "range-not-satisfiable": (416, "There are no such bytes", "Ask for a range within the length in Content-Range."),
     "invalid-input": (422, "Invalid value", "Correct what `errors` names, then send it again."),
+    "upgrade-required": (426, "This takes a WebSocket handshake", "Send a handshake of version 13 (RFC 6455)."),
     "too-many-requests": (429, "Too many requests", "Wait as long as Retry-After says."),
     "headers-too-large": (431, "The headers are too large", "Send at most 100 headers and 64 KiB."),
     "internal-error": (500, "Something failed here", "Tell the operator the request id."),
@@ -75,6 +76,11 @@ QUEUE_RETRY = 10
 
 PATH_SHOWN = 300
 """Characters of a path that a log line or a problem repeats; the longest of ours have fewer than 200."""
+UNEXPECTED = "an unexpected error; the log has it under the request id"
+SOCKET_VERSION = "13"
+"""Of the WebSocket protocol: RFC 6455's, the only one."""
+_SOCKET = "websocket"
+"""What the framework names among methods where a path has a WebSocket."""
 _RECORD = "the system of record is not reachable"
 
 _OF_REFUSALS: dict[type[Refused], str] = {
@@ -130,6 +136,18 @@ def invalid(field: str, reason: str, remedy: str) -> Problem:
     return Problem("invalid-input", f"{field}: {reason}", errors=[FieldError(field, reason, remedy)])
 
 
+def upgrade_required() -> Problem:
+    """The answer to what is no WebSocket handshake of ours, where only that would do (RFC 9110, 15.5.22)."""
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": SOCKET_VERSION}
+    detail = f"send a WebSocket handshake with Sec-WebSocket-Version: {SOCKET_VERSION}"
+    return Problem("upgrade-required", detail, headers=headers)
+
+
+def cut_off() -> Problem:
+    """The answer to a request that the service does not wait for at its end."""
+    return Problem("unavailable", "the service is ending, and this took too long", headers={"Retry-After": "1"})
+
+
 def shown(value: object) -> str:
     """A value as an error quotes it, cut to a bearable length."""
     text = repr(value)
@@ -176,7 +194,8 @@ async def send_problem(scope: Any, send: Any, problem: Problem) -> None:
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The answer to any exception."""
-    problem = as_problem(error)
+    is_socket = isinstance(error, MethodNotAllowedException) and _methods(error) == [_SOCKET]
+    problem = upgrade_required() if is_socket and request.method == "GET" else as_problem(error)
     status = KINDS[problem.slug][0]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and problem.slug == "internal-error":
         log.error("unexpected error", exc_info=error)
@@ -227,7 +246,7 @@ def as_problem(error: Exception) -> Problem:
         case HTTPException():
             return _framework(error)
         case _:
-            return Problem("internal-error", "an unexpected error; the log has it under the request id")
+            return Problem("internal-error", UNEXPECTED)
 
 
 def _unavailable(error: Exception) -> str:
@@ -243,6 +262,10 @@ def _unavailable(error: Exception) -> str:
     return "a part of the service did not answer in time"
 
 
+def _methods(error: MethodNotAllowedException) -> list[str]:
+    return (error.headers or {}).get("allow", "").split(", ")
+
+
 def _framework(error: HTTPException) -> Problem:
     by_status = {status: slug for slug, (status, _, _) in reversed(KINDS.items())}
     fallback = "bad-request" if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else "internal-error"
@@ -250,7 +273,12 @@ def _framework(error: HTTPException) -> Problem:
     if error.status_code == HTTPStatus.BAD_REQUEST:
         slug = "bad-request"
     if isinstance(error, MethodNotAllowedException):
-        allowed = allow((error.headers or {}).get("allow", "").split(", "))
+        methods = _methods(error)
+        if methods == [_SOCKET]:
+            return Problem(
+                "method-not-allowed", "allowed here: GET, as a WebSocket handshake", headers={"Allow": "GET"}
+            )
+        allowed = allow(methods)
         return Problem(slug, f"allowed here: {allowed}", headers={"Allow": allowed})
     detail = error.detail if slug == "bad-request" else KINDS[slug][2]
     return Problem(slug, detail, headers=error.headers)

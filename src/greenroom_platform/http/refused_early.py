@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+from collections.abc import Iterable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from types import MappingProxyType
 
 import msgspec
 
 from greenroom_platform.http.problems import KINDS, MEDIA_TYPE, Document
+from greenroom_platform.http.request_ids import request_id_of
 from greenroom_platform.http.security_headers import DATA
 
 log = logging.getLogger("greenroom.access")
+
+Headers = Iterable[tuple[bytes, bytes]]
+NO_MORE: Mapping[str, str] = MappingProxyType({})
 
 LAST_WORD = 2.0
 """Seconds that a client has to read a refusal, or to answer a close, before its connection is closed."""
@@ -21,17 +26,29 @@ _HEARD_OUT = 1024 * 1024
 """Bytes that are still read, and thrown away, of a client that was refused."""
 
 
-def refusal(slug: str, detail: str, client: str) -> bytes:
-    """The answer to a request that cannot be read to its end; the connection ends with it.
+def refusal(
+    slug: str,
+    detail: str,
+    client: str,
+    *,
+    headers: Headers = (),
+    instance: str = "/",
+    more: Mapping[str, str] = NO_MORE,
+    head: bool = False,
+) -> bytes:
+    """The answer to a request that reaches no application; the connection ends with it.
 
     Arguments:
         slug: of `problems.KINDS`.
         client: its address, for the log.
+        headers: of the request, as far as they were read, with their names in lower case.
+        instance: the path of the request, where that could be read.
+        more: headers of the answer; a `Connection` among them must name the close as well.
+        head: whether the request is a HEAD, whose answer has no content.
     """
     status, title, _ = KINDS[slug]
-    request_id = os.urandom(16).hex()
-    # Where it was to go may be what cannot be read.
-    body = msgspec.json.encode(Document(f"/problems/{slug}", title, status, detail, "/", request_id))
+    request_id = request_id_of(headers)
+    body = msgspec.json.encode(Document(f"/problems/{slug}", title, status, detail, instance, request_id))
     log.info("refused a request of %s: %d, %s", client, status, detail, extra={"request_id": request_id})
     lines = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
@@ -41,9 +58,9 @@ def refusal(slug: str, detail: str, client: str) -> bytes:
         "cache-control: no-store",
         f"x-request-id: {request_id}",
         *(f"{name.decode()}: {value.decode()}" for name, value in DATA),
-        "connection: close",
+        *(f"{name.lower()}: {value}" for name, value in ({"Connection": "close"} | dict(more)).items()),
     )
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if head else body)
 
 
 # docs/decisions/0055-refused-connections-are-read-on.md

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from greenroom.sessions import SignInRequired
 from greenroom_platform.http.metrics import Metrics
-from greenroom_platform.http.problems import KINDS, Problem, as_problem, path_as_sent, send_problem
+from greenroom_platform.http.problems import KINDS, UNEXPECTED, Problem, as_problem, cut_off, path_as_sent, send_problem
 from greenroom_platform.http.security_headers import DATA
 
 log = logging.getLogger("greenroom.access")
@@ -18,7 +20,6 @@ Message = MutableMapping[str, Any]
 _ABNORMAL = 1006
 """No close was sent or received (RFC 6455, section 7.4.1)."""
 _INTERNAL = 1011
-_UNEXPECTED = "an unexpected error; the log has it under the request id"
 
 
 class SocketClosed(OSError):
@@ -49,6 +50,10 @@ class EnvelopedSocket:
         began = time.perf_counter()
         try:
             await app(self._scope, self._received, self._sent)
+        except asyncio.CancelledError:
+            if not self._accepted and not self._ended:
+                await self._answer(cut_off())
+            raise
         except Exception as error:
             if isinstance(error, OSError) and self._ended:
                 return
@@ -79,10 +84,13 @@ class EnvelopedSocket:
                 self._bytes += len(message.get("bytes") or (message.get("text") or "").encode())
             case "websocket.close" if self._ended:
                 pass
+            case "websocket.close" if not self._accepted and message.get("code") == SignInRequired.close_code:
+                # The session has ended between its look-up and the accept.
+                await self._answer(as_problem(SignInRequired(message.get("reason") or "", presented=True)))
             case "websocket.close" if not self._accepted:
                 # The framework's only word for whatever it has no handler for, or whose handler failed.
                 known = self._scope.get("path_template")
-                slug, detail = ("internal-error", _UNEXPECTED) if known else ("not-found", KINDS["not-found"][2])
+                slug, detail = ("internal-error", UNEXPECTED) if known else ("not-found", KINDS["not-found"][2])
                 await self._answer(Problem(slug, detail))
             case "websocket.close":
                 self._code = message.get("code") or 1000
@@ -99,7 +107,7 @@ class EnvelopedSocket:
 
     async def _fail(self, error: Exception) -> None:
         if self._accepted:
-            await self._sent({"type": "websocket.close", "code": _INTERNAL, "reason": _UNEXPECTED})
+            await self._sent({"type": "websocket.close", "code": _INTERNAL, "reason": UNEXPECTED})
         elif not self._ended:
             await self._answer(as_problem(error))
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidHeader
 from websockets.frames import Frame
+from websockets.http11 import Request
 
-from greenroom_platform.http.refused_early import LAST_WORD, Farewell, refusal
+from greenroom_platform.http.problems import SOCKET_VERSION, UNEXPECTED, path_as_sent, upgrade_required
+from greenroom_platform.http.refused_early import LAST_WORD, NO_MORE, Farewell, refusal
 from greenroom_platform.http.stream_session import GOING_AWAY, RESTARTS
 
 TOO_MUCH = 1008
@@ -43,6 +48,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     What a client sends is parsed in slices, and between two of them others have their turn. More than
     `CONTROL_FRAMES` or `FRAMES` in a second, or a message in more than `FRAGMENTS`, is closed with 1008.
 
+    A handshake that cannot be is refused with a problem document, before the application is asked.
+
     It closes with 1001 at shutdown, whatever the application does at that moment. Uvicorn's own `shutdown` closes with
     1012, and closes the connection in the same step. An application that wants to say 1001 must be quicker, and
     cannot be: the server looks for the end every tenth of a second. After a signal in the last millisecond of it, or
@@ -73,6 +80,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._control_frames = Allowance(self.CONTROL_FRAMES, now)
         self._frames = Allowance(self.FRAMES, now)
         self._unparsed = b""
+        self._head = b""
         self._next: asyncio.Handle | None = None
 
     # What the client sends -------------------------------------------------------------------------
@@ -99,15 +107,34 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             return
         end = _SLICE if self.handshake_initiated else len(self._unparsed)
         part, self._unparsed = self._unparsed[:end], self._unparsed[end:]
+        if not self.handshake_initiated:
+            self._head = part
         super().data_received(part)
         if not self.handshake_initiated and self.conn.handshake_exc is not None:
-            detail = "it is no WebSocket handshake that can be read"
-            self._part(refusal("bad-request", detail, self.client[0] if self.client else "-"))
+            self._refuse(*_unreadable(b"".join(self.conn.data_to_send())))
         elif self._unparsed and self._farewell is None:
             # Paused, or as much again is read before this is parsed.
             if not self.read_paused:
                 self.transport.pause_reading()
             self._next = self.loop.call_soon(self._parse_next)
+
+    def handle_connect(self, event: Request) -> None:
+        answer = self.conn.accept(event)
+        if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            super().handle_connect(event)
+            return
+        self.handshake_initiated = True
+        self._refuse(*_no_handshake(answer.status_code, event, self.conn.handshake_exc))
+
+    def _refuse(self, slug: str, detail: str, more: Mapping[str, str] = NO_MORE) -> None:
+        """Answer the handshake, and nothing further."""
+        self.handshake_complete = True
+        # As the protocol of HTTP has read it and handed it over, whatever this one makes of it.
+        first, *lines = self._head.partition(b"\r\n\r\n")[0].split(b"\r\n")
+        headers = [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+        instance = path_as_sent({"raw_path": first.split(b" ")[1].partition(b"?")[0]})
+        client = self.client[0] if self.client else "-"
+        self._part(refusal(slug, detail, client, headers=headers, instance=instance, more=more))
 
     def _parse_next(self) -> None:
         if not self.read_paused and not self.transport.is_closing():
@@ -172,6 +199,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.handshake_complete:
             self._tell()
 
+    def send_500_response(self) -> None:
+        """Called by the server where the application has left without an answer; its own is no problem document."""
+        if not self.handshake_complete:
+            self._refuse("internal-error", UNEXPECTED)
+
     async def send(self, message: Any) -> None:
         """Called by the application.
 
@@ -204,3 +236,34 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = asyncio.get_running_loop().call_later(LAST_WORD, self.transport.close)
+
+
+def _unreadable(said: bytes) -> tuple[str, str]:
+    """Problem and detail of a handshake that the library cannot read.
+
+    Arguments:
+        said: the library's own answer, which nobody is sent; the older ones have none.
+    """
+    # It reads lines of 8 KiB: shorter than what an HTTP request may have.
+    match said[9:12]:
+        case b"414":
+            return "uri-too-long", "its address is too long for a WebSocket handshake"
+        case b"431":
+            return "headers-too-large", "a WebSocket handshake has headers of at most 8 KiB each"
+        case _:
+            return "bad-request", "it is no WebSocket handshake that can be read"
+
+
+def _no_handshake(status: int, event: Request, error: Exception | None) -> tuple[str, str, Mapping[str, str]]:
+    """Problem, detail and headers of the answer to a handshake that the library refuses."""
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return "method-not-allowed", "a WebSocket handshake is a GET", {"Allow": "GET"}
+    versions = event.headers.get_all("Sec-WebSocket-Version")
+    # RFC 6455, 4.4: who speaks another version learns of ours, and may try again.
+    if status == HTTPStatus.UPGRADE_REQUIRED or (len(versions) == 1 and versions != [SOCKET_VERSION]):
+        problem = upgrade_required()
+        return problem.slug, problem.detail, {**problem.headers, "Connection": "upgrade, close"}
+    if isinstance(error, InvalidHeader):
+        detail = f"its {error.name} is missing, given more than once, or none that can be read"
+        return "bad-request", detail, NO_MORE
+    return "bad-request", "it is no WebSocket handshake that can be read", NO_MORE

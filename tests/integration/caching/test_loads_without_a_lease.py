@@ -11,7 +11,7 @@ import pytest
 from greenroom.caching import Outcome
 from greenroom.caching.cache import _away
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
-from tests.support.patience import until
+from tests.support.patience import PATIENT, be_patient, until
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
@@ -83,15 +83,16 @@ async def test_out_of_memory_a_batch_keeps_nothing_and_nobody_joins_it(
 
 @pytest.mark.parametrize("many", [False, True])
 async def test_nobody_joins_the_load_of_a_page_that_could_not_be_registered(
-    server: Server, back: Back, many: bool
+    server: Server, back: Back, many: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    be_patient(monkeypatch)  # a question that is answered too late leads to a load as without the server
     load = Loads()
     load.go.clear()
 
     async def load_many(ids: Any) -> list[Episode | None]:
         return [await load(one) for one in ids]
 
-    cache = cache_of(await back(server), load, load_many=load_many, groups=[GROUP])
+    cache = cache_of(await back(server, limits=PATIENT), load, load_many=load_many, groups=[GROUP])
     server.raw()("SET", cache._backing.groups.name("episodes:e1"), "of another type")
 
     async def read() -> Any:

@@ -187,6 +187,38 @@ async def test_twelve_hours_end_it_however_active(server: Server, store: Open, p
     assert key(live) not in names(server.raw())
 
 
+@pytest.mark.parametrize("user", [None, "u1"])
+async def test_a_session_that_expired_leaves_its_life_for_12_h_and_no_more(
+    server: Server, store: Open, passes: Passing, user: str | None
+) -> None:
+    usual, raw = SessionLimits(), server.raw()
+    sessions = await store(server, usual)
+    live, token = await sessions.start(MINIMAL, **({} if user is None else {"user_id": user}))
+    assert await used(sessions, token) is not None
+    lists = {"greenroom:active:{sessions}", "greenroom:sessions:{user:u1}"}
+    passes(usual.lifetime)
+    assert names(raw) - lists == {companion("life", live)}
+    assert raw("MEMORY", "USAGE", companion("life", live)) <= 256
+    passes(usual.absolute - usual.lifetime - MINUTE)
+    assert names(raw) - lists == {companion("life", live)}
+    passes(MINUTE + usual.late)
+    assert names(raw) == set()
+
+
+async def test_a_token_that_comes_back_too_late_takes_the_life_away(
+    server: Server, store: Open, passes: Passing
+) -> None:
+    usual = SessionLimits()
+    sessions = await store(server, usual)
+    _, token = await sessions.start(MINIMAL)
+    assert await used(sessions, token) is not None
+    passes(usual.lifetime + usual.late)
+    assert await sessions.read(token) is None
+    await sessions.close()
+    assert await sessions.active() == 0
+    assert names(server.raw()) <= {"greenroom:active:{sessions}"}
+
+
 async def test_a_log_in_begins_a_new_absolute_lifetime(server: Server, store: Open, passes: Passing) -> None:
     sessions = await store(server)
     live, _ = await sessions.start(MINIMAL)

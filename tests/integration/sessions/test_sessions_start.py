@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from greenroom.errors import BrokenValue, InvalidInput
+from greenroom.errors import InvalidInput
 from greenroom.sessions import handle
 from greenroom.sessions.raw_json import changed, merged
 from tests.support.real_servers import Server
@@ -76,7 +76,7 @@ async def test_the_time_of_its_activity_and_of_its_beginning_is_the_servers(
 )
 async def test_members_that_do_not_fit_begin_nothing(server: Server, store: Open, members: dict[str, object]) -> None:
     sessions = await store(server)
-    with pytest.raises(BrokenValue):
+    with pytest.raises(InvalidInput, match="preferences"):
         await sessions.start(members)
     assert names(server.raw()) == set()
 

@@ -4,6 +4,10 @@ hiredis hands an attribute out as a list: before a reply it would be taken for t
 go to the wrong caller; inside an array it would be taken for an item. So attributes are cut out of the bytes before
 hiredis sees them. What looks like one may be text inside a string: hiredis tells, since it keeps the bytes of an item
 that is not whole yet, and none where the next item begins.
+
+The keys of an attribute are texts, as in those of every server. Prevents: one byte of a reply is wrong, and `*4` is
+`|4` · its items, and the four replies behind it, are skipped as an attribute · the next reply fits the command whose
+reply is gone, and is another user's session.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ _MOST_BYTES = 1024 * 1024
 _MOST_ITEMS = 10_000
 _DEEPEST = 16
 _NUMBER = frozenset(b"0123456789")
+_TEXTS = b"$", b"+", b"="
 
 
 class ProtocolViolation(Exception):
@@ -34,10 +39,11 @@ def next_candidate(data: bytes, at: int) -> int:
 class Attribute:
     """One attribute, read as its bytes come in."""
 
-    __slots__ = ("_left", "_line", "_read", "_text")
+    __slots__ = ("_keyed", "_left", "_line", "_read", "_text")
 
     def __init__(self) -> None:
         self._left = [1]  # items still to come, of the innermost aggregate last
+        self._keyed = [False]  # whether every second of them is an attribute's key
         self._line = b""
         self._text = 0  # bytes still to come of a string
         self._read = 0
@@ -77,16 +83,19 @@ class Attribute:
 
     def _begin(self, line: bytes) -> None:
         kind, rest = line[:1], line[1:-2]
+        if self._keyed[-1] and self._left[-1] % 2 == 0 and kind not in _TEXTS and kind != b"|":
+            raise ProtocolViolation("an attribute's key is no text")
         if kind in (b"|", b"%", b"*", b"~", b">"):
             items = _count(rest) * (2 if kind in (b"|", b"%") else 1)
             # An attribute inside is none of the items; the outermost takes the place of the one that was expected.
             if kind == b"|" and len(self._left) > 1:
                 self._left[-1] += 1
             self._left.append(items)
+            self._keyed.append(kind == b"|")
             if len(self._left) > _DEEPEST:
                 raise ProtocolViolation("an attribute is nested too deeply")
             if not items:
-                self._left.pop()
+                self._end()
                 self._done()
         elif kind in (b"$", b"=", b"!"):
             if rest == b"-1":
@@ -102,9 +111,13 @@ class Attribute:
         """An item is whole, and with it perhaps those that it ends."""
         self._left[-1] -= 1
         while self._left and self._left[-1] == 0:
-            self._left.pop()
+            self._end()
             if self._left:
                 self._left[-1] -= 1
+
+    def _end(self) -> None:
+        self._left.pop()
+        self._keyed.pop()
 
 
 def _count(text: bytes, most: int = _MOST_ITEMS) -> int:

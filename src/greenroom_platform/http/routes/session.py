@@ -23,7 +23,7 @@ from greenroom_platform.accounts import Bound, WrongCredentials
 from greenroom_platform.domain import preferences
 from greenroom_platform.domain.precondition import ALWAYS
 from greenroom_platform.http import address_bounds, requests
-from greenroom_platform.http.docs import BEGINS_SESSION, SESSION_SECURITY, described, taking
+from greenroom_platform.http.docs import BEGINS_SESSION, ID, SESSION_SECURITY, described, taking
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import Problem, invalid
 from greenroom_platform.http.responses import StoredJSON
@@ -58,7 +58,9 @@ class NewPassword(msgspec.Struct, frozen=True, kw_only=True):
 class PreferencesPatch(msgspec.Struct, frozen=True, kw_only=True):
     """A merge patch of preferences: null sets what holds for whoever has chosen nothing."""
 
-    preferred_topics: Annotated[list[str], described(maxItems=preferences.TOPICS_MOST)] | None = None
+    preferred_topics: (
+        Annotated[list[Annotated[str, described(**ID)]], described(maxItems=preferences.TOPICS_MOST)] | None
+    ) = None
     playback_speed_default: (
         Annotated[float, described(minimum=preferences.SPEED[0], maximum=preferences.SPEED[1])] | None
     ) = None
