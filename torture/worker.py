@@ -52,7 +52,6 @@ class Worker:
         self.journal = Journal(plan.journal, plan.process)
         self.record = Record(plan.record)
         self._opened = Opened(plan, self.journal)
-        self.backing = self._opened.backing
         self._heirs: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -61,6 +60,7 @@ class Worker:
         async with AsyncExitStack() as stack:
             late = broken.apply(self.plan.broken)
             await self._opened.start(stack)
+            self.backing = self._opened.backing
             chance = random.Random(f"{self.plan.seed} loads")
             self._caches = Caches(self.plan, self.backing, self.record, chance, self.journal, late)
             self._clients = Clients(self.plan, self.backing, self.record, self._caches, self.journal)

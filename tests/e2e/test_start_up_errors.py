@@ -156,7 +156,8 @@ def test_a_database_that_is_none_of_ours(tmp_path: Path, arguments: list[str], k
 # The main process looks first, so that this takes what fails between its look and the workers' own.
 LATER = """
 import sys
-from greenroom.cli import main, serve
+from greenroom.cli import main
+from greenroom_platform.cli import serve
 
 async def look(settings):
     pass

@@ -85,7 +85,7 @@ def held(service: Service, *, after: Renderer | None = None) -> Iterator[Rendere
     found = list[Process]()
 
     def begun() -> bool:
-        found[:] = [one for one in below(service.process.pid) if "studio.rendering" in one.command and one != gone]
+        found[:] = [one for one in below(service.process.pid) if "studio.render_process" in one.command and one != gone]
         return bool(found)
 
     wait_for(begun, 60)

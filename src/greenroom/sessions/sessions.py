@@ -84,7 +84,7 @@ class Sessions(Generic[T]):
     ) -> None:
         arguments.instance("keyspace", keyspace, Keyspace, "give the keyspace of the sessions")
         if limits is not None:
-            arguments.instance("limits", limits, SessionLimits, "give the SessionLimits of sessions")
+            arguments.instance("limits", limits, SessionLimits, "give SessionLimits")
         self._new = arguments.mapping(new)
         changed(b"{}", self._new)
         self.limits = limits or SessionLimits()

@@ -142,7 +142,7 @@ async def test_an_invalidation_pushed_beside_a_renewal_closes_the_load(
 
 
 async def test_a_renewal_s_push_lost_with_its_connection_hides_no_later_push() -> None:
-    engine = engine_at(Address.parse("valkey://nowhere.invalid"))
+    engine = engine_at(Address.parse("valkey://127.0.0.1:1"))
     backing, flights = Backing(engine, "", SYSTEM, Counters()), Flights[Any]()
     backing.register(flights)
     backing.renewed(LEASE)
