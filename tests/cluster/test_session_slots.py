@@ -11,6 +11,8 @@ import pytest
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Channel, Limits, engine_at
+from greenroom.engine.scripts import Script
+from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.observe import Counters
 from greenroom.sessions import Sessions
@@ -24,6 +26,16 @@ from tests.support.proxy import ClusterProxy
 from tests.support.real_cluster import Cluster, Member, slot_of
 from tests.support.session_stores import Store, add_one, companion, decoded, key
 from tests.support.sessions_on_cluster import SIGNED_IN, Process, engine_of, some_on
+
+PUSH = Script("redis.call('LPUSH', KEYS[1], 'ended') return 1")
+"""Stands for an end whose script its data can refuse; ours none can."""
+
+
+def connections(sessions: Store, name: str) -> list[Connection | None]:
+    """Those to the node that has a key, by the engine's own view."""
+    node = engine_of(sessions)._owners.of_slot[slot_of(name)]
+    assert node is not None
+    return [node.connection(channel) for channel in Channel]
 
 
 def keys_in(member: Member, live: SessionSnapshot[Session]) -> list[bytes]:
@@ -115,13 +127,51 @@ async def test_an_end_owed_in_a_slot_on_its_way_keeps_no_node_from_serving(
         cluster.move_key(source, target, *keys_in(source, live))
         cluster.end_migration(slot, source, target)
     else:
-        cluster.move_key(target, source, lost[0])
-        for one in (source, target):
-            one.ok("CLUSTER", "SETSLOT", slot, "STABLE")
+        cluster.abandon_migration(source, target, lost[0])
     has_it = target if arrives else source
     await until(lambda: has_it("EXISTS", *lost) == 0)  # without a call
     assert await here.read(token) is None
     assert stays.session_id != live.session_id
+
+
+async def test_an_end_whose_data_refuse_it_is_put_off_after_a_slot_s_migration(
+    cluster: Cluster, process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = await process(cluster, BLIND)
+    source, target = cluster.primaries[:2]
+    (live, _), (_, others) = await some_on(here, cluster, source, 2)
+    name = companion("other", live)
+    source("SET", name, "of another type")
+    here.slot._ends.keep(PUSH, (name,), (), 60)
+    cluster.begin_migration(slot_of(name), target)
+    cluster.move_key(source, target, name)
+    for channel in Channel:
+        here.engine.reset(channel, name, "by the test")
+        assert await here.read(others, channel=channel) is not None
+    serving = connections(here, name)
+    cluster.abandon_migration(source, target, name)
+    await until(lambda: not here.slot._ends._log._waiting)
+    assert caplog.text.count("is put off: WRONGTYPE") == 1
+    assert connections(here, name) == serving
+
+
+async def test_a_node_that_is_told_of_an_end_that_data_refuse_goes_on_serving(
+    cluster: Cluster, process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = await process(cluster, BLIND)
+    source, target = cluster.primaries[:2]
+    ((live, token),) = await some_on(here, cluster, source, 1)
+    ((other, others),) = await some_on(here, cluster, target, 1)
+    name = companion("other", live)
+    source("SET", name, "of another type")
+    here.slot._ends.keep(PUSH, (name,), (), 60)
+    await off_loop(cluster.migrate, slot_of(name), target)
+    serving = connections(here, key(other))
+    assert await here.read(token) is not None  # it is told by the old node, and the new one of the end
+    for channel in Channel:
+        assert await here.read(others, channel=channel) is not None
+    assert caplog.text.count("is put off: WRONGTYPE") == 1
+    assert connections(here, key(other)) == serving
 
 
 @pytest.mark.parametrize("move", [classic, atomic])

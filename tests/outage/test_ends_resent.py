@@ -248,6 +248,21 @@ async def test_an_end_that_its_data_refuse_is_put_off_and_all_are_served(
     assert raw("TYPE", name) == b"list", "it was carried out as soon as it could be"
 
 
+async def test_an_end_that_its_server_refuses_for_want_of_memory_is_not_put_off(server: Server, store: Open) -> None:
+    sessions, ends = await kept(store, server)
+    live, token = await sessions.start(SIGNED_IN)
+    raw, name = server.raw(), companion("other", live)
+    ends.keep(PUSH, (name,), (), 60)
+    raw("CONFIG", "SET", "maxmemory", 1)
+    for channel in Channel:
+        sessions.engine.reset(channel, name, "the test")
+    results = await at_once(*(sessions.read(token, channel=channel) for channel in Channel))
+    assert all(isinstance(result, EngineError) for result in results), results
+    raw("CONFIG", "SET", "maxmemory", 0)
+    assert await asked(sessions, lambda: sessions.read(token)) is not None
+    assert raw("TYPE", name) == b"list"
+
+
 @pytest.mark.parametrize("kind", ["HSET", "SADD"])
 async def test_a_foreign_tombstone_keeps_no_session_alive_and_no_connection_away(
     server: Server, store: Open, kind: str

@@ -304,6 +304,13 @@ class Cluster:
         """Move keys of a slot that is under way."""
         source("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
 
+    def abandon_migration(self, source: Member, target: Member, *keys: str) -> None:
+        """Let the slot stay with its owner, and bring back what has moved."""
+        slot = slot_of(keys[0])
+        source.ok("CLUSTER", "SETSLOT", slot, "STABLE")  # first: it takes no key while the slot leaves it
+        target.ok("MIGRATE", "127.0.0.1", source.port, "", 0, 5000, "KEYS", *keys)
+        target.ok("CLUSTER", "SETSLOT", slot, "STABLE")
+
     def end_migration(self, slot: int, source: Member, target: Member) -> None:
         """Give the slot to `target`; every node learns of it."""
         name = target.name

@@ -14,7 +14,8 @@ from greenroom.engine.protocol.wire import Wire
 TTL = b"|1\r\n+ttl\r\n:3600\r\n"
 DEEP = b"|2\r\n$3\r\nk|y\r\n*2\r\n~1\r\n#t\r\n%1\r\n+a\r\n,1.5\r\n=7\r\ntxt:abc\r\n|1\r\n+inner\r\n_\r\n(12345\r\n"
 EMPTY = b"|0\r\n"
-ATTRIBUTES = [TTL, DEEP, EMPTY, TTL + DEEP + EMPTY]
+BEFORE_A_KEY = b"|1\r\n" + TTL + b"+a\r\n" + EMPTY + b"*0\r\n"
+ATTRIBUTES = [TTL, DEEP, EMPTY, BEFORE_A_KEY, TTL + DEEP + EMPTY]
 
 
 def replies_to(commands: tuple[Command, ...], data: bytes, *, step: int = 0) -> list[Any]:
