@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.people import people_of
+from tests.support.people import PASSWORD, people_of
 from tests.support.problem_checks import problem
 from tests.support.running_service import API, Service
 
@@ -143,6 +143,23 @@ def test_preferences_have_a_version_that_a_touch_does_not_change(service: Servic
         late = person.patch("/session/preferences", json={"playback_speed_default": 1}, headers={"If-Match": first})
         problem(late, 412, "precondition-failed")
         assert person.get("/session").json()["preferences"]["playback_speed_default"] == 2
+
+
+def test_a_password_has_no_version_that_a_tag_could_name(service: Service) -> None:
+    with people_of(service) as people:
+        person = people().sign_up()
+        person.log_in()
+        token = person.token
+        body = {"current_password": PASSWORD, "new_password": "another horse battery staple"}
+
+        def change(**condition: str) -> httpx.Response:
+            headers = {name.replace("_", "-"): value for name, value in condition.items()}
+            return person.client.put(f"{API}/session/password", json=body, headers=headers)
+
+        problem(change(If_Match=STALE), 412, "precondition-failed")
+        problem(change(If_None_Match="*"), 412, "precondition-failed")
+        assert person.token == token
+        assert change(If_Match="*").status_code == 200
 
 
 def test_a_session_without_a_version_is_ended_by_no_tag(service: Service) -> None:

@@ -259,6 +259,20 @@ async def test_a_log_in_with_the_old_password_is_noticed_after_a_change(house: H
     assert not await house.accounts.still_right(signed_in, PASSWORD)
 
 
+async def test_of_two_changes_of_a_password_at_once_one_counts(house: House) -> None:
+    user, accounts = await house.accounts.create("ana", PASSWORD), house.accounts
+    first, second = "first battery staple", "second battery staple"
+
+    async def meanwhile() -> None:
+        await accounts.change_password(user.user_id, PASSWORD, first, address=HERE)
+
+    with pytest.raises(Conflict, match="sign in again"):
+        await accounts.change_password(user.user_id, PASSWORD, second, address=HERE, once_right=meanwhile)
+    assert (await accounts.sign_in("ana", first, address=HERE)).user_id == user.user_id
+    with pytest.raises(WrongCredentials):
+        await accounts.sign_in("ana", second, address=HERE)
+
+
 async def test_another_hash_of_the_same_password_is_no_change_of_it(house: House) -> None:
     await house.accounts.create("ana", PASSWORD)
     signed_in = await house.accounts.sign_in("ana", PASSWORD, address="127.0.0.1")

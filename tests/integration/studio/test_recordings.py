@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import stat
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,6 +48,20 @@ async def test_a_whole_recording_is_a_file_with_its_duration_and_cues(opened: Op
     got = await heard(recordings)
     assert got == [webm.init_segment(2400.5), a_cluster(0).data, a_cluster(1).data, last.data]
     assert b"".join(got[1:]) in data
+
+
+async def test_recordings_are_for_this_user_alone(opened: Open, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        recordings = opened()
+        await made(recordings)
+        await (await recordings.begin("q", "a")).append(a_cluster(0))
+    finally:
+        os.umask(before)
+    top = tmp_path / "recordings"
+    paths = [top, *top.rglob("*")]
+    assert sum(path.is_file() for path in paths) == 2
+    assert {str(path): oct(stat.S_IMODE(path.stat().st_mode)) for path in paths if path.stat().st_mode & 0o077} == {}
 
 
 @pytest.mark.parametrize(
