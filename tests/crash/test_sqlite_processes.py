@@ -17,7 +17,8 @@ from greenroom_platform.testing.records_changes import ids, topic
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from greenroom_platform.storage import SqliteRecords, database
+from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.storage.sqlite import database
 from greenroom_platform.testing.records_changes import NOON, about
 
 connected = database._connected
