@@ -115,7 +115,7 @@ def answered(command: Command, reply: Any) -> str | None:
         return None
     if command[0] == "MGET":
         found = StoredSession(*reply)
-        is_live = found.body is not None and found.begun is not None
+        is_live = found.body is not None and found.started_at is not None
         if found.body is not None and not is_live and user_of(found.body) is None:
             return None  # it is no session
         return user_of((found.body if is_live else found.left) or b"")
