@@ -18,8 +18,7 @@ from tests.support.studio_samples import a_cluster, parse
 KILLED = """
 import fcntl, os, signal, sys
 from pathlib import Path
-from greenroom_platform.studio.recording_dir import RecordingDir
-from greenroom_platform.studio.recording_writer import RecordingFile
+from greenroom_platform.studio import recording_dir, recording_writer
 from tests.support.studio_samples import a_cluster
 
 OPERATIONS = [
@@ -39,7 +38,7 @@ def deadly(left, told):
         setattr(module, name, call)
 
 def record(directory):
-    made = RecordingFile(RecordingDir(directory), "p", "a")
+    made = recording_writer.RecordingFile(recording_dir.RecordingDir(directory), "p", "a")
     for number in range(3):
         made.append(a_cluster(number, sys.argv[2].encode()))
     made.finish()
@@ -154,8 +153,7 @@ def test_a_part_is_never_without_its_lock(tmp_path: Path) -> None:
 STOPPED = """
 import os, signal, sys
 from pathlib import Path
-from greenroom_platform.studio.recording_dir import RecordingDir
-from greenroom_platform.studio.recording_writer import RecordingFile
+from greenroom_platform.studio import recording_dir, recording_writer
 from tests.support.studio_samples import a_cluster
 
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
@@ -169,7 +167,7 @@ def stop(*args):
     signal.sigwait({signal.SIGUSR1})
 
 os.rename = stop
-made = RecordingFile(RecordingDir(Path(sys.argv[1])), "p", "a")
+made = recording_writer.RecordingFile(recording_dir.RecordingDir(Path(sys.argv[1])), "p", "a")
 os.rename = rename
 made.append(a_cluster(0))
 made.finish()

@@ -156,13 +156,13 @@ def test_a_database_that_is_none_of_ours(tmp_path: Path, arguments: list[str], k
 # The main process looks first, so that this takes what fails between its look and the workers' own.
 LATER = """
 import sys
+from importlib import import_module
 from greenroom.cli import main
-from greenroom_platform.cli import serve
 
 async def look(settings):
     pass
 
-serve._prepare = look
+import_module("greenroom_platform.cli.serve")._prepare = look
 main()
 """
 
