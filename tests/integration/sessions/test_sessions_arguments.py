@@ -12,7 +12,7 @@ import msgspec
 import pydantic
 import pytest
 
-from greenroom.engine import Channel
+from greenroom.engine import Address, Channel, engine_at
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.sessions import Presence, SessionLimits, SessionMiddleware, Sessions, handle, merged, session_of
@@ -107,14 +107,16 @@ class Visit(pydantic.BaseModel):
     last_activity_timestamp: str
 
 
-async def test_a_member_of_a_pydantic_session_is_named_too(server: Server, store: Open) -> None:
-    engine = (await store(server)).engine
+async def test_a_member_of_a_pydantic_session_is_named_too(server: Server) -> None:
+    engine = engine_at(Address.parse(server.address))
     sessions = Sessions(engine, Keyspace("session:{session_id}", Visit, ttl=timedelta(hours=1)))
+    await engine.start()
     live, _ = await sessions.start({"cart": {"items": ["a"]}})
     await refused(lambda: sessions.start(cart=5), "cart")
     await refused(lambda: sessions.start(cart={"items": [5]}), "cart.items.0")
     await refused(lambda: sessions.rotate(live.session_id, {"cart": {"items": "a"}}), "cart.items")
     await sessions.close()
+    await engine.close()
 
 
 @pytest.mark.parametrize("members", NO_MEMBERS)
@@ -247,7 +249,7 @@ async def test_what_sessions_are_made_of_is_refused_by_its_name(server: Server, 
     await refused(lambda: made(engine, SESSIONS, new={"day": timedelta(1)}), "day")
 
 
-@pytest.mark.parametrize("name", ["idle", "touch", "absolute", "copy", "mark", "stream", "unused"])
+@pytest.mark.parametrize("name", ["idle", "touch", "absolute", "grace_copy", "tombstone", "stream", "unused"])
 @pytest.mark.parametrize("span", [30, None, "1h", timedelta(0), -timedelta(1)])
 async def test_a_limit_that_is_no_time_is_refused_by_its_name(name: str, span: Any) -> None:
     assert "timedelta" in await refused(lambda: SessionLimits(**{name: span}), name)
