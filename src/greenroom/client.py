@@ -60,9 +60,10 @@ class Greenroom:
         clock: where time and randomness come from.
         counters: where everything is counted.
 
-    Raises, when it is opened:
-        InvalidInput: for an argument that cannot be, and while it is open already.
-        MissingExtra: when the embedded server is not installed. An engine that cannot be reached is no error.
+    Raises:
+        InvalidInput: when it is opened, for an invalid argument, and while it is open already.
+        MissingExtra: when it is opened, if the embedded server is not installed. A server that cannot be reached is no
+            error.
     """
 
     def __init__(

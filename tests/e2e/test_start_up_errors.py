@@ -121,7 +121,7 @@ def test_make_serve_takes_a_port(tmp_path: Path, where: str) -> None:
 def test_make_serve_names_a_port_that_is_none(tmp_path: Path) -> None:
     make = ["make", "-s", "-f", str(ROOT / "Makefile"), "-o", "setup", "serve", f"BIN={PROGRAM.parent}", "PORT=1 2"]
     run = subprocess.run(make, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
-    assert "greenroom: GREENROOM_PORT: '1 2' is not possible; use a whole number" in run.stderr
+    assert "greenroom: GREENROOM_PORT: '1 2' is not valid; use a whole number" in run.stderr
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -17,8 +17,6 @@ Other programs can write there: a member that can be no key of ours is passed ov
 
 A cache server that evicts must use a `volatile-*` policy, or it may evict a group.
 
-Which keys this process has put into groups of late: what a group's new server may not have heard of.
-
 On a cluster a group and its keys are on different nodes, and replication is asynchronous:
 
     a page is registered, acknowledged, loaded and stored on another node · the group's node dies · its successor has
@@ -41,6 +39,8 @@ from greenroom.engine.replay import RECENT
 from greenroom.engine.shapes import NUMBER, SCORED
 from greenroom.errors import CommandFailed, EngineError
 from greenroom.keyspace.derived_keys import are_keys, companion_key, is_key
+
+log = logging.getLogger("greenroom.caching")
 
 
 class Registered:
@@ -87,7 +87,6 @@ REGISTER = Script.named("group_register", NUMBER, bool)
 FORGET = Script.named("group_forget", NUMBER, deleted=bool)
 MEMBERS = Script.named("group_members", SCORED)
 SCRIPTS = (REGISTER, FORGET, MEMBERS)
-log = logging.getLogger("greenroom.caching")
 
 _CHUNK = 500
 """Members forgotten by one script: it blocks the server while it runs."""

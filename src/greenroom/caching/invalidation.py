@@ -261,7 +261,7 @@ class Backing(Listener):
     def _forget(self, keys: Iterable[str]) -> None:
         self.near.pop_all(keys)
         for flights in self._flights:
-            flights.close_all_to_newcomers(keys)
+            flights.forget_all(keys)
         for outage in self._outages:
             outage.forget_each(keys)
         for key in self._watches.keys() & keys:

@@ -53,8 +53,8 @@ class EntrySource(Protocol):
 class Entry(msgspec.Struct, gc=False):
     """A value as it was read; `value` and `body` are None for a remembered absence.
 
-    Times are seconds of the room's clock: `soft` is when the value should be refreshed, `hard` when it ends on the
-    server, `until` when this process forgets it.
+    Times are seconds of the room's clock: `fresh_until` is when the value should be refreshed, `expires_at` when it
+    ends on the server, `near_until` when this process forgets it.
     """
 
     key: str
@@ -64,7 +64,7 @@ class Entry(msgspec.Struct, gc=False):
     expires_at: float
     near_until: float
     source: Any
-    """The connection that it was read on: a `EntrySource`."""
+    """The connection that it was read on: an `EntrySource`."""
     digest: str | None = None
     """A hash of the body, computed when it is first asked for."""
     size: int = 0
@@ -81,7 +81,8 @@ class Near:
     """Entries by key, bounded in number and bytes. Belongs to the event loop's thread.
 
     Arguments:
-        entries, size: the bounds.
+        entries: the most entries.
+        size: the most bytes of all entries together, estimated.
     """
 
     __slots__ = (

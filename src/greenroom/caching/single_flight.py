@@ -146,8 +146,8 @@ class Flights(Generic[T]):
         if flight is not None:
             self.close(flight)
 
-    def close_all_to_newcomers(self, keys: Iterable[str]) -> None:
-        """As `close_to_newcomers` for each; costs next to nothing for those that nothing is under way for."""
+    def forget_all(self, keys: Iterable[str]) -> None:
+        """As `forget` for each; costs next to nothing for those that nothing is under way for."""
         for key in self._open.keys() & keys if self._open else ():
             self.forget(key)
 

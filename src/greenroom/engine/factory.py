@@ -38,7 +38,7 @@ def engine_at(
         before_connect: called before each attempt to connect to one server.
 
     Raises:
-        InvalidInput: where one server is to be read from at its replicas.
+        InvalidInput: if `replica_reads` is set for a standalone server.
     """
     # Only what an address needs is imported: a process mostly has one server, or one cluster.
     if address.cluster:

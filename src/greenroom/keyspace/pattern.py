@@ -50,9 +50,7 @@ class Number:
     def __post_init__(self) -> None:
         bounds = self.least, self.most
         if not all(isinstance(one, int) and not isinstance(one, bool) for one in bounds) or self.least > self.most:
-            raise InvalidInput(
-                "numbers", f"no whole number is from {bounds[0]!r} to {bounds[1]!r}", "use Number(1, 100)"
-            )
+            raise InvalidInput("parts", f"no whole number is from {bounds[0]!r} to {bounds[1]!r}", "use Number(1, 100)")
 
     def check(self, name: str, value: object) -> str:
         remedy = f"use a whole number from {self.least} to {self.most:,}"
@@ -214,7 +212,7 @@ def _check_pattern(text: str, literals: list[str], names: tuple[str, ...], numbe
     if any(_PART_ONLY.fullmatch(literal) for literal in literals[1:-1]):
         raise InvalidInput("pattern", f"{text!r} has two parts that no separator divides", remedy)
     if wrong := [name for name, number in numbers.items() if not isinstance(number, Number)]:
-        raise InvalidInput("numbers", f"{wrong[0]} is no Number", f"write numbers={{{wrong[0]!r}: Number(1, 10_000)}}")
+        raise InvalidInput("parts", f"{wrong[0]} is not a Number", f"write parts={{{wrong[0]!r}: Number(1, 10_000)}}")
     if unknown := set(numbers) - set(names):
         raise InvalidInput("pattern", f"{text!r} has no part {', '.join(sorted(unknown))}", remedy)
 

@@ -1,7 +1,7 @@
 """Followers: each gets the current value and every later one, and together they cost one look per change.
 
 A task per thing followed looks for all who follow it here. It sleeps until its source says that the value may have
-changed, or a timer ends. It begins with the first follower and ends with the last, or at the end of the story.
+changed, or a timer ends. It begins with the first follower and ends with the last, or at the final status.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.store import Differs, SessionStore, Written
 
+T = TypeVar("T")
+
 _TOO_MANY = "the session changes faster than it can be written"
 
 
@@ -81,8 +83,6 @@ class Turns:
         finally:
             turn.lock.release()
 
-
-T = TypeVar("T")
 
 Change = Callable[[bytes, TimeBudget], Awaitable[bytes]]
 """From the JSON as it is to the JSON as it shall be."""
@@ -185,6 +185,6 @@ class SessionChanges(Generic[T]):
         self, session: str, old: bytes, new: bytes, writer: str, budget: TimeBudget, *, touch: bool = False
     ) -> Written | Differs | None:
         if budget.left <= 0:
-            raise Overloaded("the session changes faster than it can be written")
+            raise Overloaded(_TOO_MANY)
         with budget.spending() as deadline:
             return await self._slot.write(session, old, new, writer, touch=touch, deadline=deadline)

@@ -84,7 +84,7 @@ class ExpiringSet:
         await self._engine.run(Channel.PLAIN, ENTER, (self._name,), (member, self._longest, stay_ms), deadline=deadline)
 
     async def try_add(self, member: str, stay: timedelta | None = None, *, deadline: float | None = None) -> None:
-        """As `enter`, but where its server does not answer soon nothing.
+        """As `add`; does nothing if its server does not answer soon.
 
         For the rolls that have everybody: on a cluster each is one node's, and all others go on while that is away. Who
         could not enter is missed until the next time.

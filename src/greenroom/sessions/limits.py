@@ -1,4 +1,4 @@
-"""How long a session lives, and what is left of it stays."""
+"""Session lifetimes, and how long rotation copies and tombstones are kept."""
 
 from __future__ import annotations
 

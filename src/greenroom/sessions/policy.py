@@ -1,6 +1,6 @@
-"""What a request's signals mean for its session: one pure, total function. The middleware only carries it out.
+"""What a request may do with its session: signals are read from its ASGI scope, and one pure function decides.
 
-From an ASGI scope to plain signals.
+The middleware only carries the decision out.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Decision(enum.Enum):
     NONE = "none"
     """Nobody is signed in: 401 where a session is needed; one may begin."""
     DEAD = "dead"
-    """The token names no live session: 401 where one is needed, and it never becomes a session's."""
+    """The token names no live session: 401 where one is needed. No new session ever takes it over."""
     LOOK_UP = "look up"
     """The store must be asked."""
     LIVE = "live"

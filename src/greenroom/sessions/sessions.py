@@ -92,11 +92,11 @@ class Sessions(Generic[T]):
         self._pushes = KeyEvents(owner)
         self.engine = engine
         ends = ends if ends is not None else Revocations()
-        engine.add_listener(self._pushes, SCRIPTS)
-        engine.add_listener(ends)
         self.prefix = keyspace.pattern.prefix
         self.slot = SessionStore(engine, keyspace.pattern, self.limits, ends)
         self.streams = Streams(engine, self.slot, self.limits, streams or StreamNames())
+        engine.add_listener(self._pushes, SCRIPTS)
+        engine.add_listener(ends)
         self._shape = SessionSchema(keyspace)
         self.leftovers = Leftovers()
         """What calls that failed have left, to be undone behind."""

@@ -102,7 +102,7 @@ class Taken:
 
 
 class SessionStore:
-    """Every session's keys; `until` is the call's deadline, as the engine's."""
+    """Every session's keys; `deadline` is that of the call, as the engine's."""
 
     def __init__(self, engine: Engine, pattern: Pattern, limits: SessionLimits, ends: Revocations) -> None:
         self._engine = engine

@@ -1,6 +1,6 @@
-"""An open socket's eye on its session: ended in any process is a push, lapsed a timer, and then the socket closes.
+"""A WebSocket closes when its session ends: by a push where any process ends it, by a timer where it expires.
 
-A WebSocket whose session can end: the close is sent for the application, and told to it.
+The close is sent for the application, and the application is told of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A worker's place: when a successor is started for one that has ended, and whether that is worth a line in the log."""
+"""Restart back-off of one worker of `serve --workers`, and how often its restart is logged."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The editor token: `Authorization: Bearer`, asked for by editor calls and by what strangers are not told.
-
-Who sends a request.
-"""
+"""Who sends a request: an editor by `Authorization: Bearer`, a local operator, or a stranger."""
 
 from __future__ import annotations
 

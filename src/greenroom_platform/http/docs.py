@@ -114,7 +114,7 @@ def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> No
     """Describe bodies, and errors as they are answered: a problem document each, never the framework's own 400."""
     _, schemas = msgspec.json.schema_components([Document, *bodies], ref_template=_SCHEMAS)
     for body in bodies:
-        schemas[body.__name__]["additionalProperties"] = False  # others are 422; see `bodies.draft`
+        schemas[body.__name__]["additionalProperties"] = False  # others are 422; see `requests.draft`
         for name in _IDS & schemas[body.__name__]["properties"].keys():
             schemas[body.__name__]["properties"][name] |= ID
     # Plain JSON is written as it is, like the framework's own dataclasses.

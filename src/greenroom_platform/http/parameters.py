@@ -31,7 +31,7 @@ def answer(request: Request[Any, Any, Any], error: ValidationException) -> Respo
     names = [str(one["key"]) for one in error.extra] if isinstance(error.extra, list) else []
     declared = request.route_handler.parsed_fn_signature.parameters
     errors = [
-        FieldError(name, f"{shown(request.query_params.get(name))} is not possible", _accepted(declared[name]))
+        FieldError(name, f"{shown(request.query_params.get(name))} is not a valid value", _accepted(declared[name]))
         for name in names
     ]
     detail = f"{errors[0].field}: {errors[0].reason}" if errors else error.detail

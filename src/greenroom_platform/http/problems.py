@@ -53,13 +53,13 @@ KINDS: dict[str, tuple[int, str, str]] = {
     "forbidden": (403, "This is not allowed", "Use other credentials."),
     "not-found": (404, "Not found", "Check the address and the ids in it."),
     "method-not-allowed": (405, "The method is not allowed here", "Use one of the methods in Allow."),
-    "conflict": (409, "The change contradicts what is stored", "Read the current state, then decide."),
+    "conflict": (409, "Conflict with stored data", "Read the current state, then decide."),
     "precondition-failed": (412, "The condition does not hold", "Read the current state, then decide."),
     "request-timeout": (408, "The request took too long to arrive", "Send it again, without pauses."),
     "not-whole": (409, "The recording is not whole", "Ask again after Retry-After; without one it will never be."),
     "too-large": (413, "The body is too large", "Send at most 1 MiB."),
     "uri-too-long": (414, "The address is too long", "Send at most 8 KiB."),
-    "range-not-satisfiable": (416, "There are no such bytes", "Ask for a range within the length in Content-Range."),
+    "range-not-satisfiable": (416, "Range not satisfiable", "Ask for a range within the length in Content-Range."),
     "invalid-input": (422, "Invalid value", "Correct what `errors` names, then send it again."),
     "upgrade-required": (426, "This takes a WebSocket handshake", "Send a handshake of version 13 (RFC 6455)."),
     "too-many-requests": (429, "Too many requests", "Wait as long as Retry-After says."),
@@ -68,7 +68,7 @@ KINDS: dict[str, tuple[int, str, str]] = {
     "not-installed": (501, "This installation cannot do that", "Tell the operator to install what `detail` names."),
     "unavailable": (503, "A part of the service is not reachable", "Try again after Retry-After."),
     "overloaded": (503, "Too much is under way", "Try again after Retry-After."),
-    "queue-full": (503, "Too many podcasts are waited for", "Try again after Retry-After."),
+    "queue-full": (503, "The podcast queue is full", "Try again after Retry-After."),
 }
 
 QUEUE_RETRY = 10

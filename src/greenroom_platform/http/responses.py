@@ -48,7 +48,7 @@ def cached(
 
     Arguments:
         body: the JSON to send where the read has none.
-        link: the value of a `SupervisedConnection` header.
+        link: the value of a `Link` header.
         retry_after: seconds after which to ask again, where the value is on its way to another.
     """
     if read.body is not None:

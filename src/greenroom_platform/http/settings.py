@@ -60,7 +60,7 @@ def _whole(least: int, most: int) -> Callable[[str, str], int]:
     def parse(name: str, text: str) -> int:
         # At most nine digits: Python refuses to read thousands of them with an error of its own.
         if _DIGITS.fullmatch(text) is None or not least <= int(text) <= most:
-            raise InvalidInput(name, f"{text[:80]!r} is not possible", f"use a whole number from {least} to {most}")
+            raise InvalidInput(name, f"{text[:80]!r} is not valid", f"use a whole number from {least} to {most}")
         return int(text)
 
     return parse
@@ -69,7 +69,7 @@ def _whole(least: int, most: int) -> Callable[[str, str], int]:
 def _choice(*choices: str) -> Callable[[str, str], str]:
     def parse(name: str, text: str) -> str:
         if text.lower() not in choices:
-            raise InvalidInput(name, f"{text!r} is not possible", f"use one of {', '.join(choices)}")
+            raise InvalidInput(name, f"{text!r} is not a valid value", f"use one of {', '.join(choices)}")
         return text.lower()
 
     return parse
@@ -109,7 +109,7 @@ def _origins(name: str, text: str) -> tuple[str, ...]:
     origins = tuple(origin.strip().lower() for origin in text.split(",") if origin.strip())
     for origin in origins:
         if _ORIGIN.fullmatch(origin) is None:
-            raise InvalidInput(name, f"{origin!r} is no origin", "write origins like https://example.org, with commas")
+            raise InvalidInput(name, f"{origin!r} is not an origin", "write them like https://example.org, with commas")
     return origins
 
 
@@ -117,7 +117,7 @@ def _hosts(name: str, text: str) -> tuple[str, ...]:
     hosts = tuple(host.strip().lower().removesuffix(".") for host in text.split(",") if host.strip())
     for host in hosts:
         if _HOST.fullmatch(host) is None:
-            reason = f"{host[:80]!r} is no host"
+            reason = f"{host[:80]!r} is not a host"
             raise InvalidInput(name, reason, "write hosts like example.org,*.example.org, without scheme, port or path")
     return hosts
 
@@ -129,7 +129,7 @@ def _proxies(name: str, text: str) -> tuple[str, ...]:
             ipaddress.ip_network(network)
         except ValueError:
             raise InvalidInput(
-                name, f"{network!r} is no address or network", "write them like 10.0.0.1,10.1.0.0/16"
+                name, f"{network!r} is not an address or network", "write them like 10.0.0.1,10.1.0.0/16"
             ) from None
     return networks
 

@@ -29,7 +29,7 @@ class Shutdown:
 
     @property
     def begun(self) -> bool:
-        """Whether it is."""
+        """True once the process has been told to end."""
         return self._begun.is_set()
 
     def begin(self) -> None:

@@ -67,7 +67,7 @@ class RecordingDir:
         """The name of an attempt after every one there is. The token keeps it apart from one that begins just now."""
         if _ATTEMPT.fullmatch(attempt) is None:
             raise InvalidInput(
-                "attempt", f"{attempt[:80]!r} is not possible", "use 1 to 64 characters of A-Z a-z 0-9 _ -"
+                "attempt", f"{attempt[:80]!r} is not a valid value", "use 1 to 64 characters of A-Z a-z 0-9 _ -"
             )
         number = max((part.number for part in self.parts(podcast_id)), default=0) + 1
         return self.parts_directory / f"{podcast_id}.{number}.{attempt}-{token}{_PART}"

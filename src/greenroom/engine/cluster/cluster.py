@@ -156,7 +156,7 @@ class Clustered(Engine):
             match failure:
                 case Moved():
                     self._moved(node, failure)
-                    pause = RETRY_PAUSE if redirected else 0.0  # the second time somebody is mistaken
+                    pause = RETRY_PAUSE if redirected else 0.0  # two in a row: the nodes disagree
                     redirected = True
                     down = None
                 case NotNow(code="TRYAGAIN") if hook is None and any(command[0] == "MGET" for command in commands):

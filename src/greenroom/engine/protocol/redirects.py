@@ -1,4 +1,4 @@
-"""What becomes of commands whose slot is on its way from one node to another."""
+"""Redirection of commands whose slot moves: ASK and MOVED, the ASKING prefix, and the replies without it."""
 
 from __future__ import annotations
 

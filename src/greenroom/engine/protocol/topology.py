@@ -25,7 +25,7 @@ class Topology:
 
     Arguments:
         ranges: (first slot, last slot, owner) of every range whose owner is reachable in that node's eyes.
-        primaries: every node that is none of another, those without slots too.
+        primaries: all of them, those without slots too.
         nodes: every node, replicas too.
         replicas: those of each primary that are reachable in that node's eyes.
         epoch: the cluster's epoch as far as that node knows: of two views the one with the lower epoch is the older.

@@ -104,7 +104,7 @@ class Wire:
         """Queue commands that follow one another on the wire.
 
         When the last is answered, the list of replies goes to the hook and then to the future, where they are given; an
-        error reply is an item of the list. What a hook appends to it reaches the future too.
+        error reply is an item of the list.
         """
         replies: list[Any] = []
         last = len(commands) - 1

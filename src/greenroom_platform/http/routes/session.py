@@ -111,7 +111,7 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     "/session/password",
     security=SESSION_SECURITY,
     operation_class=taking(NewPassword),
-    summary="Change one's password",
+    summary="Change my password",
 )
 async def change_password(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
     """Ends all other sessions of the user; this one goes on under a new token. Bounded as signing in is.
@@ -154,7 +154,7 @@ async def change_password(request: Request[Any, Any, Any], state: ServiceState) 
     return _answer(live, token=session.token if session.set_cookie is None else None)
 
 
-@get("/session", security=SESSION_SECURITY, summary="One's session")
+@get("/session", security=SESSION_SECURITY, summary="Get the current session")
 async def read_session(request: Request[Any, Any, Any]) -> Response[Session]:
     """What the session holds; 401 without one."""
     return _answer(await _session(request).require())
@@ -164,7 +164,7 @@ async def read_session(request: Request[Any, Any, Any]) -> Response[Session]:
     "/session/preferences",
     security=BEGINS_SESSION,
     operation_class=taking(PreferencesPatch),
-    summary="Change one's preferences",
+    summary="Change my preferences",
 )
 async def change_preferences(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
     """Takes a merge patch (RFC 7396) of the preferences; without a token it begins an anonymous session.
@@ -218,7 +218,7 @@ async def log_out_everywhere(request: Request[Any, Any, Any], state: ServiceStat
         await session.end()
 
 
-@get("/sessions", security=SESSION_SECURITY, summary="One's sessions")
+@get("/sessions", security=SESSION_SECURITY, summary="List my sessions")
 async def list_sessions(request: Request[Any, Any, Any], state: ServiceState) -> Response[list[OwnSession]]:
     """The live sessions of the user, the oldest first; an anonymous one is alone."""
     # The copy that a rotation leaves would show, and could end, the session that has replaced it.
@@ -226,7 +226,7 @@ async def list_sessions(request: Request[Any, Any, Any], state: ServiceState) ->
     return Response([_own(live, current) for live in await _mine(state, current)])
 
 
-@delete("/sessions/{handle:str}", security=SESSION_SECURITY, summary="End one of one's sessions")
+@delete("/sessions/{handle:str}", security=SESSION_SECURITY, summary="End one of my sessions")
 async def end_session(request: Request[Any, Any, Any], state: ServiceState, handle: FromPath[str]) -> None:
     """404 where the handle is none of one's own."""
     session = _session(request)
