@@ -57,7 +57,7 @@ async def _fill(address: str) -> None:
 
 @asynccontextmanager
 async def channel(address: str) -> AsyncIterator[Read]:
-    """The engine lane alone: one GET and a decode."""
+    """The engine alone: one GET and a decode."""
     engine = engine_at(Address.parse(address))
     await engine.start()
     decode = msgspec.json.Decoder(Topic).decode
@@ -79,7 +79,7 @@ async def cache(address: str) -> AsyncIterator[Read]:
         yield room.cache(KEYSPACE, load=unloaded, near_for=timedelta(0)).get
 
 
-CONTENDERS: dict[str, Callable[[str], Any]] = {"lane": channel, "cache": cache}
+CONTENDERS: dict[str, Callable[[str], Any]] = {"engine": channel, "cache": cache}
 
 
 def costs(name: str, address: str, clustered: str) -> tuple[float, float]:

@@ -33,7 +33,7 @@ async def unloaded(_: str) -> None:
 
 @asynccontextmanager
 async def bare(port: int) -> AsyncIterator[Read]:
-    """The engine lane alone: one multiplexed GET and a decode."""
+    """The engine alone: one multiplexed GET and a decode."""
     engine = Standalone(Address.parse(f"valkey://127.0.0.1:{port}"))
     await engine.start()
     decode = msgspec.json.Decoder(Topic).decode

@@ -31,7 +31,7 @@ class Victim(Protocol):
     """What it is called in the history; empty where it has the caches."""
 
     def raw(self) -> Raw:
-        """A client that bypasses the engine lane."""
+        """A client that bypasses the engine."""
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

@@ -1,4 +1,4 @@
-"""The engine lane on a real cluster, while slots and nodes come and go."""
+"""The engine on a real cluster, while slots and nodes come and go."""
 
 from __future__ import annotations
 

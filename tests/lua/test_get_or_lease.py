@@ -18,7 +18,7 @@ OURS, THEIRS = "a" * 32, "b" * 32
 
 @pytest.fixture
 def tracked(server: Server) -> Iterator[Tracked]:
-    """A connection as the lane's tracked one."""
+    """A connection as the engine's tracked one."""
     connection = Tracked(server)
     yield connection
     connection.close()

@@ -1,4 +1,4 @@
-"""What servers refuse, and with which word: out of memory, and the errors that the lane tells apart by their code."""
+"""What servers refuse, and with which word: out of memory, and the errors that the engine tells apart by their code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def raw(server: Server) -> Iterator[Raw]:
 
 
 def kind(reply: Any) -> type[EngineError]:
-    """The lane's exception for an error reply."""
+    """The engine's exception for an error reply."""
     assert isinstance(reply, Exception), f"{reply!r} is no error"
     return type(reply_error(str(reply)))
 

@@ -1,4 +1,4 @@
-"""What servers do with scripts and the replies of RESP3: the facts that the lane and its scripts stand on."""
+"""What servers do with scripts and the replies of RESP3: the facts that the engine and its scripts stand on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def raw(server: Server) -> Iterator[Raw]:
 
 @pytest.fixture
 def tracked(server: Server) -> Iterator[Tracked]:
-    """A RESP3 connection, as the lane's."""
+    """A RESP3 connection, as the engine's."""
     connection = Tracked(server)
     yield connection
     connection.close()
@@ -149,7 +149,7 @@ def test_pttl_tells_no_key_from_no_lifetime(raw: Raw) -> None:
 
 
 def received(tracked: Tracked, *command: str | bytes | int) -> list[Any]:
-    """What the lane's own reader makes of the bytes of a reply, and of a PING after it."""
+    """What the engine's own reader makes of the bytes of a reply, and of a PING after it."""
     wire, replies = Wire(lambda _: None), []
     wire.issue((command, ("PING",)), None, lambda found, _: replies.extend(found))
     tracked._socket.sendall(wire.take())

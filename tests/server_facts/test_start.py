@@ -1,4 +1,4 @@
-"""What a server answers while it reads its file, and what the lane makes of that."""
+"""What a server answers while it reads its file, and what the engine makes of that."""
 
 from __future__ import annotations
 

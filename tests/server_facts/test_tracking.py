@@ -16,7 +16,7 @@ Command = tuple[str | bytes | int, ...]
 
 @pytest.fixture
 def tracked(server: Server) -> Iterator[Tracked]:
-    """A connection as the lane's tracked one."""
+    """A connection as the engine's tracked one."""
     connection = Tracked(server)
     yield connection
     connection.close()
@@ -239,7 +239,7 @@ def test_a_script_s_own_set_untracks_and_a_read_after_it_tracks_again(tracked: T
 
 
 def test_with_noloop_an_own_write_would_lose_the_next_writer_s_push(server: Server, raw: Raw) -> None:
-    # Why the lane never asks for NOLOOP: no push of its own write, and none of the next one either.
+    # Why the engine never asks for NOLOOP: no push of its own write, and none of the next one either.
     tracked = Tracked(server, "NOLOOP")
     try:
         tracked("GET", "k")

@@ -10,7 +10,7 @@ import hiredis
 
 
 class Impostor:
-    """A server for tests of the lane: it completes the handshake, if it may, and answers the rest with `nonsense`.
+    """A server for tests of the engine: it completes the handshake, if it may, and answers the rest with `nonsense`.
 
     Arguments:
         nonsense: the bytes that answer each command after the handshake; empty for silence.

@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 class Raw:
-    """A blocking client of ten lines, for looking into a server from outside of the engine lane."""
+    """A blocking client of ten lines, for looking into a server from outside of the engine."""
 
     def __init__(self, port: int | None = None, path: str | None = None) -> None:
         if path is not None:
@@ -121,7 +121,7 @@ class Server:
             raw.close()
 
     def raw(self) -> Raw:
-        """A client that bypasses the engine lane."""
+        """A client that bypasses the engine."""
         return Raw(self.port)
 
     def signal(self, number: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from greenroom_platform.models import Snippet, Topic
-from greenroom_platform.studio.script import Host, Line, Script
+from greenroom_platform.studio.script import Host, Line, PodcastScript
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster, cluster
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -50,11 +50,11 @@ def a_snippet(number: int, text: str, title: str = "Title") -> Snippet:
     )
 
 
-def a_script(*texts: str) -> Script:
+def a_script(*texts: str) -> PodcastScript:
     """Lines said in turn."""
     hosts = list(Host)
     lines = tuple(Line(hosts[number % 2], text) for number, text in enumerate(texts))
-    return Script(podcast_id="p", title="Title", lines=lines, snippets=())
+    return PodcastScript(podcast_id="p", title="Title", lines=lines, snippets=())
 
 
 def a_cluster(number: int, mark: bytes = b"", size: int = 80) -> Cluster:

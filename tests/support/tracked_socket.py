@@ -1,4 +1,4 @@
-"""A tracked connection without the lane: what a server pushes, and where among the replies."""
+"""A tracked connection without the engine: what a server pushes, and where among the replies."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Item = tuple[str, Any]
 
 
 class Tracked:
-    """A blocking RESP3 connection with tracking on, as the lane's; `seen` keeps the order of the wire.
+    """A blocking RESP3 connection with tracking on, as the engine's; `seen` keeps the order of the wire.
 
     Arguments:
-        options: after `CLIENT TRACKING ON`; none, as the lane has it.
+        options: after `CLIENT TRACKING ON`; none, as the engine has it.
     """
 
     def __init__(self, server: Server, *options: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from greenroom_platform.models import Snippet
 from greenroom_platform.studio import phrases
-from greenroom_platform.studio.script import LINE_WORDS, Host, NothingToSay, Script, weave
+from greenroom_platform.studio.script import LINE_WORDS, Host, NothingToSay, PodcastScript, weave
 from greenroom_platform.studio.stories import LONGEST_STORY, STORIES, STORY_WORDS
 from tests.support.studio_samples import a_snippet, a_topic, every_sample, sample
 
@@ -24,11 +24,11 @@ def pattern(phrase: str) -> str:
     return re.sub(r"\\\{\w+\\\}", ".*", re.escape(phrase))
 
 
-def said(script: Script) -> str:
+def said(script: PodcastScript) -> str:
     return " ".join(line.text for line in script.lines)
 
 
-def handovers(script: Script) -> list[str]:
+def handovers(script: PodcastScript) -> list[str]:
     """The phrases of the hosts' own, in their order."""
     found = []
     for line in script.lines:

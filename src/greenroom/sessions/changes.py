@@ -27,7 +27,7 @@ from greenroom.sessions.index import SessionIndex, Streams
 from greenroom.sessions.raw_json import changed, members, user_of
 from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
-from greenroom.sessions.store import Differs, SessionStore, Written
+from greenroom.sessions.store import Differs, SessionStore, WrittenSession
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class SessionChanges(Generic[T]):
             except SessionGone:
                 await self._lists.remove(live.session_id, user, budget)
             return
-        found: Differs | Written | None = Differs(live.body)
+        found: Differs | WrittenSession | None = Differs(live.body)
         while isinstance(found, Differs):
             body = found.body
             self._shape.decode(body)
@@ -173,7 +173,9 @@ class SessionChanges(Generic[T]):
             raise SessionGone("the session has ended")
         return SessionSnapshot(session, self._shape.decode(found.body), found.body, begun=found.started_at)
 
-    async def _attempt(self, session: str, body: bytes, change: Change, budget: TimeBudget) -> Written | Differs | None:
+    async def _attempt(
+        self, session: str, body: bytes, change: Change, budget: TimeBudget
+    ) -> WrittenSession | Differs | None:
         self._shape.decode(body)
         new = await change(body, budget)
         self._shape.check(new, "change")
@@ -183,7 +185,7 @@ class SessionChanges(Generic[T]):
 
     async def _write(
         self, session: str, old: bytes, new: bytes, writer: str, budget: TimeBudget, *, touch: bool = False
-    ) -> Written | Differs | None:
+    ) -> WrittenSession | Differs | None:
         if budget.left <= 0:
             raise Overloaded(_TOO_MANY)
         with budget.spending() as deadline:

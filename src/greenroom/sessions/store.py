@@ -79,7 +79,7 @@ class StoredSession(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenSession:
     """The session as it now is."""
 
     body: bytes
@@ -144,7 +144,7 @@ class SessionStore:
         *,
         unused: bool = False,
         deadline: float | None = None,
-    ) -> Written | None:
+    ) -> WrittenSession | None:
         """Create a session; None where its id was ended since it was listed, or that is too long ago.
 
         Arguments:
@@ -162,11 +162,11 @@ class SessionStore:
         names = self._names(session, "life", "touched", "ended")
         reply = await self._engine.run(Channel.PLAIN, START, names, args, deadline=deadline)
         # Without JSON, although it has begun: somebody has deleted it, or it has lapsed, before the repetition.
-        return None if reply is None or None in reply else Written(*reply)
+        return None if reply is None or None in reply else WrittenSession(*reply)
 
     async def write(
         self, session: str, old: bytes, new: bytes, writer: str, *, touch: bool = False, deadline: float | None = None
-    ) -> Written | Differs | None:
+    ) -> WrittenSession | Differs | None:
         """Replace the JSON that was read; None where the session is over.
 
         Arguments:
@@ -180,7 +180,7 @@ class SessionStore:
         names = self._names(session, "life", "touched")
         args = old, head, tail, ms(self._limits.lifetime), ms(self._limits.touch), writer, "1" if touch else "0"
 
-        async def run() -> Written | Differs | None:
+        async def run() -> WrittenSession | Differs | None:
             return _written(await self._engine.run(Channel.PLAIN, CHANGE, names, args, retry=False, deadline=deadline))
 
         try:
@@ -244,10 +244,10 @@ class SessionStore:
         return (key, *(companion_key(prefix, use, key) for use in uses))
 
 
-def _written(reply: list[Any]) -> Written | Differs | None:
+def _written(reply: list[Any]) -> WrittenSession | Differs | None:
     match reply[0]:
         case b"written":
-            return Written(reply[1], reply[2])
+            return WrittenSession(reply[1], reply[2])
         case b"differs":
             return Differs(reply[1])
         case _:

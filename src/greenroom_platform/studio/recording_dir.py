@@ -31,7 +31,7 @@ LEFT_OVER = 600.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Part:
+class RecordingPart:
     """An attempt's file."""
 
     number: int
@@ -77,14 +77,14 @@ class RecordingDir:
         newest = max(self.parts(podcast_id), default=None)
         return self.parts_directory / newest.name if newest else None
 
-    def parts(self, podcast_id: str | None = None) -> Iterator[Part]:
+    def parts(self, podcast_id: str | None = None) -> Iterator[RecordingPart]:
         """Every attempt's file, of one podcast or of all."""
         with suppress(FileNotFoundError), os.scandir(self.parts_directory) as entries:
             for entry in entries:
                 # From the right: a podcast's id may have dots.
                 fields = entry.name.removesuffix(_PART).rsplit(".", 2)
                 if entry.name.endswith(_PART) and len(fields) == 3 and fields[1].isdecimal():
-                    part = Part(int(fields[1]), entry.name, fields[0])
+                    part = RecordingPart(int(fields[1]), entry.name, fields[0])
                     if podcast_id in (None, part.podcast_id):
                         yield part
 

@@ -19,7 +19,7 @@ import msgspec
 from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import GreenroomError
 from greenroom_platform.studio.render_process import LENGTH, Done, Message, RenderFailed
-from greenroom_platform.studio.script import Script
+from greenroom_platform.studio.script import PodcastScript
 from greenroom_platform.studio.voice import check_voices
 from greenroom_platform.studio.webm import Cluster
 
@@ -111,7 +111,7 @@ class Rendering:
 
 
 @asynccontextmanager
-async def render(script: Script, *, clock: Clock = SYSTEM, silence: float = SILENCE) -> AsyncIterator[Rendering]:
+async def render(script: PodcastScript, *, clock: Clock = SYSTEM, silence: float = SILENCE) -> AsyncIterator[Rendering]:
     """Render a script; when the block is left, however it is, the process has ended.
 
     Arguments:
@@ -144,7 +144,7 @@ async def render(script: Script, *, clock: Clock = SYSTEM, silence: float = SILE
         await asyncio.shield(asyncio.gather(feeding, process.wait(), return_exceptions=True))
 
 
-async def _feed(process: Process, script: Script) -> None:
+async def _feed(process: Process, script: PodcastScript) -> None:
     pipe = process.stdin
     assert pipe is not None
     # One that has died does not take its script; what it sent, or did not send, tells the rest.

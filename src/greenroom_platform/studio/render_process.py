@@ -17,7 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from greenroom_platform.studio.opus import OpusEncoder
-from greenroom_platform.studio.script import Script
+from greenroom_platform.studio.script import PodcastScript
 from greenroom_platform.studio.voice import Voices
 from greenroom_platform.studio.webm import Cluster, Muxer
 
@@ -48,7 +48,7 @@ class RenderFailed(msgspec.Struct, frozen=True, tag=True):
 Message = Made | Done | RenderFailed
 
 
-def render(script: Script) -> Iterator[Made]:
+def render(script: PodcastScript) -> Iterator[Made]:
     """The clusters of a script, one after another."""
     voices, encoder, muxer = Voices(), OpusEncoder(), Muxer()
     total = sum(len(line.text) for line in script.lines) or 1
@@ -70,7 +70,7 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
         sink.flush()
 
     try:
-        for made in render(msgspec.json.decode(source.read(), type=Script)):
+        for made in render(msgspec.json.decode(source.read(), type=PodcastScript)):
             send(made)
         send(Done())
     except BrokenPipeError:

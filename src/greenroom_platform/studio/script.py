@@ -56,7 +56,7 @@ class Line(msgspec.Struct, frozen=True):
     pause: float = _BEAT
 
 
-class Script(msgspec.Struct, frozen=True, kw_only=True):
+class PodcastScript(msgspec.Struct, frozen=True, kw_only=True):
     """A whole podcast; `snippets` are the ids of those that are in it, in their order."""
 
     podcast_id: str
@@ -70,7 +70,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
         return sum(len(line.text.split()) for line in self.lines)
 
 
-def weave(podcast_id: str, topic: Topic, snippets: Iterable[Snippet]) -> Script:
+def weave(podcast_id: str, topic: Topic, snippets: Iterable[Snippet]) -> PodcastScript:
     """Write the script of a podcast.
 
     Arguments:
@@ -88,7 +88,7 @@ def weave(podcast_id: str, topic: Topic, snippets: Iterable[Snippet]) -> Script:
     for number, story in enumerate(stories):
         weaver.tell(story, number, len(stories))
     weaver.close(stories)
-    return Script(
+    return PodcastScript(
         podcast_id=podcast_id,
         title=weaver.topic,
         lines=tuple(weaver.lines),

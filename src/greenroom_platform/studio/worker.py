@@ -22,7 +22,7 @@ from greenroom_platform.domain.topics import Topics
 from greenroom_platform.models import AUDIO_RENDERING, READY_TO_STREAM, SCRIPT_GENERATING
 from greenroom_platform.studio.recordings import Recording, Recordings
 from greenroom_platform.studio.render_client import Rendering, render
-from greenroom_platform.studio.script import NothingToSay, Script, weave
+from greenroom_platform.studio.script import NothingToSay, PodcastScript, weave
 from greenroom_platform.studio.voice import check_voices
 
 log = logging.getLogger("greenroom_platform.studio")
@@ -40,7 +40,7 @@ NO_TOPIC = "The podcast could not be made: its topic is not there any more."
 NO_STORY = "The podcast could not be made: there is nothing to tell about its topic yet."
 FAILED = "The podcast could not be made: something failed in the studio. Please ask for it again later."
 
-Renderer = Callable[[Script], AbstractAsyncContextManager[Rendering]]
+Renderer = Callable[[PodcastScript], AbstractAsyncContextManager[Rendering]]
 
 
 class Worker:
@@ -134,7 +134,7 @@ class Worker:
         script = await asyncio.to_thread(weave, claim.podcast_id, topic, snippets)
         await self._record(claim, script, at)
 
-    async def _record(self, claim: Claim, script: Script, at: _Progress) -> None:
+    async def _record(self, claim: Claim, script: PodcastScript, at: _Progress) -> None:
         await self._tell(claim, script.words / _WORDS / self._speed)
         recording = await self._recordings.begin(claim.podcast_id, str(claim.number))
         try:
@@ -145,7 +145,7 @@ class Worker:
             await asyncio.shield(recording.discard())
             raise
 
-    async def _fill(self, recording: Recording, claim: Claim, script: Script, at: _Progress) -> None:
+    async def _fill(self, recording: Recording, claim: Claim, script: PodcastScript, at: _Progress) -> None:
         told = self._clock.monotonic()
         async with self._render(script) as rendering:
             async for cluster in rendering:

@@ -1,4 +1,4 @@
-"""The engine lane on real servers."""
+"""The engine on real servers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_a_write_elsewhere_is_pushed_to_the_lane_that_read(server: Server,
     await engine.execute(Channel.PLAIN, "other", "GET", "other")
     raw("SET", "other", "1")
     raw("FLUSHALL")
-    assert await asyncio.wait_for(invalidated.get(), 5) is None  # no push for what the plain lane read
+    assert await asyncio.wait_for(invalidated.get(), 5) is None  # no push for what the plain channel read
 
 
 async def test_a_hook_sees_its_replies_before_a_later_invalidation(server: Server, connect: Connect) -> None:

@@ -18,7 +18,7 @@ from greenroom.errors import MissingExtra
 from greenroom.testing.clock import ManualClock
 from greenroom_platform.studio import webm
 from greenroom_platform.studio.render_client import Progress, RenderingFailed, render
-from greenroom_platform.studio.script import Host, Line, Script, weave
+from greenroom_platform.studio.script import Host, Line, PodcastScript, weave
 from greenroom_platform.studio.voice import RATE, NoVoice, Voices
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 from tests.support.patience import wait_for
@@ -30,7 +30,7 @@ LONG = a_script(*[SENTENCE] * 24)
 """Nearly two minutes: far more than a pipe holds."""
 
 
-async def taken(script: Script) -> list[Cluster]:
+async def taken(script: PodcastScript) -> list[Cluster]:
     async with render(script) as rendering:
         return [cluster async for cluster in rendering]
 
@@ -235,7 +235,7 @@ async def test_a_renderer_that_falls_silent_is_given_up() -> None:
 
 
 async def test_what_failed_in_the_renderer_is_logged_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
-    broken = Script(podcast_id="p7", title="", lines=(Line("Nobody", "Hello."),), snippets=())  # type: ignore[arg-type]
+    broken = PodcastScript(podcast_id="p7", title="", lines=(Line("Nobody", "Hello."),), snippets=())  # type: ignore[arg-type]
     async with render(broken) as rendering:
         with pytest.raises(RenderingFailed, match="ValidationError"):
             await anext(rendering)

@@ -26,7 +26,7 @@ from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.studio import worker as studio_worker
 from greenroom_platform.studio.recordings import Recording
 from greenroom_platform.studio.render_client import Progress
-from greenroom_platform.studio.script import Script, weave
+from greenroom_platform.studio.script import PodcastScript, weave
 from greenroom_platform.studio.webm import Cluster
 from greenroom_platform.studio.worker import FAILED, NO_STORY, NO_TOPIC, Worker
 from greenroom_platform.testing.records_changes import NOON, about
@@ -76,7 +76,7 @@ class Slowly:
         self.ended = 0
 
     @asynccontextmanager
-    async def __call__(self, script: Script) -> AsyncIterator[Slowly]:
+    async def __call__(self, script: PodcastScript) -> AsyncIterator[Slowly]:
         try:
             yield self
         finally:
