@@ -93,7 +93,7 @@ async def test_nobody_joins_the_load_of_a_page_that_could_not_be_registered(
         return [await load(one) for one in ids]
 
     cache = cache_of(await back(server, limits=PATIENT), load, load_many=load_many, groups=[GROUP])
-    server.raw()("SET", cache._backing.groups.name("episodes:e1"), "of another type")
+    assert server.raw()("SET", cache._backing.groups.name("episodes:e1"), "of another type") == b"OK"
 
     async def read() -> Any:
         return (await cache.get_results([{"episode_id": "e1"}]))[0] if many else await cache.get_result("e1")
