@@ -86,27 +86,30 @@ async def test_nobody_joins_the_load_of_a_page_that_could_not_be_registered(
     server: Server, back: Back, many: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be_patient(monkeypatch)  # a question that is answered too late leads to a load as without the server
-    load = Loads()
+    load, raw = Loads(), server.raw()
     load.go.clear()
 
     async def load_many(ids: Any) -> list[Episode | None]:
         return [await load(one) for one in ids]
 
     cache = cache_of(await back(server, limits=PATIENT), load, load_many=load_many, groups=[GROUP])
-    assert server.raw()("SET", cache._backing.groups.name("episodes:e1"), "of another type") == b"OK"
 
     async def read() -> Any:
         return (await cache.get_results([{"episode_id": "e1"}]))[0] if many else await cache.get_result("e1")
 
-    early = asyncio.create_task(read())
-    await load.started.wait()
-    load.version = 2
-    await cache_of(await back(server), Loads()).invalidate("e1")
-    late = asyncio.create_task(read())
-    await until(lambda: len(load.calls) == 2)
-    load.go.set()
-    assert ((await early).value, (await early).stored) == (Episode("e1", 1), False)
-    assert (await late).value == Episode("e1", 2)
+    raw("ACL", "SETUSER", "default", "-zadd")
+    try:
+        early = asyncio.create_task(read())
+        await load.started.wait()
+        load.version = 2
+        await cache_of(await back(server), Loads()).invalidate("e1")
+        late = asyncio.create_task(read())
+        await until(lambda: len(load.calls) == 2)
+        load.go.set()
+        assert ((await early).value, (await early).stored) == (Episode("e1", 1), False)
+        assert (await late).value == Episode("e1", 2)
+    finally:
+        raw("ACL", "SETUSER", "default", "+zadd")
     assert cache._outage.empty
 
 
