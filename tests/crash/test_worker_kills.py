@@ -71,7 +71,7 @@ async def test_what_a_killed_worker_has_begun_is_finished_once_by_another(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    caplog.set_level("INFO", "greenroom_platform.studio")
+    caplog.set_level("INFO", "greenroom.studio")
     podcast_id = await asked(platform)
     following = asyncio.create_task(statuses_of(platform.statuses.follow(podcast_id)))
     hearing = asyncio.create_task(heard_of(service, podcast_id))

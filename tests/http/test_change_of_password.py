@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from greenroom.errors import RecordUnavailable
 from greenroom_platform.http.app import create_app
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.models import User
@@ -109,6 +110,20 @@ async def test_a_log_in_that_a_change_overtakes_is_no_log_in(tmp_path: Path, mon
         monkeypatch.setattr(platform.accounts, "sign_in", overtaken)
         answer = await client.post(f"{API}/session/login", json={"username": "ana", "password": PASSWORD})
         problem(answer, 401, "unauthorized")
+        assert await platform.sessions.of_user(user.user_id) == []
+
+
+async def test_a_log_in_that_fails_once_the_password_was_right_signs_nobody_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> bool:
+        raise RecordUnavailable("the record is away")
+
+    async with here(tmp_path) as (client, platform, user):
+        monkeypatch.setattr(platform.accounts, "still_right", away)
+        answer = await client.post(f"{API}/session/login", json={"username": "ana", "password": PASSWORD})
+        problem(answer, 503, "unavailable")
+        assert "user_id" not in (await client.get(f"{API}/session")).json()
         assert await platform.sessions.of_user(user.user_id) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import logging
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from greenroom.printable import printable
 from greenroom_platform.http import logs
+from tests.support.repository import ROOT
 
 
 def logged(monkeypatch: pytest.MonkeyPatch, format_: str, say: Callable[[], None]) -> str:
@@ -82,3 +84,14 @@ def test_a_log_line_is_one_line_whatever_its_message(monkeypatch: pytest.MonkeyP
     assert lines[0].endswith(r"a line\nthat \x1b[2Jlies")
     assert lines[-1] == r"ValueError: \x1b[2J"
     assert "\x1b" not in written
+
+
+def test_every_logger_of_ours_is_one_that_is_set_up() -> None:
+    ours = set[str]()
+    for path in (ROOT / "src").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "getLogger":
+                (name,) = call.args
+                ours |= {str(name.value)} if isinstance(name, ast.Constant) else set()
+    assert "greenroom.studio" in ours
+    assert [name for name in sorted(ours) if not name.startswith("greenroom.")] == ["uvicorn.error"]

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from greenroom.clock import SYSTEM, Clock
-from greenroom.errors import Conflict, EngineError, GreenroomError, InvalidInput
+from greenroom.errors import Conflict, EngineError, GreenroomError, InvalidInput, RecordError
 from greenroom.opened import Opened
 from greenroom_platform.accounts.attempts import Attempts
 from greenroom_platform.accounts.common_passwords import is_common
@@ -106,9 +106,12 @@ class Accounts:
             verified = await self._passwords.verify(stored, password[: PASSWORD[1] + 1], begun=look.begin)
         if user is None or not verified.right:
             raise WrongCredentials("wrong name or password")
+        # Prevents: the password is right · what follows cannot be done now · the log-in fails, and counts as a wrong one.
         if verified.rehash is not None:
-            await self._records.replace_hash(user.user_id, user.password_hash, verified.rehash)
-        await self._attempts.forgive(name)
+            with suppress(RecordError):
+                await self._records.replace_hash(user.user_id, user.password_hash, verified.rehash)
+        with suppress(EngineError):
+            await self._attempts.forgive(name)
         return user
 
     async def change_password(

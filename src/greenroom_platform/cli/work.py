@@ -21,7 +21,7 @@ from greenroom_platform.http.settings import Settings
 from greenroom_platform.platform import open_platform
 from greenroom_platform.studio.voice import check_voices
 
-log = logging.getLogger("greenroom_platform.studio")
+log = logging.getLogger("greenroom.studio")
 
 
 @click.command()

@@ -19,7 +19,7 @@ from greenroom_platform.studio.recording_reader import Follower
 from greenroom_platform.studio.recording_writer import RecordingFailed, RecordingFile
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 
-log = logging.getLogger("greenroom_platform.studio")
+log = logging.getLogger("greenroom.studio")
 
 MAX_BYTES = 2 * 1024**3
 """Of all whole recordings: some 1,700 of six minutes."""

@@ -23,7 +23,7 @@ from greenroom_platform.studio.script import PodcastScript
 from greenroom_platform.studio.voice import check_voices
 from greenroom_platform.studio.webm import Cluster
 
-log = logging.getLogger("greenroom_platform.studio")
+log = logging.getLogger("greenroom.studio")
 
 SILENCE = 30.0
 """Seconds without a cluster after which a renderer is taken for dead; a line takes a tenth of a second."""

@@ -25,7 +25,7 @@ from greenroom_platform.studio.render_client import Rendering, render
 from greenroom_platform.studio.script import NothingToSay, PodcastScript, weave
 from greenroom_platform.studio.voice import check_voices
 
-log = logging.getLogger("greenroom_platform.studio")
+log = logging.getLogger("greenroom.studio")
 
 IDLE = 1.0
 """Seconds between two looks into an empty queue; a request in this process is heard at once."""

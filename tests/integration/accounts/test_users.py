@@ -12,7 +12,7 @@ import pytest
 from argon2 import extract_parameters
 
 from greenroom.engine.server.standalone import Standalone
-from greenroom.errors import Conflict, EngineError, InvalidInput, Overloaded, RecordUnavailable
+from greenroom.errors import Conflict, EngineError, EngineUnavailable, InvalidInput, Overloaded, RecordUnavailable
 from greenroom_platform.accounts import SCRIPTS, Accounts, Attempts, Bound, Passwords, TooManyAttempts, WrongCredentials
 from greenroom_platform.accounts.passwords import AT_A_TIME
 from greenroom_platform.storage import SqliteRecords
@@ -232,6 +232,25 @@ async def test_signing_in_brings_a_hash_up_to_today_s_parameters(house: House) -
     assert extract_parameters(stored.password_hash).time_cost == 2
     await accounts.sign_in("ana", PASSWORD, address=HERE)
     assert await house.records.users.user(made.user_id) == stored
+    await stronger.close()
+
+
+async def test_what_cannot_be_written_after_a_right_password_fails_no_log_in(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await house.accounts.create("ana", PASSWORD)
+
+    async def unwritable(*_: object) -> None:
+        raise RecordUnavailable("read-only")
+
+    async def uncounted(*_: object) -> None:
+        raise EngineUnavailable("away")
+
+    monkeypatch.setattr(house.attempts, "forgive", uncounted)
+    monkeypatch.setattr(house.records.users, "replace_hash", unwritable)
+    stronger = Passwords(Hasher(time_cost=2))
+    accounts = Accounts(house.records.users, stronger, house.attempts)
+    assert (await accounts.sign_in("ana", PASSWORD, address=HERE)).user_id == made.user_id
     await stronger.close()
 
 

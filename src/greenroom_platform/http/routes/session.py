@@ -96,7 +96,12 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     # Prevents: the password is found right · its owner changes it, and all sessions end · this one begins, and whoever
     # knows the old password is signed in. What is listed before the ends ends with them; what is listed later sees the
     # new password here.
-    if not await platform.accounts.still_right(user, given.password):
+    try:
+        right = await platform.accounts.still_right(user, given.password)
+    except Exception:
+        await session.end()  # nobody can tell; an answer of failure must not have signed anybody in
+        raise
+    if not right:
         await session.end()
         raise WrongCredentials("wrong name or password")
     try:
