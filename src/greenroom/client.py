@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -178,11 +178,13 @@ class Greenroom:
                 room or of its sessions: the two would give each other's values.
         """
         self.opened.check()
+        if not isinstance(keyspace, Keyspace):
+            raise InvalidInput("keyspace", f"is {keyspace!r:.80}", "give a Keyspace('episode:{id}', Episode, ttl=…)")
         options: dict[str, Any] = {
             "load_many": load_many,
             "loader_deadline": loader_deadline,
             "near_for": near_for,
-            "groups": groups if isinstance(groups, str) else tuple(groups),
+            "groups": tuple(groups) if isinstance(groups, Iterable) and not isinstance(groups, str) else groups,
             "places": places,
         }
         if self._own is not None:

@@ -168,6 +168,9 @@ class Cache(Generic[T]):
         1,000 keys are read and loaded 1,000 at a time: all at once could be more commands than may be outstanding.
         """
         self._check_open()
+        for one in parts:
+            if not isinstance(one, Mapping):
+                raise InvalidInput("parts", f"{one!r:.80} is not a mapping", "give dicts, like {'episode_id': 'e1'}")
         keys = [self.keyspace.key(**one) for one in parts]
         reads: list[CacheResult[T]] = []
         for start in range(0, len(keys), _TOGETHER):

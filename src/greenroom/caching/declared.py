@@ -6,7 +6,7 @@ one loader found where another is asked. So a second declaration is the first, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -83,7 +83,8 @@ def check_options(options: Mapping[str, Any]) -> None:
     if isinstance(places, bool) or not isinstance(places, int) or places < 1:
         raise InvalidInput("places", f"is {places!r:.80}", "use a whole number of 1 or more")
     groups = options.get("groups", ())
-    if isinstance(groups, str) or not all(isinstance(group, str) for group in groups):
+    several = isinstance(groups, Iterable) and not isinstance(groups, str)
+    if not several or not all(isinstance(group, str) for group in groups):
         raise InvalidInput("groups", f"are {groups!r:.80}", "use a list of patterns, like ['episodes:{show_id}']")
 
 

@@ -68,13 +68,17 @@ class Keyspace(Generic[T]):
         source: str = "",
         note: str = "",
     ) -> None:
+        if parts is not None and not isinstance(parts, Mapping):
+            raise InvalidInput("parts", f"are {parts!r:.80}", "use a dict, like {'page': Number(1, 100)}")
+        if not isinstance(name, str) or not name.isprintable() or not {'"', "\\"}.isdisjoint(name):
+            raise InvalidInput("name", f"is {name!r:.80}", "use letters, digits, _ and -: it is a label of metrics")
         self.pattern = pattern if isinstance(pattern, Pattern) else Pattern(pattern, numbers=_numbers(parts or {}))
         self.type = type_
         self.codec = Codec(type_)
         self.frozen = is_frozen(type_)
         """Whether one decoded value may be given to many callers."""
         self.lifetime = Lifetime(ttl, fresh, jitter)
-        if not isinstance(limit, int) or limit < 1:
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise InvalidInput("limit", f"{limit!r:.80} stores nothing", "use a size in bytes above zero")
         self.limit = limit
         words = (word for word in self.pattern.text.split(":") if word and not word.startswith("{"))

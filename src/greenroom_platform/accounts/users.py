@@ -106,7 +106,7 @@ class Accounts:
             verified = await self._passwords.verify(stored, password[: PASSWORD[1] + 1], begun=look.begin)
         if user is None or not verified.right:
             raise WrongCredentials("wrong name or password")
-        # Prevents: the password is right · what follows cannot be done now · the log-in fails, and counts as a wrong one.
+        # Prevents: the password is right · what follows cannot be done now · the log-in fails, and counts as wrong.
         if verified.rehash is not None:
             with suppress(RecordError):
                 await self._records.replace_hash(user.user_id, user.password_hash, verified.rehash)

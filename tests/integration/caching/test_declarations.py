@@ -149,6 +149,7 @@ async def by_another_name(*, show: str, number: str) -> User:
         ("user:{id}", {"groups": ["{id}"]}, "pattern", "begins with a part"),
         ("user:{id}", {"groups": "g:{id}"}, "groups", "a list of patterns"),
         ("user:{id}", {"groups": [3]}, "groups", "a list of patterns"),
+        ("user:{id}", {"groups": None}, "groups", "a list of patterns"),
         ("user:{id}", {"near_for": 3}, "near_for", "use a timedelta"),
         ("user:{id}", {"near_for": timedelta(seconds=-1)}, "near_for", "zero or more"),
         ("user:{id}", {"loader_deadline": timedelta(0)}, "loader_deadline", "millisecond"),
@@ -164,6 +165,26 @@ async def test_a_cache_that_can_never_work_is_refused_when_declared(
         room.cache(users(text), **{"load": load, **options})
     assert caught.value.field == field
     assert not list(room._caches)
+
+
+async def test_what_is_no_keyspace_and_parts_that_are_no_mapping_are_refused(room: Greenroom) -> None:
+    declare: Any = room.cache
+    with pytest.raises(InvalidInput, match="give a Keyspace"):
+        declare("user:{id}", load=load)
+    cache: Any = room.cache(users(), load=load)
+    for call in (cache.get_many, cache.get_results):
+        with pytest.raises(InvalidInput, match="parts: 'a' is not a mapping"):
+            await call(["a"])
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [({"parts": ["id"]}, "parts"), ({"limit": True}, "limit"), ({"name": 5}, "name"), ({"name": 'a"b\n'}, "name")],
+)
+def test_a_keyspace_says_which_argument_is_wrong(options: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        users(**options)
+    assert caught.value.field == field
 
 
 async def test_loaders_that_are_not_async_work(room: Greenroom) -> None:
