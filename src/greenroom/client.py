@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from greenroom.caching import Cache, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
-from greenroom.caching.declared import DeclaredCaches, check_apart, check_options
+from greenroom.caching.declared import DeclaredCaches, check_apart, check_options, group_patterns
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader, declared_batch_loader, declared_loader
@@ -184,7 +184,7 @@ class Greenroom:
             "load_many": load_many,
             "loader_deadline": loader_deadline,
             "near_for": near_for,
-            "groups": tuple(groups) if isinstance(groups, Iterable) and not isinstance(groups, str) else groups,
+            "groups": group_patterns(groups),
             "places": places,
         }
         if self._own is not None:
@@ -200,7 +200,7 @@ class Greenroom:
                 load_many=batch,
                 loader_deadline=loader_deadline.total_seconds(),
                 near_for=near_for.total_seconds(),
-                groups=groups,
+                groups=options["groups"],
                 places=places,
             )
 

@@ -82,10 +82,19 @@ def check_options(options: Mapping[str, Any]) -> None:
     places = options.get("places", 1)
     if isinstance(places, bool) or not isinstance(places, int) or places < 1:
         raise InvalidInput("places", f"is {places!r:.80}", "use a whole number of 1 or more")
-    groups = options.get("groups", ())
-    several = isinstance(groups, Iterable) and not isinstance(groups, str)
-    if not several or not all(isinstance(group, str) for group in groups):
-        raise InvalidInput("groups", f"are {groups!r:.80}", "use a list of patterns, like ['episodes:{show_id}']")
+
+
+def group_patterns(groups: object) -> tuple[str, ...]:
+    """The groups of a cache, as they were declared.
+
+    Raises:
+        InvalidInput: naming `groups`, for what is no list of strings.
+    """
+    if isinstance(groups, Iterable) and not isinstance(groups, str):
+        found = tuple(groups)
+        if all(isinstance(group, str) for group in found):
+            return found
+    raise InvalidInput("groups", f"are {groups!r:.80}", "use a list of patterns, like ['episodes:{show_id}']")
 
 
 def _check_same(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
