@@ -31,7 +31,7 @@ PROPERTIES = (
 )
 NOT_OF_THE_SERVER = {
     # What closes, what only looks at its arguments, and the value of another part.
-    "sessions": {"close", "seen", "touch", "engine", "slot", "streams", "leftovers", "limits", "prefix", "counters"},
+    "sessions": {"close", "seen", "touch", "engine", "store", "streams", "leftovers", "limits", "prefix", "counters"},
     "presence": {"interval"},
     "topics": {"check"},
     "snippets": {"check"},

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput, OutcomeUnknown
-from greenroom.sessions import SessionGone, changes
+from greenroom.sessions import RequestSession, SessionGone, changes
+from greenroom.sessions.policy import Carrier, Kind, Origin, Signals, Token, Transport
 from tests.support.patience import PATIENT
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
@@ -307,3 +310,28 @@ if __name__ == "__main__":
     # Five hundred at once wait longer for their turn than a call may take.
     setattr(changes, "COMMANDS", 60.0)  # noqa: B010
     asyncio.run(_increment(sys.argv[1], sys.argv[2]))
+
+
+# How far a change travels --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["update", "change"])
+async def test_a_change_passes_five_functions_down_to_the_engine(
+    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    sessions = await store(server)
+    _, token = await sessions.start(MINIMAL)
+    signals = Signals(Kind.HTTP, True, Origin.NONE, Token.PRESENT, Carrier.BEARER, Transport.LOOPBACK, token)
+    request, run, passed = RequestSession(sessions, signals), sessions.engine.run, list[str]()
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_globals["__name__"].startswith("greenroom.sessions"):
+            passed.append(frame.f_code.co_name)
+            frame = frame.f_back
+        return await run(*args, **options)
+
+    await request.get()
+    monkeypatch.setattr(sessions.engine, "run", counted)
+    await (request.update(note="x") if call == "update" else request.change(lambda body: body))
+    assert passed[-4:] == ["write", "apply", "change", call], "and the engine's is the fifth"
