@@ -61,6 +61,7 @@ class Sessions(Generic[T]):
         ends: those that the engine sends again to a server that has come back.
         new: members that a session begins with where it is not given others.
         streams: what open streams are called where they are stored.
+        opened: the room's, which ends it.
 
     Raises:
         InvalidInput: naming an argument of another type, or a member that cannot be JSON.
@@ -76,6 +77,7 @@ class Sessions(Generic[T]):
         ends: Revocations | None = None,
         new: Mapping[str, object] | None = None,
         streams: StreamNames | None = None,
+        opened: Opened | None = None,
     ) -> None:
         arguments.instance("keyspace", keyspace, Keyspace, "give the keyspace of the sessions")
         if limits is not None:
@@ -99,8 +101,8 @@ class Sessions(Generic[T]):
         self._changes = SessionChanges(self.store, self._schema, self._index, self.streams, self.limits, new_members)
         self._background = Background(self.limits.touch.total_seconds())
         self._ending = Detached()
-        self.opened = Opened()
-        """Ended by the room, once these are closed."""
+        self.opened = opened if opened is not None else Opened()
+        """The room's: whether it is open, and where."""
 
     # One session -----------------------------------------------------------------------------------
 

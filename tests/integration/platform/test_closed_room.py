@@ -35,11 +35,11 @@ NOT_OF_THE_SERVER = {
     "presence": {"interval"},
     "topics": {"check"},
     "snippets": {"check"},
-    "statuses": {"close", "followed"},
+    "statuses": {"cache", "close", "followed"},
     "generation": {"asked"},
     "accounts": {"close", "check"},
     "worker": {"work"},
-    "cache": {"close", "keyspace", "watch", "get_bytes", "invalidate_numbered"},
+    "cache": {"close", "group", "get_bytes", "invalidate_numbered", "keyspace", "of", "open", "peek", "watch"},
 }
 """Public members that are no operations on the server or the record."""
 

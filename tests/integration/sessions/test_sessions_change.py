@@ -306,12 +306,6 @@ async def test_what_fails_one_change_fails_those_behind_it_and_no_later_one(serv
     assert decoded((await later.change(live.session_id, add_one)).body)["count"] == before + 1
 
 
-if __name__ == "__main__":
-    # Five hundred at once wait longer for their turn than a call may take.
-    setattr(changes, "COMMANDS", 60.0)  # noqa: B010
-    asyncio.run(_increment(sys.argv[1], sys.argv[2]))
-
-
 # How far a change travels --------------------------------------------------------------------------
 
 
@@ -335,3 +329,9 @@ async def test_a_change_passes_five_functions_down_to_the_engine(
     monkeypatch.setattr(sessions.engine, "run", counted)
     await (request.update(note="x") if call == "update" else request.change(lambda body: body))
     assert passed[-4:] == ["write", "apply", "change", call], "and the engine's is the fifth"
+
+
+if __name__ == "__main__":
+    # Five hundred at once wait longer for their turn than a call may take.
+    setattr(changes, "COMMANDS", 60.0)  # noqa: B010
+    asyncio.run(_increment(sys.argv[1], sys.argv[2]))
