@@ -14,7 +14,7 @@ from greenroom.sessions.policy import Carrier, Decision, Kind, LookUp, Signals, 
 from greenroom.sessions.raw_json import Members, changed
 from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
 from greenroom.sessions.sessions import Sessions
-from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
+from greenroom.sessions.store import SessionGone, SessionSnapshot
 from greenroom.sessions.token import session_id
 from greenroom.sessions.websocket import SessionWatch
 
@@ -117,7 +117,7 @@ class RequestSession(Generic[T]):
         await self._looked_up()
         match self._outcome:
             case Decision.NONE | Decision.DEAD:
-                return await self._begin(arguments.told(members, b"{}"))
+                return await self._begin(arguments.given(members, b"{}"))
             case Decision.LIVE:
                 return await self.rotate(members)
             case _:
@@ -161,7 +161,11 @@ class RequestSession(Generic[T]):
             InvalidInput: naming the member that cannot be JSON, or does not fit the session's type.
         """
         new = arguments.mapping(members, more)
-        return await self.change(lambda body: changed(body, new))
+        live = await self.require(writable=True)
+        with self._refusing():
+            updated = await self.sessions.change(live.session_id, lambda body: changed(body, new))
+        self._wrote(updated)
+        return updated
 
     async def end(self) -> None:
         """End the session and take the cookie away, also that of one that is over already.
