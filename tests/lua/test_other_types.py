@@ -18,6 +18,7 @@ from greenroom.engine.scripts import Script
 from greenroom.sessions.index import ENTER, PRESENT
 from greenroom.sessions.store import CHANGE, END, START, TAKE
 from greenroom_platform.accounts.rate_limit import ATTEMPT
+from greenroom_platform.domain.leadership import LEAD
 from tests.support.real_servers import Raw, Server
 
 Command = tuple[str | bytes | int, ...]
@@ -67,6 +68,7 @@ CASES = {
     "group_forget": Case(FORGET, (scored("group"),), (1_000, "5", "p1")),
     "group_members": Case(MEMBERS, (scored("group"),), ()),
     "group_register": Case(REGISTER, (scored("group"),), ("p1",)),
+    "lead": Case(LEAD, (string("leader", "another"),), ("token", 60_000)),
     "read_back": Case(READ_BACK, CACHED[:1], ("0" * 40,)),
     "release": Case(RELEASE, CACHED[1:2], (OURS, "", 0)),
     "renew": Case(RENEW, CACHED[1:2], (OURS, 1_000)),

@@ -150,7 +150,7 @@ def test_parts_are_those_of_the_pattern() -> None:
         with pytest.raises(TypeError):
             TOPIC.key(*args, **named)
     with pytest.raises(TypeError):
-        SNIPPET_PAGE.key("a", 1)
+        SNIPPET_PAGE.key("a")
     with pytest.raises(TypeError):
         SNIPPET_PAGE.key(topic_id="a")
 

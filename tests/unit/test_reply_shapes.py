@@ -248,6 +248,7 @@ def test_every_command_that_is_sent_has_a_shape() -> None:
         *groups.SCRIPTS,
         *sessions.SCRIPTS,
         *accounts.SCRIPTS,
+        *DECLARATIONS.cache_scripts,
     )
     assert [one for one in scripts if one.reply is ANYTHING] == []
     named = {path.stem for path in (Path(lease.__file__).parents[1] / "engine" / "lua").glob("*.lua")}
