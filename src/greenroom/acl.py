@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from greenroom import sessions
@@ -51,9 +51,9 @@ class Role(enum.Enum):
     """Who logs in."""
 
     SERVICE = "service"
-    """`greenroom serve`."""
+    """A program that uses caches and sessions."""
     WORKER = "worker"
-    """`greenroom work` and `greenroom load`, which have no sessions."""
+    """A program that uses caches alone."""
     VIEWER = "viewer"
     """Somebody who looks, and changes nothing."""
 
@@ -101,6 +101,7 @@ class Declarations:
         prefix: what stands before every key, given the command's flag, which wins over the program's own settings.
         markdown: the document of all keyspaces, given the prefix of every key.
         schemas: their JSON Schemas, likewise.
+        flags: the command line's flags behind arguments, by the arguments' names: errors name the flag.
     """
 
     caches: tuple[Keyspace[Any], ...]
@@ -112,6 +113,7 @@ class Declarations:
     prefix: Callable[[str | None], str]
     markdown: Callable[[str], str]
     schemas: Callable[[str], dict[str, Any]]
+    flags: Mapping[str, str] = field(default_factory=dict)
 
 
 # docs/decisions/0066-acl-rules-are-derived.md

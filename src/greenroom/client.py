@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from greenroom.caching import Cache, CachedFunction, Loader, Stale
+from greenroom.caching import Cache, CachedFunction, DropTarget, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
 from greenroom.caching.changing import changing
@@ -243,7 +243,7 @@ class Greenroom:
 
         return decorate
 
-    def changing(self, *stale: Stale) -> AbstractAsyncContextManager[None]:
+    def changing(self, *stale: DropTarget) -> AbstractAsyncContextManager[None]:
         """Around a change of the record: drops what it makes stale before and after.
 
         `async with room.changing(episode.of("s1", 7), episode.group("s1")): ...`. It never raises for the server, which

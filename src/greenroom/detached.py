@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CLOSING = 0.5
+"""Seconds that work without its callers may take when its room closes."""
+
 
 async def to_the_end(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """Do what closes something: a caller who is cancelled is so when it is done.

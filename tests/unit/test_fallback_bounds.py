@@ -46,7 +46,7 @@ async def test_changed_keys_are_dropped_once_the_server_can_be_asked() -> None:
 
 
 async def test_past_the_bound_the_oldest_value_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST", 3)
+    monkeypatch.setattr(module, "_MAX_VALUES", 3)
     outage: Fallback[str] = Fallback(ManualClock())
     for key in "abc":
         outage.keep(key, key)

@@ -149,10 +149,21 @@ def test_parts_are_those_of_the_pattern() -> None:
     for args, named in one:
         with pytest.raises(TypeError):
             TOPIC.key(*args, **named)
-    with pytest.raises(TypeError):
-        SNIPPET_PAGE.key("a", 1)
-    with pytest.raises(TypeError):
-        SNIPPET_PAGE.key(topic_id="a")
+    for args, named in (
+        (("a",), {}),
+        (("a", "b", "c"), {}),
+        (("a", "b"), {"page_number": "1"}),
+        ((), {"topic_id": "a"}),
+    ):
+        with pytest.raises(TypeError, match="takes the parts topic_id, page_number; given"):
+            SNIPPET_PAGE.key(*args, **named)
+
+
+def test_parts_by_position_are_in_the_order_of_the_pattern() -> None:
+    key = SNIPPET_PAGE.key(topic_id="a", page_number=7)
+    assert SNIPPET_PAGE.key("a", 7) == SNIPPET_PAGE.key("a", page_number=7) == key
+    with pytest.raises(InvalidInput, match="page_number: 'a' is not a whole number"):
+        SNIPPET_PAGE.key(7, "a")
 
 
 @pytest.mark.parametrize("text", ["x y:{a}", "x:{a} ", "é:{a}", "x\n:{a}", "x:{a}:\x7f", 3, None, b"x:{a}"])

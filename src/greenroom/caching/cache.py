@@ -9,7 +9,7 @@ from functools import partial
 from typing import Generic, TypeVar, cast
 
 from greenroom.caching.batch import BatchLoader
-from greenroom.caching.changing import Stale
+from greenroom.caching.changing import DropTarget
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.groups import group_pattern
 from greenroom.caching.invalidation import Backing
@@ -218,7 +218,7 @@ class Cache(Generic[T]):
         self._check_open()
         await self._backing.drop_group(self._group(args, parts), self._longest_ms)
 
-    def of(self, *args: object, **parts: object) -> Stale:
+    def of(self, *args: object, **parts: object) -> DropTarget:
         """The value as something that a change makes stale, for `Greenroom.changing`; raises as `invalidate`."""
         key, lifetime = self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000
 
@@ -226,9 +226,9 @@ class Cache(Generic[T]):
             self._check_open()
             await self._backing.drops.drop(key, lifetime)
 
-        return Stale(key, drop)
+        return DropTarget(key, drop)
 
-    def group(self, *args: object, **parts: object) -> Stale:
+    def group(self, *args: object, **parts: object) -> DropTarget:
         """A group as something that a change makes stale, for `Greenroom.changing`; raises as `invalidate_group`."""
         group = self._group(args, parts)
 
@@ -236,7 +236,7 @@ class Cache(Generic[T]):
             self._check_open()
             await self._backing.drop_group(group, self._longest_ms)
 
-        return Stale(group, drop)
+        return DropTarget(group, drop)
 
     def peek(self, *args: object, **parts: object) -> T | None:
         """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""

@@ -15,7 +15,7 @@ log = logging.getLogger("greenroom.caching")
 
 
 @dataclass(frozen=True, slots=True)
-class Stale:
+class DropTarget:
     """A value, or a group of values, that a change makes stale.
 
     Arguments:
@@ -28,7 +28,7 @@ class Stale:
 
 
 @asynccontextmanager
-async def changing(stale: Sequence[Stale]) -> AsyncIterator[None]:
+async def changing(stale: Sequence[DropTarget]) -> AsyncIterator[None]:
     """Drop what a change makes stale before and after it; see `Greenroom.changing`."""
     await _drop(stale)
     try:
@@ -39,7 +39,7 @@ async def changing(stale: Sequence[Stale]) -> AsyncIterator[None]:
         await to_the_end(lambda: _drop_after(stale))
 
 
-async def _drop(stale: Sequence[Stale]) -> None:
+async def _drop(stale: Sequence[DropTarget]) -> None:
     results = await asyncio.gather(*(one.drop() for one in stale), return_exceptions=True)
     for one, result in zip(stale, results, strict=True):
         if isinstance(result, EngineError):
@@ -48,7 +48,7 @@ async def _drop(stale: Sequence[Stale]) -> None:
             raise result
 
 
-async def _drop_after(stale: Sequence[Stale]) -> None:
+async def _drop_after(stale: Sequence[DropTarget]) -> None:
     try:
         await _drop(stale)
     except Exception:

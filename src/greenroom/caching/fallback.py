@@ -23,7 +23,7 @@ PLACE_WAIT = 0.3
 """Seconds that a place is waited for."""
 KEPT = 1.0
 """Seconds for which a value loaded without the server is served."""
-_MOST = 10_000
+_MAX_VALUES = 10_000
 """Values kept; past it the oldest goes."""
 
 
@@ -62,7 +62,7 @@ class Fallback(Generic[T]):
         """Keep a value for a second."""
         self._kept.pop(key, None)
         self._kept[key] = (value, self._clock.monotonic() + KEPT)
-        if len(self._kept) > _MOST:
+        if len(self._kept) > _MAX_VALUES:
             del self._kept[next(iter(self._kept))]
 
     def kept(self, key: str) -> T | None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from greenroom.caching.cache import Cache
-from greenroom.caching.changing import Stale
+from greenroom.caching.changing import DropTarget
 from greenroom.caching.result import CacheResult
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
@@ -70,11 +70,11 @@ class CachedFunction(Generic[P, T]):
         """Drop every key of a group; see `Cache.invalidate_group`."""
         return self.cache.invalidate_group(*args, **parts)
 
-    def of(self, *args: P.args, **parts: P.kwargs) -> Stale:
+    def of(self, *args: P.args, **parts: P.kwargs) -> DropTarget:
         """The value as something that a change makes stale, for `Greenroom.changing`."""
         return self.cache.of(*args, **self._filled(args, parts))
 
-    def group(self, *args: object, **parts: object) -> Stale:
+    def group(self, *args: object, **parts: object) -> DropTarget:
         """A group as something that a change makes stale, for `Greenroom.changing`; see `Cache.group`."""
         return self.cache.group(*args, **parts)
 

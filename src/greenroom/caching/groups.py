@@ -68,8 +68,8 @@ class Registered:
         owns, since = handover.owns, self._clock.monotonic() - RECENT
         found: list[str] = []
         for group, keys in self._of(owns, since).items():
-            for start in range(0, len(keys), _CHUNK):
-                chunk = keys[start : start + _CHUNK]
+            for start in range(0, len(keys), _MEMBERS_PER_SCRIPT):
+                chunk = keys[start : start + _MEMBERS_PER_SCRIPT]
                 (scores,) = await handover.run((("ZMSCORE", group, *chunk),))
                 if isinstance(scores, EngineError):
                     scores = [None] * len(chunk)  # it is on its way, or gone: nobody can tell
@@ -89,7 +89,7 @@ FORGET = Script.named("group_forget", NUMBER, deleted=bool)
 MEMBERS = Script.named("group_members", SCORED)
 SCRIPTS = (REGISTER, FORGET, MEMBERS)
 
-_CHUNK = 500
+_MEMBERS_PER_SCRIPT = 500
 """Members forgotten by one script: it blocks the server while it runs."""
 _FOR_EVER = 10**12
 """Milliseconds longer than any value lives."""
@@ -184,8 +184,8 @@ class Groups:
         await self._forget(self.name(group), members, longest_ms)
 
     async def _forget(self, name: str, members: Members, longest_ms: int) -> None:
-        for start in range(0, len(members.keys), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
+        for start in range(0, len(members.keys), _MEMBERS_PER_SCRIPT):
+            chunk = slice(start, start + _MEMBERS_PER_SCRIPT)
             args = longest_ms, b" ".join(members.scores[chunk]), *members.keys[chunk]
             await self._engine.run(Channel.TRACKED, FORGET, (name,), args)
 

@@ -14,6 +14,7 @@ from greenroom.caching.local import LocalCopies
 from greenroom.caching.near import EntrySource, Near
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import Clock
+from greenroom.detached import CLOSING
 from greenroom.engine import Channel, Engine, Handover, KeyFilter, Listener, all_keys
 from greenroom.engine.replay import ReplayLog
 from greenroom.errors import EngineError, EngineUnavailable
@@ -21,9 +22,6 @@ from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.caching")
-
-_CLOSING = 0.5
-"""Seconds that what was given back or dropped may take to be sent when a room closes."""
 
 
 class Backing(Listener):
@@ -39,7 +37,7 @@ class Backing(Listener):
         self.prefix = prefix
         self.clock = clock
         self.counters = counters
-        self.near = near if near is not None else Near()
+        self.near = near if near is not None else Near(max_staleness=engine.limits.max_staleness)
         self.local = LocalCopies(self.near)
         self._commands = DropCommands(prefix)
         self._log = ReplayLog(clock, "an invalidation")
@@ -59,8 +57,8 @@ class Backing(Listener):
 
     async def settle(self) -> None:
         """Let what was dropped or given back by callers who are gone be sent, for a moment."""
-        await self.drops.detached.close(_CLOSING)
-        await self.releases.settle(_CLOSING)
+        await self.drops.detached.close(CLOSING)
+        await self.releases.settle(CLOSING)
 
     @property
     def unsent(self) -> int:

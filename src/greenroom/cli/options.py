@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 import rich_click as click
 
 from greenroom.acl import Declarations
-from greenroom.errors import InvalidInput
+from greenroom.errors import GreenroomError, InvalidInput
 
 DECLARATIONS = "greenroom.declarations"
 """The entry point by which an installed program declares its keyspaces."""
@@ -17,6 +17,14 @@ key_prefix_option = click.option(
     metavar="PREFIX",
     help="Put before every key, so that environments can share a server. Default: none. [GREENROOM_KEY_PREFIX]",
 )
+
+
+def flag_of(argument: str) -> str:
+    """The flag behind an argument of an installed program; the argument itself where there is none."""
+    try:
+        return installed().flags.get(argument, argument)
+    except (GreenroomError, ImportError):  # an error is being told: nothing may hide it
+        return argument
 
 
 def installed() -> Declarations:

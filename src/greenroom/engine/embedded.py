@@ -31,7 +31,7 @@ LOCK = "valkey.lock"
 LOG = "valkey.log"
 _PATH_LIMIT = 100
 """Bytes of a unix socket's path; the kernel takes 107 (103 on macOS)."""
-START_DEADLINE = 2.0
+ANSWER_DEADLINE = 2.0
 """Seconds that a started server has to answer."""
 _LOOK = 0.005
 """Seconds between two looks at whether it does."""
@@ -107,13 +107,13 @@ class EmbeddedServer:
                 time. The next call tries again.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + START_DEADLINE
+        until = loop.time() + ANSWER_DEADLINE
         while True:
             self._start_or_join()
             if await self._answers(until):
                 return
             if loop.time() >= until:
-                raise EngineUnavailable(f"the embedded Valkey does not answer within {START_DEADLINE} s")
+                raise EngineUnavailable(f"the embedded Valkey does not answer within {ANSWER_DEADLINE} s")
             await asyncio.sleep(_LOOK)
 
     def _start_or_join(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.deletions import Answered, Names, Queued
+from greenroom.engine.limits import Limits
 from greenroom.engine.listener import Listener
 from greenroom.engine.scripts import Script
 from greenroom.errors import CommandFailed, EngineError
@@ -19,7 +20,7 @@ RETRY_PAUSE = 0.02
 class Engine(Protocol):
     """One server or many; callers cannot tell.
 
-    Every call names the key that decides which server it goes to. `until` is when the caller's own budget ends, in
+    Every call names the key that decides which server it goes to. `deadline` is when the caller's own budget ends, in
     seconds of `time.monotonic`; without it each call has the command deadline. Raised by every call:
 
         EngineUnavailable: the server is not reachable or did not answer in time.
@@ -28,6 +29,13 @@ class Engine(Protocol):
         Overloaded: too many commands are outstanding.
         CommandFailed: the server answered with an error.
     """
+
+    limits: Limits
+
+    @property
+    def call_budget(self) -> float:
+        """Seconds that all engine calls of one library call may take together."""
+        return self.limits.command_deadline
 
     def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
         """Have a listener told of keys and connections; before the engine is started only.

@@ -40,9 +40,9 @@ log = logging.getLogger("greenroom.engine")
 # docs/decisions/0004-revocations-replay-on-both-connections.md
 RECENT = 30.0
 """Seconds for which an acknowledged command is sent again to a server that has come back."""
-_CHUNK = 500
+_COMMANDS_PER_WRITE = 500
 """Commands in one write."""
-_AGAIN = 0.1
+_RETRY_AFTER = 0.1
 """Seconds until a script in a slot on its way is sent again."""
 
 
@@ -116,8 +116,8 @@ class ReplayLog:
         self._prune(self._clock.monotonic())
         carried = self._carried.setdefault(handover, {})
         due = self._due(handover, carried)
-        for start in range(0, len(due), _CHUNK):
-            await self._carry(handover, due[start : start + _CHUNK], carried)
+        for start in range(0, len(due), _COMMANDS_PER_WRITE):
+            await self._carry(handover, due[start : start + _COMMANDS_PER_WRITE], carried)
             await asyncio.sleep(0)
 
     def queue(self, handover: Handover) -> None:
@@ -131,8 +131,8 @@ class ReplayLog:
         carried = self._carried.get(handover, {})
         due = self._due(handover, carried)
         carried.update(due)
-        for start in range(0, len(due), _CHUNK):
-            self._queue(handover, due[start : start + _CHUNK])
+        for start in range(0, len(due), _COMMANDS_PER_WRITE):
+            self._queue(handover, due[start : start + _COMMANDS_PER_WRITE])
 
     # ------------------------------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ class ReplayLog:
     async def _arrived(self, handover: Handover, key: str, kept: Kept) -> None:
         """Send a script until its slot has arrived; a server that takes it over is sent it by `queue`, or by `send`."""
         while handover.owns(key) and not handover.ended:
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(_RETRY_AFTER)
             with suppress(EngineError):  # the next connection carries it, or the next owner's
                 (reply,) = await handover.run((kept.command(key),))
                 if not isinstance(reply, Exception):

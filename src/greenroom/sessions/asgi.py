@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Generic, TypeVar
 
+from greenroom.callbacks import nothing
 from greenroom.errors import BrokenValue, EngineError
 from greenroom.sessions import arguments
 from greenroom.sessions.policy import Decision, Kind, Transport, decide, origins, signals_of
@@ -138,7 +139,8 @@ class SessionMiddleware(Generic[T]):
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
         async with AsyncExitStack() as stack:
-            over, active = asyncio.Event(), _nothing
+            over = asyncio.Event()
+            active: Callable[[], None] = nothing
             if decide(session.signals) is Decision.LOOK_UP:
                 # Before the socket is accepted: whatever happens to the session from here on is a push.
                 try:
@@ -220,7 +222,3 @@ def _is_of_a_refusal() -> bool:
     while error is not None and not isinstance(error, Refused):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def _nothing() -> None:
-    """What a socket without a session does at a message."""

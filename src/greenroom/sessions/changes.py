@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from greenroom.engine.deadline import COMMANDS, TimeBudget, before
+from greenroom.engine.deadline import TimeBudget, before
 from greenroom.errors import BrokenValue, CommandFailed, EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
 from greenroom.keyspace.pattern import is_part
 from greenroom.sessions import arguments
@@ -126,7 +126,7 @@ class SessionChanges(Generic[T]):
 
     async def apply(self, session: str, change: Change) -> SessionSnapshot[T]:
         """Change a session's JSON; see `Sessions.change`."""
-        budget = TimeBudget(COMMANDS)
+        budget = self._store.new_budget()
         async with self._turns.of(session, budget):
             try:
                 with budget.spending() as deadline:
@@ -180,7 +180,7 @@ class SessionChanges(Generic[T]):
         Raises:
             BrokenValue, EngineError: when that cannot be done.
         """
-        budget, writer, user = TimeBudget(COMMANDS), secrets.token_hex(8), user_of(live.body)
+        budget, writer, user = self._store.new_budget(), secrets.token_hex(8), user_of(live.body)
         # Onto its user's list again. Prevents: on a cluster the list is another node's · that dies before its replica
         # has the entry · the session goes on, and no end-all finds it.
         await self._index.renew(live.session_id, user, budget)
@@ -203,7 +203,7 @@ class SessionChanges(Generic[T]):
 
     async def start(self, given: Mapping[str, object]) -> tuple[SessionSnapshot[T], str]:
         """Begin a session; see `Sessions.start`."""
-        token, budget = new_token(), TimeBudget(COMMANDS)
+        token, budget = new_token(), self._store.new_budget()
         session, body = session_id(token), changed(b"{}", {**self._new, **given})
         self._schema.check(body)
         user = user_of(body)
@@ -221,7 +221,7 @@ class SessionChanges(Generic[T]):
     # docs/decisions/0038-one-of-two-logins-wins.md
     async def rotate(self, session: str, given: Members) -> tuple[SessionSnapshot[T], str]:
         """Go on under a new token; see `Sessions.rotate`."""
-        token, taker, budget = new_token(), secrets.token_hex(8), TimeBudget(COMMANDS)
+        token, taker, budget = new_token(), secrets.token_hex(8), self._store.new_budget()
         successor = session_id(token)
         with budget.spending() as deadline:
             stored = await self._store.look(session, deadline=deadline)

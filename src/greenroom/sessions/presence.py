@@ -23,7 +23,7 @@ from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.store import SessionGone
 
 _STREAM = "give what `open` has returned"
-_CHUNK = 500
+_COUNTED_AT_A_TIME = 500
 """Rolls counted at a time."""
 
 
@@ -117,8 +117,8 @@ class Presence:
         """How many listen to each content, by its id; those of a killed server count until they lapse."""
         self._sessions.opened.check()
         ids, counts = sorted(await self._listened_to.members()), list[int]()
-        for at in range(0, len(ids), _CHUNK):
-            chunk = ids[at : at + _CHUNK]
+        for at in range(0, len(ids), _COUNTED_AT_A_TIME):
+            chunk = ids[at : at + _COUNTED_AT_A_TIME]
             counts += await asyncio.gather(*(self._listeners(content_id).count() for content_id in chunk))
         return {content_id: count for content_id, count in zip(ids, counts, strict=True) if count}
 

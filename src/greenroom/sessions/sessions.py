@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
-from greenroom.detached import Detached
+from greenroom.detached import CLOSING, Detached
 from greenroom.engine import Channel, Engine
-from greenroom.engine.deadline import COMMANDS, TimeBudget
+from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import BrokenValue
 from greenroom.keyspace import Keyspace
@@ -42,9 +42,7 @@ T = TypeVar("T")
 
 SCRIPTS = (*store.SCRIPTS, *index.SCRIPTS)
 """Those that sessions run on their server."""
-_CLOSING = 0.5
-"""Seconds that the ends of callers who have gone may take when the room closes."""
-_CHUNK = 100
+_AT_A_TIME = 100
 """Sessions of one user that are asked for, or ended, at a time."""
 
 
@@ -246,7 +244,7 @@ class Sessions(Generic[T]):
         return await self._ending.finish(self._end(session))
 
     async def _end(self, session: str) -> bool:
-        budget, by = TimeBudget(COMMANDS), secrets.token_hex(8)
+        budget, by = self.store.new_budget(), secrets.token_hex(8)
         with budget.spending() as deadline:
             found = await self.store.look(session, deadline=deadline)
         with budget.spending() as deadline:
@@ -291,15 +289,15 @@ class Sessions(Generic[T]):
 
         async def end(session: str) -> bool:
             ended = await self.store.end(session, secrets.token_hex(8), mark=True)
-            await self._index.remove(session, user_id, TimeBudget(COMMANDS))
+            await self._index.remove(session, user_id, self.store.new_budget())
             return ended
 
         # The list is read again until nothing new is on it. Prevents: it is read · a session is rotated, its new id is
         # listed and created · the old id is ended, and the user is still signed in.
         while unseen := [one for one in await roll.members() if one not in seen]:
-            for at in range(0, len(unseen), _CHUNK):
+            for at in range(0, len(unseen), _AT_A_TIME):
                 # None is left under way when one fails: whoever repeats the call would run beside it.
-                results = await asyncio.gather(*map(end, unseen[at : at + _CHUNK]), return_exceptions=True)
+                results = await asyncio.gather(*map(end, unseen[at : at + _AT_A_TIME]), return_exceptions=True)
                 for result in results:
                     if isinstance(result, BaseException):
                         raise result
@@ -312,8 +310,8 @@ class Sessions(Generic[T]):
         """A user's live sessions, the oldest first; one that cannot be decoded is left out."""
         self.opened.check()
         listed, found = await self._index.of_user(user_id).members(), list[SessionSnapshot[T] | None]()
-        for at in range(0, len(listed), _CHUNK):
-            found += await asyncio.gather(*map(self._readable, listed[at : at + _CHUNK]))
+        for at in range(0, len(listed), _AT_A_TIME):
+            found += await asyncio.gather(*map(self._readable, listed[at : at + _AT_A_TIME]))
         mine = (one for one in found if one is not None and one.writable and user_of(one.body) == user_id)
         return sorted(mine, key=lambda live: live.begun)
 
@@ -325,7 +323,7 @@ class Sessions(Generic[T]):
     async def close(self) -> None:
         """Finish the touches and ends under way, and what is left to be undone."""
         await self._background.close()
-        await self._ending.close(_CLOSING)
+        await self._ending.close(CLOSING)
         await self.leftovers.close()
 
     # ------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import msgspec
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 
-_LATE = timedelta(seconds=5)
-_LEAST = timedelta(milliseconds=1)
+_MAX_LATE = timedelta(seconds=5)
+_FINEST = timedelta(milliseconds=1)
 """The finest time of the server."""
 
 
@@ -48,11 +48,11 @@ class SessionLimits:
             span = getattr(self, one.name)
             if not isinstance(span, timedelta):
                 reason = f"is {type(span).__name__}, not a timedelta"
-            elif span < _LEAST:
+            elif span < _FINEST:
                 reason = f"{span} is too short"
             else:
                 continue
-            raise InvalidInput(one.name, reason, f"give a timedelta, as timedelta(minutes=2), of {_LEAST} or more")
+            raise InvalidInput(one.name, reason, f"give a timedelta, as timedelta(minutes=2), of {_FINEST} or more")
 
     @property
     def lifetime(self) -> timedelta:
@@ -67,7 +67,7 @@ class SessionLimits:
     @property
     def late(self) -> timedelta:
         """So long after it was listed a session may be created: well within the mark of an ended id."""
-        return min(_LATE, self.tombstone / 2)
+        return min(_MAX_LATE, self.tombstone / 2)
 
 
 def ms(span: timedelta) -> int:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from greenroom.engine import Channel, Command, Engine, Script
+from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.replay import Kept
 from greenroom.engine.shapes import NUMBER, Shape, are_texts_or_none
 from greenroom.errors import EngineError, GreenroomError, OutcomeUnknown
@@ -154,6 +155,10 @@ class SessionStore:
         self._pattern = pattern
         self._limits = limits
         self._ends = ends
+
+    def new_budget(self) -> TimeBudget:
+        """The time that the commands of one call may take together."""
+        return TimeBudget(self._engine.call_budget)
 
     async def look(
         self, session: str, channel: Channel = Channel.PLAIN, *, deadline: float | None = None

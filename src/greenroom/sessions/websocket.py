@@ -17,9 +17,9 @@ from greenroom.sessions.store import SessionSnapshot, SessionStore, StoredSessio
 
 T = TypeVar("T")
 
-_AGAIN = 1.0
+_RETRY_AFTER = 1.0
 """Seconds until a store that could not be asked is asked again."""
-_LEAST = 0.01
+_MIN_PAUSE = 0.01
 """Seconds between two looks at a session that is about to lapse."""
 
 
@@ -76,7 +76,7 @@ class SessionWatch(Generic[T]):
     async def _look(self) -> None:
         writes = self._writes
         found, left_ms = await self._store.stay(self._session)
-        self._left = max(left_ms / 1000, _LEAST)
+        self._left = max(left_ms / 1000, _MIN_PAUSE)
         if self._writes != writes:
             return  # read, perhaps, before what was written meanwhile; the bell has rung for it
         live = self._seen(self._session, found)
@@ -101,7 +101,7 @@ class SessionWatch(Generic[T]):
                 # docs/decisions/0039-sockets-stay-open-without-the-server.md
                 if monotonic() >= ends:
                     self.live = None
-                self._left = _AGAIN
+                self._left = _RETRY_AFTER
         self.over.set()
 
 

@@ -20,6 +20,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
+from greenroom.callbacks import nothing_async
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel, Command, Hook
@@ -77,7 +78,7 @@ class Replica:
             owns=primary.owns,
             on_push=invalidations(str(address), counters, on_invalidate),
             on_lost=self._lost,
-            before_connect=_nothing,
+            before_connect=nothing_async,
             before_serving=_checked,
             clock=clock,
             counters=counters,
@@ -171,10 +172,6 @@ class Replica:
 
 class _Apart(EngineError):
     """What a replica has is not what its primary has."""
-
-
-async def _nothing() -> None:
-    """What a replica needs before a connection."""
 
 
 async def _checked(connection: Connection) -> None:

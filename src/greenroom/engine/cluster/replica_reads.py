@@ -48,7 +48,7 @@ class ReplicaReads(Clustered):
     ) -> None:
         super().__init__(address, clock=clock, counters=counters, limits=limits)
         self._replicas: dict[Node, tuple[Endpoint, Replica]] = {}
-        self._touched = _Touched(self._limits.max_staleness)
+        self._touched = _Touched(self.limits.max_staleness)
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -167,7 +167,7 @@ class ReplicaReads(Clustered):
             on_lost=lambda: super(ReplicaReads, self)._disconnected(primary),
             clock=self._clock,
             counters=self._counters,
-            limits=self._limits,
+            limits=self.limits,
         )
         replica.start()
         return replica
