@@ -136,7 +136,7 @@ def _forget_drops() -> None:
             acknowledge(self, kept, keys)
             return
         for key in keys:
-            kept.owed.discard(key)
+            kept.unsent.discard(key)
             if self._kept.get(key) is kept:
                 del self._kept[key]
 

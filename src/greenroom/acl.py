@@ -18,7 +18,7 @@ from greenroom.caching import drops, groups, lease
 from greenroom.engine import Script
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key
+from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
 from greenroom.keyspace.pattern import check_prefix
 
 PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
@@ -121,7 +121,7 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
     """What a role may do on a server that holds this; None where it has nothing to do there.
 
     Raises:
-        InvalidInput: for a prefix that cannot be.
+        InvalidInput: for a prefix that is not valid.
     """
     check_prefix(prefix)
     caches = holds is not Holds.SESSIONS
@@ -146,7 +146,7 @@ def cache_keys(prefix: str, keyspaces: Iterable[Keyspace[Any]], of_groups: Seque
     start = _escaped(prefix)
     values = [start + _PART.sub("*", one.pattern.text) for one in keyspaces]
     names = [name for value in values for name in (value, lease_key(start, value), absent_key(start, value))]
-    return (*names, *(companion_key(start, "group", _PART.sub("*", group)) for group in of_groups))
+    return (*names, *(derived_key(start, "group", _PART.sub("*", group)) for group in of_groups))
 
 
 def session_keys(prefix: str, declared: Declarations) -> tuple[str, ...]:
@@ -154,9 +154,9 @@ def session_keys(prefix: str, declared: Declarations) -> tuple[str, ...]:
     assert declared.sessions is not None
     start = _escaped(prefix)
     session = start + _PART.sub("*", declared.sessions.pattern.text)
-    beside = (companion_key(start, use, session) for use in ("touched", "life", "grace", "ended", "streams"))
+    beside = (derived_key(start, use, session) for use in ("touched", "life", "grace", "ended", "streams"))
     tags = (("active", "sessions"), ("sessions", "user:*"), *declared.beside_sessions)
-    return (session, *beside, *(companion_key(start, use, tag) for use, tag in tags))
+    return (session, *beside, *(derived_key(start, use, tag) for use, tag in tags))
 
 
 def hashed(password: str) -> str:
@@ -187,4 +187,4 @@ def _called(scripts: Iterable[Script]) -> frozenset[str]:
 
 def _escaped(prefix: str) -> str:
     """A prefix whose wildcards stand for themselves."""
-    return _GLOB.sub(lambda found: "\\" + found.group(), prefix)
+    return _GLOB.sub(lambda match: "\\" + match.group(), prefix)

@@ -161,7 +161,7 @@ class Greenroom:
         loader_deadline: timedelta = _LOADER_DEADLINE,
         near_for: timedelta = _NEAR_FOR,
         groups: Sequence[str] = (),
-        places: int = MAX_CONCURRENT,
+        max_concurrent: int = MAX_CONCURRENT,
     ) -> Cache[T]:
         """A read-through cache over a keyspace, which answers while the room is open.
 
@@ -172,10 +172,10 @@ class Greenroom:
             load_many: reads several for `get_many`: given a list of parts (mappings, or bare values where a key has one
                 part), returns as many values in their order.
             loader_deadline: after it a load is cancelled.
-            near_for: for so long a value is served from this process; zero keeps nothing here.
+            near_for: how long a value is served from this process; zero keeps nothing here.
             groups: keys that one change makes stale together, as `episodes:{show_id}`, made of parts of the key;
                 `invalidate_group` drops them.
-            places: loads at a time while the server cannot be asked.
+            max_concurrent: loads at a time while the server cannot be asked.
 
         The same arguments give the cache that was made before.
 
@@ -190,7 +190,7 @@ class Greenroom:
             "loader_deadline": loader_deadline,
             "near_for": near_for,
             "groups": group_patterns(groups),
-            "places": places,
+            "max_concurrent": max_concurrent,
         }
         check_options(options)
         settings = self._session_settings()
@@ -204,7 +204,7 @@ class Greenroom:
                 loader_deadline=loader_deadline.total_seconds(),
                 near_for=near_for.total_seconds(),
                 groups=options["groups"],
-                places=places,
+                max_concurrent=max_concurrent,
             )
 
         sessions = None if settings is None else settings.keyspace
@@ -218,7 +218,7 @@ class Greenroom:
         loader_deadline: timedelta = _LOADER_DEADLINE,
         near_for: timedelta = _NEAR_FOR,
         groups: Sequence[str] = (),
-        places: int = MAX_CONCURRENT,
+        max_concurrent: int = MAX_CONCURRENT,
     ) -> Callable[[Callable[P, Awaitable[T | None]]], CachedFunction[P, T]]:
         """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
 
@@ -237,7 +237,7 @@ class Greenroom:
                 loader_deadline=loader_deadline,
                 near_for=near_for,
                 groups=groups,
-                places=places,
+                max_concurrent=max_concurrent,
             )
             return CachedFunction(cache, load)
 

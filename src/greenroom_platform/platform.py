@@ -231,7 +231,7 @@ async def open_platform(
     The other arguments are those of `Greenroom`.
 
     Raises:
-        InvalidInput: for an argument that cannot be.
+        InvalidInput: for an argument that is not valid.
         MissingExtra: when an embedded part is not installed.
         RecordUnavailable: when the record cannot be opened. An engine that cannot be reached is no error.
     """

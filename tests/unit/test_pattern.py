@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace, Number, Pattern
-from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key
+from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
 from greenroom_platform.definitions import DEFINITIONS, SNIPPET_PAGE, TOPIC
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-"
@@ -48,7 +48,7 @@ def test_a_key_leads_back_to_its_parts_and_to_no_other_keyspace(
 def test_companions_are_in_the_slot_of_their_key(keyspace: Keyspace[Any], part: str, prefix: str) -> None:
     keyspace = keyspace.prefixed(prefix)
     key = keyspace.key(**{name: 1 if name in keyspace.pattern.numbers else part for name in keyspace.pattern.names})
-    for companion in (lease_key(prefix, key), absent_key(prefix, key), companion_key(prefix, "touched", key)):
+    for companion in (lease_key(prefix, key), absent_key(prefix, key), derived_key(prefix, "touched", key)):
         assert companion.startswith(prefix)
         assert slot(companion) == slot(key)
 
@@ -56,7 +56,7 @@ def test_companions_are_in_the_slot_of_their_key(keyspace: Keyspace[Any], part: 
 def test_companion_names_are_the_contract_s() -> None:
     assert lease_key("", "cache:topic:x") == "lease:{cache:topic:x}"
     assert absent_key("p:", "p:cache:topic:x") == "p:absent:{p:cache:topic:x}"
-    assert companion_key("", "touched", "session:a") == "greenroom:touched:{session:a}"
+    assert derived_key("", "touched", "session:a") == "greenroom:touched:{session:a}"
 
 
 @pytest.mark.parametrize(

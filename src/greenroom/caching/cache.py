@@ -49,7 +49,7 @@ class Cache(Generic[T]):
         loader_deadline: seconds after which a load is cancelled.
         near_for: seconds for which a value is served from this process; 0 keeps nothing here.
         groups: the groups that a key belongs to, as `episodes:{show_id}`, made of parts of the key.
-        places: loads at a time while the server cannot be asked.
+        max_concurrent: loads at a time while the server cannot be asked.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Cache(Generic[T]):
         loader_deadline: float = LOADER_DEADLINE,
         near_for: float = NEAR_FOR,
         groups: Sequence[str] = (),
-        places: int = MAX_CONCURRENT,
+        max_concurrent: int = MAX_CONCURRENT,
     ) -> None:
         self.keyspace = keyspace
         self._groups = {text: group_pattern(text, keyspace) for text in groups}
@@ -74,7 +74,7 @@ class Cache(Generic[T]):
             loader_deadline=loader_deadline,
             near_for=near_for,
             groups=self._groups.values(),
-            places=places,
+            max_concurrent=max_concurrent,
         )
         self._keys: dict[object, str] = {}
         self._counted_near = keyspace.name, Outcome.NEAR.value
@@ -137,12 +137,12 @@ class Cache(Generic[T]):
                 return value
         if entry is not None or not self._fallback.empty or self._flights.find(key) is not None:
             return (await self.get_result(*args, **parts)).value
-        found = await self._remote.read(key, lifetime=not self._remote.value_alone)
-        if isinstance(found, Entry) and now < found.fresh_until:
+        answer = await self._remote.read(key, lifetime=not self._remote.value_alone)
+        if isinstance(answer, Entry) and now < answer.fresh_until:
             self._counts[self._counted_hit] += 1
-            return cast("T", found.value)
-        answer = self._ladder.from_server(found, args, parts)
-        return (await self._ladder.load({key: (args, parts)}, {key: answer}, together=False))[key].value
+            return cast("T", answer.value)
+        known = {key: self._ladder.from_server(answer, args, parts)}
+        return (await self._ladder.load({key: (args, parts)}, known, together=False))[key].value
 
     async def get_bytes(self, *args: object, **parts: object) -> bytes | None:
         """The value's JSON as it is stored, checked against the schema; raises as `get`."""

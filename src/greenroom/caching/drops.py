@@ -24,7 +24,7 @@ from greenroom.engine.deletions import Answered, Names, refused
 from greenroom.engine.replay import Kept, ReplayLog
 from greenroom.engine.shapes import NUMBER
 from greenroom.errors import CommandFailed, EngineError
-from greenroom.keyspace.derived_keys import with_companions
+from greenroom.keyspace.derived_keys import with_derived_keys
 
 DROP = Script.named("drop", NUMBER, deleted=bool)
 SCRIPTS = (DROP,)
@@ -60,7 +60,7 @@ class DropCommands:
     def __call__(self, key: str) -> tuple[str, str, str]:
         """The names that one DEL deletes. On a cluster it may be three DELs, in this order: without the lease nothing
         is stored that was loaded before, whatever becomes of the other two meanwhile."""
-        return with_companions(self._prefix, key)
+        return with_derived_keys(self._prefix, key)
 
     # docs/decisions/0075-a-script-drops-a-batch.md
     def together(self, keys: Sequence[str]) -> Command:
@@ -167,7 +167,7 @@ class Drops:
     async def _send_unless_done(self, key: str, kept: Kept) -> None:
         """Send a drop whose caller is gone, unless the server has carried it out since."""
         try:
-            if kept.owed:
+            if kept.unsent:
                 await self._send_one(key, kept)
         finally:
             self._end((key,))
@@ -176,8 +176,8 @@ class Drops:
         # The server may answer and refuse (read-only, short of replicas): it must then not be read from before the drop
         # was sent, which the next connection carries first. A drop whose reply is late goes before all
         # that is read there later.
-        if key in kept.owed and not isinstance(error, NoReply):
-            self._engine.reset(Channel.TRACKED, key, f"it owes an invalidation: {error}")
+        if key in kept.unsent and not isinstance(error, NoReply):
+            self._engine.reset(Channel.TRACKED, key, f"it must carry an invalidation first: {error}")
 
     # Many keys -------------------------------------------------------------------------------------
 

@@ -93,7 +93,9 @@ class Backing(Listener):
         except asyncio.CancelledError:  # not by a caller: whatever cancels every task may go on
             self.groups.keep(group)
             self.local.server_is_back(all_keys)
-            self.engine.reset(Channel.TRACKED, self.groups.name(group), "it owes the invalidation of a group")
+            self.engine.reset(
+                Channel.TRACKED, self.groups.name(group), "it must carry the invalidation of a group first"
+            )
             raise
 
     async def _drop_group(self, group: str, longest_ms: int) -> None:
@@ -103,7 +105,7 @@ class Backing(Listener):
             if group in self.groups.pending_drops:
                 self.local.server_is_back(all_keys)  # its keys are not known
             if isinstance(error, EngineUnavailable):
-                reason = f"it owes the invalidation of a group: {error}"
+                reason = f"it must carry the invalidation of a group first: {error}"
                 self.engine.reset(Channel.TRACKED, self.groups.name(group), reason)
             raise
         await self.drops.drop_many(keys, longest_ms / 1000)
@@ -148,7 +150,7 @@ class Backing(Listener):
             return
         owns = handover.owns
         if any(owns(self.groups.name(group)) for group in self.groups.pending_reads):
-            handover.abandon("it owes the invalidation of a group")  # the next one carries everything first
+            handover.abandon("it must carry the invalidation of a group first")  # the next one carries everything first
         else:
             self._log.queue(handover)
             self.outbox_drops.repeat_at_once(owns)
@@ -177,8 +179,8 @@ class Backing(Listener):
 
     async def _read_groups(self, handover: Handover) -> None:
         """Read what groups of a new connection's server are unread, and drop or keep their keys."""
-        while (found := await self.groups.send(handover)) is not None:
-            await self._keep_group(*found, handover.owns)
+        while (unread := await self.groups.send(handover)) is not None:
+            await self._keep_group(*unread, handover.owns)
 
     async def _keep_group(self, group: str, keys: list[str], owns: KeyFilter) -> None:
         """Keep the keys of a new connection's server, which are queued before it serves, and drop the others."""

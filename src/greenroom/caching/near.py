@@ -86,10 +86,10 @@ class Near:
         "_entries",
         "_ghosts",
         "_largest",
+        "_last_number",
         "_main",
         "_max_staleness",
         "_order",
-        "_places",
         "_size",
         "_sizes",
         "_small",
@@ -111,7 +111,7 @@ class Near:
         self._main: deque[Entry] = deque()
         self._ghosts: dict[str, int] = {}  # key → number of its last place in _order
         self._order: deque[tuple[str, int]] = deque()
-        self._places = 0
+        self._last_number = 0
         self._size = 0
         self._small_size = 0
         self._dead = 0
@@ -253,9 +253,9 @@ class Near:
     def _remember(self, key: str) -> None:
         """A ghost: a key that, should it come back soon, deserves the main queue. As many as there are entries."""
         # No number twice: else the first place of a key that came back and left again would end its second.
-        self._places += 1
-        self._ghosts[key] = self._places
-        self._order.append((key, self._places))
+        self._last_number += 1
+        self._ghosts[key] = self._last_number
+        self._order.append((key, self._last_number))
         while len(self._order) > self._bound:
             oldest, number = self._order.popleft()
             if self._ghosts.get(oldest) == number:

@@ -31,8 +31,8 @@ class _Group(click.RichGroup):
             module = importlib.import_module(f"greenroom.cli.{cmd_name}")
             command: click.Command = getattr(module, cmd_name)
             return command
-        for found in entry_points(group=ENTRY_POINTS, name=cmd_name):
-            loaded: click.Command = found.load()
+        for entry_point in entry_points(group=ENTRY_POINTS, name=cmd_name):
+            loaded: click.Command = entry_point.load()
             return loaded
         return None
 

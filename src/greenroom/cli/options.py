@@ -33,8 +33,8 @@ def installed() -> Declarations:
     Raises:
         InvalidInput: when none does.
     """
-    for found in entry_points(group=DECLARATIONS):
-        declared: Declarations = found.load()
+    for entry_point in entry_points(group=DECLARATIONS):
+        declared: Declarations = entry_point.load()
         return declared
     raise InvalidInput(
         "keyspaces", "no installed package declares any", f"declare them as the entry point {DECLARATIONS}"

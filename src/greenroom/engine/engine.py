@@ -136,7 +136,7 @@ class Engine(Protocol):
         raise NotImplementedError
 
     def reset(self, channel: Channel, key: str, reason: str) -> None:
-        """End the connection, if there is one, to the server of `key`: the next one carries first what it owes."""
+        """End the connection, if there is one, to the server of `key`: the next one carries first what is kept."""
 
     @property
     def unavailable(self) -> EngineError | None:

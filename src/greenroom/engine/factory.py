@@ -67,7 +67,7 @@ def open_engine(
         replica_reads: see `engine_at`.
 
     Raises:
-        InvalidInput: for an address that cannot be, or an embedded server without a directory.
+        InvalidInput: for an address that is not valid, or an embedded server without a directory.
         MissingExtra: when the embedded server is not installed.
     """
     if address == EMBEDDED:

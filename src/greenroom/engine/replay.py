@@ -51,7 +51,7 @@ class Kept:
     """The commands of some keys, kept at one moment."""
 
     command: Callable[[str], Command]
-    owed: set[str]
+    unsent: set[str]
     """The keys whose command no server has carried out."""
     until: float
     """When it is forgotten, in seconds of the clock: what it deletes has lapsed by then."""
@@ -82,7 +82,7 @@ class ReplayLog:
     @property
     def unsent(self) -> int:
         """Commands that no server has acknowledged."""
-        return sum(key in kept.owed for key, kept in self._kept.items())
+        return sum(key in kept.unsent for key, kept in self._kept.items())
 
     def keep(self, keys: Collection[str], command: Callable[[str], Command], lifetime: float) -> Kept:
         """Keep the commands of some keys; returns what `acknowledged` takes.
@@ -99,8 +99,8 @@ class ReplayLog:
 
     def acknowledged(self, kept: Kept, keys: Iterable[str]) -> None:
         """A server has carried some out. What was kept later for the same key is another command, and stays."""
-        kept.owed.difference_update(keys)
-        if not kept.owed and kept.acknowledged is None:
+        kept.unsent.difference_update(keys)
+        if not kept.unsent and kept.acknowledged is None:
             kept.acknowledged = self._clock.monotonic()
 
     async def send(self, handover: Handover) -> None:
@@ -167,7 +167,7 @@ class ReplayLog:
                 elif isinstance(command, Call) and on_its_way(reply):
                     self._wait(handover, key, kept)
                 elif not self._is_put_off(kept, reply):
-                    handover.abandon(self._owes(reply))  # the next connection carries it first
+                    handover.abandon(self._must_carry(reply))  # the next connection carries it first
 
         handover.queue((*loads, *commands), answered)
 
@@ -202,10 +202,10 @@ class ReplayLog:
                 if isinstance(reply, Moved) or self._is_put_off(kept, reply):
                     return
                 if not on_its_way(reply):
-                    handover.abandon(self._owes(reply))
+                    handover.abandon(self._must_carry(reply))
 
-    def _owes(self, error: Exception) -> str:
-        return f"it owes {self._what}: {error}"
+    def _must_carry(self, error: Exception) -> str:
+        return f"it must carry {self._what} first: {error}"
 
     def _prune(self, now: float) -> None:
         if now - self._pruned < 1.0:

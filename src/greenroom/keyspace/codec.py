@@ -64,9 +64,9 @@ class Codec(Generic[T]):
         if self._compares and type(back) is type(value) and back == value:
             return data, back
         try:
-            found = difference(value, back, named=self._named)
+            differing = difference(value, back, named=self._named)
         except RecursionError:
-            found = "it is nested too deeply to be read"
-        if found is not None:
-            raise SchemaMismatch(found)
+            differing = "it is nested too deeply to be read"
+        if differing is not None:
+            raise SchemaMismatch(differing)
         return data, back

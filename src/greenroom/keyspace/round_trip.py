@@ -93,8 +93,8 @@ def _member_names(class_: type) -> Mapping[str, str] | None:
     if issubclass(class_, msgspec.Struct):
         return dict(zip(class_.__struct_encode_fields__, class_.__struct_fields__, strict=True))
     fields: Iterable[str]
-    if isinstance(found := getattr(class_, "__pydantic_fields__", None), dict):
-        fields = found
+    if isinstance(differing := getattr(class_, "__pydantic_fields__", None), dict):
+        fields = differing
     elif dataclasses.is_dataclass(class_):
         fields = (field.name for field in dataclasses.fields(class_))
     elif hasattr(class_, "__attrs_attrs__"):
@@ -109,23 +109,23 @@ def _of_dict(given: dict[Any, Any], back: Any, names: Mapping[str, str], named: 
         if key not in names:
             name = key if isinstance(key, str) else type(key).__name__
             return f"`{_path(where, name)}` is no member of {type(back).__name__}, and would be lost"
-        found = difference(value, getattr(back, names[key]), named=named, where=_path(where, key))
-        if found is not None:
-            return found
+        differing = difference(value, getattr(back, names[key]), named=named, where=_path(where, key))
+        if differing is not None:
+            return differing
     return None
 
 
 def _of_members(given: Any, back: Any, names: Mapping[str, str], named: Named, where: str) -> str | None:
     for name in names.values():
         mine, theirs = getattr(given, name, None), getattr(back, name, None)
-        found = difference(mine, theirs, named=named, where=_path(where, name))
-        if found is not None:
-            return found
+        differing = difference(mine, theirs, named=named, where=_path(where, name))
+        if differing is not None:
+            return differing
     # What a pydantic model holds besides its fields.
     for more in ("__pydantic_extra__", "__pydantic_private__"):
         mine, theirs = getattr(given, more, None) or {}, getattr(back, more, None) or {}
-        if (found := _of_mappings(mine, theirs, named, where, members=True)) is not None:
-            return found
+        if (differing := _of_mappings(mine, theirs, named, where, members=True)) is not None:
+            return differing
     return None
 
 
@@ -137,9 +137,9 @@ def _of_mappings(
         path = _path(where, key) if members else f"{where}[...]"
         if key not in twins or difference(key, twins[key], named=named) is not None:
             return f"a {type(key).__name__} as key of a dictionary comes back changed{_at(path)}"
-        found = difference(value, back[key], named=named, where=path)
-        if found is not None:
-            return found
+        differing = difference(value, back[key], named=named, where=path)
+        if differing is not None:
+            return differing
     return None if len(given) == len(back) else f"a dictionary comes back with {len(back)} members{_at(where)}"
 
 
@@ -148,9 +148,9 @@ def _of_sequences(given: Any, back: Any, named: Named, where: str) -> str | None
         return _told(given, back, where)
     for place, (one, other) in enumerate(zip(given, back, strict=True)):
         if one is not other:
-            found = difference(one, other, named=named, where=f"{where}[{place}]")
-            if found is not None:
-                return found
+            differing = difference(one, other, named=named, where=f"{where}[{place}]")
+            if differing is not None:
+                return differing
     return None
 
 

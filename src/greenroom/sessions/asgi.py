@@ -53,10 +53,10 @@ def session_of(scope: Any) -> RequestSession[Any]:
         RuntimeError: when there is no middleware around the application.
     """
     arguments.instance("scope", scope, Mapping, "give the ASGI scope, as request.scope")
-    found = scope.get(KEY)
-    if not isinstance(found, RequestSession):
+    session = scope.get(KEY)
+    if not isinstance(session, RequestSession):
         raise RuntimeError("there is no SessionMiddleware around this application")
-    return found
+    return session
 
 
 class SessionMiddleware(Generic[T]):
@@ -85,19 +85,19 @@ class SessionMiddleware(Generic[T]):
         answer: Callable[[Refused, Any], bytes] = document,
     ) -> None:
         self._app = arguments.function("app", app, "give the ASGI application")
-        self._found: Callable[[], Sessions[T]] = (lambda: sessions) if isinstance(sessions, Sessions) else sessions
-        arguments.function("sessions", self._found, _SESSIONS)
+        self._sessions: Callable[[], Sessions[T]] = (lambda: sessions) if isinstance(sessions, Sessions) else sessions
+        arguments.function("sessions", self._sessions, _SESSIONS)
         self._allowed = origins(allowed_origins)
         self._answer = arguments.function("answer", answer, "give a function that returns the body")
-        self._told = False
-        self._warned = False
+        self._loopback_logged = False
+        self._insecure_logged = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         signals = signals_of(scope, self._allowed)
-        session = RequestSession(arguments.instance("sessions", self._found(), Sessions, _SESSIONS), signals)
+        session = RequestSession(arguments.instance("sessions", self._sessions(), Sessions, _SESSIONS), signals)
         if decide(signals) is Decision.FOREIGN:
             session.sessions.counters.sessions["origin_foreign",] += 1
             await self._refuse(scope, send, refusal(Decision.FOREIGN, presented=session.presented))
@@ -133,8 +133,8 @@ class SessionMiddleware(Generic[T]):
                 raise
             await self._refuse(scope, send, refused, session)
         finally:
-            if isinstance(session.refused, InsecureTransport) and not self._warned:
-                self._warned = True
+            if isinstance(session.refused, InsecureTransport) and not self._insecure_logged:
+                self._insecure_logged = True
                 log.warning("%s", session.refused)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
@@ -205,8 +205,8 @@ class SessionMiddleware(Generic[T]):
         kept += (pair for pair in _PRIVATE if pair not in kept)
         if session is not None and session.set_cookie is not None:
             kept.append((b"set-cookie", session.set_cookie.encode()))
-            if session.signals.transport is Transport.LOOPBACK and not self._told:
-                self._told = True
+            if session.signals.transport is Transport.LOOPBACK and not self._loopback_logged:
+                self._loopback_logged = True
                 log.warning("plain HTTP on loopback: the session's cookie goes without its prefix and Secure")
         return kept
 

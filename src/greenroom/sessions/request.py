@@ -23,7 +23,7 @@ T = TypeVar("T")
 class RequestSession(Generic[T]):
     """The session of one request, looked up when it is first asked for; a socket's, before it is accepted.
 
-    Every call raises a `Refused` that says how to answer when the session cannot be had: `SignInRequired`,
+    Every call raises a `Refused` that says how to answer when there is no session to give: `SignInRequired`,
     `SessionsUnavailable`, `SessionsOverloaded`, `SessionBroken`, `InsecureTransport`. The middleware answers with it
     where the application does not.
     """

@@ -141,9 +141,9 @@ class Sessions(Generic[T]):
         if not is_token(token):
             return None
         session = session_id(token)
-        found = await self.store.look(session, channel)
-        live = self.seen(session, found)
-        if live is not None and found.unused:
+        stored = await self.store.look(session, channel)
+        live = self.snapshot(session, stored)
+        if live is not None and stored.unused:
             self.touch(live)
         return live
 
@@ -152,32 +152,36 @@ class Sessions(Generic[T]):
         self.opened.check()
         arguments.session_part("session", session)
         arguments.instance("channel", channel, Channel, "give Channel.PLAIN or Channel.TRACKED")
-        return self.seen(session, await self.store.look(session, channel))
+        return self.snapshot(session, await self.store.look(session, channel))
 
     @asynccontextmanager
     async def watched(self, session: str) -> AsyncIterator[SessionWatch[T]]:
         """Keep an eye on a session while its socket is open; see `SessionWatch`. Raises as `read`."""
         self.opened.check()
         arguments.session_part("session", session)
-        with self._key_events.listening(self.store.key(session)) as bell:
-            watch = SessionWatch(session, self.store, self.seen, self.touch, bell)
+        with self._key_events.listening(self.store.key(session)) as pushed:
+            watch = SessionWatch(session, self.store, self.snapshot, self.touch, pushed)
             async with watch.open():
                 yield watch
 
-    def seen(self, session: str, found: StoredSession) -> SessionSnapshot[T] | None:
+    def snapshot(self, session: str, stored: StoredSession) -> SessionSnapshot[T] | None:
         """The session that a look-up has found, or its copy; None where it is over. Raises as `read`."""
-        if found.body is not None and found.started_at is not None:
-            value = self._schema.decode(found.body)
+        if stored.body is not None and stored.started_at is not None:
+            value = self._schema.decode(stored.body)
             return SessionSnapshot(
-                session, value, found.body, touch_due=found.touched is None or found.unused, begun=found.started_at
+                session,
+                value,
+                stored.body,
+                touch_due=stored.touched is None or stored.unused,
+                started_text=stored.started_at,
             )
-        if found.body is not None or found.started_at is not None:
+        if stored.body is not None or stored.started_at is not None:
             # It has lapsed, and its life would stand for hours; or somebody has written what only we may begin.
             self._background.begin(session, self.store.sweep(session))
-        if (copy := found.left) is None:
+        if (copy := stored.left) is None:
             return None
-        if found.body is not None:
-            self._schema.decode(found.body)  # as the text in `StoredSession.left`, it may go on into another's reply
+        if stored.body is not None:
+            self._schema.decode(stored.body)  # as the text in `StoredSession.left`, it may go on into another's reply
         return SessionSnapshot(session, self._schema.decode(copy), copy, writable=False)
 
     def touch(self, live: SessionSnapshot[T]) -> None:
@@ -246,11 +250,11 @@ class Sessions(Generic[T]):
     async def _end(self, session: str) -> bool:
         budget, by = self.store.new_budget(), secrets.token_hex(8)
         with budget.spending() as deadline:
-            found = await self.store.look(session, deadline=deadline)
+            stored = await self.store.look(session, deadline=deadline)
         with budget.spending() as deadline:
-            ended = await self.store.end(session, by, mark=False, deadline=deadline)
+            ended = await self.store.end(session, by, tombstone=False, deadline=deadline)
         self.counters.sessions["ended",] += ended
-        await self._index.remove(session, user_of(found.body or found.left or b""), budget)
+        await self._index.remove(session, user_of(stored.body or stored.left or b""), budget)
         return ended
 
     # All of a user, and all ------------------------------------------------------------------------
@@ -285,16 +289,16 @@ class Sessions(Generic[T]):
             arguments.session_part("but", but)
 
     async def _end_all(self, user_id: str, but: str | None) -> int:
-        roll, ended, seen = self._index.of_user(user_id), 0, {but}
+        listed, ended, seen = self._index.of_user(user_id), 0, {but}
 
         async def end(session: str) -> bool:
-            ended = await self.store.end(session, secrets.token_hex(8), mark=True)
+            ended = await self.store.end(session, secrets.token_hex(8), tombstone=True)
             await self._index.remove(session, user_id, self.store.new_budget())
             return ended
 
         # The list is read again until nothing new is on it. Prevents: it is read · a session is rotated, its new id is
         # listed and created · the old id is ended, and the user is still signed in.
-        while unseen := [one for one in await roll.members() if one not in seen]:
+        while unseen := [one for one in await listed.members() if one not in seen]:
             for at in range(0, len(unseen), _AT_A_TIME):
                 # None is left under way when one fails: whoever repeats the call would run beside it.
                 results = await asyncio.gather(*map(end, unseen[at : at + _AT_A_TIME]), return_exceptions=True)
@@ -309,11 +313,11 @@ class Sessions(Generic[T]):
     async def of_user(self, user_id: str) -> list[SessionSnapshot[T]]:
         """A user's live sessions, the oldest first; one that cannot be decoded is left out."""
         self.opened.check()
-        listed, found = await self._index.of_user(user_id).members(), list[SessionSnapshot[T] | None]()
+        listed, sessions = await self._index.of_user(user_id).members(), list[SessionSnapshot[T] | None]()
         for at in range(0, len(listed), _AT_A_TIME):
-            found += await asyncio.gather(*map(self._readable, listed[at : at + _AT_A_TIME]))
-        mine = (one for one in found if one is not None and one.writable and user_of(one.body) == user_id)
-        return sorted(mine, key=lambda live: live.begun)
+            sessions += await asyncio.gather(*map(self._readable, listed[at : at + _AT_A_TIME]))
+        mine = (one for one in sessions if one is not None and one.writable and user_of(one.body) == user_id)
+        return sorted(mine, key=lambda live: live.started_text)
 
     async def active(self) -> int:
         """Sessions that are alive; after a crash at most too many, until the limit that they had."""

@@ -22,13 +22,13 @@ class SessionLimits:
     """How long a session lives.
 
     Arguments:
-        idle: without a request for so long it is over.
+        idle: a session without a request for this time is over.
         touch: a request writes the time of its activity at most once in this interval.
         absolute: over, however active.
-        grace_copy: for so long a rotated session can still be read by requests under way.
-        tombstone: for so long an ended id cannot be created.
-        stream: without a sign of its listener for so long a stream has lapsed.
-        unused: an anonymous session whose token has not come back for so long is over.
+        grace_copy: how long a rotated session can still be read by requests under way.
+        tombstone: how long an ended id cannot be created.
+        stream: a stream without a sign of its listener for this time has lapsed.
+        unused: an anonymous session whose token has not come back for this time is over.
 
     Raises:
         InvalidInput: naming the one that is no timedelta, or less than a millisecond.
@@ -66,7 +66,7 @@ class SessionLimits:
 
     @property
     def late(self) -> timedelta:
-        """So long after it was listed a session may be created: well within the mark of an ended id."""
+        """So long after it was listed a session may be created: well within the tombstone of an ended id."""
         return min(_MAX_LATE, self.tombstone / 2)
 
 
@@ -81,7 +81,7 @@ class StreamNames:
 
     Arguments:
         member: the member of a session that names the content of its newest open stream.
-        content: what a stream is of, in one word, as "episode"; the keys of the rolls are made of it.
+        content: what a stream is of, in one word, as "episode"; the keys of the sets are made of it.
     """
 
     member: str = "active_stream_id"

@@ -291,7 +291,7 @@ async def test_a_change_prolongs_the_session_and_counts_as_a_touch(server: Serve
     found = await sessions.read(token)
     assert found is not None
     assert not found.touch_due
-    assert changed.begun == live.begun
+    assert changed.started_text == live.started_text
 
 
 async def test_what_fails_one_change_fails_those_behind_it_and_no_later_one(server: Server, store: Open) -> None:

@@ -88,8 +88,10 @@ class Clustered(Engine):
 
     async def broadcast(self, *command: str | bytes | int) -> list[Any]:
         sent = (node.send(Channel.PLAIN, (command,), None) for node in self._owners.all if node is not None)
-        found = await asyncio.gather(*(one for one in sent if one is not None), return_exceptions=True)
-        return [replies[0] for replies in found if isinstance(replies, list) and not isinstance(replies[0], Exception)]
+        answers = await asyncio.gather(*(one for one in sent if one is not None), return_exceptions=True)
+        return [
+            replies[0] for replies in answers if isinstance(replies, list) and not isinstance(replies[0], Exception)
+        ]
 
     def reset(self, channel: Channel, key: str, reason: str) -> None:
         node = self._owners.of_slot[slot_of(key)]

@@ -1,4 +1,4 @@
-"""A replica of a node, read from so long as it is known to have all that its primary had a moment ago.
+"""A replica of a node, read from as long as it is known to have all that its primary had a moment ago.
 
 A replica answers whether or not its link to its primary is alive, and what it says may be of any age. So four times a
 second the primary is asked how far its replication has come, over the tracked connection that carries all that this

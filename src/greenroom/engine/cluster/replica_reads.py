@@ -61,10 +61,10 @@ class ReplicaReads(Clustered):
         node = self._owners.of_slot[slot_of(key)]
         if node is None:
             return None
-        found = self._replicas.get(node)
-        if found is not None and found[1].trusted and self._touched.before(key, found[1].as_of):
+        pair = self._replicas.get(node)
+        if pair is not None and pair[1].trusted and self._touched.before(key, pair[1].as_of):
             try:
-                sent = found[1].send(commands, None if hook is None else self._unless_touched(key, found[1], hook))
+                sent = pair[1].send(commands, None if hook is None else self._unless_touched(key, pair[1], hook))
             except Overloaded:
                 sent = None  # one that stands still: its primary may well take more
             if sent is not None:
@@ -148,7 +148,7 @@ class ReplicaReads(Clustered):
         self._replicas = replicas
 
     def _chosen(self, node: Node, topology: Topology) -> tuple[Endpoint, Replica] | None:
-        """The replica that a node has here, so long as there is no better one; any other."""
+        """The replica that a node has here, as long as there is no better one; any other."""
         choice = topology.replicas.get(node.address.hosts[0], ())
         had = self._replicas.get(node)
         if had is not None and had[0] in choice and (had[1].promising or len(choice) == 1):
