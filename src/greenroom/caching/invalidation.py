@@ -143,8 +143,8 @@ class Backing(Listener):
     def keys_gained(self, handover: Handover) -> None:
         """A server that is connected to has these keys from now on: what is kept of them goes there before any read.
 
-        Prevents: a DEL is acknowledged · its server dies before its replica has it · the replica, or whoever the slot
-        is given to, serves the old value.
+        Prevents: a DEL is acknowledged · its server dies before its replica has it · the replica, or the node that
+        the slot is given to, serves the old value.
         """
         if handover.channel is not Channel.TRACKED:
             return

@@ -50,7 +50,7 @@ class LeasedLoader(Generic[T]):
         return flight
 
     async def fly(self, flight: Flight[CacheResult[T]], parts: Mapping[str, object], miss: Miss) -> None:
-        """Work for one flight: find the value, wait for whoever loads it, or load it."""
+        """Work for one flight: find the value, wait for the process that loads it, or load it."""
         if not miss.reachable:
             await self._bypass(flight, parts)
             return

@@ -5,8 +5,9 @@ The server process itself holds the lock of its directory. What that prevents:
     process A starts a server · A is killed, its server lives on · B finds no owner and starts a second server ·
     each has some of the writes, both rewrite one append-only file, and half of the data is gone
 
-Whoever gets the lock starts a server and hands the lock to it; it is free again when that server has ended, however it
-ended. The first of our processes starts the server, the others join it, and whoever remains takes over.
+The process that gets the lock starts a server and hands the lock to it; the lock is free again when that server has
+ended, however it ended. The first of our processes starts the server, the others join it, and one that remains takes
+over.
 """
 
 from __future__ import annotations

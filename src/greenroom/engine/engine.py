@@ -111,7 +111,7 @@ class Engine(Protocol):
         """The quick way of what is read most: queue commands and return the future of their replies.
 
         None where there is no connection at the moment. Nothing is repeated and error replies are items of the list:
-        whoever finds an `EngineUnavailable` goes on with `execute_all`, and so does who finds an `EngineRefused`: it is
+        a caller that finds an `EngineUnavailable` or `EngineRefused` goes on with `execute_all`: a refusal is
         told there.
 
         Raises:

@@ -57,7 +57,7 @@ class Kept:
     """When it is forgotten, in seconds of the clock: what it deletes has lapsed by then."""
     acknowledged: float | None = None
     """When the last was: what was sent late, at the end of an outage, is repeated as long from then."""
-    is_told: bool = False
+    is_logged: bool = False
     """Whether the log says that its data keep a command from being carried out."""
 
 
@@ -180,8 +180,8 @@ class ReplayLog:
         """
         if not isinstance(error, CommandFailed) or not error.of_data:
             return False
-        if not kept.is_told:
-            kept.is_told = True
+        if not kept.is_logged:
+            kept.is_logged = True
             log.error("%s cannot be carried out, and is put off: %s", self._what, error)
         return True
 
@@ -217,6 +217,6 @@ class ReplayLog:
 
 
 def _loads(commands: Iterable[Command]) -> tuple[Command, ...]:
-    """Whoever made the engine may have given it other scripts."""
+    """The engine may have been made with other scripts."""
     sources = {command.script.source for command in commands if isinstance(command, Call)}
     return tuple(("SCRIPT", "LOAD", source) for source in sources)

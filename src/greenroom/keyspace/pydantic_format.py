@@ -112,10 +112,12 @@ def _has_own(part: Part, field: Any, *, serializers_only: bool) -> bool:
     kinds = ["field_serializers"] if serializers_only else ["field_serializers", "field_validators"]
     own = any({part.member, "*"} & set(one.info.fields) for kind in kinds for one in getattr(decorators, kind).values())
     whole = decorators.model_serializers or (not serializers_only and decorators.model_validators)
-    told = [one for one in (field.metadata if field is not None else ()) if type(one).__module__.startswith("pydantic")]
+    serializers = [
+        one for one in (field.metadata if field is not None else ()) if type(one).__module__.startswith("pydantic")
+    ]
     if serializers_only:
-        told = [one for one in told if isinstance(one, PlainSerializer | WrapSerializer)]
-    return bool(own or whole or told)
+        serializers = [one for one in serializers if isinstance(one, PlainSerializer | WrapSerializer)]
+    return bool(own or whole or serializers)
 
 
 def _unwritten(error: PydanticSerializationError) -> str:

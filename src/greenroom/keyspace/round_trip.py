@@ -41,17 +41,17 @@ def difference(given: Any, back: Any, *, named: Named, where: str = "") -> str |
     if given is back:
         return None
     if named is not None and _is_another(type(given), type(back), named):
-        return _told(given, back, where)
+        return _described(given, back, where)
     names = _member_names(type(back))
     if names is not None:
         if type(given) is dict:
             return _of_dict(given, back, names, named, where)
         if not _same_class(type(given), type(back)) and not isinstance(back, tuple):
-            return _told(given, back, where)
+            return _described(given, back, where)
         if not isinstance(back, tuple):
             return _of_members(given, back, names, named, where)
     if isinstance(back, dict):
-        return _of_mappings(given, back, named, where) if isinstance(given, dict) else _told(given, back, where)
+        return _of_mappings(given, back, named, where) if isinstance(given, dict) else _described(given, back, where)
     if isinstance(back, tuple) and isinstance(given, list | tuple):
         return _of_sequences(given, back, named, where)
     if type(back) is list and isinstance(given, list):
@@ -61,12 +61,12 @@ def difference(given: Any, back: Any, *, named: Named, where: str = "") -> str |
         same = len(given) == len(back) and all(
             one in twins and difference(one, twins[one], named=named) is None for one in given
         )
-        return None if same else _told(given, back, where)
+        return None if same else _described(given, back, where)
     if _equal(given, back):
         return None
     if type(given) in _PLAIN and type(back) not in _JSON and not _is_finer(given, back):
         return None
-    return _told(given, back, where)
+    return _described(given, back, where)
 
 
 def _equal(given: Any, back: Any) -> bool:
@@ -145,7 +145,7 @@ def _of_mappings(
 
 def _of_sequences(given: Any, back: Any, named: Named, where: str) -> str | None:
     if len(given) != len(back):
-        return _told(given, back, where)
+        return _described(given, back, where)
     for place, (one, other) in enumerate(zip(given, back, strict=True)):
         if one is not other:
             differing = difference(one, other, named=named, where=f"{where}[{place}]")
@@ -173,7 +173,7 @@ def _plain_class(class_: Any) -> type:
     return generic.get("origin") or class_  # type: ignore[no-any-return]
 
 
-def _told(given: Any, back: Any, where: str) -> str:
+def _described(given: Any, back: Any, where: str) -> str:
     one, other = type(given).__name__, type(back).__name__
     change = f"comes back as {other}" if one != other else "comes back changed"
     return f"a value of type {one} {change}{_at(where)}"

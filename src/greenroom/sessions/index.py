@@ -121,7 +121,7 @@ class ExpiringSet:
         try:
             await self._engine.execute(Channel.PLAIN, self._name, "ZREM", self._name, *members, deadline=deadline)
         except CommandFailed as error:
-            # Of another type nobody is on it; whoever enters next replaces it.
+            # Of another type nobody is on it; the next member that enters replaces it.
             if not error.of_another_type:
                 raise
 

@@ -60,7 +60,7 @@ class ForeignOrigin(Refused):
 
 
 class InsecureTransport(Refused):
-    """Over this connection whoever listens would have the token."""
+    """Over this connection a listener on the way would have the token."""
 
 
 class SessionsUnavailable(Refused):

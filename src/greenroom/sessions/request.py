@@ -52,7 +52,7 @@ class RequestSession(Generic[T]):
         return self.signals.token is not Token.ABSENT
 
     async def get(self) -> SessionSnapshot[T] | None:
-        """The session, for whoever can do without; None where there is none, or the token names none that lives.
+        """The session, for a caller who can do without; None where there is none, or the token names none that lives.
 
         It may be a copy (`writable` is False) that a rotation has left for requests under way.
         """

@@ -263,7 +263,7 @@ class Sessions(Generic[T]):
         """End every session of a user; returns how many this call has ended.
 
         Arguments:
-            but: the id of one that goes on, as that of whoever has just changed the user's password.
+            but: the id of one that goes on, as that of the user who has just changed the password.
 
         A log-in meanwhile is either ended too, or stays and stays listed: only what was ended leaves the list. After an
         error some may have ended: the call may be repeated, and ends the others. It goes on when its caller is
@@ -276,7 +276,7 @@ class Sessions(Generic[T]):
     def end_all_behind(self, user_id: str, *, but: str | None = None) -> None:
         """End every session of a user as soon as the server can be asked; returns at once.
 
-        For whoever has learned from `end_all` that it cannot be asked now. A process that ends meanwhile ends none.
+        For a caller to whom `end_all` has said that it cannot be asked now. A process that ends meanwhile ends none.
         """
         self.opened.check()
         self._check_ends(user_id, but)  # behind, nobody would be told
@@ -300,7 +300,7 @@ class Sessions(Generic[T]):
         # listed and created · the old id is ended, and the user is still signed in.
         while unseen := [one for one in await listed.members() if one not in seen]:
             for at in range(0, len(unseen), _AT_A_TIME):
-                # None is left under way when one fails: whoever repeats the call would run beside it.
+                # None is left under way when one fails: a repetition of the call would run beside it.
                 results = await asyncio.gather(*map(end, unseen[at : at + _AT_A_TIME]), return_exceptions=True)
                 for result in results:
                     if isinstance(result, BaseException):

@@ -297,8 +297,8 @@ class Clustered(Engine):
         self._owners.move(moved.slot, self._endpoint(node, moved))
         self._discovery.hint()
 
-    def _endpoint(self, node: Node, told: NotHere) -> Endpoint:
-        return told.host if told.host not in ("", "?") else node.address.hosts[0][0], told.port
+    def _endpoint(self, node: Node, redirect: NotHere) -> Endpoint:
+        return redirect.host if redirect.host not in ("", "?") else node.address.hosts[0][0], redirect.port
 
     def _address_of(self, endpoint: Endpoint) -> Address:
         return replace(self.address, hosts=(endpoint,), cluster=False)

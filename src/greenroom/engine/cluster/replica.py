@@ -182,16 +182,16 @@ async def _checked(connection: Connection) -> None:
 
 
 def _follows(reply: Any) -> None:
-    told = fields(reply)
-    if told.get("role") != "slave" or told.get("master_link_status") != "up":
+    info = fields(reply)
+    if info.get("role") != "slave" or info.get("master_link_status") != "up":
         raise _Apart("it does not follow its primary")
 
 
 def _position(reply: Any, offset: str) -> tuple[str, int]:
     if isinstance(reply, Exception):
         raise reply
-    told = fields(reply)
+    info = fields(reply)
     try:
-        return told["master_replid"], int(told[offset])
+        return info["master_replid"], int(info[offset])
     except (KeyError, ValueError):
         raise _Apart("it does not tell how far it has come") from None

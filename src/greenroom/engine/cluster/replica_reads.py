@@ -83,7 +83,7 @@ class ReplicaReads(Clustered):
         finally:
             if sent is None:
                 self._touched.end(key)
-        # Before whoever waits for the replies goes on: callbacks run in the order in which they were added.
+        # Before the callers who wait for the replies go on: callbacks run in the order in which they were added.
         if sent is not None:
             sent.add_done_callback(lambda _: self._touched.end(key))
         return sent
@@ -198,7 +198,7 @@ class _Touched:
     """Keys whose reads must be as new as their primary, each with the moment.
 
     Arguments:
-        trust: seconds after which that no longer matters: whoever is trusted has been compared later.
+        trust: seconds after which that no longer matters: a trusted replica has been compared later.
     """
 
     def __init__(self, trust: float) -> None:
