@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from greenroom.caching import Cache, CachedFunction, DropTarget, Loader
+from greenroom.cached import CachedFunction, check_parameters
+from greenroom.caching import Cache, DropTarget, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
-from greenroom.caching.changing import changing
 from greenroom.caching.declared import (
     DeclaredCaches,
     check_options,
@@ -20,8 +20,8 @@ from greenroom.caching.declared import (
     declared_loader,
     group_patterns,
 )
+from greenroom.caching.drops import changing
 from greenroom.caching.fallback import MAX_CONCURRENT
-from greenroom.caching.function import check_parameters
 from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock

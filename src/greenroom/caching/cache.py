@@ -9,7 +9,7 @@ from functools import partial
 from typing import Generic, TypeVar, cast
 
 from greenroom.caching.batch import BatchLoader
-from greenroom.caching.changing import DropTarget
+from greenroom.caching.drops import DropTarget
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.groups import group_pattern
 from greenroom.caching.invalidation import Backing

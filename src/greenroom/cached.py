@@ -7,9 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from greenroom.caching.cache import Cache
-from greenroom.caching.changing import DropTarget
-from greenroom.caching.result import CacheResult
+from greenroom.caching import Cache, CacheResult, DropTarget
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 
