@@ -37,7 +37,11 @@ class CachedFunction(Generic[P, T]):
         self._defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
 
     def __call__(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, T | None]:
-        """The value; None where the record holds none. Raises as `Cache.get`."""
+        """The value; None where the record holds none.
+
+        Raises:
+            As `Cache.get`.
+        """
         return self.cache.get(*args, **self._filled(args, parts))
 
     def get(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, T | None]:

@@ -314,7 +314,11 @@ class Greenroom:
 
     @property
     def presence(self) -> Presence:
-        """Who is here: active sessions, and listeners of each content. Raises as `sessions`."""
+        """Who is here: active sessions, and listeners of each content.
+
+        Raises:
+            As `sessions`.
+        """
         presence = self._wired().presence
         if presence is None:
             raise InvalidInput("sessions", "the room keeps no sessions", _NO_SESSIONS)

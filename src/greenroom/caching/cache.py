@@ -145,28 +145,42 @@ class Cache(Generic[T]):
         return (await self._ladder.load({key: (args, parts)}, known, together=False))[key].value
 
     async def get_bytes(self, *args: object, **parts: object) -> bytes | None:
-        """The value's JSON as it is stored, checked against the schema; raises as `get`."""
+        """The value's JSON as it is stored, checked against the schema.
+
+        Raises:
+            As `get`.
+        """
         return (await self.get_result(*args, **parts)).body
 
     async def get_many(self, parts: Iterable[object]) -> list[T | None]:
-        """The values of several keys, in the order asked; raises as `get`.
+        """The values of several keys, in the order asked.
 
         Arguments:
             parts: of each key a tuple or a mapping; bare values where the keys have one part.
+
+        Raises:
+            As `get`.
         """
         return [result.value for result in await self.get_results(parts)]
 
     async def get_result(self, *args: object, **parts: object) -> CacheResult[T]:
-        """The value and how it came about; raises as `get`."""
+        """The value and how it came about.
+
+        Raises:
+            As `get`.
+        """
         self._check_open()
         key = self._key(args, parts)
         return (await self._ladder.read({key: (args, parts)}, together=False))[key]
 
     async def get_results(self, parts: Iterable[object]) -> list[CacheResult[T]]:
-        """Several values and how each came about, in the order asked; takes its keys as `get_many`, raises as `get`.
+        """Several values and how each came about, in the order asked; takes its keys as `get_many`.
 
         What is cached is read in one round trip; the rest is loaded together where there is a batch loader. More than
         1,000 keys are read and loaded 1,000 at a time: all at once could be more commands than may be outstanding.
+
+        Raises:
+            As `get`.
         """
         self._check_open()
         asked = self._asked_together(parts)
@@ -219,7 +233,11 @@ class Cache(Generic[T]):
         await self._backing.drop_group(self._group(args, parts), self._longest_ms)
 
     def of(self, *args: object, **parts: object) -> DropTarget:
-        """The value as something that a change makes stale, for `Greenroom.changing`; raises as `invalidate`."""
+        """The value as something that a change makes stale, for `Greenroom.changing`.
+
+        Raises:
+            As `invalidate`.
+        """
         key, lifetime = self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000
 
         async def drop() -> None:
@@ -229,7 +247,11 @@ class Cache(Generic[T]):
         return DropTarget(key, drop)
 
     def group(self, *args: object, **parts: object) -> DropTarget:
-        """A group as something that a change makes stale, for `Greenroom.changing`; raises as `invalidate_group`."""
+        """A group as something that a change makes stale, for `Greenroom.changing`.
+
+        Raises:
+            As `invalidate_group`.
+        """
         group = self._group(args, parts)
 
         async def drop() -> None:

@@ -137,7 +137,11 @@ def declared_loader(keyspace: Keyspace[Any], load: Loader[T] | PlainLoader[T]) -
 
 
 def declared_batch_loader(load_many: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[Any]], Awaitable[Any]]:
-    """A batch loader; raises as `declared_loader`."""
+    """A batch loader.
+
+    Raises:
+        As `declared_loader`.
+    """
     _check_call("load_many", load_many, (None,), {})
 
     async def load_all(parts: Sequence[Any]) -> Any:

@@ -72,7 +72,11 @@ class LoadSteps(Generic[T]):
         self._oversize_logged = False
 
     async def ask(self, holder: Holder, flight: Flight[CacheResult[T]] | None, miss: Miss) -> Answer:
-        """Ask for the value or the lease. Raises as `Engine`."""
+        """Ask for the value or the lease.
+
+        Raises:
+            As `Engine`.
+        """
         asked = self._clock.monotonic()
         if flight is not None:
             flight.asking = True
@@ -102,7 +106,11 @@ class LoadSteps(Generic[T]):
         holder.renew(self.engine.call_budget + self._deadline, lost)
 
     async def register(self, holder: Holder, parts: Mapping[str, object]) -> None:
-        """Put the key into its groups, under the lease and before the load. Raises as `Engine`."""
+        """Put the key into its groups, under the lease and before the load.
+
+        Raises:
+            As `Engine`.
+        """
         # With a time of its own: what the question took must not keep a page from ever being stored.
         deadline, register = monotonic() + self.engine.call_budget, self._room_groups.register
         if groups := self._groups(parts):

@@ -44,7 +44,11 @@ class Codec(Generic[T]):
     """JSON to a value; raises SchemaMismatch, whose text names the member and never quotes the value."""
 
     def encode(self, value: T) -> bytes:
-        """The JSON of a value; raises as `round_trip`."""
+        """The JSON of a value.
+
+        Raises:
+            As `round_trip`.
+        """
         return self.round_trip(value)[0]
 
     def round_trip(self, value: T) -> tuple[bytes, T]:

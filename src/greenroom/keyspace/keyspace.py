@@ -128,7 +128,11 @@ class Keyspace(Generic[T]):
             raise BrokenValue(key, str(error)) from None
 
     def encode(self, key: str, value: T) -> bytes:
-        """The JSON of a value; raises as `round_trip`."""
+        """The JSON of a value.
+
+        Raises:
+            As `round_trip`.
+        """
         return self.round_trip(key, value)[0]
 
     def round_trip(self, key: str, value: T) -> tuple[bytes, T]:

@@ -156,7 +156,11 @@ class Sessions(Generic[T]):
 
     @asynccontextmanager
     async def watched(self, session: str) -> AsyncIterator[SessionWatch[T]]:
-        """Keep an eye on a session while its socket is open; see `SessionWatch`. Raises as `read`."""
+        """Keep an eye on a session while its socket is open; see `SessionWatch`.
+
+        Raises:
+            As `read`.
+        """
         self.opened.check()
         arguments.session_part("session", session)
         with self._key_events.listening(self.store.key(session)) as pushed:
@@ -165,7 +169,11 @@ class Sessions(Generic[T]):
                 yield watch
 
     def snapshot(self, session: str, stored: StoredSession) -> SessionSnapshot[T] | None:
-        """The session that a look-up has found, or its copy; None where it is over. Raises as `read`."""
+        """The session that a look-up has found, or its copy; None where it is over.
+
+        Raises:
+            As `read`.
+        """
         if stored.body is not None and stored.started_at is not None:
             value = self._schema.decode(stored.body)
             return SessionSnapshot(
@@ -214,7 +222,11 @@ class Sessions(Generic[T]):
         return await self._changes.apply(session, made)
 
     async def settle(self, session: str) -> SessionSnapshot[T]:
-        """Let the session name the newest of its open streams; raises as `change`."""
+        """Let the session name the newest of its open streams.
+
+        Raises:
+            As `change`.
+        """
         self.opened.check()
         arguments.session_part("session", session)
         return await self._changes.settle(session)

@@ -53,7 +53,11 @@ class SessionWatch(Generic[T]):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Read the session, then follow it. Raises as `Sessions.read`."""
+        """Read the session, then follow it.
+
+        Raises:
+            As `Sessions.read`.
+        """
         await self._look()
         following = asyncio.get_running_loop().create_task(self._follow(), name="greenroom-session-watch")
         try:
