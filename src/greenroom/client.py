@@ -26,7 +26,7 @@ from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
-from greenroom.engine import EMBEDDED
+from greenroom.engine import EMBEDDED, Engine
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.pattern import check_prefix
@@ -325,6 +325,11 @@ class Greenroom:
         return presence
 
     # Its servers --------------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the caches."""
+        return self._wired().backing.engine
 
     @property
     def unavailable(self) -> EngineError | None:
