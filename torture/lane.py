@@ -31,6 +31,8 @@ class LateLane:
         self._engine = engine
         self._share = share
         self._chance = chance
+        self.limits = engine.limits
+        self.call_budget = engine.call_budget
 
     def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
         self._engine.add_listener(listener, scripts)

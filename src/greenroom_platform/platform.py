@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -152,11 +153,11 @@ class Platform:
             self._recordings = Recordings(self._directory / "recordings", clock=self.room.clock)
         return self._recordings
 
-    def worker(self, *, claim: float = CLAIM) -> Worker:
+    def worker(self, *, claim: timedelta = timedelta(seconds=CLAIM)) -> Worker:
         """A worker that makes the podcasts which are asked for; see `Worker.run`.
 
         Arguments:
-            claim: seconds for which a task is claimed at a time. The claim is renewed three times as often, and what a
+            claim: for how long a task is claimed at a time. The claim is renewed three times as often, and what a
                 killed worker has begun is taken up again when it lapses.
         """
         generation, tasks = self._with_tasks()
@@ -167,7 +168,7 @@ class Platform:
             self.snippets,
             self.recordings,
             wake=generation.asked,
-            claim=claim,
+            claim=claim.total_seconds(),
             clock=self.room.clock,
         )
 
@@ -235,7 +236,7 @@ async def open_platform(
     address: str | None = None,
     *,
     session_address: str | None = None,
-    keeps_sessions: bool = True,
+    sessions: bool = True,
     replica_reads: bool = False,
     database: str | Path | Records | None = None,
     data_dir: str | Path | None = None,
@@ -246,7 +247,7 @@ async def open_platform(
     """Open a record, a room and the platform over both; all are closed when the block is left.
 
     Arguments:
-        keeps_sessions: False for a process that uses none, as a worker.
+        sessions: False for a process that uses none, as a worker.
         database: the record: `sqlite:PATH`, a path, or any implementation of `Records`, which stays open. By default
             SQLite in the data directory.
         data_dir: where embedded parts and recordings are kept. With neither address nor directory a temporary one.
@@ -254,7 +255,7 @@ async def open_platform(
     The other arguments are those of `Greenroom`.
 
     Raises:
-        InvalidInput: for an argument that cannot be.
+        InvalidInput: for an argument that is not valid.
         MissingExtra: when an embedded part is not installed.
         RecordUnavailable: when the record cannot be opened. An engine that cannot be reached is no error.
     """
@@ -267,7 +268,7 @@ async def open_platform(
             Greenroom(
                 address,
                 session_address=session_address,
-                sessions=SESSION_SETTINGS if keeps_sessions else False,
+                sessions=SESSION_SETTINGS if sessions else False,
                 replica_reads=replica_reads,
                 data_dir=directory,
                 prefix=prefix,

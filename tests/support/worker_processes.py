@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -195,7 +196,7 @@ async def _main(data_dir: str, claim: str, *points: str) -> None:
     async with open_platform(data_dir=data_dir) as platform:
         assert isinstance(platform.records, SqliteRecords)
         _WRITERS.append(platform.records._database._writer)
-        worker = platform.worker(claim=float(claim))
+        worker = platform.worker(claim=timedelta(seconds=float(claim)))
         worker.__class__ = _Telling
         await worker.run()
 

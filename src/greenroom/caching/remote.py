@@ -13,7 +13,7 @@ from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
 from greenroom.caching.near import Entry, EntrySource
 from greenroom.engine import Channel, Command
-from greenroom.engine.deadline import COMMANDS, TimeBudget
+from greenroom.engine.deadline import TimeBudget
 from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineRefused, EngineUnavailable, Overloaded
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.mismatch import SchemaMismatch
@@ -103,29 +103,29 @@ class RemoteTier(Generic[T]):
                     pass  # asked once more below, within the same budget
             if replies is None or isinstance(replies[-1], EngineUnavailable | EngineRefused):
                 replies = await self._engine.execute_all(
-                    Channel.TRACKED, key, commands, hook=arrival, deadline=began + COMMANDS
+                    Channel.TRACKED, key, commands, hook=arrival, deadline=began + self._engine.call_budget
                 )
         except Overloaded:
             self._count("overloaded")
             raise
         except EngineError as error:
             return self._unreadable(key, error, began)
-        found: Any = None if arrival is None else arrival.found
-        if found is None:
-            found = replies[-1]
-            if type(found) is bytes:
-                found = self._entered(key, asked, replies, None)
-        if type(found) is Entry:
-            return found
-        if found is None:
-            return Miss(_left(began))
-        if isinstance(found, _Unbounded):
+        checked: Any = None if arrival is None else arrival.checked
+        if checked is None:
+            checked = replies[-1]
+            if type(checked) is bytes:
+                checked = self._entered(key, asked, replies, None)
+        if type(checked) is Entry:
+            return checked
+        if checked is None:
+            return Miss(self._left(began))
+        if isinstance(checked, _Unbounded):
             await self._bound(key)
-            return found.entry
-        if isinstance(found, _Broken):
-            self._tell(found.error)
-            return Miss(_left(began), rejected_digest=fingerprint(found.body))
-        return self._unreadable(key, found, began)
+            return checked.entry
+        if isinstance(checked, _Broken):
+            self._tell(checked.error)
+            return Miss(self._left(began), rejected_digest=fingerprint(checked.body))
+        return self._unreadable(key, checked, began)
 
     def arrived(
         self, key: str, asked: float, replies: list[Any], source: EntrySource
@@ -136,9 +136,9 @@ class RemoteTier(Generic[T]):
         """
         if type(replies[-1]) is not bytes:
             return None
-        found = self._entered(key, asked, replies, source)
-        self._keep(found, source)
-        return found
+        checked = self._entered(key, asked, replies, source)
+        self._keep(checked, source)
+        return checked
 
     def admit(self, key: str, body: bytes, remaining_ms: int, asked: float, source: EntrySource) -> None:
         """Keep near what a script has read and tracked; in the socket's reader, as `arrived`.
@@ -153,16 +153,16 @@ class RemoteTier(Generic[T]):
     def admit_absence(self, key: str, remaining_ms: int, asked: float, source: EntrySource) -> None:
         """Keep near that the record holds nothing, as `admit`.
 
-        Both value and absence are tracked by the script that found it, so that either's push evicts the entry.
+        Both value and absence are tracked by the script that read it, so that either's push evicts the entry.
         """
         expires_at = asked + remaining_ms / 1000
         until = min(expires_at, asked + self.near_for)
         if until > asked and self._backing.may_keep(key, source):
             self._near.put(Entry(key, None, None, expires_at, expires_at, until, source))
 
-    def _keep(self, found: Entry | _Unbounded | _Broken, source: EntrySource) -> None:
-        if type(found) is Entry and found.near_until and self._backing.may_keep(found.key, source):
-            self._near.put(found if self._frozen else found.without_value())
+    def _keep(self, checked: Entry | _Unbounded | _Broken, source: EntrySource) -> None:
+        if type(checked) is Entry and checked.near_until and self._backing.may_keep(checked.key, source):
+            self._near.put(checked if self._frozen else checked.without_value())
 
     def _entered(
         self, key: str, asked: float, replies: list[Any], source: EntrySource | None
@@ -196,10 +196,13 @@ class RemoteTier(Generic[T]):
     def _unreadable(self, key: str, error: EngineError, began: float) -> Miss:
         if isinstance(error, CommandFailed) and error.of_another_type:
             self._tell(BrokenValue(key, "it is no string"))
-            return Miss(_left(began), rejected_digest=ANOTHER_TYPE)
+            return Miss(self._left(began), rejected_digest=ANOTHER_TYPE)
         self._count("engine")
         log.debug("reading %s: %s", key, error)
-        return Miss(_left(began), reachable=False)
+        return Miss(self._left(began), reachable=False)
+
+    def _left(self, began: float) -> TimeBudget:
+        return TimeBudget(max(0.0, began + self._engine.call_budget - monotonic()))
 
     def _tell(self, error: BrokenValue) -> None:
         self._count("broken")
@@ -210,19 +213,15 @@ class RemoteTier(Generic[T]):
 
 
 class _Arrival:
-    """The hook of one read, and what it has found."""
+    """The hook of one read, and what it has checked."""
 
-    __slots__ = ("_asked", "_key", "_remote", "found")
+    __slots__ = ("_asked", "_key", "_remote", "checked")
 
     def __init__(self, remote: RemoteTier[Any], key: str, asked: float) -> None:
         self._remote = remote
         self._key = key
         self._asked = asked
-        self.found: Entry | _Unbounded | _Broken | None = None
+        self.checked: Entry | _Unbounded | _Broken | None = None
 
     def __call__(self, replies: list[Any], source: EntrySource) -> None:
-        self.found = self._remote.arrived(self._key, self._asked, replies, source)
-
-
-def _left(began: float) -> TimeBudget:
-    return TimeBudget(max(0.0, began + COMMANDS - monotonic()))
+        self.checked = self._remote.arrived(self._key, self._asked, replies, source)

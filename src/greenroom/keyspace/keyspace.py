@@ -35,7 +35,7 @@ class Keyspace(Generic[T]):
         title, purpose, source, note: what `greenroom definitions` prints of it.
 
     Raises:
-        InvalidInput: when the pattern or the lifetimes cannot be.
+        InvalidInput: for a pattern or lifetimes that are not valid.
     """
 
     __slots__ = (
@@ -128,7 +128,11 @@ class Keyspace(Generic[T]):
             raise BrokenValue(key, str(error)) from None
 
     def encode(self, key: str, value: T) -> bytes:
-        """The JSON of a value; raises as `round_trip`."""
+        """The JSON of a value.
+
+        Raises:
+            As `round_trip`.
+        """
         return self.round_trip(key, value)[0]
 
     def round_trip(self, key: str, value: T) -> tuple[bytes, T]:
@@ -152,9 +156,9 @@ def _numbers(parts: Mapping[str, Number | type[int]]) -> dict[str, Number]:
     Raises:
         InvalidInput: for a part that is declared as anything else.
     """
-    found: dict[str, Number] = {}
+    numbers: dict[str, Number] = {}
     for name, part in parts.items():
         if part is not int and not isinstance(part, Number):
             raise InvalidInput("parts", f"{name} is {part!r:.80}", "use int or Number(1, 100); leave text out")
-        found[name] = part if isinstance(part, Number) else ANY_NUMBER
-    return found
+        numbers[name] = part if isinstance(part, Number) else ANY_NUMBER
+    return numbers

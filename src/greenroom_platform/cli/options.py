@@ -39,7 +39,7 @@ def read_settings(flags: dict[str, str | None]) -> Settings:
     One line says which variables are passed over because Kubernetes has set them for a Service such as `greenroom`.
 
     Raises:
-        InvalidInput: naming the setting, for a value that cannot be or a variable that is none.
+        InvalidInput: naming the setting, for a value that is not valid or a variable that is no setting.
     """
     if links := service_links(os.environ):
         names = f"{links[0]} and {len(links) - 1} more" if len(links) > 1 else links[0]

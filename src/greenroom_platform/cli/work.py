@@ -53,7 +53,7 @@ async def _worker(settings: Settings) -> None:
     make_directory(settings.data_dir)
     async with open_platform(
         settings.cache_address,
-        keeps_sessions=False,
+        sessions=False,
         database=settings.database_url,
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,

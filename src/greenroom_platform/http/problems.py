@@ -29,6 +29,7 @@ from greenroom.errors import (
     UnknownReference,
 )
 from greenroom.sessions.refusals import (
+    MEDIA_TYPE,
     ForeignOrigin,
     InsecureTransport,
     Refused,
@@ -45,7 +46,6 @@ from greenroom_platform.http.methods import allow
 
 log = logging.getLogger("greenroom.http")
 
-MEDIA_TYPE = "application/problem+json"
 
 # slug → (status, title, what the caller may do); served at /problems/<slug>.
 KINDS: dict[str, tuple[int, str, str]] = {
