@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from greenroom.caching import Cache, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
-from greenroom.caching.declared import DeclaredCaches, check_apart, check_options, group_patterns
+from greenroom.caching.declared import (
+    DeclaredCaches,
+    check_apart,
+    check_options,
+    declared_batch_loader,
+    declared_loader,
+    group_patterns,
+)
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader, declared_batch_loader, declared_loader
+from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end

@@ -16,7 +16,7 @@ from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.observe import Counters
 from greenroom.sessions import Sessions
-from greenroom.sessions.snapshot import SessionSnapshot
+from greenroom.sessions.store import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
@@ -232,7 +232,7 @@ async def test_so_it_is_while_the_new_connection_carries_what_the_caches_owe(
         backing = Backing(engine, "", SYSTEM, Counters())
         here = Sessions(engine, SESSIONS, streams=STREAMS)
         await engine.start()
-        await backing.drop(cached)
+        await backing.drops.drop(cached)
         await here.end(live.session_id)
         held = proxy.hold("DEL", cached)
         here.engine.reset(Channel.TRACKED, cached, "by the test")

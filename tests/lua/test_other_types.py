@@ -13,8 +13,7 @@ import pytest
 
 from greenroom.caching.drops import DROP
 from greenroom.caching.groups import FORGET, MEMBERS, REGISTER
-from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RENEW
-from greenroom.caching.releases import RELEASE
+from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RELEASE, RENEW
 from greenroom.engine.scripts import Script
 from greenroom.sessions.index import ENTER, PRESENT
 from greenroom.sessions.store import CHANGE, END, START, TAKE

@@ -57,7 +57,7 @@ async def invalidate(room: Room) -> None:
 
 
 async def invalidate_many(room: Room) -> None:
-    await room.backing.drop_many([f"cache:episode:e{number}" for number in range(600)])
+    await room.backing.drops.drop_many([f"cache:episode:e{number}" for number in range(600)])
 
 
 async def send_what_the_outbox_names(room: Room) -> None:

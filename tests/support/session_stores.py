@@ -16,7 +16,7 @@ from greenroom.engine import Address, engine_at
 from greenroom.engine import Limits as EngineLimits
 from greenroom.sessions import Revocations, SessionLimits, Sessions, background, changes, merged
 from greenroom.sessions import sessions as sessions_module
-from greenroom.sessions.snapshot import SessionSnapshot
+from greenroom.sessions.store import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session

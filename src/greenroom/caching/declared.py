@@ -1,4 +1,4 @@
-"""The caches of one room: one for each key format.
+"""Declarations of caches: what is refused of a loader or an option, and one cache for each key format.
 
 Two caches of one format would share keys and give each other's values: a public user where the whole one is meant, what
 one loader found where another is asked. So a second declaration is the first, or it is refused.
@@ -6,11 +6,13 @@ one loader found where another is asked. So a second declaration is the first, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from greenroom.caching.cache import Cache
+from greenroom.caching.loader import Loader, PlainLoader
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.overlap import can_make_one_key
@@ -66,6 +68,39 @@ def check_apart(keyspace: Keyspace[Any], other: Keyspace[Any], whose: str) -> No
         raise InvalidInput("keyspace", f"{text!r} can make the same key as {theirs!r} of {whose}", _ONCE)
 
 
+def declared_loader(keyspace: Keyspace[Any], load: Loader[T] | PlainLoader[T]) -> Loader[T]:
+    """A loader that is called with the key's parts by keyword, or by position where there is one part.
+
+    Raises:
+        InvalidInput: when it can never be called so, or gives no value.
+    """
+    names = keyspace.pattern.names
+    if len(names) != 1:
+        _check_call("load", load, (), dict.fromkeys(names))
+
+        async def load_by_name(**parts: object) -> T | None:
+            return await _awaited(load(**parts))
+
+        return load_by_name
+    (name,) = names
+    _check_call("load", load, (None,), {})
+
+    async def load_one(**parts: object) -> T | None:
+        return await _awaited(load(parts[name]))
+
+    return load_one
+
+
+def declared_batch_loader(load_many: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[Any]], Awaitable[Any]]:
+    """A batch loader; raises as `declared_loader`."""
+    _check_call("load_many", load_many, (None,), {})
+
+    async def load_all(parts: Sequence[Any]) -> Any:
+        return await _awaited(load_many(parts))
+
+    return load_all
+
+
 def check_options(options: Mapping[str, Any]) -> None:
     """Refuse what no cache can work with.
 
@@ -95,6 +130,26 @@ def group_patterns(groups: object) -> tuple[str, ...]:
         if all(isinstance(group, str) for group in found):
             return found
     raise InvalidInput("groups", f"are {groups!r:.80}", "use a list of patterns, like ['episodes:{show_id}']")
+
+
+async def _awaited(result: Awaitable[T] | T) -> T:
+    return await result if inspect.isawaitable(result) else result
+
+
+def _check_call(field: str, load: Any, args: tuple[object, ...], parts: Mapping[str, object]) -> None:
+    if not callable(load):
+        raise InvalidInput(field, f"is {type(load).__name__}, which cannot be called", "pass a function")
+    if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
+        raise InvalidInput(field, "is a generator", "return the value, do not yield it")
+    try:
+        signature = inspect.signature(load)
+    except (TypeError, ValueError):
+        return  # some of C have none
+    try:
+        signature.bind(*args, **parts)
+    except TypeError as error:
+        called = ", ".join(f"{name}=…" for name in parts) or ("one argument" if args else "no argument")
+        raise InvalidInput(field, f"takes {signature}: {error}", f"it is called with {called}") from None
 
 
 def _check_same(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:

@@ -64,7 +64,7 @@ class RemoteTier(Generic[T]):
     def __init__(self, backing: Backing, keyspace: Keyspace[T], near_for: float) -> None:
         self._engine = backing.engine
         self._backing = backing
-        self._refused_drops = backing.refused_drops
+        self._refused_drops = backing.drops.refused
         self._near = backing.near
         self._now = backing.clock.monotonic
         self._errors = backing.counters.errors
@@ -72,7 +72,8 @@ class RemoteTier(Generic[T]):
         self._decode = keyspace.codec.decode
         self._lifetime = keyspace.lifetime
         self._frozen = keyspace.frozen
-        self._near_for = near_for
+        self.near_for = near_for
+        """Seconds for which a value or an absence is kept in this process at most."""
         self.value_alone = not near_for and keyspace.lifetime.fresh is None
         """Whether a read depends on the value only, and not on what is left of its lifetime."""
 
@@ -91,7 +92,7 @@ class RemoteTier(Generic[T]):
         # docs/decisions/0019-pttl-before-get.md
         # PTTL first: a write between the two can then only give a new value an old deadline.
         commands: tuple[Command, ...] = (("PTTL", key), ("GET", key)) if lifetime else (("GET", key),)
-        arrival = _Arrival(self, key, asked) if self._near_for else None
+        arrival = _Arrival(self, key, asked) if self.near_for else None
         replies: list[Any] | None = None
         try:
             future = self._engine.read(key, commands, arrival)
@@ -146,8 +147,18 @@ class RemoteTier(Generic[T]):
             remaining_ms: its PTTL.
             asked: when the script was sent.
         """
-        if self._near_for:
+        if self.near_for:
             self._keep(self._entered(key, asked, [remaining_ms, body], source), source)
+
+    def admit_absence(self, key: str, remaining_ms: int, asked: float, source: EntrySource) -> None:
+        """Keep near that the record holds nothing, as `admit`.
+
+        Both value and absence are tracked by the script that found it, so that either's push evicts the entry.
+        """
+        expires_at = asked + remaining_ms / 1000
+        until = min(expires_at, asked + self.near_for)
+        if until > asked and self._backing.may_keep(key, source):
+            self._near.put(Entry(key, None, None, expires_at, expires_at, until, source))
 
     def _keep(self, found: Entry | _Unbounded | _Broken, source: EntrySource) -> None:
         if type(found) is Entry and found.near_until and self._backing.may_keep(found.key, source):
@@ -171,7 +182,7 @@ class RemoteTier(Generic[T]):
         at = placed(self._lifetime, remaining if type(remaining) is int else _UNASKED, asked)
         if at.adjust:
             return _Unbounded(Entry(key, value, body, at.fresh_until, at.expires_at, 0.0, source))
-        until = min(at.expires_at, asked + self._near_for) if at.near and source is not None else 0.0
+        until = min(at.expires_at, asked + self.near_for) if at.near and source is not None else 0.0
         return Entry(key, value, body, at.fresh_until, at.expires_at, until, source)
 
     async def _bound(self, key: str) -> None:

@@ -26,8 +26,7 @@ from greenroom.sessions import arguments
 from greenroom.sessions.index import SessionIndex, Streams
 from greenroom.sessions.raw_json import changed, members, user_of
 from greenroom.sessions.schema import SessionSchema
-from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
-from greenroom.sessions.store import Differs, SessionStore, WrittenSession
+from greenroom.sessions.store import Differs, SessionGone, SessionSnapshot, SessionStore, WrittenSession
 
 T = TypeVar("T")
 

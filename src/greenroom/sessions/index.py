@@ -33,10 +33,10 @@ from greenroom.engine.shapes import NUMBER, Shape, are_texts
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import check_part, is_part
-from greenroom.sessions.leftovers import Leftovers
-from greenroom.sessions.limits import SessionLimits, ms
+from greenroom.sessions.arguments import check_user_id
+from greenroom.sessions.background import Leftovers
+from greenroom.sessions.settings import SessionLimits, StreamNames, ms
 from greenroom.sessions.store import SessionStore
-from greenroom.sessions.user_id import check_user_id
 
 log = logging.getLogger("greenroom.sessions")
 
@@ -229,19 +229,6 @@ def _part(user_id: str) -> str:
         return check_part("user_id", user_id)
     except InvalidInput:
         return f"#{hashlib.sha256(user_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
-@dataclass(frozen=True, slots=True)
-class StreamNames:
-    """What streams are called where they are stored.
-
-    Arguments:
-        member: the member of a session that names the content of its newest open stream.
-        content: what a stream is of, in one word, as "episode"; the keys of the rolls are made of it.
-    """
-
-    member: str = "active_stream_id"
-    content: str = "content"
 
 
 @dataclass(frozen=True, slots=True)

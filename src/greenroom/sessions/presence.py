@@ -20,7 +20,7 @@ from greenroom.sessions.arguments import instance, session_part
 from greenroom.sessions.index import ExpiringSet, Stream, stream
 from greenroom.sessions.raw_json import members
 from greenroom.sessions.sessions import Sessions
-from greenroom.sessions.snapshot import SessionGone
+from greenroom.sessions.store import SessionGone
 
 _STREAM = "give what `open` has returned"
 _CHUNK = 500

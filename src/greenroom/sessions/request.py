@@ -13,7 +13,7 @@ from greenroom.sessions.policy import Carrier, Decision, Kind, LookUp, Signals, 
 from greenroom.sessions.raw_json import Members, changed
 from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
 from greenroom.sessions.sessions import Sessions
-from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
+from greenroom.sessions.store import SessionGone, SessionSnapshot
 from greenroom.sessions.token import session_id
 from greenroom.sessions.websocket import SessionWatch
 

@@ -28,16 +28,14 @@ from greenroom.keyspace.pattern import is_part
 from greenroom.observe import Counters
 from greenroom.opened import Opened
 from greenroom.sessions import arguments, index, store
-from greenroom.sessions.background import Background
+from greenroom.sessions.background import Background, Leftovers
 from greenroom.sessions.changes import SessionChanges
-from greenroom.sessions.index import SessionIndex, StreamNames, Streams
-from greenroom.sessions.leftovers import Leftovers
-from greenroom.sessions.limits import SessionLimits, ms
+from greenroom.sessions.index import SessionIndex, Streams
 from greenroom.sessions.raw_json import USER, Members, changed, user_of
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.schema import SessionSchema
-from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
-from greenroom.sessions.store import Differs, SessionStore, StoredSession, Taken
+from greenroom.sessions.settings import SessionLimits, StreamNames, ms
+from greenroom.sessions.store import Differs, SessionGone, SessionSnapshot, SessionStore, StoredSession, Taken
 from greenroom.sessions.token import is_token, new_token, session_id
 from greenroom.sessions.websocket import SessionWatch
 

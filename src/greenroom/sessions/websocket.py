@@ -13,8 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError
 from greenroom.sessions.refusals import SignInRequired
-from greenroom.sessions.snapshot import SessionSnapshot
-from greenroom.sessions.store import SessionStore, StoredSession
+from greenroom.sessions.store import SessionSnapshot, SessionStore, StoredSession
 
 T = TypeVar("T")
 

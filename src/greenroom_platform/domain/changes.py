@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from greenroom.caching import Cache
-from greenroom.caching.many_drops import BATCH
+from greenroom.caching.drops import BATCH
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.detached import Detached
 from greenroom.errors import CommandFailed, EngineError, InvalidInput, PreconditionFailed, RecordError

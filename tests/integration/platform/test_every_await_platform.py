@@ -96,7 +96,7 @@ async def follow(calls: Calls) -> Any:
 
 async def followed(calls: Calls) -> None:
     assert calls.platform.statuses.followed == 0
-    assert not calls.platform.room._backing._watches
+    assert not calls.platform.room._backing.local._watches
 
 
 CHECKS: dict[Any, Callable[[Calls], Awaitable[None]]] = {
