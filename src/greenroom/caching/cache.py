@@ -199,6 +199,11 @@ class Cache(Generic[T]):
         longest_ms = self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
         await self._backing.drop_group(named.key(*args, **parts), longest_ms)
 
+    async def drop_keyspace(self) -> None:
+        """Drop every value of the keyspace, without looking for its keys: see `Greenroom.drop_keyspace`."""
+        self._check_open()
+        await self._backing.generations.drop(self._remote.generation)
+
     def watch(self, callback: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
         """Have `callback` called when the value may have changed; returns what ends that: see `LocalCopies.watch`."""
         return self._backing.local.watch(self._key(args, parts), callback)
