@@ -56,7 +56,7 @@ async def edit(one: Server, platform: Platform, state: str, number: int) -> tupl
     raw("MSET", *(text for key in keys for text in (key, "[]")))
     if state != "stored":
         (group,) = platform.snippets._pages._ladder._groups_of({"topic_id": "a"})
-        name = platform.room._backing.groups.name(group)
+        name = platform.room._wired().backing.groups.name(group)
         raw(
             "ZADD",
             name,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from asyncio import _get_running_loop
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 from typing import Generic, TypeVar, cast
 
 from greenroom.caching.batch import BatchLoader
+from greenroom.caching.changing import Stale
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.groups import group_pattern
 from greenroom.caching.invalidation import Backing
@@ -14,13 +18,16 @@ from greenroom.caching.lease import LIFE
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
 from greenroom.caching.result import CacheResult, Outcome
-from greenroom.errors import InvalidInput, RoomClosed
+from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
+from greenroom.opened import Opened
 
 T = TypeVar("T")
 
 NEAR_FOR = 30.0
 """Seconds for which a value is served from this process without asking the server."""
+_NO_LOOP = object()
+"""Stands for the event loop of a cache that is not open."""
 _MAX_KEYS = 20_000
 """Keys remembered by their parts."""
 # docs/decisions/0032-get-many-by-thousands.md
@@ -31,7 +38,8 @@ _TOGETHER = 1000
 class Cache(Generic[T]):
     """Typed read-through access to one keyspace.
 
-    Parts are given by keyword or, where there is one, by position. A part that no key can hold is refused with
+    It may be declared before its room is open, and answers while the room is. Parts are given by position in the order
+    of the pattern, or by keyword. A part that no key can hold is refused with
     `InvalidInput` before anything is sent.
 
     Arguments:
@@ -49,7 +57,7 @@ class Cache(Generic[T]):
         keyspace: Keyspace[T],
         load: Loader[T],
         *,
-        backing: Backing,
+        backing: Backing | None = None,
         load_many: BatchLoader[T] | None = None,
         loader_deadline: float = LOADER_DEADLINE,
         near_for: float = NEAR_FOR,
@@ -57,31 +65,46 @@ class Cache(Generic[T]):
         places: int = MAX_CONCURRENT,
     ) -> None:
         self.keyspace = keyspace
-        self._backing = backing
-        self._near = backing.near
         self._groups = {text: group_pattern(text, keyspace) for text in groups}
-        self._ladder = Ladder(
-            backing,
-            keyspace,
-            load,
-            load_many,
+        self._new_ladder = partial(
+            Ladder,
+            keyspace=keyspace,
+            load=load,
+            load_many=load_many,
             loader_deadline=loader_deadline,
             near_for=near_for,
             groups=self._groups.values(),
             places=places,
         )
+        self._keys: dict[object, str] = {}
+        self._counted_near = keyspace.name, Outcome.NEAR.value
+        self._counted_hit = keyspace.name, Outcome.HIT.value
+        self._opened = Opened(begun=False)
+        self._loop: object = _NO_LOOP
+        if backing is not None:
+            self.open(backing, Opened())
+
+    def open(self, backing: Backing, opened: Opened) -> None:
+        """Begin to answer, from the caches' server of a room that was opened."""
+        self._backing = backing
+        self._opened = opened
+        self._loop = asyncio.get_running_loop()
+        self._ladder: Ladder[T] = self._new_ladder(backing)
         # For `get`, which looks at them before it asks the ladder.
+        self._near = backing.near
         self._flights = self._ladder.flights
         self._fallback = self._ladder.fallback
         self._remote = self._ladder.remote
         self._outbox_drops = backing.outbox_drops
-        self._pending_groups = backing.groups.pending_drops if groups else set[str]()
+        self._pending_groups: Set[str] = backing.groups.pending_drops if self._groups else frozenset()
         self._now = backing.clock.monotonic
-        self._keys: dict[object, str] = {}
-        self._closed = False
         self._counts = backing.counters.reads
-        self._counted_near = keyspace.name, Outcome.NEAR.value
-        self._counted_hit = keyspace.name, Outcome.HIT.value
+
+    async def close(self) -> None:
+        """Cancel the loads under way; nothing can be read or dropped until it is opened again."""
+        self._loop = _NO_LOOP
+        self._opened.end()
+        await self._ladder.close()
 
     # What callers use ------------------------------------------------------------------------------
 
@@ -90,12 +113,15 @@ class Cache(Generic[T]):
 
         Raises:
             InvalidInput: for parts that no key can hold.
-            RoomClosed: when the room was closed.
+            RoomClosed, RoomNotOpen: when the room is not open.
+            RoomElsewhere: in another event loop, or another process, than that which opened the room.
             LoadTimeout: when the loader did not end in time.
             LoadFailed: when it has just failed in another process, or here a moment ago.
             Overloaded: when too much is under way already; slow down, then retry.
             Whatever the loader raises.
         """
+        if _get_running_loop() is not self._loop:
+            self._opened.check()
         # A part by position, and near: what is asked for most, without a call that it does not need.
         key = self._keys.get(args[0]) if len(args) == 1 and type(args[0]) is str and not parts else None
         if key is None:
@@ -132,6 +158,7 @@ class Cache(Generic[T]):
 
     async def get_result(self, *args: object, **parts: object) -> CacheResult[T]:
         """The value and how it came about; raises as `get`."""
+        self._check_open()
         key = self._key(args, parts)
         return (await self._ladder.read({key: (args, parts)}, together=False))[key]
 
@@ -189,15 +216,40 @@ class Cache(Generic[T]):
             TypeError: where the cache has no group, or has several and none is named.
         """
         self._check_open()
-        named = self._groups.get(args[0]) if args and isinstance(args[0], str) else None
-        if named is not None:  # no part of a key has braces
-            args = args[1:]
-        elif len(self._groups) == 1:
-            (named,) = self._groups.values()
-        else:
-            raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")
-        longest_ms = self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
-        await self._backing.drop_group(named.key(*args, **parts), longest_ms)
+        await self._backing.drop_group(self._group(args, parts), self._longest_ms)
+
+    def of(self, *args: object, **parts: object) -> Stale:
+        """The value as something that a change makes stale, for `Greenroom.changing`; raises as `invalidate`."""
+        key, lifetime = self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000
+
+        async def drop() -> None:
+            self._check_open()
+            await self._backing.drops.drop(key, lifetime)
+
+        return Stale(key, drop)
+
+    def group(self, *args: object, **parts: object) -> Stale:
+        """A group as something that a change makes stale, for `Greenroom.changing`; raises as `invalidate_group`."""
+        group = self._group(args, parts)
+
+        async def drop() -> None:
+            self._check_open()
+            await self._backing.drop_group(group, self._longest_ms)
+
+        return Stale(group, drop)
+
+    def peek(self, *args: object, **parts: object) -> T | None:
+        """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""
+        self._check_open()
+        key = self._key(args, parts)
+        if self._pending_groups or self._outbox_drops.any or key in self._backing.drops.pending:
+            return None
+        now = self._now()
+        entry = self._near.peek(key, now)
+        if entry is None or entry.body is None or now >= entry.fresh_until:
+            return None
+        value: T | None = entry.value
+        return self.keyspace.decode(key, entry.body) if value is None else value
 
     async def drop_keyspace(self) -> None:
         """Drop every value of the keyspace, without looking for its keys: see `Greenroom.drop_keyspace`."""
@@ -206,19 +258,13 @@ class Cache(Generic[T]):
 
     def watch(self, callback: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
         """Have `callback` called when the value may have changed; returns what ends that: see `LocalCopies.watch`."""
+        self._check_open()
         return self._backing.local.watch(self._key(args, parts), callback)
-
-    async def close(self) -> None:
-        """Cancel the loads under way; nothing can be read or dropped any more."""
-        self._closed = True
-        self._keys.clear()  # so that what is asked for next comes by `_key`, which says so
-        await self._ladder.close()
 
     # ------------------------------------------------------------------------------------------------
 
     def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
         """The key; those asked for lately are remembered, since building one costs more than a near hit may."""
-        self._check_open()
         # Exact types only: True and 1.0 equal 1, and neither is a page number.
         if len(args) == 1 and type(args[0]) is str and not parts:
             asked: object = args[0]
@@ -235,8 +281,23 @@ class Cache(Generic[T]):
         return key
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise RoomClosed
+        if _get_running_loop() is not self._loop:
+            self._opened.check()
+
+    @property
+    def _longest_ms(self) -> int:
+        """Milliseconds that a value of a group can live at most: what is loaded under a lease may be stored yet."""
+        return self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
+
+    def _group(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
+        named = self._groups.get(args[0]) if args and isinstance(args[0], str) else None
+        if named is not None:  # no part of a key has braces
+            args = args[1:]
+        elif len(self._groups) == 1:
+            (named,) = self._groups.values()
+        else:
+            raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")
+        return named.key(*args, **parts)
 
     def _asked_together(self, parts: Iterable[object]) -> list[Asked]:
         """The parts of several keys, each as the parts of one call."""

@@ -12,10 +12,12 @@ from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from greenroom.caching.cache import Cache
+from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import Loader, PlainLoader
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.overlap import can_make_one_key
+from greenroom.opened import Opened
 
 T = TypeVar("T")
 
@@ -26,34 +28,77 @@ class _Declared(NamedTuple):
     keyspace: Keyspace[Any]
     options: Mapping[str, Any]
     cache: Cache[Any]
+    opening: int | None
+    """The number of the opening in which it was declared; None of one that was declared while the room was closed."""
 
 
 class DeclaredCaches:
-    """Every cache that was declared in a room, with what it was declared by."""
+    """Every cache that was declared in a room, with what it was declared by.
+
+    A cache that was declared while the room was closed, at module level, belongs to every opening. One that was
+    declared while it was open is opened again too, unless a later opening declares another in its place: what a program
+    declares in its block, with loaders that are made there, it declares in each.
+    """
 
     def __init__(self) -> None:
         self._declared: list[_Declared] = []
+        self._replaced: list[Cache[Any]] = []
+        self._openings = 0
+        self._open: tuple[Backing, Opened] | None = None
 
     def __iter__(self) -> Iterator[Cache[Any]]:
         return (one.cache for one in self._declared)
 
-    def cache(self, keyspace: Keyspace[T], options: Mapping[str, Any], make: Callable[[], Cache[T]]) -> Cache[T]:
+    def open(self, backing: Backing, opened: Opened) -> None:
+        """Let the caches answer: the room is open."""
+        self._openings += 1
+        self._open = backing, opened
+        for one in self._declared:
+            one.cache.open(backing, opened)
+
+    async def close(self) -> None:
+        """Close every cache, until the room is open again."""
+        self._open = None
+        for cache in (*self, *self._replaced):
+            await cache.close()
+        self._replaced.clear()
+
+    def cache(
+        self,
+        keyspace: Keyspace[T],
+        options: Mapping[str, Any],
+        make: Callable[[], Cache[T]],
+        *,
+        sessions: Keyspace[Any] | None = None,
+    ) -> Cache[T]:
         """The cache of these arguments: the one that there is, or a new one.
 
         Arguments:
             keyspace: as it was declared, without the room's prefix.
             options: all that it is declared by besides, its loaders among it.
+            sessions: the keyspace of the room's sessions, where it keeps any.
 
         Raises:
-            InvalidInput: when another cache of the room can make the same keys.
+            InvalidInput: when another cache of the room, or its sessions, can make the same keys.
         """
+        if sessions is not None:
+            check_apart(keyspace, sessions, "the sessions of this room")
+        kept, replaced = list[_Declared](), list[Cache[Any]]()
         for one in self._declared:
-            if one.keyspace.pattern.text == keyspace.pattern.text:
-                _check_same(one, keyspace, options)
+            if one.keyspace.pattern.text == keyspace.pattern.text and not _differences(one, keyspace, options):
                 return one.cache
-            check_apart(keyspace, one.keyspace, "another cache of this room")
+            if one.opening is None or (self._open is not None and one.opening == self._openings):
+                _check_other(one, keyspace, options)
+            elif can_make_one_key(keyspace.pattern, one.keyspace.pattern):
+                replaced.append(one.cache)  # of an earlier opening
+                continue
+            kept.append(one)
         cache = make()
-        self._declared.append(_Declared(keyspace, dict(options), cache))
+        if self._open is not None:
+            cache.open(*self._open)
+            self._replaced += replaced
+        opening = None if self._open is None else self._openings
+        self._declared = [*kept, _Declared(keyspace, dict(options), cache, opening)]
         return cache
 
 
@@ -152,12 +197,18 @@ def _check_call(field: str, load: Any, args: tuple[object, ...], parts: Mapping[
         raise InvalidInput(field, f"takes {signature}: {error}", f"it is called with {called}") from None
 
 
-def _check_same(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
+def _check_other(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
+    text = keyspace.pattern.text
+    if one.keyspace.pattern.text == text:
+        different = ", ".join(_differences(one, keyspace, options))
+        raise InvalidInput("keyspace", f"{text!r} has a cache that differs in {different}", _ONCE)
+    check_apart(keyspace, one.keyspace, "another cache of this room")
+
+
+def _differences(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> list[str]:
     mine, theirs = {**_facts(keyspace), **options}, {**_facts(one.keyspace), **one.options}
     # By `==`: a bound method is another object each time that it is looked up.
-    if different := sorted(name for name in mine if mine[name] != theirs.get(name)):
-        text = keyspace.pattern.text
-        raise InvalidInput("keyspace", f"{text!r} has a cache that differs in {', '.join(different)}", _ONCE)
+    return sorted(name for name in mine if mine[name] != theirs.get(name))
 
 
 def _facts(keyspace: Keyspace[Any]) -> dict[str, Any]:

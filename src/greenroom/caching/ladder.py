@@ -41,10 +41,10 @@ class Ladder(Generic[T]):
     def __init__(
         self,
         backing: Backing,
+        *,
         keyspace: Keyspace[T],
         load: Loader[T],
         load_many: BatchLoader[T] | None,
-        *,
         loader_deadline: float,
         near_for: float,
         groups: Collection[Pattern],

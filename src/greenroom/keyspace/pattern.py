@@ -110,7 +110,7 @@ class Pattern:
         return Pattern(self.text, numbers=self.numbers, prefix=prefix)
 
     def key(self, *args: object, **parts: object) -> str:
-        """Build the key; parts by keyword or, where there is one, by position.
+        """Build the key; parts by position in the order of the pattern, or by keyword.
 
         Raises:
             InvalidInput: when a part is not one that a key can hold; nothing has been sent anywhere.
@@ -154,10 +154,12 @@ class Pattern:
             TypeError: when a part is missing or not of this pattern.
         """
         if args:
-            if len(args) != 1 or len(self.names) != 1 or parts:
-                wanted = ", ".join(f"{name}=…" for name in self.names) or "no part"
-                raise TypeError(f"{self.text} takes {wanted}")
-            return {self.names[0]: args[0]}
+            first = dict(zip(self.names, args, strict=False))
+            if len(args) > len(self.names) or not first.keys().isdisjoint(parts):
+                expected = ", ".join(self.names) or "no part"
+                given = ", ".join([*map(repr, args), *(f"{name}=…" for name in parts)])
+                raise TypeError(f"{self.text} takes the parts {expected}; given: {given:.200}")
+            parts = {**first, **parts}
         if parts.keys() != set(self.names):
             wanted = ", ".join(self.names) or "no part"
             given = ", ".join(parts) or "none"

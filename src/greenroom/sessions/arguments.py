@@ -60,11 +60,11 @@ def check_user_id(user_id: Any) -> str:
 
 def mapping(members: Any, more: Mapping[str, object] | None = None) -> dict[str, object]:
     """Members that are given as for `dict`."""
-    given = {} if members is None else instance("members", members, Mapping, _MEMBERS)
-    return {**given, **(more or {})}
+    first = {} if members is None else instance("members", members, Mapping, _MEMBERS)
+    return {**first, **(more or {})}
 
 
-def told(members: Any, body: bytes) -> Mapping[str, object]:
+def given(members: Any, body: bytes) -> Mapping[str, object]:
     """Members that are given as a mapping, or by a function of the session's JSON."""
     if not callable(members):
         return instance("members", members, Mapping, _MEMBERS)

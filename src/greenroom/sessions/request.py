@@ -116,7 +116,7 @@ class RequestSession(Generic[T]):
         await self._looked_up()
         match self._outcome:
             case Decision.NONE | Decision.DEAD:
-                return await self._begin(arguments.told(members, b"{}"))
+                return await self._begin(arguments.given(members, b"{}"))
             case Decision.LIVE:
                 return await self.rotate(members)
             case _:
@@ -150,7 +150,11 @@ class RequestSession(Generic[T]):
             InvalidInput: naming the member that cannot be JSON, or does not fit the session's type.
         """
         new = arguments.mapping(members, more)
-        return await self.change(lambda body: changed(body, new))
+        live = await self.require(writable=True)
+        with self._refusing():
+            updated = await self.sessions.change(live.session_id, lambda body: changed(body, new))
+        self._wrote(updated)
+        return updated
 
     async def end(self) -> None:
         """End the session and take the cookie away, also that of one that is over already.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from greenroom.engine import Channel, Command, Engine, Script
@@ -138,7 +139,7 @@ class Differs:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Claimed:
     """The session is over; its successor may go on for the rest of its life."""
 
     left_ms: int
@@ -223,20 +224,17 @@ class SessionStore:
         head, tail = around(new, ACTIVITY)
         names = self._names(session, "life", "touched")
         args = old, head, tail, ms(self._limits.lifetime), ms(self._limits.touch), writer, "1" if touch else "0"
-
-        async def run() -> WrittenSession | Differs | None:
-            return _written(await self._engine.run(Channel.PLAIN, CHANGE, names, args, retry=False, deadline=deadline))
-
+        run = partial(self._engine.run, Channel.PLAIN, CHANGE, names, args, retry=False, deadline=deadline)
         try:
-            return await run()
+            return _written(await run())
         except OutcomeUnknown as unknown:
             try:
-                found = await run()
+                written = _written(await run())
             except EngineError:
                 raise unknown from None
-            if isinstance(found, Differs):
+            if isinstance(written, Differs):
                 raise  # another has written since, over ours or over what was there before: nobody can tell
-            return found
+            return written
 
     async def sweep(self, session: str) -> None:
         """Delete what is left of a session that is over."""
@@ -245,7 +243,7 @@ class SessionStore:
 
     async def claim_for_rotation(
         self, session: str, old: bytes, taker: str, *, deadline: float | None = None
-    ) -> Taken | Differs | None:
+    ) -> Claimed | Differs | None:
         """End a session for its successor, leaving a copy; None where it is over, or another rotation was first."""
         names = self._names(session, "life", "touched", "grace", "ended", "streams")
         args = old, taker, ms(self._limits.tombstone), ms(self._limits.grace_copy)
@@ -254,7 +252,7 @@ class SessionStore:
             case b"taken":
                 kept = self._keep(names, self._end_args(taker, "alive"))
                 self._ends.acknowledged(kept, names[0])
-                return Taken(reply[1], reply[2])
+                return Claimed(reply[1], reply[2])
             case b"differs":
                 return Differs(reply[1])
             case _:
