@@ -6,7 +6,7 @@ process killed between its commit and the invalidation leaves it behind, and who
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -86,6 +86,10 @@ class Records(Protocol):
     A write that takes a condition compares it in its own transaction, with the object as it is stored then: of two
     writers that rely on one version the second gets `PreconditionFailed`, and nothing of its write is stored.
 
+    An edit is called in the transaction as well, after the condition, with the object as it is stored then. It is a
+    pure function, and quick: a database that retries its transactions calls it again, perhaps with another object,
+    and others wait meanwhile. What it raises undoes the transaction and goes to the caller as it is.
+
     Raises, from any method:
         RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline.
     """
@@ -114,6 +118,16 @@ class Records(Protocol):
             PreconditionFailed: when the condition does not hold of the stored topic.
         """
 
+    async def edit_topic(
+        self,
+        topic_id: str,
+        edit: Callable[[Topic | None], TopicDraft],
+        now: datetime,
+        *,
+        condition: Precondition = ALWAYS,
+    ) -> Written[Topic]:
+        """As `put_topic`, with the draft that `edit` makes of the stored topic; None where there is none."""
+
     async def delete_topic(self, topic_id: str, *, condition: Precondition = ALWAYS) -> Change | None:
         """Delete a topic; None where there is none, whatever the condition.
 
@@ -141,6 +155,11 @@ class Records(Protocol):
             PreconditionFailed: when the condition does not hold of the stored snippet.
             UnknownReference: when its topic does not exist.
         """
+
+    async def edit_snippet(
+        self, snippet_id: str, edit: Callable[[Snippet], SnippetDraft], *, condition: Precondition = ALWAYS
+    ) -> Written[Snippet] | None:
+        """As `put_snippet`, with the draft that `edit` makes of the stored snippet; not called where there is none."""
 
     async def delete_snippet(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> Change | None:
         """Delete a snippet; None where there is none, whatever the condition.

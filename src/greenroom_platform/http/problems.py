@@ -32,6 +32,8 @@ from greenroom.sessions.refusals import (
     ForeignOrigin,
     InsecureTransport,
     Refused,
+    RequestCancelled,
+    RequestFailed,
     SessionBroken,
     SessionsOverloaded,
     SessionsUnavailable,
@@ -90,6 +92,8 @@ _OF_REFUSALS: dict[type[Refused], str] = {
     SessionsUnavailable: "unavailable",
     SessionsOverloaded: "overloaded",
     SessionBroken: "internal-error",
+    RequestFailed: "internal-error",
+    RequestCancelled: "unavailable",
 }
 
 

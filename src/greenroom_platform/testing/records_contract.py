@@ -11,9 +11,10 @@ from greenroom.errors import Conflict, RecordUnavailable, UnknownReference
 from greenroom_platform.domain.records import Records, SnippetImport, TopicImport
 from greenroom_platform.testing.records_changes import NOON, ChangesContract, about, fill, ids, snippet, topic, wording
 from greenroom_platform.testing.records_conditions import ConditionsContract
+from greenroom_platform.testing.records_edits import EditsContract
 
 
-class RecordsContract(ChangesContract, ConditionsContract):
+class RecordsContract(ChangesContract, ConditionsContract, EditsContract):
     """Every promise of `Records` as a test. Subclass it and say how an empty record of yours is opened:
 
         from greenroom_platform.testing import RecordsContract

@@ -16,7 +16,8 @@ from greenroom import Greenroom, Keyspace
 from greenroom.errors import InvalidInput, LoadFailed, RoomClosed
 from greenroom.keyspace import Number
 from greenroom_platform.definitions import DEFINITIONS
-from greenroom_platform.platform import open_platform
+from greenroom_platform.platform import Platform, open_platform
+from greenroom_platform.storage import open_records
 from tests.support.patience import until
 from tests.support.real_servers import Server
 
@@ -102,6 +103,21 @@ async def test_the_platform_s_own_formats_are_refused(valkey: Server, tmp_path: 
         for text in {own.pattern.text, renamed}:
             with pytest.raises(InvalidInput, match=f"of {whose} of this room|has a cache that differs"):
                 platform.room.cache(users(text), load=load)
+
+
+@pytest.mark.parametrize("text", ["cache:{kind}:{id}", "cache:topic:{id}", "cache:topics:{id}"])
+async def test_a_platform_refuses_a_room_with_a_format_of_its_own(valkey: Server, tmp_path: Path, text: str) -> None:
+    async def load(id: str, kind: str = "") -> User:
+        raise AssertionError
+
+    records = await open_records(tmp_path / "record.sqlite3")
+    async with Greenroom(valkey.address) as room:
+        cache = room.cache(users(text), load=load)
+        with pytest.raises(InvalidInput, match="can make the same key as"):
+            async with Platform(room, records):
+                raise AssertionError
+        assert cache in list(room._caches)
+    await records.close()
 
 
 async def test_two_rooms_may_declare_the_same(valkey: Server, room: Greenroom) -> None:

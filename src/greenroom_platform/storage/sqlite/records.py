@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,16 @@ class SqliteRecords:
     async def put_topic(
         self, topic_id: str, draft: TopicDraft, now: datetime, *, condition: Precondition = ALWAYS
     ) -> Written[Topic]:
+        return await self.edit_topic(topic_id, lambda _: draft, now, condition=condition)
+
+    async def edit_topic(
+        self,
+        topic_id: str,
+        edit: Callable[[Topic | None], TopicDraft],
+        now: datetime,
+        *,
+        condition: Precondition = ALWAYS,
+    ) -> Written[Topic]:
         def work(connection: sqlite3.Connection) -> Written[Topic]:
             old = read_topic(connection, topic_id)
             condition.check(old)
@@ -94,7 +104,7 @@ class SqliteRecords:
                 topic_id=topic_id,
                 created_at=old.created_at if old is not None else in_utc(now),
                 updated_at=in_utc(now),
-                **_members(draft),
+                **_members(edit(old)),
             )
             write_topic(connection, topic)
             change = record_change(connection, time.time(), topics=[topic_id])
@@ -127,13 +137,18 @@ class SqliteRecords:
     async def put_snippet(
         self, snippet_id: str, draft: SnippetDraft, *, condition: Precondition = ALWAYS
     ) -> Written[Snippet] | None:
+        return await self.edit_snippet(snippet_id, lambda _: draft, condition=condition)
+
+    async def edit_snippet(
+        self, snippet_id: str, edit: Callable[[Snippet], SnippetDraft], *, condition: Precondition = ALWAYS
+    ) -> Written[Snippet] | None:
         def work(connection: sqlite3.Connection) -> Written[Snippet] | None:
             old = read_snippet(connection, snippet_id)
             if old is None:
                 return None
             condition.check(old)
             moment = old.generation_timestamp
-            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=moment, **_members(draft))
+            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=moment, **_members(edit(old)))
             return Written(snippet, False, _replace(connection, old, snippet))
 
         return await self._database.write(work)
