@@ -20,7 +20,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from greenroom.caching.generation import Generation
+from greenroom.caching.generation import KeyspaceGeneration
 from greenroom.clock import Clock
 from greenroom.detached import Detached
 from greenroom.engine import Channel, Command, Engine, Handover, Hook, Script
@@ -146,7 +146,7 @@ class Leases:
         self,
         engine: Engine,
         keyspace: Keyspace[Any],
-        generation: Generation,
+        generation: KeyspaceGeneration,
         clock: Clock,
         releases: Releases,
         renewed: Callable[[str], None],
