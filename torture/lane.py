@@ -29,10 +29,15 @@ class LateLane:
 
     def __init__(self, engine: Engine, share: float, chance: random.Random) -> None:
         self._engine = engine
+        self.address = engine.address
         self._share = share
         self._chance = chance
         self.limits = engine.limits
         self.call_budget = engine.call_budget
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self._engine.tags
 
     def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
         self._engine.add_listener(listener, scripts)

@@ -26,7 +26,7 @@ from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
-from greenroom.engine import EMBEDDED, Engine
+from greenroom.engine import EMBEDDED, Address, Engine, scan
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.pattern import check_prefix
@@ -257,6 +257,57 @@ class Greenroom:
             RoomClosed, RoomNotOpen, RoomElsewhere: before the block is entered.
         """
         return changing(stale)
+
+    async def drop_keyspace(self, keyspace: Keyspace[Any]) -> None:
+        """Drop every value of a keyspace, whichever process has stored it; without a look for its keys.
+
+        For when nobody can say which values are stale: a restored database, a migration, a history that is lost. In
+        this process it counts from the call on, in all others when it returns, with the bounds of an invalidation. For
+        the keyspace's `ttl` and a minute each read then asks for one more small key.
+
+        Arguments:
+            keyspace: of a cache of this or of another process, as it was declared.
+
+        Raises:
+            InvalidInput: for what is no keyspace, and for that of the sessions.
+            EngineError: when a server did not acknowledge. It is kept, and sent before this process reads there again;
+                other processes may serve old values until then.
+        """
+        prefixed, generations = self._cached_keyspace(keyspace), self._wired().backing.generations
+        await generations.drop(generations.of(prefixed))
+
+    async def delete_keyspace(self, keyspace: Keyspace[Any], *, viewer: str | None = None) -> int:
+        """Delete what is stored of a keyspace, with its companions; returns how many keys there were.
+
+        Not what a program does, but an operator after `drop_keyspace`: services in other languages, which know of no
+        generations, then see the drop too. The keys are looked for, a thousand places of the server at a time.
+
+        Arguments:
+            viewer: the address of the server with a user who may SCAN; by default the room's own.
+
+        Raises:
+            InvalidInput: as `drop_keyspace`, and for an address that cannot be.
+            EngineError: when a server cannot be asked, or refuses.
+        """
+        pattern = self._cached_keyspace(keyspace).pattern
+        backing = self._wired().backing
+        address = Address.parse(viewer) if viewer is not None else backing.engine.address
+        number = 0
+        async for found in scan(address, pattern.glob):
+            keys = [key for key in found if pattern.matches(key)]
+            await backing.drops.drop_many(keys)
+            number += len(keys)
+        return number
+
+    def _cached_keyspace(self, keyspace: Keyspace[Any]) -> Keyspace[Any]:
+        """A keyspace of caches, with the room's prefix."""
+        self.opened.check()
+        if not isinstance(keyspace, Keyspace):
+            raise InvalidInput("keyspace", f"is {keyspace!r:.80}", "give the Keyspace that the cache is declared with")
+        settings = self._session_settings()
+        if settings is not None and keyspace.pattern.text == settings.keyspace.pattern.text:
+            raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} holds sessions", "end sessions by `end_all`")
+        return keyspace.prefixed(self.prefix)
 
     @property
     def pending_drops(self) -> PendingDrops:

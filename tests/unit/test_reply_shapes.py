@@ -12,7 +12,7 @@ import pytest
 
 from greenroom import sessions
 from greenroom.acl import _CACHES, _CONNECTION, _SESSIONS
-from greenroom.caching import drops, groups, lease
+from greenroom.caching import drops, generation, groups, lease
 from greenroom.caching.lease import RELEASE
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
@@ -28,6 +28,7 @@ from greenroom.sessions import index, store
 from greenroom_platform import accounts
 from greenroom_platform.accounts.rate_limit import ATTEMPT
 from greenroom_platform.cli.declarations import DECLARATIONS
+from greenroom_platform.domain.leadership import LEAD
 
 FRAMES = {
     "text": b"$1\r\na\r\n",
@@ -94,12 +95,15 @@ FITTING: list[tuple[Command, list[bytes]]] = [
             b"*2\r\n$4\r\nwait\r\n:1\r\n",
             b"*3\r\n$6\r\nfailed\r\n$1\r\na\r\n:1\r\n",
             b"*1\r\n$4\r\nlead\r\n",
+            b"*2\r\n$5\r\nnewer\r\n$1\r\na\r\n",
         ],
     ),
     (groups.REGISTER.call(KEYS, ()), [b":1\r\n"]),
     (groups.FORGET.call(KEYS, ()), [b":1\r\n"]),
     (groups.MEMBERS.call(KEYS, ()), [b"*0\r\n", b"*2\r\n$1\r\nm\r\n$3\r\ninf\r\n"]),
     (drops.DROP.call(KEYS, ()), [b":1\r\n"]),
+    (generation.GENERATION.call(KEYS, ()), [b"*2\r\n$0\r\n\r\n:1\r\n"]),
+    (LEAD.call(KEYS, ()), [b":0\r\n"]),
     (index.SET_ADD.call(KEYS, ()), [b":1\r\n"]),
     (index.SET_MEMBERS.call(KEYS, (1, "0")), [b":1\r\n"]),
     (index.SET_MEMBERS.call(KEYS, (1, "1")), [b"*0\r\n", b"*1\r\n$1\r\na\r\n"]),
@@ -145,6 +149,7 @@ SCRIPTS_THAT_FIT: dict[str, Set[str]] = {
             lease.RENEW.sha,
             lease.READ_BACK.sha,
             ATTEMPT.sha,
+            LEAD.sha,
             store.END.sha,
         ),
         NUMBERS,
@@ -246,9 +251,10 @@ def test_every_command_that_is_sent_has_a_shape() -> None:
         *lease.SCRIPTS,
         *drops.SCRIPTS,
         *groups.SCRIPTS,
+        *generation.SCRIPTS,
+        LEAD,
         *sessions.SCRIPTS,
         *accounts.SCRIPTS,
-        *DECLARATIONS.cache_scripts,
     )
     assert [one for one in scripts if one.reply is ANYTHING] == []
     named = {path.stem for path in (Path(lease.__file__).parents[1] / "engine" / "lua").glob("*.lua")}

@@ -273,6 +273,11 @@ class Cache(Generic[T]):
         value: T | None = entry.value
         return self.keyspace.decode(key, entry.body) if value is None else value
 
+    async def drop_keyspace(self) -> None:
+        """Drop every value of the keyspace, without looking for its keys: see `Greenroom.drop_keyspace`."""
+        self._check_open()
+        await self._backing.generations.drop(self._remote.generation)
+
     def watch(self, callback: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
         """Have `callback` called when the value may have changed; returns what ends that: see `LocalCopies.watch`."""
         self._check_open()

@@ -6,8 +6,9 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from greenroom.caching import drops, groups, lease
+from greenroom.caching import drops, generation, groups, lease
 from greenroom.caching.drops import LONGEST, DropCommands, Drops
+from greenroom.caching.generation import Generations
 from greenroom.caching.groups import Groups
 from greenroom.caching.lease import Releases
 from greenroom.caching.local import LocalCopies
@@ -47,7 +48,8 @@ class Backing(Listener):
         self.groups = Groups(engine, prefix, clock)
         self.outbox_drops = PendingDrops(engine, self.near, clock, forget=self.local.forget, names=self._commands)
         """Keys that the record's outbox names and that no server has dropped yet."""
-        engine.add_listener(self, (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS))
+        self.generations = Generations(engine, clock, self.local.forget_all)
+        engine.add_listener(self, (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *generation.SCRIPTS))
 
     async def close(self) -> None:
         """End the loads under way, then the connections."""
@@ -58,6 +60,7 @@ class Backing(Listener):
     async def settle(self) -> None:
         """Let what was dropped or given back by callers who are gone be sent, for a moment."""
         await self.drops.detached.close(CLOSING)
+        await self.generations.detached.close(CLOSING)
         await self.releases.settle(CLOSING)
 
     @property
@@ -130,6 +133,7 @@ class Backing(Listener):
             if not self._renewals[text]:
                 del self._renewals[text]
             return
+        self.generations.pushed(text)
         self.local.pushed(text, owner(text))
 
     def keys_lost(self, owns: KeyFilter) -> None:
@@ -139,6 +143,7 @@ class Backing(Listener):
         for renewed in tuple(self._renewals):
             if owns(renewed):
                 del self._renewals[renewed]  # its push went down with the connection
+        self.generations.lost(owns)
 
     def keys_gained(self, handover: Handover) -> None:
         """A server that is connected to has these keys from now on: what is kept of them goes there before any read.
@@ -154,6 +159,7 @@ class Backing(Listener):
         else:
             self._log.queue(handover)
             self.outbox_drops.repeat_at_once(owns)
+            self.generations.queue(handover)
 
     async def before_serving(self, handover: Handover) -> None:
         """A new connection carries what was kept before anyone reads on it.
@@ -164,6 +170,7 @@ class Backing(Listener):
         owns = handover.owns
         if unsent := self._log.unsent:
             log.info("sending those of %d kept invalidations that are this server's", unsent)
+        asked = await self.generations.before_serving(handover)
         await self.outbox_drops.repeat(owns)
         await self._log.send(handover)
         await self._read_groups(handover)
@@ -173,6 +180,7 @@ class Backing(Listener):
         # Last, and nothing is awaited once none is left. Prevents: a connection reads the groups · a drop finds none
         # that serves, and cannot read its group · the connection serves, and nobody reads the group until it ends.
         await self._read_groups(handover)
+        self.generations.queue(handover, asked)
         self._log.queue(handover)
         self.releases.queue(handover)
         self.local.server_is_back(owns)

@@ -20,6 +20,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from greenroom.caching.generation import KeyspaceGeneration
 from greenroom.clock import Clock
 from greenroom.detached import Detached
 from greenroom.engine import Channel, Command, Engine, Handover, Hook, Script
@@ -33,6 +34,8 @@ log = logging.getLogger("greenroom.caching")
 def _is_answer(reply: list[Any], _: Command) -> bool:
     match reply:
         case [b"value", bytes(), int()] | [b"failed", bytes(), int()] | [b"absent" | b"wait", int()] | [b"lead"]:
+            return True
+        case [b"newer", bytes()]:
             return True
     return False
 
@@ -98,7 +101,14 @@ class FailedElsewhere:
     remaining_ms: int
 
 
-Answer = Hit | Absent | Acquired | Wait | FailedElsewhere
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """Another loads who knows of a newer generation of the keyspace."""
+
+    generation: str
+
+
+Answer = Hit | Absent | Acquired | Wait | FailedElsewhere | Newer
 
 
 def answer(reply: Any) -> Answer:
@@ -118,6 +128,8 @@ def answer(reply: Any) -> Answer:
             return FailedElsewhere(kind.decode("utf-8", "replace"), max(0, remaining))
         case [b"lead"]:
             return Acquired()
+        case [b"newer", bytes(generation)]:
+            return Newer(generation.decode("utf-8", "replace"))
         case _:
             raise EngineUnavailable("what was sent is no answer of get_or_lease")
 
@@ -126,6 +138,7 @@ class Leases:
     """The leases of one keyspace.
 
     Arguments:
+        generation: that of the keyspace.
         renewed: called in the socket's reader with the name of a lease that was renewed: one push of it follows.
     """
 
@@ -133,11 +146,13 @@ class Leases:
         self,
         engine: Engine,
         keyspace: Keyspace[Any],
+        generation: KeyspaceGeneration,
         clock: Clock,
         releases: Releases,
         renewed: Callable[[str], None],
     ) -> None:
         self.engine = engine
+        self.generation = generation
         self.releases = releases
         self.renewed = renewed
         self._keyspace = keyspace
@@ -166,11 +181,11 @@ class Leases:
                 hook(replies, source)
 
         holder.held = True  # from now on it may be
-        args = (holder.token, int(LIFE * 1000), refused)
+        holder.generation = self.generation.current
+        args = (holder.token, int(LIFE * 1000), refused, holder.generation)
+        keys = self._keys(holder.key, marked=self.generation.checks())
         try:
-            reply = await self.engine.run(
-                Channel.TRACKED, GET_OR_LEASE, self._keys(holder.key), args, deadline=deadline, hook=answered
-            )
+            reply = await self.engine.run(Channel.TRACKED, GET_OR_LEASE, keys, args, deadline=deadline, hook=answered)
         except (OutOfMemory, Overloaded):
             holder.held = False
             raise
@@ -184,7 +199,7 @@ class Leases:
         Arguments:
             hook: given, as its last reply, the PTTL of what was stored, or a negative number where it is not there.
         """
-        keys = self._keys(holder.key)
+        keys = self._keys(holder.key, marked=self.generation.marks())
         calls: tuple[Command, ...] = (FILL.call(keys, (holder.token, body, lifetime_ms)),)
         if hook is not None:
             calls += (READ_BACK.call((holder.key,), (fingerprint(body),)),)
@@ -208,8 +223,9 @@ class Leases:
         holder.held = False
         return bool(stored)
 
-    def _keys(self, key: str) -> tuple[str, str, str]:
-        return key, self._keyspace.lease_key(key), self._keyspace.absent_key(key)
+    def _keys(self, key: str, *, marked: bool = False) -> tuple[str, ...]:
+        keys = key, self._keyspace.lease_key(key), self._keyspace.absent_key(key)
+        return (*keys, self._keyspace.mark_key(key)) if marked else keys
 
 
 class Holder:
@@ -218,13 +234,27 @@ class Holder:
     Its token is its name, 32 hex digits: a retry after a lost reply finds its own lease and leads.
     """
 
-    __slots__ = ("_leases", "_loop", "_lost", "_name", "_task", "_timer", "_until", "held", "key", "token")
+    __slots__ = (
+        "_leases",
+        "_loop",
+        "_lost",
+        "_name",
+        "_task",
+        "_timer",
+        "_until",
+        "generation",
+        "held",
+        "key",
+        "token",
+    )
 
     def __init__(self, leases: Leases, name: str, key: str, token: str) -> None:
         self.key = key
         self.token = token
         self.held = False
         """Whether the server may have given it the lease."""
+        self.generation = ""
+        """The keyspace's generation that was known when the lease was asked for."""
         self._leases = leases
         self._name = name
         self._timer: asyncio.TimerHandle | None = None

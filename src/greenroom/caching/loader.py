@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.caching.fallback import Fallback
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.lease import ABSENCE, BACKOFF, Answer, Holder, Leases
+from greenroom.caching.lease import ABSENCE, BACKOFF, Absent, Answer, Hit, Holder, Leases, Newer
 from greenroom.caching.near import EntrySource
 from greenroom.caching.remote import Miss, RemoteTier
 from greenroom.caching.result import CacheResult, Outcome
@@ -59,7 +59,10 @@ class LoadSteps(Generic[T]):
     ) -> None:
         self.flights = flights
         self.fallback = fallback
-        self.leases = Leases(backing.engine, keyspace, backing.clock, backing.releases, backing.renewed)
+        self.generation = backing.generations.of(keyspace)
+        self.leases = Leases(
+            backing.engine, keyspace, self.generation, backing.clock, backing.releases, backing.renewed
+        )
         self.errors = LoadErrors()
         self.keyspace = keyspace
         self.engine = backing.engine
@@ -87,14 +90,21 @@ class LoadSteps(Generic[T]):
             if type(reply) is not list or not reply:
                 return
             if flight is not None:
-                flight.asking = reply[0] == b"wait"
+                flight.asking = reply[0] in (b"wait", b"newer")
+            if not self._is_current(holder):
+                return
             if reply[0] == b"absent":
                 self._remote.admit_absence(holder.key, reply[1], asked, source)
             elif reply[0] == b"value":
                 self._remote.admit(holder.key, reply[1], reply[2], asked, source)
 
         with miss.budget.spending() as deadline:
-            return await self.leases.ask(holder, miss.rejected_digest, deadline=deadline, hook=answered)
+            while True:
+                answer = await self.leases.ask(holder, miss.rejected_digest, deadline=deadline, hook=answered)
+                if isinstance(answer, Newer):
+                    self.generation.adopt(answer.generation)
+                elif holder.generation == self.generation.current or not isinstance(answer, Hit | Absent):
+                    return answer
 
     def hold(self, holder: Holder, flight: Flight[CacheResult[T]] | None) -> None:
         """Keep a lease that was won until its load has had its time."""
@@ -162,7 +172,7 @@ class LoadSteps(Generic[T]):
 
         def stored_near(replies: list[Any], source: EntrySource) -> None:
             remaining = replies[-1]
-            if body is not None and type(remaining) is int and remaining >= 0:
+            if body is not None and type(remaining) is int and remaining >= 0 and self._is_current(holder):
                 self._remote.admit(key, body, remaining, asked, source)
 
         try:
@@ -203,6 +213,14 @@ class LoadSteps(Generic[T]):
     def count_event(self, event: str) -> None:
         """Count what the outcomes of reads do not tell."""
         self._counters.cache_events[self.keyspace.name, event] += 1
+
+    def _is_current(self, holder: Holder) -> bool:
+        """Whether the keyspace has not been dropped, as far as is known here, since a holder has asked.
+
+        Prevents: a value is asked for · the keyspace is dropped, and that is heard of here · the reply from before the
+        drop is put near.
+        """
+        return holder.generation == self.generation.current and not self.generation.pending
 
     def _oversize(self, key: str, size: int) -> None:
         self.count("oversize")

@@ -114,9 +114,12 @@ class LeasedLoader(Generic[T]):
                         log.warning("%s; it is replaced", error)
                         rejected = fingerprint(body)
                         continue
-                    fresh_for = placed(self._keyspace.lifetime, remaining_ms, 0.0).fresh_until
+                    at = placed(self._keyspace.lifetime, remaining_ms, 0.0)
+                    if at.adjust and self.steps.generation.outlived:
+                        rejected = fingerprint(body)
+                        continue
                     outcome = _by_another(waited)
-                    flight.set_result(CacheResult(value, body, outcome, stored=waited, ttl=fresh_for))
+                    flight.set_result(CacheResult(value, body, outcome, stored=waited, ttl=at.fresh_until))
                     return
 
     async def _load_under_lease(

@@ -82,6 +82,12 @@ class LocalCopies:
             flights.wake_all(owns)
         self._notify_all(owns)
 
+    def forget_all(self, owns: KeyFilter) -> None:
+        """All these keys are dropped."""
+        self.lost(owns)
+        for fallback in self._fallbacks:
+            fallback.forget_all(owns)
+
     def server_is_back(self, owns: KeyFilter = all_keys) -> None:
         """Let no load that is under way without its server be joined or kept.
 

@@ -15,6 +15,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _PART_ONLY = re.compile(r"[A-Za-z0-9._~-]*")
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _PREFIX = re.compile(r"[!-z|~]*")  # printable ASCII without space and braces
+_GLOB = re.compile(r"[\\*?\[\]^]")
 _INTEGERS = 10**100
 """Whole numbers below this may be a part without being declared as one."""
 _RESERVED = ("lease:", "absent:", "greenroom:")
@@ -178,6 +179,16 @@ class Pattern:
                 return None
             parts[name] = value
         return parts
+
+    @property
+    def glob(self) -> str:
+        """What a server matches its keys by; it may match others too."""
+        prefix = _GLOB.sub(lambda found: "\\" + found.group(), self.prefix)
+        return prefix + _PLACEHOLDER.sub("*", self.text)
+
+    def matches(self, key: str) -> bool:
+        """Whether a key has this form; its numbers are not looked at."""
+        return key.startswith(self._literals[0]) and self._regex.fullmatch(key) is not None
 
     def __repr__(self) -> str:
         return f"Pattern({self.prefix + self.text!r})"
