@@ -61,4 +61,5 @@ async def _worker(settings: Settings) -> None:
         if (trouble := write_trouble(platform.records)) is not None:
             log.warning("nothing can be made until this is mended: %s", trouble)
         click.echo("working; end it with Ctrl-C", err=True)
-        await platform.worker().run()
+        async with platform.watching():
+            await platform.worker().run()

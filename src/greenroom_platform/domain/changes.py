@@ -31,6 +31,7 @@ from greenroom.errors import (
     RecordOutcomeUnknown,
 )
 from greenroom.opened import Opened
+from greenroom_platform.domain.foreign_changes import ForeignChanges
 from greenroom_platform.domain.records import Change, Records, changes_in
 from greenroom_platform.domain.stale import Stale
 from greenroom_platform.models import PodcastStatus, Snippet, Topic
@@ -189,6 +190,20 @@ class Changes:
             await self._records.acknowledge([change.change_id])
         except (EngineError, RecordError) as error:
             log.warning("change %d is to be sent again: %s", change.change_id, error)
+
+    async def drop_foreign(self, found: ForeignChanges[Any]) -> None:
+        """Drop what others have made stale.
+
+        Raises:
+            EngineError: when a server did not acknowledge; here it counts as dropped all the same.
+        """
+        change = Change(
+            change_id=0, topics=found.topics, snippets=found.snippets, pages=found.pages, statuses=found.statuses
+        )
+        stale = Stale([change])
+        if stale.is_content:
+            self._on_change()
+        await self._drop(stale)
 
     @property
     def unsent(self) -> int:

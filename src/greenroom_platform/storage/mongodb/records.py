@@ -34,6 +34,7 @@ from greenroom_platform.storage.mongodb.documents import (
     snippet_update,
     topic_update,
 )
+from greenroom_platform.storage.mongodb.foreign import MongoForeignChanges
 from greenroom_platform.storage.mongodb.opening import opened
 from greenroom_platform.storage.mongodb.tasks import MongoTasks
 from greenroom_platform.storage.mongodb.users import MongoUsers
@@ -59,6 +60,8 @@ class MongoRecords:
         """The users, in the same database."""
         self.tasks = MongoTasks(database, self._numbers, self.broken)
         """The generation tasks, in the same database."""
+        self.foreign_changes = MongoForeignChanges(database)
+        """What other programs write to the database."""
 
     @classmethod
     async def open(cls, url: str, *, write_deadline: float = WRITE_DEADLINE) -> MongoRecords:

@@ -27,6 +27,7 @@ from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.outbox import page_ends, pending_changes, record_change
 from greenroom_platform.storage.sqlite.bulk import stored_whole
 from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.storage.sqlite.foreign import SqliteForeignChanges
 from greenroom_platform.storage.sqlite.rows import read_snippet, read_topic, write_snippet, write_topic
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
@@ -45,6 +46,8 @@ class SqliteRecords:
         """The users, in the same file."""
         self.tasks = SqliteTasks(database)
         """The generation tasks, in the same file."""
+        self.foreign_changes = SqliteForeignChanges(database)
+        """What other programs write to the file."""
 
     @classmethod
     async def open(cls, path: Path) -> SqliteRecords:
