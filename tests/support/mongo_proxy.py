@@ -22,6 +22,8 @@ class MongoProxy:
         self.reached = False
         self.commands: list[bytes] = []
         """Names of the commands since the last cut was begun."""
+        self.bodies: list[bytes] = []
+        """The same, whole."""
         self._at: int | None = None
         self._answered = False
         self._connections: set[asyncio.StreamWriter] = set()
@@ -43,6 +45,7 @@ class MongoProxy:
     def _cutting(self, step: int, *, answered: bool) -> Iterator[MongoProxy]:
         self.reached, self._at, self._answered = False, step, answered
         self.commands.clear()
+        self.bodies.clear()
         try:
             yield self
         finally:
@@ -103,6 +106,7 @@ class MongoProxy:
     def _is_cut(self, message: bytes) -> bool:
         if _SESSION not in message or self._at is None:
             return False
+        self.bodies.append(message)
         self.commands.append(message[26 : message.index(b"\0", 26)])
         self.reached = self.reached or len(self.commands) > self._at
         return self.reached

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 
@@ -57,8 +58,10 @@ class Differing:
     def __init__(self, topics: Sequence[Topic], snippets: Sequence[Snippet], old: Mapping[str, Snippet]) -> None:
         self.topics = topics
         self.snippets = snippets
-        self.touched = {one.topic_id for one in snippets}
-        self.touched |= {old[one.snippet_id].topic_id for one in snippets if one.snippet_id in old}
+        earlier = [(one, old[one.snippet_id]) for one in snippets if one.snippet_id in old]
+        self.gone = Counter(before.topic_id for one, before in earlier if before.topic_id != one.topic_id)
+        """How many snippets leave each topic."""
+        self.touched = {one.topic_id for one in snippets} | self.gone.keys()
 
     def __bool__(self) -> bool:
         return bool(self.topics or self.snippets)

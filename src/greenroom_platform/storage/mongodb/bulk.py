@@ -6,7 +6,7 @@ from pymongo import UpdateOne
 
 from greenroom_platform.domain.records import Change
 from greenroom_platform.models import Snippet, Topic
-from greenroom_platform.storage.mongodb.changes import Numbers, page_end, record_change
+from greenroom_platform.storage.mongodb.changes import Numbers, page_ends, record_change
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, decoded, snippet_update, topic_update
 from greenroom_platform.storage.whole import Wanted
@@ -35,7 +35,6 @@ async def stored_whole(database: MongoDatabase, session: Session, numbers: Numbe
     left = new.touched - wanted.named
     if left:
         await database.topics.update_many({"_id": {"$in": sorted(left)}}, {"$inc": {LOCK: 1}}, session=session)
-    before = {one: await page_end(database, session, one) for one in new.touched}
     if new.topics:
         await database.topics.bulk_write(
             [UpdateOne({"_id": one.topic_id}, topic_update(one), upsert=True) for one in new.topics],
@@ -54,5 +53,5 @@ async def stored_whole(database: MongoDatabase, session: Session, numbers: Numbe
         numbers,
         topics=[one.topic_id for one in new.topics],
         snippets=[one.snippet_id for one in new.snippets],
-        pages={one: max(end, await page_end(database, session, one)) for one, end in before.items()},
+        pages=await page_ends(database, session, new.touched, gone=new.gone),
     )

@@ -94,14 +94,28 @@ async def pending_changes(
     return tuple(found)
 
 
-async def page_end(database: MongoDatabase, session: Session | None, topic_id: str, *, gone: int = 0) -> int:
-    """The number up to which a topic's pages are to be dropped: its last page plus one.
+async def page_ends(
+    database: MongoDatabase,
+    session: Session | None,
+    topics: Iterable[str],
+    *,
+    gone: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """For each topic the number up to which its pages are to be dropped: its last page plus one.
 
     The count is exact for who has touched the topic in the transaction: all that add or remove snippets do.
 
     Arguments:
-        gone: snippets that were in the topic before, at most.
+        gone: how many snippets were in a topic before, and are not now, at most.
     """
-    most = PAGE_SIZE * PAGE_NUMBERS.most
-    count = gone + await database.snippets.count_documents({"topic_id": topic_id}, session=session, limit=most)
-    return min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.most)
+    wanted = sorted(topics)
+    steps: list[dict[str, Any]] = [
+        {"$match": {"topic_id": {"$in": wanted}}},
+        {"$group": {"_id": "$topic_id", "count": {"$sum": 1}}},
+    ]
+    counts = dict.fromkeys(wanted, 0)
+    if wanted:
+        async for row in await database.snippets.aggregate(steps, session=session):
+            counts[row["_id"]] = row["count"]
+    whole = {one: count + (gone or {}).get(one, 0) for one, count in counts.items()}
+    return {one: min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.most) for one, count in whole.items()}

@@ -76,6 +76,7 @@ class MongoDatabase:
             for one in (TOPICS, SNIPPETS, TASKS, USERS, OUTBOX)
         )
         self.meta = database.get_collection(META)
+        self._confirming = self.meta.with_options(read_concern=ReadConcern("linearizable"))
         self.database = database
 
     async def read_one(
@@ -91,6 +92,25 @@ class MongoDatabase:
         async def work() -> RawBSONDocument | None:
             linear = collection.with_options(read_concern=ReadConcern("linearizable"))
             return await linear.find_one({member: id_})
+
+        return await self.read(work)
+
+    # docs/decisions/0081-lists-are-confirmed-by-a-linearizable-read.md
+    async def read_list(self, collection: AsyncCollection[RawBSONDocument], **query: Any) -> list[RawBSONDocument]:
+        """The documents of a query, read from what was the primary still afterwards.
+
+        Prevents: as `read_one`. No list can be read linearizably. So one document is, from the same server and after
+        the list: one that has been replaced by then does not get the majority for it.
+        """
+
+        async def work() -> list[RawBSONDocument]:
+            while True:
+                found = collection.find(**query)
+                rows = await found.to_list()
+                probe = self._confirming.find({"_id": "schema"}, limit=1)
+                await probe.to_list()
+                if found.address == probe.address:
+                    return rows
 
         return await self.read(work)
 
@@ -126,6 +146,7 @@ class MongoDatabase:
                 raise RecordOutcomeUnknown(f"the database may have made the change or not: {error}") from error
             raise unavailable(error) from error
 
+    # docs/decisions/0080-mongodb-transactions-are-our-own.md
     async def transaction(self, work: Work[T], *, deadline: float | None = None) -> T:
         """Run one transaction: committed when `work` returns, undone when it raises. `work` may run more than once.
 

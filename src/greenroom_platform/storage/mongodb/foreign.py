@@ -25,7 +25,7 @@ from greenroom.errors import RecordUnavailable
 from greenroom.keyspace import Keyspace
 from greenroom_platform.definitions import SNIPPET_PAGE
 from greenroom_platform.domain.foreign_changes import EVERYTHING, ForeignChanges
-from greenroom_platform.storage.mongodb.changes import page_end
+from greenroom_platform.storage.mongodb.changes import page_ends
 from greenroom_platform.storage.mongodb.database import OUTBOX, SNIPPETS, TASKS, TOPICS, MongoDatabase, unavailable
 
 log = logging.getLogger("greenroom.storage")
@@ -133,6 +133,7 @@ class MongoForeignChanges:
             finally:
                 await reader.close()
 
+    # docs/decisions/0082-own-events-are-known-by-their-outbox-row.md
     async def _found(self, events: list[Mapping[str, Any]]) -> ForeignChanges[Place] | None:
         """What some events made stale; None where all are ours, or concern nothing that is cached."""
         own = {one for event in events if _collection(event) == OUTBOX and (one := _transaction(event)) is not None}
@@ -142,7 +143,9 @@ class MongoForeignChanges:
                 told.add(event)
         if not told.events:
             return None
-        pages = await self._page_ends(told.topics_of_snippets)
+        # As many snippets as there are events may have been in a topic before.
+        gone = told.topics_of_snippets
+        pages = await self._database.read(lambda: page_ends(self._database, None, gone, gone=gone))
         return ForeignChanges(
             position=_place(events),
             events=told.events,
@@ -153,14 +156,6 @@ class MongoForeignChanges:
             lost=told.lost,
             written=_written(told.first),
         )
-
-    async def _page_ends(self, topics: Counter[str]) -> dict[str, int]:
-        """The page numbers to drop up to: as many snippets as there are events may have been in a topic before."""
-
-        async def work() -> dict[str, int]:
-            return {one: await page_end(self._database, None, one, gone=number) for one, number in topics.items()}
-
-        return await self._database.read(work)
 
 
 class _Told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,8 +59,11 @@ async def opened(url: str, *, write_deadline: float) -> MongoDatabase:
     """A database that is ready; raises as `MongoRecords.open`."""
     name, place = mongodb_name(url), without_password(url)
     try:
-        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, appname="greenroom")
-    except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
+        with warnings.catch_warnings():
+            # Of an option that it does not understand the driver warns only. Prevents: tls=ture, and no TLS.
+            warnings.simplefilter("error", UserWarning)
+            client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, appname="greenroom")
+    except (InvalidURI, ConfigurationError, OSError, ValueError, TypeError, UserWarning) as error:
         raise InvalidInput("database", f"{place} cannot be used: {error}", "correct the address") from None
     database = MongoDatabase(client, name, write_deadline=write_deadline)
     try:

@@ -24,7 +24,7 @@ from greenroom_platform.domain.records import (
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.mongodb.bulk import stored_whole
-from greenroom_platform.storage.mongodb.changes import Numbers, page_end, pending_changes, record_change
+from greenroom_platform.storage.mongodb.changes import Numbers, page_ends, pending_changes, record_change
 from greenroom_platform.storage.mongodb.database import WRITE_DEADLINE, MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import (
     GENERATED,
@@ -85,8 +85,7 @@ class MongoRecords:
         return None if raw is None else decoded(raw, Topic)
 
     async def topics(self) -> tuple[Topic, ...]:
-        found = self._database.topics.find(sort=[("display_name", 1), ("_id", 1)])
-        rows = await self._database.read(found.to_list)
+        rows = await self._database.read_list(self._database.topics, sort=[("display_name", 1), ("_id", 1)])
         return tuple(one for row in rows if (one := self.broken.decoded(row, Topic)) is not None)
 
     async def snippet(self, snippet_id: str) -> Snippet | None:
@@ -184,9 +183,9 @@ class MongoRecords:
                 return None
             condition.check(old)
             await self._touch(session, old.topic_id)
-            end = await page_end(self._database, session, old.topic_id)
+            pages = await page_ends(self._database, session, [old.topic_id])  # while it is there
             await self._database.snippets.delete_one({"_id": snippet_id}, session=session)
-            return await self._change(session, snippets=[snippet_id], pages={old.topic_id: end})
+            return await self._change(session, snippets=[snippet_id], pages=pages)
 
         return await self._database.transaction(work)
 
@@ -218,8 +217,8 @@ class MongoRecords:
     # ------------------------------------------------------------------------------------------------
 
     async def _snippets(self, wanted: dict[str, Any], *, limit: int, skip: int = 0) -> tuple[Snippet, ...]:
-        found = self._database.snippets.find(wanted, sort=_IN_ORDER, skip=skip, limit=limit)
-        rows = await self._database.read(found.to_list)
+        query = {"filter": wanted, "sort": _IN_ORDER, "skip": skip, "limit": limit}
+        rows = await self._database.read_list(self._database.snippets, **query)
         return tuple(one for row in rows if (one := self.broken.decoded(row, Snippet)) is not None)
 
     async def _stored_topic(self, session: Session, topic_id: str) -> Topic | None:
@@ -233,13 +232,12 @@ class MongoRecords:
     async def _replace(self, session: Session, old: Snippet | None, new: Snippet) -> Change:
         if not await self._touch(session, new.topic_id):
             raise UnknownReference("topic_id", new.topic_id)
-        pages = {}
-        if old is not None and old.topic_id != new.topic_id:
-            await self._touch(session, old.topic_id)
-            pages[old.topic_id] = await page_end(self._database, session, old.topic_id)  # while it is there
+        gone = {old.topic_id: 1} if old is not None and old.topic_id != new.topic_id else {}
+        for topic_id in gone:
+            await self._touch(session, topic_id)
         wanted = {"_id": new.snippet_id}
         await self._database.snippets.update_one(wanted, snippet_update(new), upsert=True, session=session)
-        pages[new.topic_id] = await page_end(self._database, session, new.topic_id)
+        pages = await page_ends(self._database, session, {new.topic_id, *gone}, gone=gone)
         return await self._change(session, snippets=[new.snippet_id], pages=pages)
 
     async def _touch(self, session: Session, topic_id: str) -> bool:

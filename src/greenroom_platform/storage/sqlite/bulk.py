@@ -29,17 +29,14 @@ def stored_whole(connection: sqlite3.Connection, wanted: Wanted) -> Change | Non
     new = wanted.differing(_existing_topics(connection, wanted.topics), _existing_snippets(connection, wanted.snippets))
     if not new:
         return None
-    before = page_ends(connection, new.touched)
-    for topic in new.topics:
-        rows.write_topic(connection, topic)
-    for snippet in new.snippets:
-        rows.write_snippet(connection, snippet)
+    rows.write_topics(connection, new.topics)
+    rows.write_snippets(connection, new.snippets)
     return record_change(
         connection,
         time.time(),
         topics=[one.topic_id for one in new.topics],
         snippets=[one.snippet_id for one in new.snippets],
-        pages=page_ends(connection, new.touched, least=before),
+        pages=page_ends(connection, new.touched, gone=new.gone),
     )
 
 
