@@ -20,7 +20,7 @@ STREAM ?=
 # For `make test` and `make unit`: more arguments for pytest, such as TESTS="-k near"; and the number of tests that run at the same
 # time (most of them wait for servers).
 TESTS ?=
-JOBS ?= 4
+JOBS ?= 6
 # For `make schemathesis`: the address of a running service, and the editor token for the editor's role.
 SERVICE ?= http://127.0.0.1:8000
 TOKEN ?=

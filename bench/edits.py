@@ -55,8 +55,8 @@ async def edit(one: Server, platform: Platform, state: str, number: int) -> tupl
     keys = [_PAGE.format(page) for page in range(1, PAGES + 1)]
     raw("MSET", *(text for key in keys for text in (key, "[]")))
     if state != "stored":
-        (group,) = platform.snippets._pages._groups_of({"topic_id": "a"})
-        name = platform.room._backing.groups.name(group)
+        (group,) = platform.snippets._pages._ladder._groups_of({"topic_id": "a"})
+        name = platform.room._wired().backing.groups.name(group)
         raw(
             "ZADD",
             name,

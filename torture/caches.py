@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from greenroom.caching import Cache, Outcome
+from greenroom.caching.declared import declared_loader
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.loader import declared_loader
 from greenroom.errors import LoadFailed
 from greenroom.keyspace import Keyspace, Number
 from torture.history import Load, now
@@ -160,7 +160,7 @@ class Caches:
         """Return when no load and no refresh is under way; those that come are done at once."""
         self.calm = True
         for cache in (self.items, self.pages):
-            while cache._flights._tasks or cache._refresh._tasks:
+            while cache._flights._tasks or cache._ladder.refreshes._tasks:
                 await asyncio.sleep(0.02)
 
     async def last(self, key: str) -> int | None:

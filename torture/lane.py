@@ -29,8 +29,13 @@ class LateLane:
 
     def __init__(self, engine: Engine, share: float, chance: random.Random) -> None:
         self._engine = engine
+        self.address = engine.address
         self._share = share
         self._chance = chance
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self._engine.tags
 
     def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
         self._engine.add_listener(listener, scripts)

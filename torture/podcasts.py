@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from greenroom.caching import Cache
+from greenroom.caching.declared import declared_loader
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.loader import declared_loader
 from greenroom.clock import SYSTEM
 from greenroom.errors import ClaimLost, LoadFailed, Overloaded, QueueFull, RecordUnavailable
 from greenroom.keyspace import Keyspace

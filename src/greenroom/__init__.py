@@ -5,10 +5,10 @@ What a program needs is named here; `greenroom.errors` says what to do about eac
 
 from typing import TYPE_CHECKING, Any
 
-from greenroom.caching import Cache, CacheResult, Outcome
+from greenroom.caching import Cache, CachedFunction, CacheResult, Outcome
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
-from greenroom.keyspace import Keyspace
+from greenroom.keyspace import Keyspace, Number
 
 if TYPE_CHECKING:
     from greenroom.sessions import (
@@ -28,9 +28,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Cache",
     "CacheResult",
+    "CachedFunction",
     "Greenroom",
     "GreenroomError",
     "Keyspace",
+    "Number",
     "Outcome",
     "Refused",
     "RequestSession",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenroom import sessions
-from greenroom.caching import drops, groups, lease
+from greenroom.caching import drops, generation, groups, lease
 from greenroom.engine import Script
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
@@ -137,7 +137,9 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
         return Rules(keys, _LOOK, reads_only=True)
     commands = set(_CONNECTION)
     if caches:
-        commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *declared.cache_scripts))
+        commands |= _CACHES | _called(
+            (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *generation.SCRIPTS, *declared.cache_scripts)
+        )
     if with_sessions:
         commands |= _SESSIONS | _called((*sessions.SCRIPTS, *declared.scripts)) | declared.commands
     return Rules(keys, frozenset(commands))
@@ -153,6 +155,10 @@ def cache_keys(
     start = _escaped(prefix)
     values = [start + _PART.sub("*", one.pattern.text) for one in keyspaces]
     names = [name for value in values for name in (value, lease_key(start, value), absent_key(start, value))]
+    for value in values:
+        marks = companion_key(start, "mark", value)
+        copies = f"{companion_key(start, 'generation', '*')}:{value}"
+        names += [marks, companion_key(start, "generation", value), copies]
     tags = (*(("group", _PART.sub("*", group)) for group in of_groups), *beside)
     return (*names, *(companion_key(start, use, tag) for use, tag in tags))
 

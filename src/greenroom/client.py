@@ -2,50 +2,57 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from greenroom.caching import Cache, Loader
+from greenroom.caching import Cache, CachedFunction, Loader, Stale
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
-from greenroom.caching.declared import DeclaredCaches, check_apart, check_options, group_patterns
+from greenroom.caching.changing import changing
+from greenroom.caching.declared import (
+    DeclaredCaches,
+    check_options,
+    declared_batch_loader,
+    declared_loader,
+    group_patterns,
+)
 from greenroom.caching.fallback import MAX_CONCURRENT
-from greenroom.caching.invalidation import Backing
-from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader, declared_batch_loader, declared_loader
+from greenroom.caching.function import check_parameters
+from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
-from greenroom.engine import EMBEDDED, Engine, eviction_warning, open_engine, start_within
-from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, InvalidInput
+from greenroom.engine import EMBEDDED, Address, Engine, scan
+from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.pattern import check_prefix
 from greenroom.observe import Counters
 from greenroom.opened import Opened
+from greenroom.wiring import RoomHealth, Wiring
 
 if TYPE_CHECKING:
+    from greenroom.progress import Order
+    from greenroom.progress.jobs import Jobs
     from greenroom.sessions import Presence, Sessions, SessionSettings
 
-log = logging.getLogger("greenroom.client")
-
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _LOADER_DEADLINE = timedelta(seconds=LOADER_DEADLINE)
 _NEAR_FOR = timedelta(seconds=NEAR_FOR)
-START_DEADLINE = 2.0
-"""Seconds that opening waits for the servers; a room opens all the same without them."""
+_NO_SESSIONS = "make it with sessions=SessionSettings(…)"
 
 
 class Greenroom:
     """The hot-data tier of one process: `async with Greenroom("valkey://cache.internal:6379") as room`.
 
-    It connects to nothing before its block is entered, and may be opened again when that has been left.
+    It connects to nothing before its block is entered, so that it may be made at module level and caches be declared
+    there. When its block has been left it may be opened again, also in another event loop; while it is open it belongs
+    to one event loop and one process.
 
     Arguments:
         address: the server of the caches, as `valkey://host:6379`; without it, or as `embedded`, a Valkey is started,
@@ -80,69 +87,68 @@ class Greenroom:
     ) -> None:
         self._address = address or EMBEDDED
         self._session_address = session_address or self._address
-        self._settings = sessions
+        self._sessions = sessions
         self._replica_reads = replica_reads
         self._directory = None if data_dir is None else Path(data_dir)
-        self.prefix = prefix
+        self.prefix = check_prefix(prefix)
         """Stands before every key."""
         self.clock = clock
         """Where time and randomness come from."""
         self.counters = counters if counters is not None else Counters()
         """Where everything is counted."""
-        self._stack: AsyncExitStack | None = None
-        self.opened = Opened()
+        self.opened = Opened(begun=False)
         """Whether the room is open; its parts ask it before each operation."""
-        self.opened.end()
+        self._caches = DeclaredCaches()
+        self._jobs: dict[str, Jobs[Any]] = {}
+        self._wiring: Wiring | None = None
+        self._stack: AsyncExitStack | None = None
 
     async def __aenter__(self) -> Greenroom:
         if self._stack is not None:
+            if self.opened.is_forked:
+                self.opened.check()
             raise InvalidInput("room", "is open already", "leave its block first, or make another")
         async with AsyncExitStack() as stack:
-            await self._open(stack)
+            opened = Opened()
+            self._wiring = await Wiring.open(
+                stack,
+                opened,
+                address=self._address,
+                session_address=self._session_address,
+                settings=self._session_settings(),
+                replica_reads=self._replica_reads,
+                directory=self._directory,
+                prefix=self.prefix,
+                clock=self.clock,
+                counters=self.counters,
+            )
+            self.opened = opened
+            self._caches.open(self._wiring.backing, opened)
+            stack.push_async_callback(to_the_end, self._close)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the room before the end of its block; a second call does nothing.
+
+        In a child that was forked while the room was open it closes nothing: the connections are the parent's.
+        """
         stack, self._stack = self._stack, None
-        assert stack is not None
-        await stack.__aexit__(kind, error, trace)
+        if stack is not None and not self.opened.is_forked:
+            await stack.aclose()
 
-    async def _open(self, stack: AsyncExitStack) -> None:
-        address, session_address, directory = self._address, self._session_address, self._directory
-        clock, counters = self.clock, self.counters
-        if directory is None and EMBEDDED in (address, session_address):
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
-        engine = open_engine(
-            address, directory, stack, replica_reads=self._replica_reads, clock=clock, counters=counters
-        )
-        self._backing = Backing(engine, check_prefix(self.prefix), clock, counters)
-        self._engine = engine
-        self._caches = DeclaredCaches()
-        self._own: SessionSettings | None = None
-        self._sessions: Sessions[Any] | None = None
-        self._presence: Presence | None = None
-        if self._settings is not False:
-            # Not with the package: a process that has caches only does without.
-            from greenroom.sessions import Presence, Revocations, Sessions, SessionSettings
-
-            own = self._own = SessionSettings() if self._settings is True else self._settings
-            if session_address != address:
-                engine = open_engine(session_address, directory, stack, clock=clock, counters=counters)
-            self._sessions = Sessions(
-                engine,
-                own.keyspace.prefixed(self.prefix),
-                own.limits,
-                ends=Revocations(clock),
-                counters=counters,
-                new=own.new,
-                streams=own.streams,
-            )
-            self._presence = Presence(self._sessions)
-        await _start(self._backing, self._sessions)
-        self.opened = Opened()
-        stack.push_async_callback(to_the_end, self._close)
+    async def _close(self) -> None:
+        self.opened.end()
+        for jobs in self._jobs.values():
+            await jobs.close()
+        await self._caches.close()
+        assert self._wiring is not None
+        await self._wiring.close()
 
     # Caches -----------------------------------------------------------------------------------------
 
@@ -157,7 +163,7 @@ class Greenroom:
         groups: Sequence[str] = (),
         places: int = MAX_CONCURRENT,
     ) -> Cache[T]:
-        """A read-through cache over a keyspace.
+        """A read-through cache over a keyspace, which answers while the room is open.
 
         Arguments:
             load: reads one value, given the key's parts by keyword, or by position where there is one part; returns
@@ -177,7 +183,6 @@ class Greenroom:
             InvalidInput: for what can never work, and for a key format that can make the keys of another cache of this
                 room or of its sessions: the two would give each other's values.
         """
-        self.opened.check()
         if not isinstance(keyspace, Keyspace):
             raise InvalidInput("keyspace", f"is {keyspace!r:.80}", "give a Keyspace('episode:{id}', Episode, ttl=…)")
         options: dict[str, Any] = {
@@ -187,16 +192,14 @@ class Greenroom:
             "groups": group_patterns(groups),
             "places": places,
         }
-        if self._own is not None:
-            check_apart(keyspace, self._own.keyspace, "the sessions of this room")
         check_options(options)
+        settings = self._session_settings()
 
         def make() -> Cache[T]:
             batch = None if load_many is None else declared_batch_loader(load_many)
             return Cache(
                 keyspace.prefixed(self.prefix),
                 declared_loader(keyspace, load),
-                backing=self._backing,
                 load_many=batch,
                 loader_deadline=loader_deadline.total_seconds(),
                 near_for=near_for.total_seconds(),
@@ -204,7 +207,8 @@ class Greenroom:
                 places=places,
             )
 
-        return self._caches.cache(keyspace, {"load": load, **options}, make)
+        sessions = None if settings is None else settings.keyspace
+        return self._caches.cache(keyspace, {"load": load, **options}, make, sessions=sessions)
 
     def cached(
         self,
@@ -215,28 +219,134 @@ class Greenroom:
         near_for: timedelta = _NEAR_FOR,
         groups: Sequence[str] = (),
         places: int = MAX_CONCURRENT,
-    ) -> Callable[[Loader[T] | PlainLoader[T]], Cache[T]]:
-        """`cache` as a decorator of the loader, with the same arguments; the decorated name is the cache."""
-        return lambda load: self.cache(
-            keyspace,
-            load=load,
-            load_many=load_many,
-            loader_deadline=loader_deadline,
-            near_for=near_for,
-            groups=groups,
-            places=places,
-        )
+    ) -> Callable[[Callable[P, Awaitable[T | None]]], CachedFunction[P, T]]:
+        """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
+
+        Its parameters are the parts of the key, in their order. The other arguments are those of `cache`.
+
+        Raises:
+            InvalidInput: as `cache`, and for a function with other parameters.
+        """
+
+        def decorate(load: Callable[P, Awaitable[T | None]]) -> CachedFunction[P, T]:
+            check_parameters(keyspace, load)
+            cache = self.cache(
+                keyspace,
+                load=load,
+                load_many=load_many,
+                loader_deadline=loader_deadline,
+                near_for=near_for,
+                groups=groups,
+                places=places,
+            )
+            return CachedFunction(cache, load)
+
+        return decorate
+
+    def changing(self, *stale: Stale) -> AbstractAsyncContextManager[None]:
+        """Around a change of the record: drops what it makes stale before and after.
+
+        `async with room.changing(episode.of("s1", 7), episode.group("s1")): ...`. It never raises for the server, which
+        may be away: what could not be dropped is kept, and sent before this process reads again. The drop afterwards
+        runs on every way out of the block, and to its end when the caller is cancelled.
+
+        Arguments:
+            stale: what `of` and `group` of caches return.
+
+        Raises:
+            RoomClosed, RoomNotOpen, RoomElsewhere: before the block is entered.
+        """
+        return changing(stale)
+
+    async def drop_keyspace(self, keyspace: Keyspace[Any]) -> None:
+        """Drop every value of a keyspace, whichever process has stored it; without a look for its keys.
+
+        For when nobody can say which values are stale: a restored database, a migration, a history that is lost. In
+        this process it counts from the call on, in all others when it returns, with the bounds of an invalidation. For
+        the keyspace's `ttl` and a minute each read then asks for one more small key.
+
+        Arguments:
+            keyspace: of a cache of this or of another process, as it was declared.
+
+        Raises:
+            InvalidInput: for what is no keyspace, and for that of the sessions.
+            EngineError: when a server did not acknowledge. It is kept, and sent before this process reads there again;
+                other processes may serve old values until then.
+        """
+        prefixed, generations = self._cached_keyspace(keyspace), self._wired().backing.generations
+        await generations.drop(generations.of(prefixed))
+
+    async def delete_keyspace(self, keyspace: Keyspace[Any], *, viewer: str | None = None) -> int:
+        """Delete what is stored of a keyspace, with its companions; returns how many keys there were.
+
+        Not what a program does, but an operator after `drop_keyspace`: services in other languages, which know of no
+        generations, then see the drop too. The keys are looked for, a thousand places of the server at a time.
+
+        Arguments:
+            viewer: the address of the server with a user who may SCAN; by default the room's own.
+
+        Raises:
+            InvalidInput: as `drop_keyspace`, and for an address that cannot be.
+            EngineError: when a server cannot be asked, or refuses.
+        """
+        pattern = self._cached_keyspace(keyspace).pattern
+        backing = self._wired().backing
+        address = Address.parse(viewer) if viewer is not None else backing.engine.address
+        number = 0
+        async for found in scan(address, pattern.glob):
+            keys = [key for key in found if pattern.matches(key)]
+            await backing.drops.drop_many(keys)
+            number += len(keys)
+        return number
+
+    def _cached_keyspace(self, keyspace: Keyspace[Any]) -> Keyspace[Any]:
+        """A keyspace of caches, with the room's prefix."""
+        self.opened.check()
+        if not isinstance(keyspace, Keyspace):
+            raise InvalidInput("keyspace", f"is {keyspace!r:.80}", "give the Keyspace that the cache is declared with")
+        settings = self._session_settings()
+        if settings is not None and keyspace.pattern.text == settings.keyspace.pattern.text:
+            raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} holds sessions", "end sessions by `end_all`")
+        return keyspace.prefixed(self.prefix)
 
     @property
     def pending_drops(self) -> PendingDrops:
         """Keys that a record says are stale and that no server has dropped yet: here they count as dropped."""
-        self._check_made()
-        return self._backing.outbox_drops
+        return self._wired().backing.outbox_drops
 
     def forget_near(self) -> None:
         """Drop every value that this process holds; the next reads ask the server."""
         self.opened.check()
-        self._backing.near.clear()
+        self._wired().backing.near.clear()
+
+    # Progress ---------------------------------------------------------------------------------------
+
+    def progress(
+        self,
+        keyspace: Keyspace[T],
+        *,
+        load: Loader[T] | PlainLoader[T],
+        order: Order,
+        status: Callable[[T], str] | None = None,
+    ) -> Jobs[T]:
+        """How far jobs are: each status is read through a cache, and followed to its end.
+
+        Arguments:
+            keyspace: of the jobs' statuses, with one part: the job's id.
+            load: reads the status of a job from the record; None where there is no such job.
+            order: the steps of a job.
+            status: the step of a value; by default its member `status`.
+
+        Raises:
+            InvalidInput: as `cache`, and for a keyspace of several parts.
+        """
+        from greenroom.progress.jobs import Jobs  # as sessions
+
+        cache, text = self.cache(keyspace, load=load), keyspace.pattern.text
+        jobs = self._jobs.get(text)
+        if jobs is None or jobs.cache is not cache:
+            jobs = self._jobs[text] = Jobs(cache, order, status)
+        return jobs
 
     # Sessions ---------------------------------------------------------------------------------------
 
@@ -246,28 +356,27 @@ class Greenroom:
 
         Raises:
             InvalidInput: when it keeps none.
-            RoomClosed: when it has not been opened.
+            RoomNotOpen: when it has not been opened.
         """
-        self._check_made()
-        if self._sessions is None:
-            raise InvalidInput("sessions", "the room keeps no sessions", "open it with sessions=SessionSettings(…)")
-        return self._sessions
+        sessions = self._wired().sessions
+        if sessions is None:
+            raise InvalidInput("sessions", "the room keeps no sessions", _NO_SESSIONS)
+        return sessions
 
     @property
     def presence(self) -> Presence:
         """Who is here: active sessions, and listeners of each content. Raises as `sessions`."""
-        self._check_made()
-        if self._presence is None:
-            raise InvalidInput("sessions", "the room keeps no sessions", "open it with sessions=SessionSettings(…)")
-        return self._presence
+        presence = self._wired().presence
+        if presence is None:
+            raise InvalidInput("sessions", "the room keeps no sessions", _NO_SESSIONS)
+        return presence
 
     # Its servers --------------------------------------------------------------------------------------
 
     @property
     def engine(self) -> Engine:
         """The engine of the caches."""
-        self._check_made()
-        return self._engine
+        return self._wired().backing.engine
 
     @property
     def unavailable(self) -> EngineError | None:
@@ -275,41 +384,26 @@ class Greenroom:
 
         It says which of the two, and the address of the server or node, never with its password.
         """
+        self.opened.check_open()
+        return self._wired().unavailable
+
+    async def health(self) -> RoomHealth:
+        """Ask each server whether it answers, within the time of a command; see `RoomHealth`."""
         self.opened.check()
-        uses = {"caches": self._engine}
-        if self._sessions is not None:
-            apart = self._sessions.engine is not self._engine
-            uses = {**uses, "sessions": self._sessions.engine} if apart else {"caches and sessions": self._engine}
-        found = {use: error for use, engine in uses.items() if (error := engine.unavailable) is not None}
-        if not found:
-            return None
-        kind = EngineRefused if any(isinstance(one, EngineRefused) for one in found.values()) else EngineUnavailable
-        return kind(" · ".join(f"{use}: {error}" for use, error in found.items()))
+        return await self._wired().health()
 
-    def _check_made(self) -> None:
+    # ------------------------------------------------------------------------------------------------
+
+    def _wired(self) -> Wiring:
         # Of a room that was closed its parts say so themselves, operation by operation.
-        if not hasattr(self, "_backing"):
-            self.opened.check()
+        if self._wiring is None:
+            self.opened.check_open()
+        assert self._wiring is not None
+        return self._wiring
 
-    async def _close(self) -> None:
-        self.opened.end()
-        if self._sessions is not None:
-            self._sessions.opened.end()
-            await self._sessions.close()
-        for cache in self._caches:
-            await cache.close()
-        await self._backing.settle()
+    def _session_settings(self) -> SessionSettings | None:
+        if self._sessions is not True:
+            return self._sessions or None
+        from greenroom.sessions import SessionSettings  # not with the package: who has caches only does without
 
-
-async def _start(backing: Backing, sessions: Sessions[Any] | None) -> None:
-    """Wait for the servers, as long as a start may take, and warn of settings that would lose what is kept there."""
-    engines: set[Engine] = {backing.engine} if sessions is None else {backing.engine, sessions.engine}
-    await asyncio.gather(*(start_within(engine, START_DEADLINE) for engine in engines))
-    if (advice := await backing.groups.eviction_warning()) is not None:
-        log.warning("the server of the caches: %s", advice)
-    if sessions is None:
-        return
-    remedy = "set noeviction, or give them a server of their own"
-    advice = await eviction_warning(sessions.engine, "sessions", remedy, has_lifetime=True)
-    if advice is not None:
-        log.warning("the server of the sessions: %s", advice)
+        return SessionSettings()

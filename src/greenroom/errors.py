@@ -36,10 +36,24 @@ class MissingExtra(GreenroomError, ImportError):
 
 
 class RoomClosed(GreenroomError):
-    """The room was closed: it and its parts answer only inside the block of `async with Greenroom(…)`."""
+    """The room was closed: it and its parts answer only inside the block of `async with room`."""
+
+    def __init__(self, message: str = "the room is closed: use it inside the block of `async with room`") -> None:
+        super().__init__(message)
+
+
+class RoomNotOpen(RoomClosed):
+    """The room has not been opened yet."""
 
     def __init__(self) -> None:
-        super().__init__("the room is closed: use it inside the block of `async with Greenroom(…)`")
+        super().__init__("the room is not open yet: enter it with `async with room`, as in the application's lifespan")
+
+
+class RoomElsewhere(GreenroomError):
+    """The room was opened in another event loop, or in the process from which this one was forked."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}: {remedy}")
 
 
 class EngineError(GreenroomError):

@@ -1,8 +1,11 @@
-"""Whether a room is still open: what it has given out says so too."""
+"""Whether a room is open, and where: what it has given out says so too."""
 
 from __future__ import annotations
 
-from greenroom.errors import RoomClosed
+import os
+from asyncio import AbstractEventLoop, _get_running_loop
+
+from greenroom.errors import RoomClosed, RoomElsewhere, RoomNotOpen
 
 
 class Opened:
@@ -10,17 +13,59 @@ class Opened:
 
     Prevents: the room is closed · somebody who has kept a part of it asks for something · the answer is that a server
     or the database is away, and the caller tries again for ever.
+
+    It belongs to one event loop and one process. Prevents: a second loop awaits a reply · the first one's connection
+    gets it, in another thread, and wakes nobody. Or: a forked child writes into its parent's connection.
+
+    Arguments:
+        begun: False for a room that has not been opened yet.
     """
 
-    __slots__ = ("_over",)
+    __slots__ = ("_begun", "_loop", "_over", "_pid")
 
-    def __init__(self) -> None:
+    def __init__(self, *, begun: bool = True) -> None:
+        self._begun = begun
         self._over = False
+        self._pid = os.getpid()
+        self._loop: AbstractEventLoop | None = _get_running_loop()
 
     def check(self) -> None:
-        """Return while it is open; raises `RoomClosed` afterwards."""
+        """Return while it is open, in its event loop.
+
+        Raises:
+            RoomNotOpen: before it is opened.
+            RoomClosed: after it was closed.
+            RoomElsewhere: in another event loop, or in a child that was forked since it was opened.
+        """
+        self.check_open()
+        running = _get_running_loop()
+        if running is self._loop:
+            return
+        if self._loop is None:  # of what was made before any loop ran: it belongs to the first one that uses it
+            self._loop = running
+            return
+        if running is None:
+            raise RoomElsewhere("no event loop runs here", "call it from a coroutine of the event loop that opened it")
+        raise RoomElsewhere(
+            "the room was opened in another event loop", "use it there, or make and open a Greenroom in this one"
+        )
+
+    def check_open(self) -> None:
+        """As `check`, in whatever event loop: for what only looks at attributes."""
         if self._over:
             raise RoomClosed
+        if not self._begun:
+            raise RoomNotOpen
+        if self.is_forked:
+            raise RoomElsewhere(
+                f"the room was opened in process {self._pid}, from which this one was forked",
+                "make and open a Greenroom after the fork",
+            )
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process was forked from the one that opened it, whose connections it must leave alone."""
+        return os.getpid() != self._pid
 
     def end(self) -> None:
         """It is closed, for good."""

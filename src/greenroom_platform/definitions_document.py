@@ -49,6 +49,8 @@ def definitions_schemas(prefix: str = "") -> dict[str, Any]:
 def _for_other_writers(prefix: str) -> str:
     topic, snippet, session = (docgen.key_format(one.prefixed(prefix)) for one in (TOPIC, SNIPPET, SESSIONS))
     lease, absent = lease_key(prefix, topic), absent_key(prefix, topic)
+    generation = companion_key(prefix, "generation", prefix + TOPIC.pattern.text)
+    mark = companion_key(prefix, "mark", topic)
     touched, life = (companion_key(prefix, use, session) for use in ("touched", "life"))
     return f"""## For writers in other languages
 
@@ -64,6 +66,10 @@ def _for_other_writers(prefix: str) -> str:
   Not the value alone: a load under way holds the lease, and would store the old value for its whole lifetime; and the
   deletion of a key that does not exist is seen by nobody who waits. A changed snippet makes stale its own key
   `{snippet}`, and every page of its topic (of both topics, if it moved).
+- **A keyspace can be dropped whole**, by a number in
+  `{generation}`. For its lifetime and a minute a value counts for this library
+  only with that number in `{mark}`, which it writes itself. Other services see such a
+  drop when the keys are deleted, as `greenroom drop` does; they need not know of the number.
 - **Lifetimes**: a cached value has an expiry, at most the one above. One without is given it when it is met. Jitter
   only shortens, by at most {JITTER:.0%}.
 - **Sessions**: `session_id` is the unpadded base64url of the SHA-256 of the token's ASCII characters. Change a session

@@ -138,7 +138,7 @@ async def test_nor_what_it_has_dropped_with_many_others(steady: Cluster, back: B
             await backing.outbox_drops.add([key_of(episode)])
             await backing.outbox_drops.send()
         else:
-            await backing.drop_many([key_of(episode)])
+            await backing.drops.drop_many([key_of(episode)])
         assert not reads_there(backing, episode)
         assert await version(cache, episode) == 2
     await until(lambda: reads_there(backing, episode))

@@ -16,7 +16,7 @@ from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.observe import Counters
 from greenroom.sessions import Sessions
-from greenroom.sessions.snapshot import SessionSnapshot
+from greenroom.sessions.store import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
@@ -56,7 +56,7 @@ async def test_a_migrating_session_is_read_at_once_and_changed_on_arrival(cluste
             found = await here.read(token, channel=channel)
             assert found is not None
             assert decoded(found.body).get("count", 0) == (number > 0)
-        looked, stays = await here.slot.stay(live.session_id)
+        looked, stays = await here.store.stay(live.session_id)
         assert looked.body is not None
         assert stays > 0
         if number in (0, 3):  # they are together
@@ -95,7 +95,7 @@ async def test_an_end_that_a_slot_on_its_way_refuses_is_made_when_it_has_arrived
     cluster.begin_migration(slot, target)
     cluster.move_key(source, target, key(live))
     with pytest.raises(EngineError):
-        await here.slot.end(live.session_id, "by", mark=False)
+        await here.store.end(live.session_id, "by", mark=False)
     for name in keys_in(source, live):
         cluster.move_key(source, target, name)
     cluster.end_migration(slot, source, target)
@@ -142,7 +142,7 @@ async def test_an_end_whose_data_refuse_it_is_put_off_after_a_slot_s_migration(
     (live, _), (_, others) = await some_on(here, cluster, source, 2)
     name = companion("other", live)
     source("SET", name, "of another type")
-    here.slot._ends.keep(PUSH, (name,), (), 60)
+    here.store._ends.keep(PUSH, (name,), (), 60)
     cluster.begin_migration(slot_of(name), target)
     cluster.move_key(source, target, name)
     for channel in Channel:
@@ -150,7 +150,7 @@ async def test_an_end_whose_data_refuse_it_is_put_off_after_a_slot_s_migration(
         assert await here.read(others, channel=channel) is not None
     serving = connections(here, name)
     cluster.abandon_migration(source, target, name)
-    await until(lambda: not here.slot._ends._log._waiting)
+    await until(lambda: not here.store._ends._log._waiting)
     assert caplog.text.count("is put off: WRONGTYPE") == 1
     assert connections(here, name) == serving
 
@@ -164,7 +164,7 @@ async def test_a_node_that_is_told_of_an_end_that_data_refuse_goes_on_serving(
     ((other, others),) = await some_on(here, cluster, target, 1)
     name = companion("other", live)
     source("SET", name, "of another type")
-    here.slot._ends.keep(PUSH, (name,), (), 60)
+    here.store._ends.keep(PUSH, (name,), (), 60)
     await off_loop(cluster.migrate, slot_of(name), target)
     serving = connections(here, key(other))
     assert await here.read(token) is not None  # it is told by the old node, and the new one of the end
@@ -232,7 +232,7 @@ async def test_so_it_is_while_the_new_connection_carries_what_the_caches_owe(
         backing = Backing(engine, "", SYSTEM, Counters())
         here = Sessions(engine, SESSIONS, streams=STREAMS)
         await engine.start()
-        await backing.drop(cached)
+        await backing.drops.drop(cached)
         await here.end(live.session_id)
         held = proxy.hold("DEL", cached)
         here.engine.reset(Channel.TRACKED, cached, "by the test")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,10 +16,12 @@ from greenroom_platform.http.app import create_app
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.models import User
 from greenroom_platform.platform import Platform
-from tests.support.asgi_server import called
+from tests.support.asgi_server import called, state_of
+from tests.support.patience import until
 from tests.support.people import PASSWORD, People, Person, people_of
 from tests.support.problem_checks import blamed, problem
 from tests.support.running_service import API, TOKEN, Service, running
+from tests.support.session_stores import cancelled, held_begin
 
 NEW = "another horse battery staple"
 
@@ -92,8 +95,7 @@ async def here(tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Platfor
     """A service in this process, its platform, and a user of it."""
     app = create_app(Settings(data_dir=tmp_path, editor_token=TOKEN, work=False, sample=False))
     async with running(app), called(app) as client:
-        framework: Any = app._app
-        platform: Platform = framework._app.state.platform
+        platform: Platform = state_of(app).platform
         yield client, platform, await platform.accounts.create("ana", PASSWORD)
 
 
@@ -125,6 +127,71 @@ async def test_a_log_in_that_fails_once_the_password_was_right_signs_nobody_in(
         problem(answer, 503, "unavailable")
         assert "user_id" not in (await client.get(f"{API}/session")).json()
         assert await platform.sessions.of_user(user.user_id) == []
+
+
+@pytest.mark.parametrize("moment", ["while it signs in", "once it has signed in"])
+@pytest.mark.parametrize("visitor", ["new", "with a session"])
+async def test_a_log_in_that_is_cancelled_signs_nobody_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, visitor: str
+) -> None:
+    signed_in, go = asyncio.Event(), asyncio.Event()
+
+    async def for_ever(*_: Any) -> bool:
+        signed_in.set()
+        await asyncio.Event().wait()
+        return True
+
+    async with here(tmp_path) as (client, platform, user):
+        if visitor == "with a session":
+            await client.patch(f"{API}/session/preferences", json={})
+        monkeypatch.setattr(platform.accounts, "still_right", for_ever)
+        reached = signed_in
+        if moment == "while it signs in":
+            reached, go = held_begin(monkeypatch)
+        logging_in = client.post(f"{API}/session/login", json={"username": "ana", "password": PASSWORD})
+        trying = asyncio.create_task(logging_in)
+        await reached.wait()
+        await cancelled(trying, go)
+        await until(lambda: not len(platform.sessions.leftovers))
+        assert await platform.sessions.of_user(user.user_id) == []
+
+
+@pytest.mark.parametrize(("bearer", "left"), [(False, 1), (True, 0)], ids=["cookie", "bearer"])
+async def test_a_change_that_is_cancelled_still_ends_the_other_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bearer: bool, left: int
+) -> None:
+    """With the cookie this session goes on; whoever presents a token is not given the new one, and signs in again."""
+    reached = asyncio.Event()
+
+    async with here(tmp_path) as (client, platform, user):
+        given = {"username": "ana", "password": PASSWORD, "token": bearer}
+        token = (await client.post(f"{API}/session/login", json=given)).json().get("token")
+        if bearer:
+            client.cookies.clear()
+            client.headers["Authorization"] = f"Bearer {token}"
+        change_password, end_all = platform.accounts.change_password, platform.sessions.end_all
+
+        async def meanwhile(*args: Any, **options: Any) -> User:
+            changed = await change_password(*args, **options)
+            await platform.sessions.start({"user_id": user.user_id})  # the old password was found right before
+            monkeypatch.setattr(platform.sessions, "end_all", for_ever)
+            return changed
+
+        async def for_ever(*_: Any, **__: Any) -> int:
+            reached.set()
+            await asyncio.Event().wait()
+            return 0
+
+        monkeypatch.setattr(platform.accounts, "change_password", meanwhile)
+        body = {"current_password": PASSWORD, "new_password": NEW}
+        trying = asyncio.create_task(client.put(f"{API}/session/password", json=body))
+        await reached.wait()
+        trying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await trying
+        monkeypatch.setattr(platform.sessions, "end_all", end_all)
+        await until(lambda: not len(platform.sessions.leftovers))
+        assert len(await platform.sessions.of_user(user.user_id)) == left
 
 
 async def test_a_log_in_amid_a_change_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

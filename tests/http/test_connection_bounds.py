@@ -137,10 +137,51 @@ async def test_a_body_that_waits_behind_a_held_request_arrives_whole(tmp_path: P
         assert (await opened.answer()).status == 200
 
 
+async def test_who_leaves_is_gone_for_the_request_that_is_answered_too(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Listening(Held):
+        def around(self, app: Application) -> Application:
+            async def listening(scope: Any, receive: Any, send: Any) -> None:
+                if scope["type"] != "http" or scope["path"] != "/held":
+                    await app(scope, receive, send)
+                    return
+                while not told or told[-1] != "http.disconnect":
+                    told.append((await receive())["type"])
+
+            return listening
+
+    async with serving(tmp_path, held=Listening()) as app:
+        async with connected(app.url) as opened:
+            opened.say(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n" + LIVE * 3)
+            await until(lambda: told and any(len(one.pipeline) == 3 for one in protocols(app)))
+            (protocol,) = protocols(app)
+            assert told == ["http.request"]
+        await until(lambda: told[-1] == "http.disconnect")
+        assert all(cycle.disconnected and cycle.message_event.is_set() for cycle, _ in protocol.pipeline)
+
+
 # Heads -------------------------------------------------------------------------------------------------
 
 
-NO_HOSTS = b"", b"a,b", b"a@b", b"[::1", b"::1", b"127.0.0.1:abc", b"a:1:2", b"a b", b"a/b", b"a:123456", b"\xc3\xa9"
+NO_HOSTS = (
+    b"",
+    b"a,b",
+    b"a@b",
+    b"[::1",
+    b"::1",
+    b"127.0.0.1:abc",
+    b"a:1:2",
+    b"a b",
+    b"a/b",
+    b"a:123456",
+    b"\xc3\xa9",
+    b"a:65536",
+)
+NO_TARGETS = (
+    *(b"http:///x", b"http://user:password@x/", b"http://@x/", b"http://x:99999/", b"ftp://x/", b"/a#b"),
+    *(b"http://x/#b", b"*", b"*a"),
+)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +201,10 @@ NO_HOSTS = b"", b"a,b", b"a@b", b"[::1", b"::1", b"127.0.0.1:abc", b"a:1:2", b"a
         (b"GET / HTTP/1.1\r\n\r\n", 400, "bad-request"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400, "bad-request"),
         *((b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host, 400, "bad-request") for host in NO_HOSTS),
-        (b"GET http:///x HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad-request"),
+        *((b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % target, 400, "bad-request") for target in NO_TARGETS),
+        (b"GET http://a@x/ HTTP/1.0\r\n\r\n", 400, "bad-request"),
+        (b"OPTIONS *a HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad-request"),
+        (b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad-request"),
         (b"no request\r\n\r\n", 400, "bad-request"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400, "bad-request"),
     ],
@@ -193,6 +237,21 @@ async def test_a_head_within_every_bound_is_read(tmp_path: Path) -> None:
             await opened.sent()
         assert (await opened.answer()).status == 404
         opened.say(LIVE)
+        assert (await opened.answer()).status == 200
+
+
+async def test_the_server_as_a_whole_can_be_asked_for_its_options(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, connected(app.url) as opened:
+        opened.say(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n" + LIVE)
+        answer = await opened.answer()
+        assert (answer.status, answer.headers["x-content-type-options"]) == (204, "nosniff")
+        assert (await opened.answer()).status == 200
+
+
+async def test_an_absolute_target_without_a_path_is_the_root(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, connected(app.url) as opened:
+        opened.say(b"GET http://x HTTP/1.1\r\nHost: y\r\n\r\n" + LIVE)
+        assert (await opened.answer()).headers["content-type"].startswith("text/html")
         assert (await opened.answer()).status == 200
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -38,14 +40,14 @@ class Strict(WebSocketProtocol):
         self._frames = Endless(self.FRAMES, 0)
 
 
+def strictly(config: uvicorn.Config) -> None:
+    config.ws = Strict
+
+
 @asynccontextmanager
 async def listening(tmp_path: Path) -> AsyncIterator[tuple[Inner, Bare]]:
     """A listener of a recording that is under way."""
-
-    def tune(config: uvicorn.Config) -> None:
-        config.ws = Strict
-
-    async with inner(tmp_path / "data", tune) as app:
+    async with inner(tmp_path / "data", strictly) as app:
         claim, _ = await app.studio.rendering(tones(3)[:1])
         opened = await Bare.opened(app.url, claim.podcast_id)
         yield app, opened
@@ -71,6 +73,79 @@ async def test_too_many_frames_are_closed_with_1008(tmp_path: Path, said: bytes)
         sending = asyncio.ensure_future(opened.send(said))
         assert await opened.close_code() == 1008
         sending.cancel()
+
+
+LONG = b"\x82\xff" + (1_000_000).to_bytes(8, "big") + bytes(4)
+"""The head of a message that is longer than one may be."""
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (frames(PING, 21), 1008),
+        (frames(PING, 21) + b"\x88\x80" + bytes(4), 0),  # its own close is answered, as that is
+        (LONG, 1009),
+        (b"\x01\xfe\xff\xff" + bytes(4 + 65_535) + b"\x80\x82" + bytes(6), 1009),
+        (b"\x83\x80" + bytes(4), 1002),
+        (b"\x81\x00", 1002),
+        (b"\x81\x81" + bytes(4) + b"\xff", 1007),
+        (b"\x01\x81" + bytes(4) + b"\xc3" + b"\x80\x81" + bytes(4) + b"x", 1007),
+    ],
+    ids=["pings", "pings and a close", "long", "long in parts", "opcode", "unmasked", "no text", "no text in parts"],
+)
+async def test_a_client_that_is_closed_can_read_why_whatever_it_still_sends(
+    tmp_path: Path, said: bytes, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(tmp_path) as (app, opened):
+        await opened.send(said + frames(PONG, 30_000))
+        assert await opened.close_code() == code
+        await until(lambda: not app.server.server_state.tasks)  # its application has ended
+        await opened.send(frames(PONG, 30_000))
+        assert await opened.end() == b""
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+async def test_a_text_in_parts_may_be_cut_within_a_letter(tmp_path: Path) -> None:
+    async with listening(tmp_path) as (app, opened):
+        await opened.send(b"\x01\x81" + bytes(4) + b"\xc3" + b"\x80\x81" + bytes(4) + b"\xa9" + frames(PING, 1))
+        while (await opened.frame())[0] != 10:
+            pass
+        app.server.should_exit = True
+        assert await opened.close_code() == 1001
+
+
+@pytest.mark.parametrize(
+    "said", [frames(PING, 21), LONG, b"\x81\x81" + bytes(4) + b"\xff"], ids=["1008", "1009", "1007"]
+)
+async def test_frames_before_the_handshake_is_answered_are_refused(
+    tmp_path: Path, said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    go = asyncio.Event()
+
+    def tune(config: uvicorn.Config) -> None:
+        strictly(config)
+        made: Callable[[], Any] = config.app  # type: ignore[assignment]
+
+        async def holding(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "websocket":
+                await go.wait()
+            await made()(scope, receive, send)
+
+        config.app = lambda: holding
+
+    async with inner(tmp_path / "data", tune) as app, connected(app.url) as opened:
+        opened.say(
+            f"GET {API}/podcasts/{UNKNOWN}/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        await until(lambda: any(isinstance(one, Strict) for one in app.server.server_state.connections))
+        opened.say(said)
+        answer = await opened.answer()
+        assert (answer.status, "frames" in answer.problem("bad-request")["detail"]) == (400, True)
+        go.set()
+        await until(lambda: not app.server.server_state.tasks)
+        assert await opened.end() == b""
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 async def test_as_many_frames_as_may_be_are_taken(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from greenroom.caching.drops import DROP
+from greenroom.caching.generation import GENERATION
 from greenroom.caching.groups import FORGET, MEMBERS, REGISTER
-from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RENEW
-from greenroom.caching.releases import RELEASE
+from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RELEASE, RENEW
 from greenroom.engine.scripts import Script
 from greenroom.sessions.index import ENTER, PRESENT
 from greenroom.sessions.store import CHANGE, END, START, TAKE
 from greenroom_platform.accounts.rate_limit import ATTEMPT
+from greenroom_platform.domain.leadership import LEAD
 from tests.support.real_servers import Raw, Server
 
 Command = tuple[str | bytes | int, ...]
@@ -59,15 +60,24 @@ def scored(name: str) -> Key:
 CACHED = (string("k", JSON), string("lease:{k}", LEASE), string("absent:{k}", "1"))
 SESSION, LIFE, TOUCHED = string("{s}", JSON), string("life:{s}", TIME), string("touched:{s}", "+60000")
 GRACE, ENDED, STREAMS = string("grace:{s}", JSON), string("ended:{s}", "by 60000 " + TIME), scored("streams:{s}")
+DROPPED = "1700000000000000-0a"
+MARKED = (
+    string("k", JSON),
+    string("lease:{k}", f"{LEASE}:{DROPPED}"),
+    string("absent:{k}", DROPPED),
+    string("mark:{k}", DROPPED),
+)
 CASES = {
     "attempt": Case(ATTEMPT, (Key("attempts", "list", (1,)),), (1, 60_000)),
     "drop": Case(DROP, CACHED[:1], ("",)),
     "fill": Case(FILL, CACHED, (OURS, "new", 60_000)),
     "fill_absence": Case(FILL_ABSENCE, CACHED, (OURS, 30_000)),
+    "generation": Case(GENERATION, (string("generation", DROPPED),), (DROPPED, "0b")),
     "get_or_lease": Case(GET_OR_LEASE, CACHED, (OURS, 1_000, "")),
     "group_forget": Case(FORGET, (scored("group"),), (1_000, "5", "p1")),
     "group_members": Case(MEMBERS, (scored("group"),), ()),
     "group_register": Case(REGISTER, (scored("group"),), ("p1",)),
+    "lead": Case(LEAD, (string("leader", "b" * 32),), (OURS, 1_000)),
     "read_back": Case(READ_BACK, CACHED[:1], ("0" * 40,)),
     "release": Case(RELEASE, CACHED[1:2], (OURS, "", 0)),
     "renew": Case(RENEW, CACHED[1:2], (OURS, 1_000)),
@@ -80,9 +90,13 @@ CASES = {
     ),
     "session_take": Case(TAKE, (SESSION, LIFE, TOUCHED, GRACE, ENDED, STREAMS), (JSON, "by", 60_000, 60_000)),
 }
+OF_A_DROPPED_KEYSPACE = {
+    "fill marked": Case(FILL, MARKED, (OURS, "new", 60_000)),
+    "get_or_lease marked": Case(GET_OR_LEASE, MARKED, (OURS, 1_000, "", DROPPED)),
+}
 KEYS = [
     pytest.param(case, at, kind, id=f"{name}-{key.name}-{kind}")
-    for name, case in CASES.items()
+    for name, case in (CASES | OF_A_DROPPED_KEYSPACE).items()
     for at, key in enumerate(case.keys)
     for kind in FOREIGN
     if kind != key.kind

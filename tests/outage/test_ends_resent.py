@@ -158,7 +158,7 @@ async def test_an_end_that_no_server_has_acknowledged_is_sent_when_one_is_back(
     lasting.kill()
     with pytest.raises(EngineError):
         async with asyncio.timeout(20):
-            await sessions.slot.end(live.session_id, "by", mark=False)
+            await sessions.store.end(live.session_id, "by", mark=False)
     clock.advance(60)
     past.restore()
     assert await asked(sessions, lambda: sessions.read(token)) is None
@@ -240,11 +240,11 @@ async def test_an_end_that_its_data_refuse_is_put_off_and_all_are_served(
         for channel in Channel:
             sessions.engine.reset(channel, name, "the test")
             assert await asked(sessions, partial(sessions.read, token, channel=channel)) is not None
-            assert await asked(sessions, lambda: sessions.slot.look(live.session_id)) is not None
+            assert await asked(sessions, lambda: sessions.store.look(live.session_id)) is not None
     assert caplog.text.count("is put off: WRONGTYPE") == 1
     raw("DEL", name)
     sessions.engine.reset(Channel.PLAIN, name, "the test")
-    await asked(sessions, lambda: sessions.slot.look(live.session_id))
+    await asked(sessions, lambda: sessions.store.look(live.session_id))
     assert raw("TYPE", name) == b"list", "it was carried out as soon as it could be"
 
 

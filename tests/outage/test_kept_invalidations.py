@@ -104,7 +104,7 @@ async def test_a_group_unreadable_before_serving_is_dropped_on_the_connection(pr
     await proxy.down()
     await broken(backing)
     with pytest.raises(EngineError):
-        await backing.drop("cache:episode:e1")
+        await backing.drops.drop("cache:episode:e1")
     held = proxy.hold("DEL", "cache:episode:e1")
     await proxy.up()
     await held.reached.wait()

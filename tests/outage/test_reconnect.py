@@ -44,7 +44,7 @@ async def connected_again(room: Greenroom, counters: Counters) -> None:
 async def test_after_many_log_outs_each_connection_carries_every_end_once(server: Server) -> None:
     counters = Counters()
     async with Greenroom(server.address, counters=counters) as room:
-        ends: Revocations = room.sessions.slot._ends
+        ends: Revocations = room.sessions.store._ends
         begun = []
         for _ in range(MANY // AT_ONCE):
             begun += await asyncio.gather(*(room.sessions.start() for _ in range(AT_ONCE)))
@@ -66,13 +66,13 @@ async def test_ends_made_while_others_are_carried_are_carried_too(server: Server
             await room.sessions.end(live.session_id)
         raw = server.raw()
         before = calls(raw, "evalsha")
-        ends, send = room.sessions.slot._ends, ReplayLog._carry
+        ends, send = room.sessions.store._ends, ReplayLog._carry
 
         async def carry(self: ReplayLog, *arguments: object) -> None:
             if self is ends._log and not late.done():
                 late.set_result(None)
                 last = begun[2][0].session_id
-                store = room.sessions.slot
+                store = room.sessions.store
                 names = store._names(last, "life", "touched", "grace", "ended", "streams")
                 store._keep(names, store._end_args("x", "one"))
             await send(self, *arguments)  # type: ignore[arg-type]

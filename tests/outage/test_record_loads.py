@@ -106,7 +106,7 @@ async def test_a_late_finder_of_an_outage_shares_what_another_has_loaded(
 ) -> None:
     cache = await down(back, load)
     found_out = asyncio.Event()
-    ask = cache._stored.read
+    ask = cache._remote.read
 
     async def ask_for_long(key: str, **options: Any) -> Any:
         answer = await ask(key, **options)
@@ -114,7 +114,7 @@ async def test_a_late_finder_of_an_outage_shares_what_another_has_loaded(
         return answer
 
     with monkeypatch.context() as slow:
-        slow.setattr(cache._stored, "read", ask_for_long)
+        slow.setattr(cache._remote, "read", ask_for_long)
         late = asyncio.create_task(cache.get("e1"))
         late_too = asyncio.create_task(cache.get_many([{"episode_id": "e1"}]))
         await asyncio.sleep(0)

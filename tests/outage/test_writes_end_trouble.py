@@ -33,7 +33,7 @@ class Room:
     def __init__(self, room: Greenroom, server: Server) -> None:
         self.room = room
         self.server = server
-        self.backing: Backing = room._backing
+        self.backing: Backing = room._wired().backing
         self.cache = room.cache(EPISODE, load=load, near_for=timedelta(0))
         self.session = self.token = ""
 
@@ -57,7 +57,7 @@ async def invalidate(room: Room) -> None:
 
 
 async def invalidate_many(room: Room) -> None:
-    await room.backing.drop_many([f"cache:episode:e{number}" for number in range(600)])
+    await room.backing.drops.drop_many([f"cache:episode:e{number}" for number in range(600)])
 
 
 async def send_what_the_outbox_names(room: Room) -> None:
@@ -159,7 +159,7 @@ async def test_whatever_write_succeeds_ends_the_trouble(
 async def test_only_what_concerns_data_proves_that_data_can_be_had(server: Server) -> None:
     raw = server.raw()
     async with Greenroom(server.address) as room:
-        engine = room._backing.engine
+        engine = room._wired().backing.engine
         raw("CONFIG", "SET", "replica-serve-stale-data", "no")
         raw("REPLICAOF", "127.0.0.1", "1")
         with pytest.raises(EngineError, match="MASTERDOWN"):

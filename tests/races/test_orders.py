@@ -63,7 +63,7 @@ class Process:
 
     async def read(self, show_id: str) -> None:
         await self.cache.get_result(show_id=show_id, number=1)
-        await until(lambda: not self.cache._refresh._tasks)
+        await until(lambda: not self.cache._ladder.refreshes._tasks)
 
     async def change(self, show_id: str) -> None:
         await self.turns.gate()

@@ -141,6 +141,6 @@ async def test_a_refresh_whose_value_cannot_be_stored_holds_back_too(server: Ser
     for _ in range(2):
         for _ in range(3):
             assert (await cache.get_result("e1")).outcome is Outcome.STALE
-            await until(lambda: not server.raw()("EXISTS", LEASE) and not cache._refresh._tasks)
+            await until(lambda: not server.raw()("EXISTS", LEASE) and not cache._ladder.refreshes._tasks)
         clock.advance(1.01)
     assert counters.errors["cache_episode", "oversize"] == len(load.calls) == 2

@@ -94,6 +94,13 @@ def called(app: Application, *, client: tuple[str, int] = HERE, url: str = "http
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=client), base_url=url)
 
 
+def state_of(app: Any) -> Any:
+    """The state of the service's framework, within the layers around it."""
+    while not hasattr(app, "state"):
+        app = app._app
+    return app.state
+
+
 async def closed(opened: ClientConnection) -> int | None:
     """The code that a socket is closed with, once it is."""
     async with asyncio.timeout(20):

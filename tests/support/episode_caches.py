@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from greenroom.caching import Cache
+from greenroom.caching.declared import declared_loader
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.loader import declared_loader
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Address, Channel, engine_at
 from greenroom.keyspace import Keyspace

@@ -36,20 +36,20 @@ def held_by(backing: Backing, *caches: Cache[Any]) -> dict[str, Any]:
         "releases": dict(backing.releases._kept),
         "release tasks": len(backing.releases._sending),
         "drops unsent": backing.unsent,
-        "drops pending": dict(backing.pending_drops),
-        "drops refused": set(backing.refused_drops),
-        "drop tasks": len(backing._dropping),
+        "drops pending": dict(backing.drops.pending),
+        "drops refused": set(backing.drops.refused),
+        "drop tasks": len(backing.drops.detached),
         "renewals expected": dict(backing._renewals),
         "groups unread": set(groups.pending_reads),
         "groups undropped": set(groups.pending_drops),
-        "watches": dict(backing._watches),
+        "watches": dict(backing.local._watches),
     }
     for cache in caches:
         found |= {
             "flights open": dict(cache._flights._open),
             "flights under way": dict(cache._flights._in_flight),
             "flight tasks": set(cache._flights._tasks),
-            "places": cache._outage._number - cache._outage._places._value,
-            "refreshes": dict(cache._refresh._tasks),
+            "places": cache._fallback._number - cache._fallback._places._value,
+            "refreshes": dict(cache._ladder.refreshes._tasks),
         }
     return {name: one for name, one in found.items() if one}

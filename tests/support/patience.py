@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching import loading, remote
+from greenroom.caching import loader, loading, remote
 from greenroom.engine import Limits
 from greenroom.sessions import changes, sessions
 from greenroom.testing.clock import ManualClock
@@ -22,7 +22,7 @@ PATIENT = Limits(
 
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a call of caches or sessions take as long as the test makes it wait."""
-    for module in (loading, remote, changes, sessions):
+    for module in (loader, loading, remote, changes, sessions):
         monkeypatch.setattr(module, "COMMANDS", 60.0)
 
 

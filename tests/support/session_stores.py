@@ -16,7 +16,7 @@ from greenroom.engine import Address, engine_at
 from greenroom.engine import Limits as EngineLimits
 from greenroom.sessions import Revocations, SessionLimits, Sessions, background, changes, merged
 from greenroom.sessions import sessions as sessions_module
-from greenroom.sessions.snapshot import SessionSnapshot
+from greenroom.sessions.store import SessionSnapshot, SessionStore
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
@@ -167,3 +167,29 @@ async def used(sessions: Store, token: str) -> SessionSnapshot[Session] | None:
 async def at_once(*work: Awaitable[Any]) -> list[Any]:
     """What came of these, exceptions included."""
     return list(await asyncio.gather(*work, return_exceptions=True))
+
+
+def held_begin(monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Hold a session that is about to be created, of which the old one is over by then.
+
+    Returns:
+        What is set when it is about to be, and what the test sets to let it go on.
+    """
+    reached, go, begin = asyncio.Event(), asyncio.Event(), SessionStore.begin
+
+    async def held(self: Any, *args: Any, **options: Any) -> Any:
+        reached.set()
+        await go.wait()
+        return await begin(self, *args, **options)
+
+    monkeypatch.setattr(SessionStore, "begin", held)
+    return reached, go
+
+
+async def cancelled(task: asyncio.Task[Any], go: asyncio.Event) -> None:
+    """Cancel a task, and then let go of what it waits for."""
+    task.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -35,7 +35,7 @@ from greenroom_platform.studio.opus import RATE, OpusEncoder
 from greenroom_platform.studio.recordings import Recording
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster, Muxer
 from greenroom_platform.testing.records_changes import NOON, about
-from tests.support.asgi_server import Quiet
+from tests.support.asgi_server import Quiet, state_of
 from tests.support.patience import until
 from tests.support.running_service import API, NO_TLS, TOKEN, Service
 from tests.support.studio_samples import a_cluster
@@ -307,8 +307,7 @@ async def inner(data_dir: Path, tune: Callable[[uvicorn.Config], None] = lambda 
         try:
             await until(lambda: server.started or serving.done(), 30)
             assert server.started, "it did not start"
-            framework: Any = app._app
-            yield Inner(f"http://127.0.0.1:{listening.getsockname()[1]}", server, framework._app.state)
+            yield Inner(f"http://127.0.0.1:{listening.getsockname()[1]}", server, state_of(app))
         finally:
             server.should_exit = True
             await serving
@@ -363,6 +362,15 @@ class Bare:
             opcode, payload = await self.frame()
             if opcode == CLOSE:
                 return int.from_bytes(payload[:2], "big")
+
+    async def end(self) -> bytes:
+        """What the server still says until it ends the connection; raises where it breaks it off."""
+        data, self._data = self._data, b""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(30):
+            while more := await loop.sock_recv(self._handle, 65_536):
+                data += more
+        return data
 
     async def say(self, text: str) -> None:
         """Send a text of less than 126 bytes, masked with zeros."""

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenroom.sessions.json_scan import joined, members_by_scan
-from greenroom.sessions.raw_json import changed, members
+from greenroom.sessions.raw_json import changed, joined, members, members_by_scan
 
 HALF = rb"\ud83d"
 VALUES = st.recursive(

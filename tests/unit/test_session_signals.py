@@ -139,6 +139,7 @@ def test_the_transport_is_secure_on_this_machine_or_plain(
         *("X-Forwarded", "X-Forwarded-By", "X-Forwarded-Ssl", "X-Forwarded-Scheme", "Forwarded-For", "X-Client-IP"),
         *("CF-Connecting-IP", "True-Client-IP", "Fastly-Client-IP", "X-Cluster-Client-IP", "X-Original-Host"),
         *("X-Original-Forwarded-For", "X-Envoy-External-Address", "X-Url-Scheme", "X-Scheme", "Front-End-Https"),
+        *("Fly-Client-IP", "X-Azure-ClientIP", "X-AppEngine-User-IP", "X-ProxyUser-Ip", "X-Host", "DO-Connecting-IP"),
     ],
 )
 def test_what_a_proxy_adds_makes_loopback_plain_unless_it_is_trusted(name: str) -> None:

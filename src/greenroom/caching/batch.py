@@ -12,11 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching.lease import Acquired, Answer, Holder
-from greenroom.caching.loader import plain
 from greenroom.caching.loading import LeasedLoader
 from greenroom.caching.remote import Miss
 from greenroom.caching.result import CacheResult, Outcome
-from greenroom.caching.single_flight import Flight, Flights
+from greenroom.caching.single_flight import Flight
 from greenroom.errors import CommandFailed, EngineError, InvalidInput, OutOfMemory, Overloaded
 
 T = TypeVar("T")
@@ -37,28 +36,28 @@ class Batch(Generic[T]):
         load_many: given a list of parts (mappings, or bare values where a key has one part), returns as many values.
     """
 
-    def __init__(self, loads: LeasedLoader[T], flights: Flights[CacheResult[T]], load_many: BatchLoader[T]) -> None:
+    def __init__(self, loads: LeasedLoader[T], load_many: BatchLoader[T]) -> None:
         self._loads = loads
-        self._flights = flights
+        self._steps = loads.steps
         self._load_many = load_many
 
     def begin(self, missing: Mapping[str, tuple[Parts, Miss]]) -> dict[str, Flight[CacheResult[T]]]:
         """Begin a flight for each key; returns at once."""
-        flights = {key: self._flights.begin(key) for key in missing}
-        self._flights.work_on(flights.values(), self._work(flights, missing))
+        flights = {key: self._steps.flights.begin(key) for key in missing}
+        self._steps.flights.work_on(flights.values(), self._work(flights, missing))
         return flights
 
     async def _work(
         self, flights: Mapping[str, Flight[CacheResult[T]]], missing: Mapping[str, tuple[Parts, Miss]]
     ) -> None:
-        holders = {key: self._loads.leases.holder(key) for key, (_, miss) in missing.items() if miss.reachable}
+        holders = {key: self._steps.leases.holder(key) for key, (_, miss) in missing.items() if miss.reachable}
         try:
-            await self._worked(flights, missing, holders)
+            await self._ask_and_load(flights, missing, holders)
         finally:
             for holder in holders.values():
                 holder.release()
 
-    async def _worked(
+    async def _ask_and_load(
         self,
         flights: Mapping[str, Flight[CacheResult[T]]],
         missing: Mapping[str, tuple[Parts, Miss]],
@@ -87,26 +86,26 @@ class Batch(Generic[T]):
             else:
                 others.append(key)
         await asyncio.gather(
-            self._led(won, flights, missing),
-            self._without(unreachable, flights, missing),
-            self._unstored(unstored, flights, missing),
+            self._load_under_leases(won, flights, missing),
+            self._bypass(unreachable, flights, missing),
+            self._load_unstored(unstored, flights, missing),
             # Each asks again for itself, finds, waits, or wins and then loads alone.
-            *(self._alone(flights[key], *missing[key]) for key in others),
+            *(self._load_alone(flights[key], *missing[key]) for key in others),
         )
 
     async def _ask(self, holder: Holder, flight: Flight[CacheResult[T]], parts: Parts, miss: Miss) -> Answer:
-        answer = await self._loads.ask(holder, flight, miss)
+        answer = await self._steps.ask(holder, flight, miss)
         if isinstance(answer, Acquired):
-            self._loads.hold(holder, flight)
+            self._steps.hold(holder, flight)
             try:
-                await self._loads.register(holder, parts)
+                await self._steps.register(holder, parts)
             except Overloaded:
                 raise
             except EngineError as error:
                 raise _Unregistered from error
         return answer
 
-    async def _led(
+    async def _load_under_leases(
         self,
         holders: Sequence[Holder],
         flights: Mapping[str, Flight[CacheResult[T]]],
@@ -119,18 +118,18 @@ class Batch(Generic[T]):
         except BaseException as error:
             for holder in holders:
                 flights[holder.key].set_exception(error)
-                self._loads.failed(holder, error)
+                self._steps.failed(holder, error)
             if not isinstance(error, Exception):
                 raise
             return
 
         async def store(holder: Holder, value: T | None, body: bytes | None) -> None:
-            stored = await self._loads.store(holder, body)
+            stored = await self._steps.store(holder, body)
             flights[holder.key].set_result(CacheResult(value, body, Outcome.LOADED, stored=stored))
 
         await asyncio.gather(*(store(holder, *bodies[holder.key]) for holder in holders))
 
-    async def _without(
+    async def _bypass(
         self,
         keys: Sequence[str],
         flights: Mapping[str, Flight[CacheResult[T]]],
@@ -141,28 +140,28 @@ class Batch(Generic[T]):
         for key in keys:
             flights[key].asking, flights[key].bypasses = False, True
         try:
-            async with self._loads.outage.permit():
+            async with self._steps.fallback.permit():
                 bodies = await self._loaded(keys, missing)
         except Exception as error:
             for key in keys:
                 flights[key].set_exception(error)
             return
         for key, (value, body) in bodies.items():
-            self._loads.without_server(flights[key], value, body)
+            self._steps.without_server(flights[key], value, body)
 
-    async def _unstored(
+    async def _load_unstored(
         self,
         outcomes: Mapping[str, Outcome],
         flights: Mapping[str, Flight[CacheResult[T]]],
         missing: Mapping[str, tuple[Parts, Miss]],
     ) -> None:
-        """As `LeasedLoader.unstored`."""
+        """As a single load without a lease although its server answers."""
         if not outcomes:
             return
         try:
-            async with self._loads.outage.permit():
+            async with self._steps.fallback.permit():
                 for key in outcomes:
-                    self._loads.flights.close(flights[key])
+                    self._steps.flights.close(flights[key])
                 bodies = await self._loaded(list(outcomes), missing)
         except Exception as error:
             for key in outcomes:
@@ -171,7 +170,7 @@ class Batch(Generic[T]):
         for key, (value, body) in bodies.items():
             flights[key].set_result(CacheResult(value, body, outcomes[key]))
 
-    async def _alone(self, flight: Flight[CacheResult[T]], parts: Parts, miss: Miss) -> None:
+    async def _load_alone(self, flight: Flight[CacheResult[T]], parts: Parts, miss: Miss) -> None:
         try:
             await self._loads.fly(flight, parts, miss)
         except Exception as error:
@@ -180,12 +179,17 @@ class Batch(Generic[T]):
     async def _loaded(
         self, keys: Sequence[str], missing: Mapping[str, tuple[Parts, Miss]]
     ) -> dict[str, tuple[T | None, bytes | None]]:
-        asked = [plain(missing[key][0]) for key in keys]
-        values = await self._loads.timed(keys[0], lambda: self._load_many(asked))
+        arguments = [_argument(missing[key][0]) for key in keys]
+        values = await self._steps.call(keys[0], lambda: self._load_many(arguments))
         if len(values) != len(keys):
             raise InvalidInput(
                 "load_many",
                 f"returned {len(values)} values for {len(keys)} keys",
                 "return one for each, in their order",
             )
-        return {key: self._loads.as_stored(key, value) for key, value in zip(keys, values, strict=True)}
+        return {key: self._steps.as_stored(key, value) for key, value in zip(keys, values, strict=True)}
+
+
+def _argument(parts: Parts) -> object:
+    """What a batch loader is given for a key: its one part, or all parts by name."""
+    return next(iter(parts.values())) if len(parts) == 1 else dict(parts)

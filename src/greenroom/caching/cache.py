@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Generic, TypeVar, cast
+from asyncio import _get_running_loop
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
+from typing import Generic, TypeVar, cast
 
-import msgspec
-
-from greenroom.caching.batch import Batch, BatchLoader
-from greenroom.caching.fallback import MAX_CONCURRENT, Fallback
+from greenroom.caching.batch import BatchLoader
+from greenroom.caching.changing import Stale
+from greenroom.caching.fallback import MAX_CONCURRENT
+from greenroom.caching.groups import group_pattern
 from greenroom.caching.invalidation import Backing
+from greenroom.caching.ladder import Asked, Ladder
 from greenroom.caching.lease import LIFE
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
-from greenroom.caching.loading import LeasedLoader
 from greenroom.caching.near import Entry
-from greenroom.caching.refresh import Refresh
-from greenroom.caching.remote import Miss, RemoteTier
 from greenroom.caching.result import CacheResult, Outcome
-from greenroom.caching.single_flight import Flight, Flights
-from greenroom.engine.deadline import TimeBudget
-from greenroom.errors import InvalidInput, RoomClosed
-from greenroom.keyspace import Keyspace, Pattern
+from greenroom.errors import InvalidInput
+from greenroom.keyspace import Keyspace
+from greenroom.opened import Opened
 
 T = TypeVar("T")
 
 NEAR_FOR = 30.0
 """Seconds for which a value is served from this process without asking the server."""
-
-
-_KEYS = 20_000
+_NO_LOOP = object()
+"""Stands for the event loop of a cache that is not open."""
+_MAX_KEYS = 20_000
 """Keys remembered by their parts."""
 # docs/decisions/0032-get-many-by-thousands.md
 _TOGETHER = 1000
@@ -39,7 +38,8 @@ _TOGETHER = 1000
 class Cache(Generic[T]):
     """Typed read-through access to one keyspace.
 
-    Parts are given by keyword or, where there is one, by position. A part that no key can hold is refused with
+    It may be declared before its room is open, and answers while the room is. Parts are given by position in the order
+    of the pattern, or by keyword. A part that no key can hold is refused with
     `InvalidInput` before anything is sent.
 
     Arguments:
@@ -57,7 +57,7 @@ class Cache(Generic[T]):
         keyspace: Keyspace[T],
         load: Loader[T],
         *,
-        backing: Backing,
+        backing: Backing | None = None,
         load_many: BatchLoader[T] | None = None,
         loader_deadline: float = LOADER_DEADLINE,
         near_for: float = NEAR_FOR,
@@ -65,34 +65,46 @@ class Cache(Generic[T]):
         places: int = MAX_CONCURRENT,
     ) -> None:
         self.keyspace = keyspace
-        self._backing = backing
-        self._near = backing.near
-        self._drops = backing.outbox_drops
-        self._now = backing.clock.monotonic
+        self._groups = {text: group_pattern(text, keyspace) for text in groups}
+        self._new_ladder = partial(
+            Ladder,
+            keyspace=keyspace,
+            load=load,
+            load_many=load_many,
+            loader_deadline=loader_deadline,
+            near_for=near_for,
+            groups=self._groups.values(),
+            places=places,
+        )
         self._keys: dict[object, str] = {}
-        self._closed = False
-        self._counts = backing.counters.reads
         self._counted_near = keyspace.name, Outcome.NEAR.value
         self._counted_hit = keyspace.name, Outcome.HIT.value
-        self._groups = {text: _group_pattern(text, keyspace) for text in groups}
-        self._undropped: Collection[str] = backing.groups.pending_drops if groups else ()
-        self._flights: Flights[CacheResult[T]] = Flights()
-        self._outage: Fallback[CacheResult[T]] = Fallback(backing.clock, places)
-        self._stored = RemoteTier(backing, keyspace, near_for)
-        self._loads = LeasedLoader(
-            backing,
-            keyspace,
-            load,
-            self._flights,
-            self._outage,
-            self._stored,
-            deadline=loader_deadline,
-            near_for=near_for,
-            groups=self._groups_of,
-        )
-        self._batch = Batch(self._loads, self._flights, load_many) if load_many is not None else None
-        self._refresh = Refresh(self._loads, keyspace.name, backing.clock, backing.counters)
-        backing.register(self._flights, self._outage)
+        self._opened = Opened(begun=False)
+        self._loop: object = _NO_LOOP
+        if backing is not None:
+            self.open(backing, Opened())
+
+    def open(self, backing: Backing, opened: Opened) -> None:
+        """Begin to answer, from the caches' server of a room that was opened."""
+        self._backing = backing
+        self._opened = opened
+        self._loop = asyncio.get_running_loop()
+        self._ladder: Ladder[T] = self._new_ladder(backing)
+        # For `get`, which looks at them before it asks the ladder.
+        self._near = backing.near
+        self._flights = self._ladder.flights
+        self._fallback = self._ladder.fallback
+        self._remote = self._ladder.remote
+        self._outbox_drops = backing.outbox_drops
+        self._pending_groups: Set[str] = backing.groups.pending_drops if self._groups else frozenset()
+        self._now = backing.clock.monotonic
+        self._counts = backing.counters.reads
+
+    async def close(self) -> None:
+        """Cancel the loads under way; nothing can be read or dropped until it is opened again."""
+        self._loop = _NO_LOOP
+        self._opened.end()
+        await self._ladder.close()
 
     # What callers use ------------------------------------------------------------------------------
 
@@ -101,20 +113,21 @@ class Cache(Generic[T]):
 
         Raises:
             InvalidInput: for parts that no key can hold.
-            RoomClosed: when the room was closed.
+            RoomClosed, RoomNotOpen: when the room is not open.
+            RoomElsewhere: in another event loop, or another process, than that which opened the room.
             LoadTimeout: when the loader did not end in time.
             LoadFailed: when it has just failed in another process, or here a moment ago.
             Overloaded: when too much is under way already; slow down, then retry.
             Whatever the loader raises.
         """
-        # What is asked for most, a part by position and near, without a call that it does not need.
+        if _get_running_loop() is not self._loop:
+            self._opened.check()
+        # A part by position, and near: what is asked for most, without a call that it does not need.
         key = self._keys.get(args[0]) if len(args) == 1 and type(args[0]) is str and not parts else None
         if key is None:
             key = self._key(args, parts)
-        if self._undropped and self._is_undropped(args, parts):
-            return (await self._missed(key, args, parts, _away())).value
-        if self._drops.any and not await self._drops.settled(key):
-            return (await self._missed(key, args, parts, _away())).value
+        if self._pending_groups or self._outbox_drops.any:
+            return (await self.get_result(*args, **parts)).value
         now = self._now()
         entry = self._near.get(key, now)
         if entry is not None and now < entry.fresh_until:
@@ -122,60 +135,52 @@ class Cache(Generic[T]):
             if value is not None:
                 self._counts[self._counted_near] += 1
                 return value
-        if entry is not None or not self._outage.empty or self._flights.find(key) is not None:
+        if entry is not None or not self._fallback.empty or self._flights.find(key) is not None:
             return (await self.get_result(*args, **parts)).value
-        found = await self._stored.read(key, lifetime=not self._stored.value_alone)
-        if not isinstance(found, Entry):
-            return (await self._missed(key, args, parts, found)).value
-        if now < found.fresh_until:
+        found = await self._remote.read(key, lifetime=not self._remote.value_alone)
+        if isinstance(found, Entry) and now < found.fresh_until:
             self._counts[self._counted_hit] += 1
             return cast("T", found.value)
-        return self._counted(self._served(found, Outcome.HIT, args, parts)).value
+        answer = self._ladder.from_server(found, args, parts)
+        return (await self._ladder.load({key: (args, parts)}, {key: answer}, together=False))[key].value
 
     async def get_bytes(self, *args: object, **parts: object) -> bytes | None:
         """The value's JSON as it is stored, checked against the schema; raises as `get`."""
         return (await self.get_result(*args, **parts)).body
 
-    async def get_many(self, parts: Sequence[Mapping[str, object]]) -> list[T | None]:
-        """The values of several keys, in the order asked; raises as `get`."""
-        return [read.value for read in await self.get_results(parts)]
+    async def get_many(self, parts: Iterable[object]) -> list[T | None]:
+        """The values of several keys, in the order asked; raises as `get`.
+
+        Arguments:
+            parts: of each key a tuple or a mapping; bare values where the keys have one part.
+        """
+        return [result.value for result in await self.get_results(parts)]
 
     async def get_result(self, *args: object, **parts: object) -> CacheResult[T]:
         """The value and how it came about; raises as `get`."""
+        self._check_open()
         key = self._key(args, parts)
-        if self._undropped and self._is_undropped(args, parts):
-            return await self._missed(key, args, parts, _away())
-        if self._drops.any and not await self._drops.settled(key):
-            return await self._missed(key, args, parts, _away())
-        entry = self._near.get(key, self._now())
-        if entry is not None:
-            return self._counted(self._served(entry, Outcome.NEAR, args, parts))
-        kept = self._outage.kept(key)
-        if kept is not None:
-            return self._counted(self._own(kept))
-        flight = self._flights.find(key)
-        if flight is not None:
-            return self._counted(self._joined(await flight.result()))
-        found = await self._stored.read(key)
-        if isinstance(found, Entry):
-            return self._counted(self._served(found, Outcome.HIT, args, parts))
-        return await self._missed(key, args, parts, found)
+        return (await self._ladder.read({key: (args, parts)}, together=False))[key]
 
-    async def get_results(self, parts: Sequence[Mapping[str, object]]) -> list[CacheResult[T]]:
-        """Several values and how each came about, in the order asked; raises as `get`.
+    async def get_results(self, parts: Iterable[object]) -> list[CacheResult[T]]:
+        """Several values and how each came about, in the order asked; takes its keys as `get_many`, raises as `get`.
 
         What is cached is read in one round trip; the rest is loaded together where there is a batch loader. More than
         1,000 keys are read and loaded 1,000 at a time: all at once could be more commands than may be outstanding.
         """
         self._check_open()
-        for one in parts:
-            if not isinstance(one, Mapping):
-                raise InvalidInput("parts", f"{one!r:.80} is not a mapping", "give dicts, like {'episode_id': 'e1'}")
-        keys = [self.keyspace.key(**one) for one in parts]
-        reads: list[CacheResult[T]] = []
+        asked = self._asked_together(parts)
+        keys = [self.keyspace.key(*args, **named) for args, named in asked]
+        results: list[CacheResult[T]] = []
         for start in range(0, len(keys), _TOGETHER):
-            reads += await self._read_together(keys[start : start + _TOGETHER], parts[start : start + _TOGETHER])
-        return reads
+            chunk = slice(start, start + _TOGETHER)
+            by_key = await self._ladder.read(dict(zip(keys[chunk], asked[chunk], strict=True)), together=True)
+            given = set[str]()
+            for key in keys[chunk]:
+                # Of a key that is asked for twice there are two values, where they can be changed.
+                results.append(self._ladder.own(by_key[key]) if key in given else by_key[key])
+                given.add(key)
+        return results
 
     async def invalidate(self, *args: object, **parts: object) -> None:
         """Drop the value: the next read loads it anew. To be called after the change is committed.
@@ -186,7 +191,7 @@ class Cache(Generic[T]):
                 reads from the server again; other processes may serve the old value until then.
         """
         self._check_open()
-        await self._backing.drop(self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000)
+        await self._backing.drops.drop(self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000)
 
     async def invalidate_numbered(self, name: str, numbers: range, **parts: object) -> None:
         """Drop the values for every number of a part: as `invalidate` for each, without holding the event loop.
@@ -197,7 +202,7 @@ class Cache(Generic[T]):
         """
         self._check_open()
         keys = self.keyspace.pattern.numbered(name, numbers, **parts)
-        await self._backing.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)
+        await self._backing.drops.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)
 
     async def invalidate_group(self, *args: object, **parts: object) -> None:
         """Drop every key of a group, whose parts these are. To be called before *and* after the change.
@@ -211,32 +216,55 @@ class Cache(Generic[T]):
             TypeError: where the cache has no group, or has several and none is named.
         """
         self._check_open()
-        named = self._groups.get(args[0]) if args and isinstance(args[0], str) else None
-        if named is not None:  # no part of a key has braces
-            args = args[1:]
-        elif len(self._groups) == 1:
-            (named,) = self._groups.values()
-        else:
-            raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")
-        longest_ms = self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
-        await self._backing.drop_group(named.key(*args, **parts), longest_ms)
+        await self._backing.drop_group(self._group(args, parts), self._longest_ms)
 
-    def watch(self, told: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
-        """Have `told` called whenever the value may have changed; returns what ends that. See `Backing.watch`."""
-        return self._backing.watch(self._key(args, parts), told)
+    def of(self, *args: object, **parts: object) -> Stale:
+        """The value as something that a change makes stale, for `Greenroom.changing`; raises as `invalidate`."""
+        key, lifetime = self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000
 
-    async def close(self) -> None:
-        """Cancel the loads under way; nothing can be read or dropped any more."""
-        self._closed = True
-        self._keys.clear()  # so that what is asked for next comes by `_key`, which says so
-        await self._refresh.close()
-        await self._flights.cancel()
+        async def drop() -> None:
+            self._check_open()
+            await self._backing.drops.drop(key, lifetime)
+
+        return Stale(key, drop)
+
+    def group(self, *args: object, **parts: object) -> Stale:
+        """A group as something that a change makes stale, for `Greenroom.changing`; raises as `invalidate_group`."""
+        group = self._group(args, parts)
+
+        async def drop() -> None:
+            self._check_open()
+            await self._backing.drop_group(group, self._longest_ms)
+
+        return Stale(group, drop)
+
+    def peek(self, *args: object, **parts: object) -> T | None:
+        """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""
+        self._check_open()
+        key = self._key(args, parts)
+        if self._pending_groups or self._outbox_drops.any or key in self._backing.drops.pending:
+            return None
+        now = self._now()
+        entry = self._near.peek(key, now)
+        if entry is None or entry.body is None or now >= entry.fresh_until:
+            return None
+        value: T | None = entry.value
+        return self.keyspace.decode(key, entry.body) if value is None else value
+
+    async def drop_keyspace(self) -> None:
+        """Drop every value of the keyspace, without looking for its keys: see `Greenroom.drop_keyspace`."""
+        self._check_open()
+        await self._backing.generations.drop(self._remote.generation)
+
+    def watch(self, callback: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
+        """Have `callback` called when the value may have changed; returns what ends that: see `LocalCopies.watch`."""
+        self._check_open()
+        return self._backing.local.watch(self._key(args, parts), callback)
 
     # ------------------------------------------------------------------------------------------------
 
     def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
         """The key; those asked for lately are remembered, since building one costs more than a near hit may."""
-        self._check_open()
         # Exact types only: True and 1.0 equal 1, and neither is a page number.
         if len(args) == 1 and type(args[0]) is str and not parts:
             asked: object = args[0]
@@ -247,134 +275,51 @@ class Cache(Generic[T]):
         key = self._keys.get(asked)
         if key is None:
             key = self.keyspace.key(*args, **parts)
-            if len(self._keys) >= _KEYS:
+            if len(self._keys) >= _MAX_KEYS:
                 self._keys.clear()
             self._keys[asked] = key
         return key
 
     def _check_open(self) -> None:
-        if self._closed:
-            raise RoomClosed
+        if _get_running_loop() is not self._loop:
+            self._opened.check()
 
-    async def _read_together(self, keys: Sequence[str], parts: Sequence[Mapping[str, object]]) -> list[CacheResult[T]]:
-        wanted = dict(zip(keys, parts, strict=True))
-        undropped = {key for key, one in wanted.items() if self._undropped and self._is_undropped((), one)}
-        if self._drops.any:
-            settled = await asyncio.gather(*map(self._drops.settled, wanted))
-            undropped |= {key for key, done in zip(wanted, settled, strict=True) if not done}
-        reads: dict[str, CacheResult[T]] = {}
-        for key, one in wanted.items():
-            entry = self._near.get(key, self._now()) if key not in undropped else None
-            if entry is not None:
-                reads[key] = self._counted(self._served(entry, Outcome.NEAR, (), one))
-            elif (kept := self._outage.kept(key)) is not None:
-                reads[key] = self._counted(self._own(kept))
-        rest = [key for key in wanted if key not in reads]
-        joined = {key: flight for key in rest if (flight := self._flights.find(key)) is not None}
-        missing: dict[str, tuple[Mapping[str, object], Miss]] = {
-            key: (wanted[key], _away()) for key in rest if key in undropped and key not in joined
-        }
-        rest = [key for key in rest if key not in joined and key not in missing]
-        found = await asyncio.gather(*(self._stored.read(key) for key in rest))
-        for key, entry_or_miss in zip(rest, found, strict=True):
-            if isinstance(entry_or_miss, Entry):
-                reads[key] = self._counted(self._served(entry_or_miss, Outcome.HIT, (), wanted[key]))
-            elif (flight := self._flights.find(key)) is not None:
-                joined[key] = flight
-            elif not entry_or_miss.reachable and (kept := self._outage.kept(key)) is not None:
-                reads[key] = self._counted(self._own(kept))
+    @property
+    def _longest_ms(self) -> int:
+        """Milliseconds that a value of a group can live at most: what is loaded under a lease may be stored yet."""
+        return self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
+
+    def _group(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
+        named = self._groups.get(args[0]) if args and isinstance(args[0], str) else None
+        if named is not None:  # no part of a key has braces
+            args = args[1:]
+        elif len(self._groups) == 1:
+            (named,) = self._groups.values()
+        else:
+            raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")
+        return named.key(*args, **parts)
+
+    def _asked_together(self, parts: Iterable[object]) -> list[Asked]:
+        """The parts of several keys, each as the parts of one call."""
+        names = self.keyspace.pattern.names
+        usage = _usage(names)
+        if isinstance(parts, str | bytes | Mapping) or not isinstance(parts, Iterable):
+            raise InvalidInput("parts", f"{parts!r:.80} is no list of keys", usage)
+        asked: list[Asked] = []
+        for one in parts:
+            if isinstance(one, Mapping):
+                asked.append(((), one))
+            elif isinstance(one, tuple) and len(one) == len(names):
+                asked.append(((), dict(zip(names, one, strict=True))))
+            elif len(names) == 1 and not isinstance(one, tuple):
+                asked.append(((one,), {}))
             else:
-                missing[key] = wanted[key], entry_or_miss
-        begun = self._begun_many(missing)
-        for key, read in zip(begun, await _all_landed(begun.values()), strict=True):
-            reads[key] = self._counted(read)
-        for key, read in zip(joined, await _all_landed(joined.values()), strict=True):
-            reads[key] = self._counted(self._joined(read))
-        if len(reads) == len(keys):
-            return [reads[key] for key in keys]
-        # Of a key that is asked for twice there are two values, where they can be changed.
-        first = {key: place for place, key in reversed(list(enumerate(keys)))}
-        return [reads[key] if first[key] == place else self._own(reads[key]) for place, key in enumerate(keys)]
-
-    async def _missed(
-        self, key: str, args: tuple[object, ...], parts: Mapping[str, object], miss: Miss
-    ) -> CacheResult[T]:
-        flight = self._flights.find(key)
-        if flight is not None:  # others have missed it meanwhile, and begun
-            return self._counted(self._joined(await flight.result()))
-        if not miss.reachable and (kept := self._outage.kept(key)) is not None:  # or have loaded it already
-            return self._counted(self._own(kept))
-        return self._counted(await self._begun(key, self.keyspace.pattern.values(*args, **parts), miss).result())
-
-    def _served(
-        self, entry: Entry, outcome: Outcome, args: tuple[object, ...], parts: Mapping[str, object]
-    ) -> CacheResult[T]:
-        """A value that was found, near or on the server; past its soft lifetime it is refreshed behind."""
-        value: T | None = entry.value
-        if value is None and entry.body is not None:
-            value = self.keyspace.decode(entry.key, entry.body)  # of a type that callers could change
-        left = entry.fresh_until - self._now()
-        if left <= 0 and entry.body is not None:
-            outcome = Outcome.STALE
-            self._refresh.behind(entry.key, self.keyspace.pattern.values(*args, **parts), entry.body)
-        return CacheResult(value, entry.body, outcome, ttl=left, entry=entry)
-
-    def _begun(self, key: str, parts: Mapping[str, object], miss: Miss) -> Flight[CacheResult[T]]:
-        flight = self._flights.begin(key)
-        self._flights.work_on((flight,), self._loads.fly(flight, parts, miss))
-        return flight
-
-    def _begun_many(
-        self, missing: Mapping[str, tuple[Mapping[str, object], Miss]]
-    ) -> dict[str, Flight[CacheResult[T]]]:
-        if self._batch is not None and missing:
-            return self._batch.begin(missing)
-        return {key: self._begun(key, *one) for key, one in missing.items()}
-
-    def _groups_of(self, parts: Mapping[str, object]) -> list[str]:
-        return [group.key(**{name: parts[name] for name in group.names}) for group in self._groups.values()]
-
-    def _is_undropped(self, args: tuple[object, ...], parts: Mapping[str, object]) -> bool:
-        """Whether a drop of a group of the key was asked for here whose server could not be asked yet for its keys."""
-        values = self.keyspace.pattern.values(*args, **parts)
-        return any(group in self._undropped for group in self._groups_of(values))
-
-    def _joined(self, read: CacheResult[T]) -> CacheResult[T]:
-        """What a flight brought, for a caller who has not begun it."""
-        read = self._own(read)
-        if read.outcome is not Outcome.LOADED:
-            return read
-        return CacheResult(read.value, read.body, Outcome.SHARED, stored=read.stored)
-
-    def _own(self, read: CacheResult[T]) -> CacheResult[T]:
-        """What others are given too: a value that callers could change is decoded for each of them."""
-        if self.keyspace.frozen or read.body is None:
-            return read
-        return msgspec.structs.replace(read, value=self.keyspace.codec.decode(read.body))
-
-    def _counted(self, read: CacheResult[T]) -> CacheResult[T]:
-        self._counts[self.keyspace.name, read.outcome.value] += 1
-        return read
+                raise InvalidInput("parts", f"{one!r:.80} are not the parts of a key", usage)
+        return asked
 
 
-def _group_pattern(text: str, keyspace: Keyspace[Any]) -> Pattern:
-    """A group's pattern, whose parts are some of the keyspace's, with their bounds.
-
-    Raises:
-        InvalidInput: for a part that the keyspace's keys do not have.
-    """
-    parts = keyspace.pattern
-    names = Pattern(text).names
-    if unknown := sorted(set(names) - set(parts.names)):
-        has = ", ".join(parts.names) or "none"
-        raise InvalidInput("groups", f"{text!r} has the part {', '.join(unknown)}", f"use parts of {keyspace}: {has}")
-    return Pattern(text, numbers={name: parts.numbers[name] for name in names if name in parts.numbers})
-
-
-def _away() -> Miss:
-    """What is not read from the server, although it may be there."""
-    return Miss(TimeBudget(0.0), reachable=False)
-
-
-async def _all_landed(flights: Any) -> list[CacheResult[Any]]:
-    return list(await asyncio.gather(*(flight.result() for flight in flights)))
+def _usage(names: Sequence[str]) -> str:
+    """How the keys of `get_many` are given."""
+    if len(names) == 1:
+        return f"give a list of values of {names[0]}"
+    return f"give a list of tuples ({', '.join(names)}), or of dicts"

@@ -1,4 +1,4 @@
-"""The caches of one room: one for each key format.
+"""Declarations of caches: what is refused of a loader or an option, and one cache for each key format.
 
 Two caches of one format would share keys and give each other's values: a public user where the whole one is meant, what
 one loader found where another is asked. So a second declaration is the first, or it is refused.
@@ -6,14 +6,18 @@ one loader found where another is asked. So a second declaration is the first, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from greenroom.caching.cache import Cache
+from greenroom.caching.invalidation import Backing
+from greenroom.caching.loader import Loader, PlainLoader
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.overlap import can_make_one_key
+from greenroom.opened import Opened
 
 T = TypeVar("T")
 
@@ -24,34 +28,77 @@ class _Declared(NamedTuple):
     keyspace: Keyspace[Any]
     options: Mapping[str, Any]
     cache: Cache[Any]
+    opening: int | None
+    """The number of the opening in which it was declared; None of one that was declared while the room was closed."""
 
 
 class DeclaredCaches:
-    """Every cache that was declared in a room, with what it was declared by."""
+    """Every cache that was declared in a room, with what it was declared by.
+
+    A cache that was declared while the room was closed, at module level, belongs to every opening. One that was
+    declared while it was open is opened again too, unless a later opening declares another in its place: what a program
+    declares in its block, with loaders that are made there, it declares in each.
+    """
 
     def __init__(self) -> None:
         self._declared: list[_Declared] = []
+        self._replaced: list[Cache[Any]] = []
+        self._openings = 0
+        self._open: tuple[Backing, Opened] | None = None
 
     def __iter__(self) -> Iterator[Cache[Any]]:
         return (one.cache for one in self._declared)
 
-    def cache(self, keyspace: Keyspace[T], options: Mapping[str, Any], make: Callable[[], Cache[T]]) -> Cache[T]:
+    def open(self, backing: Backing, opened: Opened) -> None:
+        """Let the caches answer: the room is open."""
+        self._openings += 1
+        self._open = backing, opened
+        for one in self._declared:
+            one.cache.open(backing, opened)
+
+    async def close(self) -> None:
+        """Close every cache, until the room is open again."""
+        self._open = None
+        for cache in (*self, *self._replaced):
+            await cache.close()
+        self._replaced.clear()
+
+    def cache(
+        self,
+        keyspace: Keyspace[T],
+        options: Mapping[str, Any],
+        make: Callable[[], Cache[T]],
+        *,
+        sessions: Keyspace[Any] | None = None,
+    ) -> Cache[T]:
         """The cache of these arguments: the one that there is, or a new one.
 
         Arguments:
             keyspace: as it was declared, without the room's prefix.
             options: all that it is declared by besides, its loaders among it.
+            sessions: the keyspace of the room's sessions, where it keeps any.
 
         Raises:
-            InvalidInput: when another cache of the room can make the same keys.
+            InvalidInput: when another cache of the room, or its sessions, can make the same keys.
         """
+        if sessions is not None:
+            check_apart(keyspace, sessions, "the sessions of this room")
+        kept, replaced = list[_Declared](), list[Cache[Any]]()
         for one in self._declared:
-            if one.keyspace.pattern.text == keyspace.pattern.text:
-                _check_same(one, keyspace, options)
+            if one.keyspace.pattern.text == keyspace.pattern.text and not _differences(one, keyspace, options):
                 return one.cache
-            check_apart(keyspace, one.keyspace, "another cache of this room")
+            if one.opening is None or (self._open is not None and one.opening == self._openings):
+                _check_other(one, keyspace, options)
+            elif can_make_one_key(keyspace.pattern, one.keyspace.pattern):
+                replaced.append(one.cache)  # of an earlier opening
+                continue
+            kept.append(one)
         cache = make()
-        self._declared.append(_Declared(keyspace, dict(options), cache))
+        if self._open is not None:
+            cache.open(*self._open)
+            self._replaced += replaced
+        opening = None if self._open is None else self._openings
+        self._declared = [*kept, _Declared(keyspace, dict(options), cache, opening)]
         return cache
 
 
@@ -64,6 +111,39 @@ def check_apart(keyspace: Keyspace[Any], other: Keyspace[Any], whose: str) -> No
     if can_make_one_key(keyspace.pattern, other.pattern):
         text, theirs = keyspace.pattern.text, other.pattern.text
         raise InvalidInput("keyspace", f"{text!r} can make the same key as {theirs!r} of {whose}", _ONCE)
+
+
+def declared_loader(keyspace: Keyspace[Any], load: Loader[T] | PlainLoader[T]) -> Loader[T]:
+    """A loader that is called with the key's parts by keyword, or by position where there is one part.
+
+    Raises:
+        InvalidInput: when it can never be called so, or gives no value.
+    """
+    names = keyspace.pattern.names
+    if len(names) != 1:
+        _check_call("load", load, (), dict.fromkeys(names))
+
+        async def load_by_name(**parts: object) -> T | None:
+            return await _awaited(load(**parts))
+
+        return load_by_name
+    (name,) = names
+    _check_call("load", load, (None,), {})
+
+    async def load_one(**parts: object) -> T | None:
+        return await _awaited(load(parts[name]))
+
+    return load_one
+
+
+def declared_batch_loader(load_many: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[Any]], Awaitable[Any]]:
+    """A batch loader; raises as `declared_loader`."""
+    _check_call("load_many", load_many, (None,), {})
+
+    async def load_all(parts: Sequence[Any]) -> Any:
+        return await _awaited(load_many(parts))
+
+    return load_all
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -97,12 +177,38 @@ def group_patterns(groups: object) -> tuple[str, ...]:
     raise InvalidInput("groups", f"are {groups!r:.80}", "use a list of patterns, like ['episodes:{show_id}']")
 
 
-def _check_same(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
+async def _awaited(result: Awaitable[T] | T) -> T:
+    return await result if inspect.isawaitable(result) else result
+
+
+def _check_call(field: str, load: Any, args: tuple[object, ...], parts: Mapping[str, object]) -> None:
+    if not callable(load):
+        raise InvalidInput(field, f"is {type(load).__name__}, which cannot be called", "pass a function")
+    if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
+        raise InvalidInput(field, "is a generator", "return the value, do not yield it")
+    try:
+        signature = inspect.signature(load)
+    except (TypeError, ValueError):
+        return  # some of C have none
+    try:
+        signature.bind(*args, **parts)
+    except TypeError as error:
+        called = ", ".join(f"{name}=…" for name in parts) or ("one argument" if args else "no argument")
+        raise InvalidInput(field, f"takes {signature}: {error}", f"it is called with {called}") from None
+
+
+def _check_other(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
+    text = keyspace.pattern.text
+    if one.keyspace.pattern.text == text:
+        different = ", ".join(_differences(one, keyspace, options))
+        raise InvalidInput("keyspace", f"{text!r} has a cache that differs in {different}", _ONCE)
+    check_apart(keyspace, one.keyspace, "another cache of this room")
+
+
+def _differences(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> list[str]:
     mine, theirs = {**_facts(keyspace), **options}, {**_facts(one.keyspace), **one.options}
     # By `==`: a bound method is another object each time that it is looked up.
-    if different := sorted(name for name in mine if mine[name] != theirs.get(name)):
-        text = keyspace.pattern.text
-        raise InvalidInput("keyspace", f"{text!r} has a cache that differs in {', '.join(different)}", _ONCE)
+    return sorted(name for name in mine if mine[name] != theirs.get(name))
 
 
 def _facts(keyspace: Keyspace[Any]) -> dict[str, Any]:

@@ -16,12 +16,14 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
-from greenroom.caching.releases import RELEASE, Releases
+from greenroom.caching.generation import Generation
 from greenroom.clock import Clock
-from greenroom.engine import Channel, Command, Engine, Hook, Script
+from greenroom.detached import Detached
+from greenroom.engine import Channel, Command, Engine, Handover, Hook, Script
 from greenroom.engine.shapes import NUMBER, Shape
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, OutOfMemory, Overloaded
 from greenroom.keyspace import Keyspace
@@ -33,6 +35,8 @@ def _is_answer(reply: list[Any], _: Command) -> bool:
     match reply:
         case [b"value", bytes(), int()] | [b"failed", bytes(), int()] | [b"absent" | b"wait", int()] | [b"lead"]:
             return True
+        case [b"newer", bytes()]:
+            return True
     return False
 
 
@@ -41,6 +45,7 @@ RENEW = Script.named("renew", NUMBER, deleted=bool, functions=("text",))
 FILL = Script.named("fill", NUMBER, bool, functions=("text",))
 FILL_ABSENCE = Script.named("fill_absence", NUMBER, bool, functions=("text",))
 READ_BACK = Script.named("read_back", NUMBER)
+RELEASE = Script.named("release", NUMBER, deleted=bool, functions=("text",))
 SCRIPTS = (GET_OR_LEASE, RENEW, FILL, FILL_ABSENCE, READ_BACK, RELEASE)
 
 NOTHING_REFUSED = ""
@@ -55,6 +60,10 @@ BACKOFF = 1.0
 """Seconds for which a loader's failure holds others back; not more than a lease lives, or it counts as lapsed."""
 ABSENCE = 30.0
 """Seconds for which it is remembered that the record holds nothing."""
+_RELEASE_KEPT = max(LIFE, BACKOFF)
+"""Seconds after which a lease has lapsed by itself, and a failure has held others back for long enough."""
+_MAX_RELEASES = 10_000
+"""Releases kept; past it the oldest goes, and its lease lapses by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,14 @@ class FailedElsewhere:
     remaining_ms: int
 
 
-Answer = Hit | Absent | Acquired | Wait | FailedElsewhere
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """Another loads who knows of a newer generation of the keyspace."""
+
+    generation: str
+
+
+Answer = Hit | Absent | Acquired | Wait | FailedElsewhere | Newer
 
 
 def answer(reply: Any) -> Answer:
@@ -112,6 +128,8 @@ def answer(reply: Any) -> Answer:
             return FailedElsewhere(kind.decode("utf-8", "replace"), max(0, remaining))
         case [b"lead"]:
             return Acquired()
+        case [b"newer", bytes(generation)]:
+            return Newer(generation.decode("utf-8", "replace"))
         case _:
             raise EngineUnavailable("what was sent is no answer of get_or_lease")
 
@@ -120,6 +138,7 @@ class Leases:
     """The leases of one keyspace.
 
     Arguments:
+        generation: that of the keyspace.
         renewed: called in the socket's reader with the name of a lease that was renewed: one push of it follows.
     """
 
@@ -127,11 +146,13 @@ class Leases:
         self,
         engine: Engine,
         keyspace: Keyspace[Any],
+        generation: Generation,
         clock: Clock,
         releases: Releases,
         renewed: Callable[[str], None],
     ) -> None:
         self.engine = engine
+        self.generation = generation
         self.releases = releases
         self.renewed = renewed
         self._keyspace = keyspace
@@ -160,11 +181,11 @@ class Leases:
                 hook(replies, source)
 
         holder.held = True  # from now on it may be
-        args = (holder.token, int(LIFE * 1000), refused)
+        holder.generation = self.generation.current
+        args = (holder.token, int(LIFE * 1000), refused, holder.generation)
+        keys = self._keys(holder.key, marked=self.generation.checks())
         try:
-            reply = await self.engine.run(
-                Channel.TRACKED, GET_OR_LEASE, self._keys(holder.key), args, deadline=deadline, hook=answered
-            )
+            reply = await self.engine.run(Channel.TRACKED, GET_OR_LEASE, keys, args, deadline=deadline, hook=answered)
         except (OutOfMemory, Overloaded):
             holder.held = False
             raise
@@ -178,7 +199,7 @@ class Leases:
         Arguments:
             hook: given, as its last reply, the PTTL of what was stored, or a negative number where it is not there.
         """
-        keys = self._keys(holder.key)
+        keys = self._keys(holder.key, marked=self.generation.marks())
         calls: tuple[Command, ...] = (FILL.call(keys, (holder.token, body, lifetime_ms)),)
         if hook is not None:
             calls += (READ_BACK.call((holder.key,), (fingerprint(body),)),)
@@ -202,8 +223,9 @@ class Leases:
         holder.held = False
         return bool(stored)
 
-    def _keys(self, key: str) -> tuple[str, str, str]:
-        return key, self._keyspace.lease_key(key), self._keyspace.absent_key(key)
+    def _keys(self, key: str, *, marked: bool = False) -> tuple[str, ...]:
+        keys = key, self._keyspace.lease_key(key), self._keyspace.absent_key(key)
+        return (*keys, self._keyspace.mark_key(key)) if marked else keys
 
 
 class Holder:
@@ -212,13 +234,27 @@ class Holder:
     Its token is its name, 32 hex digits: a retry after a lost reply finds its own lease and leads.
     """
 
-    __slots__ = ("_leases", "_loop", "_lost", "_name", "_task", "_timer", "_until", "held", "key", "token")
+    __slots__ = (
+        "_leases",
+        "_loop",
+        "_lost",
+        "_name",
+        "_task",
+        "_timer",
+        "_until",
+        "generation",
+        "held",
+        "key",
+        "token",
+    )
 
     def __init__(self, leases: Leases, name: str, key: str, token: str) -> None:
         self.key = key
         self.token = token
         self.held = False
         """Whether the server may have given it the lease."""
+        self.generation = ""
+        """The keyspace's generation that was known when the lease was asked for."""
         self._leases = leases
         self._name = name
         self._timer: asyncio.TimerHandle | None = None
@@ -272,6 +308,65 @@ class Holder:
                     self._lost()
                     return
             await asyncio.sleep(max(0.0, began + RENEWAL - monotonic()))
+
+
+# docs/decisions/0028-releases-have-no-caller.md
+class Releases:
+    """The releases of one process that no server has acknowledged."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._kept: dict[str, tuple[float, str, tuple[str | int, ...]]] = {}  # by token, the oldest first
+        self._sending = Detached()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def release(self, lease: str, token: str, kind: str, seconds: float) -> None:
+        """Give a lease back; with `kind`, leave the failure in its place for `seconds`. Returns at once."""
+        now = self._clock.monotonic()
+        self._prune(now)
+        self._kept[token] = now + _RELEASE_KEPT, lease, (token, kind, int(seconds * 1000))
+        self._sending.begin(self._send(token), "greenroom-release")
+
+    def queue(self, handover: Handover) -> None:
+        """Queue what is kept for the server of a connection that is about to serve."""
+        self._prune(self._clock.monotonic())
+        due = {
+            token: RELEASE.call((lease,), args)
+            for token, (_, lease, args) in self._kept.items()
+            if handover.owns(lease)
+        }
+
+        def answered(replies: list[Any]) -> None:
+            for token, reply in zip(due, replies, strict=True):
+                self._answered(token, [reply], None)
+
+        handover.queue(tuple(due.values()), answered)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait for the releases under way, but not for long."""
+        await self._sending.close(seconds)
+
+    async def _send(self, token: str) -> None:
+        if token not in self._kept:
+            return  # a new connection has carried it
+        _, lease, args = self._kept[token]
+        try:
+            # Urgent: what is overloaded must not make all who wait wait for the lease's end as well.
+            hook = partial(self._answered, token)
+            await self._engine.run(Channel.TRACKED, RELEASE, (lease,), args, hook=hook, urgent=True)
+        except EngineError as error:
+            log.debug("releasing %s: %s", lease, error)  # the next connection carries it, or it lapses
+
+    def _answered(self, token: str, replies: list[Any], _: Any) -> None:
+        if not isinstance(replies[-1], Exception):  # or else it lapses by itself
+            self._kept.pop(token, None)
+
+    def _prune(self, now: float) -> None:
+        while self._kept and (len(self._kept) >= _MAX_RELEASES or next(iter(self._kept.values()))[0] <= now):
+            del self._kept[next(iter(self._kept))]
 
 
 def fingerprint(body: bytes) -> str:

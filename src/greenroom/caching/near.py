@@ -135,6 +135,13 @@ class Near:
             entry.frequency += 1
         return entry
 
+    def peek(self, key: str, now: float) -> Entry | None:
+        """As `get`, without a trace: a look is no use of the entry, and removes nothing."""
+        entry = self._entries.get(key)
+        if entry is None or now >= entry.near_until or monotonic() - entry.source.as_of >= MAX_STALENESS:
+            return None
+        return entry
+
     def put(self, entry: Entry) -> None:
         """Take an entry in, in place of an older one with its key. To be called in the socket's reader only."""
         entry.size = _ENTRY_COST + (len(entry.body) * _VALUE_COST if entry.body is not None else 0)

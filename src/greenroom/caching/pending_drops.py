@@ -25,7 +25,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from greenroom.caching.many_drops import BATCH, drop_singly, drop_together
+from greenroom.caching.drops import BATCH, drop_singly, drop_together
 from greenroom.caching.near import Near
 from greenroom.clock import Clock
 from greenroom.engine import Channel, Engine, KeyFilter

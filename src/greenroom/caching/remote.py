@@ -49,6 +49,17 @@ class _Unbounded:
 
 
 @dataclass(frozen=True, slots=True)
+class _Outdated:
+    """A value from before a drop of its keyspace, or one of which that cannot be told.
+
+    Arguments:
+        rejected_digest: its fingerprint, where the server cannot tell by its mark.
+    """
+
+    rejected_digest: str = NOTHING_REFUSED
+
+
+@dataclass(frozen=True, slots=True)
 class _Broken:
     error: BrokenValue
     body: bytes
@@ -64,7 +75,9 @@ class RemoteTier(Generic[T]):
     def __init__(self, backing: Backing, keyspace: Keyspace[T], near_for: float) -> None:
         self._engine = backing.engine
         self._backing = backing
-        self._refused_drops = backing.refused_drops
+        self.generation = backing.generations.of(keyspace)
+        """The generation of the keyspace."""
+        self._refused_drops = backing.drops.refused
         self._near = backing.near
         self._now = backing.clock.monotonic
         self._errors = backing.counters.errors
@@ -72,7 +85,8 @@ class RemoteTier(Generic[T]):
         self._decode = keyspace.codec.decode
         self._lifetime = keyspace.lifetime
         self._frozen = keyspace.frozen
-        self._near_for = near_for
+        self.near_for = near_for
+        """Seconds for which a value or an absence is kept in this process at most."""
         self.value_alone = not near_for and keyspace.lifetime.fresh is None
         """Whether a read depends on the value only, and not on what is left of its lifetime."""
 
@@ -87,11 +101,21 @@ class RemoteTier(Generic[T]):
         """
         if self._refused_drops and key in self._refused_drops:
             return Miss(TimeBudget(0.0), reachable=False)
+        generation = self.generation
+        if generation.pending and not await generation.settled():
+            return Miss(TimeBudget(0.0), reachable=False)
         began, asked = monotonic(), self._now()
         # docs/decisions/0019-pttl-before-get.md
         # PTTL first: a write between the two can then only give a new value an old deadline.
         commands: tuple[Command, ...] = (("PTTL", key), ("GET", key)) if lifetime else (("GET", key),)
-        arrival = _Arrival(self, key, asked) if self._near_for else None
+        marked = False
+        if generation.current:
+            commands = ("PTTL", key), ("GET", key)
+            if marked := generation.checks():
+                # Mark first. Prevents: the old value is read · it is replaced, and the new one marked · the mark is
+                # read, and the old value passes.
+                commands = ("GET", self._keyspace.mark_key(key)), *commands
+        arrival = _Arrival(self, key, asked, marked) if self.near_for or marked else None
         replies: list[Any] | None = None
         try:
             future = self._engine.read(key, commands, arrival)
@@ -113,7 +137,7 @@ class RemoteTier(Generic[T]):
         if found is None:
             found = replies[-1]
             if type(found) is bytes:
-                found = self._entered(key, asked, replies, None)
+                found = self._entered(key, asked, replies, None, marked)
         if type(found) is Entry:
             return found
         if found is None:
@@ -121,21 +145,21 @@ class RemoteTier(Generic[T]):
         if isinstance(found, _Unbounded):
             await self._bound(key)
             return found.entry
+        if isinstance(found, _Outdated):
+            return Miss(_left(began), rejected_digest=found.rejected_digest)
         if isinstance(found, _Broken):
             self._tell(found.error)
             return Miss(_left(began), rejected_digest=fingerprint(found.body))
         return self._unreadable(key, found, began)
 
-    def arrived(
-        self, key: str, asked: float, replies: list[Any], source: EntrySource
-    ) -> Entry | _Unbounded | _Broken | None:
+    def arrived(self, key: str, asked: float, replies: list[Any], source: EntrySource, marked: bool) -> _Found | None:
         """Check what was read, and keep it near; None where it is no value.
 
         In the socket's reader: what follows this reply on the wire may be the push that evicts what is kept here.
         """
         if type(replies[-1]) is not bytes:
             return None
-        found = self._entered(key, asked, replies, source)
+        found = self._entered(key, asked, replies, source, marked)
         self._keep(found, source)
         return found
 
@@ -146,16 +170,45 @@ class RemoteTier(Generic[T]):
             remaining_ms: its PTTL.
             asked: when the script was sent.
         """
-        if self._near_for:
-            self._keep(self._entered(key, asked, [remaining_ms, body], source), source)
+        if self.near_for:
+            self._keep(self._checked(key, asked, [remaining_ms, body], source), source)
 
-    def _keep(self, found: Entry | _Unbounded | _Broken, source: EntrySource) -> None:
+    def admit_absence(self, key: str, remaining_ms: int, asked: float, source: EntrySource) -> None:
+        """Keep near that the record holds nothing, as `admit`.
+
+        Both value and absence are tracked by the script that found it, so that either's push evicts the entry.
+        """
+        expires_at = asked + remaining_ms / 1000
+        until = min(expires_at, asked + self.near_for)
+        if until > asked and not self.generation.pending and self._backing.may_keep(key, source):
+            self._near.put(Entry(key, None, None, expires_at, expires_at, until, source))
+
+    def _keep(self, found: _Found, source: EntrySource) -> None:
+        if self.generation.pending or not self.near_for:
+            return
         if type(found) is Entry and found.near_until and self._backing.may_keep(found.key, source):
             self._near.put(found if self._frozen else found.without_value())
 
-    def _entered(
-        self, key: str, asked: float, replies: list[Any], source: EntrySource | None
-    ) -> Entry | _Unbounded | _Broken:
+    def _entered(self, key: str, asked: float, replies: list[Any], source: EntrySource | None, marked: bool) -> _Found:
+        """As `_checked`, of what may be from before a drop of the keyspace.
+
+        By the generation that is known when the reply is read, and not by that of the question.
+
+        Arguments:
+            marked: whether the first reply is the value's mark.
+        """
+        generation = self.generation
+        if not generation.current:
+            return self._checked(key, asked, replies, source)
+        if marked:
+            current = replies[0] == generation.current.encode()
+            return self._checked(key, asked, replies[1:], source) if current else _Outdated()
+        if generation.checks():
+            return _Outdated()  # it was dropped while the value was on its way
+        found = self._checked(key, asked, replies, source)
+        return _Outdated(fingerprint(replies[-1])) if isinstance(found, _Unbounded) else found
+
+    def _checked(self, key: str, asked: float, replies: list[Any], source: EntrySource | None) -> _Checked:
         """Check what comes from the server, once, when it enters.
 
         Its times count from when it was `asked` for: a reply that comes late must not be served for longer.
@@ -171,7 +224,7 @@ class RemoteTier(Generic[T]):
         at = placed(self._lifetime, remaining if type(remaining) is int else _UNASKED, asked)
         if at.adjust:
             return _Unbounded(Entry(key, value, body, at.fresh_until, at.expires_at, 0.0, source))
-        until = min(at.expires_at, asked + self._near_for) if at.near and source is not None else 0.0
+        until = min(at.expires_at, asked + self.near_for) if at.near and source is not None else 0.0
         return Entry(key, value, body, at.fresh_until, at.expires_at, until, source)
 
     async def _bound(self, key: str) -> None:
@@ -198,19 +251,24 @@ class RemoteTier(Generic[T]):
         self._errors[self._keyspace.name, kind] += 1
 
 
+_Checked = Entry | _Unbounded | _Broken
+_Found = _Checked | _Outdated
+
+
 class _Arrival:
     """The hook of one read, and what it has found."""
 
-    __slots__ = ("_asked", "_key", "_remote", "found")
+    __slots__ = ("_asked", "_key", "_marked", "_remote", "found")
 
-    def __init__(self, remote: RemoteTier[Any], key: str, asked: float) -> None:
+    def __init__(self, remote: RemoteTier[Any], key: str, asked: float, marked: bool) -> None:
         self._remote = remote
         self._key = key
         self._asked = asked
-        self.found: Entry | _Unbounded | _Broken | None = None
+        self._marked = marked
+        self.found: _Found | None = None
 
     def __call__(self, replies: list[Any], source: EntrySource) -> None:
-        self.found = self._remote.arrived(self._key, self._asked, replies, source)
+        self.found = self._remote.arrived(self._key, self._asked, replies, source, self._marked)
 
 
 def _left(began: float) -> TimeBudget:

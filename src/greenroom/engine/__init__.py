@@ -11,6 +11,7 @@ from greenroom.engine.factory import EMBEDDED, engine_at, open_engine
 from greenroom.engine.limits import Limits
 from greenroom.engine.listener import Handover, KeyFilter, Listener, all_keys
 from greenroom.engine.protocol.errors import NoReply, NotHere
+from greenroom.engine.scan import scan
 from greenroom.engine.scripts import Script
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "engine_at",
     "eviction_warning",
     "open_engine",
+    "scan",
     "start_within",
 ]

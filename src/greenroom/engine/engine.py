@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.deletions import Answered, Names, Queued
 from greenroom.engine.listener import Listener
@@ -28,6 +29,17 @@ class Engine(Protocol):
         Overloaded: too many commands are outstanding.
         CommandFailed: the server answered with an error.
     """
+
+    address: Address
+    """Of the server, or of some nodes of the cluster."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Texts whose slots lie on all nodes: of keys with one of them each in braces, every node has some.
+
+        None where there is one server. A node with less than a thirtieth of all slots may have none.
+        """
+        return ()
 
     def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
         """Have a listener told of keys and connections; before the engine is started only.

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace.codec import Codec
-from greenroom.keyspace.derived_keys import absent_key, lease_key
+from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key
 from greenroom.keyspace.frozen import is_frozen
 from greenroom.keyspace.lifetime import JITTER, Lifetime
 from greenroom.keyspace.mismatch import SchemaMismatch
@@ -115,6 +115,10 @@ class Keyspace(Generic[T]):
     def absent_key(self, key: str) -> str:
         """The companion that remembers that the record holds nothing for `key`."""
         return absent_key(self.pattern.prefix, key)
+
+    def mark_key(self, key: str) -> str:
+        """The companion that holds the generation under which the value of `key` was stored."""
+        return companion_key(self.pattern.prefix, "mark", key)
 
     def decode(self, key: str, data: bytes) -> T:
         """The value of stored JSON.

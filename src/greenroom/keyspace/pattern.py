@@ -15,6 +15,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _PART_ONLY = re.compile(r"[A-Za-z0-9._~-]*")
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _PREFIX = re.compile(r"[!-z|~]*")  # printable ASCII without space and braces
+_GLOB = re.compile(r"[\\*?\[\]^]")
 _INTEGERS = 10**100
 """Whole numbers below this may be a part without being declared as one."""
 _RESERVED = ("lease:", "absent:", "greenroom:")
@@ -109,7 +110,7 @@ class Pattern:
         return Pattern(self.text, numbers=self.numbers, prefix=prefix)
 
     def key(self, *args: object, **parts: object) -> str:
-        """Build the key; parts by keyword or, where there is one, by position.
+        """Build the key; parts by position in the order of the pattern, or by keyword.
 
         Raises:
             InvalidInput: when a part is not one that a key can hold; nothing has been sent anywhere.
@@ -153,10 +154,12 @@ class Pattern:
             TypeError: when a part is missing or not of this pattern.
         """
         if args:
-            if len(args) != 1 or len(self.names) != 1 or parts:
-                wanted = ", ".join(f"{name}=…" for name in self.names) or "no part"
-                raise TypeError(f"{self.text} takes {wanted}")
-            return {self.names[0]: args[0]}
+            first = dict(zip(self.names, args, strict=False))
+            if len(args) > len(self.names) or not first.keys().isdisjoint(parts):
+                expected = ", ".join(self.names) or "no part"
+                given = ", ".join([*map(repr, args), *(f"{name}=…" for name in parts)])
+                raise TypeError(f"{self.text} takes the parts {expected}; given: {given:.200}")
+            parts = {**first, **parts}
         if parts.keys() != set(self.names):
             wanted = ", ".join(self.names) or "no part"
             given = ", ".join(parts) or "none"
@@ -176,6 +179,16 @@ class Pattern:
                 return None
             found[name] = value
         return found
+
+    @property
+    def glob(self) -> str:
+        """What a server matches its keys by; it may match others too."""
+        prefix = _GLOB.sub(lambda found: "\\" + found.group(), self.prefix)
+        return prefix + _PLACEHOLDER.sub("*", self.text)
+
+    def matches(self, key: str) -> bool:
+        """Whether a key has this form; its numbers are not looked at."""
+        return key.startswith(self._literals[0]) and self._regex.fullmatch(key) is not None
 
     def __repr__(self) -> str:
         return f"Pattern({self.prefix + self.text!r})"

@@ -1,16 +1,16 @@
 """Sessions over a keyspace: tokens, the store, who is here, and what a request's signals mean."""
+# docs/decisions/0078-small-files-before-few.md
 
 from greenroom.sessions.asgi import SessionMiddleware, session_of
-from greenroom.sessions.index import Stream, StreamNames
-from greenroom.sessions.limits import SessionLimits
+from greenroom.sessions.index import Stream
 from greenroom.sessions.presence import Presence
 from greenroom.sessions.raw_json import merged
 from greenroom.sessions.refusals import Refused, SignInRequired
 from greenroom.sessions.request import RequestSession
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.sessions import SCRIPTS, Sessions
-from greenroom.sessions.settings import SessionData, SessionSettings
-from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
+from greenroom.sessions.settings import SessionData, SessionLimits, SessionSettings, StreamNames
+from greenroom.sessions.store import SessionGone, SessionSnapshot
 from greenroom.sessions.token import handle
 
 __all__ = [

@@ -13,6 +13,8 @@ from greenroom.keyspace.pattern import check_part
 
 T = TypeVar("T")
 
+USER_ID_MAX = 256
+"""Characters of a user's id."""
 CHANGE = "give a function from the session's JSON to the JSON as it shall be"
 _MEMBERS = "give a dict of the members to set, or members by keyword"
 
@@ -20,21 +22,21 @@ _MEMBERS = "give a dict of the members to set, or members by keyword"
 def instance(name: str, value: T, type_: Any, remedy: str) -> T:
     """The argument, if it is of its type."""
     if not isinstance(value, type_):
-        raise InvalidInput(name, f"is {_named(value)}, not a {type_.__name__}", remedy)
+        raise InvalidInput(name, f"is {type_name(value)}, not a {type_.__name__}", remedy)
     return value
 
 
 def function(name: str, value: T, remedy: str) -> T:
     """The argument, if it can be called."""
     if not callable(value):
-        raise InvalidInput(name, f"is {_named(value)}, which cannot be called", remedy)
+        raise InvalidInput(name, f"is {type_name(value)}, which cannot be called", remedy)
     return value
 
 
 def text(name: str, value: object, remedy: str) -> str:
     """The argument, if it is a string."""
     if not isinstance(value, str):
-        raise InvalidInput(name, f"is {_named(value)}, not a string", remedy)
+        raise InvalidInput(name, f"is {type_name(value)}, not a string", remedy)
     return value
 
 
@@ -44,13 +46,25 @@ def session_part(name: str, value: object) -> str:
     return check_part(name, value)
 
 
+def check_user_id(user_id: Any) -> str:
+    """The id of a user.
+
+    Raises:
+        InvalidInput: when it is none.
+    """
+    if isinstance(user_id, str) and 1 <= len(user_id) <= USER_ID_MAX:
+        return user_id
+    shown = f"has {len(user_id)} characters" if isinstance(user_id, str) else f"is {type(user_id).__name__}"
+    raise InvalidInput("user_id", shown, f"use a string of 1 to {USER_ID_MAX} characters; leave it out for nobody")
+
+
 def mapping(members: Any, more: Mapping[str, object] | None = None) -> dict[str, object]:
     """Members that are given as for `dict`."""
-    given = {} if members is None else instance("members", members, Mapping, _MEMBERS)
-    return {**given, **(more or {})}
+    first = {} if members is None else instance("members", members, Mapping, _MEMBERS)
+    return {**first, **(more or {})}
 
 
-def told(members: Any, body: bytes) -> Mapping[str, object]:
+def given(members: Any, body: bytes) -> Mapping[str, object]:
     """Members that are given as a mapping, or by a function of the session's JSON."""
     if not callable(members):
         return instance("members", members, Mapping, _MEMBERS)
@@ -68,9 +82,10 @@ def _answered(name: str, answer: Any, type_: Any, wanted: str, remedy: str) -> A
     if isinstance(answer, Coroutine):
         answer.close()  # nobody will await it
     if not isinstance(answer, type_):
-        raise InvalidInput(name, f"returned {_named(answer)}, not {wanted}", remedy)
+        raise InvalidInput(name, f"returned {type_name(answer)}, not {wanted}", remedy)
     return answer
 
 
-def _named(value: object) -> str:
+def type_name(value: object) -> str:
+    """The name of a value's type, fit for an error or a log line."""
     return ascii(type(value).__name__)[1:-1]

@@ -18,7 +18,16 @@ from typing import Any, Generic, TypeVar
 from greenroom.errors import BrokenValue, EngineError
 from greenroom.sessions import arguments
 from greenroom.sessions.policy import Decision, Kind, Transport, decide, origins, signals_of
-from greenroom.sessions.refusals import MEDIA_TYPE, ForeignOrigin, InsecureTransport, Refused, document, refusal
+from greenroom.sessions.refusals import (
+    MEDIA_TYPE,
+    ForeignOrigin,
+    InsecureTransport,
+    Refused,
+    RequestCancelled,
+    RequestFailed,
+    document,
+    refusal,
+)
 from greenroom.sessions.request import RequestSession
 from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.token import session_id
@@ -39,6 +48,8 @@ KEY = "greenroom.session"
 _PRIVATE = [(b"cache-control", b"private, no-store"), (b"vary", b"Cookie, Authorization")]
 _REPLACED = b"cache-control"
 _SESSIONS = "give the sessions of a room, or a function that returns them: lambda: app.state.room.sessions"
+_LAST_WORD = 1.0
+"""Seconds in which a client has to take the answer to a request that has failed."""
 _FAILED = 500
 _FAILED_SOCKET = 4500
 """What frameworks answer, and Litestar closes with, that turn every exception into an answer themselves."""
@@ -64,7 +75,8 @@ class SessionMiddleware(Generic[T]):
     A page of a foreign origin that could act in the user's name (an unsafe method, a socket) is answered with 403
     before the application is asked. Answers that used the session are private, and vary with its token. An open socket
     of a session is closed with 4401 when the session ends, in whichever process. A `Refused` that the application does
-    not answer is answered here, also where the framework has made a 500 of it.
+    not answer is answered here, also where the framework has made a 500 of it. So is, before it is raised further, any
+    other failure of an application that has made a new token: only this answer carries the cookie.
 
     Arguments:
         sessions: the sessions, or what returns them: a room is opened later than its application is made.
@@ -125,16 +137,40 @@ class SessionMiddleware(Generic[T]):
 
         try:
             await self._app(scope, receive, sending)
+            if not begun:  # it has left without an answer, and the server gives one
+                await self._hand_over(scope, send, RequestFailed(), session)
         except Refused as refused:
             if replaced:
                 return
             if begun:
                 raise
+            await session.begin_answer()
             await self._refuse(scope, send, refused, session)
+        except Exception:
+            if not begun:
+                await self._hand_over(scope, send, RequestFailed(), session)
+            raise
+        except asyncio.CancelledError:
+            if not begun:
+                await self._hand_over(scope, send, RequestCancelled(), session)
+            raise
         finally:
             if isinstance(session.refused, InsecureTransport) and not self._warned:
                 self._warned = True
                 log.warning("%s", session.refused)
+
+    # docs/decisions/0078-a-failure-carries-the-new-cookie.md
+    async def _hand_over(self, scope: Scope, send: Send, failed: RequestFailed, session: RequestSession[T]) -> None:
+        """Answer a request that has failed, where its client needs the cookie; whoever else answers has none.
+
+        Prevents: an application rotates a session · it fails · the layer around it answers with 500, and the client
+        goes on with a token that is over.
+        """
+        with suppress(TimeoutError, OSError):  # the client is slow, or gone
+            async with asyncio.timeout(_LAST_WORD):
+                await session.begin_answer()
+                if session.set_cookie is not None:
+                    await self._refuse(scope, send, failed, session)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
         async with AsyncExitStack() as stack:

@@ -1,6 +1,7 @@
-"""Changes of a session: read, change, write if it is still as it was read, or else once more.
+"""What is written to sessions: they begin, are changed, rotated and touched.
 
-Changes of one session that have met in one process go on one after another.
+A change: read, change, write if the session is still as it was read, or else once more. Changes of one session that
+have met in one process go on one after another.
 
 Prevents: a thousand changes of one number read it · one is written, 999 differ and are read again · one is written, 998
 differ: half a million commands. What fails the first for want of a server fails those behind it too.
@@ -13,21 +14,30 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from greenroom.engine.deadline import COMMANDS, TimeBudget, before
-from greenroom.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
+from greenroom.errors import BrokenValue, CommandFailed, EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
+from greenroom.keyspace.pattern import is_part
 from greenroom.sessions import arguments
 from greenroom.sessions.index import SessionIndex, Streams
-from greenroom.sessions.raw_json import changed, members, user_of
+from greenroom.sessions.raw_json import USER, Members, changed, members, user_of
 from greenroom.sessions.schema import SessionSchema
-from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
-from greenroom.sessions.store import Differs, SessionStore, WrittenSession
+from greenroom.sessions.settings import SessionLimits, ms
+from greenroom.sessions.store import (
+    Claimed,
+    Differs,
+    SessionGone,
+    SessionSnapshot,
+    SessionStore,
+    WrittenSession,
+)
+from greenroom.sessions.token import new_token, session_id
 
 T = TypeVar("T")
 
@@ -89,22 +99,66 @@ Change = Callable[[bytes, TimeBudget], Awaitable[bytes]]
 
 
 class SessionChanges(Generic[T]):
-    """Changes sessions one at a time."""
+    """The writes of one platform's sessions; changes of one session go one at a time.
 
-    def __init__(self, slot: SessionStore, shape: SessionSchema[T], lists: SessionIndex, streams: Streams) -> None:
-        self._slot = slot
-        self._shape = shape
-        self._lists = lists
+    Arguments:
+        new: members that a session begins with where it is not given others.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        schema: SessionSchema[T],
+        index: SessionIndex,
+        streams: Streams,
+        limits: SessionLimits,
+        new: Mapping[str, object],
+    ) -> None:
+        self._store = store
+        self._schema = schema
+        self._index = index
         self._streams = streams
+        self._limits = limits
+        self._new = new
         self._turns = Turns()
 
-    async def change(self, session: str, change: Callable[[bytes], bytes]) -> SessionSnapshot[T]:
-        """See `Sessions.change`."""
+    # Changes ---------------------------------------------------------------------------------------
 
-        async def changed_at_once(body: bytes, _: TimeBudget) -> bytes:
-            return arguments.made(change, body)
-
-        return await self._change(session, changed_at_once)
+    async def apply(self, session: str, change: Change) -> SessionSnapshot[T]:
+        """Change a session's JSON; see `Sessions.change`."""
+        budget = TimeBudget(COMMANDS)
+        async with self._turns.of(session, budget):
+            try:
+                with budget.spending() as deadline:
+                    # Onto the roll first, and in the time of the look: a write prolongs the session's life.
+                    _, stored = await asyncio.gather(
+                        self._index.active.try_add(session, deadline=deadline),
+                        self._store.look(session, deadline=deadline),
+                    )
+            except BaseException:
+                self._index.check(session)  # it may stand on the roll by now, and be over
+                raise
+            written: WrittenSession | Differs | None = None
+            if stored.body is not None and stored.started_at is not None:
+                written = Differs(stored.body)
+            try:
+                while isinstance(written, Differs):
+                    old = written.body
+                    self._schema.decode(old)
+                    new = await change(old, budget)
+                    self._schema.check(new, "change")
+                    if user_of(new) != user_of(old):
+                        raise InvalidInput("user_id", "a session cannot change its user", "rotate it")
+                    with _spending(budget) as deadline:
+                        written = await self._store.write(session, old, new, secrets.token_hex(8), deadline=deadline)
+            except BaseException:
+                if stored.unused:
+                    self._index.check(session)  # it stands on the roll as one in use, and may not have been written
+                raise
+        if written is None:
+            await self._index.remove(session, None, budget)
+            raise SessionGone("the session has ended")
+        return SessionSnapshot(session, self._schema.decode(written.body), written.body, begun=written.started_at)
 
     async def settle(self, session: str) -> SessionSnapshot[T]:
         """Let the session name the newest of its streams that are open; always a write.
@@ -118,7 +172,7 @@ class SessionChanges(Generic[T]):
                 newest = await self._streams.newest(session, deadline=deadline)
             return changed(body, {self._streams.names.member: msgspec.UNSET if newest is None else newest})
 
-        return await self._change(session, settled)
+        return await self.apply(session, settled)
 
     async def touch(self, live: SessionSnapshot[T]) -> None:
         """Note that a session is in use; nothing, where it is over or was touched meanwhile.
@@ -129,64 +183,118 @@ class SessionChanges(Generic[T]):
         budget, writer, user = TimeBudget(COMMANDS), secrets.token_hex(8), user_of(live.body)
         # Onto its user's list again. Prevents: on a cluster the list is another node's · that dies before its replica
         # has the entry · the session goes on, and no end-all finds it.
-        await self._lists.renew(live.session_id, user, budget)
+        await self._index.renew(live.session_id, user, budget)
         if self._streams.names.member in members(live.body):
             try:
                 await self.settle(live.session_id)  # its server may have been killed
             except SessionGone:
-                await self._lists.remove(live.session_id, user, budget)
+                await self._index.remove(live.session_id, user, budget)
             return
-        found: Differs | WrittenSession | None = Differs(live.body)
-        while isinstance(found, Differs):
-            body = found.body
-            self._shape.decode(body)
-            found = await self._write(live.session_id, body, body, writer, budget, touch=True)
-        if found is None:
-            await self._lists.remove(live.session_id, user, budget)
+        written: WrittenSession | Differs | None = Differs(live.body)
+        while isinstance(written, Differs):
+            body = written.body
+            self._schema.decode(body)
+            with _spending(budget) as deadline:
+                written = await self._store.write(live.session_id, body, body, writer, touch=True, deadline=deadline)
+        if written is None:
+            await self._index.remove(live.session_id, user, budget)
 
-    # ------------------------------------------------------------------------------------------------
+    # Sessions that begin ---------------------------------------------------------------------------
 
-    async def _change(self, session: str, change: Change) -> SessionSnapshot[T]:
-        budget = TimeBudget(COMMANDS)
-        async with self._turns.of(session, budget):
-            try:
-                with budget.spending() as deadline:
-                    # Onto the roll first, and in the time of the look: a write prolongs the session's life.
-                    _, looked_up = await asyncio.gather(
-                        self._lists.active.try_add(session, deadline=deadline),
-                        self._slot.look(session, deadline=deadline),
-                    )
-            except BaseException:
-                self._lists.check(session)  # it may stand on the roll by now, and be over
-                raise
-            body = None if looked_up.started_at is None else looked_up.body
-            try:
-                found = None if body is None else await self._attempt(session, body, change, budget)
-                while isinstance(found, Differs):
-                    found = await self._attempt(session, found.body, change, budget)
-            except BaseException:
-                if looked_up.unused:
-                    self._lists.check(session)  # it stands on the roll as one in use, and may not have been written
-                raise
-        if found is None:
-            await self._lists.remove(session, None, budget)
-            raise SessionGone("the session has ended")
-        return SessionSnapshot(session, self._shape.decode(found.body), found.body, begun=found.started_at)
+    async def start(self, given: Mapping[str, object]) -> tuple[SessionSnapshot[T], str]:
+        """Begin a session; see `Sessions.start`."""
+        token, budget = new_token(), TimeBudget(COMMANDS)
+        session, body = session_id(token), changed(b"{}", {**self._new, **given})
+        self._schema.check(body)
+        user = user_of(body)
+        unused = user is None and self._limits.shortens
+        try:
+            listed = await self._index.add(session, user, budget, unused=unused)
+            live = await self._begin(session, body, listed, self._new_life, budget, unused=unused)
+        except (InvalidInput, SessionGone):
+            raise  # nothing was listed, or it has been unlisted
+        except BaseException:
+            self._index.forget(session, user)  # nobody is given its token
+            raise
+        return live, token
 
-    async def _attempt(
-        self, session: str, body: bytes, change: Change, budget: TimeBudget
-    ) -> WrittenSession | Differs | None:
-        self._shape.decode(body)
-        new = await change(body, budget)
-        self._shape.check(new, "change")
-        if user_of(new) != user_of(body):
-            raise InvalidInput("user_id", "a session cannot change its user", "rotate it")
-        return await self._write(session, body, new, secrets.token_hex(8), budget)
-
-    async def _write(
-        self, session: str, old: bytes, new: bytes, writer: str, budget: TimeBudget, *, touch: bool = False
-    ) -> WrittenSession | Differs | None:
-        if budget.left <= 0:
-            raise Overloaded(_TOO_MANY)
+    # docs/decisions/0038-one-of-two-logins-wins.md
+    async def rotate(self, session: str, given: Members) -> tuple[SessionSnapshot[T], str]:
+        """Go on under a new token; see `Sessions.rotate`."""
+        token, taker, budget = new_token(), secrets.token_hex(8), TimeBudget(COMMANDS)
+        successor = session_id(token)
         with budget.spending() as deadline:
-            return await self._slot.write(session, old, new, writer, touch=touch, deadline=deadline)
+            stored = await self._store.look(session, deadline=deadline)
+        if stored.body is None or stored.started_at is None:
+            raise SessionGone("the session has ended")
+        claimed: Claimed | Differs | None = Differs(stored.body)
+        user = None
+        try:
+            while isinstance(claimed, Differs):
+                old = claimed.body
+                self._schema.decode(old)
+                new_members = arguments.given(given, old)
+                new = self._successor_json(old, new_members)
+                self._schema.check(new)
+                user = user_of(new)
+                # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends
+                # the old id · the new one is listed and created, and its user is still signed in.
+                listed = await self._index.add(successor, _listable(user, new_members), budget)
+                with budget.spending() as deadline:
+                    claimed = await self._store.claim_for_rotation(session, old, taker, deadline=deadline)
+            if claimed is None:
+                raise SessionGone("the session has ended")
+            log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
+            live = await self._begin(successor, new, listed, self._new_life if log_in else claimed, budget)
+            await self._index.remove(session, None, budget)  # its user's list keeps it: end-all ends the copy too
+        except (SessionGone, InvalidInput, BrokenValue, CommandFailed):
+            await self._index.remove(successor, user, budget)
+            self._index.check(session)
+            raise
+        except BaseException:
+            # Nobody will be given its token, and of the old one it cannot be told here whether it was taken.
+            self._index.forget(successor, user)
+            self._index.check(session)
+            raise
+        return live, token
+
+    @property
+    def _new_life(self) -> Claimed:
+        return Claimed(ms(self._limits.absolute), b"")
+
+    async def _begin(
+        self, session: str, body: bytes, listed: int, life: Claimed, budget: TimeBudget, *, unused: bool = False
+    ) -> SessionSnapshot[T]:
+        with budget.spending() as deadline:
+            begun = await self._store.begin(
+                session, body, life.left_ms, life.started_at, listed, unused=unused, deadline=deadline
+            )
+        if begun is None:
+            await self._index.remove(session, user_of(body), budget)
+            raise SessionGone("all sessions of the user were ended while this one began")
+        return SessionSnapshot(session, self._schema.decode(begun.body), begun.body, begun=begun.started_at)
+
+    def _successor_json(self, body: bytes, given: Mapping[str, object]) -> bytes:
+        before, after = user_of(body), given.get(USER, msgspec.UNSET)
+        if before is not None and after not in (before, msgspec.UNSET):
+            # Of one browser, where the first has not signed out; or one user's token planted into another's.
+            return changed(b"{}", {**self._new, **given})
+        return changed(body, {self._streams.names.member: msgspec.UNSET, **given})
+
+
+@contextmanager
+def _spending(budget: TimeBudget) -> Iterator[float]:
+    """As `TimeBudget.spending`, around a write that has met others.
+
+    Raises:
+        Overloaded: when nothing is left: others have changed the session all the time.
+    """
+    if budget.left <= 0:
+        raise Overloaded(_TOO_MANY)
+    with budget.spending() as deadline:
+        yield deadline
+
+
+def _listable(user: str | None, given: Mapping[str, object]) -> str | None:
+    """Whose list a rotated session goes on; no one's where another program has written a user that can have none."""
+    return user if user is None or USER in given or is_part(user) else None

@@ -33,10 +33,10 @@ from greenroom.engine.shapes import NUMBER, Shape, are_texts
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import check_part, is_part
-from greenroom.sessions.leftovers import Leftovers
-from greenroom.sessions.limits import SessionLimits, ms
+from greenroom.sessions.arguments import check_user_id
+from greenroom.sessions.background import Leftovers
+from greenroom.sessions.settings import SessionLimits, StreamNames, ms
 from greenroom.sessions.store import SessionStore
-from greenroom.sessions.user_id import check_user_id
 
 log = logging.getLogger("greenroom.sessions")
 
@@ -126,12 +126,12 @@ class SessionIndex:
     """The lists of one platform's sessions."""
 
     def __init__(
-        self, engine: Engine, prefix: str, slot: SessionStore, limits: SessionLimits, leftovers: Leftovers
+        self, engine: Engine, prefix: str, store: SessionStore, limits: SessionLimits, leftovers: Leftovers
     ) -> None:
         self._engine = engine
         self._leftovers = leftovers
         self._prefix = prefix
-        self._slot = slot
+        self._store = store
         self._limits = limits
         self.active = ExpiringSet(engine, companion_key(prefix, "active", "sessions"), limits.lifetime + limits.late)
         """Every session that may be alive."""
@@ -160,7 +160,7 @@ class SessionIndex:
                 *(roll.add(session, deadline=deadline) for roll in mine),
             )
             # The server's time with them, and not later: what is listed for long may have been ended meanwhile.
-            now, _ = await asyncio.gather(self._slot.now(session, deadline=deadline), entries)
+            now, _ = await asyncio.gather(self._store.now(session, deadline=deadline), entries)
             return now
 
     async def renew(self, session: str, user: str | None, budget: TimeBudget) -> None:
@@ -193,11 +193,11 @@ class SessionIndex:
         self._leftovers.add(f"the list of {session}", partial(self._check, session), self._limits.idle.total_seconds())
 
     async def _forget(self, session: str, user: str | None) -> None:
-        await self._slot.end(session, secrets.token_hex(8), mark=True)
+        await self._store.end(session, secrets.token_hex(8), mark=True)
         await asyncio.gather(*(roll.remove(session) for roll in self._rolls(user)))
 
     async def _check(self, session: str) -> None:
-        found = await self._slot.look(session)
+        found = await self._store.look(session)
         if found.body is None or found.started_at is None:
             await self.active.remove(session)
         elif found.unused:
@@ -205,7 +205,7 @@ class SessionIndex:
             # shorter stay on the roll could undo that of a touch meanwhile: it would be alive and not counted.
             await self.active.add(session)
             writer = secrets.token_hex(8)
-            if await self._slot.write(session, found.body, found.body, writer, touch=True) is None:
+            if await self._store.write(session, found.body, found.body, writer, touch=True) is None:
                 await self.active.remove(session)
 
     def _rolls(self, user: str | None) -> list[ExpiringSet]:
@@ -229,19 +229,6 @@ def _part(user_id: str) -> str:
         return check_part("user_id", user_id)
     except InvalidInput:
         return f"#{hashlib.sha256(user_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
-@dataclass(frozen=True, slots=True)
-class StreamNames:
-    """What streams are called where they are stored.
-
-    Arguments:
-        member: the member of a session that names the content of its newest open stream.
-        content: what a stream is of, in one word, as "episode"; the keys of the rolls are made of it.
-    """
-
-    member: str = "active_stream_id"
-    content: str = "content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,16 +258,16 @@ def _is_stream(text: str) -> bool:
 class Streams:
     """The open streams of every session."""
 
-    def __init__(self, engine: Engine, slot: SessionStore, limits: SessionLimits, names: StreamNames) -> None:
+    def __init__(self, engine: Engine, store: SessionStore, limits: SessionLimits, names: StreamNames) -> None:
         self.names = names
         self._engine = engine
-        self._slot = slot
+        self._store = store
         self._limits = limits
 
     def of(self, session: str) -> ExpiringSet:
         """The roll of a session's streams."""
         return ExpiringSet(
-            self._engine, self._slot.companion("streams", session), self._limits.stream, is_member=_is_stream
+            self._engine, self._store.companion("streams", session), self._limits.stream, is_member=_is_stream
         )
 
     async def newest(self, session: str, *, deadline: float | None = None) -> str | None:

@@ -211,7 +211,8 @@ _FORWARDING = frozenset(
         *(b"forwarded", b"forwarded-for", b"via", b"cdn-loop", b"client-ip", b"front-end-https", b"true-client-ip"),
         *(b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-visitor", b"fastly-client-ip", b"wl-proxy-client-ip"),
         *(b"x-client-ip", b"x-cluster-client-ip", b"x-envoy-external-address", b"x-original-for", b"x-original-host"),
-        *(b"x-original-forwarded-for", b"x-original-proto", b"x-real-ip", b"x-scheme", b"x-url-scheme"),
+        *(b"x-original-forwarded-for", b"x-original-proto", b"x-real-ip", b"x-scheme", b"x-url-scheme", b"x-host"),
+        *(b"fly-client-ip", b"x-azure-clientip", b"x-appengine-user-ip", b"x-proxyuser-ip", b"do-connecting-ip"),
     }
 )
 """What proxies add, by RFC 7239, 8586 and 9110 and by custom; and every name that begins as `_FORWARDED`."""

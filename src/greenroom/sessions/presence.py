@@ -20,7 +20,7 @@ from greenroom.sessions.arguments import instance, session_part
 from greenroom.sessions.index import ExpiringSet, Stream, stream
 from greenroom.sessions.raw_json import members
 from greenroom.sessions.sessions import Sessions
-from greenroom.sessions.snapshot import SessionGone
+from greenroom.sessions.store import SessionGone
 
 _STREAM = "give what `open` has returned"
 _CHUNK = 500
@@ -58,7 +58,7 @@ class Presence:
         check_part(f"{self._content}_id", content_id)
         if session is not None:
             session_part("session", session)
-        opened = await self._sessions.slot.now(session or "anonymous")
+        opened = await self._sessions.store.now(session or "anonymous")
         new = stream(content_id, session, opened, secrets.token_hex(8))
         try:
             # Of its two rolls the second may refuse it: it would be counted on the first until it lapses.

@@ -2,19 +2,28 @@
 
 Another service, in another language, may keep members of its own in a session. Decoding all and encoding it again would
 lose them, or their spacing, or the difference of 1.0 and 1.
+
+A member that a caller sets is made of JSON's own types only. What else the encoder knows, as a date, a tuple or bytes,
+would come back as another type, from a session that many programs read and none can ask what was meant.
+
+An object that no decoder takes, since it has lone surrogates or is nested deeply, is JSON too (RFC 8259, sections 8.2
+and 9): its members are found by a scan, which holds to the grammar and takes no step of Python's stack for a level.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from math import isfinite
 from typing import Any
 
 import msgspec
 
+from greenroom.errors import InvalidInput
 from greenroom.sessions import arguments
-from greenroom.sessions.json_scan import joined, members_by_scan, name_text
-from greenroom.sessions.member_json import member_json, name_json, no_json
-from greenroom.sessions.user_id import check_user_id
+from greenroom.sessions.arguments import check_user_id, type_name
 
 ACTIVITY = "last_activity_timestamp"
 """The member that every write sets, to the server's time."""
@@ -24,6 +33,24 @@ USER = "user_id"
 Members = Mapping[str, object] | Callable[[bytes], Mapping[str, object]]
 """Members to be set, or what tells them from the JSON as it is: asked again where that has changed meanwhile."""
 
+_REMEDY = (
+    "give text without lone surrogates, finite numbers, true, false, None, "
+    "and lists and dicts of these, with text as keys"
+)
+_ROOM = 16
+"""Levels of nesting that a member is kept from the deepest that can be read: it stands in objects itself."""
+_NAME_SHOWN = 80
+_TOKEN = re.compile(
+    rb"[ \t\n\r]*(?P<token>"
+    rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"'
+    rb"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null"
+    rb"|[\[\]{},:])"
+)
+_MAX_TOKENS = 50_000
+"""Tokens of one object: the scan blocks the loop for some 60 ms. What has more, the decoder must take."""
+_CLOSING = {b"[": b"]", b"{": b"}"}
+
+_raw = msgspec.json.Decoder(msgspec.Raw)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -145,3 +172,176 @@ def _readable(raw: msgspec.Raw) -> Any:
 
 def _pair(name: str, value: Iterable[int]) -> bytes:
     return name_text(name) + b":" + bytes(value)
+
+
+# A member that a caller sets ---------------------------------------------------------------------
+
+
+def member_json(name: str, value: object) -> bytes:
+    """The JSON of a member, which can be read again.
+
+    Raises:
+        InvalidInput: naming the member, when there is none.
+    """
+    try:
+        fault = _fault(value)
+    except RecursionError:
+        raise no_json(name, "is nested too deeply") from None
+    if fault is not None:
+        raise no_json(name, fault)
+    try:
+        data = bytes(_raw.decode(bytes(value))) if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)
+        msgspec.json.decode(b"[" * _ROOM + data + b"]" * _ROOM, type=msgspec.Raw)
+        if not isinstance(value, msgspec.Raw):
+            msgspec.json.decode(b"[" * _ROOM + data + b"]" * _ROOM)
+    except UnicodeError:
+        raise no_json(name, "is no Unicode text") from None
+    except RecursionError:
+        raise no_json(name, "is nested too deeply") from None
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise no_json(name, f"cannot be JSON: {error}") from None
+    return data
+
+
+def name_json(name: object) -> bytes:
+    """The JSON of a member's name.
+
+    Raises:
+        InvalidInput: when it is no text.
+    """
+    if not isinstance(name, str) or isinstance(name, Enum):
+        raise InvalidInput("members", f"a name is {type(name).__name__}, not a string", "name members by strings")
+    try:
+        return msgspec.json.encode(name)
+    except UnicodeError:
+        raise no_json(name, "is no Unicode text") from None
+
+
+def _fault(value: object) -> str | None:
+    """What would come back changed, where something would: the encoder writes it in silence."""
+    if isinstance(value, float) and not isfinite(value):
+        return "holds a number that JSON does not have: NaN or an infinity"
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if not isinstance(key, str) or isinstance(key, Enum):
+                return f"holds a key of type {type_name(key)}, and keys in JSON are text"
+            if (fault := _fault(one)) is not None:
+                return fault
+        return None
+    if isinstance(value, list):
+        return next((fault for fault in map(_fault, value) if fault is not None), None)
+    if isinstance(value, str | int | float | msgspec.Raw | None) and not isinstance(value, Enum):
+        return None
+    return f"holds a value of type {type_name(value)}, which JSON does not have"
+
+
+def no_json(name: str, reason: str) -> InvalidInput:
+    """The refusal of a member; a name that no terminal or log may be given is escaped."""
+    return InvalidInput(ascii(name)[1:-1][:_NAME_SHOWN] or "members", reason, _REMEDY)
+
+
+# Members found by a scan -------------------------------------------------------------------------
+
+
+def members_by_scan(body: bytes) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, each as its bytes.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError: when it is no object.
+    """
+    body.decode("utf-8")
+    return _Scan(body).members()
+
+
+def name_text(name: str) -> bytes:
+    """The JSON of a member's name, of lone surrogates too."""
+    try:
+        return msgspec.json.encode(name)
+    except UnicodeEncodeError:
+        return json.dumps(name).encode()
+
+
+def joined(members: dict[str, msgspec.Raw]) -> bytes:
+    """The object with these members."""
+    return b"{" + b",".join(name_text(name) + b":" + bytes(value) for name, value in members.items()) + b"}"
+
+
+class _Scan:
+    """One pass over a text."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._at = 0
+        self._left = _MAX_TOKENS
+
+    def members(self) -> dict[str, msgspec.Raw]:
+        found: dict[str, msgspec.Raw] = {}
+        self._sign(b"{")
+        if self._peek() == b"}":
+            self._next()
+        else:
+            sign = b","
+            while sign == b",":
+                name = self._name()
+                start = self._match().start("token")
+                self._value()
+                found[name] = msgspec.Raw(self._body[start : self._at])
+                sign = self._next()
+            if sign != b"}":
+                raise self._malformed()
+        if self._body[self._at :].strip(b" \t\n\r"):
+            raise self._malformed()
+        return found
+
+    def _value(self) -> None:
+        """Pass over a value."""
+        closing: list[bytes] = []
+        while True:
+            token = self._next()
+            if token in _CLOSING:
+                if self._peek() != _CLOSING[token]:
+                    closing.append(_CLOSING[token])
+                    if token == b"{":
+                        self._name()
+                    continue
+                self._next()
+            elif token in (b"]", b"}", b",", b":"):
+                raise self._malformed()
+            while closing and (sign := self._next()) != b",":
+                if sign != closing.pop():
+                    raise self._malformed()
+            if not closing:
+                return
+            if closing[-1] == b"}":
+                self._name()
+
+    def _name(self) -> str:
+        token = self._next()
+        if token[:1] != b'"':
+            raise self._malformed()
+        self._sign(b":")
+        return str(json.loads(token))
+
+    def _sign(self, sign: bytes) -> None:
+        if self._next() != sign:
+            raise self._malformed()
+
+    def _next(self) -> bytes:
+        found = self._match()
+        self._left -= 1
+        if self._left < 0:
+            raise msgspec.DecodeError(f"it is nested too deeply, or has more than {_MAX_TOKENS} tokens")
+        self._at = found.end()
+        return found["token"]
+
+    def _peek(self) -> bytes:
+        return self._match()["token"]
+
+    def _match(self) -> re.Match[bytes]:
+        found = _TOKEN.match(self._body, self._at)
+        if found is None:
+            raise self._malformed()
+        return found
+
+    def _malformed(self) -> msgspec.DecodeError:
+        return msgspec.DecodeError(f"JSON is malformed: invalid character (byte {self._at})")

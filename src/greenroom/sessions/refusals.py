@@ -89,6 +89,31 @@ class SessionBroken(Refused):
     close_code = 1011
 
 
+# docs/decisions/0078-a-failure-carries-the-new-cookie.md
+class RequestFailed(Refused):
+    """Never raised: the answer to a request whose application has failed after it had made a new token."""
+
+    status = 500
+    title = "Something failed here"
+
+    def __init__(self, detail: str = "an unexpected error; the log has it") -> None:
+        super().__init__(detail)
+
+
+class RequestCancelled(RequestFailed):
+    """Never raised: likewise, where the request was cancelled, by a time limit or by the server's end."""
+
+    status = 503
+    title = "The request was given up"
+
+    def __init__(self) -> None:
+        super().__init__("the request took too long, or the service is ending")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "1"}
+
+
 def refusal(outcome: Decision, *, presented: bool, plain: str = "") -> Refused:
     """What stands against an outcome where a session is needed that can be written.
 

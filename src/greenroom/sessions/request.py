@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar
 
+from greenroom.detached import to_the_end
 from greenroom.errors import BrokenValue, EngineError, Overloaded
 from greenroom.sessions import arguments, cookie
 from greenroom.sessions.policy import Carrier, Decision, Kind, LookUp, Signals, Token, Transport, decide, sets_cookie
 from greenroom.sessions.raw_json import Members, changed
 from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
 from greenroom.sessions.sessions import Sessions
-from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
+from greenroom.sessions.store import SessionGone, SessionSnapshot
 from greenroom.sessions.token import session_id
 from greenroom.sessions.websocket import SessionWatch
 
@@ -116,7 +117,7 @@ class RequestSession(Generic[T]):
         await self._looked_up()
         match self._outcome:
             case Decision.NONE | Decision.DEAD:
-                return await self._begin(arguments.told(members, b"{}"))
+                return await self._begin(arguments.given(members, b"{}"))
             case Decision.LIVE:
                 return await self.rotate(members)
             case _:
@@ -125,14 +126,24 @@ class RequestSession(Generic[T]):
     async def rotate(self, members: Members) -> SessionSnapshot[T]:
         """Go on under a new token; after whatever changes what the session may do. See `Sessions.rotate`.
 
+        A caller who is cancelled meanwhile is so when it is done: the middleware still sends the cookie.
+
         Raises:
             RuntimeError: on a socket, and once the response has begun: nobody would get the new token.
         """
         async with self._before_the_answer():
             live = await self.require(writable=True)
-            with self._refusing():
-                new, self.token = await self.sessions.rotate(live.session_id, members)
-            return self._now(new)
+
+            async def rotated() -> None:
+                with self._refusing():
+                    new, self.token = await self.sessions.rotate(live.session_id, members)
+                self._now(new)
+
+            # Prevents: the old token is taken · the request is cancelled · the new one is forgotten before anybody has
+            # it, and its owner is signed out.
+            await to_the_end(rotated)
+            assert self._live is not None
+            return self._live
 
     async def change(self, change: Callable[[bytes], bytes]) -> SessionSnapshot[T]:
         """Change the session's JSON; see `Sessions.change`."""
@@ -150,7 +161,11 @@ class RequestSession(Generic[T]):
             InvalidInput: naming the member that cannot be JSON, or does not fit the session's type.
         """
         new = arguments.mapping(members, more)
-        return await self.change(lambda body: changed(body, new))
+        live = await self.require(writable=True)
+        with self._refusing():
+            updated = await self.sessions.change(live.session_id, lambda body: changed(body, new))
+        self._wrote(updated)
+        return updated
 
     async def end(self) -> None:
         """End the session and take the cookie away, also that of one that is over already.

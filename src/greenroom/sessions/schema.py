@@ -9,8 +9,7 @@ import msgspec
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.validation import complaint
-from greenroom.sessions.json_scan import joined, members_by_scan
-from greenroom.sessions.raw_json import ACTIVITY, around
+from greenroom.sessions.raw_json import ACTIVITY, around, joined, members_by_scan
 
 T = TypeVar("T")
 

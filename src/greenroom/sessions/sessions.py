@@ -10,35 +10,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
-
-import msgspec
 
 from greenroom.detached import Detached
 from greenroom.engine import Channel, Engine
 from greenroom.engine.deadline import COMMANDS, TimeBudget
 from greenroom.engine.key_events import KeyEvents
-from greenroom.errors import BrokenValue, CommandFailed, InvalidInput
+from greenroom.errors import BrokenValue
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.derived_keys import owner
-from greenroom.keyspace.pattern import is_part
 from greenroom.observe import Counters
 from greenroom.opened import Opened
 from greenroom.sessions import arguments, index, store
-from greenroom.sessions.background import Background
+from greenroom.sessions.background import Background, Leftovers
 from greenroom.sessions.changes import SessionChanges
-from greenroom.sessions.index import SessionIndex, StreamNames, Streams
-from greenroom.sessions.leftovers import Leftovers
-from greenroom.sessions.limits import SessionLimits, ms
-from greenroom.sessions.raw_json import USER, Members, changed, user_of
+from greenroom.sessions.index import SessionIndex, Streams
+from greenroom.sessions.raw_json import Members, changed, user_of
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.schema import SessionSchema
-from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
-from greenroom.sessions.store import Differs, SessionStore, StoredSession, Taken
-from greenroom.sessions.token import is_token, new_token, session_id
+from greenroom.sessions.settings import SessionLimits, StreamNames
+from greenroom.sessions.store import SessionGone, SessionSnapshot, SessionStore, StoredSession
+from greenroom.sessions.token import is_token, session_id
 from greenroom.sessions.websocket import SessionWatch
 
 log = logging.getLogger("greenroom.sessions")
@@ -66,6 +61,7 @@ class Sessions(Generic[T]):
         ends: those that the engine sends again to a server that has come back.
         new: members that a session begins with where it is not given others.
         streams: what open streams are called where they are stored.
+        opened: the room's, which ends it.
 
     Raises:
         InvalidInput: naming an argument of another type, or a member that cannot be JSON.
@@ -81,31 +77,32 @@ class Sessions(Generic[T]):
         ends: Revocations | None = None,
         new: Mapping[str, object] | None = None,
         streams: StreamNames | None = None,
+        opened: Opened | None = None,
     ) -> None:
         arguments.instance("keyspace", keyspace, Keyspace, "give the keyspace of the sessions")
         if limits is not None:
             arguments.instance("limits", limits, SessionLimits, "give SessionLimits")
-        self._new = arguments.mapping(new)
-        changed(b"{}", self._new)
+        new_members = arguments.mapping(new)
+        changed(b"{}", new_members)  # refuses what cannot be JSON
         self.limits = limits or SessionLimits()
         self.counters = counters if counters is not None else Counters()
-        self._pushes = KeyEvents(owner)
+        self._key_events = KeyEvents(owner)
         self.engine = engine
         ends = ends if ends is not None else Revocations()
         self.prefix = keyspace.pattern.prefix
-        self.slot = SessionStore(engine, keyspace.pattern, self.limits, ends)
-        self.streams = Streams(engine, self.slot, self.limits, streams or StreamNames())
-        engine.add_listener(self._pushes, SCRIPTS)
+        self.store = SessionStore(engine, keyspace.pattern, self.limits, ends)
+        self.streams = Streams(engine, self.store, self.limits, streams or StreamNames())
+        engine.add_listener(self._key_events, SCRIPTS)
         engine.add_listener(ends)
-        self._shape = SessionSchema(keyspace)
+        self._schema = SessionSchema(keyspace)
         self.leftovers = Leftovers()
         """What calls that failed have left, to be undone behind."""
-        self._lists = SessionIndex(engine, self.prefix, self.slot, self.limits, self.leftovers)
-        self._changes = SessionChanges(self.slot, self._shape, self._lists, self.streams)
+        self._index = SessionIndex(engine, self.prefix, self.store, self.limits, self.leftovers)
+        self._changes = SessionChanges(self.store, self._schema, self._index, self.streams, self.limits, new_members)
         self._background = Background(self.limits.touch.total_seconds())
         self._ending = Detached()
-        self.opened = Opened()
-        """Ended by the room, once these are closed."""
+        self.opened = opened if opened is not None else Opened()
+        """The room's: whether it is open, and where."""
 
     # One session -----------------------------------------------------------------------------------
 
@@ -124,14 +121,7 @@ class Sessions(Generic[T]):
             SessionGone: when `end_all` of its user came meanwhile.
         """
         self.opened.check()
-        token, budget = new_token(), TimeBudget(COMMANDS)
-        session, body = session_id(token), changed(b"{}", {**self._new, **arguments.mapping(members, more)})
-        self._shape.check(body)
-        user = user_of(body)
-        unused = user is None and self.limits.shortens
-        with self._forgotten_unless_begun(session, user):
-            listed = await self._lists.add(session, user, budget, unused=unused)
-            live = await self._begin(session, body, listed, self._new_life, budget, unused=unused)
+        live, token = await self._changes.start(arguments.mapping(members, more))
         self.counters.sessions["started",] += 1
         return live, token
 
@@ -153,7 +143,7 @@ class Sessions(Generic[T]):
         if not is_token(token):
             return None
         session = session_id(token)
-        found = await self.slot.look(session, channel)
+        found = await self.store.look(session, channel)
         live = self.seen(session, found)
         if live is not None and found.unused:
             self.touch(live)
@@ -164,33 +154,33 @@ class Sessions(Generic[T]):
         self.opened.check()
         arguments.session_part("session", session)
         arguments.instance("channel", channel, Channel, "give Channel.PLAIN or Channel.TRACKED")
-        return self.seen(session, await self.slot.look(session, channel))
+        return self.seen(session, await self.store.look(session, channel))
 
     @asynccontextmanager
     async def watched(self, session: str) -> AsyncIterator[SessionWatch[T]]:
         """Keep an eye on a session while its socket is open; see `SessionWatch`. Raises as `read`."""
         self.opened.check()
         arguments.session_part("session", session)
-        with self._pushes.listening(self.slot.key(session)) as bell:
-            watch = SessionWatch(session, self.slot, self.seen, self.touch, bell)
+        with self._key_events.listening(self.store.key(session)) as bell:
+            watch = SessionWatch(session, self.store, self.seen, self.touch, bell)
             async with watch.open():
                 yield watch
 
     def seen(self, session: str, found: StoredSession) -> SessionSnapshot[T] | None:
         """The session that a look-up has found, or its copy; None where it is over. Raises as `read`."""
         if found.body is not None and found.started_at is not None:
-            value = self._shape.decode(found.body)
+            value = self._schema.decode(found.body)
             return SessionSnapshot(
                 session, value, found.body, touch_due=found.touched is None or found.unused, begun=found.started_at
             )
         if found.body is not None or found.started_at is not None:
             # It has lapsed, and its life would stand for hours; or somebody has written what only we may begin.
-            self._background.begin(session, self.slot.sweep(session))
+            self._background.begin(session, self.store.sweep(session))
         if (copy := found.left) is None:
             return None
         if found.body is not None:
-            self._shape.decode(found.body)  # as the text in `StoredSession.left`, it may go on into another's reply
-        return SessionSnapshot(session, self._shape.decode(copy), copy, writable=False)
+            self._schema.decode(found.body)  # as the text in `StoredSession.left`, it may go on into another's reply
+        return SessionSnapshot(session, self._schema.decode(copy), copy, writable=False)
 
     def touch(self, live: SessionSnapshot[T]) -> None:
         """Note that the session is in use, if that is due; returns at once, and never fails for want of the server."""
@@ -215,7 +205,11 @@ class Sessions(Generic[T]):
         self.opened.check()
         arguments.session_part("session", session)
         arguments.function("change", change, arguments.CHANGE)
-        return await self._changes.change(session, change)
+
+        async def made(body: bytes, _: TimeBudget) -> bytes:
+            return arguments.made(change, body)
+
+        return await self._changes.apply(session, made)
 
     async def settle(self, session: str) -> SessionSnapshot[T]:
         """Let the session name the newest of its open streams; raises as `change`."""
@@ -223,7 +217,6 @@ class Sessions(Generic[T]):
         arguments.session_part("session", session)
         return await self._changes.settle(session)
 
-    # docs/decisions/0038-one-of-two-logins-wins.md
     async def rotate(self, session: str, members: Members) -> tuple[SessionSnapshot[T], str]:
         """Go on under a new token, with some members set; the old one is over, but for a short copy to read.
 
@@ -238,41 +231,7 @@ class Sessions(Generic[T]):
         """
         self.opened.check()
         arguments.session_part("session", session)
-        token, taker, budget = new_token(), secrets.token_hex(8), TimeBudget(COMMANDS)
-        new = session_id(token)
-        with budget.spending() as deadline:
-            found = await self.slot.look(session, deadline=deadline)
-        if found.body is None or found.started_at is None:
-            raise SessionGone("the session has ended")
-        taken: Taken | Differs | None = Differs(found.body)
-        user = None
-        try:
-            while isinstance(taken, Differs):
-                body = taken.body
-                self._shape.decode(body)
-                new_members = arguments.told(members, body)
-                successor = self._successor(body, new_members)
-                self._shape.check(successor)
-                user = user_of(successor)
-                # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends
-                # the old id · the new one is listed and created, and its user is still signed in.
-                listed = await self._lists.add(new, _listable(user, new_members), budget)
-                with budget.spending() as deadline:
-                    taken = await self.slot.claim_for_rotation(session, body, taker, deadline=deadline)
-            if taken is None:
-                raise SessionGone("the session has ended")
-            log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
-            live = await self._begin(new, successor, listed, self._new_life if log_in else taken, budget)
-            await self._lists.remove(session, None, budget)  # its user's list keeps it: end-all ends the copy too
-        except (SessionGone, InvalidInput, BrokenValue, CommandFailed):
-            await self._lists.remove(new, user, budget)
-            self._lists.check(session)
-            raise
-        except BaseException:
-            # Nobody will be given its token, and of the old one it cannot be told here whether it was taken.
-            self._lists.forget(new, user)
-            self._lists.check(session)
-            raise
+        live, token = await self._changes.rotate(session, members)
         self.counters.sessions["rotated",] += 1
         return live, token
 
@@ -289,11 +248,11 @@ class Sessions(Generic[T]):
     async def _end(self, session: str) -> bool:
         budget, by = TimeBudget(COMMANDS), secrets.token_hex(8)
         with budget.spending() as deadline:
-            found = await self.slot.look(session, deadline=deadline)
+            found = await self.store.look(session, deadline=deadline)
         with budget.spending() as deadline:
-            ended = await self.slot.end(session, by, mark=False, deadline=deadline)
+            ended = await self.store.end(session, by, mark=False, deadline=deadline)
         self.counters.sessions["ended",] += ended
-        await self._lists.remove(session, user_of(found.body or found.left or b""), budget)
+        await self._index.remove(session, user_of(found.body or found.left or b""), budget)
         return ended
 
     # All of a user, and all ------------------------------------------------------------------------
@@ -323,16 +282,16 @@ class Sessions(Generic[T]):
         self.leftovers.add(f"the sessions of {user_id}", undo, self.limits.absolute.total_seconds())
 
     def _check_ends(self, user_id: str, but: str | None) -> None:
-        self._lists.of_user(user_id)
+        self._index.of_user(user_id)
         if but is not None:
             arguments.session_part("but", but)
 
     async def _end_all(self, user_id: str, but: str | None) -> int:
-        roll, ended, seen = self._lists.of_user(user_id), 0, {but}
+        roll, ended, seen = self._index.of_user(user_id), 0, {but}
 
         async def end(session: str) -> bool:
-            ended = await self.slot.end(session, secrets.token_hex(8), mark=True)
-            await self._lists.remove(session, user_id, TimeBudget(COMMANDS))
+            ended = await self.store.end(session, secrets.token_hex(8), mark=True)
+            await self._index.remove(session, user_id, TimeBudget(COMMANDS))
             return ended
 
         # The list is read again until nothing new is on it. Prevents: it is read · a session is rotated, its new id is
@@ -352,7 +311,7 @@ class Sessions(Generic[T]):
     async def of_user(self, user_id: str) -> list[SessionSnapshot[T]]:
         """A user's live sessions, the oldest first; one that cannot be decoded is left out."""
         self.opened.check()
-        listed, found = await self._lists.of_user(user_id).members(), list[SessionSnapshot[T] | None]()
+        listed, found = await self._index.of_user(user_id).members(), list[SessionSnapshot[T] | None]()
         for at in range(0, len(listed), _CHUNK):
             found += await asyncio.gather(*map(self._readable, listed[at : at + _CHUNK]))
         mine = (one for one in found if one is not None and one.writable and user_of(one.body) == user_id)
@@ -361,7 +320,7 @@ class Sessions(Generic[T]):
     async def active(self) -> int:
         """Sessions that are alive; after a crash at most too many, until the limit that they had."""
         self.opened.check()
-        return await self._lists.active.count()
+        return await self._index.active.count()
 
     async def close(self) -> None:
         """Finish the touches and ends under way, and what is left to be undone."""
@@ -371,47 +330,13 @@ class Sessions(Generic[T]):
 
     # ------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _forgotten_unless_begun(self, session: str, user: str | None) -> Iterator[None]:
-        """Around what lists a session and begins it: where that fails nobody is given its token."""
-        try:
-            yield
-        except (InvalidInput, SessionGone):
-            raise  # nothing was listed, or it has been unlisted
-        except BaseException:
-            self._lists.forget(session, user)
-            raise
-
-    @property
-    def _new_life(self) -> Taken:
-        return Taken(ms(self.limits.absolute), b"")
-
-    async def _begin(
-        self, session: str, body: bytes, listed: int, life: Taken, budget: TimeBudget, *, unused: bool = False
-    ) -> SessionSnapshot[T]:
-        with budget.spending() as deadline:
-            begun = await self.slot.begin(
-                session, body, life.left_ms, life.started_at, listed, unused=unused, deadline=deadline
-            )
-        if begun is None:
-            await self._lists.remove(session, user_of(body), budget)
-            raise SessionGone("all sessions of the user were ended while this one began")
-        return SessionSnapshot(session, self._shape.decode(begun.body), begun.body, begun=begun.started_at)
-
-    def _successor(self, body: bytes, members: Mapping[str, object]) -> bytes:
-        before, after = user_of(body), members.get(USER, msgspec.UNSET)
-        if before is not None and after not in (before, msgspec.UNSET):
-            # Of one browser, where the first has not signed out; or one user's token planted into another's.
-            return changed(b"{}", {**self._new, **members})
-        return changed(body, {self.streams.names.member: msgspec.UNSET, **members})
-
     async def _touched(self, live: SessionSnapshot[T]) -> None:
         try:
             await self._changes.touch(live)
         except SessionGone:
             pass
         except BaseException:
-            self._lists.check(live.session_id)  # it was listed again first, and may be over
+            self._index.check(live.session_id)  # it was listed again first, and may be over
             raise
 
     async def _readable(self, session: str) -> SessionSnapshot[T] | None:
@@ -420,8 +345,3 @@ class Sessions(Generic[T]):
         except BrokenValue as error:
             log.warning("a session does not fit its schema: %s", error.reason)
             return None
-
-
-def _listable(user: str | None, members: Mapping[str, object]) -> str | None:
-    """Whose list a rotated session goes on; no one's where another program has written a user that can have none."""
-    return user if user is None or USER in members or is_part(user) else None

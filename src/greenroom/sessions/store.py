@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from greenroom.engine import Channel, Command, Engine, Script
 from greenroom.engine.replay import Kept
 from greenroom.engine.shapes import NUMBER, Shape, are_texts_or_none
-from greenroom.errors import EngineError, OutcomeUnknown
+from greenroom.errors import EngineError, GreenroomError, OutcomeUnknown
 from greenroom.keyspace.derived_keys import companion_key
 from greenroom.keyspace.pattern import Pattern
-from greenroom.sessions.limits import SessionLimits, ms
-from greenroom.sessions.raw_json import ACTIVITY, around
+from greenroom.sessions.raw_json import ACTIVITY, around, readable
 from greenroom.sessions.revocations import Revocations
+from greenroom.sessions.settings import SessionLimits, ms
 
 
 def _is_start(reply: list[Any] | None, _: Command) -> bool:
@@ -50,6 +52,49 @@ CHANGE = Script.named("session_change", Shape(_LIST, _is_change), _has_written, 
 TAKE = Script.named("session_take", Shape(_LIST, _is_taken), _has_written, functions=("text",))
 END = Script.named("session_end", NUMBER, deleted=bool, functions=("text",))
 SCRIPTS = (START, CHANGE, TAKE, END)
+
+T = TypeVar("T")
+
+
+class SessionGone(GreenroomError):
+    """The session has ended, or never was: sign in again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSnapshot(Generic[T]):
+    """A session as it was read; its repr, which may reach a log, shows nothing of it.
+
+    Arguments:
+        session_id: its key's part; never to be shown to anyone.
+        value: what it holds.
+        body: its JSON, byte for byte.
+        writable: False for the copy that a rotation leaves.
+        touch_due: whether no write has been made for a touch interval, or since an anonymous session began.
+        begun: when it began, as the server wrote it; empty for a copy.
+    """
+
+    session_id: str = field(repr=False)
+    value: T = field(repr=False)
+    body: bytes = field(repr=False)
+    writable: bool = True
+    touch_due: bool = False
+    begun: bytes = b""
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """All that it holds, decoded anew: what others keep in it is not in `value`.
+
+        A member that cannot be decoded, as 1e999 or a lone surrogate, is given as its JSON, a `msgspec.Raw`.
+        """
+        return readable(self.body)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it began, at the log-in and not at a later rotation, by the server's clock; None where not known."""
+        try:
+            return datetime.fromisoformat(self.begun.decode())
+        except ValueError:  # a copy's, or another program has written it
+            return None
 
 
 class StoredSession(NamedTuple):
@@ -94,7 +139,7 @@ class Differs:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Claimed:
     """The session is over; its successor may go on for the rest of its life."""
 
     left_ms: int
@@ -179,20 +224,17 @@ class SessionStore:
         head, tail = around(new, ACTIVITY)
         names = self._names(session, "life", "touched")
         args = old, head, tail, ms(self._limits.lifetime), ms(self._limits.touch), writer, "1" if touch else "0"
-
-        async def run() -> WrittenSession | Differs | None:
-            return _written(await self._engine.run(Channel.PLAIN, CHANGE, names, args, retry=False, deadline=deadline))
-
+        run = partial(self._engine.run, Channel.PLAIN, CHANGE, names, args, retry=False, deadline=deadline)
         try:
-            return await run()
+            return _written(await run())
         except OutcomeUnknown as unknown:
             try:
-                found = await run()
+                written = _written(await run())
             except EngineError:
                 raise unknown from None
-            if isinstance(found, Differs):
+            if isinstance(written, Differs):
                 raise  # another has written since, over ours or over what was there before: nobody can tell
-            return found
+            return written
 
     async def sweep(self, session: str) -> None:
         """Delete what is left of a session that is over."""
@@ -201,7 +243,7 @@ class SessionStore:
 
     async def claim_for_rotation(
         self, session: str, old: bytes, taker: str, *, deadline: float | None = None
-    ) -> Taken | Differs | None:
+    ) -> Claimed | Differs | None:
         """End a session for its successor, leaving a copy; None where it is over, or another rotation was first."""
         names = self._names(session, "life", "touched", "grace", "ended", "streams")
         args = old, taker, ms(self._limits.tombstone), ms(self._limits.grace_copy)
@@ -210,7 +252,7 @@ class SessionStore:
             case b"taken":
                 kept = self._keep(names, self._end_args(taker, "alive"))
                 self._ends.acknowledged(kept, names[0])
-                return Taken(reply[1], reply[2])
+                return Claimed(reply[1], reply[2])
             case b"differs":
                 return Differs(reply[1])
             case _:

@@ -13,8 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError
 from greenroom.sessions.refusals import SignInRequired
-from greenroom.sessions.snapshot import SessionSnapshot
-from greenroom.sessions.store import SessionStore, StoredSession
+from greenroom.sessions.store import SessionSnapshot, SessionStore, StoredSession
 
 T = TypeVar("T")
 
@@ -35,13 +34,13 @@ class SessionWatch(Generic[T]):
     def __init__(
         self,
         session: str,
-        slot: SessionStore,
+        store: SessionStore,
         seen: Callable[[str, StoredSession], SessionSnapshot[T] | None],
         touch: Callable[[SessionSnapshot[T]], None],
         bell: asyncio.Event,
     ) -> None:
         self._session = session
-        self._slot = slot
+        self._store = store
         self._seen = seen
         self._touch = touch
         self._bell = bell
@@ -76,7 +75,7 @@ class SessionWatch(Generic[T]):
 
     async def _look(self) -> None:
         writes = self._writes
-        found, left_ms = await self._slot.stay(self._session)
+        found, left_ms = await self._store.stay(self._session)
         self._left = max(left_ms / 1000, _LEAST)
         if self._writes != writes:
             return  # read, perhaps, before what was written meanwhile; the bell has rung for it

@@ -151,12 +151,13 @@ class Accounts:
         if new_hash is None:
             # docs/decisions/0073-a-wrong-current-password-is-422.md
             raise InvalidInput("current_password", "is not your password", "send the one that you sign in with")
+        # Before what may fail: as in `sign_in`, a password that was right costs no attempt.
+        with suppress(EngineError):
+            await self._attempts.forgive(user.username)
         if once_right is not None:
             await once_right()
         if not await self._records.replace_hash(user.user_id, user.password_hash, new_hash):
             raise Conflict("the password was changed in another place at the same time; sign in again")
-        with suppress(EngineError):  # it is changed, and a failure would say that it is not
-            await self._attempts.forgive(user.username)
         return user
 
     async def still_right(self, user: User, password: str) -> bool:

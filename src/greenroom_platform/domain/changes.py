@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from greenroom.caching import Cache
-from greenroom.caching.many_drops import BATCH
+from greenroom.caching.drops import BATCH
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.detached import Detached
 from greenroom.errors import (
@@ -82,6 +82,7 @@ class Changes:
         self._snippet = snippet
         self._page = page
         self._status = status
+        self._caches: tuple[Cache[Any], ...] = (topic, topics, snippet, page, status)
         self._pending = pending
         self._on_change = on_change
         self._known: set[int] = set()  # rows whose keys are marked
@@ -201,8 +202,10 @@ class Changes:
             change_id=0, topics=found.topics, snippets=found.snippets, pages=found.pages, statuses=found.statuses
         )
         stale = Stale([change])
-        if stale.is_content:
+        if stale.is_content or found.lost:
             self._on_change()
+        caches = {cache.keyspace.pattern.text: cache for cache in self._caches}
+        await asyncio.gather(*(caches[keyspace.pattern.text].drop_keyspace() for keyspace in found.lost))
         await self._drop(stale)
 
     @property

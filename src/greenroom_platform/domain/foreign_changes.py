@@ -6,7 +6,7 @@ notices such changes says so by a member `foreign_changes`; the watcher drops fr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -50,8 +50,8 @@ class ChangeSource(Protocol[P]):
     may be two, when the first stood still. Both then drop the same keys, which is harmless.
     """
 
-    def changes(self) -> AsyncIterator[ForeignChanges[P]]:
-        """From what was acknowledged last on, for ever: waits for what comes.
+    def changes(self) -> AsyncGenerator[ForeignChanges[P], None]:
+        """From what was acknowledged last on, for ever: waits for what comes. Whoever reads closes it.
 
         It is called anew after an error, and whenever this process begins to watch. Where the history since the last
         acknowledgement is lost, and at the very first call on a record in use, it first yields what is `lost`.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from typing import Any
 
 from greenroom.clock import Clock
@@ -52,9 +53,10 @@ class Watcher:
         while True:
             self._counts["resume",] += 1
             try:
-                async for found in self._source.changes():
-                    self._trouble = ""
-                    await self._handle(found)
+                async with aclosing(self._source.changes()) as changes:
+                    async for found in changes:
+                        self._trouble = ""
+                        await self._handle(found)
             except RecordError as error:
                 self._tell(f"changes made outside cannot be read: {error}")
             await asyncio.sleep(AGAIN)

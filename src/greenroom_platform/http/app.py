@@ -39,6 +39,7 @@ from greenroom_platform.http.routes import (
     topics,
     users,
 )
+from greenroom_platform.http.server_options import ServerOptions
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Shutdown
 from greenroom_platform.platform import Platform, open_platform
@@ -122,7 +123,10 @@ def create_app(
     ]
     docs.complete(app.openapi_schema, drafts)
     with_sessions = SessionMiddleware(
-        app, lambda: app.state.platform.sessions, allowed_origins=settings.allowed_origins, answer=problems.refused
+        ServerOptions(app),
+        lambda: app.state.platform.sessions,
+        allowed_origins=settings.allowed_origins,
+        answer=problems.refused,
     )
     outer = Cors(with_sessions, settings.allowed_origins) if settings.allowed_origins else with_sessions
     hosts = settings.allowed_hosts

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from greenroom_platform.http.problems import UNEXPECTED, path_as_sent
 from greenroom_platform.http.refused_early import Farewell, refusal
-from greenroom_platform.http.request_target import Unreadable, host_of, origin_form
+from greenroom_platform.http.request_target import Unreadable, host_of, target_of
 
 _PIECE = 64 * 1024
 """Bytes that the parser is given at once; what it collects of an unfinished line is in no callback."""
@@ -71,6 +71,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._patience: asyncio.TimerHandle | None = None
         self._refusal: bytes | None = None
         self._farewell: Farewell | None = None
+        self._running: RequestResponseCycle | None = None
 
     # The connection --------------------------------------------------------------------------------
 
@@ -84,6 +85,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._rest()
         if self._farewell is not None:
             self._farewell.over()
+        # Uvicorn tells the newest request only. Prevents: a client asks for a long poll, then for something else on the
+        # same connection, and leaves · the long poll keeps its place to its end.
+        for cycle in (self._running, *(waiting for waiting, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -194,11 +201,12 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self.url, named = target_of(self.parser.get_method(), self.url)
         hosts = [at for at, (name, _) in enumerate(self.headers) if name == b"host"]
         if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
             raise Unreadable("bad-request", "it has no Host, or more than one; send it once")
         for at in hosts:
-            self.headers[at] = b"host", host_of(self.url, self.headers[at][1])
+            self.headers[at] = b"host", host_of(named or self.headers[at][1])
         before = self.cycle
         super().on_headers_complete()
         self._unanswered += self.cycle is not before
@@ -227,7 +235,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._unparsed, self._at = b"", 0
             self._rest()
             self._upgraded = True
-            self.url = origin_form(self.url)
             self.handle_websocket_upgrade()
 
     # Patience --------------------------------------------------------------------------------------
@@ -300,6 +307,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._hold(True)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
         super()._start_asgi_task(cycle, self._answered(cycle, app))
 
     def _answered(self, cycle: RequestResponseCycle, app: Any) -> Any:

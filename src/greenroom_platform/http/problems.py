@@ -34,6 +34,8 @@ from greenroom.sessions.refusals import (
     ForeignOrigin,
     InsecureTransport,
     Refused,
+    RequestCancelled,
+    RequestFailed,
     SessionBroken,
     SessionsOverloaded,
     SessionsUnavailable,
@@ -92,6 +94,8 @@ _OF_REFUSALS: dict[type[Refused], str] = {
     SessionsUnavailable: "unavailable",
     SessionsOverloaded: "overloaded",
     SessionBroken: "internal-error",
+    RequestFailed: "internal-error",
+    RequestCancelled: "unavailable",
 }
 
 

@@ -77,7 +77,8 @@ class Farewell:
         transport.write(last_word)
         if transport.can_write_eof():
             transport.write_eof()
-        self._end = asyncio.get_running_loop().call_later(LAST_WORD, transport.abort)
+        self.timer = asyncio.get_running_loop().call_later(LAST_WORD, transport.abort)
+        """Ends the connection of a client that does not."""
 
     def heard(self, data: bytes) -> None:
         """The client has sent more."""
@@ -87,4 +88,4 @@ class Farewell:
 
     def over(self) -> None:
         """The connection is closed."""
-        self._end.cancel()
+        self.timer.cancel()

@@ -6,8 +6,12 @@ import re
 
 import httptools
 
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::[0-9]{0,5})?\Z")
+SERVER = b"*"
+"""The target of an OPTIONS that asks about the server as a whole (RFC 9110, 9.3.7)."""
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::([0-9]{0,5}))?\Z")
 """What a client can have asked for: an address, or a name, with or without a port (RFC 3986, 3.2.2)."""
+_AUTHORITY = re.compile(rb"https?://([^/?]*)", re.IGNORECASE)
+_LAST_PORT = 65_535
 
 
 class Unreadable(Exception):
@@ -19,31 +23,36 @@ class Unreadable(Exception):
         self.detail = detail
 
 
-def host_of(target: bytes, sent: bytes) -> bytes:
-    """The host that is asked for. That of an absolute target counts, whatever the header says (RFC 9112, 3.2.2).
+def target_of(method: bytes, sent: bytes) -> tuple[bytes, bytes | None]:
+    """Path and query, which is all that an application looks for, and the host that an absolute target names.
 
-    Arguments:
-        sent: the header's value.
+    Raises:
+        Unreadable: when the target is none that a server is sent.
+    """
+    if b"#" in sent:
+        raise Unreadable("bad-request", "its target has a fragment; send what stands before the #")
+    if sent.startswith(b"/") or (sent == SERVER and method == b"OPTIONS"):
+        return sent, None
+    authority = _AUTHORITY.match(sent)
+    if authority is None:
+        raise Unreadable("bad-request", "its target is none; send a path, or an http or https address")
+    if b"@" in authority[1]:
+        # RFC 9110, 4.2.4: a name before the @ is there to pass for the host.
+        raise Unreadable("bad-request", "its target has a user's name; send the host alone")
+    try:
+        parsed = httptools.parse_url(sent)
+    except httptools.HttpParserInvalidURLError:
+        raise Unreadable("bad-request", "its target is no address that can be read") from None
+    return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b""), authority[1]
+
+
+def host_of(sent: bytes) -> bytes:
+    """A `Host` header's value, or the host of an absolute target, which counts in its place (RFC 9112, 3.2.2).
 
     Raises:
         Unreadable: when it is none.
     """
-    if not target.startswith((b"/", b"*")):
-        try:
-            parsed = httptools.parse_url(target)
-        except httptools.HttpParserInvalidURLError:
-            raise Unreadable("bad-request", "its target is no address that can be read") from None
-        if parsed.host:
-            host = b"[%b]" % parsed.host if b":" in parsed.host else parsed.host
-            sent = host if parsed.port is None else b"%b:%d" % (host, parsed.port)
-    if not _HOST.match(sent):
+    found = _HOST.match(sent)
+    if found is None or int(found[1] or 0) > _LAST_PORT:
         raise Unreadable("bad-request", "its Host is none; send a name or an address, with its port")
     return sent
-
-
-def origin_form(target: bytes) -> bytes:
-    """An absolute target as its path and query, which is all that an application looks for."""
-    if target.startswith((b"/", b"*")):
-        return target
-    parsed = httptools.parse_url(target)
-    return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from greenroom.errors import GreenroomError
+from greenroom.progress import WITHOUT_SERVER
 from greenroom.sessions import Presence, SessionGone, Stream
-from greenroom_platform.domain.statuses import WITHOUT_SERVER, Statuses
+from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.models import PodcastStatus
 from greenroom_platform.studio.recordings import NothingYet, Recordings
 from greenroom_platform.studio.webm import MIME

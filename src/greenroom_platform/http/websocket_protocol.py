@@ -10,15 +10,13 @@ from typing import Any, ClassVar
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidHeader
-from websockets.frames import Frame
+from websockets.frames import Close, CloseCode, Frame
 from websockets.http11 import Request
 
 from greenroom_platform.http.problems import SOCKET_VERSION, UNEXPECTED, path_as_sent, upgrade_required
 from greenroom_platform.http.refused_early import LAST_WORD, NO_MORE, Farewell, refusal
 from greenroom_platform.http.stream_session import GOING_AWAY, RESTARTS
 
-TOO_MUCH = 1008
-"""RFC 6455's code for a client that breaks a rule which is not the protocol's."""
 _SLICE = 1024
 """Bytes that are parsed before others have their turn: at most some hundred frames, each a step of a generator."""
 
@@ -46,7 +44,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     """Uvicorn's protocol with bounds on what a client sends, and with a last word of its own.
 
     What a client sends is parsed in slices, and between two of them others have their turn. More than
-    `CONTROL_FRAMES` or `FRAMES` in a second, or a message in more than `FRAGMENTS`, is closed with 1008.
+    `CONTROL_FRAMES` or `FRAMES` in a second, or a message in more than `FRAGMENTS`, is closed with 1008. Whatever the
+    client is closed for, it can read the code: see `Farewell`.
 
     A handshake that cannot be is refused with a problem document, before the application is asked.
 
@@ -174,11 +173,34 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             reason = f"a message in more than {self.FRAGMENTS} fragments"
         else:
             return True
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": TOO_MUCH, "reason": reason})
-        if not self.close_sent:
-            self.conn.send_close(TOO_MUCH, reason)
-        self._part(b"".join(self.conn.data_to_send()))
+        self._fail(CloseCode.POLICY_VIOLATION, reason)
         return False
+
+    def send_receive_event_to_app(self) -> None:
+        """Called when a message is whole; the original logs a text that is no UTF-8 as an error of the server."""
+        if self.curr_msg_data_type == "text" and not _is_text(b"".join(self.frames)):
+            self._fail(CloseCode.INVALID_DATA, "a text that is no UTF-8")
+        else:
+            super().send_receive_event_to_app()
+
+    def handle_parser_exception(self) -> None:
+        """Called after what breaks the protocol, or is too long; the library has its close ready, if there is one."""
+        said = self.conn.close_sent or Close(CloseCode.PROTOCOL_ERROR, "a frame that cannot be read")
+        self._fail(said.code, said.reason)
+
+    def handle_close(self, event: Frame) -> None:
+        if self._farewell is None:
+            super().handle_close(event)
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Close for something that the client has done; what follows it is not looked at."""
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": int(code), "reason": reason})
+        if not self.handshake_complete:
+            self._refuse("bad-request", f"it has sent frames before its handshake was answered: {reason}")
+            return
+        if self.conn.close_sent is None:
+            self.conn.send_close(code, reason)
+        self._part(b"".join(self.conn.data_to_send()))
 
     def _part(self, last_word: bytes) -> None:
         """Say a last word, and read nothing more of what the client says."""
@@ -189,6 +211,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         self._farewell = Farewell(self.transport, last_word)
+        # While it runs the original does not close the connection when the application ends.
+        self.close_timer = self._farewell.timer
 
     # What the application says ---------------------------------------------------------------------
 
@@ -236,6 +260,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = asyncio.get_running_loop().call_later(LAST_WORD, self.transport.close)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _unreadable(said: bytes) -> tuple[str, str]:

@@ -254,6 +254,30 @@ async def test_what_cannot_be_written_after_a_right_password_fails_no_log_in(
     await stronger.close()
 
 
+@pytest.mark.parametrize("what", ["before the change", "in the record", "it was changed meanwhile"])
+async def test_a_change_that_fails_after_a_right_password_costs_no_attempt(
+    house: House, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    made = await house.accounts.create("ana", PASSWORD)
+
+    async def once_right() -> None:
+        if what == "before the change":
+            raise EngineUnavailable("the sessions cannot be ended")
+
+    async def replace_hash(*_: object) -> bool:
+        if what == "in the record":
+            raise RecordUnavailable("read-only")
+        return False
+
+    new = "another battery staple"
+    with monkeypatch.context() as patch:
+        patch.setattr(house.records.users, "replace_hash", replace_hash)
+        for _ in range(6):  # one more than the bound
+            with pytest.raises((EngineUnavailable, RecordUnavailable, Conflict)):
+                await house.accounts.change_password(made.user_id, PASSWORD, new, address=HERE, once_right=once_right)
+    assert await house.accounts.sign_in("ana", PASSWORD, address=HERE) == made
+
+
 async def test_preferences_are_there_at_the_next_sign_in(house: House) -> None:
     made = await house.accounts.create("ana", PASSWORD)
     preferences = {"preferred_topics": ["ocean_science"], "playback_speed_default": 1.5, "theirs": True}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching import Cache, invalidation, many_drops
+from greenroom.caching import Cache, invalidation
 from greenroom.observe import Counters
 from tests.support.episode_caches import Back, Episode, Loads, cache_of, open_backing, settled
 from tests.support.every_await import FAULTS, Fault, at_every_await
@@ -73,7 +73,7 @@ async def drops(server: Server, drop: Drop) -> AsyncIterator[Drops]:
 async def test_an_invalidation_lost_at_any_await_is_sent_all_the_same(
     valkey: Server, fault: Fault, drop: Drop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(many_drops, "BATCH", 2)  # in chunks
+    monkeypatch.setattr("greenroom.caching.drops.BATCH", 2)  # in chunks
     assert await at_every_await(lambda: drops(valkey, drop), fault) >= 1
 
 
@@ -97,7 +97,7 @@ async def test_what_the_server_refuses_to_drop_is_not_read_from_the_call_on(valk
     raw = valkey.raw()
     raw("CONFIG", "SET", "min-replicas-to-write", "1")
     drop = asyncio.create_task(cache.invalidate("e1"))
-    await until(lambda: cache._backing.refused_drops)
+    await until(lambda: cache._backing.drops.refused)
     assert await cache.get("e1") == Episode("e1", 2)
     raw("CONFIG", "SET", "min-replicas-to-write", "0")
     await asyncio.wait([drop])
@@ -141,7 +141,7 @@ async def test_a_room_that_closes_lets_the_drops_of_callers_who_gave_up_be_sent(
         ours = cache_of(await back(valkey, limits=PATIENT), Loads())
         raw("CONFIG", "SET", "min-replicas-to-write", "1")
         drop = asyncio.create_task(ours.invalidate("e1"))
-        await until(lambda: ours._backing.refused_drops)
+        await until(lambda: ours._backing.drops.refused)
         drop.cancel()
         await asyncio.wait([drop])
         closing = asyncio.create_task(ours._backing.close())

@@ -12,9 +12,8 @@ import pytest
 
 from greenroom.caching import Cache, Outcome, lease
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.lease import GET_OR_LEASE, RENEW
-from greenroom.caching.loading import LeasedLoader as Loading
-from greenroom.caching.releases import RELEASE
+from greenroom.caching.lease import GET_OR_LEASE, RELEASE, RENEW
+from greenroom.caching.loader import LoadSteps
 from greenroom.caching.single_flight import Flights
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, all_keys, engine_at
@@ -144,7 +143,7 @@ async def test_an_invalidation_pushed_beside_a_renewal_closes_the_load(
 async def test_a_renewal_s_push_lost_with_its_connection_hides_no_later_push() -> None:
     engine = engine_at(Address.parse("valkey://127.0.0.1:1"))
     backing, flights = Backing(engine, "", SYSTEM, Counters()), Flights[Any]()
-    backing.register(flights)
+    backing.local.register(flights)
     backing.renewed(LEASE)
     backing.keys_lost(all_keys)
     flight = flights.begin(KEY)
@@ -257,7 +256,7 @@ async def test_a_group_with_a_part_that_no_key_has_is_refused_at_its_declaration
 @pytest.fixture
 def spent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each question uses the whole time of its read up, as on a slow network."""
-    ask = Loading.ask
+    ask = LoadSteps.ask
 
     async def asked(self: Any, holder: Any, flight: Any, miss: Any) -> Any:
         try:
@@ -265,7 +264,7 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             miss.budget.left = 0.0
 
-    monkeypatch.setattr(Loading, "ask", asked)
+    monkeypatch.setattr(LoadSteps, "ask", asked)
 
 
 @pytest.mark.usefixtures("spent")
@@ -288,13 +287,13 @@ async def test_who_has_waited_has_time_to_ask_again_and_stores_what_he_loads(ser
 async def test_a_lease_granted_to_somebody_who_gave_up_is_given_back(
     server: Server, proxy: Proxy, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask_for = Loading.ask
+    ask_for = LoadSteps.ask
 
     async def hurried(self: Any, holder: Any, flight: Any, miss: Any) -> Any:
         miss.budget.left = 0.01
         return await ask_for(self, holder, flight, miss)
 
-    monkeypatch.setattr(Loading, "ask", hurried)
+    monkeypatch.setattr(LoadSteps, "ask", hurried)
     cache = cache_of(await back(proxy, limits=PATIENT), Loads())
     ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)
     reading = asyncio.create_task(cache.get_result("e1"))
@@ -387,7 +386,7 @@ async def test_a_lease_lives_a_second_whatever_its_loader_s_deadline(server: Ser
 
 async def test_no_lease_is_renewed_past_the_time_that_its_load_has(server: Server, back: Back) -> None:
     cache = cache_of(await back(server), Loads())
-    leases = cache._loads.leases
+    leases = cache._ladder.loads.steps.leases
     holder = leases.holder(KEY)
     await leases.ask(holder, "", deadline=monotonic() + 60)
     holder.renew(0.5, lambda: None)

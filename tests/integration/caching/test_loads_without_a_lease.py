@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Outcome
-from greenroom.caching.cache import _away
+from greenroom.caching.ladder import _unreadable
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.patience import PATIENT, be_patient, until
 from tests.support.real_servers import Server
@@ -110,18 +110,19 @@ async def test_nobody_joins_the_load_of_a_page_that_could_not_be_registered(
         assert (await late).value == Episode("e1", 2)
     finally:
         raw("ACL", "SETUSER", "default", "+zadd")
-    assert cache._outage.empty
+    assert cache._fallback.empty
 
 
 async def test_a_drop_of_a_group_reaches_what_is_loaded_here_without_the_server(server: Server, back: Back) -> None:
     load = Loads()
     load.go.clear()
     cache = cache_of(await back(server), load, groups=[GROUP])
-    cache._begun(KEY, {"episode_id": "e1"}, _away())  # as where its own server cannot be asked, and its group's can
+    # As where its own server cannot be asked, and its group's can.
+    cache._ladder.loads.begin(KEY, {"episode_id": "e1"}, _unreadable())
     await load.started.wait()
     load.version = 2
     await cache.invalidate_group(episode_id="e1")
     load.go.set()
     assert await cache.get("e1") == Episode("e1", 2)
     await until(lambda: not cache._flights._tasks)
-    assert cache._outage.empty
+    assert cache._fallback.empty

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching import Cache, Outcome, many_drops
+from greenroom.caching import Cache, Outcome, drops
 from greenroom.caching.drops import DROP
 from greenroom.caching.invalidation import Backing
 from greenroom.engine.server.standalone import Standalone
@@ -47,7 +47,7 @@ async def test_from_the_call_on_none_of_them_is_near(proxy: Proxy, cache: Cache[
         await cache.get(name)
         assert (await cache.get_result(name)).outcome is Outcome.NEAR
     held = proxy.hold(DROP.sha)
-    dropping = asyncio.ensure_future(cache._backing.drop_many(KEYS))
+    dropping = asyncio.ensure_future(cache._backing.drops.drop_many(KEYS))
     await asyncio.sleep(0)  # its first step, before which it has not been called
     assert len(cache._near) == 0
     await held.reached.wait()
@@ -61,7 +61,7 @@ async def test_until_the_reply_nothing_read_before_the_call_becomes_near(proxy: 
     get = proxy.hold("GET", "cache:episode:e1")
     early = asyncio.ensure_future(cache.get("e1"))
     await get.reached.wait()
-    dropping = asyncio.ensure_future(cache._backing.drop_many(KEYS))
+    dropping = asyncio.ensure_future(cache._backing.drops.drop_many(KEYS))
     await asyncio.sleep(0)
     held = proxy.hold(DROP.sha)
     get.release()
@@ -70,7 +70,7 @@ async def test_until_the_reply_nothing_read_before_the_call_becomes_near(proxy: 
     assert len(cache._near) == 0
     held.release()
     await dropping
-    assert not cache._backing.pending_drops
+    assert not cache._backing.drops.pending
 
 
 async def test_from_the_call_on_no_load_begun_before_is_joined(proxy: Proxy, cache: Cache[Episode]) -> None:
@@ -81,7 +81,7 @@ async def test_from_the_call_on_no_load_begun_before_is_joined(proxy: Proxy, cac
     await load.started.wait()
     load.version = 2
     held = proxy.hold(DROP.sha)
-    dropping = asyncio.ensure_future(cache._backing.drop_many(KEYS))
+    dropping = asyncio.ensure_future(cache._backing.drops.drop_many(KEYS))
     await asyncio.sleep(0)
     late = asyncio.ensure_future(cache.get("e1"))
     await held.reached.wait()
@@ -96,24 +96,24 @@ async def test_from_the_call_on_no_load_begun_before_is_joined(proxy: Proxy, cac
 async def test_a_key_is_pending_until_the_last_of_two_crossing_drops_ends(proxy: Proxy, cache: Cache[Episode]) -> None:
     backing = cache._backing
     first = proxy.hold(DROP.sha)
-    one = asyncio.ensure_future(backing.drop_many(KEYS[:20]))
+    one = asyncio.ensure_future(backing.drops.drop_many(KEYS[:20]))
     await first.reached.wait()
-    two = asyncio.ensure_future(backing.drop_many(KEYS[10:30]))
+    two = asyncio.ensure_future(backing.drops.drop_many(KEYS[10:30]))
     await asyncio.sleep(0)
     second = proxy.hold(DROP.sha)
     first.release()
     await one
     await second.reached.wait()
-    assert backing.pending_drops == dict.fromkeys(KEYS[10:30], 1)
+    assert backing.drops.pending == dict.fromkeys(KEYS[10:30], 1)
     second.release()
     await two
-    assert not backing.pending_drops
+    assert not backing.drops.pending
 
 
 async def test_each_batch_is_one_command(valkey: Server, back: Back) -> None:
     backing = await back(valkey)
     before = calls(valkey, "evalsha")
-    await backing.drop_many(KEYS)
+    await backing.drops.drop_many(KEYS)
     assert calls(valkey, "evalsha") - before == THREE
 
 
@@ -121,12 +121,12 @@ async def test_a_server_that_has_lost_its_scripts_drops_all_and_learns_them_anew
     raw, backing = valkey.raw(), await back(valkey)
     raw("MSET", *(text for key in KEYS for text in (key, "old")))
     raw("SCRIPT", "FLUSH")
-    await backing.drop_many(KEYS)
+    await backing.drops.drop_many(KEYS)
     assert raw("EXISTS", *KEYS) == 0
     assert raw("SCRIPT", "EXISTS", DROP.sha) == [1]
     assert backing.unsent == 0
     before = calls(valkey, "del")
-    await backing.drop_many(KEYS)
+    await backing.drops.drop_many(KEYS)
     assert calls(valkey, "del") - before == 3 * THREE, "three for each batch, by its script"
 
 
@@ -150,13 +150,13 @@ async def test_past_the_deadline_the_loop_is_given_back_after_each_batch(
     backing = await back(valkey)
     valkey.kill()
     await until(lambda: backing.engine.unavailable is not None)
-    monkeypatch.setattr(many_drops, "DEADLINE", 0.0)
+    monkeypatch.setattr(drops, "DEADLINE", 0.0)
     monkeypatch.setattr(Standalone, "drop", counted)
     turner = asyncio.create_task(turning())
     with pytest.raises(EngineError):
-        await backing.drop_many(KEYS)
+        await backing.drops.drop_many(KEYS)
     turner.cancel()
-    assert most == many_drops.BATCH, "nobody has answered, so that nothing else gives it back"
+    assert most == drops.BATCH, "nobody has answered, so that nothing else gives it back"
     assert backing.unsent == len(KEYS)
 
 
@@ -168,11 +168,11 @@ async def test_what_a_batch_is_refused_is_kept_and_not_read_meanwhile(valkey: Se
     load.version = 2
     raw("CONFIG", "SET", "min-replicas-to-write", 1)
     with pytest.raises(EngineError):
-        await backing.drop_many(KEYS[:20])
+        await backing.drops.drop_many(KEYS[:20])
     assert backing.unsent == 20
     assert await cache.get("e1") == Episode("e1", 2)
     raw("CONFIG", "SET", "min-replicas-to-write", 0)
     await until(lambda: backing.unsent == 0)
-    assert not backing.refused_drops
-    assert not backing.pending_drops
+    assert not backing.drops.refused
+    assert not backing.drops.pending
     assert raw("EXISTS", *KEYS[:20]) <= 1

@@ -156,7 +156,7 @@ async def test_refreshed(valkey: Server, back: Back, type_: Any, given: Any, sto
     read = await process.get_result("x")
     assert read.outcome is Outcome.STALE
     seen(read.value)
-    await until(lambda: not process._refresh._tasks)
+    await until(lambda: not process._ladder.refreshes._tasks)
     seen(await process.get("x"), (await process.get_result("x")).value)
 
 

@@ -157,7 +157,7 @@ async def test_a_flush_midway_loses_no_status(server: Server, records: CountedRe
             await settled_down(platform)
             raw("FLUSHALL")
             await records.tasks.advance(claim, status, NOON)  # nobody invalidates: the flush has to be noticed
-            await platform.room._backing.engine.execute(Channel.TRACKED, "any", "PING")
+            await platform.room._wired().backing.engine.execute(Channel.TRACKED, "any", "PING")
             raw("FLUSHALL")
             await seen(first, status)
     assert await following == list(STEPS)
@@ -205,7 +205,7 @@ async def test_in_an_outage_the_record_is_read_once_a_second_for_all_followers(
     clock, timers = ManualClock(), Timers()
     platform = await opened(stack, valkey, records, clock=clock)
     claim = await begun(platform)
-    statuses = Statuses(platform.statuses._cache, later=timers)
+    statuses = Statuses(platform.statuses.cache, later=timers)
     stack.push_async_callback(statuses.close)
     valkey.kill()
     async with asyncio.timeout(20):
@@ -240,7 +240,7 @@ async def test_the_return_of_the_server_is_noticed_at_once(
     timers = Timers()
     platform = await opened(stack, server, records)
     claim = await begun(platform)
-    statuses = Statuses(platform.statuses._cache, later=timers)
+    statuses = Statuses(platform.statuses.cache, later=timers)
     stack.push_async_callback(statuses.close)
     async with aclosing(statuses.follow(claim.podcast_id)) as following:
         await seen(following, "queued")
@@ -260,7 +260,7 @@ async def test_a_record_that_fails_for_a_while_ends_no_following(
     timers = Timers()
     platform = await opened(stack, valkey, records)
     claim = await begun(platform)
-    statuses = Statuses(platform.statuses._cache, later=timers)
+    statuses = Statuses(platform.statuses.cache, later=timers)
     stack.push_async_callback(statuses.close)
     async with aclosing(statuses.follow(claim.podcast_id)) as following:
         await seen(following, "queued")

@@ -31,15 +31,15 @@ PROPERTIES = (
 )
 NOT_OF_THE_SERVER = {
     # What closes, what only looks at its arguments, and the value of another part.
-    "sessions": {"close", "seen", "touch", "engine", "slot", "streams", "leftovers", "limits", "prefix", "counters"},
+    "sessions": {"close", "seen", "touch", "engine", "store", "streams", "leftovers", "limits", "prefix", "counters"},
     "presence": {"interval"},
     "topics": {"check"},
     "snippets": {"check"},
-    "statuses": {"close", "followed"},
+    "statuses": {"cache", "close", "followed"},
     "generation": {"asked"},
     "accounts": {"close", "check"},
     "worker": {"work"},
-    "cache": {"close", "keyspace", "watch", "get_bytes", "invalidate_numbered"},
+    "cache": {"close", "group", "get_bytes", "invalidate_numbered", "keyspace", "of", "open", "peek", "watch"},
 }
 """Public members that are no operations on the server or the record."""
 

@@ -43,12 +43,12 @@ class Calls:
         return call()
 
     def cut(self) -> None:
-        cut(self.platform.room._engine)
+        cut(self.platform.room._wired().backing.engine)
 
     async def check(self) -> None:
-        await quiet(self.platform.room._engine)
+        await quiet(self.platform.room._wired().backing.engine)
         assert len(self.platform.changes.detached) == 0
-        await until(lambda: held_by(self.platform.room._backing, *self.platform.room._caches) == {})
+        await until(lambda: held_by(self.platform.room._wired().backing, *self.platform.room._caches) == {})
         await CHECKS[self._call](self)
 
 
@@ -96,7 +96,7 @@ async def follow(calls: Calls) -> Any:
 
 async def followed(calls: Calls) -> None:
     assert calls.platform.statuses.followed == 0
-    assert not calls.platform.room._backing._watches
+    assert not calls.platform.room._wired().backing.local._watches
 
 
 CHECKS: dict[Any, Callable[[Calls], Awaitable[None]]] = {

@@ -61,12 +61,12 @@ class Calls:
         assert self.sessions.leftovers._task is None or self.sessions.leftovers._task.done()
         alive = await self.alive()
         assert await self.sessions.active() == len(alive)
-        listed = set(await self.sessions._lists.of_user(USER).members())
+        listed = set(await self.sessions._index.of_user(USER).members())
         assert alive <= listed
         # A rotated id stays listed, so that end-all ends its copy.
         assert all(self.raw("EXISTS", f"greenroom:grace:{{session:{one}}}") for one in listed - alive)
         assert not any(turn.lock.locked() for turn in self.sessions._changes._turns._turns.values())
-        assert not self.sessions._pushes._bells
+        assert not self.sessions._key_events._bells
         await CHECKS[self._call](self, alive)
 
 

@@ -15,8 +15,9 @@ from greenroom.sessions import RequestSession, SessionMiddleware, Sessions, Sign
 from greenroom.sessions.request import RequestSession as Found
 from greenroom.sessions.websocket import GuardedSocket, SessionEnded
 from greenroom_platform.models import Session
-from tests.support.asgi_server import called, sessions_on
+from tests.support.asgi_server import HERE, called, served, sessions_on
 from tests.support.real_servers import Server
+from tests.support.session_stores import cancelled, held_begin
 
 PRIVATE = ("private, no-store", "Cookie, Authorization")
 Handler = Callable[[Found[Session]], Awaitable[None]]
@@ -459,3 +460,177 @@ async def test_a_response_waits_for_a_token_that_is_being_made(
     async with called(noting) as client:
         answer = await client.get("/", headers={"Cookie": f"greenroom={token}"})
     assert await sessions.read(answer.cookies["greenroom"]) is not None
+
+
+# An application that fails after it has made a token ----------------------------------------------------
+
+
+def request_of(token: str) -> dict[str, Any]:
+    headers = [(b"host", b"127.0.0.1"), (b"cookie", f"greenroom={token}".encode())]
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": b"",
+        "scheme": "http",
+        "client": HERE,
+        "headers": headers,
+    }
+
+
+class Answered:
+    """A server's side of a request, of which the answer is kept."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+
+    async def receive(self) -> Any:
+        raise AssertionError
+
+    async def send(self, message: Any) -> None:
+        self.messages.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self.messages[0]["status"])
+
+    @property
+    def token(self) -> str:
+        """That of the cookie."""
+        (header,) = (value for name, value in self.messages[0]["headers"] if name == b"set-cookie")
+        return str(header.decode().partition("=")[2].partition(";")[0])
+
+
+async def asked(app: Any, token: str) -> tuple[Answered, BaseException | None]:
+    """The answer to a request, and what the application has left the server with."""
+    answer = Answered()
+    try:
+        await app(request_of(token), answer.receive, answer.send)
+    except Exception as error:
+        return answer, error
+    return answer, None
+
+
+async def is_live(sessions: Sessions[Session], token: str) -> bool:
+    live = await sessions.read(token)
+    return live is not None and live.writable
+
+
+async def rotate_and_fail(session: RequestSession[Session]) -> None:
+    await session.rotate({})
+    raise ZeroDivisionError
+
+
+async def sign_in_and_fail(session: RequestSession[Session]) -> None:
+    await session.sign_in({"user_id": "ana"})
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("handle", [rotate_and_fail, sign_in_and_fail])
+async def test_a_failure_after_a_rotation_is_answered_with_the_new_cookie(
+    sessions: Sessions[Session], handle: Handler
+) -> None:
+    _, token = await sessions.start({})
+    answer, error = await asked(SessionMiddleware(Application(handle), sessions), token)
+    assert (answer.status, type(error)) == (500, ZeroDivisionError)  # which the layers around still learn of
+    assert await is_live(sessions, answer.token)
+    assert not await is_live(sessions, token)
+
+
+async def test_an_application_that_leaves_without_an_answer_has_failed(sessions: Sessions[Session]) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await session_of(scope).rotate({})
+
+    _, token = await sessions.start({})
+    answer, error = await asked(SessionMiddleware(application, sessions), token)
+    assert (answer.status, error) == (500, None)
+    assert await is_live(sessions, answer.token)
+
+
+async def test_a_failure_without_a_new_token_is_left_to_the_layers_around(sessions: Sessions[Session]) -> None:
+    async def fail(session: RequestSession[Session]) -> None:
+        await session.get()
+        raise ZeroDivisionError
+
+    _, token = await sessions.start({})
+    answer, error = await asked(SessionMiddleware(Application(fail), sessions), token)
+    assert (answer.messages, type(error)) == ([], ZeroDivisionError)
+    assert await is_live(sessions, token)
+
+
+async def test_a_failure_in_the_body_comes_after_the_new_cookie(sessions: Sessions[Session]) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await session_of(scope).rotate({})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ZeroDivisionError
+
+    _, token = await sessions.start({})
+    answer, error = await asked(SessionMiddleware(application, sessions), token)
+    assert ([one["type"] for one in answer.messages], type(error)) == (["http.response.start"], ZeroDivisionError)
+    assert await is_live(sessions, answer.token)
+
+
+async def test_over_a_server_a_failure_leaves_its_client_signed_in(sessions: Sessions[Session]) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await (rotate_and_fail if scope["path"] == "/fail" else require)(session_of(scope))
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+    _, token = await sessions.start({})
+    async with served(SessionMiddleware(application, sessions)) as site, site.client() as client:
+        client.cookies.set("greenroom", token, domain="127.0.0.1", path="/")
+        assert (await client.get("/fail")).status_code == 500
+        assert (await client.get("/")).status_code == 204
+
+
+@pytest.mark.parametrize("moment", ["while it rotates", "after it has rotated"])
+async def test_a_request_cancelled_after_a_rotation_is_answered_with_the_cookie(
+    sessions: Sessions[Session], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The interleaving: the old token is taken · the request is cancelled · the new session is created."""
+    rotated, go = asyncio.Event(), asyncio.Event()
+
+    async def handle(session: RequestSession[Session]) -> None:
+        await session.rotate({})
+        rotated.set()
+        await asyncio.Event().wait()
+
+    _, token = await sessions.start({})
+    reached = rotated
+    if moment == "while it rotates":
+        reached, go = held_begin(monkeypatch)
+    answer = Answered()
+    app = SessionMiddleware(Application(handle), sessions)
+    asking = asyncio.create_task(app(request_of(token), answer.receive, answer.send))
+    await reached.wait()
+    await cancelled(asking, go)
+    assert answer.status == 503
+    assert await is_live(sessions, answer.token)
+
+
+async def test_a_refusal_waits_for_a_token_that_is_being_made(
+    sessions: Sessions[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotating, go, rotate = asyncio.Event(), asyncio.Event(), Sessions.rotate
+
+    async def slow(self: Any, *args: Any) -> Any:
+        rotating.set()
+        await go.wait()
+        return await rotate(self, *args)
+
+    monkeypatch.setattr(Sessions, "rotate", slow)
+    tasks: list[asyncio.Task[None]] = []
+
+    async def handle(session: RequestSession[Session]) -> None:
+        tasks.append(asyncio.create_task(_done(session.rotate({}))))
+        await rotating.wait()
+        asyncio.get_running_loop().call_soon(go.set)
+        raise SignInRequired
+
+    _, token = await sessions.start({})
+    answer, error = await asked(SessionMiddleware(Application(handle), sessions), token)
+    await asyncio.gather(*tasks)
+    assert (answer.status, error) == (401, None)
+    assert await is_live(sessions, answer.token)

@@ -471,8 +471,8 @@ async def test_nothing_of_a_closed_socket_stays_with_the_engine(valkey: Server, 
     session, token = await home.started()
     async with home.site.socket("/talk", token) as socket:
         await home.told(socket, "read")
-        assert home.here._pushes._bells
-    await until(lambda: not home.here._pushes._bells)
+        assert home.here._key_events._bells
+    await until(lambda: not home.here._key_events._bells)
     assert session_id(token) == session
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput, OutcomeUnknown
-from greenroom.sessions import SessionGone, changes
+from greenroom.sessions import RequestSession, SessionGone, changes
+from greenroom.sessions.policy import Carrier, Kind, Origin, Signals, Token, Transport
 from tests.support.patience import PATIENT
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
@@ -301,6 +304,31 @@ async def test_what_fails_one_change_fails_those_behind_it_and_no_later_one(serv
     later = await store(server)
     before = decoded(server.raw()("GET", key(live)))["count"]
     assert decoded((await later.change(live.session_id, add_one)).body)["count"] == before + 1
+
+
+# How far a change travels --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["update", "change"])
+async def test_a_change_passes_five_functions_down_to_the_engine(
+    server: Server, store: Open, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    sessions = await store(server)
+    _, token = await sessions.start(MINIMAL)
+    signals = Signals(Kind.HTTP, True, Origin.NONE, Token.PRESENT, Carrier.BEARER, Transport.LOOPBACK, token)
+    request, run, passed = RequestSession(sessions, signals), sessions.engine.run, list[str]()
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_globals["__name__"].startswith("greenroom.sessions"):
+            passed.append(frame.f_code.co_name)
+            frame = frame.f_back
+        return await run(*args, **options)
+
+    await request.get()
+    monkeypatch.setattr(sessions.engine, "run", counted)
+    await (request.update(note="x") if call == "update" else request.change(lambda body: body))
+    assert passed[-4:] == ["write", "apply", "change", call], "and the engine's is the fifth"
 
 
 if __name__ == "__main__":

@@ -254,7 +254,7 @@ async def test_a_failed_end_of_all_leaves_nothing_under_way(
     """Who repeats the call must not run beside what is left of the first."""
     sessions = await store(server)
     (broken, _), _ = await sessions.start(SIGNED_IN), await sessions.start(SIGNED_IN)
-    end, failed, go_on = sessions.slot.end, asyncio.Event(), asyncio.Event()
+    end, failed, go_on = sessions.store.end, asyncio.Event(), asyncio.Event()
 
     async def end_one(session: str, *args: Any, **options: Any) -> bool:
         if session == broken.session_id:
@@ -264,7 +264,7 @@ async def test_a_failed_end_of_all_leaves_nothing_under_way(
         await go_on.wait()
         return await end(session, *args, **options)
 
-    monkeypatch.setattr(sessions.slot, "end", end_one)
+    monkeypatch.setattr(sessions.store, "end", end_one)
     ending = asyncio.ensure_future(sessions.end_all("u1"))
     await failed.wait()
     for _ in range(10):

@@ -20,7 +20,7 @@ from greenroom.engine.engine import RETRY_PAUSE, Engine
 from greenroom.engine.limits import Limits
 from greenroom.engine.listener import KeyFilter, Listener, Listeners
 from greenroom.engine.protocol.errors import Ask, ConnectionLost, Moved, NotHere, NotNow, NotSent
-from greenroom.engine.protocol.hash_slot import slot_of
+from greenroom.engine.protocol.hash_slot import slot_of, spread_tags
 from greenroom.engine.protocol.redirects import asking, hook_of, key_by_key, unasked
 from greenroom.engine.protocol.topology import Endpoint, Topology
 from greenroom.engine.scripts import Script
@@ -70,6 +70,10 @@ class Clustered(Engine):
             counters=self._counters,
             limits=self._limits,
         )
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return spread_tags()
 
     def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
         self._listeners.add(listener, scripts)

@@ -13,11 +13,12 @@ if type(value) == 'table' then
 elseif value then
   hash = redis.sha1hex(value)
 end
-if hash ~= string.sub(lease, #ARGV[1] + 2) then
+local over, generation = string.match(string.sub(lease, #ARGV[1] + 2), '^([^:]*):?(.*)$')
+if hash ~= over then
   redis.call('DEL', KEYS[2])
   return 0
 end
 redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[3], '1', 'PX', ARGV[2])
+redis.call('SET', KEYS[3], generation ~= '' and generation or '1', 'PX', ARGV[2]) -- its mark is its own text
 redis.call('DEL', KEYS[2])
 return 1

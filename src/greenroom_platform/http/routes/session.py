@@ -19,6 +19,7 @@ from greenroom.sessions import RequestSession, SessionSnapshot, merged, session_
 from greenroom.sessions import handle as handle_of
 from greenroom.sessions.raw_json import changed, members, readable
 from greenroom.sessions.refusals import Refused, SignInRequired
+from greenroom.sessions.token import session_id
 from greenroom_platform.accounts import Bound, WrongCredentials
 from greenroom_platform.domain import preferences
 from greenroom_platform.domain.precondition import ALWAYS
@@ -92,17 +93,18 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
         chosen = preferences.chosen(_visitor_s(body))
         return {"user_id": user.user_id, "preferences": {**preferences.DEFAULTS, **_kept(user), **chosen}}
 
-    live = await session.sign_in(members)
-    # Prevents: the password is found right · its owner changes it, and all sessions end · this one begins, and whoever
-    # knows the old password is signed in. What is listed before the ends ends with them; what is listed later sees the
-    # new password here.
+    right = False
     try:
+        live = await session.sign_in(members)
+        # Prevents: the password is found right · its owner changes it, and all sessions end · this one begins, and
+        # whoever knows the old password is signed in. What is listed before the ends ends with them; what is listed
+        # later sees the new password here.
         right = await platform.accounts.still_right(user, given.password)
-    except Exception:
-        await session.end()  # nobody can tell; an answer of failure must not have signed anybody in
-        raise
+    finally:
+        # Also where nobody can tell, or waits any more: a request that has failed must not have signed anybody in.
+        if not right and session.token is not None:
+            await session.end()
     if not right:
-        await session.end()
         raise WrongCredentials("wrong name or password")
     try:
         await _keep(platform, live, chosen)
@@ -143,19 +145,23 @@ async def change_password(request: Request[Any, Any, Any], state: ServiceState) 
         address=_address(request),
         once_right=partial(sessions.end_all, user_id, but=live.session_id),
     )
-    kept = None
     try:
         # The new token first: it is on the list of the user, and is not ended; the old one's copy is.
         live = await session.rotate({})
-        kept = live.session_id if session.set_cookie is not None else None  # else the answer below has no new token
         await sessions.end_all(user_id, but=live.session_id)
-    except (Refused, EngineError) as error:
-        sessions.end_all_behind(user_id, but=kept)
+    except BaseException as error:  # who is cancelled has changed the password too
+        # An answer of failure has a new cookie, and no new token for whoever presents one.
+        handed_over = session.token if session.set_cookie is not None else None
+        sessions.end_all_behind(user_id, but=None if handed_over is None else session_id(handed_over))
         if isinstance(error, SignInRequired):
             raise Problem(
                 "unauthorized", f"{_CHANGED}; this session has ended meanwhile", headers=error.headers
             ) from error
-        raise Problem("unavailable", f"{_CHANGED}; the sessions end as soon as their server can be asked") from error
+        if isinstance(error, Refused | EngineError):
+            raise Problem(
+                "unavailable", f"{_CHANGED}; the sessions end as soon as their server can be asked"
+            ) from error
+        raise
     return _answer(live, token=session.token if session.set_cookie is None else None)
 
 

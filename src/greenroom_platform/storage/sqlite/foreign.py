@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from greenroom.errors import RecordError
@@ -40,7 +40,7 @@ class SqliteForeignChanges:
         self._database = database
         self._stuck = 0  # the last row that was dropped and could not be deleted
 
-    async def changes(self) -> AsyncIterator[ForeignChanges[int]]:
+    async def changes(self) -> AsyncGenerator[ForeignChanges[int], None]:
         while True:
             found = await self._database.read(lambda connection: _found(connection, self._stuck))
             if found is None:

@@ -1,0 +1,109 @@
+"""A function whose results are cached: what `@room.cached` makes of a loader."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from greenroom.caching.cache import Cache
+from greenroom.caching.changing import Stale
+from greenroom.caching.result import CacheResult
+from greenroom.errors import InvalidInput
+from greenroom.keyspace import Keyspace
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class CachedFunction(Generic[P, T]):
+    """A loader with a cache before it; it is called as the loader is, and has its name, docstring and types.
+
+    Arguments:
+        cache: reads and stores what the loader returns.
+        load: the function that was decorated.
+    """
+
+    __name__: str
+    __qualname__: str
+
+    def __init__(self, cache: Cache[T], load: Callable[P, Awaitable[T | None]]) -> None:
+        self.__name__ = self.__qualname__ = type(load).__name__  # of a callable that has no name of its own
+        functools.update_wrapper(self, load)
+        self.cache = cache
+        """The cache itself, whose parts are those of the key."""
+        self.load = load
+        """The function that was decorated: it reads the record, and no cache."""
+        parameters = inspect.signature(load).parameters.values()
+        self._defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+
+    def __call__(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, T | None]:
+        """The value; None where the record holds none. Raises as `Cache.get`."""
+        return self.cache.get(*args, **self._filled(args, parts))
+
+    def get(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, T | None]:
+        """As calling it."""
+        return self.cache.get(*args, **self._filled(args, parts))
+
+    def get_result(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, CacheResult[T]]:
+        """The value and how it came about; see `Cache.get_result`."""
+        return self.cache.get_result(*args, **self._filled(args, parts))
+
+    def get_many(self, parts: Iterable[object]) -> Coroutine[Any, Any, list[T | None]]:
+        """The values of several keys, in the order asked; see `Cache.get_many`."""
+        return self.cache.get_many(parts)
+
+    def get_results(self, parts: Iterable[object]) -> Coroutine[Any, Any, list[CacheResult[T]]]:
+        """Several values and how each came about; see `Cache.get_results`."""
+        return self.cache.get_results(parts)
+
+    def peek(self, *args: P.args, **parts: P.kwargs) -> T | None:
+        """The value if this process has it; see `Cache.peek`."""
+        return self.cache.peek(*args, **self._filled(args, parts))
+
+    def invalidate(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, None]:
+        """Drop the value; see `Cache.invalidate`."""
+        return self.cache.invalidate(*args, **self._filled(args, parts))
+
+    def invalidate_group(self, *args: object, **parts: object) -> Coroutine[Any, Any, None]:
+        """Drop every key of a group; see `Cache.invalidate_group`."""
+        return self.cache.invalidate_group(*args, **parts)
+
+    def of(self, *args: P.args, **parts: P.kwargs) -> Stale:
+        """The value as something that a change makes stale, for `Greenroom.changing`."""
+        return self.cache.of(*args, **self._filled(args, parts))
+
+    def group(self, *args: object, **parts: object) -> Stale:
+        """A group as something that a change makes stale, for `Greenroom.changing`; see `Cache.group`."""
+        return self.cache.group(*args, **parts)
+
+    def _filled(self, args: tuple[Any, ...], parts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The parts with the loader's defaults: a key has every part."""
+        if not self._defaults:
+            return parts
+        given = self.cache.keyspace.pattern.names[: len(args)]
+        return {**{name: one for name, one in self._defaults.items() if name not in given}, **parts}
+
+    def __repr__(self) -> str:
+        return f"<cached {self.__qualname__} of {self.cache.keyspace}>"
+
+
+def check_parameters(keyspace: Keyspace[Any], load: Any) -> None:
+    """Refuse to decorate a function whose parameters are not the key's parts in their order.
+
+    Prevents: a pattern has the parts {show_id} and {number}, the function number and show_id · it is called by position
+    · both are texts, and the value of another key comes back.
+
+    Raises:
+        InvalidInput: naming both.
+    """
+    if not callable(load):
+        raise InvalidInput("load", f"is {type(load).__name__}, which cannot be called", "decorate a function")
+    parameters = inspect.signature(load).parameters.values()
+    variable = [one.name for one in parameters if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    names = tuple(one.name for one in parameters)
+    if variable or names != keyspace.pattern.names:
+        expected = ", ".join(keyspace.pattern.names) or "no parameter"
+        remedy = f"declare it with the parts of the key, in their order: ({expected}); a method is no such function"
+        raise InvalidInput("load", f"takes ({', '.join(names)}), but {keyspace} has other parts", remedy)

@@ -1,0 +1,339 @@
+"""The generation of a keyspace: all its values are dropped at once, and nobody looks for their keys.
+
+A generation is `<server time in µs>-<random digits>`. A drop begins a greater one. For as long as a value from before
+the drop can live, what is stored carries a mark: the generation that was known when its *lease* was asked for. A value
+with another mark, or none, is loaded anew. After that time reads ask for no mark, and cost what they have always cost.
+
+Prevents, of a drop that deletes by pattern:
+
+    the keys are listed · a load that began before the drop stores the old value under a key that was not there · it is
+    listed by nobody
+
+The truth is one key. On a cluster copies of it lie on all nodes, so that each tracked connection is told of a drop by
+its own server, in the order of its replies:
+
+    the truth is raised on node A · this process has lost A, and serves what it has near of node B
+
+Every process keeps the greatest that it has seen, and writes it back on each new connection. Prevents: the key is
+evicted, or a failover loses it · a process starts, knows no generation, and takes the old values for current.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from greenroom.clock import Clock
+from greenroom.detached import Detached
+from greenroom.engine import Channel, Command, Engine, Handover, KeyFilter, NoReply, Script
+from greenroom.engine.shapes import Shape
+from greenroom.errors import EngineError
+from greenroom.keyspace import Keyspace
+from greenroom.keyspace.derived_keys import companion_key
+
+log = logging.getLogger("greenroom.caching")
+
+
+def _is_answer(reply: list[Any], _: Command) -> bool:
+    match reply:
+        case [bytes(), int()]:
+            return True
+    return False
+
+
+GENERATION = Script.named("generation", Shape(frozenset({list}), _is_answer), functions=("text",))
+SCRIPTS = (GENERATION,)
+
+SLACK = 61.0
+"""Seconds beyond a value's lifetime for which marks are looked at: a lease's life, and a minute for the clocks and for
+loads under way."""
+_FORM = re.compile(r"[0-9]{1,16}-[0-9a-f]+")
+
+
+class Generation:
+    """The generation of one keyspace, as this process knows it.
+
+    Arguments:
+        keyspace: with the room's prefix.
+        tags: texts whose slots lie on all nodes of a cluster.
+        forget: drops in this process all that it has of the keyspace.
+    """
+
+    __slots__ = (
+        "_checked_until",
+        "_clock",
+        "_forget",
+        "_marked_until",
+        "_window",
+        "asking",
+        "checking",
+        "current",
+        "names",
+        "pending",
+        "truth",
+    )
+
+    def __init__(
+        self, keyspace: Keyspace[Any], tags: tuple[str, ...], clock: Clock, forget: Callable[[], None]
+    ) -> None:
+        prefix, pattern = keyspace.pattern.prefix, keyspace.pattern.prefix + keyspace.pattern.text
+        self.truth = companion_key(prefix, "generation", pattern)
+        # docs/decisions/0087-news-of-a-drop-are-tracked-keys.md
+        copies = (f"{companion_key(prefix, 'generation', tag)}:{pattern}" for tag in tags)
+        self.names = (self.truth, *copies)
+        """The truth, and its copies."""
+        self._clock = clock
+        self._forget = forget
+        self._window = keyspace.lifetime.ttl_ms / 1000 + SLACK
+        self._checked_until = self._marked_until = 0.0
+        self.current = ""
+        """The greatest that was seen; empty while the keyspace was never dropped."""
+        self.checking = False
+        """Whether reads may have to look at marks: what a read looks at, so a plain attribute."""
+        self.pending: set[object] = set()
+        """Drops called here that have begun no generation yet: what is on the server must not be read."""
+        self.asking: set[asyncio.Future[None]] = set()
+        """Those of them whose server is being asked."""
+
+    def adopt(self, generation: str, age: float = 0.0) -> None:
+        """Hear of a generation; nothing happens where a greater is known.
+
+        Arguments:
+            age: seconds since it began.
+        """
+        if not _FORM.fullmatch(generation) or _moment(generation) <= _moment(self.current):
+            return
+        self.current = generation
+        left = self._clock.monotonic() - max(0.0, age)
+        self._checked_until = left + self._window
+        # Twice as long: who believes for longer that marks are needed must find them.
+        self._marked_until = left + 2 * self._window
+        self.checking = True
+        self._forget()
+
+    def checks(self) -> bool:
+        """Whether a value needs the mark of the current generation."""
+        if self.checking and self._clock.monotonic() >= self._checked_until:
+            self.checking = False
+        return self.checking
+
+    def marks(self) -> bool:
+        """Whether what is stored is marked."""
+        return bool(self.current) and self._clock.monotonic() < self._marked_until
+
+    @property
+    def outlived(self) -> bool:
+        """Whether a value without a lifetime, or with too long a one, may be from before a drop.
+
+        While marks are looked at they tell. Prevents: another program stores a value for ever · the keyspace is dropped
+        · nobody reads the key until marks are looked at no more, and then the value is served.
+        """
+        return bool(self.current) and not self.checks()
+
+    def begin(self) -> object:
+        """A drop is called here, and counts from now on; returns its name."""
+        drop = object()
+        self.pending.add(drop)
+        self._forget()
+        return drop
+
+    async def settled(self) -> bool:
+        """Whether the server may be read from, once the drops that are being sent have been answered."""
+        while self.asking:
+            await asyncio.wait(set(self.asking))
+        return not self.pending
+
+
+class Generations:
+    """The generations of one room.
+
+    Arguments:
+        forget: drops the keys that are meant in this process.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, forget: Callable[[KeyFilter], None]) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._forget = forget
+        self._all: dict[str, Generation] = {}  # by the truth's name
+        self._by_name: dict[str, Generation] = {}
+        self.detached = Detached()
+        """Drops that go on without their callers."""
+
+    def of(self, keyspace: Keyspace[Any]) -> Generation:
+        """The generation of a keyspace, which has the room's prefix.
+
+        The first time it is asked for, before anything that is sent later: what is read then is read after it.
+        """
+        forget = partial(self._forget, keyspace.pattern.matches)
+        generation = Generation(keyspace, self._engine.tags, self._clock, forget)
+        found = self._all.get(generation.truth)
+        if found is not None:
+            return found
+        self._all[generation.truth] = generation
+        for name in generation.names:
+            self._by_name[name] = generation
+            self._ask(generation, name)
+        return generation
+
+    async def drop(self, generation: Generation) -> None:
+        """Begin a new generation, in this process at once; goes on when its caller is cancelled.
+
+        Raises:
+            EngineError: when a server did not acknowledge. Here it counts all the same, and the next connection to that
+                server carries it; other processes may serve old values until then.
+        """
+        drop = generation.begin()
+        await self.detached.finish(self._drop(generation, drop), "greenroom-drop")
+
+    def pushed(self, name: str) -> None:
+        """A key has changed; in the socket's reader, so that what is read later is read after the question."""
+        generation = self._by_name.get(name)
+        if generation is not None:
+            self._ask(generation, name)
+
+    def lost(self, owns: KeyFilter) -> None:
+        """The truth or a copy may have changed unseen, or have another server: ask for it, if that is connected to."""
+        for name, generation in self._by_name.items():
+            if owns(name):
+                self._ask(generation, name)
+
+    async def before_serving(self, handover: Handover) -> frozenset[str]:
+        """Read what a new connection's server has of them, and leave there what it does not know.
+
+        Returns the names that were asked for, for `queue`.
+
+        Raises:
+            EngineError: when the connection has ended.
+        """
+        due = self._due(handover.owns)
+        if not due:
+            return frozenset()
+        calls = [self._call(generation, name) for name, generation in due]
+        owed = [set(generation.pending) for _, generation in due]
+        replies = await handover.run((("SCRIPT", "LOAD", GENERATION.source), *(call for call, _ in calls)))
+        for (name, generation), (_, begins), pending, reply in zip(due, calls, owed, replies[1:], strict=True):
+            self._take(generation, reply)
+            if begins and type(reply) is list:
+                generation.pending -= pending
+                log.info("the drop of %s, which waited for its server, has begun", name)
+                self.detached.begin(self._copy(generation), "greenroom-drop")
+        return frozenset(name for name, _ in due)
+
+    def queue(self, handover: Handover, asked: frozenset[str] = frozenset()) -> None:
+        """As `before_serving`, before all that is read later on a connection that serves from now on.
+
+        Of keys that its server has taken over, or of keyspaces that were declared while it was not yet in use.
+        """
+        due = [(name, generation) for name, generation in self._due(handover.owns) if name not in asked]
+        if not due:
+            return
+        calls = (GENERATION.call((name,), (generation.current, "")) for name, generation in due)
+
+        def answered(replies: list[Any]) -> None:
+            for (_, generation), reply in zip(due, replies[1:], strict=True):
+                self._take(generation, reply)
+
+        handover.queue((("SCRIPT", "LOAD", GENERATION.source), *calls), answered)
+
+    # ------------------------------------------------------------------------------------------------
+
+    async def _drop(self, generation: Generation, drop: object) -> None:
+        def answered(replies: list[Any], _: Any) -> None:
+            # In the reader: the generation is known here before anything that was read after it.
+            self._take(generation, replies[-1])
+            if type(replies[-1]) is list:
+                generation.pending.discard(drop)
+
+        asking = asyncio.get_running_loop().create_future()
+        generation.asking.add(asking)
+        args = generation.current, self._random()
+        try:
+            await self._engine.run(Channel.TRACKED, GENERATION, (generation.truth,), args, hook=answered, urgent=True)
+        except BaseException as error:  # cancelled by whoever cancels every task, too
+            if drop in generation.pending:
+                self._owed(generation.truth, error)
+            raise
+        finally:
+            generation.asking.discard(asking)
+            asking.set_result(None)
+        await self._copy(generation)
+
+    async def _copy(self, generation: Generation) -> None:
+        """Tell every node. Only after the truth: who connects meanwhile reads one or the other.
+
+        Prevents: the copies are written · a process connects to the truth, which is old · the truth is written: it has
+        read neither.
+        """
+        names = generation.names[1:]
+        run, args = self._engine.run, (generation.current, "")
+        hook = partial(self._answered, generation)
+        copies = (run(Channel.TRACKED, GENERATION, (name,), args, hook=hook, urgent=True) for name in names)
+        failure: BaseException | None = None
+        for name, result in zip(names, await asyncio.gather(*copies, return_exceptions=True), strict=True):
+            if isinstance(result, EngineError):
+                self._owed(name, result)
+            if isinstance(result, BaseException):
+                failure = result
+        if failure is not None:
+            raise failure
+
+    def _owed(self, name: str, error: BaseException) -> None:
+        """The next connection carries what this one did not; what is late on one that lives may still come."""
+        if not isinstance(error, NoReply):
+            self._engine.reset(Channel.TRACKED, name, f"it owes the drop of a keyspace: {error}")
+
+    def _ask(self, generation: Generation, name: str) -> None:
+        """Ask for the truth or a copy, before all that is sent later on its connection; a new one asks by itself."""
+        commands: tuple[Command, ...] = (
+            ("SCRIPT", "LOAD", GENERATION.source),
+            GENERATION.call((name,), (generation.current, "")),
+        )
+        again = partial(self._ask_again, generation, name)
+
+        def answered(replies: list[Any], _: Any) -> None:
+            self._take(generation, replies[-1])
+            if isinstance(replies[-1], EngineError):
+                again()
+
+        try:
+            sent = self._engine.send(Channel.TRACKED, name, commands, answered)
+        except EngineError:
+            again()  # too much is under way already
+        else:
+            if sent is not None:
+                sent.add_done_callback(asyncio.Future.exception)  # so it is when the connection ends before the reply
+
+    def _ask_again(self, generation: Generation, name: str) -> None:
+        hook = partial(self._answered, generation)
+        call = self._engine.run(Channel.TRACKED, GENERATION, (name,), (generation.current, ""), hook=hook, urgent=True)
+        self.detached.begin(call, "greenroom-generation")
+
+    def _answered(self, generation: Generation, replies: list[Any], _: Any) -> None:
+        self._take(generation, replies[-1])
+
+    def _take(self, generation: Generation, reply: Any) -> None:
+        match reply:
+            case [bytes(greatest), int(now)]:
+                text = greatest.decode("utf-8", "replace")
+                generation.adopt(text, (now - _moment(text)) / 1e6)
+
+    def _due(self, owns: KeyFilter) -> list[tuple[str, Generation]]:
+        return [(name, generation) for name, generation in self._by_name.items() if owns(name)]
+
+    def _call(self, generation: Generation, name: str) -> tuple[Command, bool]:
+        """The question for a new connection, and whether it begins a generation that a drop could not."""
+        begins = bool(generation.pending) and name == generation.truth
+        return GENERATION.call((name,), (generation.current, self._random() if begins else "")), begins
+
+    def _random(self) -> str:
+        return self._clock.token().hex()[:8]
+
+
+def _moment(generation: str) -> int:
+    """When a generation began, in µs of its server's time; 0 for none."""
+    return int(generation.partition("-")[0]) if generation[:1].isdigit() else 0

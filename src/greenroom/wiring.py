@@ -1,0 +1,158 @@
+"""The servers of an open room, and what stands on them: the caches' backing, sessions and who is here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenroom.caching.invalidation import Backing
+from greenroom.clock import Clock
+from greenroom.engine import EMBEDDED, Channel, Engine, eviction_warning, open_engine, start_within
+from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
+from greenroom.observe import Counters
+from greenroom.opened import Opened
+
+if TYPE_CHECKING:
+    from greenroom.sessions import Presence, Sessions, SessionSettings
+
+log = logging.getLogger("greenroom.client")
+
+START_DEADLINE = 2.0
+"""Seconds that opening waits for the servers; a room opens all the same without them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHealth:
+    """How a server answers.
+
+    Arguments:
+        uses: what is kept there, as "caches and sessions".
+        error: why it cannot be used, with its address, never with its password; None while all is well.
+    """
+
+    uses: str
+    error: EngineError | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomHealth:
+    """How a room is.
+
+    Arguments:
+        servers: one, or two where sessions have their own.
+        unsent_drops: invalidations that no server has acknowledged yet; they are sent before anything is read.
+    """
+
+    servers: tuple[ServerHealth, ...]
+    unsent_drops: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every server answers and has been told of every change."""
+        return not self.unsent_drops and all(one.error is None for one in self.servers)
+
+
+class Wiring:
+    """What one opening of a room is wired of."""
+
+    def __init__(self, backing: Backing, sessions: Sessions[Any] | None, presence: Presence | None) -> None:
+        self.backing = backing
+        self.sessions = sessions
+        self.presence = presence
+
+    @classmethod
+    async def open(
+        cls,
+        stack: AsyncExitStack,
+        opened: Opened,
+        *,
+        address: str,
+        session_address: str,
+        settings: SessionSettings | None,
+        replica_reads: bool,
+        directory: Path | None,
+        prefix: str,
+        clock: Clock,
+        counters: Counters,
+    ) -> Wiring:
+        """Connect; the stack closes the connections. The arguments are those of `Greenroom`."""
+        if directory is None and EMBEDDED in (address, session_address):
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
+        engine = open_engine(address, directory, stack, replica_reads=replica_reads, clock=clock, counters=counters)
+        backing = Backing(engine, prefix, clock, counters)
+        sessions, presence = None, None
+        if settings is not None:
+            # Not with the package: a process that has caches only does without.
+            from greenroom.sessions import Presence, Revocations, Sessions
+
+            if session_address != address:
+                engine = open_engine(session_address, directory, stack, clock=clock, counters=counters)
+            sessions = Sessions(
+                engine,
+                settings.keyspace.prefixed(prefix),
+                settings.limits,
+                ends=Revocations(clock),
+                counters=counters,
+                new=settings.new,
+                streams=settings.streams,
+                opened=opened,
+            )
+            presence = Presence(sessions)
+        wiring = cls(backing, sessions, presence)
+        await wiring._start()
+        return wiring
+
+    def engines(self) -> dict[str, Engine]:
+        """The engines by what is kept on them."""
+        if self.sessions is None:
+            return {"caches": self.backing.engine}
+        if self.sessions.engine is self.backing.engine:
+            return {"caches and sessions": self.backing.engine}
+        return {"caches": self.backing.engine, "sessions": self.sessions.engine}
+
+    @property
+    def unavailable(self) -> EngineError | None:
+        """See `Greenroom.unavailable`."""
+        errors = {uses: error for uses, engine in self.engines().items() if (error := engine.unavailable) is not None}
+        if not errors:
+            return None
+        kind = EngineRefused if any(isinstance(one, EngineRefused) for one in errors.values()) else EngineUnavailable
+        return kind(" · ".join(f"{uses}: {error}" for uses, error in errors.items()))
+
+    async def health(self) -> RoomHealth:
+        """See `Greenroom.health`."""
+        servers = await asyncio.gather(*(_health(uses, engine) for uses, engine in self.engines().items()))
+        return RoomHealth(tuple(servers), self.backing.unsent)
+
+    async def close(self) -> None:
+        """Finish what goes on without its callers; the caches are closed before."""
+        if self.sessions is not None:
+            await self.sessions.close()
+        await self.backing.settle()
+
+    async def _start(self) -> None:
+        """Wait for the servers, as long as a start may take, and warn of settings that lose what is kept there."""
+        engines = set(self.engines().values())
+        await asyncio.gather(*(start_within(engine, START_DEADLINE) for engine in engines))
+        if (warning := await self.backing.groups.eviction_warning()) is not None:
+            log.warning("the server of the caches: %s", warning)
+        if self.sessions is None:
+            return
+        remedy = "set noeviction, or give them a server of their own"
+        warning = await eviction_warning(self.sessions.engine, "sessions", remedy, has_lifetime=True)
+        if warning is not None:
+            log.warning("the server of the sessions: %s", warning)
+
+
+async def _health(uses: str, engine: Engine) -> ServerHealth:
+    try:
+        # By each connection: the caches' may be cut off while the other is not.
+        await asyncio.gather(*(engine.execute(channel, "health", "PING") for channel in Channel))
+    except EngineError as error:
+        return ServerHealth(uses, engine.unavailable or error)
+    return ServerHealth(uses, engine.unavailable)
