@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ async def test_a_record_closed_under_way_fails_at_once(
     await records.put_topic("a", about("Before"), NOON)
     if under_way != "nothing":
         mongo.freeze()
-    calls = {
+    calls: dict[str, Callable[[], asyncio.Task[Any]]] = {
         "edit": lambda: asyncio.create_task(records.put_topic("a", about("After"), NOON)),
         "read": lambda: asyncio.create_task(records.topic("a")),
     }
@@ -132,7 +133,7 @@ async def test_an_unknown_commit_drops_what_it_would_have_made_stale(
 async def test_what_is_loaded_comes_from_what_is_the_primary_still(mongo: MongoServer, read: str) -> None:
     async with MongoProxy(mongo).serving() as proxy:
         records = await MongoRecords.open(proxy.url(NAME))
-        calls = {
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
             "topics": records.topics,
             "page": lambda: records.page("a", 1),
             "newest": lambda: records.newest(20),
