@@ -58,13 +58,18 @@ def pending_changes(
             try:
                 change = msgspec.json.decode(text, type=Change)
             except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
-                if number not in told:
-                    told.add(number)
-                    log.error("row %d of the outbox cannot be read, delete it by hand: %s", number, error)
+                log_unreadable(number, error, told)
             else:
                 found.append(msgspec.structs.replace(change, change_id=number))
         after = rows[-1][0]
     return tuple(found)
+
+
+def log_unreadable(number: int, error: Exception, told: set[int]) -> None:
+    """Say that a row cannot be read; once, though it is asked for every second."""
+    if number not in told:
+        told.add(number)
+        log.error("row %d of the outbox cannot be read, delete it by hand: %s", number, error)
 
 
 def page_ends(

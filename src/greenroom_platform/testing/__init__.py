@@ -7,6 +7,7 @@ _CONTRACTS = (
     "records_conditions",
     "records_contract",
     "records_edits",
+    "records_elsewhere",
     "tasks_contract",
     "tasks_requests",
 )
