@@ -17,8 +17,8 @@ _COMMANDS = {
 }
 ENTRY_POINTS = "greenroom.commands"
 """The entry points of further commands, as those of a platform that stands on this library."""
-_FLAGS = {"data_dir": "--data-dir", "database": "--database-url"}
-"""The flags behind what the library knows as arguments."""
+_FLAGS = {"data_dir": "--data-dir", "database": "--database-url", "recordings_url": "--recordings-url"}
+"""The flags behind what the packages know as arguments."""
 
 
 class _Group(click.RichGroup):

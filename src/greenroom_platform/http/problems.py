@@ -40,6 +40,7 @@ from greenroom.sessions.refusals import (
 from greenroom_platform.accounts import TooManyAttempts, WrongCredentials
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.methods import allow
+from greenroom_platform.studio.recording_store import RecordingsUnavailable
 
 log = logging.getLogger("greenroom.http")
 
@@ -240,6 +241,9 @@ def as_problem(error: Exception) -> Problem:
             log.warning("the record is not available: %s", error)
             said = f"the system of record cannot do this now: {error.answer}" if error.answer else _RECORD
             return Problem("unavailable", said, headers=retry)
+        case RecordingsUnavailable():
+            log.warning("the store of recordings is not available: %s", error)
+            return Problem("unavailable", "the store of recordings does not answer", headers=retry)
         case LoadFailed() | EngineError() | RecordError():
             log.warning("%s: %s", type(error).__name__, error)
             return Problem("unavailable", _unavailable(error), headers=retry)

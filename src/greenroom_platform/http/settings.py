@@ -14,6 +14,7 @@ from greenroom.engine import Address
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.pattern import check_prefix
 from greenroom_platform.storage import sqlite_path
+from greenroom_platform.studio.recording_store import check_url
 
 ENV_PREFIX = "GREENROOM_"
 _TOKEN_LEAST = 16
@@ -94,6 +95,10 @@ def _database(name: str, text: str) -> str:
     return text
 
 
+def _recordings(name: str, text: str) -> str:
+    return check_url(text, field=name)
+
+
 def check_token(name: str, text: str) -> str:
     """The text, where it can be an editor token; raises `InvalidInput` otherwise."""
     if len(text) < _TOKEN_LEAST or not text.isascii() or not text.isprintable() or " " in text:
@@ -169,6 +174,12 @@ class Settings:
     )
     database_url: str | None = _setting(
         None, "URL", "The record, as sqlite:PATH. Default: SQLite in the data directory.", _database, secret=True
+    )
+    recordings_url: str | None = _setting(
+        None,
+        "URL",
+        "Where recordings are kept: a directory, or s3://BUCKET/PREFIX. Default: in the data directory.",
+        _recordings,
     )
     editor_token: str | None = _setting(
         None,

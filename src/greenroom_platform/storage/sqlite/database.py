@@ -23,7 +23,7 @@ from greenroom_platform.storage.sqlite import writing
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """1: without users. 2: without tasks."""
 BUSY_DEADLINE = 4.0
 """Seconds that a write waits for another process's transaction."""
