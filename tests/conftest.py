@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = (
     "tests.support.server_fixtures",
+    "tests.support.mongo_fixtures",
     "tests.support.room_fixtures",
     "tests.support.service_fixtures",
     "tests.support.recording_fixtures",

@@ -98,6 +98,8 @@ class Declarations:
         beside_sessions: companion keys on the server of the sessions besides the library's own, as use and tag.
         scripts: scripts on the server of the sessions besides the library's own.
         commands: commands there, likewise, in lower case.
+        beside_caches: companion keys on the server of the caches besides the library's own, as use and tag.
+        cache_scripts: scripts on the server of the caches besides the library's own.
         prefix: what stands before every key, given the command's flag, which wins over the program's own settings.
         markdown: the document of all keyspaces, given the prefix of every key.
         schemas: their JSON Schemas, likewise.
@@ -109,6 +111,8 @@ class Declarations:
     beside_sessions: tuple[tuple[str, str], ...]
     scripts: tuple[Script, ...]
     commands: frozenset[str]
+    beside_caches: tuple[tuple[str, str], ...]
+    cache_scripts: tuple[Script, ...]
     prefix: Callable[[str | None], str]
     markdown: Callable[[str], str]
     schemas: Callable[[str], dict[str, Any]]
@@ -124,7 +128,7 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
     check_prefix(prefix)
     caches = holds is not Holds.SESSIONS
     with_sessions = holds is not Holds.CACHES and role is not Role.WORKER and declared.sessions is not None
-    keys = cache_keys(prefix, declared.caches, declared.groups) if caches else ()
+    keys = cache_keys(prefix, declared.caches, declared.groups, declared.beside_caches) if caches else ()
     if with_sessions:
         keys += session_keys(prefix, declared)
     if not keys:
@@ -133,18 +137,24 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
         return Rules(keys, _LOOK, reads_only=True)
     commands = set(_CONNECTION)
     if caches:
-        commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS))
+        commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *declared.cache_scripts))
     if with_sessions:
         commands |= _SESSIONS | _called((*sessions.SCRIPTS, *declared.scripts)) | declared.commands
     return Rules(keys, frozenset(commands))
 
 
-def cache_keys(prefix: str, keyspaces: Iterable[Keyspace[Any]], of_groups: Sequence[str]) -> tuple[str, ...]:
-    """Patterns of the keys of caches, with their companions and groups."""
+def cache_keys(
+    prefix: str,
+    keyspaces: Iterable[Keyspace[Any]],
+    of_groups: Sequence[str],
+    beside: Sequence[tuple[str, str]] = (),
+) -> tuple[str, ...]:
+    """Patterns of the keys of caches, with their companions and groups, and of what is declared beside them."""
     start = _escaped(prefix)
     values = [start + _PART.sub("*", one.pattern.text) for one in keyspaces]
     names = [name for value in values for name in (value, lease_key(start, value), absent_key(start, value))]
-    return (*names, *(companion_key(start, "group", _PART.sub("*", group)) for group in of_groups))
+    tags = (*(("group", _PART.sub("*", group)) for group in of_groups), *beside)
+    return (*names, *(companion_key(start, use, tag) for use, tag in tags))
 
 
 def session_keys(prefix: str, declared: Declarations) -> tuple[str, ...]:

@@ -264,6 +264,12 @@ class Greenroom:
     # Its servers --------------------------------------------------------------------------------------
 
     @property
+    def engine(self) -> Engine:
+        """The engine of the caches."""
+        self._check_made()
+        return self._engine
+
+    @property
     def unavailable(self) -> EngineError | None:
         """Why the caches or sessions cannot use their server at the moment; None while all is well.
 

@@ -47,7 +47,17 @@ class Histogram:
 class Counters:
     """Everything that a room counts. Keys are tuples of label values, each from a bounded set."""
 
-    __slots__ = ("cache_events", "commands", "engine_events", "errors", "loads", "reads", "sessions")
+    __slots__ = (
+        "cache_events",
+        "commands",
+        "engine_events",
+        "errors",
+        "foreign_changes",
+        "foreign_lag",
+        "loads",
+        "reads",
+        "sessions",
+    )
 
     def __init__(self) -> None:
         self.reads: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -64,3 +74,8 @@ class Counters:
         """(event,) → sessions started, rotated, ended; tokens that named none; requests of foreign pages."""
         self.engine_events: defaultdict[tuple[str, str], int] = defaultdict(int)
         """(node, event) → connections made and lost, pushes read, flushes, refused calls."""
+        self.foreign_changes = {(event,): 0 for event in ("change", "resume", "lost", "failed")}
+        """(event,) → changes of the record made outside, beginnings of reading them, keyspaces dropped whole, and drops
+        that failed and are repeated. Here from the start: nobody sees a first step from nothing."""
+        self.foreign_lag = Histogram()
+        """Time from a change of the record made outside to its drop on every server."""

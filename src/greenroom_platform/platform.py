@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import tempfile
@@ -21,6 +22,8 @@ from greenroom.opened import Opened
 from greenroom.sessions import Presence, Sessions
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.domain import Domain
+from greenroom_platform.domain.foreign_changes import TellsForeignChanges
+from greenroom_platform.domain.leadership import Leadership
 from greenroom_platform.domain.podcasts import CLAIM, Generation, Tasks
 from greenroom_platform.domain.records import Records
 from greenroom_platform.domain.sessions import SESSION_SETTINGS
@@ -28,6 +31,7 @@ from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.domain.task_records import KeepsTasks
 from greenroom_platform.domain.topics import Topics
+from greenroom_platform.domain.watcher import Watcher
 from greenroom_platform.models import Session
 from greenroom_platform.studio.recording_store import open_recordings
 from greenroom_platform.studio.recordings import Recordings
@@ -177,6 +181,26 @@ class Platform:
             claim=claim,
             clock=self.room.clock,
         )
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Inside the block, watch for changes of the record made outside, unless another process does.
+
+        Does nothing where the record does not tell of them.
+        """
+        domain, records = self._domain, self._records
+        if not isinstance(records, TellsForeignChanges):
+            yield
+            return
+        room = self.room
+        leadership = Leadership(room.engine, room.prefix, "changes", room.clock)
+        watcher = Watcher(records.foreign_changes, domain.changes, leadership, room.clock, room.counters)
+        watching = asyncio.create_task(watcher.run(), name="greenroom-watcher")
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
 
     def rate(self, kind: str, bound: Bound) -> RateLimit:
         """Bounds how often something is done under one name, in all processes together.

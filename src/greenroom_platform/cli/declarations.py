@@ -10,6 +10,7 @@ from greenroom_platform import accounts
 from greenroom_platform.cli.options import read_settings
 from greenroom_platform.definitions import DEFINITIONS, SESSIONS, SNIPPET_PAGES
 from greenroom_platform.definitions_document import definitions_markdown, definitions_schemas
+from greenroom_platform.domain.leadership import LEAD
 
 DECLARATIONS = Declarations(
     caches=tuple(keyspace for keyspace in DEFINITIONS if keyspace is not SESSIONS),
@@ -18,8 +19,11 @@ DECLARATIONS = Declarations(
     beside_sessions=(("active", "podcasts"), ("listeners", "podcast:*"), ("attempts", "*")),
     scripts=accounts.SCRIPTS,
     commands=frozenset({"del"}),
+    beside_caches=(("leader", "changes"),),
+    cache_scripts=(LEAD,),
     prefix=lambda flag: read_settings({"key_prefix": flag}).key_prefix,
     markdown=definitions_markdown,
     schemas=definitions_schemas,
 )
-"""The keyspaces of the specification, and beside sessions: presence, and attempts to sign in."""
+"""The keyspaces of the specification, and beside sessions: presence, and attempts to sign in.
+Beside caches: who watches for changes made outside."""

@@ -24,7 +24,7 @@ from greenroom_platform.domain.records import Records
 from greenroom_platform.http import logs
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.platform import DATABASE_FILE, open_platform
-from greenroom_platform.storage import BadLine, Loaded, open_records
+from greenroom_platform.storage import BadLine, Loaded, open_records, shown_database
 from greenroom_platform.storage import load as load_lines
 
 SAID = 100
@@ -119,7 +119,7 @@ async def _fill(settings: Settings, records: Records, sources: list[tuple[str, B
 
 
 def _place(settings: Settings) -> str:
-    return settings.database_url or str(settings.data_dir / DATABASE_FILE)
+    return shown_database(settings.database_url) if settings.database_url else str(settings.data_dir / DATABASE_FILE)
 
 
 def _number(number: int, noun: str) -> str:

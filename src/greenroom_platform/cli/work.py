@@ -75,4 +75,5 @@ async def _worker(settings: Settings) -> None:
             log.warning("nothing can be made until this is mended: %s", trouble)
         await check_recordings(platform.recordings.store)
         click.echo("working; end it with Ctrl-C", err=True)
-        await platform.worker().run()
+        async with platform.watching():
+            await platform.worker().run()

@@ -110,7 +110,9 @@ class Tasks:
 
     async def _claim(self, worker: str, seconds: float) -> Claim | None:
         now = self._clock.now()
-        for change in await self._tasks.fail_exhausted(EXHAUSTED, now, attempts=self._attempts):
+        async with self._changes.writing():
+            failed = await self._tasks.fail_exhausted(EXHAUSTED, now, attempts=self._attempts)
+        for change in failed:
             await self._changes.send(change)
         return await self._tasks.claim(worker, seconds, now, attempts=self._attempts)
 
@@ -136,7 +138,8 @@ class Tasks:
         return await self._changes.detached.finish(self._advance(claim, status, estimated, size))
 
     async def _advance(self, claim: Claim, status: str, estimated: datetime | None, size: int) -> PodcastTask:
-        told = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated, size=size)
+        async with self._changes.writing():
+            told = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated, size=size)
         if told.change is not None:
             await self._changes.send(told.change)
         return told.task
@@ -147,7 +150,9 @@ class Tasks:
         await self._changes.detached.finish(self._fail(claim, message))
 
     async def _fail(self, claim: Claim, message: str) -> None:
-        await self._changes.send(await self._tasks.fail(claim, message, self._clock.now()))
+        async with self._changes.writing():
+            change = await self._tasks.fail(claim, message, self._clock.now())
+        await self._changes.send(change)
 
     async def give_back(self, claim: Claim, *, counted: bool) -> None:
         """Let another worker take it up, or this one again; a failure is `counted`, a clean stop is not.

@@ -6,7 +6,7 @@ process killed between its commit and the invalidation leaves it behind, and who
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -36,6 +36,11 @@ class SnippetDraft(msgspec.Struct, frozen=True, kw_only=True):
     text_content: NonEmpty
     cover_art_prompt: str | msgspec.UnsetType = msgspec.UNSET
     image_url: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def members_of(draft: TopicDraft | SnippetDraft) -> dict[str, Any]:
+    """The members of a draft by name, those left out included, to make a whole object of."""
+    return {name: getattr(draft, name) for name in draft.__struct_fields__}
 
 
 class TopicImport(TopicDraft, frozen=True, kw_only=True):
@@ -80,14 +85,28 @@ class Written(msgspec.Struct, Generic[T], frozen=True):
     change: Change
 
 
+def changes_in(result: object) -> tuple[Change, ...]:
+    """The changes in what a write returns, or would have returned."""
+    if isinstance(result, tuple):
+        return tuple(one for one in result if isinstance(one, Change))
+    change = getattr(result, "change", result)
+    return (change,) if isinstance(change, Change) else ()
+
+
 class Records(Protocol):
     """The system of record. Every read sees everything committed before it began.
 
     A write that takes a condition compares it in its own transaction, with the object as it is stored then: of two
     writers that rely on one version the second gets `PreconditionFailed`, and nothing of its write is stored.
 
+    An edit is called in the transaction as well, after the condition, with the object as it is stored then. It is a
+    pure function, and quick: a database that retries its transactions calls it again, perhaps with another object,
+    and others wait meanwhile. What it raises undoes the transaction and goes to the caller as it is.
+
     Raises, from any method:
-        RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline.
+        RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline; nothing is changed.
+        RecordOutcomeUnknown: when a write may be stored, as a whole, or not.
+        BrokenDocument: when what is stored under an id is another program's and does not fit. Lists leave such out.
     """
 
     async def topic(self, topic_id: str) -> Topic | None:
@@ -113,6 +132,16 @@ class Records(Protocol):
         Raises:
             PreconditionFailed: when the condition does not hold of the stored topic.
         """
+
+    async def edit_topic(
+        self,
+        topic_id: str,
+        edit: Callable[[Topic | None], TopicDraft],
+        now: datetime,
+        *,
+        condition: Precondition = ALWAYS,
+    ) -> Written[Topic]:
+        """As `put_topic`, with the draft that `edit` makes of the stored topic; None where there is none."""
 
     async def delete_topic(self, topic_id: str, *, condition: Precondition = ALWAYS) -> Change | None:
         """Delete a topic; None where there is none, whatever the condition.
@@ -141,6 +170,11 @@ class Records(Protocol):
             PreconditionFailed: when the condition does not hold of the stored snippet.
             UnknownReference: when its topic does not exist.
         """
+
+    async def edit_snippet(
+        self, snippet_id: str, edit: Callable[[Snippet], SnippetDraft], *, condition: Precondition = ALWAYS
+    ) -> Written[Snippet] | None:
+        """As `put_snippet`, with the draft that `edit` makes of the stored snippet; not called where there is none."""
 
     async def delete_snippet(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> Change | None:
         """Delete a snippet; None where there is none, whatever the condition.
@@ -206,8 +240,7 @@ class ChecksWrites(Protocol):
 class UserRecords(Protocol):
     """The users among the records. Nothing of them is cached, so no write makes anything stale.
 
-    Raises, from any method:
-        RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline.
+    Raises, from any method: what `Records` does.
     """
 
     async def add_user(self, user: User) -> None:

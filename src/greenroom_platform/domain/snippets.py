@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from greenroom.caching import Cache, CacheResult
 from greenroom.clock import Clock
 from greenroom_platform.domain.changes import Changes
@@ -71,46 +73,44 @@ class Snippets:
 
     async def _add(self, draft: SnippetDraft) -> Written[Snippet]:
         spent = await self._changes.before(draft.topic_id)
-        written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
+        async with self._changes.writing():
+            written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
         await self._changes.send(written.change, spent=spent)
         return written
-
-    async def stored(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> Snippet | None:
-        """A snippet as it is in the record now; None where there is none, whatever the condition.
-
-        Raises:
-            InvalidInput: naming `snippet_id`, for an id that no key can hold.
-            PreconditionFailed: when the condition does not hold of it; that it does says nothing of a later moment.
-        """
-        self.check(snippet_id)
-        self._changes.opened.check()
-        found = await self._records.snippet(snippet_id)
-        if found is not None:
-            async with self._changes.conditional(self._one, snippet_id):
-                condition.check(found)
-        return found
 
     async def put(
         self, snippet_id: str, draft: SnippetDraft, *, condition: Precondition = ALWAYS
     ) -> Written[Snippet] | None:
-        """Replace what the draft says of a snippet; None where there is no such snippet.
+        """Replace what the draft says of a snippet; None where there is no such snippet, whatever the condition.
 
         Raises:
+            InvalidInput: naming `snippet_id`, for an id that no key can hold.
             PreconditionFailed: when the condition does not hold of the stored snippet.
             UnknownReference: when its topic does not exist.
         """
-        self._changes.opened.check()
-        return await self._changes.detached.finish(self._put(snippet_id, draft, condition))
+        return await self.edit(snippet_id, lambda _: draft, condition=condition)
 
-    async def _put(self, snippet_id: str, draft: SnippetDraft, condition: Precondition) -> Written[Snippet] | None:
-        old = await self._records.snippet(snippet_id)
-        if old is None:
-            return None
-        spent = await self._changes.before(*{old.topic_id, draft.topic_id})
+    async def edit(
+        self, snippet_id: str, edit: Callable[[Snippet], SnippetDraft], *, condition: Precondition = ALWAYS
+    ) -> Written[Snippet] | None:
+        """As `put`, with a draft made of the snippet as it is stored at that moment.
+
+        Arguments:
+            edit: a pure function, called in the record's transaction after the condition, perhaps more than once; what
+                it raises is raised here, and nothing is changed.
+        """
+        self.check(snippet_id)
+        self._changes.opened.check()
+        return await self._changes.detached.finish(self._edit(snippet_id, edit, condition))
+
+    # docs/decisions/0023-group-drop-before-is-best-effort.md
+    async def _edit(
+        self, snippet_id: str, edit: Callable[[Snippet], SnippetDraft], condition: Precondition
+    ) -> Written[Snippet] | None:
         async with self._changes.conditional(self._one, snippet_id):
-            written = await self._records.put_snippet(snippet_id, draft, condition=condition)
+            written = await self._records.edit_snippet(snippet_id, edit, condition=condition)
         if written is not None:
-            await self._changes.send(written.change, spent=spent)
+            await self._changes.send(written.change)
         return written
 
     async def delete(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> bool:

@@ -102,8 +102,7 @@ class TaskRecords(Protocol):
     What bounds the table: unfinished tasks are at most as many as `add_task` is told, and each that is added removes
     finished ones that last changed longer than `TASK_KEPT` ago, and keys older than `KEY_KEPT`.
 
-    Raises, from any method:
-        RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline.
+    Raises, from any method: what `Records` does.
     """
 
     async def add_task(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from greenroom.caching import Cache, CacheResult
 from greenroom.clock import Clock
 from greenroom_platform.domain.changes import Changes
@@ -52,20 +54,6 @@ class Topics:
         """Every topic, the JSON array, and how they came about."""
         return await self._every.get_result()
 
-    async def stored(self, topic_id: str, *, condition: Precondition = ALWAYS) -> Topic | None:
-        """A topic as it is in the record now; None where there is none.
-
-        Raises:
-            InvalidInput: naming `topic_id`, for an id that no key can hold.
-            PreconditionFailed: when the condition does not hold of it; that it does says nothing of a later moment.
-        """
-        self.check(topic_id)
-        self._changes.opened.check()
-        found = await self._records.topic(topic_id)
-        async with self._changes.conditional(self._one, topic_id):
-            condition.check(found)
-        return found
-
     async def put(self, topic_id: str, draft: TopicDraft, *, condition: Precondition = ALWAYS) -> Written[Topic]:
         """Create or replace a topic; its times are this machine's now.
 
@@ -73,13 +61,26 @@ class Topics:
             InvalidInput: naming `topic_id`, for an id that no key can hold.
             PreconditionFailed: when the condition does not hold of the stored topic.
         """
+        return await self.edit(topic_id, lambda _: draft, condition=condition)
+
+    async def edit(
+        self, topic_id: str, edit: Callable[[Topic | None], TopicDraft], *, condition: Precondition = ALWAYS
+    ) -> Written[Topic]:
+        """As `put`, with a draft made of the topic as it is stored at that moment; None where there is none.
+
+        Arguments:
+            edit: a pure function, called in the record's transaction after the condition, perhaps more than once; what
+                it raises is raised here, and nothing is changed.
+        """
         self.check(topic_id)
         self._changes.opened.check()
-        return await self._changes.detached.finish(self._put(topic_id, draft, condition))
+        return await self._changes.detached.finish(self._edit(topic_id, edit, condition))
 
-    async def _put(self, topic_id: str, draft: TopicDraft, condition: Precondition) -> Written[Topic]:
+    async def _edit(
+        self, topic_id: str, edit: Callable[[Topic | None], TopicDraft], condition: Precondition
+    ) -> Written[Topic]:
         async with self._changes.conditional(self._one, topic_id):
-            written = await self._records.put_topic(topic_id, draft, self._clock.now(), condition=condition)
+            written = await self._records.edit_topic(topic_id, edit, self._clock.now(), condition=condition)
         await self._changes.send(written.change)
         return written
 

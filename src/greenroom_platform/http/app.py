@@ -78,6 +78,7 @@ def create_app(
             if platform.room.unavailable is not None:
                 log.warning("starting all the same: %s", _without(platform, platform.room.unavailable))
             app.state.platform = platform
+            await stack.enter_async_context(platform.watching())
             if settings.work:
                 await stack.enter_async_context(_working(platform, ending, voice))
             sharing = asyncio.create_task(metrics.keep_sharing())

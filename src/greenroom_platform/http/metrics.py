@@ -67,6 +67,7 @@ _COUNTS = {
     "greenroom_cache_events": ("Refreshes behind, waits for a lease, refused fills.", ["keyspace", "event"]),
     "greenroom_engine_events": ("Connections made and lost, pushes, flushes.", [_NODE, "event"]),
     "greenroom_session_events": ("Sessions started, rotated, ended; tokens refused; foreign pages.", ["event"]),
+    "greenroom_foreign_changes": ("Changes of the record made outside, and how their watcher fares.", ["event"]),
     "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
     "greenroom_websockets": ("WebSockets that have ended, by the code that closed them.", ["route", "code"]),
     "greenroom_websocket_sent_bytes": ("Bytes of the messages sent over WebSockets that have ended.", ["route"]),
@@ -74,6 +75,7 @@ _COUNTS = {
 _HISTOGRAMS = {
     "greenroom_cache_load_seconds": ("Time of a loader.", ["keyspace"]),
     "greenroom_engine_command_seconds": ("From a write on the wire to its last reply.", [_NODE]),
+    "greenroom_foreign_change_lag_seconds": ("From a change of the record made outside to its drop.", []),
     "greenroom_http_request_seconds": ("Time of a request.", ["route"]),
 }
 
@@ -169,6 +171,7 @@ class Metrics:
                 "greenroom_cache_events": [(list(key), value) for key, value in counters.cache_events.items()],
                 "greenroom_engine_events": [(list(key), value) for key, value in counters.engine_events.items()],
                 "greenroom_session_events": [(list(key), value) for key, value in counters.sessions.items()],
+                "greenroom_foreign_changes": [(list(key), value) for key, value in counters.foreign_changes.items()],
                 "greenroom_http_requests": [(list(key), value) for key, value in self._requests.items()],
                 "greenroom_websockets": [(list(key), value) for key, value in self._sockets.items()],
                 "greenroom_websocket_sent_bytes": [(list(key), value) for key, value in self._socket_bytes.items()],
@@ -176,6 +179,7 @@ class Metrics:
             histograms={
                 "greenroom_cache_load_seconds": _bars(counters.loads),
                 "greenroom_engine_command_seconds": _bars(counters.commands),
+                "greenroom_foreign_change_lag_seconds": [([], _bar(counters.foreign_lag))],
                 "greenroom_http_request_seconds": _bars(self._request_seconds),
             },
         )
@@ -240,7 +244,11 @@ def _summed(everyone: list[Numbers]) -> Numbers:
 
 
 def _bars(histograms: dict[str, Histogram]) -> list[tuple[list[str], _Bars]]:
-    return [([label], _Bars(list(one.counts), one.total)) for label, one in histograms.items()]
+    return [([label], _bar(one)) for label, one in histograms.items()]
+
+
+def _bar(histogram: Histogram) -> _Bars:
+    return _Bars(list(histogram.counts), histogram.total)
 
 
 def _sum_counts(name: str, everyone: Iterable[Numbers]) -> dict[tuple[str, ...], int]:

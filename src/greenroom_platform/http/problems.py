@@ -13,6 +13,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException
 
 from greenroom.errors import (
+    BrokenDocument,
     CommandFailed,
     Conflict,
     EngineError,
@@ -25,6 +26,7 @@ from greenroom.errors import (
     PreconditionFailed,
     QueueFull,
     RecordError,
+    RecordOutcomeUnknown,
     RecordUnavailable,
     UnknownReference,
 )
@@ -244,6 +246,14 @@ def as_problem(error: Exception) -> Problem:
         case RecordingsUnavailable():
             log.warning("the store of recordings is not available: %s", error)
             return Problem("unavailable", "the store of recordings does not answer", headers=retry)
+        case RecordOutcomeUnknown():
+            log.warning("%s", error)
+            return Problem("unavailable", "whether this was stored is not known; read it before you send it again")
+        case BrokenDocument():
+            log.error("%s", error)
+            return Problem(
+                "internal-error", f"the stored {error.kind} does not fit; the log has it under the request id"
+            )
         case LoadFailed() | EngineError() | RecordError():
             log.warning("%s: %s", type(error).__name__, error)
             return Problem("unavailable", _unavailable(error), headers=retry)

@@ -2,7 +2,16 @@
 
 import pytest
 
-_CONTRACTS = "records_changes", "records_contract", "tasks_contract", "tasks_recordings", "tasks_requests"
+_CONTRACTS = (
+    "records_changes",
+    "records_conditions",
+    "records_contract",
+    "records_edits",
+    "records_elsewhere",
+    "tasks_contract",
+    "tasks_recordings",
+    "tasks_requests",
+)
 
 pytest.register_assert_rewrite(*(f"greenroom_platform.testing.{name}" for name in _CONTRACTS))
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from greenroom.engine.server.standalone import Standalone
-from greenroom_platform.domain.records import Change, SnippetDraft, Written
-from greenroom_platform.models import Snippet
+from greenroom_platform.domain.records import Change
 from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.storage.sqlite.database import Database
@@ -97,21 +96,47 @@ async def test_pages_read_here_are_dropped_before_and_after_the_change(
                 assert len(await platform.snippets.page("a", number)) == 20
             assert dropped(valkey, keys) == set()
 
-        async def put(snippet_id: str, draft: SnippetDraft, **condition: Any) -> Written[Snippet] | None:
+        async def delete(snippet_id: str, **condition: Any) -> Change | None:
             assert dropped(valkey, keys) == keys
             await read_all()
             for one in every[1:]:  # as by a process that tells nobody
-                gone = await records.delete_snippet(one)
+                gone = await SqliteRecords.delete_snippet(records, one)
                 assert gone is not None
                 await records.acknowledge([gone.change_id])
-            return await SqliteRecords.put_snippet(records, snippet_id, draft, **condition)
+            return await SqliteRecords.delete_snippet(records, snippet_id, **condition)
 
         await read_all()
-        monkeypatch.setattr(records, "put_snippet", put)
-        written = await platform.snippets.put("a000", wording("a", "After"))
-        assert written is not None
-        assert written.change.pages == (("a", 2),)
+        monkeypatch.setattr(records, "delete_snippet", delete)
+        assert await platform.snippets.delete("a000")
         assert dropped(valkey, keys) == keys
+
+
+async def test_an_edit_is_one_transaction_of_the_record_and_no_read(
+    valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(records, "a", 1)
+    async with opened(valkey, records) as platform:
+        reads, writes = [], []
+        database = records._database
+        read, write = database.read, database.write
+
+        async def counted_read(work: Any) -> Any:
+            reads.append(work)
+            return await read(work)
+
+        async def counted_write(work: Any) -> Any:
+            writes.append(work)
+            return await write(work)
+
+        await records.pending()
+        records.open_for_looks.clear()
+        monkeypatch.setattr(database, "read", counted_read)
+        monkeypatch.setattr(database, "write", counted_write)
+        await platform.snippets.edit("a000", lambda stored: wording("a", stored.title + "s"))
+        await platform.topics.edit("a", lambda stored: about("After" if stored else "New"))
+        assert len(writes) == 4, "each with the row that goes when its keys are dropped"
+        assert reads == []
+        records.open_for_looks.set()
 
 
 async def test_a_topic_of_ten_thousand_pages_gives_the_loop_back_often(

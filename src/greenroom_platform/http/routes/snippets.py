@@ -88,11 +88,12 @@ async def write_snippet(
 ) -> Response[Snippet]:
     """Takes what POST takes; `generation_timestamp` stays. 404 for an unknown id, 412 where `If-Match` fails."""
     condition = precondition_of(request)
-    stored = await state.platform.snippets.stored(snippet_id, condition=condition)
-    if stored is None:
-        raise unknown_snippet(snippet_id)
-    draft = requests.draft(SnippetDraft, await requests.members(request), stored)
-    written = await state.platform.snippets.put(snippet_id, draft, condition=condition)
+    members = await requests.members(request)
+
+    def edit(stored: Snippet) -> SnippetDraft:
+        return requests.draft(SnippetDraft, members, stored)
+
+    written = await state.platform.snippets.edit(snippet_id, edit, condition=condition)
     if written is None:
         raise unknown_snippet(snippet_id)
     return Response(written.value)

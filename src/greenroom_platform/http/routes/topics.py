@@ -54,10 +54,13 @@ async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic
 async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[Topic]:
     """Takes `display_name`, `description`, `keywords`; the times are the server's. 412 where `If-Match` fails."""
     condition = precondition_of(request)
-    # Before the body is looked at (RFC 9110, 13.2.1): the times in it are those of the version that it was made of.
-    stored = await state.platform.topics.stored(topic_id, condition=condition)
-    draft = requests.draft(TopicDraft, await requests.members(request), stored, topic_id=topic_id)
-    written = await state.platform.topics.put(topic_id, draft, condition=condition)
+    members = await requests.members(request)
+
+    # After the condition (RFC 9110, 13.2.1): the times in the body are those of the version that it was made of.
+    def edit(stored: Topic | None) -> TopicDraft:
+        return requests.draft(TopicDraft, members, stored, topic_id=topic_id)
+
+    written = await state.platform.topics.edit(topic_id, edit, condition=condition)
     headers = {"Location": f"/api/v1/topics/{topic_id}"} if written.created else {}
     return Response(written.value, status_code=201 if written.created else 200, headers=headers)
 

@@ -20,11 +20,12 @@ from typing import TypeVar
 from greenroom import private_files
 from greenroom.errors import InvalidInput, RecordUnavailable
 from greenroom_platform.storage.sqlite import writing
+from greenroom_platform.storage.sqlite.triggers import make_triggers, own_changes_left_out, restore_triggers
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 4
-"""1: without users. 2: without tasks."""
+SCHEMA_VERSION = 5
+"""1: without users. 2: without tasks. 3: without triggers for changes made outside. 4: without stored recordings."""
 BUSY_DEADLINE = 4.0
 """Seconds that a write waits for another process's transaction."""
 _READERS = 2
@@ -109,7 +110,8 @@ class Database:
             # IMMEDIATE: a transaction that begins as a reader cannot wait its turn when it comes to write.
             connection.execute("BEGIN IMMEDIATE")
             try:
-                result = work(connection)
+                with own_changes_left_out(connection):
+                    result = work(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 # A COMMIT that fails may leave the transaction open; an error as of a full disk has undone it already.
@@ -227,7 +229,11 @@ def _prepared(path: Path) -> tuple[int, sqlite3.Error | None]:
             for statement in schema.split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            if not tables:
+                make_triggers(connection)
             version = SCHEMA_VERSION
+        if version == SCHEMA_VERSION:
+            restore_triggers(connection)
         connection.execute("COMMIT")
         return version, _trouble(connection)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,24 @@ import msgspec
 from greenroom.errors import Conflict, UnknownReference
 from greenroom_platform.definitions import PAGE_SIZE
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
-from greenroom_platform.domain.records import Change, SnippetDraft, SnippetImport, TopicDraft, TopicImport, Written
+from greenroom_platform.domain.records import (
+    Change,
+    SnippetDraft,
+    SnippetImport,
+    TopicDraft,
+    TopicImport,
+    Written,
+    members_of,
+)
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.outbox import page_ends, pending_changes, record_change
 from greenroom_platform.storage.sqlite.bulk import stored_whole
 from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.storage.sqlite.foreign import SqliteForeignChanges
 from greenroom_platform.storage.sqlite.rows import read_snippet, read_topic, write_snippet, write_topic
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
+from greenroom_platform.storage.whole import Wanted
 
 _IN_ORDER = "ORDER BY generated DESC, snippet_id"
 
@@ -36,6 +46,8 @@ class SqliteRecords:
         """The users, in the same file."""
         self.tasks = SqliteTasks(database)
         """The generation tasks, in the same file."""
+        self.foreign_changes = SqliteForeignChanges(database)
+        """What other programs write to the file."""
 
     @classmethod
     async def open(cls, path: Path) -> SqliteRecords:
@@ -84,6 +96,16 @@ class SqliteRecords:
     async def put_topic(
         self, topic_id: str, draft: TopicDraft, now: datetime, *, condition: Precondition = ALWAYS
     ) -> Written[Topic]:
+        return await self.edit_topic(topic_id, lambda _: draft, now, condition=condition)
+
+    async def edit_topic(
+        self,
+        topic_id: str,
+        edit: Callable[[Topic | None], TopicDraft],
+        now: datetime,
+        *,
+        condition: Precondition = ALWAYS,
+    ) -> Written[Topic]:
         def work(connection: sqlite3.Connection) -> Written[Topic]:
             old = read_topic(connection, topic_id)
             condition.check(old)
@@ -91,7 +113,7 @@ class SqliteRecords:
                 topic_id=topic_id,
                 created_at=old.created_at if old is not None else in_utc(now),
                 updated_at=in_utc(now),
-                **_members(draft),
+                **members_of(edit(old)),
             )
             write_topic(connection, topic)
             change = record_change(connection, time.time(), topics=[topic_id])
@@ -116,7 +138,7 @@ class SqliteRecords:
         def work(connection: sqlite3.Connection) -> Written[Snippet]:
             if read_snippet(connection, snippet_id) is not None:
                 raise Conflict(f"snippet {snippet_id} exists already")
-            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=in_utc(now), **_members(draft))
+            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=in_utc(now), **members_of(draft))
             return Written(snippet, True, _replace(connection, None, snippet))
 
         return await self._database.write(work)
@@ -124,13 +146,18 @@ class SqliteRecords:
     async def put_snippet(
         self, snippet_id: str, draft: SnippetDraft, *, condition: Precondition = ALWAYS
     ) -> Written[Snippet] | None:
+        return await self.edit_snippet(snippet_id, lambda _: draft, condition=condition)
+
+    async def edit_snippet(
+        self, snippet_id: str, edit: Callable[[Snippet], SnippetDraft], *, condition: Precondition = ALWAYS
+    ) -> Written[Snippet] | None:
         def work(connection: sqlite3.Connection) -> Written[Snippet] | None:
             old = read_snippet(connection, snippet_id)
             if old is None:
                 return None
             condition.check(old)
             moment = old.generation_timestamp
-            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=moment, **_members(draft))
+            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=moment, **members_of(edit(old)))
             return Written(snippet, False, _replace(connection, old, snippet))
 
         return await self._database.write(work)
@@ -154,7 +181,8 @@ class SqliteRecords:
         now: datetime | None = None,
     ) -> Change | None:
         moment = in_utc(now) if now is not None else datetime.now(UTC)
-        return await self._database.write(lambda connection: stored_whole(connection, topics, snippets, moment))
+        wanted = Wanted(topics, snippets, moment)
+        return await self._database.write(lambda connection: stored_whole(connection, wanted))
 
     # The outbox ------------------------------------------------------------------------------------
 
@@ -188,10 +216,6 @@ def _replace(connection: sqlite3.Connection, old: Snippet | None, new: Snippet) 
     write_snippet(connection, new)
     pages = page_ends(connection, topics, least=before)
     return record_change(connection, time.time(), snippets=[new.snippet_id], pages=pages)
-
-
-def _members(draft: TopicDraft | SnippetDraft) -> dict[str, Any]:
-    return {name: getattr(draft, name) for name in draft.__struct_fields__}
 
 
 def _snippets(rows: Iterable[Any]) -> tuple[Snippet, ...]:

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from greenroom_platform.models import Snippet, Topic
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def microseconds(moment: datetime) -> int:
-    """A moment as what can be compared in a query: whole microseconds since 1970."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+from greenroom_platform.storage.moments import microseconds
 
 
 def read_topic(connection: sqlite3.Connection, topic_id: str) -> Topic | None:

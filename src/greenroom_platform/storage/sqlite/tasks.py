@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from greenroom.errors import ClaimLost, Conflict, InvalidInput, KeyReused, QueueFull, UnknownReference
+from greenroom.errors import ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
 from greenroom_platform.domain.records import Change
 from greenroom_platform.domain.task_records import (
     KEY_KEPT,
@@ -22,9 +22,11 @@ from greenroom_platform.domain.task_records import (
     StoredRecording,
 )
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
+from greenroom_platform.storage.moments import microseconds
 from greenroom_platform.storage.outbox import record_change
 from greenroom_platform.storage.sqlite.database import Database
-from greenroom_platform.storage.sqlite.rows import microseconds, read_topic
+from greenroom_platform.storage.sqlite.rows import read_topic
+from greenroom_platform.storage.task_steps import after, check_step, shown, unclaimed
 
 _SWEPT = 100
 """Rows of each kind that one new task removes at most: more than it adds, and never a long transaction."""
@@ -88,7 +90,7 @@ class SqliteTasks:
                 attempts=task.attempts + 1,
                 claim=task.claim + 1,
                 worker=worker,
-                claimed_until=_after(now, seconds),
+                claimed_until=after(now, seconds),
                 retry_at=msgspec.UNSET,
             )
             _write(connection, claimed)
@@ -101,15 +103,14 @@ class SqliteTasks:
         def work(connection: sqlite3.Connection) -> None:
             task = _claimed(connection, claim)
             done = task.progress if progress is None else progress
-            _write(connection, msgspec.structs.replace(task, claimed_until=_after(now, seconds), progress=done))
+            _write(connection, msgspec.structs.replace(task, claimed_until=after(now, seconds), progress=done))
 
         await self._database.write(work)
 
     async def advance(
         self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None, size: int = 0
     ) -> Advanced:
-        if status not in STATUSES or status == STATUSES.failure:
-            raise InvalidInput("status", f"{status!r} is no step", f"use one of {', '.join(STATUSES.steps)}")
+        check_step(status)
 
         def work(connection: sqlite3.Connection) -> Advanced:
             task = _claimed(connection, claim)
@@ -132,8 +133,8 @@ class SqliteTasks:
         def work(connection: sqlite3.Connection) -> None:
             task = _claimed(connection, claim)
             attempts = task.attempts if counted else task.attempts - 1
-            retry_at = _after(now, pause) if pause else msgspec.UNSET
-            _write(connection, msgspec.structs.replace(_unclaimed(task), attempts=attempts, retry_at=retry_at))
+            retry_at = after(now, pause) if pause else msgspec.UNSET
+            _write(connection, msgspec.structs.replace(unclaimed(task), attempts=attempts, retry_at=retry_at))
 
         await self._database.write(work)
 
@@ -199,14 +200,11 @@ def _claimed(connection: sqlite3.Connection, claim: Claim) -> PodcastTask:
 
 def _shown(connection: sqlite3.Connection, task: PodcastTask, now: datetime, **members: Any) -> Advanced:
     """Write what may be seen of a task, with its outbox row where that differs."""
-    after = msgspec.structs.replace(task, **members)
-    if STATUSES.ended(after.status):
-        after = msgspec.structs.replace(_unclaimed(after), estimated_completion_time=msgspec.UNSET)
-    if after.shown == task.shown:
+    changed = shown(task, now, **members)
+    if changed is None:
         return Advanced(task, None)
-    after = msgspec.structs.replace(after, updated_at=in_utc(now))
-    _write(connection, after)
-    return Advanced(after, record_change(connection, time.time(), statuses=[task.podcast_id]))
+    _write(connection, changed)
+    return Advanced(changed, record_change(connection, time.time(), statuses=[task.podcast_id]))
 
 
 def _failed(connection: sqlite3.Connection, task: PodcastTask, message: str, now: datetime) -> Change:
@@ -228,10 +226,6 @@ def _note_stored(connection: sqlite3.Connection, task: PodcastTask, size: int) -
         stored = StoredRecording(podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at)
         row = task.podcast_id, microseconds(task.updated_at), msgspec.json.encode(stored).decode()
         connection.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?, ?)", row)
-
-
-def _unclaimed(task: PodcastTask) -> PodcastTask:
-    return msgspec.structs.replace(task, worker=msgspec.UNSET, claimed_until=msgspec.UNSET)
 
 
 def _requested(connection: sqlite3.Connection, key: IdempotencyKey, now: datetime) -> PodcastTask | None:
@@ -270,10 +264,6 @@ def _write(connection: sqlite3.Connection, task: PodcastTask) -> None:
         "UPDATE tasks SET attempts = ?, claimed_until = ?, finished = ?, document = ? WHERE podcast_id = ?",
         (task.attempts, until, finished, _text(task), task.podcast_id),
     )
-
-
-def _after(now: datetime, seconds: float) -> datetime:
-    return in_utc(now) + timedelta(seconds=seconds)
 
 
 def _decoded(row: Any) -> PodcastTask:

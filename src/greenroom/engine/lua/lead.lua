@@ -1,0 +1,21 @@
+-- KEYS leader · ARGV token, life in ms (0 gives the place up) → 1 this process leads, 0 another does, or nobody
+--
+-- Takes the place and keeps it, in one script. Prevents: A reads its own token · A's place lapses · B takes it · A writes
+-- its token again, and both lead for a whole life.
+local leader = text(KEYS[1])
+if leader and leader ~= ARGV[1] then
+  -- Nobody's place has more left than a life, or for ever. Prevents: the clock of the server goes back by an hour · the
+  -- leader dies · nobody leads for as long.
+  local left = redis.call('PTTL', KEYS[1])
+  if ARGV[2] == '0' or (left >= 0 and left <= tonumber(ARGV[2])) then
+    return 0
+  end
+end
+if ARGV[2] == '0' then
+  if leader then
+    redis.call('DEL', KEYS[1])
+  end
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1

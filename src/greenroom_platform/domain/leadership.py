@@ -1,0 +1,94 @@
+"""One process of all that share a server does a piece of work; when it dies another takes it over.
+
+The leader holds a key that lives for a second, and renews it. Two may lead for a moment: one that stood still for
+longer than its key lived goes on until it looks. What they do must bear that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from greenroom.clock import Clock
+from greenroom.engine import Channel, Engine, Script
+from greenroom.engine.shapes import NUMBER
+from greenroom.errors import EngineError
+from greenroom.keyspace.derived_keys import companion_key
+
+log = logging.getLogger("greenroom.domain")
+
+LEAD = Script.named("lead", NUMBER, bool, functions=("text",))
+LIFE = 1.0
+"""Seconds that a leader's place lasts without being renewed."""
+RENEWAL = 0.3
+"""Seconds between two renewals: two may fail before the place lapses."""
+LOOK = 0.4
+"""Seconds between two looks of those who do not lead. A dead leader is replaced after this and the life of a place."""
+
+
+# docs/decisions/0085-one-process-watches-by-a-key-of-the-caches.md
+class Leadership:
+    """A place that one process has.
+
+    Arguments:
+        engine: of the server that those who compete share.
+        prefix: the room's key prefix.
+        name: of the work.
+    """
+
+    def __init__(self, engine: Engine, prefix: str, name: str, clock: Clock) -> None:
+        self._engine = engine
+        self._key = companion_key(prefix, "leader", name)
+        self._token = clock.token().hex()
+        self.leads = False
+        """Whether this process has the place, as far as it knows."""
+
+    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do the work whenever this process leads, for ever; the work is cancelled when another may lead.
+
+        Raises:
+            Whatever the work raises.
+        """
+        working: asyncio.Task[None] | None = None
+        until = 0.0
+        try:
+            while True:
+                began = monotonic()
+                taken = await self._take(LIFE)
+                if taken:
+                    until = began + LIFE
+                # Nobody can say: the place is ours until it would have lapsed.
+                self.leads = taken or (taken is None and monotonic() < until)
+                if self.leads and working is None:
+                    working = asyncio.create_task(work(), name="greenroom-leader")
+                elif not self.leads and working is not None:
+                    await _ended(working)
+                    working = None
+                if working is not None and working.done():
+                    working.result()
+                    working = None
+                await asyncio.sleep(RENEWAL if self.leads else LOOK)
+        finally:
+            self.leads = False
+            if working is not None:
+                await _ended(working)
+                await self._take(0.0)  # or the next would wait for its end
+
+    async def _take(self, life: float) -> bool | None:
+        """Take the place, or keep it; None while the server cannot be asked. Without a life it is given up."""
+        try:
+            args = self._token, int(life * 1000)
+            return bool(await self._engine.run(Channel.PLAIN, LEAD, (self._key,), args))
+        except EngineError as error:
+            log.debug("asking for the place of %s: %s", self._key, error)
+            return None
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await asyncio.wait([task])
