@@ -30,9 +30,11 @@ from greenroom_platform.domain.records import Records
 from greenroom_platform.domain.sessions import SESSION_SETTINGS
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
+from greenroom_platform.domain.task_records import KeepsTasks
 from greenroom_platform.domain.topics import Topics
 from greenroom_platform.domain.watcher import Watcher
 from greenroom_platform.models import Session
+from greenroom_platform.studio.recording_store import open_recordings
 from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.worker import Worker
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 DATABASE_FILE = "greenroom.sqlite3"
 """The record's file in the data directory."""
+RECORDINGS = "recordings"
+"""The directory of the recordings in the data directory."""
 
 
 class Platform:
@@ -50,13 +54,17 @@ class Platform:
     Arguments:
         room: open, and open until the platform is closed.
         records: likewise.
-        data_dir: where recordings are kept; None where there are none.
+        data_dir: where recordings are kept unless `recordings_url` says so; None where there are none.
+        recordings_url: where recordings are kept: a directory, or `s3://BUCKET/PREFIX`.
     """
 
-    def __init__(self, room: Greenroom, records: Records, *, data_dir: Path | None = None) -> None:
+    def __init__(
+        self, room: Greenroom, records: Records, *, data_dir: Path | None = None, recordings_url: str | None = None
+    ) -> None:
         self.room = room
         self._records = records
         self._directory = data_dir
+        self._recordings_url = recordings_url
         self.opened = Opened()
         """Whether the platform is open; its parts ask it before each operation."""
         self._parts: Domain | None = None
@@ -141,16 +149,19 @@ class Platform:
 
     @property
     def recordings(self) -> Recordings:
-        """The recordings in the data directory.
+        """The recordings, in the data directory or where the platform was told to keep them.
 
         Raises:
-            InvalidInput: when the platform has no directory, or it cannot be used.
+            InvalidInput: when the platform has no place for them, or it cannot be used, or the record keeps no tasks.
+            MissingExtra: when the package that reaches their store is not installed.
         """
         self.opened.check()
         if self._recordings is None:
-            if self._directory is None:
-                raise InvalidInput("data_dir", "recordings need a directory", "pass data_dir=")
-            self._recordings = Recordings(self._directory / "recordings", clock=self.room.clock)
+            records = self._records
+            if not isinstance(records, KeepsTasks):
+                raise _no_tasks()
+            store = open_recordings(self._recordings_url, self._directory and self._directory / RECORDINGS)
+            self._recordings = Recordings(store, records.tasks, clock=self.room.clock)
         return self._recordings
 
     def worker(self, *, claim: timedelta = timedelta(seconds=CLAIM)) -> Worker:
@@ -218,7 +229,7 @@ class Platform:
 
     def _with_tasks(self) -> tuple[Generation, Tasks]:
         if self._domain.generation is None:
-            raise InvalidInput("database", "the record keeps no tasks", "give it a member `tasks`: TaskRecords")
+            raise _no_tasks()
         return self._domain.generation
 
     async def _close(self) -> None:
@@ -231,6 +242,10 @@ class Platform:
             await self._accounts.close()
 
 
+def _no_tasks() -> InvalidInput:
+    return InvalidInput("database", "the record keeps no tasks", "give it a member `tasks`: TaskRecords")
+
+
 @asynccontextmanager
 async def open_platform(
     address: str | None = None,
@@ -240,6 +255,7 @@ async def open_platform(
     replica_reads: bool = False,
     database: str | Path | Records | None = None,
     data_dir: str | Path | None = None,
+    recordings_url: str | None = None,
     prefix: str = "",
     clock: Clock = SYSTEM,
     counters: Counters | None = None,
@@ -251,6 +267,7 @@ async def open_platform(
         database: the record: `sqlite:PATH`, a path, or any implementation of `Records`, which stays open. By default
             SQLite in the data directory.
         data_dir: where embedded parts and recordings are kept. With neither address nor directory a temporary one.
+        recordings_url: where recordings are kept instead: a directory, or `s3://BUCKET/PREFIX`.
 
     The other arguments are those of `Greenroom`.
 
@@ -276,7 +293,9 @@ async def open_platform(
                 counters=counters,
             )
         )
-        yield await stack.enter_async_context(Platform(room, records, data_dir=directory))
+        yield await stack.enter_async_context(
+            Platform(room, records, data_dir=directory, recordings_url=recordings_url)
+        )
 
 
 async def _records(database: str | Path | Records | None, directory: Path | None, stack: AsyncExitStack) -> Records:
