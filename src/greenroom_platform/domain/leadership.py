@@ -30,7 +30,7 @@ LOOK = 0.4
 """Seconds between two looks of those who do not lead. A dead leader is replaced after this and the life of a place."""
 
 
-# docs/decisions/0080-one-process-watches-by-a-key-of-the-caches.md
+# docs/decisions/0081-one-process-watches-by-a-key-of-the-caches.md
 class Leadership:
     """A place that one process has.
 

@@ -6,13 +6,15 @@ from pymongo import UpdateOne
 
 from greenroom_platform.domain.records import Change
 from greenroom_platform.models import Snippet, Topic
-from greenroom_platform.storage.mongodb.changes import Numbers, page_ends, record_change
+from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends, record_change
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, decoded, snippet_update, topic_update
 from greenroom_platform.storage.whole import Wanted
 
 
-async def stored_whole(database: MongoDatabase, session: Session, numbers: Numbers, wanted: Wanted) -> Change | None:
+async def stored_whole(
+    database: MongoDatabase, session: Session, numbers: ChangeNumbers, wanted: Wanted
+) -> Change | None:
     """Store within the current transaction; None where nothing differs.
 
     Raises:

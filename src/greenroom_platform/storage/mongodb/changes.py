@@ -20,8 +20,8 @@ from greenroom_platform.storage.outbox import log_unreadable
 _RANDOM_BITS = 10
 
 
-class Numbers:
-    """Numbers that grow with time and are never used twice: 53 bits of microseconds, then some of chance.
+class ChangeNumbers:
+    """ChangeNumbers that grow with time and are never used twice: 53 bits of microseconds, then some of chance.
 
     A counter in the database would make every transaction meet every other.
     """
@@ -39,7 +39,7 @@ class Numbers:
 async def record_change(
     database: MongoDatabase,
     session: Session,
-    numbers: Numbers,
+    numbers: ChangeNumbers,
     *,
     topics: Iterable[str] = (),
     snippets: Iterable[str] = (),

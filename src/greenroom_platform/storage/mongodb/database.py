@@ -95,7 +95,7 @@ class MongoDatabase:
 
         return await self.read(work)
 
-    # docs/decisions/0081-lists-are-confirmed-by-a-linearizable-read.md
+    # docs/decisions/0082-lists-are-confirmed-by-a-linearizable-read.md
     async def read_list(self, collection: AsyncCollection[RawBSONDocument], **query: Any) -> list[RawBSONDocument]:
         """The documents of a query, read from what was the primary still afterwards.
 
