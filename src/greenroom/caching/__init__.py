@@ -1,5 +1,5 @@
 """Read-through caching over a keyspace."""
-# docs/decisions/0078-small-files-before-few.md
+# docs/decisions/0079-small-files-before-few.md
 
 from greenroom.caching.cache import Cache
 from greenroom.caching.drops import DropTarget
