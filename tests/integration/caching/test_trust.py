@@ -71,6 +71,13 @@ async def test_an_answer_makes_it_trusted_from_its_question_on(valkey: Server, b
     assert await cache.get("e1") == Episode("e1")
 
 
+async def test_a_bound_of_near_and_a_budget_are_the_engine_s_own(valkey: Server, back: Back) -> None:
+    limits = Limits(command_deadline=7, ping_after=3, ping_timeout=2)
+    backing = await back(valkey, limits=limits)
+    assert backing.near._max_staleness == limits.max_staleness != Limits().max_staleness
+    assert backing.engine.call_budget == 7
+
+
 async def test_an_idle_connection_is_asked_often_enough_to_be_trusted(valkey: Server, back: Back) -> None:
     cache = cache_of(await back(valkey), Loads(), near_for=30)
     await cache.get("e1")
