@@ -99,7 +99,7 @@ fmt: $(VENV)/.dev
 # One lock for all Pythons and platforms: a package that only some of them need has a marker. Versions in the locks are kept if
 # possible. To take newer ones: make lock NEWER=--upgrade, or NEWER='--upgrade-package httpx'.
 lock: $(VENV)/.dev
-	$(LOCK) --extra embedded --extra service --extra studio --output-file requirements/serve.lock pyproject.toml requirements/build.in
+	$(LOCK) --extra embedded --extra mongodb --extra service --extra studio --output-file requirements/serve.lock pyproject.toml requirements/build.in
 	$(LOCK) --output-file requirements/dev.lock requirements/dev.in
 	$(LOCK) --output-file requirements/bench.lock requirements/bench.in
 

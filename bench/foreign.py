@@ -74,7 +74,7 @@ async def main(kind: str) -> None:
         async with AsyncExitStack() as stack:
             outside = await stack.enter_async_context(RECORDS[kind](Path(directory)))
             await fill(outside.records, "a", 1)
-            opened = open_platform(one.address, keeps_sessions=False, database=outside.records)
+            opened = open_platform(one.address, sessions=False, database=outside.records)
             platform = await stack.enter_async_context(opened)
             await stack.enter_async_context(platform.watching())
             for number in range(CHANGES):

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ("tests.support.server_fixtures", "tests.support.room_fixtures", "tests.support.service_fixtures")
+pytest_plugins = (
+    "tests.support.server_fixtures",
+    "tests.support.mongo_fixtures",
+    "tests.support.room_fixtures",
+    "tests.support.service_fixtures",
+    "tests.support.recording_fixtures",
+)
 
 # A machine that is busy is no failure.
 settings.register_profile("greenroom", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -144,6 +144,34 @@ class RecordUnavailable(RecordError):
         self.answer = answer
 
 
+class RecordOutcomeUnknown(RecordError):
+    """The connection was lost while a change was being made: it may or may not be stored, as a whole.
+
+    Read it back before you do it again.
+
+    Arguments:
+        result: what the write would have returned; whatever it made stale is to be dropped all the same.
+    """
+
+    def __init__(self, message: str, *, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class BrokenDocument(RecordError):
+    """A document of the record, of another program's making, does not fit its type: correct it in the database.
+
+    Arguments:
+        kind: what it should be, as `user`.
+        id_: its id, as it is written.
+    """
+
+    def __init__(self, kind: str, id_: str, reason: str) -> None:
+        super().__init__(f"the {kind} {id_} does not fit its type: {reason}")
+        self.kind = kind
+        self.id = id_
+
+
 class Conflict(RecordError):
     """The change contradicts what the record holds, as deleting what other objects name."""
 

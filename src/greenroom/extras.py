@@ -14,6 +14,7 @@ EXTRAS = {
         "httptools",
         "litestar",
         "litestar_offline_docs",
+        "obstore",
         "prometheus_client",
         "rich_click",
         "uvicorn",
@@ -21,6 +22,7 @@ EXTRAS = {
         "websockets",
         "zxcvbn",
     ),
+    "mongodb": ("bson", "pymongo"),
     "studio": ("opuslib_next", "py_nanotts"),
 }
 """The packages of each extra, by the names under which they are imported; the distributions are in pyproject.toml."""

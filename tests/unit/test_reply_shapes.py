@@ -104,9 +104,9 @@ FITTING: list[tuple[Command, list[bytes]]] = [
     (drops.DROP.call(KEYS, ()), [b":1\r\n"]),
     (generation.GENERATION.call(KEYS, ()), [b"*2\r\n$0\r\n\r\n:1\r\n"]),
     (LEAD.call(KEYS, ()), [b":0\r\n"]),
-    (index.ENTER.call(KEYS, ()), [b":1\r\n"]),
-    (index.PRESENT.call(KEYS, (1, "0")), [b":1\r\n"]),
-    (index.PRESENT.call(KEYS, (1, "1")), [b"*0\r\n", b"*1\r\n$1\r\na\r\n"]),
+    (index.SET_ADD.call(KEYS, ()), [b":1\r\n"]),
+    (index.SET_MEMBERS.call(KEYS, (1, "0")), [b":1\r\n"]),
+    (index.SET_MEMBERS.call(KEYS, (1, "1")), [b"*0\r\n", b"*1\r\n$1\r\na\r\n"]),
     (ATTEMPT.call(KEYS, ()), [b":1\r\n"]),
     (store.START.call(KEYS, ()), [b"_\r\n", b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"*2\r\n_\r\n$1\r\nb\r\n"]),
     (
@@ -118,7 +118,7 @@ FITTING: list[tuple[Command, list[bytes]]] = [
         ],
     ),
     (
-        store.TAKE.call(KEYS, ()),
+        store.CLAIM.call(KEYS, ()),
         [b"*3\r\n$5\r\ntaken\r\n:1\r\n$1\r\nb\r\n", b"*2\r\n$7\r\ndiffers\r\n$1\r\na\r\n", b"*1\r\n$4\r\ngone\r\n"],
     ),
     (store.END.call(KEYS, ()), [b":1\r\n"]),
@@ -154,9 +154,9 @@ SCRIPTS_THAT_FIT: dict[str, Set[str]] = {
         ),
         NUMBERS,
     ),
-    **dict.fromkeys((drops.DROP.sha, groups.REGISTER.sha, groups.FORGET.sha, index.ENTER.sha), NUMBERS),
+    **dict.fromkeys((drops.DROP.sha, groups.REGISTER.sha, groups.FORGET.sha, index.SET_ADD.sha), NUMBERS),
     groups.MEMBERS.sha: {"empty list"},
-    index.PRESENT.sha: {"number", "empty list", "short list"},
+    index.SET_MEMBERS.sha: {"number", "empty list", "short list"},
     store.START.sha: NONES | {"list"},
 }
 

@@ -33,7 +33,7 @@ from greenroom.engine import Channel, Command, Engine, Handover, KeyFilter, NoRe
 from greenroom.engine.shapes import Shape
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.derived_keys import companion_key
+from greenroom.keyspace.derived_keys import derived_key
 
 log = logging.getLogger("greenroom.caching")
 
@@ -81,9 +81,9 @@ class KeyspaceGeneration:
         self, keyspace: Keyspace[Any], tags: tuple[str, ...], clock: Clock, forget: Callable[[], None]
     ) -> None:
         prefix, pattern = keyspace.pattern.prefix, keyspace.pattern.prefix + keyspace.pattern.text
-        self.truth = companion_key(prefix, "generation", pattern)
-        # docs/decisions/0087-news-of-a-drop-are-tracked-keys.md
-        copies = (f"{companion_key(prefix, 'generation', tag)}:{pattern}" for tag in tags)
+        self.truth = derived_key(prefix, "generation", pattern)
+        # docs/decisions/0085-news-of-a-drop-are-tracked-keys.md
+        copies = (f"{derived_key(prefix, 'generation', tag)}:{pattern}" for tag in tags)
         self.names = (self.truth, *copies)
         """The truth, and its copies."""
         self._clock = clock

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
+from time import monotonic
 from typing import BinaryIO
 
 import rich_click as click
@@ -24,11 +27,13 @@ from greenroom_platform.domain.records import Records
 from greenroom_platform.http import logs
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.platform import DATABASE_FILE, open_platform
-from greenroom_platform.storage import BadLine, Loaded, open_records
+from greenroom_platform.storage import BadLine, Loaded, open_records, shown_database
 from greenroom_platform.storage import load as load_lines
 
 SAID = 100
 """Bad lines that are written; a file of the wrong kind has as many as it has lines."""
+_BAR = 30
+"""Characters of the bar that says how much of the input is read."""
 CLEAR = "\r\x1b[K"
 """Clears the line of a terminal that says how far it is."""
 
@@ -59,7 +64,11 @@ def load(files: tuple[str, ...], **flags: str | None) -> None:
     logs.configure(format_=settings.log_format, level=settings.log_level)
     with ExitStack() as stack:
         sources = [(name, _opened(name, stack)) for name in files]
+        begun = monotonic()
         loaded = asyncio.run(_load(settings, sources, has_directory=has_directory))
+    if rows := loaded.topics + loaded.snippets:
+        took = monotonic() - begun
+        click.echo(f"stored {_number(rows, 'row')} in {took:.1f} s, {rows / took:,.0f} a second", err=True)
     objects = f"{_number(loaded.topics, 'topic')} and {_number(loaded.snippets, 'snippet')}"
     click.echo(f"Loaded {objects} into {_place(settings)}; {_number(loaded.bad, 'line')} rejected.", err=True)
     sys.exit(1 if loaded.bad else 0)
@@ -78,7 +87,7 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]], *, has_
         make_directory(settings.data_dir)
     async with open_platform(
         settings.cache_address,
-        keeps_sessions=False,
+        sessions=False,
         database=settings.database_url,
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,
@@ -112,14 +121,14 @@ async def _fill(settings: Settings, records: Records, sources: list[tuple[str, B
     if (trouble := write_trouble(records)) is not None:
         raise RecordUnavailable(trouble)
     click.echo(f"loading into {printable(_place(settings))}", err=True)
-    report = _Report()
+    report = _Report(_size(sources))
     loaded = await load_lines(records, sources, on_progress=report.progress, on_bad=report.bad)
     report.end()
     return loaded
 
 
 def _place(settings: Settings) -> str:
-    return settings.database_url or str(settings.data_dir / DATABASE_FILE)
+    return shown_database(settings.database_url) if settings.database_url else str(settings.data_dir / DATABASE_FILE)
 
 
 def _number(number: int, noun: str) -> str:
@@ -129,9 +138,11 @@ def _number(number: int, noun: str) -> str:
 class _Report:
     """What is said while it loads: bad lines as they are found, and on a terminal how far it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int | None) -> None:
         self._terminal = sys.stderr.isatty()
         self._said = 0
+        self._size = size
+        self._begun = monotonic()
 
     def bad(self, bad: BadLine) -> None:
         """Say a line of input that is bad, unless enough were said."""
@@ -145,12 +156,29 @@ class _Report:
     def progress(self, loaded: Loaded) -> None:
         """Say how far it is, on a terminal."""
         if self._terminal:
-            click.echo(f"\r{loaded.lines:,} lines, {loaded.bad:,} of them bad", nl=False, err=True)
+            rate = loaded.lines / max(0.001, monotonic() - self._begun)
+            text = f"{loaded.lines:,} lines, {loaded.bad:,} of them bad, {rate:,.0f} a second"
+            click.echo(f"{CLEAR}{bar(loaded.read, self._size)}{text}", nl=False, err=True)
 
     def end(self) -> None:
         """End the line that says how far it is."""
         if self._terminal:
             click.echo(err=True)
+
+
+def bar(done: int, size: int | None) -> str:
+    """How much of the input is read, as a bar; empty where its size is not known."""
+    if not size:
+        return ""
+    share = min(1.0, done / size)
+    filled = int(share * _BAR)
+    return f"[{'#' * filled}{'.' * (_BAR - filled)}] {share:4.0%}  "
+
+
+def _size(sources: Sequence[tuple[str, BinaryIO]]) -> int | None:
+    """Bytes of all files; None where one of them is none, as a pipe."""
+    kinds = [os.fstat(file.fileno()) for _, file in sources]
+    return sum(one.st_size for one in kinds) if all(stat.S_ISREG(one.st_mode) for one in kinds) else None
 
 
 def _opened(name: str, stack: ExitStack) -> BinaryIO:

@@ -26,7 +26,13 @@ from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
 from greenroom.printable import printable
-from greenroom_platform.cli.options import make_directory, read_settings, settings_options, write_trouble
+from greenroom_platform.cli.options import (
+    check_recordings,
+    make_directory,
+    read_settings,
+    settings_options,
+    write_trouble,
+)
 from greenroom_platform.cli.restart_backoff import RestartBackoff
 from greenroom_platform.http import logs, metrics
 from greenroom_platform.http.editor_token import NAME as EDITOR_TOKEN_FILE
@@ -36,8 +42,9 @@ from greenroom_platform.http.open_files import raise_open_files
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.websocket_protocol import WebSocketProtocol
 from greenroom_platform.http.worker import METRICS_VARIABLE, build
-from greenroom_platform.platform import DATABASE_FILE
-from greenroom_platform.storage import load_sample, open_records, sqlite_path
+from greenroom_platform.platform import DATABASE_FILE, RECORDINGS
+from greenroom_platform.storage import is_mongodb, load_sample, open_records, shown_database, sqlite_path
+from greenroom_platform.studio.recording_store import open_recordings
 
 log = logging.getLogger("greenroom.http")
 
@@ -123,7 +130,7 @@ async def _prepare(settings: Settings) -> None:
     The workers could fill it as well, but one that came late to it would undo an edit made through another.
     """
     embedded = None in (settings.cache_address, settings.session_address)
-    if embedded or settings.database_url is None:
+    if embedded or None in (settings.database_url, settings.recordings_url):
         make_directory(settings.data_dir)
     if embedded:
         await EmbeddedServer(settings.data_dir).close()
@@ -137,19 +144,22 @@ async def _prepare(settings: Settings) -> None:
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
     finally:
         await records.close()
-    record = _record(settings)
-    token = settings.data_dir / EDITOR_TOKEN_FILE
+    await check_recordings(open_recordings(settings.recordings_url, settings.data_dir / RECORDINGS))
     # Each once: the record usually lies in the data directory.
-    places = {path.resolve(): path for path in (settings.data_dir, record.parent, record, token)}
+    own = settings.data_dir, *_record(settings), settings.data_dir / EDITOR_TOKEN_FILE
+    places = {path.resolve(): path for path in own}
     for path in private_files.open_to_others(list(places.values())):
         log.warning("other users of this machine may use %s; `chmod go= %s` shuts them out", path, path)
 
 
-def _record(settings: Settings) -> Path:
-    """The file of the record."""
+def _record(settings: Settings) -> tuple[Path, ...]:
+    """The file of the record and its directory, where it is a file."""
     if settings.database_url is None:
-        return settings.data_dir / DATABASE_FILE
-    return sqlite_path(settings.database_url)
+        return (settings.data_dir / DATABASE_FILE,)
+    if is_mongodb(settings.database_url):
+        return ()
+    record = sqlite_path(settings.database_url)
+    return record.parent, record
 
 
 def _run(config: uvicorn.Config, listening: socket.socket) -> int:
@@ -234,8 +244,8 @@ def _banner(settings: Settings, port: int, *, made: bool) -> str:
         f"Greenroom   http://{host}:{port}   (documentation at /docs; Ctrl-C stops it)",
         f"caches      {caches}" + (", also for sessions" if caches == sessions else ""),
         *([f"sessions    {sessions}"] if caches != sessions else []),
-        f"database    {settings.database_url or f'SQLite, {settings.data_dir / DATABASE_FILE}'}",
-        f"recordings  in {settings.data_dir}",
+        f"database    {_database(settings)}",
+        f"recordings  in {settings.recordings_url or settings.data_dir}",
     ]
     if settings.workers > 1:
         lines.append(f"workers     {settings.workers}")
@@ -244,6 +254,12 @@ def _banner(settings: Settings, port: int, *, made: bool) -> str:
         lines.append(f'editors     change topics and snippets with the header "Authorization: Bearer $(cat {token})"')
         lines.append("            (the token stays until you delete the file or set GREENROOM_EDITOR_TOKEN)")
     return "\n".join(lines)
+
+
+def _database(settings: Settings) -> str:
+    if settings.database_url is None:
+        return f"SQLite, {settings.data_dir / DATABASE_FILE}"
+    return shown_database(settings.database_url)
 
 
 def _server(address: str | None, settings: Settings) -> str:

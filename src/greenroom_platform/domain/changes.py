@@ -22,10 +22,17 @@ from greenroom.caching import Cache
 from greenroom.caching.drops import BATCH
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.detached import Detached
-from greenroom.errors import CommandFailed, EngineError, InvalidInput, PreconditionFailed, RecordError
+from greenroom.errors import (
+    CommandFailed,
+    EngineError,
+    InvalidInput,
+    PreconditionFailed,
+    RecordError,
+    RecordOutcomeUnknown,
+)
 from greenroom.opened import Opened
 from greenroom_platform.domain.foreign_changes import ForeignChanges
-from greenroom_platform.domain.records import Change, Records
+from greenroom_platform.domain.records import Change, Records, changes_in
 from greenroom_platform.domain.stale import Stale
 from greenroom_platform.models import PodcastStatus, Snippet, Topic
 
@@ -130,6 +137,20 @@ class Changes:
         return monotonic() - began if any(isinstance(error, EngineError) for error in dropped) else 0.0
 
     @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Around a write: where it may have been stored or not, drop what it would have made stale.
+
+        Prevents: the record is lost while it commits · the change is stored, and nobody is told · what is cached stays
+        for its lifetime. A row that is stored only after the drop is found in the outbox, by whichever process.
+        """
+        try:
+            yield
+        except RecordOutcomeUnknown as error:
+            for change in changes_in(error.result):
+                await self.send(change)
+            raise
+
+    @asynccontextmanager
     async def conditional(self, cache: Cache[Any], object_id: str) -> AsyncIterator[None]:
         """Around a write with a condition: where that does not hold, drop what readers are shown of the object.
 
@@ -137,7 +158,8 @@ class Changes:
         the error says, would never have a version that holds.
         """
         try:
-            yield
+            async with self.writing():
+                yield
         except PreconditionFailed:
             # docs/decisions/0047-failed-conditions-drop-the-cached-value.md
             with suppress(EngineError):

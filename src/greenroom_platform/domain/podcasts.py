@@ -110,7 +110,9 @@ class Tasks:
 
     async def _claim(self, worker: str, seconds: float) -> Claim | None:
         now = self._clock.now()
-        for change in await self._tasks.fail_exhausted(EXHAUSTED, now, attempts=self._attempts):
+        async with self._changes.writing():
+            failed = await self._tasks.fail_exhausted(EXHAUSTED, now, attempts=self._attempts)
+        for change in failed:
             await self._changes.send(change)
         return await self._tasks.claim(worker, seconds, now, attempts=self._attempts)
 
@@ -124,13 +126,20 @@ class Tasks:
         self._changes.opened.check()
         await self._tasks.renew(claim, seconds, self._clock.now(), progress=progress)
 
-    async def advance(self, claim: Claim, status: str, *, estimated: datetime | None = None) -> PodcastTask:
-        """Show how far the podcast is, and when it is expected to be whole; never a step back."""
-        self._changes.opened.check()
-        return await self._changes.detached.finish(self._advance(claim, status, estimated))
+    async def advance(
+        self, claim: Claim, status: str, *, estimated: datetime | None = None, size: int = 0
+    ) -> PodcastTask:
+        """Show how far the podcast is, and when it is expected to be whole; never a step back.
 
-    async def _advance(self, claim: Claim, status: str, estimated: datetime | None) -> PodcastTask:
-        told = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated)
+        Arguments:
+            size: bytes of the whole recording, with the last status.
+        """
+        self._changes.opened.check()
+        return await self._changes.detached.finish(self._advance(claim, status, estimated, size))
+
+    async def _advance(self, claim: Claim, status: str, estimated: datetime | None, size: int) -> PodcastTask:
+        async with self._changes.writing():
+            told = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated, size=size)
         if told.change is not None:
             await self._changes.send(told.change)
         return told.task
@@ -141,7 +150,9 @@ class Tasks:
         await self._changes.detached.finish(self._fail(claim, message))
 
     async def _fail(self, claim: Claim, message: str) -> None:
-        await self._changes.send(await self._tasks.fail(claim, message, self._clock.now()))
+        async with self._changes.writing():
+            change = await self._tasks.fail(claim, message, self._clock.now())
+        await self._changes.send(change)
 
     async def give_back(self, claim: Claim, *, counted: bool) -> None:
         """Let another worker take it up, or this one again; a failure is `counted`, a clean stop is not.

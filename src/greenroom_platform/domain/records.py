@@ -38,6 +38,11 @@ class SnippetDraft(msgspec.Struct, frozen=True, kw_only=True):
     image_url: str | msgspec.UnsetType = msgspec.UNSET
 
 
+def members_of(draft: TopicDraft | SnippetDraft) -> dict[str, Any]:
+    """The members of a draft by name, those left out included, to make a whole object of."""
+    return {name: getattr(draft, name) for name in draft.__struct_fields__}
+
+
 class TopicImport(TopicDraft, frozen=True, kw_only=True):
     """A whole topic from elsewhere; times that it lacks are the record's, as in `put_topic`."""
 
@@ -80,6 +85,14 @@ class Written(msgspec.Struct, Generic[T], frozen=True):
     change: Change
 
 
+def changes_in(result: object) -> tuple[Change, ...]:
+    """The changes in what a write returns, or would have returned."""
+    if isinstance(result, tuple):
+        return tuple(one for one in result if isinstance(one, Change))
+    change = getattr(result, "change", result)
+    return (change,) if isinstance(change, Change) else ()
+
+
 class Records(Protocol):
     """The system of record. Every read sees everything committed before it began.
 
@@ -91,7 +104,9 @@ class Records(Protocol):
     and others wait meanwhile. What it raises undoes the transaction and goes to the caller as it is.
 
     Raises, from any method:
-        RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline.
+        RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline; nothing is changed.
+        RecordOutcomeUnknown: when a write may be stored, as a whole, or not.
+        BrokenDocument: when what is stored under an id is another program's and does not fit. Lists leave such out.
     """
 
     async def topic(self, topic_id: str) -> Topic | None:
@@ -225,8 +240,7 @@ class ChecksWrites(Protocol):
 class UserRecords(Protocol):
     """The users among the records. Nothing of them is cached, so no write makes anything stale.
 
-    Raises, from any method:
-        RecordUnavailable: when the database cannot be reached, or is busy beyond its deadline.
+    Raises, from any method: what `Records` does.
     """
 
     async def add_user(self, user: User) -> None:

@@ -73,7 +73,8 @@ class Snippets:
 
     async def _add(self, draft: SnippetDraft) -> Written[Snippet]:
         spent = await self._changes.before(draft.topic_id)
-        written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
+        async with self._changes.writing():
+            written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
         await self._changes.send(written.change, spent=spent)
         return written
 

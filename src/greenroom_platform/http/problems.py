@@ -13,6 +13,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException
 
 from greenroom.errors import (
+    BrokenDocument,
     CommandFailed,
     Conflict,
     EngineError,
@@ -25,10 +26,12 @@ from greenroom.errors import (
     PreconditionFailed,
     QueueFull,
     RecordError,
+    RecordOutcomeUnknown,
     RecordUnavailable,
     UnknownReference,
 )
 from greenroom.sessions.refusals import (
+    MEDIA_TYPE,
     ForeignOrigin,
     InsecureTransport,
     Refused,
@@ -42,10 +45,10 @@ from greenroom.sessions.refusals import (
 from greenroom_platform.accounts import TooManyAttempts, WrongCredentials
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.methods import allow
+from greenroom_platform.studio.recording_store import RecordingsUnavailable
 
 log = logging.getLogger("greenroom.http")
 
-MEDIA_TYPE = "application/problem+json"
 
 # slug → (status, title, what the caller may do); served at /problems/<slug>.
 KINDS: dict[str, tuple[int, str, str]] = {
@@ -244,6 +247,17 @@ def as_problem(error: Exception) -> Problem:
             log.warning("the record is not available: %s", error)
             said = f"the system of record cannot do this now: {error.answer}" if error.answer else _RECORD
             return Problem("unavailable", said, headers=retry)
+        case RecordingsUnavailable():
+            log.warning("the store of recordings is not available: %s", error)
+            return Problem("unavailable", "the store of recordings does not answer", headers=retry)
+        case RecordOutcomeUnknown():
+            log.warning("%s", error)
+            return Problem("unavailable", "whether this was stored is not known; read it before you send it again")
+        case BrokenDocument():
+            log.error("%s", error)
+            return Problem(
+                "internal-error", f"the stored {error.kind} does not fit; the log has it under the request id"
+            )
         case LoadFailed() | EngineError() | RecordError():
             log.warning("%s: %s", type(error).__name__, error)
             return Problem("unavailable", _unavailable(error), headers=retry)

@@ -13,7 +13,8 @@ from typing import Any
 from greenroom.engine import Address
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.pattern import check_prefix
-from greenroom_platform.storage import sqlite_path
+from greenroom_platform.storage import check_database
+from greenroom_platform.studio.recording_store import check_url
 
 ENV_PREFIX = "GREENROOM_"
 _TOKEN_LEAST = 16
@@ -90,8 +91,12 @@ def _address(name: str, text: str) -> str:
 
 # docs/decisions/0044-database-urls-have-a-scheme.md
 def _database(name: str, text: str) -> str:
-    sqlite_path(text, field=name)
+    check_database(text, field=name)
     return text
+
+
+def _recordings(name: str, text: str) -> str:
+    return check_url(text, field=name)
 
 
 def check_token(name: str, text: str) -> str:
@@ -168,7 +173,17 @@ class Settings:
         False, "on|off", "Read cached values at the replicas of a cluster, which may lag 0.75 s.", _switch
     )
     database_url: str | None = _setting(
-        None, "URL", "The record, as sqlite:PATH. Default: SQLite in the data directory.", _database, secret=True
+        None,
+        "URL",
+        "The record, as sqlite:PATH or mongodb://HOST/NAME. Default: SQLite in the data directory.",
+        _database,
+        secret=True,
+    )
+    recordings_url: str | None = _setting(
+        None,
+        "URL",
+        "Where recordings are kept: a directory, or s3://BUCKET/PREFIX. Default: in the data directory.",
+        _recordings,
     )
     editor_token: str | None = _setting(
         None,

@@ -1,7 +1,8 @@
-"""The record: SQLite as its default, loading NDJSON, the sample."""
+"""The record: SQLite as its default, MongoDB, loading NDJSON, the sample."""
 
+from greenroom_platform.storage.mongodb.address import is_mongodb
 from greenroom_platform.storage.ndjson import BadLine, Loaded, load
-from greenroom_platform.storage.open import open_records, sqlite_path
+from greenroom_platform.storage.open import check_database, open_records, shown_database, sqlite_path
 from greenroom_platform.storage.sample import load_sample
 from greenroom_platform.storage.sqlite.records import SqliteRecords
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
@@ -13,8 +14,11 @@ __all__ = [
     "SqliteRecords",
     "SqliteTasks",
     "SqliteUsers",
+    "check_database",
+    "is_mongodb",
     "load",
     "load_sample",
     "open_records",
+    "shown_database",
     "sqlite_path",
 ]

@@ -1,31 +1,38 @@
 """NDJSON into the record: each line checked on its own, the good ones stored, the bad ones reported.
 
-Lines may come in any order. A snippet whose topic is not known yet waits in memory until all lines are read; standard
-input cannot be read twice, and files that name topics first, as ours do, never make one wait. Of several lines with
-one id the last counts. Times may be left out: they are made as an editor's PUT makes them.
+Lines may come in any order. A snippet whose topic is not known yet waits in a temporary file until all lines are read;
+standard input cannot be read twice, and files that name topics first, as ours do, never make one wait. Of several lines
+with one id the last counts. Times may be left out: they are made as an editor's PUT makes them.
+
+What is in memory is bounded, however long the input: the lines of two transactions, and some known ids of topics. The
+next lines are read and checked on a thread while the database stores those before.
 """
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import islice
 from typing import IO
 
 import msgspec
 
 from greenroom.errors import InvalidInput, UnknownReference
 from greenroom.keyspace.pattern import check_part
-from greenroom.keyspace.validation import complaint
+from greenroom.keyspace.validation import field_and_reason
 from greenroom_platform.domain.records import Records, SnippetImport, TopicImport
 from greenroom_platform.models import in_utc
+from greenroom_platform.storage.waiting_lines import WaitingLines
 
 LINE_LIMIT = 1024 * 1024
 """Bytes of a line above which it is refused unread."""
-BATCH = 500
-"""Objects stored in one transaction."""
+BATCH = 1000
+"""Lines read for one transaction."""
+KNOWN = 100_000
+"""Ids of topics that are remembered; the record is asked for others."""
 
 
 class _TopicLine(TopicImport, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +73,8 @@ class Loaded:
     """What a load did: how many objects were read well, lines read badly, and changes made."""
 
     lines: int = 0
+    read: int = 0
+    """Bytes of them."""
     topics: int = 0
     snippets: int = 0
     bad: int = 0
@@ -77,6 +86,7 @@ class _Line:
     source: str
     number: int
     value: _TopicLine | _SnippetLine
+    text: bytes
 
     def bad(self, error: InvalidInput) -> BadLine:
         return BadLine(self.source, self.number, error.field, error.reason, error.remedy)
@@ -95,14 +105,18 @@ async def load(
     Arguments:
         sources: names, for the report, and files opened for reading bytes.
         on_progress: called after each transaction.
-        on_bad: called with each bad line when it is found. A snippet whose topic is nowhere is found at the end.
-            Of a file that is JSON over several lines only the first is told of, and nothing is read.
+        on_bad: called with each bad line when it is found, on any thread. A snippet whose topic is nowhere is found at
+            the end. Of a file that is JSON over several lines only the first is told of, and nothing is read.
         now: the time of what has none, the same for all lines; None takes this machine's.
 
     Raises:
         RecordUnavailable: when the record fails; what was stored until then stays.
     """
-    return await _Load(records, on_progress, on_bad, now or datetime.now(UTC)).run(sources)
+    loading = _Load(records, on_progress, on_bad, now or datetime.now(UTC))
+    try:
+        return await loading.run(sources)
+    finally:
+        loading.close()
 
 
 class _Load:
@@ -119,41 +133,47 @@ class _Load:
         self._loaded = Loaded()
         self._now = now
         self._known: set[str] = set()  # topics stored or found in the record
-        self._waiting: dict[str, list[_Line]] = {}  # snippets whose topic is not known yet, by id
+        self._waiting = WaitingLines()  # snippets whose topic is not known yet
 
     async def run(self, sources: Iterable[tuple[str, IO[bytes]]]) -> Loaded:
-        batch: list[_Line] = []
-        for name, file in sources:
-            for line in self._read(name, file):
-                batch.append(line)
-                if len(batch) >= BATCH:
-                    await self._store(batch)
-                    batch = []
-        await self._store(batch)
-        waiting, self._waiting = list(chain.from_iterable(self._waiting.values())), {}
-        for start in range(0, len(waiting), BATCH):
-            await self._store(waiting[start : start + BATCH])
-        orphans = chain.from_iterable(self._waiting.values())
-        for orphan in sorted(orphans, key=lambda line: (line.source, line.number)):
-            assert isinstance(orphan.value, _SnippetLine)
+        lines = (line for name, file in sources for line in self._read(name, file))
+        reading = asyncio.ensure_future(asyncio.to_thread(_some, lines))
+        try:
+            while batch := await reading:
+                reading = asyncio.ensure_future(asyncio.to_thread(_some, lines))
+                await self._store([line for line in batch if line is not None])
+        finally:
+            # The thread has the files; whoever called us closes them next.
+            await asyncio.wait([reading])
+        for _ in range(0, len(self._waiting), BATCH):
+            waiting = self._waiting.take(BATCH)
+            await self._store([_Line(source, number, _parsed(text), text) for source, number, text in waiting])
+        for source, number, text in self._waiting.in_order():
+            orphan = _Line(source, number, _parsed(text), text)
             reason = f"{orphan.value.topic_id!r} is neither in the record nor in the input"
             error = InvalidInput("topic_id", reason, "add the topic's line, or correct the id")
             self._bad(orphan.bad(error))
         return self._loaded
 
-    def _read(self, name: str, file: IO[bytes]) -> Iterator[_Line]:
+    def close(self) -> None:
+        self._waiting.close()
+
+    def _read(self, name: str, file: IO[bytes]) -> Iterator[_Line | None]:
+        """The good lines; None for each bad one, which is told."""
         first = True
         for number, text in _lines(file):
             self._loaded.lines += 1
+            self._loaded.read += len(text)
             try:
                 if first:
                     _check_form(text)
                 first = False
-                yield _Line(name, number, _parsed(text))
+                yield _Line(name, number, _parsed(text), text)
             except InvalidInput as error:
                 self._bad(BadLine(name, number, error.field, error.reason, error.remedy))
                 if first:
                     return
+                yield None
 
     def _bad(self, bad: BadLine) -> None:
         self._loaded.bad += 1
@@ -179,21 +199,36 @@ class _Load:
             await self._store(batch)
             return
         # A line that is stored replaces earlier ones with its id; one that waits may turn out bad, and replaces none.
-        for snippet_id in ready:
-            self._waiting.pop(snippet_id, None)
-        for snippet_id, lines in waiting.items():
-            self._waiting.setdefault(snippet_id, []).extend(lines)
+        self._waiting.forget(ready)
+        late = (line for lines in waiting.values() for line in lines)
+        self._waiting.add((_id(line), (line.source, line.number, line.text)) for line in late)
         if change is not None:
             self._loaded.changes += 1
-        self._known.update(topics)
+        self._know(topics)
         self._loaded.topics += len(topics)
         self._loaded.snippets += len(ready)
         self._on_progress(self._loaded)
 
     async def _is_known(self, topic_id: str) -> bool:
-        if topic_id not in self._known and await self._records.topic(topic_id) is not None:
-            self._known.add(topic_id)
-        return topic_id in self._known
+        if topic_id not in self._known:
+            if await self._records.topic(topic_id) is None:
+                return False
+            self._know([topic_id])
+        return True
+
+    def _know(self, topics: Iterable[str]) -> None:
+        if len(self._known) > KNOWN:
+            self._known.clear()
+        self._known.update(topics)
+
+
+def _some(lines: Iterator[_Line | None]) -> list[_Line | None]:
+    return list(islice(lines, BATCH))
+
+
+def _id(line: _Line) -> str:
+    assert isinstance(line.value, _SnippetLine)
+    return line.value.snippet_id
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -252,7 +287,7 @@ def _parsed(text: bytes) -> _TopicLine | _SnippetLine:
     try:
         line: _TopicLine | _SnippetLine = msgspec.convert(members, _KINDS[kind])
     except msgspec.ValidationError as error:
-        raise InvalidInput(*complaint(error), remedy) from None
+        raise InvalidInput(*field_and_reason(error), remedy) from None
     for name in ("snippet_id", "topic_id"):
         if name in members:
             check_part(name, members[name])

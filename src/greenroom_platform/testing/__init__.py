@@ -7,7 +7,9 @@ _CONTRACTS = (
     "records_conditions",
     "records_contract",
     "records_edits",
+    "records_elsewhere",
     "tasks_contract",
+    "tasks_recordings",
     "tasks_requests",
 )
 

@@ -12,9 +12,10 @@ from greenroom_platform.domain.records import Records, SnippetImport, TopicImpor
 from greenroom_platform.testing.records_changes import NOON, ChangesContract, about, fill, ids, snippet, topic, wording
 from greenroom_platform.testing.records_conditions import ConditionsContract
 from greenroom_platform.testing.records_edits import EditsContract
+from greenroom_platform.testing.records_elsewhere import ElsewhereContract
 
 
-class RecordsContract(ChangesContract, ConditionsContract, EditsContract):
+class RecordsContract(ChangesContract, ConditionsContract, EditsContract, ElsewhereContract):
     """Every promise of `Records` as a test. Subclass it and say how an empty record of yours is opened:
 
         from greenroom_platform.testing import RecordsContract
@@ -25,6 +26,10 @@ class RecordsContract(ChangesContract, ConditionsContract, EditsContract):
                 records = await MyRecords.open(...)
                 yield records
                 await records.close()
+
+    Two further fixtures are asked for by the tests of several processes and of writes that are cut off, which are
+    skipped without them: `another` opens the same record once more, and `cuts` are ways to let a step of a write fail
+    (`greenroom_platform.testing.records_elsewhere`).
 
     The tests are coroutines: run them with pytest-asyncio in its auto mode, or in its strict mode with
     `pytestmark = pytest.mark.asyncio` in the subclass and `@pytest_asyncio.fixture` on the fixture. One test closes the

@@ -7,26 +7,28 @@ import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from greenroom.errors import Conflict, RecordUnavailable
 from greenroom_platform.domain.records import UserRecords
-from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.storage import SqliteRecords, open_records
 from greenroom_platform.testing.records_changes import NOON, about
 from tests.support.cheap_accounts import user
 
 
 @pytest.fixture
-async def records(tmp_path: Path) -> AsyncIterator[SqliteRecords]:
-    records = await SqliteRecords.open(tmp_path / "record.sqlite3")
+async def records(record_url: str) -> AsyncIterator[Any]:
+    records = await open_records(record_url)
     yield records
     await records.close()
 
 
 @pytest.fixture
-def users(records: SqliteRecords) -> UserRecords:
-    return records.users
+def users(records: Any) -> UserRecords:
+    users: UserRecords = records.users
+    return users
 
 
 async def test_a_user_is_found_by_name_and_by_id(users: UserRecords) -> None:
@@ -126,7 +128,7 @@ async def test_a_file_without_a_users_table_gets_it_and_keeps_its_rows(tmp_path:
         await records.close()
 
 
-async def test_a_closed_record_has_no_users_either(records: SqliteRecords) -> None:
+async def test_a_closed_record_has_no_users_either(records: Any) -> None:
     await records.close()
     with pytest.raises(RecordUnavailable):
         await records.users.user("u1")

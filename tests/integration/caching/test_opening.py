@@ -229,7 +229,7 @@ async def test_a_cache_that_a_block_declared_is_opened_again_with_the_room(valke
 
 def test_a_declaration_is_refused_before_the_room_is_open(valkey: Server) -> None:
     room, _ = declared(valkey.address)
-    with pytest.raises(InvalidInput, match="has a cache that differs in load"):
+    with pytest.raises(InvalidInput, match="has a cache that differs in groups, load"):
         room.cache(SHOW, load=lambda show_id: Show(show_id))
     for with_sessions in (Greenroom(valkey.address), Greenroom(valkey.address, sessions=SessionSettings())):
         with pytest.raises(InvalidInput, match="of the sessions of this room"):

@@ -79,7 +79,7 @@ async def records(tmp_path: Any) -> AsyncIterator[Told]:
 @asynccontextmanager
 async def watching(valkey: Server, records: Told) -> AsyncIterator[tuple[Platform, Counters]]:
     counters = Counters()
-    opened = open_platform(valkey.address, keeps_sessions=False, database=records, counters=counters)
+    opened = open_platform(valkey.address, sessions=False, database=records, counters=counters)
     async with opened as platform, platform.watching():
         await until(lambda: records.source.readers)
         yield platform, counters
@@ -174,7 +174,7 @@ class Work:
 
 
 async def test_one_of_many_leads_and_the_next_when_it_ends(valkey: Server, records: Told) -> None:
-    async with open_platform(valkey.address, keeps_sessions=False, database=records) as platform:
+    async with open_platform(valkey.address, sessions=False, database=records) as platform:
         places = [Leadership(platform.room.engine, "", "work", SYSTEM) for _ in range(3)]
         work = Work()
         tasks = [asyncio.create_task(place.run(work)) for place in places]
@@ -189,7 +189,7 @@ async def test_one_of_many_leads_and_the_next_when_it_ends(valkey: Server, recor
 
 
 async def test_a_leader_that_lost_its_place_stops_working(valkey: Server, records: Told) -> None:
-    async with open_platform(valkey.address, keeps_sessions=False, database=records) as platform:
+    async with open_platform(valkey.address, sessions=False, database=records) as platform:
         place, work = Leadership(platform.room.engine, "", "work", SYSTEM), Work()
         task = asyncio.create_task(place.run(work))
         await until(lambda: work.under_way)
@@ -201,7 +201,7 @@ async def test_a_leader_that_lost_its_place_stops_working(valkey: Server, record
 
 
 async def test_a_place_that_stays_for_ever_is_nobody_s(valkey: Server, records: Told) -> None:
-    async with open_platform(valkey.address, keeps_sessions=False, database=records) as platform:
+    async with open_platform(valkey.address, sessions=False, database=records) as platform:
         valkey.raw()("SET", "greenroom:leader:{work}", "another")
         place, work = Leadership(platform.room.engine, "", "work", SYSTEM), Work()
         task = asyncio.create_task(place.run(work))

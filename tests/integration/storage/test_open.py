@@ -33,7 +33,16 @@ async def test_what_was_stored_is_there_when_it_is_opened_again(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "r.sqlite3", "/r.sqlite3", "mongodb://localhost", "file:r", "sqlite:", "sqlite://host/r", "sqlite::memory:"],
+    [
+        "",
+        "r.sqlite3",
+        "/r.sqlite3",
+        "postgresql://h/n",
+        "file:r",
+        "sqlite:",
+        "sqlite://host/r",
+        "sqlite::memory:",
+    ],
 )
 async def test_other_forms_are_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidInput) as caught:

@@ -1,15 +1,26 @@
-"""The contract of the record, held by SQLite."""
+"""The contract of the record, held by SQLite and by MongoDB."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from greenroom_platform.domain.records import Records
 from greenroom_platform.storage import SqliteRecords
-from greenroom_platform.testing import RecordsContract
+from greenroom_platform.storage.mongodb import database as mongodb_database
+from greenroom_platform.storage.mongodb import records as mongodb_records
+from greenroom_platform.storage.mongodb.records import MongoRecords
+from greenroom_platform.storage.sqlite import database
+from greenroom_platform.testing import RecordsContract, TasksContract
+from greenroom_platform.testing.records_elsewhere import Cuts
+from tests.support.mongo_proxy import MongoProxy
+from tests.support.mongo_server import MongoServer
 
 
 class TestSqliteRecords(RecordsContract):
@@ -18,3 +29,71 @@ class TestSqliteRecords(RecordsContract):
         records = await SqliteRecords.open(tmp_path / "record.sqlite3")
         yield records
         await records.close()
+
+    @pytest.fixture
+    async def another(self, records: Records, tmp_path: Path) -> AsyncIterator[Records]:
+        records = await SqliteRecords.open(tmp_path / "record.sqlite3")
+        yield records
+        await records.close()
+
+    @pytest.fixture
+    def cuts(self, records: Records, monkeypatch: pytest.MonkeyPatch) -> Cuts:
+        """A statement fails, as on a disk that does not answer; a process that is killed is in tests/crash."""
+        under_way, left = SimpleNamespace(reached=False), list[int]()
+
+        class Failing(sqlite3.Connection):
+            def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+                if left and self.in_transaction != sql.startswith("BEGIN") and sql != "ROLLBACK":
+                    left[0] -= 1
+                    if left[0] < 0:
+                        under_way.reached = True
+                        raise sqlite3.OperationalError("disk I/O error")
+                return super().execute(sql, *parameters)
+
+        def connected(path: Path) -> sqlite3.Connection:
+            return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Failing)
+
+        @contextmanager
+        def cut(step: int) -> Iterator[SimpleNamespace]:
+            under_way.reached = False
+            left.append(step)
+            try:
+                yield under_way
+            finally:
+                left.clear()
+
+        monkeypatch.setattr(database, "_connected", connected)
+        return [cut]
+
+
+class TestMongoRecords(RecordsContract):
+    @pytest.fixture
+    async def proxy(self, mongo_shared: MongoServer) -> AsyncIterator[MongoProxy]:
+        async with MongoProxy(mongo_shared).serving() as proxy:
+            yield proxy
+
+    @pytest.fixture
+    async def records(self, proxy: MongoProxy, mongo_url: str) -> AsyncIterator[MongoRecords]:
+        records = await MongoRecords.open(proxy.url(mongo_url.rpartition("/")[2]))
+        yield records
+        await records.close()
+
+    @pytest.fixture
+    async def another(self, records: Records, mongo_url: str) -> AsyncIterator[Records]:
+        records = await MongoRecords.open(mongo_url)
+        yield records
+        await records.close()
+
+    @pytest.fixture
+    def cuts(self, records: MongoRecords, proxy: MongoProxy, monkeypatch: pytest.MonkeyPatch) -> Cuts:
+        # What is lost stays lost until the end of the block: longer than this nobody need wait for it.
+        monkeypatch.setattr(records._database, "_write_deadline", 0.2)
+        monkeypatch.setattr(mongodb_records, "STORING", 0.2)
+        monkeypatch.setattr(mongodb_database, "_ABORT", 0.02)
+        return [proxy.lose_commands, proxy.lose_replies]
+
+
+class TestMongoTasks(TasksContract):
+    @pytest.fixture
+    def records(self, mongo_records: MongoRecords) -> MongoRecords:
+        return mongo_records

@@ -14,7 +14,15 @@ import msgspec
 from greenroom.errors import Conflict, UnknownReference
 from greenroom_platform.definitions import PAGE_SIZE
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
-from greenroom_platform.domain.records import Change, SnippetDraft, SnippetImport, TopicDraft, TopicImport, Written
+from greenroom_platform.domain.records import (
+    Change,
+    SnippetDraft,
+    SnippetImport,
+    TopicDraft,
+    TopicImport,
+    Written,
+    members_of,
+)
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.outbox import page_ends, pending_changes, record_change
 from greenroom_platform.storage.sqlite.bulk import stored_whole
@@ -23,6 +31,7 @@ from greenroom_platform.storage.sqlite.foreign import SqliteForeignChanges
 from greenroom_platform.storage.sqlite.rows import read_snippet, read_topic, write_snippet, write_topic
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
+from greenroom_platform.storage.whole import Wanted
 
 _IN_ORDER = "ORDER BY generated DESC, snippet_id"
 
@@ -104,7 +113,7 @@ class SqliteRecords:
                 topic_id=topic_id,
                 created_at=old.created_at if old is not None else in_utc(now),
                 updated_at=in_utc(now),
-                **_members(edit(old)),
+                **members_of(edit(old)),
             )
             write_topic(connection, topic)
             change = record_change(connection, time.time(), topics=[topic_id])
@@ -129,7 +138,7 @@ class SqliteRecords:
         def work(connection: sqlite3.Connection) -> Written[Snippet]:
             if read_snippet(connection, snippet_id) is not None:
                 raise Conflict(f"snippet {snippet_id} exists already")
-            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=in_utc(now), **_members(draft))
+            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=in_utc(now), **members_of(draft))
             return Written(snippet, True, _replace(connection, None, snippet))
 
         return await self._database.write(work)
@@ -148,7 +157,7 @@ class SqliteRecords:
                 return None
             condition.check(old)
             moment = old.generation_timestamp
-            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=moment, **_members(edit(old)))
+            snippet = Snippet(snippet_id=snippet_id, generation_timestamp=moment, **members_of(edit(old)))
             return Written(snippet, False, _replace(connection, old, snippet))
 
         return await self._database.write(work)
@@ -172,7 +181,8 @@ class SqliteRecords:
         now: datetime | None = None,
     ) -> Change | None:
         moment = in_utc(now) if now is not None else datetime.now(UTC)
-        return await self._database.write(lambda connection: stored_whole(connection, topics, snippets, moment))
+        wanted = Wanted(topics, snippets, moment)
+        return await self._database.write(lambda connection: stored_whole(connection, wanted))
 
     # The outbox ------------------------------------------------------------------------------------
 
@@ -206,10 +216,6 @@ def _replace(connection: sqlite3.Connection, old: Snippet | None, new: Snippet) 
     write_snippet(connection, new)
     pages = page_ends(connection, topics, least=before)
     return record_change(connection, time.time(), snippets=[new.snippet_id], pages=pages)
-
-
-def _members(draft: TopicDraft | SnippetDraft) -> dict[str, Any]:
-    return {name: getattr(draft, name) for name in draft.__struct_fields__}
 
 
 def _snippets(rows: Iterable[Any]) -> tuple[Snippet, ...]:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
 
 import msgspec
 
 from greenroom_platform.models import Snippet, Topic
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def microseconds(moment: datetime) -> int:
-    """A moment as what can be compared in a query: whole microseconds since 1970."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+from greenroom_platform.storage.moments import microseconds
 
 
 def read_topic(connection: sqlite3.Connection, topic_id: str) -> Topic | None:
@@ -31,12 +25,24 @@ def read_snippet(connection: sqlite3.Connection, snippet_id: str) -> Snippet | N
 
 def write_topic(connection: sqlite3.Connection, topic: Topic) -> None:
     """Insert or replace a topic within a transaction."""
-    row = (topic.topic_id, topic.display_name, msgspec.json.encode(topic).decode())
-    connection.execute("INSERT OR REPLACE INTO topics VALUES (?, ?, ?)", row)
+    write_topics(connection, [topic])
+
+
+def write_topics(connection: sqlite3.Connection, topics: Iterable[Topic]) -> None:
+    """Insert or replace topics within a transaction."""
+    rows = [(one.topic_id, one.display_name, msgspec.json.encode(one).decode()) for one in topics]
+    connection.executemany("INSERT OR REPLACE INTO topics VALUES (?, ?, ?)", rows)
 
 
 def write_snippet(connection: sqlite3.Connection, snippet: Snippet) -> None:
     """Insert or replace a snippet within a transaction."""
-    moment = microseconds(snippet.generation_timestamp)
-    row = (snippet.snippet_id, snippet.topic_id, moment, msgspec.json.encode(snippet).decode())
-    connection.execute("INSERT OR REPLACE INTO snippets VALUES (?, ?, ?, ?)", row)
+    write_snippets(connection, [snippet])
+
+
+def write_snippets(connection: sqlite3.Connection, snippets: Iterable[Snippet]) -> None:
+    """Insert or replace snippets within a transaction."""
+    rows = [
+        (one.snippet_id, one.topic_id, microseconds(one.generation_timestamp), msgspec.json.encode(one).decode())
+        for one in snippets
+    ]
+    connection.executemany("INSERT OR REPLACE INTO snippets VALUES (?, ?, ?, ?)", rows)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from greenroom.errors import ClaimLost, Conflict, InvalidInput, KeyReused, QueueFull, UnknownReference
+from greenroom.errors import ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
 from greenroom_platform.domain.records import Change
 from greenroom_platform.domain.task_records import (
     KEY_KEPT,
@@ -19,11 +19,14 @@ from greenroom_platform.domain.task_records import (
     IdempotencyKey,
     Queue,
     Requested,
+    StoredRecording,
 )
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
+from greenroom_platform.storage.moments import microseconds
 from greenroom_platform.storage.outbox import record_change
 from greenroom_platform.storage.sqlite.database import Database
-from greenroom_platform.storage.sqlite.rows import microseconds, read_topic
+from greenroom_platform.storage.sqlite.rows import read_topic
+from greenroom_platform.storage.task_steps import after, check_step, shown, unclaimed
 
 _SWEPT = 100
 """Rows of each kind that one new task removes at most: more than it adds, and never a long transaction."""
@@ -87,7 +90,7 @@ class SqliteTasks:
                 attempts=task.attempts + 1,
                 claim=task.claim + 1,
                 worker=worker,
-                claimed_until=_after(now, seconds),
+                claimed_until=after(now, seconds),
                 retry_at=msgspec.UNSET,
             )
             _write(connection, claimed)
@@ -100,19 +103,23 @@ class SqliteTasks:
         def work(connection: sqlite3.Connection) -> None:
             task = _claimed(connection, claim)
             done = task.progress if progress is None else progress
-            _write(connection, msgspec.structs.replace(task, claimed_until=_after(now, seconds), progress=done))
+            _write(connection, msgspec.structs.replace(task, claimed_until=after(now, seconds), progress=done))
 
         await self._database.write(work)
 
-    async def advance(self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None) -> Advanced:
-        if status not in STATUSES or status == STATUSES.failure:
-            raise InvalidInput("status", f"{status!r} is no step", f"use one of {', '.join(STATUSES.steps)}")
+    async def advance(
+        self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None, size: int = 0
+    ) -> Advanced:
+        check_step(status)
 
         def work(connection: sqlite3.Connection) -> Advanced:
             task = _claimed(connection, claim)
             furthest = STATUSES.furthest(task.status, status)
             expected = task.estimated_completion_time if estimated is None else in_utc(estimated)
-            return _shown(connection, task, now, status=furthest, estimated_completion_time=expected)
+            told = _shown(connection, task, now, status=furthest, estimated_completion_time=expected)
+            if STATUSES.ended(told.task.status):
+                _note_stored(connection, told.task, size)
+            return told
 
         return await self._database.write(work)
 
@@ -126,8 +133,8 @@ class SqliteTasks:
         def work(connection: sqlite3.Connection) -> None:
             task = _claimed(connection, claim)
             attempts = task.attempts if counted else task.attempts - 1
-            retry_at = _after(now, pause) if pause else msgspec.UNSET
-            _write(connection, msgspec.structs.replace(_unclaimed(task), attempts=attempts, retry_at=retry_at))
+            retry_at = after(now, pause) if pause else msgspec.UNSET
+            _write(connection, msgspec.structs.replace(unclaimed(task), attempts=attempts, retry_at=retry_at))
 
         await self._database.write(work)
 
@@ -153,6 +160,34 @@ class SqliteTasks:
             return ()
         return await self._database.write(work)
 
+    async def stored(self, podcast_id: str) -> StoredRecording | None:
+        return await self._database.read(lambda connection: _read_stored(connection, podcast_id))
+
+    async def all_stored(self) -> tuple[StoredRecording, ...]:
+        def work(connection: sqlite3.Connection) -> tuple[StoredRecording, ...]:
+            rows = connection.execute("SELECT document FROM recordings ORDER BY ended, podcast_id").fetchall()
+            return tuple(msgspec.json.decode(row[0], type=StoredRecording) for row in rows)
+
+        return await self._database.read(work)
+
+    async def update_stored(self, podcast_id: str, *, expired: datetime | None = None, swept: bool = False) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            stored = _read_stored(connection, podcast_id)
+            if stored is None:
+                return
+            since = stored.expired or (None if expired is None else in_utc(expired))
+            after = msgspec.structs.replace(stored, expired=since, swept=stored.swept or swept)
+            query = "UPDATE recordings SET document = ? WHERE podcast_id = ?"
+            connection.execute(query, (msgspec.json.encode(after).decode(), podcast_id))
+
+        await self._database.write(work)
+
+    async def forget_stored(self, podcast_id: str) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM recordings WHERE podcast_id = ?", (podcast_id,))
+
+        await self._database.write(work)
+
 
 def _claimed(connection: sqlite3.Connection, claim: Claim) -> PodcastTask:
     """The task of a claim, if that is current: else whoever holds it must not write."""
@@ -165,24 +200,32 @@ def _claimed(connection: sqlite3.Connection, claim: Claim) -> PodcastTask:
 
 def _shown(connection: sqlite3.Connection, task: PodcastTask, now: datetime, **members: Any) -> Advanced:
     """Write what may be seen of a task, with its outbox row where that differs."""
-    after = msgspec.structs.replace(task, **members)
-    if STATUSES.ended(after.status):
-        after = msgspec.structs.replace(_unclaimed(after), estimated_completion_time=msgspec.UNSET)
-    if after.shown == task.shown:
+    changed = shown(task, now, **members)
+    if changed is None:
         return Advanced(task, None)
-    after = msgspec.structs.replace(after, updated_at=in_utc(now))
-    _write(connection, after)
-    return Advanced(after, record_change(connection, time.time(), statuses=[task.podcast_id]))
+    _write(connection, changed)
+    return Advanced(changed, record_change(connection, time.time(), statuses=[task.podcast_id]))
 
 
 def _failed(connection: sqlite3.Connection, task: PodcastTask, message: str, now: datetime) -> Change:
-    change = _shown(connection, task, now, status=ERROR, error_message=message).change
+    told = _shown(connection, task, now, status=ERROR, error_message=message)
+    _note_stored(connection, told.task, 0)
+    change = told.change
     assert change is not None, "an unfinished task is not seen as failed"
     return change
 
 
-def _unclaimed(task: PodcastTask) -> PodcastTask:
-    return msgspec.structs.replace(task, worker=msgspec.UNSET, claimed_until=msgspec.UNSET)
+def _read_stored(connection: sqlite3.Connection, podcast_id: str) -> StoredRecording | None:
+    row = connection.execute("SELECT document FROM recordings WHERE podcast_id = ?", (podcast_id,)).fetchone()
+    return None if row is None else msgspec.json.decode(row[0], type=StoredRecording)
+
+
+def _note_stored(connection: sqlite3.Connection, task: PodcastTask, size: int) -> None:
+    """Note what a task that has ended may have in the store of recordings."""
+    if task.claim:
+        stored = StoredRecording(podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at)
+        row = task.podcast_id, microseconds(task.updated_at), msgspec.json.encode(stored).decode()
+        connection.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?, ?)", row)
 
 
 def _requested(connection: sqlite3.Connection, key: IdempotencyKey, now: datetime) -> PodcastTask | None:
@@ -221,10 +264,6 @@ def _write(connection: sqlite3.Connection, task: PodcastTask) -> None:
         "UPDATE tasks SET attempts = ?, claimed_until = ?, finished = ?, document = ? WHERE podcast_id = ?",
         (task.attempts, until, finished, _text(task), task.podcast_id),
     )
-
-
-def _after(now: datetime, seconds: float) -> datetime:
-    return in_utc(now) + timedelta(seconds=seconds)
 
 
 def _decoded(row: Any) -> PodcastTask:

@@ -11,6 +11,7 @@ import msgspec
 
 from greenroom.errors import Conflict
 from greenroom_platform.models import User
+from greenroom_platform.storage.preferences import merged
 from greenroom_platform.storage.sqlite.database import Database
 
 
@@ -37,16 +38,7 @@ class SqliteUsers:
         return await self._database.read(lambda connection: _read(connection, "user_id", user_id))
 
     async def set_preferences(self, user_id: str, preferences: Mapping[str, Any], at: datetime) -> bool:
-        def change(user: User) -> User | None:
-            kept = user.preferences if isinstance(user.preferences, dict) else {}
-            times = user.preferences_set_at if isinstance(user.preferences_set_at, dict) else {}
-            later = {name: value for name, value in preferences.items() if name not in times or times[name] < at}
-            if not later:
-                return None
-            set_at = times | dict.fromkeys(later, at)
-            return msgspec.structs.replace(user, preferences=kept | later, preferences_set_at=set_at)
-
-        return await self._change(user_id, change)
+        return await self._change(user_id, lambda user: merged(user, preferences, at))
 
     async def replace_hash(self, user_id: str, old: str, new: str) -> bool:
         def change(user: User) -> User | None:

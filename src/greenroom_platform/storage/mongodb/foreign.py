@@ -1,0 +1,290 @@
+"""Changes made outside on MongoDB: a change stream tells of every commit, ours and others', in their order.
+
+The place in the stream is kept in the record itself. It is stored after the servers of the caches have dropped what was
+told, so that a watcher that is killed leaves the rest to its successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+import msgspec
+from bson import Timestamp
+from pymongo.asynchronous.change_stream import AsyncDatabaseChangeStream
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import OperationFailure, PyMongoError
+
+from greenroom.errors import RecordUnavailable
+from greenroom.keyspace import Keyspace
+from greenroom_platform.definitions import SNIPPET_PAGE
+from greenroom_platform.domain.foreign_changes import EVERYTHING, ForeignChanges
+from greenroom_platform.storage.mongodb.changes import page_ends
+from greenroom_platform.storage.mongodb.database import OUTBOX, SNIPPETS, TASKS, TOPICS, MongoDatabase, unavailable
+
+log = logging.getLogger("greenroom.storage")
+
+_PLACE = "stream"
+_TOGETHER = 500
+"""Events told at a time."""
+_AHEAD = 5_000
+"""Events that are read before the earlier ones are dropped."""
+_WAIT = 1000
+"""Milliseconds that the server waits for an event before it says that there is none."""
+_IDLE = 10.0
+"""Seconds after which the place is stored though nobody else has changed anything: the server forgets the history, and
+with it where we were."""
+_PASSING = {6, 7, 13, 18, 50, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+"""Codes that say nothing of the place: the server ends, or is no primary; the user may not; it took too long."""
+_WHOLE = {"drop", "rename", "dropDatabase", "invalidate"}
+"""Events after which nothing is known of single documents."""
+_SEEN = {"status", "error_message", "estimated_completion_time", "podcast_id"}
+"""The members of a task that listeners see."""
+_OURS = {"lock"}
+"""Members that only say that somebody relies on a document."""
+
+
+_WATCHED = (
+    {"operationType": {"$in": sorted(_WHOLE)}},
+    {"ns.coll": {"$in": [TOPICS, SNIPPETS, TASKS]}},
+    {"ns.coll": OUTBOX, "operationType": "insert"},
+)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where in the stream: its token, and the time by which places are put in order. A token says nothing of order."""
+
+    token: Mapping[str, Any]
+    at: Timestamp
+
+
+class MongoForeignChanges:
+    """`ChangeSource` of a `MongoRecords`."""
+
+    def __init__(self, database: MongoDatabase) -> None:
+        self._database = database
+
+    async def changes(self) -> AsyncIterator[ForeignChanges[Place]]:
+        """See `ChangeSource`."""
+        kept = await self._database.read(lambda: self._database.meta.find_one({"_id": _PLACE}))
+        token = None if kept is None else kept.get("token")
+        while True:
+            try:
+                async with self._database.client.start_session() as session:
+                    async for found in self._from(token, session):
+                        yield found
+            except OperationFailure as error:
+                if error.code in _PASSING or error.has_error_label("ResumableChangeStreamError") or token is None:
+                    raise unavailable(error) from error
+                # The history is gone, or it is another one: of a restored database, of another server.
+                log.warning("the place in the change stream is refused: %s", str(error)[:300])
+                token = None
+            except PyMongoError as error:
+                raise unavailable(error) from error
+
+    async def acknowledge(self, position: Place) -> None:
+        """See `ChangeSource`. It never goes back: of two watchers the slower stores an earlier place."""
+        earlier = {"_id": _PLACE, "$or": [{"at": {"$lte": position.at}}, {"at": {"$exists": False}}]}
+        place = {"$set": {"token": position.token, "at": position.at}}
+
+        async def work() -> None:
+            await self._database.meta.update_one({"_id": _PLACE}, {"$setOnInsert": {"token": None}}, upsert=True)
+            await self._database.meta.update_one(earlier, place)
+
+        await self._database.write_one(work)
+
+    async def _from(
+        self, token: Mapping[str, Any] | None, session: AsyncClientSession
+    ) -> AsyncIterator[ForeignChanges[Place]]:
+        stream = await self._database.database.watch(
+            [{"$match": {"$or": _WATCHED}}],
+            full_document_before_change="whenAvailable",
+            start_after=token,
+            max_await_time_ms=_WAIT,
+            session=session,
+        )
+        async with stream:
+            if token is None:
+                # The stream listens now: what is changed from here on is told, and all before it is dropped. The other
+                # way round, whoever writes in between would be missed.
+                first = stream.resume_token
+                if first is None or session.operation_time is None:
+                    raise RecordUnavailable("the change stream has no beginning")
+                yield ForeignChanges(position=Place(first, session.operation_time), lost=EVERYTHING)
+            reader, stored = _Reader(stream, session), monotonic()
+            try:
+                while True:
+                    async for events in reader.batches():
+                        if (found := await self._found(events)) is not None:
+                            yield found
+                            stored = monotonic()
+                        elif monotonic() - stored > _IDLE:
+                            await self.acknowledge(_place(events))
+                            stored = monotonic()
+                    if (idle := reader.idle) is not None:
+                        await self.acknowledge(idle)
+                        stored = monotonic()
+            finally:
+                await reader.close()
+
+    # docs/decisions/0084-own-events-are-known-by-their-outbox-row.md
+    async def _found(self, events: list[Mapping[str, Any]]) -> ForeignChanges[Place] | None:
+        """What some events made stale; None where all are ours, or concern nothing that is cached."""
+        own = {one for event in events if _collection(event) == OUTBOX and (one := _transaction(event)) is not None}
+        told = _Told()
+        for event in events:
+            if _collection(event) != OUTBOX and _transaction(event) not in own:
+                told.add(event)
+        if not told.events:
+            return None
+        # As many snippets as there are events may have been in a topic before.
+        gone = told.topics_of_snippets
+        pages = await self._database.read(lambda: page_ends(self._database, None, gone, gone=gone))
+        return ForeignChanges(
+            position=_place(events),
+            events=told.events,
+            topics=tuple(sorted(told.topics)),
+            snippets=tuple(sorted(told.snippets)),
+            pages=tuple(sorted(pages.items())),
+            statuses=tuple(sorted(told.statuses)),
+            lost=told.lost,
+            written=_written(told.first),
+        )
+
+
+class _Told:
+    """What events made stale."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.first: Mapping[str, Any] = {}
+        self.topics: set[str] = set()
+        self.snippets: set[str] = set()
+        self.statuses: set[str] = set()
+        self.topics_of_snippets: Counter[str] = Counter()
+        self.lost: tuple[Keyspace[Any], ...] = ()
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Add what an event of another program made stale."""
+        kind = event["operationType"]
+        if kind in _WHOLE:
+            self.lost = EVERYTHING
+        else:
+            changed = _changed(event)
+            if changed is not None and not changed - _OURS:
+                return
+            if _collection(event) == TASKS and not _is_seen(event, changed):
+                return
+            self._add_document(event, event["documentKey"]["_id"])
+        self.first = self.first or event
+        self.events += 1
+
+    def _add_document(self, event: Mapping[str, Any], id_: object) -> None:
+        ids = {TOPICS: self.topics, SNIPPETS: self.snippets, TASKS: self.statuses}[_collection(event)]
+        if isinstance(id_, str):  # no key can hold any other
+            ids.add(id_)
+        if _collection(event) != SNIPPETS:
+            return
+        before, after = event.get("fullDocumentBeforeChange"), event.get("fullDocument")
+        updated = event.get("updateDescription", {}).get("updatedFields", {})
+        found = [one.get("topic_id") for one in (before, after, updated) if one is not None]
+        self.topics_of_snippets.update({one for one in found if isinstance(one, str)})
+        if before is None and event["operationType"] != "insert":
+            # Nobody says in whose pages it was.
+            self.lost = self.lost or (SNIPPET_PAGE,)
+
+
+class _Reader:
+    """Reads ahead: the driver gives events one by one, and does not say which of them are here already."""
+
+    def __init__(self, stream: AsyncDatabaseChangeStream[Any], session: AsyncClientSession) -> None:
+        self._stream = stream
+        self._session = session
+        self._events: deque[Mapping[str, Any]] = deque()
+        self._some, self._room = asyncio.Event(), asyncio.Event()
+        self.idle: Place | None = None
+        """A later place, where there was nothing of others for a while; taken once."""
+        self._reading = asyncio.create_task(self._read(), name="greenroom-change-stream")
+
+    async def batches(self) -> AsyncIterator[list[Mapping[str, Any]]]:
+        """What has come, again and again, until nothing has for a while."""
+        self.idle = None
+        while True:
+            waiting = asyncio.create_task(self._some.wait())
+            await asyncio.wait([waiting, self._reading], timeout=_IDLE, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if not self._events:
+                if self._reading.done():
+                    self._reading.result()
+                    raise RecordUnavailable("the change stream has ended")
+                self.idle = self._place()
+                return
+            events = [self._events.popleft() for _ in range(min(_TOGETHER, len(self._events)))]
+            if not self._events:
+                self._some.clear()
+            self._room.set()
+            yield events
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._reading.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await self._reading
+
+    def _place(self) -> Place | None:
+        token, at = self._stream.resume_token, self._session.operation_time
+        return None if token is None or at is None else Place(token, at)
+
+    async def _read(self) -> None:
+        while self._stream.alive:
+            event = await self._stream.try_next()
+            if event is None:
+                continue
+            self._events.append(event)
+            self._some.set()
+            if len(self._events) >= _AHEAD:
+                self._room.clear()
+                await self._room.wait()
+
+
+def _place(events: Sequence[Mapping[str, Any]]) -> Place:
+    return Place(events[-1]["_id"], events[-1]["clusterTime"])
+
+
+def _collection(event: Mapping[str, Any]) -> str:
+    return str(event.get("ns", {}).get("coll", ""))
+
+
+def _transaction(event: Mapping[str, Any]) -> tuple[bytes, int] | None:
+    """The transaction in which a change was made; None where it was in none."""
+    if "txnNumber" not in event or "lsid" not in event:
+        return None
+    return bytes(event["lsid"]["id"]), int(event["txnNumber"])
+
+
+def _changed(event: Mapping[str, Any]) -> set[str] | None:
+    """The members that an update has changed; None where the whole document has come or gone."""
+    if event["operationType"] != "update":
+        return None
+    update = event["updateDescription"]
+    names: Iterable[str] = [*update.get("updatedFields", {}), *update.get("removedFields", [])]
+    truncated = [one["field"] for one in update.get("truncatedArrays", [])]
+    return {name.partition(".")[0] for name in [*names, *truncated]}
+
+
+def _is_seen(event: Mapping[str, Any], changed: set[str] | None) -> bool:
+    """Whether listeners see a change of a task: a claim they do not, nor a new task of ours, which nobody knows."""
+    if changed is not None:
+        return bool(changed & _SEEN)
+    return event["operationType"] != "insert" or "number" not in event.get("fullDocument", {})
+
+
+def _written(event: Mapping[str, Any]) -> float | None:
+    wall = event.get("wallTime")
+    return wall.replace(tzinfo=UTC).timestamp() if isinstance(wall, datetime) else None

@@ -1,0 +1,88 @@
+"""Whole objects to be stored: the times that they lack, and which of them differ from what is stored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import datetime
+
+import msgspec
+
+from greenroom.errors import UnknownReference
+from greenroom_platform.domain.records import SnippetImport, TopicImport
+from greenroom_platform.models import Snippet, Topic, in_utc
+
+
+class Wanted:
+    """What a caller wants stored; of several objects with one id the last counts.
+
+    Times that an object lacks are found in the transaction, and not by the caller: an editor's change in between would
+    get times that were stored before it.
+    """
+
+    def __init__(
+        self, topics: Sequence[Topic | TopicImport], snippets: Sequence[Snippet | SnippetImport], now: datetime
+    ) -> None:
+        self.topics = {one.topic_id: one for one in topics}
+        self.snippets = {one.snippet_id: one for one in snippets}
+        self.named = {one.topic_id for one in snippets}
+        """Topics that the snippets name."""
+        self._now = now
+
+    def check(self, known: Set[str]) -> None:
+        """Return if every snippet's topic is known, or among those to be stored.
+
+        Raises:
+            UnknownReference: otherwise.
+        """
+        for one in self.snippets.values():
+            if one.topic_id not in known and one.topic_id not in self.topics:
+                raise UnknownReference("topic_id", one.topic_id)
+
+    def differing(self, topics: Iterable[Topic], snippets: Iterable[Snippet]) -> Differing:
+        """What of it differs from what is stored under its ids."""
+        old_topics = {one.topic_id: one for one in topics}
+        old_snippets = {one.snippet_id: one for one in snippets}
+        whole_topics = [_whole_topic(one, old_topics.get(key), self._now) for key, one in self.topics.items()]
+        whole_snippets = [_whole_snippet(one, old_snippets.get(key), self._now) for key, one in self.snippets.items()]
+        return Differing(
+            [one for one in whole_topics if old_topics.get(one.topic_id) != one],
+            [one for one in whole_snippets if old_snippets.get(one.snippet_id) != one],
+            old_snippets,
+        )
+
+
+class Differing:
+    """What is to be written, and the topics whose pages it changes."""
+
+    def __init__(self, topics: Sequence[Topic], snippets: Sequence[Snippet], old: Mapping[str, Snippet]) -> None:
+        self.topics = topics
+        self.snippets = snippets
+        earlier = [(one, old[one.snippet_id]) for one in snippets if one.snippet_id in old]
+        self.gone = Counter(before.topic_id for one, before in earlier if before.topic_id != one.topic_id)
+        """How many snippets leave each topic."""
+        self.touched = {one.topic_id for one in snippets} | self.gone.keys()
+
+    def __bool__(self) -> bool:
+        return bool(self.topics or self.snippets)
+
+
+def _whole_topic(wanted: Topic | TopicImport, old: Topic | None, now: datetime) -> Topic:
+    members = msgspec.structs.asdict(wanted)
+    members["created_at"] = _time(wanted.created_at, old.created_at if old is not None else now)
+    members["updated_at"] = _time(wanted.updated_at, old.updated_at if old is not None else now)
+    whole = Topic(**members)
+    if wanted.updated_at is msgspec.UNSET and whole != old:
+        return msgspec.structs.replace(whole, updated_at=now)
+    return whole
+
+
+def _whole_snippet(wanted: Snippet | SnippetImport, old: Snippet | None, now: datetime) -> Snippet:
+    members = msgspec.structs.asdict(wanted)
+    stored = old.generation_timestamp if old is not None else now
+    members["generation_timestamp"] = _time(wanted.generation_timestamp, stored)
+    return Snippet(**members)
+
+
+def _time(given: datetime | msgspec.UnsetType, otherwise: datetime) -> datetime:
+    return in_utc(given) if isinstance(given, datetime) else otherwise

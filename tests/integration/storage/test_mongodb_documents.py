@@ -1,0 +1,104 @@
+"""Documents of other programs on MongoDB: read where they can be, left out of lists, never overwritten unread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pymongo
+import pytest
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo.database import Database
+
+from greenroom.errors import BrokenDocument
+from greenroom_platform.storage.mongodb.records import MongoRecords
+from greenroom_platform.testing.records_changes import NOON, about, fill, ids, topic, wording
+from tests.support.mongo_server import MongoServer
+
+Other = Database[dict[str, Any]]
+MOMENT = "2026-01-02T12:00:00.123456Z"
+TOPIC: dict[str, Any] = {
+    "_id": "x",
+    "topic_id": "x",
+    "display_name": "Name",
+    "description": "",
+    "keywords": [],
+    "created_at": MOMENT,
+    "updated_at": MOMENT,
+}
+
+
+@pytest.fixture
+def other(mongo_shared: MongoServer, mongo_url: str) -> Iterator[Other]:
+    """The database as another program has it."""
+    with pymongo.MongoClient[dict[str, Any]](mongo_shared.host) as client:
+        yield client[mongo_url.rpartition("/")[2]]
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"display_name": 7}, "Expected `str`, got `int`"),
+        ({"keywords": "one, two"}, "Expected `array`"),
+        ({"created_at": "yesterday"}, "RFC3339"),
+        ({"created_at": datetime(2026, 1, 2), "updated_at": "2026-01-02T12:00:00"}, "timezone"),
+        ({"topic_id": "another"}, "topic_id is not its _id"),
+        ({"_id": 7}, "topic_id is not its _id"),
+        ({"description": None}, "Expected `str`, got `null`"),
+    ],
+)
+async def test_a_document_that_does_not_fit_is_left_out_of_lists_and_told_once(
+    mongo_records: MongoRecords, other: Other, members: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await mongo_records.put_topic("a", about("A"), NOON)
+    other.topics.insert_one(TOPIC | members)
+    with caplog.at_level(logging.ERROR, "greenroom.storage"):
+        for _ in range(3):
+            assert [one.topic_id for one in await mongo_records.topics()] == ["a"]
+    assert mongo_records.broken.count == 3
+    (line,) = caplog.messages
+    assert reason in line
+    if isinstance(members.get("_id", ""), str):
+        with pytest.raises(BrokenDocument, match="does not fit"):
+            await mongo_records.topic("x")
+        with pytest.raises(BrokenDocument):
+            await mongo_records.put_topic("x", about("Ours"), NOON)
+    raw = other.topics.with_options(CodecOptions(document_class=RawBSONDocument))
+    stored = raw.find_one({"display_name": {"$ne": "A"}})
+    assert stored is not None
+    assert "lock" not in stored
+
+
+async def test_a_snippet_that_does_not_fit_is_left_out_of_its_pages(mongo_records: MongoRecords, other: Other) -> None:
+    every = await fill(mongo_records, "a", 3)
+    other.snippets.update_one({"_id": every[1]}, {"$set": {"title": 7}})
+    assert ids(await mongo_records.page("a", 1)) == ids(await mongo_records.newest(20)) == [every[2], every[0]]
+    with pytest.raises(BrokenDocument):
+        await mongo_records.put_snippet(every[1], wording("a"))
+
+
+async def test_dates_of_others_are_read_as_the_moments_that_they_are(mongo_records: MongoRecords, other: Other) -> None:
+    moment = NOON.replace(microsecond=123_000)
+    other.topics.insert_one(TOPIC | {"created_at": moment, "updated_at": moment})
+    found = await mongo_records.topic("x")
+    assert found == (await mongo_records.topics())[0]
+    assert found is not None
+    assert (found.created_at, found.updated_at) == (moment, moment)
+    assert found.created_at.utcoffset() == timedelta(0)
+    written = await mongo_records.put_topic("x", about("Ours"), NOON)
+    assert written.value.created_at == moment
+    stored = other.topics.find_one({"_id": "x"})
+    assert stored is not None
+    assert (stored["created_at"], stored["updated_at"]) == ("2026-01-02T12:00:00.123000Z", MOMENT)
+
+
+async def test_members_of_others_stay_when_an_editor_writes(mongo_records: MongoRecords, other: Other) -> None:
+    other.topics.insert_one(TOPIC | {"rank": 3, "tags": ["theirs"]})
+    await mongo_records.put_topic("x", about("Ours"), NOON)
+    await mongo_records.store([topic("x", name="N")], [])
+    stored = other.topics.find_one({"_id": "x"})
+    assert stored is not None
+    assert (stored["display_name"], stored["rank"], stored["tags"]) == ("N", 3, ["theirs"])

@@ -1,0 +1,154 @@
+"""A record on MongoDB whose server goes away, stands still or is cut off: what was not acknowledged, and what was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from greenroom.caching import Outcome
+from greenroom.errors import RecordError, RecordOutcomeUnknown, RecordUnavailable
+from greenroom_platform.domain.records import TopicDraft
+from greenroom_platform.models import Topic
+from greenroom_platform.platform import Platform, open_platform
+from greenroom_platform.storage.mongodb import database as mongodb_database
+from greenroom_platform.storage.mongodb.records import MongoRecords
+from greenroom_platform.testing.records_changes import NOON, about
+from tests.support.mongo_proxy import MongoProxy
+from tests.support.mongo_server import MongoServer
+from tests.support.real_servers import Server
+
+NAME = "greenroom"
+
+
+@pytest.fixture
+async def records(mongo: MongoServer) -> AsyncIterator[MongoRecords]:
+    records = await MongoRecords.open(mongo.url(NAME), write_deadline=1.0)
+    yield records
+    await records.close()
+
+
+async def again(records: MongoRecords) -> None:
+    """Return when it answers."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await records.ping()
+            except RecordUnavailable:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_goes_away_in_a_transaction_leaves_nothing_of_it(
+    mongo: MongoServer, records: MongoRecords
+) -> None:
+    await records.put_topic("a", about("Before"), NOON)
+    pending = await records.pending()
+
+    def edit(stored: Topic | None) -> TopicDraft:
+        mongo.kill()
+        return about("After")
+
+    with pytest.raises(RecordUnavailable):
+        await records.edit_topic("a", edit, NOON)
+    mongo.start()
+    await again(records)
+    found = await records.topic("a")
+    assert found is not None
+    assert found.display_name == "Before"
+    assert await records.pending() == pending
+    assert (await records.put_topic("a", about("After"), NOON)).value == await records.topic("a")
+
+
+async def test_a_still_server_costs_a_change_its_deadline_and_no_more(
+    mongo: MongoServer, records: MongoRecords
+) -> None:
+    await records.put_topic("a", about("Before"), NOON)
+    mongo.freeze()
+    try:
+        async with asyncio.timeout(20):  # the driver's own helper would go on for 120
+            with pytest.raises(RecordUnavailable):
+                await records.put_topic("a", about("After"), NOON)
+            with pytest.raises(RecordUnavailable):
+                await records.ping()
+    finally:
+        mongo.thaw()
+    await again(records)
+    found = await records.topic("a")
+    assert found is not None
+    assert found.display_name == "Before"
+
+
+@pytest.mark.parametrize("under_way", ["edit", "read", "nothing"])
+async def test_a_record_closed_under_way_fails_at_once(
+    mongo: MongoServer, records: MongoRecords, under_way: str
+) -> None:
+    await records.put_topic("a", about("Before"), NOON)
+    if under_way != "nothing":
+        mongo.freeze()
+    calls: dict[str, Callable[[], asyncio.Task[Any]]] = {
+        "edit": lambda: asyncio.create_task(records.put_topic("a", about("After"), NOON)),
+        "read": lambda: asyncio.create_task(records.topic("a")),
+    }
+    task = calls[under_way]() if under_way in calls else None
+    try:
+        if task is not None:
+            await asyncio.wait([task], timeout=0.1)
+        async with asyncio.timeout(10):
+            await records.close()
+            if task is not None:
+                with pytest.raises(RecordError):
+                    await task
+        for call in (records.ping, records.topics, records.pending):
+            with pytest.raises(RecordUnavailable, match="closed"):
+                await call()
+        with pytest.raises(RecordUnavailable, match="closed"):
+            await records.put_topic("a", about("After"), NOON)
+    finally:
+        mongo.thaw()
+
+
+async def test_an_unknown_commit_drops_what_it_would_have_made_stale(
+    mongo: MongoServer, valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongodb_database, "_ABORT", 0.05)
+    async with MongoProxy(mongo).serving() as proxy:
+        records = await MongoRecords.open(proxy.url(NAME), write_deadline=1.0)
+        await records.put_topic("a", about("Before"), NOON)
+        async with open_platform(valkey.address, database=records) as platform:
+            await _near(platform)
+            # find, update, insert, commitTransaction: it is carried out, and nobody is told.
+            with proxy.lose_replies(3), pytest.raises(RecordOutcomeUnknown):
+                await platform.topics.put("a", about("After"))
+            assert proxy.commands[3] == b"commitTransaction"
+            await again(records)
+            found = await platform.topics.get("a")
+            assert found is not None
+            assert found.display_name == "After"
+        await records.close()
+
+
+@pytest.mark.parametrize("read", ["topics", "page", "newest", "topic", "snippet"])
+async def test_what_is_loaded_comes_from_what_is_the_primary_still(mongo: MongoServer, read: str) -> None:
+    async with MongoProxy(mongo).serving() as proxy:
+        records = await MongoRecords.open(proxy.url(NAME))
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "topics": records.topics,
+            "page": lambda: records.page("a", 1),
+            "newest": lambda: records.newest(20),
+            "topic": lambda: records.topic("a"),
+            "snippet": lambda: records.snippet("a"),
+        }
+        with proxy.lose_commands(100):  # only to listen
+            await calls[read]()
+            last = proxy.bodies[-1]
+        assert b"linearizable" in last
+        assert len(proxy.bodies) == (1 if read in ("topic", "snippet") else 2)
+        await records.close()
+
+
+async def _near(platform: Platform) -> None:
+    async with asyncio.timeout(30):
+        while (await platform.topics.read("a")).outcome is not Outcome.NEAR:
+            await asyncio.sleep(0.001)
