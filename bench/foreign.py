@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import sqlite3
 import statistics
 import sys
@@ -79,6 +80,8 @@ async def main(kind: str) -> None:
             for number in range(CHANGES):
                 while (await platform.snippets.read("a000")).outcome is not Outcome.NEAR:
                     await asyncio.sleep(0)
+                # At any moment between two looks of the watcher, and not always right after one.
+                await asyncio.sleep(random.random())
                 title = f"Number {number}"
                 await outside.replace(snippet("a000", "a", NOON, title))
                 began = time.perf_counter()

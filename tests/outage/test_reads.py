@@ -54,7 +54,8 @@ async def test_a_waiter_loads_by_itself_when_the_server_freezes(server: Server, 
     await theirs.started.wait()
     waiting = asyncio.create_task(answered(waiter, "e1"))
     raw = server.raw()
-    while b"cmdstat_evalsha:calls=2" not in raw("INFO", "commandstats"):
+    # Each has asked for the generation of its keyspace, and for the lease.
+    while b"cmdstat_evalsha:calls=4" not in raw("INFO", "commandstats"):
         await asyncio.sleep(0)
     with server.frozen():
         assert outcomes(await waiting) == {Outcome.BYPASSED}

@@ -162,6 +162,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "get_results": lambda house: house.cache.get_results([{"x": "x"}]),
         "invalidate": lambda house: house.cache.invalidate("x"),
         "invalidate_group": lambda house: house.cache.invalidate_group("x"),
+        "drop_keyspace": lambda house: house.cache.drop_keyspace(),
     },
 }
 
