@@ -39,7 +39,7 @@ def test_editors_listeners_and_another_program_share_a_record_in_mongodb(
     assert client.put(location, json=TEXT | {"title": "Hiss"}, headers=editor).json()["title"] == "Hiss"
     assert client.get(location).json()["title"] == "Hiss"
     assert [one["title"] for one in client.get(f"{API}/snippets?topic_id=night").json()] == ["Hiss"]
-    asked = client.post(f"{API}/podcasts", json={"topic_id": "night"})
+    asked = client.post(f"{API}/podcasts/generate", json={"topic_id": "night"})
     assert asked.status_code == 202, asked.text
     with pymongo.MongoClient[dict[str, Any]](mongo_shared.host) as other:
         database = other[url.rpartition("/")[2]]

@@ -24,7 +24,7 @@ from greenroom_platform.domain.records import (
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.mongodb.bulk import stored_whole
-from greenroom_platform.storage.mongodb.changes import Numbers, page_ends, pending_changes, record_change
+from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends, pending_changes, record_change
 from greenroom_platform.storage.mongodb.database import WRITE_DEADLINE, MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import (
     GENERATED,
@@ -52,7 +52,7 @@ class MongoRecords:
 
     def __init__(self, database: MongoDatabase) -> None:
         self._database = database
-        self._numbers = Numbers()
+        self._numbers = ChangeNumbers()
         self._told: set[int] = set()
         self.broken = Broken()
         """Documents of other programs that do not fit."""

@@ -24,7 +24,7 @@ from greenroom_platform.domain.task_records import (
 )
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 from greenroom_platform.storage.moments import microseconds
-from greenroom_platform.storage.mongodb.changes import Numbers, record_change
+from greenroom_platform.storage.mongodb.changes import ChangeNumbers, record_change
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, Broken, decoded
 from greenroom_platform.storage.task_steps import after, check_step, shown
@@ -43,7 +43,7 @@ class MongoTasks:
     `finished`; times in microseconds since 1970. `key` is the idempotency key of its request while that counts.
     """
 
-    def __init__(self, database: MongoDatabase, numbers: Numbers, broken: Broken) -> None:
+    def __init__(self, database: MongoDatabase, numbers: ChangeNumbers, broken: Broken) -> None:
         self._database = database
         self._tasks = database.tasks
         self._numbers = numbers
