@@ -62,6 +62,14 @@ def test_no_password_of_the_record_is_shown(serve: Serve, mongo_shared: MongoSer
     assert service.client.get("/health/ready").json()["status"] == "ok"
 
 
+@pytest.mark.parametrize("flags", [(), ("--sample", "on"), ("--sample", "off")])
+def test_the_sample_is_loaded_into_a_named_record_only_if_that_is_said(
+    serve: Serve, url: str, flags: tuple[str, ...]
+) -> None:
+    service = serve("--database-url", url, "--work", "off", *flags)
+    assert bool(service.client.get(f"{API}/topics").json()) == ("on" in flags)
+
+
 def test_a_load_goes_into_mongodb_and_says_how_fast(
     url: str, mongo_shared: MongoServer, record_property: Callable[[str, object], None]
 ) -> None:
