@@ -138,7 +138,7 @@ async def _prepare(settings: Settings) -> None:
     try:
         if (trouble := write_trouble(records)) is not None:
             log.warning("starting all the same, for reading: %s", trouble)
-        elif settings.sample and settings.database_url is None and await records.is_empty():
+        elif settings.loads_sample and await records.is_empty():
             # The rows that this leaves in the outbox are sent when a room opens, before anything is read.
             loaded = await load_sample(records)
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
