@@ -132,6 +132,7 @@ async def _prepare(settings: Settings) -> None:
     embedded = None in (settings.cache_address, settings.session_address)
     if embedded or None in (settings.database_url, settings.recordings_url):
         make_directory(settings.data_dir)
+    await check_recordings(open_recordings(settings.recordings_url, settings.data_dir / RECORDINGS))
     if embedded:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
@@ -144,7 +145,6 @@ async def _prepare(settings: Settings) -> None:
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
     finally:
         await records.close()
-    await check_recordings(open_recordings(settings.recordings_url, settings.data_dir / RECORDINGS))
     # Each once: the record usually lies in the data directory.
     own = settings.data_dir, *_record(settings), settings.data_dir / EDITOR_TOKEN_FILE
     places = {path.resolve(): path for path in own}
