@@ -49,7 +49,7 @@ class RecordingFailed(GreenroomError):
     """A recording could not be written or read, as on a full disk; nothing of it stands for a whole one."""
 
 
-# docs/decisions/0086-recordings-are-named-by-their-claim.md
+# docs/decisions/0088-recordings-are-named-by-their-claim.md
 def whole_name(podcast_id: str, claim: int) -> str:
     """The object of a claim's whole recording.
 
