@@ -311,7 +311,7 @@ def failover(scene: Scene, *, pause: bool = True) -> Failover:
         if process in under_way or process in connected:
             return
         under_way.add(process)
-        events.at(events.now + (chance.random() * limits.survey_pause if pause else 0.0), lambda: ask(process))
+        events.at(events.now + (chance.random() * limits.topology_pause if pause else 0.0), lambda: ask(process))
 
     def ask(process: int) -> None:
         node = chance.randrange(len(living))

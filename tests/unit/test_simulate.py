@@ -48,7 +48,7 @@ def test_after_a_failover_everybody_is_back_and_the_pause_spares_questions() -> 
     paused, hasty = simulate.failover(SMALL), simulate.failover(SMALL, pause=False)
     assert paused.questions < hasty.questions / 5
     assert paused.peak < hasty.peak
-    assert 0 < paused.healed < SMALL.limits.probe_max + SMALL.limits.survey_pause + 0.1
+    assert 0 < paused.healed < SMALL.limits.probe_max + SMALL.limits.topology_pause + 0.1
 
 
 def test_the_picture_is_drawn_and_the_same_each_time(tmp_path: Path) -> None:
