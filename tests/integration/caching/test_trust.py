@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from greenroom.engine import Limits
-from greenroom.engine.protocol.errors import NotSent
+from greenroom.engine.protocol.errors import ConnectionLost, NotSent
 from greenroom.engine.transport.connection import Connection
 from greenroom.observe import Histogram
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
@@ -92,12 +92,16 @@ class Nowhere(asyncio.Transport):
     """A transport that goes nowhere."""
 
     closing = False
+    closed = False
+    """Whether uvloop has closed its handle: it then refuses writes, and does not say that it is closing."""
 
     def is_closing(self) -> bool:
         return self.closing
 
     def write(self, data: Any) -> None:
         assert not self.closing, "as uvloop says"
+        if self.closed:
+            raise RuntimeError("unable to perform operation; the handler is closed")
 
     def get_write_buffer_size(self) -> int:
         assert not self.closing, "as uvloop says"
@@ -142,3 +146,18 @@ async def test_a_transport_that_is_closing_is_neither_written_to_nor_asked() -> 
     connection.connection_lost(None)
     with pytest.raises(NotSent):
         await queued
+
+
+async def test_a_write_to_a_closed_handle_is_lost_with_its_connection() -> None:
+    connection = Connection(
+        asyncio.get_running_loop(), on_push=lambda _: None, heartbeat=True, latency=Histogram(), limits=Limits()
+    )
+    transport = Nowhere()
+    connection.connection_made(transport)
+    transport.closed = True
+    connection._tick()  # which pings, since nothing has ever been answered
+    asked = connection.issue((("PING",),))
+    connection._flush()
+    connection.connection_lost(ConnectionResetError())
+    with pytest.raises(ConnectionLost):
+        await asked

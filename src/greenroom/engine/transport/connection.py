@@ -178,7 +178,11 @@ class Connection(asyncio.Protocol):
         if not data:
             return
         self._sent_at.append((monotonic(), self._wire.issued))
-        self._transport.write(data)
+        try:
+            self._transport.write(data)
+        except RuntimeError:
+            # uvloop has closed its handle, and does not say that it is closing; whoever closed it ends this connection.
+            return
         if self._timer is None:
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 

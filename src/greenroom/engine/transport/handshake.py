@@ -86,14 +86,27 @@ async def _open(
     protocol: Callable[[], Connection],
     tls: ssl.SSLContext | None,
 ) -> Connection:
-    if address.path is not None:
-        return (await loop.create_unix_connection(protocol, address.path))[1]
-    host, port = address.hosts[0]
-    named = address.tls.server_name or host if address.tls is not None else None
+    made: list[Connection] = []
+
+    def making() -> Connection:
+        made.append(protocol())
+        return made[-1]
+
     try:
-        return (await loop.create_connection(protocol, host, port, ssl=tls, server_hostname=named))[1]
-    except ssl.SSLError as error:
-        raise refusal(error, named or host) from None
+        if address.path is not None:
+            return (await loop.create_unix_connection(making, address.path))[1]
+        host, port = address.hosts[0]
+        named = address.tls.server_name or host if address.tls is not None else None
+        try:
+            return (await loop.create_connection(making, host, port, ssl=tls, server_hostname=named))[1]
+        except ssl.SSLError as error:
+            raise refusal(error, named or host) from None
+    except BaseException:
+        # Prevents: uvloop says that the connection is made · its caller is cancelled before he has it · uvloop closes
+        # it and never says that it is lost · its timer writes to what is closed.
+        for connection in made:
+            connection.abort("the connection was given up")
+        raise
 
 
 def with_remedy(reply: EngineError) -> EngineError:
