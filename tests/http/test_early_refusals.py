@@ -201,6 +201,15 @@ async def test_what_is_no_request_gets_an_id_of_its_own(service: Service, said: 
         assert await ended(opened)
 
 
+async def test_blank_lines_without_end_are_no_part_of_the_request_before(service: Service) -> None:
+    async with connected(service.url) as opened:
+        opened.say(named(request("HEAD /health/live HTTP/1.1", {"Host": "x"}), "before"))
+        assert (await opened.head()).headers["x-request-id"] == "before"
+        opened.say(b"\r\n" * 40_000)
+        assert whole(await opened.answer(), 431, "headers-too-large")["request_id"] != "before"
+        assert await ended(opened)
+
+
 async def test_a_refused_handshake_names_its_path_without_the_query(service: Service) -> None:
     async with connected(service.url) as opened:
         opened.say(handshake(path=f"{PATH}?from=secret", Sec_WebSocket_Key=""))

@@ -126,6 +126,19 @@ class Unread(str):
     def startswith(self, *_: Any) -> bool:
         raise AssertionError("compared as a string")
 
+    def encode(self, *_: Any) -> bytes:
+        return UnreadBytes(str(self), "ascii")
+
+
+class UnreadBytes(bytes):
+    """Likewise."""
+
+    __slots__ = ()
+    __hash__ = bytes.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("compared as bytes")
+
 
 async def test_the_editor_token_is_compared_as_a_whole(tmp_path: Path) -> None:
     app = create_app(Settings(data_dir=tmp_path, editor_token=Unread(TOKEN), work=False, sample=False))
