@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import sqlite3
 import statistics
 import sys
@@ -73,12 +74,14 @@ async def main(kind: str) -> None:
         async with AsyncExitStack() as stack:
             outside = await stack.enter_async_context(RECORDS[kind](Path(directory)))
             await fill(outside.records, "a", 1)
-            opened = open_platform(one.address, keeps_sessions=False, database=outside.records)
+            opened = open_platform(one.address, sessions=False, database=outside.records)
             platform = await stack.enter_async_context(opened)
             await stack.enter_async_context(platform.watching())
             for number in range(CHANGES):
                 while (await platform.snippets.read("a000")).outcome is not Outcome.NEAR:
                     await asyncio.sleep(0)
+                # At any moment between two looks of the watcher, and not always right after one.
+                await asyncio.sleep(random.random())
                 title = f"Number {number}"
                 await outside.replace(snippet("a000", "a", NOON, title))
                 began = time.perf_counter()

@@ -13,6 +13,7 @@ pytest_plugins = (
     "tests.support.mongo_fixtures",
     "tests.support.room_fixtures",
     "tests.support.service_fixtures",
+    "tests.support.recording_fixtures",
 )
 
 # A machine that is busy is no failure.

@@ -12,7 +12,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from greenroom.caching import lease, near
+from greenroom.caching import lease
 from greenroom.caching.groups import Groups, Registered
 from greenroom.caching.invalidation import Backing
 from greenroom.engine import Channel, Handover, Limits, Script
@@ -112,10 +112,6 @@ def _deafen_waiters() -> None:
     _put(loading, "_woken", slept)
 
 
-def _trust_silence() -> None:
-    _put(near, "MAX_STALENESS", inf)
-
-
 def _trust_replicas() -> None:
     async def believed(self: Replica, replica: Connection, primary: Connection) -> None:
         self.as_of = asyncio.get_running_loop().time() + 1e6
@@ -140,7 +136,7 @@ def _forget_drops() -> None:
             acknowledge(self, kept, keys)
             return
         for key in keys:
-            kept.owed.discard(key)
+            kept.unsent.discard(key)
             if self._kept.get(key) is kept:
                 del self._kept[key]
 
@@ -184,7 +180,6 @@ _BREAKS: dict[str, Callable[[], None]] = {
     LEASE_UNCHECKED: _uncheck_leases,
     LEASE_NOT_HELD: _give_everybody_the_lease,
     WAITERS_DEAF: _deafen_waiters,
-    SILENCE_TRUSTED: _trust_silence,
     REPLICA_UNCOMPARED: _trust_replicas,
     SESSION_UNCOMPARED: _compare_no_session,
     ENDS_NOT_RESENT: _forget_ends,

@@ -12,7 +12,7 @@ from typing import Any
 import hiredis
 import msgspec
 
-from greenroom.caching import groups, lease
+from greenroom.caching import generation, groups, lease
 from greenroom.engine.transport import handshake
 from greenroom.engine.transport.connection import Connection
 from greenroom.sessions import index, store
@@ -132,15 +132,17 @@ class Bursts:
             if self._chance.random() < 0.01:
                 return [b"wait", 1]
             return self._chance.choice([value, [b"lead"], [b"absent", 100], [b"failed", b"X", 100]])
+        if sha == generation.GENERATION.sha:
+            return [b"", 1_767_225_600_000_001]
         if sha == groups.MEMBERS.sha:
             return [text for n in range(3) for text in (f"stream:s:n{n}".encode(), b"%d" % n)]
-        if sha == index.PRESENT.sha:
+        if sha == index.SET_MEMBERS.sha:
             return [b"a" * 43, b"b" * 43] if words[-1] == b"1" else 2
         if sha == store.START.sha:
             return [_session(words[0]), _NOW]
         if sha == store.CHANGE.sha:
             return [b"written", words[4] + _NOW + words[5], _NOW] if words[3] else [b"gone"]
-        if sha == store.TAKE.sha:
+        if sha == store.CLAIM.sha:
             return [b"taken", 1000, _NOW]
         return 1
 

@@ -32,6 +32,8 @@ class LateLane:
         self.address = engine.address
         self._share = share
         self._chance = chance
+        self.limits = engine.limits
+        self.call_budget = engine.call_budget
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class Client:
             backoff_max=0.0,
             probe_min=0.0,
             probe_max=0.0,
-            survey_pause=0.0,
+            topology_pause=0.0,
         )
         counters = Counters()
         self.engine = engine_at(Address.parse(address), counters=counters, limits=limits)

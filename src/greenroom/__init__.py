@@ -5,7 +5,8 @@ What a program needs is named here; `greenroom.errors` says what to do about eac
 
 from typing import TYPE_CHECKING, Any
 
-from greenroom.caching import Cache, CachedFunction, CacheResult, Outcome
+from greenroom.cached import CachedFunction
+from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
 from greenroom.keyspace import Keyspace, Number

@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from greenroom import sessions
@@ -18,7 +18,7 @@ from greenroom.caching import drops, generation, groups, lease
 from greenroom.engine import Script
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key
+from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
 from greenroom.keyspace.pattern import check_prefix
 
 PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
@@ -51,9 +51,9 @@ class Role(enum.Enum):
     """Who logs in."""
 
     SERVICE = "service"
-    """`greenroom serve`."""
+    """A program that uses caches and sessions."""
     WORKER = "worker"
-    """`greenroom work` and `greenroom load`, which have no sessions."""
+    """A program that uses caches alone."""
     VIEWER = "viewer"
     """Somebody who looks, and changes nothing."""
 
@@ -103,6 +103,7 @@ class Declarations:
         prefix: what stands before every key, given the command's flag, which wins over the program's own settings.
         markdown: the document of all keyspaces, given the prefix of every key.
         schemas: their JSON Schemas, likewise.
+        flags: the command line's flags behind arguments, by the arguments' names: errors name the flag.
     """
 
     caches: tuple[Keyspace[Any], ...]
@@ -116,6 +117,7 @@ class Declarations:
     prefix: Callable[[str | None], str]
     markdown: Callable[[str], str]
     schemas: Callable[[str], dict[str, Any]]
+    flags: Mapping[str, str] = field(default_factory=dict)
 
 
 # docs/decisions/0066-acl-rules-are-derived.md
@@ -123,7 +125,7 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
     """What a role may do on a server that holds this; None where it has nothing to do there.
 
     Raises:
-        InvalidInput: for a prefix that cannot be.
+        InvalidInput: for a prefix that is not valid.
     """
     check_prefix(prefix)
     caches = holds is not Holds.SESSIONS
@@ -156,11 +158,11 @@ def cache_keys(
     values = [start + _PART.sub("*", one.pattern.text) for one in keyspaces]
     names = [name for value in values for name in (value, lease_key(start, value), absent_key(start, value))]
     for value in values:
-        marks = companion_key(start, "mark", value)
-        copies = f"{companion_key(start, 'generation', '*')}:{value}"
-        names += [marks, companion_key(start, "generation", value), copies]
+        marks = derived_key(start, "mark", value)
+        copies = f"{derived_key(start, 'generation', '*')}:{value}"
+        names += [marks, derived_key(start, "generation", value), copies]
     tags = (*(("group", _PART.sub("*", group)) for group in of_groups), *beside)
-    return (*names, *(companion_key(start, use, tag) for use, tag in tags))
+    return (*names, *(derived_key(start, use, tag) for use, tag in tags))
 
 
 def session_keys(prefix: str, declared: Declarations) -> tuple[str, ...]:
@@ -168,9 +170,9 @@ def session_keys(prefix: str, declared: Declarations) -> tuple[str, ...]:
     assert declared.sessions is not None
     start = _escaped(prefix)
     session = start + _PART.sub("*", declared.sessions.pattern.text)
-    beside = (companion_key(start, use, session) for use in ("touched", "life", "grace", "ended", "streams"))
+    beside = (derived_key(start, use, session) for use in ("touched", "life", "grace", "ended", "streams"))
     tags = (("active", "sessions"), ("sessions", "user:*"), *declared.beside_sessions)
-    return (session, *beside, *(companion_key(start, use, tag) for use, tag in tags))
+    return (session, *beside, *(derived_key(start, use, tag) for use, tag in tags))
 
 
 def hashed(password: str) -> str:
@@ -201,4 +203,4 @@ def _called(scripts: Iterable[Script]) -> frozenset[str]:
 
 def _escaped(prefix: str) -> str:
     """A prefix whose wildcards stand for themselves."""
-    return _GLOB.sub(lambda found: "\\" + found.group(), prefix)
+    return _GLOB.sub(lambda match: "\\" + match.group(), prefix)

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from greenroom.caching import Cache, CachedFunction, Loader, Stale
+from greenroom.cached import CachedFunction, check_parameters
+from greenroom.caching import Cache, DropTarget, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
-from greenroom.caching.changing import changing
 from greenroom.caching.declared import (
     DeclaredCaches,
     check_options,
@@ -20,8 +20,8 @@ from greenroom.caching.declared import (
     declared_loader,
     group_patterns,
 )
+from greenroom.caching.drops import changing
 from greenroom.caching.fallback import MAX_CONCURRENT
-from greenroom.caching.function import check_parameters
 from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock
@@ -161,7 +161,7 @@ class Greenroom:
         loader_deadline: timedelta = _LOADER_DEADLINE,
         near_for: timedelta = _NEAR_FOR,
         groups: Sequence[str] = (),
-        places: int = MAX_CONCURRENT,
+        max_concurrent: int = MAX_CONCURRENT,
     ) -> Cache[T]:
         """A read-through cache over a keyspace, which answers while the room is open.
 
@@ -172,10 +172,10 @@ class Greenroom:
             load_many: reads several for `get_many`: given a list of parts (mappings, or bare values where a key has one
                 part), returns as many values in their order.
             loader_deadline: after it a load is cancelled.
-            near_for: for so long a value is served from this process; zero keeps nothing here.
+            near_for: how long a value is served from this process; zero keeps nothing here.
             groups: keys that one change makes stale together, as `episodes:{show_id}`, made of parts of the key;
                 `invalidate_group` drops them.
-            places: loads at a time while the server cannot be asked.
+            max_concurrent: loads at a time while the server cannot be asked.
 
         The same arguments give the cache that was made before.
 
@@ -190,7 +190,7 @@ class Greenroom:
             "loader_deadline": loader_deadline,
             "near_for": near_for,
             "groups": group_patterns(groups),
-            "places": places,
+            "max_concurrent": max_concurrent,
         }
         check_options(options)
         settings = self._session_settings()
@@ -204,7 +204,7 @@ class Greenroom:
                 loader_deadline=loader_deadline.total_seconds(),
                 near_for=near_for.total_seconds(),
                 groups=options["groups"],
-                places=places,
+                max_concurrent=max_concurrent,
             )
 
         sessions = None if settings is None else settings.keyspace
@@ -218,7 +218,7 @@ class Greenroom:
         loader_deadline: timedelta = _LOADER_DEADLINE,
         near_for: timedelta = _NEAR_FOR,
         groups: Sequence[str] = (),
-        places: int = MAX_CONCURRENT,
+        max_concurrent: int = MAX_CONCURRENT,
     ) -> Callable[[Callable[P, Awaitable[T | None]]], CachedFunction[P, T]]:
         """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
 
@@ -237,13 +237,13 @@ class Greenroom:
                 loader_deadline=loader_deadline,
                 near_for=near_for,
                 groups=groups,
-                places=places,
+                max_concurrent=max_concurrent,
             )
             return CachedFunction(cache, load)
 
         return decorate
 
-    def changing(self, *stale: Stale) -> AbstractAsyncContextManager[None]:
+    def changing(self, *stale: DropTarget) -> AbstractAsyncContextManager[None]:
         """Around a change of the record: drops what it makes stale before and after.
 
         `async with room.changing(episode.of("s1", 7), episode.group("s1")): ...`. It never raises for the server, which
@@ -365,7 +365,11 @@ class Greenroom:
 
     @property
     def presence(self) -> Presence:
-        """Who is here: active sessions, and listeners of each content. Raises as `sessions`."""
+        """Who is here: active sessions, and listeners of each content.
+
+        Raises:
+            As `sessions`.
+        """
         presence = self._wired().presence
         if presence is None:
             raise InvalidInput("sessions", "the room keeps no sessions", _NO_SESSIONS)

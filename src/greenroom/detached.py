@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CLOSING = 0.5
+"""Seconds that work without its callers may take when its room closes."""
+
 
 async def to_the_end(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """Do what closes something: a caller who is cancelled is so when it is done.
@@ -35,7 +38,7 @@ class Detached:
         return len(self._tasks)
 
     def begin(self, work: Coroutine[Any, Any, T], name: str | None = None) -> asyncio.Task[T]:
-        """Begin work that nobody need wait for; what it raises is told to whoever does."""
+        """Begin work that nobody need wait for; a caller who does gets what it raises."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

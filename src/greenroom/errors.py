@@ -162,7 +162,7 @@ class BrokenDocument(RecordError):
     """A document of the record, of another program's making, does not fit its type: correct it in the database.
 
     Arguments:
-        kind: what it should be, as `topic`.
+        kind: what it should be, as `user`.
         id_: its id, as it is written.
     """
 

@@ -14,6 +14,7 @@ EXTRAS = {
         "httptools",
         "litestar",
         "litestar_offline_docs",
+        "obstore",
         "prometheus_client",
         "rich_click",
         "uvicorn",

@@ -1,4 +1,4 @@
-"""Counters and timings of a room: plain integers, read by whoever wants to publish them.
+"""Counters and timings of a room: plain integers, for a program to publish.
 
 A near hit costs less than a microsecond, so nothing here may: a count is one dictionary update. The service's
 `/metrics` copies these numbers into Prometheus; a library user may read them as they are.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from greenroom.keyspace import docgen
-from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key
+from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
 from greenroom.keyspace.lifetime import JITTER
 from greenroom.keyspace.pattern import PART_MAX
 from greenroom_platform.definitions import (
@@ -35,7 +35,7 @@ def definitions_markdown(prefix: str = "") -> str:
     """The whole document; `prefix` is put before every key.
 
     Raises:
-        InvalidInput: for a prefix that cannot be.
+        InvalidInput: for a prefix that is not valid.
     """
     keyspaces = [keyspace.prefixed(prefix) for keyspace in DEFINITIONS]
     return _HEAD + docgen.markdown(keyspaces, TITLES) + "\n---\n\n" + _for_other_writers(prefix)
@@ -49,16 +49,16 @@ def definitions_schemas(prefix: str = "") -> dict[str, Any]:
 def _for_other_writers(prefix: str) -> str:
     topic, snippet, session = (docgen.key_format(one.prefixed(prefix)) for one in (TOPIC, SNIPPET, SESSIONS))
     lease, absent = lease_key(prefix, topic), absent_key(prefix, topic)
-    generation = companion_key(prefix, "generation", prefix + TOPIC.pattern.text)
-    mark = companion_key(prefix, "mark", topic)
-    touched, life = (companion_key(prefix, use, session) for use in ("touched", "life"))
+    generation = derived_key(prefix, "generation", prefix + TOPIC.pattern.text)
+    mark = derived_key(prefix, "mark", topic)
+    touched, life = (derived_key(prefix, use, session) for use in ("touched", "life"))
     return f"""## For writers in other languages
 
 - **Values are pure JSON**, exactly the members above: no envelope, no version, no placeholder. An optional member that
   is absent is left out, never `null`. Members that this document does not name survive a change of a session.
 - **Timestamps** are RFC 3339 in UTC, written with `Z` and at most microseconds; any RFC 3339 offset is read.
-- **A key part** is 1 to {PART_MAX} characters of `A-Z a-z 0-9 . _ ~ -`; a page number is {PAGE_NUMBERS.least} to
-  {PAGE_NUMBERS.most:,}, without leading zeros. Anything else is refused before a key is built.
+- **A key part** is 1 to {PART_MAX} characters of `A-Z a-z 0-9 . _ ~ -`; a page number is {PAGE_NUMBERS.min} to
+  {PAGE_NUMBERS.max:,}, without leading zeros. Anything else is refused before a key is built.
 - **Lists are ordered**: topics by `display_name`, then id; snippets by `generation_timestamp` descending, then id. A
   page holds {PAGE_SIZE}.
 - **After each commit** to the record, drop what it made stale in *one* command, as

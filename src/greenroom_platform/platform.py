@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -29,9 +30,11 @@ from greenroom_platform.domain.records import Records
 from greenroom_platform.domain.sessions import SESSION_SETTINGS
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
+from greenroom_platform.domain.task_records import KeepsTasks
 from greenroom_platform.domain.topics import Topics
 from greenroom_platform.domain.watcher import Watcher
 from greenroom_platform.models import Session
+from greenroom_platform.studio.recording_store import open_recordings
 from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.worker import Worker
 
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
 DATABASE_FILE = "greenroom.sqlite3"
 """The record's file in the data directory."""
+RECORDINGS = "recordings"
+"""The directory of the recordings in the data directory."""
 
 
 class Platform:
@@ -49,13 +54,17 @@ class Platform:
     Arguments:
         room: open, and open until the platform is closed.
         records: likewise.
-        data_dir: where recordings are kept; None where there are none.
+        data_dir: where recordings are kept unless `recordings_url` says so; None where there are none.
+        recordings_url: where recordings are kept: a directory, or `s3://BUCKET/PREFIX`.
     """
 
-    def __init__(self, room: Greenroom, records: Records, *, data_dir: Path | None = None) -> None:
+    def __init__(
+        self, room: Greenroom, records: Records, *, data_dir: Path | None = None, recordings_url: str | None = None
+    ) -> None:
         self.room = room
         self._records = records
         self._directory = data_dir
+        self._recordings_url = recordings_url
         self.opened = Opened()
         """Whether the platform is open; its parts ask it before each operation."""
         self._parts: Domain | None = None
@@ -140,23 +149,26 @@ class Platform:
 
     @property
     def recordings(self) -> Recordings:
-        """The recordings in the data directory.
+        """The recordings, in the data directory or where the platform was told to keep them.
 
         Raises:
-            InvalidInput: when the platform has no directory, or it cannot be used.
+            InvalidInput: when the platform has no place for them, or it cannot be used, or the record keeps no tasks.
+            MissingExtra: when the package that reaches their store is not installed.
         """
         self.opened.check()
         if self._recordings is None:
-            if self._directory is None:
-                raise InvalidInput("data_dir", "recordings need a directory", "pass data_dir=")
-            self._recordings = Recordings(self._directory / "recordings", clock=self.room.clock)
+            records = self._records
+            if not isinstance(records, KeepsTasks):
+                raise _no_tasks()
+            store = open_recordings(self._recordings_url, self._directory and self._directory / RECORDINGS)
+            self._recordings = Recordings(store, records.tasks, clock=self.room.clock)
         return self._recordings
 
-    def worker(self, *, claim: float = CLAIM) -> Worker:
+    def worker(self, *, claim: timedelta = timedelta(seconds=CLAIM)) -> Worker:
         """A worker that makes the podcasts which are asked for; see `Worker.run`.
 
         Arguments:
-            claim: seconds for which a task is claimed at a time. The claim is renewed three times as often, and what a
+            claim: for how long a task is claimed at a time. The claim is renewed three times as often, and what a
                 killed worker has begun is taken up again when it lapses.
         """
         generation, tasks = self._with_tasks()
@@ -167,7 +179,7 @@ class Platform:
             self.snippets,
             self.recordings,
             wake=generation.asked,
-            claim=claim,
+            claim=claim.total_seconds(),
             clock=self.room.clock,
         )
 
@@ -217,7 +229,7 @@ class Platform:
 
     def _with_tasks(self) -> tuple[Generation, Tasks]:
         if self._domain.generation is None:
-            raise InvalidInput("database", "the record keeps no tasks", "give it a member `tasks`: TaskRecords")
+            raise _no_tasks()
         return self._domain.generation
 
     async def _close(self) -> None:
@@ -230,15 +242,20 @@ class Platform:
             await self._accounts.close()
 
 
+def _no_tasks() -> InvalidInput:
+    return InvalidInput("database", "the record keeps no tasks", "give it a member `tasks`: TaskRecords")
+
+
 @asynccontextmanager
 async def open_platform(
     address: str | None = None,
     *,
     session_address: str | None = None,
-    keeps_sessions: bool = True,
+    sessions: bool = True,
     replica_reads: bool = False,
     database: str | Path | Records | None = None,
     data_dir: str | Path | None = None,
+    recordings_url: str | None = None,
     prefix: str = "",
     clock: Clock = SYSTEM,
     counters: Counters | None = None,
@@ -246,15 +263,16 @@ async def open_platform(
     """Open a record, a room and the platform over both; all are closed when the block is left.
 
     Arguments:
-        keeps_sessions: False for a process that uses none, as a worker.
+        sessions: False for a process that uses none, as a worker.
         database: the record: `sqlite:PATH`, a path, or any implementation of `Records`, which stays open. By default
             SQLite in the data directory.
         data_dir: where embedded parts and recordings are kept. With neither address nor directory a temporary one.
+        recordings_url: where recordings are kept instead: a directory, or `s3://BUCKET/PREFIX`.
 
     The other arguments are those of `Greenroom`.
 
     Raises:
-        InvalidInput: for an argument that cannot be.
+        InvalidInput: for an argument that is not valid.
         MissingExtra: when an embedded part is not installed.
         RecordUnavailable: when the record cannot be opened. An engine that cannot be reached is no error.
     """
@@ -267,7 +285,7 @@ async def open_platform(
             Greenroom(
                 address,
                 session_address=session_address,
-                sessions=SESSION_SETTINGS if keeps_sessions else False,
+                sessions=SESSION_SETTINGS if sessions else False,
                 replica_reads=replica_reads,
                 data_dir=directory,
                 prefix=prefix,
@@ -275,7 +293,9 @@ async def open_platform(
                 counters=counters,
             )
         )
-        yield await stack.enter_async_context(Platform(room, records, data_dir=directory))
+        yield await stack.enter_async_context(
+            Platform(room, records, data_dir=directory, recordings_url=recordings_url)
+        )
 
 
 async def _records(database: str | Path | Records | None, directory: Path | None, stack: AsyncExitStack) -> Records:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from greenroom.caching import Outcome, remote
+from greenroom.caching import Outcome
 from greenroom.engine import Channel, Limits
 from greenroom.engine.protocol.hash_slot import slot_of
 from greenroom.observe import Counters
@@ -42,7 +42,6 @@ async def test_a_replica_that_stands_still_leaves_half_the_time_to_the_primary(
     steady: Cluster, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in real life, where it is half a second."""
-    monkeypatch.setattr(remote, "COMMANDS", 4.0)
     limits = Limits(topology_interval=0.2, command_deadline=4.0, ping_timeout=60)
     backing, load = await back(steady, limits=limits, replica_reads=True), Loads()
     cache = cache_of(backing, load)

@@ -95,7 +95,7 @@ async def test_an_end_that_a_slot_on_its_way_refuses_is_made_when_it_has_arrived
     cluster.begin_migration(slot, target)
     cluster.move_key(source, target, key(live))
     with pytest.raises(EngineError):
-        await here.store.end(live.session_id, "by", mark=False)
+        await here.store.end(live.session_id, "by", tombstone=False)
     for name in keys_in(source, live):
         cluster.move_key(source, target, name)
     cluster.end_migration(slot, source, target)

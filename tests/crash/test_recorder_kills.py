@@ -1,187 +1,191 @@
-"""A recorder killed before any of its file operations leaves no half recording, and nothing in the way."""
+"""A recorder killed before any of its file operations, or puts, leaves no half recording, and nothing in the way."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from greenroom.testing.clock import ManualClock
-from greenroom_platform.studio.recordings import Recordings
+from greenroom_platform.studio.recording_store import LocalRecordingStore
+from greenroom_platform.studio.recording_writer import take_over
+from tests.support.made_recordings import Site, heard, later, site_of, times
+from tests.support.recording_fixtures import STORES
 from tests.support.studio_samples import a_cluster, parse
 
-# For each number from 0: a process that makes a recording in a directory of that name, killed before that many file
-# operations. It tells what each was before which it was killed, and ends with the first that lived.
-KILLED = """
-import fcntl, os, signal, sys
-from pathlib import Path
-from greenroom_platform.studio import recording_dir, recording_writer
-from tests.support.studio_samples import a_cluster
-
-OPERATIONS = [
-    (os, name)
-    for name in ("open", "write", "pwrite", "fsync", "rename", "link", "unlink", "close", "mkdir", "ftruncate")
-]
-OPERATIONS += [(fcntl, "flock")]
-
-def deadly(left, told):
-    for module, name in OPERATIONS:
-        def call(*args, _real=getattr(module, name), _name=name, **options):
-            if left[0] == 0:
-                told(_name)
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return _real(*args, **options)
-        setattr(module, name, call)
-
-def record(directory):
-    made = recording_writer.RecordingFile(recording_dir.RecordingDir(directory), "p", "a")
-    for number in range(3):
-        made.append(a_cluster(number, sys.argv[2].encode()))
-    made.finish()
-
+# Runs `record` for each number from 0 in a process of its own, up to the first that lives; then it prints that number.
+EACH = """
 number = 0
 while True:
     child = os.fork()
     if child == 0:
-        write = os.write
-        deadly([number], lambda name: write(1, f"{name}\\n".encode()))
-        record(Path(sys.argv[1]) / str(number))
+        record(number)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if status == 0:
         break
     assert os.WIFSIGNALED(status), status
     number += 1
-print("lived")
+print(number)
 """
 
+# For each number from 0: a process that makes a recording in a directory of that name, killed before that many file
+# operations. It tells what each was before which it was killed, and ends with the first that lived.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.support.studio_samples import a_cluster
 
-def crash(directory: Path, mark: str) -> list[str]:
-    """What each of the killed processes was about to do."""
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED, str(directory), mark], capture_output=True, text=True, timeout=100, check=True
-    )
-    *before, last = run.stdout.split()
-    assert last == "lived"
-    return before
+OPERATIONS = ("open", "write", "fsync", "link", "unlink", "close")
 
+def deadly(left, told):
+    for name in OPERATIONS:
+        def call(*args, _real=getattr(os, name), _name=name, **options):
+            if left[0] == 0:
+                told(_name)
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return _real(*args, **options)
+        setattr(os, name, call)
 
-def is_whole(data: bytes, mark: bytes) -> bool:
-    _, segment = parse(data)
-    assert segment.one("Info").one("Duration") == 3000
-    assert len(segment.one("Cues").value) == 3
-    return data.count(b"".join(a_cluster(number, mark).data for number in range(3))) == 1
+def record(number):
+    # Imported here: its threads would not be there in a process that is forked.
+    from greenroom_platform.studio.recording_store import LocalRecordingStore, segment_name, whole_name
+    from greenroom_platform.studio import webm
+
+    store = LocalRecordingStore(Path(sys.argv[1]) / str(number))
+    clusters = [a_cluster(number, b"killed").data for number in range(3)]
+    write = os.write
+    deadly([number], lambda name: write(1, f"{name}\\n".encode()))
+    store._create(segment_name("p", 1, 0), b"".join(clusters))
+    store._create(whole_name("p", 1), webm.whole_file(clusters, 3000.0))
+    store._create(segment_name("p", 1, 1), b"{}")
+
+"""
 
 
 def test_a_recorder_killed_before_any_file_operation(tmp_path: Path) -> None:
-    killed = crash(tmp_path, "new")
-    assert len(killed) >= 10
-    assert {"open", "write", "pwrite", "flock", "fsync", "rename", "link"} <= set(killed)
-    wholes = [outcome(tmp_path / str(number)) for number in range(len(killed))]
+    line = [sys.executable, "-c", KILLED + EACH, str(tmp_path)]
+    run = subprocess.run(line, capture_output=True, text=True, timeout=100, check=True)
+    *killed, last = run.stdout.split()
+    assert int(last) == len(killed)
+    assert {"open", "write", "fsync", "link", "unlink", "close"} == set(killed)
+    wholes = [asyncio.run(outcome(tmp_path / str(number))) for number in range(len(killed))]
     assert wholes == sorted(wholes), "from one operation on it is whole"
     first = wholes.index(True)
     assert killed[first - 1] == "link", "and not before"
-    assert killed[: first - 1].count("fsync") == 1, "its bytes last before its name is there"
+    segment = killed.index("link")
+    assert killed[segment + 1 : first].count("fsync") == 2, "the segment's name, and the bytes of the whole"
     assert "fsync" in killed[first:], "and its name lasts when it is told to be whole"
 
 
-def test_a_whole_recording_stays_wherever_another_recorder_is_killed(tmp_path: Path) -> None:
-    for number in range(60):
-        asyncio.run(made(tmp_path / str(number)))
-    killed = crash(tmp_path, "new")
-    assert "link" in killed
-    assert len(killed) < 60
-    for number in range(len(killed)):
-        assert not outcome(tmp_path / str(number)), killed[number]
+async def outcome(directory: Path) -> bool:
+    """Whether the whole recording is there; then it is all there, and the next claim takes it over."""
+    store = LocalRecordingStore(directory)
+    size = await take_over(store, "p", 2)
+    if size is not None:
+        data = await store.get("p.2.webm")
+        assert data is not None
+        _, segment = parse(data)
+        assert len(data) == size
+        assert segment.one("Info").one("Duration") == 3000
+        assert len(segment.one("Cues").value) == 3
+    named = {path.name for path in directory.rglob("*") if path.is_file()}
+    assert {name for name in named if not name.endswith(".new")} <= {
+        *("p.1.00000", "p.1.00001", "p.1.webm", "p.2.webm"),
+    }
+    segment_there = await store.get("parts/p.1.00000")
+    assert segment_there in (None, b"".join(a_cluster(number, b"killed").data for number in range(3)))
+    for left in (directory / "new").iterdir():
+        os.utime(left, (0, 0))
+    await store.sweep(10_000.0)
+    assert list((directory / "new").iterdir()) == []
+    return size is not None
 
 
-def outcome(directory: Path) -> bool:
-    """Whether the new recording is whole; nothing else may be left, and where there is none another can be made."""
-
-    async def look() -> bool:
-        clock = ManualClock()
-        recordings = Recordings(directory, clock=clock)
-        path = recordings.whole("p")
-        new = path is not None and b"new" in path.read_bytes()
-        await made(directory)
-        path = path or recordings.whole("p")
-        assert path is not None
-        data = path.read_bytes()
-        assert is_whole(data, next(mark for mark in (b"new", b"made") if mark in data))
-        long_ago = clock.now().timestamp() - 3600
-        for part in (directory / "parts").iterdir():
-            os.utime(part, (long_ago, long_ago))
-        await recordings.sweep()
-        assert sorted(path.name for path in directory.rglob("*")) == ["p.webm", "parts"]
-        await recordings.close()
-        return new
-
-    return asyncio.run(look())
-
-
-async def made(directory: Path) -> None:
-    recordings = Recordings(directory)
-    recording = await recordings.begin("p", "b")
-    for number in range(3):
-        await recording.append(a_cluster(number, b"made"))
-    await recording.finish()
-    await recordings.close()
-
-
-def test_a_part_is_never_without_its_lock(tmp_path: Path) -> None:
-    """Swept at any moment of its making, an attempt loses nothing: what has its name has its lock."""
-    begun = subprocess.Popen([sys.executable, "-c", STOPPED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert begun.stdout is not None
-        assert begun.stdout.readline() == "about to rename\n"
-        asyncio.run(swept(tmp_path))
-        begun.send_signal(signal.SIGUSR1)
-        assert begun.stdout.readline() == "renamed\n"
-        asyncio.run(swept(tmp_path))
-        begun.send_signal(signal.SIGUSR1)
-        assert begun.stdout.readline() == "whole\n"
-    finally:
-        begun.kill()
-        begun.communicate()
-    assert (tmp_path / "p.webm").exists()
-
-
-STOPPED = """
-import os, signal, sys
-from pathlib import Path
-from greenroom_platform.studio import recording_dir, recording_writer
+# The same for the puts of a recorder: killed before each of them, the last time before the word of it.
+KILLED_PUTS = """
+import asyncio, os, signal, sys
+from greenroom_platform.studio import recording_store, recording_writer
+from greenroom_platform.studio.recording_store import open_recordings
 from tests.support.studio_samples import a_cluster
 
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-rename = os.rename
+def record(number):
+    asyncio.run(recorded(number))
 
-def stop(*args):
-    print("about to rename", flush=True)
-    signal.sigwait({signal.SIGUSR1})
-    rename(*args)
-    print("renamed", flush=True)
-    signal.sigwait({signal.SIGUSR1})
+async def recorded(number):
+    store = open_recordings(f"{sys.argv[1]}/{number}", None)
+    left, create = [number], store.create
 
-os.rename = stop
-made = recording_writer.RecordingFile(recording_dir.RecordingDir(Path(sys.argv[1])), "p", "a")
-os.rename = rename
-made.append(a_cluster(0))
-made.finish()
-print("whole", flush=True)
+    async def deadly(name, data):
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        await create(name, data)
+
+    store.create = deadly
+    recording_writer.SEGMENT = recording_writer.INTERVAL = 0
+    made = recording_writer.RecordingWriter(store, "p", 1)
+    for second in range(3):
+        await made.append(a_cluster(second, b"killed"))
+        while made._pending:
+            await asyncio.sleep(0.001)
+    await made.finish()
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
 """
 
 
-async def swept(directory: Path) -> None:
-    # Long after whatever was made: only the lock keeps it. What has no name yet goes by its age alone.
-    recordings = Recordings(directory)
+@pytest.mark.parametrize("kind", STORES)
+async def test_a_recorder_killed_before_any_of_its_puts(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    place = request.getfixturevalue("s3_url") if kind == "s3" else str(tmp_path / "recordings")
+    line = [sys.executable, "-c", KILLED_PUTS + EACH, place]
+    run = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, timeout=100, check=False)
+    assert run.returncode == 0, run.stderr
+    # Three segments, the whole, the end mark; and once between these and the word to the record.
+    assert int(run.stdout) == 6
+    for number in range(6):
+        async with site_of(tmp_path / f"{number}.sqlite3", f"{place}/{number}") as site:
+            left = await site.objects()
+            segments = [f"parts/p.1.{one:05}" for one in range(4)]
+            expected = segments[: min(number, 3)] + ["p.1.webm"] * (number >= 4) + segments[3:] * (number >= 5)
+            assert left == sorted(expected), "an end mark is never there before the whole"
+            await killed_and_taken_up(site, whole=number >= 4)
+            assert await site.objects() == ["p.2.webm"]
+
+
+async def killed_and_taken_up(site: Site, *, whole: bool) -> None:
+    """The next worker takes the whole recording over, or makes it anew; and an hour later nothing else is left."""
+    site.clock = ManualClock()
+    killed = await site.claimed()
+    await site.tasks.renew(killed, -1, site.now())
+    recordings, claim = site.open(), await site.claimed()
+    assert await recordings.whole("p") is None
+    size = await recordings.take_over("p", claim.number)
+    assert (size is not None) == whole
+    if size is None:
+        recording = recordings.begin("p", claim.number)
+        for second in range(3):
+            await recording.append(a_cluster(second, b"killed"))
+        size = await recording.finish()
+    await site.tasks.advance(claim, "ready_to_stream", site.now(), size=size)
+    assert times(await heard(site.open())) == [0, 1000, 2000]
+    later(site.clock, hours=1)
     await recordings.sweep()
-    clock = ManualClock(start=recordings._clock.now())
-    clock.advance(3600)
-    later = Recordings(directory, clock=clock)
-    await later.sweep()
-    await later.close()
-    await recordings.close()
+
+
+def test_a_file_that_has_just_begun_is_not_swept(tmp_path: Path) -> None:
+    store = LocalRecordingStore(tmp_path)
+    new = tmp_path / "new" / "0.new"
+    new.touch()
+    asyncio.run(store.sweep(new.stat().st_mtime + 599))
+    assert new.exists()
+    asyncio.run(store.sweep(new.stat().st_mtime + 601))
+    assert not new.exists()

@@ -12,11 +12,21 @@ from greenroom_platform.models import STATUSES
 from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.studio.recordings import Recordings
 from tests.support.counted_tasks import STEPS, statuses_of
-from tests.support.patience import eventually
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import TOKEN, Service
 from tests.support.stream_listeners import decode, heard_of
-from tests.support.worker_processes import CLUSTERS, SHORT, asked, make_topic, task_of, worker_process, working
+from tests.support.worker_processes import (
+    CLUSTERS,
+    SHORT,
+    asked,
+    make_topic,
+    objects,
+    recorded,
+    swept,
+    task_of,
+    worker_process,
+    working,
+)
 
 pytestmark = ON_LINUX
 
@@ -39,12 +49,6 @@ async def platform(service: Service) -> AsyncIterator[Platform]:
     """Another process of the same platform: where the worker is that takes over."""
     async with open_platform(data_dir=service.data_dir) as platform:
         yield platform
-
-
-def parts(service: Service) -> list[str]:
-    """What attempts have left."""
-    directory = service.data_dir / "recordings" / "parts"
-    return sorted(one.name for one in directory.iterdir()) if directory.exists() else []
 
 
 def in_order(statuses: list[str]) -> bool:
@@ -79,7 +83,6 @@ async def test_what_a_killed_worker_has_begun_is_finished_once_by_another(
         await worker.at(point)
         begun = await task_of(platform, podcast_id)
         assert (begun.status, begun.claim) == (status, 1)
-        assert len(parts(service)) == (point in ("clusters", "checked"))
         worker.kill()
     if point == "whole":
         monkeypatch.delattr(Recordings, "begin")  # what is whole is not made again
@@ -91,14 +94,12 @@ async def test_what_a_killed_worker_has_begun_is_finished_once_by_another(
     assert [one.message for one in caplog.records if "making podcast" in one.message] == [
         f"making podcast {podcast_id}, attempt 2"
     ]
-    path = platform.recordings.whole(podcast_id)
-    assert path is not None
-    whole, listened = decode(path.read_bytes()), decode(heard.audio)
+    whole, listened = decode(await recorded(platform, podcast_id)), decode(heard.audio)
     assert (whole.gaps, listened.gaps) == (0, 0)
     assert whole.seconds > CLUSTERS + 5
     assert listened.seconds == pytest.approx(whole.seconds, abs=0.05)
     assert (heard.last["type"], heard.code) == ("stream_end", 1000)
-    await eventually(lambda: not parts(service))
+    assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
 
 
 async def test_the_last_word_of_a_killed_worker_is_told_by_others(service: Service, platform: Platform) -> None:
@@ -122,19 +123,22 @@ async def test_a_late_worker_is_refused_and_harms_neither_recording_nor_status(
         await late.at(point)
         async with working(platform):
             assert in_order(await following)
-        path = platform.recordings.whole(podcast_id)
-        assert path is not None
-        before = path.read_bytes(), await task_of(platform, podcast_id), await platform.statuses.get(podcast_id)
+        before = (
+            await recorded(platform, podcast_id),
+            await task_of(platform, podcast_id),
+            await platform.statuses.get(podcast_id),
+        )
         late.go_on()
         await late.has_worked()
         assert (
-            path.read_bytes(),
+            await recorded(platform, podcast_id),
             await task_of(platform, podcast_id),
             await platform.statuses.get(podcast_id),
         ) == before
         assert f"podcast {podcast_id} is given up here" in late.log
         assert "Traceback" not in late.log
-        await eventually(lambda: not parts(service))
+        assert [name for name in await objects(platform, podcast_id) if ".1." in name] == []
+        assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
         if point == "claimed":
             # It was late, and is as good a worker as any.
             assert in_order(await statuses_of(platform.statuses.follow(await asked(platform))))
@@ -153,12 +157,11 @@ async def test_a_late_worker_does_not_disturb_the_one_that_has_taken_over(servic
             assert shown.status == "audio_rendering"  # as far as it was seen to be
             current.go_on()
             await current.at("clusters")
-            before, begun = await task_of(platform, podcast_id), parts(service)
-            assert len(begun) == 2
+            before = await task_of(platform, podcast_id)
             late.go_on()
             await late.has_worked()
             assert await task_of(platform, podcast_id) == before
-            assert len(parts(service)) == 1
+            assert [name for name in await objects(platform, podcast_id) if ".2." not in name] == []
             current.go_on()
             await current.has_worked()
     assert in_order(await following)

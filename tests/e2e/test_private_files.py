@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from greenroom import Greenroom
 from greenroom.private_files import make_directory, make_file, open_to_others
 from tests.support.running_service import Serve, command
 
@@ -43,6 +44,12 @@ def test_load_makes_a_record_that_nobody_else_can_read(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
     assert modes(tmp_path) == {}
+
+
+async def test_a_room_of_the_library_makes_nothing_that_others_may_use(tmp_path: Path) -> None:
+    async with Greenroom(data_dir=tmp_path / "deep" / "data"):
+        assert {path.name for path in (tmp_path / "deep").iterdir()} == {"data"}
+        assert modes(tmp_path) == {}
 
 
 def test_serve_makes_nothing_that_others_may_use(serve: Serve, tmp_path: Path) -> None:

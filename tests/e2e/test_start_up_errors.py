@@ -17,6 +17,7 @@ from greenroom.cli import main
 from tests.support.process_tree import ON_LINUX, servers
 from tests.support.repository import ROOT
 from tests.support.running_service import PROGRAM, command, environment, refusal
+from tests.support.s3_server import BUCKET, S3Server
 
 Refuse = Callable[..., str]
 
@@ -47,6 +48,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         (["--sample", "maybe"], "--sample", "use one of on, off"),
         (["--valkey-url", "http://localhost"], "--valkey-url", "write it like valkey://host:6379"),
         (["--database-url", "postgres://localhost"], "--database-url", "write it like sqlite:"),
+        (["--recordings-url", "https://bucket"], "--recordings-url", "write a directory, or s3://BUCKET/PREFIX"),
+        (["--recordings-url", "/dev/null/x"], "--recordings-url", "name a directory that this user may write to"),
         (["--editor-token", "short"], "--editor-token", "use 16 or more"),
         (["--key-prefix", "{a}"], "--key-prefix", "use"),
         (["--replica-reads", "on"], "--replica-reads", "give the caches the address of a cluster"),
@@ -76,6 +79,19 @@ def test_a_variable_that_cannot_be(refuse: Refuse, arguments: list[str], variabl
     line = refuse(*arguments, env={variable: text})
     assert line.startswith(f"greenroom: {variable}: ")
     assert remedy in line
+
+
+@pytest.mark.parametrize("line", [["serve", "--port", "0"], ["work"]], ids=["serve", "work"])
+def test_credentials_that_the_store_refuses(tmp_path: Path, s3: S3Server, line: list[str]) -> None:
+    wrong = s3.environ | {"AWS_SECRET_ACCESS_KEY": "wrong-secret"}
+    where = "--data-dir", tmp_path / "data", "--recordings-url", f"s3://{BUCKET}/x"
+    run = command(*line, *where, env=wrong)
+    assert run.returncode == 1
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith(f"greenroom: --recordings-url: s3://{BUCKET}/x refuses the credentials")
+    assert "AWS_SECRET_ACCESS_KEY" in last
+    assert "wrong-secret" not in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "a..b"])

@@ -76,7 +76,7 @@ def generate(service: Service, topic_id: str) -> str:
 
 def held_renderer(pid: int, parts: Path) -> Process:
     """The renderer of a process, stopped when something has been recorded: it will not come to its end by itself."""
-    wait_for(lambda: renderers(pid) and any(part.stat().st_size > 4096 for part in parts.glob("*.part")), 60)
+    wait_for(lambda: renderers(pid) and any(part.stat().st_size > 4096 for part in parts.iterdir()), 60)
     (renderer,) = renderers(pid)
     renderer.signal(signal.SIGSTOP)
     return renderer
@@ -92,7 +92,7 @@ async def was_given_back(data_dir: Path, podcast_id: str) -> bool:
 async def made(data_dir: Path, podcast_id: str) -> list[str]:
     async with open_platform(data_dir=data_dir) as platform:
         statuses = await statuses_of(platform.statuses.follow(podcast_id))
-        assert platform.recordings.whole(podcast_id) is not None
+        assert await platform.recordings.whole(podcast_id) is not None
     return statuses
 
 

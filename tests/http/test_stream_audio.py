@@ -43,7 +43,7 @@ async def podcast_id(studio: Studio, made: dict[str, str]) -> str:
 @pytest.fixture
 async def data(studio: Studio, podcast_id: str) -> bytes:
     """The bytes of its recording."""
-    return studio.file(podcast_id).read_bytes()
+    return (await studio.file(podcast_id)).read_bytes()
 
 
 # All of it ---------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ async def test_before_it_is_whole_it_is_a_conflict(service: Service, studio: Stu
     claim = await studio.claimed()
     if how_far != "queued":
         await studio.platform.tasks.advance(claim, how_far)
-    recording = await studio.attempt(claim.podcast_id, CLUSTERS[:2])
+    recording = await studio.attempt(claim, CLUSTERS[:2])
     answer = service.client.get(path(claim.podcast_id))
     told = problem(answer, 409, "not-whole")
     assert how_far in told["detail"]
@@ -203,7 +203,7 @@ async def test_an_id_that_cannot_be_reaches_no_file(service: Service, bad: str) 
 
 async def test_one_that_is_not_kept_any_more_is_not_found(service: Service, studio: Studio) -> None:
     podcast_id = await studio.ready(CLUSTERS[:1])
-    studio.file(podcast_id).unlink()
+    (await studio.file(podcast_id)).unlink()
     assert "not kept" in problem(service.client.get(path(podcast_id)), 404, "not-found")["detail"]
 
 
@@ -212,7 +212,7 @@ async def test_one_that_is_not_kept_any_more_is_not_found(service: Service, stud
 
 async def test_one_removed_while_it_is_sent_is_sent_to_its_end(service: Service, studio: Studio) -> None:
     podcast_id = await studio.ready([heavy(number) for number in range(200)])
-    file = studio.file(podcast_id)
+    file = await studio.file(podcast_id)
     data = file.read_bytes()
     with service.client.stream("GET", path(podcast_id)) as answer:
         parts = answer.iter_raw()
@@ -224,10 +224,11 @@ async def test_one_removed_while_it_is_sent_is_sent_to_its_end(service: Service,
 
 async def test_one_cut_short_while_it_is_sent_is_not_taken_for_whole(service: Service, studio: Studio) -> None:
     podcast_id = await studio.ready([heavy(number) for number in range(200)])
+    file = await studio.file(podcast_id)
     with service.client.stream("GET", path(podcast_id)) as answer:
         parts = answer.iter_raw()
         next(parts)
-        os.truncate(studio.file(podcast_id), 1000)
+        os.truncate(file, 1000)
         with pytest.raises(httpx.RemoteProtocolError):
             list(parts)
 

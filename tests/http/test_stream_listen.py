@@ -158,7 +158,7 @@ async def test_who_comes_before_the_first_cluster_waits_for_it(service: Service,
         assert isinstance(message, str)
         assert '"stream_start"' in message
         await eventually(lambda: claim.podcast_id in activity(service))
-        await studio.finish(claim, await studio.attempt(claim.podcast_id), LONG[:2])
+        await studio.finish(claim, await studio.attempt(claim), LONG[:2])
         await hear(opened, heard)
     assert heard.texts == [{"type": "stream_end"}]
     assert heard.clusters[1:] == [cluster.data for cluster in LONG[:2]]
@@ -166,12 +166,11 @@ async def test_who_comes_before_the_first_cluster_waits_for_it(service: Service,
 
 
 async def test_the_next_attempt_continues_where_a_dead_one_stopped(service: Service, studio: Studio) -> None:
-    claim, dying = await studio.rendering(LONG[:3])
+    claim, _ = await studio.rendering(LONG[:3])
     async with listener(service, claim.podcast_id) as opened:
         heard = await hear(opened, clusters=4)
-        # Its process is killed: the system lets go of the lock, and the part stays.
-        dying._file._close()
-        again = await studio.attempt(claim.podcast_id, LONG[:2])
+        claim = await studio.another(claim)
+        again = await studio.attempt(claim, LONG[:2])
         await studio.finish(claim, again, LONG[2:])
         await hear(opened, heard)
     whole(heard, claim.podcast_id)
@@ -214,7 +213,7 @@ async def test_a_podcast_that_fails_while_it_is_listened_to_tells_why(
 
 async def test_a_recording_that_is_not_kept_any_more_is_an_error(service: Service, studio: Studio) -> None:
     podcast_id = await studio.ready(LONG[:1])
-    studio.file(podcast_id).unlink()
+    (await studio.file(podcast_id)).unlink()
     failed(await heard_of(service, podcast_id), "This recording is not kept any more. Ask for the podcast again.")
 
 
@@ -229,26 +228,23 @@ async def test_a_recording_made_where_we_cannot_see_it_is_not_waited_for(service
     failed(heard, "This recording is not kept any more. Ask for the podcast again.")
 
 
-async def test_who_listens_hears_a_recording_to_its_end_though_it_is_removed(service: Service, studio: Studio) -> None:
+async def test_who_listens_hears_a_recording_to_its_end_though_it_expires(service: Service, studio: Studio) -> None:
     clusters = [heavy(number) for number in range(120)]  # more than is on its way at any time
     podcast_id = await studio.ready(clusters)
     async with listener(service, podcast_id) as opened:
         heard = await hear(opened, clusters=2)
-        studio.file(podcast_id).unlink()
+        await studio.expire(podcast_id)
         await hear(opened, heard)
     whole(heard, podcast_id)
     assert heard.clusters[1:] == [cluster.data for cluster in clusters]
+    failed(await heard_of(service, podcast_id), "This recording is not kept any more. Ask for the podcast again.")
 
 
-async def test_a_directory_that_cannot_be_read_is_an_interruption(service: Service, studio: Studio) -> None:
+async def test_a_recording_that_is_not_what_was_put_is_an_interruption(service: Service, studio: Studio) -> None:
     podcast_id = await studio.ready(LONG[:1])
-    file = studio.file(podcast_id)
-    file.unlink()
-    file.mkdir()  # opens, and cannot be read
-    try:
-        failed(await heard_of(service, podcast_id), "The recording was interrupted. Try again in a moment.")
-    finally:
-        file.rmdir()
+    file = await studio.file(podcast_id)
+    file.write_bytes(bytes(file.stat().st_size))
+    failed(await heard_of(service, podcast_id), "The recording was interrupted. Try again in a moment.")
 
 
 # Who comes and goes --------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from greenroom.caching.generation import GENERATION
 from greenroom.caching.groups import FORGET, MEMBERS, REGISTER
 from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RELEASE, RENEW
 from greenroom.engine.scripts import Script
-from greenroom.sessions.index import ENTER, PRESENT
-from greenroom.sessions.store import CHANGE, END, START, TAKE
+from greenroom.sessions.index import SET_ADD, SET_MEMBERS
+from greenroom.sessions.store import CHANGE, CLAIM, END, START
 from greenroom_platform.accounts.rate_limit import ATTEMPT
 from greenroom_platform.domain.leadership import LEAD
 from tests.support.real_servers import Raw, Server
@@ -81,14 +81,14 @@ CASES = {
     "read_back": Case(READ_BACK, CACHED[:1], ("0" * 40,)),
     "release": Case(RELEASE, CACHED[1:2], (OURS, "", 0)),
     "renew": Case(RENEW, CACHED[1:2], (OURS, 1_000)),
-    "roll_enter": Case(ENTER, (scored("roll"),), ("m", 60_000, 60_000)),
-    "roll_present": Case(PRESENT, (scored("roll"),), (60_000, "1")),
+    "expiring_set_add": Case(SET_ADD, (scored("roll"),), ("m", 60_000, 60_000)),
+    "expiring_set_members": Case(SET_MEMBERS, (scored("roll"),), (60_000, "1")),
     "session_change": Case(CHANGE, (SESSION, LIFE, TOUCHED), (JSON, '{"t":"', '"}', 60_000, 60_000, "w", "0")),
     "session_end": Case(END, (SESSION, LIFE, TOUCHED, GRACE, ENDED, STREAMS), ("by", 60_000, "any")),
     "session_start": Case(
         START, (SESSION, LIFE, TOUCHED, ENDED), ('{"t":"', '"}', 60_000, 60_000, 60_000, "", 0, 10**15, "1")
     ),
-    "session_take": Case(TAKE, (SESSION, LIFE, TOUCHED, GRACE, ENDED, STREAMS), (JSON, "by", 60_000, 60_000)),
+    "session_claim": Case(CLAIM, (SESSION, LIFE, TOUCHED, GRACE, ENDED, STREAMS), (JSON, "by", 60_000, 60_000)),
 }
 OF_A_DROPPED_KEYSPACE = {
     "fill marked": Case(FILL, MARKED, (OURS, "new", 60_000)),
@@ -182,9 +182,9 @@ class TestWhatHolds:
         put(raw, SESSION)
         put(raw, LIFE)
         put_foreign(raw, ENDED.name, kind)
-        first = run(raw, CASES["session_take"])
+        first = run(raw, CASES["session_claim"])
         assert first[0] == b"taken"
-        assert run(raw, CASES["session_take"]) == first, "the repetition is told the same"
+        assert run(raw, CASES["session_claim"]) == first, "the repetition is told the same"
 
     def test_a_session_is_written_whatever_stands_in_touched(self, raw: Raw, kind: str) -> None:
         put(raw, SESSION)
@@ -194,7 +194,7 @@ class TestWhatHolds:
         assert raw("GET", TOUCHED.name) == b"w"
 
     def test_a_life_of_another_type_is_no_life(self, raw: Raw, kind: str) -> None:
-        for name in ("session_change", "session_take"):
+        for name in ("session_change", "session_claim"):
             put(raw, SESSION)
             put_foreign(raw, LIFE.name, kind)
             raw("PEXPIRE", LIFE.name, 60_000)

@@ -158,7 +158,7 @@ async def test_an_end_that_no_server_has_acknowledged_is_sent_when_one_is_back(
     lasting.kill()
     with pytest.raises(EngineError):
         async with asyncio.timeout(20):
-            await sessions.store.end(live.session_id, "by", mark=False)
+            await sessions.store.end(live.session_id, "by", tombstone=False)
     clock.advance(60)
     past.restore()
     assert await asked(sessions, lambda: sessions.read(token)) is None

@@ -57,7 +57,7 @@ async def test_misses_are_loaded_and_not_stored_until_there_is_memory(server: Se
 async def test_misses_are_bounded_as_without_a_server(server: Server, back: Back) -> None:
     load = Loads()
     load.go.clear()
-    cache = cache_of(await back(server), load, places=2)
+    cache = cache_of(await back(server), load, max_concurrent=2)
     with full(server):
         reads = [asyncio.create_task(cache.get(f"e{n}")) for n in range(6)]
         await until(lambda: len(load.calls) == 2 and sum(read.done() for read in reads) == 4)

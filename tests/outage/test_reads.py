@@ -54,7 +54,8 @@ async def test_a_waiter_loads_by_itself_when_the_server_freezes(server: Server, 
     await theirs.started.wait()
     waiting = asyncio.create_task(answered(waiter, "e1"))
     raw = server.raw()
-    while b"cmdstat_evalsha:calls=2" not in raw("INFO", "commandstats"):
+    # Each has asked for the generation of its keyspace, and for the lease.
+    while b"cmdstat_evalsha:calls=4" not in raw("INFO", "commandstats"):
         await asyncio.sleep(0)
     with server.frozen():
         assert outcomes(await waiting) == {Outcome.BYPASSED}
@@ -119,7 +120,7 @@ async def test_nonsense_grants_no_lease_and_so_no_load_past_the_places(back: Bac
     load = Loads()
     load.go.clear()
     async with Impostor(b"_\r\n").listening() as impostor:
-        cache = cache_of(await back(impostor), load, places=1)
+        cache = cache_of(await back(impostor), load, max_concurrent=1)
         first = asyncio.create_task(cache.get_result("e1"))
         await load.started.wait()
         results = await asyncio.gather(*(cache.get_result(f"x{n}") for n in range(8)), return_exceptions=True)

@@ -51,7 +51,7 @@ async def test_at_most_sixteen_loads_run_at_a_time(back: Back, load: Loads) -> N
 
 
 async def test_a_place_is_waited_for_a_moment_and_no_longer(back: Back, load: Loads) -> None:
-    cache = await down(back, load, places=1)
+    cache = await down(back, load, max_concurrent=1)
     load.go.clear()
     first = asyncio.create_task(cache.get("e1"))
     await load.started.wait()
@@ -67,7 +67,7 @@ async def test_a_place_is_waited_for_a_moment_and_no_longer(back: Back, load: Lo
 
 
 async def test_a_load_that_fails_or_hangs_gives_its_place_back(back: Back, load: Loads) -> None:
-    cache = await down(back, load, places=1, loader_deadline=0.01)
+    cache = await down(back, load, max_concurrent=1, loader_deadline=0.01)
     load.error = ValueError()
     with pytest.raises(ValueError):
         await cache.get("e1")
@@ -83,9 +83,9 @@ async def test_places_are_each_keyspace_s_own(back: Back) -> None:
     busy, idle = Loads(), Loads()
     backing = await broken(await back(Nowhere()))
     busy.go.clear()
-    first = asyncio.create_task(cache_of(backing, busy, places=1).get("e1"))
+    first = asyncio.create_task(cache_of(backing, busy, max_concurrent=1).get("e1"))
     await busy.started.wait()
-    assert await cache_of(backing, idle, places=1).get("e1") == Episode("e1")
+    assert await cache_of(backing, idle, max_concurrent=1).get("e1") == Episode("e1")
     busy.go.set()
     await first
 
@@ -205,7 +205,7 @@ async def test_many_keys_take_one_load_and_one_place(back: Back, load: Loads) ->
         await load.go.wait()
         return [Episode(one) for one in ids]
 
-    cache = await down(back, load, load_many=load_many, places=1)
+    cache = await down(back, load, load_many=load_many, max_concurrent=1)
     load.go.clear()
     ids = [f"e{n}" for n in range(50)]
     reading = asyncio.create_task(cache.get_many([{"episode_id": one} for one in ids]))

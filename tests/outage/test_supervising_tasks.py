@@ -119,7 +119,7 @@ async def test_a_cluster_is_asked_again_whatever_a_view_of_it_brings(
         whole=lambda: True,
         clock=SYSTEM,
         counters=Counters(),
-        limits=Limits(backoff_first=0.0, topology_interval=0.0, survey_pause=0.0),
+        limits=Limits(backoff_first=0.0, topology_interval=0.0, topology_pause=0.0),
     )
     discovery._ask = ask  # type: ignore[method-assign]
     discovery.start()

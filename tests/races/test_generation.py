@@ -326,7 +326,7 @@ async def test_a_drop_without_its_server_counts_here_and_is_carried_out_later(
     assert await ours.get("e1") == await theirs.get("e1") == Episode("e1", 2)
 
 
-async def test_a_lost_answer_begins_another_generation_and_leaves_nothing_pending(proxy: Proxy, back: Back) -> None:
+async def test_a_drop_whose_answer_is_lost_leaves_nothing_pending(proxy: Proxy, back: Back) -> None:
     load = Loads()
     cache = await process(back, proxy, load, limits=SOON)
     await cache.get("e1")

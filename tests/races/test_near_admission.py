@@ -12,7 +12,6 @@ import pytest
 
 from greenroom.caching import Cache, Outcome
 from greenroom.caching.lease import GET_OR_LEASE
-from greenroom.caching.near import MAX_STALENESS
 from greenroom.engine import Limits
 from greenroom.engine.transport.connection import Connection
 from greenroom.keyspace import Keyspace
@@ -47,7 +46,9 @@ async def near_cache(
     back: Back, through: Server | Proxy, load: Any = None, *, near_for: float = 30, **options: Any
 ) -> Cache[Any]:
     options.setdefault("limits", PATIENT)
-    return cache_of(await back(through, **options), load or Loads(), BRIEF, near_for=near_for)
+    cache = cache_of(await back(through, **options), load or Loads(), BRIEF, near_for=near_for)
+    cache._near._max_staleness = Limits().max_staleness  # although nothing is pinged
+    return cache
 
 
 async def outcome(cache: Cache[Any]) -> Outcome:
@@ -253,7 +254,7 @@ async def test_nothing_is_served_near_by_a_loop_that_was_blocked(server: Server,
     cache = await near_cache(back, server)
     assert [await outcome(cache) for _ in range(2)] == [Outcome.HIT, Outcome.NEAR]
     write(server, 2)
-    time.sleep(MAX_STALENESS)  # noqa: ASYNC251  # the very thing
+    time.sleep(Limits().max_staleness)  # noqa: ASYNC251  # the very thing
     assert await cache.get("e1") == Episode("e1", 2)
 
 

@@ -98,5 +98,5 @@ async def settled_down(platform: Platform) -> None:
     """Return when the followers' last look is done and each of them waits."""
     stories = platform.statuses._followers._stories
     async with asyncio.timeout(20):
-        while any(story.told or story.done < story.begun for story in stories.values()):
+        while any(story.notified or story.done < story.begun for story in stories.values()):
             await asyncio.sleep(0.001)

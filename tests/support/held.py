@@ -49,7 +49,7 @@ def held_by(backing: Backing, *caches: Cache[Any]) -> dict[str, Any]:
             "flights open": dict(cache._flights._open),
             "flights under way": dict(cache._flights._in_flight),
             "flight tasks": set(cache._flights._tasks),
-            "places": cache._fallback._number - cache._fallback._places._value,
+            "places": cache._fallback._max_concurrent - cache._fallback._permits._value,
             "refreshes": dict(cache._ladder.refreshes._tasks),
         }
     return {name: one for name, one in found.items() if one}

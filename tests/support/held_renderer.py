@@ -55,6 +55,10 @@ class Renderer:
         """Let it speak on."""
         self._signal(signal.SIGCONT)
 
+    def hold(self) -> None:
+        """Let it stand still again."""
+        self._signal(signal.SIGSTOP)
+
     def speak(self, heard: Callable[[], float], seconds: float) -> None:
         """Let it speak until so many seconds were heard, and hold it again; a busy machine makes it little more."""
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching import loader, loading, remote
-from greenroom.engine import Limits
-from greenroom.sessions import changes, sessions
+from greenroom.engine import Engine, Limits
 from greenroom.testing.clock import ManualClock
 
 PATIENT = Limits(
@@ -22,8 +20,7 @@ PATIENT = Limits(
 
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a call of caches or sessions take as long as the test makes it wait."""
-    for module in (loader, loading, remote, changes, sessions):
-        monkeypatch.setattr(module, "COMMANDS", 60.0)
+    monkeypatch.setattr(Engine, "call_budget", 60.0)
 
 
 async def until(condition: Callable[..., Any], seconds: float = 30.0) -> None:

@@ -12,10 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from greenroom.engine import Address, engine_at
+from greenroom.engine import Address, Engine, engine_at
 from greenroom.engine import Limits as EngineLimits
-from greenroom.sessions import Revocations, SessionLimits, Sessions, background, changes, merged
-from greenroom.sessions import sessions as sessions_module
+from greenroom.sessions import Revocations, SessionLimits, Sessions, background, merged
 from greenroom.sessions.store import SessionSnapshot, SessionStore
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
@@ -80,8 +79,7 @@ async def close_sessions(sessions: Store) -> None:
 
 def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a call take as long as a test makes its bytes wait."""
-    for module in (changes, sessions_module):
-        monkeypatch.setattr(module, "COMMANDS", 60.0)
+    monkeypatch.setattr(Engine, "call_budget", 60.0)
 
 
 def age(raw: Raw | Routed, passed: timedelta) -> None:

@@ -25,14 +25,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from greenroom_platform.cli import serve
-from greenroom_platform.domain.task_records import Claim
+from greenroom_platform.domain.task_records import Claim, KeepsTasks
 from greenroom_platform.http.app import create_app
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Shutdown
 from greenroom_platform.platform import DATABASE_FILE, Platform, open_platform
 from greenroom_platform.storage import open_records
 from greenroom_platform.studio.opus import RATE, OpusEncoder
-from greenroom_platform.studio.recordings import Recording
+from greenroom_platform.studio.recording_writer import RecordingWriter
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster, Muxer
 from greenroom_platform.testing.records_changes import NOON, about
 from tests.support.asgi_server import Quiet, state_of
@@ -119,7 +119,6 @@ class Studio:
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
-        self._attempts = 0
 
     async def claimed(self) -> Claim:
         """A podcast that was just asked for, and is ours to make."""
@@ -129,26 +128,33 @@ class Studio:
         assert claim.podcast_id == requested.task.podcast_id
         return claim
 
-    async def attempt(self, podcast_id: str, clusters: Sequence[Cluster] = ()) -> Recording:
-        """An attempt at its recording, with these clusters so far."""
-        self._attempts += 1
-        recording = await self.platform.recordings.begin(podcast_id, f"hand-{self._attempts}")
+    async def attempt(self, claim: Claim, clusters: Sequence[Cluster] = ()) -> RecordingWriter:
+        """The recording of a claim, with these clusters so far."""
+        recording = self.platform.recordings.begin(claim.podcast_id, claim.number)
         for cluster in clusters:
             await recording.append(cluster)
         return recording
 
-    async def rendering(self, clusters: Sequence[Cluster] = ()) -> tuple[Claim, Recording]:
+    async def another(self, claim: Claim) -> Claim:
+        """The claim of another worker, who takes the podcast over."""
+        await self.platform.tasks.give_back(claim, counted=False)
+        again = await self.platform.tasks.claim("by-another-hand", 600)
+        assert again is not None
+        assert again.podcast_id == claim.podcast_id
+        return again
+
+    async def rendering(self, clusters: Sequence[Cluster] = ()) -> tuple[Claim, RecordingWriter]:
         """A podcast that is being rendered."""
         claim = await self.claimed()
         await self.platform.tasks.advance(claim, "audio_rendering")
-        return claim, await self.attempt(claim.podcast_id, clusters)
+        return claim, await self.attempt(claim, clusters)
 
-    async def finish(self, claim: Claim, recording: Recording, clusters: Sequence[Cluster] = ()) -> None:
+    async def finish(self, claim: Claim, recording: RecordingWriter, clusters: Sequence[Cluster] = ()) -> None:
         """Render the rest."""
         for cluster in clusters:
             await recording.append(cluster)
-        await recording.finish()
-        await self.platform.tasks.advance(claim, "ready_to_stream")
+        size = await recording.finish()
+        await self.platform.tasks.advance(claim, "ready_to_stream", size=size)
 
     async def ready(self, clusters: Sequence[Cluster]) -> str:
         """The id of a podcast that is whole."""
@@ -156,17 +162,22 @@ class Studio:
         await self.finish(claim, recording, clusters)
         return claim.podcast_id
 
+    async def expire(self, podcast_id: str) -> None:
+        """Have a recording given up for its age, as the record tells it."""
+        assert isinstance(self.platform.records, KeepsTasks)
+        await self.platform.records.tasks.update_stored(podcast_id, expired=self.platform.room.clock.now())
+
     async def failed(self, message: str) -> str:
         """The id of a podcast that could not be made."""
         claim = await self.claimed()
         await self.platform.tasks.fail(claim, message)
         return claim.podcast_id
 
-    def file(self, podcast_id: str) -> Path:
-        """A whole recording's file."""
-        path = self.platform.recordings.whole(podcast_id)
-        assert path is not None
-        return path
+    async def file(self, podcast_id: str) -> Path:
+        """A whole recording's file in the data directory."""
+        whole = await self.platform.recordings.whole(podcast_id)
+        assert whole is not None
+        return Path(self.platform.recordings.store.place) / whole.name
 
 
 @asynccontextmanager
@@ -285,14 +296,17 @@ class Inner:
 
 
 @asynccontextmanager
-async def inner(data_dir: Path, tune: Callable[[uvicorn.Config], None] = lambda _: None) -> AsyncIterator[Inner]:
+async def inner(
+    data_dir: Path, tune: Callable[[uvicorn.Config], None] = lambda _: None, **settings_: str
+) -> AsyncIterator[Inner]:
     """Serve while the block runs.
 
     Arguments:
         tune: changes how the server serves.
+        settings_: further settings.
     """
     flags = {"data_dir": str(data_dir), "port": "0", "work": "off", "streams_per_address": "10000"}
-    settings = Settings.read({}, flags | {"editor_token": TOKEN})
+    settings = Settings.read({}, flags | {"editor_token": TOKEN} | settings_)
     data_dir.mkdir(exist_ok=True)
     app = create_app(settings)
     config = serve.server_config(settings)

@@ -13,15 +13,19 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import obstore
 
 from greenroom_platform.domain.podcasts import CLAIM, Tasks
 from greenroom_platform.domain.task_records import KeepsTasks
 from greenroom_platform.models import PodcastTask
 from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.storage import SqliteRecords, SqliteTasks
-from greenroom_platform.studio.recordings import Recording
+from greenroom_platform.studio import recording_sweeper, recording_writer
+from greenroom_platform.studio.recording_writer import RecordingWriter
 from greenroom_platform.studio.worker import Worker
 from tests.support import process_tree
 from tests.support.forked_programs import Forked, start_module
@@ -41,21 +45,21 @@ class _Point(NamedTuple):
     owner: type
     method: str
     reached: Callable[..., bool]
-    """Whether the call that just returned is the one, given its result and arguments."""
+    """Whether the call that just returned is the one, given its object, its result and its arguments."""
 
 
 def _advanced(status: str) -> Callable[..., bool]:
-    return lambda result, claim, to, *_, **__: to == status
+    return lambda self, result, claim, to, *_, **__: to == status
 
 
 POINTS = {
-    "claimed": _Point(Tasks, "claim", lambda result, *_: result is not None),
+    "claimed": _Point(Tasks, "claim", lambda self, result, *_: result is not None),
     "script_generating": _Point(Tasks, "advance", _advanced("script_generating")),
     "audio_rendering": _Point(Tasks, "advance", _advanced("audio_rendering")),
-    "clusters": _Point(Recording, "append", lambda result, cluster: cluster.start_ms == (CLUSTERS - 1) * 1000),
+    "clusters": _Point(RecordingWriter, "_put_segment", lambda self, *_: self._taken >= CLUSTERS),
     # The claim was found current, and the recording is about to be made whole.
-    "checked": _Point(Tasks, "renew", lambda result, *_, **options: "progress" not in options),
-    "whole": _Point(Recording, "finish", lambda *_: True),
+    "checked": _Point(Tasks, "renew", lambda self, *_, **options: "progress" not in options),
+    "whole": _Point(RecordingWriter, "finish", lambda *_: True),
     # The record knows, and nobody has been told.
     "committed": _Point(SqliteTasks, "advance", _advanced("ready_to_stream")),
 }
@@ -135,6 +139,31 @@ async def asked(platform: Platform, topic_id: str = TOPIC) -> str:
     return (await platform.generation.request(topic_id)).task.podcast_id
 
 
+async def recorded(platform: Platform, podcast_id: str) -> bytes:
+    """The bytes of a whole recording."""
+    whole = await platform.recordings.whole(podcast_id)
+    assert whole is not None
+    pieces = await whole.read(range(whole.size), 65_536)
+    assert pieces is not None
+    return b"".join([piece async for piece in pieces])
+
+
+async def objects(platform: Platform, podcast_id: str = "") -> list[str]:
+    """The names of what is in the store of recordings, of one podcast or of all."""
+    store: Any = platform.recordings.store._store
+    names = [str(one["path"]) async for batch in obstore.list(store) for one in batch]
+    return sorted(name for name in names if name.removeprefix("parts/").startswith(podcast_id))
+
+
+async def swept(platform: Platform, podcast_id: str) -> list[str]:
+    """What is left of a podcast an hour after its end."""
+    assert isinstance(platform.records, KeepsTasks)
+    later = platform.room.clock.now() + recording_sweeper.LATER
+    limits = {"max_bytes": 1 << 40, "max_age": timedelta(days=30)}
+    await recording_sweeper.sweep(platform.recordings.store, platform.records.tasks, later, **limits)  # type: ignore[arg-type]
+    return await objects(platform, podcast_id)
+
+
 def make_topic(service: Service, topic_id: str = TOPIC, *texts: str) -> None:
     """A topic with these snippets; by default one that makes a podcast of some twenty seconds."""
     topic = {"display_name": "The Sea", "description": "", "keywords": []}
@@ -167,7 +196,7 @@ def _stop_after(name: str, point: _Point) -> None:
 
     async def call(self: Any, *args: Any, **options: Any) -> Any:
         result = await real(self, *args, **options)
-        if left and point.reached(result, *args, **options):
+        if left and point.reached(self, result, *args, **options):
             left.clear()
             _say(name)
             # By the thread that writes the record, so between two transactions: a claim is renewed beside the work, and
@@ -190,12 +219,13 @@ class _Telling(Worker):
 
 
 async def _main(data_dir: str, claim: str, *points: str) -> None:
+    recording_writer.SEGMENT = recording_writer.INTERVAL = 0  # a segment for each cluster, so that they can be counted
     for name in points:
         _stop_after(name, POINTS[name])
     async with open_platform(data_dir=data_dir) as platform:
         assert isinstance(platform.records, SqliteRecords)
         _WRITERS.append(platform.records._database._writer)
-        worker = platform.worker(claim=float(claim))
+        worker = platform.worker(claim=timedelta(seconds=float(claim)))
         worker.__class__ = _Telling
         await worker.run()
 

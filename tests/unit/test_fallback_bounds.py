@@ -46,7 +46,7 @@ async def test_changed_keys_are_dropped_once_the_server_can_be_asked() -> None:
 
 
 async def test_past_the_bound_the_oldest_value_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST", 3)
+    monkeypatch.setattr(module, "_MAX_VALUES", 3)
     outage: Fallback[str] = Fallback(ManualClock())
     for key in "abc":
         outage.keep(key, key)
@@ -56,8 +56,8 @@ async def test_past_the_bound_the_oldest_value_goes(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_place_is_waited_for_and_then_refused_as_overload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PLACE_WAIT", 0.02)
-    outage: Fallback[str] = Fallback(ManualClock(), places=2)
+    monkeypatch.setattr(module, "PERMIT_WAIT", 0.02)
+    outage: Fallback[str] = Fallback(ManualClock(), max_concurrent=2)
     async with outage.permit(), outage.permit():
         with pytest.raises(Overloaded, match="2 loads"):
             async with outage.permit():
@@ -67,7 +67,7 @@ async def test_a_place_is_waited_for_and_then_refused_as_overload(monkeypatch: p
 
 
 async def test_who_waits_gets_the_place_that_is_given_back() -> None:
-    outage: Fallback[str] = Fallback(ManualClock(), places=1)
+    outage: Fallback[str] = Fallback(ManualClock(), max_concurrent=1)
     order: list[str] = []
 
     async def load(name: str) -> None:
@@ -84,7 +84,7 @@ async def test_who_waits_gets_the_place_that_is_given_back() -> None:
 
 @pytest.mark.parametrize("error", [KeyError, asyncio.CancelledError])
 async def test_a_load_that_fails_or_is_cancelled_gives_its_place_back(error: type[BaseException]) -> None:
-    outage: Fallback[str] = Fallback(ManualClock(), places=1)
+    outage: Fallback[str] = Fallback(ManualClock(), max_concurrent=1)
     with pytest.raises(error):
         async with outage.permit():
             raise error
@@ -93,7 +93,7 @@ async def test_a_load_that_fails_or_is_cancelled_gives_its_place_back(error: typ
 
 
 async def test_a_caller_that_is_cancelled_while_it_waits_takes_no_place() -> None:
-    outage: Fallback[str] = Fallback(ManualClock(), places=1)
+    outage: Fallback[str] = Fallback(ManualClock(), max_concurrent=1)
 
     async def load() -> None:
         async with outage.permit():

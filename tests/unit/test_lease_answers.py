@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greenroom.caching.lease import Absent, Acquired, Answer, FailedElsewhere, Hit, Wait, answer, fingerprint
-from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key, owner
+from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key, owner
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_any_other_name_is_no_error(name: str) -> None:
 def test_companions_are_named_as_the_contract_says() -> None:
     assert lease_key("p:", "p:cache:topic:x") == "p:lease:{p:cache:topic:x}"
     assert absent_key("", "cache:topic:x") == "absent:{cache:topic:x}"
-    assert companion_key("p:", "touched", "p:session:x") == "p:greenroom:touched:{p:session:x}"
+    assert derived_key("p:", "touched", "p:session:x") == "p:greenroom:touched:{p:session:x}"
 
 
 def hash_tag(name: str) -> str:
@@ -65,5 +65,5 @@ def hash_tag(name: str) -> str:
 @given(prefix=PREFIXES, key=KEYS)
 def test_a_companion_stands_in_its_key_s_slot(prefix: str, key: str) -> None:
     key = prefix + key
-    for companion in (lease_key(prefix, key), absent_key(prefix, key), companion_key(prefix, "touched", key)):
+    for companion in (lease_key(prefix, key), absent_key(prefix, key), derived_key(prefix, "touched", key)):
         assert hash_tag(companion) == hash_tag(key)

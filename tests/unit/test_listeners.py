@@ -120,5 +120,5 @@ async def test_a_queued_command_that_is_refused_ends_the_connection() -> None:
     log, handover = ReplayLog(ManualClock(), "a drop"), Answering(CommandFailed("ERR no"))
     log.keep(("a",), lambda key: ("DEL", key), 60)
     log.queue(handover)
-    assert handover.abandoned == ["it owes a drop: ERR no"]
+    assert handover.abandoned == ["it must carry a drop first: ERR no"]
     assert log.unsent == 1

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenroom.caching.near import MAX_STALENESS, Entry, Near
+from greenroom.caching.near import Entry, Near
+from greenroom.engine import Limits
 
 COST = 600
 """Bytes that an entry without a body counts."""
@@ -88,7 +89,7 @@ def test_nothing_is_served_that_was_read_on_a_connection_now_silent() -> None:
     near, line = Near(), Line()
     near.put(entry("a", line=line))
     near.put(entry("b"))
-    line.as_of = monotonic() - MAX_STALENESS
+    line.as_of = monotonic() - Limits().max_staleness
     assert near.get("a", 0.0) is None
     assert near.get("b", 0.0) is not None, "another connection's"
     line.as_of = monotonic() + 100  # it spoke, and no push came: what was read on it still holds

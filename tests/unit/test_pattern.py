@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace, Number, Pattern
-from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key
+from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
 from greenroom_platform.definitions import DEFINITIONS, SNIPPET_PAGE, TOPIC
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-"
@@ -48,7 +48,7 @@ def test_a_key_leads_back_to_its_parts_and_to_no_other_keyspace(
 def test_companions_are_in_the_slot_of_their_key(keyspace: Keyspace[Any], part: str, prefix: str) -> None:
     keyspace = keyspace.prefixed(prefix)
     key = keyspace.key(**{name: 1 if name in keyspace.pattern.numbers else part for name in keyspace.pattern.names})
-    for companion in (lease_key(prefix, key), absent_key(prefix, key), companion_key(prefix, "touched", key)):
+    for companion in (lease_key(prefix, key), absent_key(prefix, key), derived_key(prefix, "touched", key)):
         assert companion.startswith(prefix)
         assert slot(companion) == slot(key)
 
@@ -56,7 +56,7 @@ def test_companions_are_in_the_slot_of_their_key(keyspace: Keyspace[Any], part: 
 def test_companion_names_are_the_contract_s() -> None:
     assert lease_key("", "cache:topic:x") == "lease:{cache:topic:x}"
     assert absent_key("p:", "p:cache:topic:x") == "p:absent:{p:cache:topic:x}"
-    assert companion_key("", "touched", "session:a") == "greenroom:touched:{session:a}"
+    assert derived_key("", "touched", "session:a") == "greenroom:touched:{session:a}"
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,21 @@ def test_parts_are_those_of_the_pattern() -> None:
     for args, named in one:
         with pytest.raises(TypeError):
             TOPIC.key(*args, **named)
-    with pytest.raises(TypeError):
-        SNIPPET_PAGE.key("a", 1)
-    with pytest.raises(TypeError):
-        SNIPPET_PAGE.key(topic_id="a")
+    for args, named in (
+        (("a",), {}),
+        (("a", "b", "c"), {}),
+        (("a", "b"), {"page_number": "1"}),
+        ((), {"topic_id": "a"}),
+    ):
+        with pytest.raises(TypeError, match="takes the parts topic_id, page_number; given"):
+            SNIPPET_PAGE.key(*args, **named)
+
+
+def test_parts_by_position_are_in_the_order_of_the_pattern() -> None:
+    key = SNIPPET_PAGE.key(topic_id="a", page_number=7)
+    assert SNIPPET_PAGE.key("a", 7) == SNIPPET_PAGE.key("a", page_number=7) == key
+    with pytest.raises(InvalidInput, match="page_number: 'a' is not a whole number"):
+        SNIPPET_PAGE.key(7, "a")
 
 
 @pytest.mark.parametrize("text", ["x y:{a}", "x:{a} ", "é:{a}", "x\n:{a}", "x:{a}:\x7f", 3, None, b"x:{a}"])

@@ -36,9 +36,9 @@ class Told:
             raise self.error
         return Look(value, self.again)
 
-    def watch(self, name: str, told: Callable[[], None]) -> Callable[[], None]:
-        self.told.append(told)
-        return lambda: self.told.remove(told)
+    def watch(self, name: str, callback: Callable[[], None]) -> Callable[[], None]:
+        self.told.append(callback)
+        return lambda: self.told.remove(callback)
 
     def tell(self, value: str | None) -> None:
         """The value changes, and all who watch are told."""

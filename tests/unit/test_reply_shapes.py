@@ -12,7 +12,7 @@ import pytest
 
 from greenroom import sessions
 from greenroom.acl import _CACHES, _CONNECTION, _SESSIONS
-from greenroom.caching import drops, groups, lease
+from greenroom.caching import drops, generation, groups, lease
 from greenroom.caching.lease import RELEASE
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
@@ -28,6 +28,7 @@ from greenroom.sessions import index, store
 from greenroom_platform import accounts
 from greenroom_platform.accounts.rate_limit import ATTEMPT
 from greenroom_platform.cli.declarations import DECLARATIONS
+from greenroom_platform.domain.leadership import LEAD
 
 FRAMES = {
     "text": b"$1\r\na\r\n",
@@ -94,15 +95,18 @@ FITTING: list[tuple[Command, list[bytes]]] = [
             b"*2\r\n$4\r\nwait\r\n:1\r\n",
             b"*3\r\n$6\r\nfailed\r\n$1\r\na\r\n:1\r\n",
             b"*1\r\n$4\r\nlead\r\n",
+            b"*2\r\n$5\r\nnewer\r\n$1\r\na\r\n",
         ],
     ),
     (groups.REGISTER.call(KEYS, ()), [b":1\r\n"]),
     (groups.FORGET.call(KEYS, ()), [b":1\r\n"]),
     (groups.MEMBERS.call(KEYS, ()), [b"*0\r\n", b"*2\r\n$1\r\nm\r\n$3\r\ninf\r\n"]),
     (drops.DROP.call(KEYS, ()), [b":1\r\n"]),
-    (index.ENTER.call(KEYS, ()), [b":1\r\n"]),
-    (index.PRESENT.call(KEYS, (1, "0")), [b":1\r\n"]),
-    (index.PRESENT.call(KEYS, (1, "1")), [b"*0\r\n", b"*1\r\n$1\r\na\r\n"]),
+    (generation.GENERATION.call(KEYS, ()), [b"*2\r\n$0\r\n\r\n:1\r\n"]),
+    (LEAD.call(KEYS, ()), [b":0\r\n"]),
+    (index.SET_ADD.call(KEYS, ()), [b":1\r\n"]),
+    (index.SET_MEMBERS.call(KEYS, (1, "0")), [b":1\r\n"]),
+    (index.SET_MEMBERS.call(KEYS, (1, "1")), [b"*0\r\n", b"*1\r\n$1\r\na\r\n"]),
     (ATTEMPT.call(KEYS, ()), [b":1\r\n"]),
     (store.START.call(KEYS, ()), [b"_\r\n", b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"*2\r\n_\r\n$1\r\nb\r\n"]),
     (
@@ -114,7 +118,7 @@ FITTING: list[tuple[Command, list[bytes]]] = [
         ],
     ),
     (
-        store.TAKE.call(KEYS, ()),
+        store.CLAIM.call(KEYS, ()),
         [b"*3\r\n$5\r\ntaken\r\n:1\r\n$1\r\nb\r\n", b"*2\r\n$7\r\ndiffers\r\n$1\r\na\r\n", b"*1\r\n$4\r\ngone\r\n"],
     ),
     (store.END.call(KEYS, ()), [b":1\r\n"]),
@@ -145,13 +149,14 @@ SCRIPTS_THAT_FIT: dict[str, Set[str]] = {
             lease.RENEW.sha,
             lease.READ_BACK.sha,
             ATTEMPT.sha,
+            LEAD.sha,
             store.END.sha,
         ),
         NUMBERS,
     ),
-    **dict.fromkeys((drops.DROP.sha, groups.REGISTER.sha, groups.FORGET.sha, index.ENTER.sha), NUMBERS),
+    **dict.fromkeys((drops.DROP.sha, groups.REGISTER.sha, groups.FORGET.sha, index.SET_ADD.sha), NUMBERS),
     groups.MEMBERS.sha: {"empty list"},
-    index.PRESENT.sha: {"number", "empty list", "short list"},
+    index.SET_MEMBERS.sha: {"number", "empty list", "short list"},
     store.START.sha: NONES | {"list"},
 }
 
@@ -246,6 +251,8 @@ def test_every_command_that_is_sent_has_a_shape() -> None:
         *lease.SCRIPTS,
         *drops.SCRIPTS,
         *groups.SCRIPTS,
+        *generation.SCRIPTS,
+        LEAD,
         *sessions.SCRIPTS,
         *accounts.SCRIPTS,
     )

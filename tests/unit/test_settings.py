@@ -28,6 +28,7 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
     "session_url": (None, "valkeys+cluster://a,b", "valkeys+cluster://a,b"),
     "replica_reads": (False, "on", True),
     "database_url": (None, "sqlite:record.sqlite3", "sqlite:record.sqlite3"),
+    "recordings_url": (None, "s3://recordings/night", "s3://recordings/night"),
     "editor_token": (None, TOKEN, TOKEN),
     "allowed_origins": (
         (),

@@ -15,7 +15,7 @@ from greenroom.engine.protocol.attributes import ProtocolViolation
 from greenroom.engine.protocol.wire import Wire
 from greenroom.engine.scripts import Call
 from greenroom.errors import BrokenValue
-from greenroom.sessions.index import ENTER, PRESENT
+from greenroom.sessions.index import SET_ADD, SET_MEMBERS
 from greenroom.sessions.raw_json import user_of
 from greenroom.sessions.store import CHANGE, END, StoredSession
 from torture.canned import Bursts, canned
@@ -57,8 +57,8 @@ def led(name: str) -> tuple[Command, bytes]:
 
 END_OF, CHANGED = (END.call(("s",), ()), NUMBER), (CHANGE.call(("s",), ()), items(text("gone")))
 COUNTED, LISTED = (
-    (PRESENT.call(("r",), (1, "0")), NUMBER),
-    (PRESENT.call(("r",), (1, "1")), items(text("a"), text("b"))),
+    (SET_MEMBERS.call(("r",), (1, "0")), NUMBER),
+    (SET_MEMBERS.call(("r",), (1, "1")), items(text("a"), text("b"))),
 )
 BURSTS: dict[str, list[tuple[Command, bytes]]] = {
     "sessions": [session(f"u{n}") for n in range(7)],
@@ -68,7 +68,7 @@ BURSTS: dict[str, list[tuple[Command, bytes]]] = {
         *(session(f"u{n}") for n in range(2)),
         END_OF,
         session("u2"),
-        (ENTER.call(("r",), ()), NUMBER),
+        (SET_ADD.call(("r",), ()), NUMBER),
         COUNTED,
         *(session(f"u{n}") for n in range(3, 5)),
         LISTED,
@@ -162,19 +162,19 @@ def test_one_wrong_byte_hands_no_reader_what_another_has_asked_for(burst: str) -
 )
 async def test_behind_a_text_that_goes_on_no_copy_is_believed(found: StoredSession) -> None:
     async with canned(Bursts(random.Random("greenroom"))), opened(SERVER) as client:
-        assert client.sessions.seen("a" * 43, found) is None
+        assert client.sessions.snapshot("a" * 43, found) is None
 
 
 async def test_behind_json_that_goes_on_no_copy_is_believed() -> None:
     found = StoredSession(COPY + b"\r\n$1\r\n1\r\n*4\r\n_", None, None, COPY)
     async with canned(Bursts(random.Random("greenroom"))), opened(SERVER) as client:
         with pytest.raises(BrokenValue):
-            client.sessions.seen("a" * 43, found)
+            client.sessions.snapshot("a" * 43, found)
 
 
 async def test_a_copy_that_is_read_after_its_rotation_is_believed() -> None:
     async with canned(Bursts(random.Random("greenroom"))), opened(SERVER) as client:
         for found in (StoredSession(None, None, None, COPY), StoredSession(COPY, b"1", None, COPY)):
-            live = client.sessions.seen("a" * 43, found)
+            live = client.sessions.snapshot("a" * 43, found)
             assert live is not None
             assert (live.writable, live.value.user_id) == (False, "u1")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import _get_running_loop
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
+from threading import get_ident
 from typing import Generic, TypeVar, cast
 
 from greenroom.caching.batch import BatchLoader
-from greenroom.caching.changing import Stale
+from greenroom.caching.drops import DropTarget
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.groups import group_pattern
 from greenroom.caching.invalidation import Backing
@@ -26,8 +26,6 @@ T = TypeVar("T")
 
 NEAR_FOR = 30.0
 """Seconds for which a value is served from this process without asking the server."""
-_NO_LOOP = object()
-"""Stands for the event loop of a cache that is not open."""
 _MAX_KEYS = 20_000
 """Keys remembered by their parts."""
 # docs/decisions/0032-get-many-by-thousands.md
@@ -49,7 +47,7 @@ class Cache(Generic[T]):
         loader_deadline: seconds after which a load is cancelled.
         near_for: seconds for which a value is served from this process; 0 keeps nothing here.
         groups: the groups that a key belongs to, as `episodes:{show_id}`, made of parts of the key.
-        places: loads at a time while the server cannot be asked.
+        max_concurrent: loads at a time while the server cannot be asked.
     """
 
     def __init__(
@@ -62,7 +60,7 @@ class Cache(Generic[T]):
         loader_deadline: float = LOADER_DEADLINE,
         near_for: float = NEAR_FOR,
         groups: Sequence[str] = (),
-        places: int = MAX_CONCURRENT,
+        max_concurrent: int = MAX_CONCURRENT,
     ) -> None:
         self.keyspace = keyspace
         self._groups = {text: group_pattern(text, keyspace) for text in groups}
@@ -74,13 +72,12 @@ class Cache(Generic[T]):
             loader_deadline=loader_deadline,
             near_for=near_for,
             groups=self._groups.values(),
-            places=places,
+            max_concurrent=max_concurrent,
         )
         self._keys: dict[object, str] = {}
         self._counted_near = keyspace.name, Outcome.NEAR.value
         self._counted_hit = keyspace.name, Outcome.HIT.value
         self._opened = Opened(begun=False)
-        self._loop: object = _NO_LOOP
         if backing is not None:
             self.open(backing, Opened())
 
@@ -88,7 +85,7 @@ class Cache(Generic[T]):
         """Begin to answer, from the caches' server of a room that was opened."""
         self._backing = backing
         self._opened = opened
-        self._loop = asyncio.get_running_loop()
+        self._loop_runs = asyncio.get_running_loop().is_running
         self._ladder: Ladder[T] = self._new_ladder(backing)
         # For `get`, which looks at them before it asks the ladder.
         self._near = backing.near
@@ -102,7 +99,6 @@ class Cache(Generic[T]):
 
     async def close(self) -> None:
         """Cancel the loads under way; nothing can be read or dropped until it is opened again."""
-        self._loop = _NO_LOOP
         self._opened.end()
         await self._ladder.close()
 
@@ -120,7 +116,7 @@ class Cache(Generic[T]):
             Overloaded: when too much is under way already; slow down, then retry.
             Whatever the loader raises.
         """
-        if _get_running_loop() is not self._loop:
+        if get_ident() != self._opened.thread or not self._loop_runs():
             self._opened.check()
         # A part by position, and near: what is asked for most, without a call that it does not need.
         key = self._keys.get(args[0]) if len(args) == 1 and type(args[0]) is str and not parts else None
@@ -137,36 +133,55 @@ class Cache(Generic[T]):
                 return value
         if entry is not None or not self._fallback.empty or self._flights.find(key) is not None:
             return (await self.get_result(*args, **parts)).value
-        found = await self._remote.read(key, lifetime=not self._remote.value_alone)
-        if isinstance(found, Entry) and now < found.fresh_until:
+        answer = await self._remote.read(key, lifetime=not self._remote.value_alone)
+        if isinstance(answer, Entry) and now < answer.fresh_until:
             self._counts[self._counted_hit] += 1
-            return cast("T", found.value)
-        answer = self._ladder.from_server(found, args, parts)
-        return (await self._ladder.load({key: (args, parts)}, {key: answer}, together=False))[key].value
+            return cast("T", answer.value)
+        known = {key: self._ladder.from_server(answer, args, parts)}
+        return (await self._ladder.load({key: (args, parts)}, known, together=False))[key].value
 
     async def get_bytes(self, *args: object, **parts: object) -> bytes | None:
-        """The value's JSON as it is stored, checked against the schema; raises as `get`."""
+        """The value's JSON as it is stored, checked against the schema.
+
+        Raises:
+            As `get`.
+        """
         return (await self.get_result(*args, **parts)).body
 
     async def get_many(self, parts: Iterable[object]) -> list[T | None]:
-        """The values of several keys, in the order asked; raises as `get`.
+        """The values of several keys, in the order asked.
 
         Arguments:
             parts: of each key a tuple or a mapping; bare values where the keys have one part.
+
+        Raises:
+            As `get`.
         """
         return [result.value for result in await self.get_results(parts)]
 
     async def get_result(self, *args: object, **parts: object) -> CacheResult[T]:
-        """The value and how it came about; raises as `get`."""
+        """The value and how it came about.
+
+        Raises:
+            As `get`.
+        """
         self._check_open()
         key = self._key(args, parts)
+        if not self._pending_groups and not self._outbox_drops.any:
+            # Without the way of many keys, which costs three times as much.
+            near = self._ladder.near_result(key, args, parts)
+            if near is not None:
+                return self._ladder.counted(near)
         return (await self._ladder.read({key: (args, parts)}, together=False))[key]
 
     async def get_results(self, parts: Iterable[object]) -> list[CacheResult[T]]:
-        """Several values and how each came about, in the order asked; takes its keys as `get_many`, raises as `get`.
+        """Several values and how each came about, in the order asked; takes its keys as `get_many`.
 
         What is cached is read in one round trip; the rest is loaded together where there is a batch loader. More than
         1,000 keys are read and loaded 1,000 at a time: all at once could be more commands than may be outstanding.
+
+        Raises:
+            As `get`.
         """
         self._check_open()
         asked = self._asked_together(parts)
@@ -218,25 +233,33 @@ class Cache(Generic[T]):
         self._check_open()
         await self._backing.drop_group(self._group(args, parts), self._longest_ms)
 
-    def of(self, *args: object, **parts: object) -> Stale:
-        """The value as something that a change makes stale, for `Greenroom.changing`; raises as `invalidate`."""
+    def of(self, *args: object, **parts: object) -> DropTarget:
+        """The value as something that a change makes stale, for `Greenroom.changing`.
+
+        Raises:
+            As `invalidate`.
+        """
         key, lifetime = self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000
 
         async def drop() -> None:
             self._check_open()
             await self._backing.drops.drop(key, lifetime)
 
-        return Stale(key, drop)
+        return DropTarget(key, drop)
 
-    def group(self, *args: object, **parts: object) -> Stale:
-        """A group as something that a change makes stale, for `Greenroom.changing`; raises as `invalidate_group`."""
+    def group(self, *args: object, **parts: object) -> DropTarget:
+        """A group as something that a change makes stale, for `Greenroom.changing`.
+
+        Raises:
+            As `invalidate_group`.
+        """
         group = self._group(args, parts)
 
         async def drop() -> None:
             self._check_open()
             await self._backing.drop_group(group, self._longest_ms)
 
-        return Stale(group, drop)
+        return DropTarget(group, drop)
 
     def peek(self, *args: object, **parts: object) -> T | None:
         """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""
@@ -281,7 +304,7 @@ class Cache(Generic[T]):
         return key
 
     def _check_open(self) -> None:
-        if _get_running_loop() is not self._loop:
+        if get_ident() != self._opened.thread or not self._loop_runs():
             self._opened.check()
 
     @property

@@ -137,7 +137,11 @@ def declared_loader(keyspace: Keyspace[Any], load: Loader[T] | PlainLoader[T]) -
 
 
 def declared_batch_loader(load_many: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[Any]], Awaitable[Any]]:
-    """A batch loader; raises as `declared_loader`."""
+    """A batch loader.
+
+    Raises:
+        As `declared_loader`.
+    """
     _check_call("load_many", load_many, (None,), {})
 
     async def load_all(parts: Sequence[Any]) -> Any:
@@ -152,16 +156,16 @@ def check_options(options: Mapping[str, Any]) -> None:
     Raises:
         InvalidInput: naming the option.
     """
-    for name, least, words in (
+    for name, minimum, words in (
         ("near_for", timedelta(0), "zero or more"),
         ("loader_deadline", timedelta(milliseconds=1), "a millisecond or more"),
     ):
-        value = options.get(name, least)
-        if not isinstance(value, timedelta) or value < least:
+        value = options.get(name, minimum)
+        if not isinstance(value, timedelta) or value < minimum:
             raise InvalidInput(name, f"is {value!r:.80}", f"use a timedelta of {words}")
-    places = options.get("places", 1)
-    if isinstance(places, bool) or not isinstance(places, int) or places < 1:
-        raise InvalidInput("places", f"is {places!r:.80}", "use a whole number of 1 or more")
+    max_concurrent = options.get("max_concurrent", 1)
+    if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int) or max_concurrent < 1:
+        raise InvalidInput("max_concurrent", f"is {max_concurrent!r:.80}", "use a whole number of 1 or more")
 
 
 def group_patterns(groups: object) -> tuple[str, ...]:
@@ -171,9 +175,9 @@ def group_patterns(groups: object) -> tuple[str, ...]:
         InvalidInput: naming `groups`, for what is no list of strings.
     """
     if isinstance(groups, Iterable) and not isinstance(groups, str):
-        found = tuple(groups)
-        if all(isinstance(group, str) for group in found):
-            return found
+        patterns = tuple(groups)
+        if all(isinstance(group, str) for group in patterns):
+            return patterns
     raise InvalidInput("groups", f"are {groups!r:.80}", "use a list of patterns, like ['episodes:{show_id}']")
 
 

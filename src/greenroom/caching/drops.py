@@ -11,20 +11,24 @@ dropped so goes the long way by itself: to a server that is just connected to, o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
-from contextlib import suppress
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from greenroom.caching.local import LocalCopies
-from greenroom.detached import Detached
+from greenroom.detached import Detached, to_the_end
 from greenroom.engine import Channel, Command, Engine, NoReply, NotHere, Script
 from greenroom.engine.deletions import Answered, Names, refused
 from greenroom.engine.replay import Kept, ReplayLog
 from greenroom.engine.shapes import NUMBER
 from greenroom.errors import CommandFailed, EngineError
-from greenroom.keyspace.derived_keys import with_companions
+from greenroom.keyspace.derived_keys import with_derived_keys
+
+log = logging.getLogger("greenroom.caching")
 
 DROP = Script.named("drop", NUMBER, deleted=bool)
 SCRIPTS = (DROP,)
@@ -60,7 +64,7 @@ class DropCommands:
     def __call__(self, key: str) -> tuple[str, str, str]:
         """The names that one DEL deletes. On a cluster it may be three DELs, in this order: without the lease nothing
         is stored that was loaded before, whatever becomes of the other two meanwhile."""
-        return with_companions(self._prefix, key)
+        return with_derived_keys(self._prefix, key)
 
     # docs/decisions/0075-a-script-drops-a-batch.md
     def together(self, keys: Sequence[str]) -> Command:
@@ -167,7 +171,7 @@ class Drops:
     async def _send_unless_done(self, key: str, kept: Kept) -> None:
         """Send a drop whose caller is gone, unless the server has carried it out since."""
         try:
-            if kept.owed:
+            if kept.unsent:
                 await self._send_one(key, kept)
         finally:
             self._end((key,))
@@ -176,8 +180,8 @@ class Drops:
         # The server may answer and refuse (read-only, short of replicas): it must then not be read from before the drop
         # was sent, which the next connection carries first. A drop whose reply is late goes before all
         # that is read there later.
-        if key in kept.owed and not isinstance(error, NoReply):
-            self._engine.reset(Channel.TRACKED, key, f"it owes an invalidation: {error}")
+        if key in kept.unsent and not isinstance(error, NoReply):
+            self._engine.reset(Channel.TRACKED, key, f"it must carry an invalidation first: {error}")
 
     # Many keys -------------------------------------------------------------------------------------
 
@@ -258,3 +262,47 @@ async def drop_singly(
         elif isinstance(result, BaseException):
             raise result
     return failed
+
+
+# Around a change of the record ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DropTarget:
+    """A value, or a group of values, that a change makes stale.
+
+    Arguments:
+        name: its key, or the group.
+        drop: drops it.
+    """
+
+    name: str
+    drop: Callable[[], Awaitable[None]] = field(repr=False)
+
+
+@asynccontextmanager
+async def changing(stale: Sequence[DropTarget]) -> AsyncIterator[None]:
+    """Drop what a change makes stale before and after it; see `Greenroom.changing`."""
+    await _drop_each(stale)
+    try:
+        yield
+    finally:
+        # On every way out, since a change that has failed may have been committed, and to the end: a caller who is
+        # cancelled has changed something all the same.
+        await to_the_end(lambda: _drop_after(stale))
+
+
+async def _drop_each(stale: Sequence[DropTarget]) -> None:
+    results = await asyncio.gather(*(one.drop() for one in stale), return_exceptions=True)
+    for one, result in zip(stale, results, strict=True):
+        if isinstance(result, EngineError):
+            log.warning("dropping %s: %s; it is kept, and sent before this process reads again", one.name, result)
+        elif isinstance(result, BaseException):
+            raise result
+
+
+async def _drop_after(stale: Sequence[DropTarget]) -> None:
+    try:
+        await _drop_each(stale)
+    except Exception:
+        log.exception("what a change made stale was not dropped")

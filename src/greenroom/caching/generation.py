@@ -33,7 +33,7 @@ from greenroom.engine import Channel, Command, Engine, Handover, KeyFilter, NoRe
 from greenroom.engine.shapes import Shape
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.derived_keys import companion_key
+from greenroom.keyspace.derived_keys import derived_key
 
 log = logging.getLogger("greenroom.caching")
 
@@ -54,7 +54,7 @@ loads under way."""
 _FORM = re.compile(r"[0-9]{1,16}-[0-9a-f]+")
 
 
-class Generation:
+class KeyspaceGeneration:
     """The generation of one keyspace, as this process knows it.
 
     Arguments:
@@ -81,9 +81,9 @@ class Generation:
         self, keyspace: Keyspace[Any], tags: tuple[str, ...], clock: Clock, forget: Callable[[], None]
     ) -> None:
         prefix, pattern = keyspace.pattern.prefix, keyspace.pattern.prefix + keyspace.pattern.text
-        self.truth = companion_key(prefix, "generation", pattern)
+        self.truth = derived_key(prefix, "generation", pattern)
         # docs/decisions/0087-news-of-a-drop-are-tracked-keys.md
-        copies = (f"{companion_key(prefix, 'generation', tag)}:{pattern}" for tag in tags)
+        copies = (f"{derived_key(prefix, 'generation', tag)}:{pattern}" for tag in tags)
         self.names = (self.truth, *copies)
         """The truth, and its copies."""
         self._clock = clock
@@ -159,18 +159,18 @@ class Generations:
         self._engine = engine
         self._clock = clock
         self._forget = forget
-        self._all: dict[str, Generation] = {}  # by the truth's name
-        self._by_name: dict[str, Generation] = {}
+        self._all: dict[str, KeyspaceGeneration] = {}  # by the truth's name
+        self._by_name: dict[str, KeyspaceGeneration] = {}
         self.detached = Detached()
         """Drops that go on without their callers."""
 
-    def of(self, keyspace: Keyspace[Any]) -> Generation:
+    def of(self, keyspace: Keyspace[Any]) -> KeyspaceGeneration:
         """The generation of a keyspace, which has the room's prefix.
 
         The first time it is asked for, before anything that is sent later: what is read then is read after it.
         """
         forget = partial(self._forget, keyspace.pattern.matches)
-        generation = Generation(keyspace, self._engine.tags, self._clock, forget)
+        generation = KeyspaceGeneration(keyspace, self._engine.tags, self._clock, forget)
         found = self._all.get(generation.truth)
         if found is not None:
             return found
@@ -180,7 +180,7 @@ class Generations:
             self._ask(generation, name)
         return generation
 
-    async def drop(self, generation: Generation) -> None:
+    async def drop(self, generation: KeyspaceGeneration) -> None:
         """Begin a new generation, in this process at once; goes on when its caller is cancelled.
 
         Raises:
@@ -242,7 +242,7 @@ class Generations:
 
     # ------------------------------------------------------------------------------------------------
 
-    async def _drop(self, generation: Generation, drop: object) -> None:
+    async def _drop(self, generation: KeyspaceGeneration, drop: object) -> None:
         def answered(replies: list[Any], _: Any) -> None:
             # In the reader: the generation is known here before anything that was read after it.
             self._take(generation, replies[-1])
@@ -263,7 +263,7 @@ class Generations:
             asking.set_result(None)
         await self._copy(generation)
 
-    async def _copy(self, generation: Generation) -> None:
+    async def _copy(self, generation: KeyspaceGeneration) -> None:
         """Tell every node. Only after the truth: who connects meanwhile reads one or the other.
 
         Prevents: the copies are written · a process connects to the truth, which is old · the truth is written: it has
@@ -287,7 +287,7 @@ class Generations:
         if not isinstance(error, NoReply):
             self._engine.reset(Channel.TRACKED, name, f"it owes the drop of a keyspace: {error}")
 
-    def _ask(self, generation: Generation, name: str) -> None:
+    def _ask(self, generation: KeyspaceGeneration, name: str) -> None:
         """Ask for the truth or a copy, before all that is sent later on its connection; a new one asks by itself."""
         commands: tuple[Command, ...] = (
             ("SCRIPT", "LOAD", GENERATION.source),
@@ -308,24 +308,24 @@ class Generations:
             if sent is not None:
                 sent.add_done_callback(asyncio.Future.exception)  # so it is when the connection ends before the reply
 
-    def _ask_again(self, generation: Generation, name: str) -> None:
+    def _ask_again(self, generation: KeyspaceGeneration, name: str) -> None:
         hook = partial(self._answered, generation)
         call = self._engine.run(Channel.TRACKED, GENERATION, (name,), (generation.current, ""), hook=hook, urgent=True)
         self.detached.begin(call, "greenroom-generation")
 
-    def _answered(self, generation: Generation, replies: list[Any], _: Any) -> None:
+    def _answered(self, generation: KeyspaceGeneration, replies: list[Any], _: Any) -> None:
         self._take(generation, replies[-1])
 
-    def _take(self, generation: Generation, reply: Any) -> None:
+    def _take(self, generation: KeyspaceGeneration, reply: Any) -> None:
         match reply:
             case [bytes(greatest), int(now)]:
                 text = greatest.decode("utf-8", "replace")
                 generation.adopt(text, (now - _moment(text)) / 1e6)
 
-    def _due(self, owns: KeyFilter) -> list[tuple[str, Generation]]:
+    def _due(self, owns: KeyFilter) -> list[tuple[str, KeyspaceGeneration]]:
         return [(name, generation) for name, generation in self._by_name.items() if owns(name)]
 
-    def _call(self, generation: Generation, name: str) -> tuple[Command, bool]:
+    def _call(self, generation: KeyspaceGeneration, name: str) -> tuple[Command, bool]:
         """The question for a new connection, and whether it begins a generation that a drop could not."""
         begins = bool(generation.pending) and name == generation.truth
         return GENERATION.call((name,), (generation.current, self._random() if begins else "")), begins

@@ -39,7 +39,7 @@ from greenroom.engine.replay import RECENT
 from greenroom.engine.shapes import NUMBER, SCORED
 from greenroom.errors import CommandFailed, EngineError, InvalidInput
 from greenroom.keyspace import Keyspace, Pattern
-from greenroom.keyspace.derived_keys import are_keys, companion_key, is_key
+from greenroom.keyspace.derived_keys import are_keys, derived_key, is_key
 
 log = logging.getLogger("greenroom.caching")
 
@@ -66,15 +66,15 @@ class Registered:
             EngineError: when it cannot be asked.
         """
         owns, since = handover.owns, self._clock.monotonic() - RECENT
-        found: list[str] = []
+        missing: list[str] = []
         for group, keys in self._of(owns, since).items():
-            for start in range(0, len(keys), _CHUNK):
-                chunk = keys[start : start + _CHUNK]
+            for start in range(0, len(keys), _MEMBERS_PER_SCRIPT):
+                chunk = keys[start : start + _MEMBERS_PER_SCRIPT]
                 (scores,) = await handover.run((("ZMSCORE", group, *chunk),))
                 if isinstance(scores, EngineError):
                     scores = [None] * len(chunk)  # it is on its way, or gone: nobody can tell
-                found += [key for key, score in zip(chunk, scores, strict=True) if score is None]
-        return found
+                missing += [key for key, score in zip(chunk, scores, strict=True) if score is None]
+        return missing
 
     def _of(self, owns: KeyFilter, since: float) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}
@@ -89,7 +89,7 @@ FORGET = Script.named("group_forget", NUMBER, deleted=bool)
 MEMBERS = Script.named("group_members", SCORED)
 SCRIPTS = (REGISTER, FORGET, MEMBERS)
 
-_CHUNK = 500
+_MEMBERS_PER_SCRIPT = 500
 """Members forgotten by one script: it blocks the server while it runs."""
 _FOR_EVER = 10**12
 """Milliseconds longer than any value lives."""
@@ -124,7 +124,7 @@ class Groups:
 
     def name(self, group: str) -> str:
         """The key of a group."""
-        return companion_key(self._prefix, "group", group)
+        return derived_key(self._prefix, "group", group)
 
     async def register(self, group: str, key: str, *, deadline: float | None = None) -> None:
         """Put a key into a group.
@@ -144,14 +144,14 @@ class Groups:
         """
         name = self.name(group)
         try:
-            found = await self._engine.run(Channel.TRACKED, MEMBERS, (name,), (), urgent=True)
+            reply = await self._engine.run(Channel.TRACKED, MEMBERS, (name,), (), urgent=True)
         except EngineError as error:
             # A key of another type never was a group: nothing of it is stored.
             if _is_none(error):
                 return [], Members((), ())
             self.keep(group)
             raise
-        members, scores = found[::2], found[1::2]
+        members, scores = reply[::2], reply[1::2]
         keys = _keys(members, self._prefix)
         if keys is not None:
             return keys, Members(keys, scores)
@@ -184,8 +184,8 @@ class Groups:
         await self._forget(self.name(group), members, longest_ms)
 
     async def _forget(self, name: str, members: Members, longest_ms: int) -> None:
-        for start in range(0, len(members.keys), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
+        for start in range(0, len(members.keys), _MEMBERS_PER_SCRIPT):
+            chunk = slice(start, start + _MEMBERS_PER_SCRIPT)
             args = longest_ms, b" ".join(members.scores[chunk]), *members.keys[chunk]
             await self._engine.run(Channel.TRACKED, FORGET, (name,), args)
 
@@ -210,17 +210,17 @@ class Groups:
         self.pending_reads.discard(group)
         command = "ZRANGE", self.name(group), 0, -1
         try:
-            (found,) = await handover.run((command,))
-            if isinstance(found, EngineError) and _is_none(found):
-                found = []
-            if isinstance(found, Exception):
-                raise found
+            (reply,) = await handover.run((command,))
+            if isinstance(reply, EngineError) and _is_none(reply):
+                reply = []
+            if isinstance(reply, Exception):
+                raise reply
         except BaseException:
             self.pending_reads.add(group)
             raise
-        keys = _keys(found, self._prefix)
+        keys = _keys(reply, self._prefix)
         if keys is None:  # some are foreign
-            keys = [text for member in found if (text := _key(member, self._prefix)) is not None]
+            keys = [text for member in reply if (text := _key(member, self._prefix)) is not None]
         return group, keys
 
 

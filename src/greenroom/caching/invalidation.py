@@ -15,6 +15,7 @@ from greenroom.caching.local import LocalCopies
 from greenroom.caching.near import EntrySource, Near
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import Clock
+from greenroom.detached import CLOSING
 from greenroom.engine import Channel, Engine, Handover, KeyFilter, Listener, all_keys
 from greenroom.engine.replay import ReplayLog
 from greenroom.errors import EngineError, EngineUnavailable
@@ -22,9 +23,6 @@ from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.caching")
-
-_CLOSING = 0.5
-"""Seconds that what was given back or dropped may take to be sent when a room closes."""
 
 
 class Backing(Listener):
@@ -40,7 +38,7 @@ class Backing(Listener):
         self.prefix = prefix
         self.clock = clock
         self.counters = counters
-        self.near = near if near is not None else Near()
+        self.near = near if near is not None else Near(max_staleness=engine.limits.max_staleness)
         self.local = LocalCopies(self.near)
         self._commands = DropCommands(prefix)
         self._log = ReplayLog(clock, "an invalidation")
@@ -61,9 +59,9 @@ class Backing(Listener):
 
     async def settle(self) -> None:
         """Let what was dropped or given back by callers who are gone be sent, for a moment."""
-        await self.drops.detached.close(_CLOSING)
-        await self.generations.detached.close(_CLOSING)
-        await self.releases.settle(_CLOSING)
+        await self.drops.detached.close(CLOSING)
+        await self.generations.detached.close(CLOSING)
+        await self.releases.settle(CLOSING)
 
     @property
     def unsent(self) -> int:
@@ -98,7 +96,9 @@ class Backing(Listener):
         except asyncio.CancelledError:  # not by a caller: whatever cancels every task may go on
             self.groups.keep(group)
             self.local.server_is_back(all_keys)
-            self.engine.reset(Channel.TRACKED, self.groups.name(group), "it owes the invalidation of a group")
+            self.engine.reset(
+                Channel.TRACKED, self.groups.name(group), "it must carry the invalidation of a group first"
+            )
             raise
 
     async def _drop_group(self, group: str, longest_ms: int) -> None:
@@ -108,7 +108,7 @@ class Backing(Listener):
             if group in self.groups.pending_drops:
                 self.local.server_is_back(all_keys)  # its keys are not known
             if isinstance(error, EngineUnavailable):
-                reason = f"it owes the invalidation of a group: {error}"
+                reason = f"it must carry the invalidation of a group first: {error}"
                 self.engine.reset(Channel.TRACKED, self.groups.name(group), reason)
             raise
         await self.drops.drop_many(keys, longest_ms / 1000)
@@ -148,14 +148,14 @@ class Backing(Listener):
     def keys_gained(self, handover: Handover) -> None:
         """A server that is connected to has these keys from now on: what is kept of them goes there before any read.
 
-        Prevents: a DEL is acknowledged · its server dies before its replica has it · the replica, or whoever the slot
-        is given to, serves the old value.
+        Prevents: a DEL is acknowledged · its server dies before its replica has it · the replica, or the node that
+        the slot is given to, serves the old value.
         """
         if handover.channel is not Channel.TRACKED:
             return
         owns = handover.owns
         if any(owns(self.groups.name(group)) for group in self.groups.pending_reads):
-            handover.abandon("it owes the invalidation of a group")  # the next one carries everything first
+            handover.abandon("it must carry the invalidation of a group first")  # the next one carries everything first
         else:
             self._log.queue(handover)
             self.outbox_drops.repeat_at_once(owns)
@@ -187,8 +187,8 @@ class Backing(Listener):
 
     async def _read_groups(self, handover: Handover) -> None:
         """Read what groups of a new connection's server are unread, and drop or keep their keys."""
-        while (found := await self.groups.send(handover)) is not None:
-            await self._keep_group(*found, handover.owns)
+        while (unread := await self.groups.send(handover)) is not None:
+            await self._keep_group(*unread, handover.owns)
 
     async def _keep_group(self, group: str, keys: list[str], owns: KeyFilter) -> None:
         """Keep the keys of a new connection's server, which are queued before it serves, and drop the others."""

@@ -35,7 +35,7 @@ class Ladder(Generic[T]):
         loader_deadline: seconds after which a load is cancelled.
         near_for: seconds for which a value is served from this process; 0 keeps nothing here.
         groups: the groups that a key belongs to.
-        places: loads at a time while the server cannot be asked.
+        max_concurrent: loads at a time while the server cannot be asked.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Ladder(Generic[T]):
         loader_deadline: float,
         near_for: float,
         groups: Collection[Pattern],
-        places: int,
+        max_concurrent: int,
     ) -> None:
         self._keyspace = keyspace
         self._now = backing.clock.monotonic
@@ -57,7 +57,7 @@ class Ladder(Generic[T]):
         self._groups = groups
         self._pending_groups: Set[str] = backing.groups.pending_drops if groups else frozenset()
         self.near = backing.near
-        self.fallback: Fallback[CacheResult[T]] = Fallback(backing.clock, places)
+        self.fallback: Fallback[CacheResult[T]] = Fallback(backing.clock, max_concurrent)
         self.flights: Flights[CacheResult[T]] = Flights()
         self.remote = RemoteTier(backing, keyspace, near_for)
         steps = LoadSteps(
@@ -88,30 +88,35 @@ class Ladder(Generic[T]):
         dropped: Collection[str] = ()
         if self.has_pending_drops:
             dropped = await self._pending_drops_of(asked)
-        found: dict[str, CacheResult[T] | Flight[CacheResult[T]] | Miss] = {}
+        known: dict[str, CacheResult[T] | Flight[CacheResult[T]] | Miss] = {}
         unknown: list[str] = []
         for key, (args, parts) in asked.items():
-            entry = self.near.get(key, self._now()) if key not in dropped else None
-            if entry is not None:
-                found[key] = self._served(entry, Outcome.NEAR, args, parts)
+            near = self.near_result(key, args, parts) if key not in dropped else None
+            if near is not None:
+                known[key] = near
             elif (here := self._loaded_here(key)) is not None:
-                found[key] = here
+                known[key] = here
             elif key in dropped:
-                found[key] = _unreadable()
+                known[key] = _unreadable()
             else:
                 unknown.append(key)
         if len(unknown) == 1:
             (key,) = unknown
-            found[key] = self.from_server(await self.remote.read(key), *asked[key])
+            known[key] = self.from_server(await self.remote.read(key), *asked[key])
         elif unknown:
             read = await asyncio.gather(*map(self.remote.read, unknown))
-            found |= {key: self.from_server(one, *asked[key]) for key, one in zip(unknown, read, strict=True)}
-        return await self.load(asked, found, together=together)
+            known |= {key: self.from_server(one, *asked[key]) for key, one in zip(unknown, read, strict=True)}
+        return await self.load(asked, known, together=together)
+
+    def near_result(self, key: str, args: tuple[object, ...], parts: Mapping[str, object]) -> CacheResult[T] | None:
+        """The first step alone: what this process has of a key that has no pending drop."""
+        entry = self.near.get(key, self._now())
+        return None if entry is None else self._served(entry, Outcome.NEAR, args, parts)
 
     async def load(
         self,
         asked: Mapping[str, Asked],
-        found: Mapping[str, CacheResult[T] | Flight[CacheResult[T]] | Miss],
+        known: Mapping[str, CacheResult[T] | Flight[CacheResult[T]] | Miss],
         *,
         together: bool,
     ) -> dict[str, CacheResult[T]]:
@@ -119,7 +124,7 @@ class Ladder(Generic[T]):
         results: dict[str, CacheResult[T]] = {}
         joined: dict[str, Flight[CacheResult[T]]] = {}
         missing: dict[str, tuple[Mapping[str, object], Miss]] = {}
-        for key, one in found.items():
+        for key, one in known.items():
             if isinstance(one, Miss):
                 # While the server was asked others may have begun to load it, or have loaded it without the server.
                 one = self._loaded_here(key, fallback=not one.reachable) or one
@@ -129,15 +134,15 @@ class Ladder(Generic[T]):
             elif isinstance(one, Flight):
                 joined[key] = one
             else:
-                results[key] = self._counted(one)
+                results[key] = self.counted(one)
         if together and self._batch is not None and missing:
             begun = self._batch.begin(missing)
         else:
             begun = {key: self.loads.begin(key, *one) for key, one in missing.items()}
         for key, result in zip(begun, await _results_of(begun.values()), strict=True):
-            results[key] = self._counted(result)
+            results[key] = self.counted(result)
         for key, result in zip(joined, await _results_of(joined.values()), strict=True):
-            results[key] = self._counted(self._joined(result))
+            results[key] = self.counted(self._joined(result))
         return results
 
     async def _pending_drops_of(self, asked: Mapping[str, Asked]) -> set[str]:
@@ -159,10 +164,10 @@ class Ladder(Generic[T]):
         return self.flights.find(key) if kept is None else self.own(kept)
 
     def from_server(
-        self, found: Entry | Miss, args: tuple[object, ...], parts: Mapping[str, object]
+        self, answer: Entry | Miss, args: tuple[object, ...], parts: Mapping[str, object]
     ) -> CacheResult[T] | Miss:
         """What the server has answered, as `load` takes it."""
-        return self._served(found, Outcome.HIT, args, parts) if isinstance(found, Entry) else found
+        return self._served(answer, Outcome.HIT, args, parts) if isinstance(answer, Entry) else answer
 
     def _served(
         self, entry: Entry, outcome: Outcome, args: tuple[object, ...], parts: Mapping[str, object]
@@ -193,7 +198,8 @@ class Ladder(Generic[T]):
             return read
         return msgspec.structs.replace(read, value=self._keyspace.codec.decode(read.body))
 
-    def _counted(self, read: CacheResult[T]) -> CacheResult[T]:
+    def counted(self, read: CacheResult[T]) -> CacheResult[T]:
+        """The read, which was answered so."""
         self._counts[self._keyspace.name, read.outcome.value] += 1
         return read
 

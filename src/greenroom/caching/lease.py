@@ -1,7 +1,7 @@
 """Who may load a key: one holder of `lease:{key}` among all processes. The rules are in the scripts.
 
-A lease lives for one second, and its holder renews it while it loads: whoever waits for a holder that died, stands
-still or is cut off waits for a second, however long a load may take. What a late holder brings is refused, so that a
+A lease lives for one second, and its holder renews it while it loads: a caller waits for a second for a holder that
+died, stands still or is cut off, however long a load may take. What a late holder brings is refused, so that a
 lost lease costs a second load and never a stale value.
 
 On every way out that does not fill, the holder gives its lease back, and without its caller, who may be gone:
@@ -20,7 +20,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from greenroom.caching.generation import Generation
+from greenroom.caching.generation import KeyspaceGeneration
 from greenroom.clock import Clock
 from greenroom.detached import Detached
 from greenroom.engine import Channel, Command, Engine, Handover, Hook, Script
@@ -146,7 +146,7 @@ class Leases:
         self,
         engine: Engine,
         keyspace: Keyspace[Any],
-        generation: Generation,
+        generation: KeyspaceGeneration,
         clock: Clock,
         releases: Releases,
         renewed: Callable[[str], None],

@@ -18,7 +18,6 @@ from greenroom.caching.near import EntrySource
 from greenroom.caching.remote import Miss, RemoteTier
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights
-from greenroom.engine.deadline import COMMANDS
 from greenroom.errors import EngineError, LoadFailed, LoadTimeout
 from greenroom.keyspace import Keyspace
 
@@ -66,6 +65,7 @@ class LoadSteps(Generic[T]):
         )
         self.errors = LoadErrors()
         self.keyspace = keyspace
+        self.engine = backing.engine
         self._room_groups = backing.groups
         self._clock = backing.clock
         self._counters = backing.counters
@@ -75,7 +75,11 @@ class LoadSteps(Generic[T]):
         self._oversize_logged = False
 
     async def ask(self, holder: Holder, flight: Flight[CacheResult[T]] | None, miss: Miss) -> Answer:
-        """Ask for the value or the lease. Raises as `Engine`."""
+        """Ask for the value or the lease.
+
+        Raises:
+            As `Engine`.
+        """
         asked = self._clock.monotonic()
         if flight is not None:
             flight.asking = True
@@ -109,12 +113,16 @@ class LoadSteps(Generic[T]):
             if flight is not None:
                 self.flights.close(flight)
 
-        holder.renew(COMMANDS + self._deadline, lost)
+        holder.renew(self.engine.call_budget + self._deadline, lost)
 
     async def register(self, holder: Holder, parts: Mapping[str, object]) -> None:
-        """Put the key into its groups, under the lease and before the load. Raises as `Engine`."""
+        """Put the key into its groups, under the lease and before the load.
+
+        Raises:
+            As `Engine`.
+        """
         # With a time of its own: what the question took must not keep a page from ever being stored.
-        deadline, register = monotonic() + COMMANDS, self._room_groups.register
+        deadline, register = monotonic() + self.engine.call_budget, self._room_groups.register
         if groups := self._groups(parts):
             await asyncio.gather(*(register(group, holder.key, deadline=deadline) for group in groups))
 
@@ -160,7 +168,7 @@ class LoadSteps(Generic[T]):
             holder.release()
             return False
         lifetime = self.keyspace.lifetime.jittered_ms(self._clock.random())
-        until, asked = monotonic() + COMMANDS, self._clock.monotonic()
+        until, asked = monotonic() + self.engine.call_budget, self._clock.monotonic()
 
         def stored_near(replies: list[Any], source: EntrySource) -> None:
             remaining = replies[-1]

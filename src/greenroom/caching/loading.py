@@ -17,7 +17,7 @@ from greenroom.caching.remote import Miss
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight
 from greenroom.clock import Clock
-from greenroom.engine.deadline import COMMANDS, TimeBudget
+from greenroom.engine.deadline import TimeBudget
 from greenroom.errors import BrokenValue, CommandFailed, EngineError, LoadFailed, OutOfMemory, Overloaded
 
 log = logging.getLogger("greenroom.caching")
@@ -50,7 +50,7 @@ class LeasedLoader(Generic[T]):
         return flight
 
     async def fly(self, flight: Flight[CacheResult[T]], parts: Mapping[str, object], miss: Miss) -> None:
-        """Work for one flight: find the value, wait for whoever loads it, or load it."""
+        """Work for one flight: find the value, wait for the process that loads it, or load it."""
         if not miss.reachable:
             await self._bypass(flight, parts)
             return
@@ -97,7 +97,7 @@ class LeasedLoader(Generic[T]):
                     # The server has answered, and who waits has spent nothing: with what the first question has left
                     # a slow network would have each process load for itself.
                     # docs/decisions/0029-load-steps-have-a-budget-each.md
-                    budget = TimeBudget(COMMANDS)
+                    budget = TimeBudget(self.steps.engine.call_budget)
                 case Acquired():
                     await self._load_under_lease(flight, parts, holder)
                     return
@@ -185,7 +185,7 @@ class LeasedLoader(Generic[T]):
             holder.release()
 
     async def _refresh(self, holder: Holder, parts: Mapping[str, object], stale: bytes) -> float:
-        miss = Miss(TimeBudget(COMMANDS), rejected_digest=fingerprint(stale))
+        miss = Miss(TimeBudget(self.steps.engine.call_budget), rejected_digest=fingerprint(stale))
         try:
             answer = await self.steps.ask(holder, None, miss)
             if isinstance(answer, Acquired):

@@ -1,4 +1,4 @@
-"""The copies of values in this process, and whoever watches a key: all that one change must reach here.
+"""The copies of values in this process, and the watchers of keys: all that one change must reach here.
 
 A copy is a near entry, a load under way, or a value that was loaded while the server could not be asked.
 """
@@ -33,7 +33,7 @@ class LocalCopies:
         """Have `callback` called whenever the value of `key` may have changed; returns what ends that.
 
         That is: at a push for it, at an invalidation made here, when the connection is lost or back, and at a flush.
-        A push comes only after a read of the key, so that whoever watches reads after each call. Leases say nothing.
+        A push comes only after a read of the key, so that a watcher reads after each call. Leases say nothing.
         """
         watches = self._watches.setdefault(key, [])
         watches.append(callback)

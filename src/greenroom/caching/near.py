@@ -23,13 +23,6 @@ ENTRIES = 10_000
 """Entries above which the least wanted are evicted."""
 SIZE = 64 * 1024 * 1024
 """Bytes above which the least wanted are evicted."""
-# docs/decisions/0021-near-entries-trust-their-connection.md
-MAX_STALENESS = Limits().max_staleness
-"""Seconds since the sending of the newest command that a connection has answered after which no entry of it is served.
-
-Not since its last byte. Prevents: the loop stands still for three seconds · of the pushes that wait in the socket the
-first chunk is read · what a later chunk drops is served meanwhile.
-"""
 _SMALL_SHARE = 10
 """One in so many of the entries and bytes is for newcomers."""
 _ENTRY_COST = 600
@@ -83,6 +76,8 @@ class Near:
     Arguments:
         entries: the most entries.
         size: the most bytes of all entries together, estimated.
+        max_staleness: seconds since the sending of the newest command that a connection has answered after which no
+            entry of it is served.
     """
 
     __slots__ = (
@@ -91,17 +86,24 @@ class Near:
         "_entries",
         "_ghosts",
         "_largest",
+        "_last_number",
         "_main",
+        "_max_staleness",
         "_order",
-        "_places",
         "_size",
         "_sizes",
         "_small",
         "_small_size",
     )
 
-    def __init__(self, entries: int = ENTRIES, size: int = SIZE) -> None:
+    def __init__(
+        self, entries: int = ENTRIES, size: int = SIZE, *, max_staleness: float = Limits().max_staleness
+    ) -> None:
         self._bound = entries
+        # docs/decisions/0021-near-entries-trust-their-connection.md
+        # Not since its last byte. Prevents: the loop stands still for three seconds · of the pushes that wait in the
+        # socket the first chunk is read · what a later chunk drops is served meanwhile.
+        self._max_staleness = max_staleness
         self._sizes = size
         self._largest = size // _SMALL_SHARE
         self._entries: dict[str, Entry] = {}
@@ -109,7 +111,7 @@ class Near:
         self._main: deque[Entry] = deque()
         self._ghosts: dict[str, int] = {}  # key → number of its last place in _order
         self._order: deque[tuple[str, int]] = deque()
-        self._places = 0
+        self._last_number = 0
         self._size = 0
         self._small_size = 0
         self._dead = 0
@@ -127,7 +129,7 @@ class Near:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if now >= entry.near_until or monotonic() - entry.source.as_of >= MAX_STALENESS:
+        if now >= entry.near_until or monotonic() - entry.source.as_of >= self._max_staleness:
             if now >= entry.near_until or entry.source.as_of < 0:
                 self._remove(entry)
             return None
@@ -138,7 +140,7 @@ class Near:
     def peek(self, key: str, now: float) -> Entry | None:
         """As `get`, without a trace: a look is no use of the entry, and removes nothing."""
         entry = self._entries.get(key)
-        if entry is None or now >= entry.near_until or monotonic() - entry.source.as_of >= MAX_STALENESS:
+        if entry is None or now >= entry.near_until or monotonic() - entry.source.as_of >= self._max_staleness:
             return None
         return entry
 
@@ -251,9 +253,9 @@ class Near:
     def _remember(self, key: str) -> None:
         """A ghost: a key that, should it come back soon, deserves the main queue. As many as there are entries."""
         # No number twice: else the first place of a key that came back and left again would end its second.
-        self._places += 1
-        self._ghosts[key] = self._places
-        self._order.append((key, self._places))
+        self._last_number += 1
+        self._ghosts[key] = self._last_number
+        self._order.append((key, self._last_number))
         while len(self._order) > self._bound:
             oldest, number = self._order.popleft()
             if self._ghosts.get(oldest) == number:

@@ -13,7 +13,7 @@ from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
 from greenroom.caching.near import Entry, EntrySource
 from greenroom.engine import Channel, Command
-from greenroom.engine.deadline import COMMANDS, TimeBudget
+from greenroom.engine.deadline import TimeBudget
 from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineRefused, EngineUnavailable, Overloaded
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.mismatch import SchemaMismatch
@@ -126,7 +126,7 @@ class RemoteTier(Generic[T]):
                     pass  # asked once more below, within the same budget
             if replies is None or isinstance(replies[-1], EngineUnavailable | EngineRefused):
                 replies = await self._engine.execute_all(
-                    Channel.TRACKED, key, commands, hook=arrival, deadline=began + COMMANDS
+                    Channel.TRACKED, key, commands, hook=arrival, deadline=began + self._engine.call_budget
                 )
         except Overloaded:
             self._count("overloaded")
@@ -141,15 +141,15 @@ class RemoteTier(Generic[T]):
         if type(found) is Entry:
             return found
         if found is None:
-            return Miss(_left(began))
+            return Miss(self._left(began))
         if isinstance(found, _Unbounded):
             await self._bound(key)
             return found.entry
         if isinstance(found, _Outdated):
-            return Miss(_left(began), rejected_digest=found.rejected_digest)
+            return Miss(self._left(began), rejected_digest=found.rejected_digest)
         if isinstance(found, _Broken):
             self._tell(found.error)
-            return Miss(_left(began), rejected_digest=fingerprint(found.body))
+            return Miss(self._left(began), rejected_digest=fingerprint(found.body))
         return self._unreadable(key, found, began)
 
     def arrived(self, key: str, asked: float, replies: list[Any], source: EntrySource, marked: bool) -> _Found | None:
@@ -176,7 +176,7 @@ class RemoteTier(Generic[T]):
     def admit_absence(self, key: str, remaining_ms: int, asked: float, source: EntrySource) -> None:
         """Keep near that the record holds nothing, as `admit`.
 
-        Both value and absence are tracked by the script that found it, so that either's push evicts the entry.
+        Both value and absence are tracked by the script that read it, so that either's push evicts the entry.
         """
         expires_at = asked + remaining_ms / 1000
         until = min(expires_at, asked + self.near_for)
@@ -238,10 +238,13 @@ class RemoteTier(Generic[T]):
     def _unreadable(self, key: str, error: EngineError, began: float) -> Miss:
         if isinstance(error, CommandFailed) and error.of_another_type:
             self._tell(BrokenValue(key, "it is no string"))
-            return Miss(_left(began), rejected_digest=ANOTHER_TYPE)
+            return Miss(self._left(began), rejected_digest=ANOTHER_TYPE)
         self._count("engine")
         log.debug("reading %s: %s", key, error)
-        return Miss(_left(began), reachable=False)
+        return Miss(self._left(began), reachable=False)
+
+    def _left(self, began: float) -> TimeBudget:
+        return TimeBudget(max(0.0, began + self._engine.call_budget - monotonic()))
 
     def _tell(self, error: BrokenValue) -> None:
         self._count("broken")
@@ -256,7 +259,7 @@ _Found = _Checked | _Outdated
 
 
 class _Arrival:
-    """The hook of one read, and what it has found."""
+    """The hook of one read, and what it has checked."""
 
     __slots__ = ("_asked", "_key", "_marked", "_remote", "found")
 
@@ -269,7 +272,3 @@ class _Arrival:
 
     def __call__(self, replies: list[Any], source: EntrySource) -> None:
         self.found = self._remote.arrived(self._key, self._asked, replies, source, self._marked)
-
-
-def _left(began: float) -> TimeBudget:
-    return TimeBudget(max(0.0, began + COMMANDS - monotonic()))

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Flight(Generic[T]):
-    """The work under way for one key; whoever holds it may wait for its result.
+    """The work under way for one key; each of its holders may wait for its result.
 
     Arguments:
         key: what is worked for.
@@ -37,7 +37,7 @@ class Flight(Generic[T]):
         self.bypasses = False
         """Whether it loads without the server: no push and no group will tell of a change."""
         self.pushed = asyncio.Event()
-        """Set by each push for the key's value, lease or absence; cleared by whoever is about to look again."""
+        """Set by each push for the key's value, lease or absence; cleared before the next look."""
 
     @property
     def over(self) -> bool:

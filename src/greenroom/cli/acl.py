@@ -48,9 +48,9 @@ def acl(
                 raise InvalidInput(option, "is for one role", "name it, as `greenroom acl service`")
     password = hashed(sys.stdin.readline().rstrip("\r\n")) if password_stdin else PLACEHOLDER
     for role in wanted:
-        found = rules(role, declared, prefix=prefix, holds=Holds(holds))
-        if found is None:
+        allowed = rules(role, declared, prefix=prefix, holds=Holds(holds))
+        if allowed is None:
             click.echo(f"greenroom: a {role.value} needs no user there", err=True)
             continue
         name = check_user(user if user is not None else f"greenroom-{role.value}")
-        click.echo(_FORMS[form].format(user=name, password=password, rules=found.text()))
+        click.echo(_FORMS[form].format(user=name, password=password, rules=allowed.text()))

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import rich_click as click
 
+from greenroom.cli.options import flag_of
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.printable import printable
 
@@ -17,8 +18,6 @@ _COMMANDS = {
 }
 ENTRY_POINTS = "greenroom.commands"
 """The entry points of further commands, as those of a platform that stands on this library."""
-_FLAGS = {"data_dir": "--data-dir", "database": "--database-url"}
-"""The flags behind what the library knows as arguments."""
 
 
 class _Group(click.RichGroup):
@@ -32,8 +31,8 @@ class _Group(click.RichGroup):
             module = importlib.import_module(f"greenroom.cli.{cmd_name}")
             command: click.Command = getattr(module, cmd_name)
             return command
-        for found in entry_points(group=ENTRY_POINTS, name=cmd_name):
-            loaded: click.Command = found.load()
+        for entry_point in entry_points(group=ENTRY_POINTS, name=cmd_name):
+            loaded: click.Command = entry_point.load()
             return loaded
         return None
 
@@ -41,7 +40,7 @@ class _Group(click.RichGroup):
         try:
             return super().invoke(ctx)
         except InvalidInput as error:
-            return _fail(ctx, f"{_FLAGS.get(error.field, error.field)}: {error.reason}; {error.remedy}")
+            return _fail(ctx, f"{flag_of(error.field)}: {error.reason}; {error.remedy}")
         except GreenroomError as error:
             return _fail(ctx, str(error))
 

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 import rich_click as click
 
 from greenroom.acl import Declarations
-from greenroom.errors import InvalidInput
+from greenroom.errors import GreenroomError, InvalidInput
 
 DECLARATIONS = "greenroom.declarations"
 """The entry point by which an installed program declares its keyspaces."""
@@ -19,14 +19,22 @@ key_prefix_option = click.option(
 )
 
 
+def flag_of(argument: str) -> str:
+    """The flag behind an argument of an installed program; the argument itself where there is none."""
+    try:
+        return installed().flags.get(argument, argument)
+    except (GreenroomError, ImportError):  # an error is being told: nothing may hide it
+        return argument
+
+
 def installed() -> Declarations:
     """What the installed program declares.
 
     Raises:
         InvalidInput: when none does.
     """
-    for found in entry_points(group=DECLARATIONS):
-        declared: Declarations = found.load()
+    for entry_point in entry_points(group=DECLARATIONS):
+        declared: Declarations = entry_point.load()
         return declared
     raise InvalidInput(
         "keyspaces", "no installed package declares any", f"declare them as the entry point {DECLARATIONS}"

@@ -7,11 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from greenroom.engine.limits import Limits
-
-COMMANDS = Limits().command_deadline
-"""Seconds that all engine calls of one library call may take together."""
-
 
 class TimeBudget:
     """Seconds that calls to the engine may still take together; time between them is free.

@@ -50,6 +50,6 @@ def refused(keys: Sequence[str], replies: Sequence[Any]) -> dict[str, EngineErro
     if not errors:
         return {}
     if len(keys) == 1 or len(replies) == 1:
-        told = next((error for error in errors if not isinstance(error, NotHere)), errors[0])
-        return dict.fromkeys(keys, told)
+        error = next((error for error in errors if not isinstance(error, NotHere)), errors[0])
+        return dict.fromkeys(keys, error)
     return {key: reply for key, reply in zip(keys, replies, strict=True) if isinstance(reply, EngineError)}

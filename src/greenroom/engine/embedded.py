@@ -5,8 +5,9 @@ The server process itself holds the lock of its directory. What that prevents:
     process A starts a server · A is killed, its server lives on · B finds no owner and starts a second server ·
     each has some of the writes, both rewrite one append-only file, and half of the data is gone
 
-Whoever gets the lock starts a server and hands the lock to it; it is free again when that server has ended, however it
-ended. The first of our processes starts the server, the others join it, and whoever remains takes over.
+The process that gets the lock starts a server and hands the lock to it; the lock is free again when that server has
+ended, however it ended. The first of our processes starts the server, the others join it, and one that remains takes
+over.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ LOCK = "valkey.lock"
 LOG = "valkey.log"
 _PATH_LIMIT = 100
 """Bytes of a unix socket's path; the kernel takes 107 (103 on macOS)."""
-START_DEADLINE = 2.0
+ANSWER_DEADLINE = 2.0
 """Seconds that a started server has to answer."""
 _LOOK = 0.005
 """Seconds between two looks at whether it does."""
@@ -107,13 +108,13 @@ class EmbeddedServer:
                 time. The next call tries again.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + START_DEADLINE
+        until = loop.time() + ANSWER_DEADLINE
         while True:
             self._start_or_join()
             if await self._answers(until):
                 return
             if loop.time() >= until:
-                raise EngineUnavailable(f"the embedded Valkey does not answer within {START_DEADLINE} s")
+                raise EngineUnavailable(f"the embedded Valkey does not answer within {ANSWER_DEADLINE} s")
             await asyncio.sleep(_LOOK)
 
     def _start_or_join(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.deletions import Answered, Names, Queued
+from greenroom.engine.limits import Limits
 from greenroom.engine.listener import Listener
 from greenroom.engine.scripts import Script
 from greenroom.errors import CommandFailed, EngineError
@@ -20,7 +21,7 @@ RETRY_PAUSE = 0.02
 class Engine(Protocol):
     """One server or many; callers cannot tell.
 
-    Every call names the key that decides which server it goes to. `until` is when the caller's own budget ends, in
+    Every call names the key that decides which server it goes to. `deadline` is when the caller's own budget ends, in
     seconds of `time.monotonic`; without it each call has the command deadline. Raised by every call:
 
         EngineUnavailable: the server is not reachable or did not answer in time.
@@ -29,6 +30,13 @@ class Engine(Protocol):
         Overloaded: too many commands are outstanding.
         CommandFailed: the server answered with an error.
     """
+
+    limits: Limits
+
+    @property
+    def call_budget(self) -> float:
+        """Seconds that all engine calls of one library call may take together."""
+        return self.limits.command_deadline
 
     address: Address
     """Of the server, or of some nodes of the cluster."""
@@ -115,7 +123,7 @@ class Engine(Protocol):
         """The quick way of what is read most: queue commands and return the future of their replies.
 
         None where there is no connection at the moment. Nothing is repeated and error replies are items of the list:
-        whoever finds an `EngineUnavailable` goes on with `execute_all`, and so does who finds an `EngineRefused`: it is
+        a caller that finds an `EngineUnavailable` or `EngineRefused` goes on with `execute_all`: a refusal is
         told there.
 
         Raises:
@@ -140,7 +148,7 @@ class Engine(Protocol):
         raise NotImplementedError
 
     def reset(self, channel: Channel, key: str, reason: str) -> None:
-        """End the connection, if there is one, to the server of `key`: the next one carries first what it owes."""
+        """End the connection, if there is one, to the server of `key`: the next one carries first what is kept."""
 
     @property
     def unavailable(self) -> EngineError | None:

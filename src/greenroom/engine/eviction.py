@@ -13,11 +13,11 @@ async def eviction_warning(engine: Engine, kept: str, remedy: str, *, has_lifeti
         kept: what must stay, as "sessions".
         has_lifetime: whether that has a lifetime: a `volatile-…` policy then evicts it too.
     """
-    # Not CONFIG GET: who may ask that is told the passwords of the server as well, and many hosts refuse it.
+    # Not CONFIG GET: who may ask that is info the passwords of the server as well, and many hosts refuse it.
     # docs/decisions/0014-eviction-warnings-use-info.md
-    for told in await engine.broadcast("INFO", "memory"):
-        found = fields(told)
-        bound, policy = found.get("maxmemory", "0"), found.get("maxmemory_policy", "noeviction")
+    for info in await engine.broadcast("INFO", "memory"):
+        memory = fields(info)
+        bound, policy = memory.get("maxmemory", "0"), memory.get("maxmemory_policy", "noeviction")
         evicts = bound != "0" and policy != "noeviction" if has_lifetime else policy.startswith("allkeys")
         if evicts:
             return f"maxmemory-policy is {policy}, which may evict {kept}; {remedy}"

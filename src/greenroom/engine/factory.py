@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from greenroom.callbacks import nothing_async
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
 from greenroom.engine.address import Address
@@ -18,15 +19,11 @@ EMBEDDED = "embedded"
 """The address of the server that is started, or joined, in the data directory."""
 
 
-async def _nothing() -> None:
-    """What most servers need before a connection."""
-
-
 def engine_at(
     address: Address,
     *,
     replica_reads: bool = False,
-    before_connect: Callable[[], Awaitable[None]] = _nothing,
+    before_connect: Callable[[], Awaitable[None]] = nothing_async,
     clock: Clock = SYSTEM,
     counters: Counters | None = None,
     limits: Limits | None = None,
@@ -70,7 +67,7 @@ def open_engine(
         replica_reads: see `engine_at`.
 
     Raises:
-        InvalidInput: for an address that cannot be, or an embedded server without a directory.
+        InvalidInput: for an address that is not valid, or an embedded server without a directory.
         MissingExtra: when the embedded server is not installed.
     """
     if address == EMBEDDED:
@@ -82,7 +79,7 @@ def open_engine(
         stack.push_async_callback(to_the_end, server.close)
         at, before_connect = Address((), path=server.socket_path), server.ensure
     else:
-        at, before_connect = Address.parse(address), _nothing
+        at, before_connect = Address.parse(address), nothing_async
     engine = engine_at(at, replica_reads=replica_reads, before_connect=before_connect, clock=clock, counters=counters)
     stack.push_async_callback(to_the_end, engine.close)
     return engine

@@ -27,7 +27,7 @@ class Limits:
         probe_min, probe_max: the range of the pause while the breaker is open, and between two questions to a
             cluster that is not whole.
         topology_interval: between two questions to a cluster that is: who owns what.
-        survey_pause: after a hint that it has changed, a random share of this passes before the question, so that a
+        topology_pause: after a hint that it has changed, a random share of this passes before the question, so that a
             thousand processes do not ask at once, and one asks once for many hints.
     """
 
@@ -45,7 +45,7 @@ class Limits:
     probe_min: float = 0.25
     probe_max: float = 1.0
     topology_interval: float = 5.0
-    survey_pause: float = 0.1
+    topology_pause: float = 0.1
 
     @property
     def max_staleness(self) -> float:

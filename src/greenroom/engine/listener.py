@@ -59,7 +59,7 @@ class Handover(Protocol):
         """
 
     def abandon(self, reason: str) -> None:
-        """End the connection: the next one carries first what this one owes."""
+        """End the connection: the next one carries first what is kept for it."""
 
 
 class Listener:

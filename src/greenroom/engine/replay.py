@@ -40,9 +40,9 @@ log = logging.getLogger("greenroom.engine")
 # docs/decisions/0004-revocations-replay-on-both-connections.md
 RECENT = 30.0
 """Seconds for which an acknowledged command is sent again to a server that has come back."""
-_CHUNK = 500
+_COMMANDS_PER_WRITE = 500
 """Commands in one write."""
-_AGAIN = 0.1
+_RETRY_AFTER = 0.1
 """Seconds until a script in a slot on its way is sent again."""
 
 
@@ -51,13 +51,13 @@ class Kept:
     """The commands of some keys, kept at one moment."""
 
     command: Callable[[str], Command]
-    owed: set[str]
+    unsent: set[str]
     """The keys whose command no server has carried out."""
     until: float
     """When it is forgotten, in seconds of the clock: what it deletes has lapsed by then."""
     acknowledged: float | None = None
     """When the last was: what was sent late, at the end of an outage, is repeated as long from then."""
-    is_told: bool = False
+    is_logged: bool = False
     """Whether the log says that its data keep a command from being carried out."""
 
 
@@ -82,7 +82,7 @@ class ReplayLog:
     @property
     def unsent(self) -> int:
         """Commands that no server has acknowledged."""
-        return sum(key in kept.owed for key, kept in self._kept.items())
+        return sum(key in kept.unsent for key, kept in self._kept.items())
 
     def keep(self, keys: Collection[str], command: Callable[[str], Command], lifetime: float) -> Kept:
         """Keep the commands of some keys; returns what `acknowledged` takes.
@@ -99,8 +99,8 @@ class ReplayLog:
 
     def acknowledged(self, kept: Kept, keys: Iterable[str]) -> None:
         """A server has carried some out. What was kept later for the same key is another command, and stays."""
-        kept.owed.difference_update(keys)
-        if not kept.owed and kept.acknowledged is None:
+        kept.unsent.difference_update(keys)
+        if not kept.unsent and kept.acknowledged is None:
             kept.acknowledged = self._clock.monotonic()
 
     async def send(self, handover: Handover) -> None:
@@ -116,8 +116,8 @@ class ReplayLog:
         self._prune(self._clock.monotonic())
         carried = self._carried.setdefault(handover, {})
         due = self._due(handover, carried)
-        for start in range(0, len(due), _CHUNK):
-            await self._carry(handover, due[start : start + _CHUNK], carried)
+        for start in range(0, len(due), _COMMANDS_PER_WRITE):
+            await self._carry(handover, due[start : start + _COMMANDS_PER_WRITE], carried)
             await asyncio.sleep(0)
 
     def queue(self, handover: Handover) -> None:
@@ -131,8 +131,8 @@ class ReplayLog:
         carried = self._carried.get(handover, {})
         due = self._due(handover, carried)
         carried.update(due)
-        for start in range(0, len(due), _CHUNK):
-            self._queue(handover, due[start : start + _CHUNK])
+        for start in range(0, len(due), _COMMANDS_PER_WRITE):
+            self._queue(handover, due[start : start + _COMMANDS_PER_WRITE])
 
     # ------------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class ReplayLog:
                 elif isinstance(command, Call) and on_its_way(reply):
                     self._wait(handover, key, kept)
                 elif not self._is_put_off(kept, reply):
-                    handover.abandon(self._owes(reply))  # the next connection carries it first
+                    handover.abandon(self._must_carry(reply))  # the next connection carries it first
 
         handover.queue((*loads, *commands), answered)
 
@@ -180,8 +180,8 @@ class ReplayLog:
         """
         if not isinstance(error, CommandFailed) or not error.of_data:
             return False
-        if not kept.is_told:
-            kept.is_told = True
+        if not kept.is_logged:
+            kept.is_logged = True
             log.error("%s cannot be carried out, and is put off: %s", self._what, error)
         return True
 
@@ -193,7 +193,7 @@ class ReplayLog:
     async def _arrived(self, handover: Handover, key: str, kept: Kept) -> None:
         """Send a script until its slot has arrived; a server that takes it over is sent it by `queue`, or by `send`."""
         while handover.owns(key) and not handover.ended:
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(_RETRY_AFTER)
             with suppress(EngineError):  # the next connection carries it, or the next owner's
                 (reply,) = await handover.run((kept.command(key),))
                 if not isinstance(reply, Exception):
@@ -202,10 +202,10 @@ class ReplayLog:
                 if isinstance(reply, Moved) or self._is_put_off(kept, reply):
                     return
                 if not on_its_way(reply):
-                    handover.abandon(self._owes(reply))
+                    handover.abandon(self._must_carry(reply))
 
-    def _owes(self, error: Exception) -> str:
-        return f"it owes {self._what}: {error}"
+    def _must_carry(self, error: Exception) -> str:
+        return f"it must carry {self._what} first: {error}"
 
     def _prune(self, now: float) -> None:
         if now - self._pruned < 1.0:
@@ -217,6 +217,6 @@ class ReplayLog:
 
 
 def _loads(commands: Iterable[Command]) -> tuple[Command, ...]:
-    """Whoever made the engine may have given it other scripts."""
+    """The engine may have been made with other scripts."""
     sources = {command.script.source for command in commands if isinstance(command, Call)}
     return tuple(("SCRIPT", "LOAD", source) for source in sources)

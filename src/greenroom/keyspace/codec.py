@@ -44,7 +44,11 @@ class Codec(Generic[T]):
     """JSON to a value; raises SchemaMismatch, whose text names the member and never quotes the value."""
 
     def encode(self, value: T) -> bytes:
-        """The JSON of a value; raises as `round_trip`."""
+        """The JSON of a value.
+
+        Raises:
+            As `round_trip`.
+        """
         return self.round_trip(value)[0]
 
     def round_trip(self, value: T) -> tuple[bytes, T]:
@@ -64,9 +68,9 @@ class Codec(Generic[T]):
         if self._compares and type(back) is type(value) and back == value:
             return data, back
         try:
-            found = difference(value, back, named=self._named)
+            differing = difference(value, back, named=self._named)
         except RecursionError:
-            found = "it is nested too deeply to be read"
-        if found is not None:
-            raise SchemaMismatch(found)
+            differing = "it is nested too deeply to be read"
+        if differing is not None:
+            raise SchemaMismatch(differing)
         return data, back

@@ -17,12 +17,12 @@ def absent_key(prefix: str, key: str) -> str:
     return f"{prefix}absent:{{{key}}}"
 
 
-def with_companions(prefix: str, key: str) -> tuple[str, str, str]:
+def with_derived_keys(prefix: str, key: str) -> tuple[str, str, str]:
     """Lease, key and absence, in this order; for what is done for 10,000 keys."""
     return f"{prefix}lease:{{{key}}}", key, f"{prefix}absent:{{{key}}}"
 
 
-def companion_key(prefix: str, use: str, tag: str) -> str:
+def derived_key(prefix: str, use: str, tag: str) -> str:
     """Any other bookkeeping, as `greenroom:touched:{session:<id>}`."""
     return f"{prefix}greenroom:{use}:{{{tag}}}"
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace.codec import Codec
-from greenroom.keyspace.derived_keys import absent_key, companion_key, lease_key
+from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
 from greenroom.keyspace.frozen import is_frozen
 from greenroom.keyspace.lifetime import JITTER, Lifetime
 from greenroom.keyspace.mismatch import SchemaMismatch
@@ -35,7 +35,7 @@ class Keyspace(Generic[T]):
         title, purpose, source, note: what `greenroom definitions` prints of it.
 
     Raises:
-        InvalidInput: when the pattern or the lifetimes cannot be.
+        InvalidInput: for a pattern or lifetimes that are not valid.
     """
 
     __slots__ = (
@@ -118,7 +118,7 @@ class Keyspace(Generic[T]):
 
     def mark_key(self, key: str) -> str:
         """The companion that holds the generation under which the value of `key` was stored."""
-        return companion_key(self.pattern.prefix, "mark", key)
+        return derived_key(self.pattern.prefix, "mark", key)
 
     def decode(self, key: str, data: bytes) -> T:
         """The value of stored JSON.
@@ -132,7 +132,11 @@ class Keyspace(Generic[T]):
             raise BrokenValue(key, str(error)) from None
 
     def encode(self, key: str, value: T) -> bytes:
-        """The JSON of a value; raises as `round_trip`."""
+        """The JSON of a value.
+
+        Raises:
+            As `round_trip`.
+        """
         return self.round_trip(key, value)[0]
 
     def round_trip(self, key: str, value: T) -> tuple[bytes, T]:
@@ -156,9 +160,9 @@ def _numbers(parts: Mapping[str, Number | type[int]]) -> dict[str, Number]:
     Raises:
         InvalidInput: for a part that is declared as anything else.
     """
-    found: dict[str, Number] = {}
+    numbers: dict[str, Number] = {}
     for name, part in parts.items():
         if part is not int and not isinstance(part, Number):
             raise InvalidInput("parts", f"{name} is {part!r:.80}", "use int or Number(1, 100); leave text out")
-        found[name] = part if isinstance(part, Number) else ANY_NUMBER
-    return found
+        numbers[name] = part if isinstance(part, Number) else ANY_NUMBER
+    return numbers

@@ -35,9 +35,9 @@ def functions(type_: Any) -> Functions:
         raise InvalidInput("type", str(error), _REMEDY) from None
     encoder = msgspec.json.Encoder()
     compares = True
-    for found, where in _nodes(whole, "", set()):
-        _check(found, where)
-        compares = compares and _compares(found)
+    for node, where in _nodes(whole, "", set()):
+        _check(node, where)
+        compares = compares and _compares(node)
 
     def decode(data: bytes) -> Any:
         try:

@@ -45,7 +45,7 @@ def _tokens(pattern: Pattern) -> list[_Token]:
         literal, _, rest = rest.partition("{" + name + "}")
         tokens += [(frozenset(char), None) for char in literal]
         number = pattern.numbers.get(name)
-        first = _FIRST_DIGIT if number is None or number.least > 0 else _FIRST_DIGIT | _SIGN
+        first = _FIRST_DIGIT if number is None or number.min > 0 else _FIRST_DIGIT | _SIGN
         tokens.append((_PART, _PART) if number is None else (first, _DIGIT))
     return tokens + [(frozenset(char), None) for char in rest]
 

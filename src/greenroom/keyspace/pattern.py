@@ -45,19 +45,19 @@ def is_part(text: str) -> bool:
 class Number:
     """A part that is a whole number between two bounds, both included, written without leading zeros."""
 
-    least: int
-    most: int
+    min: int
+    max: int
 
     def __post_init__(self) -> None:
-        bounds = self.least, self.most
-        if not all(isinstance(one, int) and not isinstance(one, bool) for one in bounds) or self.least > self.most:
+        bounds = self.min, self.max
+        if not all(isinstance(one, int) and not isinstance(one, bool) for one in bounds) or self.min > self.max:
             raise InvalidInput("parts", f"no whole number is from {bounds[0]!r} to {bounds[1]!r}", "use Number(1, 100)")
 
     def check(self, name: str, value: object) -> str:
-        remedy = f"use a whole number from {self.least} to {self.most:,}"
+        remedy = f"use a whole number from {self.min} to {self.max:,}"
         if not isinstance(value, int) or isinstance(value, bool):
             raise InvalidInput(name, f"{_shown(value)} is not a whole number", remedy)
-        if not self.least <= value <= self.most:
+        if not self.min <= value <= self.max:
             raise InvalidInput(name, f"{value} is out of range", remedy)
         return str(value)
 
@@ -65,7 +65,7 @@ class Number:
         if _NUMBER.fullmatch(text) is None:
             return None
         value = int(text)
-        return value if self.least <= value <= self.most else None
+        return value if self.min <= value <= self.max else None
 
 
 ANY_NUMBER = Number(-(2**63), 2**63 - 1)
@@ -171,14 +171,14 @@ class Pattern:
         match = self._regex.fullmatch(key)
         if match is None:
             return None
-        found: dict[str, str | int] = {}
+        parts: dict[str, str | int] = {}
         for name, text in match.groupdict().items():
             number = self.numbers.get(name)
             value = number.parse(text) if number else text
             if value is None:
                 return None
-            found[name] = value
-        return found
+            parts[name] = value
+        return parts
 
     @property
     def glob(self) -> str:

@@ -20,7 +20,7 @@ from greenroom.errors import InvalidInput
 from greenroom.keyspace.mismatch import SchemaMismatch
 from greenroom.keyspace.type_parts import Part, parts
 
-_LEAST = (2, 11)
+_MIN_VERSION = (2, 11)
 """The first pydantic that reads members by their names where they have aliases."""
 _ONLY_INSTANCES = {"is-instance", "is-subclass", "callable", "generator"}
 _UNEXPECTED = re.compile(r"SerializationUnexpectedValue\((.*?)(?: \[(?:field_name='([^']*)')?|\)?$)", re.MULTILINE)
@@ -34,9 +34,9 @@ def functions(type_: Any) -> Functions:
     Raises:
         InvalidInput: when a part of the type has no JSON that can be read again.
     """
-    if tuple(int(number) for number in pydantic.VERSION.split(".")[:2]) < _LEAST:
-        least = ".".join(map(str, _LEAST))
-        raise InvalidInput("type", f"pydantic {pydantic.VERSION} is too old", f"install pydantic {least} or later")
+    if tuple(int(number) for number in pydantic.VERSION.split(".")[:2]) < _MIN_VERSION:
+        minimum = ".".join(map(str, _MIN_VERSION))
+        raise InvalidInput("type", f"pydantic {pydantic.VERSION} is too old", f"install pydantic {minimum} or later")
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(type_)
         if not adapter.pydantic_complete:
@@ -112,18 +112,20 @@ def _has_own(part: Part, field: Any, *, serializers_only: bool) -> bool:
     kinds = ["field_serializers"] if serializers_only else ["field_serializers", "field_validators"]
     own = any({part.member, "*"} & set(one.info.fields) for kind in kinds for one in getattr(decorators, kind).values())
     whole = decorators.model_serializers or (not serializers_only and decorators.model_validators)
-    told = [one for one in (field.metadata if field is not None else ()) if type(one).__module__.startswith("pydantic")]
+    serializers = [
+        one for one in (field.metadata if field is not None else ()) if type(one).__module__.startswith("pydantic")
+    ]
     if serializers_only:
-        told = [one for one in told if isinstance(one, PlainSerializer | WrapSerializer)]
-    return bool(own or whole or told)
+        serializers = [one for one in serializers if isinstance(one, PlainSerializer | WrapSerializer)]
+    return bool(own or whole or serializers)
 
 
 def _unwritten(error: PydanticSerializationError) -> str:
     """Pydantic's words and the member, without the value that it quotes."""
     text = str(error)
-    found = _UNEXPECTED.search(text)
-    if found is not None:
-        return f"{found[1]} - at `{found[2]}`" if found[2] else found[1]
+    match = _UNEXPECTED.search(text)
+    if match is not None:
+        return f"{match[1]} - at `{match[2]}`" if match[2] else match[1]
     # What a serializer of somebody's own says may quote the value; its type does not.
     return re.sub(r"^(Error calling function `[^`]*`: \w+).*$", r"\1", text.partition("\n")[0])
 

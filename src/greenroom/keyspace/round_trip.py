@@ -41,17 +41,17 @@ def difference(given: Any, back: Any, *, named: Named, where: str = "") -> str |
     if given is back:
         return None
     if named is not None and _is_another(type(given), type(back), named):
-        return _told(given, back, where)
+        return _described(given, back, where)
     names = _member_names(type(back))
     if names is not None:
         if type(given) is dict:
             return _of_dict(given, back, names, named, where)
         if not _same_class(type(given), type(back)) and not isinstance(back, tuple):
-            return _told(given, back, where)
+            return _described(given, back, where)
         if not isinstance(back, tuple):
             return _of_members(given, back, names, named, where)
     if isinstance(back, dict):
-        return _of_mappings(given, back, named, where) if isinstance(given, dict) else _told(given, back, where)
+        return _of_mappings(given, back, named, where) if isinstance(given, dict) else _described(given, back, where)
     if isinstance(back, tuple) and isinstance(given, list | tuple):
         return _of_sequences(given, back, named, where)
     if type(back) is list and isinstance(given, list):
@@ -61,12 +61,12 @@ def difference(given: Any, back: Any, *, named: Named, where: str = "") -> str |
         same = len(given) == len(back) and all(
             one in twins and difference(one, twins[one], named=named) is None for one in given
         )
-        return None if same else _told(given, back, where)
+        return None if same else _described(given, back, where)
     if _equal(given, back):
         return None
     if type(given) in _PLAIN and type(back) not in _JSON and not _is_finer(given, back):
         return None
-    return _told(given, back, where)
+    return _described(given, back, where)
 
 
 def _equal(given: Any, back: Any) -> bool:
@@ -93,8 +93,8 @@ def _member_names(class_: type) -> Mapping[str, str] | None:
     if issubclass(class_, msgspec.Struct):
         return dict(zip(class_.__struct_encode_fields__, class_.__struct_fields__, strict=True))
     fields: Iterable[str]
-    if isinstance(found := getattr(class_, "__pydantic_fields__", None), dict):
-        fields = found
+    if isinstance(differing := getattr(class_, "__pydantic_fields__", None), dict):
+        fields = differing
     elif dataclasses.is_dataclass(class_):
         fields = (field.name for field in dataclasses.fields(class_))
     elif hasattr(class_, "__attrs_attrs__"):
@@ -109,23 +109,23 @@ def _of_dict(given: dict[Any, Any], back: Any, names: Mapping[str, str], named: 
         if key not in names:
             name = key if isinstance(key, str) else type(key).__name__
             return f"`{_path(where, name)}` is no member of {type(back).__name__}, and would be lost"
-        found = difference(value, getattr(back, names[key]), named=named, where=_path(where, key))
-        if found is not None:
-            return found
+        differing = difference(value, getattr(back, names[key]), named=named, where=_path(where, key))
+        if differing is not None:
+            return differing
     return None
 
 
 def _of_members(given: Any, back: Any, names: Mapping[str, str], named: Named, where: str) -> str | None:
     for name in names.values():
         mine, theirs = getattr(given, name, None), getattr(back, name, None)
-        found = difference(mine, theirs, named=named, where=_path(where, name))
-        if found is not None:
-            return found
+        differing = difference(mine, theirs, named=named, where=_path(where, name))
+        if differing is not None:
+            return differing
     # What a pydantic model holds besides its fields.
     for more in ("__pydantic_extra__", "__pydantic_private__"):
         mine, theirs = getattr(given, more, None) or {}, getattr(back, more, None) or {}
-        if (found := _of_mappings(mine, theirs, named, where, members=True)) is not None:
-            return found
+        if (differing := _of_mappings(mine, theirs, named, where, members=True)) is not None:
+            return differing
     return None
 
 
@@ -137,20 +137,20 @@ def _of_mappings(
         path = _path(where, key) if members else f"{where}[...]"
         if key not in twins or difference(key, twins[key], named=named) is not None:
             return f"a {type(key).__name__} as key of a dictionary comes back changed{_at(path)}"
-        found = difference(value, back[key], named=named, where=path)
-        if found is not None:
-            return found
+        differing = difference(value, back[key], named=named, where=path)
+        if differing is not None:
+            return differing
     return None if len(given) == len(back) else f"a dictionary comes back with {len(back)} members{_at(where)}"
 
 
 def _of_sequences(given: Any, back: Any, named: Named, where: str) -> str | None:
     if len(given) != len(back):
-        return _told(given, back, where)
+        return _described(given, back, where)
     for place, (one, other) in enumerate(zip(given, back, strict=True)):
         if one is not other:
-            found = difference(one, other, named=named, where=f"{where}[{place}]")
-            if found is not None:
-                return found
+            differing = difference(one, other, named=named, where=f"{where}[{place}]")
+            if differing is not None:
+                return differing
     return None
 
 
@@ -173,7 +173,7 @@ def _plain_class(class_: Any) -> type:
     return generic.get("origin") or class_  # type: ignore[no-any-return]
 
 
-def _told(given: Any, back: Any, where: str) -> str:
+def _described(given: Any, back: Any, where: str) -> str:
     one, other = type(given).__name__, type(back).__name__
     change = f"comes back as {other}" if one != other else "comes back changed"
     return f"a value of type {one} {change}{_at(where)}"

@@ -61,7 +61,7 @@ def members(class_: type) -> Mapping[str, Any]:
         try:
             return typing.get_type_hints(class_, include_extras=True)
         except (NameError, TypeError):
-            return {}  # a name that is defined nowhere: whoever builds the codec says so in its own words
+            return {}  # a name that is defined nowhere: the codec says so in its own words
     return {}
 
 

@@ -9,7 +9,7 @@ _AT = re.compile(r" - at `(?:\$\.?)?([^`]*)`$")
 _NAMED = re.compile(r"field `([^`]+)`")
 
 
-def complaint(error: Exception | str) -> tuple[str, str]:
+def field_and_reason(error: Exception | str) -> tuple[str, str]:
     """(member, reason); the member is `value` where the whole value is wrong. Never quotes the value."""
     text = str(error)
     where, named = _AT.search(text), _NAMED.search(text)

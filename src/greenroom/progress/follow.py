@@ -42,8 +42,8 @@ class StatusSource(Protocol[T_co]):
     async def look(self, name: str) -> Look[T_co]:
         """The value now."""
 
-    def watch(self, name: str, told: Callable[[], None]) -> Callable[[], None]:
-        """Have `told` called when the value may have changed since the last look; returns what ends that."""
+    def watch(self, name: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called when the value may have changed since the last look; returns what ends that."""
 
 
 class Timer(Protocol):
@@ -86,27 +86,27 @@ class Followers(Generic[T]):
     async def follow(self, name: str) -> AsyncGenerator[T, None]:
         """The current value, then each later one, never one of a lower rank; ends after a terminal one.
 
-        Who is slow gets the latest and not all that came in between. Where there is nothing of that name, or no more,
-        it ends too; so it does when this is closed. Whoever stops early leaves nothing behind.
+        A slow caller gets the latest and not all that came in between. Where there is nothing of that name, or no more,
+        it ends too; so it does when this is closed. A caller that stops early leaves nothing behind.
 
         Raises:
             Whatever a look raises, before the first value. Later ones that fail are repeated.
         """
         story = self._joined(name)
-        told = asyncio.Event()
-        story.followers.add(told)
+        woken = asyncio.Event()
+        story.followers.add(woken)
         seen: T | None = None
         # A newcomer must not get what was read before a change that he may know of.
-        needed = story.begun + 1 if story.told else max(story.begun, 1)
+        needed = story.begun + 1 if story.notified else max(story.begun, 1)
         try:
             while story.done < needed and not story.over:
                 if story.error is not None:
                     raise story.error
-                told.clear()
-                story.newcomers.add(told)
-                await told.wait()
+                woken.clear()
+                story.newcomers.add(woken)
+                await woken.wait()
             while True:
-                told.clear()
+                woken.clear()
                 latest = story.latest
                 if latest is not None and latest is not seen:
                     seen = latest
@@ -118,10 +118,10 @@ class Followers(Generic[T]):
                         raise story.error
                     return
                 else:
-                    await told.wait()
+                    await woken.wait()
         finally:
-            story.followers.discard(told)
-            story.newcomers.discard(told)
+            story.followers.discard(woken)
+            story.newcomers.discard(woken)
             if not story.followers:
                 self._end(story)
 
@@ -158,7 +158,7 @@ class Followers(Generic[T]):
         while True:
             story.woken.clear()
             # What is told from here on may be of a change that this look does not see.
-            story.told = False
+            story.notified = False
             story.begun += 1
             again = RETRY
             try:
@@ -213,9 +213,9 @@ class _Story(Generic[T]):
         "latest",
         "name",
         "newcomers",
+        "notified",
         "over",
         "task",
-        "told",
         "unwatch",
         "woken",
     )
@@ -235,13 +235,13 @@ class _Story(Generic[T]):
         """How many looks have begun."""
         self.done = 0
         """The number of the last that succeeded."""
-        self.told = False
+        self.notified = False
         """Whether the value may have changed since the last look began."""
         self.woken = asyncio.Event()
 
     def tell(self) -> None:
         """The value may have changed."""
-        self.told = True
+        self.notified = True
         self.woken.set()
 
 

@@ -33,6 +33,6 @@ class Order:
         """Whether nothing follows a status."""
         return status in self._ends
 
-    def furthest(self, shown: str, told: str) -> str:
-        """What is to be shown when `told` comes after `shown`: never a step back, and nothing after an end."""
-        return told if not self.ended(shown) and self.rank(told) >= self.rank(shown) else shown
+    def furthest(self, shown: str, reported: str) -> str:
+        """What is to be shown when `reported` comes after `shown`: never a step back, and nothing after an end."""
+        return reported if not self.ended(shown) and self.rank(reported) >= self.rank(shown) else shown

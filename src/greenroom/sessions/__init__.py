@@ -1,5 +1,5 @@
 """Sessions over a keyspace: tokens, the store, who is here, and what a request's signals mean."""
-# docs/decisions/0078-small-files-before-few.md
+# docs/decisions/0079-small-files-before-few.md
 
 from greenroom.sessions.asgi import SessionMiddleware, session_of
 from greenroom.sessions.index import Stream

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Generic, TypeVar
 
+from greenroom.callbacks import nothing
 from greenroom.errors import BrokenValue, EngineError
 from greenroom.sessions import arguments
 from greenroom.sessions.policy import Decision, Kind, Transport, decide, origins, signals_of
@@ -63,10 +64,10 @@ def session_of(scope: Any) -> RequestSession[Any]:
         RuntimeError: when there is no middleware around the application.
     """
     arguments.instance("scope", scope, Mapping, "give the ASGI scope, as request.scope")
-    found = scope.get(KEY)
-    if not isinstance(found, RequestSession):
+    session = scope.get(KEY)
+    if not isinstance(session, RequestSession):
         raise RuntimeError("there is no SessionMiddleware around this application")
-    return found
+    return session
 
 
 class SessionMiddleware(Generic[T]):
@@ -96,19 +97,19 @@ class SessionMiddleware(Generic[T]):
         answer: Callable[[Refused, Any], bytes] = document,
     ) -> None:
         self._app = arguments.function("app", app, "give the ASGI application")
-        self._found: Callable[[], Sessions[T]] = (lambda: sessions) if isinstance(sessions, Sessions) else sessions
-        arguments.function("sessions", self._found, _SESSIONS)
+        self._sessions: Callable[[], Sessions[T]] = (lambda: sessions) if isinstance(sessions, Sessions) else sessions
+        arguments.function("sessions", self._sessions, _SESSIONS)
         self._allowed = origins(allowed_origins)
         self._answer = arguments.function("answer", answer, "give a function that returns the body")
-        self._told = False
-        self._warned = False
+        self._loopback_logged = False
+        self._insecure_logged = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         signals = signals_of(scope, self._allowed)
-        session = RequestSession(arguments.instance("sessions", self._found(), Sessions, _SESSIONS), signals)
+        session = RequestSession(arguments.instance("sessions", self._sessions(), Sessions, _SESSIONS), signals)
         if decide(signals) is Decision.FOREIGN:
             session.sessions.counters.sessions["origin_foreign",] += 1
             await self._refuse(scope, send, refusal(Decision.FOREIGN, presented=session.presented))
@@ -155,8 +156,8 @@ class SessionMiddleware(Generic[T]):
                 await self._hand_over(scope, send, RequestCancelled(), session)
             raise
         finally:
-            if isinstance(session.refused, InsecureTransport) and not self._warned:
-                self._warned = True
+            if isinstance(session.refused, InsecureTransport) and not self._insecure_logged:
+                self._insecure_logged = True
                 log.warning("%s", session.refused)
 
     # docs/decisions/0078-a-failure-carries-the-new-cookie.md
@@ -174,7 +175,8 @@ class SessionMiddleware(Generic[T]):
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
         async with AsyncExitStack() as stack:
-            over, active = asyncio.Event(), _nothing
+            over = asyncio.Event()
+            active: Callable[[], None] = nothing
             if decide(session.signals) is Decision.LOOK_UP:
                 # Before the socket is accepted: whatever happens to the session from here on is a push.
                 try:
@@ -239,8 +241,8 @@ class SessionMiddleware(Generic[T]):
         kept += (pair for pair in _PRIVATE if pair not in kept)
         if session is not None and session.set_cookie is not None:
             kept.append((b"set-cookie", session.set_cookie.encode()))
-            if session.signals.transport is Transport.LOOPBACK and not self._told:
-                self._told = True
+            if session.signals.transport is Transport.LOOPBACK and not self._loopback_logged:
+                self._loopback_logged = True
                 log.warning("plain HTTP on loopback: the session's cookie goes without its prefix and Secure")
         return kept
 
@@ -256,7 +258,3 @@ def _is_of_a_refusal() -> bool:
     while error is not None and not isinstance(error, Refused):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def _nothing() -> None:
-    """What a socket without a session does at a message."""

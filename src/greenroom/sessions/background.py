@@ -16,19 +16,17 @@ from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any
 
-from greenroom.detached import Detached
+from greenroom.detached import CLOSING, Detached
 from greenroom.errors import EngineError, GreenroomError
 
 log = logging.getLogger("greenroom.sessions")
 
 _HELD = 5.0
 """Seconds at most for which a request acts on a session as it read it."""
-_AGAIN = 0.5
+_RETRY_AFTER = 0.5
 """Seconds between two attempts while none succeeds."""
-_MOST = 10_000
+_MAX_LEFTOVERS = 10_000
 """Things left to be undone; past it the oldest stays until it lapses."""
-CLOSING = 0.5
-"""Seconds that what is left may take when its room closes."""
 
 Undo = Callable[[], Awaitable[object]]
 
@@ -99,7 +97,7 @@ class Leftovers:
         """
         self._left.pop(name, None)
         self._left[name] = monotonic() + seconds, undo
-        if len(self._left) > _MOST:
+        if len(self._left) > _MAX_LEFTOVERS:
             del self._left[next(iter(self._left))]
         if self._task is None:
             self._rests = False
@@ -136,7 +134,7 @@ class Leftovers:
                 self._done(name, until, undo)
             if failed >= len(self._left) > 0:
                 failed, self._rests = 0, True
-                await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(_RETRY_AFTER)
                 self._rests = False
 
     def _done(self, name: str, deadline: float, undo: Undo) -> None:

@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from greenroom.engine.deadline import COMMANDS, TimeBudget, before
+from greenroom.engine.deadline import TimeBudget, before
 from greenroom.errors import BrokenValue, CommandFailed, EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
 from greenroom.keyspace.pattern import is_part
 from greenroom.sessions import arguments
@@ -126,17 +126,17 @@ class SessionChanges(Generic[T]):
 
     async def apply(self, session: str, change: Change) -> SessionSnapshot[T]:
         """Change a session's JSON; see `Sessions.change`."""
-        budget = TimeBudget(COMMANDS)
+        budget = self._store.new_budget()
         async with self._turns.of(session, budget):
             try:
                 with budget.spending() as deadline:
-                    # Onto the roll first, and in the time of the look: a write prolongs the session's life.
+                    # Listed as active first, and in the time of the look: a write prolongs the session's life.
                     _, stored = await asyncio.gather(
                         self._index.active.try_add(session, deadline=deadline),
                         self._store.look(session, deadline=deadline),
                     )
             except BaseException:
-                self._index.check(session)  # it may stand on the roll by now, and be over
+                self._index.check(session)  # it may be listed by now, and be over
                 raise
             written: WrittenSession | Differs | None = None
             if stored.body is not None and stored.started_at is not None:
@@ -153,18 +153,20 @@ class SessionChanges(Generic[T]):
                         written = await self._store.write(session, old, new, secrets.token_hex(8), deadline=deadline)
             except BaseException:
                 if stored.unused:
-                    self._index.check(session)  # it stands on the roll as one in use, and may not have been written
+                    self._index.check(session)  # it is listed as one in use, and may not have been written
                 raise
         if written is None:
             await self._index.remove(session, None, budget)
             raise SessionGone("the session has ended")
-        return SessionSnapshot(session, self._schema.decode(written.body), written.body, begun=written.started_at)
+        return SessionSnapshot(
+            session, self._schema.decode(written.body), written.body, started_text=written.started_at
+        )
 
     async def settle(self, session: str) -> SessionSnapshot[T]:
         """Let the session name the newest of its streams that are open; always a write.
 
-        The roll is read after the JSON, and whoever changes the roll writes the JSON afterwards: the last to write has
-        seen every change of the roll. Had one come after its look, that one's write would have come between.
+        The set of streams is read after the JSON, and a caller that changes the set writes the JSON afterwards: the
+        last to write has seen every change of the set. A change after its look would have brought a write in between.
         """
 
         async def settled(body: bytes, budget: TimeBudget) -> bytes:
@@ -180,7 +182,7 @@ class SessionChanges(Generic[T]):
         Raises:
             BrokenValue, EngineError: when that cannot be done.
         """
-        budget, writer, user = TimeBudget(COMMANDS), secrets.token_hex(8), user_of(live.body)
+        budget, writer, user = self._store.new_budget(), secrets.token_hex(8), user_of(live.body)
         # Onto its user's list again. Prevents: on a cluster the list is another node's · that dies before its replica
         # has the entry · the session goes on, and no end-all finds it.
         await self._index.renew(live.session_id, user, budget)
@@ -203,7 +205,7 @@ class SessionChanges(Generic[T]):
 
     async def start(self, given: Mapping[str, object]) -> tuple[SessionSnapshot[T], str]:
         """Begin a session; see `Sessions.start`."""
-        token, budget = new_token(), TimeBudget(COMMANDS)
+        token, budget = new_token(), self._store.new_budget()
         session, body = session_id(token), changed(b"{}", {**self._new, **given})
         self._schema.check(body)
         user = user_of(body)
@@ -221,7 +223,7 @@ class SessionChanges(Generic[T]):
     # docs/decisions/0038-one-of-two-logins-wins.md
     async def rotate(self, session: str, given: Members) -> tuple[SessionSnapshot[T], str]:
         """Go on under a new token; see `Sessions.rotate`."""
-        token, taker, budget = new_token(), secrets.token_hex(8), TimeBudget(COMMANDS)
+        token, claimant, budget = new_token(), secrets.token_hex(8), self._store.new_budget()
         successor = session_id(token)
         with budget.spending() as deadline:
             stored = await self._store.look(session, deadline=deadline)
@@ -241,7 +243,7 @@ class SessionChanges(Generic[T]):
                 # the old id · the new one is listed and created, and its user is still signed in.
                 listed = await self._index.add(successor, _listable(user, new_members), budget)
                 with budget.spending() as deadline:
-                    claimed = await self._store.claim_for_rotation(session, old, taker, deadline=deadline)
+                    claimed = await self._store.claim_for_rotation(session, old, claimant, deadline=deadline)
             if claimed is None:
                 raise SessionGone("the session has ended")
             log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
@@ -272,7 +274,7 @@ class SessionChanges(Generic[T]):
         if begun is None:
             await self._index.remove(session, user_of(body), budget)
             raise SessionGone("all sessions of the user were ended while this one began")
-        return SessionSnapshot(session, self._schema.decode(begun.body), begun.body, begun=begun.started_at)
+        return SessionSnapshot(session, self._schema.decode(begun.body), begun.body, started_text=begun.started_at)
 
     def _successor_json(self, body: bytes, given: Mapping[str, object]) -> bytes:
         before, after = user_of(body), given.get(USER, msgspec.UNSET)

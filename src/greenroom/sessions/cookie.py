@@ -23,13 +23,13 @@ def cleared(*, secure: bool) -> str:
 def values(headers: Iterable[bytes], *, secure: bool) -> list[str]:
     """Every value of the session's cookie in the Cookie headers; more than one is not what a browser sends."""
     name = _name(secure)
-    found = []
+    matching = []
     for header in headers:
         for pair in header.decode("latin-1").split(";"):
             given, equals, value = pair.partition("=")
             if equals and given.strip(" \t") == name:
-                found.append(value.strip(" \t"))
-    return found
+                matching.append(value.strip(" \t"))
+    return matching
 
 
 def _name(secure: bool) -> str:

@@ -1,17 +1,17 @@
-"""Where sessions are listed: each under its user, and all on the roll of who is active.
+"""Where sessions are listed: each under its user, and all in the set of active sessions.
 
 A session is listed, acknowledged, before it is created. Prevents: it is created · its process dies · it is on no list,
-and no end-all finds it. On the roll of active ones it stands before it begins or goes on, and until it has ended: a
-crash can only count too many, until the idle limit. Only where that roll's node of a cluster is away are those who
+and no end-all finds it. In the set of active ones it stands before it begins or goes on, and until it has ended: a
+crash can only count too many, until the idle limit. Only where that set's node of a cluster is away are those who
 begin meanwhile, or are used for the first time, not counted, until their next touch.
 
-A roll: who is here, in a sorted set scored by its server's time, counted without SCAN.
+Each is a sorted set scored by its server's time, counted without SCAN.
 
 Other programs can write there: a member that cannot be one of ours is passed over, and taken out.
 
-The open streams of a session are on a roll too, a companion of the session: it says what each is of, and when it was
-opened. What a session's JSON says of them is set anew from there at every opening and closing, and at a touch: a server
-that was killed closes nothing, its streams lapse.
+The open streams of a session are in such a set too, a companion of the session: it says what each is of, and when it
+was opened. What a session's JSON says of them is set anew from there at every opening and closing, and at a touch: a
+server that was killed closes nothing, its streams lapse.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from greenroom.engine import Channel, Command, Engine, Script
 from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.shapes import NUMBER, Shape, are_texts
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
-from greenroom.keyspace.derived_keys import companion_key
+from greenroom.keyspace.derived_keys import derived_key
 from greenroom.keyspace.pattern import check_part, is_part
 from greenroom.sessions.arguments import check_user_id
 from greenroom.sessions.background import Leftovers
@@ -41,18 +41,18 @@ from greenroom.sessions.store import SessionStore
 log = logging.getLogger("greenroom.sessions")
 
 
-def _is_present(reply: int | list[object], command: Command) -> bool:
+def _is_members(reply: int | list[object], command: Command) -> bool:
     if command[-1] == "1":
         return isinstance(reply, list) and are_texts(reply)
     return isinstance(reply, int)
 
 
-ENTER = Script.named("roll_enter", NUMBER, bool)
-PRESENT = Script.named("roll_present", Shape(frozenset({int, list}), _is_present))
-SCRIPTS = (ENTER, PRESENT)
+SET_ADD = Script.named("expiring_set_add", NUMBER, bool)
+SET_MEMBERS = Script.named("expiring_set_members", Shape(frozenset({int, list}), _is_members))
+SCRIPTS = (SET_ADD, SET_MEMBERS)
 _MEMBER = re.compile(r"[0-9]{16}:[A-Za-z0-9._~-]+:[A-Za-z0-9._~-]{1,128}")
 _SOON = 0.1
-"""Seconds for which a roll is waited for that others need not wait for."""
+"""Seconds for which a set is waited for that others need not wait for."""
 
 
 class ExpiringSet:
@@ -81,12 +81,14 @@ class ExpiringSet:
             stay: how long it stays, if that is less than the longest.
         """
         stay_ms = self._longest if stay is None else min(ms(stay), self._longest)
-        await self._engine.run(Channel.PLAIN, ENTER, (self._name,), (member, self._longest, stay_ms), deadline=deadline)
+        await self._engine.run(
+            Channel.PLAIN, SET_ADD, (self._name,), (member, self._longest, stay_ms), deadline=deadline
+        )
 
     async def try_add(self, member: str, stay: timedelta | None = None, *, deadline: float | None = None) -> None:
         """As `add`; does nothing if its server does not answer soon.
 
-        For the rolls that have everybody: on a cluster each is one node's, and all others go on while that is away. Who
+        For the sets that have everybody: on a cluster each is one node's, and all others go on while that is away. Who
         could not enter is missed until the next time.
         """
         with suppress(EngineUnavailable, TimeoutError):
@@ -99,12 +101,14 @@ class ExpiringSet:
 
     async def count(self) -> int:
         """How many are here."""
-        return int(await self._engine.run(Channel.PLAIN, PRESENT, (self._name,), (self._longest, "0")))
+        return int(await self._engine.run(Channel.PLAIN, SET_MEMBERS, (self._name,), (self._longest, "0")))
 
     async def members(self, *, deadline: float | None = None) -> list[str]:
         """Who is here; those who entered first come first."""
-        found = await self._engine.run(Channel.PLAIN, PRESENT, (self._name,), (self._longest, "1"), deadline=deadline)
-        texts = {member: member.decode("utf-8", "replace") for member in found}
+        reply = await self._engine.run(
+            Channel.PLAIN, SET_MEMBERS, (self._name,), (self._longest, "1"), deadline=deadline
+        )
+        texts = {member: member.decode("utf-8", "replace") for member in reply}
         if foreign := [member for member, text in texts.items() if not self._is_member(text)]:
             log.warning(
                 "%s held %d members that are none, as %r; they are taken out", self._name, len(foreign), foreign[0]
@@ -117,7 +121,7 @@ class ExpiringSet:
         try:
             await self._engine.execute(Channel.PLAIN, self._name, "ZREM", self._name, *members, deadline=deadline)
         except CommandFailed as error:
-            # Of another type nobody is on it; whoever enters next replaces it.
+            # Of another type nobody is on it; the next member that enters replaces it.
             if not error.of_another_type:
                 raise
 
@@ -133,7 +137,7 @@ class SessionIndex:
         self._prefix = prefix
         self._store = store
         self._limits = limits
-        self.active = ExpiringSet(engine, companion_key(prefix, "active", "sessions"), limits.lifetime + limits.late)
+        self.active = ExpiringSet(engine, derived_key(prefix, "active", "sessions"), limits.lifetime + limits.late)
         """Every session that may be alive."""
 
     def of_user(self, user_id: str) -> ExpiringSet:
@@ -142,7 +146,7 @@ class SessionIndex:
         Raises:
             InvalidInput: when it is no user's id.
         """
-        name = companion_key(self._prefix, "sessions", f"user:{_part(user_id)}")
+        name = derived_key(self._prefix, "sessions", f"user:{_part(user_id)}")
         return ExpiringSet(self._engine, name, self._limits.absolute + self._limits.late)
 
     async def add(self, session: str, user: str | None, budget: TimeBudget, *, unused: bool = False) -> int:
@@ -157,7 +161,7 @@ class SessionIndex:
         with budget.spending() as deadline:
             entries = asyncio.gather(
                 self.active.try_add(session, stay, deadline=deadline),
-                *(roll.add(session, deadline=deadline) for roll in mine),
+                *(one.add(session, deadline=deadline) for one in mine),
             )
             # The server's time with them, and not later: what is listed for long may have been ended meanwhile.
             now, _ = await asyncio.gather(self._store.now(session, deadline=deadline), entries)
@@ -167,13 +171,13 @@ class SessionIndex:
         """List a session again that goes on, where that can be done soon."""
 
         with budget.spending() as deadline:
-            await asyncio.gather(*(roll.try_add(session, deadline=deadline) for roll in self._rolls(user)))
+            await asyncio.gather(*(one.try_add(session, deadline=deadline) for one in self._sets(user)))
 
     async def remove(self, session: str, user: str | None, budget: TimeBudget) -> None:
         """Unlist a session that is over; never fails, since what was asked for is done: the rest is done behind."""
 
         async def left(deadline: float | None = None) -> None:
-            await asyncio.gather(*(roll.remove(session, deadline=deadline) for roll in self._rolls(user)))
+            await asyncio.gather(*(one.remove(session, deadline=deadline) for one in self._sets(user)))
 
         try:
             with budget.spending() as deadline:
@@ -189,31 +193,31 @@ class SessionIndex:
         self._leftovers.add(f"the session {session}", undo, self._limits.lifetime.total_seconds())
 
     def check(self, session: str) -> None:
-        """Make the roll true behind, of a session that may stand on it for longer than it lives."""
+        """Make the set of active sessions true behind, of a session that may be in it for longer than it lives."""
         self._leftovers.add(f"the list of {session}", partial(self._check, session), self._limits.idle.total_seconds())
 
     async def _forget(self, session: str, user: str | None) -> None:
-        await self._store.end(session, secrets.token_hex(8), mark=True)
-        await asyncio.gather(*(roll.remove(session) for roll in self._rolls(user)))
+        await self._store.end(session, secrets.token_hex(8), tombstone=True)
+        await asyncio.gather(*(one.remove(session) for one in self._sets(user)))
 
     async def _check(self, session: str) -> None:
-        found = await self._store.look(session)
-        if found.body is None or found.started_at is None:
+        stored = await self._store.look(session)
+        if stored.body is None or stored.started_at is None:
             await self.active.remove(session)
-        elif found.unused:
-            # A change that has failed may have put it on the roll as one in use, so let it be one. Instead of that a
-            # shorter stay on the roll could undo that of a touch meanwhile: it would be alive and not counted.
+        elif stored.unused:
+            # A change that has failed may have put it there as one in use, so let it be one. Instead of that a
+            # shorter stay could undo that of a touch meanwhile: it would be alive and not counted.
             await self.active.add(session)
             writer = secrets.token_hex(8)
-            if await self._store.write(session, found.body, found.body, writer, touch=True) is None:
+            if await self._store.write(session, stored.body, stored.body, writer, touch=True) is None:
                 await self.active.remove(session)
 
-    def _rolls(self, user: str | None) -> list[ExpiringSet]:
-        rolls = [self.active]
+    def _sets(self, user: str | None) -> list[ExpiringSet]:
+        sets = [self.active]
         if user is not None:
             with suppress(InvalidInput):  # somebody else has written it, and it was never listed
-                rolls.append(self.of_user(user))
-        return rolls
+                sets.append(self.of_user(user))
+        return sets
 
 
 def _part(user_id: str) -> str:
@@ -237,7 +241,7 @@ class Stream:
 
     Arguments:
         content_id: what is listened to.
-        member: its name on the rolls; of two the later one is greater.
+        member: its name in the sets; of two the later one is greater.
         session_id: whose it is; None for a listener without a session.
     """
 
@@ -265,9 +269,9 @@ class Streams:
         self._limits = limits
 
     def of(self, session: str) -> ExpiringSet:
-        """The roll of a session's streams."""
+        """The set of a session's streams."""
         return ExpiringSet(
-            self._engine, self._store.companion("streams", session), self._limits.stream, is_member=_is_stream
+            self._engine, self._store.derived_key("streams", session), self._limits.stream, is_member=_is_stream
         )
 
     async def newest(self, session: str, *, deadline: float | None = None) -> str | None:

@@ -1,7 +1,7 @@
 """Who is here: listeners of each content, and the stream that a session names as its own.
 
-A listener is an open stream: two tabs are two. It stands on the rolls before it counts as open, is renewed while
-somebody listens, and lapses when its server was killed. Which content has a roll is on a roll of its own, so that
+A listener is an open stream: two tabs are two. It is in the sets before it counts as open, is renewed while
+somebody listens, and lapses when its server was killed. Which content has a set is in a set of its own, so that
 nobody need SCAN for it.
 """
 
@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from greenroom.errors import EngineError
-from greenroom.keyspace.derived_keys import companion_key
+from greenroom.keyspace.derived_keys import derived_key
 from greenroom.keyspace.pattern import check_part
 from greenroom.sessions.arguments import instance, session_part
 from greenroom.sessions.index import ExpiringSet, Stream, stream
@@ -23,8 +23,8 @@ from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.store import SessionGone
 
 _STREAM = "give what `open` has returned"
-_CHUNK = 500
-"""Rolls counted at a time."""
+_COUNTED_AT_A_TIME = 500
+"""Sets counted at a time."""
 
 
 class Presence:
@@ -34,8 +34,8 @@ class Presence:
         self._sessions = sessions
         self._stay = sessions.limits.stream
         self._content = sessions.streams.names.content
-        # Content enters it before its own roll, and must not leave it sooner.
-        name = companion_key(sessions.prefix, "active", f"{self._content}s")
+        # Content enters it before its own set, and must not leave it sooner.
+        name = derived_key(sessions.prefix, "active", f"{self._content}s")
         self._listened_to = ExpiringSet(sessions.engine, name, self._stay + sessions.limits.late)
 
     @property
@@ -61,7 +61,7 @@ class Presence:
         opened = await self._sessions.store.now(session or "anonymous")
         new = stream(content_id, session, opened, secrets.token_hex(8))
         try:
-            # Of its two rolls the second may refuse it: it would be counted on the first until it lapses.
+            # Of its two sets the second may refuse it: it would be counted in the first until it lapses.
             await self._enter(new)
             if session is not None:
                 await self._sessions.settle(session)
@@ -117,8 +117,8 @@ class Presence:
         """How many listen to each content, by its id; those of a killed server count until they lapse."""
         self._sessions.opened.check()
         ids, counts = sorted(await self._listened_to.members()), list[int]()
-        for at in range(0, len(ids), _CHUNK):
-            chunk = ids[at : at + _CHUNK]
+        for at in range(0, len(ids), _COUNTED_AT_A_TIME):
+            chunk = ids[at : at + _COUNTED_AT_A_TIME]
             counts += await asyncio.gather(*(self._listeners(content_id).count() for content_id in chunk))
         return {content_id: count for content_id, count in zip(ids, counts, strict=True) if count}
 
@@ -129,37 +129,37 @@ class Presence:
     # ------------------------------------------------------------------------------------------------
 
     def _left_behind(self, stream: Stream) -> None:
-        """Somebody does not listen any more, whatever stands on the rolls."""
+        """Somebody does not listen any more, whatever stands in the sets."""
         self._sessions.leftovers.add(
             f"the stream {stream.member}", partial(self._close, stream), self._stay.total_seconds()
         )
 
     async def _leave(self, stream: Stream) -> None:
         try:
-            for roll in self._rolls(stream):
-                await roll.remove(stream.member)
+            for one in self._sets(stream):
+                await one.remove(stream.member)
         except BaseException:
             self._left_behind(stream)
             raise
 
     async def _close(self, stream: Stream) -> None:
-        for roll in self._rolls(stream):
-            await roll.remove(stream.member)
+        for one in self._sets(stream):
+            await one.remove(stream.member)
         if stream.session_id is not None:
             with suppress(SessionGone):
                 await self._sessions.settle(stream.session_id)
 
     async def _enter(self, stream: Stream) -> None:
         await self._listened_to.try_add(stream.content_id)
-        for roll in self._rolls(stream):
-            await roll.add(stream.member)
+        for one in self._sets(stream):
+            await one.add(stream.member)
 
-    def _rolls(self, stream: Stream) -> list[ExpiringSet]:
-        rolls = [self._listeners(stream.content_id)]
+    def _sets(self, stream: Stream) -> list[ExpiringSet]:
+        sets = [self._listeners(stream.content_id)]
         if stream.session_id is not None:
-            rolls.append(self._sessions.streams.of(stream.session_id))
-        return rolls
+            sets.append(self._sessions.streams.of(stream.session_id))
+        return sets
 
     def _listeners(self, content_id: str) -> ExpiringSet:
-        name = companion_key(self._sessions.prefix, "listeners", f"{self._content}:{content_id}")
+        name = derived_key(self._sessions.prefix, "listeners", f"{self._content}:{content_id}")
         return ExpiringSet(self._sessions.engine, name, self._stay)

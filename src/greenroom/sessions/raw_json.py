@@ -79,16 +79,16 @@ def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
     Raises:
         InvalidInput: naming the member that cannot be JSON, or a `user_id` that is none.
     """
-    found = members(body)
+    parsed = members(body)
     for name, value in changes.items():
         name_json(name)
         if value is msgspec.UNSET:
-            found.pop(name, None)
+            parsed.pop(name, None)
         else:
             if name == USER:
                 _check_user(value)
-            found[name] = msgspec.Raw(member_json(name, value))
-    return joined(found)
+            parsed[name] = msgspec.Raw(member_json(name, value))
+    return joined(parsed)
 
 
 def merged(body: bytes, patch: Mapping[str, Any]) -> bytes:
@@ -100,21 +100,21 @@ def merged(body: bytes, patch: Mapping[str, Any]) -> bytes:
     arguments.instance("body", body, bytes, "give the JSON of the object")
     arguments.instance("patch", patch, Mapping, "give a dict of the members to change")
     try:
-        found = members(body)
+        parsed = members(body)
     except msgspec.DecodeError:
-        found = {}  # the RFC: whatever is no object is replaced by one
+        parsed = {}  # the RFC: whatever is no object is replaced by one
     for name, value in patch.items():
         name_json(name)
         if value is None:
-            found.pop(name, None)
+            parsed.pop(name, None)
         elif isinstance(value, Mapping):
             try:
-                found[name] = msgspec.Raw(merged(bytes(found.get(name, msgspec.Raw(b"{}"))), value))
+                parsed[name] = msgspec.Raw(merged(bytes(parsed.get(name, msgspec.Raw(b"{}"))), value))
             except RecursionError:
                 raise no_json(name, "is nested too deeply") from None
         else:
-            found[name] = msgspec.Raw(member_json(name, value))
-    return joined(found)
+            parsed[name] = msgspec.Raw(member_json(name, value))
+    return joined(parsed)
 
 
 def readable(body: bytes) -> dict[str, Any]:
@@ -131,12 +131,12 @@ def readable(body: bytes) -> dict[str, Any]:
 
 def around(body: bytes, member: str) -> tuple[bytes, bytes]:
     """The object's JSON before and after the text of one member's string, which the server fills in."""
-    found = members(body)
-    found.setdefault(member, msgspec.Raw(b'""'))
-    names = list(found)
-    place = names.index(member)
-    before = (_pair(name, found[name]) for name in names[:place])
-    after = (_pair(name, found[name]) for name in names[place + 1 :])
+    parsed = members(body)
+    parsed.setdefault(member, msgspec.Raw(b'""'))
+    names = list(parsed)
+    position = names.index(member)
+    before = (_pair(name, parsed[name]) for name in names[:position])
+    after = (_pair(name, parsed[name]) for name in names[position + 1 :])
     head = b",".join([*before, msgspec.json.encode(member) + b':"'])
     return b"{" + head, b",".join([b'"', *after]) + b"}"
 
@@ -275,7 +275,7 @@ class _Scan:
         self._left = _MAX_TOKENS
 
     def members(self) -> dict[str, msgspec.Raw]:
-        found: dict[str, msgspec.Raw] = {}
+        members: dict[str, msgspec.Raw] = {}
         self._sign(b"{")
         if self._peek() == b"}":
             self._next()
@@ -285,13 +285,13 @@ class _Scan:
                 name = self._name()
                 start = self._match().start("token")
                 self._value()
-                found[name] = msgspec.Raw(self._body[start : self._at])
+                members[name] = msgspec.Raw(self._body[start : self._at])
                 sign = self._next()
             if sign != b"}":
                 raise self._malformed()
         if self._body[self._at :].strip(b" \t\n\r"):
             raise self._malformed()
-        return found
+        return members
 
     def _value(self) -> None:
         """Pass over a value."""
@@ -327,21 +327,21 @@ class _Scan:
             raise self._malformed()
 
     def _next(self) -> bytes:
-        found = self._match()
+        match = self._match()
         self._left -= 1
         if self._left < 0:
             raise msgspec.DecodeError(f"it is nested too deeply, or has more than {_MAX_TOKENS} tokens")
-        self._at = found.end()
-        return found["token"]
+        self._at = match.end()
+        return match["token"]
 
     def _peek(self) -> bytes:
         return self._match()["token"]
 
     def _match(self) -> re.Match[bytes]:
-        found = _TOKEN.match(self._body, self._at)
-        if found is None:
+        match = _TOKEN.match(self._body, self._at)
+        if match is None:
             raise self._malformed()
-        return found
+        return match
 
     def _malformed(self) -> msgspec.DecodeError:
         return msgspec.DecodeError(f"JSON is malformed: invalid character (byte {self._at})")

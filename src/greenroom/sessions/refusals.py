@@ -60,7 +60,7 @@ class ForeignOrigin(Refused):
 
 
 class InsecureTransport(Refused):
-    """Over this connection whoever listens would have the token."""
+    """Over this connection a listener on the way would have the token."""
 
 
 class SessionsUnavailable(Refused):
@@ -140,11 +140,11 @@ def refusal(outcome: Decision, *, presented: bool, plain: str = "") -> Refused:
 def document(refused: Refused, scope: Mapping[str, Any]) -> bytes:
     """The problem document; its type is the status's own, so the title tells it."""
     path = scope.get("raw_path") or quote(scope["path"]).encode()
-    found = {
+    problem = {
         "type": "about:blank",
         "title": refused.title,
         "status": refused.status,
         "detail": str(refused),
         "instance": path.decode("ascii", "backslashreplace"),
     }
-    return msgspec.json.encode(found)
+    return msgspec.json.encode(problem)

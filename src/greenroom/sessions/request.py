@@ -24,7 +24,7 @@ T = TypeVar("T")
 class RequestSession(Generic[T]):
     """The session of one request, looked up when it is first asked for; a socket's, before it is accepted.
 
-    Every call raises a `Refused` that says how to answer when the session cannot be had: `SignInRequired`,
+    Every call raises a `Refused` that says how to answer when there is no session to give: `SignInRequired`,
     `SessionsUnavailable`, `SessionsOverloaded`, `SessionBroken`, `InsecureTransport`. The middleware answers with it
     where the application does not.
     """
@@ -53,7 +53,7 @@ class RequestSession(Generic[T]):
         return self.signals.token is not Token.ABSENT
 
     async def get(self) -> SessionSnapshot[T] | None:
-        """The session, for whoever can do without; None where there is none, or the token names none that lives.
+        """The session, for a caller who can do without; None where there is none, or the token names none that lives.
 
         It may be a copy (`writable` is False) that a rotation has left for requests under way.
         """

@@ -46,7 +46,7 @@ class Revocations(Listener):
         await self._carry(handover)
 
     async def before_serving(self, handover: Handover) -> None:
-        # What others owe a tracked connection takes its time: slots may have been taken over since.
+        # What other listeners send on a tracked connection takes time: slots may have been taken over since.
         await self._carry(handover)
 
     async def _carry(self, handover: Handover) -> None:

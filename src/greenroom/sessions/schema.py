@@ -8,7 +8,7 @@ import msgspec
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.validation import complaint
+from greenroom.keyspace.validation import field_and_reason
 from greenroom.sessions.raw_json import ACTIVITY, around, joined, members_by_scan
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class SessionSchema(Generic[T]):
         try:
             self.decode(whole)
         except BrokenValue as error:
-            member, reason = complaint(error.reason)
+            member, reason = field_and_reason(error.reason)
             raise InvalidInput(given if member == "value" else member, reason, _FITTING) from None
         if len(whole) > self._keyspace.limit:
             raise InvalidInput("session", f"{len(whole)} bytes are too many", f"keep it under {self._keyspace.limit}")
@@ -84,9 +84,9 @@ def _needed(body: bytes, type_: Any) -> bytes | None:
     config = type_.__struct_config__
     if config.forbid_unknown_fields or config.array_like or config.tag is not None:
         return None
-    found, needed = members_by_scan(body), dict[str, msgspec.Raw]()
+    given, needed = members_by_scan(body), dict[str, msgspec.Raw]()
     for field in msgspec.structs.fields(type_):
-        value = found.get(field.encode_name)
+        value = given.get(field.encode_name)
         if value is not None:
             inner = _needed(bytes(value), field.type) if bytes(value).startswith(b"{") else None
             needed[field.encode_name] = value if inner is None else msgspec.Raw(inner)

@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
-from greenroom.detached import Detached
+from greenroom.detached import CLOSING, Detached
 from greenroom.engine import Channel, Engine
-from greenroom.engine.deadline import COMMANDS, TimeBudget
+from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import BrokenValue
 from greenroom.keyspace import Keyspace
@@ -42,9 +42,7 @@ T = TypeVar("T")
 
 SCRIPTS = (*store.SCRIPTS, *index.SCRIPTS)
 """Those that sessions run on their server."""
-_CLOSING = 0.5
-"""Seconds that the ends of callers who have gone may take when the room closes."""
-_CHUNK = 100
+_AT_A_TIME = 100
 """Sessions of one user that are asked for, or ended, at a time."""
 
 
@@ -143,9 +141,9 @@ class Sessions(Generic[T]):
         if not is_token(token):
             return None
         session = session_id(token)
-        found = await self.store.look(session, channel)
-        live = self.seen(session, found)
-        if live is not None and found.unused:
+        stored = await self.store.look(session, channel)
+        live = self.snapshot(session, stored)
+        if live is not None and stored.unused:
             self.touch(live)
         return live
 
@@ -154,32 +152,44 @@ class Sessions(Generic[T]):
         self.opened.check()
         arguments.session_part("session", session)
         arguments.instance("channel", channel, Channel, "give Channel.PLAIN or Channel.TRACKED")
-        return self.seen(session, await self.store.look(session, channel))
+        return self.snapshot(session, await self.store.look(session, channel))
 
     @asynccontextmanager
     async def watched(self, session: str) -> AsyncIterator[SessionWatch[T]]:
-        """Keep an eye on a session while its socket is open; see `SessionWatch`. Raises as `read`."""
+        """Keep an eye on a session while its socket is open; see `SessionWatch`.
+
+        Raises:
+            As `read`.
+        """
         self.opened.check()
         arguments.session_part("session", session)
-        with self._key_events.listening(self.store.key(session)) as bell:
-            watch = SessionWatch(session, self.store, self.seen, self.touch, bell)
+        with self._key_events.listening(self.store.key(session)) as pushed:
+            watch = SessionWatch(session, self.store, self.snapshot, self.touch, pushed)
             async with watch.open():
                 yield watch
 
-    def seen(self, session: str, found: StoredSession) -> SessionSnapshot[T] | None:
-        """The session that a look-up has found, or its copy; None where it is over. Raises as `read`."""
-        if found.body is not None and found.started_at is not None:
-            value = self._schema.decode(found.body)
+    def snapshot(self, session: str, stored: StoredSession) -> SessionSnapshot[T] | None:
+        """The session that a look-up has found, or its copy; None where it is over.
+
+        Raises:
+            As `read`.
+        """
+        if stored.body is not None and stored.started_at is not None:
+            value = self._schema.decode(stored.body)
             return SessionSnapshot(
-                session, value, found.body, touch_due=found.touched is None or found.unused, begun=found.started_at
+                session,
+                value,
+                stored.body,
+                touch_due=stored.touched is None or stored.unused,
+                started_text=stored.started_at,
             )
-        if found.body is not None or found.started_at is not None:
+        if stored.body is not None or stored.started_at is not None:
             # It has lapsed, and its life would stand for hours; or somebody has written what only we may begin.
             self._background.begin(session, self.store.sweep(session))
-        if (copy := found.left) is None:
+        if (copy := stored.left) is None:
             return None
-        if found.body is not None:
-            self._schema.decode(found.body)  # as the text in `StoredSession.left`, it may go on into another's reply
+        if stored.body is not None:
+            self._schema.decode(stored.body)  # as the text in `StoredSession.left`, it may go on into another's reply
         return SessionSnapshot(session, self._schema.decode(copy), copy, writable=False)
 
     def touch(self, live: SessionSnapshot[T]) -> None:
@@ -212,7 +222,11 @@ class Sessions(Generic[T]):
         return await self._changes.apply(session, made)
 
     async def settle(self, session: str) -> SessionSnapshot[T]:
-        """Let the session name the newest of its open streams; raises as `change`."""
+        """Let the session name the newest of its open streams.
+
+        Raises:
+            As `change`.
+        """
         self.opened.check()
         arguments.session_part("session", session)
         return await self._changes.settle(session)
@@ -246,13 +260,13 @@ class Sessions(Generic[T]):
         return await self._ending.finish(self._end(session))
 
     async def _end(self, session: str) -> bool:
-        budget, by = TimeBudget(COMMANDS), secrets.token_hex(8)
+        budget, by = self.store.new_budget(), secrets.token_hex(8)
         with budget.spending() as deadline:
-            found = await self.store.look(session, deadline=deadline)
+            stored = await self.store.look(session, deadline=deadline)
         with budget.spending() as deadline:
-            ended = await self.store.end(session, by, mark=False, deadline=deadline)
+            ended = await self.store.end(session, by, tombstone=False, deadline=deadline)
         self.counters.sessions["ended",] += ended
-        await self._index.remove(session, user_of(found.body or found.left or b""), budget)
+        await self._index.remove(session, user_of(stored.body or stored.left or b""), budget)
         return ended
 
     # All of a user, and all ------------------------------------------------------------------------
@@ -261,7 +275,7 @@ class Sessions(Generic[T]):
         """End every session of a user; returns how many this call has ended.
 
         Arguments:
-            but: the id of one that goes on, as that of whoever has just changed the user's password.
+            but: the id of one that goes on, as that of the user who has just changed the password.
 
         A log-in meanwhile is either ended too, or stays and stays listed: only what was ended leaves the list. After an
         error some may have ended: the call may be repeated, and ends the others. It goes on when its caller is
@@ -274,7 +288,7 @@ class Sessions(Generic[T]):
     def end_all_behind(self, user_id: str, *, but: str | None = None) -> None:
         """End every session of a user as soon as the server can be asked; returns at once.
 
-        For whoever has learned from `end_all` that it cannot be asked now. A process that ends meanwhile ends none.
+        For a caller to whom `end_all` has said that it cannot be asked now. A process that ends meanwhile ends none.
         """
         self.opened.check()
         self._check_ends(user_id, but)  # behind, nobody would be told
@@ -287,19 +301,19 @@ class Sessions(Generic[T]):
             arguments.session_part("but", but)
 
     async def _end_all(self, user_id: str, but: str | None) -> int:
-        roll, ended, seen = self._index.of_user(user_id), 0, {but}
+        listed, ended, seen = self._index.of_user(user_id), 0, {but}
 
         async def end(session: str) -> bool:
-            ended = await self.store.end(session, secrets.token_hex(8), mark=True)
-            await self._index.remove(session, user_id, TimeBudget(COMMANDS))
+            ended = await self.store.end(session, secrets.token_hex(8), tombstone=True)
+            await self._index.remove(session, user_id, self.store.new_budget())
             return ended
 
         # The list is read again until nothing new is on it. Prevents: it is read · a session is rotated, its new id is
         # listed and created · the old id is ended, and the user is still signed in.
-        while unseen := [one for one in await roll.members() if one not in seen]:
-            for at in range(0, len(unseen), _CHUNK):
-                # None is left under way when one fails: whoever repeats the call would run beside it.
-                results = await asyncio.gather(*map(end, unseen[at : at + _CHUNK]), return_exceptions=True)
+        while unseen := [one for one in await listed.members() if one not in seen]:
+            for at in range(0, len(unseen), _AT_A_TIME):
+                # None is left under way when one fails: a repetition of the call would run beside it.
+                results = await asyncio.gather(*map(end, unseen[at : at + _AT_A_TIME]), return_exceptions=True)
                 for result in results:
                     if isinstance(result, BaseException):
                         raise result
@@ -311,11 +325,11 @@ class Sessions(Generic[T]):
     async def of_user(self, user_id: str) -> list[SessionSnapshot[T]]:
         """A user's live sessions, the oldest first; one that cannot be decoded is left out."""
         self.opened.check()
-        listed, found = await self._index.of_user(user_id).members(), list[SessionSnapshot[T] | None]()
-        for at in range(0, len(listed), _CHUNK):
-            found += await asyncio.gather(*map(self._readable, listed[at : at + _CHUNK]))
-        mine = (one for one in found if one is not None and one.writable and user_of(one.body) == user_id)
-        return sorted(mine, key=lambda live: live.begun)
+        listed, sessions = await self._index.of_user(user_id).members(), list[SessionSnapshot[T] | None]()
+        for at in range(0, len(listed), _AT_A_TIME):
+            sessions += await asyncio.gather(*map(self._readable, listed[at : at + _AT_A_TIME]))
+        mine = (one for one in sessions if one is not None and one.writable and user_of(one.body) == user_id)
+        return sorted(mine, key=lambda live: live.started_text)
 
     async def active(self) -> int:
         """Sessions that are alive; after a crash at most too many, until the limit that they had."""
@@ -325,7 +339,7 @@ class Sessions(Generic[T]):
     async def close(self) -> None:
         """Finish the touches and ends under way, and what is left to be undone."""
         await self._background.close()
-        await self._ending.close(_CLOSING)
+        await self._ending.close(CLOSING)
         await self.leftovers.close()
 
     # ------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import msgspec
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 
-_LATE = timedelta(seconds=5)
-_LEAST = timedelta(milliseconds=1)
+_MAX_LATE = timedelta(seconds=5)
+_FINEST = timedelta(milliseconds=1)
 """The finest time of the server."""
 
 
@@ -22,13 +22,13 @@ class SessionLimits:
     """How long a session lives.
 
     Arguments:
-        idle: without a request for so long it is over.
+        idle: a session without a request for this time is over.
         touch: a request writes the time of its activity at most once in this interval.
         absolute: over, however active.
-        grace_copy: for so long a rotated session can still be read by requests under way.
-        tombstone: for so long an ended id cannot be created.
-        stream: without a sign of its listener for so long a stream has lapsed.
-        unused: an anonymous session whose token has not come back for so long is over.
+        grace_copy: how long a rotated session can still be read by requests under way.
+        tombstone: how long an ended id cannot be created.
+        stream: a stream without a sign of its listener for this time has lapsed.
+        unused: an anonymous session whose token has not come back for this time is over.
 
     Raises:
         InvalidInput: naming the one that is no timedelta, or less than a millisecond.
@@ -48,11 +48,11 @@ class SessionLimits:
             span = getattr(self, one.name)
             if not isinstance(span, timedelta):
                 reason = f"is {type(span).__name__}, not a timedelta"
-            elif span < _LEAST:
+            elif span < _FINEST:
                 reason = f"{span} is too short"
             else:
                 continue
-            raise InvalidInput(one.name, reason, f"give a timedelta, as timedelta(minutes=2), of {_LEAST} or more")
+            raise InvalidInput(one.name, reason, f"give a timedelta, as timedelta(minutes=2), of {_FINEST} or more")
 
     @property
     def lifetime(self) -> timedelta:
@@ -66,8 +66,8 @@ class SessionLimits:
 
     @property
     def late(self) -> timedelta:
-        """So long after it was listed a session may be created: well within the mark of an ended id."""
-        return min(_LATE, self.tombstone / 2)
+        """So long after it was listed a session may be created: well within the tombstone of an ended id."""
+        return min(_MAX_LATE, self.tombstone / 2)
 
 
 def ms(span: timedelta) -> int:
@@ -81,7 +81,7 @@ class StreamNames:
 
     Arguments:
         member: the member of a session that names the content of its newest open stream.
-        content: what a stream is of, in one word, as "episode"; the keys of the rolls are made of it.
+        content: what a stream is of, in one word, as "episode"; the keys of the sets are made of it.
     """
 
     member: str = "active_stream_id"

@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from greenroom.engine import Channel, Command, Engine, Script
+from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.replay import Kept
 from greenroom.engine.shapes import NUMBER, Shape, are_texts_or_none
 from greenroom.errors import EngineError, GreenroomError, OutcomeUnknown
-from greenroom.keyspace.derived_keys import companion_key
+from greenroom.keyspace.derived_keys import derived_key
 from greenroom.keyspace.pattern import Pattern
 from greenroom.sessions.raw_json import ACTIVITY, around, readable
 from greenroom.sessions.revocations import Revocations
@@ -30,7 +31,7 @@ def _is_change(reply: list[Any], _: Command) -> bool:
     return False
 
 
-def _is_taken(reply: list[Any], _: Command) -> bool:
+def _is_claimed(reply: list[Any], _: Command) -> bool:
     match reply:
         case [b"taken", int(), bytes()] | [b"differs", bytes()] | [b"gone"]:
             return True
@@ -49,9 +50,9 @@ _LIST = frozenset({list})
 _FUNCTIONS = ("timestamp", "text")
 START = Script.named("session_start", Shape(frozenset({list, type(None)}), _is_start), bool, functions=_FUNCTIONS)
 CHANGE = Script.named("session_change", Shape(_LIST, _is_change), _has_written, _is_gone, functions=_FUNCTIONS)
-TAKE = Script.named("session_take", Shape(_LIST, _is_taken), _has_written, functions=("text",))
+CLAIM = Script.named("session_claim", Shape(_LIST, _is_claimed), _has_written, functions=("text",))
 END = Script.named("session_end", NUMBER, deleted=bool, functions=("text",))
-SCRIPTS = (START, CHANGE, TAKE, END)
+SCRIPTS = (START, CHANGE, CLAIM, END)
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class SessionSnapshot(Generic[T]):
         body: its JSON, byte for byte.
         writable: False for the copy that a rotation leaves.
         touch_due: whether no write has been made for a touch interval, or since an anonymous session began.
-        begun: when it began, as the server wrote it; empty for a copy.
+        started_text: when it began, as the server wrote it; empty for a copy.
     """
 
     session_id: str = field(repr=False)
@@ -78,7 +79,7 @@ class SessionSnapshot(Generic[T]):
     body: bytes = field(repr=False)
     writable: bool = True
     touch_due: bool = False
-    begun: bytes = b""
+    started_text: bytes = b""
 
     @property
     def members(self) -> dict[str, Any]:
@@ -92,7 +93,7 @@ class SessionSnapshot(Generic[T]):
     def started_at(self) -> datetime | None:
         """When it began, at the log-in and not at a later rotation, by the server's clock; None where not known."""
         try:
-            return datetime.fromisoformat(self.begun.decode())
+            return datetime.fromisoformat(self.started_text.decode())
         except ValueError:  # a copy's, or another program has written it
             return None
 
@@ -155,6 +156,10 @@ class SessionStore:
         self._limits = limits
         self._ends = ends
 
+    def new_budget(self) -> TimeBudget:
+        """The time that the commands of one call may take together."""
+        return TimeBudget(self._engine.call_budget)
+
     async def look(
         self, session: str, channel: Channel = Channel.PLAIN, *, deadline: float | None = None
     ) -> StoredSession:
@@ -169,8 +174,8 @@ class SessionStore:
         names = self._names(session, "touched", "life", "grace")
         # The times first: a write in between can then only give a later value an earlier end.
         commands = ("PTTL", names[0]), ("PTTL", names[2]), ("MGET", *names)
-        idle, life, found = await self._engine.execute_all(Channel.TRACKED, names[0], commands)
-        return StoredSession(*found), max(0, min(idle, life))
+        idle, life, values = await self._engine.execute_all(Channel.TRACKED, names[0], commands)
+        return StoredSession(*values), max(0, min(idle, life))
 
     async def now(self, session: str, *, deadline: float | None = None) -> int:
         """The time of the session's server in µs."""
@@ -184,7 +189,7 @@ class SessionStore:
         session: str,
         body: bytes,
         life_ms: int,
-        begun: bytes,
+        started_text: bytes,
         listed: int,
         *,
         unused: bool = False,
@@ -193,7 +198,7 @@ class SessionStore:
         """Create a session; None where its id was ended since it was listed, or that is too long ago.
 
         Arguments:
-            begun: when, as the server has written it; empty for now.
+            started_text: when, as the server has written it; empty for now.
             listed: when it was listed, as `now` tells.
             unused: whether it ends soon if its token does not come back.
         """
@@ -203,7 +208,7 @@ class SessionStore:
         if unused:
             short = ms(limits.unused)
             spans, touched = (short, short, short), f"+{life_ms - short}"
-        args = head, tail, *spans, begun, listed // 1000, ms(limits.late), touched
+        args = head, tail, *spans, started_text, listed // 1000, ms(limits.late), touched
         names = self._names(session, "life", "touched", "ended")
         reply = await self._engine.run(Channel.PLAIN, START, names, args, deadline=deadline)
         # Without JSON, although it has begun: somebody has deleted it, or it has lapsed, before the repetition.
@@ -242,15 +247,15 @@ class SessionStore:
         await self._engine.run(Channel.PLAIN, CHANGE, self._names(session, "life", "touched"), args)
 
     async def claim_for_rotation(
-        self, session: str, old: bytes, taker: str, *, deadline: float | None = None
+        self, session: str, old: bytes, claimant: str, *, deadline: float | None = None
     ) -> Claimed | Differs | None:
         """End a session for its successor, leaving a copy; None where it is over, or another rotation was first."""
         names = self._names(session, "life", "touched", "grace", "ended", "streams")
-        args = old, taker, ms(self._limits.tombstone), ms(self._limits.grace_copy)
-        reply = await self._engine.run(Channel.PLAIN, TAKE, names, args, deadline=deadline)
+        args = old, claimant, ms(self._limits.tombstone), ms(self._limits.grace_copy)
+        reply = await self._engine.run(Channel.PLAIN, CLAIM, names, args, deadline=deadline)
         match reply[0]:
             case b"taken":
-                kept = self._keep(names, self._end_args(taker, "alive"))
+                kept = self._keep(names, self._end_args(claimant, "alive"))
                 self._ends.acknowledged(kept, names[0])
                 return Claimed(reply[1], reply[2])
             case b"differs":
@@ -258,10 +263,10 @@ class SessionStore:
             case _:
                 return None
 
-    async def end(self, session: str, by: str, *, mark: bool, deadline: float | None = None) -> bool:
-        """End a session and its copy; False where it was over. With `mark` an id not created yet never will be."""
+    async def end(self, session: str, by: str, *, tombstone: bool, deadline: float | None = None) -> bool:
+        """End a session and its copy; False where it was over. With `tombstone` an id not created yet never will be."""
         names = self._names(session, "life", "touched", "grace", "ended", "streams")
-        args = self._end_args(by, "any" if mark else "one")
+        args = self._end_args(by, "any" if tombstone else "one")
         kept = self._keep(names, args)
         reply = await self._engine.run(Channel.PLAIN, END, names, args, deadline=deadline)
         self._ends.acknowledged(kept, names[0])
@@ -271,9 +276,9 @@ class SessionStore:
         """The session's key."""
         return self._pattern.key(session)
 
-    def companion(self, use: str, session: str) -> str:
+    def derived_key(self, use: str, session: str) -> str:
         """The name of a companion."""
-        return companion_key(self._pattern.prefix, use, self._pattern.key(session))
+        return derived_key(self._pattern.prefix, use, self._pattern.key(session))
 
     def _end_args(self, by: str, what: str) -> tuple[str | int, ...]:
         return by, ms(self._limits.tombstone), what
@@ -283,7 +288,7 @@ class SessionStore:
 
     def _names(self, session: str, *uses: str) -> Sequence[str]:
         key, prefix = self._pattern.key(session), self._pattern.prefix
-        return (key, *(companion_key(prefix, use, key) for use in uses))
+        return (key, *(derived_key(prefix, use, key) for use in uses))
 
 
 def _written(reply: list[Any]) -> WrittenSession | Differs | None:

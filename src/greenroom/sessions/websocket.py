@@ -17,16 +17,16 @@ from greenroom.sessions.store import SessionSnapshot, SessionStore, StoredSessio
 
 T = TypeVar("T")
 
-_AGAIN = 1.0
+_RETRY_AFTER = 1.0
 """Seconds until a store that could not be asked is asked again."""
-_LEAST = 0.01
+_MIN_PAUSE = 0.01
 """Seconds between two looks at a session that is about to lapse."""
 
 
 class SessionWatch(Generic[T]):
     """Made by `Sessions.watched`.
 
-    The session is read on the tracked connection, after the bell is there to hear that it changes: each push, the lapse
+    The session is read on the tracked connection, after an event is there that its pushes set: each push, the lapse
     of its touch among them, is followed by one more read. A store that cannot be asked says nothing about the session:
     its socket stays open until the session would have lapsed.
     """
@@ -35,15 +35,15 @@ class SessionWatch(Generic[T]):
         self,
         session: str,
         store: SessionStore,
-        seen: Callable[[str, StoredSession], SessionSnapshot[T] | None],
+        snapshot: Callable[[str, StoredSession], SessionSnapshot[T] | None],
         touch: Callable[[SessionSnapshot[T]], None],
-        bell: asyncio.Event,
+        pushed: asyncio.Event,
     ) -> None:
         self._session = session
         self._store = store
-        self._seen = seen
+        self._snapshot = snapshot
         self._touch = touch
-        self._bell = bell
+        self._pushed = pushed
         self._left = 0.0
         self._writes = 0
         self.live: SessionSnapshot[T] | None = None
@@ -53,7 +53,11 @@ class SessionWatch(Generic[T]):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Read the session, then follow it. Raises as `Sessions.read`."""
+        """Read the session, then follow it.
+
+        Raises:
+            As `Sessions.read`.
+        """
         await self._look()
         following = asyncio.get_running_loop().create_task(self._follow(), name="greenroom-session-watch")
         try:
@@ -71,15 +75,15 @@ class SessionWatch(Generic[T]):
         """The socket's own application has changed the session, or ended it: it sees that before the push comes."""
         self._writes += 1
         self.live = live if self.live is not None else None
-        self._bell.set()
+        self._pushed.set()
 
     async def _look(self) -> None:
         writes = self._writes
-        found, left_ms = await self._store.stay(self._session)
-        self._left = max(left_ms / 1000, _LEAST)
+        stored, left_ms = await self._store.stay(self._session)
+        self._left = max(left_ms / 1000, _MIN_PAUSE)
         if self._writes != writes:
-            return  # read, perhaps, before what was written meanwhile; the bell has rung for it
-        live = self._seen(self._session, found)
+            return  # read, perhaps, before what was written meanwhile; the event was set for it
+        live = self._snapshot(self._session, stored)
         # A copy is for requests under way; a socket on it would live on a session that is over.
         self.live = live if live is not None and live.writable else None
 
@@ -88,10 +92,10 @@ class SessionWatch(Generic[T]):
         while self.live is not None:
             try:
                 async with asyncio.timeout(self._left):
-                    await self._bell.wait()
+                    await self._pushed.wait()
             except TimeoutError:
                 pass
-            self._bell.clear()
+            self._pushed.clear()
             try:
                 await self._look()
                 ends = monotonic() + self._left
@@ -101,7 +105,7 @@ class SessionWatch(Generic[T]):
                 # docs/decisions/0039-sockets-stay-open-without-the-server.md
                 if monotonic() >= ends:
                     self.live = None
-                self._left = _AGAIN
+                self._left = _RETRY_AFTER
         self.over.set()
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from greenroom.callbacks import nothing
 from greenroom.errors import Overloaded
 
 T = TypeVar("T")
@@ -38,10 +39,6 @@ class Verified:
     rehash: str | None = None
 
 
-def _nothing() -> None:
-    pass
-
-
 class _Queue:
     """Hashes of one purpose: threads of its own, and a bound on what is under way.
 
@@ -55,7 +52,7 @@ class _Queue:
         self._cores = cores
         self.under_way = 0
 
-    async def run(self, work: Callable[[], T], begun: Callable[[], None] = _nothing) -> T:
+    async def run(self, work: Callable[[], T], begun: Callable[[], None] = nothing) -> T:
         if self.under_way >= self._most:
             raise Overloaded(f"{self.under_way} passwords are waited for")
         self.under_way += 1
@@ -66,7 +63,7 @@ class _Queue:
         done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
         return await asyncio.wrap_future(done, loop=loop)
 
-    def submit(self, work: Callable[[], T], begun: Callable[[], None] = _nothing) -> Future[T]:
+    def submit(self, work: Callable[[], T], begun: Callable[[], None] = nothing) -> Future[T]:
         def held() -> T:
             begun()  # from here on it is done, also for a caller who has given up
             with self._cores:
@@ -115,7 +112,7 @@ class Passwords:
         """
         return await self._sign_ups.run(lambda: self._hasher.hash(_bytes(password)))
 
-    async def verify(self, stored: str | None, password: str, *, begun: Callable[[], None] = _nothing) -> Verified:
+    async def verify(self, stored: str | None, password: str, *, begun: Callable[[], None] = nothing) -> Verified:
         """Whether a password is that of a stored hash.
 
         Arguments:
@@ -129,7 +126,7 @@ class Passwords:
         return await self._log_ins.run(lambda: self._verified(stored, password), begun)
 
     async def replaced(
-        self, stored: str, password: str, new: str, *, begun: Callable[[], None] = _nothing
+        self, stored: str, password: str, new: str, *, begun: Callable[[], None] = nothing
     ) -> str | None:
         """The hash of a user's new password; None where the old one is not that of the stored hash.
 

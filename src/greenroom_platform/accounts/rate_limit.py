@@ -11,7 +11,7 @@ from greenroom.engine import Channel, Engine
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
 from greenroom.errors import CommandFailed
-from greenroom.keyspace.derived_keys import companion_key
+from greenroom.keyspace.derived_keys import derived_key
 from greenroom.opened import Opened
 
 ATTEMPT = Script.named("attempt", NUMBER, lambda left: left == 0)
@@ -72,7 +72,7 @@ class RateLimit:
     def _key(self, name: str) -> str:
         """Hashed, so that neither names nor addresses stand in keys, and so that whatever is typed makes a key."""
         digest = hashlib.sha256(f"{self._kind}:{name}".encode("utf-8", "surrogatepass")).hexdigest()
-        return companion_key(self._prefix, "attempts", digest[:32])
+        return derived_key(self._prefix, "attempts", digest[:32])
 
 
 def network(address: str) -> str:

@@ -24,6 +24,7 @@ DECLARATIONS = Declarations(
     prefix=lambda flag: read_settings({"key_prefix": flag}).key_prefix,
     markdown=definitions_markdown,
     schemas=definitions_schemas,
+    flags={"data_dir": "--data-dir", "database": "--database-url", "recordings_url": "--recordings-url"},
 )
 """The keyspaces of the specification, and beside sessions: presence, and attempts to sign in.
 Beside caches: who watches for changes made outside."""

@@ -87,7 +87,7 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]], *, has_
         make_directory(settings.data_dir)
     async with open_platform(
         settings.cache_address,
-        keeps_sessions=False,
+        sessions=False,
         database=settings.database_url,
         data_dir=settings.data_dir,
         prefix=settings.key_prefix,

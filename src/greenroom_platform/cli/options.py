@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import fields
@@ -14,6 +15,9 @@ from greenroom import private_files
 from greenroom.errors import InvalidInput
 from greenroom_platform.domain.records import ChecksWrites, Records
 from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name, service_links
+from greenroom_platform.studio.recording_store import RecordingStore, RecordingsUnavailable
+
+log = logging.getLogger("greenroom.studio")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,7 +43,7 @@ def read_settings(flags: dict[str, str | None]) -> Settings:
     One line says which variables are passed over because Kubernetes has set them for a Service such as `greenroom`.
 
     Raises:
-        InvalidInput: naming the setting, for a value that cannot be or a variable that is none.
+        InvalidInput: naming the setting, for a value that is not valid or a variable that is no setting.
     """
     if links := service_links(os.environ):
         names = f"{links[0]} and {len(links) - 1} more" if len(links) > 1 else links[0]
@@ -81,3 +85,15 @@ def write_trouble(records: Records) -> str | None:
     return (
         f"the record {records.write_trouble}" if isinstance(records, ChecksWrites) and records.write_trouble else None
     )
+
+
+async def check_recordings(store: RecordingStore) -> None:
+    """See that recordings can be kept; one that does not answer may later.
+
+    Raises:
+        InvalidInput: naming the setting, where it cannot keep any.
+    """
+    try:
+        await store.check()
+    except RecordingsUnavailable as error:
+        log.warning("starting all the same, without recordings until this is mended: %s", error)

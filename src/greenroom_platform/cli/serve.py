@@ -26,7 +26,13 @@ from greenroom.engine import Address
 from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
 from greenroom.printable import printable
-from greenroom_platform.cli.options import make_directory, read_settings, settings_options, write_trouble
+from greenroom_platform.cli.options import (
+    check_recordings,
+    make_directory,
+    read_settings,
+    settings_options,
+    write_trouble,
+)
 from greenroom_platform.cli.restart_backoff import RestartBackoff
 from greenroom_platform.http import logs, metrics
 from greenroom_platform.http.editor_token import NAME as EDITOR_TOKEN_FILE
@@ -36,8 +42,9 @@ from greenroom_platform.http.open_files import raise_open_files
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.websocket_protocol import WebSocketProtocol
 from greenroom_platform.http.worker import METRICS_VARIABLE, build
-from greenroom_platform.platform import DATABASE_FILE
+from greenroom_platform.platform import DATABASE_FILE, RECORDINGS
 from greenroom_platform.storage import is_mongodb, load_sample, open_records, shown_database, sqlite_path
+from greenroom_platform.studio.recording_store import open_recordings
 
 log = logging.getLogger("greenroom.http")
 
@@ -123,8 +130,9 @@ async def _prepare(settings: Settings) -> None:
     The workers could fill it as well, but one that came late to it would undo an edit made through another.
     """
     embedded = None in (settings.cache_address, settings.session_address)
-    if embedded or settings.database_url is None:
+    if embedded or None in (settings.database_url, settings.recordings_url):
         make_directory(settings.data_dir)
+    await check_recordings(open_recordings(settings.recordings_url, settings.data_dir / RECORDINGS))
     if embedded:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
@@ -237,7 +245,7 @@ def _banner(settings: Settings, port: int, *, made: bool) -> str:
         f"caches      {caches}" + (", also for sessions" if caches == sessions else ""),
         *([f"sessions    {sessions}"] if caches != sessions else []),
         f"database    {_database(settings)}",
-        f"recordings  in {settings.data_dir}",
+        f"recordings  in {settings.recordings_url or settings.data_dir}",
     ]
     if settings.workers > 1:
         lines.append(f"workers     {settings.workers}")

@@ -9,6 +9,7 @@ import signal
 import rich_click as click
 
 from greenroom_platform.cli.options import (
+    check_recordings,
     make_directory,
     names_directory,
     read_settings,
@@ -25,18 +26,28 @@ log = logging.getLogger("greenroom.studio")
 
 
 @click.command()
-@settings_options(["data_dir", "valkey_url", "cache_url", "database_url", "key_prefix", "log_format", "log_level"])
+@settings_options(
+    [
+        *("data_dir", "valkey_url", "cache_url", "database_url", "recordings_url"),
+        *("key_prefix", "log_format", "log_level"),
+    ]
+)
 def work(**flags: str | None) -> None:
     """Make the podcasts that are asked for, until SIGINT or SIGTERM; `serve` has a worker of its own as well.
 
-    The recordings go to the data directory, where the services that stream them must find them.
+    The recordings go to the data directory, or where --recordings-url says, where the services that stream them must
+    find them.
     """
     settings = read_settings(flags)
-    if not names_directory(flags, settings):
+    if _needs_directory(settings) and not names_directory(flags, settings):
         raise unnamed(settings, "name the data directory of the service with --data-dir: the recordings go there")
     logs.configure(format_=settings.log_format, level=settings.log_level)
     check_voices()
     asyncio.run(_work(settings))
+
+
+def _needs_directory(settings: Settings) -> bool:
+    return None in (settings.cache_address, settings.database_url, settings.recordings_url)
 
 
 async def _work(settings: Settings) -> None:
@@ -50,16 +61,19 @@ async def _work(settings: Settings) -> None:
 
 
 async def _worker(settings: Settings) -> None:
-    make_directory(settings.data_dir)
+    if _needs_directory(settings):
+        make_directory(settings.data_dir)
     async with open_platform(
         settings.cache_address,
-        keeps_sessions=False,
+        sessions=False,
         database=settings.database_url,
-        data_dir=settings.data_dir,
+        data_dir=settings.data_dir if _needs_directory(settings) else None,
+        recordings_url=settings.recordings_url,
         prefix=settings.key_prefix,
     ) as platform:
         if (trouble := write_trouble(platform.records)) is not None:
             log.warning("nothing can be made until this is mended: %s", trouble)
+        await check_recordings(platform.recordings.store)
         click.echo("working; end it with Ctrl-C", err=True)
         async with platform.watching():
             await platform.worker().run()

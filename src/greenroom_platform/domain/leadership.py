@@ -17,7 +17,7 @@ from greenroom.clock import Clock
 from greenroom.engine import Channel, Engine, Script
 from greenroom.engine.shapes import NUMBER
 from greenroom.errors import EngineError
-from greenroom.keyspace.derived_keys import companion_key
+from greenroom.keyspace.derived_keys import derived_key
 
 log = logging.getLogger("greenroom.domain")
 
@@ -30,7 +30,7 @@ LOOK = 0.4
 """Seconds between two looks of those who do not lead. A dead leader is replaced after this and the life of a place."""
 
 
-# docs/decisions/0085-one-process-watches-by-a-key-of-the-caches.md
+# docs/decisions/0081-one-process-watches-by-a-key-of-the-caches.md
 class Leadership:
     """A place that one process has.
 
@@ -42,7 +42,7 @@ class Leadership:
 
     def __init__(self, engine: Engine, prefix: str, name: str, clock: Clock) -> None:
         self._engine = engine
-        self._key = companion_key(prefix, "leader", name)
+        self._key = derived_key(prefix, "leader", name)
         self._token = clock.token().hex()
         self.leads = False
         """Whether this process has the place, as far as it knows."""

@@ -126,14 +126,20 @@ class Tasks:
         self._changes.opened.check()
         await self._tasks.renew(claim, seconds, self._clock.now(), progress=progress)
 
-    async def advance(self, claim: Claim, status: str, *, estimated: datetime | None = None) -> PodcastTask:
-        """Show how far the podcast is, and when it is expected to be whole; never a step back."""
-        self._changes.opened.check()
-        return await self._changes.detached.finish(self._advance(claim, status, estimated))
+    async def advance(
+        self, claim: Claim, status: str, *, estimated: datetime | None = None, size: int = 0
+    ) -> PodcastTask:
+        """Show how far the podcast is, and when it is expected to be whole; never a step back.
 
-    async def _advance(self, claim: Claim, status: str, estimated: datetime | None) -> PodcastTask:
+        Arguments:
+            size: bytes of the whole recording, with the last status.
+        """
+        self._changes.opened.check()
+        return await self._changes.detached.finish(self._advance(claim, status, estimated, size))
+
+    async def _advance(self, claim: Claim, status: str, estimated: datetime | None, size: int) -> PodcastTask:
         async with self._changes.writing():
-            told = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated)
+            told = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated, size=size)
         if told.change is not None:
             await self._changes.send(told.change)
         return told.task

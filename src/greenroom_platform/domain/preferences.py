@@ -9,7 +9,7 @@ import msgspec
 
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.pattern import check_part
-from greenroom.keyspace.validation import complaint
+from greenroom.keyspace.validation import field_and_reason
 from greenroom_platform.models import Preferences
 
 SPEED = (0.5, 3.0)
@@ -38,7 +38,7 @@ def checked(patch: Mapping[str, Any]) -> dict[str, Any]:
     try:
         wanted = msgspec.convert(found, Preferences)
     except msgspec.ValidationError as error:
-        field, reason = complaint(error)
+        field, reason = field_and_reason(error)
         raise InvalidInput(field, reason, _REMEDY[field.partition("[")[0]]) from None
     if len(wanted.preferred_topics) > TOPICS_MOST:
         reason = f"{len(wanted.preferred_topics)} are too many"

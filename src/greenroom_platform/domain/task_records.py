@@ -72,6 +72,25 @@ class Queue(msgspec.Struct, frozen=True):
     oldest: datetime | None
 
 
+class StoredRecording(msgspec.Struct, frozen=True, kw_only=True):
+    """What a podcast that has ended may have in the store of recordings: names are removed there by this alone.
+
+    Arguments:
+        claim: the number of its last claim: the whole recording is this one's, and earlier ones may have left others.
+        size: bytes of the whole recording; 0 where there is none.
+        ended: when the podcast was made, or failed.
+        expired: when it was given up for its age or for want of room: it is not to be had any more, and goes later.
+        swept: whether nothing but the whole recording is left.
+    """
+
+    podcast_id: str
+    claim: int
+    size: int
+    ended: datetime
+    expired: datetime | None = None
+    swept: bool = False
+
+
 class TaskRecords(Protocol):
     """The generation of podcasts among the records: a bounded queue, claims for a limited time, forward-only statuses.
 
@@ -124,7 +143,9 @@ class TaskRecords(Protocol):
             ClaimLost: when the claim is not current.
         """
 
-    async def advance(self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None) -> Advanced:
+    async def advance(
+        self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None, size: int = 0
+    ) -> Advanced:
         """Tell how far the task is, and when it is expected to be done.
 
         A status behind the one that is shown leaves that one: a task that is taken up again is not seen to go back.
@@ -132,6 +153,7 @@ class TaskRecords(Protocol):
 
         Arguments:
             estimated: when the podcast is expected to be whole; None leaves what was said. A terminal status drops it.
+            size: with the last status: bytes of the whole recording, which is this claim's.
 
         Raises:
             ClaimLost: when the claim is not current.
@@ -165,6 +187,25 @@ class TaskRecords(Protocol):
 
         Called by each worker before it claims: a task whose workers are killed is not taken up for ever.
         """
+
+    # What ended tasks have in the store of recordings. It is noted in the transaction that ends a task which was ever
+    # claimed, and outlives the task.
+
+    async def stored(self, podcast_id: str) -> StoredRecording | None:
+        """What a podcast that has ended may have in the store; None where nothing is left."""
+
+    async def all_stored(self) -> tuple[StoredRecording, ...]:
+        """The same of all podcasts, the one that ended first at the head."""
+
+    async def update_stored(self, podcast_id: str, *, expired: datetime | None = None, swept: bool = False) -> None:
+        """Note that it has expired, or was swept; what was noted of it stays. Nothing where it is forgotten already.
+
+        Prevents, with both read and written at once: two workers sweep · one notes that it has expired · the other,
+        which had read it before, notes that it was swept, and it is to be had again.
+        """
+
+    async def forget_stored(self, podcast_id: str) -> None:
+        """Note that nothing of it is left in the store."""
 
 
 @runtime_checkable

@@ -140,6 +140,7 @@ def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManag
         replica_reads=settings.replica_reads,
         database=settings.database_url,
         data_dir=settings.data_dir,
+        recordings_url=settings.recordings_url,
         prefix=settings.key_prefix,
         counters=counters,
     )

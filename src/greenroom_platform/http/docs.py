@@ -30,7 +30,8 @@ from litestar.static_files import create_static_files_router
 
 from greenroom.keyspace.pattern import PART_MAX
 from greenroom.sessions import cookie
-from greenroom_platform.http.problems import MEDIA_TYPE, Document, Problem
+from greenroom.sessions.refusals import MEDIA_TYPE
+from greenroom_platform.http.problems import Document, Problem
 
 _ASSETS = "/docs/assets"
 _SCHEMAS = "#/components/schemas/{name}"

@@ -31,6 +31,7 @@ from greenroom.errors import (
     UnknownReference,
 )
 from greenroom.sessions.refusals import (
+    MEDIA_TYPE,
     ForeignOrigin,
     InsecureTransport,
     Refused,
@@ -44,10 +45,10 @@ from greenroom.sessions.refusals import (
 from greenroom_platform.accounts import TooManyAttempts, WrongCredentials
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.methods import allow
+from greenroom_platform.studio.recording_store import RecordingsUnavailable
 
 log = logging.getLogger("greenroom.http")
 
-MEDIA_TYPE = "application/problem+json"
 
 # slug → (status, title, what the caller may do); served at /problems/<slug>.
 KINDS: dict[str, tuple[int, str, str]] = {
@@ -246,6 +247,9 @@ def as_problem(error: Exception) -> Problem:
             log.warning("the record is not available: %s", error)
             said = f"the system of record cannot do this now: {error.answer}" if error.answer else _RECORD
             return Problem("unavailable", said, headers=retry)
+        case RecordingsUnavailable():
+            log.warning("the store of recordings is not available: %s", error)
+            return Problem("unavailable", "the store of recordings does not answer", headers=retry)
         case RecordOutcomeUnknown():
             log.warning("%s", error)
             return Problem("unavailable", "whether this was stored is not known; read it before you send it again")

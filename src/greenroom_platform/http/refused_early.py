@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 import msgspec
 
-from greenroom_platform.http.problems import KINDS, MEDIA_TYPE, Document
+from greenroom.sessions.refusals import MEDIA_TYPE
+from greenroom_platform.http.problems import KINDS, Document
 from greenroom_platform.http.request_ids import request_id_of
 from greenroom_platform.http.security_headers import DATA
 

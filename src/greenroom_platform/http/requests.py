@@ -8,7 +8,7 @@ import msgspec
 from litestar import Request
 from litestar.exceptions import InternalServerException
 
-from greenroom.keyspace.validation import complaint
+from greenroom.keyspace.validation import field_and_reason
 from greenroom_platform.http.problems import Problem, invalid
 from greenroom_platform.models import Timestamp
 
@@ -82,7 +82,7 @@ def _same(sent: object, stored: object) -> bool:
 
 
 def _explained(error: msgspec.ValidationError, schema: dict[str, Any]) -> Problem:
-    field, reason = complaint(error)
+    field, reason = field_and_reason(error)
     member = field.partition("[")[0]
     optional = "" if member in schema["required"] else ", or leave it out"
     return invalid(field, reason, f"send {_accepted(schema['properties'][member])}{optional}")

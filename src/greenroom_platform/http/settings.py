@@ -14,6 +14,7 @@ from greenroom.engine import Address
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.pattern import check_prefix
 from greenroom_platform.storage import check_database
+from greenroom_platform.studio.recording_store import check_url
 
 ENV_PREFIX = "GREENROOM_"
 _TOKEN_LEAST = 16
@@ -92,6 +93,10 @@ def _address(name: str, text: str) -> str:
 def _database(name: str, text: str) -> str:
     check_database(text, field=name)
     return text
+
+
+def _recordings(name: str, text: str) -> str:
+    return check_url(text, field=name)
 
 
 def check_token(name: str, text: str) -> str:
@@ -173,6 +178,12 @@ class Settings:
         "The record, as sqlite:PATH or mongodb://HOST/NAME. Default: SQLite in the data directory.",
         _database,
         secret=True,
+    )
+    recordings_url: str | None = _setting(
+        None,
+        "URL",
+        "Where recordings are kept: a directory, or s3://BUCKET/PREFIX. Default: in the data directory.",
+        _recordings,
     )
     editor_token: str | None = _setting(
         None,

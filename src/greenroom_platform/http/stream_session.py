@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from greenroom.errors import GreenroomError
+from greenroom.errors import GreenroomError, RecordError
 from greenroom.progress import WITHOUT_SERVER
 from greenroom.sessions import Presence, SessionGone, Stream
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.models import PodcastStatus
+from greenroom_platform.studio.recording_store import RecordingsUnavailable
 from greenroom_platform.studio.recordings import NothingYet, Recordings
 from greenroom_platform.studio.webm import MIME
 
@@ -74,6 +75,7 @@ class StreamSession:
         Raises:
             OSError: when the listener has gone.
             Whatever `Statuses.get` raises, before anything is sent.
+            RecordingsUnavailable, RecordUnavailable: when the recording cannot be read on now.
         """
         status = await self._statuses.get(self._podcast_id)
         if status is None:
@@ -110,6 +112,8 @@ class StreamSession:
                     await self._data(cluster)
         except NothingYet:
             return NOT_KEPT
+        except (RecordingsUnavailable, RecordError):
+            raise  # for the moment: whoever listens may come again
         except GreenroomError as error:
             log.warning("a stream was interrupted: %s", error)
             return INTERRUPTED
@@ -124,7 +128,7 @@ class StreamSession:
                         if status.status == "error":
                             return _told(status)
                 # It is whole, and made where we are: the sending ends by itself.
-                if not self._begun and self._recordings.whole(self._podcast_id) is None:
+                if not self._begun and await self._recordings.whole(self._podcast_id) is None:
                     return NOT_KEPT
                 await asyncio.Event().wait()
             except GreenroomError as error:

@@ -20,7 +20,7 @@ import msgspec
 
 from greenroom.errors import InvalidInput, UnknownReference
 from greenroom.keyspace.pattern import check_part
-from greenroom.keyspace.validation import complaint
+from greenroom.keyspace.validation import field_and_reason
 from greenroom_platform.domain.records import Records, SnippetImport, TopicImport
 from greenroom_platform.models import in_utc
 from greenroom_platform.storage.waiting_lines import WaitingLines
@@ -275,7 +275,7 @@ def _parsed(text: bytes) -> _TopicLine | _SnippetLine:
     try:
         line: _TopicLine | _SnippetLine = msgspec.convert(members, _KINDS[kind])
     except msgspec.ValidationError as error:
-        raise InvalidInput(*complaint(error), remedy) from None
+        raise InvalidInput(*field_and_reason(error), remedy) from None
     for name in ("snippet_id", "topic_id"):
         if name in members:
             check_part(name, members[name])

@@ -88,6 +88,6 @@ def page_ends(
     for topic_id in topics:
         (count,) = connection.execute("SELECT count(*) FROM snippets WHERE topic_id = ?", (topic_id,)).fetchone()
         count += (gone or {}).get(topic_id, 0)
-        end = min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.most)
+        end = min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.max)
         ends[topic_id] = max(end, (least or {}).get(topic_id, 1))
     return ends

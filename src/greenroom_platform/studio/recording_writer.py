@@ -1,116 +1,209 @@
-"""One attempt to record a podcast: its own file, which becomes the recording by one link when it is whole."""
+"""One claim's recording: segments while it is rendered, then the whole as one object, then the end mark."""
 
 from __future__ import annotations
 
-import os
-import threading
+import asyncio
+import logging
 from contextlib import suppress
-from pathlib import Path
+
+import msgspec
 
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom_platform.studio import webm
-from greenroom_platform.studio.recording_dir import RecordingDir, lock_to_write, sync_directory
+from greenroom_platform.studio.recording_store import (
+    RecordingFailed,
+    RecordingStore,
+    RecordingsUnavailable,
+    segment_name,
+    whole_name,
+)
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 
+log = logging.getLogger("greenroom.studio")
 
-class RecordingFailed(GreenroomError):
-    """A recording could not be written, as on a full disk; nothing of it stands for a whole one."""
+SEGMENT = 32 * 1024
+"""Bytes that are put at once, about eight seconds of audio."""
+INTERVAL = 0.25
+"""Seconds between two segments where less than that has come: what listeners are behind at most."""
+AHEAD = 8 * SEGMENT
+"""Bytes that may wait for a slow store before whoever renders has to."""
+PATIENCE = 30.0
+"""Seconds for which a store that does not answer is asked again; a claim is renewed meanwhile."""
+AGAIN = 1.0
+"""Seconds between two of these questions."""
 
 
-class RecordingFile:
-    """The file of one attempt. Its calls block, one at a time: they belong on a thread.
+class EndMark(msgspec.Struct, frozen=True):
+    """What the last segment holds in place of clusters: the claim's recording is whole.
 
-    A crash between any two of its steps leaves a part, which the lock shows to be dead, or the whole recording. Two
-    attempts never write one file: each has a name that no other can have, and the first that is whole stays.
+    Arguments:
+        duration_ms: of the whole audio.
+        size: bytes of the whole recording.
     """
 
-    def __init__(self, shelf: RecordingDir, podcast_id: str, attempt: str) -> None:
-        self._shelf = shelf
-        self._whole = shelf.whole(podcast_id)
-        self._turn = threading.Lock()  # a caller that was cancelled has left a call under way
-        self._places: list[int] = []
-        self._size = 0
-        self._duration_ms = 0.0
-        token = os.urandom(8).hex()
-        self._path = shelf.next_part(podcast_id, attempt, token)
-        shelf.make()
-        new = shelf.new(token)
-        self._handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            # Locked before it has its name. Otherwise: we make the part · a sweep finds it without a lock, and removes
-            # it as a dead attempt's · we lock and write a file that nobody can find.
-            lock_to_write(self._handle)
-            self._write(webm.file_header())
-            os.rename(new, self._path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            self._close()
-            raise
+    duration_ms: float
+    size: int
 
-    def append(self, cluster: Cluster) -> None:
-        """Write the next cluster; readers of any process see it from now on.
+
+class RecordingWriter:
+    """The recording of one claim on a podcast, by one caller. It ends by `finish` or `discard`.
+
+    A crash between any two of its steps leaves segments without an end mark, which nobody takes for a whole recording,
+    or the whole one, which the next claim takes over. All of it is kept in memory: a few megabytes for the longest.
+    """
+
+    def __init__(self, store: RecordingStore, podcast_id: str, claim: int) -> None:
+        self._store = store
+        self._podcast_id = podcast_id
+        self._claim = claim
+        self._whole = whole_name(podcast_id, claim)
+        self._clusters: list[bytes] = []
+        self._taken = 0  # clusters that are in segments, or in the one that is being put
+        self._segments = 0
+        self._pending = 0  # bytes of those that are not
+        self._duration_ms = 0.0
+        self._open = True
+        self._discarded = False
+        self._changed = asyncio.Event()
+        self._putting = asyncio.create_task(self._keep_putting(), name=f"greenroom-recording-{podcast_id}")
+        self._putting.add_done_callback(lambda _: self._tell())
+
+    async def append(self, cluster: Cluster) -> None:
+        """Add the next cluster; every listener gets it within `INTERVAL`.
 
         Raises:
             InvalidInput: for one that does not begin where the last one ended.
-            OSError: when it cannot be written; then the recording can only be discarded.
+            RecordingFailed, RecordingsUnavailable: when an earlier one could not be written; then only `discard` is
+                left.
         """
-        with self._turn:
-            self._must_be_open()
-            expected = len(self._places) * CLUSTER_MS
-            if cluster.start_ms != expected:
-                remedy = f"append the one that begins at {expected} ms"
-                raise InvalidInput("cluster", f"it begins at {cluster.start_ms} ms", remedy)
-            at = self._size
-            self._write(cluster.data)
-            self._places.append(at)
-            self._duration_ms = cluster.end_ms
+        self._must_be_open()
+        expected = len(self._clusters) * CLUSTER_MS
+        if cluster.start_ms != expected:
+            remedy = f"append the one that begins at {expected} ms"
+            raise InvalidInput("cluster", f"it begins at {cluster.start_ms} ms", remedy)
+        self._clusters.append(cluster.data)
+        self._duration_ms = cluster.end_ms
+        self._pending += len(cluster.data)
+        self._tell()
+        while self._pending > AHEAD and not self._putting.done():
+            await self._changed.wait()
+        if self._putting.done():
+            self._putting.result()
 
-    def finish(self) -> Path:
-        """Make it the whole recording, whatever happens to the machine next; where there is one already, discard it.
+    async def finish(self) -> int:
+        """Make it the whole recording of this claim; returns its size in bytes.
 
         Raises:
             InvalidInput: where it has no cluster.
-            OSError: when it cannot be written, or its part has been taken away.
+            RecordingFailed, RecordingsUnavailable: when it cannot be written.
         """
-        with self._turn:
-            self._must_be_open()
-            if not self._places:
-                raise InvalidInput("recording", "it has no cluster", "append what was rendered, or discard it")
-            cues_at = self._size
-            self._write(webm.cues((number * CLUSTER_MS, at) for number, at in enumerate(self._places)))
-            header = webm.file_header(duration_ms=self._duration_ms, cues_at=cues_at, size=self._size)
-            if os.pwrite(self._handle, header, 0) != len(header):
-                raise OSError("the header was not written whole")
-            # Before it has its name. Otherwise: linked · the power fails · the name is there, and its bytes are not.
-            os.fsync(self._handle)
-            # docs/decisions/0062-recordings-are-linked.md
-            # A link never replaces. Otherwise: a worker finds its claim current, and is stopped · another one's attempt
-            # becomes whole, and clients have the half of it · the first goes on, and puts its own in that one's place.
-            with suppress(FileExistsError):
-                os.link(self._path, self._whole)
-            sync_directory(self._shelf.directory)
-            self._path.unlink(missing_ok=True)
-            self._close()
-            return self._whole
+        self._must_be_open()
+        if not self._clusters:
+            raise InvalidInput("recording", "it has no cluster", "append what was rendered, or discard it")
+        self._open = False
+        self._tell()
+        return await asyncio.shield(self._putting)
 
-    def discard(self) -> None:
-        """Remove the attempt's file, if it is not whole already."""
-        with self._turn:
-            if self._handle >= 0:
-                self._path.unlink(missing_ok=True)
-                self._close()
+    async def discard(self) -> None:
+        """Remove what there is of it. What cannot be removed now, is when the podcast has been over for an hour."""
+        self._open, self._discarded = False, True
+        self._tell()
+        # What is being put is waited for: removed first, it would come after, and nobody would know of it.
+        await asyncio.wait([self._putting])
+        if not self._putting.cancelled():
+            self._putting.exception()
+        try:
+            await remove_attempt(self._store, self._podcast_id, self._claim)
+        except GreenroomError as error:
+            log.warning("a discarded recording is not removed yet: %s", error)
 
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.write(self._handle, view)
-            self._size += written
-            view = view[written:]
+    async def _keep_putting(self) -> int:
+        """Put all of it, a segment when enough has come, or some time after the last one; returns the whole's size."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while (self._open or self._pending) and not self._discarded:
+            changed = self._changed
+            wait = due - loop.time()
+            if not self._pending:
+                await changed.wait()
+            elif wait > 0 and self._open and self._pending < SEGMENT:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await changed.wait()
+            else:
+                due = loop.time() + INTERVAL
+                await self._put_segment(self._take())
+        if self._discarded:
+            return 0
+        data = webm.whole_file(self._clusters, self._duration_ms)
+        await self._put(self._whole, data)
+        # After the whole. Otherwise: marked · killed · listeners take the end for one that can be heard again.
+        await self._put_segment(msgspec.json.encode(EndMark(self._duration_ms, len(data))))
+        return len(data)
+
+    async def _put_segment(self, data: bytes) -> None:
+        await self._put(segment_name(self._podcast_id, self._claim, self._segments), data)
+        self._segments += 1
+
+    def _take(self) -> bytes:
+        """The next clusters for a segment: at least one, and about `SEGMENT` bytes."""
+        first, size = self._taken, 0
+        while self._taken < len(self._clusters) and (not size or size + len(self._clusters[self._taken]) <= SEGMENT):
+            size += len(self._clusters[self._taken])
+            self._taken += 1
+        self._pending -= size
+        self._tell()
+        return b"".join(self._clusters[first : self._taken])
+
+    async def _put(self, name: str, data: bytes) -> None:
+        """Put an object, and ask again for a while where the store does not answer."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE
+        while True:
+            try:
+                return await self._store.create(name, data)
+            except RecordingsUnavailable as error:
+                if self._discarded or loop.time() >= until:
+                    raise
+                log.warning("a recording waits for its store: %s", error)
+            await asyncio.sleep(AGAIN)
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _must_be_open(self) -> None:
-        if self._handle < 0:
+        if not self._open:
             raise InvalidInput("recording", "it is finished or discarded", "begin another attempt")
 
-    def _close(self) -> None:
-        handle, self._handle = self._handle, -1
-        os.close(handle)
+
+async def remove_attempt(store: RecordingStore, podcast_id: str, claim: int, *, keep_whole: bool = False) -> int:
+    """Remove the segments of a claim, and its whole; returns how many objects there were.
+
+    From the last segment to the first. Otherwise: the first is removed · we are killed · who looks for the first that
+    is missing finds none, and the others stay for ever.
+    """
+    count = 0
+    while await store.has(segment_name(podcast_id, claim, count)):
+        count += 1
+    for number in reversed(range(count)):
+        await store.delete(segment_name(podcast_id, claim, number))
+    if not keep_whole:
+        await store.delete(whole_name(podcast_id, claim))
+    return count
+
+
+async def take_over(store: RecordingStore, podcast_id: str, claim: int) -> int | None:
+    """Make the whole recording of an earlier claim this one's; returns its size, or None where there is none.
+
+    Its worker was killed between the recording's last byte and the word of it.
+    """
+    for earlier in reversed(range(1, claim)):
+        data = await store.get(whole_name(podcast_id, earlier))
+        if data is not None:
+            await store.create(whole_name(podcast_id, claim), data)
+            return len(data)
+    return None
+
+
+__all__ = ["EndMark", "RecordingFailed", "RecordingWriter", "remove_attempt", "take_over"]

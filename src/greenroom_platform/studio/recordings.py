@@ -1,32 +1,37 @@
-"""The recordings of a data directory: written while they are rendered, listened to from any process of this host."""
+"""The recordings of a platform: written while they are rendered, listened to from any process of any of its hosts."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import GreenroomError, InvalidInput
-from greenroom_platform.studio import webm
-from greenroom_platform.studio.recording_dir import RecordingDir
+from greenroom.keyspace.pattern import check_part
+from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
+from greenroom_platform.studio import recording_sweeper, webm
 from greenroom_platform.studio.recording_reader import Follower
-from greenroom_platform.studio.recording_writer import RecordingFailed, RecordingFile
-from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
+from greenroom_platform.studio.recording_source import RecordingGone, RecordingSource
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingStore, whole_name
+from greenroom_platform.studio.recording_writer import RecordingWriter, remove_attempt, take_over
+from greenroom_platform.studio.webm import CLUSTER_MS
 
 log = logging.getLogger("greenroom.studio")
 
 MAX_BYTES = 2 * 1024**3
-"""Of all whole recordings: some 1,700 of six minutes."""
+"""Of all whole recordings: some 1,400 of six minutes."""
 MAX_AGE = timedelta(days=30)
 PATIENCE = timedelta(minutes=2)
 """How long a listener waits for another attempt: longer than a dead worker's claim lasts."""
-_THREADS = 4
+SWEEP_EVERY = 60.0
+"""Seconds between two sweeps by one worker."""
+_KNOWN = 1000
+_KNOWN_FOR = 60.0
+"""Seconds for which the record is not asked again which recording is whole: an expired one is there for an hour."""
 
 
 class NothingYet(GreenroomError):
@@ -37,47 +42,36 @@ class NothingYet(GreenroomError):
 
 
 class GivenUp(GreenroomError):
-    """A recording was begun, nobody writes it any more, and no other attempt came in time."""
+    """A recording was begun, and does not go on: nobody writes it any more, or the next attempt is another one."""
 
     def __init__(self, podcast_id: str) -> None:
         super().__init__(f"the recording of podcast {podcast_id!r} was given up")
 
 
-class Recording:
-    """An attempt under way, by one caller. Made by `Recordings.begin`; it ends by `finish` or `discard`."""
+class WholeRecording:
+    """A whole recording, as the record names it; its object may have been removed all the same."""
 
-    def __init__(self, recordings: Recordings, file: RecordingFile) -> None:
-        self._recordings = recordings
-        self._file = file
+    def __init__(self, store: RecordingStore, stored: StoredRecording) -> None:
+        self._store = store
+        self.name = whole_name(stored.podcast_id, stored.claim)
+        self.size = stored.size
+        self.etag = f'"{stored.claim:x}-{stored.size:x}"'
+        """The same on every host: what a claim has recorded never changes."""
 
-    async def append(self, cluster: Cluster) -> None:
-        """Add the next cluster; every listener gets it.
-
-        Raises:
-            InvalidInput: for one that does not begin where the last one ended.
-            RecordingFailed: when it cannot be written; then only `discard` is left.
-        """
-        await self._recordings.run_to_write(self._file.append, cluster)
-
-    async def finish(self) -> None:
-        """Make it the whole recording of its podcast, where there is none yet, and remove others beyond the limits.
+    async def read(self, wanted: range, chunk: int) -> AsyncIterator[bytes] | None:
+        """Its bytes, in pieces as they are taken; None where it has been removed.
 
         Raises:
-            RecordingFailed: when it cannot be written.
+            RecordingsUnavailable: when the store does not answer; from the iteration too.
         """
-        await self._recordings.run_to_write(self._file.finish)
-        await self._recordings.sweep()
-
-    async def discard(self) -> None:
-        """Remove what there is of it; of a whole one nothing."""
-        await self._recordings.run_to_write(self._file.discard)
+        return await self._store.stream(self.name, wanted.start, wanted.stop, chunk)
 
 
 class Recordings:
-    """Every recording of one directory. Several processes may use it at once.
+    """Every recording of one platform. Any number of processes may use its store at once.
 
     Arguments:
-        directory: made where it is missing.
+        tasks: the record, which tells whose claim on a podcast counts.
         max_bytes: of all whole recordings together; the newest one stays in any case.
         max_age: of a whole recording.
         patience: how long a listener waits for another attempt once nobody writes any more.
@@ -85,40 +79,75 @@ class Recordings:
 
     def __init__(
         self,
-        directory: Path,
+        store: RecordingStore,
+        tasks: TaskRecords,
         *,
         max_bytes: int = MAX_BYTES,
         max_age: timedelta = MAX_AGE,
         patience: timedelta = PATIENCE,
         clock: Clock = SYSTEM,
     ) -> None:
-        self._shelf = RecordingDir(directory)
+        self.store = store
+        self._tasks = tasks
         self._max_bytes = max_bytes
         self._max_age = max_age
         self._patience = patience
         self._clock = clock
-        self._threads = ThreadPoolExecutor(_THREADS, "greenroom-recordings")
+        self._swept: tuple[float, asyncio.Task[None]] | None = None
+        self._known: OrderedDict[str, tuple[float, StoredRecording]] = OrderedDict()
         self._followers: dict[str, Follower] = {}
         self._looking = set[asyncio.Task[None]]()
 
-    async def begin(self, podcast_id: str, attempt: str) -> Recording:
-        """Begin an attempt. Who listens to an earlier one goes on with this one, at the same place.
+    def begin(self, podcast_id: str, claim: int) -> RecordingWriter:
+        """Begin the recording of a claim; who has it may do so once.
 
-        Arguments:
-            attempt: a name for it, of letters, digits, `_` and `-`; it shows in the file's name.
+        Who listens to an earlier one goes on with this one at the same place, where it is the same so far.
 
         Raises:
-            InvalidInput: for an id or name that cannot be.
-            RecordingFailed: when the directory cannot be written to.
+            InvalidInput: for an id that cannot be.
         """
-        await self.sweep()
-        file: RecordingFile = await self.run_to_write(RecordingFile, self._shelf, podcast_id, attempt)
-        return Recording(self, file)
+        return RecordingWriter(self.store, podcast_id, claim)
 
-    def whole(self, podcast_id: str) -> Path | None:
-        """The file of a whole recording, with its duration and cues; None where there is none."""
-        path = self._shelf.whole(podcast_id)
-        return path if path.exists() else None
+    async def take_over(self, podcast_id: str, claim: int) -> int | None:
+        """Make the whole recording of an earlier claim this one's: its size, or None where there is none.
+
+        Raises:
+            RecordingsUnavailable: when the store does not answer.
+        """
+        return await take_over(self.store, podcast_id, claim)
+
+    async def remove(self, podcast_id: str, claim: int) -> None:
+        """Remove all that a lost claim has recorded, unless it counts; what cannot be removed now goes later.
+
+        Asked of the record first. Otherwise: the last word is committed and its answer lost · it is said again, and
+        refused, since the task has ended · what all listeners hear is removed as a late worker's.
+        """
+        try:
+            stored = await self._tasks.stored(podcast_id)
+            if stored is None or stored.claim != claim:
+                await remove_attempt(self.store, podcast_id, claim)
+        except GreenroomError as error:
+            log.warning("a late recording is not removed yet: %s", error)
+
+    async def whole(self, podcast_id: str) -> WholeRecording | None:
+        """A podcast's whole recording; None where there is none, or none any more.
+
+        Raises:
+            InvalidInput: for an id that cannot be.
+            RecordUnavailable: when the record cannot be asked.
+        """
+        check_part("podcast_id", podcast_id)
+        known = self._known.get(podcast_id)
+        now = self._clock.monotonic()
+        if known is None or known[0] < now:
+            stored = await self._tasks.stored(podcast_id)
+            if stored is None or not stored.size or stored.expired is not None:
+                self._known.pop(podcast_id, None)
+                return None
+            known = self._known[podcast_id] = now + _KNOWN_FOR, stored
+            if len(self._known) > _KNOWN:
+                self._known.popitem(last=False)
+        return WholeRecording(self.store, known[1])
 
     async def clusters(self, podcast_id: str, *, from_ms: int = 0, wait: bool = False) -> AsyncGenerator[bytes, None]:
         """The initial segment, then the clusters from the one that holds `from_ms` on, to the end of the recording.
@@ -131,81 +160,90 @@ class Recordings:
         Raises:
             InvalidInput: for an id that cannot be, or a negative place.
             NothingYet: where there is no recording; not with `wait`.
-            GivenUp: when nobody goes on with what was begun.
-            RecordingFailed: when the files cannot be read.
+            GivenUp: when nobody goes on with what was begun, or with another one than was heard.
+            RecordingsUnavailable, RecordUnavailable: when the store or the record cannot be asked.
+            RecordingFailed: when the objects are not what was put.
         """
+        check_part("podcast_id", podcast_id)
         if from_ms < 0:
             raise InvalidInput("from", f"{from_ms} ms is before the beginning", "use 0 or more")
-        number = from_ms // CLUSTER_MS
-        begun = False
+        number = begins = from_ms // CLUSTER_MS
+        source: RecordingSource | None = None
+        gone = False
         async with self._following(podcast_id) as follower:
             while True:
-                changed, source = follower.changed, follower.source
-                if source is not None and not begun:
-                    begun = True
+                changed, newest = follower.changed, follower.source
+                if source is None and newest is not None:
+                    source = newest
                     yield webm.init_segment(source.duration_ms)
-                if source is not None and number < len(source):
-                    for cluster in await follower.read(source, number):
+                if source is not None and number < len(source) and not gone:
+                    try:
+                        clusters = await source.read(number)
+                    except RecordingGone:
+                        # Discarded: the next attempt may go on. Removed when it was over: there is none.
+                        gone = True
+                        continue
+                    for cluster in clusters:
                         number += 1
                         yield cluster
                     continue
-                if follower.trouble is not None:
-                    raise RecordingFailed(f"the recording cannot be read: {follower.trouble}")
-                if source is not None and source.whole:
+                if source is not None and source.whole and source is newest:
+                    if gone:
+                        raise GivenUp(podcast_id)
                     return
+                if source is not None and newest is not None and source is not newest:
+                    goes_on = number == begins or await _goes_on(source, newest, number)
+                    if goes_on is False:
+                        raise GivenUp(podcast_id)
+                    if goes_on:
+                        source, gone = newest, False
+                        continue
+                if follower.trouble is not None:
+                    raise follower.trouble
                 if follower.closed:
                     raise RecordingFailed("the recordings are closed")
-                if begun and follower.given_up:
+                if source is not None and follower.given_up:
                     raise GivenUp(podcast_id)
-                if follower.looked and not begun and not wait:
+                if follower.looked and source is None and not wait:
                     raise NothingYet(podcast_id)
                 await changed.wait()
 
     async def sweep(self) -> None:
-        """Remove what dead attempts have left, and whole recordings beyond the limits, the oldest first."""
-        now = self._clock.now()
-        oldest = (now - self._max_age).timestamp()
-
-        def swept() -> list[Path]:
-            return self._shelf.sweep(max_bytes=self._max_bytes, oldest=oldest, now=now.timestamp())
-
+        """Remove what is left over, and expire whole recordings beyond the limits, the oldest first."""
         try:
-            removed = await self._run(swept)
-        except OSError as error:
+            expired = await recording_sweeper.sweep(
+                self.store, self._tasks, self._clock.now(), max_bytes=self._max_bytes, max_age=self._max_age
+            )
+        except (GreenroomError, OSError) as error:
             # Room that was not made is no reason not to record: where there is none the recording says so.
             log.warning("old recordings cannot be removed: %s", error)
             return
-        for path in removed:
-            log.info("removed the recording %s", path.name)
+        for one in expired:
+            self._known.pop(one.podcast_id, None)
+            log.info("expired the recording of podcast %s", one.podcast_id)
+
+    def sweep_soon(self) -> None:
+        """Begin the same, once in `SWEEP_EVERY` at most: a slow store keeps no worker waiting."""
+        now = self._clock.monotonic()
+        if self._swept is None or (now - self._swept[0] >= SWEEP_EVERY and self._swept[1].done()):
+            self._swept = now, asyncio.create_task(self.sweep(), name="greenroom-sweep")
 
     async def close(self) -> None:
-        """Let go of files and threads; who still listens gets an error."""
+        """Let go of what is followed; who still listens gets an error."""
+        if self._swept is not None:
+            self._swept[1].cancel()
+            await asyncio.wait([self._swept[1]])
         for follower in self._followers.values():
             follower.close()
         if self._looking:
             await asyncio.wait(self._looking)
-        await asyncio.to_thread(self._threads.shutdown)
-
-    async def run_to_write(self, call: Callable[..., Any], *args: Any) -> Any:
-        """Run a blocking call on a thread.
-
-        Raises:
-            RecordingFailed: for an `OSError`.
-        """
-        try:
-            return await self._run(call, *args)
-        except OSError as error:
-            raise RecordingFailed(f"the recording cannot be written: {error.strerror or error}") from error
-
-    async def _run(self, call: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
 
     @asynccontextmanager
     async def _following(self, podcast_id: str) -> AsyncIterator[Follower]:
         follower = self._followers.get(podcast_id)
         if follower is None:
             patience = self._patience.total_seconds()
-            follower = Follower(self._shelf, podcast_id, self._run, self._clock, patience)
+            follower = Follower(self.store, self._tasks, podcast_id, self._clock, patience)
             self._followers[podcast_id] = follower
             looking = asyncio.create_task(follower.keep_looking(), name=f"greenroom-recording-{podcast_id}")
             self._looking.add(looking)
@@ -219,3 +257,19 @@ class Recordings:
                 # At once: who comes now gets a look-out that does not end.
                 del self._followers[podcast_id]
                 follower.stop()
+
+
+# docs/decisions/0089-listeners-go-on-with-the-same-bytes-only.md
+async def _goes_on(heard: RecordingSource, newest: RecordingSource, clusters: int) -> bool | None:
+    """Whether another claim's recording has the clusters that were heard of this one; None while it is not so far.
+
+    Otherwise: a worker is killed · a story is changed · the next attempt tells another one · who has heard half of the
+    first would hear the second half of the other.
+    """
+    try:
+        other = await newest.digest(clusters)
+        if other is None:
+            return False if newest.whole else None
+        return other == await heard.digest(clusters)
+    except RecordingGone:
+        return False

@@ -65,9 +65,8 @@ def file_header(*, duration_ms: float | None = None, cues_at: int = 0, size: int
     """
     if duration_ms is None:
         return _header(_UNKNOWN_SIZE, _void(_SEEK_LENGTH), _void(_DURATION_LENGTH))
-    body_at = len(_EBML_HEADER) + 12
     duration = _element(_DURATION, struct.pack(">d", duration_ms))
-    return _header(_size(size - body_at, 8), _seek_head(cues_at - body_at), duration)
+    return _header(_size(size - _BODY_AT, 8), _seek_head(cues_at - _BODY_AT), duration)
 
 
 def cluster(start_ms: int, packets: Sequence[bytes], *, padding: int = 0) -> bytes:
@@ -91,16 +90,25 @@ def cluster(start_ms: int, packets: Sequence[bytes], *, padding: int = 0) -> byt
 
 def cues(clusters: Iterable[tuple[int, int]]) -> bytes:
     """Where each cluster is, from its start in ms and its place in the file: what makes a file seekable."""
-    body_at = len(_EBML_HEADER) + 12
     points = (
         _element(
             _CUE_POINT,
             _element(_CUE_TIME, _number(start_ms))
-            + _element(_CUE_POSITIONS, b"\xf7\x81\x01" + _element(b"\xf1", _number(at - body_at))),
+            + _element(_CUE_POSITIONS, b"\xf7\x81\x01" + _element(b"\xf1", _number(at - _BODY_AT))),
         )
         for start_ms, at in clusters
     )
     return _element(_CUES, b"".join(points))
+
+
+def whole_file(clusters: Sequence[bytes], duration_ms: float) -> bytes:
+    """A whole file, with its duration and its cues."""
+    places, at = [], HEADER_SIZE
+    for number, data in enumerate(clusters):
+        places.append((number * CLUSTER_MS, at))
+        at += len(data)
+    index = cues(places)
+    return b"".join([file_header(duration_ms=duration_ms, cues_at=at, size=at + len(index)), *clusters, index])
 
 
 class Muxer:
@@ -146,6 +154,42 @@ def read_duration(header: bytes) -> float | None:
     """The duration in ms that a file's header tells; None while it grows."""
     at = header.find(_DURATION + b"\x88")
     return None if at < 0 else float(struct.unpack(">d", header[at + 3 : at + 11])[0])
+
+
+def read_cues_place(header: bytes) -> int | None:
+    """Where in the file its cues begin, as its header tells; None while it grows."""
+    at = header.find(_SEEK_POSITION + b"\x88")
+    return None if at < 0 else int.from_bytes(header[at + 3 : at + 11], "big") + _BODY_AT
+
+
+def read_cues(data: bytes) -> list[int]:
+    """The places of the clusters in the file, from its cues as we write them.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    places, at = list[int](), _body_of(data, 0, _CUES)[0]
+    while at < len(data):
+        point, end = _body_of(data, at, _CUE_POINT)
+        _, after = _body_of(data, point, _CUE_TIME)
+        positions, _ = _body_of(data, after, _CUE_POSITIONS)
+        place, stop = _body_of(data, _body_of(data, positions, b"\xf7")[1], b"\xf1")
+        places.append(int.from_bytes(data[place:stop], "big") + _BODY_AT)
+        at = end
+    return places
+
+
+def _body_of(data: bytes, at: int, id_: bytes) -> tuple[int, int]:
+    """Where an element's body begins and ends."""
+    size_at = at + len(id_)
+    if data[at:size_at] != id_ or size_at >= len(data) or not data[size_at]:
+        raise ValueError("these are not the cues of a recording")
+    width = 9 - data[size_at].bit_length()
+    begin = size_at + width
+    end = begin + (int.from_bytes(data[size_at:begin], "big") & ((1 << 7 * width) - 1))
+    if end > len(data):
+        raise ValueError("these cues are cut off")
+    return begin, end
 
 
 # Elements --------------------------------------------------------------------------------------------
@@ -210,6 +254,8 @@ def _ebml_header() -> bytes:
 
 
 _EBML_HEADER = _ebml_header()
+_BODY_AT = len(_EBML_HEADER) + 12
+"""Where the body of a file's segment begins: places within a file count from there."""
 _TRACK_ENTRY = _track_entry()
 _SEEK_LENGTH = len(_seek_head(0))
 _DURATION_LENGTH = len(_element(_DURATION, bytes(8)))

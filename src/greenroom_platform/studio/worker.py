@@ -20,7 +20,9 @@ from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.domain.topics import Topics
 from greenroom_platform.models import AUDIO_RENDERING, READY_TO_STREAM, SCRIPT_GENERATING
-from greenroom_platform.studio.recordings import Recording, Recordings
+from greenroom_platform.studio.recording_store import RecordingsUnavailable
+from greenroom_platform.studio.recording_writer import RecordingWriter
+from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.render_client import Rendering, render
 from greenroom_platform.studio.script import NothingToSay, PodcastScript, weave
 from greenroom_platform.studio.voice import check_voices
@@ -33,6 +35,8 @@ TOLD = 3.0
 """Seconds between two estimates that listeners are told."""
 _WORDS = 2.5
 """Words that a host says in a second."""
+WITHOUT_STORE = 5.0
+"""Seconds after which a worker tries again whose store of recordings did not answer."""
 _STOP = 5.0
 """Seconds that a worker which has to end may take to give its task back."""
 
@@ -103,14 +107,19 @@ class Worker:
         began = self._clock.monotonic()
         try:
             # Where there is one, a worker was killed between the recording's last byte and the word of it.
-            if self._recordings.whole(claim.podcast_id) is None:
-                await self._held(claim)
-            await self._finish(claim)
+            size = await self._recordings.take_over(claim.podcast_id, claim.number)
+            await self._finish(claim, await self._held(claim) if size is None else size)
         except ClaimLost as error:
             log.warning("podcast %s is given up here: %s", claim.podcast_id, error)
+            await self._recordings.remove(claim.podcast_id, claim.number)
         except asyncio.CancelledError:
             await self._stopped(claim)
             raise
+        except RecordingsUnavailable as error:
+            # No attempt is counted: the podcast waits until there is a place for it.
+            log.warning("podcast %s waits for the store of recordings: %s", claim.podcast_id, error)
+            await self._end(self._tasks.give_back(claim, counted=False))
+            await asyncio.sleep(WITHOUT_STORE)
         except _NoTopic:
             await self._end(self._tasks.fail(claim, NO_TOPIC))
         except NothingToSay:
@@ -123,8 +132,9 @@ class Worker:
                 await self._end(self._tasks.give_back(claim, counted=True))
         else:
             log.info("made podcast %s in %.1f s", claim.podcast_id, self._clock.monotonic() - began)
+        self._recordings.sweep_soon()
 
-    async def _make(self, claim: Claim, at: _Progress) -> None:
+    async def _make(self, claim: Claim, at: _Progress) -> int:
         await self._tasks.advance(claim, SCRIPT_GENERATING)
         topic = await self._topics.get(claim.task.topic_id)
         if topic is None:
@@ -132,20 +142,20 @@ class Worker:
         snippets = await self._snippets.page(topic.topic_id, 1)
         # In a thread: half a second for the longest, and listeners of others wait for nothing.
         script = await asyncio.to_thread(weave, claim.podcast_id, topic, snippets)
-        await self._record(claim, script, at)
+        return await self._record(claim, script, at)
 
-    async def _record(self, claim: Claim, script: PodcastScript, at: _Progress) -> None:
+    async def _record(self, claim: Claim, script: PodcastScript, at: _Progress) -> int:
         await self._tell(claim, script.words / _WORDS / self._speed)
-        recording = await self._recordings.begin(claim.podcast_id, str(claim.number))
+        recording = self._recordings.begin(claim.podcast_id, claim.number)
         try:
             await self._fill(recording, claim, script, at)
-            await self._tasks.renew(claim, self._claim)  # who was late must not put its recording in another's place
-            await recording.finish()
+            await self._tasks.renew(claim, self._claim)  # who is late need not put what nobody will read
+            return await recording.finish()
         except BaseException:
             await asyncio.shield(recording.discard())
             raise
 
-    async def _fill(self, recording: Recording, claim: Claim, script: PodcastScript, at: _Progress) -> None:
+    async def _fill(self, recording: RecordingWriter, claim: Claim, script: PodcastScript, at: _Progress) -> None:
         told = self._clock.monotonic()
         async with self._render(script) as rendering:
             async for cluster in rendering:
@@ -158,9 +168,9 @@ class Worker:
                     told = self._clock.monotonic()
                     await self._tell(claim, progress.remaining)
 
-    async def _finish(self, claim: Claim) -> None:
+    async def _finish(self, claim: Claim, size: int) -> None:
         """Tell the last word; who has to end in the middle of it tells it all the same."""
-        telling = asyncio.create_task(self._tasks.advance(claim, READY_TO_STREAM), name="greenroom-ready")
+        telling = asyncio.create_task(self._tasks.advance(claim, READY_TO_STREAM, size=size), name="greenroom-ready")
         try:
             await asyncio.shield(telling)
         except asyncio.CancelledError:
@@ -174,8 +184,8 @@ class Worker:
 
     # Holding on to the task -------------------------------------------------------------------------
 
-    async def _held(self, claim: Claim) -> None:
-        """Make the recording, and renew the claim meanwhile; stop when it is lost.
+    async def _held(self, claim: Claim) -> int:
+        """Make the recording, and renew the claim meanwhile; stop when it is lost. Returns the recording's size.
 
         Raises:
             ClaimLost: when it was lost.
@@ -186,7 +196,9 @@ class Worker:
         renewing = asyncio.create_task(self._renew(claim, at), name="greenroom-claim")
         try:
             await asyncio.wait([making, renewing], return_when=asyncio.FIRST_COMPLETED)
-            await (making if making.done() else renewing)
+            if not making.done():
+                await renewing
+            return await making
         finally:
             making.cancel()
             renewing.cancel()

@@ -9,6 +9,7 @@ _CONTRACTS = (
     "records_edits",
     "records_elsewhere",
     "tasks_contract",
+    "tasks_recordings",
     "tasks_requests",
 )
 

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from greenroom import Greenroom, Keyspace, Number
-from greenroom.caching import CachedFunction, Outcome
+from greenroom.cached import CachedFunction
+from greenroom.caching import Outcome
 from greenroom.errors import InvalidInput
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server

@@ -170,8 +170,8 @@ async def by_another_name(*, show: str, number: str) -> User:
         ("user:{id}", {"near_for": timedelta(seconds=-1)}, "near_for", "zero or more"),
         ("user:{id}", {"loader_deadline": timedelta(0)}, "loader_deadline", "millisecond"),
         ("user:{id}", {"loader_deadline": None}, "loader_deadline", "use a timedelta"),
-        ("user:{id}", {"places": 0}, "places", "1 or more"),
-        ("user:{id}", {"places": 1.5}, "places", "1 or more"),
+        ("user:{id}", {"max_concurrent": 0}, "max_concurrent", "1 or more"),
+        ("user:{id}", {"max_concurrent": 1.5}, "max_concurrent", "1 or more"),
     ],
 )
 async def test_a_cache_that_can_never_work_is_refused_when_declared(

@@ -135,7 +135,7 @@ async def test_a_value_on_its_way_during_an_invalidation_is_not_put_near(
 async def test_a_room_that_closes_lets_the_drops_of_callers_who_gave_up_be_sent(
     valkey: Server, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(invalidation, "_CLOSING", 60.0)
+    monkeypatch.setattr(invalidation, "CLOSING", 60.0)
     raw = valkey.raw()
     async with drops(valkey, one) as trial:
         ours = cache_of(await back(valkey, limits=PATIENT), Loads())

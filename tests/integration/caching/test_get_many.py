@@ -37,7 +37,7 @@ async def test_many_keys_are_loaded_and_then_found_in_the_order_asked(
     parts = [{"shelf": "s", "n": str(n)} for n in range(number)]
     parts.append(parts[3])
     expected = [None if one["n"] == "7" else f"v{one['n']}" for one in parts]
-    cache = cache_of(await back(server), load, WORD, load_many=batch, groups=groups, places=10_000)
+    cache = cache_of(await back(server), load, WORD, load_many=batch, groups=groups, max_concurrent=10_000)
     assert await cache.get_many(parts) == expected
     assert await cache.get_many(parts) == expected
     if groups:

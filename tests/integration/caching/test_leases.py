@@ -306,7 +306,7 @@ async def test_a_lease_granted_to_somebody_who_gave_up_is_given_back(
 async def test_a_lease_is_given_back_that_was_asked_for_when_the_process_closed(
     server: Server, proxy: Proxy, back: Back, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greenroom.caching.invalidation._CLOSING", 60.0)
+    monkeypatch.setattr("greenroom.caching.invalidation.CLOSING", 60.0)
     cache = cache_of(await back(proxy, limits=PATIENT), Loads())
     ask = proxy.hold("EVALSHA", GET_OR_LEASE.sha)
     reading = asyncio.create_task(cache.get_result("e1"))

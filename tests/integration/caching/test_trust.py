@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching.near import MAX_STALENESS
 from greenroom.engine import Limits
 from greenroom.engine.protocol.errors import NotSent
 from greenroom.engine.transport.connection import Connection
@@ -35,6 +34,7 @@ async def test_pushes_that_come_late_do_not_make_what_is_near_trusted_again(
 ) -> None:
     be_patient(monkeypatch)
     cache = cache_of(await back(proxy, limits=MUTE), Loads(), near_for=30)
+    cache._near._max_staleness = Limits().max_staleness  # although nothing is pinged
     await cache.get("e2")
     await cache.get("e1")
     assert cache._near.get(KEY, 0.0) is not None
@@ -58,6 +58,7 @@ async def test_pushes_that_come_late_do_not_make_what_is_near_trusted_again(
 
 async def test_an_answer_makes_it_trusted_from_its_question_on(valkey: Server, back: Back) -> None:
     cache = cache_of(await back(valkey, limits=MUTE), Loads(), near_for=30)
+    cache._near._max_staleness = Limits().max_staleness  # although nothing is pinged
     await cache.get("e1")
     (tracked, _) = connections(cache._backing.engine)
     async with asyncio.timeout(10):
@@ -70,13 +71,20 @@ async def test_an_answer_makes_it_trusted_from_its_question_on(valkey: Server, b
     assert await cache.get("e1") == Episode("e1")
 
 
+async def test_a_bound_of_near_and_a_budget_are_the_engine_s_own(valkey: Server, back: Back) -> None:
+    limits = Limits(command_deadline=7, ping_after=3, ping_timeout=2)
+    backing = await back(valkey, limits=limits)
+    assert backing.near._max_staleness == limits.max_staleness != Limits().max_staleness
+    assert backing.engine.call_budget == 7
+
+
 async def test_an_idle_connection_is_asked_often_enough_to_be_trusted(valkey: Server, back: Back) -> None:
     cache = cache_of(await back(valkey), Loads(), near_for=30)
     await cache.get("e1")
     (tracked, _) = connections(cache._backing.engine)
     began, trusted = monotonic(), tracked.as_of
     async with asyncio.timeout(60):
-        while tracked.as_of == trusted or tracked.as_of < began + MAX_STALENESS:
+        while tracked.as_of == trusted or tracked.as_of < began + Limits().max_staleness:
             await asyncio.sleep(0.02)  # answered pings, and nothing else
 
 

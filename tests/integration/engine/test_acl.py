@@ -79,7 +79,7 @@ def test_health_names_a_command_that_is_refused_until_it_is_carried_out(
     wait_for(lambda: use()["status"] == "degraded")
     told = use()
     # Redis 7.0 does not say what of a script it refuses.
-    names = (refused.upper(), "a command of a script" if refused == "zadd" else refused.upper())
+    names = (refused.upper(), refused.upper() if refused == "mget" else "a command of a script")
     told_of = [f"the server refuses {one}; give the user what `greenroom acl` prints" for one in names]
     assert any(one in told["engine"] for one in told_of)
     raw("ACL", "SETUSER", "greenroom-service", f"+{refused}")
@@ -204,6 +204,9 @@ async def test_a_keyspace_of_one_s_own_needs_its_keys_besides(server: Server, ra
         "cache:episode:*",
         "lease:{cache:episode:*}",
         "absent:{cache:episode:*}",
+        "greenroom:mark:{cache:episode:*}",
+        "greenroom:generation:{cache:episode:*}",
+        "greenroom:generation:{*}:cache:episode:*",
         "greenroom:group:{episodes:*}",
     )
     raw("ACL", "SETUSER", "greenroom-worker", *(f"~{key}" for key in keys))
@@ -426,7 +429,8 @@ def test_every_command_that_stands_in_the_code_is_in_the_rules(server: Server) -
             rules(Role.SERVICE, DECLARATIONS, holds=Holds.SESSIONS),
         ),
     ):
-        files = [file for room in rooms for file in (home / room).rglob("*.py")]
+        # Operators look for keys, as a viewer may; programs never do.
+        files = [file for room in rooms for file in (home / room).rglob("*.py") if file.name != "scan.py"]
         sent = {name for file in files for name in named_commands(ast.parse(file.read_text("utf-8")), known)}
         assert {"hello", "client|tracking", "script|load", "evalsha", "pttl", "asking"} <= sent, "they are found"
         assert allowed is not None

@@ -125,7 +125,7 @@ async def test_nothing_is_kept_for_ever(valkey: Server) -> None:
 
 
 async def test_many_are_carried_all_the_same(valkey: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 7)
+    monkeypatch.setattr(module, "_COMMANDS_PER_WRITE", 7)
     kept = keeper()
     keys = {f"k{number}" for number in range(50)}
     for key in sorted(keys):

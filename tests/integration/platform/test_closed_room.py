@@ -31,7 +31,18 @@ PROPERTIES = (
 )
 NOT_OF_THE_SERVER = {
     # What closes, what only looks at its arguments, and the value of another part.
-    "sessions": {"close", "seen", "touch", "engine", "store", "streams", "leftovers", "limits", "prefix", "counters"},
+    "sessions": {
+        "close",
+        "snapshot",
+        "touch",
+        "engine",
+        "store",
+        "streams",
+        "leftovers",
+        "limits",
+        "prefix",
+        "counters",
+    },
     "presence": {"interval"},
     "topics": {"check"},
     "snippets": {"check"},
@@ -136,7 +147,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "sign_in": lambda house: house.accounts.sign_in("closed", PASSWORD, address="127.0.0.1"),
         "change_password": lambda house: house.accounts.change_password("u", PASSWORD, PASSWORD, address="127.0.0.1"),
         "still_right": lambda house: house.accounts.still_right(CLAIMED, PASSWORD),
-        "keep_preferences": lambda house: house.accounts.keep_preferences("closed", {}, house.live.begun),
+        "keep_preferences": lambda house: house.accounts.keep_preferences("closed", {}, house.live.started_text),
     },
     "rate": {
         "count": lambda house: house.rate.count("closed"),
@@ -151,6 +162,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "get_results": lambda house: house.cache.get_results([{"x": "x"}]),
         "invalidate": lambda house: house.cache.invalidate("x"),
         "invalidate_group": lambda house: house.cache.invalidate_group("x"),
+        "drop_keyspace": lambda house: house.cache.drop_keyspace(),
     },
 }
 

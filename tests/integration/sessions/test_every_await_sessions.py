@@ -66,7 +66,7 @@ class Calls:
         # A rotated id stays listed, so that end-all ends its copy.
         assert all(self.raw("EXISTS", f"greenroom:grace:{{session:{one}}}") for one in listed - alive)
         assert not any(turn.lock.locked() for turn in self.sessions._changes._turns._turns.values())
-        assert not self.sessions._key_events._bells
+        assert not self.sessions._key_events._events
         await CHECKS[self._call](self, alive)
 
 

@@ -610,8 +610,9 @@ async def test_a_request_cancelled_after_a_rotation_is_answered_with_the_cookie(
     assert await is_live(sessions, answer.token)
 
 
-async def test_a_refusal_waits_for_a_token_that_is_being_made(
-    sessions: Sessions[Session], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("error", "status"), [(SignInRequired(), 401), (ZeroDivisionError(), 500)])
+async def test_an_answer_to_a_failure_waits_for_a_token_that_is_being_made(
+    sessions: Sessions[Session], monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     rotating, go, rotate = asyncio.Event(), asyncio.Event(), Sessions.rotate
 
@@ -627,10 +628,10 @@ async def test_a_refusal_waits_for_a_token_that_is_being_made(
         tasks.append(asyncio.create_task(_done(session.rotate({}))))
         await rotating.wait()
         asyncio.get_running_loop().call_soon(go.set)
-        raise SignInRequired
+        raise error
 
     _, token = await sessions.start({})
-    answer, error = await asked(SessionMiddleware(Application(handle), sessions), token)
+    answer, raised = await asked(SessionMiddleware(Application(handle), sessions), token)
     await asyncio.gather(*tasks)
-    assert (answer.status, error) == (401, None)
+    assert (answer.status, raised) == (status, None if status == 401 else error)
     assert await is_live(sessions, answer.token)

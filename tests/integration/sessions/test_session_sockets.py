@@ -14,7 +14,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
-from greenroom.sessions import SessionLimits, SessionMiddleware, Sessions, changes, session_of, sessions
+from greenroom.engine import Engine
+from greenroom.sessions import SessionLimits, SessionMiddleware, Sessions, session_of
 from greenroom.sessions.token import new_token, session_id
 from greenroom_platform.models import Session
 from tests.support.asgi_server import Site, closed, served, sessions_on
@@ -119,8 +120,7 @@ async def house() -> AsyncIterator[Houses]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a change take as long as a test makes its bytes wait."""
-    for module in (changes, sessions):
-        monkeypatch.setattr(module, "COMMANDS", 60.0)
+    monkeypatch.setattr(Engine, "call_budget", 60.0)
 
 
 # Ended elsewhere -----------------------------------------------------------------------------------
@@ -471,8 +471,8 @@ async def test_nothing_of_a_closed_socket_stays_with_the_engine(valkey: Server, 
     session, token = await home.started()
     async with home.site.socket("/talk", token) as socket:
         await home.told(socket, "read")
-        assert home.here._key_events._bells
-    await until(lambda: not home.here._key_events._bells)
+        assert home.here._key_events._events
+    await until(lambda: not home.here._key_events._events)
     assert session_id(token) == session
 
 

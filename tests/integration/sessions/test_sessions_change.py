@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from greenroom.engine import Engine
 from greenroom.errors import BrokenValue, InvalidInput, OutcomeUnknown
-from greenroom.sessions import RequestSession, SessionGone, changes
+from greenroom.sessions import RequestSession, SessionGone
 from greenroom.sessions.policy import Carrier, Kind, Origin, Signals, Token, Transport
 from tests.support.patience import PATIENT
 from tests.support.proxy import proxy_of
@@ -290,7 +291,7 @@ async def test_a_change_prolongs_the_session_and_counts_as_a_touch(server: Serve
     found = await sessions.read(token)
     assert found is not None
     assert not found.touch_due
-    assert changed.begun == live.begun
+    assert changed.started_text == live.started_text
 
 
 async def test_what_fails_one_change_fails_those_behind_it_and_no_later_one(server: Server, store: Open) -> None:
@@ -333,5 +334,5 @@ async def test_a_change_passes_five_functions_down_to_the_engine(
 
 if __name__ == "__main__":
     # Five hundred at once wait longer for their turn than a call may take.
-    setattr(changes, "COMMANDS", 60.0)  # noqa: B010
+    setattr(Engine, "call_budget", 60.0)  # noqa: B010
     asyncio.run(_increment(sys.argv[1], sys.argv[2]))

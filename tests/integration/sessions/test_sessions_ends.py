@@ -84,7 +84,7 @@ async def test_a_start_whose_reply_is_lost_has_begun_one(server: Server, store: 
         assert proxy.gate is None
         found = await sessions.read(token)
         assert found is not None
-        assert (found.body, found.begun) == (live.body, live.begun)
+        assert (found.body, found.started_text) == (live.body, live.started_text)
         assert await sessions.active() == 1
         assert len(await sessions.of_user("u1")) == 1
 
@@ -104,7 +104,7 @@ async def test_a_start_that_arrives_a_second_time_late_changes_nothing(server: S
         live, _ = await sessions.start(SIGNED_IN)
         (again,) = starts
         changed = await sessions.change(live.session_id, lambda body: body[:-1] + b',"own":1}')
-        assert raw(*again) == [changed.body, live.begun]
+        assert raw(*again) == [changed.body, live.started_text]
         assert raw("GET", key(live)) == changed.body
         assert await sessions.end(live.session_id)
         assert raw(*again) is None

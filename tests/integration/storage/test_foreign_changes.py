@@ -230,7 +230,7 @@ async def test_rows_that_make_no_sense_hold_up_no_other(records: SqliteRecords, 
 
 
 @pytest.mark.parametrize("when", ["while it is open", "while it is closed"])
-async def test_triggers_lost_with_a_rebuilt_table_are_made_again_and_all_is_stale(
+async def test_triggers_lost_with_a_rebuilt_table_are_made_again(
     path: Path, records: SqliteRecords, outside: sqlite3.Connection, when: str
 ) -> None:
     if when == "while it is closed":

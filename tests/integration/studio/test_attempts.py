@@ -1,14 +1,10 @@
-"""Attempts at recordings: each goes on where another ended, fails as a whole, and is removed when it is too old."""
+"""Attempts at recordings, in both stores: one goes on where another ended, fails as a whole, and leaves nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,334 +13,373 @@ import pytest
 
 from greenroom.errors import InvalidInput
 from greenroom.testing.clock import ManualClock
-from greenroom_platform.studio import webm
-from greenroom_platform.studio.recording_writer import RecordingFailed
+from greenroom_platform.studio import recording_writer, webm
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable, open_recordings
 from greenroom_platform.studio.recordings import GivenUp, Recordings
-from tests.support.made_recordings import Listener, Open, heard, made, opening, parts, times, write
+from tests.support.made_recordings import Listener, Site, heard, later, times
+from tests.support.recording_fixtures import STORES
 from tests.support.studio_samples import a_cluster
 
-
-@pytest.fixture
-async def opened(tmp_path: Path) -> AsyncIterator[Open]:
-    async with opening(tmp_path / "recordings") as opened:
-        yield opened
+on_both = pytest.mark.parametrize("site", STORES, indirect=True)
 
 
-# Attempts --------------------------------------------------------------------------------------------
-
-# A process that writes two clusters, and is then killed or waits to be.
-WRITER = """
-import asyncio, sys
-from pathlib import Path
-from greenroom_platform.studio.recordings import Recordings
-from tests.support.studio_samples import a_cluster
-
-async def main():
-    recordings = Recordings(Path(sys.argv[1]))
-    recording = await recordings.begin("p", "first")
-    for number in (0, 1):
-        await recording.append(a_cluster(number, b"first"))
-    print("written", flush=True)
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-
-def killed_writer(directory: Path) -> None:
-    """Leaves the part of an attempt whose process was killed."""
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, directory], stdout=subprocess.PIPE, text=True)
-    assert writer.stdout is not None
-    assert writer.stdout.readline() == "written\n"
-    writer.send_signal(signal.SIGKILL)
-    writer.communicate()
-
-
-async def test_listeners_go_on_with_the_next_attempt_at_their_place(opened: Open, tmp_path: Path) -> None:
-    recordings = opened()
-    await asyncio.to_thread(killed_writer, tmp_path / "recordings")
+@on_both
+async def test_listeners_go_on_with_the_next_attempt_at_their_place(site: Site) -> None:
+    recordings = site.open()
+    dead = await (await site.begin(recordings)).write(0, 1)
     listener = Listener(recordings)
     await listener.has(3)
-    second = await recordings.begin("p", "second")
-    await write(second, 0, mark=b"second")
-    newcomer = Listener(opened())
+    await dead.lapse()
+    second = await (await site.begin(site.open())).write(0)
+    newcomer = Listener(site.open())
     await newcomer.has(2)
-    await write(second, 1, 2, mark=b"second")
+    await second.write(1, 2)
     await listener.has(4)
-    await write(second, 3, mark=b"second")
+    await second.write(3)
     await second.finish()
     await listener.task
     await newcomer.task
     assert times(listener.got) == times(newcomer.got) == [0, 1000, 2000, 3000]
-    assert [b"second" in data for data in listener.got[1:]] == [False, False, True, True]
-    assert all(b"second" in data for data in newcomer.got[1:])
-    assert parts(opened()) == []
 
 
-async def test_of_two_attempts_at_once_the_first_that_is_whole_stays(opened: Open) -> None:
-    late, current = opened(), opened()
-    first = await late.begin("p", "same")
-    second = await current.begin("p", "same")
-    await write(first, 0, mark=b"late")
-    await write(second, 0, 1, mark=b"current")
-    listener = Listener(opened())
-    await listener.has(3)
-    await second.finish()
-    await listener.task
-    assert all(b"current" in data for data in listener.got[1:])
-    # One that was thought dead comes to its end after all: who has half of the other would get the rest of this.
-    path = current.whole("p")
-    assert path is not None
-    whole = path.read_bytes()
-    await first.finish()
-    assert path.read_bytes() == whole
-    assert times(await heard(current)) == [0, 1000]
-    assert parts(current) == []
-
-
-async def test_a_discarded_attempt_is_gone_and_its_listeners_wait_for_another(opened: Open) -> None:
-    recordings = opened()
-    first = await recordings.begin("p", "a")
-    await write(first, 0, 1)
+@pytest.mark.parametrize("whole", [False, True], ids=["growing", "whole"])
+@on_both
+async def test_who_has_heard_another_recording_is_not_given_the_rest_of_this(site: Site, whole: bool) -> None:
+    recordings = site.open()
+    dead = await (await site.begin(recordings)).write(0, 1, mark=b"one story")
     listener = Listener(recordings)
     await listener.has(3)
-    await first.discard()
-    await first.discard()
-    assert parts(recordings) == []
-    with pytest.raises(InvalidInput, match="finished or discarded"):
-        await write(first, 2)
-    second = await recordings.begin("p", "b")
-    await write(second, 0, 1, 2)
-    await listener.has(4)
-    await second.finish()
-    await second.discard()
-    await listener.task
-    assert times(listener.got) == [0, 1000, 2000]
-    assert recordings.whole("p") is not None
-
-
-async def test_who_waits_too_long_for_another_attempt_learns_that_it_is_given_up(opened: Open, tmp_path: Path) -> None:
-    await asyncio.to_thread(killed_writer, tmp_path / "recordings")
-    clock = ManualClock()
-    recordings = opened(clock=clock, patience=timedelta(minutes=2))
-    listener = Listener(recordings)
-    await listener.has(3)
-    follower = recordings._followers["p"]
-    changed = follower.changed
-    clock.advance(119)
-    again = Listener(recordings)
-    await again.has(3)
-    assert not changed.is_set()
-    clock.advance(2)
+    await dead.lapse()
+    if whole:
+        # Followed by nobody while it grew: all that is known is where its clusters are.
+        await site.make(site.open(), mark=b"another")
+    else:
+        await (await site.begin(site.open())).write(0, 1, 2, mark=b"another")
     with pytest.raises(GivenUp):
         await listener.task
-    with pytest.raises(GivenUp):
-        await again.task
+    assert times(listener.got) == [0, 1000]
 
 
-async def test_as_long_as_somebody_writes_it_is_not_given_up(opened: Open) -> None:
-    clock = ManualClock()
-    recordings = opened(clock=clock)
-    recording = await recordings.begin("p", "a")
-    await write(recording, 0)
+@on_both
+async def test_a_late_worker_puts_its_recording_in_nobodys_place(site: Site) -> None:
+    late, current = site.open(), site.open()
+    first = await (await site.begin(late)).write(0, mark=b"late")
+    await first.lapse()
+    await site.make(current, mark=b"current")
+    before = await site.bytes_of(site.open())
+    # It had found its claim current, was stopped, and goes on.
+    await first.recording.finish()
+    assert {"p.1.webm", "p.2.webm"} < set(await site.objects())
+    assert await site.bytes_of(site.open()) == before
+    assert all(b"current" in data for data in (await heard(site.open()))[1:])
+    await late.remove("p", 1)
+    assert [name for name in await site.objects() if ".1." in name] == []
+    # One that counts stays, though its worker thinks that it has lost its claim.
+    await current.remove("p", 2)
+    assert await site.bytes_of(site.open()) == before
+
+
+@on_both
+async def test_the_whole_recording_of_a_killed_worker_is_taken_over(site: Site) -> None:
+    recordings = site.open()
+    killed = await (await site.begin(recordings)).write(0, 1, mark=b"killed")
+    await killed.recording.finish()
+    await killed.lapse()
+    assert await site.open().whole("p") is None, "the record has not heard of it"
+    second = await site.claimed()
+    size = await recordings.take_over("p", second.number)
+    assert size is not None
+    await site.tasks.advance(second, "ready_to_stream", site.now(), size=size)
+    assert times(await heard(site.open())) == [0, 1000]
+    assert b"killed" in await site.bytes_of(site.open())
+    assert await recordings.take_over("q", 3) is None
+
+
+@on_both
+async def test_a_discarded_attempt_is_gone_and_its_listeners_wait_for_another(site: Site) -> None:
+    recordings = site.open()
+    first = await (await site.begin(recordings)).write(0, 1)
+    listener = Listener(recordings)
+    await listener.has(3)
+    await first.discard()
+    assert await site.objects() == []
+    with pytest.raises(InvalidInput, match="finished or discarded"):
+        await first.write(2)
+    second = await (await site.begin(recordings)).write(0, 1, 2)
+    await listener.has(4)
+    await second.finish()
+    await listener.task
+    assert times(listener.got) == [0, 1000, 2000]
+
+
+async def test_who_waits_too_long_for_another_attempt_learns_that_it_is_given_up(site: Site) -> None:
+    site.clock = ManualClock()
+    recordings = site.open(patience=timedelta(minutes=2))
+    dead = await (await site.begin(recordings)).write(0, 1)
+    listener = Listener(recordings)
+    await listener.has(3)
+    await dead.lapse()
+    follower = recordings._followers["p"]
+    while follower._alone_since is None:
+        await asyncio.sleep(0)
+    later(site.clock, seconds=119)
+    again = Listener(recordings)
+    await again.has(3)
+    assert not follower.given_up
+    later(site.clock, seconds=2)
+    for one in (listener, again):
+        with pytest.raises(GivenUp):
+            await one.task
+
+
+async def test_as_long_as_somebody_writes_it_is_not_given_up(site: Site) -> None:
+    site.clock = ManualClock()
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(0)
     listener = Listener(recordings)
     await listener.has(2)
-    clock.advance(timedelta(hours=1))
-    await write(recording, 1)
+    later(site.clock, hours=1)
+    await attempt.write(1)
     await listener.has(3)
     assert not recordings._followers["p"].given_up
-    await recording.finish()
+    await attempt.finish()
     await listener.task
+
+
+# Objects ---------------------------------------------------------------------------------------------
+
+
+@on_both
+async def test_an_object_is_made_once_and_one_of_our_own_bytes_is_ours(site: Site) -> None:
+    """A call whose answer was lost is repeated, and finds what it has made."""
+    store = site.store()
+    for _ in range(2):
+        await store.create("p.1.webm", b"one")
+    with pytest.raises(RecordingFailed, match="another object"):
+        await store.create("p.1.webm", b"two")
+    assert await store.get("p.1.webm") == b"one"
+    assert await store.get("p.1.webm", 1, 3) == b"ne"
+    assert (await store.has("p.1.webm"), await store.has("p.2.webm")) == (True, False)
+    assert (await store.get("p.2.webm"), await store.stream("p.2.webm", 0, 1, 1)) == (None, None)
+    for _ in range(2):
+        await store.delete("p.1.webm")
+    assert await site.objects() == []
+
+
+@on_both
+async def test_a_recording_is_put_in_segments_of_about_eight_seconds(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_writer, "INTERVAL", 60.0)
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(*range(20))
+    await attempt.finish()
+    sizes = [len(await recordings.store.get(name) or b"") for name in await site.segments()]
+    one = len(a_cluster(0).data)
+    assert all(size <= max(recording_writer.SEGMENT, one) for size in sizes)
+    assert len(sizes) <= 2 + 20 * one / (recording_writer.SEGMENT - one) + 1, "the first, full ones, and the end mark"
 
 
 # Refusals --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("podcast_id", ["", "a/b", "../x", "a b", "x" * 129, "é", "a:b"])
-async def test_an_id_that_no_podcast_can_have_reaches_no_file(opened: Open, podcast_id: str) -> None:
-    recordings = opened()
+async def test_an_id_that_no_podcast_can_have_reaches_no_object(site: Site, podcast_id: str) -> None:
+    recordings = site.open()
     with pytest.raises(InvalidInput, match="podcast_id"):
-        recordings.whole(podcast_id)
+        await recordings.whole(podcast_id)
     with pytest.raises(InvalidInput, match="podcast_id"):
-        await recordings.begin(podcast_id, "a")
+        recordings.begin(podcast_id, 1)
     with pytest.raises(InvalidInput, match="podcast_id"):
         await heard(recordings, podcast_id)
 
 
-@pytest.mark.parametrize("podcast_id", ["..", ".", "parts", "p.1.a", "-", "~", "x" * 128])
-async def test_ids_with_dots_are_kept_apart(opened: Open, podcast_id: str) -> None:
-    recordings = opened()
-    await made(recordings, "p", mark=b"other")
-    recording = await recordings.begin(podcast_id, "a" * 64)
-    await write(recording, 0, mark=b"mine")
-    assert b"mine" in (await anext_of(recordings, podcast_id))[1]
-    await recording.finish()
-    assert len(await heard(recordings, podcast_id)) == 2
+@on_both
+async def test_ids_with_dots_are_kept_apart(site: Site) -> None:
+    recordings = site.open()
+    await site.make(recordings, "p", mark=b"other")
+    for podcast_id in ("..", ".", "parts", "p.1", "p.1.webm", "-", "~", "x" * 128):
+        attempt = await (await site.begin(recordings, podcast_id)).write(0, mark=b"mine")
+        clusters = recordings.clusters(podcast_id, wait=True)
+        assert b"mine" in [await anext(clusters), await anext(clusters)][1]
+        await clusters.aclose()
+        await attempt.finish()
+        assert len(await heard(recordings, podcast_id)) == 2
     assert len(await heard(recordings, "p")) == 4
 
 
-async def anext_of(recordings: Recordings, podcast_id: str) -> list[bytes]:
-    clusters = recordings.clusters(podcast_id)
-    got = [await anext(clusters), await anext(clusters)]
-    await clusters.aclose()
-    return got
-
-
-async def test_what_cannot_be_is_refused_and_named(opened: Open) -> None:
-    recordings = opened()
-    for attempt in ("", "a.b", "a/b", "x" * 65):
-        with pytest.raises(InvalidInput, match="attempt"):
-            await recordings.begin("p", attempt)
+async def test_what_cannot_be_is_refused_and_named(site: Site) -> None:
+    recordings = site.open()
     with pytest.raises(InvalidInput, match="from"):
         await heard(recordings, from_ms=-1)
-    recording = await recordings.begin("p", "a")
+    attempt = await site.begin(recordings)
     with pytest.raises(InvalidInput, match="append the one that begins at 0 ms"):
-        await write(recording, 1)
+        await attempt.write(1)
     with pytest.raises(InvalidInput, match="no cluster"):
-        await recording.finish()
-    await write(recording, 0)
+        await attempt.recording.finish()
+    await attempt.write(0)
     with pytest.raises(InvalidInput, match="append the one that begins at 1000 ms"):
-        await write(recording, 0)
-    await recording.finish()
+        await attempt.write(0)
+    await attempt.finish()
 
 
-async def test_a_full_disk_is_an_error_and_leaves_nothing_whole(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    recordings = opened()
-    recording = await recordings.begin("p", "a")
-    await write(recording, 0)
+async def test_a_full_disk_is_an_error_and_leaves_nothing_whole(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(0)
+    await Listener(recordings).has(2)
 
     def full(handle: int, data: Any) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(RecordingFailed, match="No space left"):
-        await write(recording, 1)
-    with pytest.raises(RecordingFailed, match="No space left"):
-        await recording.finish()
-    with pytest.raises(RecordingFailed, match="No space left"):
-        await recordings.begin("p", "b")
-    await recording.discard()
-    monkeypatch.undo()
-    assert recordings.whole("p") is None
-    assert parts(recordings) == []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        await attempt.write(1)
+        with pytest.raises(RecordingFailed, match="No space left"):
+            await attempt.recording.finish()
+        with pytest.raises(InvalidInput, match="finished or discarded"):
+            await attempt.write(2)
+    await attempt.discard()
+    assert await recordings.whole("p") is None
+    assert await site.objects() == []
 
 
 async def test_a_directory_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    recordings = Recordings(tmp_path / "file" / "recordings")
-    with pytest.raises(RecordingFailed):
-        await recordings.begin("p", "a")
-    with pytest.raises(RecordingFailed):
-        await heard(recordings)
-    await recordings.close()
+    with pytest.raises(InvalidInput, match=r"recordings_url.*cannot be used"):
+        open_recordings(str(tmp_path / "file" / "recordings"), None)
 
 
-async def test_who_still_listens_when_it_closes_is_turned_away(opened: Open) -> None:
-    recordings = opened()
-    recording = await recordings.begin("p", "a")
-    await write(recording, 0)
+async def test_who_still_listens_when_it_closes_is_turned_away(site: Site) -> None:
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(0)
     listener = Listener(recordings)
     await listener.has(2)
     await recordings.close()
     with pytest.raises(RecordingFailed, match="closed"):
         await listener.task
-    recording._file.discard()
+    await attempt.recording.discard()
 
 
 # Limits ----------------------------------------------------------------------------------------------
 
 
-def aged(path: Path, clock: ManualClock, days: float) -> None:
-    at = (clock.now() - timedelta(days=days)).timestamp()
-    os.utime(path, (at, at))
+async def kept(recordings: Recordings, *podcasts: str) -> list[bool]:
+    """Which of the podcasts have a recording."""
+    return [await recordings.whole(podcast) is not None for podcast in podcasts]
 
 
-async def test_the_oldest_whole_recordings_go_when_there_are_too_many(opened: Open) -> None:
-    clock = ManualClock()
-    recordings = opened(clock=clock)
+@on_both
+async def test_the_oldest_whole_recordings_go_when_there_are_too_many(site: Site) -> None:
+    site.clock = ManualClock()
+    recordings = site.open()
+    names = [f"p{number}" for number in range(4)]
     sizes = []
-    for number in range(4):
-        path = await made(recordings, f"p{number}")
-        aged(path, clock, 4 - number)
-        sizes.append(path.stat().st_size)
-    bounded = opened(clock=clock, max_bytes=sum(sizes[:2]) + 1)
+    for name in names:
+        sizes.append(len(await site.make(recordings, name)))
+        later(site.clock, days=1)
+    bounded = site.open(max_bytes=sum(sizes[:2]) + 1)
     await bounded.sweep()
-    assert [bounded.whole(f"p{number}") is not None for number in range(4)] == [False, False, True, True]
+    assert await kept(bounded, *names) == [False, False, True, True]
     # One that is larger than the limit stays until there is a newer one.
-    tiny = opened(clock=clock, max_bytes=1)
+    tiny = site.open(max_bytes=1)
     await tiny.sweep()
-    assert [tiny.whole(f"p{number}") is not None for number in range(4)] == [False, False, False, True]
-    path = await made(tiny, "p4")
-    assert tiny.whole("p3") is None
-    assert path.exists()
+    assert await kept(tiny, *names) == [False, False, False, True]
+    await site.make(tiny, "p4")
+    await tiny.sweep()
+    assert await kept(tiny, "p3", "p4") == [False, True]
+    later(site.clock, hours=1)
+    await tiny.sweep()
+    assert await site.objects() == ["p4.1.webm"]
 
 
-async def test_recordings_that_are_too_old_go(opened: Open) -> None:
-    clock = ManualClock()
-    recordings = opened(clock=clock, max_age=timedelta(days=2))
-    aged(await made(recordings, "old"), clock, 2.1)
-    aged(await made(recordings, "new"), clock, 1.9)
+async def test_recordings_that_are_too_old_go(site: Site) -> None:
+    site.clock = ManualClock()
+    recordings = site.open(max_age=timedelta(days=2))
+    await site.make(recordings, "old")
+    later(site.clock, hours=5)
+    await site.make(recordings, "new")
+    later(site.clock, hours=45)
     await recordings.sweep()
-    assert recordings.whole("old") is None
-    assert recordings.whole("new") is not None
+    assert await kept(recordings, "old", "new") == [False, True]
 
 
-async def test_what_is_listened_to_stays_and_goes_afterwards(opened: Open) -> None:
-    clock = ManualClock()
-    recordings, other = opened(clock=clock), opened(clock=clock, max_age=timedelta(days=2))
-    aged(await made(recordings), clock, 3)
-    clusters = recordings.clusters("p")
+@on_both
+async def test_what_is_listened_to_is_heard_to_its_end_and_goes_afterwards(site: Site) -> None:
+    site.clock = ManualClock()
+    recordings, other = site.open(), site.open(max_age=timedelta(days=2))
+    await site.make(recordings)
+    later(site.clock, days=3)
+    clusters = recordings.clusters("p", wait=True)
     assert await anext(clusters) == webm.init_segment(3000)
     await other.sweep()
-    assert other.whole("p") is not None
-    assert await anext(clusters) == a_cluster(0).data
-    await clusters.aclose()
-    await recordings.close()
+    assert await kept(other, "p") == [False]
+    assert [data async for data in clusters] == [a_cluster(number).data for number in range(3)]
+    later(site.clock, hours=1)
     await other.sweep()
-    assert other.whole("p") is None
+    assert await site.objects() == []
+    assert await site.tasks.all_stored() == ()
 
 
-async def test_what_is_written_stays_and_what_dead_attempts_have_left_goes(opened: Open, tmp_path: Path) -> None:
-    clock = ManualClock()
-    recordings = opened(clock=clock)
-    await asyncio.to_thread(killed_writer, tmp_path / "recordings")
-    (dead,) = parts(recordings)
-    aged(dead, clock, 0)
+@on_both
+async def test_what_dead_attempts_have_left_goes_an_hour_after_the_end(site: Site) -> None:
+    site.clock = ManualClock()
+    recordings = site.open()
+    first = await (await site.begin(recordings)).write(0, 1)
+    await Listener(recordings).has(3)
+    await first.lapse()
+    second = await (await site.begin(recordings)).write(0)
+    await second.recording.finish()
+    await second.lapse()
+    assert [name for name in await site.objects() if ".2." in name] != []
+    await site.make(recordings)
+    later(site.clock, minutes=59)
     await recordings.sweep()
-    assert parts(recordings) == [dead], "its listeners may wait for the next attempt"
-    living = await recordings.begin("p", "b")
+    assert {name.split(".")[1] for name in await site.objects()} == {"1", "2", "3"}, "somebody may listen"
+    later(site.clock, minutes=1)
     await recordings.sweep()
-    (part,) = parts(recordings)
-    assert part != dead
-    await write(living, 0)
-    aged(part, clock, 1)
+    assert await site.objects() == ["p.3.webm"]
+    # Of one that could not be made nothing is left, its whole recording neither.
+    failed = await (await site.begin(recordings, "q")).write(0)
+    await failed.recording.finish()
+    await site.tasks.fail(failed.claim, "No.", site.now())
+    later(site.clock, hours=1)
     await recordings.sweep()
-    assert parts(recordings) == [part]
-    await living.finish()
-    # Without a later attempt it goes after a while, and so does one that has not even got its name.
-    await asyncio.to_thread(killed_writer, tmp_path / "recordings")
-    new = tmp_path / "recordings" / "parts" / "0.new"
-    new.touch()
-    recordings.whole("p").unlink()  # type: ignore[union-attr]
-    for path in parts(recordings):
-        aged(path, clock, 0.001)
-    await recordings.sweep()
-    assert len(parts(recordings)) == 2
-    for path in parts(recordings):
-        aged(path, clock, 0.01)
-    await recordings.sweep()
-    assert parts(recordings) == []
+    assert await site.objects() == ["p.3.webm"]
+    assert [one.podcast_id for one in await site.tasks.all_stored()] == ["p"]
 
 
-async def test_files_that_are_not_ours_are_left_alone(opened: Open, tmp_path: Path) -> None:
-    clock = ManualClock()
-    recordings = opened(clock=clock, max_age=timedelta(days=1), max_bytes=1)
-    await made(recordings)
-    others = [
-        tmp_path / "recordings" / name for name in ("notes.txt", "parts/notes.txt", "parts/x.y.part", "parts/x.part")
-    ]
-    for path in others:
-        path.write_text("mine")
-        aged(path, clock, 10)
-    await recordings.sweep()
-    assert all(path.exists() for path in others)
+async def test_a_removal_that_is_interrupted_is_finished_by_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = site.open()
+    monkeypatch.setattr(recording_writer, "SEGMENT", 1)
+    attempt = await (await site.begin(recordings)).write(*range(4))
+    await attempt.recording.finish()
+    delete, left = recordings.store.delete, [2]
+
+    async def some(name: str) -> None:
+        if not left[0]:
+            raise RecordingsUnavailable("it has gone away")
+        left[0] -= 1
+        await delete(name)
+
+    monkeypatch.setattr(recordings.store, "delete", some)
+    await recordings.remove("p", 1)
+    assert len(await site.objects()) == 4, "segments and end mark were five, and there was the whole"
+    left[0] = 100
+    await recordings.remove("p", 1)
+    assert await site.objects() == []
+
+
+@on_both
+async def test_objects_that_the_record_does_not_name_are_left_alone(site: Site) -> None:
+    site.clock = ManualClock()
+    recordings = site.open(max_age=timedelta(days=1), max_bytes=1)
+    await site.make(recordings)
+    others = ["notes.txt", "other.1.webm", "parts/notes.txt", "parts/other.1.00000", "parts/other.2.00000"]
+    for name in others:
+        await recordings.store.create(name, b"mine")
+    for _ in range(2):
+        later(site.clock, days=10)
+        await recordings.sweep()
+    assert await site.objects() == sorted(others)

@@ -1,4 +1,4 @@
-"""Recordings: whole, listened to while they are written, and by many at once."""
+"""Recordings, in a directory and in a bucket: whole, listened to while they are written, and by many at once."""
 
 from __future__ import annotations
 
@@ -7,41 +7,35 @@ import io
 import os
 import stat
 import tracemalloc
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from greenroom_platform.studio import webm
-from greenroom_platform.studio.recordings import NothingYet, Recordings
+from greenroom_platform.studio.recording_reader import Follower
+from greenroom_platform.studio.recordings import NothingYet
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
-from tests.support.made_recordings import Listener, Open, heard, made, opening, parts, times, write
+from tests.support.made_recordings import Listener, Site, heard, times
+from tests.support.recording_fixtures import STORES
 from tests.support.studio_samples import a_cluster, parse
 
-
-@pytest.fixture
-async def opened(tmp_path: Path) -> AsyncIterator[Open]:
-    async with opening(tmp_path / "recordings") as opened:
-        yield opened
+on_both = pytest.mark.parametrize("site", STORES, indirect=True)
 
 
 # Whole -----------------------------------------------------------------------------------------------
 
 
-async def test_a_whole_recording_is_a_file_with_its_duration_and_cues(opened: Open) -> None:
-    recordings = opened()
-    assert recordings.whole("p") is None
-    recording = await recordings.begin("p", "a")
-    await write(recording, 0, 1)
+@on_both
+async def test_a_whole_recording_is_a_file_with_its_duration_and_cues(site: Site) -> None:
+    recordings = site.open()
+    assert await recordings.whole("p") is None
+    attempt = await (await site.begin(recordings)).write(0, 1)
     last = a_cluster(2)
-    await recording.append(Cluster(last.start_ms, 2400.5, last.data))
-    assert recordings.whole("p") is None
-    await recording.finish()
-    path = recordings.whole("p")
-    assert path is not None
-    assert parts(recordings) == []
-    data = path.read_bytes()
+    await attempt.recording.append(Cluster(last.start_ms, 2400.5, last.data))
+    assert await recordings.whole("p") is None
+    await attempt.finish()
+    data = await site.bytes_of(recordings)
     _, segment = parse(data)
     assert segment.one("Info").one("Duration") == 2400.5
     assert len(segment.all("Cluster")) == len(segment.one("Cues").value) == 3
@@ -50,43 +44,41 @@ async def test_a_whole_recording_is_a_file_with_its_duration_and_cues(opened: Op
     assert b"".join(got[1:]) in data
 
 
-async def test_recordings_are_for_this_user_alone(opened: Open, tmp_path: Path) -> None:
+async def test_recordings_in_a_directory_are_for_this_user_alone(tmp_path: Path, site: Site) -> None:
     before = os.umask(0)
     try:
-        recordings = opened()
-        await made(recordings)
-        await (await recordings.begin("q", "a")).append(a_cluster(0))
+        recordings = site.open()
+        await site.make(recordings)
+        await (await site.begin(recordings, "q")).write(0)
+        await Listener(recordings, "q").has(2)
     finally:
         os.umask(before)
     top = tmp_path / "recordings"
     paths = [top, *top.rglob("*")]
-    assert sum(path.is_file() for path in paths) == 2
+    assert sum(path.is_file() for path in paths) >= 4
     assert {str(path): oct(stat.S_IMODE(path.stat().st_mode)) for path in paths if path.stat().st_mode & 0o077} == {}
 
 
-@pytest.mark.parametrize(
-    ("from_ms", "first"),
-    [(0, 0), (1, 0), (999, 0), (1000, 1000), (1001, 1000), (2999, 2000), (3000, None), (10**9, None)],
-)
-async def test_a_listener_begins_with_the_cluster_that_holds_the_place(
-    opened: Open, from_ms: int, first: int | None
-) -> None:
-    recordings = opened()
-    await made(recordings)
-    assert times(await heard(recordings, from_ms=from_ms)) == ([] if first is None else list(range(first, 3000, 1000)))
+@on_both
+async def test_a_listener_begins_with_the_cluster_that_holds_the_place(site: Site) -> None:
+    recordings = site.open()
+    await site.make(recordings)
+    for from_ms, first in [(0, 0), (1, 0), (999, 0), (1000, 1000), (1001, 1000), (2999, 2000)]:
+        assert times(await heard(recordings, from_ms=from_ms)) == list(range(first, 3000, 1000)), from_ms
+    for from_ms in (3000, 10**9):
+        assert times(await heard(recordings, from_ms=from_ms)) == []
 
 
-async def test_real_audio_of_a_recording_is_decoded_by_another_program(opened: Open) -> None:
+async def test_real_audio_of_a_recording_is_decoded_by_another_program(site: Site) -> None:
     av = pytest.importorskip("av", reason="PyAV is not installed; make test installs it")
     from tests.integration.studio.test_webm import encoded, tone
 
-    recordings = opened()
-    recording = await recordings.begin("p", "a")
+    recordings = site.open()
+    attempt = await site.begin(recordings)
     for cluster in encoded(tone(3.21)):
-        await recording.append(cluster)
-    await recording.finish()
-    path = recordings.whole("p")
-    with av.open(str(path)) as container:
+        await attempt.recording.append(cluster)
+    await attempt.finish()
+    with av.open(io.BytesIO(await site.bytes_of(recordings))) as container:
         assert container.duration == pytest.approx(3_210_000, abs=1)
         assert sum(frame.samples for frame in container.decode(audio=0)) == 48_000 * 3.21
         # Its cues lead there: what comes is decoded from the cluster that holds the place.
@@ -100,154 +92,112 @@ async def test_real_audio_of_a_recording_is_decoded_by_another_program(opened: O
 # In progress -----------------------------------------------------------------------------------------
 
 
-async def test_a_listener_of_another_process_follows_what_is_written(opened: Open) -> None:
-    writing, reading = opened(), opened()
-    recording = await writing.begin("p", "a")
-    await write(recording, 0)
+@on_both
+async def test_a_listener_of_another_process_follows_what_is_written(site: Site) -> None:
+    writing, reading = site.open(), site.open()
+    attempt = await (await site.begin(writing)).write(0)
     listener = Listener(reading)
     await listener.has(2)
     assert listener.got == [webm.init_segment(), a_cluster(0).data]
-    await write(recording, 1)
+    await attempt.write(1)
     await listener.has(3)
     late = Listener(reading, from_ms=1500)
     await late.has(2)
-    await write(recording, 2, 3)
-    await recording.finish()
+    await attempt.write(2, 3)
+    await attempt.finish()
     await listener.task
     await late.task
     assert times(listener.got) == [0, 1000, 2000, 3000]
     assert times(late.got) == [1000, 2000, 3000]
 
 
-async def test_who_asks_for_a_place_that_is_not_made_yet_waits_for_it(opened: Open) -> None:
-    recordings = opened()
-    recording = await recordings.begin("p", "a")
-    await write(recording, 0)
+async def test_who_asks_for_a_place_that_is_not_made_yet_waits_for_it(site: Site) -> None:
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(0)
     ahead = Listener(recordings, from_ms=2000)
     await ahead.has(1)
-    await write(recording, 1, 2)
+    await attempt.write(1, 2)
     await ahead.has(2)
-    await recording.finish()
+    await attempt.finish()
     await ahead.task
     assert times(ahead.got) == [2000]
 
 
-async def test_a_cluster_that_is_half_written_is_not_seen(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    recordings = opened()
-    recording = await recordings.begin("p", "a")
-    await write(recording, 0)
-    listener = Listener(recordings)
-    await listener.has(2)
-    half = asyncio.Event()
-    go_on = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    real = os.write
-    real_cluster = a_cluster(1)
-
-    def slow(handle: int, data: Any) -> int:
-        if len(data) == len(real_cluster.data):
-            return real(handle, data[: len(data) // 2])
-        loop.call_soon_threadsafe(half.set)
-        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
-        return real(handle, data)
-
-    monkeypatch.setattr(os, "write", slow)
-    writing = asyncio.create_task(recording.append(real_cluster))
-    await half.wait()
-    looks = recordings._followers["p"]
-    assert looks.source is not None
-    assert not await asyncio.to_thread(looks.source.look)
-    assert len(looks.source) == 1
-    go_on.set()
-    await writing
-    await listener.has(3)
-    assert listener.got[2] == real_cluster.data
-    await recording.finish()
-    await listener.task
-
-
-async def test_where_there_is_nothing_it_is_told_or_waited_for(opened: Open) -> None:
-    recordings = opened()
+@on_both
+async def test_where_there_is_nothing_it_is_told_or_waited_for(site: Site) -> None:
+    recordings = site.open()
     with pytest.raises(NothingYet):
         await heard(recordings)
     waiting = Listener(recordings, wait=True)
     with pytest.raises(NothingYet):
         await heard(recordings)
-    await made(recordings)
+    await site.make(recordings)
     await waiting.task
     assert times(waiting.got) == [0, 1000, 2000]
 
 
-async def test_a_recording_that_gets_its_name_while_it_is_looked_for_is_found(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recordings = opened()
-    recording = await recordings.begin("p", "a")
-    await write(recording, 0)
-    shelf = recordings._shelf
-    real = shelf.newest_part
+async def test_one_that_is_finished_between_two_questions_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record is asked for the claim, which then ends, and only then for what it has stored."""
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(0)
+    task = site.tasks.task
 
-    def finished_then_looked(podcast_id: str) -> Path | None:
-        monkeypatch.setattr(type(shelf), "newest_part", lambda self, podcast_id: real(podcast_id))
-        recording._file.finish()
-        return real(podcast_id)
-
-    monkeypatch.setattr(type(shelf), "newest_part", lambda self, podcast_id: finished_then_looked(podcast_id))
-    assert times(await heard(recordings)) == [0]
-
-
-async def test_a_part_that_is_renamed_before_it_is_opened_is_found(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recordings = opened()
-    recording = await recordings.begin("p", "a")
-    await write(recording, 0)
-    shelf = recordings._shelf
-    real = shelf.newest_part
-
-    def looked_then_discarded(podcast_id: str) -> Path | None:
-        monkeypatch.setattr(type(shelf), "newest_part", lambda self, podcast_id: real(podcast_id))
-        found = real(podcast_id)
-        recording._file.discard()
-        other = shelf_file(recordings)
-        other.append(a_cluster(0))
-        other.finish()
+    async def asked(podcast_id: str) -> Any:
+        found = await task(podcast_id)
+        monkeypatch.undo()
+        await attempt.finish()
         return found
 
-    monkeypatch.setattr(type(shelf), "newest_part", lambda self, podcast_id: looked_then_discarded(podcast_id))
+    monkeypatch.setattr(site.tasks, "task", asked)
     assert times(await heard(recordings)) == [0]
 
 
-def shelf_file(recordings: Recordings) -> Any:
-    from greenroom_platform.studio.recording_writer import RecordingFile
-
-    return RecordingFile(recordings._shelf, "p", "other")
+@on_both
+async def test_segments_that_are_swept_are_read_from_the_whole_at_their_place(site: Site) -> None:
+    recordings = site.open()
+    attempt = await site.begin(recordings)
+    for number in range(3):
+        await attempt.write(number)
+        await Listener(recordings, from_ms=1000 * number).has(2)
+    clusters = recordings.clusters("p", wait=True)
+    assert [await anext(clusters), await anext(clusters)] == [webm.init_segment(), a_cluster(0).data]
+    await attempt.finish()
+    recordings._followers["p"].source._blocks.clear()  # type: ignore[union-attr]
+    for name in await site.segments():
+        await recordings.store.delete(name)
+    assert [data async for data in clusters] == [a_cluster(1).data, a_cluster(2).data]
 
 
 # Many listeners --------------------------------------------------------------------------------------
 
 
 async def test_200_listeners_share_one_look_out_and_memory_is_bounded(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recordings = opened()
-    recording = await recordings.begin("p", "a")
-    await write(recording, *range(5))
-    never = [recordings.clusters("p") for _ in range(50)]
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(*range(5))
+    never = [recordings.clusters("p", wait=True) for _ in range(50)]
     for clusters in never:
         await anext(clusters)
         await anext(clusters)
-    follower = recordings._followers["p"]
-    assert follower.listeners == 50
+    assert recordings._followers["p"].listeners == 50
     looks = 0
-    real = type(follower)._look
+    looked = Follower._looked
 
-    def counted(self: Any, source: Any) -> Any:
+    async def counted(self: Follower) -> bool:
         nonlocal looks
         looks += 1
-        return real(self, source)
+        return await looked(self)
 
-    monkeypatch.setattr(type(follower), "_look", counted)
+    monkeypatch.setattr(Follower, "_looked", counted)
+    reads, get = 0, recordings.store.get
+
+    async def counting(*arguments: Any) -> bytes | None:
+        nonlocal reads
+        reads += 1
+        return await get(*arguments)
+
+    monkeypatch.setattr(recordings.store, "get", counting)
     counts = [0] * 200
 
     async def listen(place: int) -> None:
@@ -258,52 +208,52 @@ async def test_200_listeners_share_one_look_out_and_memory_is_bounded(
     listeners = [asyncio.create_task(listen(place)) for place in range(200)]
     tracemalloc.start()
     try:
-        for number in range(5, 80):
-            await recording.append(a_cluster(number))
-        await recording.finish()
+        await attempt.write(*range(5, 80))
+        await attempt.finish()
         await asyncio.gather(*listeners)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert [one + place % 5 for place, one in enumerate(counts)] == [81] * 200
     assert list(recordings._followers) == ["p"]
-    # All 80 clusters for 250 listeners would be 86 MB; a batch for each is 8 MB.
+    # All 80 clusters for 250 listeners would be 86 MB; the whole, which its writer holds, is one.
     assert peak < 24_000_000
-    # Were there a look-out for each listener, there would be 200 times as many.
+    # Were there a look-out for each listener, there would be 200 times as many looks; and reads, were they not shared.
     assert looks < 2_000
+    assert reads < 2_000 + looks
     for clusters in never:
         await clusters.aclose()
     assert recordings._followers == {}
 
 
-async def test_a_listener_that_never_reads_keeps_nobody_waiting_and_can_go_on(opened: Open) -> None:
-    recordings = opened()
-    recording = await recordings.begin("p", "a")
-    await write(recording, 0)
-    idle = recordings.clusters("p")
+async def test_a_listener_that_never_reads_keeps_nobody_waiting_and_can_go_on(site: Site) -> None:
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(0)
+    idle = recordings.clusters("p", wait=True)
     await anext(idle)
     other = Listener(recordings)
-    await write(recording, *range(1, 50))
-    await recording.finish()
+    await attempt.write(*range(1, 50))
+    await attempt.finish()
     await other.task
     assert times(other.got) == [CLUSTER_MS * number for number in range(50)]
     assert [data async for data in idle] == other.got[1:]
 
 
-async def test_no_file_stays_open_when_nobody_listens(opened: Open) -> None:
-    recordings = opened()
-    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
-    for attempt in range(5):
-        recording = await recordings.begin("p", "a")
-        listener = Listener(recordings)
-        await write(recording, 0, 1)
+async def test_nothing_goes_on_when_nobody_listens(site: Site) -> None:
+    recordings = site.open()
+    before = asyncio.all_tasks()
+    for number in range(3):
+        attempt = await site.begin(recordings, f"p{number}")
+        listener = Listener(recordings, f"p{number}")
+        await attempt.write(0, 1)
         await listener.has(3)
-        if attempt % 2:
+        if number % 2:
             listener.task.cancel()
             await asyncio.wait([listener.task])
-            await recording.discard()
+            await attempt.finish()
         else:
-            await recording.finish()
+            await attempt.finish()
             await listener.task
     await recordings.close()
-    assert before == (len(os.listdir("/proc/self/fd")) if before else 0)
+    assert asyncio.all_tasks() == before
+    assert recordings._followers == {}

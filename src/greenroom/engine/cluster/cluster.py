@@ -9,6 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, cast
 
+from greenroom.callbacks import nothing_async
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
 from greenroom.engine.cluster.discovery import Discovery
@@ -29,10 +30,6 @@ from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import open_connection
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
-
-
-async def _nothing(*_: object) -> None:
-    """What most nodes need before a connection, and most connections before they serve."""
 
 
 class Clustered(Engine):
@@ -59,7 +56,7 @@ class Clustered(Engine):
         self._listeners = Listeners()
         self._clock = clock
         self._counters = counters if counters is not None else Counters()
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._owners = SlotMap(self._connect, self._moved_away, self._taken_over)
         self._discovery = Discovery(
             address,
@@ -68,7 +65,7 @@ class Clustered(Engine):
             whole=lambda: self._unreachable is None,
             clock=clock,
             counters=self._counters,
-            limits=self._limits,
+            limits=self.limits,
         )
 
     @property
@@ -81,7 +78,7 @@ class Clustered(Engine):
     async def start(self) -> None:
         self._listeners.closed = True
         self._discovery.start()
-        await self._discovery.asked(monotonic() + self._limits.handshake_deadline)
+        await self._discovery.asked(monotonic() + self.limits.handshake_deadline)
         await asyncio.gather(*(node.settled() for node in self._owners.nodes))
 
     async def close(self) -> None:
@@ -95,8 +92,10 @@ class Clustered(Engine):
 
     async def broadcast(self, *command: str | bytes | int) -> list[Any]:
         sent = (node.send(Channel.PLAIN, (command,), None) for node in self._owners.all if node is not None)
-        found = await asyncio.gather(*(one for one in sent if one is not None), return_exceptions=True)
-        return [replies[0] for replies in found if isinstance(replies, list) and not isinstance(replies[0], Exception)]
+        answers = await asyncio.gather(*(one for one in sent if one is not None), return_exceptions=True)
+        return [
+            replies[0] for replies in answers if isinstance(replies, list) and not isinstance(replies[0], Exception)
+        ]
 
     def reset(self, channel: Channel, key: str, reason: str) -> None:
         node = self._owners.of_slot[slot_of(key)]
@@ -137,7 +136,7 @@ class Clustered(Engine):
         urgent: bool = False,
     ) -> list[Any]:
         slot = slot_of(key)
-        end = deadline if deadline is not None else monotonic() + self._limits.command_deadline
+        end = deadline if deadline is not None else monotonic() + self.limits.command_deadline
         redirected = False
         down: NotNow | None = None
         while True:
@@ -199,7 +198,7 @@ class Clustered(Engine):
         """
         if down is None or monotonic() + RETRY_PAUSE < end:
             return failure
-        node.refuses_until = monotonic() + self._limits.probe_max
+        node.refuses_until = monotonic() + self.limits.probe_max
         return down
 
     @property
@@ -257,10 +256,10 @@ class Clustered(Engine):
             owns=lambda key: self._owners.of_slot[slot_of(key)] is node,
             on_invalidate=lambda name: self._pushed(node, name),
             on_lost=lambda: self._disconnected(node),
-            before_connect=_nothing,
+            before_connect=nothing_async,
             clock=self._clock,
             counters=self._counters,
-            limits=self._limits,
+            limits=self.limits,
         )
         node.start()
         return node
@@ -281,7 +280,7 @@ class Clustered(Engine):
     async def _asked(self, node: Node, command: Command, ask: Ask) -> Any:
         # Over a connection of its own. Two nodes that exchange slots would wait for one another's to serve.
         address, latency = self._address_of(self._endpoint(node, ask)), self._counters.commands[str(node.address)]
-        target = await open_connection(address, "greenroom-ask", latency=latency, limits=self._limits)
+        target = await open_connection(address, "greenroom-ask", latency=latency, limits=self.limits)
         try:
             return (await target.issue(asking((command,))))[1]
         finally:
@@ -302,8 +301,8 @@ class Clustered(Engine):
         self._owners.move(moved.slot, self._endpoint(node, moved))
         self._discovery.hint()
 
-    def _endpoint(self, node: Node, told: NotHere) -> Endpoint:
-        return told.host if told.host not in ("", "?") else node.address.hosts[0][0], told.port
+    def _endpoint(self, node: Node, redirect: NotHere) -> Endpoint:
+        return redirect.host if redirect.host not in ("", "?") else node.address.hosts[0][0], redirect.port
 
     def _address_of(self, endpoint: Endpoint) -> Address:
         return replace(self.address, hosts=(endpoint,), cluster=False)

@@ -116,7 +116,7 @@ class Discovery:
             try:
                 async with asyncio.timeout(self._pause()):
                     await self._hint.wait()
-                await asyncio.sleep(self._clock.random() * self._limits.survey_pause)
+                await asyncio.sleep(self._clock.random() * self._limits.topology_pause)
             except TimeoutError:
                 pass
 

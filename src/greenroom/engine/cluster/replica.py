@@ -1,4 +1,4 @@
-"""A replica of a node, read from so long as it is known to have all that its primary had a moment ago.
+"""A replica of a node, read from as long as it is known to have all that its primary had a moment ago.
 
 A replica answers whether or not its link to its primary is alive, and what it says may be of any age. So four times a
 second the primary is asked how far its replication has come, over the tracked connection that carries all that this
@@ -20,6 +20,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
+from greenroom.callbacks import nothing_async
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel, Command, Hook
@@ -77,7 +78,7 @@ class Replica:
             owns=primary.owns,
             on_push=invalidations(str(address), counters, on_invalidate),
             on_lost=self._lost,
-            before_connect=_nothing,
+            before_connect=nothing_async,
             before_serving=_checked,
             clock=clock,
             counters=counters,
@@ -173,10 +174,6 @@ class _Apart(EngineError):
     """What a replica has is not what its primary has."""
 
 
-async def _nothing() -> None:
-    """What a replica needs before a connection."""
-
-
 async def _checked(connection: Connection) -> None:
     (reply,) = await connection.issue(_QUESTION)
     if isinstance(reply, Exception):
@@ -185,16 +182,16 @@ async def _checked(connection: Connection) -> None:
 
 
 def _follows(reply: Any) -> None:
-    told = fields(reply)
-    if told.get("role") != "slave" or told.get("master_link_status") != "up":
+    info = fields(reply)
+    if info.get("role") != "slave" or info.get("master_link_status") != "up":
         raise _Apart("it does not follow its primary")
 
 
 def _position(reply: Any, offset: str) -> tuple[str, int]:
     if isinstance(reply, Exception):
         raise reply
-    told = fields(reply)
+    info = fields(reply)
     try:
-        return told["master_replid"], int(told[offset])
+        return info["master_replid"], int(info[offset])
     except (KeyError, ValueError):
         raise _Apart("it does not tell how far it has come") from None

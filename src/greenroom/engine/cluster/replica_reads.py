@@ -48,7 +48,7 @@ class ReplicaReads(Clustered):
     ) -> None:
         super().__init__(address, clock=clock, counters=counters, limits=limits)
         self._replicas: dict[Node, tuple[Endpoint, Replica]] = {}
-        self._touched = _Touched(self._limits.max_staleness)
+        self._touched = _Touched(self.limits.max_staleness)
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -61,10 +61,10 @@ class ReplicaReads(Clustered):
         node = self._owners.of_slot[slot_of(key)]
         if node is None:
             return None
-        found = self._replicas.get(node)
-        if found is not None and found[1].trusted and self._touched.before(key, found[1].as_of):
+        pair = self._replicas.get(node)
+        if pair is not None and pair[1].trusted and self._touched.before(key, pair[1].as_of):
             try:
-                sent = found[1].send(commands, None if hook is None else self._unless_touched(key, found[1], hook))
+                sent = pair[1].send(commands, None if hook is None else self._unless_touched(key, pair[1], hook))
             except Overloaded:
                 sent = None  # one that stands still: its primary may well take more
             if sent is not None:
@@ -83,7 +83,7 @@ class ReplicaReads(Clustered):
         finally:
             if sent is None:
                 self._touched.end(key)
-        # Before whoever waits for the replies goes on: callbacks run in the order in which they were added.
+        # Before the callers who wait for the replies go on: callbacks run in the order in which they were added.
         if sent is not None:
             sent.add_done_callback(lambda _: self._touched.end(key))
         return sent
@@ -148,7 +148,7 @@ class ReplicaReads(Clustered):
         self._replicas = replicas
 
     def _chosen(self, node: Node, topology: Topology) -> tuple[Endpoint, Replica] | None:
-        """The replica that a node has here, so long as there is no better one; any other."""
+        """The replica that a node has here, as long as there is no better one; any other."""
         choice = topology.replicas.get(node.address.hosts[0], ())
         had = self._replicas.get(node)
         if had is not None and had[0] in choice and (had[1].promising or len(choice) == 1):
@@ -167,7 +167,7 @@ class ReplicaReads(Clustered):
             on_lost=lambda: super(ReplicaReads, self)._disconnected(primary),
             clock=self._clock,
             counters=self._counters,
-            limits=self._limits,
+            limits=self.limits,
         )
         replica.start()
         return replica
@@ -198,7 +198,7 @@ class _Touched:
     """Keys whose reads must be as new as their primary, each with the moment.
 
     Arguments:
-        trust: seconds after which that no longer matters: whoever is trusted has been compared later.
+        trust: seconds after which that no longer matters: a trusted replica has been compared later.
     """
 
     def __init__(self, trust: float) -> None:

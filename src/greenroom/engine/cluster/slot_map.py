@@ -1,7 +1,7 @@
 """The slots of a cluster and the nodes that own them, as this process knows it.
 
 A slot has one owner at any moment. When that changes, what was read of it may have changed unseen, and the new owner
-may lack what the old one had acknowledged: whoever stands above is told of both, before anything is sent there.
+may lack what the old one had acknowledged: the layers above are told of both, before anything is sent there.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 PIPE = ord("|")
 _LONGEST_LINE = 64 * 1024
-_MOST_BYTES = 1024 * 1024
-_MOST_ITEMS = 10_000
+_MAX_BYTES = 1024 * 1024
+_MAX_ITEMS = 10_000
 _DEEPEST = 16
 _NUMBER = frozenset(b"0123456789")
 _TEXTS = b"$", b"+", b"="
@@ -77,7 +77,7 @@ class Attribute:
                 line, self._line = self._line, b""
                 self._begin(line)
         self._read += at - began
-        if self._read > _MOST_BYTES:
+        if self._read > _MAX_BYTES:
             raise ProtocolViolation("an attribute is too large")
         return at
 
@@ -101,7 +101,7 @@ class Attribute:
             if rest == b"-1":
                 self._done()
             else:
-                self._text = _count(rest, _MOST_BYTES) + 2
+                self._text = _count(rest, _MAX_BYTES) + 2
         elif kind in (b"+", b"-", b":", b",", b"#", b"(", b"_"):
             self._done()
         else:
@@ -120,9 +120,9 @@ class Attribute:
         self._keyed.pop()
 
 
-def _count(text: bytes, most: int = _MOST_ITEMS) -> int:
+def _count(text: bytes, maximum: int = _MAX_ITEMS) -> int:
     if not text or len(text) > 8 or not _NUMBER.issuperset(text):
         raise ProtocolViolation("an attribute's length is no number")
-    if int(text) > most:
+    if int(text) > maximum:
         raise ProtocolViolation("an attribute is too large")
     return int(text)

@@ -48,7 +48,7 @@ class ReplyWatch(Protocol):
 
 
 class _Nobody:
-    """Whoever watches a connection that nobody uses yet."""
+    """The watcher of a connection that nobody uses yet."""
 
     some = False
 
@@ -96,7 +96,7 @@ class Wire:
         self.answered = 0
         """Replies ever read; `issued - answered` commands are outstanding."""
         self.watch: ReplyWatch = _Nobody()
-        """Told of every reply, whoever has asked for it: no way of writing is left out."""
+        """Told of every reply, to any caller: no way of writing is left out."""
 
     def issue(
         self, commands: tuple[Command, ...], future: asyncio.Future[list[Any]] | None, hook: Hook | None = None

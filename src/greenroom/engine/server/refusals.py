@@ -118,8 +118,8 @@ class Refusals:
 
 def _named(error: EngineRefused) -> str | None:
     """The command that the server says it denies; Redis 7.0 does not say which of a script's commands it is."""
-    found = _IN_MESSAGE.search(str(error))
-    return None if found is None else found[1].upper()
+    match = _IN_MESSAGE.search(str(error))
+    return None if match is None else match[1].upper()
 
 
 def _denied(command: Command, named: str | None) -> EngineRefused:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any
 
+from greenroom.callbacks import nothing_async
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel, Command, Hook
@@ -20,10 +21,6 @@ from greenroom.engine.server.handover import ServerHandover
 from greenroom.engine.server.node import Node
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
-
-
-async def _nothing(*_: object) -> None:
-    """What most servers need before a connection."""
 
 
 class Standalone(Engine):
@@ -40,7 +37,7 @@ class Standalone(Engine):
         self,
         address: Address,
         *,
-        before_connect: Callable[[], Awaitable[None]] = _nothing,
+        before_connect: Callable[[], Awaitable[None]] = nothing_async,
         clock: Clock = SYSTEM,
         counters: Counters | None = None,
         limits: Limits | None = None,
@@ -48,7 +45,7 @@ class Standalone(Engine):
         if address.cluster:
             raise InvalidInput("address", f"{address} is a cluster", "name one server")
         self.address = address
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._listeners = listeners = Listeners()
         self._node = Node(
             address,
@@ -60,7 +57,7 @@ class Standalone(Engine):
             before_connect=before_connect,
             clock=clock,
             counters=counters if counters is not None else Counters(),
-            limits=self._limits,
+            limits=self.limits,
             needs_primary=True,
         )
 
@@ -112,7 +109,7 @@ class Standalone(Engine):
         deadline: float | None = None,
         urgent: bool = False,
     ) -> list[Any]:
-        end = deadline if deadline is not None else monotonic() + self._limits.command_deadline
+        end = deadline if deadline is not None else monotonic() + self.limits.command_deadline
         said: NotNow | None = None
         while True:
             try:

@@ -16,6 +16,7 @@ from math import inf
 from time import monotonic
 from typing import Any, cast
 
+from greenroom.callbacks import nothing
 from greenroom.engine.commands import Command, Hook
 from greenroom.engine.limits import Limits
 from greenroom.engine.listener import KeyFilter, all_keys
@@ -77,7 +78,7 @@ class Connection(asyncio.Protocol):
         """Whether its server has said that it follows another, and so takes no writes."""
         self.owns: KeyFilter = all_keys
         """True for the keys that its server has."""
-        self.on_end: Callable[[], None] = _nothing
+        self.on_end: Callable[[], None] = nothing
         """Called the moment the connection ends, before any caller learns of it."""
 
     # What callers use ------------------------------------------------------------------------------
@@ -231,7 +232,3 @@ class Connection(asyncio.Protocol):
         self._wire.fail(ConnectionLost(self.reason), NotSent(self.reason))
         if not self.lost.done():
             self.lost.set_result(None)
-
-
-def _nothing() -> None:
-    """The end of a connection that nobody uses yet."""

@@ -23,7 +23,7 @@ from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import Snippet
 from greenroom_platform.platform import Platform
 
-PageNumber = Annotated[int, QueryParameter(ge=PAGE_NUMBERS.least, le=PAGE_NUMBERS.most)]
+PageNumber = Annotated[int, QueryParameter(ge=PAGE_NUMBERS.min, le=PAGE_NUMBERS.max)]
 
 
 @get("/", summary="A page of a topic's snippets, or the newest of all")
@@ -114,7 +114,7 @@ def unknown_snippet(snippet_id: str, read: CacheResult[Snippet] | None = None) -
 
 
 def _next_page(topic_id: str, page: int, length: int) -> str | None:
-    if length < PAGE_SIZE or page >= PAGE_NUMBERS.most:
+    if length < PAGE_SIZE or page >= PAGE_NUMBERS.max:
         return None
     return f'</api/v1/snippets?topic_id={topic_id}&page={page + 1}>; rel="next"'
 

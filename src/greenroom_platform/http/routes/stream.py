@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 import re
 from collections.abc import AsyncIterator
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from litestar import Request, Response, Router, WebSocket, get, websocket
 from litestar.exceptions import WebSocketDisconnect
@@ -34,6 +32,8 @@ from greenroom_platform.http.stream_session import (
     StreamSession,
 )
 from greenroom_platform.models import Session
+from greenroom_platform.studio.recording_store import RecordingsUnavailable
+from greenroom_platform.studio.recordings import WholeRecording
 
 log = logging.getLogger("greenroom.http")
 
@@ -100,6 +100,9 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
         except (EngineError, LoadFailed, RecordError) as error:
             log.warning("a podcast cannot be looked up: %s", type(error).__name__)
             return OVERLOAD, "the podcast cannot be looked up now; try again in a moment"
+        except RecordingsUnavailable as error:
+            log.warning("a stream was interrupted: %s", error)
+            return OVERLOAD, "the recording cannot be read now; try again in a moment"
         finally:
             await listening.leave()
     return code, _REASONS.get(code, "")
@@ -146,55 +149,47 @@ async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id
     status = await state.platform.statuses.get(podcast_id)
     if status is None:
         raise Problem("not-found", f"there is no podcast {podcast_id}")
-    path = state.platform.recordings.whole(podcast_id)
-    try:
-        file = await asyncio.to_thread(path.open, "rb") if path is not None else None
-    except FileNotFoundError:
-        file = None  # removed in this moment
-    if file is None and status.status == "ready_to_stream":
+    whole = await state.platform.recordings.whole(podcast_id)
+    if whole is None and status.status == "ready_to_stream":
         raise Problem("not-found", NOT_KEPT)
-    if file is None:
+    if whole is None:
         later = {} if status.status == "error" else {"Retry-After": str(_RETRY)}
         raise Problem(
             "not-whole", f"the recording is not whole; the podcast's status is {status.status}", headers=later
         )
-    stat = os.fstat(file.fileno())
-    tag = f'"{stat.st_size:x}-{stat.st_mtime_ns:x}"'
-    headers = {"ETag": tag, "Cache-Control": "public, max-age=86400", "Accept-Ranges": "bytes"}
-    return _part(request, file, stat.st_size, tag, headers)
+    headers = {"ETag": whole.etag, "Cache-Control": "public, max-age=86400", "Accept-Ranges": "bytes"}
+    return await _part(request, whole, headers)
 
 
-def _part(
-    request: Request[Any, Any, Any], file: BinaryIO, size: int, tag: str, headers: dict[str, str]
-) -> Response[Any]:
+async def _part(request: Request[Any, Any, Any], whole: WholeRecording, headers: dict[str, str]) -> Response[Any]:
     asked = request.headers.getall("if-none-match", [])
-    if asked and matches(asked, tag):
-        file.close()
+    if asked and matches(asked, whole.etag):
         return Response(b"", status_code=304, headers=headers)
     # A part of another recording than the one that the client has the beginning of is of no use to it.
-    same = request.headers.get("if-range", tag) == tag
+    same = request.headers.get("if-range", whole.etag) == whole.etag
     try:
-        part = ranges.wanted(request.headers.getall("range", []), size) if same else None
+        part = ranges.wanted(request.headers.getall("range", []), whole.size) if same else None
     except ranges.Unsatisfiable:
-        file.close()
-        detail = f"the recording has {size} bytes"
-        raise Problem("range-not-satisfiable", detail, headers={"Content-Range": f"bytes */{size}"}) from None
+        detail = f"the recording has {whole.size} bytes"
+        raise Problem("range-not-satisfiable", detail, headers={"Content-Range": f"bytes */{whole.size}"}) from None
+    wanted = range(whole.size) if part is None else part
+    # Before the first byte is sent: only now it can still be said that it cannot be had.
+    data = await whole.read(wanted, _CHUNK)
+    if data is None:
+        raise Problem("not-found", NOT_KEPT)
     if part is not None:
-        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
-    wanted = range(size) if part is None else part
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{whole.size}"
     headers["Content-Length"] = str(len(wanted))
-    status = 200 if part is None else 206
-    return Body(_bytes(file, wanted), status_code=status, headers=headers, media_type="audio/webm")
+    return Body(_sent(data), status_code=200 if part is None else 206, headers=headers, media_type="audio/webm")
 
 
-async def _bytes(file: BinaryIO, wanted: range) -> AsyncIterator[bytes]:
-    """The wanted bytes, read as they are taken."""
-    with file:
-        file.seek(wanted.start)
-        left = len(wanted)
-        while left and (data := await asyncio.to_thread(file.read, min(_CHUNK, left))):
-            left -= len(data)
-            yield data
+async def _sent(data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The bytes as they come; where they end too early, the server cuts the answer off."""
+    try:
+        async for piece in data:
+            yield piece
+    except RecordingsUnavailable as error:
+        log.warning("a recording was cut off: %s", error)
 
 
 def _place(asked: list[str]) -> int:

@@ -118,4 +118,4 @@ async def page_ends(
         async for row in await database.snippets.aggregate(steps, session=session):
             counts[row["_id"]] = row["count"]
     whole = {one: count + (gone or {}).get(one, 0) for one, count in counts.items()}
-    return {one: min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.most) for one, count in whole.items()}
+    return {one: min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.max) for one, count in whole.items()}

@@ -35,9 +35,9 @@ from greenroom_platform.storage.mongodb.documents import RAW
 T = TypeVar("T")
 
 TOPICS, SNIPPETS, TASKS, USERS, OUTBOX = "topics", "snippets", "AgentTaskState", "users", "outbox"
-META = "greenroom"
+RECORDINGS, META = "recordings", "greenroom"
 """What is no object: the schema's version, the place in the change stream, the count that bounds the queue."""
-COLLECTIONS = TOPICS, SNIPPETS, TASKS, USERS, OUTBOX, META
+COLLECTIONS = TOPICS, SNIPPETS, TASKS, USERS, OUTBOX, RECORDINGS, META
 
 WRITE_DEADLINE = 5.0
 """Seconds that a transaction may take with all its repetitions; those of a load are given more."""
@@ -73,9 +73,9 @@ class MongoDatabase:
         self._write_deadline = write_deadline
         self._closed = False
         database = client.get_database(name, read_concern=ReadConcern("majority"), write_concern=_MAJORITY)
-        self.topics, self.snippets, self.tasks, self.users, self.outbox = (
+        self.topics, self.snippets, self.tasks, self.users, self.outbox, self.recordings = (
             cast("AsyncCollection[RawBSONDocument]", database.get_collection(one, codec_options=RAW))
-            for one in (TOPICS, SNIPPETS, TASKS, USERS, OUTBOX)
+            for one in (TOPICS, SNIPPETS, TASKS, USERS, OUTBOX, RECORDINGS)
         )
         self.meta = database.get_collection(META)
         self._confirming = self.meta.with_options(read_concern=ReadConcern("linearizable"))
@@ -97,7 +97,7 @@ class MongoDatabase:
 
         return await self.read(work)
 
-    # docs/decisions/0081-lists-are-confirmed-by-a-linearizable-read.md
+    # docs/decisions/0082-lists-are-confirmed-by-a-linearizable-read.md
     async def read_list(self, collection: AsyncCollection[RawBSONDocument], **query: Any) -> list[RawBSONDocument]:
         """The documents of a query, read from what was the primary still afterwards.
 

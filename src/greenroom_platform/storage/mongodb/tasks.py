@@ -21,6 +21,7 @@ from greenroom_platform.domain.task_records import (
     IdempotencyKey,
     Queue,
     Requested,
+    StoredRecording,
 )
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 from greenroom_platform.storage.moments import microseconds
@@ -106,14 +107,19 @@ class MongoTasks:
         members = _claimed_until(after(now, seconds)) | ({} if progress is None else {"progress": progress})
         await self._if_current(claim, {"$set": members})
 
-    async def advance(self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None) -> Advanced:
+    async def advance(
+        self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None, size: int = 0
+    ) -> Advanced:
         check_step(status)
 
         async def work(session: Session) -> Advanced:
             task = await self._claimed(session, claim)
             furthest = STATUSES.furthest(task.status, status)
             expected = task.estimated_completion_time if estimated is None else in_utc(estimated)
-            return await self._shown(session, task, now, status=furthest, estimated_completion_time=expected)
+            told = await self._shown(session, task, now, status=furthest, estimated_completion_time=expected)
+            if STATUSES.ended(told.task.status):
+                await self._note_stored(session, told.task, size)
+            return told
 
         return await self._database.transaction(work)
 
@@ -158,7 +164,39 @@ class MongoTasks:
             return ()
         return await self._database.transaction(work)
 
+    async def stored(self, podcast_id: str) -> StoredRecording | None:
+        raw = await self._database.read_one(self._database.recordings, podcast_id)
+        return None if raw is None else decoded(raw, StoredRecording)
+
+    async def all_stored(self) -> tuple[StoredRecording, ...]:
+        order = [("at", 1), ("_id", 1)]
+        found = await self._database.read(lambda: self._database.recordings.find(sort=order).to_list())
+        every = (self._broken.decoded(raw, StoredRecording) for raw in found)
+        return tuple(one for one in every if one is not None)
+
+    async def update_stored(self, podcast_id: str, *, expired: datetime | None = None, swept: bool = False) -> None:
+        recordings = self._database.recordings
+        if expired is not None:
+            members = {"expired": msgspec.to_builtins(in_utc(expired))}
+            wanted = {"_id": podcast_id, "expired": None}
+            await self._database.write_one(lambda: recordings.update_one(wanted, {"$set": members}))
+        if swept:
+            await self._database.write_one(
+                lambda: recordings.update_one({"_id": podcast_id}, {"$set": {"swept": True}})
+            )
+
+    async def forget_stored(self, podcast_id: str) -> None:
+        await self._database.write_one(lambda: self._database.recordings.delete_one({"_id": podcast_id}))
+
     # ------------------------------------------------------------------------------------------------
+
+    async def _note_stored(self, session: Session, task: PodcastTask, size: int) -> None:
+        """Note what a task that has ended may have in the store of recordings."""
+        if task.claim:
+            stored = StoredRecording(podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at)
+            document: Any = {"at": bson.Int64(microseconds(task.updated_at)), **msgspec.to_builtins(stored)}
+            where = {"_id": task.podcast_id}
+            await self._database.recordings.replace_one(where, document, upsert=True, session=session)
 
     async def _requested(self, session: Session, key: IdempotencyKey, now: datetime) -> PodcastTask | None:
         """The task of an earlier request with the key, which is taken from it where it does not count any more."""
@@ -202,7 +240,9 @@ class MongoTasks:
         return Advanced(changed, change)
 
     async def _failed(self, session: Session, task: PodcastTask, message: str, now: datetime) -> Change:
-        change = (await self._shown(session, task, now, status=ERROR, error_message=message)).change
+        told = await self._shown(session, task, now, status=ERROR, error_message=message)
+        await self._note_stored(session, told.task, 0)
+        change = told.change
         assert change is not None, "an unfinished task is not seen as failed"
         return change
 

@@ -24,8 +24,8 @@ from greenroom_platform.storage.sqlite.triggers import make_triggers, own_change
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 4
-"""1: without users. 2: without tasks. 3: without triggers for changes made outside."""
+SCHEMA_VERSION = 5
+"""1: without users. 2: without tasks. 3: without triggers for changes made outside. 4: without stored recordings."""
 BUSY_DEADLINE = 4.0
 """Seconds that a write waits for another process's transaction."""
 _READERS = 2

@@ -40,4 +40,9 @@ CREATE TABLE IF NOT EXISTS task_keys (
     made INTEGER NOT NULL, -- microseconds since 1970
     PRIMARY KEY (caller, key)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS task_keys_by_time ON task_keys (made)
+CREATE INDEX IF NOT EXISTS task_keys_by_time ON task_keys (made);
+CREATE TABLE IF NOT EXISTS recordings (
+    podcast_id TEXT PRIMARY KEY,
+    ended INTEGER NOT NULL, -- microseconds since 1970
+    document TEXT NOT NULL
+) WITHOUT ROWID

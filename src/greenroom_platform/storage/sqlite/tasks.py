@@ -19,6 +19,7 @@ from greenroom_platform.domain.task_records import (
     IdempotencyKey,
     Queue,
     Requested,
+    StoredRecording,
 )
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 from greenroom_platform.storage.moments import microseconds
@@ -106,14 +107,19 @@ class SqliteTasks:
 
         await self._database.write(work)
 
-    async def advance(self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None) -> Advanced:
+    async def advance(
+        self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None, size: int = 0
+    ) -> Advanced:
         check_step(status)
 
         def work(connection: sqlite3.Connection) -> Advanced:
             task = _claimed(connection, claim)
             furthest = STATUSES.furthest(task.status, status)
             expected = task.estimated_completion_time if estimated is None else in_utc(estimated)
-            return _shown(connection, task, now, status=furthest, estimated_completion_time=expected)
+            told = _shown(connection, task, now, status=furthest, estimated_completion_time=expected)
+            if STATUSES.ended(told.task.status):
+                _note_stored(connection, told.task, size)
+            return told
 
         return await self._database.write(work)
 
@@ -154,6 +160,34 @@ class SqliteTasks:
             return ()
         return await self._database.write(work)
 
+    async def stored(self, podcast_id: str) -> StoredRecording | None:
+        return await self._database.read(lambda connection: _read_stored(connection, podcast_id))
+
+    async def all_stored(self) -> tuple[StoredRecording, ...]:
+        def work(connection: sqlite3.Connection) -> tuple[StoredRecording, ...]:
+            rows = connection.execute("SELECT document FROM recordings ORDER BY ended, podcast_id").fetchall()
+            return tuple(msgspec.json.decode(row[0], type=StoredRecording) for row in rows)
+
+        return await self._database.read(work)
+
+    async def update_stored(self, podcast_id: str, *, expired: datetime | None = None, swept: bool = False) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            stored = _read_stored(connection, podcast_id)
+            if stored is None:
+                return
+            since = stored.expired or (None if expired is None else in_utc(expired))
+            after = msgspec.structs.replace(stored, expired=since, swept=stored.swept or swept)
+            query = "UPDATE recordings SET document = ? WHERE podcast_id = ?"
+            connection.execute(query, (msgspec.json.encode(after).decode(), podcast_id))
+
+        await self._database.write(work)
+
+    async def forget_stored(self, podcast_id: str) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM recordings WHERE podcast_id = ?", (podcast_id,))
+
+        await self._database.write(work)
+
 
 def _claimed(connection: sqlite3.Connection, claim: Claim) -> PodcastTask:
     """The task of a claim, if that is current: else whoever holds it must not write."""
@@ -174,9 +208,24 @@ def _shown(connection: sqlite3.Connection, task: PodcastTask, now: datetime, **m
 
 
 def _failed(connection: sqlite3.Connection, task: PodcastTask, message: str, now: datetime) -> Change:
-    change = _shown(connection, task, now, status=ERROR, error_message=message).change
+    told = _shown(connection, task, now, status=ERROR, error_message=message)
+    _note_stored(connection, told.task, 0)
+    change = told.change
     assert change is not None, "an unfinished task is not seen as failed"
     return change
+
+
+def _read_stored(connection: sqlite3.Connection, podcast_id: str) -> StoredRecording | None:
+    row = connection.execute("SELECT document FROM recordings WHERE podcast_id = ?", (podcast_id,)).fetchone()
+    return None if row is None else msgspec.json.decode(row[0], type=StoredRecording)
+
+
+def _note_stored(connection: sqlite3.Connection, task: PodcastTask, size: int) -> None:
+    """Note what a task that has ended may have in the store of recordings."""
+    if task.claim:
+        stored = StoredRecording(podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at)
+        row = task.podcast_id, microseconds(task.updated_at), msgspec.json.encode(stored).decode()
+        connection.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?, ?)", row)
 
 
 def _requested(connection: sqlite3.Connection, key: IdempotencyKey, now: datetime) -> PodcastTask | None:

@@ -11,7 +11,7 @@ _SCRIPT = files("greenroom_platform.storage.sqlite").joinpath("triggers.sql").re
 _IS_TRIGGER = "type = 'trigger' AND name LIKE 'foreign\\_%' ESCAPE '\\'"
 
 
-# docs/decisions/0086-own-transactions-delete-their-trigger-rows.md
+# docs/decisions/0083-own-transactions-delete-their-trigger-rows.md
 @contextmanager
 def own_changes_left_out(connection: sqlite3.Connection) -> Iterator[None]:
     """Around what a transaction of ours writes: its triggers' rows go, since its outbox row says it already.

@@ -7,9 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from greenroom.caching.cache import Cache
-from greenroom.caching.changing import Stale
-from greenroom.caching.result import CacheResult
+from greenroom.caching import Cache, CacheResult, DropTarget
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 
@@ -39,7 +37,11 @@ class CachedFunction(Generic[P, T]):
         self._defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
 
     def __call__(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, T | None]:
-        """The value; None where the record holds none. Raises as `Cache.get`."""
+        """The value; None where the record holds none.
+
+        Raises:
+            As `Cache.get`.
+        """
         return self.cache.get(*args, **self._filled(args, parts))
 
     def get(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, T | None]:
@@ -70,11 +72,11 @@ class CachedFunction(Generic[P, T]):
         """Drop every key of a group; see `Cache.invalidate_group`."""
         return self.cache.invalidate_group(*args, **parts)
 
-    def of(self, *args: P.args, **parts: P.kwargs) -> Stale:
+    def of(self, *args: P.args, **parts: P.kwargs) -> DropTarget:
         """The value as something that a change makes stale, for `Greenroom.changing`."""
         return self.cache.of(*args, **self._filled(args, parts))
 
-    def group(self, *args: object, **parts: object) -> Stale:
+    def group(self, *args: object, **parts: object) -> DropTarget:
         """A group as something that a change makes stale, for `Greenroom.changing`; see `Cache.group`."""
         return self.cache.group(*args, **parts)
 

@@ -1,0 +1,58 @@
+"""Removing recordings that are too old or too many, and what dead workers have left, by the names in the record.
+
+The store is never listed: what another record, or another program, has put beside ours is not touched. A recording
+that is over its limits is first expired in the record, where listeners look it up; its object goes an hour later, so
+that those who hear it hear it to its end, on whichever host.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
+from greenroom_platform.studio.recording_store import RecordingStore, whole_name
+from greenroom_platform.studio.recording_writer import remove_attempt
+
+LATER = timedelta(hours=1)
+"""Between the end of a podcast, or of its recording's time, and the removal of objects: longer than the longest."""
+
+
+async def sweep(
+    store: RecordingStore, tasks: TaskRecords, now: datetime, *, max_bytes: int, max_age: timedelta
+) -> list[StoredRecording]:
+    """Remove what may go; returns the whole recordings that were expired, the oldest first.
+
+    Several workers may do so at once: each step can be done twice.
+
+    Arguments:
+        max_bytes: of all whole recordings together that are not expired; the newest one stays in any case.
+        max_age: of a whole recording.
+    """
+    await store.sweep(now.timestamp())
+    every = await tasks.all_stored()
+    kept = [one for one in every if one.size and one.expired is None]
+    total = sum(one.size for one in kept)
+    expired = list[StoredRecording]()
+    for number, one in enumerate(kept, 1):
+        too_much = total > max_bytes and number < len(kept)
+        if too_much or one.ended < now - max_age:
+            total -= one.size
+            await tasks.update_stored(one.podcast_id, expired=now)
+            expired.append(one)
+    for one in every:
+        if one.expired is not None and one.expired <= now - LATER:
+            await store.delete(whole_name(one.podcast_id, one.claim))
+            await tasks.forget_stored(one.podcast_id)
+        elif not one.swept and one.ended <= now - LATER:
+            await _sweep_attempts(store, tasks, one)
+    return expired
+
+
+async def _sweep_attempts(store: RecordingStore, tasks: TaskRecords, one: StoredRecording) -> None:
+    """Remove every segment of a podcast that is over, and the whole recordings that the record does not name."""
+    for claim in range(1, one.claim + 1):
+        await remove_attempt(store, one.podcast_id, claim, keep_whole=bool(one.size) and claim == one.claim)
+    if one.size:
+        await tasks.update_stored(one.podcast_id, swept=True)
+    else:
+        await tasks.forget_stored(one.podcast_id)

@@ -1,0 +1,104 @@
+"""A dropped keyspace on a cluster: each node tells of the drop by itself, whatever becomes of the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from greenroom.engine import Limits
+from greenroom.engine.protocol.hash_slot import SLOTS, slot_of, spread_tags
+from greenroom.errors import EngineError
+from tests.support.cluster_slots import ids_of, key_of
+from tests.support.episode_caches import Back, Episode, Loads, cache_of
+from tests.support.patience import until
+from tests.support.proxy import ClusterProxy, Proxy
+from tests.support.real_cluster import Cluster
+
+TRUTH = "greenroom:generation:{cache:episode:{episode_id}}"
+SOON = Limits(probe_min=0.02, probe_max=0.05)
+
+
+def known(cache: Any) -> str:
+    """The generation that a process knows."""
+    return str(cache._remote.generation.current)
+
+
+def elsewhere(cluster: Cluster) -> str:
+    """An episode whose key is on another node than the truth."""
+    owner = cluster.owner(TRUTH)
+    (other, *_) = (member for member in cluster.primaries if member is not owner)
+    return ids_of(cluster, other, 1)[0]
+
+
+def way_to_the_truth(proxy: Proxy, cluster: Cluster) -> Proxy:
+    """What stands before the node with the truth."""
+    (way,) = (one for one in proxy.ways if one._server.port == cluster.owner(TRUTH).port)
+    return way
+
+
+def test_every_node_of_a_usual_cluster_has_copies(steady: Cluster) -> None:
+    assert sorted(slot_of(tag) * 32 // SLOTS for tag in spread_tags()) == list(range(32))
+    owners = [steady.owner(f"greenroom:generation:{{{tag}}}:x") for tag in spread_tags()]
+    assert set(owners) == set(steady.primaries)
+
+
+async def test_a_process_cut_off_from_the_truth_hears_of_a_drop_elsewhere(steady: Cluster, back: Back) -> None:
+    steady.fresh()
+    load, one = Loads(), elsewhere(steady)
+    async with ClusterProxy(steady, key_of(one)) as proxy:
+        reading = cache_of(await back(proxy, limits=SOON), load, near_for=30)
+        dropping = cache_of(await back(steady), load)
+        await reading.get(one)
+        await way_to_the_truth(proxy, steady).down()
+        await until(lambda: reading._backing.engine.unavailable is not None)
+        load.version = 2
+        await dropping.drop_keyspace()
+        await until(lambda: known(reading) == known(dropping))
+        assert key_of(one) not in set(reading._near)
+        assert await reading.get(one) == Episode(one, 2)
+
+
+async def test_a_process_that_starts_without_the_truth_reads_a_copy(steady: Cluster, back: Back) -> None:
+    steady.fresh()
+    load, one = Loads(), elsewhere(steady)
+    dropping = cache_of(await back(steady), load)
+    await dropping.get(one)
+    load.version = 2
+    await dropping.drop_keyspace()
+    async with ClusterProxy(steady, key_of(one)) as proxy:
+        await way_to_the_truth(proxy, steady).down()
+        starting = cache_of(await back(proxy, limits=SOON), load)
+        assert await starting.get(one) == Episode(one, 2)
+        assert known(starting) == known(dropping)
+
+
+async def test_a_drop_whose_truth_is_away_counts_here_on_every_node(steady: Cluster, back: Back) -> None:
+    steady.fresh()
+    load, one = Loads(), elsewhere(steady)
+    async with ClusterProxy(steady, key_of(one)) as proxy:
+        dropping = cache_of(await back(proxy, limits=SOON), load, near_for=30)
+        await dropping.get(one)
+        way = way_to_the_truth(proxy, steady)
+        await way.down()
+        await until(lambda: dropping._backing.engine.unavailable is not None)
+        load.version = 2
+        with pytest.raises(EngineError):
+            await dropping.drop_keyspace()
+        assert await dropping.get(one) == Episode(one, 2)
+        await way.up()
+        await until(lambda: known(dropping) and not dropping._remote.generation.pending)
+        assert await dropping.get(one) == Episode(one, 2)
+
+
+async def test_replicas_give_no_value_of_before_a_drop_that_was_heard_of(steady: Cluster, back: Back) -> None:
+    steady.fresh()
+    load, one = Loads(), elsewhere(steady)
+    reading = cache_of(await back(steady, replica_reads=True), load)
+    dropping = cache_of(await back(steady), load)
+    await reading.get(one)
+    load.version = 2
+    await dropping.drop_keyspace()
+    await until(lambda: known(reading) == known(dropping))
+    for _ in range(20):
+        assert await reading.get(one) == Episode(one, 2)

@@ -1,0 +1,221 @@
+"""A store of recordings that is slow, goes away or refuses us: clear errors, and nothing half-named."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from greenroom.errors import InvalidInput
+from greenroom_platform.platform import open_platform
+from greenroom_platform.studio import recording_store, recording_writer
+from greenroom_platform.studio import worker as studio_worker
+from greenroom_platform.studio.recording_store import RecordingsUnavailable, open_recordings
+from greenroom_platform.testing.records_changes import NOON, about, wording
+from tests.support.counted_tasks import statuses_of
+from tests.support.made_recordings import Listener, Site, heard, site_of, times
+from tests.support.problem_checks import problem
+from tests.support.running_service import API
+from tests.support.s3_server import BUCKET, Replacing, Road, S3Server
+from tests.support.stream_listeners import hear, inner, listener, tones
+from tests.support.worker_processes import asked, swept, task_of, working
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a second what can be waited for in a tenth."""
+    monkeypatch.setattr(recording_store, "DEADLINE", 0.3)
+    monkeypatch.setattr(recording_writer, "AGAIN", 0.05)
+    monkeypatch.setattr(studio_worker, "WITHOUT_STORE", 0.05)
+
+
+@pytest.fixture
+async def road(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Road]:
+    async with Road(s3).listening() as road:
+        for name, value in road.environ.items():
+            monkeypatch.setenv(name, value)
+        yield road
+
+
+@pytest.fixture
+def url(road: Road) -> str:
+    """A place of its own on the server, by a road that may be closed."""
+    return f"s3://{BUCKET}/{os.urandom(6).hex()}"
+
+
+@pytest.fixture
+async def site(url: str, tmp_path: Path) -> AsyncIterator[Site]:
+    async with site_of(tmp_path / "record.sqlite3", url) as site:
+        yield site
+
+
+# Writing -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["hold", "cut"])
+async def test_a_store_that_goes_away_for_a_while_costs_a_recording_nothing(site: Site, road: Road, how: str) -> None:
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(0)
+    listening = Listener(site.open())
+    await listening.has(2)
+    listening.task.cancel()
+    getattr(road, how)()
+    await attempt.write(1, 2)
+    finishing = asyncio.create_task(attempt.finish())
+    if how == "hold":
+        await road.waiting.wait()
+    await asyncio.sleep(0)
+    assert not finishing.done()
+    assert await recordings.whole("p") is None
+    road.go_on()
+    await finishing
+    assert times(await heard(site.open())) == [0, 1000, 2000]
+
+
+async def test_a_store_that_stays_away_leaves_nothing_that_is_taken_for_whole(
+    site: Site, road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_writer, "PATIENCE", 0.2)
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(0, 1)
+    await Listener(recordings).has(3)
+    road.cut()
+    await attempt.write(2)
+    with pytest.raises(RecordingsUnavailable):
+        await attempt.recording.finish()
+    await attempt.discard()  # what it cannot remove goes when the podcast is over
+    road.go_on()
+    assert all(name.startswith("parts/p.1.") for name in await site.objects())
+    assert await site.open().whole("p") is None
+    await site.make(recordings)
+    assert times(await heard(site.open())) == [0, 1000, 2000]
+
+
+async def test_a_podcast_waits_for_its_store_and_no_attempt_is_counted(
+    url: str, road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recording_writer, "PATIENCE", 0.1)
+    waits = asyncio.Event()
+    give_back = studio_worker.Worker._end
+
+    async def giving(self: Any, work: Any) -> None:
+        await give_back(self, work)
+        waits.set()
+
+    monkeypatch.setattr(studio_worker.Worker, "_end", giving)
+    async with open_platform(data_dir=tmp_path / "data", recordings_url=url, sessions=False) as platform:
+        await platform.records.put_topic("short", about("The Sea"), NOON)
+        await platform.records.add_snippet("s", wording("short", "The sea is deep"), NOON)
+        road.cut()
+        podcast_id = await asked(platform)
+        async with working(platform):
+            await waits.wait()
+            assert (await task_of(platform, podcast_id)).status == "audio_rendering"
+            assert "waits for the store of recordings" in caplog.text
+            road.go_on()
+            statuses = await statuses_of(platform.statuses.follow(podcast_id))
+        assert statuses[-1] == "ready_to_stream"
+        assert (await task_of(platform, podcast_id)).attempts == 1
+        assert await swept(platform, podcast_id) == [f"{podcast_id}.{(await task_of(platform, podcast_id)).claim}.webm"]
+
+
+# Reading ------------------------------------------------------------------------------------------------
+
+
+async def test_a_store_that_is_down_is_503_and_closes_sockets_with_1013(
+    url: str, road: Road, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with inner(tmp_path / "data", recordings_url=url) as app:
+        podcast_id = await app.studio.ready(tones(2))
+        claim, recording = await app.studio.rendering(tones(2)[:1])
+        path = f"{API}/podcasts/{podcast_id}/audio.webm"
+        async with (
+            httpx.AsyncClient(base_url=app.url, timeout=30) as client,
+            listener(app.url, claim.podcast_id) as one,
+        ):
+            assert (await client.get(path, headers={"Range": "bytes=0-99"})).status_code == 206
+            so_far = await hear(one, clusters=2)
+            for how in (road.cut, road.hold):
+                how()
+                answer = await client.get(path)
+                told = problem(answer, 503, "unavailable")
+                assert told["detail"] == "the store of recordings does not answer"
+                assert answer.headers["retry-after"] == "1"
+                # What needs no store is answered all the same.
+                tag = {"If-None-Match": "*"}
+                assert (await client.get(path, headers=tag)).status_code == 304
+                assert (await client.get("/health/ready")).status_code == 200
+                async with listener(app.url, podcast_id) as other:
+                    heard_now = await hear(other)
+                assert (heard_now.code, heard_now.reason) == (
+                    1013,
+                    "the recording cannot be read now; try again in a moment",
+                )
+                road.go_on()
+            await hear(one, so_far)
+            assert so_far.code == 1013
+            again = await client.get(path)
+            assert again.status_code == 200
+        await recording.discard()
+    assert "Traceback" not in caplog.text
+
+
+# The start -----------------------------------------------------------------------------------------------
+
+
+async def test_credentials_that_are_refused_are_told_with_the_setting(
+    url: str, road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_recordings(url, None).check()
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"):
+        with monkeypatch.context() as patched:
+            patched.setenv(name, "wrong")
+            with pytest.raises(InvalidInput, match="refuses the credentials") as refused:
+                await open_recordings(url, None).check()
+        assert refused.value.field == "recordings_url"
+        assert "AWS_SECRET_ACCESS_KEY" in refused.value.remedy
+        assert "wrong" not in str(refused.value)
+
+
+async def test_a_store_that_replaces_objects_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Replacing().listening() as replacing:
+        for name, value in replacing.environ.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(InvalidInput, match="replaces objects") as refused:
+            await open_recordings("s3://bucket/prefix", None).check()
+    assert refused.value.field == "recordings_url"
+
+
+async def test_a_store_that_does_not_answer_at_the_start_is_no_wrong_setting(url: str, road: Road) -> None:
+    for how in (road.cut, road.hold):
+        how()
+        with pytest.raises(RecordingsUnavailable):
+            await open_recordings(url, None).check()
+        road.go_on()
+    await open_recordings(url, None).check()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "s3://",
+        "s3:///x",
+        "https://bucket",
+        "file:///tmp/x",
+        "s3://key:secret@bucket/x",
+        "s3://b/x?y",
+        "s3://b/../x",
+    ],
+)
+def test_an_address_that_cannot_be_is_refused_with_the_remedy(address: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        recording_store.check_url(address, field="--recordings-url")
+    assert refused.value.field == "--recordings-url"
+    assert "s3://BUCKET/PREFIX" in refused.value.remedy
+    assert "secret" not in str(refused.value)
