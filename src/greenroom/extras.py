@@ -22,7 +22,7 @@ EXTRAS = {
         "websockets",
         "zxcvbn",
     ),
-    "mongodb": ("bson", "pymongo"),
+    "mongodb": ("pymongo",),
     "studio": ("opuslib_next", "py_nanotts"),
 }
 """The packages of each extra, by the names under which they are imported; the distributions are in pyproject.toml."""

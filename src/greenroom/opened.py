@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from asyncio import AbstractEventLoop, _get_running_loop
+from threading import get_ident
+from weakref import WeakSet
 
 from greenroom.errors import RoomClosed, RoomElsewhere, RoomNotOpen
 
@@ -21,13 +23,17 @@ class Opened:
         begun: False for a room that has not been opened yet.
     """
 
-    __slots__ = ("_begun", "_loop", "_over", "_pid")
+    __slots__ = ("__weakref__", "_begun", "_loop", "_over", "_pid", "thread")
 
     def __init__(self, *, begun: bool = True) -> None:
         self._begun = begun
         self._over = False
         self._pid = os.getpid()
         self._loop: AbstractEventLoop | None = _get_running_loop()
+        self.thread = get_ident() if begun and self._loop is not None else NO_THREAD
+        """The thread of the event loop while it is open: what a near hit looks at, since asking for the running loop
+        costs a system call before Python 3.12."""
+        _opened.add(self)
 
     def check(self) -> None:
         """Return while it is open, in its event loop.
@@ -70,3 +76,16 @@ class Opened:
     def end(self) -> None:
         """It is closed, for good."""
         self._over = True
+        self.thread = NO_THREAD
+
+
+def _forked() -> None:
+    for one in _opened:
+        one.thread = NO_THREAD
+
+
+NO_THREAD = 0
+"""No thread's ident."""
+_opened: WeakSet[Opened] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -80,20 +80,23 @@ async def test_a_killed_server_loses_nothing_that_it_acknowledged(mongo: MongoSe
     records = await MongoRecords.open(mongo.url(NAME), write_deadline=0.5)
     await records.store([topic("a")], [])
     written: dict[str, int] = {}
+    killed = asyncio.Event()
 
     async def write(name: str) -> None:
         for number in count():
             one = f"{name}-{number}"
             try:
                 written[one] = (await records.add_snippet(one, wording("a"), NOON)).change.change_id
-            except RecordError:
-                return
+            except RecordError:  # the three meet in one topic: on a busy machine one of them may wait for too long
+                if killed.is_set():
+                    return
 
     writing = [asyncio.create_task(write(name)) for name in "xyz"]
     async with asyncio.timeout(60):
         while len(written) < 30 + round_ * 7:
             await asyncio.sleep(0.001)
     mongo.kill()
+    killed.set()
     await asyncio.gather(*writing)
     mongo.start()
     there, rows = await everything(records)

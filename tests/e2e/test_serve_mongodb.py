@@ -39,7 +39,7 @@ def test_editors_listeners_and_another_program_share_a_record_in_mongodb(
     assert client.put(location, json=TEXT | {"title": "Hiss"}, headers=editor).json()["title"] == "Hiss"
     assert client.get(location).json()["title"] == "Hiss"
     assert [one["title"] for one in client.get(f"{API}/snippets?topic_id=night").json()] == ["Hiss"]
-    asked = client.post(f"{API}/podcasts", json={"topic_id": "night"})
+    asked = client.post(f"{API}/podcasts/generate", json={"topic_id": "night"})
     assert asked.status_code == 202, asked.text
     with pymongo.MongoClient[dict[str, Any]](mongo_shared.host) as other:
         database = other[url.rpartition("/")[2]]
@@ -60,6 +60,14 @@ def test_no_password_of_the_record_is_shown(serve: Serve, mongo_shared: MongoSer
     service = serve("--database-url", url)
     assert f"database    {url}" in service.output()
     assert service.client.get("/health/ready").json()["status"] == "ok"
+
+
+@pytest.mark.parametrize("flags", [(), ("--sample", "on"), ("--sample", "off")])
+def test_the_sample_is_loaded_into_a_named_record_only_if_that_is_said(
+    serve: Serve, url: str, flags: tuple[str, ...]
+) -> None:
+    service = serve("--database-url", url, "--work", "off", *flags)
+    assert bool(service.client.get(f"{API}/topics").json()) == ("on" in flags)
 
 
 def test_a_load_goes_into_mongodb_and_says_how_fast(

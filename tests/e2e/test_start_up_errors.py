@@ -88,7 +88,8 @@ def test_credentials_that_the_store_refuses(tmp_path: Path, s3: S3Server, line: 
     run = command(*line, *where, env=wrong)
     assert run.returncode == 1
     last = run.stderr.splitlines()[-1]
-    assert last.startswith(f"greenroom: --recordings-url: s3://{BUCKET}/x refuses the credentials; write a directory")
+    assert last.startswith(f"greenroom: --recordings-url: s3://{BUCKET}/x refuses the credentials")
+    assert "AWS_SECRET_ACCESS_KEY" in last
     assert "wrong-secret" not in run.stderr
     assert "Traceback" not in run.stderr
 

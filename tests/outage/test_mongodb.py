@@ -61,7 +61,7 @@ async def test_a_server_that_goes_away_in_a_transaction_leaves_nothing_of_it(
     assert (await records.put_topic("a", about("After"), NOON)).value == await records.topic("a")
 
 
-async def test_a_still_server_costs_a_change_its_deadline_and_no_more(
+async def test_a_server_that_stands_still_costs_a_change_its_deadline_alone(
     mongo: MongoServer, records: MongoRecords
 ) -> None:
     await records.put_topic("a", about("Before"), NOON)

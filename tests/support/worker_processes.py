@@ -24,7 +24,7 @@ from greenroom_platform.domain.task_records import KeepsTasks
 from greenroom_platform.models import PodcastTask
 from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.storage import SqliteRecords, SqliteTasks
-from greenroom_platform.studio import recording_sweeper
+from greenroom_platform.studio import recording_sweeper, recording_writer
 from greenroom_platform.studio.recording_writer import RecordingWriter
 from greenroom_platform.studio.worker import Worker
 from tests.support import process_tree
@@ -45,20 +45,20 @@ class _Point(NamedTuple):
     owner: type
     method: str
     reached: Callable[..., bool]
-    """Whether the call that just returned is the one, given its result and arguments."""
+    """Whether the call that just returned is the one, given its object, its result and its arguments."""
 
 
 def _advanced(status: str) -> Callable[..., bool]:
-    return lambda result, claim, to, *_, **__: to == status
+    return lambda self, result, claim, to, *_, **__: to == status
 
 
 POINTS = {
-    "claimed": _Point(Tasks, "claim", lambda result, *_: result is not None),
+    "claimed": _Point(Tasks, "claim", lambda self, result, *_: result is not None),
     "script_generating": _Point(Tasks, "advance", _advanced("script_generating")),
     "audio_rendering": _Point(Tasks, "advance", _advanced("audio_rendering")),
-    "clusters": _Point(RecordingWriter, "append", lambda result, cluster: cluster.start_ms == (CLUSTERS - 1) * 1000),
+    "clusters": _Point(RecordingWriter, "_put_segment", lambda self, *_: self._taken >= CLUSTERS),
     # The claim was found current, and the recording is about to be made whole.
-    "checked": _Point(Tasks, "renew", lambda result, *_, **options: "progress" not in options),
+    "checked": _Point(Tasks, "renew", lambda self, *_, **options: "progress" not in options),
     "whole": _Point(RecordingWriter, "finish", lambda *_: True),
     # The record knows, and nobody has been told.
     "committed": _Point(SqliteTasks, "advance", _advanced("ready_to_stream")),
@@ -196,7 +196,7 @@ def _stop_after(name: str, point: _Point) -> None:
 
     async def call(self: Any, *args: Any, **options: Any) -> Any:
         result = await real(self, *args, **options)
-        if left and point.reached(result, *args, **options):
+        if left and point.reached(self, result, *args, **options):
             left.clear()
             _say(name)
             # By the thread that writes the record, so between two transactions: a claim is renewed beside the work, and
@@ -219,6 +219,7 @@ class _Telling(Worker):
 
 
 async def _main(data_dir: str, claim: str, *points: str) -> None:
+    recording_writer.SEGMENT = recording_writer.INTERVAL = 0  # a segment for each cluster, so that they can be counted
     for name in points:
         _stop_after(name, POINTS[name])
     async with open_platform(data_dir=data_dir) as platform:

@@ -38,7 +38,7 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
     "allowed_hosts": ((), "Example.org., *.example.org,[::1]", ("example.org", "*.example.org", "[::1]")),
     "trusted_proxies": ((), "10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")),
     "key_prefix": ("", "staging:", "staging:"),
-    "sample": (True, "OFF", False),
+    "sample": (None, "OFF", False),
     "work": (True, "off", False),
     "signups_per_hour": (10, "1", 1),
     "sessions_per_minute": (60, "1000000", 1_000_000),

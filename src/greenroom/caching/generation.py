@@ -82,7 +82,7 @@ class KeyspaceGeneration:
     ) -> None:
         prefix, pattern = keyspace.pattern.prefix, keyspace.pattern.prefix + keyspace.pattern.text
         self.truth = derived_key(prefix, "generation", pattern)
-        # docs/decisions/0085-news-of-a-drop-are-tracked-keys.md
+        # docs/decisions/0087-news-of-a-drop-are-tracked-keys.md
         copies = (f"{derived_key(prefix, 'generation', tag)}:{pattern}" for tag in tags)
         self.names = (self.truth, *copies)
         """The truth, and its copies."""

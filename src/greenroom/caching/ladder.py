@@ -91,9 +91,9 @@ class Ladder(Generic[T]):
         known: dict[str, CacheResult[T] | Flight[CacheResult[T]] | Miss] = {}
         unknown: list[str] = []
         for key, (args, parts) in asked.items():
-            entry = self.near.get(key, self._now()) if key not in dropped else None
-            if entry is not None:
-                known[key] = self._served(entry, Outcome.NEAR, args, parts)
+            near = self.near_result(key, args, parts) if key not in dropped else None
+            if near is not None:
+                known[key] = near
             elif (here := self._loaded_here(key)) is not None:
                 known[key] = here
             elif key in dropped:
@@ -107,6 +107,11 @@ class Ladder(Generic[T]):
             read = await asyncio.gather(*map(self.remote.read, unknown))
             known |= {key: self.from_server(one, *asked[key]) for key, one in zip(unknown, read, strict=True)}
         return await self.load(asked, known, together=together)
+
+    def near_result(self, key: str, args: tuple[object, ...], parts: Mapping[str, object]) -> CacheResult[T] | None:
+        """The first step alone: what this process has of a key that has no pending drop."""
+        entry = self.near.get(key, self._now())
+        return None if entry is None else self._served(entry, Outcome.NEAR, args, parts)
 
     async def load(
         self,
@@ -129,15 +134,15 @@ class Ladder(Generic[T]):
             elif isinstance(one, Flight):
                 joined[key] = one
             else:
-                results[key] = self._counted(one)
+                results[key] = self.counted(one)
         if together and self._batch is not None and missing:
             begun = self._batch.begin(missing)
         else:
             begun = {key: self.loads.begin(key, *one) for key, one in missing.items()}
         for key, result in zip(begun, await _results_of(begun.values()), strict=True):
-            results[key] = self._counted(result)
+            results[key] = self.counted(result)
         for key, result in zip(joined, await _results_of(joined.values()), strict=True):
-            results[key] = self._counted(self._joined(result))
+            results[key] = self.counted(self._joined(result))
         return results
 
     async def _pending_drops_of(self, asked: Mapping[str, Asked]) -> set[str]:
@@ -193,7 +198,8 @@ class Ladder(Generic[T]):
             return read
         return msgspec.structs.replace(read, value=self._keyspace.codec.decode(read.body))
 
-    def _counted(self, read: CacheResult[T]) -> CacheResult[T]:
+    def counted(self, read: CacheResult[T]) -> CacheResult[T]:
+        """The read, which was answered so."""
         self._counts[self._keyspace.name, read.outcome.value] += 1
         return read
 

@@ -132,19 +132,19 @@ async def _prepare(settings: Settings) -> None:
     embedded = None in (settings.cache_address, settings.session_address)
     if embedded or None in (settings.database_url, settings.recordings_url):
         make_directory(settings.data_dir)
+    await check_recordings(open_recordings(settings.recordings_url, settings.data_dir / RECORDINGS))
     if embedded:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
     try:
         if (trouble := write_trouble(records)) is not None:
             log.warning("starting all the same, for reading: %s", trouble)
-        elif settings.sample and settings.database_url is None and await records.is_empty():
+        elif settings.loads_sample and await records.is_empty():
             # The rows that this leaves in the outbox are sent when a room opens, before anything is read.
             loaded = await load_sample(records)
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
     finally:
         await records.close()
-    await check_recordings(open_recordings(settings.recordings_url, settings.data_dir / RECORDINGS))
     # Each once: the record usually lies in the data directory.
     own = settings.data_dir, *_record(settings), settings.data_dir / EDITOR_TOKEN_FILE
     places = {path.resolve(): path for path in own}

@@ -205,7 +205,12 @@ class Settings:
         (), "NETWORK,...", "Proxies whose forwarded addresses count, as 10.1.0.0/16.", _proxies
     )
     key_prefix: str = _setting("", "PREFIX", "Put before every key, so that environments can share a server.", _prefix)
-    sample: bool = _setting(True, "on|off", "Load the sample where the embedded database is empty.", _switch)
+    sample: bool | None = _setting(
+        None,
+        "on|off",
+        "Load the sample where the record is empty. Default: on for the embedded record, off at --database-url.",
+        _switch,
+    )
     # docs/decisions/0061-serve-can-run-without-a-worker.md
     work: bool = _setting(True, "on|off", "Make the podcasts that are asked for in this process too.", _switch)
     signups_per_hour: int = _setting(
@@ -261,6 +266,11 @@ class Settings:
     @property
     def _on_a_cluster(self) -> bool:
         return self.cache_address is not None and Address.parse(self.cache_address).cluster
+
+    @property
+    def loads_sample(self) -> bool:
+        """Whether the sample is wanted in an empty record: in one that is named only if that is said too."""
+        return self.database_url is None if self.sample is None else self.sample
 
     @property
     def cache_address(self) -> str | None:

@@ -92,6 +92,10 @@ class _Line:
         return BadLine(self.source, self.number, error.field, error.reason, error.remedy)
 
 
+_Read = tuple[int, _Line | None]
+"""A line that was read: how long it is, and the object in it."""
+
+
 async def load(
     records: Records,
     sources: Iterable[tuple[str, IO[bytes]]],
@@ -141,7 +145,9 @@ class _Load:
         try:
             while batch := await reading:
                 reading = asyncio.ensure_future(asyncio.to_thread(_some, lines))
-                await self._store([line for line in batch if line is not None])
+                self._loaded.lines += len(batch)
+                self._loaded.read += sum(size for size, _ in batch)
+                await self._store([line for _, line in batch if line is not None])
         finally:
             # The thread has the files; whoever called us closes them next.
             await asyncio.wait([reading])
@@ -158,22 +164,20 @@ class _Load:
     def close(self) -> None:
         self._waiting.close()
 
-    def _read(self, name: str, file: IO[bytes]) -> Iterator[_Line | None]:
-        """The good lines; None for each bad one, which is told."""
+    def _read(self, name: str, file: IO[bytes]) -> Iterator[_Read]:
+        """The lines as they were read; a bad one is told, and stands as None."""
         first = True
         for number, text in _lines(file):
-            self._loaded.lines += 1
-            self._loaded.read += len(text)
             try:
                 if first:
                     _check_form(text)
                 first = False
-                yield _Line(name, number, _parsed(text), text)
+                yield len(text), _Line(name, number, _parsed(text), text)
             except InvalidInput as error:
                 self._bad(BadLine(name, number, error.field, error.reason, error.remedy))
+                yield len(text), None
                 if first:
                     return
-                yield None
 
     def _bad(self, bad: BadLine) -> None:
         self._loaded.bad += 1
@@ -222,7 +226,7 @@ class _Load:
         self._known.update(topics)
 
 
-def _some(lines: Iterator[_Line | None]) -> list[_Line | None]:
+def _some(lines: Iterator[_Read]) -> list[_Read]:
     return list(islice(lines, BATCH))
 
 

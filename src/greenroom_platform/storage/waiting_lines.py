@@ -13,6 +13,7 @@ WaitingLine = tuple[str, int, bytes]
 """The name of its source, its number, and the line itself."""
 
 
+# docs/decisions/0086-waiting-lines-lie-in-a-temporary-file.md
 class WaitingLines:
     """The lines by the id of their snippet, in the order in which they came."""
 

@@ -48,6 +48,7 @@ class Wanted:
         return Differing(
             [one for one in whole_topics if old_topics.get(one.topic_id) != one],
             [one for one in whole_snippets if old_snippets.get(one.snippet_id) != one],
+            old_topics.keys(),
             old_snippets,
         )
 
@@ -55,10 +56,18 @@ class Wanted:
 class Differing:
     """What is to be written, and the topics whose pages it changes."""
 
-    def __init__(self, topics: Sequence[Topic], snippets: Sequence[Snippet], old: Mapping[str, Snippet]) -> None:
+    def __init__(
+        self,
+        topics: Sequence[Topic],
+        snippets: Sequence[Snippet],
+        old_topics: Set[str],
+        old_snippets: Mapping[str, Snippet],
+    ) -> None:
         self.topics = topics
         self.snippets = snippets
-        earlier = [(one, old[one.snippet_id]) for one in snippets if one.snippet_id in old]
+        self.stored = old_topics, old_snippets.keys()
+        """The ids among those of topics and of snippets that are there already."""
+        earlier = [(one, old_snippets[one.snippet_id]) for one in snippets if one.snippet_id in old_snippets]
         self.gone = Counter(before.topic_id for one, before in earlier if before.topic_id != one.topic_id)
         """How many snippets leave each topic."""
         self.touched = {one.topic_id for one in snippets} | self.gone.keys()

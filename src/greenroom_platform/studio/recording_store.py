@@ -33,7 +33,10 @@ _SLOWEST = 512 * 1024
 """Bytes a second that a store takes at least."""
 _SCHEME = "s3"
 _PARTS, _NEW = "parts", "new"
-_REMEDY = "write a directory, or s3://BUCKET/PREFIX with the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_REMEDY = (
+    "write a directory, or s3://BUCKET/PREFIX with the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+    " of a user who may get, put and delete objects and list the bucket"
+)
 LEFT_OVER = 600.0
 """Seconds after which a local file that never got its name is of a process that was killed."""
 
@@ -46,7 +49,7 @@ class RecordingFailed(GreenroomError):
     """A recording could not be written or read, as on a full disk; nothing of it stands for a whole one."""
 
 
-# docs/decisions/0086-recordings-are-named-by-their-claim.md
+# docs/decisions/0088-recordings-are-named-by-their-claim.md
 def whole_name(podcast_id: str, claim: int) -> str:
     """The object of a claim's whole recording.
 
@@ -168,12 +171,17 @@ class RecordingStore:
         name = f"{_PARTS}/check-{os.urandom(8).hex()}"
         with _told(self.place):
             try:
+                # What is not there must be told as such: readers wait for the next segment by it. S3 says 403 to a user
+                # who may not list the bucket.
+                with suppress(FileNotFoundError):
+                    await _in_time(obstore.head_async(self._store, name))
                 for _ in range(2):
                     await _in_time(obstore.put_async(self._store, name, b"1", mode="create"))
             except AlreadyExistsError:
                 return
             except (PermissionDeniedError, UnauthenticatedError):
-                raise InvalidInput("recordings_url", f"{self.place} refuses the credentials", _REMEDY) from None
+                reason = f"{self.place} refuses the credentials, or what they are used for"
+                raise InvalidInput("recordings_url", reason, _REMEDY) from None
             except FileNotFoundError:
                 raise InvalidInput("recordings_url", f"there is no {self.place}", "make the bucket first") from None
             finally:

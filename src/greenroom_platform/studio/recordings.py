@@ -259,7 +259,7 @@ class Recordings:
                 follower.stop()
 
 
-# docs/decisions/0087-listeners-go-on-with-the-same-bytes-only.md
+# docs/decisions/0089-listeners-go-on-with-the-same-bytes-only.md
 async def _goes_on(heard: RecordingSource, newest: RecordingSource, clusters: int) -> bool | None:
     """Whether another claim's recording has the clusters that were heard of this one; None while it is not so far.
 

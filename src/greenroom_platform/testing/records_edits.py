@@ -14,7 +14,7 @@ from greenroom_platform.models import Snippet, Topic
 from greenroom_platform.testing.records_changes import NOON, about, fill, snippet, topic, wording
 
 
-class NotWanted(Exception):
+class EditRefused(Exception):
     """What an edit raises, of a kind that no record knows."""
 
 
@@ -52,16 +52,16 @@ class EditsContract:
         pending = await records.pending()
 
         def refuse(stored: object) -> TopicDraft:
-            raise NotWanted
+            raise EditRefused
 
         def refuse_snippet(stored: object) -> SnippetDraft:
-            raise NotWanted
+            raise EditRefused
 
-        with pytest.raises(NotWanted):
+        with pytest.raises(EditRefused):
             await records.edit_topic("a", refuse, NOON)
-        with pytest.raises(NotWanted):
+        with pytest.raises(EditRefused):
             await records.edit_topic("b", refuse, NOON)
-        with pytest.raises(NotWanted):
+        with pytest.raises(EditRefused):
             await records.edit_snippet("a000", refuse_snippet)
         with pytest.raises(UnknownReference):
             await records.edit_snippet("a000", lambda _: wording("unknown"))
@@ -75,10 +75,10 @@ class EditsContract:
         never = Precondition(match=Versions())
 
         def refuse(stored: object) -> TopicDraft:
-            raise NotWanted
+            raise EditRefused
 
         def refuse_snippet(stored: object) -> SnippetDraft:
-            raise NotWanted
+            raise EditRefused
 
         with pytest.raises(PreconditionFailed):
             await records.edit_topic("a", refuse, NOON, condition=never)

@@ -125,7 +125,7 @@ class ElsewhereContract:
     # Write skew ----------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("arriving", ["added", "moved", "stored"])
-    async def test_nothing_arrives_in_a_topic_that_is_deleted_elsewhere_then(
+    async def test_nothing_arrives_in_a_topic_deleted_elsewhere_at_that_moment(
         self, records: Records, another: Records, arriving: str
     ) -> None:
         await fill(records, "from", 8)

@@ -8,11 +8,12 @@ from typing import Protocol
 
 import pytest
 
-from greenroom.errors import Conflict, KeyReused, QueueFull, UnknownReference
+from greenroom.errors import ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
 from greenroom_platform.domain.records import Records
 from greenroom_platform.domain.task_records import (
     KEY_KEPT,
     TASK_KEPT,
+    Advanced,
     Claim,
     IdempotencyKey,
     KeepsTasks,
@@ -42,6 +43,11 @@ class RequestsContract:
     def tasks(self, records: RecordsWithTasks) -> TaskRecords:
         """Its tasks."""
         return records.tasks
+
+    @pytest.fixture
+    def another(self, records: RecordsWithTasks) -> RecordsWithTasks:
+        """The record of `records`, opened once more as another process has it; to be overridden."""
+        pytest.skip("override the fixture `another`: it opens the record of `records` once more")
 
     async def test_a_requested_podcast_is_queued(self, records: RecordsWithTasks, tasks: TaskRecords) -> None:
         assert await tasks.task("p") is None
@@ -111,6 +117,39 @@ class RequestsContract:
         assert {one.task.podcast_id for one in results} == {made.task.podcast_id}
         found = [await tasks.task(f"p{number}") for number in range(20)]
         assert [one for one in found if one is not None] == [made.task]
+
+    async def test_the_queue_is_bounded_for_two_places_together(
+        self, records: RecordsWithTasks, another: RecordsWithTasks
+    ) -> None:
+        await records.store([topic("a")], [])
+        asking = (
+            one.tasks.add_task(f"p{number}", "a", NOON, most=3) for number, one in enumerate((records, another) * 5)
+        )
+        results = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(one) for one in results if not isinstance(one, Requested)] == [QueueFull] * 7
+        assert (await another.tasks.queue()).length == 3
+
+    async def test_of_two_places_one_has_each_claim_and_a_key_makes_one_task(
+        self, records: RecordsWithTasks, another: RecordsWithTasks
+    ) -> None:
+        await records.store([topic("a")], [])
+        places = (records, another) * 3
+        asking = (
+            one.tasks.add_task(f"p{number}", "a", NOON, most=MOST, key=key_of()) for number, one in enumerate(places)
+        )
+        assert len({one.task.podcast_id for one in await asyncio.gather(*asking)}) == 1
+        claims = await asyncio.gather(*(one.tasks.claim("w", 10, NOON, attempts=3) for one in places))
+        (claim,) = (one for one in claims if one is not None)
+        later = await another.tasks.claim("w", 10, NOON + timedelta(minutes=1), attempts=3)
+        assert later is not None
+        # The first wakes up at that moment: one is refused, whichever place it asks.
+        told = await asyncio.gather(
+            records.tasks.advance(claim, "audio_rendering", NOON),
+            another.tasks.advance(later, "script_generating", NOON),
+            return_exceptions=True,
+        )
+        assert isinstance(told[0], ClaimLost)
+        assert isinstance(told[1], Advanced)
 
     async def test_finished_tasks_are_kept_for_a_while_and_unfinished_ones_for_good(
         self, records: RecordsWithTasks, tasks: TaskRecords

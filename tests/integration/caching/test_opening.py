@@ -108,6 +108,20 @@ async def test_in_another_event_loop_it_says_so_even_of_a_near_value(valkey: Ser
         assert await cache.get("a") == Show("a")
 
 
+def test_in_the_next_event_loop_of_one_thread_it_says_so_too(valkey: Server) -> None:
+    room, cache = declared(valkey.address)
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(room.__aenter__())
+        for _ in range(2):
+            loop.run_until_complete(cache.get("a"))
+        with pytest.raises(RoomElsewhere, match="another event loop"):
+            asyncio.run(cache.get("a"))
+        loop.run_until_complete(room.close())
+    finally:
+        loop.close()
+
+
 async def test_sessions_and_health_say_so_too(valkey: Server) -> None:
     room = Greenroom(valkey.address)
     for call in (lambda: room.sessions, lambda: room.presence, lambda: room.unavailable):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import bson
 import pymongo
 import pytest
 from bson.codec_options import CodecOptions
@@ -102,3 +103,19 @@ async def test_members_of_others_stay_when_an_editor_writes(mongo_records: Mongo
     stored = other.topics.find_one({"_id": "x"})
     assert stored is not None
     assert (stored["display_name"], stored["rank"], stored["tags"]) == ("N", 3, ["theirs"])
+
+
+async def test_a_row_of_the_outbox_that_cannot_be_read_holds_up_no_other(
+    mongo_records: MongoRecords, other: Other, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = (await mongo_records.put_topic("a", about("A"), NOON)).change
+    rows: list[dict[str, Any]] = [{"change": "{"}, {"change": 7}, {}]
+    for number, row in enumerate(rows):
+        other.outbox.insert_one({"_id": bson.Int64(first.change_id + 1 + number), "committed": 0.0} | row)
+    other.outbox.insert_many([{"_id": "text"}, {"_id": 1e300, "change": "{}"}, {"change": "{}"}])
+    last = (await mongo_records.put_topic("a", about("B"), NOON)).change
+    with caplog.at_level(logging.ERROR, "greenroom.storage"):
+        for _ in range(2):
+            assert await mongo_records.pending() == (first, last)
+        assert await mongo_records.pending(after=first.change_id, limit=2) == (last,)
+    assert len([one for one in caplog.messages if "delete it by hand" in one]) == 3

@@ -253,6 +253,20 @@ async def test_the_place_is_kept_though_only_we_write(
         assert told.empty()
 
 
+async def test_a_history_that_is_lost_drops_whatever_is_cached(mongo_url: str, other: Other, valkey: Server) -> None:
+    records = await MongoRecords.open(mongo_url)
+    await fill(records, "a", 1)
+    async with open_platform(valkey.address, database=records) as platform:
+        assert [one.title for one in await platform.snippets.page("a")] == ["Title"]
+        other.snippets.update_one({"_id": "a000"}, {"$set": {"title": "Missed"}})
+        other.greenroom.update_one({"_id": "stream"}, {"$set": {"token": {"_data": "00ff"}}}, upsert=True)
+        assert [one.title for one in await platform.snippets.page("a")] == ["Title"]
+        async with platform.watching(), asyncio.timeout(60):
+            while [one.title for one in await platform.snippets.page("a")] != ["Missed"]:
+                await asyncio.sleep(0.01)
+    await records.close()
+
+
 async def test_a_hundred_foreign_writes_are_each_served_new(
     mongo_url: str, other: Other, valkey: Server, record_property: Callable[[str, object], None]
 ) -> None:

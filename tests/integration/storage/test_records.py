@@ -97,3 +97,9 @@ class TestMongoTasks(TasksContract):
     @pytest.fixture
     def records(self, mongo_records: MongoRecords) -> MongoRecords:
         return mongo_records
+
+    @pytest.fixture
+    async def another(self, records: MongoRecords, mongo_url: str) -> AsyncIterator[MongoRecords]:
+        records = await MongoRecords.open(mongo_url)
+        yield records
+        await records.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,6 +25,12 @@ from greenroom_platform.testing.tasks_requests import RecordsWithTasks
 class TestSqliteTasks(TasksContract):
     @pytest.fixture
     async def records(self, tmp_path: Path) -> AsyncIterator[RecordsWithTasks]:
+        records = await SqliteRecords.open(tmp_path / "record.sqlite3")
+        yield records
+        await records.close()
+
+    @pytest.fixture
+    async def another(self, records: RecordsWithTasks, tmp_path: Path) -> AsyncIterator[RecordsWithTasks]:
         records = await SqliteRecords.open(tmp_path / "record.sqlite3")
         yield records
         await records.close()
@@ -76,7 +82,8 @@ async def test_attempts_of_a_podcast_that_fail_at_once_pause_ever_longer(tmp_pat
     records = await SqliteRecords.open(tmp_path / "record.sqlite3")
     await records.put_topic("a", about("A"), NOON)
     clock = ManualClock()
-    changes = SimpleNamespace(detached=Detached(), opened=Opened())  # nothing is shown, so no change is sent
+    # Nothing is shown, so no change is sent.
+    changes = SimpleNamespace(detached=Detached(), opened=Opened(), writing=nullcontext)
     tasks = Tasks(records.tasks, cast(Any, changes), clock, attempts=9)
     await records.tasks.add_task("p", "a", clock.now(), most=9)
     for pause in (1, 3, 9, 27, 30, 30):

@@ -14,7 +14,7 @@ import pytest
 from greenroom.errors import InvalidInput
 from greenroom.testing.clock import ManualClock
 from greenroom_platform.studio import recording_writer, webm
-from greenroom_platform.studio.recording_store import RecordingFailed, open_recordings
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable, open_recordings
 from greenroom_platform.studio.recordings import GivenUp, Recordings
 from tests.support.made_recordings import Listener, Site, heard, later, times
 from tests.support.recording_fixtures import STORES
@@ -346,6 +346,29 @@ async def test_what_dead_attempts_have_left_goes_an_hour_after_the_end(site: Sit
     await recordings.sweep()
     assert await site.objects() == ["p.3.webm"]
     assert [one.podcast_id for one in await site.tasks.all_stored()] == ["p"]
+
+
+async def test_a_removal_that_is_interrupted_is_finished_by_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = site.open()
+    monkeypatch.setattr(recording_writer, "SEGMENT", 1)
+    attempt = await (await site.begin(recordings)).write(*range(4))
+    await attempt.recording.finish()
+    delete, left = recordings.store.delete, [2]
+
+    async def some(name: str) -> None:
+        if not left[0]:
+            raise RecordingsUnavailable("it has gone away")
+        left[0] -= 1
+        await delete(name)
+
+    monkeypatch.setattr(recordings.store, "delete", some)
+    await recordings.remove("p", 1)
+    assert len(await site.objects()) == 4, "segments and end mark were five, and there was the whole"
+    left[0] = 100
+    await recordings.remove("p", 1)
+    assert await site.objects() == []
 
 
 @on_both

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pymongo import UpdateOne
+from collections.abc import Mapping, Set
+from typing import Any
+
+from pymongo import InsertOne, UpdateOne
 
 from greenroom_platform.domain.records import Change
 from greenroom_platform.models import Snippet, Topic
@@ -39,13 +42,13 @@ async def stored_whole(
         await database.topics.update_many({"_id": {"$in": sorted(left)}}, {"$inc": {LOCK: 1}}, session=session)
     if new.topics:
         await database.topics.bulk_write(
-            [UpdateOne({"_id": one.topic_id}, topic_update(one), upsert=True) for one in new.topics],
+            [_write(one.topic_id, topic_update(one), new.stored[0]) for one in new.topics],
             ordered=False,
             session=session,
         )
     if new.snippets:
         await database.snippets.bulk_write(
-            [UpdateOne({"_id": one.snippet_id}, snippet_update(one), upsert=True) for one in new.snippets],
+            [_write(one.snippet_id, snippet_update(one), new.stored[1]) for one in new.snippets],
             ordered=False,
             session=session,
         )
@@ -57,3 +60,10 @@ async def stored_whole(
         snippets=[one.snippet_id for one in new.snippets],
         pages=await page_ends(database, session, new.touched, gone=new.gone),
     )
+
+
+def _write(id_: str, update: Mapping[str, Any], stored: Set[str]) -> InsertOne[Any] | UpdateOne:
+    """The update of a document, or its insertion, which costs less than half of it."""
+    if id_ in stored:
+        return UpdateOne({"_id": id_}, update)
+    return InsertOne({"_id": id_, LOCK: 1} | update["$set"])

@@ -21,7 +21,7 @@ _RANDOM_BITS = 10
 
 
 class ChangeNumbers:
-    """ChangeNumbers that grow with time and are never used twice: 53 bits of microseconds, then some of chance.
+    """Numbers that grow with time and are never used twice: 53 bits of microseconds, then some of chance.
 
     A counter in the database would make every transaction meet every other.
     """
@@ -76,7 +76,7 @@ async def pending_changes(
     async def some(after: int) -> list[RawBSONDocument]:
         # A row from the future is one from before a machine's clock was set back: it has waited long enough.
         old = {"$not": {"$gt": now - older_than, "$lte": now}}
-        wanted = {"_id": {"$gt": bson.Int64(after)}, "committed": old}
+        wanted = {"_id": {"$gt": bson.Int64(after), "$type": "long"}, "committed": old}
         return await database.outbox.find(wanted, sort=[("_id", 1)], limit=limit).to_list()
 
     found: list[Change] = []

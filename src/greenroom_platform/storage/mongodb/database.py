@@ -19,6 +19,7 @@ from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
     DuplicateKeyError,
     InvalidOperation,
@@ -48,6 +49,7 @@ _ABORT = 0.5
 """Seconds that a server has to undo a transaction."""
 _MAJORITY = WriteConcern("majority", j=True)
 _TRANSIENT = "TransientTransactionError"
+_DUPLICATE = 11000
 _UNKNOWN = "UnknownTransactionCommitResult"
 
 Session = AsyncClientSession
@@ -188,7 +190,7 @@ class MongoDatabase:
             result = await work(session)
         except PyMongoError as error:
             await _abort(session)
-            if error.has_error_label(_TRANSIENT) or isinstance(error, DuplicateKeyError):
+            if error.has_error_label(_TRANSIENT) or _is_duplicate(error):
                 # Of two that insert one id the second finds a duplicate: it reads what the first has made.
                 raise _Again(error) from error
             raise unavailable(error) from error
@@ -233,6 +235,12 @@ async def _abort(session: Session) -> None:
         # The driver would repeat it for as long as the transaction had left. The server ends it in time.
         with suppress(PyMongoError), pymongo.timeout(_ABORT):
             await session.abort_transaction()
+
+
+def _is_duplicate(error: PyMongoError) -> bool:
+    if isinstance(error, BulkWriteError):
+        return any(one.get("code") == _DUPLICATE for one in error.details.get("writeErrors", []))
+    return isinstance(error, DuplicateKeyError)
 
 
 def _may_have_been_made(error: PyMongoError) -> bool:

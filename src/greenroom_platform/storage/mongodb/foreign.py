@@ -133,7 +133,7 @@ class MongoForeignChanges:
             finally:
                 await reader.close()
 
-    # docs/decisions/0084-own-events-are-known-by-their-outbox-row.md
+    # docs/decisions/0085-own-events-are-known-by-their-outbox-row.md
     async def _found(self, events: list[Mapping[str, Any]]) -> ForeignChanges[Place] | None:
         """What some events made stale; None where all are ours, or concern nothing that is cached."""
         own = {one for event in events if _collection(event) == OUTBOX and (one := _transaction(event)) is not None}

@@ -59,6 +59,7 @@ async def opened(url: str, *, write_deadline: float) -> MongoDatabase:
     """A database that is ready; raises as `MongoRecords.open`."""
     name, place = mongodb_name(url), without_password(url)
     try:
+        # docs/decisions/0084-unknown-driver-options-are-errors.md
         with warnings.catch_warnings():
             # Of an option that it does not understand the driver warns only. Prevents: tls=ture, and no TLS.
             warnings.simplefilter("error", UserWarning)
