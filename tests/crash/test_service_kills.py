@@ -62,12 +62,9 @@ def answer(service: Service, path: str) -> httpx.Response:
 
 
 def degraded(service: Service) -> bool:
-    """Whether the service knows that its Valkey is not to be had; from then on it sends it nothing.
-
-    Both of its connections must have ended: that of the caches may live for a moment longer than the other.
-    """
+    """Whether the service knows that its Valkey is not to be had; from then on it sends it nothing."""
     status: str = answer(service, "/health/ready").json()["status"]
-    return status == "degraded" and "engine-down" in answer(service, f"{API}/topics").headers["cache-status"]
+    return status == "degraded"
 
 
 def committed(service: Service) -> bool:

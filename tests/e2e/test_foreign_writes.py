@@ -11,7 +11,9 @@ from contextlib import closing, contextmanager
 import pytest
 
 from greenroom_platform.platform import DATABASE_FILE
+from tests.support.acl_roles import working
 from tests.support.patience import wait_for
+from tests.support.real_servers import Server
 from tests.support.running_service import API, Serve, Service
 
 
@@ -63,3 +65,14 @@ def test_an_update_by_another_program_is_served_within_two_seconds(
     assert title(service, path) == "Written by hand"
     with outside(service) as record:
         assert record.execute("SELECT count(*) FROM foreign_changes").fetchone() == (0,)
+
+
+def test_a_worker_watches_where_no_service_runs(valkey: Server, serve: Serve) -> None:
+    service = serve("--valkey-url", valkey.address)
+    raw, key = valkey.raw(), "cache:topic:worker"
+    assert service.stop() == 0
+    with working(service.data_dir, {"GREENROOM_VALKEY_URL": valkey.address}):
+        raw("SET", key, "old", "EX", 600)
+        with outside(service) as record:
+            record.execute("INSERT INTO topics VALUES ('worker', 'Worker', '{}')")
+        wait_for(lambda: not raw("EXISTS", key), 20)

@@ -381,21 +381,31 @@ async def sent_for(cache: Cache[Any], proxy: Proxy, key: str = "e1") -> list[str
 
 
 @pytest.mark.parametrize("near_for", [0, 30])
-async def test_outside_its_window_a_read_costs_what_it_cost_before(proxy: Proxy, back: Back, near_for: int) -> None:
+async def test_outside_its_window_a_read_costs_what_it_cost_before(
+    server: Server, proxy: Proxy, back: Back, near_for: int
+) -> None:
     clock = SteadyClock()
     cache = await process(back, proxy, near_for=near_for, clock=clock)
-    await cache.get("e1")
-    cache._near.clear()
-    before = await sent_for(cache, proxy)
-    assert before == ([f"PTTL {KEY}", f"GET {KEY}"] if near_for else [f"GET {KEY}"])
+
+    async def costs() -> tuple[list[str], list[str], list[str]]:
+        """What a miss, a hit on the server and a hit near cost."""
+        server.raw()("DEL", KEY)
+        await settled(cache)
+        missed = await sent_for(cache, proxy)
+        near = await sent_for(cache, proxy) if near_for else []
+        cache._near.clear()
+        return missed, await sent_for(cache, proxy), near
+
+    missed, hit, near = await costs()
+    assert (hit, near) == ([f"PTTL {KEY}", f"GET {KEY}"] if near_for else [f"GET {KEY}"], [])
     await cache.drop_keyspace()
-    await cache.get("e1")
-    cache._near.clear()
-    assert await sent_for(cache, proxy) == [f"GET {MARK}", f"PTTL {KEY}", f"GET {KEY}"]
+    during = await costs()
+    marked = [f"GET {MARK}", f"PTTL {KEY}", f"GET {KEY}"]
+    assert during == (marked + missed[len(hit) :], marked, [])
     clock.advance(30 * 60 + SLACK)
-    cache._near.clear()
     # Of a cache that asks for values alone the lifetime tells a value that was stored for ever.
-    assert await sent_for(cache, proxy) == [f"PTTL {KEY}", f"GET {KEY}"]
+    lifetime = [] if near_for else [f"PTTL {KEY}"]
+    assert await costs() == (lifetime + missed, lifetime + hit, [])
 
 
 async def test_a_value_without_lifetime_never_outlives_the_window(server: Server, back: Back) -> None:

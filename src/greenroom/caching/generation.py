@@ -289,10 +289,7 @@ class Generations:
 
     def _ask(self, generation: KeyspaceGeneration, name: str) -> None:
         """Ask for the truth or a copy, before all that is sent later on its connection; a new one asks by itself."""
-        commands: tuple[Command, ...] = (
-            ("SCRIPT", "LOAD", GENERATION.source),
-            GENERATION.call((name,), (generation.current, "")),
-        )
+        call = GENERATION.call((name,), (generation.current, ""))
         again = partial(self._ask_again, generation, name)
 
         def answered(replies: list[Any], _: Any) -> None:
@@ -301,7 +298,7 @@ class Generations:
                 again()
 
         try:
-            sent = self._engine.send(Channel.TRACKED, name, commands, answered)
+            sent = self._engine.send(Channel.TRACKED, name, (call,), answered)
         except EngineError:
             again()  # too much is under way already
         else:
