@@ -41,11 +41,11 @@ class Costs:
         failover: from the death of a primary to the promotion of its replica.
     """
 
-    get: float = 2.2
-    script: float = 6.4
-    push: float = 3.3
-    connect: float = 230.0
-    shards: float = 40.0
+    get: float = 1.0
+    script: float = 11.4
+    push: float = 5.5
+    connect: float = 38.0
+    shards: float = 39.0
     client: float = 30e-6
     wire: float = 100e-6
     spread: float = 100e-6

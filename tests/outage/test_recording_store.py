@@ -19,6 +19,7 @@ from greenroom_platform.studio.recording_store import RecordingsUnavailable, ope
 from greenroom_platform.testing.records_changes import NOON, about, wording
 from tests.support.counted_tasks import statuses_of
 from tests.support.made_recordings import Listener, Site, heard, site_of, times
+from tests.support.patience import until
 from tests.support.problem_checks import problem
 from tests.support.running_service import API
 from tests.support.s3_server import BUCKET, Replacing, Road, S3Server
@@ -58,7 +59,9 @@ async def site(url: str, tmp_path: Path) -> AsyncIterator[Site]:
 
 
 @pytest.mark.parametrize("how", ["hold", "cut"])
-async def test_a_store_that_goes_away_for_a_while_costs_a_recording_nothing(site: Site, road: Road, how: str) -> None:
+async def test_a_store_that_goes_away_for_a_while_costs_a_recording_nothing(
+    site: Site, road: Road, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
     recordings = site.open()
     attempt = await (await site.begin(recordings)).write(0)
     listening = Listener(site.open())
@@ -67,9 +70,8 @@ async def test_a_store_that_goes_away_for_a_while_costs_a_recording_nothing(site
     getattr(road, how)()
     await attempt.write(1, 2)
     finishing = asyncio.create_task(attempt.finish())
-    if how == "hold":
-        await road.waiting.wait()
-    await asyncio.sleep(0)
+    # A call has failed, and the recording has not: it asks again.
+    await until(lambda: "a recording waits for its store" in caplog.text or finishing.done())
     assert not finishing.done()
     assert await recordings.whole("p") is None
     road.go_on()
@@ -177,6 +179,9 @@ async def test_credentials_that_are_refused_are_told_with_the_setting(
             patched.setenv(name, "wrong")
             with pytest.raises(InvalidInput, match="refuses the credentials") as refused:
                 await open_recordings(url, None).check()
+            # Those that are taken away later: the store cannot be used, whatever it says.
+            with pytest.raises(RecordingsUnavailable, match="cannot be used"):
+                await open_recordings(url, None).get("p.1.webm")
         assert refused.value.field == "recordings_url"
         assert "AWS_SECRET_ACCESS_KEY" in refused.value.remedy
         assert "wrong" not in str(refused.value)

@@ -155,6 +155,8 @@ class Listener:
         self._over = False
         clusters = recordings.clusters(podcast_id, **({"wait": True} | options))
         self.task = asyncio.create_task(self._listen(clusters))
+        # Whoever wants to know how it ends awaits it; of the others nobody complains.
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _listen(self, clusters: AsyncIterator[bytes]) -> None:
         try:

@@ -161,6 +161,7 @@ class Road:
         self._open.set()
         self._closed = False
         self._passing = set[asyncio.StreamWriter]()
+        self._tasks = set[asyncio.Task[None]]()
         self.port = 0
         self.waiting = asyncio.Event()
         """Set when something waits for it to open."""
@@ -197,8 +198,13 @@ class Road:
             listener.close()
             self.cut()
             self._open.set()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         if self._closed:
             writer.transport.abort()
             return

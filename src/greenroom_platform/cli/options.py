@@ -15,7 +15,7 @@ from greenroom import private_files
 from greenroom.errors import InvalidInput
 from greenroom_platform.domain.records import ChecksWrites, Records
 from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name, service_links
-from greenroom_platform.studio.recording_store import RecordingStore, RecordingsUnavailable
+from greenroom_platform.studio.recording_store import RecordingsUnavailable, open_recordings
 
 log = logging.getLogger("greenroom.studio")
 
@@ -87,13 +87,16 @@ def write_trouble(records: Records) -> str | None:
     )
 
 
-async def check_recordings(store: RecordingStore) -> None:
-    """See that recordings can be kept; one that does not answer may later.
+async def check_recordings(url: str) -> None:
+    """See that recordings can be kept where a setting says; a store that does not answer may later.
 
     Raises:
         InvalidInput: naming the setting, where it cannot keep any.
     """
+    store = open_recordings(url, None)
     try:
         await store.check()
     except RecordingsUnavailable as error:
         log.warning("starting all the same, without recordings until this is mended: %s", error)
+    finally:
+        store.close()

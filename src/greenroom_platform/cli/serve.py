@@ -42,9 +42,8 @@ from greenroom_platform.http.open_files import raise_open_files
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.websocket_protocol import WebSocketProtocol
 from greenroom_platform.http.worker import METRICS_VARIABLE, build
-from greenroom_platform.platform import DATABASE_FILE, RECORDINGS
+from greenroom_platform.platform import DATABASE_FILE
 from greenroom_platform.storage import is_mongodb, load_sample, open_records, shown_database, sqlite_path
-from greenroom_platform.studio.recording_store import open_recordings
 
 log = logging.getLogger("greenroom.http")
 
@@ -130,9 +129,10 @@ async def _prepare(settings: Settings) -> None:
     The workers could fill it as well, but one that came late to it would undo an edit made through another.
     """
     embedded = None in (settings.cache_address, settings.session_address)
+    if settings.recordings_url is not None:
+        await check_recordings(settings.recordings_url)
     if embedded or None in (settings.database_url, settings.recordings_url):
         make_directory(settings.data_dir)
-    await check_recordings(open_recordings(settings.recordings_url, settings.data_dir / RECORDINGS))
     if embedded:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)

@@ -61,6 +61,8 @@ async def _work(settings: Settings) -> None:
 
 
 async def _worker(settings: Settings) -> None:
+    if settings.recordings_url is not None:
+        await check_recordings(settings.recordings_url)
     if _needs_directory(settings):
         make_directory(settings.data_dir)
     async with open_platform(
@@ -73,7 +75,6 @@ async def _worker(settings: Settings) -> None:
     ) as platform:
         if (trouble := write_trouble(platform.records)) is not None:
             log.warning("nothing can be made until this is mended: %s", trouble)
-        await check_recordings(platform.recordings.store)
         click.echo("working; end it with Ctrl-C", err=True)
         async with platform.watching():
             await platform.worker().run()

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +33,8 @@ DEADLINE = 5.0
 """Seconds for one call, its repetitions included; a large object has more to be put."""
 _SLOWEST = 512 * 1024
 """Bytes a second that a store takes at least."""
+_THREADS = 16
+"""Calls of a process at a time: as many listeners' blocks may be on their way."""
 _SCHEME = "s3"
 _PARTS, _NEW = "parts", "new"
 _REMEDY = (
@@ -75,6 +79,8 @@ class RecordingStore:
         self._store = store
         self.place = place
         """Where the recordings are, for operators; without credentials."""
+        self._closed = False
+        self._threads = ThreadPoolExecutor(_THREADS, "greenroom-recordings")
 
     async def create(self, name: str, data: bytes) -> None:
         """Make an object; one of that name with the same bytes is this one.
@@ -89,8 +95,8 @@ class RecordingStore:
 
         with _told(self.place):
             try:
-                more = len(data) / _SLOWEST
-                await _in_time(obstore.put_async(self._store, name, data, mode="create"), more)
+                seconds = DEADLINE + len(data) / _SLOWEST
+                await self._run(lambda: obstore.put(self._store, name, data, mode="create"), seconds)
                 return
             except AlreadyExistsError:
                 pass
@@ -103,16 +109,11 @@ class RecordingStore:
 
         with _told(self.place):
             try:
-                if stop is not None:
-                    return bytes(await _in_time(obstore.get_range_async(self._store, name, start=start, end=stop)))
-                return bytes(await _in_time(self._all(name)))
+                if stop is None:
+                    return await self._run(lambda: bytes(obstore.get(self._store, name).bytes()))
+                return await self._run(lambda: bytes(obstore.get_range(self._store, name, start=start, end=stop)))
             except FileNotFoundError:
                 return None
-
-    async def _all(self, name: str) -> Any:
-        import obstore
-
-        return await (await obstore.get_async(self._store, name)).bytes_async()
 
     async def stream(self, name: str, start: int, stop: int, chunk: int) -> AsyncIterator[bytes] | None:
         """The same, in pieces as they are taken; None where there is no such object."""
@@ -120,20 +121,20 @@ class RecordingStore:
 
         with _told(self.place):
             try:
-                found = await _in_time(obstore.get_async(self._store, name, options={"range": (start, stop)}))
+                wanted = {"range": (start, stop)}
+                found = await self._run(lambda: obstore.get(self._store, name, options=wanted))  # type: ignore[arg-type]
             except FileNotFoundError:
                 return None
-        return self._pieces(found.stream(min_chunk_size=chunk).__aiter__())
+        return self._pieces(iter(found.stream(min_chunk_size=chunk)))
 
-    async def _pieces(self, pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    async def _pieces(self, pieces: Iterator[Any]) -> AsyncIterator[bytes]:
         try:
             while True:
                 with _told(self.place):
-                    try:
-                        piece = bytes(await _in_time(anext(pieces)))
-                    except StopAsyncIteration:
-                        return
-                yield piece
+                    piece = await self._run(partial(next, pieces, None))
+                if piece is None:
+                    return
+                yield bytes(piece)
         finally:
             del pieces  # its file or connection goes now, and not when the collector finds it
 
@@ -143,7 +144,7 @@ class RecordingStore:
 
         with _told(self.place):
             try:
-                await _in_time(obstore.head_async(self._store, name))
+                await self._run(lambda: obstore.head(self._store, name))
             except FileNotFoundError:
                 return False
             return True
@@ -153,7 +154,22 @@ class RecordingStore:
         import obstore
 
         with _told(self.place), suppress(FileNotFoundError):
-            await _in_time(obstore.delete_async(self._store, name))
+            await self._run(lambda: obstore.delete(self._store, name))
+
+    # docs/decisions/0092-the-store-is-reached-from-threads.md
+    async def _run(self, call: Callable[[], T], seconds: float | None = None) -> T:
+        """Run a blocking call on a thread. A caller whose time is over goes, and the call ends by itself soon after."""
+        if self._closed:
+            raise RecordingsUnavailable(f"{self.place} is closed")
+        calling = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        del call  # it may hold a file, and a traceback would hold it
+        async with asyncio.timeout(DEADLINE if seconds is None else seconds):
+            return await calling
+
+    def close(self) -> None:
+        """Let the threads end; further calls fail."""
+        self._closed = True
+        self._threads.shutdown(wait=False)
 
     async def sweep(self, now: float) -> None:
         """Remove what killed processes have left that never was an object; `now` in seconds since the epoch."""
@@ -174,9 +190,9 @@ class RecordingStore:
                 # What is not there must be told as such: readers wait for the next segment by it. S3 says 403 to a user
                 # who may not list the bucket.
                 with suppress(FileNotFoundError):
-                    await _in_time(obstore.head_async(self._store, name))
+                    await self._run(lambda: obstore.head(self._store, name))
                 for _ in range(2):
-                    await _in_time(obstore.put_async(self._store, name, b"1", mode="create"))
+                    await self._run(lambda: obstore.put(self._store, name, b"1", mode="create"))
             except AlreadyExistsError:
                 return
             except (PermissionDeniedError, UnauthenticatedError):
@@ -209,7 +225,7 @@ class LocalRecordingStore(RecordingStore):
 
     async def create(self, name: str, data: bytes) -> None:
         try:
-            await asyncio.to_thread(self._create, name, data)
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._create, name, data)
         except FileExistsError:
             if await self.get(name) != data:
                 raise RecordingFailed(f"another object has the name {name}") from None
@@ -238,7 +254,7 @@ class LocalRecordingStore(RecordingStore):
             new.unlink(missing_ok=True)
 
     async def sweep(self, now: float) -> None:
-        await asyncio.to_thread(self._sweep, now - LEFT_OVER)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._sweep, now - LEFT_OVER)
 
     def _sweep(self, oldest: float) -> None:
         for path in (self.directory / _NEW).glob("*.new"):
@@ -274,7 +290,7 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
     plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1", "yes", "on")
     store = S3Store.from_url(
         url,
-        client_options={"timeout": timedelta(minutes=1), "connect_timeout": timedelta(seconds=2), "allow_http": plain},
+        client_options={"timeout": timedelta(seconds=30), "connect_timeout": timedelta(seconds=2), "allow_http": plain},
         retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=DEADLINE)},
     )
     return RecordingStore(store, url)
@@ -304,11 +320,6 @@ def check_url(url: str, *, field: str) -> str:
     if prefix and any(part in ("", ".", "..") for part in prefix.rstrip("/").split("/")):
         raise InvalidInput(field, "its prefix has an empty part, or `.` or `..`", _REMEDY)
     return url
-
-
-async def _in_time(call: Awaitable[T], more: float = 0.0) -> T:
-    async with asyncio.timeout(DEADLINE + more):
-        return await call
 
 
 @contextmanager

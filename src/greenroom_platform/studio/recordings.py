@@ -237,6 +237,7 @@ class Recordings:
             follower.close()
         if self._looking:
             await asyncio.wait(self._looking)
+        self.store.close()
 
     @asynccontextmanager
     async def _following(self, podcast_id: str) -> AsyncIterator[Follower]:

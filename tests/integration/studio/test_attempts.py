@@ -251,7 +251,7 @@ async def test_a_directory_that_cannot_be_used_is_an_error(tmp_path: Path) -> No
 
 async def test_who_still_listens_when_it_closes_is_turned_away(site: Site) -> None:
     recordings = site.open()
-    attempt = await (await site.begin(recordings)).write(0)
+    attempt = await (await site.begin(site.open())).write(0)
     listener = Listener(recordings)
     await listener.has(2)
     await recordings.close()
