@@ -156,7 +156,7 @@ class RecordingStore:
         with _told(self.place), suppress(FileNotFoundError):
             await self._run(lambda: obstore.delete(self._store, name))
 
-    # docs/decisions/0092-the-store-is-reached-from-threads.md
+    # docs/decisions/0090-the-store-is-reached-from-threads.md
     async def _run(self, call: Callable[[], T], seconds: float | None = None) -> T:
         """Run a blocking call on a thread. A caller whose time is over goes, and the call ends by itself soon after."""
         if self._closed:
