@@ -98,7 +98,7 @@ async def test_what_a_killed_worker_has_begun_is_finished_once_by_another(
     assert (whole.gaps, listened.gaps) == (0, 0)
     assert whole.seconds > CLUSTERS + 5
     assert listened.seconds == pytest.approx(whole.seconds, abs=0.05)
-    assert (heard.last["type"], heard.code) == ("stream_end", 1000)
+    assert (heard.last["type"], heard.code) == ("stream_end", 1000), service.output()[-1500:]
     assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
 
 

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -121,20 +120,22 @@ class RecordingStore:
 
         with _told(self.place):
             try:
-                wanted = {"range": (start, stop)}
-                found = await self._run(lambda: obstore.get(self._store, name, options=wanted))  # type: ignore[arg-type]
+                async with asyncio.timeout(DEADLINE):
+                    found = await obstore.get_async(self._store, name, options={"range": (start, stop)})
             except FileNotFoundError:
                 return None
-        return self._pieces(iter(found.stream(min_chunk_size=chunk)))
+        return self._pieces(found.stream(min_chunk_size=chunk).__aiter__())
 
-    async def _pieces(self, pieces: Iterator[Any]) -> AsyncIterator[bytes]:
+    async def _pieces(self, pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
         try:
             while True:
                 with _told(self.place):
-                    piece = await self._run(partial(next, pieces, None))
-                if piece is None:
-                    return
-                yield bytes(piece)
+                    try:
+                        async with asyncio.timeout(DEADLINE):
+                            piece = bytes(await anext(pieces))
+                    except StopAsyncIteration:
+                        return
+                yield piece
         finally:
             del pieces  # its file or connection goes now, and not when the collector finds it
 
