@@ -125,15 +125,6 @@ class KeyspaceGeneration:
         """Whether what is stored is marked."""
         return bool(self.current) and self._clock.monotonic() < self._marked_until
 
-    @property
-    def outlived(self) -> bool:
-        """Whether a value without a lifetime, or with too long a one, may be from before a drop.
-
-        While marks are looked at they tell. Prevents: another program stores a value for ever · the keyspace is dropped
-        · nobody reads the key until marks are looked at no more, and then the value is served.
-        """
-        return bool(self.current) and not self.checks()
-
     def begin(self) -> object:
         """A drop is called here, and counts from now on; returns its name."""
         drop = object()

@@ -115,9 +115,6 @@ class LeasedLoader(Generic[T]):
                         rejected = fingerprint(body)
                         continue
                     at = placed(self._keyspace.lifetime, remaining_ms, 0.0)
-                    if at.adjust and self.steps.generation.outlived:
-                        rejected = fingerprint(body)
-                        continue
                     outcome = _by_another(waited)
                     flight.set_result(CacheResult(value, body, outcome, stored=waited, ttl=at.fresh_until))
                     return

@@ -205,6 +205,8 @@ class RemoteTier(Generic[T]):
             return self._checked(key, asked, replies[1:], source) if current else _Outdated()
         if generation.checks():
             return _Outdated()  # it was dropped while the value was on its way
+        # Prevents: another program stores a value for ever · the keyspace is dropped · nobody reads the key until marks
+        # are looked at no more, and then the value is served.
         found = self._checked(key, asked, replies, source)
         return _Outdated(fingerprint(replies[-1])) if isinstance(found, _Unbounded) else found
 
