@@ -4,13 +4,11 @@ Lines may come in any order. A snippet whose topic is not known yet waits in a t
 standard input cannot be read twice, and files that name topics first, as ours do, never make one wait. Of several lines
 with one id the last counts. Times may be left out: they are made as an editor's PUT makes them.
 
-What is in memory is bounded, however long the input: the lines of two transactions, and some known ids of topics. The
-next lines are read and checked on a thread while the database stores those before.
+What is in memory is bounded, however long the input: the lines of one transaction, and some known ids of topics.
 """
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -92,10 +90,6 @@ class _Line:
         return BadLine(self.source, self.number, error.field, error.reason, error.remedy)
 
 
-_Read = tuple[int, _Line | None]
-"""A line that was read: how long it is, and the object in it."""
-
-
 async def load(
     records: Records,
     sources: Iterable[tuple[str, IO[bytes]]],
@@ -109,8 +103,8 @@ async def load(
     Arguments:
         sources: names, for the report, and files opened for reading bytes.
         on_progress: called after each transaction.
-        on_bad: called with each bad line when it is found, on any thread. A snippet whose topic is nowhere is found at
-            the end. Of a file that is JSON over several lines only the first is told of, and nothing is read.
+        on_bad: called with each bad line when it is found. A snippet whose topic is nowhere is found at the end.
+            Of a file that is JSON over several lines only the first is told of, and nothing is read.
         now: the time of what has none, the same for all lines; None takes this machine's.
 
     Raises:
@@ -141,16 +135,8 @@ class _Load:
 
     async def run(self, sources: Iterable[tuple[str, IO[bytes]]]) -> Loaded:
         lines = (line for name, file in sources for line in self._read(name, file))
-        reading = asyncio.ensure_future(asyncio.to_thread(_some, lines))
-        try:
-            while batch := await reading:
-                reading = asyncio.ensure_future(asyncio.to_thread(_some, lines))
-                self._loaded.lines += len(batch)
-                self._loaded.read += sum(size for size, _ in batch)
-                await self._store([line for _, line in batch if line is not None])
-        finally:
-            # The thread has the files; whoever called us closes them next.
-            await asyncio.wait([reading])
+        while batch := list(islice(lines, BATCH)):
+            await self._store([line for line in batch if line is not None])
         for _ in range(0, len(self._waiting), BATCH):
             waiting = self._waiting.take(BATCH)
             await self._store([_Line(source, number, _parsed(text), text) for source, number, text in waiting])
@@ -164,20 +150,22 @@ class _Load:
     def close(self) -> None:
         self._waiting.close()
 
-    def _read(self, name: str, file: IO[bytes]) -> Iterator[_Read]:
-        """The lines as they were read; a bad one is told, and stands as None."""
+    def _read(self, name: str, file: IO[bytes]) -> Iterator[_Line | None]:
+        """The good lines; None for each bad one, which is told."""
         first = True
         for number, text in _lines(file):
+            self._loaded.lines += 1
+            self._loaded.read += len(text)
             try:
                 if first:
                     _check_form(text)
                 first = False
-                yield len(text), _Line(name, number, _parsed(text), text)
+                yield _Line(name, number, _parsed(text), text)
             except InvalidInput as error:
                 self._bad(BadLine(name, number, error.field, error.reason, error.remedy))
-                yield len(text), None
                 if first:
                     return
+                yield None
 
     def _bad(self, bad: BadLine) -> None:
         self._loaded.bad += 1
@@ -224,10 +212,6 @@ class _Load:
         if len(self._known) > KNOWN:
             self._known.clear()
         self._known.update(topics)
-
-
-def _some(lines: Iterator[_Read]) -> list[_Read]:
-    return list(islice(lines, BATCH))
 
 
 def _id(line: _Line) -> str:
