@@ -15,6 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from greenroom.errors import BrokenDocument
+from greenroom_platform.definitions import PAGE_SIZE
 from greenroom_platform.storage.mongodb.records import MongoRecords
 from greenroom_platform.testing.records_changes import NOON, about, fill, ids, topic, wording
 from tests.support.mongo_server import MongoServer
@@ -79,6 +80,25 @@ async def test_a_snippet_that_does_not_fit_is_left_out_of_its_pages(mongo_record
     assert ids(await mongo_records.page("a", 1)) == ids(await mongo_records.newest(20)) == [every[2], every[0]]
     with pytest.raises(BrokenDocument):
         await mongo_records.put_snippet(every[1], wording("a"))
+
+
+@pytest.mark.parametrize("broken", [[0], [0, 21, 44], list(range(45)), [*range(5, 40)]])
+async def test_a_page_is_full_whatever_is_left_out_of_it(
+    mongo_records: MongoRecords, other: Other, broken: list[int]
+) -> None:
+    every = await fill(mongo_records, "a", 45)
+    gone = {every[number] for number in broken}
+    other.snippets.update_many({"_id": {"$in": sorted(gone)}}, {"$unset": {"title": ""}})
+    seen: set[str] = set()
+    number, page = 0, PAGE_SIZE
+    while page == PAGE_SIZE:  # as who follows `Link`
+        number += 1
+        found = ids(await mongo_records.page("a", number))
+        assert len(set(found)) == len(found)
+        seen |= set(found)
+        page = len(found)
+    assert seen == set(every) - gone
+    assert len(await mongo_records.newest(7)) == min(7, len(seen))
 
 
 async def test_dates_of_others_are_read_as_the_moments_that_they_are(mongo_records: MongoRecords, other: Other) -> None:
