@@ -6,7 +6,7 @@ document that he does not write counts up its `lock`: a snippet's topic, which a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,6 +58,8 @@ class MongoRecords:
         self._told: set[int] = set()
         self.broken = Broken()
         """Documents of other programs that do not fit."""
+        self.broken_documents: Mapping[tuple[str], int] = self.broken.counts
+        """See `CountsBroken`."""
         self.users = MongoUsers(database)
         """The users, in the same database."""
         self.tasks = MongoTasks(database, self._numbers, self.broken)
