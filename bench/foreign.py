@@ -17,9 +17,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
+import pymongo
 
 from bench.common import server
 from greenroom.caching import Outcome
@@ -27,7 +28,9 @@ from greenroom_platform.domain.records import Records
 from greenroom_platform.models import Snippet
 from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.storage import SqliteRecords
+from greenroom_platform.storage.mongodb.records import MongoRecords
 from greenroom_platform.testing.records_changes import NOON, fill, snippet
+from tests.support.mongo_server import MongoServer
 
 CHANGES = 100
 
@@ -54,7 +57,23 @@ async def _sqlite(directory: Path) -> AsyncIterator[Outside]:
     await records.close()
 
 
-RECORDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Outside]]] = {"sqlite": _sqlite}
+@asynccontextmanager
+async def _mongodb(directory: Path) -> AsyncIterator[Outside]:
+    running = MongoServer(directory / "data", directory / "log")
+    running.start()
+    records = await MongoRecords.open(running.url("greenroom"))
+    with pymongo.MongoClient[dict[str, Any]](running.host) as client:
+        snippets = client.greenroom.snippets
+
+        def write(new: Snippet) -> None:
+            snippets.update_one({"_id": new.snippet_id}, {"$set": {"title": new.title}})
+
+        yield Outside(records, lambda new: asyncio.to_thread(write, new))
+    await records.close()
+    running.kill()
+
+
+RECORDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Outside]]] = {"sqlite": _sqlite, "mongodb": _mongodb}
 """What opens each kind of record in a directory."""
 
 
