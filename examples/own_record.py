@@ -228,7 +228,7 @@ class _Transaction:
     def page_end(self, topic_id: str) -> int:
         """The number up to which a topic's pages are to be dropped: its last page plus one."""
         count = sum(one.topic_id == topic_id for one in self.snippets.values())
-        return min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.most)
+        return min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.max)
 
     def change(
         self, *, topics: tuple[str, ...] = (), snippets: tuple[str, ...] = (), pages: Mapping[str, int] | None = None
