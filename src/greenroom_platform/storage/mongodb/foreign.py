@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
@@ -23,7 +23,6 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
 from greenroom.errors import InvalidInput, RecordUnavailable
-from greenroom.keyspace import Keyspace
 from greenroom_platform.definitions import SNIPPET_PAGE
 from greenroom_platform.domain.foreign_changes import EVERYTHING, ForeignChanges
 from greenroom_platform.storage.mongodb.changes import page_ends
@@ -32,14 +31,12 @@ from greenroom_platform.storage.mongodb.database import (
     META,
     OUTBOX,
     QUEUE,
-    SNIPPETS,
-    TASKS,
-    TOPICS,
     MongoDatabase,
     unavailable,
 )
 from greenroom_platform.storage.mongodb.left import Left
 from greenroom_platform.storage.mongodb.opening import prepare
+from greenroom_platform.storage.mongodb.told import CACHED, WHOLE, Told, collection_of
 
 log = logging.getLogger("greenroom.storage")
 
@@ -60,21 +57,12 @@ with it where we were."""
 _PASSING = {6, 7, 13, 18, 50, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
 """Codes that say nothing of the place: the server ends, or is no primary; the user may not; it took too long."""
 _FORBIDDEN = 13
-_WHOLE = {"drop", "rename", "dropDatabase", "invalidate"}
-"""Events after which nothing is known of single documents."""
-_SEEN = {"status", "error_message", "estimated_completion_time", "podcast_id"}
-"""The members of a task that listeners see."""
-_OURS = {"lock"}
-"""Members that only say that somebody relies on a document."""
-_CACHED = TOPICS, SNIPPETS, TASKS
-_OF_CACHES = {*_CACHED, OUTBOX}
-"""Collections without which nothing is known of what is cached. Of the others the indexes are made again."""
 _WATCHED = (
     # Not those of other collections. Prevents: a report is written anew each minute · each time every cache is emptied.
     {"operationType": {"$in": ["drop", "rename"]}, "ns.coll": {"$in": list(COLLECTIONS)}},
     {"operationType": "rename", "to.coll": {"$in": list(COLLECTIONS)}},
     {"operationType": {"$in": ["dropDatabase", "invalidate"]}},
-    {"ns.coll": {"$in": list(_CACHED)}},
+    {"ns.coll": {"$in": list(CACHED)}},
     {"ns.coll": OUTBOX, "operationType": "insert"},
     {"ns.coll": META, "documentKey._id": QUEUE},
 )
@@ -169,7 +157,7 @@ class MongoForeignChanges:
     async def _found(self, events: list[Mapping[str, Any]], left: Left) -> ForeignChanges[Place] | None:
         """What some events made stale; None where all are ours, or concern nothing that is cached."""
         own = {one for event in events if _is_sign(event) and (one := _transaction(event)) is not None}
-        told = _Told()
+        told = Told()
         for event in events:
             if not _is_sign(event) and _transaction(event) not in own:
                 told.add(event)
@@ -215,61 +203,6 @@ class MongoForeignChanges:
                 raise unavailable(error) from error
             # As by documents that no unique index can be made over: that must not end the watch.
             log.error("a collection cannot be made ready again: %s; correct that, and restart", str(error)[:300])
-
-
-class _Told:
-    """What events made stale."""
-
-    def __init__(self) -> None:
-        self.events = 0
-        self.first: Mapping[str, Any] = {}
-        self.topics: set[str] = set()
-        self.snippets: set[str] = set()
-        self.statuses: set[str] = set()
-        self.paged: set[str] = set()
-        """Topics whose pages are stale."""
-        self.left: Counter[str] = Counter()
-        """How many snippets have left each topic."""
-        self.unprepared = False
-        """A collection is another than the one that was made ready."""
-        self.lost: tuple[Keyspace[Any], ...] = ()
-
-    def add(self, event: Mapping[str, Any]) -> None:
-        """Add what an event of another program made stale."""
-        kind = event["operationType"]
-        if kind in _WHOLE:
-            self.unprepared = True
-            names = {_collection(event), event.get("to", {}).get("coll")}
-            if kind in ("drop", "rename") and not names & _OF_CACHES:
-                return
-            self.lost = EVERYTHING
-        else:
-            changed = _changed(event)
-            if changed is not None and not changed - _OURS:
-                return
-            if _collection(event) == TASKS and changed is not None and not changed & _SEEN:
-                return  # as a claim, which listeners do not see
-            self._add_document(event, event["documentKey"]["_id"])
-        self.first = self.first or event
-        self.events += 1
-
-    def _add_document(self, event: Mapping[str, Any], id_: object) -> None:
-        ids = {TOPICS: self.topics, SNIPPETS: self.snippets, TASKS: self.statuses}[_collection(event)]
-        if isinstance(id_, str):  # no key can hold any other
-            ids.add(id_)
-        if _collection(event) != SNIPPETS:
-            return
-        before, after = event.get("fullDocumentBeforeChange"), event.get("fullDocument")
-        updated = event.get("updateDescription", {}).get("updatedFields", {})
-        found = [one.get("topic_id") for one in (before, after, updated) if one is not None]
-        topics = {one for one in found if isinstance(one, str)}
-        self.paged |= topics
-        if before is not None and (event["operationType"] == "delete" or len(topics) > 1):
-            self.left.update({one for one in (before.get("topic_id"),) if isinstance(one, str)})
-        if before is None and event["operationType"] != "insert":
-            # Nobody says in whose pages it was.
-            self.unprepared = True
-            self.lost = self.lost or (SNIPPET_PAGE,)
 
 
 class _Reader:
@@ -333,11 +266,7 @@ def _place(events: Sequence[Mapping[str, Any]], left: Left) -> Place:
 
 def _is_sign(event: Mapping[str, Any]) -> bool:
     """Whether an event only says that its transaction is one of ours: by an outbox row, or by the queue's count."""
-    return event["operationType"] not in _WHOLE and _collection(event) in (OUTBOX, META)
-
-
-def _collection(event: Mapping[str, Any]) -> str:
-    return str(event.get("ns", {}).get("coll", ""))
+    return event["operationType"] not in WHOLE and collection_of(event) in (OUTBOX, META)
 
 
 def _transaction(event: Mapping[str, Any]) -> tuple[bytes, int] | None:
@@ -345,16 +274,6 @@ def _transaction(event: Mapping[str, Any]) -> tuple[bytes, int] | None:
     if "txnNumber" not in event or "lsid" not in event:
         return None
     return bytes(event["lsid"]["id"]), int(event["txnNumber"])
-
-
-def _changed(event: Mapping[str, Any]) -> set[str] | None:
-    """The members that an update has changed; None where the whole document has come or gone."""
-    if event["operationType"] != "update":
-        return None
-    update = event["updateDescription"]
-    names: Iterable[str] = [*update.get("updatedFields", {}), *update.get("removedFields", [])]
-    truncated = [one["field"] for one in update.get("truncatedArrays", [])]
-    return {name.partition(".")[0] for name in [*names, *truncated]}
 
 
 def _written(event: Mapping[str, Any]) -> float | None:
