@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _OF_DATA = re.compile(r"not an integer|not a valid float|would overflow|exceeds maximum|attempt to \w+ ")
 
@@ -163,13 +164,16 @@ class BrokenDocument(RecordError):
 
     Arguments:
         kind: what it should be, as `user`.
-        id_: its id, as it is written.
+        id_: its id, as Python writes it.
+        others: further ones that stopped the same call.
     """
 
-    def __init__(self, kind: str, id_: str, reason: str) -> None:
+    def __init__(self, kind: str, id_: str, reason: str, *, others: Sequence[BrokenDocument] = ()) -> None:
         super().__init__(f"the {kind} {id_} does not fit its type: {reason}")
         self.kind = kind
         self.id = id_
+        self.reason = reason
+        self.others = tuple(others)
 
 
 class Conflict(RecordError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Mapping
 
 # Upper bounds of the histogram's buckets, in seconds: 100 µs to 10 s, about three to a decade.
 BUCKETS = (
@@ -48,6 +49,7 @@ class Counters:
     """Everything that a room counts. Keys are tuples of label values, each from a bounded set."""
 
     __slots__ = (
+        "broken_documents",
         "cache_events",
         "commands",
         "engine_events",
@@ -74,6 +76,8 @@ class Counters:
         """(event,) → sessions started, rotated, ended; tokens that named none; requests of foreign pages."""
         self.engine_events: defaultdict[tuple[str, str], int] = defaultdict(int)
         """(node, event) → connections made and lost, pushes read, flushes, refused calls."""
+        self.broken_documents: Mapping[tuple[str], int] = {}
+        """(kind,) → documents of the record left out of lists, since they do not fit; the record's own count."""
         self.foreign_changes = {(event,): 0 for event in ("change", "resume", "lost", "failed")}
         """(event,) → changes of the record made outside, beginnings of reading them, keyspaces dropped whole, and drops
         that failed and are repeated. Here from the start: nobody sees a first step from nothing."""

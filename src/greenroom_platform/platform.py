@@ -26,7 +26,7 @@ from greenroom_platform.domain.domain import Domain
 from greenroom_platform.domain.foreign_changes import TellsForeignChanges
 from greenroom_platform.domain.leadership import Leadership
 from greenroom_platform.domain.podcasts import CLAIM, Generation, Tasks
-from greenroom_platform.domain.records import Records
+from greenroom_platform.domain.records import CountsBroken, Records
 from greenroom_platform.domain.sessions import SESSION_SETTINGS
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
@@ -72,6 +72,8 @@ class Platform:
         self._recordings: Recordings | None = None
 
     async def __aenter__(self) -> Platform:
+        if isinstance(self._records, CountsBroken):
+            self.room.counters.broken_documents = self._records.broken_documents
         self._parts = await Domain.open(self._records, self.room.cache, self.room.pending_drops, self.room.clock)
         return self
 

@@ -17,6 +17,7 @@ from tests.support.running_service import API, Serve, command, refusal
 
 TOPIC = {"display_name": "Night", "description": "", "keywords": ["radio"]}
 TEXT = {"topic_id": "night", "title": "Static", "text_content": "Between two stations there is a third."}
+BROKEN = "greenroom_record_broken_documents_total"
 SECRET = "correct-horse"
 
 
@@ -46,6 +47,17 @@ def test_editors_listeners_and_another_program_share_a_record_in_mongodb(
         wait_for(lambda: "token" in (database.greenroom.find_one({"_id": "stream"}) or {}), 30)
         database.snippets.update_one({"_id": location.rpartition("/")[2]}, {"$set": {"title": "Theirs"}})
         wait_for(lambda: client.get(location).json()["title"] == "Theirs", 10)
+        database.snippets.insert_one({"_id": "broken", "snippet_id": "broken", "topic_id": "night"})
+
+        def is_counted() -> bool:
+            listed = client.get(f"{API}/snippets?topic_id=night").json()
+            assert [one["title"] for one in listed] == ["Theirs"]
+            return f'{BROKEN}{{kind="snippet"}} 0.0' not in client.get("/metrics").text
+
+        assert f'{BROKEN}{{kind="topic"}} 0.0' in client.get("/metrics").text
+        wait_for(is_counted, 10)
+        problem(client.get(f"{API}/snippets/broken"), 500, "internal-error")
+        problem(client.put(f"{API}/snippets/broken", json=TEXT, headers=editor), 500, "internal-error")
         wait_for(lambda: database.AgentTaskState.find_one({"status": {"$ne": "queued"}}) is not None, 60)
 
 

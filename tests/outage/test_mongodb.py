@@ -109,6 +109,31 @@ async def test_a_record_closed_under_way_fails_at_once(
         mongo.thaw()
 
 
+async def test_a_client_that_is_closed_under_way_ends_the_change_in_time(
+    mongo: MongoServer, records: MongoRecords
+) -> None:
+    """The driver's own helper would go on for ever."""
+    await records.put_topic("a", about("Before"), NOON)
+    closing: list[asyncio.Task[None]] = []
+
+    def edit(stored: Topic | None) -> TopicDraft:
+        closing.append(asyncio.create_task(records._database.client.close()))
+        return about("After")
+
+    async with asyncio.timeout(20):
+        with pytest.raises(RecordError):
+            await records.edit_topic("a", edit, NOON)
+        await asyncio.wait(closing)
+        for call in (records.ping, records.topics, lambda: anext(records.foreign_changes.changes())):
+            with pytest.raises(RecordUnavailable):
+                await call()
+    other = await MongoRecords.open(mongo.url(NAME))
+    found = await other.topic("a")
+    assert found is not None
+    assert found.display_name == "Before"
+    await other.close()
+
+
 async def test_an_unknown_commit_drops_what_it_would_have_made_stale(
     mongo: MongoServer, valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,12 @@ def test_a_document_that_cannot_be_an_object_is_broken_and_nothing_else(raw: byt
     assert broken.count == 1
 
 
+def test_a_document_that_is_no_text_is_named_by_its_id_all_the_same() -> None:
+    raw = bson.encode(TOPIC).replace(b"###", b"\xff\xfe\xfd")
+    with pytest.raises(BrokenDocument, match="the topic 'x' does not fit"):
+        decoded(RawBSONDocument(raw), Topic)
+
+
 def test_dates_and_texts_are_the_same_moments() -> None:
     moment = datetime(2026, 1, 2, 12, 0, 0, 123_000, UTC)
     dates = TOPIC | {"created_at": moment, "updated_at": bson.DatetimeMS(moment)}

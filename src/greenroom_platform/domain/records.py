@@ -272,3 +272,12 @@ class UserRecords(Protocol):
         Prevents: a sign-in verifies the old password · the password is changed · the sign-in stores the old password
         under today's parameters.
         """
+
+
+@runtime_checkable
+class CountsBroken(Protocol):
+    """A record that counts what it leaves out of lists: documents of other programs that do not fit their type."""
+
+    @property
+    def broken_documents(self) -> Mapping[tuple[str], int]:
+        """How many by their kind, as `("snippet",)`, with every kind from the start. It is one object for ever."""

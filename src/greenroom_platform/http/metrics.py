@@ -68,6 +68,7 @@ _COUNTS = {
     "greenroom_engine_events": ("Connections made and lost, pushes, flushes.", [_NODE, "event"]),
     "greenroom_session_events": ("Sessions started, rotated, ended; tokens refused; foreign pages.", ["event"]),
     "greenroom_foreign_changes": ("Changes of the record made outside, and how their watcher fares.", ["event"]),
+    "greenroom_record_broken_documents": ("Documents left out of lists, since they do not fit their type.", ["kind"]),
     "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
     "greenroom_websockets": ("WebSockets that have ended, by the code that closed them.", ["route", "code"]),
     "greenroom_websocket_sent_bytes": ("Bytes of the messages sent over WebSockets that have ended.", ["route"]),
@@ -164,6 +165,7 @@ class Metrics:
 
     def _mine(self) -> Numbers:
         counters = self._counters
+        broken = counters.broken_documents.items()
         return Numbers(
             counts={
                 "greenroom_cache_reads": [(list(key), value) for key, value in counters.reads.items()],
@@ -172,6 +174,7 @@ class Metrics:
                 "greenroom_engine_events": [(list(key), value) for key, value in counters.engine_events.items()],
                 "greenroom_session_events": [(list(key), value) for key, value in counters.sessions.items()],
                 "greenroom_foreign_changes": [(list(key), value) for key, value in counters.foreign_changes.items()],
+                "greenroom_record_broken_documents": [(list(key), value) for key, value in broken],
                 "greenroom_http_requests": [(list(key), value) for key, value in self._requests.items()],
                 "greenroom_websockets": [(list(key), value) for key, value in self._sockets.items()],
                 "greenroom_websocket_sent_bytes": [(list(key), value) for key, value in self._socket_bytes.items()],

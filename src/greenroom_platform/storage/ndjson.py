@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -18,7 +19,7 @@ from typing import IO
 
 import msgspec
 
-from greenroom.errors import InvalidInput, UnknownReference
+from greenroom.errors import BrokenDocument, InvalidInput, UnknownReference
 from greenroom.keyspace.pattern import check_part
 from greenroom.keyspace.validation import field_and_reason
 from greenroom_platform.domain.records import Records, SnippetImport, TopicImport
@@ -190,6 +191,9 @@ class _Load:
             self._known.clear()
             await self._store(batch)
             return
+        except BrokenDocument as error:
+            await self._store(self._fitting(batch, error))
+            return
         # A line that is stored replaces earlier ones with its id; one that waits may turn out bad, and replaces none.
         self._waiting.forget(ready)
         late = (line for lines in waiting.values() for line in lines)
@@ -201,10 +205,29 @@ class _Load:
         self._loaded.snippets += len(ready)
         self._on_progress(self._loaded)
 
+    def _fitting(self, batch: list[_Line], error: BrokenDocument) -> list[_Line]:
+        """The lines whose stored documents fit; those of the others are bad."""
+        broken = {(one.kind, one.id): one for one in (error, *error.others)}
+        fitting: list[_Line] = []
+        for line in batch:
+            is_snippet = isinstance(line.value, _SnippetLine)
+            kind, id_ = ("snippet", _id(line)) if is_snippet else ("topic", line.value.topic_id)
+            found = broken.get((kind, repr(id_)))
+            if found is None:
+                fitting.append(line)
+            else:
+                remedy = "correct or delete it in the database"
+                self._bad(BadLine(line.source, line.number, f"{kind}_id", str(found), remedy))
+        if len(fitting) == len(batch):  # it is none of ours
+            raise error
+        return fitting
+
     async def _is_known(self, topic_id: str) -> bool:
         if topic_id not in self._known:
-            if await self._records.topic(topic_id) is None:
-                return False
+            # One that does not fit is there all the same.
+            with suppress(BrokenDocument):
+                if await self._records.topic(topic_id) is None:
+                    return False
             self._know([topic_id])
         return True
 

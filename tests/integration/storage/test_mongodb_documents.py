@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from greenroom.errors import BrokenDocument
+from greenroom_platform.definitions import PAGE_SIZE
+from greenroom_platform.storage import BadLine, load
 from greenroom_platform.storage.mongodb.records import MongoRecords
 from greenroom_platform.testing.records_changes import NOON, about, fill, ids, topic, wording
 from tests.support.mongo_server import MongoServer
@@ -79,6 +82,45 @@ async def test_a_snippet_that_does_not_fit_is_left_out_of_its_pages(mongo_record
     assert ids(await mongo_records.page("a", 1)) == ids(await mongo_records.newest(20)) == [every[2], every[0]]
     with pytest.raises(BrokenDocument):
         await mongo_records.put_snippet(every[1], wording("a"))
+
+
+async def test_a_load_tells_of_what_it_cannot_replace_and_stores_the_rest(
+    mongo_records: MongoRecords, other: Other
+) -> None:
+    await fill(mongo_records, "a", 3)
+    other.topics.insert_one({"_id": "x", "topic_id": "x"})
+    other.snippets.update_many({"_id": {"$in": ["a000", "a002"]}}, {"$unset": {"title": ""}})
+    members = '"title": "New", "text_content": "Text."'
+    lines = ['{"topic_id": "x", "display_name": "X", "description": "", "keywords": []}']
+    lines += [f'{{"snippet_id": "a00{number}", "topic_id": "a", {members}}}' for number in range(3)]
+    lines += [f'{{"snippet_id": "n{topic_id}", "topic_id": "{topic_id}", {members}}}' for topic_id in ("a", "x")]
+    bad: list[BadLine] = []
+    source = io.BytesIO("\n".join(lines).encode())
+    loaded = await load(mongo_records, [("file", source)], on_bad=bad.append)
+    assert [(one.number, one.field) for one in bad] == [(1, "topic_id"), (2, "snippet_id"), (4, "snippet_id")]
+    assert all("does not fit" in one.reason and "in the database" in one.remedy for one in bad)
+    assert (loaded.topics, loaded.snippets, loaded.bad) == (0, 3, 3)
+    stored = {one["_id"]: one.get("title") for one in other.snippets.find()}
+    assert stored == {"a000": None, "a001": "New", "a002": None, "na": "New", "nx": "New"}
+
+
+@pytest.mark.parametrize("broken", [[0], [0, 21, 44], list(range(45)), [*range(5, 40)]])
+async def test_a_page_is_full_whatever_is_left_out_of_it(
+    mongo_records: MongoRecords, other: Other, broken: list[int]
+) -> None:
+    every = await fill(mongo_records, "a", 45)
+    gone = {every[number] for number in broken}
+    other.snippets.update_many({"_id": {"$in": sorted(gone)}}, {"$unset": {"title": ""}})
+    seen: set[str] = set()
+    number, page = 0, PAGE_SIZE
+    while page == PAGE_SIZE:  # as who follows `Link`
+        number += 1
+        found = ids(await mongo_records.page("a", number))
+        assert len(set(found)) == len(found)
+        seen |= set(found)
+        page = len(found)
+    assert seen == set(every) - gone
+    assert len(await mongo_records.newest(7)) == min(7, len(seen))
 
 
 async def test_dates_of_others_are_read_as_the_moments_that_they_are(mongo_records: MongoRecords, other: Other) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,6 +179,16 @@ async def test_a_schema_of_a_later_version_is_refused(mongo_shared: MongoServer)
         client[name]["greenroom"].insert_one({"_id": "schema", "version": 99})
     with pytest.raises(InvalidInput, match="version 99"):
         await open_records(mongo_shared.url(name))
+
+
+async def test_processes_may_open_a_new_record_at_the_same_time(mongo_shared: MongoServer) -> None:
+    for _ in range(3):
+        url = mongo_shared.url(f"t{secrets.token_hex(6)}")
+        every = await asyncio.gather(*(MongoRecords.open(url) for _ in range(6)), return_exceptions=True)
+        records = [one for one in every if isinstance(one, MongoRecords)]
+        for one in records:
+            await one.close()
+        assert len(records) == 6, every
 
 
 async def test_collections_of_others_are_taken_over_with_their_documents(mongo_shared: MongoServer) -> None:

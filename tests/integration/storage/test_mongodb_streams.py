@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 from typing import Any
 
+import bson
 import pymongo
 import pytest
 from pymongo.database import Database
@@ -105,6 +106,10 @@ WRITES: dict[str, tuple[Write, dict[str, object]]] = {
     "a status set": (
         lambda other: other.AgentTaskState.update_one({"_id": "p"}, {"$set": {"status": "error"}}),
         {"statuses": ("p",)},
+    ),
+    "a task inserted": (
+        lambda other: other.AgentTaskState.insert_one({"_id": "new", "number": 7, "status": "queued"}),
+        {"statuses": ("new",)},
     ),
     "a task deleted": (lambda other: other.AgentTaskState.delete_one({"_id": "p"}), {"statuses": ("p",)}),
 }
@@ -215,6 +220,150 @@ async def test_a_snippet_that_nobody_knows_the_pages_of_takes_them_all(
         other.snippets.delete_one({"_id": "a000"})
         found = await next_of(told)
         assert (found.snippets, found.lost) == (("a000",), (SNIPPET_PAGE,))
+        # From then on the server tells again what a document was before.
+        other.snippets.insert_one(members("new", "a"))
+        assert (await next_of(told)).lost == ()
+        other.snippets.delete_one({"_id": "new"})
+        found = await next_of(told)
+        assert (found.snippets, found.lost, found.pages) == (("new",), (), (("a", 2),))
+
+
+async def test_a_collection_that_is_made_anew_by_others_is_made_ready(
+    mongo_records: MongoRecords, other: Other
+) -> None:
+    await fill(mongo_records, "a", 2)
+    async with watching(mongo_records) as told:
+        await begun(mongo_records, told)
+        kept = list(other.snippets.find())
+        other.snippets.drop()
+        other.snippets.insert_many(kept)
+        assert (await next_of(told)).lost == EVERYTHING
+        other.snippets.insert_one(members("new", "a"))
+        while "new" not in (await next_of(told)).snippets:
+            pass
+        other.snippets.update_one({"_id": "a000"}, {"$set": {"title": "Z"}})
+        found = await next_of(told)
+        assert (found.snippets, found.lost, found.pages) == (("a000",), (), (("a", 2),))
+    assert len(other.snippets.index_information()) == 3
+    assert other.snippets.options()["changeStreamPreAndPostImages"] == {"enabled": True}
+
+
+async def test_collections_that_feed_no_cache_may_go_and_come(mongo_records: MongoRecords, other: Other) -> None:
+    await fill(mongo_records, "a", 1)
+    async with watching(mongo_records) as told:
+        await begun(mongo_records, told)
+        other.report.insert_one({"_id": 1})
+        other.report.rename("earlier")
+        other.earlier.aggregate([{"$out": "report"}])
+        other.report.drop()
+        other.users.drop()
+        other.topics.update_one({"_id": "a"}, {"$set": {"display_name": "Z"}})
+        found = await next_of(told)
+        assert (found.topics, found.lost, found.events) == (("a",), (), 1)
+    assert [one for one in other.users.index_information().values() if one.get("unique")]
+
+
+async def test_a_collection_that_another_is_renamed_to_is_everything(mongo_records: MongoRecords, other: Other) -> None:
+    await fill(mongo_records, "a", 1)
+    async with watching(mongo_records) as told:
+        await begun(mongo_records, told)
+        other.draft.insert_one(members("new", "a"))
+        other.draft.rename("snippets", dropTarget=True)
+        assert (await next_of(told)).lost == EVERYTHING
+
+
+async def _deleted(told: Told, number: int) -> list[ForeignChanges[Any]]:
+    """What is told of so many events."""
+    found: list[ForeignChanges[Any]] = []
+    while sum(one.events for one in found) < number:
+        found.append(await next_of(told))
+    return found
+
+
+def _last_page(found: list[ForeignChanges[Any]]) -> int:
+    return max(dict(one.pages).get("a", 0) for one in found)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_many_deletions_drop_every_page_that_there_was(
+    mongo_records: MongoRecords, other: Other, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    monkeypatch.setattr(foreign, "_TOGETHER", 50)
+    await mongo_records.store([topic("a")], [])
+    other.snippets.insert_many([members(f"s{number}", "a") for number in range(300)])  # 15 pages
+    source = mongo_records.foreign_changes
+    async with watching(mongo_records) as told:
+        await begun(mongo_records, told)
+    other.snippets.delete_many({})
+    found: list[ForeignChanges[Any]] = []
+    if killed:
+        async with aclosing(source.changes()) as changes:  # type: ignore[type-var]
+            while sum(one.events for one in found) < 100:
+                found.append(await anext(changes))
+                await source.acknowledge(found[-1].position)
+    async with watching(mongo_records) as told:
+        found += await _deleted(told, 300 - sum(one.events for one in found))
+        assert not any(one.lost for one in found)
+        assert _last_page(found) == 16
+        # Once it has caught up, what had left before counts no more.
+        other.snippets.insert_one(members("new", "a"))
+        assert (await next_of(told)).events == 1
+        other.snippets.delete_one({"_id": "new"})
+        assert (await next_of(told)).pages == (("a", 2),)
+
+
+async def test_more_deletions_than_are_counted_drop_the_pages_whole(
+    mongo_records: MongoRecords, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign, "_LEFT_MAX", 20)
+    await fill(mongo_records, "a", 30)
+    async with watching(mongo_records) as told:
+        await begun(mongo_records, told)
+    other.snippets.delete_many({})
+    async with watching(mongo_records) as told:
+        found = await _deleted(told, 30)
+        assert [one.lost for one in found if one.lost] == [(SNIPPET_PAGE,)]
+
+
+LATER = bson.Timestamp(2**31, 1)
+
+
+@pytest.mark.parametrize(("token", "at"), [({"_data": "00ff"}, LATER), ({"_data": "00ff"}, "noon"), ("text", LATER)])
+async def test_a_place_that_is_refused_is_replaced_whatever_its_time(
+    mongo_records: MongoRecords, other: Other, token: object, at: object
+) -> None:
+    await fill(mongo_records, "a", 1)
+    other.greenroom.update_one({"_id": "stream"}, {"$set": {"token": token, "at": at}}, upsert=True)
+    async with watching(mongo_records) as told:
+        await begun(mongo_records, told)
+    async with watching(mongo_records) as told:
+        other.topics.update_one({"_id": "a"}, {"$set": {"display_name": "Z"}})
+        assert (await next_of(told)).topics == ("a",)
+
+
+async def test_a_place_whose_time_is_none_is_replaced(mongo_records: MongoRecords, other: Other) -> None:
+    await fill(mongo_records, "a", 1)
+    async with watching(mongo_records) as told:
+        await begun(mongo_records, told)
+        other.greenroom.update_one({"_id": "stream"}, {"$set": {"at": "noon"}})
+        other.topics.update_one({"_id": "a"}, {"$set": {"display_name": "Z"}})
+        await next_of(told)
+    kept = other.greenroom.find_one({"_id": "stream"})
+    assert kept is not None
+    assert isinstance(kept["at"], bson.Timestamp)
+
+
+async def test_a_watch_that_is_cancelled_leaves_no_task(mongo_records: MongoRecords) -> None:
+    before = asyncio.all_tasks()
+    async with watching(mongo_records) as told:
+        await begun(mongo_records, told)
+        waits = [one for one in asyncio.all_tasks() - before if "Event.wait" in repr(one)]
+        async with asyncio.timeout(30):
+            while not waits:
+                await asyncio.sleep(0)
+                waits = [one for one in asyncio.all_tasks() - before if "Event.wait" in repr(one)]
+    await asyncio.wait(waits, timeout=10)
+    assert all(one.done() for one in waits)
 
 
 async def test_an_earlier_place_never_takes_the_place_of_a_later(mongo_records: MongoRecords, other: Other) -> None:

@@ -37,6 +37,8 @@ T = TypeVar("T")
 TOPICS, SNIPPETS, TASKS, USERS, OUTBOX = "topics", "snippets", "AgentTaskState", "users", "outbox"
 RECORDINGS, META = "recordings", "greenroom"
 """What is no object: the schema's version, the place in the change stream, the count that bounds the queue."""
+QUEUE = "queue"
+"""The document with that count: whoever adds a task changes it."""
 COLLECTIONS = TOPICS, SNIPPETS, TASKS, USERS, OUTBOX, RECORDINGS, META
 
 WRITE_DEADLINE = 5.0

@@ -32,6 +32,9 @@ RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument
 _DECODED: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, tzinfo=UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
+_LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
+    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
+)
 _LOGGED = 1000
 """Broken documents that are told of by name; then they are only counted."""
 
@@ -47,15 +50,21 @@ class Broken:
     """Documents that do not fit their type; each is told of once."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.counts = {(kind,): 0 for kind in ("topic", "snippet", "podcasttask", "storedrecording")}
+        """By their kind; here from the start, since nobody sees a first step from nothing."""
         self._told: set[tuple[str, str]] = set()
+
+    @property
+    def count(self) -> int:
+        """All of them, each as often as it was left out."""
+        return sum(self.counts.values())
 
     def decoded(self, raw: RawBSONDocument, type_: type[T]) -> T | None:
         """The object in a document of a list; None where there is none, which the log says."""
         try:
             return decoded(raw, type_)
         except BrokenDocument as error:
-            self.count += 1
+            self.counts[error.kind,] += 1
             name = type_.__name__, str(error)
             if name not in self._told and len(self._told) < _LOGGED:
                 self._told.add(name)
@@ -85,8 +94,16 @@ def _members(raw: RawBSONDocument, type_: type[msgspec.Struct]) -> dict[str, Any
     try:
         members = bson.decode(raw.raw, _DECODED)
     except (InvalidBSON, OverflowError, RecursionError) as error:
-        raise BrokenDocument(type_.__name__.lower(), "?", str(error)) from None
+        raise BrokenDocument(type_.__name__.lower(), _id(_half_decoded(raw)), str(error)) from None
     return {name: _moment(value) for name, value in members.items()}
+
+
+def _half_decoded(raw: RawBSONDocument) -> dict[str, Any]:
+    """What a document says with the text that is none replaced; for its id."""
+    try:
+        return bson.decode(raw.raw, _LENIENT)
+    except (InvalidBSON, OverflowError, RecursionError):
+        return {}
 
 
 def _moment(value: Any) -> Any:

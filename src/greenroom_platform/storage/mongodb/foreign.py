@@ -8,31 +8,45 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
 import msgspec
+import pymongo
 from bson import Timestamp
 from pymongo.asynchronous.change_stream import AsyncDatabaseChangeStream
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
-from greenroom.errors import RecordUnavailable
-from greenroom.keyspace import Keyspace
+from greenroom.errors import InvalidInput, RecordUnavailable
 from greenroom_platform.definitions import SNIPPET_PAGE
 from greenroom_platform.domain.foreign_changes import EVERYTHING, ForeignChanges
 from greenroom_platform.storage.mongodb.changes import page_ends
-from greenroom_platform.storage.mongodb.database import OUTBOX, SNIPPETS, TASKS, TOPICS, MongoDatabase, unavailable
+from greenroom_platform.storage.mongodb.database import (
+    COLLECTIONS,
+    META,
+    OUTBOX,
+    QUEUE,
+    MongoDatabase,
+    unavailable,
+)
+from greenroom_platform.storage.mongodb.left import Left
+from greenroom_platform.storage.mongodb.opening import prepare
+from greenroom_platform.storage.mongodb.told import CACHED, WHOLE, Told, collection_of
 
 log = logging.getLogger("greenroom.storage")
 
 _PLACE = "stream"
 _TOGETHER = 500
 """Events told at a time."""
+_LEFT_MAX = 2_000
+"""Snippets that have left their topics, above which all pages are dropped whole."""
+_PREPARING = 10.0
+"""Seconds that making collections ready again may take."""
 _AHEAD = 5_000
 """Events that are read before the earlier ones are dropped."""
 _WAIT = 1000
@@ -42,18 +56,15 @@ _IDLE = 10.0
 with it where we were."""
 _PASSING = {6, 7, 13, 18, 50, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
 """Codes that say nothing of the place: the server ends, or is no primary; the user may not; it took too long."""
-_WHOLE = {"drop", "rename", "dropDatabase", "invalidate"}
-"""Events after which nothing is known of single documents."""
-_SEEN = {"status", "error_message", "estimated_completion_time", "podcast_id"}
-"""The members of a task that listeners see."""
-_OURS = {"lock"}
-"""Members that only say that somebody relies on a document."""
-
-
+_FORBIDDEN = 13
 _WATCHED = (
-    {"operationType": {"$in": sorted(_WHOLE)}},
-    {"ns.coll": {"$in": [TOPICS, SNIPPETS, TASKS]}},
+    # Not those of other collections. Prevents: a report is written anew each minute · each time every cache is emptied.
+    {"operationType": {"$in": ["drop", "rename"]}, "ns.coll": {"$in": list(COLLECTIONS)}},
+    {"operationType": "rename", "to.coll": {"$in": list(COLLECTIONS)}},
+    {"operationType": {"$in": ["dropDatabase", "invalidate"]}},
+    {"ns.coll": {"$in": list(CACHED)}},
     {"ns.coll": OUTBOX, "operationType": "insert"},
+    {"ns.coll": META, "documentKey._id": QUEUE},
 )
 
 
@@ -62,6 +73,8 @@ class Place(msgspec.Struct, frozen=True):
 
     token: Mapping[str, Any]
     at: Timestamp
+    left: Mapping[str, Any] = {}
+    """A `Left`, as it is stored."""
 
 
 class MongoForeignChanges:
@@ -69,29 +82,36 @@ class MongoForeignChanges:
 
     def __init__(self, database: MongoDatabase) -> None:
         self._database = database
+        self._refused: object = None
+        """The token that was refused last: its place is replaced whatever its time, which may be another history's."""
 
     async def changes(self) -> AsyncIterator[ForeignChanges[Place]]:
         """See `ChangeSource`."""
         kept = await self._database.read(lambda: self._database.meta.find_one({"_id": _PLACE}))
-        token = None if kept is None else kept.get("token")
+        stored = {} if kept is None else kept
+        self._refused, token = None, stored.get("token")
+        if token is not None and not isinstance(token, Mapping):
+            self._refused, token = token, None
+        left = Left.stored(stored) if token is not None else Left()
         while True:
             try:
                 async with self._database.client.start_session() as session:
-                    async for found in self._from(token, session):
+                    async for found in self._from(token, session, left):
                         yield found
             except OperationFailure as error:
                 if error.code in _PASSING or error.has_error_label("ResumableChangeStreamError") or token is None:
                     raise unavailable(error) from error
                 # The history is gone, or it is another one: of a restored database, of another server.
                 log.warning("the place in the change stream is refused: %s", str(error)[:300])
-                token = None
+                self._refused, token, left = token, None, Left()
             except PyMongoError as error:
                 raise unavailable(error) from error
 
     async def acknowledge(self, position: Place) -> None:
         """See `ChangeSource`. It never goes back: of two watchers the slower stores an earlier place."""
-        earlier = {"_id": _PLACE, "$or": [{"at": {"$lte": position.at}}, {"at": {"$exists": False}}]}
-        place = {"$set": {"token": position.token, "at": position.at}}
+        no_time = {"at": {"$not": {"$type": "timestamp"}}}
+        earlier = {"_id": _PLACE, "$or": [{"at": {"$lte": position.at}}, no_time, {"token": self._refused}]}
+        place = {"$set": {"token": position.token, "at": position.at, "left": position.left}}
 
         async def work() -> None:
             await self._database.meta.update_one({"_id": _PLACE}, {"$setOnInsert": {"token": None}}, upsert=True)
@@ -100,7 +120,7 @@ class MongoForeignChanges:
         await self._database.write_one(work)
 
     async def _from(
-        self, token: Mapping[str, Any] | None, session: AsyncClientSession
+        self, token: Mapping[str, Any] | None, session: AsyncClientSession, left: Left
     ) -> AsyncIterator[ForeignChanges[Place]]:
         stream = await self._database.database.watch(
             [{"$match": {"$or": _WATCHED}}],
@@ -121,11 +141,11 @@ class MongoForeignChanges:
             try:
                 while True:
                     async for events in reader.batches():
-                        if (found := await self._found(events)) is not None:
+                        if (found := await self._found(events, left)) is not None:
                             yield found
                             stored = monotonic()
                         elif monotonic() - stored > _IDLE:
-                            await self.acknowledge(_place(events))
+                            await self.acknowledge(_place(events, left))
                             stored = monotonic()
                     if (idle := reader.idle) is not None:
                         await self.acknowledge(idle)
@@ -134,20 +154,26 @@ class MongoForeignChanges:
                 await reader.close()
 
     # docs/decisions/0085-own-events-are-known-by-their-outbox-row.md
-    async def _found(self, events: list[Mapping[str, Any]]) -> ForeignChanges[Place] | None:
+    async def _found(self, events: list[Mapping[str, Any]], left: Left) -> ForeignChanges[Place] | None:
         """What some events made stale; None where all are ours, or concern nothing that is cached."""
-        own = {one for event in events if _collection(event) == OUTBOX and (one := _transaction(event)) is not None}
-        told = _Told()
+        own = {one for event in events if _is_sign(event) and (one := _transaction(event)) is not None}
+        told = Told()
         for event in events:
-            if _collection(event) != OUTBOX and _transaction(event) not in own:
+            if not _is_sign(event) and _transaction(event) not in own:
                 told.add(event)
+        if told.unprepared:
+            await self._prepare()
         if not told.events:
             return None
-        # As many snippets as there are events may have been in a topic before.
-        gone = told.topics_of_snippets
-        pages = await self._database.read(lambda: page_ends(self._database, None, gone, gone=gone))
+        left.add(told.left, events[0]["clusterTime"])
+        if SNIPPET_PAGE in told.lost:
+            left.forget()
+        elif left.total > _LEFT_MAX:
+            told.lost = (SNIPPET_PAGE,)
+            left.forget()
+        pages = await self._pages(told.paged, left) if SNIPPET_PAGE not in told.lost else {}
         return ForeignChanges(
-            position=_place(events),
+            position=_place(events, left),
             events=told.events,
             topics=tuple(sorted(told.topics)),
             snippets=tuple(sorted(told.snippets)),
@@ -157,47 +183,26 @@ class MongoForeignChanges:
             written=_written(told.first),
         )
 
+    async def _pages(self, topics: Set[str], left: Left) -> dict[str, int]:
+        async def work() -> dict[str, int]:
+            async with self._database.client.start_session() as session:
+                pages = await page_ends(self._database, session, topics, gone=left.counts)
+                if session.operation_time is not None:
+                    left.counted = session.operation_time
+                return pages
 
-class _Told:
-    """What events made stale."""
+        return await self._database.read(work) if topics else {}
 
-    def __init__(self) -> None:
-        self.events = 0
-        self.first: Mapping[str, Any] = {}
-        self.topics: set[str] = set()
-        self.snippets: set[str] = set()
-        self.statuses: set[str] = set()
-        self.topics_of_snippets: Counter[str] = Counter()
-        self.lost: tuple[Keyspace[Any], ...] = ()
-
-    def add(self, event: Mapping[str, Any]) -> None:
-        """Add what an event of another program made stale."""
-        kind = event["operationType"]
-        if kind in _WHOLE:
-            self.lost = EVERYTHING
-        else:
-            changed = _changed(event)
-            if changed is not None and not changed - _OURS:
-                return
-            if _collection(event) == TASKS and not _is_seen(event, changed):
-                return
-            self._add_document(event, event["documentKey"]["_id"])
-        self.first = self.first or event
-        self.events += 1
-
-    def _add_document(self, event: Mapping[str, Any], id_: object) -> None:
-        ids = {TOPICS: self.topics, SNIPPETS: self.snippets, TASKS: self.statuses}[_collection(event)]
-        if isinstance(id_, str):  # no key can hold any other
-            ids.add(id_)
-        if _collection(event) != SNIPPETS:
-            return
-        before, after = event.get("fullDocumentBeforeChange"), event.get("fullDocument")
-        updated = event.get("updateDescription", {}).get("updatedFields", {})
-        found = [one.get("topic_id") for one in (before, after, updated) if one is not None]
-        self.topics_of_snippets.update({one for one in found if isinstance(one, str)})
-        if before is None and event["operationType"] != "insert":
-            # Nobody says in whose pages it was.
-            self.lost = self.lost or (SNIPPET_PAGE,)
+    async def _prepare(self) -> None:
+        """Make again what a collection has lost that another program has dropped or made: indexes and pre-images."""
+        try:
+            with pymongo.timeout(_PREPARING):
+                await prepare(self._database.name, self._database)
+        except (OperationFailure, InvalidInput) as error:
+            if isinstance(error, OperationFailure) and (error.code in _PASSING - {_FORBIDDEN} or error.timeout):
+                raise unavailable(error) from error
+            # As by documents that no unique index can be made over: that must not end the watch.
+            log.error("a collection cannot be made ready again: %s; correct that, and restart", str(error)[:300])
 
 
 class _Reader:
@@ -217,8 +222,10 @@ class _Reader:
         self.idle = None
         while True:
             waiting = asyncio.create_task(self._some.wait())
-            await asyncio.wait([waiting, self._reading], timeout=_IDLE, return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+            try:
+                await asyncio.wait([waiting, self._reading], timeout=_IDLE, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
             if not self._events:
                 if self._reading.done():
                     self._reading.result()
@@ -253,12 +260,13 @@ class _Reader:
                 await self._room.wait()
 
 
-def _place(events: Sequence[Mapping[str, Any]]) -> Place:
-    return Place(events[-1]["_id"], events[-1]["clusterTime"])
+def _place(events: Sequence[Mapping[str, Any]], left: Left) -> Place:
+    return Place(events[-1]["_id"], events[-1]["clusterTime"], left.to_store())
 
 
-def _collection(event: Mapping[str, Any]) -> str:
-    return str(event.get("ns", {}).get("coll", ""))
+def _is_sign(event: Mapping[str, Any]) -> bool:
+    """Whether an event only says that its transaction is one of ours: by an outbox row, or by the queue's count."""
+    return event["operationType"] not in WHOLE and collection_of(event) in (OUTBOX, META)
 
 
 def _transaction(event: Mapping[str, Any]) -> tuple[bytes, int] | None:
@@ -266,23 +274,6 @@ def _transaction(event: Mapping[str, Any]) -> tuple[bytes, int] | None:
     if "txnNumber" not in event or "lsid" not in event:
         return None
     return bytes(event["lsid"]["id"]), int(event["txnNumber"])
-
-
-def _changed(event: Mapping[str, Any]) -> set[str] | None:
-    """The members that an update has changed; None where the whole document has come or gone."""
-    if event["operationType"] != "update":
-        return None
-    update = event["updateDescription"]
-    names: Iterable[str] = [*update.get("updatedFields", {}), *update.get("removedFields", [])]
-    truncated = [one["field"] for one in update.get("truncatedArrays", [])]
-    return {name.partition(".")[0] for name in [*names, *truncated]}
-
-
-def _is_seen(event: Mapping[str, Any], changed: set[str] | None) -> bool:
-    """Whether listeners see a change of a task: a claim they do not, nor a new task of ours, which nobody knows."""
-    if changed is not None:
-        return bool(changed & _SEEN)
-    return event["operationType"] != "insert" or "number" not in event.get("fullDocument", {})
 
 
 def _written(event: Mapping[str, Any]) -> float | None:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pymongo
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
-from pymongo.errors import CollectionInvalid, ConfigurationError, InvalidURI, OperationFailure, PyMongoError
+from pymongo.errors import (
+    CollectionInvalid,
+    ConfigurationError,
+    DuplicateKeyError,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
 
 from greenroom.errors import InvalidInput, RecordUnavailable
 from greenroom_platform.storage.mongodb.address import mongodb_name, without_password
@@ -71,7 +79,7 @@ async def opened(url: str, *, write_deadline: float) -> MongoDatabase:
         with pymongo.timeout(_OPENING):
             _check(place, await client.admin.command("hello"))
         with pymongo.timeout(_OPENING):
-            await _prepare(place, database)
+            await prepare(place, database)
     except OperationFailure as error:
         await database.close()
         raise _refused(place, error) from None
@@ -101,7 +109,13 @@ def _check(place: str, hello: Mapping[str, Any]) -> None:
         raise InvalidInput("database", f"{place} is older than MongoDB 6.0", "upgrade the server")
 
 
-async def _prepare(place: str, database: MongoDatabase) -> None:
+async def prepare(place: str, database: MongoDatabase) -> None:
+    """Make what is missing of collections, pre-images, schema and indexes; any number of processes at once.
+
+    Raises:
+        InvalidInput: when the schema is another program's, or a later one.
+        PyMongoError: as the driver.
+    """
     there = {one["name"]: one async for one in await database.database.list_collections()}
     for name in COLLECTIONS:
         # Made before the first transaction; and where another program has made one, its changes are to be told whole.
@@ -109,26 +123,36 @@ async def _prepare(place: str, database: MongoDatabase) -> None:
         if name not in there:
             try:
                 await database.database.create_collection(name, **watched)
+                continue
             except CollectionInvalid:
-                pass  # by another process, at the same time
+                pass  # by another process, or by another program's insert, at the same time
             except OperationFailure as error:
                 if error.code != _EXISTS:
                     raise
-        elif watched and there[name].get("options", {}).get("changeStreamPreAndPostImages") != {"enabled": True}:
+        if watched and there.get(name, {}).get("options", {}).get("changeStreamPreAndPostImages") != {"enabled": True}:
             await database.database.command({"collMod": name} | watched)
-    schema = await database.meta.find_one_and_update(
-        {"_id": "schema"},
-        {"$setOnInsert": {"version": SCHEMA_VERSION}},
-        upsert=True,
-        return_document=pymongo.ReturnDocument.AFTER,
-    )
-    assert schema is not None
-    if schema["version"] > SCHEMA_VERSION:
-        reason = f"{place} has a schema of version {schema['version']}, and this program knows {SCHEMA_VERSION}"
+    version = await _schema(database)
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        reason = f"{place} has a schema of version {version}, and this program knows {SCHEMA_VERSION}"
         raise InvalidInput("database", reason, "use a newer Greenroom, or another database")
     for name, indexes in INDEXES.items():
         if indexes:
             await database.database[name].create_indexes(indexes)
+
+
+async def _schema(database: MongoDatabase) -> object:
+    """The version of the schema, which is ours where there is none yet.
+
+    Written, then read. Prevents: two processes open a new record · each inserts the version · the second finds the
+    first's, and is answered with a duplicate, or with nothing.
+    """
+    while True:
+        with suppress(DuplicateKeyError):
+            first = {"$setOnInsert": {"version": SCHEMA_VERSION}}
+            await database.meta.update_one({"_id": "schema"}, first, upsert=True)
+        schema = await database.meta.find_one({"_id": "schema"})
+        if schema is not None:  # else it has just been dropped
+            return schema.get("version")
 
 
 def _refused(place: str, error: OperationFailure) -> InvalidInput:

@@ -6,7 +6,7 @@ document that he does not write counts up its `lock`: a snippet's topic, which a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +41,8 @@ from greenroom_platform.storage.mongodb.users import MongoUsers
 from greenroom_platform.storage.whole import Wanted
 
 _IN_ORDER = [(GENERATED, -1), ("_id", 1)]
+_FURTHER = 4
+"""How many times as many rows are read when some do not fit."""
 STORING = 30.0
 """Seconds that some hundred whole objects may take."""
 _PING = 2.0
@@ -56,6 +58,8 @@ class MongoRecords:
         self._told: set[int] = set()
         self.broken = Broken()
         """Documents of other programs that do not fit."""
+        self.broken_documents: Mapping[tuple[str], int] = self.broken.counts
+        """See `CountsBroken`."""
         self.users = MongoUsers(database)
         """The users, in the same database."""
         self.tasks = MongoTasks(database, self._numbers, self.broken)
@@ -217,9 +221,20 @@ class MongoRecords:
     # ------------------------------------------------------------------------------------------------
 
     async def _snippets(self, wanted: dict[str, Any], *, limit: int, skip: int = 0) -> tuple[Snippet, ...]:
-        query = {"filter": wanted, "sort": _IN_ORDER, "skip": skip, "limit": limit}
-        rows = await self._database.read_list(self._database.snippets, **query)
-        return tuple(one for row in rows if (one := self.broken.decoded(row, Snippet)) is not None)
+        """As many as are asked for, whatever is left out of them: a page that is not full is taken for the last.
+
+        Further rows take the places, which are also the first of the next page: whoever follows the pages may see a
+        snippet twice, and misses none.
+        """
+        asked = limit
+        while True:
+            query = {"filter": wanted, "sort": _IN_ORDER, "skip": skip, "limit": asked}
+            # All of them anew: between two reads others may have moved.
+            rows = await self._database.read_list(self._database.snippets, **query)
+            found = [one for row in rows if (one := self.broken.decoded(row, Snippet)) is not None]
+            if len(found) >= limit or len(rows) < asked:
+                return tuple(found[:limit])
+            asked *= _FURTHER
 
     async def _stored_topic(self, session: Session, topic_id: str) -> Topic | None:
         raw = await self._database.topics.find_one({"_id": topic_id}, session=session)

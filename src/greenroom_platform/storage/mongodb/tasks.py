@@ -26,7 +26,7 @@ from greenroom_platform.domain.task_records import (
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 from greenroom_platform.storage.moments import microseconds
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, record_change
-from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
+from greenroom_platform.storage.mongodb.database import QUEUE, MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, Broken, decoded
 from greenroom_platform.storage.task_steps import after, check_step, shown
 
@@ -60,7 +60,7 @@ class MongoTasks:
         async def work(session: Session) -> Requested:
             # All requests meet here. Prevents: two count the tasks, each finds room for one · both are committed. And
             # of two with one key the second finds what the first has made.
-            await self._database.meta.update_one({"_id": "queue"}, {"$inc": {LOCK: 1}}, upsert=True, session=session)
+            await self._database.meta.update_one({"_id": QUEUE}, {"$inc": {LOCK: 1}}, upsert=True, session=session)
             if key is not None and (earlier := await self._requested(session, key, now)) is not None:
                 if earlier.topic_id != topic_id:
                     raise KeyReused("the key was used for another topic")
