@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import _get_running_loop
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextvars import Context
 from functools import partial
 from typing import Generic, TypeVar, cast
 
@@ -105,6 +106,16 @@ class Cache(Generic[T]):
         self._loop = _NO_LOOP
         self._opened.end()
         await self._ladder.close()
+
+    @property
+    def context(self) -> Context:
+        """A copy of the context in which the room was opened: loaders run in one.
+
+        Raises:
+            As `get`, for a room that is not open.
+        """
+        self._check_open()
+        return self._backing.context.copy()
 
     # What callers use ------------------------------------------------------------------------------
 
