@@ -338,14 +338,19 @@ class Greenroom:
             status: the step of a value; by default its member `status`.
 
         Raises:
-            InvalidInput: as `cache`, and for a keyspace of several parts.
+            InvalidInput: as `cache`; for a keyspace of several parts, an order that is no `Order`, and a type without
+                the member `status` where `status` is not given; for another order or status than before.
         """
-        from greenroom.progress.jobs import Jobs  # as sessions
+        from greenroom.progress.jobs import Jobs, check_jobs  # as sessions
 
+        if isinstance(keyspace, Keyspace):
+            check_jobs(keyspace, order, status)
         cache, text = self.cache(keyspace, load=load), keyspace.pattern.text
         jobs = self._jobs.get(text)
         if jobs is None or jobs.cache is not cache:
             jobs = self._jobs[text] = Jobs(cache, order, status)
+        else:
+            jobs.check_same(order, status)
         return jobs
 
     # Sessions ---------------------------------------------------------------------------------------

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import Callable
 from contextlib import aclosing
+from contextvars import ContextVar, copy_context
 
 import pytest
 
+from greenroom.errors import RoomClosed
 from greenroom.progress import Followers, Look
 from greenroom_platform.models import STATUSES
 from tests.support.counted_tasks import STEPS, Timers
@@ -240,9 +243,73 @@ async def test_a_later_look_that_fails_is_repeated_and_newcomers_learn_of_it(
     assert await following == ["queued", "ready_to_stream"]
 
 
-async def test_closing_ends_everyone(followers: Followers[str], source: Told) -> None:
-    following = [asyncio.create_task(told_all(followers)) for _ in range(3)]
+async def test_closing_tells_everyone_that_the_room_is_closed(followers: Followers[str], source: Told) -> None:
+    following = [followers.follow("p") for _ in range(3)]
+    assert [await anext(one) for one in following] == ["queued"] * 3
+    source.go.clear()
+    source.tell("script_generating")
+    await idle()
+    newcomer = asyncio.create_task(told_all(followers))
     await idle()
     await followers.close()
-    assert [await one for one in following] == [["queued"]] * 3
+    for one in following:
+        with pytest.raises(RoomClosed):
+            await anext(one)
+    with pytest.raises(RoomClosed):
+        await newcomer
     assert (len(followers), source.told) == (0, [])
+
+
+@pytest.mark.parametrize("first", ["broken", "queued"])
+async def test_an_error_of_the_status_function_reaches_all_and_is_logged(
+    source: Told, timers: Timers, caplog: pytest.LogCaptureFixture, first: str
+) -> None:
+    def status(value: str) -> str:
+        if value == "broken":
+            raise AttributeError("no status")
+        return value
+
+    followers, source.value = Followers(source, STATUSES, status, later=timers), first
+    seen: list[list[str]] = [[], [], []]
+
+    async def follow(values: list[str]) -> None:
+        async for value in followers.follow("p"):
+            values.append(value)
+
+    following = [asyncio.create_task(follow(values)) for values in seen]
+    await idle()
+    source.tell("broken")
+    async with asyncio.timeout(20):
+        results = await asyncio.gather(*following, return_exceptions=True)
+    assert [type(one) for one in results] == [AttributeError] * 3
+    assert seen == [[] if first == "broken" else ["queued"]] * 3
+    assert [(one.levelno, one.name) for one in caplog.records] == [(logging.ERROR, "greenroom.progress")]
+    assert (len(followers), source.told) == (0, [])
+    source.value = "ready_to_stream"
+    assert await told_all(followers) == ["ready_to_stream"]
+
+
+async def test_whatever_cancels_the_reading_leaves_nobody_waiting(followers: Followers[str], source: Told) -> None:
+    following = asyncio.create_task(told_all(followers))
+    await idle()
+    (reading,) = (task for task in asyncio.all_tasks() if task.get_name() == "greenroom-follow")
+    reading.cancel()
+    async with asyncio.timeout(20):
+        with pytest.raises(RoomClosed):
+            await following
+    assert (len(followers), source.told) == (0, [])
+
+
+async def test_reading_runs_in_the_context_that_is_given(source: Told, timers: Timers) -> None:
+    tenant, seen = ContextVar("tenant", default="none"), list[str]()
+    opening = copy_context()
+
+    def status(value: str) -> str:
+        seen.append(tenant.get())
+        return value
+
+    followers = Followers(source, STATUSES, status, later=timers, context=opening.copy)
+    tenant.set("of the first follower")
+    source.value = "ready_to_stream"
+    assert await told_all(followers) == ["ready_to_stream"]
+    assert seen[0] == "none"

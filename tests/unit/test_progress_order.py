@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
+import pytest
+
+from greenroom.errors import InvalidInput
+from greenroom.progress import Order
 from greenroom_platform.models import STATUSES
 
 KNOWN = ("queued", "script_generating", "audio_rendering", "ready_to_stream", "error")
@@ -30,3 +35,30 @@ def test_what_is_shown_never_goes_back_and_nothing_follows_an_end() -> None:
     assert STATUSES.furthest("audio_rendering", "error") == "error"
     assert STATUSES.furthest("ready_to_stream", "error") == "ready_to_stream"
     assert STATUSES.furthest("error", "ready_to_stream") == "error"
+
+
+@pytest.mark.parametrize(
+    ("steps", "failure", "reason"),
+    [
+        ((), "failed", "has no steps"),
+        (("queued", "queued"), "failed", "names 'queued' twice"),
+        (("queued", "failed"), "failed", "names 'failed' twice"),
+        (("queued", 2), "failed", "2 is no status"),
+        (("queued", ["done"]), "failed", "['done'] is no status"),
+        (("queued", ""), "failed", "'' is no status"),
+        (("queued", "done"), None, "None is no status"),
+    ],
+)
+def test_an_order_that_cannot_be_is_refused(steps: tuple[Any, ...], failure: Any, reason: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Order(*steps, failure=failure)
+    assert (caught.value.field, caught.value.reason) == ("order", reason)
+
+
+def test_two_orders_of_the_same_steps_are_equal() -> None:
+    one, same = (Order("queued", "done", failure="failed") for _ in range(2))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert repr(one) == "Order('queued', 'done', failure='failed')"
+    for other in (Order("done", failure="failed"), Order("queued", "done", failure="error"), ("queued", "done")):
+        assert one != other

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from greenroom.caching.single_flight import Flight, Flights
+from greenroom.errors import RoomClosed
 
 
 def landing(flights: Flights[str], key: str, go: asyncio.Event, result: str = "value") -> Flight[str]:
@@ -127,7 +129,7 @@ async def test_the_first_result_stays() -> None:
 
 
 @pytest.mark.parametrize("begun", [True, False])
-async def test_ending_all_work_leaves_nobody_waiting(begun: bool) -> None:
+async def test_ending_all_work_tells_who_waits_that_the_room_is_closed(begun: bool) -> None:
     flights = Flights[str]()
     flight = landing(flights, "k", asyncio.Event())
     caller = asyncio.create_task(flight.result())
@@ -135,9 +137,38 @@ async def test_ending_all_work_leaves_nobody_waiting(begun: bool) -> None:
         await asyncio.sleep(0)
     await flights.cancel()
     async with asyncio.timeout(5):
+        with pytest.raises(RoomClosed):
+            await caller
+    assert flights.find("k") is None
+    with pytest.raises(RoomClosed):
+        flights.begin("k")
+
+
+async def test_a_caller_cancelled_while_all_work_ends_is_cancelled() -> None:
+    flights = Flights[str]()
+    flight = landing(flights, "k", asyncio.Event())
+    caller = asyncio.create_task(flight.result())
+    await asyncio.sleep(0)
+    caller.cancel()
+    await flights.cancel()
+    async with asyncio.timeout(5):
         await asyncio.wait([caller])
     assert caller.cancelled()
-    assert flights.find("k") is None
+
+
+async def test_each_work_has_a_copy_of_the_context_in_which_flights_were_made() -> None:
+    tenant, seen = ContextVar("tenant", default="none"), list[str]()
+    flights = Flights[str]()
+
+    async def work(flight: Flight[str]) -> str:
+        seen.append(tenant.get())
+        tenant.set("of another load")
+        return flight.key
+
+    tenant.set("of the first caller")
+    await flights.join("a", work)
+    await flights.join("b", work)
+    assert seen == ["none", "none"]
 
 
 async def test_joining_begins_the_work_once_and_tells_who_began_it() -> None:

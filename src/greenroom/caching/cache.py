@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextvars import Context
 from functools import partial
 from threading import get_ident
 from typing import Generic, TypeVar, cast
@@ -101,6 +102,16 @@ class Cache(Generic[T]):
         """Cancel the loads under way; nothing can be read or dropped until it is opened again."""
         self._opened.end()
         await self._ladder.close()
+
+    @property
+    def context(self) -> Context:
+        """A copy of the context in which the room was opened: loaders run in one.
+
+        Raises:
+            As `get`, for a room that is not open.
+        """
+        self._check_open()
+        return self._backing.context.copy()
 
     # What callers use ------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from contextvars import copy_context
 
 from greenroom.caching import drops, generation, groups, lease
 from greenroom.caching.drops import LONGEST, DropCommands, Drops
@@ -38,6 +39,8 @@ class Backing(Listener):
         self.prefix = prefix
         self.clock = clock
         self.counters = counters
+        self.context = copy_context()
+        """That in which the room was opened; loaders run in copies of it."""
         self.near = near if near is not None else Near(max_staleness=engine.limits.max_staleness)
         self.local = LocalCopies(self.near)
         self._commands = DropCommands(prefix)

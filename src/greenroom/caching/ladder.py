@@ -58,7 +58,7 @@ class Ladder(Generic[T]):
         self._pending_groups: Set[str] = backing.groups.pending_drops if groups else frozenset()
         self.near = backing.near
         self.fallback: Fallback[CacheResult[T]] = Fallback(backing.clock, max_concurrent)
-        self.flights: Flights[CacheResult[T]] = Flights()
+        self.flights: Flights[CacheResult[T]] = Flights(backing.context)
         self.remote = RemoteTier(backing, keyspace, near_for)
         steps = LoadSteps(
             backing,
@@ -71,7 +71,7 @@ class Ladder(Generic[T]):
         )
         self.loads = LeasedLoader(steps, load)
         self._batch = None if load_many is None else Batch(self.loads, load_many)
-        self.refreshes = Refreshes(self.loads, backing.clock)
+        self.refreshes = Refreshes(self.loads, backing.clock, backing.context)
         backing.local.register(self.flights, self.fallback)
 
     @property

@@ -138,6 +138,14 @@ class LoadSteps(Generic[T]):
         try:
             async with deadline:
                 return await load()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # The loader's own: a task that it waits for was cancelled. Nobody has cancelled those who wait here.
+            self.count("load")
+            log.warning("loading %s failed: CancelledError", key)
+            raise LoadFailed(key, "CancelledError") from error
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
                 self.count("load_timeout")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching.freshness import placed
@@ -212,21 +213,27 @@ class Refreshes:
 
     While another process holds the lease, or a load has just failed, the key is held back here: else every read of a
     stale value would ask the server again.
+
+    Arguments:
+        context: of the loads, as for `Flights`.
     """
 
-    def __init__(self, loads: LeasedLoader[Any], clock: Clock) -> None:
+    def __init__(self, loads: LeasedLoader[Any], clock: Clock, context: Context) -> None:
         self._loads = loads
         self._clock = clock
+        self._context = context
+        self._closed = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._held_back: dict[str, float] = {}
 
     def begin(self, key: str, parts: Mapping[str, object], stale: bytes) -> None:
         """Begin to replace the stale value of `key`, unless that is under way or held back; returns at once."""
         now = self._clock.monotonic()
-        if key in self._tasks or now < self._held_back.get(key, now):
+        if self._closed or key in self._tasks or now < self._held_back.get(key, now):
             return
         self._loads.steps.count_event("refresh")
-        self._tasks[key] = asyncio.get_running_loop().create_task(self._replace(key, parts, stale))
+        work = self._replace(key, parts, stale)
+        self._tasks[key] = asyncio.get_running_loop().create_task(work, context=self._context.copy())
 
     async def _replace(self, key: str, parts: Mapping[str, object], stale: bytes) -> None:
         try:
@@ -241,7 +248,8 @@ class Refreshes:
             self._held_back[key] = now + seconds
 
     async def close(self) -> None:
-        """Cancel the refreshes under way."""
+        """Cancel the refreshes under way, and begin no other."""
+        self._closed = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()

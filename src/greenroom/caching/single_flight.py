@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
 from greenroom.engine import KeyFilter, all_keys
+from greenroom.errors import RoomClosed
 
 T = TypeVar("T")
 
@@ -48,6 +50,7 @@ class Flight(Generic[T]):
         """The result; a caller that is cancelled meanwhile cancels nobody else.
 
         Raises:
+            RoomClosed: when the work was cancelled, as it is when the room is closed.
             Whatever the work raised.
         """
         # docs/decisions/0025-waiters-have-their-own-future.md
@@ -64,9 +67,13 @@ class Flight(Generic[T]):
         self._ended(lambda waiter: waiter.set_result(result))
 
     def set_exception(self, error: BaseException) -> None:
-        """Give everyone who waits the error."""
+        """Give everyone who waits the error.
+
+        That the work was cancelled is not passed on as it is. Prevents: a room is closed · a caller who waits for a
+        load gets CancelledError, though nobody has cancelled him · his server drops the request without an answer.
+        """
         if isinstance(error, asyncio.CancelledError):
-            self._ended(lambda waiter: waiter.cancel())
+            self._ended(lambda waiter: waiter.set_exception(RoomClosed()))
         else:
             self._ended(lambda waiter: waiter.set_exception(error))
 
@@ -80,11 +87,19 @@ class Flight(Generic[T]):
 
 
 class Flights(Generic[T]):
-    """The flights of one cache: at most one that is open per key, and those closed that have not landed yet."""
+    """The flights of one cache: at most one that is open per key, and those closed that have not landed yet.
 
-    __slots__ = ("_in_flight", "_open", "_tasks")
+    Arguments:
+        context: the context of all work, of which each task has a copy; by default that in which this is made. A first
+            caller's is his own. Prevents: the first caller's tenant stands in a context variable · the loader reads
+            the record by it · callers of other tenants share what it has found.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_cancelled", "_context", "_in_flight", "_open", "_tasks")
+
+    def __init__(self, context: Context | None = None) -> None:
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
         self._open: dict[str, Flight[T]] = {}
         self._in_flight: dict[str, set[Flight[T]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,7 +112,14 @@ class Flights(Generic[T]):
         return None if flight is None or flight.over else flight
 
     def begin(self, key: str) -> Flight[T]:
-        """A new flight for `key`, to be joined from now on; hand it to `work_on`."""
+        """A new flight for `key`, to be joined from now on; hand it to `work_on`.
+
+        Raises:
+            RoomClosed: when all work was cancelled. Prevents: a caller's question to the server is under way · the room
+                is closed, and its engine with it · the caller loads without the server, in a room that is gone.
+        """
+        if self._cancelled:
+            raise RoomClosed
         flight: Flight[T] = Flight(key, asyncio.get_running_loop())
         self._open[key] = flight
         self._in_flight.setdefault(key, set()).add(flight)
@@ -106,7 +128,7 @@ class Flights(Generic[T]):
     def work_on(self, flights: Iterable[Flight[T]], work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in a task of its own; flights that it does not land itself land with its error."""
         mine = tuple(flights)
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
         self._tasks.add(task)
 
         def ended(_: asyncio.Task[None]) -> None:
@@ -153,8 +175,8 @@ class Flights(Generic[T]):
 
     def close_bypasses(self) -> None:
         """Let nobody else join what is loaded without the server, whatever its key."""
-        for aloft in self._in_flight.values():
-            for flight in aloft:
+        for flights in self._in_flight.values():
+            for flight in flights:
                 if flight.bypasses:
                     self.close(flight)
 
@@ -171,14 +193,15 @@ class Flights(Generic[T]):
 
     def wake_all(self, owns: KeyFilter = all_keys) -> None:
         """Pushes may have been missed: close what is under way, for every key that is meant, and let it look again."""
-        for key, aloft in tuple(self._in_flight.items()):
+        for key, flights in tuple(self._in_flight.items()):
             if owns(key):
-                for flight in aloft:
+                for flight in flights:
                     self.close(flight)
                     flight.pushed.set()
 
     async def cancel(self) -> None:
-        """End all work; callers still waiting are cancelled."""
+        """End all work, for good; callers still waiting are told that the room is closed."""
+        self._cancelled = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -187,7 +210,7 @@ class Flights(Generic[T]):
     def _forget(self, flight: Flight[T]) -> None:
         if self._open.get(flight.key) is flight:
             del self._open[flight.key]
-        aloft = self._in_flight[flight.key]
-        aloft.discard(flight)
-        if not aloft:
+        flights = self._in_flight[flight.key]
+        flights.discard(flight)
+        if not flights:
             del self._in_flight[flight.key]

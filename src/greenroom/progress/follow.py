@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from greenroom.errors import RoomClosed
 from greenroom.progress.order import Order
 
 log = logging.getLogger("greenroom.progress")
@@ -68,15 +70,23 @@ class Followers(Generic[T]):
     Arguments:
         status: the status of a value.
         later: the timer; the event loop's own by default.
+        context: returns the context in which a task looks; by default that of the first follower.
     """
 
     def __init__(
-        self, source: StatusSource[T], order: Order, status: Callable[[T], str], *, later: Later = set_timer
+        self,
+        source: StatusSource[T],
+        order: Order,
+        status: Callable[[T], str],
+        *,
+        later: Later = set_timer,
+        context: Callable[[], Context] = copy_context,
     ) -> None:
         self._source = source
         self._order = order
         self._status = status
         self._later = later
+        self._context = context
         self._stories: dict[str, _Story[T]] = {}
 
     def __len__(self) -> int:
@@ -87,10 +97,12 @@ class Followers(Generic[T]):
         """The current value, then each later one, never one of a lower rank; ends after a terminal one.
 
         A slow caller gets the latest and not all that came in between. Where there is nothing of that name, or no more,
-        it ends too; so it does when this is closed. A caller that stops early leaves nothing behind.
+        it ends too. A caller that stops early leaves nothing behind.
 
         Raises:
+            RoomClosed: when this is closed before the end: the status may still change.
             Whatever a look raises, before the first value. Later ones that fail are repeated.
+            Whatever the function `status` raises, whenever it does.
         """
         story = self._joined(name)
         woken = asyncio.Event()
@@ -105,6 +117,8 @@ class Followers(Generic[T]):
                 woken.clear()
                 story.newcomers.add(woken)
                 await woken.wait()
+            if story.failure is not None and story.done < needed:
+                raise story.failure
             while True:
                 woken.clear()
                 latest = story.latest
@@ -114,8 +128,8 @@ class Followers(Generic[T]):
                     if self._order.ended(self._status(latest)):
                         return
                 elif story.over:
-                    if story.error is not None and seen is None:
-                        raise story.error
+                    if story.failure is not None:
+                        raise story.failure
                     return
                 else:
                     await woken.wait()
@@ -126,10 +140,10 @@ class Followers(Generic[T]):
                 self._end(story)
 
     async def close(self) -> None:
-        """End every story; its followers end as well."""
+        """End every story; its followers are told that the room is closed."""
         stories = list(self._stories.values())
         for story in stories:
-            self._end(story)
+            self._end(story, RoomClosed())
         if stories:
             await asyncio.wait([story.task for story in stories])
 
@@ -142,11 +156,29 @@ class Followers(Generic[T]):
             # Before the first look. Prevents: the value is read · it changes, and nobody is told · all wait for it.
             story.unwatch = self._source.watch(name, story.tell)
             self._stories[name] = story
-            story.task = asyncio.get_running_loop().create_task(self._read_on(story), name="greenroom-follow")
+            loop = asyncio.get_running_loop()
+            story.task = loop.create_task(self._read_on(story), name="greenroom-follow", context=self._context())
+            story.task.add_done_callback(lambda task: self._ended(story, task))
         return story
 
-    def _end(self, story: _Story[T]) -> None:
-        """Nobody joins it any more, and who follows it comes to the end; may be called twice."""
+    def _ended(self, story: _Story[T], task: asyncio.Task[None]) -> None:
+        """The task of a story has ended, as it should or not.
+
+        Prevents: `status` raises at a value, or something cancels the task · nobody looks any more, and all followers
+        wait for ever.
+        """
+        error = None if task.cancelled() else task.exception()
+        if story.over:
+            return
+        if error is None:
+            error = RoomClosed("following was cancelled: its event loop ends")
+        log.error("following %s ended: %s", story.name, type(error).__name__, exc_info=error)
+        self._end(story, error)
+
+    def _end(self, story: _Story[T], failure: BaseException | None = None) -> None:
+        """Nobody joins it any more, and who follows it comes to the end, or gets the failure; may be called twice."""
+        if story.failure is None:
+            story.failure = failure
         if self._stories.get(story.name) is story:
             del self._stories[story.name]
             story.unwatch()
@@ -166,11 +198,13 @@ class Followers(Generic[T]):
             except Exception as error:
                 story.error = error
                 if story.latest is None:
-                    self._end(story)
+                    self._end(story, error)
                     return
                 _wake(story.newcomers)
                 log.warning("following %s: %s", story.name, type(error).__name__)
             else:
+                # First: a value without a status is given to nobody.
+                last = look.value is not None and self._order.ended(self._status(look.value))
                 story.error = None
                 story.done = story.begun
                 if look.value is None:
@@ -178,7 +212,7 @@ class Followers(Generic[T]):
                     return
                 if self._goes_on(story.latest, look.value):
                     story.latest = look.value
-                    if self._order.ended(self._status(look.value)):
+                    if last:
                         self._end(story)
                         return
                     _wake(story.followers)
@@ -209,6 +243,7 @@ class _Story(Generic[T]):
         "begun",
         "done",
         "error",
+        "failure",
         "followers",
         "latest",
         "name",
@@ -230,6 +265,9 @@ class _Story(Generic[T]):
         """Those of them who wait for a look, whether or not it finds anything new."""
         self.latest: T | None = None
         self.error: Exception | None = None
+        """What the last look raised; the next one may succeed."""
+        self.failure: BaseException | None = None
+        """What has ended the story before its last value."""
         self.over = False
         self.begun = 0
         """How many looks have begun."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import types
+import typing
+from collections.abc import AsyncGenerator, Callable, Iterator
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.errors import InvalidInput
+from greenroom.keyspace import Keyspace
+from greenroom.keyspace.type_parts import members
 from greenroom.progress.follow import Followers, Later, Look, set_timer
 from greenroom.progress.order import Order
 
@@ -17,6 +21,7 @@ CHECK = 30.0
 """Seconds after which followers look again even if nothing was pushed: pushes can be lost."""
 WITHOUT_SERVER = 1.0
 """Seconds after which they look again while no push can come."""
+_STATUS = attrgetter("status")
 
 
 class Jobs(Generic[T]):
@@ -29,7 +34,7 @@ class Jobs(Generic[T]):
         later: sets the timers of `Followers`.
 
     Raises:
-        InvalidInput: for a cache whose keys have other parts.
+        As `check_jobs`.
     """
 
     def __init__(
@@ -40,13 +45,24 @@ class Jobs(Generic[T]):
         *,
         later: Later = set_timer,
     ) -> None:
-        if len(cache.keyspace.pattern.names) != 1:
-            raise InvalidInput("keyspace", f"{cache.keyspace} has not one part", "use a key like status:{job_id}")
+        check_jobs(cache.keyspace, order, status)
         self.cache = cache
         self._order = order
+        self._status = status
         self._followers: Followers[T] = Followers(
-            _CachedStatuses(cache), order, status or attrgetter("status"), later=later
+            _CachedStatuses(cache), order, status or _STATUS, later=later, context=lambda: cache.context
         )
+
+    def check_same(self, order: Order, status: Callable[[T], str] | None) -> None:
+        """Refuse a second declaration that differs from this one.
+
+        Raises:
+            InvalidInput: naming what differs.
+        """
+        remedy = "declare it once and share it, or give the second one a key format of its own"
+        for name, mine, theirs in (("order", order, self._order), ("status", status, self._status)):
+            if mine != theirs:
+                raise InvalidInput(name, f"is not the one that {self.cache.keyspace} was declared with", remedy)
 
     async def get(self, job_id: str) -> T | None:
         """How far a job is; None where there is none."""
@@ -62,9 +78,11 @@ class Jobs(Generic[T]):
         However many follow one job in a process, each change costs one read of it. With the engine down it is read
         once a second. A slow follower gets the latest. Where there is no such job it ends at once.
 
-        Raises, at the first status:
-            InvalidInput: for an id that no key can hold.
-            Whatever `read` raises; a later read that fails is repeated.
+        Raises:
+            RoomClosed: when the room is closed before the job has ended.
+            InvalidInput: at the first status, for an id that no key can hold.
+            Whatever `read` raises, at the first status; a later read that fails is repeated.
+            Whatever the function `status` raises.
         """
         return self._followers.follow(job_id)
 
@@ -101,3 +119,40 @@ def _look_again_after(outcome: Outcome, *, stored: bool) -> float:
             return CHECK
         case _:
             return WITHOUT_SERVER
+
+
+def check_jobs(keyspace: Keyspace[Any], order: object, status: object) -> None:
+    """Refuse what statuses of jobs cannot be declared by.
+
+    Raises:
+        InvalidInput: for a keyspace of several parts, an order that is no `Order`, a status that is no function, and a
+            type that has no member `status` where no function says what else the status is.
+    """
+    if len(keyspace.pattern.names) != 1:
+        raise InvalidInput("keyspace", f"{keyspace} has not one part", "use a key like status:{job_id}")
+    if not isinstance(order, Order):
+        raise InvalidInput("order", f"is {order!r:.80}", "give an Order('queued', 'done', failure='failed')")
+    if status is not None:
+        if not callable(status):
+            raise InvalidInput("status", f"is {status!r:.80}", "give a function of a value, as lambda job: job.state")
+        return
+    for class_ in _classes(keyspace.type):
+        if "status" not in members(class_) and not hasattr(class_, "status"):
+            reason = f"{class_.__name__} has no member of this name"
+            raise InvalidInput("status", reason, "say what a value's status is, as status=lambda job: job.state")
+
+
+def _classes(type_: Any) -> Iterator[type]:
+    """The classes that values of a declared type are of."""
+    origin = typing.get_origin(type_)
+    if isinstance(type_, typing.NewType):
+        yield from _classes(type_.__supertype__)
+    elif origin is typing.Annotated:
+        yield from _classes(typing.get_args(type_)[0])
+    elif origin in (typing.Union, types.UnionType):
+        for one in typing.get_args(type_):
+            yield from _classes(one)
+    elif hasattr(type_, "__value__") and not isinstance(type_, type):  # `type Name = ...` of Python 3.12
+        yield from _classes(type_.__value__)
+    elif isinstance(class_ := origin or type_, type):
+        yield class_

@@ -292,5 +292,5 @@ async def test_progress_is_declared_before_and_ended_by_the_room(valkey: Server)
         endless = jobs.follow("b")
         assert await anext(endless) == Show("b")
     async with asyncio.timeout(30):
-        with pytest.raises(StopAsyncIteration):
+        with pytest.raises(RoomClosed):
             await anext(endless)
