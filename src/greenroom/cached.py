@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from greenroom.caching import Cache, CacheResult, DropTarget
@@ -35,42 +37,49 @@ class CachedFunction(Generic[P, T]):
         """The function that was decorated: it reads the record, and no cache."""
         parameters = inspect.signature(load).parameters.values()
         self._defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+        # A framework that takes it for a plain function calls it in a thread, and answers with a coroutine.
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)
+        else:  # for asyncio's own test; that of `inspect` knows no objects there, and finds `__call__`
+            self._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]
 
-    def __call__(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, T | None]:
+    async def __call__(self, *args: P.args, **parts: P.kwargs) -> T | None:
         """The value; None where the record holds none.
 
         Raises:
             As `Cache.get`.
         """
-        return self.cache.get(*args, **self._filled(args, parts))
+        if not self._defaults:  # what is called most, without a call that it does not need
+            return await self.cache.get(*args, **parts)
+        return await self.cache.get(*args, **self._filled(args, parts))
 
-    def get(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, T | None]:
+    async def get(self, *args: P.args, **parts: P.kwargs) -> T | None:
         """As calling it."""
-        return self.cache.get(*args, **self._filled(args, parts))
+        return await self.cache.get(*args, **self._filled(args, parts))
 
-    def get_result(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, CacheResult[T]]:
+    async def get_result(self, *args: P.args, **parts: P.kwargs) -> CacheResult[T]:
         """The value and how it came about; see `Cache.get_result`."""
-        return self.cache.get_result(*args, **self._filled(args, parts))
+        return await self.cache.get_result(*args, **self._filled(args, parts))
 
-    def get_many(self, parts: Iterable[object]) -> Coroutine[Any, Any, list[T | None]]:
+    async def get_many(self, parts: Iterable[object]) -> list[T | None]:
         """The values of several keys, in the order asked; see `Cache.get_many`."""
-        return self.cache.get_many(parts)
+        return await self.cache.get_many(self._all_filled(parts))
 
-    def get_results(self, parts: Iterable[object]) -> Coroutine[Any, Any, list[CacheResult[T]]]:
+    async def get_results(self, parts: Iterable[object]) -> list[CacheResult[T]]:
         """Several values and how each came about; see `Cache.get_results`."""
-        return self.cache.get_results(parts)
+        return await self.cache.get_results(self._all_filled(parts))
 
     def peek(self, *args: P.args, **parts: P.kwargs) -> T | None:
         """The value if this process has it; see `Cache.peek`."""
         return self.cache.peek(*args, **self._filled(args, parts))
 
-    def invalidate(self, *args: P.args, **parts: P.kwargs) -> Coroutine[Any, Any, None]:
+    async def invalidate(self, *args: P.args, **parts: P.kwargs) -> None:
         """Drop the value; see `Cache.invalidate`."""
-        return self.cache.invalidate(*args, **self._filled(args, parts))
+        await self.cache.invalidate(*args, **self._filled(args, parts))
 
-    def invalidate_group(self, *args: object, **parts: object) -> Coroutine[Any, Any, None]:
+    async def invalidate_group(self, *args: object, **parts: object) -> None:
         """Drop every key of a group; see `Cache.invalidate_group`."""
-        return self.cache.invalidate_group(*args, **parts)
+        await self.cache.invalidate_group(*args, **parts)
 
     def of(self, *args: P.args, **parts: P.kwargs) -> DropTarget:
         """The value as something that a change makes stale, for `Greenroom.changing`."""
@@ -86,6 +95,21 @@ class CachedFunction(Generic[P, T]):
             return parts
         given = self.cache.keyspace.pattern.names[: len(args)]
         return {**{name: one for name, one in self._defaults.items() if name not in given}, **parts}
+
+    def _all_filled(self, parts: Iterable[object]) -> Iterable[object]:
+        """The parts of several keys with the loader's defaults; the cache refuses what is no list of keys."""
+        if not self._defaults or isinstance(parts, str | bytes | Mapping) or not isinstance(parts, Iterable):
+            return parts
+        return [self._one_filled(one) for one in parts]
+
+    def _one_filled(self, one: object) -> object:
+        if isinstance(one, Mapping):
+            return self._filled((), one)
+        if isinstance(one, tuple):
+            rest = self.cache.keyspace.pattern.names[len(one) :]
+            if all(name in self._defaults for name in rest):
+                return (*one, *(self._defaults[name] for name in rest))
+        return one
 
     def __repr__(self) -> str:
         return f"<cached {self.__qualname__} of {self.cache.keyspace}>"

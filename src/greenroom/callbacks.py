@@ -1,4 +1,4 @@
-"""What stands for a callback that nobody has given."""
+"""Callbacks that do nothing: the defaults where a callback is optional."""
 
 from __future__ import annotations
 

@@ -254,6 +254,7 @@ class Greenroom:
             stale: what `of` and `group` of caches return.
 
         Raises:
+            InvalidInput: at the call, for what `of` and `group` have not returned; nothing is dropped.
             RoomClosed, RoomNotOpen, RoomElsewhere: before the block is entered.
         """
         return changing(stale)

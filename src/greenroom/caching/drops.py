@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -25,7 +25,7 @@ from greenroom.engine import Channel, Command, Engine, NoReply, NotHere, Script
 from greenroom.engine.deletions import Answered, Names, refused
 from greenroom.engine.replay import Kept, ReplayLog
 from greenroom.engine.shapes import NUMBER
-from greenroom.errors import CommandFailed, EngineError
+from greenroom.errors import CommandFailed, EngineError, InvalidInput
 from greenroom.keyspace.derived_keys import with_derived_keys
 
 log = logging.getLogger("greenroom.caching")
@@ -280,9 +280,22 @@ class DropTarget:
     drop: Callable[[], Awaitable[None]] = field(repr=False)
 
 
+def changing(stale: Sequence[DropTarget]) -> AbstractAsyncContextManager[None]:
+    """Drop what a change makes stale before and after it; see `Greenroom.changing`.
+
+    Raises:
+        InvalidInput: at the call, for what is no target.
+    """
+    for one in stale:
+        if not isinstance(one, DropTarget):
+            if isinstance(one, Coroutine):
+                one.close()  # as of `invalidate`: this error says enough, no warning need follow it
+            raise InvalidInput("stale", f"{one!r:.80} is nothing to drop", "give episode.of(…) or episode.group(…)")
+    return _changing(stale)
+
+
 @asynccontextmanager
-async def changing(stale: Sequence[DropTarget]) -> AsyncIterator[None]:
-    """Drop what a change makes stale before and after it; see `Greenroom.changing`."""
+async def _changing(stale: Sequence[DropTarget]) -> AsyncIterator[None]:
     await _drop_each(stale)
     try:
         yield

@@ -22,8 +22,8 @@ log = logging.getLogger("greenroom.caching")
 
 T = TypeVar("T")
 
-_UNASKED = -2
-"""What stands for a PTTL that was not to be had."""
+_NO_PTTL = -2
+"""In place of a PTTL that is no number: the server gave an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ class RemoteTier(Generic[T]):
         if len(replies) == 1:
             return Entry(key, value, body, inf, inf, 0.0, source)
         remaining = replies[0]
-        at = placed(self._lifetime, remaining if type(remaining) is int else _UNASKED, asked)
+        at = placed(self._lifetime, remaining if type(remaining) is int else _NO_PTTL, asked)
         if at.adjust:
             return _Unbounded(Entry(key, value, body, at.fresh_until, at.expires_at, 0.0, source))
         until = min(at.expires_at, asked + self.near_for) if at.near and source is not None else 0.0

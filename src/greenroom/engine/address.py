@@ -23,7 +23,8 @@ class Address:
     Arguments:
         hosts: (host, port) of the server, or of some nodes of a cluster; empty for a unix socket.
         path: the path of a unix socket, or None.
-        username, password: for `HELLO … AUTH`; the user of a bare password is `default`.
+        username: for `HELLO … AUTH`; `default` where only a password is given.
+        password: that user's, or None.
         tls: how the connection is encrypted; None: it is not.
         cluster: whether the hosts are nodes of a cluster.
         database: the database number, always 0 in a cluster.

@@ -22,10 +22,12 @@ class Limits:
             of it is between two looks whether its address leads to a primary.
         tick: between two looks at the oldest outstanding write; what has a deadline ends at most this much later.
         breaker_failures: failures in a row after which calls fail at once instead of waiting for the reconnect.
-        backoff_first, backoff_max: the range of the reconnect's pause while the breaker is closed; doubled at each
+        backoff_first: the reconnect's pause after the first failure while the breaker is closed; doubled at each
             failure, and a random share of it is slept (full jitter).
-        probe_min, probe_max: the range of the pause while the breaker is open, and between two questions to a
-            cluster that is not whole.
+        backoff_max: the longest such pause.
+        probe_min: the shortest pause while the breaker is open, and between two questions to a cluster that is not
+            whole.
+        probe_max: the longest such pause.
         topology_interval: between two questions to a cluster that is: who owns what.
         topology_pause: after a hint that it has changed, a random share of this passes before the question, so that a
             thousand processes do not ask at once, and one asks once for many hints.

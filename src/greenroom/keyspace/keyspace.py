@@ -32,7 +32,10 @@ class Keyspace(Generic[T]):
         limit: the largest value stored, in bytes of JSON.
         jitter: the largest share of the lifetime that is cut off at random, so that keys do not lapse together.
         name: the label in metrics and documents; by default the pattern's literal words.
-        title, purpose, source, note: what `greenroom definitions` prints of it.
+        title: the heading of its section in `greenroom definitions`.
+        purpose: its use case there.
+        source: what feeds it, there.
+        note: what is said beside its lifetime, there.
 
     Raises:
         InvalidInput: for a pattern or lifetimes that are not valid.

@@ -91,7 +91,8 @@ class RequestSession(Generic[T]):
         """Begin the session of a visitor who has none.
 
         Arguments:
-            members, more: what it holds, as for `dict`.
+            members: what it holds.
+            more: further members, by keyword.
 
         Raises:
             InvalidInput: naming the member that cannot be JSON, or does not fit the session's type.

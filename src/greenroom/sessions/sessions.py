@@ -112,7 +112,8 @@ class Sessions(Generic[T]):
         One without a `user_id` is over after `SessionLimits.unused` if its token does not come back: see `read`.
 
         Arguments:
-            members, more: what it holds, as for `dict`; the time of its activity is the server's.
+            members: what it holds; the time of its activity is the server's.
+            more: further members, by keyword.
 
         Raises:
             InvalidInput: naming the member that cannot be JSON, or does not fit the keyspace.

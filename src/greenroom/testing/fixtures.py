@@ -28,7 +28,7 @@ try:
     from pytest_asyncio import fixture as _asyncio_fixture
 except ModuleNotFoundError as error:
     if error.name != "pytest_asyncio":
-        raise  # it is there and does not load: who needs it must hear why
+        raise  # it is installed and does not load: its own error says why
     _asyncio_fixture = cast(Any, None)
 
 

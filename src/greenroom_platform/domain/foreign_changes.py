@@ -26,8 +26,11 @@ class ForeignChanges(msgspec.Struct, Generic[P], frozen=True, kw_only=True):
     Arguments:
         position: where they end, for `acknowledge`; only their source understands it.
         events: how many changes the record has told.
-        topics, snippets, pages, statuses: what they made stale, as in `Change`. Of a topic whose snippets came, went or
-            moved the last page is that before or after them, whichever is greater, plus one.
+        topics: the topics that they made stale, as in `Change`.
+        snippets: the snippets, likewise.
+        pages: the last page of each topic whose snippets came, went or moved: that before or after them, whichever is
+            greater, plus one.
+        statuses: the podcasts whose status they made stale.
         lost: keyspaces of which any key may be stale, because changes were missed or are too many to be named. They
             are dropped whole, after the source has begun to listen anew and before `position` is acknowledged.
         written: when the oldest of them was made, in seconds since 1970; None where the record does not tell.

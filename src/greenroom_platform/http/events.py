@@ -34,6 +34,7 @@ def event_id(value: Any) -> str:
     return digest(msgspec.json.encode(value))
 
 
+# docs/decisions/0068-parts-written-by-hand.md
 class EventStream(Response[Any]):
     """Sends each value as it comes, then ends; who reads slowly gets what the generator has by then.
 

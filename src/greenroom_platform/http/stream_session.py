@@ -41,8 +41,9 @@ class StreamSession:
     Arguments:
         session: the id of the listener's session, where there is one.
         from_ms: where in the recording to begin.
-        text, data: send a text message, or a binary one; each returns when the connection has room for more, so that a
-            slow listener is waited for and nothing is queued. `OSError` where there is no connection any more.
+        text: sends a text message; returns when the connection has room for more, so that a slow listener is waited for
+            and nothing is queued. `OSError` where there is no connection any more.
+        data: sends a binary message, likewise.
     """
 
     def __init__(

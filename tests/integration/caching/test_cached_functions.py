@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
+import sys
+import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
+from fastapi import Depends, FastAPI
+from starlette._utils import is_async_callable
 
 from greenroom import Greenroom, Keyspace, Number
 from greenroom.cached import CachedFunction
-from greenroom.caching import Outcome
+from greenroom.caching import DropTarget, Outcome
 from greenroom.errors import InvalidInput
+from tests.support.asgi_server import served
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
 
@@ -60,6 +67,40 @@ def test_it_keeps_name_docstring_and_signature(site: Site) -> None:
     assert repr(episode).startswith("<cached Site.__init__.<locals>.episode of Keyspace('episode:{show_id}:{number}'")
 
 
+def test_it_is_seen_as_a_coroutine_function(site: Site) -> None:
+    episode = site.episode
+    for function in (episode.__call__, episode.get, episode.get_result, episode.get_many, episode.invalidate):
+        assert inspect.iscoroutinefunction(function)
+    assert asyncio.iscoroutinefunction(episode)
+    assert is_async_callable(episode)
+    if sys.version_info >= (3, 12):
+        assert inspect.iscoroutinefunction(episode)
+
+
+async def test_a_framework_awaits_it_as_a_route_and_as_a_dependency(valkey: Server) -> None:
+    room, threads = Greenroom(valkey.address, sessions=False), set[int]()
+
+    @room.cached(Keyspace("page:{show_id}:{number}", dict[str, int], parts={"number": int}, ttl=MINUTES))
+    async def page(show_id: str, number: int = 1) -> dict[str, int] | None:
+        """One page."""
+        threads.add(threading.get_ident())
+        return {show_id: number}
+
+    given = Depends(page)
+
+    def depends(found: Any = given) -> Any:
+        return found
+
+    app = FastAPI()
+    app.add_api_route("/route/{show_id}", page)
+    app.add_api_route("/depends/{show_id}", depends)
+    async with room, served(app) as site, site.client() as client:
+        for path, number in (("route", 1), ("route", 2), ("depends", 3)):
+            answer = await client.get(f"/{path}/s1?number={number}")
+            assert (answer.status_code, answer.json()) == (200, {"s1": number})
+    assert threads == {threading.get_ident()}
+
+
 async def test_it_is_called_as_the_function_was(site: Site) -> None:
     episode = site.episode
     async with site.room:
@@ -74,6 +115,21 @@ async def test_it_is_called_as_the_function_was(site: Site) -> None:
             *(Episode("s1", 7), Episode("s1", 8)),
         ]
         assert [one.outcome for one in await episode.get_results([("s1", 8)])] == [Outcome.NEAR]
+
+
+async def test_several_keys_are_filled_in_with_defaults_too(site: Site) -> None:
+    episode = site.episode
+    async with site.room:
+        wanted = [Episode("s1", 1), Episode("s2", 1), Episode("s3", 3)]
+        asked: list[object] = [("s1",), {"show_id": "s2"}, ("s3", 3)]
+        assert await episode.get_many(asked) == wanted
+        assert await episode.get_many(iter(asked)) == wanted
+        assert [one.value for one in await episode.get_results(asked)] == wanted
+        for wrong in ([()], [("s1", 1, 2)], ["s1"], "s1", ("s1", 1), {"show_id": "s1"}, 7):
+            with pytest.raises(InvalidInput, match="parts:"):
+                await episode.get_many(wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="takes the parts show_id, number"):
+            await episode.get_many([{"number": 1}])
 
 
 async def test_a_part_that_is_missing_or_misspelt_is_an_error_and_one_of_types(site: Site) -> None:
@@ -121,6 +177,30 @@ async def test_a_change_drops_what_it_makes_stale_before_and_after(site: Site) -
         assert await episode.get_many([("s1", 1), ("s1", 2), ("s2", 1)]) == [
             *(Episode("s1", 1, 2), Episode("s1", 2), Episode("s2", 1, 2)),
         ]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wrong", ["the function", "a key", "parts", "a list", "a coroutine"])
+async def test_a_change_of_what_is_no_target_is_refused_at_the_call(site: Site, wrong: str) -> None:
+    episode, dropped = site.episode, list[str]()
+
+    async def drop() -> None:
+        dropped.append("a")
+
+    target = DropTarget("a", drop)
+    given: dict[str, Callable[[], Any]] = {
+        "the function": lambda: episode,
+        "a key": lambda: "episode:s1:1",
+        "parts": lambda: ("s1", 1),
+        "a list": lambda: [target],
+        "a coroutine": lambda: episode.invalidate("s1", 1),
+    }
+    async with site.room:
+        with pytest.raises(InvalidInput) as caught:
+            site.room.changing(target, given[wrong]())
+        gc.collect()
+    assert (caught.value.field, caught.value.remedy) == ("stale", "give episode.of(…) or episode.group(…)")
+    assert dropped == []
 
 
 @pytest.mark.parametrize("way", ["raises", "is cancelled"])

@@ -41,7 +41,7 @@ _PAUSE = 0.01
 
 # docs/decisions/0017-replicas-are-trusted-by-offset.md
 class Replica:
-    """A replica that is read from; the `Source` of what is near of it.
+    """A replica that is read from; the `Source` of the near entries that came from it.
 
     Arguments:
         primary: the node whose keys it has, and what it is compared with.

@@ -30,8 +30,8 @@ class Tls:
 
     Arguments:
         cacert: a file of the certificates, in PEM, that may sign the server's. None: those of the system.
-        cert, key: files of our own certificate and its key, for a server that wants one (`tls-auth-clients`). Without
-            `key` it is in the first.
+        cert: a file of our own certificate, for a server that wants one (`tls-auth-clients`).
+        key: a file of that certificate's key. None: it is in the file of the certificate.
         server_name: the name that the server's certificate must carry. None: the host's as the address has it, and
             in a cluster each node's as the cluster tells it.
     """
