@@ -22,6 +22,7 @@ from greenroom.caching.declared import (
 )
 from greenroom.caching.drops import changing
 from greenroom.caching.fallback import MAX_CONCURRENT
+from greenroom.caching.generation import KeyspaceDrop
 from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock
@@ -275,7 +276,7 @@ class Greenroom:
                 other processes may serve old values until then.
         """
         prefixed, generations = self._cached_keyspace(keyspace), self._wired().backing.generations
-        await generations.drop(generations.of(prefixed))
+        await KeyspaceDrop(generations, generations.of(prefixed)).send()
 
     async def delete_keyspace(self, keyspace: Keyspace[Any], *, viewer: str | None = None) -> int:
         """Delete what is stored of a keyspace, with its companions; returns how many keys there were.

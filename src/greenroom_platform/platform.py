@@ -197,7 +197,7 @@ class Platform:
             return
         room = self.room
         leadership = Leadership(room.engine, room.prefix, "changes", room.clock)
-        watcher = Watcher(records.foreign_changes, domain.changes, leadership, room.clock, room.counters)
+        watcher = Watcher(records.foreign_changes, records.ping, domain.changes, leadership, room.clock, room.counters)
         watching = asyncio.create_task(watcher.run(), name="greenroom-watcher")
         try:
             yield

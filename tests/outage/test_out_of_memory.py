@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -12,24 +10,12 @@ from greenroom.caching import Outcome
 from greenroom.errors import Overloaded
 from greenroom.observe import Counters
 from tests.support.episode_caches import KEY, LEASE, Back, Episode, Loads, cache_of
+from tests.support.full_server import full
 from tests.support.outage_helpers import answered, outcomes
 from tests.support.patience import until
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
-
-
-@contextmanager
-def full(server: Server) -> Iterator[None]:
-    """Let the server have no memory left."""
-    raw = server.raw()
-    raw("CONFIG", "SET", "maxmemory", "1")
-    assert str(raw("SET", "any", "x")).startswith("OOM")
-    try:
-        yield
-    finally:
-        raw("CONFIG", "SET", "maxmemory", "0")
-        raw.close()
 
 
 async def test_hits_go_on(server: Server, back: Back) -> None:

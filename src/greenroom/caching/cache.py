@@ -12,6 +12,7 @@ from typing import Generic, TypeVar, cast
 from greenroom.caching.batch import BatchLoader
 from greenroom.caching.drops import DropTarget
 from greenroom.caching.fallback import MAX_CONCURRENT
+from greenroom.caching.generation import KeyspaceDrop
 from greenroom.caching.groups import group_pattern
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.ladder import Asked, Ladder
@@ -287,8 +288,12 @@ class Cache(Generic[T]):
 
     async def drop_keyspace(self) -> None:
         """Drop every value of the keyspace, without looking for its keys: see `Greenroom.drop_keyspace`."""
+        await self.begin_drop().send()
+
+    def begin_drop(self) -> KeyspaceDrop:
+        """As `drop_keyspace`, which counts in this process from this call on, and is sent by the result's `send`."""
         self._check_open()
-        await self._backing.generations.drop(self._remote.generation)
+        return KeyspaceDrop(self._backing.generations, self._remote.generation)
 
     def watch(self, callback: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
         """Have `callback` called when the value may have changed; returns what ends that: see `LocalCopies.watch`."""

@@ -171,15 +171,11 @@ class Generations:
             self._ask(generation, name)
         return generation
 
-    async def drop(self, generation: KeyspaceGeneration) -> None:
-        """Begin a new generation, in this process at once; goes on when its caller is cancelled.
-
-        Raises:
-            EngineError: when a server did not acknowledge. Here it counts all the same, and the next connection to that
-                server carries it; other processes may serve old values until then.
-        """
-        drop = generation.begin()
-        await self.detached.finish(self._drop(generation, drop), "greenroom-drop")
+    async def send(self, generation: KeyspaceGeneration, drop: object) -> None:
+        """Begin a generation on the server unless this drop has, and tell every node; for `KeyspaceDrop`."""
+        begun = drop not in generation.pending
+        call = self._copy(generation) if begun else self._drop(generation, drop)
+        await self.detached.finish(call, "greenroom-drop")
 
     def pushed(self, name: str) -> None:
         """A key has changed; in the socket's reader, so that what is read later is read after the question."""
@@ -320,6 +316,28 @@ class Generations:
 
     def _random(self) -> str:
         return self._clock.token().hex()[:8]
+
+
+class KeyspaceDrop:
+    """One drop of a keyspace. It counts in this process from the beginning, and begins one generation, however often
+    it is sent."""
+
+    def __init__(self, generations: Generations, generation: KeyspaceGeneration) -> None:
+        self._generations = generations
+        self._generation = generation
+        self._drop = generation.begin()
+        self._told = False
+
+    async def send(self) -> None:
+        """Begin a new generation; goes on when its caller is cancelled. Sent again, it tells whoever was not told.
+
+        Raises:
+            EngineError: when a server did not acknowledge. Here it counts all the same, and the next connection to that
+                server carries it; other processes may serve old values until then.
+        """
+        if not self._told:
+            await self._generations.send(self._generation, self._drop)
+            self._told = True
 
 
 def _moment(generation: str) -> int:

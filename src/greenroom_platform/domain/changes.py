@@ -20,6 +20,7 @@ from typing import Any
 
 from greenroom.caching import Cache
 from greenroom.caching.drops import BATCH
+from greenroom.caching.generation import KeyspaceDrop
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.detached import Detached
 from greenroom.errors import (
@@ -192,8 +193,13 @@ class Changes:
         except (EngineError, RecordError) as error:
             log.warning("change %d is to be sent again: %s", change.change_id, error)
 
-    async def drop_foreign(self, found: ForeignChanges[Any]) -> None:
+    async def drop_foreign(self, found: ForeignChanges[Any], begun: dict[str, KeyspaceDrop]) -> None:
         """Drop what others have made stale.
+
+        Arguments:
+            begun: the drops of keyspaces that earlier calls for the same changes have begun; those of this one are
+                added. Prevents: one node of a cluster is away · each attempt begins a new generation · for as long,
+                nothing that is loaded meanwhile stays.
 
         Raises:
             EngineError: when a server did not acknowledge; here it counts as dropped all the same.
@@ -205,7 +211,12 @@ class Changes:
         if stale.is_content or found.lost:
             self._on_change()
         caches = {cache.keyspace.pattern.text: cache for cache in self._caches}
-        await asyncio.gather(*(caches[keyspace.pattern.text].drop_keyspace() for keyspace in found.lost))
+        for text in (keyspace.pattern.text for keyspace in found.lost):
+            if text not in begun:
+                begun[text] = caches[text].begin_drop()
+        for result in await asyncio.gather(*(drop.send() for drop in begun.values()), return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
         await self._drop(stale)
 
     @property

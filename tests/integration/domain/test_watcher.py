@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +21,11 @@ from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.testing.records_changes import fill
+from tests.support.full_server import full
 from tests.support.outbox_probe import dropped, make_stale, pages
 from tests.support.patience import until
+from tests.support.proxy import ClusterProxy, Proxy
+from tests.support.real_cluster import Cluster
 from tests.support.real_servers import Server
 
 
@@ -59,12 +63,18 @@ class Told(SqliteRecords):
         super().__init__(database)
         self.source = Source()
         self.foreign_changes: Any = self.source
+        self.away = False
+
+    async def ping(self) -> None:
+        if self.away:
+            raise RecordUnavailable("away, for the test")
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is waited for that a test can do without."""
     monkeypatch.setattr(watcher, "AGAIN", 0.02)
+    monkeypatch.setattr(watcher, "REST", 0.1)
     monkeypatch.setattr(leadership, "LOOK", 0.05)
 
 
@@ -77,7 +87,7 @@ async def records(tmp_path: Any) -> AsyncIterator[Told]:
 
 
 @asynccontextmanager
-async def watching(valkey: Server, records: Told) -> AsyncIterator[tuple[Platform, Counters]]:
+async def watching(valkey: Server | Proxy, records: Told) -> AsyncIterator[tuple[Platform, Counters]]:
     counters = Counters()
     opened = open_platform(valkey.address, sessions=False, database=records, counters=counters)
     async with opened as platform, platform.watching():
@@ -139,6 +149,72 @@ async def test_a_record_that_fails_is_asked_again(valkey: Server, records: Told)
         await until(lambda: records.source.positions == [1])
 
 
+async def test_who_cannot_reach_the_record_lets_another_watch_it(
+    valkey: Server, records: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents: the leader has lost the record · it holds its place all the same · others, who could, read nothing."""
+    other = Told(await Database.open(tmp_path / "record.sqlite3"))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(other.close)
+        (_, counters) = await stack.enter_async_context(watching(valkey, records))
+        platform = await stack.enter_async_context(
+            open_platform(valkey.address, sessions=False, database=other, counters=Counters())
+        )
+        second = await stack.enter_async_context(AsyncExitStack())
+        await second.enter_async_context(platform.watching())
+        records.away = True
+        await records.source.queue.put(RecordUnavailable("for the test"))
+        await until(lambda: other.source.readers)
+        await other.source.queue.put(change(1))
+        await until(lambda: other.source.positions == [1])
+        await second.aclose()
+        await asyncio.sleep(watcher.REST * 3)  # no test of a time: it would only be green too often
+        assert records.source.readers == 0, "it does not compete before it reaches the record"
+        records.away = False
+        await until(lambda: records.source.readers)
+        assert counters.foreign_changes["resume",] == 2
+
+
+async def test_trouble_of_one_kind_is_told_once(
+    valkey: Server, records: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its text may be another each time, as by the seconds that were waited."""
+
+    def told() -> int:
+        return sum("cannot be read" in one.getMessage() for one in caplog.records)
+
+    async with watching(valkey, records) as (_, counters):
+        for number in range(1, 4):
+            await records.source.queue.put(RecordUnavailable(f"no answer in {number} s"))
+        await until(lambda: counters.foreign_changes["resume",] == 4)
+        assert told() == 1
+        await records.source.queue.put(change(1))
+        await records.source.queue.put(RecordUnavailable("again"))
+        await until(lambda: counters.foreign_changes["resume",] == 5)
+        assert told() == 2
+
+
+async def test_a_lost_keyspace_begins_one_generation_while_a_node_is_away(steady: Cluster, records: Told) -> None:
+    """Prevents: a node is away · each attempt drops the whole keyspace again, and nothing that is loaded stays."""
+    steady.fresh()
+    truth = "greenroom:generation:{cache:snippet:{snippet_id}}"
+    raw = steady.raw()
+    async with ClusterProxy(steady, truth) as proxy, watching(proxy, records) as (platform, counters):
+        await platform.snippets.get("a000")
+        away = proxy.ways[1]
+        await away.down()
+        await records.source.queue.put(change(1, lost=(SNIPPET,)))
+        await until(lambda: counters.foreign_changes["failed",])
+        begun = raw("GET", truth)
+        assert begun
+        failed = counters.foreign_changes["failed",]
+        await until(lambda: counters.foreign_changes["failed",] > failed + 2)
+        assert raw("GET", truth) == begun
+        assert records.source.positions == []
+        await away.up()
+        await until(lambda: records.source.positions == [1])
+
+
 async def test_a_position_that_cannot_be_stored_holds_up_no_later_change(valkey: Server, records: Told) -> None:
     async with watching(valkey, records):
         records.source.failures = 1
@@ -157,6 +233,9 @@ async def test_a_defect_of_the_source_does_not_end_the_watch(valkey: Server, rec
 # One at a time -------------------------------------------------------------------------------------
 
 
+PLACE = "greenroom:leader:{work}"
+
+
 class Work:
     """Work that a leader does until it is told to end."""
 
@@ -173,18 +252,23 @@ class Work:
             self.under_way -= 1
 
 
+async def lead_in_turn(platform: Platform) -> None:
+    """Let three compete; one leads at a time, and the next when it ends."""
+    places = [Leadership(platform.room.engine, "", "work", SYSTEM) for _ in range(3)]
+    work = Work()
+    tasks = [asyncio.create_task(place.run(work)) for place in places]
+    for number in range(3):
+        await until(lambda: work.under_way == 1)
+        (leader,) = (at for at, place in enumerate(places) if place.leads)
+        assert work.begun == number + 1
+        tasks[leader].cancel()
+        await asyncio.wait([tasks[leader]])
+    assert work.under_way == 0
+
+
 async def test_one_of_many_leads_and_the_next_when_it_ends(valkey: Server, records: Told) -> None:
     async with open_platform(valkey.address, sessions=False, database=records) as platform:
-        places = [Leadership(platform.room.engine, "", "work", SYSTEM) for _ in range(3)]
-        work = Work()
-        tasks = [asyncio.create_task(place.run(work)) for place in places]
-        for number in range(3):
-            await until(lambda: work.under_way == 1)
-            (leader,) = (at for at, place in enumerate(places) if place.leads)
-            assert work.begun == number + 1
-            tasks[leader].cancel()
-            await asyncio.wait([tasks[leader]])
-        assert work.under_way == 0
+        await lead_in_turn(platform)
         assert valkey.raw()("EXISTS", "greenroom:leader:{work}") == 0
 
 
@@ -208,3 +292,37 @@ async def test_a_place_that_stays_for_ever_is_nobody_s(valkey: Server, records: 
         await until(lambda: work.under_way)
         task.cancel()
         await asyncio.wait([task])
+
+
+async def test_a_leader_keeps_its_place_on_a_full_server(valkey: Server, records: Told) -> None:
+    async with open_platform(valkey.address, sessions=False, database=records) as platform:
+        place, work, raw = Leadership(platform.room.engine, "", "work", SYSTEM), Work(), valkey.raw()
+        task = asyncio.create_task(place.run(work))
+        await until(lambda: work.under_way)
+        with full(valkey):
+            raw("PEXPIRE", PLACE, 600)
+            await until(lambda: raw("PTTL", PLACE) > 600 or not work.under_way)
+            assert work.under_way
+            task.cancel()
+            await asyncio.wait([task])
+            assert raw("EXISTS", PLACE) == 0, "it is given up there, too"
+
+
+async def test_a_full_server_gets_a_watcher_that_drops(valkey: Server, records: Told) -> None:
+    async with open_platform(valkey.address, sessions=False, database=records) as platform:
+        keys = make_stale(valkey)
+        with full(valkey):
+            async with platform.watching():
+                await records.source.queue.put(change(1, snippets=("a000",)))
+                await until(lambda: records.source.positions == [1])
+                assert dropped(valkey, keys) == {"cache:snippet:a000"}
+
+
+async def test_a_place_whose_node_is_away_is_another_node_s(steady: Cluster, records: Told) -> None:
+    steady.fresh()
+    async with (
+        ClusterProxy(steady, PLACE) as proxy,
+        open_platform(proxy.address, sessions=False, database=records) as platform,
+    ):
+        await proxy.down()
+        await lead_in_turn(platform)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from importlib.resources import files
 
-_SCRIPT = files("greenroom_platform.storage.sqlite").joinpath("triggers.sql").read_text("utf-8")
-_IS_TRIGGER = "type = 'trigger' AND name LIKE 'foreign\\_%' ESCAPE '\\'"
+_FILES = files("greenroom_platform.storage.sqlite")
+_LOG = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'foreign_changes'"
 
 
 # docs/decisions/0083-own-transactions-delete-their-trigger-rows.md
@@ -18,29 +19,75 @@ def own_changes_left_out(connection: sqlite3.Connection) -> Iterator[None]:
 
     Every row that came since the transaction began is its own: it holds the only writer's place.
     """
-    (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM foreign_changes").fetchone()
+    if connection.execute(_LOG).fetchone() is None:
+        restore_triggers(connection)  # or no change could be made until somebody watches
+    first, last = connection.execute("SELECT min(number), coalesce(max(number), 0) FROM foreign_changes").fetchone()
     yield
-    connection.execute("DELETE FROM foreign_changes WHERE number > ? AND kind <> 'lost'", (last,))
+    # A large change of ours may have had its rows replaced by one of the kind `many`: that tells of others' only where
+    # some of theirs waited before it.
+    kept = "('lost')" if first is None else "('lost', 'many')"
+    connection.execute(f"DELETE FROM foreign_changes WHERE number > ? AND kind NOT IN {kept}", (last,))  # noqa: S608
 
 
 def make_triggers(connection: sqlite3.Connection) -> None:
     """Make what is missing of the log and its triggers."""
-    statement = ""
-    for line in _SCRIPT.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            connection.execute(statement)
-            statement = ""
+    for statement in _statements():
+        connection.execute(statement)
 
 
 def restore_triggers(connection: sqlite3.Connection) -> None:
-    """As `make_triggers`; where any was missing, say that what was written before is not known."""
-    if triggers_missing(connection):
-        make_triggers(connection)
+    """As `make_triggers`, and anew what is another; where any was, say that what was written before is not known."""
+    if not triggers_missing(connection):
+        return
+    log_is_new = connection.execute(_LOG).fetchone() is None
+    for name, (table, script) in _expected().items():
+        found = _found(connection).get(name)
+        if found is not None and found != (table, script):
+            connection.execute(f"DROP TRIGGER {name}")
+    make_triggers(connection)
+    if log_is_new:
+        # Its numbers would begin at 1 again. Prevents: a watcher has read row 500 · the table is dropped and made anew
+        # · rows 1 to 9 are written · the watcher acknowledges all up to 500. So they go on from the time in µs.
+        connection.execute(
+            "INSERT INTO foreign_changes (number, kind)"
+            " VALUES (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), 'lost')"
+        )
+    else:
         connection.execute("INSERT INTO foreign_changes (kind) VALUES ('lost')")
 
 
 def triggers_missing(connection: sqlite3.Connection) -> bool:
-    """Whether any trigger is gone."""
-    (count,) = connection.execute(f"SELECT count(*) FROM sqlite_master WHERE {_IS_TRIGGER}").fetchone()  # noqa: S608
-    return bool(count < _SCRIPT.count("CREATE TRIGGER"))
+    """Whether the log or any trigger is gone, or is another than ours.
+
+    A name says nothing. Prevents: a table is renamed and kept, and a new one takes its place · its triggers have gone
+    with the old one, under their names · nobody is told what is written to the new one.
+    """
+    found = _found(connection)
+    return (
+        any(found.get(name) != one for name, one in _expected().items()) or connection.execute(_LOG).fetchone() is None
+    )
+
+
+@cache
+def _expected() -> dict[str, tuple[str, str]]:
+    """The triggers as SQLite keeps them, by their names: the table, and the text."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_FILES.joinpath("schema.sql").read_text("utf-8"))
+        make_triggers(connection)
+        return _found(connection)
+
+
+def _found(connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
+    rows = connection.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")
+    return {name: (table, script) for name, table, script in rows}
+
+
+@cache
+def _statements() -> tuple[str, ...]:
+    found, statement = [], ""
+    for line in _FILES.joinpath("triggers.sql").read_text("utf-8").splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            found.append(statement)
+            statement = ""
+    return tuple(found)

@@ -5,11 +5,20 @@
 -- with it that program's write. The rows say little; whoever reads them counts and merges.
 CREATE TABLE IF NOT EXISTS foreign_changes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: an acknowledgement must not hit a later row
-    kind TEXT NOT NULL, -- topic, snippet, status; or lost: what was before is not known
+    kind TEXT NOT NULL, -- topic, snippet, status; or lost and many: what was before is not known
     id TEXT,
     topic TEXT, -- whose pages are stale
     written REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0) -- seconds since 1970
 );
+
+-- Where nobody watches, the rows would grow without end. So each 100,000th row takes the place of all before it, if none
+-- was acknowledged meanwhile: whoever comes drops everything, as for a tenth of them already. It is the writer who pays,
+-- in its own transaction, as there may be nobody else: one deletion for each row that it has inserted.
+CREATE TRIGGER IF NOT EXISTS foreign_changes_bounded AFTER INSERT ON foreign_changes
+WHEN NEW.number % 100000 = 0 AND NEW.number - 99999 >= (SELECT min(number) FROM foreign_changes) BEGIN
+    DELETE FROM foreign_changes;
+    INSERT INTO foreign_changes (kind) VALUES ('many');
+END;
 
 CREATE TRIGGER IF NOT EXISTS foreign_topic_inserted AFTER INSERT ON topics BEGIN
     INSERT INTO foreign_changes (kind, id, topic) VALUES ('topic', NEW.topic_id, NEW.topic_id);
