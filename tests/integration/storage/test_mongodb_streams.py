@@ -265,10 +265,11 @@ async def test_collections_that_feed_no_cache_may_go_and_come(mongo_records: Mon
 
 async def test_a_collection_that_another_is_renamed_to_is_everything(mongo_records: MongoRecords, other: Other) -> None:
     await fill(mongo_records, "a", 1)
+    other.snippets.drop()  # before anybody watches: else that is told
+    other.draft.insert_one(members("new", "a"))
     async with watching(mongo_records) as told:
         await begun(mongo_records, told)
-        other.draft.insert_one(members("new", "a"))
-        other.draft.rename("snippets", dropTarget=True)
+        other.draft.rename("snippets")
         assert (await next_of(told)).lost == EVERYTHING
 
 
