@@ -15,6 +15,7 @@ from greenroom import private_files
 from greenroom.errors import InvalidInput
 from greenroom_platform.domain.records import ChecksWrites, Records
 from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name, service_links
+from greenroom_platform.storage import is_mongodb, shown_database, sqlite_path
 from greenroom_platform.studio.recording_store import RecordingsUnavailable, open_recordings
 
 log = logging.getLogger("greenroom.studio")
@@ -100,3 +101,21 @@ async def check_recordings(url: str) -> None:
         log.warning("starting all the same, without recordings until this is mended: %s", error)
     finally:
         store.close()
+
+
+def caches_apart(settings: Settings) -> str | None:
+    """What to say where a record that other processes may have has caches that only this data directory has.
+
+    Prevents: two services on one record, each with an embedded server of its own · one changes a topic, and its outbox
+    row goes once its own server has dropped it · the other serves the old value, and nobody tells it.
+    """
+    url = settings.database_url
+    if settings.cache_address is not None or url is None:
+        return None
+    if not is_mongodb(url) and sqlite_path(url).resolve().parent == settings.data_dir.resolve():
+        return None
+    return (
+        f"the record {shown_database(url)} may have other processes, and the caches of this one are embedded in "
+        f"{settings.data_dir}: processes with other caches serve old values of what is changed here; all processes of "
+        "one record share one server of the caches and one key prefix: name it by --valkey-url or GREENROOM_VALKEY_URL"
+    )

@@ -27,6 +27,7 @@ from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
 from greenroom.printable import printable
 from greenroom_platform.cli.options import (
+    caches_apart,
     check_recordings,
     make_directory,
     read_settings,
@@ -133,6 +134,8 @@ async def _prepare(settings: Settings) -> None:
         await check_recordings(settings.recordings_url)
     if embedded or None in (settings.database_url, settings.recordings_url):
         make_directory(settings.data_dir)
+    if (apart := caches_apart(settings)) is not None:
+        log.warning("%s", apart)
     if embedded:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)

@@ -9,6 +9,7 @@ import signal
 import rich_click as click
 
 from greenroom_platform.cli.options import (
+    caches_apart,
     check_recordings,
     make_directory,
     names_directory,
@@ -65,6 +66,8 @@ async def _worker(settings: Settings) -> None:
         await check_recordings(settings.recordings_url)
     if _needs_directory(settings):
         make_directory(settings.data_dir)
+    if (apart := caches_apart(settings)) is not None:
+        log.warning("%s", apart)
     async with open_platform(
         settings.cache_address,
         sessions=False,
