@@ -163,6 +163,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "invalidate": lambda house: house.cache.invalidate("x"),
         "invalidate_group": lambda house: house.cache.invalidate_group("x"),
         "drop_keyspace": lambda house: house.cache.drop_keyspace(),
+        "begin_drop": lambda house: house.cache.begin_drop().send(),
     },
 }
 
