@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _OF_DATA = re.compile(r"not an integer|not a valid float|would overflow|exceeds maximum|attempt to \w+ ")
 
@@ -25,6 +26,14 @@ class InvalidInput(GreenroomError, ValueError):
         self.field = field
         self.reason = reason
         self.remedy = remedy
+
+
+class WrongParts(InvalidInput, TypeError):
+    """The parts that are given are not those of the key; a TypeError, as of a function's arguments, all the same."""
+
+    def __init__(self, pattern: str, names: Sequence[str], given: str) -> None:
+        remedy = "give each of them once, by position in that order or by keyword" if names else "give none"
+        super().__init__("parts", f"{pattern} takes the parts {', '.join(names) or 'no part'}; given: {given}", remedy)
 
 
 class MissingExtra(GreenroomError, ImportError):
