@@ -46,6 +46,9 @@ if not os.fork():
         asyncio.run(close())
         del opener, made, room
         gc.collect()
+    if how == "tasks":
+        for task in asyncio.all_tasks(loop):
+            task.get_coro().close()  # as when it is collected
     sys.exit(0)
 os.wait()
 
@@ -64,7 +67,7 @@ loop.run_until_complete(after())
 """
 
 
-@pytest.mark.parametrize("how", ["exit", "close"])
+@pytest.mark.parametrize("how", ["exit", "close", "tasks"])
 @pytest.mark.parametrize("what", ["room", "platform"])
 def test_a_forked_child_leaves_the_embedded_server_its_directory(what: str, how: str) -> None:
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, what, how]
