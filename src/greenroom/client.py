@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -31,6 +32,7 @@ from greenroom.engine import EMBEDDED, Address, Engine, scan
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.pattern import check_prefix
+from greenroom.lifecycle import Lifecycle, Opening
 from greenroom.observe import Counters
 from greenroom.opened import Opened
 from greenroom.wiring import RoomHealth, Wiring
@@ -45,6 +47,7 @@ T = TypeVar("T")
 
 _LOADER_DEADLINE = timedelta(seconds=LOADER_DEADLINE)
 _NEAR_FOR = timedelta(seconds=NEAR_FOR)
+_CLOCK = ("monotonic", "now", "random", "token")
 _NO_SESSIONS = "make it with sessions=SessionSettings(…)"
 
 
@@ -69,7 +72,8 @@ class Greenroom:
         counters: where everything is counted.
 
     Raises:
-        InvalidInput: when it is opened, for an invalid argument, and while it is open already.
+        InvalidInput: for an argument of another type; when it is opened, for one that cannot be, and while it is open
+            already.
         MissingExtra: when it is opened, if the embedded server is not installed. A server that cannot be reached is no
             error.
     """
@@ -86,6 +90,7 @@ class Greenroom:
         clock: Clock = SYSTEM,
         counters: Counters | None = None,
     ) -> None:
+        _check(sessions=sessions, replica_reads=replica_reads, data_dir=data_dir, clock=clock, counters=counters)
         self._address = address or EMBEDDED
         self._session_address = session_address or self._address
         self._sessions = sessions
@@ -102,54 +107,53 @@ class Greenroom:
         self._caches = DeclaredCaches()
         self._jobs: dict[str, Jobs[Any]] = {}
         self._wiring: Wiring | None = None
-        self._stack: AsyncExitStack | None = None
+        self._lifecycle = Lifecycle("room")
 
     async def __aenter__(self) -> Greenroom:
-        if self._stack is not None:
-            if self.opened.is_forked:
-                self.opened.check()
-            raise InvalidInput("room", "is open already", "leave its block first, or make another")
-        async with AsyncExitStack() as stack:
-            opened = Opened()
-            self._wiring = await Wiring.open(
-                stack,
-                opened,
-                address=self._address,
-                session_address=self._session_address,
-                settings=self._session_settings(),
-                replica_reads=self._replica_reads,
-                directory=self._directory,
-                prefix=self.prefix,
-                clock=self.clock,
-                counters=self.counters,
-            )
-            self.opened = opened
-            self._caches.open(self._wiring.backing, opened)
-            stack.push_async_callback(to_the_end, self._close)
-            self._stack = stack.pop_all()
+        await self._lifecycle.open(self._open)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        # A child that was forked inside the block leaves it too, with whatever it ends by: it has nothing to close.
+        if not self.opened.is_forked:
+            await self.close()
 
     async def close(self) -> None:
-        """Close the room before the end of its block; a second call does nothing.
+        """Close the room before the end of its block; of several calls all return when it is closed.
 
-        In a child that was forked while the room was open it closes nothing: the connections are the parent's.
+        Raises:
+            RoomElsewhere: in another event loop, and in a child that was forked while the room was open: its
+                connections are the parent's. Nothing is closed.
         """
-        stack, self._stack = self._stack, None
-        if stack is not None and not self.opened.is_forked:
-            await stack.aclose()
+        await self._lifecycle.close()
 
-    async def _close(self) -> None:
-        self.opened.end()
+    async def _open(self, opening: Opening) -> None:
+        opened = opening.opened
+        wiring = await Wiring.open(
+            opening.stack,
+            opened,
+            address=self._address,
+            session_address=self._session_address,
+            settings=self._session_settings(),
+            replica_reads=self._replica_reads,
+            directory=self._directory,
+            prefix=self.prefix,
+            clock=self.clock,
+            counters=self.counters,
+        )
+        self._caches.open(wiring.backing, opened)
+        opening.stack.push_async_callback(to_the_end, partial(self._close, opened, wiring))
+        self.opened.supersede()
+        self.opened, self._wiring = opened, wiring
+
+    async def _close(self, opened: Opened, wiring: Wiring) -> None:
+        opened.end()
         for jobs in self._jobs.values():
             await jobs.close()
         await self._caches.close()
-        assert self._wiring is not None
-        await self._wiring.close()
+        await wiring.close()
 
     # Caches -----------------------------------------------------------------------------------------
 
@@ -418,3 +422,23 @@ class Greenroom:
         from greenroom.sessions import SessionSettings  # not with the package: who has caches only does without
 
         return SessionSettings()
+
+
+def _check(*, sessions: object, replica_reads: object, data_dir: object, clock: object, counters: object) -> None:
+    """Refuse arguments of another type by their names; addresses and prefix are looked at where they are read."""
+    if not isinstance(sessions, bool):
+        from greenroom.sessions import SessionSettings  # as below
+
+        _check_type("sessions", sessions, SessionSettings, "use True, False or SessionSettings(…)")
+    _check_type("replica_reads", replica_reads, bool, "use True or False")
+    _check_type("data_dir", data_dir, str | Path | None, "name a directory, or leave it out")
+    _check_type("counters", counters, Counters | None, "give Counters(), or leave it out")
+    missing = [name for name in _CLOCK if not callable(getattr(clock, name, None))]
+    if missing:
+        remedy = "give an object with the methods of greenroom.clock.Clock, or leave it out"
+        raise InvalidInput("clock", f"is {clock!r:.80}, which has no {', '.join(missing)}", remedy)
+
+
+def _check_type(name: str, value: object, kind: Any, remedy: str) -> None:
+    if not isinstance(value, kind):
+        raise InvalidInput(name, f"is {value!r:.80}", remedy)

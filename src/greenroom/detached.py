@@ -18,7 +18,11 @@ async def to_the_end(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
     Prevents: a room is closed, which takes two steps · its task is cancelled before the second · what that would have
     closed stays open for good.
     """
-    task = asyncio.get_running_loop().create_task(work())
+    await ended(asyncio.get_running_loop().create_task(work()))
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Wait for the end of a task, which goes on when its waiter is cancelled; he is so when it has ended."""
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:

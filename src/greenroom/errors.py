@@ -28,6 +28,14 @@ class InvalidInput(GreenroomError, ValueError):
         self.remedy = remedy
 
 
+class WrongParts(InvalidInput, TypeError):
+    """The parts that are given are not those of the key; a TypeError, as of a function's arguments, all the same."""
+
+    def __init__(self, pattern: str, names: Sequence[str], given: str) -> None:
+        remedy = "give each of them once, by position in that order or by keyword" if names else "give none"
+        super().__init__("parts", f"{pattern} takes the parts {', '.join(names) or 'no part'}; given: {given}", remedy)
+
+
 class MissingExtra(GreenroomError, ImportError):
     """An optional part of Greenroom is used whose packages are not installed."""
 

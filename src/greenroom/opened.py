@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from asyncio import AbstractEventLoop, _get_running_loop
+from collections.abc import Callable
 from threading import get_ident
 from weakref import WeakSet
 
@@ -23,16 +24,19 @@ class Opened:
         begun: False for a room that has not been opened yet.
     """
 
-    __slots__ = ("__weakref__", "_begun", "_loop", "_over", "_pid", "thread")
+    __slots__ = ("__weakref__", "_begun", "_loop", "_over", "_pid", "_superseded", "loop_runs", "thread")
 
     def __init__(self, *, begun: bool = True) -> None:
         self._begun = begun
         self._over = False
+        self._superseded = False
         self._pid = os.getpid()
         self._loop: AbstractEventLoop | None = _get_running_loop()
         self.thread = get_ident() if begun and self._loop is not None else NO_THREAD
         """The thread of the event loop while it is open: what a near hit looks at, since asking for the running loop
         costs a system call before Python 3.12."""
+        self.loop_runs: Callable[[], bool] = _never if self._loop is None else self._loop.is_running
+        """Whether that loop runs; never where it is not known yet."""
         _opened.add(self)
 
     def check(self) -> None:
@@ -44,6 +48,23 @@ class Opened:
             RoomElsewhere: in another event loop, or in a child that was forked since it was opened.
         """
         self.check_open()
+        self._check_loop()
+
+    def check_place(self) -> None:
+        """As `check`, whether it is open or not.
+
+        Raises:
+            RoomElsewhere: as `check`.
+        """
+        self.check_process()
+        self._check_loop()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the running event loop is its own."""
+        return _get_running_loop() is self._loop
+
+    def _check_loop(self) -> None:
         running = _get_running_loop()
         if running is self._loop:
             return
@@ -59,9 +80,17 @@ class Opened:
     def check_open(self) -> None:
         """As `check`, in whatever event loop: for what only looks at attributes."""
         if self._over:
-            raise RoomClosed
+            raise RoomClosed(_EARLIER) if self._superseded else RoomClosed()
         if not self._begun:
             raise RoomNotOpen
+        self.check_process()
+
+    def check_process(self) -> None:
+        """Return in the process that opened it.
+
+        Raises:
+            RoomElsewhere: in a child that was forked since.
+        """
         if self.is_forked:
             raise RoomElsewhere(
                 f"the room was opened in process {self._pid}, from which this one was forked",
@@ -77,6 +106,17 @@ class Opened:
         """It is closed, for good."""
         self._over = True
         self.thread = NO_THREAD
+
+    def supersede(self) -> None:
+        """The room is open again: who has kept a part of this opening is told that, not that the room is closed."""
+        self._superseded = True
+
+
+_EARLIER = "it belongs to an opening of the room that was closed: ask the room for it anew, in each of its blocks"
+
+
+def _never() -> bool:
+    return False
 
 
 def _forked() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 DIRECTORY = 0o700
@@ -34,6 +38,28 @@ def make_file(path: Path) -> None:
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE))
+
+
+@contextmanager
+def temporary_directory(prefix: str) -> Iterator[Path]:
+    """A directory that goes with its block, at the latest when this process ends.
+
+    Prevents, as `tempfile.TemporaryDirectory` does not: a child is forked inside the block · it ends, or collects its
+    garbage · the directory in which its parent's server writes is gone.
+    """
+    path = Path(tempfile.mkdtemp(prefix=prefix))
+    remove = partial(_remove, path, os.getpid())
+    atexit.register(remove)
+    try:
+        yield path
+    finally:
+        atexit.unregister(remove)
+        remove()
+
+
+def _remove(path: Path, process: int) -> None:
+    if os.getpid() == process:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def open_to_others(paths: Iterable[Path]) -> Iterator[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from greenroom.engine import EMBEDDED, Channel, Engine, eviction_warning, open_e
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
 from greenroom.observe import Counters
 from greenroom.opened import Opened
+from greenroom.private_files import temporary_directory
 
 if TYPE_CHECKING:
     from greenroom.sessions import Presence, Sessions, SessionSettings
@@ -82,7 +82,7 @@ class Wiring:
     ) -> Wiring:
         """Connect; the stack closes the connections. The arguments are those of `Greenroom`."""
         if directory is None and EMBEDDED in (address, session_address):
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
+            directory = stack.enter_context(temporary_directory("greenroom-"))
         engine = open_engine(address, directory, stack, replica_reads=replica_reads, clock=clock, counters=counters)
         backing = Backing(engine, prefix, clock, counters)
         sessions, presence = None, None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -18,8 +18,10 @@ from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
 from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
+from greenroom.lifecycle import Lifecycle, Opening
 from greenroom.observe import Counters
 from greenroom.opened import Opened
+from greenroom.private_files import temporary_directory
 from greenroom.sessions import Presence, Sessions
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.domain import Domain
@@ -65,22 +67,23 @@ class Platform:
         self._records = records
         self._directory = data_dir
         self._recordings_url = recordings_url
-        self.opened = Opened()
+        self.opened = Opened(begun=False)
         """Whether the platform is open; its parts ask it before each operation."""
         self._parts: Domain | None = None
         self._accounts: Accounts | None = None
         self._recordings: Recordings | None = None
+        self._lifecycle = Lifecycle("platform")
 
     async def __aenter__(self) -> Platform:
-        if isinstance(self._records, CountsBroken):
-            self.room.counters.broken_documents = self._records.broken_documents
-        self._parts = await Domain.open(self._records, self.room.cache, self.room.pending_drops, self.room.clock)
+        await self._lifecycle.open(self._open)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await to_the_end(self._close)
+        # As of the room: a child that was forked inside the block has nothing to close.
+        if not self.opened.is_forked:
+            await self._lifecycle.close()
 
     @property
     def records(self) -> Records:
@@ -225,8 +228,7 @@ class Platform:
     @property
     def _domain(self) -> Domain:
         self.opened.check()
-        if self._parts is None:
-            raise RuntimeError("the platform is not open: use it inside the block of `async with Platform(…)`")
+        assert self._parts is not None
         return self._parts
 
     def _with_tasks(self) -> tuple[Generation, Tasks]:
@@ -234,14 +236,23 @@ class Platform:
             raise _no_tasks()
         return self._domain.generation
 
-    async def _close(self) -> None:
-        self.opened.end()
-        if self._parts is not None:
-            await self._parts.close()
-        if self._recordings is not None:
-            await self._recordings.close()
-        if self._accounts is not None:
-            await self._accounts.close()
+    async def _open(self, opening: Opening) -> None:
+        if isinstance(self._records, CountsBroken):
+            self.room.counters.broken_documents = self._records.broken_documents
+        parts = await Domain.open(self._records, self.room.cache, self.room.pending_drops, self.room.clock)
+        opening.stack.push_async_callback(to_the_end, partial(self._close, opening.opened, parts))
+        self.opened.supersede()
+        self.opened, self._parts = opening.opened, parts
+
+    async def _close(self, opened: Opened, parts: Domain) -> None:
+        opened.end()
+        recordings, self._recordings = self._recordings, None
+        accounts, self._accounts = self._accounts, None
+        await parts.close()
+        if recordings is not None:
+            await recordings.close()
+        if accounts is not None:
+            await accounts.close()
 
 
 def _no_tasks() -> InvalidInput:
@@ -281,7 +292,7 @@ async def open_platform(
     async with AsyncExitStack() as stack:
         directory = None if data_dir is None else Path(data_dir)
         if directory is None and address is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenroom-")))
+            directory = stack.enter_context(temporary_directory("greenroom-"))
         records = await _records(database, directory, stack)
         room = await stack.enter_async_context(
             Greenroom(

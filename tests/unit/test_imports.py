@@ -14,7 +14,7 @@ PACKAGES = {"greenroom", "hiredis", "msgspec", "typing_extensions"}
 """The library, what it needs, and what hiredis imports."""
 PARTS = {
     *("cached", "caching", "callbacks", "client", "clock", "detached", "engine", "errors", "extras", "keyspace"),
-    *("observe", "opened", "private_files", "wiring"),
+    *("lifecycle", "observe", "opened", "private_files", "wiring"),
 }
 """The parts of the library that caches need: neither sessions nor commands."""
 MOST = 70

@@ -181,12 +181,12 @@ class Batch(Generic[T]):
     ) -> dict[str, tuple[T | None, bytes | None]]:
         arguments = [_argument(missing[key][0]) for key in keys]
         values = await self._steps.call(keys[0], lambda: self._load_many(arguments))
+        remedy = "return a list with one value for each, in their order"
+        if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+            # A dict has a length too, and would give its keys.
+            raise InvalidInput("load_many", f"returned {type(values).__name__} for {len(keys)} keys", remedy)
         if len(values) != len(keys):
-            raise InvalidInput(
-                "load_many",
-                f"returned {len(values)} values for {len(keys)} keys",
-                "return one for each, in their order",
-            )
+            raise InvalidInput("load_many", f"returned {len(values)} values for {len(keys)} keys", remedy)
         return {key: self._steps.as_stored(key, value) for key, value in zip(keys, values, strict=True)}
 
 

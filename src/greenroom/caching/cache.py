@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import Context
 from functools import partial
@@ -20,7 +19,7 @@ from greenroom.caching.lease import LIFE
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
 from greenroom.caching.result import CacheResult, Outcome
-from greenroom.errors import InvalidInput
+from greenroom.errors import InvalidInput, RoomClosed, RoomNotOpen
 from greenroom.keyspace import Keyspace
 from greenroom.opened import Opened
 
@@ -87,7 +86,7 @@ class Cache(Generic[T]):
         """Begin to answer, from the caches' server of a room that was opened."""
         self._backing = backing
         self._opened = opened
-        self._loop_runs = asyncio.get_running_loop().is_running
+        self._loop_runs = opened.loop_runs
         self._ladder: Ladder[T] = self._new_ladder(backing)
         # For `get`, which looks at them before it asks the ladder.
         self._near = backing.near
@@ -254,7 +253,7 @@ class Cache(Generic[T]):
         key, lifetime = self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000
 
         async def drop() -> None:
-            self._check_open()
+            self._check_droppable(key)
             await self._backing.drops.drop(key, lifetime)
 
         return DropTarget(key, drop)
@@ -268,7 +267,7 @@ class Cache(Generic[T]):
         group = self._group(args, parts)
 
         async def drop() -> None:
-            self._check_open()
+            self._check_droppable(group)
             await self._backing.drop_group(group, self._longest_ms)
 
         return DropTarget(group, drop)
@@ -323,6 +322,16 @@ class Cache(Generic[T]):
         if get_ident() != self._opened.thread or not self._loop_runs():
             self._opened.check()
 
+    def _check_droppable(self, name: str) -> None:
+        try:
+            self._check_open()
+        except RoomNotOpen:
+            raise
+        except RoomClosed as error:
+            # It may be told after a change of the record, when the room was closed in between: then it is stale.
+            remedy = "close the room after the changes, or invalidate this when it is open again"
+            raise RoomClosed(f"{name} is not dropped, since {error}; {remedy}") from None
+
     @property
     def _longest_ms(self) -> int:
         """Milliseconds that a value of a group can live at most: what is loaded under a lease may be stored yet."""
@@ -359,6 +368,8 @@ class Cache(Generic[T]):
 
 def _usage(names: Sequence[str]) -> str:
     """How the keys of `get_many` are given."""
+    if not names:
+        return "give a list of (), or ask `get()` for the one value that there is"
     if len(names) == 1:
         return f"give a list of values of {names[0]}"
     return f"give a list of tuples ({', '.join(names)}), or of dicts"

@@ -80,6 +80,7 @@ class DeclaredCaches:
 
         Raises:
             InvalidInput: when another cache of the room, or its sessions, can make the same keys.
+            RoomElsewhere: for a new one, in another event loop or process than that in which the room is open.
         """
         if sessions is not None:
             check_apart(keyspace, sessions, "the sessions of this room")
@@ -93,6 +94,9 @@ class DeclaredCaches:
                 replaced.append(one.cache)  # of an earlier opening
                 continue
             kept.append(one)
+        if self._open is not None:
+            # Otherwise it would wait in one event loop for what the room's connection is told in another.
+            self._open[1].check()
         cache = make()
         if self._open is not None:
             cache.open(*self._open)

@@ -50,6 +50,8 @@ class Address:
         Raises:
             InvalidInput: when it is of no known form. A password in it is not repeated.
         """
+        if not isinstance(text, str):
+            raise InvalidInput(field, f"is {type(text).__name__}, not a string", _REMEDY)
         try:
             url = urlsplit(text.strip())
             scheme, _, kind = url.scheme.partition("+")

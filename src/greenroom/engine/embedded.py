@@ -144,11 +144,12 @@ class EmbeddedServer:
             # On its way out the server writes its file, and removes the socket before it lets go of the lock.
             process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.to_thread(process.wait, STOP_DEADLINE)
-            except subprocess.TimeoutExpired:
+                async with asyncio.timeout(STOP_DEADLINE):
+                    await _ended(process)
+            except TimeoutError:
                 log.warning("the embedded Valkey did not stop within %s s and is killed", STOP_DEADLINE)
                 process.kill()
-                await asyncio.to_thread(process.wait)
+                await _ended(process)
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
@@ -197,6 +198,13 @@ class EmbeddedServer:
     def _last_words(self) -> str:
         lines = (self._directory / LOG).read_text("utf-8", "replace").splitlines()
         return " / ".join(line.strip() for line in lines[-3:]) or "it said nothing"
+
+
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    # Not by a thread, whose end would wake the loop through its pipe. A child that was forked and has ended by an
+    # exception has taken that pipe out of the epoll that it shares with us: this would wait for ever.
+    while process.poll() is None:
+        await asyncio.sleep(_LOOK)
 
 
 def _binary() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from greenroom.errors import InvalidInput
+from greenroom.errors import InvalidInput, WrongParts
 
 PART_MAX = 128
 _PART = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -114,7 +114,7 @@ class Pattern:
 
         Raises:
             InvalidInput: when a part is not one that a key can hold; nothing has been sent anywhere.
-            TypeError: when a part is missing or not of this pattern.
+            WrongParts: when a part is missing or not of this pattern.
         """
         if self._single and len(args) == 1 and not parts:
             value = args[0]
@@ -132,7 +132,7 @@ class Pattern:
         """The keys that differ in one number, in the order of a range without gaps; its ends alone are checked.
 
         Raises:
-            InvalidInput, TypeError: as `key`.
+            InvalidInput: as `key`.
         """
         if not numbers:
             return []
@@ -151,19 +151,16 @@ class Pattern:
         """The parts by name, not yet checked.
 
         Raises:
-            TypeError: when a part is missing or not of this pattern.
+            WrongParts: when a part is missing or not of this pattern.
         """
         if args:
             first = dict(zip(self.names, args, strict=False))
             if len(args) > len(self.names) or not first.keys().isdisjoint(parts):
-                expected = ", ".join(self.names) or "no part"
                 given = ", ".join([*map(repr, args), *(f"{name}=…" for name in parts)])
-                raise TypeError(f"{self.text} takes the parts {expected}; given: {given:.200}")
+                raise WrongParts(self.text, self.names, f"{given:.200}")
             parts = {**first, **parts}
         if parts.keys() != set(self.names):
-            wanted = ", ".join(self.names) or "no part"
-            given = ", ".join(parts) or "none"
-            raise TypeError(f"{self.text} takes the parts {wanted}; given: {given}")
+            raise WrongParts(self.text, self.names, f"{', '.join(map(str, parts)) or 'none':.200}")
         return parts
 
     def parse(self, key: str) -> dict[str, str | int] | None:
@@ -200,7 +197,7 @@ def check_prefix(prefix: str) -> str:
     Raises:
         InvalidInput: when it holds a brace, a space or anything outside printable ASCII.
     """
-    if len(prefix) > PART_MAX or _PREFIX.fullmatch(prefix) is None:
+    if not isinstance(prefix, str) or len(prefix) > PART_MAX or _PREFIX.fullmatch(prefix) is None:
         raise InvalidInput(
             "key prefix",
             f"{_shown(prefix)} cannot stand before a key",

@@ -10,7 +10,6 @@ import shlex
 import signal
 import socket
 import sys
-import tempfile
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -176,9 +175,9 @@ def _run(config: uvicorn.Config, listening: socket.socket) -> int:
 
 
 def _run_workers(config: uvicorn.Config, listening: socket.socket) -> int:
-    with tempfile.TemporaryDirectory(prefix="greenroom-metrics-") as directory:
-        os.environ[METRICS_VARIABLE] = directory
-        workers = _Workers(config, [listening], Path(directory))
+    with private_files.temporary_directory("greenroom-metrics-") as directory:
+        os.environ[METRICS_VARIABLE] = str(directory)
+        workers = _Workers(config, [listening], directory)
         workers.run()
     return STARTUP_FAILURE if workers.failed else 0
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from greenroom import Greenroom, Keyspace
-from greenroom.errors import InvalidInput, LoadFailed, RoomClosed
+from greenroom.errors import InvalidInput, LoadFailed, RoomClosed, WrongParts
 from greenroom.keyspace import Number
 from greenroom_platform.definitions import DEFINITIONS
 from greenroom_platform.platform import Platform, open_platform
@@ -352,3 +352,26 @@ async def test_a_refresh_that_fails_logs_message_and_traceback(
     assert line.exc_info is not None
     assert isinstance(line.exc_info[1], Forbidden)
     assert await cache.get("a") == good
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda ids: None, lambda ids: {id: User(id) for id in ids}, lambda ids: (User(id) for id in ids)]
+)
+async def test_what_is_no_list_of_values_is_refused(valkey: Server, answer: Any) -> None:
+    async with Greenroom(valkey.address, sessions=False) as room:
+        cache = room.cache(users(), load=lambda id: User(id), load_many=answer)
+        with pytest.raises(
+            InvalidInput, match=r"load_many: returned .* for 2 keys; return a list with one value for each"
+        ):
+            await cache.get_many(["a", "b"])
+
+
+async def test_keys_of_wrong_parts_are_told_with_the_parts(valkey: Server) -> None:
+    async with Greenroom(valkey.address, sessions=False) as room:
+        cache = room.cache(users(), load=lambda id: User(id))
+        for parts in ({}, {"other": "a"}, {"id": "a", "other": "b"}):
+            with pytest.raises(WrongParts, match=r"takes the parts id; given: .*; give each of them once"):
+                await cache.get_many([parts])
+        every = room.cache(Keyspace("users:all", User, ttl=timedelta(minutes=5)), load=lambda: User("all"))
+        with pytest.raises(InvalidInput, match=r"parts: 'x' are not .*; give a list of \(\), or ask `get\(\)`"):
+            await every.get_many(["x"])

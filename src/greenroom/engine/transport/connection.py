@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from math import inf
@@ -51,6 +52,7 @@ class Connection(asyncio.Protocol):
         limits: Limits,
     ) -> None:
         self._loop = loop
+        self._process = os.getpid()
         self._limits = limits
         self._wire = Wire(on_push, self)
         self._heartbeat = heartbeat
@@ -118,8 +120,12 @@ class Connection(asyncio.Protocol):
         self._wire.watch = watch
 
     def abort(self, reason: str) -> None:
-        """Close at once; every caller gets an error."""
-        if self._transport is not None:
+        """Close at once; every caller gets an error.
+
+        Not in a forked child, which comes here when it collects its parent's tasks. Prevents: it closes its copy · the
+        socket is taken out of the epoll that both have · the parent hears nothing any more.
+        """
+        if self._transport is not None and os.getpid() == self._process:
             self.reason = reason
             self._transport.abort()
             self._end()
