@@ -28,7 +28,7 @@ from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
-from greenroom.engine import EMBEDDED, Address, Engine, scan
+from greenroom.engine import EMBEDDED, Address, Engine
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.pattern import check_prefix
@@ -295,6 +295,8 @@ class Greenroom:
             InvalidInput: as `drop_keyspace`, and for an address that cannot be.
             EngineError: when a server cannot be asked, or refuses.
         """
+        from greenroom.engine.scan import scan  # as sessions
+
         pattern = self._cached_keyspace(keyspace).pattern
         backing = self._wired().backing
         address = Address.parse(viewer) if viewer is not None else backing.engine.address

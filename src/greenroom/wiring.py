@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import Clock
-from greenroom.engine import EMBEDDED, Channel, Engine, eviction_warning, open_engine, start_within
+from greenroom.engine import EMBEDDED, Channel, Engine, open_engine, start_within
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
 from greenroom.observe import Counters
 from greenroom.opened import Opened
@@ -143,6 +143,8 @@ class Wiring:
             log.warning("the server of the caches: %s", warning)
         if self.sessions is None:
             return
+        from greenroom.engine.eviction import eviction_warning  # not with the package: needed once, at the start
+
         remedy = "set noeviction, or give them a server of their own"
         warning = await eviction_warning(self.sessions.engine, "sessions", remedy, has_lifetime=True)
         if warning is not None:

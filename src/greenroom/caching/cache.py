@@ -64,6 +64,7 @@ class Cache(Generic[T]):
         max_concurrent: int = MAX_CONCURRENT,
     ) -> None:
         self.keyspace = keyspace
+        self._load = load
         self._groups = {text: group_pattern(text, keyspace) for text in groups}
         self._new_ladder = partial(
             Ladder,
@@ -150,6 +151,20 @@ class Cache(Generic[T]):
             return cast("T", answer.value)
         known = {key: self._ladder.from_server(answer, args, parts)}
         return (await self._ladder.load({key: (args, parts)}, known, together=False))[key].value
+
+    async def __call__(self, *args: object, **parts: object) -> T | None:
+        """As `get`."""
+        return await self.get(*args, **parts)
+
+    async def load(self, *args: object, **parts: object) -> T | None:
+        """What the loader reads from the record now, in the caller's context; no cache is asked, and nothing stored.
+
+        Raises:
+            InvalidInput: for parts that no key can hold.
+            Whatever the loader raises.
+        """
+        self.keyspace.key(*args, **parts)  # or the loader would be given what no key can hold
+        return await self._load(**self.keyspace.pattern.values(*args, **parts))
 
     async def get_bytes(self, *args: object, **parts: object) -> bytes | None:
         """The value's JSON as it is stored, checked against the schema.

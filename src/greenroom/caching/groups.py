@@ -34,7 +34,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from greenroom.clock import Clock
-from greenroom.engine import Channel, Engine, Handover, KeyFilter, Script, eviction_warning
+from greenroom.engine import Channel, Engine, Handover, KeyFilter, Script
 from greenroom.engine.replay import RECENT
 from greenroom.engine.shapes import NUMBER, SCORED
 from greenroom.errors import CommandFailed, EngineError, InvalidInput
@@ -192,6 +192,8 @@ class Groups:
     async def eviction_warning(self) -> str | None:
         """What is wrong with the eviction policy of a server; None where nothing is, or it does not say."""
         remedy = "set volatile-lru, volatile-lfu or volatile-ttl"
+        from greenroom.engine.eviction import eviction_warning  # not with the package: needed once, at the start
+
         return await eviction_warning(self._engine, "groups", remedy, has_lifetime=False)
 
     async def send(self, handover: Handover) -> tuple[str, list[str]] | None:

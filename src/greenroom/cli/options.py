@@ -31,11 +31,17 @@ def installed() -> Declarations:
     """What the installed program declares.
 
     Raises:
-        InvalidInput: when none does.
+        InvalidInput: when none does, and when several do: which of them a server's rules are for nobody could tell.
     """
-    for entry_point in entry_points(group=DECLARATIONS):
-        declared: Declarations = entry_point.load()
-        return declared
-    raise InvalidInput(
-        "keyspaces", "no installed package declares any", f"declare them as the entry point {DECLARATIONS}"
-    )
+    found = list(entry_points(group=DECLARATIONS))
+    if not found:
+        raise InvalidInput(
+            "keyspaces", "no installed package declares any", f"declare them as the entry point {DECLARATIONS}"
+        )
+    if len(found) > 1:
+        named = ", ".join(sorted(f"{one.name} = {one.value}" for one in found))
+        raise InvalidInput(
+            "keyspaces", f"several packages declare some: {named}", "install one of them in an environment of its own"
+        )
+    declared: Declarations = found[0].load()
+    return declared

@@ -6,12 +6,10 @@ What stands here is what caches and sessions use; the packages inside are the en
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.engine import Engine, start_within
-from greenroom.engine.eviction import eviction_warning
 from greenroom.engine.factory import EMBEDDED, engine_at, open_engine
 from greenroom.engine.limits import Limits
 from greenroom.engine.listener import Handover, KeyFilter, Listener, all_keys
 from greenroom.engine.protocol.errors import NoReply, NotHere
-from greenroom.engine.scan import scan
 from greenroom.engine.scripts import Script
 
 __all__ = [
@@ -30,8 +28,6 @@ __all__ = [
     "Script",
     "all_keys",
     "engine_at",
-    "eviction_warning",
     "open_engine",
-    "scan",
     "start_within",
 ]

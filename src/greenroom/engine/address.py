@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from greenroom.engine.transport.tls import Tls
 from greenroom.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from greenroom.engine.transport.tls import Tls
 
 DEFAULT_PORT = 6379
 _ENCRYPTED = {"valkey": False, "redis": False, "valkeys": True, "rediss": True}
@@ -62,7 +65,11 @@ class Address:
                 raise InvalidInput(field, f"the scheme {url.scheme!r} is not known", _REMEDY)
             hosts = _hosts(url, field)
             database = _database(url, field)
-            tls = Tls.parse(url.query, field) if _ENCRYPTED[scheme] else None
+            tls = None
+            if _ENCRYPTED[scheme]:
+                from greenroom.engine.transport.tls import Tls  # not with the package: most addresses do without
+
+                tls = Tls.parse(url.query, field)
             if url.query and tls is None:
                 raise InvalidInput(field, "only an address with TLS has options", f"use {scheme}s://")
         except ValueError as error:

@@ -1,6 +1,6 @@
 """The middleware for any ASGI framework: it carries out what `decide` says of a request's signals.
 
-app = SessionMiddleware(app, lambda: room.sessions)
+app = SessionMiddleware(app, room)
 ...
 session = session_of(request.scope)
 live = await session.get()
@@ -13,10 +13,10 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from greenroom.callbacks import nothing
-from greenroom.errors import BrokenValue, EngineError
+from greenroom.errors import BrokenValue, EngineError, InvalidInput
 from greenroom.sessions import arguments
 from greenroom.sessions.policy import Decision, Kind, Transport, decide, origins, signals_of
 from greenroom.sessions.refusals import (
@@ -48,12 +48,20 @@ KEY = "greenroom.session"
 """Where the scope has the request's session."""
 _PRIVATE = [(b"cache-control", b"private, no-store"), (b"vary", b"Cookie, Authorization")]
 _REPLACED = b"cache-control"
-_SESSIONS = "give the sessions of a room, or a function that returns them: lambda: app.state.room.sessions"
+_SESSIONS = "give a room, its sessions, or a function that returns either: lambda: app.state.room"
 _LAST_WORD = 1.0
 """Seconds in which a client has to take the answer to a request that has failed."""
 _FAILED = 500
 _FAILED_SOCKET = 4500
 """What frameworks answer, and Litestar closes with, that turn every exception into an answer themselves."""
+
+
+class HasSessions(Protocol):
+    """A room: its sessions are there once it is open."""
+
+    @property
+    def sessions(self) -> Sessions[Any]:
+        """See `Greenroom.sessions`."""
 
 
 def session_of(scope: Any) -> RequestSession[Any]:
@@ -80,7 +88,7 @@ class SessionMiddleware(Generic[T]):
     other failure of an application that has made a new token: only this answer carries the cookie.
 
     Arguments:
-        sessions: the sessions, or what returns them: a room is opened later than its application is made.
+        sessions: a room, which may be opened later; its sessions; or a function that returns either.
         allowed_origins: of pages that may act for the user, besides the application's own.
         answer: the body of a problem document for a refusal and the request's scope.
 
@@ -91,14 +99,17 @@ class SessionMiddleware(Generic[T]):
     def __init__(
         self,
         app: Application,
-        sessions: Sessions[T] | Callable[[], Sessions[T]],
+        sessions: HasSessions | Sessions[T] | Callable[[], HasSessions | Sessions[T]],
         *,
         allowed_origins: Iterable[str] = (),
         answer: Callable[[Refused, Any], bytes] = document,
     ) -> None:
         self._app = arguments.function("app", app, "give the ASGI application")
-        self._sessions: Callable[[], Sessions[T]] = (lambda: sessions) if isinstance(sessions, Sessions) else sessions
-        arguments.function("sessions", self._sessions, _SESSIONS)
+        if isinstance(sessions, type):
+            raise InvalidInput("sessions", f"is the class {sessions.__name__}", _SESSIONS)
+        if not isinstance(sessions, Sessions) and not _is_room(sessions):
+            arguments.function("sessions", sessions, _SESSIONS)
+        self._given: Any = sessions
         self._allowed = origins(allowed_origins)
         self._answer = arguments.function("answer", answer, "give a function that returns the body")
         self._loopback_logged = False
@@ -109,7 +120,7 @@ class SessionMiddleware(Generic[T]):
             await self._app(scope, receive, send)
             return
         signals = signals_of(scope, self._allowed)
-        session = RequestSession(arguments.instance("sessions", self._sessions(), Sessions, _SESSIONS), signals)
+        session = RequestSession(self._sessions(), signals)
         if decide(signals) is Decision.FOREIGN:
             session.sessions.counters.sessions["origin_foreign",] += 1
             await self._refuse(scope, send, refusal(Decision.FOREIGN, presented=session.presented))
@@ -117,6 +128,15 @@ class SessionMiddleware(Generic[T]):
         # Into the scope itself: what the framework leaves there for the layers around this one must reach them.
         scope[KEY] = session
         await (self._request if signals.kind is Kind.HTTP else self._socket)(scope, receive, send, session)
+
+    def _sessions(self) -> Sessions[T]:
+        """The sessions, of an open room."""
+        given = self._given
+        if not isinstance(given, Sessions) and not _is_room(given):
+            given = given()
+        if _is_room(given):
+            given = given.sessions
+        return arguments.instance("sessions", given, Sessions, _SESSIONS)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
         begun = replaced = False
@@ -245,6 +265,11 @@ class SessionMiddleware(Generic[T]):
                 self._loopback_logged = True
                 log.warning("plain HTTP on loopback: the session's cookie goes without its prefix and Secure")
         return kept
+
+
+def _is_room(given: Any) -> bool:
+    # By its class: the property of a room that is not open yet raises.
+    return hasattr(type(given), "sessions")
 
 
 def _is_of_a_refusal() -> bool:

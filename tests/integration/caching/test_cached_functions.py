@@ -16,6 +16,10 @@ import msgspec
 import pytest
 from fastapi import Depends, FastAPI
 from starlette._utils import is_async_callable
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from greenroom import Greenroom, Keyspace, Number
 from greenroom.cached import CachedFunction
@@ -77,13 +81,15 @@ def test_it_is_seen_as_a_coroutine_function(site: Site) -> None:
         assert inspect.iscoroutinefunction(episode)
 
 
-async def test_a_framework_awaits_it_as_a_route_and_as_a_dependency(valkey: Server) -> None:
-    room, threads = Greenroom(valkey.address, sessions=False), set[int]()
+async def test_a_framework_awaits_it_as_route_dependency_and_behind(valkey: Server) -> None:
+    room, threads, done = Greenroom(valkey.address, sessions=False), set[int](), asyncio.Event()
 
     @room.cached(Keyspace("page:{show_id}:{number}", dict[str, int], parts={"number": int}, ttl=MINUTES))
     async def page(show_id: str, number: int = 1) -> dict[str, int] | None:
         """One page."""
         threads.add(threading.get_ident())
+        if number == 4:
+            done.set()
         return {show_id: number}
 
     given = Depends(page)
@@ -91,13 +97,19 @@ async def test_a_framework_awaits_it_as_a_route_and_as_a_dependency(valkey: Serv
     def depends(found: Any = given) -> Any:
         return found
 
+    async def behind(request: Request) -> JSONResponse:
+        return JSONResponse({"s1": 4}, background=BackgroundTask(page, "s1", 4))
+
     app = FastAPI()
+    app.router.routes.append(Route("/behind/{show_id}", behind))
     app.add_api_route("/route/{show_id}", page)
     app.add_api_route("/depends/{show_id}", depends)
     async with room, served(app) as site, site.client() as client:
-        for path, number in (("route", 1), ("route", 2), ("depends", 3)):
+        for path, number in (("route", 1), ("route", 2), ("depends", 3), ("behind", 4)):
             answer = await client.get(f"/{path}/s1?number={number}")
             assert (answer.status_code, answer.json()) == (200, {"s1": number})
+        async with asyncio.timeout(20):
+            await done.wait()
     assert threads == {threading.get_ident()}
 
 
@@ -115,6 +127,19 @@ async def test_it_is_called_as_the_function_was(site: Site) -> None:
             *(Episode("s1", 7), Episode("s1", 8)),
         ]
         assert [one.outcome for one in await episode.get_results([("s1", 8)])] == [Outcome.NEAR]
+
+
+async def test_the_cache_itself_is_called_and_loads_past_itself(site: Site) -> None:
+    cache = site.episode.cache
+    async with site.room:
+        assert await cache("s1", 7) == await cache("s1", number=7) == Episode("s1", 7)
+        assert site.calls == [("s1", 7)]
+        site.version = 2
+        assert await cache.load("s1", 7) == await cache.load(show_id="s1", number=7) == Episode("s1", 7, 2)
+        assert await cache("s1", 7) == Episode("s1", 7)
+        with pytest.raises(InvalidInput, match="number"):
+            await cache.load("s1", "seven")
+    assert is_async_callable(cache)
 
 
 async def test_several_keys_are_filled_in_with_defaults_too(site: Site) -> None:
