@@ -46,11 +46,14 @@ NOT_OF_THE_SERVER = {
     "presence": {"interval"},
     "topics": {"check"},
     "snippets": {"check"},
-    "statuses": {"cache", "close", "followed"},
+    "statuses": {"cache", "check_same", "close", "followed"},
     "generation": {"asked"},
     "accounts": {"close", "check"},
     "worker": {"work"},
-    "cache": {"close", "group", "get_bytes", "invalidate_numbered", "keyspace", "of", "open", "peek", "watch"},
+    "cache": {
+        *("close", "context", "group", "get_bytes", "invalidate_numbered", "keyspace", "load", "of", "open", "peek"),
+        "watch",
+    },
 }
 """Public members that are no operations on the server or the record."""
 
