@@ -190,7 +190,7 @@ _BREAKS: dict[str, Callable[[], None]] = {
 }
 
 
-BUILDS = frozenset({*_BREAKS, NEAR_AFTER_AWAIT, GROUP_AFTER_LOAD})
+BUILDS = frozenset({*_BREAKS, SILENCE_TRUSTED, NEAR_AFTER_AWAIT, GROUP_AFTER_LOAD})
 """Every way to break one."""
 
 

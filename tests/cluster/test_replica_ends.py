@@ -13,6 +13,7 @@ from greenroom.engine.protocol.hash_slot import slot_of
 from greenroom.observe import Counters
 from tests.support.cluster_slots import BLIND, SOON, engine_of, ids_of, key_of, off_loop
 from tests.support.episode_caches import Back, Loads, cache_of
+from tests.support.held import quiet
 from tests.support.patience import be_patient, until, wait_for
 from tests.support.real_cluster import Cluster
 from tests.support.replica_probe import TRUSTING, lagging, read_at_replica, reads_there, replica_of, version
@@ -122,6 +123,7 @@ async def test_reads_that_a_replica_takes_no_more_of_are_the_primary_s(steady: C
     backing, load = await back(steady, limits=limits, replica_reads=True), Loads()
     cache = cache_of(backing, load)
     (episode,) = ids_of(steady, steady.primaries[0], 1)
+    await quiet(backing.engine)  # a new connection asks for the generations of keyspaces
     await read_at_replica(backing, cache, steady.primaries[0], episode)
     with steady.replicas[0].frozen():
         waiting = [asyncio.create_task(version(cache, episode)) for _ in range(5)]

@@ -122,7 +122,8 @@ def test_a_service_without_embedded_parts_leaves_the_data_directory_alone(
 ) -> None:
     database = f"sqlite:{tmp_path / 'mine.sqlite3'}"
     urls = [word for flag in flags for word in (flag, valkey.address)]
-    service = serve(*urls, "--database-url", database)
+    recordings = str(tmp_path / "recordings")
+    service = serve(*urls, "--database-url", database, "--recordings-url", recordings)
     assert topic_ids(service) == []
     assert not service.data_dir.exists()
 

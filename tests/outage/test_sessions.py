@@ -63,9 +63,12 @@ async def test_every_call_fails_in_time_and_as_what_it_is(server: Server, store:
 
 
 @pytest.mark.parametrize("name", ["start", "change", "settle", "rotate", "end"])
-async def test_the_commands_of_a_call_have_one_deadline_together(server: Server, store: Open, name: str) -> None:
+async def test_the_commands_of_a_call_have_one_deadline_together(
+    server: Server, store: Open, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The connection of this engine would wait for a minute: it is the call's own deadline that ends it."""
     sessions = await store(server, engine_limits=PATIENT)
+    monkeypatch.setattr(type(sessions.engine), "call_budget", 0.5)
     live, token = await sessions.start({**MINIMAL, "user_id": "u1"})
     with server.frozen():
         async with asyncio.timeout(20):

@@ -133,8 +133,6 @@ async def _prepare(settings: Settings) -> None:
         await check_recordings(settings.recordings_url)
     if embedded or None in (settings.database_url, settings.recordings_url):
         make_directory(settings.data_dir)
-    if (apart := caches_apart(settings)) is not None:
-        log.warning("%s", apart)
     if embedded:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
@@ -147,6 +145,8 @@ async def _prepare(settings: Settings) -> None:
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
     finally:
         await records.close()
+    if (apart := caches_apart(settings)) is not None:
+        log.warning("%s", apart)
     # Each once: the record usually lies in the data directory.
     own = settings.data_dir, *_record(settings), settings.data_dir / EDITOR_TOKEN_FILE
     places = {path.resolve(): path for path in own}

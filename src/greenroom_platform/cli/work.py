@@ -66,8 +66,6 @@ async def _worker(settings: Settings) -> None:
         await check_recordings(settings.recordings_url)
     if _needs_directory(settings):
         make_directory(settings.data_dir)
-    if (apart := caches_apart(settings)) is not None:
-        log.warning("%s", apart)
     async with open_platform(
         settings.cache_address,
         sessions=False,
@@ -78,6 +76,8 @@ async def _worker(settings: Settings) -> None:
     ) as platform:
         if (trouble := write_trouble(platform.records)) is not None:
             log.warning("nothing can be made until this is mended: %s", trouble)
+        if (apart := caches_apart(settings)) is not None:
+            log.warning("%s", apart)
         click.echo("working; end it with Ctrl-C", err=True)
         async with platform.watching():
             await platform.worker().run()
