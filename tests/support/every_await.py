@@ -172,10 +172,11 @@ class _Driver:
 
 
 def _factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-    context = options.get("context")
-    run = context.get(_INSIDE) if context is not None else _INSIDE.get()
+    run = _INSIDE.get()  # of who begins the task, whichever context it gets
     if run is None:
         return asyncio.Task(coroutine, loop=loop, **options)
+    if (context := options.get("context")) is not None:
+        context.run(_INSIDE.set, run)  # it begins tasks itself
     task = asyncio.Task(run.driven(coroutine), loop=loop, **options)
     task.add_done_callback(lambda _: coroutine.close())  # one that is cancelled before its first step
     run.began(task)
