@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from greenroom_platform.storage.mongodb import records as mongodb_records
 from greenroom_platform.storage.mongodb.records import MongoRecords
 from greenroom_platform.storage.sqlite import database
 from greenroom_platform.testing import RecordsContract, TasksContract
-from greenroom_platform.testing.records_elsewhere import Cuts
+from greenroom_platform.testing.records_elsewhere import Cut, Cuts
 from tests.support.mongo_proxy import MongoProxy
 from tests.support.mongo_server import MongoServer
 
@@ -86,11 +87,18 @@ class TestMongoRecords(RecordsContract):
 
     @pytest.fixture
     def cuts(self, records: MongoRecords, proxy: MongoProxy, monkeypatch: pytest.MonkeyPatch) -> Cuts:
-        # What is lost stays lost until the end of the block: longer than this nobody need wait for it.
-        monkeypatch.setattr(records._database, "_write_deadline", 0.2)
-        monkeypatch.setattr(mongodb_records, "STORING", 0.2)
-        monkeypatch.setattr(mongodb_database, "_ABORT", 0.02)
-        return [proxy.lose_commands, proxy.lose_replies]
+        @contextmanager
+        def hurried(lose: Callable[[int], AbstractContextManager[Cut]], step: int) -> Iterator[Cut]:
+            with monkeypatch.context() as patched:
+                # What is lost stays lost until the end of the block: longer than this nobody need wait for it. What is
+                # not cut off has all its time: a busy machine may need it.
+                patched.setattr(records._database, "_write_deadline", 0.2)
+                patched.setattr(mongodb_records, "STORING", 0.2)
+                patched.setattr(mongodb_database, "_ABORT", 0.02)
+                with lose(step) as under_way:
+                    yield under_way
+
+        return [partial(hurried, proxy.lose_commands), partial(hurried, proxy.lose_replies)]
 
 
 class TestMongoTasks(TasksContract):
