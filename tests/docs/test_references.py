@@ -21,8 +21,6 @@ _PATH = re.compile(r"`([a-z_.][\w.-]*(?:/[\w.-]+)+/?)(?:::\w+)?`")
 _MEDIA_TYPE = re.compile(r"(application|audio|text)/")
 _MODULE = re.compile(r"`([\w-]+\.(?:py|lua|sql|js|lock|in))`")
 _DOCUMENT = re.compile(r"(?<![\w/])docs/[\w./-]+\.md\b")
-_WITHOUT_CODE = ("parts-written-by-hand",)
-"""Decisions that explain no line of code."""
 
 
 def sources() -> Iterator[Path]:
@@ -85,4 +83,4 @@ def test_every_decision_has_its_number_and_is_in_the_index() -> None:
 def test_every_decision_is_named_by_the_code_that_it_explains() -> None:
     named = {path for file in sources() for path in _DOCUMENT.findall(file.read_text("utf-8"))}
     pages = {f"docs/decisions/{page.name}" for page in DECISIONS.glob("0*.md")}
-    assert {page[len("docs/decisions/0000-") : -len(".md")] for page in pages - named} == set(_WITHOUT_CODE)
+    assert pages - named == set()
