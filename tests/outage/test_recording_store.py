@@ -15,7 +15,7 @@ from greenroom.errors import InvalidInput
 from greenroom_platform.platform import open_platform
 from greenroom_platform.studio import recording_store, recording_writer
 from greenroom_platform.studio import worker as studio_worker
-from greenroom_platform.studio.recording_store import RecordingsUnavailable, open_recordings
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable, open_recordings
 from greenroom_platform.testing.records_changes import NOON, about, wording
 from tests.support.counted_tasks import statuses_of
 from tests.support.made_recordings import Listener, Site, heard, site_of, times
@@ -165,6 +165,39 @@ async def test_a_store_that_is_down_is_503_and_closes_sockets_with_1013(
             assert again.status_code == 200
         await recording.discard()
     assert "Traceback" not in caplog.text
+
+
+async def test_a_store_that_was_silent_is_asked_at_once_when_it_is_well(
+    url: str, road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_recordings(url, None)
+    await store.create("p.1.webm", b"all")
+    road.hold()
+    silent = await asyncio.gather(*[store.get("p.1.webm") for _ in range(16)], return_exceptions=True)
+    assert {type(one) for one in silent} == {RecordingsUnavailable}
+    road.lose()
+    # Long, and shorter than what a client's calls may take that are not bounded by ours.
+    monkeypatch.setattr(recording_store, "DEADLINE", recording_store._LONGEST / 2)
+    assert await store.get("p.1.webm") == b"all"
+    store.close()
+
+
+async def test_closing_does_not_wait_for_a_record_that_does_not_answer(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings, asked = site.open(), asyncio.Event()
+
+    async def silent(podcast_id: str) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(site.tasks, "task", silent)
+    listening = Listener(recordings, wait=True)
+    await asked.wait()
+    async with asyncio.timeout(10):
+        await recordings.close()
+    with pytest.raises(RecordingFailed, match="closed"):
+        await listening.task
 
 
 # The start -----------------------------------------------------------------------------------------------

@@ -160,6 +160,7 @@ class Road:
         self._open = asyncio.Event()
         self._open.set()
         self._closed = False
+        self._lost = list[asyncio.Event]()
         self._passing = set[asyncio.StreamWriter]()
         self._tasks = set[asyncio.Task[None]]()
         self.port = 0
@@ -175,6 +176,12 @@ class Road:
         """Let nothing more through, in either direction, until `go_on`."""
         self._open.clear()
         self.waiting.clear()
+
+    def lose(self) -> None:
+        """Be as before for new connections; on those that are held nothing ever comes, and they stay open."""
+        self._lost.append(self._open)
+        self._open = asyncio.Event()
+        self._open.set()
 
     def cut(self) -> None:
         """Cut what passes, and take no new connection, until `go_on`."""
@@ -197,7 +204,8 @@ class Road:
         finally:
             listener.close()
             self.cut()
-            self._open.set()
+            for gate in (self._open, *self._lost):
+                gate.set()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -210,15 +218,16 @@ class Road:
             return
         back, forth = await asyncio.open_connection("127.0.0.1", self._server.port)
         self._passing |= {writer, forth}
-        await asyncio.gather(self._pump(reader, forth), self._pump(back, writer))
+        gate = self._open
+        await asyncio.gather(self._pump(reader, forth, gate), self._pump(back, writer, gate))
         self._passing -= {writer, forth}
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, gate: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await source.read(65_536):
-                if not self._open.is_set():
+                if not gate.is_set():
                     self.waiting.set()
-                    await self._open.wait()
+                    await gate.wait()
                 sink.write(data)
                 await sink.drain()
         sink.close()

@@ -32,8 +32,14 @@ DEADLINE = 5.0
 """Seconds for one call, its repetitions included; a large object has more to be put."""
 _SLOWEST = 512 * 1024
 """Bytes a second that a store takes at least."""
+_LONGEST = 30.0
+"""Seconds that the client gives to the objects that have more than `DEADLINE`."""
+_LARGE = 256 * 1024
+"""Bytes of an object from which on it is put with more time: whole recordings, and no segment."""
 _THREADS = 16
 """Calls of a process at a time: as many listeners' blocks may be on their way."""
+_RECORDERS = 4
+"""Puts and reads of whole recordings at a time, on threads of their own."""
 _SCHEME = "s3"
 _PARTS, _NEW = "parts", "new"
 _REMEDY = (
@@ -68,18 +74,25 @@ def segment_name(podcast_id: str, claim: int, number: int) -> str:
 
 
 class RecordingStore:
-    """A store of objects, over obstore. Every call has `DEADLINE` seconds.
+    """A store of objects, over obstore. Every call has `DEADLINE` seconds, and a whole recording more.
+
+    Arguments:
+        store: a client that gives a call up after `DEADLINE` seconds, so that its thread is free for the next one.
+        patient: another one, for whole recordings; it gives up after `_LONGEST`.
 
     Raises, from any method:
         RecordingsUnavailable: when the store does not answer, or with an error of its own.
     """
 
-    def __init__(self, store: ObjectStore, place: str) -> None:
+    def __init__(self, store: ObjectStore, place: str, patient: ObjectStore | None = None) -> None:
         self._store = store
+        self._patient = store if patient is None else patient
         self.place = place
         """Where the recordings are, for operators; without credentials."""
         self._closed = False
         self._threads = ThreadPoolExecutor(_THREADS, "greenroom-recordings")
+        # Otherwise: four whole recordings are put to a slow store · sixteen listeners' blocks wait for their threads.
+        self._recorders = ThreadPoolExecutor(_RECORDERS, "greenroom-recorder")
 
     async def create(self, name: str, data: bytes) -> None:
         """Make an object; one of that name with the same bytes is this one.
@@ -94,12 +107,13 @@ class RecordingStore:
 
         with _told(self.place):
             try:
-                seconds = DEADLINE + len(data) / _SLOWEST
-                await self._run(lambda: obstore.put(self._store, name, data, mode="create"), seconds)
+                store = self._patient if len(data) > _LARGE else self._store
+                seconds = min(DEADLINE + len(data) / _SLOWEST, _LONGEST)
+                await self._run(lambda: obstore.put(store, name, data, mode="create"), seconds, self._recorders)
                 return
             except AlreadyExistsError:
                 pass
-        if await self.get(name) != data:
+        if await self.get_whole(name) != data:
             raise RecordingFailed(f"another object has the name {name}")
 
     async def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
@@ -111,6 +125,19 @@ class RecordingStore:
                 if stop is None:
                     return await self._run(lambda: bytes(obstore.get(self._store, name).bytes()))
                 return await self._run(lambda: bytes(obstore.get_range(self._store, name, start=start, end=stop)))
+            except FileNotFoundError:
+                return None
+
+    async def get_whole(self, name: str) -> bytes | None:
+        """All of an object that may be large; None where there is no such object. It has `_LONGEST` seconds."""
+        import obstore
+
+        def read() -> bytes:
+            return bytes(obstore.get(self._patient, name).bytes())
+
+        with _told(self.place):
+            try:
+                return await self._run(read, _LONGEST, self._recorders)
             except FileNotFoundError:
                 return None
 
@@ -158,11 +185,17 @@ class RecordingStore:
             await self._run(lambda: obstore.delete(self._store, name))
 
     # docs/decisions/0090-the-store-is-reached-from-threads.md
-    async def _run(self, call: Callable[[], T], seconds: float | None = None) -> T:
-        """Run a blocking call on a thread. A caller whose time is over goes, and the call ends by itself soon after."""
+    async def _run(
+        self, call: Callable[[], T], seconds: float | None = None, threads: ThreadPoolExecutor | None = None
+    ) -> T:
+        """Run a blocking call on a thread. A caller whose time is over goes, and the call ends by itself soon after.
+
+        The client's time is the caller's. Otherwise: the store is silent · sixteen callers go · their threads stay with
+        it · the store is well again, and nobody's call gets a thread.
+        """
         if self._closed:
             raise RecordingsUnavailable(f"{self.place} is closed")
-        calling = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        calling = asyncio.get_running_loop().run_in_executor(threads or self._threads, call)
         del call  # it may hold a file, and a traceback would hold it
         async with asyncio.timeout(DEADLINE if seconds is None else seconds):
             return await calling
@@ -171,6 +204,7 @@ class RecordingStore:
         """Let the threads end; further calls fail."""
         self._closed = True
         self._threads.shutdown(wait=False)
+        self._recorders.shutdown(wait=False)
 
     async def sweep(self, now: float) -> None:
         """Remove what killed processes have left that never was an object; `now` in seconds since the epoch."""
@@ -226,9 +260,9 @@ class LocalRecordingStore(RecordingStore):
 
     async def create(self, name: str, data: bytes) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._create, name, data)
+            await asyncio.get_running_loop().run_in_executor(self._recorders, self._create, name, data)
         except FileExistsError:
-            if await self.get(name) != data:
+            if await self.get_whole(name) != data:
                 raise RecordingFailed(f"another object has the name {name}") from None
         except OSError as error:
             raise RecordingFailed(f"the recording cannot be written: {error.strerror or error}") from error
@@ -289,12 +323,19 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
         from obstore.store import S3Store
     # The client's settings that we give replace those of the environment.
     plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1", "yes", "on")
-    store = S3Store.from_url(
-        url,
-        client_options={"timeout": timedelta(seconds=30), "connect_timeout": timedelta(seconds=2), "allow_http": plain},
-        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=DEADLINE)},
-    )
-    return RecordingStore(store, url)
+
+    def client(seconds: float) -> S3Store:
+        return S3Store.from_url(
+            url,
+            client_options={
+                "timeout": timedelta(seconds=seconds),
+                "connect_timeout": timedelta(seconds=min(seconds, 2)),
+                "allow_http": plain,
+            },
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=DEADLINE / 2)},
+        )
+
+    return RecordingStore(client(DEADLINE), url, client(_LONGEST))
 
 
 def is_remote(url: str | None) -> bool:

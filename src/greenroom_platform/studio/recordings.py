@@ -235,6 +235,9 @@ class Recordings:
             await asyncio.wait([self._swept[1]])
         for follower in self._followers.values():
             follower.close()
+        # What is asked of a record or a store that does not answer is not waited for.
+        for looking in self._looking:
+            looking.cancel()
         if self._looking:
             await asyncio.wait(self._looking)
         self.store.close()
