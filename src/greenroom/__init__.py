@@ -5,13 +5,13 @@ What a program needs is named here; `greenroom.errors` says what to do about eac
 
 from typing import TYPE_CHECKING, Any
 
-from greenroom.cached import CachedFunction
 from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
 from greenroom.keyspace import Keyspace, Number
 
 if TYPE_CHECKING:
+    from greenroom.cached import CachedFunction
     from greenroom.sessions import (
         Refused,
         RequestSession,
@@ -48,9 +48,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Names of sessions are imported when they are asked for: a process that has caches only does without."""
+    """What not every process needs is imported when it is asked for: a process that has caches only does without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "CachedFunction":
+        from greenroom.cached import CachedFunction
+
+        return CachedFunction
     from greenroom import sessions
 
     return getattr(sessions, name)

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from greenroom.cached import CachedFunction, check_parameters
 from greenroom.caching import Cache, DropTarget, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
@@ -38,6 +37,7 @@ from greenroom.opened import Opened
 from greenroom.wiring import RoomHealth, Wiring
 
 if TYPE_CHECKING:
+    from greenroom.cached import CachedFunction
     from greenroom.progress import Order
     from greenroom.progress.jobs import Jobs
     from greenroom.sessions import Presence, Sessions, SessionSettings
@@ -232,6 +232,7 @@ class Greenroom:
         Raises:
             InvalidInput: as `cache`, and for a function with other parameters.
         """
+        from greenroom.cached import CachedFunction, check_parameters
 
         def decorate(load: Callable[P, Awaitable[T | None]]) -> CachedFunction[P, T]:
             check_parameters(keyspace, load)

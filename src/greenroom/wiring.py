@@ -15,7 +15,6 @@ from greenroom.engine import EMBEDDED, Channel, Engine, open_engine, start_withi
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
 from greenroom.observe import Counters
 from greenroom.opened import Opened
-from greenroom.private_files import temporary_directory
 
 if TYPE_CHECKING:
     from greenroom.sessions import Presence, Sessions, SessionSettings
@@ -82,6 +81,8 @@ class Wiring:
     ) -> Wiring:
         """Connect; the stack closes the connections. The arguments are those of `Greenroom`."""
         if directory is None and EMBEDDED in (address, session_address):
+            from greenroom.private_files import temporary_directory
+
             directory = stack.enter_context(temporary_directory("greenroom-"))
         engine = open_engine(address, directory, stack, replica_reads=replica_reads, clock=clock, counters=counters)
         backing = Backing(engine, prefix, clock, counters)
