@@ -85,14 +85,12 @@ class LateLane:
         self, channel: Channel, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
         sent = self._engine.send(channel, key, commands, hook)
-        return None if sent is None else asyncio.ensure_future(self._late(sent))
+        return None if sent is None else self._woken_late(sent)
 
     def drop(self, keys: Sequence[str], names: Names, answered: Answered) -> list[Queued]:
         sent = self._engine.drop(keys, names, answered)
         return [
-            one
-            if isinstance(one.replies, EngineError)
-            else Queued(one.keys, asyncio.ensure_future(self._late(one.replies)))
+            one if isinstance(one.replies, EngineError) else Queued(one.keys, self._woken_late(one.replies))
             for one in sent
         ]
 
@@ -100,7 +98,7 @@ class LateLane:
         self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
         sent = self._engine.read(key, commands, hook)
-        return None if sent is None else asyncio.ensure_future(self._late(sent))
+        return None if sent is None else self._woken_late(sent)
 
     def reset(self, channel: Channel, key: str, reason: str) -> None:
         self._engine.reset(channel, key, reason)
@@ -114,6 +112,12 @@ class LateLane:
 
     async def close(self) -> None:
         await self._engine.close()
+
+    def _woken_late(self, sent: asyncio.Future[T]) -> asyncio.Future[T]:
+        # A task that is cancelled before its first step never waits for this, and an error would count as nobody's.
+        # Without this lane its caller waits for it himself.
+        sent.add_done_callback(lambda one: one.cancelled() or one.exception())
+        return asyncio.ensure_future(self._late(sent))
 
     async def _late(self, call: Awaitable[T]) -> T:
         try:
