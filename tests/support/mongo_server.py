@@ -13,6 +13,7 @@ import pymongo
 from pymongo.errors import PyMongoError
 
 from tests.support.patience import wait_for
+from tests.support.process_tree import stop
 from tests.support.real_servers import free_port
 
 START = 60.0
@@ -67,7 +68,7 @@ class MongoServer:
     def freeze(self) -> None:
         """Stop it; connections stay open and nothing is answered."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        stop(self._process.pid)
 
     def thaw(self) -> None:
         """Let it go on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,3 +111,12 @@ def _stat(pid: int) -> _Stat | None:
     except OSError:
         return None
     return _Stat(Process(pid, int(fields[19])), fields[0], int(fields[1]))
+
+
+def stop(child: int) -> None:
+    """Stop a process that this one has started, and return when all its threads stand still.
+
+    Prevents: the signal is sent · one of its threads, on the other core, answers one more request.
+    """
+    os.kill(child, signal.SIGSTOP)
+    os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOWAIT)

