@@ -182,6 +182,37 @@ async def test_a_store_that_was_silent_is_asked_at_once_when_it_is_well(
     store.close()
 
 
+async def test_a_slow_client_gets_all_of_a_download(url: str, road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_store, "DEADLINE", 2.0)
+    store, data = open_recordings(url, None), os.urandom(8 * 1024 * 1024)
+    await store.create("p.1.webm", data)
+    pieces = await store.stream("p.1.webm", 0, len(data), 256 * 1024)
+    assert pieces is not None
+    got = await anext(pieces)
+    # Longer than one answer of the store may take. The clock is the HTTP client's own, which nothing here can set.
+    await asyncio.sleep(1.5 * recording_store.DEADLINE)
+    got += b"".join([piece async for piece in pieces])
+    assert got == data
+    store.close()
+
+
+async def test_a_download_that_is_removed_or_shorter_is_told(url: str, road: Road) -> None:
+    store = open_recordings(url, None)
+    await store.create("p.1.webm", b"12345678")
+    pieces = await store.stream("p.1.webm", 0, 8, 4)
+    assert pieces is not None
+    assert await anext(pieces) == b"1234"
+    await store.delete("p.1.webm")
+    with pytest.raises(RecordingFailed, match="removed"):
+        await anext(pieces)
+    await store.create("p.1.webm", b"123456")
+    pieces = await store.stream("p.1.webm", 0, 8, 4)
+    assert pieces is not None
+    with pytest.raises(RecordingFailed, match="ends before byte 8"):
+        _ = [piece async for piece in pieces]
+    store.close()
+
+
 async def test_closing_does_not_wait_for_a_record_that_does_not_answer(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

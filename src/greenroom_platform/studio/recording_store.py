@@ -142,29 +142,22 @@ class RecordingStore:
                 return None
 
     async def stream(self, name: str, start: int, stop: int, chunk: int) -> AsyncIterator[bytes] | None:
-        """The same, in pieces as they are taken; None where there is no such object."""
-        import obstore
+        """The same, in pieces as they are taken; None where there is no such object.
 
-        with _told(self.place):
-            try:
-                async with asyncio.timeout(DEADLINE):
-                    found = await obstore.get_async(self._store, name, options={"range": (start, stop)})
-            except FileNotFoundError:
-                return None
-        return self._pieces(found.stream(min_chunk_size=chunk).__aiter__())
+        Raises:
+            RecordingFailed: from the iteration too, where it ends before `stop` or is removed meanwhile.
+        """
+        first = range(start, min(start + chunk, stop))
+        data = await self.get(name, first.start, first.stop)
+        return None if data is None else self._pieces(_whole_piece(name, first, data), name, range(start, stop), chunk)
 
-    async def _pieces(self, pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-        try:
-            while True:
-                with _told(self.place):
-                    try:
-                        async with asyncio.timeout(DEADLINE):
-                            piece = bytes(await anext(pieces))
-                    except StopAsyncIteration:
-                        return
-                yield piece
-        finally:
-            del pieces  # its file or connection goes now, and not when the collector finds it
+    # Each piece is a call of its own. Otherwise: a client takes a recording slowly · the time that the whole answer of
+    # the store may take is over · the download is cut off.
+    async def _pieces(self, data: bytes, name: str, wanted: range, chunk: int) -> AsyncIterator[bytes]:
+        yield data
+        for start in range(wanted.start + chunk, wanted.stop, chunk):
+            part = range(start, min(start + chunk, wanted.stop))
+            yield _whole_piece(name, part, await self.get(name, part.start, part.stop))
 
     async def has(self, name: str) -> bool:
         """Whether there is such an object."""
@@ -288,6 +281,31 @@ class LocalRecordingStore(RecordingStore):
         finally:
             new.unlink(missing_ok=True)
 
+    async def stream(self, name: str, start: int, stop: int, chunk: int) -> AsyncIterator[bytes] | None:
+        # Of one open file: a recording that is removed meanwhile is read to its end.
+        import obstore
+
+        with _told(self.place):
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    found = await obstore.get_async(self._store, name, options={"range": (start, stop)})
+            except FileNotFoundError:
+                return None
+        return self._pieces_of_file(found.stream(min_chunk_size=chunk).__aiter__())
+
+    async def _pieces_of_file(self, pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                with _told(self.place):
+                    try:
+                        async with asyncio.timeout(DEADLINE):
+                            piece = bytes(await anext(pieces))
+                    except StopAsyncIteration:
+                        return
+                yield piece
+        finally:
+            del pieces  # its file goes now, and not when the collector finds it
+
     async def sweep(self, now: float) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._sweep, now - LEFT_OVER)
 
@@ -379,6 +397,14 @@ def _told(place: str) -> Iterator[None]:
         # Its first line: what follows is the client's inside.
         first = str(error).partition("\n")[0]
         raise RecordingsUnavailable(f"{place} cannot be used: {first[:300]}") from error
+
+
+def _whole_piece(name: str, part: range, data: bytes | None) -> bytes:
+    if data is None:
+        raise RecordingFailed(f"{name} was removed while it was read")
+    if len(data) != len(part):
+        raise RecordingFailed(f"{name} ends before byte {part.stop}")
+    return data
 
 
 def _sync_directory(directory: Path) -> None:

@@ -63,6 +63,7 @@ class WholeRecording:
 
         Raises:
             RecordingsUnavailable: when the store does not answer; from the iteration too.
+            RecordingFailed: where the object is not all there; from the iteration too.
         """
         return await self._store.stream(self.name, wanted.start, wanted.stop, chunk)
 
