@@ -7,6 +7,7 @@ asks the store some twenty times a second while it grows, and the record twice a
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 
 from greenroom.clock import Clock
@@ -14,7 +15,9 @@ from greenroom.errors import GreenroomError
 from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
 from greenroom_platform.models import READY_TO_STREAM, PodcastTask
 from greenroom_platform.studio.recording_source import RecordingGone, RecordingSource
-from greenroom_platform.studio.recording_store import RecordingStore
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingStore
+
+log = logging.getLogger("greenroom.studio")
 
 LOOK = 0.05
 """Seconds between two looks at a recording that grows."""
@@ -73,7 +76,13 @@ class Follower:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._stopped.wait()
+        except Exception as error:
+            # Prevents: an error that nobody thought of ends the look-out · all who listen wait for ever for a change.
+            log.error("a recording cannot be followed", exc_info=error)
+            self.trouble = RecordingFailed("the recording cannot be followed; the log has the reason")
         finally:
+            self.closed = True
+            self.changed.set()
             if self.source is not None:
                 self.source.close()
 
