@@ -30,6 +30,7 @@ from greenroom_platform.cli.options import (
     check_recordings,
     make_directory,
     read_settings,
+    recordings_apart,
     settings_options,
     write_trouble,
 )
@@ -133,8 +134,9 @@ async def _prepare(settings: Settings) -> None:
         await check_recordings(settings.recordings_url)
     if embedded or None in (settings.database_url, settings.recordings_url):
         make_directory(settings.data_dir)
-    if (apart := caches_apart(settings)) is not None:
-        log.warning("%s", apart)
+    for apart in (caches_apart(settings), recordings_apart(settings)):
+        if apart is not None:
+            log.warning("%s", apart)
     if embedded:
         await EmbeddedServer(settings.data_dir).close()
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)

@@ -14,6 +14,7 @@ from greenroom_platform.cli.options import (
     make_directory,
     names_directory,
     read_settings,
+    recordings_apart,
     settings_options,
     unnamed,
     write_trouble,
@@ -66,8 +67,9 @@ async def _worker(settings: Settings) -> None:
         await check_recordings(settings.recordings_url)
     if _needs_directory(settings):
         make_directory(settings.data_dir)
-    if (apart := caches_apart(settings)) is not None:
-        log.warning("%s", apart)
+    for apart in (caches_apart(settings), recordings_apart(settings)):
+        if apart is not None:
+            log.warning("%s", apart)
     async with open_platform(
         settings.cache_address,
         sessions=False,

@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import tracemalloc
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,29 @@ async def test_where_there_is_nothing_it_is_told_or_waited_for(site: Site) -> No
     await site.make(recordings)
     await waiting.task
     assert times(waiting.got) == [0, 1000, 2000]
+
+
+@on_both
+async def test_who_waits_for_one_that_is_in_another_store_is_told(site: Site) -> None:
+    recordings = site.open()
+    attempt = await site.begin(recordings)
+    waiting = Listener(recordings, wait=True)
+    with pytest.raises(NothingYet):
+        await heard(recordings)
+    await attempt.tell(5000)  # its worker has put it elsewhere
+    with pytest.raises(NothingYet):
+        await asyncio.wait_for(waiting.task, 10)
+
+
+async def test_who_waits_for_one_that_failed_is_told_after_the_patience(site: Site) -> None:
+    recordings = site.open(patience=timedelta(0))
+    attempt = await site.begin(recordings)
+    waiting = Listener(recordings, wait=True)
+    with pytest.raises(NothingYet):
+        await heard(recordings)
+    await site.tasks.fail(attempt.claim, "no voice", site.now())
+    with pytest.raises(NothingYet):
+        await asyncio.wait_for(waiting.task, 10)
 
 
 async def test_a_look_out_that_ends_by_an_unexpected_error_tells_all_listeners(
