@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,29 @@ async def test_credentials_that_are_refused_are_told_with_the_setting(
         assert refused.value.field == "recordings_url"
         assert "AWS_SECRET_ACCESS_KEY" in refused.value.remedy
         assert "wrong" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AWS_ENDPOINT_URL", "not an address"), ("AWS_REGION", "a\nb"), ("AWS_CONDITIONAL_PUT", "nonsense")],
+)
+async def test_a_variable_that_the_client_cannot_use_is_told_in_one_line(
+    url: str, road: Road, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInput, match="client") as refused:
+        await open_recordings(url, None).check()
+    assert refused.value.field == "recordings_url"
+    assert "\n" not in str(refused.value)
+
+
+async def test_credentials_of_the_endpoint_are_not_told(url: str, road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:pa55@word@127.0.0.1:{road.port}")
+    road.cut()
+    with pytest.raises(RecordingsUnavailable) as told:
+        await open_recordings(url, None).get("p.1.webm")
+    assert "pa55" not in "".join(traceback.format_exception(told.value))
+    assert "word@" not in str(told.value)
 
 
 async def test_a_store_that_replaces_objects_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

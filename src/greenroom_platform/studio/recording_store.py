@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -56,6 +57,10 @@ class RecordingsUnavailable(GreenroomError):
 
 class RecordingFailed(GreenroomError):
     """A recording could not be written or read, as on a full disk; nothing of it stands for a whole one."""
+
+
+class _ClientPanicked(Exception):
+    """The client, which is not written in Python, has broken off, as on an address that it cannot read."""
 
 
 # docs/decisions/0088-recordings-are-named-by-their-claim.md
@@ -188,7 +193,7 @@ class RecordingStore:
         """
         if self._closed:
             raise RecordingsUnavailable(f"{self.place} is closed")
-        calling = asyncio.get_running_loop().run_in_executor(threads or self._threads, call)
+        calling = asyncio.get_running_loop().run_in_executor(threads or self._threads, _without_panic, call)
         del call  # it may hold a file, and a traceback would hold it
         async with asyncio.timeout(DEADLINE if seconds is None else seconds):
             return await calling
@@ -226,6 +231,10 @@ class RecordingStore:
             except (PermissionDeniedError, UnauthenticatedError):
                 reason = f"{self.place} refuses the credentials, or what they are used for"
                 raise InvalidInput("recordings_url", reason, _REMEDY) from None
+            except _ClientPanicked as error:
+                reason = f"the client of {self.place} cannot work with the AWS_ variables: {error}"
+                remedy = "correct AWS_ENDPOINT (http://HOST:PORT), AWS_REGION and AWS_ACCESS_KEY_ID"
+                raise InvalidInput("recordings_url", reason, remedy) from None
             except FileNotFoundError:
                 raise InvalidInput("recordings_url", f"there is no {self.place}", "make the bucket first") from None
             finally:
@@ -338,6 +347,7 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
     if not is_remote(url):
         return LocalRecordingStore(Path(url))
     with needs_extra("service", "keeping recordings"):
+        from obstore.exceptions import BaseError
         from obstore.store import S3Store
     # The client's settings that we give replace those of the environment.
     plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1", "yes", "on")
@@ -353,7 +363,11 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
             retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=DEADLINE / 2)},
         )
 
-    return RecordingStore(client(DEADLINE), url, client(_LONGEST))
+    try:
+        return RecordingStore(client(DEADLINE), url, client(_LONGEST))
+    except BaseError as error:
+        reason = f"the client of {url} cannot be made: {_shown(error)}"
+        raise InvalidInput("recordings_url", reason, "correct the AWS_ variable that this is about") from None
 
 
 def is_remote(url: str | None) -> bool:
@@ -393,10 +407,24 @@ def _told(place: str) -> Iterator[None]:
         raise
     except TimeoutError:
         raise RecordingsUnavailable(f"{place} did not answer in time") from None
-    except (BaseError, OSError) as error:
-        # Its first line: what follows is the client's inside.
-        first = str(error).partition("\n")[0]
-        raise RecordingsUnavailable(f"{place} cannot be used: {first[:300]}") from error
+    except (BaseError, OSError, _ClientPanicked) as error:
+        # Without its cause, which a log would show with the credentials of the endpoint.
+        raise RecordingsUnavailable(f"{place} cannot be used: {_shown(error)}") from None
+
+
+def _shown(error: Exception) -> str:
+    """An error's first line, without credentials in its addresses; what follows is the client's inside."""
+    return re.sub(r"//[^/\s]*@", "//", str(error).partition("\n")[0])[:300]
+
+
+def _without_panic(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except BaseException as error:
+        # It is no Exception, and has no name that can be imported.
+        if type(error).__name__ == "PanicException":
+            raise _ClientPanicked(str(error).partition("\n")[0]) from None
+        raise
 
 
 def _whole_piece(name: str, part: range, data: bytes | None) -> bytes:
