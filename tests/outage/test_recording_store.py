@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,37 @@ async def test_a_store_that_was_silent_is_asked_at_once_when_it_is_well(
     store.close()
 
 
+async def test_a_slow_client_gets_all_of_a_download(url: str, road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_store, "DEADLINE", 2.0)
+    store, data = open_recordings(url, None), os.urandom(8 * 1024 * 1024)
+    await store.create("p.1.webm", data)
+    pieces = await store.stream("p.1.webm", 0, len(data), 256 * 1024)
+    assert pieces is not None
+    got = await anext(pieces)
+    # Longer than one answer of the store may take. The clock is the HTTP client's own, which nothing here can set.
+    await asyncio.sleep(1.5 * recording_store.DEADLINE)
+    got += b"".join([piece async for piece in pieces])
+    assert got == data
+    store.close()
+
+
+async def test_a_download_that_is_removed_or_shorter_is_told(url: str, road: Road) -> None:
+    store = open_recordings(url, None)
+    await store.create("p.1.webm", b"12345678")
+    pieces = await store.stream("p.1.webm", 0, 8, 4)
+    assert pieces is not None
+    assert await anext(pieces) == b"1234"
+    await store.delete("p.1.webm")
+    with pytest.raises(RecordingFailed, match="removed"):
+        await anext(pieces)
+    await store.create("p.1.webm", b"123456")
+    pieces = await store.stream("p.1.webm", 0, 8, 4)
+    assert pieces is not None
+    with pytest.raises(RecordingFailed, match="ends before byte 8"):
+        _ = [piece async for piece in pieces]
+    store.close()
+
+
 async def test_closing_does_not_wait_for_a_record_that_does_not_answer(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +250,29 @@ async def test_credentials_that_are_refused_are_told_with_the_setting(
         assert refused.value.field == "recordings_url"
         assert "AWS_SECRET_ACCESS_KEY" in refused.value.remedy
         assert "wrong" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AWS_ENDPOINT_URL", "not an address"), ("AWS_REGION", "a\nb"), ("AWS_CONDITIONAL_PUT", "nonsense")],
+)
+async def test_a_variable_that_the_client_cannot_use_is_told_in_one_line(
+    url: str, road: Road, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInput, match="client") as refused:
+        await open_recordings(url, None).check()
+    assert refused.value.field == "recordings_url"
+    assert "\n" not in str(refused.value)
+
+
+async def test_credentials_of_the_endpoint_are_not_told(url: str, road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:pa55@word@127.0.0.1:{road.port}")
+    road.cut()
+    with pytest.raises(RecordingsUnavailable) as told:
+        await open_recordings(url, None).get("p.1.webm")
+    assert "pa55" not in "".join(traceback.format_exception(told.value))
+    assert "word@" not in str(told.value)
 
 
 async def test_a_store_that_replaces_objects_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from greenroom.errors import InvalidInput
-from greenroom_platform.cli.options import caches_apart
+from greenroom_platform.cli.options import caches_apart, recordings_apart
 from greenroom_platform.http.editor_token import kept_token
 from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name
 
@@ -257,3 +257,19 @@ def test_a_record_of_many_with_caches_of_one_is_told(settings: dict[str, str], i
     said = caches_apart(Settings(data_dir=Path("here"), **settings))  # type: ignore[arg-type]
     assert (said is not None) is is_told
     assert said is None or "GREENROOM_VALKEY_URL" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_told"),
+    [
+        ({}, False),
+        ({"database_url": "mongodb://db/greenroom"}, True),
+        ({"database_url": "mongodb://db/greenroom", "recordings_url": "here"}, True),
+        ({"database_url": "mongodb://db/greenroom", "recordings_url": "s3://bucket/prefix"}, False),
+        ({"database_url": "sqlite:elsewhere/record.sqlite3"}, False),
+    ],
+)
+def test_a_record_of_many_with_recordings_of_one_is_told(settings: dict[str, str], is_told: bool) -> None:
+    said = recordings_apart(Settings(data_dir=Path("here"), **settings))  # type: ignore[arg-type]
+    assert (said is not None) is is_told
+    assert said is None or "GREENROOM_RECORDINGS_URL" in said

@@ -16,7 +16,7 @@ from greenroom.errors import InvalidInput
 from greenroom_platform.domain.records import ChecksWrites, Records
 from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name, service_links
 from greenroom_platform.storage import is_mongodb, shown_database, sqlite_path
-from greenroom_platform.studio.recording_store import RecordingsUnavailable, open_recordings
+from greenroom_platform.studio.recording_store import RecordingsUnavailable, is_remote, open_recordings
 
 log = logging.getLogger("greenroom.studio")
 
@@ -101,6 +101,22 @@ async def check_recordings(url: str) -> None:
         log.warning("starting all the same, without recordings until this is mended: %s", error)
     finally:
         store.close()
+
+
+def recordings_apart(settings: Settings) -> str | None:
+    """What to say where a record that several hosts may have has recordings that only this host's directory has.
+
+    Prevents: a worker of one host records into its directory · the record names the recording as whole · listeners of
+    the other host find nothing.
+    """
+    url = settings.database_url
+    if url is None or not is_mongodb(url) or is_remote(settings.recordings_url):
+        return None
+    return (
+        f"the record {shown_database(url)} may have processes on other hosts, and the recordings of this one are in a "
+        "directory: what a worker records on one host is not heard on another; name a bucket for all processes of one "
+        "record by --recordings-url or GREENROOM_RECORDINGS_URL, or run them on one host with one directory"
+    )
 
 
 def caches_apart(settings: Settings) -> str | None:

@@ -30,6 +30,7 @@ from greenroom_platform.cli.options import (
     check_recordings,
     make_directory,
     read_settings,
+    recordings_apart,
     settings_options,
     write_trouble,
 )
@@ -145,8 +146,9 @@ async def _prepare(settings: Settings) -> None:
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
     finally:
         await records.close()
-    if (apart := caches_apart(settings)) is not None:
-        log.warning("%s", apart)
+    for apart in (caches_apart(settings), recordings_apart(settings)):
+        if apart is not None:
+            log.warning("%s", apart)
     # Each once: the record usually lies in the data directory.
     own = settings.data_dir, *_record(settings), settings.data_dir / EDITOR_TOKEN_FILE
     places = {path.resolve(): path for path in own}

@@ -14,6 +14,7 @@ from greenroom_platform.cli.options import (
     make_directory,
     names_directory,
     read_settings,
+    recordings_apart,
     settings_options,
     unnamed,
     write_trouble,
@@ -76,8 +77,9 @@ async def _worker(settings: Settings) -> None:
     ) as platform:
         if (trouble := write_trouble(platform.records)) is not None:
             log.warning("nothing can be made until this is mended: %s", trouble)
-        if (apart := caches_apart(settings)) is not None:
-            log.warning("%s", apart)
+        for apart in (caches_apart(settings), recordings_apart(settings)):
+            if apart is not None:
+                log.warning("%s", apart)
         click.echo("working; end it with Ctrl-C", err=True)
         async with platform.watching():
             await platform.worker().run()

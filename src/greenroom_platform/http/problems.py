@@ -45,7 +45,7 @@ from greenroom.sessions.refusals import (
 from greenroom_platform.accounts import TooManyAttempts, WrongCredentials
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.methods import allow
-from greenroom_platform.studio.recording_store import RecordingsUnavailable
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
 
 log = logging.getLogger("greenroom.http")
 
@@ -250,6 +250,9 @@ def as_problem(error: Exception) -> Problem:
         case RecordingsUnavailable():
             log.warning("the store of recordings is not available: %s", error)
             return Problem("unavailable", "the store of recordings does not answer", headers=retry)
+        case RecordingFailed():
+            log.error("%s", error)
+            return Problem("internal-error", "the recording is not all there; the log has it under the request id")
         case RecordOutcomeUnknown():
             log.warning("%s", error)
             return Problem("unavailable", "whether this was stored is not known; read it before you send it again")

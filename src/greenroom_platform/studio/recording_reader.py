@@ -7,14 +7,17 @@ asks the store some twenty times a second while it grows, and the record twice a
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 
 from greenroom.clock import Clock
 from greenroom.errors import GreenroomError
 from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
-from greenroom_platform.models import READY_TO_STREAM, PodcastTask
+from greenroom_platform.models import READY_TO_STREAM, STATUSES, PodcastTask
 from greenroom_platform.studio.recording_source import RecordingGone, RecordingSource
-from greenroom_platform.studio.recording_store import RecordingStore
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingStore
+
+log = logging.getLogger("greenroom.studio")
 
 LOOK = 0.05
 """Seconds between two looks at a recording that grows."""
@@ -46,6 +49,10 @@ class Follower:
         self.looked = False
         """Whether it is known if there is anything."""
         self.given_up = False
+        self.over = False
+        """Whether the podcast has ended."""
+        self.missing = False
+        """Whether it has been made, and there is no recording of it here: none will come."""
         self.trouble: Exception | None = None
         self.closed = False
         self.changed = asyncio.Event()
@@ -73,13 +80,19 @@ class Follower:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._stopped.wait()
+        except Exception as error:
+            # Prevents: an error that nobody thought of ends the look-out · all who listen wait for ever for a change.
+            log.error("a recording cannot be followed", exc_info=error)
+            self.trouble = RecordingFailed("the recording cannot be followed; the log has the reason")
         finally:
+            self.closed = True
+            self.changed.set()
             if self.source is not None:
                 self.source.close()
 
     async def _looked(self) -> bool:
         """Look once; whether anything has changed."""
-        before = (self.looked, self.source, self.given_up, self.trouble)
+        before = self._state()
         grown = False
         try:
             grown = self.source is not None and await self.source.look()
@@ -94,7 +107,10 @@ class Follower:
             self.trouble = error
         self.looked = True
         self.given_up = self._alone_since is not None and self._clock.monotonic() - self._alone_since > self._patience
-        return grown or before != (self.looked, self.source, self.given_up, self.trouble)
+        return grown or before != self._state()
+
+    def _state(self) -> tuple[object, ...]:
+        return self.looked, self.source, self.given_up, self.trouble, self.over, self.missing
 
     async def _ask(self) -> bool:
         """Ask the record which claim counts, and take it; whether anything new is there."""
@@ -115,6 +131,10 @@ class Follower:
                     grown = True
         if grown:
             self.source = source
+        self.over = task is not None and STATUSES.ended(task.status)
+        # Its object is put before the record names it. Otherwise: a worker of another host has put it into a directory
+        # of its own · who listens here from the beginning waits for ever.
+        self.missing = self.source is None and task is not None and _is_over(task)
         whole = self.source is not None and self.source.whole
         if whole or (task is not None and _is_written(task, self._clock)):
             self._alone_since = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -56,6 +57,10 @@ class RecordingsUnavailable(GreenroomError):
 
 class RecordingFailed(GreenroomError):
     """A recording could not be written or read, as on a full disk; nothing of it stands for a whole one."""
+
+
+class _ClientPanicked(Exception):
+    """The client, which is not written in Python, has broken off, as on an address that it cannot read."""
 
 
 # docs/decisions/0088-recordings-are-named-by-their-claim.md
@@ -142,29 +147,22 @@ class RecordingStore:
                 return None
 
     async def stream(self, name: str, start: int, stop: int, chunk: int) -> AsyncIterator[bytes] | None:
-        """The same, in pieces as they are taken; None where there is no such object."""
-        import obstore
+        """The same, in pieces as they are taken; None where there is no such object.
 
-        with _told(self.place):
-            try:
-                async with asyncio.timeout(DEADLINE):
-                    found = await obstore.get_async(self._store, name, options={"range": (start, stop)})
-            except FileNotFoundError:
-                return None
-        return self._pieces(found.stream(min_chunk_size=chunk).__aiter__())
+        Raises:
+            RecordingFailed: from the iteration too, where it ends before `stop` or is removed meanwhile.
+        """
+        first = range(start, min(start + chunk, stop))
+        data = await self.get(name, first.start, first.stop)
+        return None if data is None else self._pieces(_whole_piece(name, first, data), name, range(start, stop), chunk)
 
-    async def _pieces(self, pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-        try:
-            while True:
-                with _told(self.place):
-                    try:
-                        async with asyncio.timeout(DEADLINE):
-                            piece = bytes(await anext(pieces))
-                    except StopAsyncIteration:
-                        return
-                yield piece
-        finally:
-            del pieces  # its file or connection goes now, and not when the collector finds it
+    # Each piece is a call of its own. Otherwise: a client takes a recording slowly · the time that the whole answer of
+    # the store may take is over · the download is cut off.
+    async def _pieces(self, data: bytes, name: str, wanted: range, chunk: int) -> AsyncIterator[bytes]:
+        yield data
+        for start in range(wanted.start + chunk, wanted.stop, chunk):
+            part = range(start, min(start + chunk, wanted.stop))
+            yield _whole_piece(name, part, await self.get(name, part.start, part.stop))
 
     async def has(self, name: str) -> bool:
         """Whether there is such an object."""
@@ -195,7 +193,7 @@ class RecordingStore:
         """
         if self._closed:
             raise RecordingsUnavailable(f"{self.place} is closed")
-        calling = asyncio.get_running_loop().run_in_executor(threads or self._threads, call)
+        calling = asyncio.get_running_loop().run_in_executor(threads or self._threads, _without_panic, call)
         del call  # it may hold a file, and a traceback would hold it
         async with asyncio.timeout(DEADLINE if seconds is None else seconds):
             return await calling
@@ -233,6 +231,10 @@ class RecordingStore:
             except (PermissionDeniedError, UnauthenticatedError):
                 reason = f"{self.place} refuses the credentials, or what they are used for"
                 raise InvalidInput("recordings_url", reason, _REMEDY) from None
+            except _ClientPanicked as error:
+                reason = f"the client of {self.place} cannot work with the AWS_ variables: {error}"
+                remedy = "correct AWS_ENDPOINT (http://HOST:PORT), AWS_REGION and AWS_ACCESS_KEY_ID"
+                raise InvalidInput("recordings_url", reason, remedy) from None
             except FileNotFoundError:
                 raise InvalidInput("recordings_url", f"there is no {self.place}", "make the bucket first") from None
             finally:
@@ -288,6 +290,31 @@ class LocalRecordingStore(RecordingStore):
         finally:
             new.unlink(missing_ok=True)
 
+    async def stream(self, name: str, start: int, stop: int, chunk: int) -> AsyncIterator[bytes] | None:
+        # Of one open file: a recording that is removed meanwhile is read to its end.
+        import obstore
+
+        with _told(self.place):
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    found = await obstore.get_async(self._store, name, options={"range": (start, stop)})
+            except FileNotFoundError:
+                return None
+        return self._pieces_of_file(found.stream(min_chunk_size=chunk).__aiter__())
+
+    async def _pieces_of_file(self, pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                with _told(self.place):
+                    try:
+                        async with asyncio.timeout(DEADLINE):
+                            piece = bytes(await anext(pieces))
+                    except StopAsyncIteration:
+                        return
+                yield piece
+        finally:
+            del pieces  # its file goes now, and not when the collector finds it
+
     async def sweep(self, now: float) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._sweep, now - LEFT_OVER)
 
@@ -320,6 +347,7 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
     if not is_remote(url):
         return LocalRecordingStore(Path(url))
     with needs_extra("service", "keeping recordings"):
+        from obstore.exceptions import BaseError
         from obstore.store import S3Store
     # The client's settings that we give replace those of the environment.
     plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1", "yes", "on")
@@ -335,7 +363,11 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
             retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=DEADLINE / 2)},
         )
 
-    return RecordingStore(client(DEADLINE), url, client(_LONGEST))
+    try:
+        return RecordingStore(client(DEADLINE), url, client(_LONGEST))
+    except BaseError as error:
+        reason = f"the client of {url} cannot be made: {_shown(error)}"
+        raise InvalidInput("recordings_url", reason, "correct the AWS_ variable that this is about") from None
 
 
 def is_remote(url: str | None) -> bool:
@@ -375,10 +407,32 @@ def _told(place: str) -> Iterator[None]:
         raise
     except TimeoutError:
         raise RecordingsUnavailable(f"{place} did not answer in time") from None
-    except (BaseError, OSError) as error:
-        # Its first line: what follows is the client's inside.
-        first = str(error).partition("\n")[0]
-        raise RecordingsUnavailable(f"{place} cannot be used: {first[:300]}") from error
+    except (BaseError, OSError, _ClientPanicked) as error:
+        # Without its cause, which a log would show with the credentials of the endpoint.
+        raise RecordingsUnavailable(f"{place} cannot be used: {_shown(error)}") from None
+
+
+def _shown(error: Exception) -> str:
+    """An error's first line, without credentials in its addresses; what follows is the client's inside."""
+    return re.sub(r"//[^/\s]*@", "//", str(error).partition("\n")[0])[:300]
+
+
+def _without_panic(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except BaseException as error:
+        # It is no Exception, and has no name that can be imported.
+        if type(error).__name__ == "PanicException":
+            raise _ClientPanicked(str(error).partition("\n")[0]) from None
+        raise
+
+
+def _whole_piece(name: str, part: range, data: bytes | None) -> bytes:
+    if data is None:
+        raise RecordingFailed(f"{name} was removed while it was read")
+    if len(data) != len(part):
+        raise RecordingFailed(f"{name} ends before byte {part.stop}")
+    return data
 
 
 def _sync_directory(directory: Path) -> None:

@@ -63,6 +63,7 @@ class WholeRecording:
 
         Raises:
             RecordingsUnavailable: when the store does not answer; from the iteration too.
+            RecordingFailed: where the object is not all there; from the iteration too.
         """
         return await self._store.stream(self.name, wanted.start, wanted.stop, chunk)
 
@@ -155,11 +156,11 @@ class Recordings:
         A recording in progress is followed, from attempt to attempt. Past the end of a whole one there is no cluster.
 
         Arguments:
-            wait: wait for a recording that has not begun, for as long as it takes.
+            wait: wait for a recording that has not begun, for as long as one may come.
 
         Raises:
             InvalidInput: for an id that cannot be, or a negative place.
-            NothingYet: where there is no recording; not with `wait`.
+            NothingYet: where there is no recording; with `wait` once the podcast has ended without one that is here.
             GivenUp: when nobody goes on with what was begun, or with another one than was heard.
             RecordingsUnavailable, RecordUnavailable: when the store or the record cannot be asked.
             RecordingFailed: when the objects are not what was put.
@@ -204,7 +205,8 @@ class Recordings:
                     raise RecordingFailed("the recordings are closed")
                 if source is not None and follower.given_up:
                     raise GivenUp(podcast_id)
-                if follower.looked and source is None and not wait:
+                none_comes = follower.missing or (follower.over and follower.given_up)
+                if follower.looked and source is None and (none_comes or not wait):
                     raise NothingYet(podcast_id)
                 await changed.wait()
 

@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import tracemalloc
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from greenroom_platform.studio import webm
 from greenroom_platform.studio.recording_reader import Follower
+from greenroom_platform.studio.recording_store import RecordingFailed
 from greenroom_platform.studio.recordings import NothingYet
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 from tests.support.made_recordings import Listener, Site, heard, times
@@ -134,6 +136,51 @@ async def test_where_there_is_nothing_it_is_told_or_waited_for(site: Site) -> No
     await site.make(recordings)
     await waiting.task
     assert times(waiting.got) == [0, 1000, 2000]
+
+
+@on_both
+async def test_who_waits_for_one_that_is_in_another_store_is_told(site: Site) -> None:
+    recordings = site.open()
+    attempt = await site.begin(recordings)
+    waiting = Listener(recordings, wait=True)
+    with pytest.raises(NothingYet):
+        await heard(recordings)
+    await attempt.tell(5000)  # its worker has put it elsewhere
+    with pytest.raises(NothingYet):
+        await asyncio.wait_for(waiting.task, 10)
+
+
+async def test_who_waits_for_one_that_failed_is_told_after_the_patience(site: Site) -> None:
+    recordings = site.open(patience=timedelta(0))
+    attempt = await site.begin(recordings)
+    waiting = Listener(recordings, wait=True)
+    with pytest.raises(NothingYet):
+        await heard(recordings)
+    await site.tasks.fail(attempt.claim, "no voice", site.now())
+    with pytest.raises(NothingYet):
+        await asyncio.wait_for(waiting.task, 10)
+
+
+async def test_a_look_out_that_ends_by_an_unexpected_error_tells_all_listeners(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recordings = site.open()
+    await (await site.begin(recordings)).write(0)
+    listeners = [Listener(recordings), Listener(recordings)]
+    for one in listeners:
+        await one.has(2)
+
+    async def broken(podcast_id: str) -> None:
+        raise RuntimeError("nobody thought of it")
+
+    monkeypatch.setattr(site.tasks, "task", broken)
+    for one in listeners:
+        with pytest.raises(RecordingFailed, match="cannot be followed"):
+            await asyncio.wait_for(one.task, 10)
+    assert "nobody thought of it" in caplog.text
+    monkeypatch.undo()
+    again = Listener(recordings)
+    await again.has(2)
 
 
 async def test_one_that_is_finished_between_two_questions_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from greenroom_platform.http.stream_session import (
     StreamSession,
 )
 from greenroom_platform.models import Session
-from greenroom_platform.studio.recording_store import RecordingsUnavailable
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recordings import WholeRecording
 
 log = logging.getLogger("greenroom.http")
@@ -41,7 +41,8 @@ STREAMS = 1000
 """Streams of one process at a time."""
 _PLACE_RETRY = 10
 """Seconds after which an address that has all its streams may have one less."""
-_CHUNK = 64 * 1024
+_CHUNK = 256 * 1024
+"""Bytes of a download that the store is asked for at once."""
 _RETRY = 5
 """Seconds after which a recording that is being made may be whole."""
 _LONGEST = 24 * 3600
@@ -188,7 +189,7 @@ async def _sent(data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     try:
         async for piece in data:
             yield piece
-    except RecordingsUnavailable as error:
+    except (RecordingsUnavailable, RecordingFailed) as error:
         log.warning("a recording was cut off: %s", error)
 
 

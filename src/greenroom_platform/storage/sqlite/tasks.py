@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 import time
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from greenroom.errors import ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
+from greenroom.errors import BrokenDocument, ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
 from greenroom_platform.domain.records import Change
 from greenroom_platform.domain.task_records import (
     KEY_KEPT,
@@ -27,6 +27,8 @@ from greenroom_platform.storage.outbox import record_change
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.storage.sqlite.rows import read_topic
 from greenroom_platform.storage.task_steps import after, check_step, shown, unclaimed
+
+T = TypeVar("T", PodcastTask, StoredRecording)
 
 _SWEPT = 100
 """Rows of each kind that one new task removes at most: more than it adds, and never a long transaction."""
@@ -84,7 +86,7 @@ class SqliteTasks:
             row = oldest(connection)
             if row is None:
                 return None
-            task = _decoded(row)
+            task = _decoded(row, PodcastTask)
             claimed = msgspec.structs.replace(
                 task,
                 attempts=task.attempts + 1,
@@ -143,7 +145,7 @@ class SqliteTasks:
             where = "FROM tasks WHERE finished IS NULL"
             (length,) = connection.execute(f"SELECT count(*) {where}").fetchone()
             row = connection.execute(f"SELECT document {where} ORDER BY number LIMIT 1").fetchone()
-            return Queue(length, None if row is None else _decoded(row).created_at)
+            return Queue(length, None if row is None else _decoded(row, PodcastTask).created_at)
 
         return await self._database.read(work)
 
@@ -153,7 +155,7 @@ class SqliteTasks:
 
         def work(connection: sqlite3.Connection) -> tuple[Change, ...]:
             rows = connection.execute(f"{query} ORDER BY number", exhausted).fetchall()
-            return tuple(_failed(connection, _decoded(row), message, now) for row in rows)
+            return tuple(_failed(connection, _decoded(row, PodcastTask), message, now) for row in rows)
 
         # As in `claim`.
         if not await self._database.read(lambda connection: connection.execute(query, exhausted).fetchone()):
@@ -166,7 +168,7 @@ class SqliteTasks:
     async def all_stored(self) -> tuple[StoredRecording, ...]:
         def work(connection: sqlite3.Connection) -> tuple[StoredRecording, ...]:
             rows = connection.execute("SELECT document FROM recordings ORDER BY ended, podcast_id").fetchall()
-            return tuple(msgspec.json.decode(row[0], type=StoredRecording) for row in rows)
+            return tuple(_decoded(row, StoredRecording) for row in rows)
 
         return await self._database.read(work)
 
@@ -217,7 +219,7 @@ def _failed(connection: sqlite3.Connection, task: PodcastTask, message: str, now
 
 def _read_stored(connection: sqlite3.Connection, podcast_id: str) -> StoredRecording | None:
     row = connection.execute("SELECT document FROM recordings WHERE podcast_id = ?", (podcast_id,)).fetchone()
-    return None if row is None else msgspec.json.decode(row[0], type=StoredRecording)
+    return None if row is None else _decoded(row, StoredRecording)
 
 
 def _note_stored(connection: sqlite3.Connection, task: PodcastTask, size: int) -> None:
@@ -252,7 +254,7 @@ def _sweep(connection: sqlite3.Connection, now: datetime) -> None:
 
 def _read(connection: sqlite3.Connection, podcast_id: str) -> PodcastTask | None:
     row = connection.execute("SELECT document FROM tasks WHERE podcast_id = ?", (podcast_id,)).fetchone()
-    return _decoded(row) if row else None
+    return _decoded(row, PodcastTask) if row else None
 
 
 def _write(connection: sqlite3.Connection, task: PodcastTask) -> None:
@@ -266,8 +268,25 @@ def _write(connection: sqlite3.Connection, task: PodcastTask) -> None:
     )
 
 
-def _decoded(row: Any) -> PodcastTask:
-    return msgspec.json.decode(row[0], type=PodcastTask)
+def _decoded(row: Any, type_: type[T]) -> T:
+    """The object in a row's document.
+
+    Raises:
+        BrokenDocument: where it does not fit the type, as one that another program has written.
+    """
+    try:
+        return msgspec.json.decode(row[0], type=type_)
+    except msgspec.DecodeError as error:
+        raise BrokenDocument(type_.__name__.lower(), _id(row[0]), str(error)) from None
+
+
+def _id(document: Any) -> str:
+    """The podcast's id in a document that does not fit; None where it has none."""
+    try:
+        members = msgspec.json.decode(document)
+    except msgspec.DecodeError:
+        return repr(None)
+    return repr(members.get("podcast_id") if isinstance(members, dict) else None)[:200]
 
 
 def _text(task: PodcastTask) -> str:
