@@ -84,11 +84,12 @@ async def test_the_first_caller_s_cancellation_fails_nobody_else(server: Server,
 async def test_a_loader_s_error_reaches_every_caller_and_starts_a_back_off(server: Server, back: Back) -> None:
     load = Loads()
     load.error = KeyError("gone")
-    cache = cache_of(await back(server), load)
+    # Both before the back-off, which lasts a second.
+    cache, another = cache_of(await back(server), load), cache_of(await back(server), load)
     results = await asyncio.gather(*(cache.get("e1") for _ in range(5)), return_exceptions=True)
     assert all(isinstance(result, KeyError) for result in results)
     load.error = None
-    for process in (cache, cache_of(await back(server), load)):
+    for process in (cache, another):
         with pytest.raises(LoadFailed, match="KeyError") as caught:
             await process.get("e1")
         assert "gone" not in str(caught.value)
