@@ -103,6 +103,11 @@ async def check_recordings(url: str) -> None:
         store.close()
 
 
+def parts_not_shared(settings: Settings) -> list[str]:
+    """What to say at the start of what other processes of the same record may not share with this one."""
+    return [one for one in (caches_apart(settings), recordings_apart(settings)) if one is not None]
+
+
 def recordings_apart(settings: Settings) -> str | None:
     """What to say where a record that several hosts may have has recordings that only this host's directory has.
 

@@ -26,11 +26,10 @@ from greenroom.engine.embedded import EmbeddedServer
 from greenroom.errors import InvalidInput
 from greenroom.printable import printable
 from greenroom_platform.cli.options import (
-    caches_apart,
     check_recordings,
     make_directory,
+    parts_not_shared,
     read_settings,
-    recordings_apart,
     settings_options,
     write_trouble,
 )
@@ -146,9 +145,8 @@ async def _prepare(settings: Settings) -> None:
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
     finally:
         await records.close()
-    for apart in (caches_apart(settings), recordings_apart(settings)):
-        if apart is not None:
-            log.warning("%s", apart)
+    for apart in parts_not_shared(settings):
+        log.warning("%s", apart)
     # Each once: the record usually lies in the data directory.
     own = settings.data_dir, *_record(settings), settings.data_dir / EDITOR_TOKEN_FILE
     places = {path.resolve(): path for path in own}

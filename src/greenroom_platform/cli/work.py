@@ -9,12 +9,11 @@ import signal
 import rich_click as click
 
 from greenroom_platform.cli.options import (
-    caches_apart,
     check_recordings,
     make_directory,
     names_directory,
+    parts_not_shared,
     read_settings,
-    recordings_apart,
     settings_options,
     unnamed,
     write_trouble,
@@ -77,9 +76,8 @@ async def _worker(settings: Settings) -> None:
     ) as platform:
         if (trouble := write_trouble(platform.records)) is not None:
             log.warning("nothing can be made until this is mended: %s", trouble)
-        for apart in (caches_apart(settings), recordings_apart(settings)):
-            if apart is not None:
-                log.warning("%s", apart)
+        for apart in parts_not_shared(settings):
+            log.warning("%s", apart)
         click.echo("working; end it with Ctrl-C", err=True)
         async with platform.watching():
             await platform.worker().run()
