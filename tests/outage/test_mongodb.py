@@ -16,6 +16,7 @@ from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.storage.mongodb import database as mongodb_database
 from greenroom_platform.storage.mongodb.records import MongoRecords
 from greenroom_platform.testing.records_changes import NOON, about
+from greenroom_platform.testing.records_elsewhere import answering
 from tests.support.mongo_proxy import MongoProxy
 from tests.support.mongo_server import MongoServer
 from tests.support.real_servers import Server
@@ -28,16 +29,6 @@ async def records(mongo: MongoServer) -> AsyncIterator[MongoRecords]:
     records = await MongoRecords.open(mongo.url(NAME), write_deadline=1.0)
     yield records
     await records.close()
-
-
-async def again(records: MongoRecords) -> None:
-    """Return when it answers."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await records.ping()
-            except RecordUnavailable:
-                await asyncio.sleep(0.01)
 
 
 async def test_a_server_that_goes_away_in_a_transaction_leaves_nothing_of_it(
@@ -53,7 +44,7 @@ async def test_a_server_that_goes_away_in_a_transaction_leaves_nothing_of_it(
     with pytest.raises(RecordUnavailable):
         await records.edit_topic("a", edit, NOON)
     mongo.start()
-    await again(records)
+    await answering(records)
     found = await records.topic("a")
     assert found is not None
     assert found.display_name == "Before"
@@ -74,7 +65,7 @@ async def test_a_server_that_stands_still_costs_a_change_its_deadline_alone(
                 await records.ping()
     finally:
         mongo.thaw()
-    await again(records)
+    await answering(records)
     found = await records.topic("a")
     assert found is not None
     assert found.display_name == "Before"
@@ -147,7 +138,7 @@ async def test_an_unknown_commit_drops_what_it_would_have_made_stale(
             with proxy.lose_replies(3), pytest.raises(RecordOutcomeUnknown):
                 await platform.topics.put("a", about("After"))
             assert proxy.commands[3] == b"commitTransaction"
-            await again(records)
+            await answering(records)
             found = await platform.topics.get("a")
             assert found is not None
             assert found.display_name == "After"

@@ -174,7 +174,7 @@ class ElsewhereContract:
                         await WRITES[write](records, name)
                     except RecordError as error:
                         failure = error
-                await _answering(records)
+                await answering(records)
                 changed = await _state(records, name) != before
                 new = [one for one in await records.pending() if one.change_id not in rows]
                 assert len(new) == changed, "an object without its row, or a row without its object"
@@ -190,8 +190,8 @@ class ElsewhereContract:
             assert step > 0, "the way cuts nothing"
 
 
-async def _answering(records: Records) -> None:
-    """Return when a record that was cut off answers again."""
+async def answering(records: Records) -> None:
+    """Return when a record that was cut off answers again; within a minute, or TimeoutError."""
     async with asyncio.timeout(60):
         while True:
             try:

@@ -111,10 +111,14 @@ class Nowhere(asyncio.Transport):
         pass
 
 
+def unconnected(*, heartbeat: bool, limits: Limits) -> Connection:
+    """A connection that nobody has told of a transport yet."""
+    loop = asyncio.get_running_loop()
+    return Connection(loop, on_push=lambda _: None, heartbeat=heartbeat, latency=Histogram(), limits=limits)
+
+
 async def test_each_answer_counts_from_the_write_that_its_command_went_with() -> None:
-    connection = Connection(
-        asyncio.get_running_loop(), on_push=lambda _: None, heartbeat=False, latency=Histogram(), limits=MUTE
-    )
+    connection = unconnected(heartbeat=False, limits=MUTE)
     connection.connection_made(Nowhere())
     sent = []
     for commands in ((("PING",), ("PING",)), (("PING",),)):
@@ -134,9 +138,7 @@ async def test_each_answer_counts_from_the_write_that_its_command_went_with() ->
 
 
 async def test_a_transport_that_is_closing_is_neither_written_to_nor_asked() -> None:
-    connection = Connection(
-        asyncio.get_running_loop(), on_push=lambda _: None, heartbeat=True, latency=Histogram(), limits=Limits()
-    )
+    connection = unconnected(heartbeat=True, limits=Limits())
     transport = Nowhere()
     connection.connection_made(transport)
     transport.closing = True
@@ -149,9 +151,7 @@ async def test_a_transport_that_is_closing_is_neither_written_to_nor_asked() -> 
 
 
 async def test_a_write_to_a_closed_handle_is_lost_with_its_connection() -> None:
-    connection = Connection(
-        asyncio.get_running_loop(), on_push=lambda _: None, heartbeat=True, latency=Histogram(), limits=Limits()
-    )
+    connection = unconnected(heartbeat=True, limits=Limits())
     transport = Nowhere()
     connection.connection_made(transport)
     transport.closed = True
