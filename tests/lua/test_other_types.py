@@ -14,7 +14,8 @@ import pytest
 from greenroom.caching.drops import DROP
 from greenroom.caching.generation import GENERATION
 from greenroom.caching.groups import FORGET, MEMBERS, REGISTER
-from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RELEASE, RENEW
+from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RENEW
+from greenroom.caching.releases import RELEASE
 from greenroom.engine.scripts import Script
 from greenroom.sessions.index import SET_ADD, SET_MEMBERS
 from greenroom.sessions.store import CHANGE, CLAIM, END, START

@@ -13,7 +13,7 @@ import pytest
 from greenroom import sessions
 from greenroom.acl import _CACHES, _CONNECTION, _SESSIONS
 from greenroom.caching import drops, generation, groups, lease
-from greenroom.caching.lease import RELEASE
+from greenroom.caching.releases import RELEASE
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.attributes import ProtocolViolation

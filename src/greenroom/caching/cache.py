@@ -15,12 +15,12 @@ from greenroom.caching.generation import KeyspaceDrop
 from greenroom.caching.groups import group_pattern
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.ladder import Asked, Ladder
-from greenroom.caching.lease import LIFE
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
+from greenroom.caching.releases import LIFE
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.errors import InvalidInput, RoomClosed, RoomNotOpen
-from greenroom.keyspace import Keyspace
+from greenroom.keyspace import Keyspace, Pattern
 from greenroom.opened import Opened
 
 T = TypeVar("T")
@@ -287,6 +287,15 @@ class Cache(Generic[T]):
 
         return DropTarget(group, drop)
 
+    def group_parts(self, *args: object) -> Sequence[str]:
+        """The parts that a group still needs, given what stands by position for `group`.
+
+        Raises:
+            TypeError: as `invalidate_group`.
+        """
+        pattern, given = self._named_group(args)
+        return pattern.names[len(given) :]
+
     def peek(self, *args: object, **parts: object) -> T | None:
         """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""
         self._check_open()
@@ -353,14 +362,17 @@ class Cache(Generic[T]):
         return self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
 
     def _group(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
+        pattern, given = self._named_group(args)
+        return pattern.key(*given, **parts)
+
+    def _named_group(self, args: tuple[object, ...]) -> tuple[Pattern, tuple[object, ...]]:
+        """The group that is meant, and the parts by position that follow its name."""
         named = self._groups.get(args[0]) if args and isinstance(args[0], str) else None
         if named is not None:  # no part of a key has braces
-            args = args[1:]
-        elif len(self._groups) == 1:
-            (named,) = self._groups.values()
-        else:
-            raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")
-        return named.key(*args, **parts)
+            return named, args[1:]
+        if len(self._groups) == 1:
+            return next(iter(self._groups.values())), args
+        raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")
 
     def _asked_together(self, parts: Iterable[object]) -> list[Asked]:
         """The parts of several keys, each as the parts of one call."""

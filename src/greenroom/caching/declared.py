@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
+from greenroom.argument_types import function, span, whole_number
 from greenroom.caching.cache import Cache
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import Loader, PlainLoader
@@ -164,12 +165,8 @@ def check_options(options: Mapping[str, Any]) -> None:
         ("near_for", timedelta(0), "zero or more"),
         ("loader_deadline", timedelta(milliseconds=1), "a millisecond or more"),
     ):
-        value = options.get(name, minimum)
-        if not isinstance(value, timedelta) or value < minimum:
-            raise InvalidInput(name, f"is {value!r:.80}", f"use a timedelta of {words}")
-    max_concurrent = options.get("max_concurrent", 1)
-    if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int) or max_concurrent < 1:
-        raise InvalidInput("max_concurrent", f"is {max_concurrent!r:.80}", "use a whole number of 1 or more")
+        span(name, options.get(name, minimum), minimum, f"use a timedelta of {words}")
+    whole_number("max_concurrent", options.get("max_concurrent", 1), 1, "use a whole number of 1 or more")
 
 
 def group_patterns(groups: object) -> tuple[str, ...]:
@@ -190,8 +187,7 @@ async def _awaited(result: Awaitable[T] | T) -> T:
 
 
 def _check_call(field: str, load: Any, args: tuple[object, ...], parts: Mapping[str, object]) -> None:
-    if not callable(load):
-        raise InvalidInput(field, f"is {type(load).__name__}, which cannot be called", "pass a function")
+    function(field, load, "pass a function")
     if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
         raise InvalidInput(field, "is a generator", "return the value, do not yield it")
     try:

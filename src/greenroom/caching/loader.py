@@ -13,8 +13,9 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.caching.fallback import Fallback
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.lease import ABSENCE, BACKOFF, Absent, Answer, Hit, Holder, Leases, Newer
+from greenroom.caching.lease import ABSENCE, Absent, Answer, Hit, Holder, Leases, Newer
 from greenroom.caching.near import EntrySource
+from greenroom.caching.releases import BACKOFF
 from greenroom.caching.remote import Miss, RemoteTier
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Generic, TypeVar
 
+from greenroom.argument_types import instance, whole_number
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace.codec import Codec
 from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
@@ -71,8 +72,8 @@ class Keyspace(Generic[T]):
         source: str = "",
         note: str = "",
     ) -> None:
-        if parts is not None and not isinstance(parts, Mapping):
-            raise InvalidInput("parts", f"are {parts!r:.80}", "use a dict, like {'page': Number(1, 100)}")
+        if parts is not None:
+            instance("parts", parts, Mapping, "use a dict, like {'page': Number(1, 100)}")
         if not isinstance(name, str) or not name.isprintable() or not {'"', "\\"}.isdisjoint(name):
             raise InvalidInput("name", f"is {name!r:.80}", "use letters, digits, _ and -: it is a label of metrics")
         self.pattern = pattern if isinstance(pattern, Pattern) else Pattern(pattern, numbers=_numbers(parts or {}))
@@ -81,9 +82,7 @@ class Keyspace(Generic[T]):
         self.frozen = is_frozen(type_)
         """Whether one decoded value may be given to many callers."""
         self.lifetime = Lifetime(ttl, fresh, jitter)
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-            raise InvalidInput("limit", f"{limit!r:.80} stores nothing", "use a size in bytes above zero")
-        self.limit = limit
+        self.limit = whole_number("limit", limit, 1, "use a size in bytes above zero")
         words = (word for word in self.pattern.text.split(":") if word and not word.startswith("{"))
         self.name = name or "_".join(words)
         self.title = title or self.name

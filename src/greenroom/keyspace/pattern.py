@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from greenroom import argument_types
 from greenroom.errors import InvalidInput, WrongParts
 
 PART_MAX = 128
@@ -90,8 +91,7 @@ class Pattern:
         self.text = text
         self.prefix = check_prefix(prefix)
         self.numbers = dict(numbers or {})
-        if not isinstance(text, str):
-            raise InvalidInput("pattern", f"is {type(text).__name__}, not a string", _PATTERN_REMEDY)
+        argument_types.text("pattern", text, _PATTERN_REMEDY)
         pieces = _PLACEHOLDER.split(text)
         literals, self.names = pieces[0::2], tuple(pieces[1::2])
         _check_pattern(text, literals, self.names, self.numbers)
