@@ -27,6 +27,7 @@ from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.domain import Domain
 from greenroom_platform.domain.foreign_changes import TellsForeignChanges
 from greenroom_platform.domain.leadership import Leadership
+from greenroom_platform.domain.outbox_sender import OutboxSender
 from greenroom_platform.domain.podcasts import CLAIM, Generation, Tasks
 from greenroom_platform.domain.records import CountsBroken, Records
 from greenroom_platform.domain.sessions import SESSION_SETTINGS
@@ -120,6 +121,11 @@ class Platform:
     def changes(self) -> Changes:
         """Drops what a change to the record made stale."""
         return self._domain.changes
+
+    @property
+    def outbox(self) -> OutboxSender:
+        """Sends what changes are in the record's outbox."""
+        return self._domain.outbox
 
     @property
     def sessions(self) -> Sessions[Session]:

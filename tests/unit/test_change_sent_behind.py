@@ -10,6 +10,7 @@ import pytest
 from greenroom.errors import EngineUnavailable
 from greenroom_platform.domain import changes
 from greenroom_platform.domain.changes import Changes
+from greenroom_platform.domain.record_caches import RecordCaches
 from greenroom_platform.domain.records import Change
 from tests.support.gateways import eventually
 
@@ -46,16 +47,8 @@ class Rows:
 
 def of(still: Still, rows: Rows) -> Changes:
     cache = cast("Any", still)
-    return Changes(
-        cast("Any", rows),
-        topic=cache,
-        topics=cache,
-        snippet=cache,
-        page=cache,
-        status=cache,
-        pending=cast("Any", None),
-        on_change=lambda: None,
-    )
+    caches = RecordCaches(cache, cache, cache, cache, cache, on_change=lambda: None)
+    return Changes(cast("Any", rows), caches)
 
 
 async def test_it_is_answered_and_its_row_goes_when_the_server_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:

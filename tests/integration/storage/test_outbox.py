@@ -14,7 +14,7 @@ import pytest
 
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.engine.server.standalone import Standalone
-from greenroom_platform.domain import changes, newest
+from greenroom_platform.domain import newest, outbox_sender
 from greenroom_platform.domain.records import Change
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.testing.records_changes import NOON, about, fill, ids, wording
@@ -72,7 +72,7 @@ async def test_a_change_made_in_an_outage_is_sent_before_the_next_room_reads(
 async def test_a_change_made_while_the_engine_is_down_is_sent_at_its_return(
     valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "RESEND_AFTER", 0.01)
+    monkeypatch.setattr(outbox_sender, "RESEND_AFTER", 0.01)
     await fill(records, "a", 1)
     async with opened(valkey, records) as platform:
         valkey.kill()
@@ -96,7 +96,7 @@ async def test_a_change_made_while_the_engine_is_down_is_sent_at_its_return(
 async def test_every_process_sends_what_another_left_despite_record_failures(
     valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "RESEND_AFTER", 0.01)
+    monkeypatch.setattr(outbox_sender, "RESEND_AFTER", 0.01)
     monkeypatch.setattr(newest, "KEPT", 1e9)
     await fill(records, "a", 1)
     async with opened(valkey, records) as platform:
@@ -116,9 +116,9 @@ async def test_every_process_sends_what_another_left_despite_record_failures(
 async def test_what_is_younger_than_asked_for_is_left_to_its_own_process(valkey: Server, records: Outbox) -> None:
     async with opened(valkey, records) as platform:
         await records.put_topic("a", about("A"), NOON)
-        assert await platform.changes.send_pending(older_than=60) == 0
+        assert await platform.outbox.send_pending(older_than=60) == 0
         assert len(await records.pending()) == 1
-        assert await platform.changes.send_pending() == 1
+        assert await platform.outbox.send_pending() == 1
 
 
 async def test_all_that_was_left_is_sent_by_the_next_room_however_much(valkey: Server, records: Outbox) -> None:
@@ -167,7 +167,7 @@ async def test_a_thousand_changes_of_the_same_pages_drop_each_page_once(
 async def test_a_room_answers_while_it_reads_a_long_outbox_and_never_the_old(
     valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "OPENING", 0.01)
+    monkeypatch.setattr(outbox_sender, "OPENING", 0.01)
     await fill(records, "a", 1)
     await make_old(valkey, records)
     records.open_for_looks.clear()
@@ -186,7 +186,7 @@ async def test_a_room_answers_while_it_reads_a_long_outbox_and_never_the_old(
 async def test_what_is_left_counts_as_dropped_here_before_it_is_sent(
     valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "OPENING", 0.1)
+    monkeypatch.setattr(outbox_sender, "OPENING", 0.1)
     await fill(records, "a", 1)
     await make_old(valkey, records)
     marked, go, send = asyncio.Event(), asyncio.Event(), PendingDrops.send
@@ -226,7 +226,7 @@ async def test_a_row_that_cannot_be_read_holds_up_no_other_change(
             await records.acknowledged.wait()
         assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
         assert await records.pending() == ()
-        await platform.changes.send_pending()
+        await platform.outbox.send_pending()
     assert sum("cannot be read" in line for line in caplog.messages) == 300, "once each"
 
 
