@@ -78,8 +78,11 @@ async def test_listeners_are_told_in_the_order_in_which_they_came() -> None:
     listeners.keys_gained(handover)
     await listeners.before_use(handover)
     await listeners.before_serving(handover)
+    told_singly, told[:] = list(told), []
     events = ("invalidated", "lost", "gained", "use", "serving")
-    assert told == [(name, event) for event in events for name in "ab"]
+    assert told_singly == [(name, event) for event in events for name in "ab"]
+    await listeners.hand_over(handover)
+    assert told == [(name, event) for event in ("use", "serving", "gained") for name in "ab"], "all look once more"
     assert listeners.scripts == [ONE, TWO], "each is loaded once"
 
 
