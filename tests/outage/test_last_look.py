@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import pytest
 
-from greenroom.caching import Cache, Outcome
+from greenroom.caching import Outcome
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, Channel, Engine, Handover, engine_at
 from greenroom.errors import EngineError
-from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters
 from greenroom.sessions import Revocations, Sessions
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.models import Session
 from tests.support.episode_caches import Episode, Loads, cache_of
 from tests.support.listeners import listening
+from tests.support.outage_helpers import Shows, pages_of
 from tests.support.patience import until
 from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
-
-PAGE: Keyspace[Episode] = Keyspace("cache:page:{show}:{number}", Episode, ttl=timedelta(minutes=30))
 
 
 class Gate:
@@ -48,12 +45,6 @@ class Gate:
 
     def open(self) -> None:
         self._open.set()
-
-
-@pytest.fixture
-async def proxy(valkey: Server) -> AsyncIterator[Proxy]:
-    async with Proxy(valkey) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -106,15 +97,11 @@ async def test_a_drop_that_fails_meanwhile_precedes_what_is_read(
 async def test_a_group_s_drop_that_fails_meanwhile_precedes_what_is_read(
     proxy: Proxy, backing: Backing, gate: Gate
 ) -> None:
-    version = 1
-
-    async def load(show: str, number: str) -> Episode:
-        return Episode(f"{show}{number}", version)
-
-    pages = Cache(PAGE, load, backing=backing, groups=["pages:{show}"], near_for=0)
+    load = Shows()
+    pages = pages_of(backing, load)
     await pages.get(show="s", number="1")
     await held_back(proxy, backing.engine, gate)
-    version = 2
+    load.version = 2
     with pytest.raises(EngineError):
         await pages.invalidate_group(show="s")
     await back_again(backing.engine, gate)

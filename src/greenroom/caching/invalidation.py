@@ -6,7 +6,6 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import copy_context
-from weakref import WeakKeyDictionary
 
 from greenroom.caching import drops, generation, groups, lease
 from greenroom.caching.drops import LONGEST, DropCommands, Drops
@@ -53,7 +52,6 @@ class Backing(Listener):
         self.outbox_drops = PendingDrops(engine, self.near, clock, forget=self.local.forget, names=self._commands)
         """Keys that the record's outbox names and that no server has dropped yet."""
         self.generations = Generations(engine, clock, self.local.forget_all)
-        self._asked: WeakKeyDictionary[Handover, frozenset[str]] = WeakKeyDictionary()  # see `Generations.queue`
         engine.add_listener(self, (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *generation.SCRIPTS))
 
     async def close(self) -> None:
@@ -162,7 +160,7 @@ class Backing(Listener):
         if any(owns(self.groups.name(group)) for group in self.groups.pending_reads):
             handover.abandon("it must carry the invalidation of a group first")  # the next one carries everything first
             return
-        self.generations.queue(handover, self._asked.get(handover, frozenset()))
+        self.generations.queue(handover)
         self._log.queue(handover)
         self.outbox_drops.repeat_at_once(owns)
         self.releases.queue(handover)
@@ -177,7 +175,7 @@ class Backing(Listener):
         owns = handover.owns
         if unsent := self._log.unsent:
             log.info("sending those of %d kept invalidations that are this server's", unsent)
-        self._asked[handover] = await self.generations.before_serving(handover)
+        await self.generations.before_serving(handover)
         await self.outbox_drops.repeat(owns)
         await self._log.send(handover)
         await self._read_groups(handover)
