@@ -125,7 +125,7 @@ def _compare_no_session() -> None:
 
 
 def _forget_ends() -> None:
-    _put(Revocations, "_carry", _nothing)
+    _put(Revocations, "before_use", _nothing)
     _put(Revocations, "keys_gained", lambda *_: None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import AsyncExitStack
+from weakref import WeakSet
 
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
@@ -29,12 +30,18 @@ class JournaledBacking(Backing):
         super().__init__(engine, "", SYSTEM, counters)
         self._plan = plan
         self._journal = journal
+        self._new: WeakSet[Handover] = WeakSet()
 
     async def before_serving(self, handover: Handover) -> None:
-        began = now()
         await super().before_serving(handover)
-        node = handover.server if "cluster" in self._plan.address else ""
-        self._journal.add(Served(self._plan.process, began, now(), node))
+        self._new.add(handover)
+
+    def keys_gained(self, handover: Handover) -> None:
+        began = now()
+        super().keys_gained(handover)
+        if handover in self._new:  # and no server in use that has taken slots over
+            node = handover.server if "cluster" in self._plan.address else ""
+            self._journal.add(Served(self._plan.process, began, now(), node))
 
 
 class JournaledRevocations(Revocations):

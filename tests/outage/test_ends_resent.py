@@ -107,7 +107,7 @@ class Forgetful(Revocations):
     async def before_use(self, handover: Handover) -> None:
         pass
 
-    async def before_serving(self, handover: Handover) -> None:
+    def keys_gained(self, handover: Handover) -> None:
         pass
 
 

@@ -4,42 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import pytest
 
-from greenroom.caching import Cache
 from greenroom.caching.drops import DROP
 from greenroom.caching.invalidation import Backing
-from greenroom.engine.commands import Channel
 from greenroom.errors import EngineError
-from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import Back, Episode, Loads, cache_of, open_backing
+from tests.support.outage_helpers import Shows, broken, pages_of
 from tests.support.patience import until, wait_for
 from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
-
-PAGE = Keyspace("cache:page:{show}:{number}", Episode, ttl=timedelta(minutes=30))
-
-
-class Shows:
-    """A loader of pages, all of one version."""
-
-    def __init__(self) -> None:
-        self.version = 1
-
-    async def __call__(self, show: str, number: str) -> Episode:
-        return Episode(f"{show}{number}", self.version)
-
-
-def pages_of(backing: Backing, load: Shows) -> Cache[Episode]:
-    return Cache(PAGE, load, backing=backing, groups=["pages:{show}"], near_for=0)
-
-
-@pytest.fixture
-async def proxy(valkey: Server) -> AsyncIterator[Proxy]:
-    async with Proxy(valkey) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -47,12 +22,6 @@ async def backing(proxy: Proxy) -> AsyncIterator[Backing]:
     backing = await open_backing(proxy.address)
     yield backing
     await backing.close()
-
-
-async def broken(backing: Backing) -> None:
-    """Return when calls fail at once."""
-    link = backing.engine._node._links[Channel.TRACKED]  # type: ignore[attr-defined]
-    await until(lambda: link.circuit_open)
 
 
 async def test_when_one_key_of_a_group_cannot_be_dropped_all_of_them_are_kept(

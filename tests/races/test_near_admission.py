@@ -16,7 +16,7 @@ from greenroom.engine import Limits
 from greenroom.engine.transport.connection import Connection
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import ABSENT, KEY, Back, Episode, Loads, cache_of, settled
-from tests.support.patience import PATIENT, SteadyClock, be_patient
+from tests.support.patience import PATIENT, SteadyClock, be_patient, until
 from tests.support.proxy import HeldReplies, Proxy, proxy_of
 from tests.support.real_servers import Server
 
@@ -80,9 +80,7 @@ async def passed_together(replies: HeldReplies, chunks: list[bytes], *texts: str
     await replies.have(*texts)
     chunks.clear()
     replies.release()
-    async with asyncio.timeout(10):
-        while not any(texts[0].encode() in chunk for chunk in chunks):
-            await asyncio.sleep(0)
+    await until(lambda: any(texts[0].encode() in chunk for chunk in chunks))
     assert any(all(text.encode() in chunk for text in texts) for chunk in chunks)
 
 

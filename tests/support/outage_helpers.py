@@ -1,8 +1,9 @@
-"""What tests of outages share: an address where nobody listens, the breaker, reads to be answered in time."""
+"""What tests of outages share: an address where nobody listens, the breaker, reads to be answered in time, pages."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -10,11 +11,29 @@ from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.caching.invalidation import Backing
 from greenroom.engine import Channel
 from greenroom.engine.transport.supervisor import SupervisedConnection
+from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import Episode
 from tests.support.real_servers import free_port
 
 BOUND = 3.0
 """Seconds that a read may take whose loader takes none: half a second of commands, one to notice, and slack."""
+
+
+PAGE = Keyspace("cache:page:{show}:{number}", Episode, ttl=timedelta(minutes=30))
+
+
+class Shows:
+    """A loader of pages, all of one version."""
+
+    def __init__(self) -> None:
+        self.version = 1
+
+    async def __call__(self, show: str, number: str) -> Episode:
+        return Episode(f"{show}{number}", self.version)
+
+
+def pages_of(backing: Backing, load: Shows) -> Cache[Episode]:
+    return Cache(PAGE, load, backing=backing, groups=["pages:{show}"], near_for=0)
 
 
 class Nowhere:

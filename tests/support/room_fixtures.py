@@ -12,12 +12,20 @@ from greenroom.caching.invalidation import Backing
 from greenroom.engine import Address, Engine, engine_at
 from tests.support.episode_caches import open_backing
 from tests.support.listeners import listening
+from tests.support.proxy import Proxy
 from tests.support.real_cluster import Cluster
 from tests.support.real_servers import Server
 from tests.support.session_stores import Open, Store, close_sessions, open_sessions
 
 HOOKS = {"scripts", "on_invalidate", "on_lost", "before_use", "before_serving"}
 """What a listener is made of; see `listening`."""
+
+
+@pytest.fixture
+async def proxy(valkey: Server) -> AsyncIterator[Proxy]:
+    """Stands before the server."""
+    async with Proxy(valkey) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -83,6 +83,15 @@ async def test_listeners_are_told_in_the_order_in_which_they_came() -> None:
     assert listeners.scripts == [ONE, TWO], "each is loaded once"
 
 
+async def test_all_look_once_more_when_a_connection_is_about_to_serve() -> None:
+    told: list[tuple[str, str]] = []
+    listeners = Listeners()
+    for name in "ab":
+        listeners.add(Noted(name, told), ())
+    await listeners.hand_over(Answering())
+    assert told == [(name, event) for event in ("use", "serving", "gained") for name in "ab"]
+
+
 @pytest.mark.parametrize("address", ["valkey://127.0.0.1:1", "valkey+cluster://127.0.0.1:1"])
 async def test_nobody_listens_to_an_engine_that_has_started(address: str) -> None:
     engine = engine_at(Address.parse(address))

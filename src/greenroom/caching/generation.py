@@ -26,6 +26,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from greenroom.clock import Clock
 from greenroom.detached import Detached
@@ -152,6 +153,7 @@ class Generations:
         self._forget = forget
         self._all: dict[str, KeyspaceGeneration] = {}  # by the truth's name
         self._by_name: dict[str, KeyspaceGeneration] = {}
+        self._asked: WeakKeyDictionary[Handover, frozenset[str]] = WeakKeyDictionary()
         self.detached = Detached()
         """Drops that go on without their callers."""
 
@@ -189,17 +191,17 @@ class Generations:
             if owns(name):
                 self._ask(generation, name)
 
-    async def before_serving(self, handover: Handover) -> frozenset[str]:
+    async def before_serving(self, handover: Handover) -> None:
         """Read what a new connection's server has of them, and leave there what it does not know.
 
-        Returns the names that were asked for, for `queue`.
+        What was asked for is remembered for the connection, for `queue`.
 
         Raises:
             EngineError: when the connection has ended.
         """
         due = self._due(handover.owns)
         if not due:
-            return frozenset()
+            return
         calls = [self._call(generation, name) for name, generation in due]
         owed = [set(generation.pending) for _, generation in due]
         replies = await handover.run((("SCRIPT", "LOAD", GENERATION.source), *(call for call, _ in calls)))
@@ -209,13 +211,14 @@ class Generations:
                 generation.pending -= pending
                 log.info("the drop of %s, which waited for its server, has begun", name)
                 self.detached.begin(self._copy(generation), "greenroom-drop")
-        return frozenset(name for name, _ in due)
+        self._asked[handover] = frozenset(name for name, _ in due)
 
-    def queue(self, handover: Handover, asked: frozenset[str] = frozenset()) -> None:
+    def queue(self, handover: Handover) -> None:
         """As `before_serving`, before all that is read later on a connection that serves from now on.
 
         Of keys that its server has taken over, or of keyspaces that were declared while it was not yet in use.
         """
+        asked = self._asked.get(handover, ())
         due = [(name, generation) for name, generation in self._due(handover.owns) if name not in asked]
         if not due:
             return

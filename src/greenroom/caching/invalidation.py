@@ -149,20 +149,22 @@ class Backing(Listener):
         self.generations.lost(owns)
 
     def keys_gained(self, handover: Handover) -> None:
-        """A server that is connected to has these keys from now on: what is kept of them goes there before any read.
+        """A connection serves these keys from now on: what is kept of them goes there before any read.
 
         Prevents: a DEL is acknowledged · its server dies before its replica has it · the replica, or the node that
-        the slot is given to, serves the old value.
+        the slot is given to, serves the old value. And what `Listeners.hand_over` names.
         """
         if handover.channel is not Channel.TRACKED:
             return
         owns = handover.owns
         if any(owns(self.groups.name(group)) for group in self.groups.pending_reads):
             handover.abandon("it must carry the invalidation of a group first")  # the next one carries everything first
-        else:
-            self._log.queue(handover)
-            self.outbox_drops.repeat_at_once(owns)
-            self.generations.queue(handover)
+            return
+        self.generations.queue(handover)
+        self._log.queue(handover)
+        self.outbox_drops.repeat_at_once(owns)
+        self.releases.queue(handover)
+        self.local.server_is_back(owns)
 
     async def before_serving(self, handover: Handover) -> None:
         """A new connection carries what was kept before anyone reads on it.
@@ -173,7 +175,7 @@ class Backing(Listener):
         owns = handover.owns
         if unsent := self._log.unsent:
             log.info("sending those of %d kept invalidations that are this server's", unsent)
-        asked = await self.generations.before_serving(handover)
+        await self.generations.before_serving(handover)
         await self.outbox_drops.repeat(owns)
         await self._log.send(handover)
         await self._read_groups(handover)
@@ -181,12 +183,8 @@ class Backing(Listener):
             log.info("dropping %d keys that a new server has not heard of in their groups", len(missing))
             await self._drop_elsewhere(missing)
         # Last, and nothing is awaited once none is left. Prevents: a connection reads the groups · a drop finds none
-        # that serves, and cannot read its group · the connection serves, and nobody reads the group until it ends.
+        # that serves, and cannot read its group · `keys_gained` ends the connection for it.
         await self._read_groups(handover)
-        self.generations.queue(handover, asked)
-        self._log.queue(handover)
-        self.releases.queue(handover)
-        self.local.server_is_back(owns)
 
     async def _read_groups(self, handover: Handover) -> None:
         """Read what groups of a new connection's server are unread, and drop or keep their keys."""

@@ -75,9 +75,11 @@ class Listener:
         """A tracked connection ended, or the keys have another server: they may have changed unseen."""
 
     def keys_gained(self, handover: Handover) -> None:
-        """A server that is connected to has taken keys over; called for each of its connections.
+        """A connection serves these keys from now on: its server has taken them over, or it is new itself.
 
-        What is queued now goes before all that callers send.
+        What is queued now goes before all that callers send. Of a new connection of either channel it is called last,
+        after every listener's `before_use` and `before_serving` and with the same handover; nothing is awaited between
+        it and the first caller.
         """
 
     async def before_use(self, handover: Handover) -> None:
@@ -130,3 +132,15 @@ class Listeners(Listener):
     async def before_serving(self, handover: Handover) -> None:
         for one in self._all:
             await one.before_serving(handover)
+
+    async def hand_over(self, handover: Handover) -> None:
+        """Let each listener send what must go first on a new connection.
+
+        Prevents: a listener has sent what it kept · another one sends · a drop finds no connection, fails, and is kept
+        · the connection serves without it, and the dropped value is read. So all of them look once more at the end,
+        when no other waits.
+        """
+        await self.before_use(handover)
+        if handover.channel is Channel.TRACKED:
+            await self.before_serving(handover)
+        self.keys_gained(handover)

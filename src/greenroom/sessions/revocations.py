@@ -43,12 +43,4 @@ class Revocations(Listener):
         self._log.queue(handover)
 
     async def before_use(self, handover: Handover) -> None:
-        await self._carry(handover)
-
-    async def before_serving(self, handover: Handover) -> None:
-        # What other listeners send on a tracked connection takes time: slots may have been taken over since.
-        await self._carry(handover)
-
-    async def _carry(self, handover: Handover) -> None:
         await self._log.send(handover)
-        self._log.queue(handover)

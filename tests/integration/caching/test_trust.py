@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Any
 
@@ -21,12 +20,6 @@ from tests.support.real_servers import Server
 
 MUTE = Limits(command_deadline=60, ping_after=60)
 """No pings."""
-
-
-@pytest.fixture
-async def proxy(valkey: Server) -> AsyncIterator[Proxy]:
-    async with Proxy(valkey) as proxy:
-        yield proxy
 
 
 async def test_pushes_that_come_late_do_not_make_what_is_near_trusted_again(

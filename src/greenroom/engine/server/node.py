@@ -68,10 +68,7 @@ class Node:
         self._refusals = Refusals(written=self._written, doubted=self._doubted)
 
         async def before_serving(channel: Channel, connection: Connection) -> None:
-            handover = hand_over(channel, connection)
-            await listeners.before_use(handover)
-            if channel is Channel.TRACKED:
-                await listeners.before_serving(handover)
+            await listeners.hand_over(hand_over(channel, connection))
 
         def link(
             channel: Channel, on_push: Callable[[list[Any]], None] | None, lost: Callable[[], None]
