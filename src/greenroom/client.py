@@ -38,8 +38,10 @@ from greenroom.wiring import RoomHealth, Wiring
 
 if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
+    from greenroom.caching.store import Store
     from greenroom.progress import Order
     from greenroom.progress.jobs import Jobs
+    from greenroom.rate_limit import Bound, RateLimit
     from greenroom.sessions import Presence, Sessions, SessionSettings
 
 P = ParamSpec("P")
@@ -106,6 +108,7 @@ class Greenroom:
         """Whether the room is open; its parts ask it before each operation."""
         self._caches = DeclaredCaches()
         self._jobs: dict[str, Jobs[Any]] = {}
+        self._limits: dict[str, Bound] = {}
         self._wiring: Wiring | None = None
         self._lifecycle = Lifecycle("room")
 
@@ -249,6 +252,40 @@ class Greenroom:
 
         return decorate
 
+    def store(self, keyspace: Keyspace[T], *, near_for: timedelta = _NEAR_FOR) -> Store[T]:
+        """Values of a keyspace that the program writes itself; for what has no loader.
+
+        Arguments:
+            near_for: as of `cache`; zero for what changes at almost every read.
+
+        Raises:
+            InvalidInput: as `cache`; for a keyspace that has a cache, a soft lifetime, or a part named `ttl` or
+                `create`, as an argument is.
+        """
+        from greenroom.caching.declared_store import declare_store  # not with the package: most rooms have caches only
+
+        settings = self._session_settings()
+        sessions = None if settings is None else settings.keyspace
+        return declare_store(self._caches, keyspace, near_for=near_for, prefix=self.prefix, sessions=sessions)
+
+    def rate_limit(self, kind: str, limit: int, *, per: timedelta) -> RateLimit:
+        """How often something may be done under one name, counted on the server for all processes.
+
+        It is the server of the sessions, where the room keeps any: that of caches may evict what it counts.
+
+        Arguments:
+            kind: what is done, as "exports": the same name of another kind is another.
+            limit: at most so many in any time `per`.
+
+        Raises:
+            InvalidInput: for a limit or a time that is none, and for a kind that has another limit in this room.
+        """
+        from greenroom.rate_limit import Bound, RateLimit, check_same  # as `store`
+
+        bound = Bound(limit, per)
+        check_same(self._limits, kind, bound)
+        return RateLimit(self._counting_engine, self.prefix, kind, bound)
+
     def changing(self, *stale: DropTarget) -> AbstractAsyncContextManager[None]:
         """Around a change of the record: drops what it makes stale before and after.
 
@@ -316,6 +353,8 @@ class Greenroom:
         settings = self._session_settings()
         if settings is not None and keyspace.pattern.text == settings.keyspace.pattern.text:
             raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} holds sessions", "end sessions by `end_all`")
+        if self._caches.is_store(keyspace):
+            raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} is a store's", "delete its values one by one")
         return keyspace.prefixed(self.prefix)
 
     @property
@@ -418,6 +457,11 @@ class Greenroom:
             self.opened.check_open()
         assert self._wiring is not None
         return self._wiring
+
+    def _counting_engine(self) -> Engine:
+        self.opened.check()
+        wiring = self._wired()
+        return wiring.backing.engine if wiring.sessions is None else wiring.sessions.engine
 
     def _session_settings(self) -> SessionSettings | None:
         if self._sessions is not True:
