@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from greenroom import sessions
-from greenroom.caching import drops, generation, groups, lease
+from greenroom.caching import drops, generation, groups, lease, store
 from greenroom.engine import Script
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
@@ -103,6 +103,7 @@ class Declarations:
         prefix: what stands before every key, given the command's flag, which wins over the program's own settings.
         markdown: the document of all keyspaces, given the prefix of every key.
         schemas: their JSON Schemas, likewise.
+        stores: the keyspaces of stores.
         flags: the command line's flags behind arguments, by the arguments' names: errors name the flag.
     """
 
@@ -118,6 +119,7 @@ class Declarations:
     markdown: Callable[[str], str]
     schemas: Callable[[str], dict[str, Any]]
     flags: Mapping[str, str] = field(default_factory=dict)
+    stores: tuple[Keyspace[Any], ...] = ()
 
 
 # docs/decisions/0066-acl-rules-are-derived.md
@@ -131,6 +133,8 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
     caches = holds is not Holds.SESSIONS
     with_sessions = holds is not Holds.CACHES and role is not Role.WORKER and declared.sessions is not None
     keys = cache_keys(prefix, declared.caches, declared.groups, declared.beside_caches) if caches else ()
+    if caches:
+        keys += tuple(_escaped(prefix) + _PART.sub("*", one.pattern.text) for one in declared.stores)
     if with_sessions:
         keys += session_keys(prefix, declared)
     if not keys:
@@ -142,6 +146,8 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
         commands |= _CACHES | _called(
             (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *generation.SCRIPTS, *declared.cache_scripts)
         )
+    if caches and declared.stores:
+        commands |= store.COMMANDS | _called(store.SCRIPTS)
     if with_sessions:
         commands |= _SESSIONS | _called((*sessions.SCRIPTS, *declared.scripts)) | declared.commands
     return Rules(keys, frozenset(commands))

@@ -78,6 +78,10 @@ class CachedFunction(Generic[P, T]):
         """Drop the value; see `Cache.invalidate`."""
         await self.cache.invalidate(*args, **self._filled(args, parts))
 
+    async def invalidate_many(self, parts: Iterable[object]) -> None:
+        """Drop several values; see `Cache.invalidate_many`."""
+        await self.cache.invalidate_many(self._all_filled(parts))
+
     async def invalidate_group(self, *args: object, **parts: object) -> None:
         """Drop every key of a group; see `Cache.invalidate_group`."""
         await self.cache.invalidate_group(*args, **self._group_filled(args, parts))

@@ -23,7 +23,7 @@ from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.generation import KeyspaceDrop
 from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
-from greenroom.engine import Address
+from greenroom.engine import Address, Engine
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.pattern import check_prefix
@@ -32,8 +32,10 @@ from greenroom.wiring import Wiring
 
 if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
+    from greenroom.caching.store import Store
     from greenroom.progress import Order
     from greenroom.progress.jobs import Jobs
+    from greenroom.rate_limit import Bound, RateLimit
     from greenroom.sessions import SessionSettings
 
 P = ParamSpec("P")
@@ -59,6 +61,7 @@ class RoomCaches:
         self._sessions = sessions
         self._caches = DeclaredCaches()
         self._jobs: dict[str, Jobs[Any]] = {}
+        self._limits: dict[str, Bound] = {}
         self._wiring: Wiring | None = None
 
     def cache(
@@ -152,6 +155,40 @@ class RoomCaches:
 
         return decorate
 
+    def store(self, keyspace: Keyspace[T], *, near_for: timedelta = _NEAR_FOR) -> Store[T]:
+        """Values of a keyspace that the program writes itself; for what has no loader.
+
+        Arguments:
+            near_for: as of `cache`; zero for what changes at almost every read.
+
+        Raises:
+            InvalidInput: as `cache`; for a keyspace that has a cache, a soft lifetime, or a part named `ttl` or
+                `create`, as an argument is.
+        """
+        from greenroom.caching.declared_store import declare_store  # not with the package: most rooms have caches only
+
+        settings = self._session_settings()
+        sessions = None if settings is None else settings.keyspace
+        return declare_store(self._caches, keyspace, near_for=near_for, prefix=self.prefix, sessions=sessions)
+
+    def rate_limit(self, kind: str, limit: int, *, per: timedelta) -> RateLimit:
+        """How often something may be done under one name, counted on the server for all processes.
+
+        It is the server of the sessions, where the room keeps any: that of caches may evict what it counts.
+
+        Arguments:
+            kind: what is done, as "exports": the same name of another kind is another.
+            limit: at most so many in any time `per`.
+
+        Raises:
+            InvalidInput: for a limit or a time that is none, and for a kind that has another limit in this room.
+        """
+        from greenroom.rate_limit import Bound, RateLimit, check_same  # as `store`
+
+        bound = Bound(limit, per)
+        check_same(self._limits, kind, bound)
+        return RateLimit(self._counting_engine, self.prefix, kind, bound)
+
     def changing(self, *stale: DropTarget) -> AbstractAsyncContextManager[None]:
         """Around a change of the record: drops what it makes stale before and after.
 
@@ -218,6 +255,8 @@ class RoomCaches:
         settings = self._session_settings()
         if settings is not None and keyspace.pattern.text == settings.keyspace.pattern.text:
             raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} holds sessions", "end sessions by `end_all`")
+        if self._caches.is_store(keyspace):
+            raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} is a store's", "delete its values one by one")
         return keyspace.prefixed(self.prefix)
 
     @property
@@ -275,6 +314,11 @@ class RoomCaches:
             self.opened.check_open()
         assert self._wiring is not None
         return self._wiring
+
+    def _counting_engine(self) -> Engine:
+        self.opened.check()
+        wiring = self._wired()
+        return wiring.backing.engine if wiring.sessions is None else wiring.sessions.engine
 
     def _session_settings(self) -> SessionSettings | None:
         if self._sessions is not True:

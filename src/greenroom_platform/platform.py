@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from greenroom.client import Greenroom
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
+from greenroom.engine import Engine
 from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
 from greenroom.lifecycle import Lifecycle, Opening
@@ -42,8 +43,8 @@ from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.worker import Worker
 
 if TYPE_CHECKING:
+    from greenroom.rate_limit import Bound, RateLimit
     from greenroom_platform.accounts import Accounts
-    from greenroom_platform.accounts.rate_limit import Bound, RateLimit
 
 DATABASE_FILE = "greenroom.sqlite3"
 """The record's file in the data directory."""
@@ -219,15 +220,17 @@ class Platform:
 
         Arguments:
             kind: what is done: the same name of another kind is another.
-
-        Raises:
-            MissingExtra: when the password hasher, which lies beside it, is not installed.
         """
-        self.opened.check()
-        with needs_extra("service", "bounding rates"):
-            from greenroom_platform.accounts.rate_limit import RateLimit
+        from greenroom.rate_limit import RateLimit
 
-        return RateLimit(self.sessions.engine, self.room.prefix, kind, bound, opened=self.opened)
+        self.opened.check()
+        opened, engine = self.opened, self.sessions.engine
+
+        def counting() -> Engine:
+            opened.check()
+            return engine
+
+        return RateLimit(counting, self.room.prefix, kind, bound)
 
     # ------------------------------------------------------------------------------------------------
 

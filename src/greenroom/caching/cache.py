@@ -14,12 +14,12 @@ from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.generation import KeyspaceDrop
 from greenroom.caching.groups import group_pattern
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.ladder import Asked, Ladder
+from greenroom.caching.ladder import Ladder
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
 from greenroom.caching.releases import LIFE
 from greenroom.caching.result import CacheResult, Outcome
-from greenroom.errors import InvalidInput, RoomClosed, RoomNotOpen
+from greenroom.errors import RoomClosed, RoomNotOpen
 from greenroom.keyspace import Keyspace, Pattern
 from greenroom.opened import Opened
 
@@ -210,7 +210,9 @@ class Cache(Generic[T]):
             As `get`.
         """
         self._check_open()
-        asked = self._asked_together(parts)
+        from greenroom.caching.many import asked_together  # not with the package: who reads one by one does without
+
+        asked = asked_together(self.keyspace, parts)
         keys = [self.keyspace.key(*args, **named) for args, named in asked]
         results: list[CacheResult[T]] = []
         for start in range(0, len(keys), _TOGETHER):
@@ -233,6 +235,19 @@ class Cache(Generic[T]):
         """
         self._check_open()
         await self._backing.drops.drop(self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000)
+
+    async def invalidate_many(self, parts: Iterable[object]) -> None:
+        """Drop several values, as `invalidate` drops one; takes its keys as `get_many`.
+
+        Raises:
+            InvalidInput: for parts that no key can hold; nothing is sent then.
+            EngineError: as `invalidate`, after all were sent or kept.
+        """
+        self._check_open()
+        from greenroom.caching.many import asked_together  # as `get_results`
+
+        keys = [self.keyspace.key(*args, **named) for args, named in asked_together(self.keyspace, parts)]
+        await self._backing.drops.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)
 
     async def invalidate_numbered(self, name: str, numbers: range, **parts: object) -> None:
         """Drop the values for every number of a part: as `invalidate` for each, without holding the event loop.
@@ -373,30 +388,3 @@ class Cache(Generic[T]):
         if len(self._groups) == 1:
             return next(iter(self._groups.values())), args
         raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")
-
-    def _asked_together(self, parts: Iterable[object]) -> list[Asked]:
-        """The parts of several keys, each as the parts of one call."""
-        names = self.keyspace.pattern.names
-        usage = _usage(names)
-        if isinstance(parts, str | bytes | Mapping) or not isinstance(parts, Iterable):
-            raise InvalidInput("parts", f"{parts!r:.80} is no list of keys", usage)
-        asked: list[Asked] = []
-        for one in parts:
-            if isinstance(one, Mapping):
-                asked.append(((), one))
-            elif isinstance(one, tuple) and len(one) == len(names):
-                asked.append(((), dict(zip(names, one, strict=True))))
-            elif len(names) == 1 and not isinstance(one, tuple):
-                asked.append(((one,), {}))
-            else:
-                raise InvalidInput("parts", f"{one!r:.80} are not the parts of a key", usage)
-        return asked
-
-
-def _usage(names: Sequence[str]) -> str:
-    """How the keys of `get_many` are given."""
-    if not names:
-        return "give a list of (), or ask `get()` for the one value that there is"
-    if len(names) == 1:
-        return f"give a list of values of {names[0]}"
-    return f"give a list of tuples ({', '.join(names)}), or of dicts"

@@ -1,4 +1,4 @@
-"""Declarations of caches: what is refused of a loader or an option, and one cache for each key format.
+"""Declarations of caches and stores: what is refused of a loader or an option, and one of them for each key format.
 
 Two caches of one format would share keys and give each other's values: a public user where the whole one is meant, what
 one loader found where another is asked. So a second declaration is the first, or it is refused.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from greenroom.argument_types import function, span, whole_number
 from greenroom.caching.cache import Cache
@@ -20,6 +20,9 @@ from greenroom.keyspace import Keyspace
 from greenroom.keyspace.overlap import can_make_one_key
 from greenroom.opened import Opened
 
+if TYPE_CHECKING:
+    from greenroom.caching.store import Store
+
 T = TypeVar("T")
 
 _ONCE = "declare it once and share the cache, or give the second one a key format of its own"
@@ -28,13 +31,15 @@ _ONCE = "declare it once and share the cache, or give the second one a key forma
 class _Declared(NamedTuple):
     keyspace: Keyspace[Any]
     options: Mapping[str, Any]
-    cache: Cache[Any]
+    kind: str
+    """A cache, or a store."""
+    cache: Cache[Any] | Store[Any]
     opening: int | None
     """The number of the opening in which it was declared; None of one that was declared while the room was closed."""
 
 
 class DeclaredCaches:
-    """Every cache that was declared in a room, with what it was declared by.
+    """Every cache and store that was declared in a room, with what it was declared by.
 
     A cache that was declared while the room was closed, at module level, belongs to every opening. One that was
     declared while it was open is opened again too, unless a later opening declares another in its place: what a program
@@ -43,11 +48,11 @@ class DeclaredCaches:
 
     def __init__(self) -> None:
         self._declared: list[_Declared] = []
-        self._replaced: list[Cache[Any]] = []
+        self._replaced: list[Cache[Any] | Store[Any]] = []
         self._openings = 0
         self._open: tuple[Backing, Opened] | None = None
 
-    def __iter__(self) -> Iterator[Cache[Any]]:
+    def __iter__(self) -> Iterator[Cache[Any] | Store[Any]]:
         return (one.cache for one in self._declared)
 
     def open(self, backing: Backing, opened: Opened) -> None:
@@ -83,14 +88,43 @@ class DeclaredCaches:
             InvalidInput: when another cache of the room, or its sessions, can make the same keys.
             RoomElsewhere: for a new one, in another event loop or process than that in which the room is open.
         """
+        cache: Cache[T] = self._declare("cache", keyspace, options, make, sessions)
+        return cache
+
+    def store(
+        self,
+        keyspace: Keyspace[T],
+        options: Mapping[str, Any],
+        make: Callable[[], Store[T]],
+        *,
+        sessions: Keyspace[Any] | None = None,
+    ) -> Store[T]:
+        """The store of these arguments, as `cache`."""
+        store: Store[T] = self._declare("store", keyspace, options, make, sessions)
+        return store
+
+    def is_store(self, keyspace: Keyspace[Any]) -> bool:
+        """Whether a store has this key format."""
+        return any(one.kind == "store" and one.keyspace.pattern.text == keyspace.pattern.text for one in self._declared)
+
+    def _declare(
+        self,
+        kind: str,
+        keyspace: Keyspace[Any],
+        options: Mapping[str, Any],
+        make: Callable[[], Any],
+        sessions: Keyspace[Any] | None,
+    ) -> Any:
         if sessions is not None:
             check_apart(keyspace, sessions, "the sessions of this room")
-        kept, replaced = list[_Declared](), list[Cache[Any]]()
+        kept: list[_Declared] = []
+        replaced: list[Cache[Any] | Store[Any]] = []
         for one in self._declared:
-            if one.keyspace.pattern.text == keyspace.pattern.text and not _differences(one, keyspace, options):
+            same = one.kind == kind and one.keyspace.pattern.text == keyspace.pattern.text
+            if same and not _differences(one, keyspace, options):
                 return one.cache
             if one.opening is None or (self._open is not None and one.opening == self._openings):
-                _check_other(one, keyspace, options)
+                _check_other(one, kind, keyspace, options)
             elif can_make_one_key(keyspace.pattern, one.keyspace.pattern):
                 replaced.append(one.cache)  # of an earlier opening
                 continue
@@ -103,7 +137,7 @@ class DeclaredCaches:
             cache.open(*self._open)
             self._replaced += replaced
         opening = None if self._open is None else self._openings
-        self._declared = [*kept, _Declared(keyspace, dict(options), cache, opening)]
+        self._declared = [*kept, _Declared(keyspace, dict(options), kind, cache, opening)]
         return cache
 
 
@@ -201,12 +235,15 @@ def _check_call(field: str, load: Any, args: tuple[object, ...], parts: Mapping[
         raise InvalidInput(field, f"takes {signature}: {error}", f"it is called with {called}") from None
 
 
-def _check_other(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
+def _check_other(one: _Declared, kind: str, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
     text = keyspace.pattern.text
     if one.keyspace.pattern.text == text:
+        if one.kind != kind:
+            remedy = f"a keyspace is either a cache's or a store's: give the {kind} a key format of its own"
+            raise InvalidInput("keyspace", f"{text!r} is that of a {one.kind} already", remedy)
         different = ", ".join(_differences(one, keyspace, options))
-        raise InvalidInput("keyspace", f"{text!r} has a cache that differs in {different}", _ONCE)
-    check_apart(keyspace, one.keyspace, "another cache of this room")
+        raise InvalidInput("keyspace", f"{text!r} has a {kind} that differs in {different}", _ONCE)
+    check_apart(keyspace, one.keyspace, f"another {one.kind} of this room")
 
 
 def _differences(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> list[str]:

@@ -13,8 +13,9 @@ from typing import Any
 from litestar.connection import ASGIConnection
 
 from greenroom.errors import EngineError, Overloaded, QueueFull, RecordUnavailable
+from greenroom.rate_limit import Bound
 from greenroom.sessions.refusals import SessionsUnavailable
-from greenroom_platform.accounts import Bound, network
+from greenroom_platform.accounts import network
 from greenroom_platform.http.problems import Problem
 from greenroom_platform.platform import Platform
 

@@ -10,10 +10,10 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
+from greenroom.rate_limit import Bound
 from greenroom.sessions import session_of
 from greenroom.sessions.policy import Token, Transport
 from greenroom.sessions.token import session_id
-from greenroom_platform.accounts import Bound
 from greenroom_platform.http.address_bounds import address_of
 from greenroom_platform.http.problems import Problem
 

@@ -13,7 +13,7 @@ from litestar.params import FromPath, QueryParameter
 
 from greenroom.caching import CacheResult
 from greenroom.errors import InvalidInput, UnknownReference
-from greenroom_platform.accounts import Bound
+from greenroom.rate_limit import Bound
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.domain.task_records import PodcastRequest
 from greenroom_platform.http import requests

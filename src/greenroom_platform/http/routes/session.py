@@ -15,12 +15,13 @@ from litestar.params import FromPath
 
 from greenroom.caching.result import digest
 from greenroom.errors import EngineError, RecordError
+from greenroom.rate_limit import Bound
 from greenroom.sessions import RequestSession, SessionSnapshot, merged, session_of
 from greenroom.sessions import handle as handle_of
 from greenroom.sessions.raw_json import changed, members, readable
 from greenroom.sessions.refusals import Refused, SignInRequired
 from greenroom.sessions.token import session_id
-from greenroom_platform.accounts import Bound, WrongCredentials
+from greenroom_platform.accounts import WrongCredentials
 from greenroom_platform.domain import preferences
 from greenroom_platform.domain.precondition import ALWAYS
 from greenroom_platform.http import address_bounds, requests
