@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
-from greenroom.keyspace import Keyspace, Number
+from greenroom.keyspace import Keyspace, Number, Text
 
 if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
@@ -42,6 +42,7 @@ __all__ = [
     "SessionMiddleware",
     "SessionSettings",
     "SignInRequired",
+    "Text",
     "__version__",
     "session_of",
 ]

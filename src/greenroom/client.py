@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from greenroom.caching import Cache, DropTarget, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
@@ -38,6 +38,7 @@ from greenroom.wiring import RoomHealth, Wiring
 
 if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
+    from greenroom.caching.threads import LoaderThreads
     from greenroom.progress import Order
     from greenroom.progress.jobs import Jobs
     from greenroom.sessions import Presence, Sessions, SessionSettings
@@ -173,7 +174,7 @@ class Greenroom:
         Arguments:
             load: reads one value, given the key's parts by keyword, or by position where there is one part; returns
                 None where there is none. It must see everything committed before it is called. One that is not async
-                runs on the event loop: it must not wait for anything.
+                runs in a thread, of which a room has 16.
             load_many: reads several for `get_many`: given a list of parts (mappings, or bare values where a key has one
                 part), returns as many values in their order.
             loader_deadline: after it a load is cancelled.
@@ -200,11 +201,14 @@ class Greenroom:
         check_options(options)
         settings = self._session_settings()
 
+        def threads() -> LoaderThreads:
+            return self._caches.threads
+
         def make() -> Cache[T]:
-            batch = None if load_many is None else declared_batch_loader(load_many)
+            batch = None if load_many is None else declared_batch_loader(load_many, threads)
             return Cache(
                 keyspace.prefixed(self.prefix),
-                declared_loader(keyspace, load),
+                declared_loader(keyspace, load, threads),
                 load_many=batch,
                 loader_deadline=loader_deadline.total_seconds(),
                 near_for=near_for.total_seconds(),
@@ -224,7 +228,7 @@ class Greenroom:
         near_for: timedelta = _NEAR_FOR,
         groups: Sequence[str] = (),
         max_concurrent: int = MAX_CONCURRENT,
-    ) -> Callable[[Callable[P, Awaitable[T | None]]], CachedFunction[P, T]]:
+    ) -> Callable[[Callable[P, Awaitable[T | None] | T | None]], CachedFunction[P, T]]:
         """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
 
         Its parameters are the parts of the key, in their order. The other arguments are those of `cache`.
@@ -234,11 +238,11 @@ class Greenroom:
         """
         from greenroom.cached import CachedFunction, check_parameters
 
-        def decorate(load: Callable[P, Awaitable[T | None]]) -> CachedFunction[P, T]:
+        def decorate(load: Callable[P, Awaitable[T | None] | T | None]) -> CachedFunction[P, T]:
             check_parameters(keyspace, load)
             cache = self.cache(
                 keyspace,
-                load=load,
+                load=cast("Loader[T]", load),
                 load_many=load_many,
                 loader_deadline=loader_deadline,
                 near_for=near_for,

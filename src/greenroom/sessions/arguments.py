@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from greenroom.errors import InvalidInput
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 
 T = TypeVar("T")
 

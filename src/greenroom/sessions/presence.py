@@ -15,7 +15,7 @@ from typing import Any
 
 from greenroom.errors import EngineError
 from greenroom.keyspace.derived_keys import derived_key
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 from greenroom.sessions.arguments import instance, session_part
 from greenroom.sessions.index import ExpiringSet, Stream, stream
 from greenroom.sessions.raw_json import members
