@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
-from greenroom.keyspace import Keyspace, Number
+from greenroom.keyspace import Keyspace, Number, Text
 
 if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
@@ -47,6 +47,7 @@ __all__ = [
     "SessionSettings",
     "SignInRequired",
     "Store",
+    "Text",
     "__version__",
     "session_of",
 ]

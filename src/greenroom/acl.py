@@ -19,7 +19,7 @@ from greenroom.engine import Script
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
-from greenroom.keyspace.pattern import check_prefix
+from greenroom.keyspace.pattern import Pattern, check_prefix, escaped_glob
 
 PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
 """Stands where a password's hash belongs; a server refuses it, so that nobody runs with a password from a manual."""
@@ -42,8 +42,6 @@ _LOOK = frozenset(
 )
 """What somebody with `valkey-cli` needs in order to look."""
 _IN_SCRIPT = re.compile(r"redis\.p?call\('([A-Z]+)'")
-_GLOB = re.compile(r"[\\*?\[\]^]")
-_PART = re.compile(r"\{[a-z_]+\}")
 _USER = re.compile(r"[!-~]+")
 
 
@@ -134,7 +132,7 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
     with_sessions = holds is not Holds.CACHES and role is not Role.WORKER and declared.sessions is not None
     keys = cache_keys(prefix, declared.caches, declared.groups, declared.beside_caches) if caches else ()
     if caches:
-        keys += tuple(_escaped(prefix) + _PART.sub("*", one.pattern.text) for one in declared.stores)
+        keys += tuple(one.prefixed(prefix).pattern.glob for one in declared.stores)
     if with_sessions:
         keys += session_keys(prefix, declared)
     if not keys:
@@ -160,22 +158,22 @@ def cache_keys(
     beside: Sequence[tuple[str, str]] = (),
 ) -> tuple[str, ...]:
     """Patterns of the keys of caches, with their companions and groups, and of what is declared beside them."""
-    start = _escaped(prefix)
-    values = [start + _PART.sub("*", one.pattern.text) for one in keyspaces]
+    start = escaped_glob(prefix)
+    values = [one.prefixed(prefix).pattern.glob for one in keyspaces]
     names = [name for value in values for name in (value, lease_key(start, value), absent_key(start, value))]
     for value in values:
         marks = derived_key(start, "mark", value)
         copies = f"{derived_key(start, 'generation', '*')}:{value}"
         names += [marks, derived_key(start, "generation", value), copies]
-    tags = (*(("group", _PART.sub("*", group)) for group in of_groups), *beside)
+    tags = (*(("group", Pattern(group).glob) for group in of_groups), *beside)
     return (*names, *(derived_key(start, use, tag) for use, tag in tags))
 
 
 def session_keys(prefix: str, declared: Declarations) -> tuple[str, ...]:
     """Patterns of the keys of sessions and of what is declared beside them."""
     assert declared.sessions is not None
-    start = _escaped(prefix)
-    session = start + _PART.sub("*", declared.sessions.pattern.text)
+    start = escaped_glob(prefix)
+    session = declared.sessions.prefixed(prefix).pattern.glob
     beside = (derived_key(start, use, session) for use in ("touched", "life", "grace", "ended", "streams"))
     tags = (("active", "sessions"), ("sessions", "user:*"), *declared.beside_sessions)
     return (session, *beside, *(derived_key(start, use, tag) for use, tag in tags))
@@ -205,8 +203,3 @@ def check_user(name: str) -> str:
 
 def _called(scripts: Iterable[Script]) -> frozenset[str]:
     return frozenset(name.lower() for script in scripts for name in _IN_SCRIPT.findall(script.source))
-
-
-def _escaped(prefix: str) -> str:
-    """A prefix whose wildcards stand for themselves."""
-    return _GLOB.sub(lambda match: "\\" + match.group(), prefix)

@@ -29,12 +29,12 @@ class CachedFunction(Generic[P, T]):
     __name__: str
     __qualname__: str
 
-    def __init__(self, cache: Cache[T], load: Callable[P, Awaitable[T | None]]) -> None:
+    def __init__(self, cache: Cache[T], load: Callable[P, Awaitable[T | None] | T | None]) -> None:
         self.__name__ = self.__qualname__ = type(load).__name__  # of a callable that has no name of its own
         functools.update_wrapper(self, load)
         self.cache = cache
         """The cache itself, whose parts are those of the key."""
-        self.load = load
+        self.load: Callable[P, Any] = load
         """The function that was decorated: it reads the record, and no cache."""
         parameters = inspect.signature(load).parameters.values()
         self._defaults = {one.name: one.default for one in parameters if one.default is not one.empty}

@@ -12,7 +12,7 @@ from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
 from greenroom.errors import CommandFailed, InvalidInput
 from greenroom.keyspace.derived_keys import derived_key
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 
 ATTEMPT = Script.named("attempt", NUMBER, lambda left: left == 0)
 _MOST = 1_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from greenroom.argument_types import instance
 from greenroom.caching import Cache, DropTarget, Loader
@@ -33,6 +33,7 @@ from greenroom.wiring import Wiring
 if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
     from greenroom.caching.store import Store
+    from greenroom.caching.threads import LoaderThreads
     from greenroom.progress import Order
     from greenroom.progress.jobs import Jobs
     from greenroom.rate_limit import Bound, RateLimit
@@ -80,7 +81,7 @@ class RoomCaches:
         Arguments:
             load: reads one value, given the key's parts by keyword, or by position where there is one part; returns
                 None where there is none. It must see everything committed before it is called. One that is not async
-                runs on the event loop: it must not wait for anything.
+                runs in a thread, of which a room has 16.
             load_many: reads several for `get_many`: given a list of parts (mappings, or bare values where a key has one
                 part), returns as many values in their order.
             loader_deadline: after it a load is cancelled.
@@ -106,11 +107,14 @@ class RoomCaches:
         check_options(options)
         settings = self._session_settings()
 
+        def threads() -> LoaderThreads:
+            return self._caches.threads
+
         def make() -> Cache[T]:
-            batch = None if load_many is None else declared_batch_loader(load_many)
+            batch = None if load_many is None else declared_batch_loader(load_many, threads)
             return Cache(
                 keyspace.prefixed(self.prefix),
-                declared_loader(keyspace, load),
+                declared_loader(keyspace, load, threads),
                 load_many=batch,
                 loader_deadline=loader_deadline.total_seconds(),
                 near_for=near_for.total_seconds(),
@@ -130,7 +134,7 @@ class RoomCaches:
         near_for: timedelta = _NEAR_FOR,
         groups: Sequence[str] = (),
         max_concurrent: int = MAX_CONCURRENT,
-    ) -> Callable[[Callable[P, Awaitable[T | None]]], CachedFunction[P, T]]:
+    ) -> Callable[[Callable[P, Awaitable[T | None] | T | None]], CachedFunction[P, T]]:
         """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
 
         Its parameters are the parts of the key, in their order. The other arguments are those of `cache`.
@@ -140,11 +144,11 @@ class RoomCaches:
         """
         from greenroom.cached import CachedFunction, check_parameters
 
-        def decorate(load: Callable[P, Awaitable[T | None]]) -> CachedFunction[P, T]:
+        def decorate(load: Callable[P, Awaitable[T | None] | T | None]) -> CachedFunction[P, T]:
             check_parameters(keyspace, load)
             cache = self.cache(
                 keyspace,
-                load=load,
+                load=cast("Loader[T]", load),
                 load_many=load_many,
                 loader_deadline=loader_deadline,
                 near_for=near_for,

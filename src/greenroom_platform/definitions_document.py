@@ -7,7 +7,7 @@ from typing import Any
 from greenroom.keyspace import docgen
 from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
 from greenroom.keyspace.lifetime import JITTER
-from greenroom.keyspace.pattern import PART_MAX
+from greenroom.keyspace.parts import PART_MAX
 from greenroom_platform.definitions import (
     DEFINITIONS,
     PAGE_NUMBERS,

@@ -12,7 +12,6 @@ from greenroom.caching.batch import BatchLoader
 from greenroom.caching.drops import DropTarget
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.generation import KeyspaceDrop
-from greenroom.caching.groups import group_pattern
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.ladder import Ladder
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
@@ -21,6 +20,7 @@ from greenroom.caching.releases import LIFE
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.errors import RoomClosed, RoomNotOpen
 from greenroom.keyspace import Keyspace, Pattern
+from greenroom.keyspace.keyspace import group_pattern
 from greenroom.opened import Opened
 
 T = TypeVar("T")

@@ -6,6 +6,7 @@ one loader found where another is asked. So a second declaration is the first, o
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -22,6 +23,7 @@ from greenroom.opened import Opened
 
 if TYPE_CHECKING:
     from greenroom.caching.store import Store
+    from greenroom.caching.threads import LoaderThreads
 
 T = TypeVar("T")
 
@@ -51,6 +53,7 @@ class DeclaredCaches:
         self._replaced: list[Cache[Any] | Store[Any]] = []
         self._openings = 0
         self._open: tuple[Backing, Opened] | None = None
+        self._threads: LoaderThreads | None = None
 
     def __iter__(self) -> Iterator[Cache[Any] | Store[Any]]:
         return (one.cache for one in self._declared)
@@ -68,6 +71,8 @@ class DeclaredCaches:
         for cache in (*self, *self._replaced):
             await cache.close()
         self._replaced.clear()
+        if self._threads is not None:
+            self._threads.close()
 
     def cache(
         self,
@@ -140,6 +145,15 @@ class DeclaredCaches:
         self._declared = [*kept, _Declared(keyspace, dict(options), kind, cache, opening)]
         return cache
 
+    @property
+    def threads(self) -> LoaderThreads:
+        """Where the loaders run that are not async."""
+        if self._threads is None:
+            from greenroom.caching.threads import LoaderThreads  # not with the package: few rooms need it
+
+            self._threads = LoaderThreads()
+        return self._threads
+
 
 def check_apart(keyspace: Keyspace[Any], other: Keyspace[Any], whose: str) -> None:
     """Refuse a keyspace that can make a key of another.
@@ -152,8 +166,13 @@ def check_apart(keyspace: Keyspace[Any], other: Keyspace[Any], whose: str) -> No
         raise InvalidInput("keyspace", f"{text!r} can make the same key as {theirs!r} of {whose}", _ONCE)
 
 
-def declared_loader(keyspace: Keyspace[Any], load: Loader[T] | PlainLoader[T]) -> Loader[T]:
+def declared_loader(
+    keyspace: Keyspace[Any], load: Loader[T] | PlainLoader[T], threads: Callable[[], LoaderThreads]
+) -> Loader[T]:
     """A loader that is called with the key's parts by keyword, or by position where there is one part.
+
+    Arguments:
+        threads: where it runs if it is not async.
 
     Raises:
         InvalidInput: when it can never be called so, or gives no value.
@@ -161,32 +180,27 @@ def declared_loader(keyspace: Keyspace[Any], load: Loader[T] | PlainLoader[T]) -
     names = keyspace.pattern.names
     if len(names) != 1:
         _check_call("load", load, (), dict.fromkeys(names))
-
-        async def load_by_name(**parts: object) -> T | None:
-            return await _awaited(load(**parts))
-
-        return load_by_name
+        return _awaited(load, threads)
     (name,) = names
     _check_call("load", load, (None,), {})
+    call = _awaited(load, threads)
 
     async def load_one(**parts: object) -> T | None:
-        return await _awaited(load(parts[name]))
+        return await call(parts[name])  # type: ignore[no-any-return]
 
     return load_one
 
 
-def declared_batch_loader(load_many: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[Any]], Awaitable[Any]]:
+def declared_batch_loader(
+    load_many: Callable[[Sequence[Any]], Any], threads: Callable[[], LoaderThreads]
+) -> Callable[[Sequence[Any]], Awaitable[Any]]:
     """A batch loader.
 
     Raises:
         As `declared_loader`.
     """
     _check_call("load_many", load_many, (None,), {})
-
-    async def load_all(parts: Sequence[Any]) -> Any:
-        return await _awaited(load_many(parts))
-
-    return load_all
+    return _awaited(load_many, threads)
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -216,8 +230,15 @@ def group_patterns(groups: object) -> tuple[str, ...]:
     raise InvalidInput("groups", f"are {groups!r:.80}", "use a list of patterns, like ['episodes:{show_id}']")
 
 
-async def _awaited(result: Awaitable[T] | T) -> T:
-    return await result if inspect.isawaitable(result) else result
+def _awaited(load: Callable[..., Any], threads: Callable[[], LoaderThreads]) -> Callable[..., Awaitable[Any]]:
+    return load if _is_async(load) else functools.partial(threads().run, load)
+
+
+def _is_async(load: Any) -> bool:
+    """Whether a call gives a coroutine, as far as can be told: of a function, a part of one, an object with a call."""
+    while isinstance(load, functools.partial):
+        load = load.func
+    return inspect.iscoroutinefunction(load) or inspect.iscoroutinefunction(type(load).__call__)
 
 
 def _check_call(field: str, load: Any, args: tuple[object, ...], parts: Mapping[str, object]) -> None:
@@ -256,7 +277,7 @@ def _facts(keyspace: Keyspace[Any]) -> dict[str, Any]:
     lifetime = keyspace.lifetime
     return {
         "type": keyspace.type,
-        "parts": keyspace.pattern.numbers,
+        "parts": keyspace.pattern.declared,
         "limit": keyspace.limit,
         "ttl": lifetime.ttl,
         "fresh": lifetime.fresh,

@@ -28,7 +28,7 @@ T = TypeVar("T")
 Loader = Callable[..., Awaitable[T | None]]
 """Reads one value, given its key's parts by keyword; None means there is none."""
 PlainLoader = Callable[..., T | None]
-"""As a `Loader`, in a function that is not async. It runs on the event loop, so that it must not wait for anything."""
+"""As a `Loader`, in a function that is not async. It runs in a thread."""
 
 LOADER_DEADLINE = 5.0
 """Seconds after which a loader is cancelled."""

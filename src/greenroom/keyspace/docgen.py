@@ -58,9 +58,7 @@ def duration(span: timedelta) -> str:
 
 def _section(number: int, keyspace: Keyspace[Any], schemas: dict[str, Any]) -> str:
     pattern, lifetime = keyspace.pattern, keyspace.lifetime
-    parts = [
-        f"- `<{name}>`: a whole number from {bounds.min} to {bounds.max:,}" for name, bounds in pattern.numbers.items()
-    ]
+    parts = [f"- `<{name}>`: {part.described()}" for name, part in pattern.declared.items()]
     lives = f"{duration(lifetime.ttl)}"
     if lifetime.fresh is not None:
         lives += f", fresh for {duration(lifetime.fresh)} of them"

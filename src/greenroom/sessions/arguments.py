@@ -7,7 +7,7 @@ from typing import Any
 
 from greenroom.argument_types import instance, text, type_name
 from greenroom.errors import InvalidInput
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 
 USER_ID_MAX = 256
 """Characters of a user's id."""

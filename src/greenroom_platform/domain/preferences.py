@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from greenroom.errors import InvalidInput
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 from greenroom.keyspace.validation import field_and_reason
 from greenroom_platform.models import Preferences
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from greenroom import private_files
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.extras import needs_extra
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from litestar.response import Stream as Body
 
 from greenroom.errors import EngineError, InvalidInput, LoadFailed, RecordError
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 from greenroom.sessions import Refused, SessionSnapshot, session_of
 from greenroom_platform.http import ranges
 from greenroom_platform.http.address_bounds import address_of, too_many
