@@ -26,12 +26,14 @@ from greenroom.private_files import temporary_directory
 from greenroom.sessions import Presence, Sessions
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.domain import Domain
-from greenroom_platform.domain.foreign_changes import TellsForeignChanges
+from greenroom_platform.domain.foreign_changes import EVERYTHING, TellsForeignChanges
+from greenroom_platform.domain.known_caches import KnowsCaches
 from greenroom_platform.domain.leadership import Leadership
 from greenroom_platform.domain.outbox_sender import OutboxSender
 from greenroom_platform.domain.podcasts import CLAIM, Generation, Tasks
 from greenroom_platform.domain.records import CountsBroken, Records
 from greenroom_platform.domain.sessions import SESSION_SETTINGS
+from greenroom_platform.domain.shared_caches import SharedCaches
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.domain.task_records import KeepsTasks
@@ -248,10 +250,19 @@ class Platform:
     async def _open(self, opening: Opening) -> None:
         if isinstance(self._records, CountsBroken):
             self.room.counters.broken_documents = self._records.broken_documents
+        if isinstance(self._records, KnowsCaches):
+            room = self.room
+            shared = SharedCaches(self._records.caches, room.engine, room.prefix, room.clock, self._drop_all)
+            opening.stack.push_async_callback(to_the_end, shared.close)
+            # Before the outbox is sent: what is in it is not for other caches.
+            await shared.open()
         parts = await Domain.open(self._records, self.room.cache, self.room.pending_drops, self.room.clock)
         opening.stack.push_async_callback(to_the_end, partial(self._close, opening.opened, parts))
         self.opened.supersede()
         self.opened, self._parts = opening.opened, parts
+
+    async def _drop_all(self) -> None:
+        await asyncio.gather(*(self.room.drop_keyspace(keyspace) for keyspace in EVERYTHING))
 
     async def _close(self, opened: Opened, parts: Domain) -> None:
         opened.end()

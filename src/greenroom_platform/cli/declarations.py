@@ -19,7 +19,7 @@ DECLARATIONS = Declarations(
     beside_sessions=(("active", "podcasts"), ("listeners", "podcast:*"), ("attempts", "*")),
     scripts=accounts.SCRIPTS,
     commands=frozenset({"del"}),
-    beside_caches=(("leader", "changes"), ("leader:changes", "*")),
+    beside_caches=(("leader", "changes"), ("leader:changes", "*"), ("identity", "caches")),
     cache_scripts=(LEAD,),
     prefix=lambda flag: read_settings({"key_prefix": flag}).key_prefix,
     markdown=definitions_markdown,
@@ -27,4 +27,4 @@ DECLARATIONS = Declarations(
     flags={"data_dir": "--data-dir", "database": "--database-url", "recordings_url": "--recordings-url"},
 )
 """The keyspaces of the specification, and beside sessions: presence, and attempts to sign in.
-Beside caches: who watches for changes made outside."""
+Beside caches: who watches for changes made outside, and which caches they are."""

@@ -24,6 +24,7 @@ from greenroom_platform.domain.records import (
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.mongodb.bulk import stored_whole
+from greenroom_platform.storage.mongodb.caches import MongoCaches
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends, pending_changes, record_change
 from greenroom_platform.storage.mongodb.database import WRITE_DEADLINE, MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import (
@@ -64,6 +65,8 @@ class MongoRecords:
         """The users, in the same database."""
         self.tasks = MongoTasks(database, self._numbers, self.broken)
         """The generation tasks, in the same database."""
+        self.caches = MongoCaches(database)
+        """Which caches its changes are sent to, in the same database."""
         self.foreign_changes = MongoForeignChanges(database)
         """What other programs write to the database."""
 

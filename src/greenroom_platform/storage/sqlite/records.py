@@ -26,6 +26,7 @@ from greenroom_platform.domain.records import (
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.outbox import page_ends, pending_changes, record_change
 from greenroom_platform.storage.sqlite.bulk import stored_whole
+from greenroom_platform.storage.sqlite.caches import SqliteCaches
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.storage.sqlite.foreign import SqliteForeignChanges
 from greenroom_platform.storage.sqlite.rows import read_snippet, read_topic, write_snippet, write_topic
@@ -46,6 +47,8 @@ class SqliteRecords:
         """The users, in the same file."""
         self.tasks = SqliteTasks(database)
         """The generation tasks, in the same file."""
+        self.caches = SqliteCaches(database)
+        """Which caches its changes are sent to, in the same file."""
         self.foreign_changes = SqliteForeignChanges(database)
         """What other programs write to the file."""
 
