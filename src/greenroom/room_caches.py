@@ -246,8 +246,8 @@ class RoomCaches:
         backing = self._wired().backing
         address = Address.parse(viewer) if viewer is not None else backing.engine.address
         number = 0
-        async for found in scan(address, pattern.glob):
-            keys = [key for key in found if pattern.matches(key)]
+        async for scanned in scan(address, pattern.glob):
+            keys = [key for key in scanned if pattern.matches(key)]
             await backing.drops.drop_many(keys)
             number += len(keys)
         return number

@@ -53,7 +53,7 @@ def of(still: Still, rows: Rows) -> Changes:
 
 async def test_it_is_answered_and_its_row_goes_when_the_server_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "_ANSWER", 0.02)
-    monkeypatch.setattr(changes, "_LEAST", 0.0)
+    monkeypatch.setattr(changes, "_MIN_WAIT", 0.0)
     still, rows = Still(), Rows()
     sender = of(still, rows)
     async with asyncio.timeout(20):

@@ -154,7 +154,7 @@ def check_prefix(prefix: str) -> str:
 
 def escaped_glob(text: str) -> str:
     """A text whose wildcards stand for themselves, where a server matches keys by it."""
-    return _GLOB.sub(lambda found: "\\" + found.group(), text)
+    return _GLOB.sub(lambda matched: "\\" + matched.group(), text)
 
 
 def _check_pattern(text: str, literals: list[str], names: tuple[str, ...], declared: Mapping[str, Part]) -> None:

@@ -25,11 +25,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def settings_options(names: Iterable[str] | None = None) -> Callable[[F], F]:
     """Add a flag for each of the named settings; None means all."""
-    wanted = None if names is None else set(names)
+    chosen = None if names is None else set(names)
 
     def decorate(function: F) -> F:
         for one in reversed(fields(Settings)):
-            if wanted is None or one.name in wanted:
+            if chosen is None or one.name in chosen:
                 text = f"{one.metadata['help']} [{ENV_PREFIX}{one.name.upper()}]"
                 option = click.option(flag_name(one.name), one.name, metavar=one.metadata["form"], help=text)
                 function = option(function)

@@ -28,7 +28,7 @@ _CLOSING = 5.0
 """Seconds that changes and claims under way may take when the platform closes; a database may be busy for four."""
 _ANSWER = 0.9
 """Seconds for which a change waits for the server, before and after it together."""
-_LEAST = 0.1
+_MIN_WAIT = 0.1
 """Seconds for which it waits afterwards in any case."""
 
 
@@ -104,7 +104,7 @@ class Changes:
         """
         task = self.detached.begin(self._send(change), "greenroom-change")
         # docs/decisions/0046-slow-servers-cost-a-change-once.md
-        await asyncio.wait([task], timeout=max(_LEAST, _ANSWER - spent) if spent else None)
+        await asyncio.wait([task], timeout=max(_MIN_WAIT, _ANSWER - spent) if spent else None)
         if task.done() and not task.cancelled():
             task.result()
 
@@ -118,7 +118,7 @@ class Changes:
         except (EngineError, RecordError) as error:
             log.warning("change %d is to be sent again: %s", change.change_id, error)
 
-    async def drop_foreign(self, found: ForeignChanges[Any], begun: dict[str, KeyspaceDrop]) -> None:
+    async def drop_foreign(self, foreign: ForeignChanges[Any], begun: dict[str, KeyspaceDrop]) -> None:
         """Drop what others have made stale.
 
         Arguments:
@@ -130,12 +130,16 @@ class Changes:
             EngineError: when a server did not acknowledge; here it counts as dropped all the same.
         """
         change = Change(
-            change_id=0, topics=found.topics, snippets=found.snippets, pages=found.pages, statuses=found.statuses
+            change_id=0,
+            topics=foreign.topics,
+            snippets=foreign.snippets,
+            pages=foreign.pages,
+            statuses=foreign.statuses,
         )
         stale = Stale([change])
-        if stale.is_content or found.lost:
+        if stale.is_content or foreign.lost:
             self._caches.on_change()
-        for pattern in (keyspace.pattern.text for keyspace in found.lost):
+        for pattern in (keyspace.pattern.text for keyspace in foreign.lost):
             if pattern not in begun:
                 begun[pattern] = self._caches.begin_drop(pattern)
         for result in await asyncio.gather(*(drop.send() for drop in begun.values()), return_exceptions=True):

@@ -139,10 +139,10 @@ class Tasks:
 
     async def _advance(self, claim: Claim, status: str, estimated: datetime | None, size: int) -> PodcastTask:
         async with self._changes.writing():
-            told = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated, size=size)
-        if told.change is not None:
-            await self._changes.send(told.change)
-        return told.task
+            advanced = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated, size=size)
+        if advanced.change is not None:
+            await self._changes.send(advanced.change)
+        return advanced.task
 
     async def fail(self, claim: Claim, message: str) -> None:
         """Give up for good, with a message that a listener can understand."""

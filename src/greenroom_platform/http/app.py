@@ -83,7 +83,7 @@ def create_app(
             if settings.work:
                 await stack.enter_async_context(_working(platform, ending, voice))
             sharing = asyncio.create_task(metrics.keep_sharing())
-            with ending.listening():
+            with ending.handle_signals():
                 yield
             sharing.cancel()
             with suppress(asyncio.CancelledError):
@@ -155,7 +155,7 @@ async def _working(platform: Platform, ending: Shutdown, voice: Callable[[], Non
         log.warning("no podcasts are made here: %s", error)
         yield
         return
-    working = asyncio.create_task(ending.unless(platform.worker().run()), name="greenroom-worker")
+    working = asyncio.create_task(ending.run_until(platform.worker().run()), name="greenroom-worker")
     working.add_done_callback(_missed)
     try:
         yield

@@ -61,7 +61,7 @@ class PreferencesPatch(msgspec.Struct, frozen=True, kw_only=True):
     """A merge patch of preferences: null sets what holds for whoever has chosen nothing."""
 
     preferred_topics: (
-        Annotated[list[Annotated[str, described(**ID)]], described(maxItems=preferences.TOPICS_MOST)] | None
+        Annotated[list[Annotated[str, described(**ID)]], described(maxItems=preferences.TOPICS_MAX)] | None
     ) = None
     playback_speed_default: (
         Annotated[float, described(minimum=preferences.SPEED[0], maximum=preferences.SPEED[1])] | None
@@ -91,8 +91,8 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     def members(body: bytes) -> Mapping[str, object]:
         nonlocal chosen
         # docs/decisions/0036-login-merges-preferences.md
-        chosen = preferences.chosen(_visitor_s(body))
-        return {"user_id": user.user_id, "preferences": {**preferences.DEFAULTS, **_kept(user), **chosen}}
+        chosen = preferences.chosen(_anonymous_preferences(body))
+        return {"user_id": user.user_id, "preferences": {**preferences.DEFAULTS, **_stored_preferences(user), **chosen}}
 
     right = False
     try:
@@ -112,7 +112,7 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     except RecordError as error:
         log.warning("a user's preferences are in the session only: %s", error)
     # Who presents a token itself gets no cookie; without the new token its session would be lost to it.
-    return _answer(live, token=session.token if given.token or session.set_cookie is None else None)
+    return _to_response(live, token=session.token if given.token or session.set_cookie is None else None)
 
 
 @put(
@@ -163,13 +163,13 @@ async def change_password(request: Request[Any, Any, Any], state: ServiceState) 
                 "unavailable", f"{_CHANGED}; the sessions end as soon as their server can be asked"
             ) from error
         raise
-    return _answer(live, token=session.token if session.set_cookie is None else None)
+    return _to_response(live, token=session.token if session.set_cookie is None else None)
 
 
 @get("/session", security=SESSION_SECURITY, summary="Get the current session")
 async def read_session(request: Request[Any, Any, Any]) -> Response[Session]:
     """What the session holds; 401 without one."""
-    return _answer(await _session(request).require())
+    return _to_response(await _session(request).require())
 
 
 @patch(
@@ -184,29 +184,29 @@ async def change_preferences(request: Request[Any, Any, Any], state: ServiceStat
     The answer's `ETag` is that of the preferences, for `If-Match`; 412 where it fails.
     """
     condition = precondition_of(request)
-    wanted = preferences.checked(await requests.members(request))
+    requested = preferences.checked(await requests.members(request))
     platform, session = state.platform, _session(request)
-    found = await asyncio.gather(*(platform.topics.get(topic) for topic in wanted.get("preferred_topics", ())))
+    found = await asyncio.gather(*(platform.topics.get(topic) for topic in requested.get("preferred_topics", ())))
     for position, topic in enumerate(found):
         if topic is None:
-            reason = f"there is no topic {wanted['preferred_topics'][position]}"
+            reason = f"there is no topic {requested['preferred_topics'][position]}"
             raise invalid(f"preferred_topics[{position}]", reason, "name topics of GET /api/v1/topics")
     if await session.get() is None and not session.presented:
         condition.check_version(None)
         await session.require_confidential()  # what cannot begin does not count
         bound = Bound(state.settings.sessions_per_minute, timedelta(minutes=1))
         async with address_bounds.counted(request, "session", bound, "new sessions"):
-            live = await session.start(preferences={**preferences.DEFAULTS, **wanted})
-        return _answer(live, tag=_preferences_version(live.body))
+            live = await session.start(preferences={**preferences.DEFAULTS, **requested})
+        return _to_response(live, tag=_preferences_version(live.body))
 
     def change(body: bytes) -> bytes:
         # Here: a change that meets another is made once more, of the JSON that it has met.
         condition.check_version(_preferences_version(body))
-        return merged(body, {"preferences": wanted})
+        return merged(body, {"preferences": requested})
 
     live = await session.change(change)
-    await _keep(platform, live, wanted)
-    return _answer(live, tag=_preferences_version(live.body))
+    await _keep(platform, live, requested)
+    return _to_response(live, tag=_preferences_version(live.body))
 
 
 @delete("/session", security=SESSION_SECURITY, summary="Sign out")
@@ -235,7 +235,7 @@ async def list_sessions(request: Request[Any, Any, Any], state: ServiceState) ->
     """The live sessions of the user, the oldest first; an anonymous one is alone."""
     # The copy that a rotation leaves would show, and could end, the session that has replaced it.
     current = await _session(request).require(writable=True)
-    return Response([_own(live, current) for live in await _mine(state, current)])
+    return Response([_listed(live, current) for live in await _sessions_of_user(state, current)])
 
 
 @delete("/sessions/{handle:str}", security=SESSION_SECURITY, summary="End one of my sessions")
@@ -243,7 +243,7 @@ async def end_session(request: Request[Any, Any, Any], state: ServiceState, hand
     """404 where the handle is none of one's own."""
     session = _session(request)
     current = await session.require(writable=True)
-    for live in await _mine(state, current):
+    for live in await _sessions_of_user(state, current):
         if handle_of(live.session_id) == handle:
             precondition_of(request).check_version(_UNTAGGED)
             await state.platform.sessions.end(live.session_id)
@@ -264,7 +264,9 @@ def _session(request: Request[Any, Any, Any]) -> RequestSession[Session]:
     return session_of(request.scope)
 
 
-def _answer(live: SessionSnapshot[Session], *, token: str | None = None, tag: str | None = None) -> Response[Session]:
+def _to_response(
+    live: SessionSnapshot[Session], *, token: str | None = None, tag: str | None = None
+) -> Response[Session]:
     """The session's JSON as it is, with the members that we do not know."""
     body = live.body
     if token is not None:
@@ -281,17 +283,17 @@ def _preferences_version(body: bytes) -> str:
     return digest(bytes(members(body)["preferences"]))
 
 
-def _kept(user: User) -> dict[str, Any]:
+def _stored_preferences(user: User) -> dict[str, Any]:
     return user.preferences if isinstance(user.preferences, dict) else {}
 
 
-def _visitor_s(body: bytes) -> dict[str, Any]:
+def _anonymous_preferences(body: bytes) -> dict[str, Any]:
     """The preferences of an anonymous session; a user's are kept in their document."""
     found = members(body)
-    return {} if "user_id" in found or "preferences" not in found else _held(found["preferences"])
+    return {} if "user_id" in found or "preferences" not in found else _storable(found["preferences"])
 
 
-def _held(preferences: msgspec.Raw) -> dict[str, Any]:
+def _storable(preferences: msgspec.Raw) -> dict[str, Any]:
     """The preferences that can be kept elsewhere: none with a foreign number that Python cannot hold."""
     return {name: value for name, value in readable(bytes(preferences)).items() if not isinstance(value, msgspec.Raw)}
 
@@ -301,18 +303,18 @@ async def _keep(platform: Platform, live: SessionSnapshot[Session], chosen: Cont
 
     Not the others: they may have been chosen anew on another device since this session began.
     """
-    found = _held(members(live.body)["preferences"])
-    kept = {name: value for name, value in found.items() if name in chosen or name not in preferences.DEFAULTS}
-    if kept and isinstance(live.value.user_id, str):
-        await platform.accounts.keep_preferences(live.value.user_id, kept, live.value.last_activity_timestamp)
+    found = _storable(members(live.body)["preferences"])
+    storable = {name: value for name, value in found.items() if name in chosen or name not in preferences.DEFAULTS}
+    if storable and isinstance(live.value.user_id, str):
+        await platform.accounts.keep_preferences(live.value.user_id, storable, live.value.last_activity_timestamp)
 
 
-async def _mine(state: ServiceState, current: SessionSnapshot[Session]) -> list[SessionSnapshot[Session]]:
+async def _sessions_of_user(state: ServiceState, current: SessionSnapshot[Session]) -> list[SessionSnapshot[Session]]:
     user = current.value.user_id
     return await state.platform.sessions.of_user(user) if isinstance(user, str) else [current]
 
 
-def _own(live: SessionSnapshot[Session], current: SessionSnapshot[Session]) -> OwnSession:
+def _listed(live: SessionSnapshot[Session], current: SessionSnapshot[Session]) -> OwnSession:
     last = live.value.last_activity_timestamp
     return OwnSession(
         handle=handle_of(live.session_id),
