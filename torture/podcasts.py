@@ -182,7 +182,7 @@ class Podcasts:
             self._made += 1
             podcast = f"p{self._process}-{self._made}"
             self._journal.add(Write(self._process, now(), now(), PODCAST_STATUS.key(podcast), 1, True))
-            await tasks.add_task(podcast, TOPIC, SYSTEM.now(), most=4)
+            await tasks.add_task(podcast, TOPIC, SYSTEM.now(), max_unfinished=4)
         claim = await tasks.claim(f"w{self._process}", _CLAIM, SYSTEM.now(), attempts=1000)
         if claim is None:
             return

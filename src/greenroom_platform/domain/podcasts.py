@@ -72,7 +72,9 @@ class Generation:
                 raise InvalidInput("key", "it cannot be a key", "use 1 to 255 visible ASCII characters, no spaces")
             named = IdempotencyKey(hashlib.sha256(caller.encode("utf-8", "surrogatepass")).hexdigest(), key)
         podcast_id = self._clock.token().hex()
-        requested = await self._tasks.add_task(podcast_id, topic_id, self._clock.now(), most=self._queue, key=named)
+        requested = await self._tasks.add_task(
+            podcast_id, topic_id, self._clock.now(), max_unfinished=self._queue, key=named
+        )
         self.asked.set()
         return requested
 

@@ -51,7 +51,7 @@ class MongoTasks:
         self._broken = broken
 
     async def add_task(
-        self, podcast_id: str, topic_id: str, now: datetime, *, most: int, key: IdempotencyKey | None = None
+        self, podcast_id: str, topic_id: str, now: datetime, *, max_unfinished: int, key: IdempotencyKey | None = None
     ) -> Requested:
         task = PodcastTask(
             podcast_id=podcast_id, topic_id=topic_id, status=QUEUED, created_at=in_utc(now), updated_at=in_utc(now)
@@ -67,8 +67,11 @@ class MongoTasks:
                 return Requested(earlier, False)
             if await self._database.topics.find_one({"_id": topic_id}, {"_id": 1}, session=session) is None:
                 raise UnknownReference("topic_id", topic_id)
-            if await self._tasks.count_documents({"unfinished": True}, session=session, limit=max(1, most)) >= most:
-                raise QueueFull(f"{most} podcasts are waited for already")
+            if (
+                await self._tasks.count_documents({"unfinished": True}, session=session, limit=max(1, max_unfinished))
+                >= max_unfinished
+            ):
+                raise QueueFull(f"{max_unfinished} podcasts are waited for already")
             if await self._tasks.find_one({"_id": podcast_id}, {"_id": 1}, session=session) is not None:
                 raise Conflict(f"podcast {podcast_id} exists already")
             await self._tasks.insert_one(self._document(task, key, now), session=session)

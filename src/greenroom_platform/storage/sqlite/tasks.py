@@ -41,7 +41,7 @@ class SqliteTasks:
         self._database = database
 
     async def add_task(
-        self, podcast_id: str, topic_id: str, now: datetime, *, most: int, key: IdempotencyKey | None = None
+        self, podcast_id: str, topic_id: str, now: datetime, *, max_unfinished: int, key: IdempotencyKey | None = None
     ) -> Requested:
         def work(connection: sqlite3.Connection) -> Requested:
             if key is not None and (earlier := _requested(connection, key, now)) is not None:
@@ -52,7 +52,7 @@ class SqliteTasks:
                 raise UnknownReference("topic_id", topic_id)
             _sweep(connection, now)
             (unfinished,) = connection.execute("SELECT count(*) FROM tasks WHERE finished IS NULL").fetchone()
-            if unfinished >= most:
+            if unfinished >= max_unfinished:
                 raise QueueFull(f"{unfinished} podcasts are waited for already")
             moment = in_utc(now)
             task = PodcastTask(
