@@ -14,9 +14,10 @@ import pytest
 
 from greenroom.errors import InvalidInput
 from greenroom_platform.platform import open_platform
-from greenroom_platform.studio import recording_store, recording_writer
+from greenroom_platform.studio import recording_opening, recording_store, recording_writer
 from greenroom_platform.studio import worker as studio_worker
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable, open_recordings
+from greenroom_platform.studio.recording_opening import open_recordings
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.testing.records_changes import NOON, about, wording
 from tests.support.counted_tasks import statuses_of
 from tests.support.made_recordings import Listener, Site, heard, site_of, times
@@ -178,7 +179,7 @@ async def test_a_store_that_was_silent_is_asked_at_once_when_it_is_well(
     assert {type(one) for one in silent} == {RecordingsUnavailable}
     road.lose()
     # Long, and shorter than what a client's calls may take that are not bounded by ours.
-    monkeypatch.setattr(recording_store, "DEADLINE", recording_store._LONGEST / 2)
+    monkeypatch.setattr(recording_store, "DEADLINE", recording_store.PUT_TIMEOUT / 2)
     assert await store.get("p.1.webm") == b"all"
     store.close()
 
@@ -308,7 +309,7 @@ async def test_a_store_that_does_not_answer_at_the_start_is_no_wrong_setting(url
 )
 def test_an_address_that_cannot_be_is_refused_with_the_remedy(address: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        recording_store.check_url(address, field="--recordings-url")
+        recording_opening.check_url(address, field="--recordings-url")
     assert refused.value.field == "--recordings-url"
     assert "s3://BUCKET/PREFIX" in refused.value.remedy
     assert "secret" not in str(refused.value)
