@@ -24,7 +24,8 @@ from tests.support.made_recordings import Listener, Site, heard, site_of, times
 from tests.support.patience import until
 from tests.support.problem_checks import problem
 from tests.support.running_service import API
-from tests.support.s3_server import BUCKET, Replacing, Road, S3Server
+from tests.support.s3_gateway import SUCCESS, Gateway, Request, refused
+from tests.support.s3_server import BUCKET, Road, S3Server
 from tests.support.stream_listeners import hear, inner, listener, tones
 from tests.support.worker_processes import asked, swept, task_of, working
 
@@ -43,6 +44,15 @@ async def road(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
         for name, value in road.environ.items():
             monkeypatch.setenv(name, value)
         yield road
+
+
+@pytest.fixture
+async def gateway(s3: S3Server, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+    """The way to `url` by a gateway, which at first passes everything on."""
+    async with Gateway(s3, lambda _: None).listening() as gateway:
+        for name, value in gateway.environ.items():
+            monkeypatch.setenv(name, value)
+        yield gateway
 
 
 @pytest.fixture
@@ -126,6 +136,29 @@ async def test_a_podcast_waits_for_its_store_and_no_attempt_is_counted(
         assert statuses[-1] == "ready_to_stream"
         assert (await task_of(platform, podcast_id)).attempts == 1
         assert await swept(platform, podcast_id) == [f"{podcast_id}.{(await task_of(platform, podcast_id)).claim}.webm"]
+
+
+async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: Gateway, site: Site) -> None:
+    """S3 refuses a put while one of the same name is under way, and nothing is there yet."""
+    refusals = [2]
+
+    def conflicting(request: Request) -> bytes | None:
+        if request.method != "PUT" or not refusals[0]:
+            return None
+        refusals[0] -= 1
+        return refused(409, "ConditionalRequestConflict")
+
+    gateway.answer = conflicting
+    store = site.store()
+    await store.create("p.1.webm", b"ours")
+    assert await store.get("p.1.webm") == b"ours"
+    refusals[0] = 1
+    with pytest.raises(RecordingFailed, match="another object"):
+        await store.create("p.1.webm", b"another")
+    refusals[0] = 10**6
+    with pytest.raises(RecordingsUnavailable, match=r"another put of p\.2\.webm"):
+        await store.create("p.2.webm", b"never")
+    store.close()
 
 
 # Reading ------------------------------------------------------------------------------------------------
@@ -277,7 +310,7 @@ async def test_credentials_of_the_endpoint_are_not_told(url: str, road: Road, mo
 
 
 async def test_a_store_that_replaces_objects_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Replacing().listening() as replacing:
+    async with Gateway(None, lambda _: SUCCESS).listening() as replacing:
         for name, value in replacing.environ.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(InvalidInput, match="replaces objects") as refused:

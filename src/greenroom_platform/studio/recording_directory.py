@@ -13,7 +13,13 @@ from greenroom import private_files
 from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
 from greenroom_platform.studio import recording_store
-from greenroom_platform.studio.recording_store import PARTS, RecordingFailed, RecordingStore, translated_errors
+from greenroom_platform.studio.recording_store import (
+    PARTS,
+    ObjectExists,
+    RecordingFailed,
+    RecordingStore,
+    translated_errors,
+)
 
 LEFT_OVER = 600.0
 """Seconds after which a file that never got its name is of a process that was killed."""
@@ -36,12 +42,11 @@ class LocalRecordingStore(RecordingStore):
             raise InvalidInput("recordings_url", reason, "name a directory that this user may write to") from None
         super().__init__(LocalStore(self.directory), str(directory))
 
-    async def create(self, name: str, data: bytes) -> None:
+    def _put(self, name: str, data: bytes) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._recorders, self._create, name, data)
+            self._create(name, data)
         except FileExistsError:
-            if await self.get_whole(name) != data:
-                raise RecordingFailed(f"another object has the name {name}") from None
+            raise ObjectExists from None
         except OSError as error:
             raise RecordingFailed(f"the recording cannot be written: {error.strerror or error}") from error
 

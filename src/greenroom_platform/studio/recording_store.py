@@ -37,6 +37,8 @@ _THREADS = 16
 """Calls of a process at a time: as many listeners' blocks may be on their way."""
 _RECORDERS = 4
 """Puts and reads of whole recordings at a time, on threads of their own."""
+_CONFLICT_RETRY = 0.1
+"""Seconds after which a put is repeated that another put of the same name stood in the way of."""
 PARTS = "parts"
 REMEDY = (
     "write a directory, or s3://BUCKET/PREFIX with the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
@@ -50,6 +52,10 @@ class RecordingsUnavailable(GreenroomError):
 
 class RecordingFailed(GreenroomError):
     """A recording could not be written or read, as on a full disk; nothing of it stands for a whole one."""
+
+
+class ObjectExists(Exception):
+    """There is an object of that name already, or one is being put."""
 
 
 class ClientPanicked(Exception):
@@ -69,6 +75,11 @@ def whole_name(podcast_id: str, claim: int) -> str:
 def segment_name(podcast_id: str, claim: int, number: int) -> str:
     """The object of one of a claim's segments; raises as `whole_name`."""
     return f"{PARTS}/{check_part('podcast_id', podcast_id)}.{claim}.{number:05}"
+
+
+def put_timeout(size: int) -> float:
+    """Seconds in which an object of so many bytes is put."""
+    return min(DEADLINE + size / _SLOWEST, PUT_TIMEOUT)
 
 
 class RecordingStore:
@@ -98,21 +109,37 @@ class RecordingStore:
         A call whose answer was lost is repeated, by the client or by us, and then finds its own object.
 
         Raises:
-            RecordingFailed: where there is another of that name.
+            RecordingFailed: where there is another of that name, or none can be made.
         """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + put_timeout(len(data))
+        while True:
+            try:
+                with translated_errors(self.place):
+                    return await self._run(lambda: self._put(name, data), put_timeout(len(data)), self._recorders)
+            except ObjectExists:
+                pass
+            there = await self.get_whole(name)
+            if there is not None:
+                if there != data:
+                    raise RecordingFailed(f"another object has the name {name}")
+                return None
+            # S3 refuses a put while another of that name is under way (409), as it does one whose object is there
+            # (412), and obstore does not tell them apart. Otherwise: a put is slow · it is repeated, and refused ·
+            # nothing is there yet, which is taken for the object of another.
+            if loop.time() >= until:
+                raise RecordingsUnavailable(f"{self.place} is busy with another put of {name}")
+            await asyncio.sleep(_CONFLICT_RETRY)
+
+    def _put(self, name: str, data: bytes) -> None:
+        """Make an object, on a thread; raises `ObjectExists`."""
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
-        with translated_errors(self.place):
-            try:
-                store = self._patient if len(data) > _LARGE else self._store
-                seconds = min(DEADLINE + len(data) / _SLOWEST, PUT_TIMEOUT)
-                await self._run(lambda: obstore.put(store, name, data, mode="create"), seconds, self._recorders)
-                return
-            except AlreadyExistsError:
-                pass
-        if await self.get_whole(name) != data:
-            raise RecordingFailed(f"another object has the name {name}")
+        try:
+            obstore.put(self._patient if len(data) > _LARGE else self._store, name, data, mode="create")
+        except AlreadyExistsError:
+            raise ObjectExists from None
 
     async def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """An object's bytes from `start` to before `stop`; None where there is no such object."""
@@ -208,7 +235,7 @@ class RecordingStore:
                 an object that is there.
         """
         import obstore
-        from obstore.exceptions import AlreadyExistsError, PermissionDeniedError, UnauthenticatedError
+        from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
         name = f"{PARTS}/check-{os.urandom(8).hex()}"
         with translated_errors(self.place):
@@ -218,8 +245,8 @@ class RecordingStore:
                 with suppress(FileNotFoundError):
                     await self._run(lambda: obstore.head(self._store, name))
                 for _ in range(2):
-                    await self._run(lambda: obstore.put(self._store, name, b"1", mode="create"))
-            except AlreadyExistsError:
+                    await self._run(lambda: self._put(name, b"1"))
+            except ObjectExists:
                 return
             except (PermissionDeniedError, UnauthenticatedError):
                 reason = f"{self.place} refuses the credentials, or what they are used for"
@@ -239,12 +266,12 @@ class RecordingStore:
 
 @contextmanager
 def translated_errors(place: str) -> Iterator[None]:
-    """Errors of obstore as ours; not found and already there pass through, and are the caller's to tell."""
-    from obstore.exceptions import AlreadyExistsError, BaseError
+    """Errors of obstore as ours; an object that is not found passes through, and is the caller's to tell."""
+    from obstore.exceptions import BaseError
 
     try:
         yield
-    except (FileNotFoundError, AlreadyExistsError):
+    except FileNotFoundError:
         raise
     except TimeoutError:
         raise RecordingsUnavailable(f"{place} did not answer in time") from None
