@@ -231,6 +231,27 @@ async def test_a_slow_client_gets_all_of_a_download(url: str, road: Road, monkey
     store.close()
 
 
+async def test_no_read_of_a_long_object_waits_for_more_than_256_kb(gateway: Gateway, site: Site) -> None:
+    """Each has a deadline of its own: a store that is slow and moves gives all of it in the end."""
+    store, data = site.store(), os.urandom(700_000)
+    await store.create("p.1.webm", data)
+    whole, begun = range(len(data)), len(gateway.requests)
+    for wanted in (whole, whole[100_000:], whole[1000:300_000], whole[:1000], whole[650_000:]):
+        assert await store.get("p.1.webm", wanted.start, wanted.stop) == data[wanted.start : wanted.stop]
+    assert await store.get("p.1.webm") == data
+    assert await store.get("p.1.webm", 699_000, 10**6) == data[699_000:]
+    reads = [one.requested for one in gateway.requests[begun:]]
+    assert all(one is not None and len(one) <= 256 * 1024 for one in reads)
+    assert len(reads) == 3 + 3 + 2 + 1 + 1 + 3 + 1
+    store.close()
+
+
+def test_the_time_for_a_put_grows_with_the_object_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_store, "DEADLINE", 5.0)
+    megabyte = 1024 * 1024
+    assert [recording_store.put_timeout(size) for size in (0, megabyte, 2 * megabyte, 9 * megabyte)] == [5, 21, 37, 60]
+
+
 async def test_a_download_that_is_removed_or_shorter_is_told(url: str, road: Road) -> None:
     store = open_recordings(url, None)
     await store.create("p.1.webm", b"12345678")

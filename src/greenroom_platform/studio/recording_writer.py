@@ -199,7 +199,7 @@ async def take_over(store: RecordingStore, podcast_id: str, claim: int) -> int |
     Its worker was killed between the recording's last byte and the word of it.
     """
     for earlier in reversed(range(1, claim)):
-        data = await store.get_whole(whole_name(podcast_id, earlier))
+        data = await store.get(whole_name(podcast_id, earlier))
         if data is not None:
             await store.create(whole_name(podcast_id, claim), data)
             return len(data)
