@@ -161,6 +161,17 @@ async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: G
     store.close()
 
 
+async def test_what_a_claim_has_left_is_removed_by_one_request(gateway: Gateway, site: Site) -> None:
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(*range(10))
+    await attempt.recording.finish()
+    assert len(await site.objects()) >= 3
+    begun = len(gateway.requests)
+    await attempt.discard()
+    assert [one.method for one in gateway.requests[begun:]] == ["POST"]
+    assert await site.objects() == []
+
+
 # Reading ------------------------------------------------------------------------------------------------
 
 

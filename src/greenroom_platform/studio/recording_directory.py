@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,10 @@ class LocalRecordingStore(RecordingStore):
             _sync_directory((self.directory / name).parent)
         finally:
             new.unlink(missing_ok=True)
+
+    def _remove(self, names: Sequence[str]) -> None:
+        for name in names:
+            (self.directory / name).unlink(missing_ok=True)
 
     async def stream(self, name: str, start: int, stop: int, chunk: int) -> AsyncIterator[bytes] | None:
         # Of one open file: a recording that is removed meanwhile is read to its end.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -28,9 +28,11 @@ T = TypeVar("T")
 DEADLINE = 5.0
 """Seconds for one call, its repetitions included; a large object has more to be put."""
 PUT_TIMEOUT = 60.0
-"""Seconds that the largest object has to be put."""
+"""Seconds that the largest object has to be put, and the client of such calls has."""
 _MIN_RATE = 64 * 1024
 """Bytes a second that a store takes of an object at least: 512 kbit/s, sixteen times as fast as it is heard."""
+_MIN_REMOVALS = 100
+"""Objects a second that a store removes at least."""
 _LARGE = 256 * 1024
 """Bytes of an object from which on it is put with more time: whole recordings, and no segment."""
 _PIECE = 256 * 1024
@@ -38,10 +40,12 @@ _PIECE = 256 * 1024
 _THREADS = 16
 """Calls of a process at a time: as many listeners' blocks may be on their way."""
 _RECORDERS = 4
-"""Puts of a process at a time, on threads of their own."""
+"""Puts and removals of a process at a time, on threads of their own."""
 _CONFLICT_RETRY = 0.1
 """Seconds after which a put is repeated that another put of the same name stood in the way of."""
 PARTS = "parts"
+MAX_SEGMENTS = 999
+"""Segments of a claim, its end mark among them: with its whole they are removed by one request, which takes 1,000."""
 REMEDY = (
     "write a directory, or s3://BUCKET/PREFIX with the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
     " of a user who may get, put and delete objects and list the bucket"
@@ -85,11 +89,11 @@ def put_timeout(size: int) -> float:
 
 
 class RecordingStore:
-    """A store of objects, over obstore. Every call has `DEADLINE` seconds, and the put of a large object more.
+    """A store of objects, over obstore. Every call has `DEADLINE` seconds, and to put much or to remove many more.
 
     Arguments:
         store: a client that gives a call up after `DEADLINE` seconds, so that its thread is free for the next one.
-        patient: another one, to put whole recordings; it gives up after `PUT_TIMEOUT`.
+        patient: another one, to put whole recordings and to remove objects; it gives up after `PUT_TIMEOUT`.
 
     Raises, from any method:
         RecordingsUnavailable: when the store does not answer, or with an error of its own.
@@ -193,23 +197,17 @@ class RecordingStore:
             part = range(start, min(start + chunk, wanted.stop))
             yield _whole_piece(name, part, await self.get(name, part.start, part.stop))
 
-    async def has(self, name: str) -> bool:
-        """Whether there is such an object."""
-        import obstore
-
+    async def delete(self, *names: str) -> None:
+        """Remove objects, up to a thousand at once, where they are there."""
+        seconds = min(DEADLINE + len(names) / _MIN_REMOVALS, PUT_TIMEOUT)
         with translated_errors(self.place):
-            try:
-                await self._run(lambda: obstore.head(self._store, name))
-            except FileNotFoundError:
-                return False
-            return True
+            await self._run(lambda: self._remove(names), seconds, self._recorders)
 
-    async def delete(self, name: str) -> None:
-        """Remove an object, where there is one."""
+    def _remove(self, names: Sequence[str]) -> None:
+        """Remove objects, on a thread."""
         import obstore
 
-        with translated_errors(self.place), suppress(FileNotFoundError):
-            await self._run(lambda: obstore.delete(self._store, name))
+        obstore.delete(self._patient, names)
 
     # docs/decisions/0090-the-store-is-reached-from-threads.md
     async def _run(
