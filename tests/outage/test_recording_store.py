@@ -14,16 +14,18 @@ import pytest
 
 from greenroom.errors import InvalidInput
 from greenroom_platform.platform import open_platform
-from greenroom_platform.studio import recording_store, recording_writer
+from greenroom_platform.studio import recording_opening, recording_store, recording_writer
 from greenroom_platform.studio import worker as studio_worker
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable, open_recordings
+from greenroom_platform.studio.recording_opening import open_recordings
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.testing.records_changes import NOON, about, wording
 from tests.support.counted_tasks import statuses_of
 from tests.support.made_recordings import Listener, Site, heard, site_of, times
 from tests.support.patience import until
 from tests.support.problem_checks import problem
 from tests.support.running_service import API
-from tests.support.s3_server import BUCKET, Replacing, Road, S3Server
+from tests.support.s3_gateway import SUCCESS, Gateway, Request, refused
+from tests.support.s3_server import BUCKET, Road, S3Server
 from tests.support.stream_listeners import hear, inner, listener, tones
 from tests.support.worker_processes import asked, swept, task_of, working
 
@@ -42,6 +44,15 @@ async def road(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
         for name, value in road.environ.items():
             monkeypatch.setenv(name, value)
         yield road
+
+
+@pytest.fixture
+async def gateway(s3: S3Server, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+    """The way to `url` by a gateway, which at first passes everything on."""
+    async with Gateway(s3, lambda _: None).listening() as gateway:
+        for name, value in gateway.environ.items():
+            monkeypatch.setenv(name, value)
+        yield gateway
 
 
 @pytest.fixture
@@ -127,6 +138,40 @@ async def test_a_podcast_waits_for_its_store_and_no_attempt_is_counted(
         assert await swept(platform, podcast_id) == [f"{podcast_id}.{(await task_of(platform, podcast_id)).claim}.webm"]
 
 
+async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: Gateway, site: Site) -> None:
+    """S3 refuses a put while one of the same name is under way, and nothing is there yet."""
+    refusals = [2]
+
+    def conflicting(request: Request) -> bytes | None:
+        if request.method != "PUT" or not refusals[0]:
+            return None
+        refusals[0] -= 1
+        return refused(409, "ConditionalRequestConflict")
+
+    gateway.answer = conflicting
+    store = site.store()
+    await store.create("p.1.webm", b"ours")
+    assert await store.get("p.1.webm") == b"ours"
+    refusals[0] = 1
+    with pytest.raises(RecordingFailed, match="another object"):
+        await store.create("p.1.webm", b"another")
+    refusals[0] = 10**6
+    with pytest.raises(RecordingsUnavailable, match=r"another put of p\.2\.webm"):
+        await store.create("p.2.webm", b"never")
+    store.close()
+
+
+async def test_what_a_claim_has_left_is_removed_by_one_request(gateway: Gateway, site: Site) -> None:
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(*range(10))
+    await attempt.recording.finish()
+    assert len(await site.objects()) >= 3
+    begun = len(gateway.requests)
+    await attempt.discard()
+    assert [one.method for one in gateway.requests[begun:]] == ["POST"]
+    assert await site.objects() == []
+
+
 # Reading ------------------------------------------------------------------------------------------------
 
 
@@ -178,7 +223,7 @@ async def test_a_store_that_was_silent_is_asked_at_once_when_it_is_well(
     assert {type(one) for one in silent} == {RecordingsUnavailable}
     road.lose()
     # Long, and shorter than what a client's calls may take that are not bounded by ours.
-    monkeypatch.setattr(recording_store, "DEADLINE", recording_store._LONGEST / 2)
+    monkeypatch.setattr(recording_store, "DEADLINE", recording_store.PUT_TIMEOUT / 2)
     assert await store.get("p.1.webm") == b"all"
     store.close()
 
@@ -195,6 +240,27 @@ async def test_a_slow_client_gets_all_of_a_download(url: str, road: Road, monkey
     got += b"".join([piece async for piece in pieces])
     assert got == data
     store.close()
+
+
+async def test_no_read_of_a_long_object_waits_for_more_than_256_kb(gateway: Gateway, site: Site) -> None:
+    """Each has a deadline of its own: a store that is slow and moves gives all of it in the end."""
+    store, data = site.store(), os.urandom(700_000)
+    await store.create("p.1.webm", data)
+    whole, begun = range(len(data)), len(gateway.requests)
+    for wanted in (whole, whole[100_000:], whole[1000:300_000], whole[:1000], whole[650_000:]):
+        assert await store.get("p.1.webm", wanted.start, wanted.stop) == data[wanted.start : wanted.stop]
+    assert await store.get("p.1.webm") == data
+    assert await store.get("p.1.webm", 699_000, 10**6) == data[699_000:]
+    reads = [one.requested for one in gateway.requests[begun:]]
+    assert all(one is not None and len(one) <= 256 * 1024 for one in reads)
+    assert len(reads) == 3 + 3 + 2 + 1 + 1 + 3 + 1
+    store.close()
+
+
+def test_the_time_for_a_put_grows_with_the_object_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_store, "DEADLINE", 5.0)
+    megabyte = 1024 * 1024
+    assert [recording_store.put_timeout(size) for size in (0, megabyte, 2 * megabyte, 9 * megabyte)] == [5, 21, 37, 60]
 
 
 async def test_a_download_that_is_removed_or_shorter_is_told(url: str, road: Road) -> None:
@@ -276,7 +342,7 @@ async def test_credentials_of_the_endpoint_are_not_told(url: str, road: Road, mo
 
 
 async def test_a_store_that_replaces_objects_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Replacing().listening() as replacing:
+    async with Gateway(None, lambda _: SUCCESS).listening() as replacing:
         for name, value in replacing.environ.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(InvalidInput, match="replaces objects") as refused:
@@ -308,7 +374,7 @@ async def test_a_store_that_does_not_answer_at_the_start_is_no_wrong_setting(url
 )
 def test_an_address_that_cannot_be_is_refused_with_the_remedy(address: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        recording_store.check_url(address, field="--recordings-url")
+        recording_opening.check_url(address, field="--recordings-url")
     assert refused.value.field == "--recordings-url"
     assert "s3://BUCKET/PREFIX" in refused.value.remedy
     assert "secret" not in str(refused.value)

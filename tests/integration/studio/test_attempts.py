@@ -13,8 +13,9 @@ import pytest
 
 from greenroom.errors import InvalidInput
 from greenroom.testing.clock import ManualClock
-from greenroom_platform.studio import recording_writer, webm
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable, open_recordings
+from greenroom_platform.studio import recording_store, recording_writer, webm
+from greenroom_platform.studio.recording_opening import open_recordings
+from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recordings import GivenUp, Recordings
 from tests.support.made_recordings import Listener, Site, heard, later, times
 from tests.support.recording_fixtures import STORES
@@ -159,7 +160,6 @@ async def test_an_object_is_made_once_and_one_of_our_own_bytes_is_ours(site: Sit
         await store.create("p.1.webm", b"two")
     assert await store.get("p.1.webm") == b"one"
     assert await store.get("p.1.webm", 1, 3) == b"ne"
-    assert (await store.has("p.1.webm"), await store.has("p.2.webm")) == (True, False)
     assert (await store.get("p.2.webm"), await store.stream("p.2.webm", 0, 1, 1)) == (None, None)
     for _ in range(2):
         await store.delete("p.1.webm")
@@ -178,6 +178,36 @@ async def test_a_recording_is_put_in_segments_of_about_eight_seconds(
     one = len(a_cluster(0).data)
     assert all(size <= max(recording_writer.SEGMENT, one) for size in sizes)
     assert len(sizes) <= 2 + 20 * one / (recording_writer.SEGMENT - one) + 1, "the first, full ones, and the end mark"
+
+
+@on_both
+async def test_the_segments_of_a_recording_are_not_more_than_can_be_removed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"MAX_SEGMENTS": 6, "SEGMENT": 1, "INTERVAL": 0, "AHEAD": 1}.items():
+        monkeypatch.setattr(recording_writer, name, value)
+    recordings = site.open()
+    attempt = await site.begin(recordings)
+    listener = Listener(recordings)
+    for number in range(4):
+        await attempt.write(number)
+        await listener.has(2 + number)
+    await attempt.write(*range(4, 20))
+    assert await site.segments() == [f"parts/p.1.{number:05}" for number in range(4)]
+    await attempt.finish()
+    await listener.task
+    assert times(listener.got) == [1000 * number for number in range(20)]
+    assert await site.segments() == [f"parts/p.1.{number:05}" for number in range(6)]
+    await recordings.store.delete(*await site.segments())
+    assert times(await heard(site.open())) == [1000 * number for number in range(20)]
+
+
+def test_segments_come_more_rarely_the_more_there_are() -> None:
+    intervals = [recording_writer.interval_after(segments) for segments in range(recording_store.MAX_SEGMENTS)]
+    assert intervals[:200] == [0.25] * 200
+    assert intervals == sorted(intervals)
+    assert sum(intervals) > 25 * 60, "a rendering of 25 minutes is heard while it lasts"
+    assert max(intervals) == 4
 
 
 # Refusals --------------------------------------------------------------------------------------------
@@ -355,18 +385,16 @@ async def test_a_removal_that_is_interrupted_is_finished_by_the_next(
     monkeypatch.setattr(recording_writer, "SEGMENT", 1)
     attempt = await (await site.begin(recordings)).write(*range(4))
     await attempt.recording.finish()
-    delete, left = recordings.store.delete, [2]
+    delete = recordings.store.delete
 
-    async def some(name: str) -> None:
-        if not left[0]:
-            raise RecordingsUnavailable("it has gone away")
-        left[0] -= 1
-        await delete(name)
+    async def some(*names: str) -> None:
+        await delete(*names[:2])
+        raise RecordingsUnavailable("it has gone away")
 
     monkeypatch.setattr(recordings.store, "delete", some)
     await recordings.remove("p", 1)
     assert len(await site.objects()) == 4, "segments and end mark were five, and there was the whole"
-    left[0] = 100
+    monkeypatch.undo()
     await recordings.remove("p", 1)
     assert await site.objects() == []
 
