@@ -49,6 +49,7 @@ class TwoHosts:
         self.editor = {"Authorization": f"Bearer {told['editor_token']}"}
         self.directory = directory
         self.client = httpx.Client(verify=NO_TLS, timeout=30)
+        self._held: list[Renderer] = []
 
     def api(self, method: str, host: str, path: str, **options: Any) -> httpx.Response:
         """Ask a host, or the proxy."""
@@ -57,12 +58,12 @@ class TwoHosts:
         return answer
 
     def make_topic(self, host: str) -> None:
-        """A topic whose podcast of a minute takes a second or two to make."""
+        """A topic whose podcast of half a minute takes a second to make."""
         _, stories = sample("ocean_science")
         draft = {"display_name": "The Sea", "description": "", "keywords": []}
         self.api("PUT", host, f"/topics/{TOPIC}", json=draft, headers=self.editor)
         for story in stories[:1]:
-            draft = {"topic_id": TOPIC, "title": story.title, "text_content": story.text_content}
+            draft = {"topic_id": TOPIC, "title": story.title, "text_content": story.text_content[:100]}
             self.api("POST", host, "/snippets", json=draft, headers=self.editor)
 
     def generate(self, host: str) -> str:
@@ -82,7 +83,14 @@ class TwoHosts:
             return bool(found)
 
         wait_for(begun, 60)
-        return Renderer(found[0])
+        self._held.append(Renderer(found[0]))
+        return self._held[-1]
+
+    def release(self) -> None:
+        """Let every renderer end: one that stands still outlives its host."""
+        for one in self._held:
+            one.go_on()
+        wait_for(lambda: not any(one.process.lives for one in self._held))
 
     def logs(self) -> str:
         """What all have printed."""
@@ -114,6 +122,7 @@ def hosts(tmp_path: Path) -> Iterator[TwoHosts]:
         finally:
             process.kill()
             process.communicate()
+    two.release()
     assert not any(below(pid) for pid in two.pids.values())
 
 
