@@ -16,8 +16,8 @@ from greenroom.errors import InvalidInput
 from greenroom_platform.platform import open_platform
 from greenroom_platform.studio import recording_opening, recording_store, recording_writer
 from greenroom_platform.studio import worker as studio_worker
+from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recording_opening import open_recordings
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.testing.records_changes import NOON, about, wording
 from tests.support.counted_tasks import statuses_of
 from tests.support.made_recordings import Listener, Site, heard, site_of, times

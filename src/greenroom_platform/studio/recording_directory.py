@@ -13,13 +13,8 @@ from greenroom import private_files
 from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
 from greenroom_platform.studio import recording_store
-from greenroom_platform.studio.recording_store import (
-    PARTS,
-    ObjectExists,
-    RecordingFailed,
-    RecordingStore,
-    translated_errors,
-)
+from greenroom_platform.studio.recording_errors import ObjectExists, RecordingFailed, translated_errors
+from greenroom_platform.studio.recording_store import PARTS, RecordingStore
 
 LEFT_OVER = 600.0
 """Seconds after which a file that never got its name is of a process that was killed."""

@@ -10,7 +10,8 @@ from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
 from greenroom_platform.studio import recording_store
 from greenroom_platform.studio.recording_directory import LocalRecordingStore
-from greenroom_platform.studio.recording_store import REMEDY, RecordingStore, shown
+from greenroom_platform.studio.recording_errors import shown
+from greenroom_platform.studio.recording_store import REMEDY, RecordingStore
 
 _SCHEME = "s3"
 _ENDPOINTS = "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"

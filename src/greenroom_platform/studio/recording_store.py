@@ -17,8 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from greenroom.errors import GreenroomError, InvalidInput
+from greenroom.errors import InvalidInput
 from greenroom.keyspace.pattern import check_part
+from greenroom_platform.studio.recording_errors import (
+    ClientPanicked,
+    ObjectExists,
+    RecordingFailed,
+    RecordingsUnavailable,
+    translated_errors,
+    without_panic,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -53,22 +61,6 @@ REMEDY = (
 )
 _MISSING_RIGHT = "AccessDenied"
 """What S3 calls a refusal for want of a right; wrong credentials have other names."""
-
-
-class RecordingsUnavailable(GreenroomError):
-    """The store of recordings does not answer, or not in time; what was asked of it may be asked again."""
-
-
-class RecordingFailed(GreenroomError):
-    """A recording could not be written or read, as on a full disk; nothing of it stands for a whole one."""
-
-
-class ObjectExists(Exception):
-    """There is an object of that name already, or one is being put."""
-
-
-class ClientPanicked(Exception):
-    """The client, which is not written in Python, has broken off, as on an address that it cannot read."""
 
 
 # docs/decisions/0088-recordings-are-named-by-their-claim.md
@@ -222,7 +214,7 @@ class RecordingStore:
         """
         if self._closed:
             raise RecordingsUnavailable(f"{self.place} is closed")
-        calling = asyncio.get_running_loop().run_in_executor(threads or self._threads, _without_panic, call)
+        calling = asyncio.get_running_loop().run_in_executor(threads or self._threads, without_panic, call)
         del call  # it may hold a file, and a traceback would hold it
         async with asyncio.timeout(DEADLINE if seconds is None else seconds):
             return await calling
@@ -299,37 +291,6 @@ class RecordingStore:
                 reason = f"{self.place} refuses the credentials{told}, or to {call}"
                 remedy = f"correct {CREDENTIALS}, and give their user {right}"
             raise InvalidInput("recordings_url", reason, remedy) from None
-
-
-@contextmanager
-def translated_errors(place: str) -> Iterator[None]:
-    """Errors of obstore as ours; an object that is not found passes through, and is the caller's to tell."""
-    from obstore.exceptions import BaseError
-
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except TimeoutError:
-        raise RecordingsUnavailable(f"{place} did not answer in time") from None
-    except (BaseError, OSError, ClientPanicked) as error:
-        # Without its cause, which a log would show with the credentials of the endpoint.
-        raise RecordingsUnavailable(f"{place} cannot be used: {shown(error)}") from None
-
-
-def shown(error: Exception) -> str:
-    """An error's first line, without credentials in its addresses; what follows is the client's inside."""
-    return re.sub(r"//[^/\s]*@", "//", str(error).partition("\n")[0])[:300]
-
-
-def _without_panic(call: Callable[[], T]) -> T:
-    try:
-        return call()
-    except BaseException as error:
-        # It is no Exception, and has no name that can be imported.
-        if type(error).__name__ == "PanicException":
-            raise ClientPanicked(str(error).partition("\n")[0]) from None
-        raise
 
 
 def _whole_piece(name: str, part: range, data: bytes | None) -> bytes:

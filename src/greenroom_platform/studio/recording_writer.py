@@ -11,14 +11,8 @@ import msgspec
 
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom_platform.studio import webm
-from greenroom_platform.studio.recording_store import (
-    MAX_SEGMENTS,
-    RecordingFailed,
-    RecordingStore,
-    RecordingsUnavailable,
-    segment_name,
-    whole_name,
-)
+from greenroom_platform.studio.recording_errors import RecordingsUnavailable
+from greenroom_platform.studio.recording_store import MAX_SEGMENTS, RecordingStore, segment_name, whole_name
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 
 log = logging.getLogger("greenroom.studio")
@@ -219,6 +213,3 @@ async def take_over(store: RecordingStore, podcast_id: str, claim: int) -> int |
             await store.create(whole_name(podcast_id, claim), data)
             return len(data)
     return None
-
-
-__all__ = ["EndMark", "RecordingFailed", "RecordingWriter", "remove_attempt", "take_over"]

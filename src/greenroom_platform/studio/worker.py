@@ -20,7 +20,7 @@ from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.domain.topics import Topics
 from greenroom_platform.models import AUDIO_RENDERING, READY_TO_STREAM, SCRIPT_GENERATING
-from greenroom_platform.studio.recording_store import RecordingsUnavailable
+from greenroom_platform.studio.recording_errors import RecordingsUnavailable
 from greenroom_platform.studio.recording_writer import RecordingWriter
 from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.render_client import Rendering, render

@@ -14,8 +14,8 @@ import pytest
 from greenroom.errors import InvalidInput
 from greenroom.testing.clock import ManualClock
 from greenroom_platform.studio import recording_store, recording_writer, webm
+from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recording_opening import open_recordings
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recordings import GivenUp, Recordings
 from tests.support.made_recordings import Listener, Site, heard, later, times
 from tests.support.recording_fixtures import STORES
