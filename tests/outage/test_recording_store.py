@@ -7,10 +7,10 @@ import os
 import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from msgspec import UNSET
 
 from greenroom.errors import InvalidInput
 from greenroom_platform.platform import open_platform
@@ -114,28 +114,21 @@ async def test_a_podcast_waits_for_its_store_and_no_attempt_is_counted(
     url: str, road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(recording_writer, "PATIENCE", 0.1)
-    waits = asyncio.Event()
-    give_back = studio_worker.Worker._end
-
-    async def giving(self: Any, work: Any) -> None:
-        await give_back(self, work)
-        waits.set()
-
-    monkeypatch.setattr(studio_worker.Worker, "_end", giving)
     async with open_platform(data_dir=tmp_path / "data", recordings_url=url, sessions=False) as platform:
         await platform.records.put_topic("short", about("The Sea"), NOON)
         await platform.records.add_snippet("s", wording("short", "The sea is deep"), NOON)
         road.cut()
         podcast_id = await asked(platform)
         async with working(platform):
-            await waits.wait()
-            assert (await task_of(platform, podcast_id)).status == "audio_rendering"
-            assert "waits for the store of recordings" in caplog.text
+            await until(lambda: caplog.text.count("no podcast is made without the store of recordings") >= 3)
+            given_back = await task_of(platform, podcast_id)
+            assert (given_back.status, given_back.claim, given_back.worker) == ("audio_rendering", 1, UNSET)
+            assert f"podcast {podcast_id} waits for the store of recordings" in caplog.text
             road.go_on()
             statuses = await statuses_of(platform.statuses.follow(podcast_id))
         assert statuses[-1] == "ready_to_stream"
         assert (await task_of(platform, podcast_id)).attempts == 1
-        assert await swept(platform, podcast_id) == [f"{podcast_id}.{(await task_of(platform, podcast_id)).claim}.webm"]
+        assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
 
 
 async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: Gateway, site: Site) -> None:

@@ -96,6 +96,24 @@ async def test_the_whole_recording_of_a_killed_worker_is_taken_over(site: Site) 
     assert await recordings.take_over("q", 3) is None
 
 
+async def test_only_the_last_eight_claims_are_looked_at_for_a_whole_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings, asked = site.open(), list[str]()
+    for claim in (1, 5):
+        await recordings.store.create(f"p.{claim}.webm", b"whole")
+    get = recordings.store.get
+
+    async def counted(name: str, *part: int) -> bytes | None:
+        asked.append(name)
+        return await get(name, *part)
+
+    monkeypatch.setattr(recordings.store, "get", counted)
+    assert await recordings.take_over("p", 14) is None
+    assert asked == [f"p.{claim}.webm" for claim in range(13, 5, -1)]
+    assert await recordings.take_over("p", 13) == 5
+
+
 @on_both
 async def test_a_discarded_attempt_is_gone_and_its_listeners_wait_for_another(site: Site) -> None:
     recordings = site.open()
