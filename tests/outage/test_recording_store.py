@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from msgspec import UNSET
 
 from greenroom.errors import InvalidInput
 from greenroom_platform.platform import open_platform
 from greenroom_platform.studio import recording_opening, recording_store, recording_writer
 from greenroom_platform.studio import worker as studio_worker
+from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recording_opening import open_recordings
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.testing.records_changes import NOON, about, wording
 from tests.support.counted_tasks import statuses_of
 from tests.support.made_recordings import Listener, Site, heard, site_of, times
 from tests.support.patience import until
 from tests.support.problem_checks import problem
 from tests.support.running_service import API
-from tests.support.s3_gateway import SUCCESS, Gateway, Request, refused
+from tests.support.s3_gateway import SUCCESS, Gateway, Request, not_removed, refused
 from tests.support.s3_server import BUCKET, Road, S3Server
 from tests.support.stream_listeners import hear, inner, listener, tones
 from tests.support.worker_processes import asked, swept, task_of, working
@@ -114,28 +114,21 @@ async def test_a_podcast_waits_for_its_store_and_no_attempt_is_counted(
     url: str, road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(recording_writer, "PATIENCE", 0.1)
-    waits = asyncio.Event()
-    give_back = studio_worker.Worker._end
-
-    async def giving(self: Any, work: Any) -> None:
-        await give_back(self, work)
-        waits.set()
-
-    monkeypatch.setattr(studio_worker.Worker, "_end", giving)
     async with open_platform(data_dir=tmp_path / "data", recordings_url=url, sessions=False) as platform:
         await platform.records.put_topic("short", about("The Sea"), NOON)
         await platform.records.add_snippet("s", wording("short", "The sea is deep"), NOON)
         road.cut()
         podcast_id = await asked(platform)
         async with working(platform):
-            await waits.wait()
-            assert (await task_of(platform, podcast_id)).status == "audio_rendering"
-            assert "waits for the store of recordings" in caplog.text
+            await until(lambda: caplog.text.count("no podcast is made without the store of recordings") >= 3)
+            given_back = await task_of(platform, podcast_id)
+            assert (given_back.status, given_back.claim, given_back.worker) == ("audio_rendering", 1, UNSET)
+            assert f"podcast {podcast_id} waits for the store of recordings" in caplog.text
             road.go_on()
             statuses = await statuses_of(platform.statuses.follow(podcast_id))
         assert statuses[-1] == "ready_to_stream"
         assert (await task_of(platform, podcast_id)).attempts == 1
-        assert await swept(platform, podcast_id) == [f"{podcast_id}.{(await task_of(platform, podcast_id)).claim}.webm"]
+        assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
 
 
 async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: Gateway, site: Site) -> None:
@@ -316,6 +309,89 @@ async def test_credentials_that_are_refused_are_told_with_the_setting(
         assert refused.value.field == "recordings_url"
         assert "AWS_SECRET_ACCESS_KEY" in refused.value.remedy
         assert "wrong" not in str(refused.value)
+
+
+def denied(_: Request) -> bytes:
+    return refused(403, "AccessDenied")
+
+
+def denied_within(request: Request) -> bytes:
+    return not_removed(request, "AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("method", "before", "answer", "right", "call"),
+    [
+        ("PUT", (), denied, "s3:PutObject", "make objects"),
+        ("GET", (), denied, "s3:GetObject", "read objects"),
+        ("POST", (), denied, "s3:DeleteObject", "remove objects"),
+        ("POST", (), denied_within, "s3:DeleteObject", "remove objects"),
+        ("GET", ("POST",), denied, "s3:ListBucket", "say that an object is not there"),
+    ],
+    ids=["put", "get", "delete", "delete-by-200", "list"],
+)
+async def test_a_right_that_the_user_does_not_have_is_named(
+    gateway: Gateway,
+    site: Site,
+    method: str,
+    before: tuple[str, ...],
+    answer: Callable[[Request], bytes],
+    right: str,
+    call: str,
+) -> None:
+    def deny(request: Request) -> bytes | None:
+        seen = {one.method for one in gateway.requests}
+        return answer(request) if request.method == method and seen.issuperset(before) else None
+
+    gateway.answer = deny
+    with pytest.raises(InvalidInput) as told:
+        await site.store().check()
+    assert told.value.field == "recordings_url"
+    assert f"{site.place} refuses to {call} (AccessDenied)" in str(told.value)
+    assert f"give the user of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY {right}" in told.value.remedy
+    gateway.answer = lambda _: None
+    assert len(await site.objects()) == (method == "POST"), "what the check has made is gone, where it may be removed"
+
+
+async def test_a_bucket_that_is_not_there_is_told_and_has_nothing_to_remove(
+    gateway: Gateway, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_recordings(f"s3://{os.urandom(6).hex()}/x", None)
+    await store.delete("p.1.webm", "p.2.webm")
+    assert await store.get("p.1.webm") is None
+    gateway.answer = lambda _: refused(404, "NoSuchBucket")
+    with pytest.raises(InvalidInput, match="there is no") as told:
+        await site.store().check()
+    assert told.value.remedy == "make the bucket first"
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
+def test_an_endpoint_without_tls_needs_the_setting_that_allows_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for allowed in ("", "false"):
+        monkeypatch.setenv("AWS_ALLOW_HTTP", allowed)
+        with pytest.raises(InvalidInput, match=f"{name} begins with http://") as told:
+            open_recordings("s3://bucket/x", None)
+        assert "AWS_ALLOW_HTTP=true" in told.value.remedy
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    open_recordings("s3://bucket/x", None).close()
+
+
+async def test_a_directory_without_hard_links_is_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_recordings(str(tmp_path / "recordings"), None)
+    await store.check()
+
+    def link(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(InvalidInput, match="Operation not permitted") as told:
+        await store.check()
+    assert "hard links" in told.value.remedy
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
@@ -11,17 +12,24 @@ from tests.support.s3_server import S3Server
 
 
 class Request(NamedTuple):
-    """What was asked: the path without its bucket, and the range in bytes where there was one."""
+    """What was asked: the path without its bucket, the range in bytes where there was one, and what was sent."""
 
     method: str
     path: str
     requested: range | None
+    body: bytes
 
 
 def refused(status: int, code: str) -> bytes:
     """An S3 error, as `refused(403, "AccessDenied")`."""
-    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-    return b"HTTP/1.1 %d No\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
+    return _xml(status, f"<Error><Code>{code}</Code><Message>no</Message></Error>")
+
+
+def not_removed(request: Request, code: str) -> bytes:
+    """The answer to the removal of several objects, none of which was removed."""
+    keys = re.findall(r"<Key>(.*?)</Key>", request.body.decode())
+    errors = [f"<Error><Key>{key}</Key><Code>{code}</Code><Message>no</Message></Error>" for key in keys]
+    return _xml(200, f"<DeleteResult>{''.join(errors)}</DeleteResult>")
 
 
 SUCCESS = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n'
@@ -62,7 +70,7 @@ class Gateway:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 body = await reader.readexactly(int(_header(head, "content-length") or 0))
-                request = _request(head)
+                request = _request(head, body)
                 self.requests.append(request)
                 answer = self.answer(request)
                 if answer is None:
@@ -82,11 +90,17 @@ class Gateway:
             forth.close()
 
 
-def _request(head: bytes) -> Request:
+def _xml(status: int, body: str) -> bytes:
+    head = f"HTTP/1.1 {status} So\r\nContent-Type: application/xml\r\nContent-Length: {len(body.encode())}\r\n\r\n"
+    return (head + body).encode()
+
+
+def _request(head: bytes, body: bytes) -> Request:
     method, target, _ = head.partition(b"\r\n")[0].decode().split(" ")
     asked = _header(head, "range").removeprefix("bytes=")
     first, _, last = asked.partition("-")
-    return Request(method, target.lstrip("/").partition("/")[2], range(int(first), int(last) + 1) if asked else None)
+    requested = range(int(first), int(last) + 1) if asked else None
+    return Request(method, target.lstrip("/").partition("/")[2], requested, body)
 
 
 def _header(head: bytes, name: str) -> str:

@@ -13,13 +13,8 @@ from greenroom import private_files
 from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
 from greenroom_platform.studio import recording_store
-from greenroom_platform.studio.recording_store import (
-    PARTS,
-    ObjectExists,
-    RecordingFailed,
-    RecordingStore,
-    translated_errors,
-)
+from greenroom_platform.studio.recording_errors import ObjectExists, RecordingFailed, translated_errors
+from greenroom_platform.studio.recording_store import PARTS, RecordingStore
 
 LEFT_OVER = 600.0
 """Seconds after which a file that never got its name is of a process that was killed."""
@@ -38,8 +33,7 @@ class LocalRecordingStore(RecordingStore):
             for part in (PARTS, _NEW):
                 private_files.make_directory(self.directory / part)
         except OSError as error:
-            reason = f"{directory} cannot be used: {error.strerror}"
-            raise InvalidInput("recordings_url", reason, "name a directory that this user may write to") from None
+            raise _unusable(str(directory), error) from None
         super().__init__(LocalStore(self.directory), str(directory))
 
     def _put(self, name: str, data: bytes) -> None:
@@ -110,7 +104,21 @@ class LocalRecordingStore(RecordingStore):
                     path.unlink()
 
     async def check(self) -> None:
-        """Nothing to see: its directories were made, and a link never replaces."""
+        """See that files can be made; that a link never replaces is the system's word."""
+        name = f"{PARTS}/check-{os.urandom(8).hex()}"
+        with translated_errors(self.place):
+            try:
+                await self._run(lambda: self._create(name, b"1"), threads=self._recorders)
+                await self._run(lambda: self._remove((name,)))
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise _unusable(self.place, error) from None
+
+
+def _unusable(place: str, error: OSError) -> InvalidInput:
+    remedy = "name a directory that this user may write to, on a file system with hard links"
+    return InvalidInput("recordings_url", f"{place} cannot be used: {error.strerror}", remedy)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -10,9 +10,11 @@ from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
 from greenroom_platform.studio import recording_store
 from greenroom_platform.studio.recording_directory import LocalRecordingStore
-from greenroom_platform.studio.recording_store import REMEDY, RecordingStore, shown
+from greenroom_platform.studio.recording_errors import shown
+from greenroom_platform.studio.recording_store import REMEDY, RecordingStore
 
 _SCHEME = "s3"
+_ENDPOINTS = "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"
 
 
 def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
@@ -23,7 +25,7 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
         directory: the default.
 
     Raises:
-        InvalidInput: for an address that cannot be, or a directory that cannot be used.
+        InvalidInput: for an address that cannot be, variables that do not fit, or a directory that cannot be used.
         MissingExtra: when obstore is not installed.
     """
     if url is None:
@@ -37,7 +39,8 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
         from obstore.exceptions import BaseError
         from obstore.store import S3Store
     # The client's settings that we give replace those of the environment.
-    plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1", "yes", "on")
+    plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("true", "1", "yes", "y", "on")
+    _check_endpoint(plain=plain)
 
     def client(seconds: float) -> S3Store:
         return S3Store.from_url(
@@ -81,3 +84,12 @@ def check_url(url: str, *, field: str) -> str:
     if prefix and any(part in ("", ".", "..") for part in prefix.rstrip("/").split("/")):
         raise InvalidInput(field, "its prefix has an empty part, or `.` or `..`", REMEDY)
     return url
+
+
+def _check_endpoint(*, plain: bool) -> None:
+    """The client says of an address without TLS only that it cannot build a request."""
+    for name in _ENDPOINTS:
+        if os.environ.get(name, "").lower().startswith("http://") and not plain:
+            reason = f"{name} begins with http://, and the client uses TLS"
+            remedy = "write https://, or AWS_ALLOW_HTTP=true where nobody else sees the way to the store"
+            raise InvalidInput("recordings_url", reason, remedy)

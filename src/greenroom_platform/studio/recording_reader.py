@@ -14,8 +14,9 @@ from greenroom.clock import Clock
 from greenroom.errors import GreenroomError
 from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
 from greenroom_platform.models import READY_TO_STREAM, STATUSES, PodcastTask
+from greenroom_platform.studio.recording_errors import RecordingFailed
 from greenroom_platform.studio.recording_source import RecordingGone, RecordingSource
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingStore
+from greenroom_platform.studio.recording_store import RecordingStore
 
 log = logging.getLogger("greenroom.studio")
 

@@ -17,8 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from greenroom.errors import GreenroomError, InvalidInput
+from greenroom.errors import InvalidInput
 from greenroom.keyspace.parts import check_part
+from greenroom_platform.studio.recording_errors import (
+    ClientPanicked,
+    ObjectExists,
+    RecordingFailed,
+    RecordingsUnavailable,
+    translated_errors,
+    without_panic,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -46,26 +54,13 @@ _CONFLICT_RETRY = 0.1
 PARTS = "parts"
 MAX_SEGMENTS = 999
 """Segments of a claim, its end mark among them: with its whole they are removed by one request, which takes 1,000."""
+CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 REMEDY = (
-    "write a directory, or s3://BUCKET/PREFIX with the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+    f"write a directory, or s3://BUCKET/PREFIX with the credentials in {CREDENTIALS},"
     " of a user who may get, put and delete objects and list the bucket"
 )
-
-
-class RecordingsUnavailable(GreenroomError):
-    """The store of recordings does not answer, or not in time; what was asked of it may be asked again."""
-
-
-class RecordingFailed(GreenroomError):
-    """A recording could not be written or read, as on a full disk; nothing of it stands for a whole one."""
-
-
-class ObjectExists(Exception):
-    """There is an object of that name already, or one is being put."""
-
-
-class ClientPanicked(Exception):
-    """The client, which is not written in Python, has broken off, as on an address that it cannot read."""
+_MISSING_RIGHT = "AccessDenied"
+"""What S3 calls a refusal for want of a right; wrong credentials have other names."""
 
 
 # docs/decisions/0088-recordings-are-named-by-their-claim.md
@@ -155,29 +150,27 @@ class RecordingStore:
         """
         pieces, at, end = list[bytes](), start, stop
         while True:
-            piece = await self._get_piece(name, at, at + _PIECE if end is None else min(at + _PIECE, end))
-            if piece is None:
+            try:
+                with translated_errors(self.place):
+                    last = at + _PIECE if end is None else min(at + _PIECE, end)
+                    data, size = await self._get_piece(name, at, last)
+            except FileNotFoundError:
                 return None
-            data, size = piece
             pieces.append(data)
             at += len(data)
             end = size if end is None else min(end, size)
             if at >= end or not data:
                 return b"".join(pieces)
 
-    async def _get_piece(self, name: str, start: int, stop: int) -> tuple[bytes, int] | None:
-        """Some bytes of an object, and the size of all of it."""
+    async def _get_piece(self, name: str, start: int, stop: int) -> tuple[bytes, int]:
+        """Some bytes of an object, and the size of all of it; with the errors of obstore."""
         import obstore
 
         def read() -> tuple[bytes, int]:
             result = obstore.get(self._store, name, options={"range": (start, stop)})
             return bytes(result.bytes()), result.meta["size"]
 
-        with translated_errors(self.place):
-            try:
-                return await self._run(read)
-            except FileNotFoundError:
-                return None
+        return await self._run(read)
 
     async def stream(self, name: str, start: int, stop: int, chunk: int) -> AsyncIterator[bytes] | None:
         """The same, in pieces as they are taken; None where there is no such object.
@@ -200,7 +193,8 @@ class RecordingStore:
     async def delete(self, *names: str) -> None:
         """Remove objects, up to a thousand at once, where they are there."""
         seconds = min(DEADLINE + len(names) / _MIN_REMOVALS, PUT_TIMEOUT)
-        with translated_errors(self.place):
+        # Where there is no bucket nothing is left in it: some stores make it with the first object.
+        with translated_errors(self.place), suppress(FileNotFoundError):
             await self._run(lambda: self._remove(names), seconds, self._recorders)
 
     def _remove(self, names: Sequence[str]) -> None:
@@ -220,7 +214,7 @@ class RecordingStore:
         """
         if self._closed:
             raise RecordingsUnavailable(f"{self.place} is closed")
-        calling = asyncio.get_running_loop().run_in_executor(threads or self._threads, _without_panic, call)
+        calling = asyncio.get_running_loop().run_in_executor(threads or self._threads, without_panic, call)
         del call  # it may hold a file, and a traceback would hold it
         async with asyncio.timeout(DEADLINE if seconds is None else seconds):
             return await calling
@@ -235,71 +229,68 @@ class RecordingStore:
         """Remove what killed processes have left that never was an object; `now` in seconds since the epoch."""
 
     async def check(self) -> None:
-        """See that objects can be made, and are not replaced: what keeps late workers away stands on it.
+        """See that objects can be made, read and removed, and are not replaced: that keeps late workers away.
 
         Raises:
-            InvalidInput: naming the setting, where the store refuses our credentials, has no such bucket, or replaces
-                an object that is there.
+            InvalidInput: naming the setting, where the store refuses our credentials or one of the calls, has no such
+                bucket, or replaces an object that is there.
         """
-        import obstore
-        from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
-
         name = f"{PARTS}/check-{os.urandom(8).hex()}"
         with translated_errors(self.place):
             try:
+                try:
+                    await self._check_put(name)
+                    with self._refusals("read objects", "s3:GetObject"):
+                        await self._get_piece(name, 0, 1)
+                except BaseException:
+                    with suppress(Exception):
+                        await self.delete(name)
+                    raise
+                with self._refusals("remove objects", "s3:DeleteObject"):
+                    await self._run(lambda: self._remove((name,)))
                 # What is not there must be told as such: readers wait for the next segment by it. S3 says 403 to a user
                 # who may not list the bucket.
-                with suppress(FileNotFoundError):
-                    await self._run(lambda: obstore.head(self._store, name))
-                for _ in range(2):
-                    await self._run(lambda: self._put(name, b"1"))
-            except ObjectExists:
-                return
-            except (PermissionDeniedError, UnauthenticatedError):
-                reason = f"{self.place} refuses the credentials, or what they are used for"
-                raise InvalidInput("recordings_url", reason, REMEDY) from None
+                with self._refusals("say that an object is not there", "s3:ListBucket"), suppress(FileNotFoundError):
+                    await self._get_piece(name, 0, 1)
             except ClientPanicked as error:
                 reason = f"the client of {self.place} cannot work with the AWS_ variables: {error}"
                 remedy = "correct AWS_ENDPOINT (http://HOST:PORT), AWS_REGION and AWS_ACCESS_KEY_ID"
                 raise InvalidInput("recordings_url", reason, remedy) from None
             except FileNotFoundError:
                 raise InvalidInput("recordings_url", f"there is no {self.place}", "make the bucket first") from None
-            finally:
-                with suppress(Exception):
-                    await self.delete(name)
+
+    async def _check_put(self, name: str) -> None:
+        """See that an object is made, and not replaced."""
+        with self._refusals("make objects", "s3:PutObject"):
+            with suppress(ObjectExists):  # ours, whose answer was lost
+                await self._run(lambda: self._put(name, b"1"))
+            try:
+                await self._run(lambda: self._put(name, b"2"))
+            except ObjectExists:
+                return
         remedy = "use a store that honours If-None-Match on PUT, as S3 does"
         raise InvalidInput("recordings_url", f"{self.place} replaces objects that are there", remedy)
 
+    @contextmanager
+    def _refusals(self, call: str, right: str) -> Iterator[None]:
+        """A refusal of a call, which needs a right, as an error that says how to mend it."""
+        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-@contextmanager
-def translated_errors(place: str) -> Iterator[None]:
-    """Errors of obstore as ours; an object that is not found passes through, and is the caller's to tell."""
-    from obstore.exceptions import BaseError
-
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except TimeoutError:
-        raise RecordingsUnavailable(f"{place} did not answer in time") from None
-    except (BaseError, OSError, ClientPanicked) as error:
-        # Without its cause, which a log would show with the credentials of the endpoint.
-        raise RecordingsUnavailable(f"{place} cannot be used: {shown(error)}") from None
-
-
-def shown(error: Exception) -> str:
-    """An error's first line, without credentials in its addresses; what follows is the client's inside."""
-    return re.sub(r"//[^/\s]*@", "//", str(error).partition("\n")[0])[:300]
-
-
-def _without_panic(call: Callable[[], T]) -> T:
-    try:
-        return call()
-    except BaseException as error:
-        # It is no Exception, and has no name that can be imported.
-        if type(error).__name__ == "PanicException":
-            raise ClientPanicked(str(error).partition("\n")[0]) from None
-        raise
+        try:
+            yield
+        except BaseError as error:
+            found = re.search(r"<Code>(\w+)</Code>|\b(AccessDenied)\b", str(error))
+            code = found and (found[1] or found[2])
+            # Of the removal of several objects S3 says 200, and in it that it was refused.
+            if code != _MISSING_RIGHT and not isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
+                raise
+            told = f" ({code})" if code else ""
+            if code == _MISSING_RIGHT:
+                reason, remedy = f"{self.place} refuses to {call}{told}", f"give the user of {CREDENTIALS} {right}"
+            else:
+                reason = f"{self.place} refuses the credentials{told}, or to {call}"
+                remedy = f"correct {CREDENTIALS}, and give their user {right}"
+            raise InvalidInput("recordings_url", reason, remedy) from None
 
 
 def _whole_piece(name: str, part: range, data: bytes | None) -> bytes:

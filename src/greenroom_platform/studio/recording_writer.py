@@ -11,14 +11,8 @@ import msgspec
 
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom_platform.studio import webm
-from greenroom_platform.studio.recording_store import (
-    MAX_SEGMENTS,
-    RecordingFailed,
-    RecordingStore,
-    RecordingsUnavailable,
-    segment_name,
-    whole_name,
-)
+from greenroom_platform.studio.recording_errors import RecordingsUnavailable
+from greenroom_platform.studio.recording_store import MAX_SEGMENTS, RecordingStore, segment_name, whole_name
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 
 log = logging.getLogger("greenroom.studio")
@@ -31,6 +25,8 @@ DOUBLE_AFTER = 200
 """Segments after which that is twice as long, and so on."""
 AHEAD = 8 * SEGMENT
 """Bytes that may wait for a slow store before whoever renders has to."""
+TAKE_OVER = 8
+"""Claims whose whole recording may be taken over; a podcast has three attempts, and those that workers give back."""
 PATIENCE = 30.0
 """Seconds for which a store that does not answer is asked again; a claim is renewed meanwhile."""
 AGAIN = 1.0
@@ -211,14 +207,12 @@ async def remove_attempt(
 async def take_over(store: RecordingStore, podcast_id: str, claim: int) -> int | None:
     """Make the whole recording of an earlier claim this one's; returns its size, or None where there is none.
 
-    Its worker was killed between the recording's last byte and the word of it.
+    Its worker was killed between the recording's last byte and the word of it. The last `TAKE_OVER` claims are looked
+    at: each costs a request before anything is rendered.
     """
-    for earlier in reversed(range(1, claim)):
+    for earlier in reversed(range(max(1, claim - TAKE_OVER), claim)):
         data = await store.get(whole_name(podcast_id, earlier))
         if data is not None:
             await store.create(whole_name(podcast_id, claim), data)
             return len(data)
     return None
-
-
-__all__ = ["EndMark", "RecordingFailed", "RecordingWriter", "remove_attempt", "take_over"]

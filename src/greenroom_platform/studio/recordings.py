@@ -14,9 +14,10 @@ from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.keyspace.parts import check_part
 from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
 from greenroom_platform.studio import recording_sweeper, webm
+from greenroom_platform.studio.recording_errors import RecordingFailed
 from greenroom_platform.studio.recording_reader import Follower
 from greenroom_platform.studio.recording_source import RecordingGone, RecordingSource
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingStore, whole_name
+from greenroom_platform.studio.recording_store import RecordingStore, whole_name
 from greenroom_platform.studio.recording_writer import RecordingWriter, remove_attempt, take_over
 from greenroom_platform.studio.webm import CLUSTER_MS
 

@@ -14,8 +14,8 @@ import pytest
 from greenroom.errors import InvalidInput
 from greenroom.testing.clock import ManualClock
 from greenroom_platform.studio import recording_store, recording_writer, webm
+from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recording_opening import open_recordings
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recordings import GivenUp, Recordings
 from tests.support.made_recordings import Listener, Site, heard, later, times
 from tests.support.recording_fixtures import STORES
@@ -94,6 +94,24 @@ async def test_the_whole_recording_of_a_killed_worker_is_taken_over(site: Site) 
     assert times(await heard(site.open())) == [0, 1000]
     assert b"killed" in await site.bytes_of(site.open())
     assert await recordings.take_over("q", 3) is None
+
+
+async def test_only_the_last_eight_claims_are_looked_at_for_a_whole_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings, asked = site.open(), list[str]()
+    for claim in (1, 5):
+        await recordings.store.create(f"p.{claim}.webm", b"whole")
+    get = recordings.store.get
+
+    async def counted(name: str, *part: int) -> bytes | None:
+        asked.append(name)
+        return await get(name, *part)
+
+    monkeypatch.setattr(recordings.store, "get", counted)
+    assert await recordings.take_over("p", 14) is None
+    assert asked == [f"p.{claim}.webm" for claim in range(13, 5, -1)]
+    assert await recordings.take_over("p", 13) == 5
 
 
 @on_both
