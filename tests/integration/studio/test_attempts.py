@@ -18,6 +18,7 @@ from greenroom_platform.studio.recording_errors import RecordingFailed, Recordin
 from greenroom_platform.studio.recording_opening import open_recordings
 from greenroom_platform.studio.recordings import GivenUp, Recordings
 from tests.support.made_recordings import Listener, Site, heard, later, times
+from tests.support.patience import until
 from tests.support.recording_fixtures import STORES
 from tests.support.studio_samples import a_cluster
 
@@ -59,6 +60,52 @@ async def test_who_has_heard_another_recording_is_not_given_the_rest_of_this(sit
     with pytest.raises(GivenUp):
         await listener.task
     assert times(listener.got) == [0, 1000]
+
+
+@on_both
+async def test_who_hears_a_late_workers_whole_goes_on_with_the_one_that_counts(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_writer, "SEGMENT", 1)
+    late, reading = site.open(), site.open()
+    first = await (await site.begin(late)).write(0, 1, 2)
+    clusters = reading.clusters("p", wait=True)
+    await anext(clusters)
+    await first.recording.finish()
+    await until_known(reading, claim=1)
+    heard_so_far = [await anext(clusters)]
+    # The late worker learns that its claim is lost, and removes what it has made.
+    await first.lapse()
+    await (await site.begin(site.open())).write(0, 1, 2, 3)
+    await late.remove("p", 1)
+    source = reading._followers["p"].source
+    assert source is not None
+    source.close()  # whatever of it was kept
+    async with asyncio.timeout(10):
+        heard_so_far += [await anext(clusters) for _ in range(3)]
+    await clusters.aclose()
+    assert heard_so_far == [a_cluster(number).data for number in range(4)]
+
+
+@on_both
+async def test_who_comes_after_a_late_workers_whole_hears_the_one_that_counts(site: Site) -> None:
+    reading = site.open()
+    first = await (await site.begin(site.open())).write(0, mark=b"late")
+    clusters = reading.clusters("p", wait=True)
+    await anext(clusters)
+    await first.recording.finish()
+    await until_known(reading, claim=1)
+    await first.lapse()
+    await site.make(site.open(), mark=b"current")
+    await until_known(reading, claim=2)
+    assert all(b"current" in data for data in (await heard(reading))[1:])
+    await clusters.aclose()
+
+
+async def until_known(recordings: Recordings, claim: int) -> None:
+    """Return when a claim's recording is known to be whole to whoever follows it."""
+    follower = recordings._followers["p"]
+    await until(lambda: follower.source is not None and follower.source.claim == claim and follower.source.whole)
 
 
 @on_both
