@@ -464,6 +464,35 @@ async def test_a_removal_that_is_interrupted_is_finished_by_the_next(
     assert await site.objects() == []
 
 
+async def test_a_podcast_that_cannot_be_swept_keeps_no_other_from_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.clock = ManualClock()
+    recordings = site.open(max_age=timedelta(hours=2))
+    for podcast_id in ("attempts", "expired", "other"):
+        await site.make(recordings, podcast_id)
+    delete = recordings.store.delete
+
+    async def refusing(*names: str) -> None:
+        if any("attempts" in name or name == "expired.1.webm" for name in names):
+            raise RecordingsUnavailable("this one cannot be removed")
+        await delete(*names)
+
+    monkeypatch.setattr(recordings.store, "delete", refusing)
+    later(site.clock, hours=1)
+    await recordings.sweep()
+    assert {name.split(".")[0] for name in await site.objects() if name.startswith("parts/")} == {"parts/attempts"}
+    assert "cannot be removed yet, 1 times; the first: this one cannot be removed" in caplog.text
+    for _ in range(2):
+        later(site.clock, hours=2)
+        await recordings.sweep()
+    assert "cannot be removed yet, 2 times" in caplog.text
+    assert [name for name in await site.objects() if "other" in name] == []
+    monkeypatch.undo()
+    await recordings.sweep()
+    assert await site.objects() == []
+
+
 @on_both
 async def test_objects_that_the_record_does_not_name_are_left_alone(site: Site) -> None:
     site.clock = ManualClock()
