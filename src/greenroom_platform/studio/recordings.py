@@ -190,9 +190,10 @@ class Recordings:
                         yield cluster
                     continue
                 if source is not None and source.whole and source is newest:
-                    if gone:
+                    if not gone:
+                        return
+                    if follower.over:
                         raise GivenUp(podcast_id)
-                    return
                 if source is not None and newest is not None and source is not newest:
                     goes_on = number == begins or await _goes_on(source, newest, number)
                     if goes_on is False:

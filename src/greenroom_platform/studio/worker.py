@@ -97,6 +97,8 @@ class Worker:
             if claim is not None:
                 await self.work(claim)
                 continue
+            # Otherwise: the last podcast of the day is over for an hour · nothing of it is removed before the next one.
+            self._recordings.sweep_soon()
             with suppress(TimeoutError):
                 async with asyncio.timeout(IDLE):
                     await self._wake.wait()

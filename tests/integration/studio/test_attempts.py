@@ -18,6 +18,7 @@ from greenroom_platform.studio.recording_errors import RecordingFailed, Recordin
 from greenroom_platform.studio.recording_opening import open_recordings
 from greenroom_platform.studio.recordings import GivenUp, Recordings
 from tests.support.made_recordings import Listener, Site, heard, later, times
+from tests.support.patience import until
 from tests.support.recording_fixtures import STORES
 from tests.support.studio_samples import a_cluster
 
@@ -59,6 +60,52 @@ async def test_who_has_heard_another_recording_is_not_given_the_rest_of_this(sit
     with pytest.raises(GivenUp):
         await listener.task
     assert times(listener.got) == [0, 1000]
+
+
+@on_both
+async def test_who_hears_a_late_workers_whole_goes_on_with_the_one_that_counts(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_writer, "SEGMENT", 1)
+    late, reading = site.open(), site.open()
+    first = await (await site.begin(late)).write(0, 1, 2)
+    clusters = reading.clusters("p", wait=True)
+    await anext(clusters)
+    await first.recording.finish()
+    await until_known(reading, claim=1)
+    heard_so_far = [await anext(clusters)]
+    # The late worker learns that its claim is lost, and removes what it has made.
+    await first.lapse()
+    await (await site.begin(site.open())).write(0, 1, 2, 3)
+    await late.remove("p", 1)
+    source = reading._followers["p"].source
+    assert source is not None
+    source.close()  # whatever of it was kept
+    async with asyncio.timeout(10):
+        heard_so_far += [await anext(clusters) for _ in range(3)]
+    await clusters.aclose()
+    assert heard_so_far == [a_cluster(number).data for number in range(4)]
+
+
+@on_both
+async def test_who_comes_after_a_late_workers_whole_hears_the_one_that_counts(site: Site) -> None:
+    reading = site.open()
+    first = await (await site.begin(site.open())).write(0, mark=b"late")
+    clusters = reading.clusters("p", wait=True)
+    await anext(clusters)
+    await first.recording.finish()
+    await until_known(reading, claim=1)
+    await first.lapse()
+    await site.make(site.open(), mark=b"current")
+    await until_known(reading, claim=2)
+    assert all(b"current" in data for data in (await heard(reading))[1:])
+    await clusters.aclose()
+
+
+async def until_known(recordings: Recordings, claim: int) -> None:
+    """Return when a claim's recording is known to be whole to whoever follows it."""
+    follower = recordings._followers["p"]
+    await until(lambda: follower.source is not None and follower.source.claim == claim and follower.source.whole)
 
 
 @on_both
@@ -414,6 +461,35 @@ async def test_a_removal_that_is_interrupted_is_finished_by_the_next(
     assert len(await site.objects()) == 4, "segments and end mark were five, and there was the whole"
     monkeypatch.undo()
     await recordings.remove("p", 1)
+    assert await site.objects() == []
+
+
+async def test_a_podcast_that_cannot_be_swept_keeps_no_other_from_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.clock = ManualClock()
+    recordings = site.open(max_age=timedelta(hours=2))
+    for podcast_id in ("attempts", "expired", "other"):
+        await site.make(recordings, podcast_id)
+    delete = recordings.store.delete
+
+    async def refusing(*names: str) -> None:
+        if any("attempts" in name or name == "expired.1.webm" for name in names):
+            raise RecordingsUnavailable("this one cannot be removed")
+        await delete(*names)
+
+    monkeypatch.setattr(recordings.store, "delete", refusing)
+    later(site.clock, hours=1)
+    await recordings.sweep()
+    assert {name.split(".")[0] for name in await site.objects() if name.startswith("parts/")} == {"parts/attempts"}
+    assert "cannot be removed yet, 1 times; the first: this one cannot be removed" in caplog.text
+    for _ in range(2):
+        later(site.clock, hours=2)
+        await recordings.sweep()
+    assert "cannot be removed yet, 2 times" in caplog.text
+    assert [name for name in await site.objects() if "other" in name] == []
+    monkeypatch.undo()
+    await recordings.sweep()
     assert await site.objects() == []
 
 
