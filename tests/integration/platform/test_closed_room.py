@@ -52,8 +52,8 @@ NOT_OF_THE_SERVER = {
     "accounts": {"close", "check"},
     "worker": {"work"},
     "cache": {
-        *("close", "context", "group", "get_bytes", "invalidate_numbered", "keyspace", "load", "of", "open", "peek"),
-        "watch",
+        *("close", "context", "group", "group_parts", "get_bytes", "invalidate_numbered", "keyspace", "load", "of"),
+        *("open", "peek", "watch"),
     },
 }
 """Public members that are no operations on the server or the record."""
