@@ -27,7 +27,7 @@ CLAIMED: Any = None
 
 PROPERTIES = (
     *("accounts", "changes", "generation", "presence", "recordings", "records", "sessions", "snippets", "statuses"),
-    *("tasks", "topics"),
+    *("outbox", "tasks", "topics"),
 )
 NOT_OF_THE_SERVER = {
     "rate": {"bound"},
