@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +218,43 @@ def test_the_script_leaves_no_process_when_it_ends_while_it_starts_one(tmp_path:
     (pid,) = run.stdout.split()
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
+
+
+async def test_the_proxy_replaces_what_a_client_says_of_its_address(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"/health/ready" not in head:
+            asked.append(head.lower())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    host = await asyncio.start_server(answer, "127.0.0.1", 0)
+    address = f"127.0.0.1:{host.sockets[0].getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        proxy = f"127.0.0.1:{free.getsockname()[1]}"
+    places = {"TWO_HOSTS_PROXY": proxy, "TWO_HOSTS_A": address, "TWO_HOSTS_B": address}
+    assert HAPROXY is not None
+    line = "-db", "-f", str(SCRIPT.with_name("haproxy.cfg"))
+    process = await asyncio.create_subprocess_exec(HAPROXY, *line, env=os.environ | places)
+    lies = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Forwarded": "for=203.0.113.9"}
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{proxy}", trust_env=False) as client:
+
+            async def status() -> int:
+                with suppress(httpx.TransportError):
+                    return (await client.get("/health/ready")).status_code
+                return 0
+
+            async with asyncio.timeout(60):
+                while await status() != 200:
+                    await asyncio.sleep(0.05)
+            await client.get("/", headers=lies)
+    finally:
+        process.terminate()
+        await process.wait()
+        host.close()
+    (head,) = asked
+    said = [line for line in head.decode().split("\r\n") if "forwarded" in line]
+    assert sorted(said) == ["x-forwarded-for: 127.0.0.1", "x-forwarded-proto: http"]
