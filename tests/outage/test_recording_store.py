@@ -24,7 +24,7 @@ from tests.support.made_recordings import Listener, Site, heard, site_of, times
 from tests.support.patience import until
 from tests.support.problem_checks import problem
 from tests.support.running_service import API
-from tests.support.s3_gateway import SUCCESS, Gateway, Request, not_removed, refused
+from tests.support.s3_gateway import SUCCESS, Request, S3Gateway, not_removed, refused
 from tests.support.s3_server import BUCKET, Road, S3Server
 from tests.support.stream_listeners import hear, inner, listener, tones
 from tests.support.worker_processes import asked, swept, task_of, working
@@ -47,9 +47,9 @@ async def road(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
 
 
 @pytest.fixture
-async def gateway(s3: S3Server, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+async def gateway(s3: S3Server, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[S3Gateway]:
     """The way to `url` by a gateway, which at first passes everything on."""
-    async with Gateway(s3, lambda _: None).listening() as gateway:
+    async with S3Gateway(s3, lambda _: None).listening() as gateway:
         for name, value in gateway.environ.items():
             monkeypatch.setenv(name, value)
         yield gateway
@@ -131,7 +131,7 @@ async def test_a_podcast_waits_for_its_store_and_no_attempt_is_counted(
         assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
 
 
-async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: Gateway, site: Site) -> None:
+async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: S3Gateway, site: Site) -> None:
     """S3 refuses a put while one of the same name is under way, and nothing is there yet."""
     refusals = [2]
 
@@ -154,7 +154,7 @@ async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: G
     store.close()
 
 
-async def test_what_a_claim_has_left_is_removed_by_one_request(gateway: Gateway, site: Site) -> None:
+async def test_what_a_claim_has_left_is_removed_by_one_request(gateway: S3Gateway, site: Site) -> None:
     recordings = site.open()
     attempt = await (await site.begin(recordings)).write(*range(10))
     await attempt.recording.finish()
@@ -235,7 +235,7 @@ async def test_a_slow_client_gets_all_of_a_download(url: str, road: Road, monkey
     store.close()
 
 
-async def test_no_read_of_a_long_object_waits_for_more_than_256_kb(gateway: Gateway, site: Site) -> None:
+async def test_no_read_of_a_long_object_waits_for_more_than_256_kb(gateway: S3Gateway, site: Site) -> None:
     """Each has a deadline of its own: a store that is slow and moves gives all of it in the end."""
     store, data = site.store(), os.urandom(700_000)
     await store.create("p.1.webm", data)
@@ -331,7 +331,7 @@ def denied_within(request: Request) -> bytes:
     ids=["put", "get", "delete", "delete-by-200", "list"],
 )
 async def test_a_right_that_the_user_does_not_have_is_named(
-    gateway: Gateway,
+    gateway: S3Gateway,
     site: Site,
     method: str,
     before: tuple[str, ...],
@@ -354,7 +354,7 @@ async def test_a_right_that_the_user_does_not_have_is_named(
 
 
 async def test_a_bucket_that_is_not_there_is_told_and_has_nothing_to_remove(
-    gateway: Gateway, site: Site, monkeypatch: pytest.MonkeyPatch
+    gateway: S3Gateway, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_recordings(f"s3://{os.urandom(6).hex()}/x", None)
     await store.delete("p.1.webm", "p.2.webm")
@@ -418,7 +418,7 @@ async def test_credentials_of_the_endpoint_are_not_told(url: str, road: Road, mo
 
 
 async def test_a_store_that_replaces_objects_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Gateway(None, lambda _: SUCCESS).listening() as replacing:
+    async with S3Gateway(None, lambda _: SUCCESS).listening() as replacing:
         for name, value in replacing.environ.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(InvalidInput, match="replaces objects") as refused:

@@ -35,7 +35,7 @@ def not_removed(request: Request, code: str) -> bytes:
 SUCCESS = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n'
 
 
-class Gateway:
+class S3Gateway:
     """Passes requests on to a server, but for those that `answer` has an answer for.
 
     Arguments:
@@ -52,7 +52,7 @@ class Gateway:
         self._serving: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Gateway]:
+    async def listening(self) -> AsyncIterator[S3Gateway]:
         """Listen on a free port."""
         listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.environ = S3Server(0, listener.sockets[0].getsockname()[1]).environ
