@@ -29,7 +29,7 @@ class KeptServers:
     @contextmanager
     def lent(self, binary: str) -> Iterator[Server]:
         """A server of a kind, as new: to be used as if nobody had it before or after."""
-        server, state = self._idle.pop(binary, None) or self._started(binary)
+        server, state = self._idle.pop(binary) if binary in self._idle else self._started(binary)
         try:
             yield server
         except BaseException:
