@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -163,6 +165,29 @@ async def test_what_a_claim_has_left_is_removed_by_one_request(gateway: S3Gatewa
     await attempt.discard()
     assert [one.method for one in gateway.requests[begun:]] == ["POST"]
     assert await site.objects() == []
+
+
+async def test_a_call_of_a_process_that_stood_still_is_given_its_time_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_store, "DEADLINE", 1.0)
+    monkeypatch.setattr(recording_store, "_STOOD_STILL", 0.2)
+    store, begun, may = open_recordings(str(tmp_path / "recordings"), None), threading.Event(), threading.Event()
+    link = os.link
+
+    def held(*paths: Path) -> None:
+        begun.set()
+        may.wait()
+        link(*paths)
+
+    monkeypatch.setattr(os, "link", held)
+    putting = asyncio.create_task(store.create("p.1.webm", b"all"))
+    await asyncio.to_thread(begun.wait)
+    time.sleep(1.5)  # noqa: ASYNC251  the loop stands still, as that of a process that is stopped
+    asyncio.get_running_loop().call_later(0.1, may.set)
+    await putting
+    assert await store.get("p.1.webm") == b"all"
+    store.close()
 
 
 # Reading ------------------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ _THREADS = 16
 """Calls of a process at a time: as many listeners' blocks may be on their way."""
 _RECORDERS = 4
 """Puts and removals of a process at a time, on threads of their own."""
+_STOOD_STILL = 1.0
+"""Seconds that a deadline is noticed too late where this process did not run, and the store cannot be blamed."""
 _CONFLICT_RETRY = 0.1
 """Seconds after which a put is repeated that another put of the same name stood in the way of."""
 PARTS = "parts"
@@ -214,10 +216,22 @@ class RecordingStore:
         """
         if self._closed:
             raise RecordingsUnavailable(f"{self.place} is closed")
-        calling = asyncio.get_running_loop().run_in_executor(threads or self._threads, without_panic, call)
+        loop = asyncio.get_running_loop()
+        calling = loop.run_in_executor(threads or self._threads, without_panic, call)
         del call  # it may hold a file, and a traceback would hold it
-        async with asyncio.timeout(DEADLINE if seconds is None else seconds):
-            return await calling
+        seconds = DEADLINE if seconds is None else seconds
+        try:
+            while True:
+                due = loop.time() + seconds
+                await asyncio.wait([calling], timeout=seconds)
+                if calling.done():
+                    return calling.result()
+                # Otherwise: the process stands still, as on a machine that sleeps · it goes on · every call under way
+                # has failed, and its thread puts what its caller thinks is not there.
+                if loop.time() < due + _STOOD_STILL:
+                    raise TimeoutError
+        finally:
+            calling.cancel()  # of an error that comes now nobody complains
 
     def close(self) -> None:
         """Let the threads end; further calls fail."""
