@@ -45,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
         podcasts: whether it makes podcasts, reads their statuses and follows them.
         pause: seconds between two operations of a client, on average.
         changes: the share of operations that are changes.
+        whole: the share of changes after which the keyspace of the items is dropped, and not the item.
         writers: how many of the first processes change anything.
         fresh: seconds for which values are fresh.
         slow: the share of loads that take long between reading the record and returning.
@@ -67,6 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
     podcasts: bool = True
     pause: float = 0.012
     changes: float = 0.015
+    whole: float = 0.0
     writers: int = 1_000_000
     fresh: float = 0.6
     slow: float = 0.1

@@ -50,11 +50,13 @@ _SERVER = (
     Round("silence", "server", {**DEAF, "only": ("deafen",), "rest": 1.0}),
     Round("now and then a fault", "server", {"rest": 5.0}),
     Round("busy, two servers", "server", {**BUSY, "ground": "two"}),
+    Round("keyspaces dropped", "server", {**BUSY, "whole": 0.3}),
     Round("cancelled", "server", {"leave": 0.3, "changes": 0.05}),
 )
 _NODES = (
     Round("mixed", "cluster"),
     Round("busy", "cluster", BUSY),
+    Round("keyspaces dropped", "cluster", {**BUSY, "whole": 0.3}),
     Round("replicas behind", "cluster", {**SPARSE, "only": ("kill_behind", "kill_process")}),
 )
 
