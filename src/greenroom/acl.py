@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from greenroom import sessions
-from greenroom.caching import drops, generation, groups, lease, store
+from greenroom.caching import drops, groups, keyspace_drops, lease, store
 from greenroom.engine import Script
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
@@ -142,7 +142,7 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
     commands = set(_CONNECTION)
     if caches:
         commands |= _CACHES | _called(
-            (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *generation.SCRIPTS, *declared.cache_scripts)
+            (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *keyspace_drops.SCRIPTS, *declared.cache_scripts)
         )
     if caches and declared.stores:
         commands |= store.COMMANDS | _called(store.SCRIPTS)
