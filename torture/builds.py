@@ -47,7 +47,7 @@ BUILDS = {
         Build(broken.SILENCE_TRUSTED, {**DEAF, "only": ("deafen",)}),
         Build(broken.SESSION_UNCOMPARED, {**_SESSIONS, "faults": False}, "changes that returned", seconds=3),
         Build(broken.ENDS_NOT_RESENT, {**_SESSIONS, "only": ("restart",)}, "has ended is there"),
-        Build(broken.OUTBOX_UNREAD, {"clients": 1, "session_clients": 0, "only": ("kill_process",), "rest": 0.8}),
+        Build(broken.OUTBOX_UNREAD, {"clients": 1, "session_clients": 0, "only": ("kill_process",), "rest": 1.6}),
         Build(broken.STATUS_UNSENT, {"clients": 1, "session_clients": 0, "faults": False}, seconds=3),
         Build(broken.KEYSPACE_KEPT, {**BUSY, **_ALONE, "whole": 0.5, "faults": False}, seconds=4),
         Build(broken.MARKS_UNREAD, {**BUSY, **_ALONE, "whole": 0.5, "faults": False}, seconds=4),

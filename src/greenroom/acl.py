@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenroom import sessions
-from greenroom.caching import drops, generation, groups, lease, store
+from greenroom.caching import drops, groups, keyspace_drops, lease, store
 from greenroom.declarations import Declarations
 from greenroom.engine import Script
 from greenroom.errors import InvalidInput
@@ -111,7 +111,7 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
     if caches:
         commands |= _called(declared.cache_scripts)
     if caches and keyspaces.caches:
-        commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *generation.SCRIPTS))
+        commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *keyspace_drops.SCRIPTS))
     if caches and keyspaces.stores:
         commands |= store.COMMANDS | _called(store.SCRIPTS)
     if with_sessions:

@@ -20,7 +20,7 @@ from greenroom.caching.declared import (
 )
 from greenroom.caching.drops import changing
 from greenroom.caching.fallback import MAX_CONCURRENT
-from greenroom.caching.generation import KeyspaceDrop
+from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.engine import Address, Engine

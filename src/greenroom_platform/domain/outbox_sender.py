@@ -16,7 +16,7 @@ import asyncio
 import logging
 from time import monotonic
 
-from greenroom.caching.generation import KeyspaceDrop
+from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.errors import CommandFailed, EngineError, InvalidInput, RecordError
 from greenroom_platform.domain.record_caches import RecordCaches
