@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from greenroom.caching.store import Store
     from greenroom.rate_limit import RateLimit
     from greenroom.sessions import (
+        CookieSettings,
         Refused,
         RequestSession,
         SessionData,
         SessionGone,
+        SessionLifetime,
         SessionMiddleware,
         SessionSettings,
         SignInRequired,
@@ -33,6 +35,7 @@ __all__ = [
     "Cache",
     "CacheResult",
     "CachedFunction",
+    "CookieSettings",
     "Greenroom",
     "GreenroomError",
     "Keyspace",
@@ -43,6 +46,7 @@ __all__ = [
     "RequestSession",
     "SessionData",
     "SessionGone",
+    "SessionLifetime",
     "SessionMiddleware",
     "SessionSettings",
     "SignInRequired",
