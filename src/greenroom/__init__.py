@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from greenroom.keyspace.registry import Keyspaces
     from greenroom.rate_limit import RateLimit
     from greenroom.sessions import (
+        CookieSettings,
         Refused,
         RequestSession,
         SessionData,
         SessionGone,
+        SessionLifetime,
         SessionMiddleware,
         SessionSettings,
         SignInRequired,
@@ -34,6 +36,7 @@ __all__ = [
     "Cache",
     "CacheResult",
     "CachedFunction",
+    "CookieSettings",
     "Greenroom",
     "GreenroomError",
     "Keyspace",
@@ -45,6 +48,7 @@ __all__ = [
     "RequestSession",
     "SessionData",
     "SessionGone",
+    "SessionLifetime",
     "SessionMiddleware",
     "SessionSettings",
     "SignInRequired",

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from greenroom.caching.invalidation import Backing
-from greenroom.clock import Clock
+from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import EMBEDDED, Channel, Engine, open_engine, start_within
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
 from greenroom.observe import Counters
@@ -86,8 +86,10 @@ class Wiring:
         """Connect; the stack closes the connections. The arguments are those of `Greenroom`."""
         if directory is None and EMBEDDED in (address, session_address):
             from greenroom.private_files import temporary_directory
+            from greenroom.worker_processes import own_server
 
             directory = stack.enter_context(temporary_directory("greenroom-"))
+            stack.enter_context(own_server())
         engine = open_engine(address, directory, stack, replica_reads=replica_reads, clock=clock, counters=counters)
         backing = Backing(engine, prefix, clock, counters)
         sessions, presence = None, None
@@ -105,7 +107,9 @@ class Wiring:
                 counters=counters,
                 new=settings.new,
                 streams=settings.streams,
+                remember=settings.remember,
                 opened=opened,
+                clock=None if clock is SYSTEM else clock,
             )
             presence = Presence(sessions)
         wiring = cls(backing, sessions, presence)

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import AsyncIterator
-from types import ModuleType
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from tests.docs.test_examples import loaded
 from tests.support.asgi_server import Site, closed, served
 from tests.support.real_servers import Server
-from tests.support.repository import ROOT
-
-EXAMPLES = ROOT / "examples"
-
-
-def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """An example, loaded as the file that it is."""
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(params=["sessions_starlette", "sessions_fastapi", "sessions_litestar"])

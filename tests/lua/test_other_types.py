@@ -90,7 +90,7 @@ CASES = {
     "session_change": Case(CHANGE, (SESSION, LIFE, TOUCHED), (JSON, '{"t":"', '"}', 60_000, 60_000, "w", "0")),
     "session_end": Case(END, (SESSION, LIFE, TOUCHED, GRACE, ENDED, STREAMS), ("by", 60_000, "any")),
     "session_start": Case(
-        START, (SESSION, LIFE, TOUCHED, ENDED), ('{"t":"', '"}', 60_000, 60_000, 60_000, "", 0, 10**15, "1")
+        START, (SESSION, LIFE, TOUCHED, ENDED), ('{"t":"', '"}', 60_000, 60_000, 60_000, "", 0, 10**15, "1", "")
     ),
     "session_claim": Case(CLAIM, (SESSION, LIFE, TOUCHED, GRACE, ENDED, STREAMS), (JSON, "by", 60_000, 60_000)),
 }

@@ -74,7 +74,7 @@ async def test_ends_made_while_others_are_carried_are_carried_too(server: Server
                 last = begun[2][0].session_id
                 store = room.sessions.store
                 names = store._names(last, "life", "touched", "grace", "ended", "streams")
-                store._keep(names, store._end_args("x", "one"))
+                store._keep(names, store._end_args("x", "one"), room.sessions.limits.lifetime)
             await send(self, *arguments)  # type: ignore[arg-type]
 
         late = asyncio.get_running_loop().create_future()

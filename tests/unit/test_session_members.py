@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenroom.errors import InvalidInput
+from greenroom.sessions.owner import UserMember
 from greenroom.sessions.raw_json import changed, members, merged, readable
 
 
@@ -169,13 +170,15 @@ def test_members_come_back_equal_or_are_refused(value: Any) -> None:
 )
 def test_what_is_no_user_id_is_refused_with_the_remedy(user: Any) -> None:
     with pytest.raises(InvalidInput, match="use a string of 1 to 256 characters") as caught:
-        changed(b"{}", {"user_id": user})
+        UserMember().changed(b"{}", {"user_id": user})
     assert caught.value.field == "user_id"
 
 
 @pytest.mark.parametrize("user", ["u", "a@b.c", "x" * 256, msgspec.Raw(b'"u"'), msgspec.UNSET])
 def test_any_string_is_a_user_id(user: Any) -> None:
-    assert members(changed(b"{}", {"user_id": user})).keys() == ({"user_id"} if user is not msgspec.UNSET else set())
+    assert members(UserMember().changed(b"{}", {"user_id": user})).keys() == (
+        {"user_id"} if user is not msgspec.UNSET else set()
+    )
 
 
 @pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"9" * 5000, b'[1,{"a":1e999}]'])

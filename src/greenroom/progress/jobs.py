@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching import Cache, CacheResult, Outcome
+from greenroom.caching.result import digest
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.type_parts import members
+from greenroom.progress.events import ProgressEvents
 from greenroom.progress.follow import Followers, Later, Look, set_timer
+from greenroom.progress.following import Following
 from greenroom.progress.order import Order
 
 T = TypeVar("T")
@@ -22,6 +26,7 @@ CHECK = 30.0
 WITHOUT_SERVER = 1.0
 """Seconds after which they look again while no push can come."""
 _STATUS = attrgetter("status")
+_EVENT = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class Jobs(Generic[T]):
@@ -64,19 +69,20 @@ class Jobs(Generic[T]):
             if mine != theirs:
                 raise InvalidInput(name, f"is not the one that {self.cache.keyspace} was declared with", remedy)
 
-    async def get(self, job_id: str) -> T | None:
-        """How far a job is; None where there is none."""
+    async def get(self, job_id: Any) -> T | None:
+        """How far a job is; None where there is none. Its id is whatever the key's part is: text, a number, a UUID."""
         return await self.cache.get(job_id)
 
-    async def read(self, job_id: str) -> CacheResult[T]:
+    async def read(self, job_id: Any) -> CacheResult[T]:
         """How far a job is, as JSON too, and how that came about."""
         return await self.cache.get_result(job_id)
 
-    def follow(self, job_id: str) -> AsyncGenerator[T, None]:
+    def follow(self, job_id: Any) -> Following[T]:
         """The current status, then each later one, never one further back; ends after a terminal one.
 
-        However many follow one job in a process, each change costs one read of it. With the engine down it is read
-        once a second. A slow follower gets the latest. Where there is no such job it ends at once.
+        `async for job in jobs.follow("a")`. However many follow one job in a process, each change costs one read of it.
+        With the engine down it is read once a second. A slow follower gets the latest. Where there is no such job it
+        ends at once; `await jobs.follow("a")` is then None, and what is followed else.
 
         Raises:
             RoomClosed: when the room is closed before the job has ended.
@@ -84,7 +90,39 @@ class Jobs(Generic[T]):
             Whatever `read` raises, at the first status; a later read that fails is repeated.
             Whatever the function `status` raises.
         """
-        return self._followers.follow(job_id)
+        return Following(self._followers.follow(job_id))
+
+    async def sse(
+        self, job_id: Any, *, last_event_id: str | None = None, event: str = "status"
+    ) -> ProgressEvents[T] | None:
+        """What `follow` gives, as an answer of server-sent events; None where there is no such job.
+
+        A Starlette endpoint returns it as it is. Elsewhere: `StreamingResponse(events, status_code=events.status,
+        media_type=events.media_type, headers=events.headers)` of FastAPI; `Stream(…)` of Litestar likewise, with the
+        `media_type` at its handler too.
+
+        Arguments:
+            last_event_id: the request's `Last-Event-ID`; that event is not sent again.
+            event: the name of the events, for `addEventListener` in a page.
+
+        Raises:
+            InvalidInput: for an id that no key can hold, and an event that is no word.
+            Whatever `read` raises, and the function `status`.
+        """
+        if not isinstance(event, str) or not _EVENT.fullmatch(event):
+            raise InvalidInput("event", f"is {event!r:.80}", "give a word, as 'status'")
+        following = self.follow(job_id)
+        first = await following.first()
+        if first is None:
+            return None
+        keyspace = self.cache.keyspace
+
+        def encode(value: T) -> bytes:
+            return keyspace.encode(keyspace.pattern.text, value)
+
+        is_last = self._order.ended((self._status or _STATUS)(first))
+        done = is_last and digest(encode(first)) == last_event_id
+        return ProgressEvents(following, encode, digest, last=last_event_id, done=done, name=event)
 
     @property
     def followed(self) -> int:

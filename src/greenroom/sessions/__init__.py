@@ -2,6 +2,7 @@
 # docs/decisions/0079-small-files-before-few.md
 
 from greenroom.sessions.asgi import SessionMiddleware, session_of
+from greenroom.sessions.cookie import CookieSettings
 from greenroom.sessions.index import Stream
 from greenroom.sessions.presence import Presence
 from greenroom.sessions.raw_json import merged
@@ -9,18 +10,20 @@ from greenroom.sessions.refusals import Refused, SignInRequired
 from greenroom.sessions.request import RequestSession
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.sessions import SCRIPTS, Sessions
-from greenroom.sessions.settings import SessionData, SessionLimits, SessionSettings, StreamNames
+from greenroom.sessions.settings import SessionData, SessionLifetime, SessionLimits, SessionSettings, StreamNames
 from greenroom.sessions.store import SessionGone, SessionSnapshot
 from greenroom.sessions.token import handle
 
 __all__ = [
     "SCRIPTS",
+    "CookieSettings",
     "Presence",
     "Refused",
     "RequestSession",
     "Revocations",
     "SessionData",
     "SessionGone",
+    "SessionLifetime",
     "SessionLimits",
     "SessionMiddleware",
     "SessionSettings",

@@ -9,8 +9,6 @@ from greenroom.argument_types import instance, text, type_name
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.parts import check_part
 
-USER_ID_MAX = 256
-"""Characters of a user's id."""
 CHANGE = "give a function from the session's JSON to the JSON as it shall be"
 _MEMBERS = "give a dict of the members to set, or members by keyword"
 
@@ -19,18 +17,6 @@ def session_part(name: str, value: object) -> str:
     """The id of a session, if it can be one."""
     text(name, value, "give the session_id of a session that was read")
     return check_part(name, value)
-
-
-def check_user_id(user_id: Any) -> str:
-    """The id of a user.
-
-    Raises:
-        InvalidInput: when it is none.
-    """
-    if isinstance(user_id, str) and 1 <= len(user_id) <= USER_ID_MAX:
-        return user_id
-    shown = f"has {len(user_id)} characters" if isinstance(user_id, str) else f"is {type_name(user_id)}"
-    raise InvalidInput("user_id", shown, f"use a string of 1 to {USER_ID_MAX} characters; leave it out for nobody")
 
 
 def mapping(members: Any, more: Mapping[str, object] | None = None) -> dict[str, object]:

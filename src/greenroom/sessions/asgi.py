@@ -18,7 +18,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from greenroom.argument_types import function, instance
 from greenroom.callbacks import nothing
 from greenroom.errors import BrokenValue, EngineError, InvalidInput
-from greenroom.sessions.policy import Decision, Kind, Transport, decide, origins, signals_of
+from greenroom.sessions.cookie import DEFAULT, CookieSettings
+from greenroom.sessions.mapping import SessionMapping
+from greenroom.sessions.policy import AllowHttp, Decision, Kind, Transport, allowed_http, decide, origins, signals_of
 from greenroom.sessions.refusals import (
     MEDIA_TYPE,
     ForeignOrigin,
@@ -46,6 +48,8 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 KEY = "greenroom.session"
 """Where the scope has the request's session."""
+MAPPING = "session"
+"""Where it has the mapping that packages of Starlette and Litestar expect."""
 _PRIVATE = [(b"cache-control", b"private, no-store"), (b"vary", b"Cookie, Authorization")]
 _REPLACED = b"cache-control"
 _SESSIONS = "give a room, its sessions, or a function that returns either: lambda: app.state.room"
@@ -56,11 +60,11 @@ _FAILED_SOCKET = 4500
 """What frameworks answer, and Litestar closes with, that turn every exception into an answer themselves."""
 
 
-class HasSessions(Protocol):
+class HasSessions(Protocol[T]):
     """A room: its sessions are there once it is open."""
 
     @property
-    def sessions(self) -> Sessions[Any]:
+    def sessions(self) -> Sessions[T]:
         """See `Greenroom.sessions`."""
 
 
@@ -90,18 +94,28 @@ class SessionMiddleware(Generic[T]):
     Arguments:
         sessions: a room, which may be opened later; its sessions; or a function that returns either.
         allowed_origins: of pages that may act for the user, besides the application's own.
+        cookie: what the cookie is called, and when browsers send it.
+        allow_http: where sessions work over plain HTTP: "loopback", by default; "localhost", also for a container whose
+            clients ask for localhost and come from its bridge; or True for anywhere, where whoever listens on the way
+            can take over sessions.
+        session_mapping: whether `scope["session"]`, as `request.session` of Starlette and Litestar, is a mapping of the
+            session's members, for packages that use it; see `SessionMapping`. Each request with a token then costs a
+            look-up.
         answer: the body of a problem document for a refusal and the request's scope.
 
     Raises:
-        InvalidInput: naming an argument of another type.
+        InvalidInput: naming an argument of another type, and for a cookie for all sites without `allowed_origins`.
     """
 
     def __init__(
         self,
         app: Application,
-        sessions: HasSessions | Sessions[T] | Callable[[], HasSessions | Sessions[T]],
+        sessions: HasSessions[T] | Sessions[T] | Callable[[], HasSessions[T] | Sessions[T]],
         *,
         allowed_origins: Iterable[str] = (),
+        cookie: CookieSettings = DEFAULT,
+        allow_http: AllowHttp | bool = False,
+        session_mapping: bool = False,
         answer: Callable[[Refused, Any], bytes] = document,
     ) -> None:
         self._app = function("app", app, "give the ASGI application")
@@ -111,6 +125,16 @@ class SessionMiddleware(Generic[T]):
             function("sessions", sessions, _SESSIONS)
         self._given: Any = sessions
         self._allowed = origins(allowed_origins)
+        self._cookie = instance("cookie", cookie, CookieSettings, "give CookieSettings(name='shop')")
+        self._allow_http = allowed_http(allow_http)
+        self._maps = instance("session_mapping", session_mapping, bool, "use True or False")
+        if cookie.same_site == "none" and not self._allowed:
+            remedy = "list the origins whose pages send it, as allowed_origins=['https://www.example.org']"
+            raise InvalidInput("cookie", "goes to the pages of all sites with same_site='none'", remedy)
+        if cookie.domain is not None:
+            log.warning("every subdomain of %s can plant the session's cookie: it goes without __Host-", cookie.domain)
+        if self._allow_http == "anywhere":
+            log.warning("sessions are allowed over plain HTTP from anywhere: whoever listens on the way can take them")
         self._answer = function("answer", answer, "give a function that returns the body")
         self._loopback_logged = False
         self._insecure_logged = False
@@ -119,8 +143,8 @@ class SessionMiddleware(Generic[T]):
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        signals = signals_of(scope, self._allowed)
-        session = RequestSession(self._sessions(), signals)
+        signals = signals_of(scope, self._allowed, self._cookie, self._allow_http)
+        session = RequestSession(self._sessions(), signals, self._cookie)
         if decide(signals) is Decision.FOREIGN:
             session.sessions.counters.sessions["origin_foreign",] += 1
             await self._refuse(scope, send, refusal(Decision.FOREIGN, presented=session.presented))
@@ -140,14 +164,27 @@ class SessionMiddleware(Generic[T]):
 
     async def _request(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
         begun = replaced = False
+        mapping = await SessionMapping.of(session) if self._maps else None
+        if mapping is not None:
+            scope[MAPPING] = mapping
 
         async def sending(message: Message) -> None:
             nonlocal begun, replaced
             if replaced:
                 return
             if message["type"] == "http.response.start":
+                refused = None
+                if mapping is not None and message["status"] < _FAILED:
+                    try:
+                        await mapping.save()
+                    except Refused as error:
+                        refused = error
                 await session.begin_answer()
                 begun = True
+                if refused is not None:
+                    replaced = True
+                    await self._refuse(scope, send, refused, session)
+                    return
                 if message["status"] == _FAILED and session.refused is not None and _is_of_a_refusal():
                     replaced = True
                     await self._refuse(scope, send, session.refused, session)
@@ -208,6 +245,8 @@ class SessionMiddleware(Generic[T]):
                     session.follow(watch)
                     if watch.live is not None:
                         over, active = watch.over, watch.active
+            if self._maps:
+                scope[MAPPING] = await SessionMapping.of(session)
             guarded = GuardedSocket(receive, send, over, active)
 
             async def sending(message: Message) -> None:
@@ -263,7 +302,8 @@ class SessionMiddleware(Generic[T]):
             kept.append((b"set-cookie", session.set_cookie.encode()))
             if session.signals.transport is Transport.LOOPBACK and not self._loopback_logged:
                 self._loopback_logged = True
-                log.warning("plain HTTP on loopback: the session's cookie goes without its prefix and Secure")
+                where = " on loopback" if self._allow_http == "loopback" else ""
+                log.warning("plain HTTP%s: the session's cookie goes without its prefix and Secure", where)
         return kept
 
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any
 
+from greenroom.clock import Clock
 from greenroom.detached import CLOSING, Detached
 from greenroom.errors import EngineError, GreenroomError
 
@@ -36,9 +37,11 @@ class Background:
 
     Arguments:
         interval: a session is touched at most once in so many seconds.
+        clock: where these are counted; None for the system's.
     """
 
-    def __init__(self, interval: float) -> None:
+    def __init__(self, interval: float, clock: Clock | None = None) -> None:
+        self._clock = clock
         self._keep = min(_HELD, interval)
         self._recent: dict[str, float] = {}  # session → when it was last due, the oldest first
         self._detached = Detached()
@@ -48,7 +51,7 @@ class Background:
 
         Ten requests of one page read the session before the first of them has touched it.
         """
-        now = monotonic()
+        now = monotonic() if self._clock is None else self._clock.monotonic()
         while self._recent and self._recent[oldest := next(iter(self._recent))] <= now - self._keep:
             del self._recent[oldest]
         if session in self._recent:

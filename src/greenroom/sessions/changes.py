@@ -26,9 +26,10 @@ from greenroom.errors import BrokenValue, CommandFailed, EngineUnavailable, Inva
 from greenroom.keyspace.parts import is_part
 from greenroom.sessions import arguments
 from greenroom.sessions.index import SessionIndex, Streams
-from greenroom.sessions.raw_json import USER, Members, changed, members, user_of
+from greenroom.sessions.owner import UserMember
+from greenroom.sessions.raw_json import Members, changed, members
 from greenroom.sessions.schema import SessionSchema
-from greenroom.sessions.settings import SessionLimits, ms
+from greenroom.sessions.settings import SessionLifetime, SessionLimits, ms, own_lifetime
 from greenroom.sessions.store import (
     Claimed,
     Differs,
@@ -103,6 +104,7 @@ class SessionChanges(Generic[T]):
 
     Arguments:
         new: members that a session begins with where it is not given others.
+        user: the member that says whose it is.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class SessionChanges(Generic[T]):
         streams: Streams,
         limits: SessionLimits,
         new: Mapping[str, object],
+        user: UserMember,
     ) -> None:
         self._store = store
         self._schema = schema
@@ -120,6 +123,7 @@ class SessionChanges(Generic[T]):
         self._streams = streams
         self._limits = limits
         self._new = new
+        self._user = user
         self._turns = Turns()
 
     # Changes ---------------------------------------------------------------------------------------
@@ -142,12 +146,16 @@ class SessionChanges(Generic[T]):
             if stored.body is not None and stored.started_at is not None:
                 written = Differs(stored.body)
             try:
+                if (own := own_lifetime(stored.started_at)) is not None:
+                    limits = self._limits.with_lifetime(own)
+                    with budget.spending() as deadline:
+                        await self._index.active.try_add(session, limits.lifetime + limits.late, deadline=deadline)
                 while isinstance(written, Differs):
                     old = written.body
                     self._schema.decode(old)
                     new = await change(old, budget)
                     self._schema.check(new, "change")
-                    if user_of(new) != user_of(old):
+                    if self._user.of(new) != self._user.of(old):
                         raise InvalidInput("user_id", "a session cannot change its user", "rotate it")
                     with _spending(budget) as deadline:
                         written = await self._store.write(session, old, new, secrets.token_hex(8), deadline=deadline)
@@ -182,10 +190,10 @@ class SessionChanges(Generic[T]):
         Raises:
             BrokenValue, EngineError: when that cannot be done.
         """
-        budget, writer, user = self._store.new_budget(), secrets.token_hex(8), user_of(live.body)
+        budget, writer, user = self._store.new_budget(), secrets.token_hex(8), self._user.of(live.body)
         # Onto its user's list again. Prevents: on a cluster the list is another node's · that dies before its replica
         # has the entry · the session goes on, and no end-all finds it.
-        await self._index.renew(live.session_id, user, budget)
+        await self._index.renew(live.session_id, user, budget, self._limits.of(live.started_text))
         if self._streams.names.member in members(live.body):
             try:
                 await self.settle(live.session_id)  # its server may have been killed
@@ -203,16 +211,20 @@ class SessionChanges(Generic[T]):
 
     # Sessions that begin ---------------------------------------------------------------------------
 
-    async def start(self, given: Mapping[str, object]) -> tuple[SessionSnapshot[T], str]:
-        """Begin a session; see `Sessions.start`."""
+    async def start(
+        self, given: Mapping[str, object], own: SessionLifetime | None = None
+    ) -> tuple[SessionSnapshot[T], str]:
+        """Begin a session, which may have a lifetime of its own; see `Sessions.start`."""
         token, budget = new_token(), self._store.new_budget()
-        session, body = session_id(token), changed(b"{}", {**self._new, **given})
+        session, body = session_id(token), self._user.changed(b"{}", {**self._new, **given})
+        limits = self._limits.with_lifetime(own)
         self._schema.check(body)
-        user = user_of(body)
-        unused = user is None and self._limits.shortens
+        user = self._user.of(body)
+        unused = user is None and limits.shortens
         try:
-            listed = await self._index.add(session, user, budget, unused=unused)
-            live = await self._begin(session, body, listed, self._new_life, budget, unused=unused)
+            listed = await self._index.add(session, user, budget, limits, unused=unused)
+            life = Claimed(ms(limits.absolute), b"")
+            live = await self._begin(session, body, listed, life, budget, own=own, unused=unused)
         except (InvalidInput, SessionGone):
             raise  # nothing was listed, or it has been unlisted
         except BaseException:
@@ -221,7 +233,9 @@ class SessionChanges(Generic[T]):
         return live, token
 
     # docs/decisions/0038-one-of-two-logins-wins.md
-    async def rotate(self, session: str, given: Members) -> tuple[SessionSnapshot[T], str]:
+    async def rotate(
+        self, session: str, given: Members, own: SessionLifetime | None = None
+    ) -> tuple[SessionSnapshot[T], str]:
         """Go on under a new token; see `Sessions.rotate`."""
         token, claimant, budget = new_token(), secrets.token_hex(8), self._store.new_budget()
         successor = session_id(token)
@@ -238,16 +252,20 @@ class SessionChanges(Generic[T]):
                 new_members = arguments.given(given, old)
                 new = self._successor_json(old, new_members)
                 self._schema.check(new)
-                user = user_of(new)
+                user = self._user.of(new)
                 # Before the old one ends. The other way round: the old id is taken · end-all reads the list, and ends
                 # the old id · the new one is listed and created, and its user is still signed in.
-                listed = await self._index.add(successor, _listable(user, new_members), budget)
+                log_in = new_members.get(self._user.name, msgspec.UNSET) is not msgspec.UNSET
+                if own is not None and not log_in:
+                    raise InvalidInput("lifetime", "is given without a user_id", "give it at a log-in")
+                limits = self._limits.with_lifetime(own) if log_in else self._limits.of(stored.started_at)
+                listed = await self._index.add(successor, self._listable(user, new_members), budget, limits)
                 with budget.spending() as deadline:
                     claimed = await self._store.claim_for_rotation(session, old, claimant, deadline=deadline)
             if claimed is None:
                 raise SessionGone("the session has ended")
-            log_in = new_members.get(USER, msgspec.UNSET) is not msgspec.UNSET
-            live = await self._begin(successor, new, listed, self._new_life if log_in else claimed, budget)
+            life = Claimed(ms(limits.absolute), b"") if log_in else claimed
+            live = await self._begin(successor, new, listed, life, budget, own=own)
             await self._index.remove(session, None, budget)  # its user's list keeps it: end-all ends the copy too
         except (SessionGone, InvalidInput, BrokenValue, CommandFailed):
             await self._index.remove(successor, user, budget)
@@ -260,28 +278,42 @@ class SessionChanges(Generic[T]):
             raise
         return live, token
 
-    @property
-    def _new_life(self) -> Claimed:
-        return Claimed(ms(self._limits.absolute), b"")
-
     async def _begin(
-        self, session: str, body: bytes, listed: int, life: Claimed, budget: TimeBudget, *, unused: bool = False
+        self,
+        session: str,
+        body: bytes,
+        listed: int,
+        life: Claimed,
+        budget: TimeBudget,
+        *,
+        own: SessionLifetime | None,
+        unused: bool = False,
     ) -> SessionSnapshot[T]:
         with budget.spending() as deadline:
             begun = await self._store.begin(
-                session, body, life.left_ms, life.started_at, listed, unused=unused, deadline=deadline
+                session, body, life.left_ms, life.started_at, listed, own=own, unused=unused, deadline=deadline
             )
         if begun is None:
-            await self._index.remove(session, user_of(body), budget)
+            await self._index.remove(session, self._user.of(body), budget)
             raise SessionGone("all sessions of the user were ended while this one began")
-        return SessionSnapshot(session, self._schema.decode(begun.body), begun.body, started_text=begun.started_at)
+        return SessionSnapshot(
+            session,
+            self._schema.decode(begun.body),
+            begun.body,
+            started_text=begun.started_at,
+            max_age=None if own_lifetime(begun.started_at) is None else max(1, life.left_ms // 1000),
+        )
 
     def _successor_json(self, body: bytes, given: Mapping[str, object]) -> bytes:
-        before, after = user_of(body), given.get(USER, msgspec.UNSET)
-        if before is not None and after not in (before, msgspec.UNSET):
+        before, after = self._user.of(body), given.get(self._user.name, msgspec.UNSET)
+        if before is not None and after is not msgspec.UNSET and before != self._user.of(changed(b"{}", given)):
             # Of one browser, where the first has not signed out; or one user's token planted into another's.
-            return changed(b"{}", {**self._new, **given})
-        return changed(body, {self._streams.names.member: msgspec.UNSET, **given})
+            return self._user.changed(b"{}", {**self._new, **given})
+        return self._user.changed(body, {self._streams.names.member: msgspec.UNSET, **given})
+
+    def _listable(self, user: str | None, given: Mapping[str, object]) -> str | None:
+        """Whose list a session goes on; no one's where another program has written a user that can have none."""
+        return user if user is None or self._user.name in given or is_part(user) else None
 
 
 @contextmanager
@@ -295,8 +327,3 @@ def _spending(budget: TimeBudget) -> Iterator[float]:
         raise Overloaded(_TOO_MANY)
     with budget.spending() as deadline:
         yield deadline
-
-
-def _listable(user: str | None, given: Mapping[str, object]) -> str | None:
-    """Whose list a rotated session goes on; no one's where another program has written a user that can have none."""
-    return user if user is None or USER in given or is_part(user) else None

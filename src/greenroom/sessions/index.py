@@ -33,9 +33,9 @@ from greenroom.engine.shapes import NUMBER, Shape, are_texts
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
 from greenroom.keyspace.derived_keys import derived_key
 from greenroom.keyspace.parts import check_part, is_part
-from greenroom.sessions.arguments import check_user_id
 from greenroom.sessions.background import Leftovers
-from greenroom.sessions.settings import SessionLimits, StreamNames, ms
+from greenroom.sessions.owner import UserMember
+from greenroom.sessions.settings import LONGEST, SessionLimits, StreamNames, ms
 from greenroom.sessions.store import SessionStore
 
 log = logging.getLogger("greenroom.sessions")
@@ -51,6 +51,9 @@ SET_ADD = Script.named("expiring_set_add", NUMBER, bool)
 SET_MEMBERS = Script.named("expiring_set_members", Shape(frozenset({int, list}), _is_members))
 SCRIPTS = (SET_ADD, SET_MEMBERS)
 _MEMBER = re.compile(r"[0-9]{16}:[A-Za-z0-9._~-]+:[A-Za-z0-9._~-]{1,128}")
+_USUAL = SessionLimits().absolute + SessionLimits().late
+"""What a session stays on its user's list unless it lives for longer or shorter. It is the same whatever the settings:
+processes with other settings agree on who has left."""
 _SOON = 0.1
 """Seconds for which a set is waited for that others need not wait for."""
 
@@ -60,30 +63,29 @@ class ExpiringSet:
 
     Arguments:
         name: its key.
-        longest: after so long without entering again a member is not here any more.
+        usual: after so long without entering again a member is not here any more, unless it has entered for another
+            time.
         is_member: whether a text can be a member.
     """
 
-    __slots__ = ("_engine", "_is_member", "_longest", "_name")
+    __slots__ = ("_engine", "_is_member", "_name", "_usual")
 
     def __init__(
-        self, engine: Engine, name: str, longest: timedelta, *, is_member: Callable[[str], bool] = is_part
+        self, engine: Engine, name: str, usual: timedelta, *, is_member: Callable[[str], bool] = is_part
     ) -> None:
         self._engine = engine
         self._name = name
         self._is_member = is_member
-        self._longest = ms(longest)
+        self._usual = ms(usual)
 
     async def add(self, member: str, stay: timedelta | None = None, *, deadline: float | None = None) -> None:
         """Put a member in, or renew its stay.
 
         Arguments:
-            stay: how long it stays, if that is less than the longest.
+            stay: how long it stays, if not as usual.
         """
-        stay_ms = self._longest if stay is None else min(ms(stay), self._longest)
-        await self._engine.run(
-            Channel.PLAIN, SET_ADD, (self._name,), (member, self._longest, stay_ms), deadline=deadline
-        )
+        stay_ms = self._usual if stay is None else ms(stay)
+        await self._engine.run(Channel.PLAIN, SET_ADD, (self._name,), (member, self._usual, stay_ms), deadline=deadline)
 
     async def try_add(self, member: str, stay: timedelta | None = None, *, deadline: float | None = None) -> None:
         """As `add`; does nothing if its server does not answer soon.
@@ -101,13 +103,11 @@ class ExpiringSet:
 
     async def count(self) -> int:
         """How many are here."""
-        return int(await self._engine.run(Channel.PLAIN, SET_MEMBERS, (self._name,), (self._longest, "0")))
+        return int(await self._engine.run(Channel.PLAIN, SET_MEMBERS, (self._name,), (self._usual, "0")))
 
     async def members(self, *, deadline: float | None = None) -> list[str]:
         """Who is here; those who entered first come first."""
-        reply = await self._engine.run(
-            Channel.PLAIN, SET_MEMBERS, (self._name,), (self._longest, "1"), deadline=deadline
-        )
+        reply = await self._engine.run(Channel.PLAIN, SET_MEMBERS, (self._name,), (self._usual, "1"), deadline=deadline)
         texts = {member: member.decode("utf-8", "replace") for member in reply}
         if foreign := [member for member, text in texts.items() if not self._is_member(text)]:
             log.warning(
@@ -130,9 +130,16 @@ class SessionIndex:
     """The lists of one platform's sessions."""
 
     def __init__(
-        self, engine: Engine, prefix: str, store: SessionStore, limits: SessionLimits, leftovers: Leftovers
+        self,
+        engine: Engine,
+        prefix: str,
+        store: SessionStore,
+        limits: SessionLimits,
+        leftovers: Leftovers,
+        user: UserMember,
     ) -> None:
         self._engine = engine
+        self._user = user
         self._leftovers = leftovers
         self._prefix = prefix
         self._store = store
@@ -140,38 +147,43 @@ class SessionIndex:
         self.active = ExpiringSet(engine, derived_key(prefix, "active", "sessions"), limits.lifetime + limits.late)
         """Every session that may be alive."""
 
-    def of_user(self, user_id: str) -> ExpiringSet:
+    def of_user(self, user_id: str | int) -> ExpiringSet:
         """The ids of a user's sessions, of those being begun, and of some that are over.
 
         Raises:
             InvalidInput: when it is no user's id.
         """
-        name = derived_key(self._prefix, "sessions", f"user:{_part(user_id)}")
-        return ExpiringSet(self._engine, name, self._limits.absolute + self._limits.late)
+        name = derived_key(self._prefix, "sessions", f"user:{_part(self._user.check(user_id))}")
+        return ExpiringSet(self._engine, name, _USUAL)
 
-    async def add(self, session: str, user: str | None, budget: TimeBudget, *, unused: bool = False) -> int:
+    async def add(
+        self, session: str, user: str | None, budget: TimeBudget, limits: SessionLimits, *, unused: bool = False
+    ) -> int:
         """List a session that shall begin; returns when that was, by its server's time in µs.
 
         Arguments:
+            limits: the session's own.
             unused: whether it ends soon if its token does not come back.
         """
-        mine = [] if user is None else [self.of_user(user)]
-        stay = self._limits.unused + self._limits.late if unused else None
+        mine = [] if user is None else [self._of(user)]
+        stay = (limits.unused if unused else limits.lifetime) + limits.late
 
         with budget.spending() as deadline:
             entries = asyncio.gather(
                 self.active.try_add(session, stay, deadline=deadline),
-                *(one.add(session, deadline=deadline) for one in mine),
+                *(one.add(session, limits.absolute + limits.late, deadline=deadline) for one in mine),
             )
             # The server's time with them, and not later: what is listed for long may have been ended meanwhile.
             now, _ = await asyncio.gather(self._store.now(session, deadline=deadline), entries)
             return now
 
-    async def renew(self, session: str, user: str | None, budget: TimeBudget) -> None:
-        """List a session again that goes on, where that can be done soon."""
-
+    async def renew(self, session: str, user: str | None, budget: TimeBudget, limits: SessionLimits) -> None:
+        """List a session again that goes on, where that can be done soon; with the session's own limits."""
+        # On its user's list for its whole life. What is left of that is less: it is ended in vain, if at all.
+        stays = limits.lifetime + limits.late, limits.absolute + limits.late
         with budget.spending() as deadline:
-            await asyncio.gather(*(one.try_add(session, deadline=deadline) for one in self._sets(user)))
+            sets = zip(self._sets(user), stays, strict=False)
+            await asyncio.gather(*(one.try_add(session, stay, deadline=deadline) for one, stay in sets))
 
     async def remove(self, session: str, user: str | None, budget: TimeBudget) -> None:
         """Unlist a session that is over; never fails, since what was asked for is done: the rest is done behind."""
@@ -183,18 +195,18 @@ class SessionIndex:
             with budget.spending() as deadline:
                 await left(deadline)
         except BaseException as error:
-            self._leftovers.add(f"the list of {session}", left, self._limits.lifetime.total_seconds())
+            self._leftovers.add(f"the list of {session}", left, LONGEST.total_seconds())
             if not isinstance(error, EngineError):
                 raise
 
     def forget(self, session: str, user: str | None) -> None:
         """Unlist behind a session that has not begun, and never will: its id is marked as ended first."""
         undo = partial(self._forget, session, user)
-        self._leftovers.add(f"the session {session}", undo, self._limits.lifetime.total_seconds())
+        self._leftovers.add(f"the session {session}", undo, LONGEST.total_seconds())
 
     def check(self, session: str) -> None:
         """Make the set of active sessions true behind, of a session that may be in it for longer than it lives."""
-        self._leftovers.add(f"the list of {session}", partial(self._check, session), self._limits.idle.total_seconds())
+        self._leftovers.add(f"the list of {session}", partial(self._check, session), LONGEST.total_seconds())
 
     async def _forget(self, session: str, user: str | None) -> None:
         await self._store.end(session, secrets.token_hex(8), tombstone=True)
@@ -207,7 +219,8 @@ class SessionIndex:
         elif stored.unused:
             # A change that has failed may have put it there as one in use, so let it be one. Instead of that a
             # shorter stay could undo that of a touch meanwhile: it would be alive and not counted.
-            await self.active.add(session)
+            limits = self._limits.of(stored.started_at)
+            await self.active.add(session, limits.lifetime + limits.late)
             writer = secrets.token_hex(8)
             if await self._store.write(session, stored.body, stored.body, writer, touch=True) is None:
                 await self.active.remove(session)
@@ -216,8 +229,12 @@ class SessionIndex:
         sets = [self.active]
         if user is not None:
             with suppress(InvalidInput):  # somebody else has written it, and it was never listed
-                sets.append(self.of_user(user))
+                sets.append(self._of(user))
         return sets
+
+    def _of(self, user: str) -> ExpiringSet:
+        """The list of a user whose id is in a session's JSON."""
+        return self.of_user(int(user) if self._user.numbers and not self._user.text else user)
 
 
 def _part(user_id: str) -> str:
@@ -225,10 +242,7 @@ def _part(user_id: str) -> str:
 
     The `#` is in no id that stands there itself, so that nobody can choose an id whose list is another's.
 
-    Raises:
-        InvalidInput: when it is no user's id.
     """
-    check_user_id(user_id)
     try:
         return check_part("user_id", user_id)
     except InvalidInput:

@@ -10,12 +10,12 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from greenroom.argument_types import text, type_name
 from greenroom.errors import InvalidInput
-from greenroom.sessions import cookie
+from greenroom.sessions.cookie import DEFAULT, CookieSettings
 from greenroom.sessions.token import is_token
 
 
@@ -58,7 +58,7 @@ class Transport(enum.Enum):
 
     SECURE = "secure"
     LOOPBACK = "loopback"
-    """Unencrypted, and never off this machine."""
+    """Unencrypted, and never off this machine, or allowed so all the same."""
     PLAIN = "plain"
 
 
@@ -168,18 +168,47 @@ _LONGEST_HOST = 300
 """Characters; a name has 253 at most."""
 
 
-def signals_of(scope: Mapping[str, Any], allowed: frozenset[str]) -> Signals:
+AllowHttp = Literal["loopback", "localhost", "anywhere"]
+"""Where sessions work over plain HTTP.
+
+`loopback`: for requests that never left this machine. `localhost`: for all that ask for this machine by name, whatever
+their address: a container's clients come from its bridge. `anywhere`: whoever listens on the way has the tokens.
+"""
+ALLOW_HTTP: tuple[AllowHttp, ...] = ("loopback", "localhost", "anywhere")
+
+
+def allowed_http(allow_http: AllowHttp | bool) -> AllowHttp:
+    """Where plain HTTP is allowed; True is anywhere.
+
+    Raises:
+        InvalidInput: for what says nothing of it.
+    """
+    if isinstance(allow_http, bool):
+        return "anywhere" if allow_http else "loopback"
+    if allow_http not in ALLOW_HTTP:
+        raise InvalidInput("allow_http", f"is {allow_http!r:.80}", "use 'loopback', 'localhost', or True for anywhere")
+    return allow_http
+
+
+def signals_of(
+    scope: Mapping[str, Any],
+    allowed: frozenset[str],
+    cookie: CookieSettings = DEFAULT,
+    allow_http: AllowHttp = "loopback",
+) -> Signals:
     """The signals of an `http` or `websocket` scope.
 
     Arguments:
         allowed: origins, as `origins` returns them.
+        cookie: the session's.
+        allow_http: where sessions work over plain HTTP.
     """
     kind = Kind(scope["type"])
     headers = _Headers(scope["headers"])
-    plain = _plain(scope, headers)
+    plain = "" if allow_http == "anywhere" else _plain(scope, headers, any_peer=allow_http == "localhost")
     secure = scope.get("scheme") in _SECURE
     transport = Transport.SECURE if secure else Transport.PLAIN if plain else Transport.LOOPBACK
-    token, carrier, text = _token(headers, secure=transport is Transport.SECURE)
+    token, carrier, text = _token(headers, cookie, secure=transport is Transport.SECURE)
     return Signals(
         kind=kind,
         unsafe=kind is Kind.HTTP and scope["method"] not in _SAFE,
@@ -243,7 +272,7 @@ class _Headers:
         return b", ".join(values).decode("latin-1").strip().lower() if values else None
 
 
-def _token(headers: _Headers, *, secure: bool) -> tuple[Token, Carrier, str]:
+def _token(headers: _Headers, cookie: CookieSettings, *, secure: bool) -> tuple[Token, Carrier, str]:
     """An Authorization goes before a cookie: a client sends it on purpose, a browser its cookies unasked."""
     credentials = [value.decode("latin-1").partition(" ") for value in headers[b"authorization"]]
     bearers = [text.strip() for scheme, _, text in credentials if scheme.lower() == "bearer"]
@@ -257,25 +286,30 @@ def _token(headers: _Headers, *, secure: bool) -> tuple[Token, Carrier, str]:
     return Token.PRESENT, carrier, presented[0]
 
 
-def _plain(scope: Mapping[str, Any], headers: _Headers) -> str:
+def _plain(scope: Mapping[str, Any], headers: _Headers, *, any_peer: bool) -> str:
     """Why an unencrypted request may have left this machine, with the remedy; empty where it has not, or is encrypted.
 
     Behind a proxy the server must be told the client's scheme (uvicorn: `forwarded_allow_ips`). One that it is not
     told of connects from loopback too, where it runs on this machine, and its clients are anywhere. It shows by the
     host that was asked for; where it rewrites that, by what it adds, or by the origin of the page that sends.
+
+    Arguments:
+        any_peer: whether the peer may be another machine.
     """
     if scope.get("scheme") in _SECURE:
         return ""
     client, host, origin = scope.get("client"), headers.text(b"host") or "", headers.text(b"origin")
-    if client is None or not _is_loopback(client[0]):
+    if not any_peer and (client is None or not _is_loopback(client[0])):
         where = "an unknown peer" if client is None else f"{shown(client[0])}, which is not this machine"
-        return f"the request came unencrypted from {where}; {_CONTAINER if client is not None else _PROXY}"
+        remedy = _CONTAINER if client is not None else _PROXY
+        return f"the request came unencrypted from {where}, for the host {shown(host)}; {remedy}"
     if len(host) > _LONGEST_HOST or not _asks_loopback(host):
         return f"the request came unencrypted for the host {shown(host)}; {_PROXY}"
     # A server that believes a peer puts the address that is forwarded in its place, with port 0.
-    named = None if client[1] == 0 else headers.forwarding
+    named = None if client is not None and client[1] == 0 else headers.forwarding
     if named is not None:
-        return f"the request has {named} from {client[0]}, which is not trusted; {_PROXY}"
+        peer = "an unknown peer" if client is None else client[0]
+        return f"the request has {named} from {peer}, which is not trusted; {_PROXY}"
     if origin is not None and (len(origin) > _LONGEST_HOST or not _is_loopback_origin(origin)):
         return f"the request came unencrypted from a page of {shown(origin)}; {_PROXY}"
     return ""
@@ -285,7 +319,10 @@ _PROXY = (
     "let the proxy send X-Forwarded-For and X-Forwarded-Proto, and name its address in GREENROOM_TRUSTED_PROXIES "
     "(uvicorn: forwarded_allow_ips)"
 )
-_CONTAINER = f"if that is a proxy, {_PROXY}; if it is a container's bridge, run the container in the host's network"
+_CONTAINER = (
+    f"if that is a proxy, {_PROXY}; if it is a container's bridge on your own machine, as Docker's, run the container "
+    "in the host's network, or allow it with SessionMiddleware(…, allow_http='localhost')"
+)
 
 
 def shown(text: str) -> str:

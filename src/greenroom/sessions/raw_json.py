@@ -23,12 +23,9 @@ import msgspec
 
 from greenroom.argument_types import instance, type_name
 from greenroom.errors import InvalidInput
-from greenroom.sessions.arguments import check_user_id
 
 ACTIVITY = "last_activity_timestamp"
 """The member that every write sets, to the server's time."""
-USER = "user_id"
-"""The member that names whose session it is."""
 
 Members = Mapping[str, object] | Callable[[bytes], Mapping[str, object]]
 """Members to be set, or what tells them from the JSON as it is: asked again where that has changed meanwhile."""
@@ -54,13 +51,6 @@ _raw = msgspec.json.Decoder(msgspec.Raw)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _Owned(msgspec.Struct):
-    user_id: Any = None
-
-
-_owned = msgspec.json.Decoder(_Owned)
-
-
 def members(body: bytes) -> dict[str, msgspec.Raw]:
     """The members of a JSON object, each as its bytes.
 
@@ -77,7 +67,7 @@ def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
     """The object with some members set; `UNSET` removes one. Members not named keep their bytes and their order.
 
     Raises:
-        InvalidInput: naming the member that cannot be JSON, or a `user_id` that is none.
+        InvalidInput: naming the member that cannot be JSON.
     """
     parsed = members(body)
     for name, value in changes.items():
@@ -85,8 +75,6 @@ def changed(body: bytes, changes: Mapping[str, object]) -> bytes:
         if value is msgspec.UNSET:
             parsed.pop(name, None)
         else:
-            if name == USER:
-                _check_user(value)
             parsed[name] = msgspec.Raw(member_json(name, value))
     return joined(parsed)
 
@@ -139,28 +127,6 @@ def around(body: bytes, member: str) -> tuple[bytes, bytes]:
     after = (_pair(name, parsed[name]) for name in names[position + 1 :])
     head = b",".join([*before, msgspec.json.encode(member) + b':"'])
     return b"{" + head, b",".join([b'"', *after]) + b"}"
-
-
-def user_of(body: bytes) -> str | None:
-    """Whose session it is; None for nobody's, and where the JSON does not tell."""
-    try:
-        user = _owned.decode(body).user_id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        user = _user_by_scan(body)
-    return user if isinstance(user, str) else None
-
-
-def _check_user(value: object) -> None:
-    # Here, where it is the caller's: once in the session's JSON the error would speak of what is stored.
-    check_user_id(user_of(b'{"user_id":%s}' % member_json(USER, value)) if isinstance(value, msgspec.Raw) else value)
-
-
-def _user_by_scan(body: bytes) -> Any:
-    """Prevents: another program's member is no text · the session counts as nobody's · it leaves its user's list."""
-    try:
-        return msgspec.json.decode(members_by_scan(body).get(USER, b"null"))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
 
 
 def _readable(raw: msgspec.Raw) -> Any:

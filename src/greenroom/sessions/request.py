@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from greenroom.argument_types import function
 from greenroom.detached import to_the_end
 from greenroom.errors import BrokenValue, EngineError, Overloaded
-from greenroom.sessions import arguments, cookie
+from greenroom.sessions import arguments
+from greenroom.sessions.cookie import DEFAULT, CookieSettings
 from greenroom.sessions.policy import Carrier, Decision, Kind, LookUp, Signals, Token, Transport, decide, sets_cookie
-from greenroom.sessions.raw_json import Members, changed
+from greenroom.sessions.raw_json import Members
 from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
 from greenroom.sessions.sessions import Sessions
+from greenroom.sessions.settings import SessionLifetime
 from greenroom.sessions.store import SessionGone, SessionSnapshot
 from greenroom.sessions.token import session_id
 from greenroom.sessions.websocket import SessionWatch
@@ -30,8 +33,9 @@ class RequestSession(Generic[T]):
     where the application does not.
     """
 
-    def __init__(self, sessions: Sessions[T], signals: Signals) -> None:
+    def __init__(self, sessions: Sessions[T], signals: Signals, cookie: CookieSettings = DEFAULT) -> None:
         self.sessions = sessions
+        self._cookie = cookie
         self.signals = signals
         self.used = False
         """Whether the answer depends on the session."""
@@ -88,11 +92,20 @@ class RequestSession(Generic[T]):
         if self._outcome is Decision.INSECURE:
             raise self._refusal(self._outcome)
 
-    async def start(self, members: Mapping[str, object] | None = None, /, **more: object) -> SessionSnapshot[T]:
+    async def start(
+        self,
+        members: Mapping[str, object] | None = None,
+        /,
+        *,
+        remember: bool = False,
+        lifetime: SessionLifetime | timedelta | None = None,
+        **more: object,
+    ) -> SessionSnapshot[T]:
         """Begin the session of a visitor who has none.
 
         Arguments:
             members: what it holds.
+            remember, lifetime: as for `Sessions.start`; its cookie then stays when the browser ends.
             more: further members, by keyword.
 
         Raises:
@@ -100,28 +113,33 @@ class RequestSession(Generic[T]):
             RuntimeError: as `rotate`.
             SignInRequired: when a token was presented that names no live session: it never becomes one.
         """
-        given = arguments.mapping(members, more)
+        given = arguments.mapping(members, self.sessions.user.renamed(more))
+        own = self.sessions.own_lifetime(remember=remember, lifetime=lifetime)
         await self._looked_up()
         if self._outcome is not Decision.NONE:
             raise self._refusal(self._outcome)
-        return await self._begin(given)
+        return await self._begin(given, own)
 
-    async def sign_in(self, members: Members) -> SessionSnapshot[T]:
+    async def sign_in(
+        self, members: Members, *, remember: bool = False, lifetime: SessionLifetime | timedelta | None = None
+    ) -> SessionSnapshot[T]:
         """Go on as somebody: a live session is rotated, else one begins. The old token never leads to the new session.
 
         Arguments:
             members: with a `user_id`, as for `Sessions.rotate`; where a session begins it is asked with `{}`.
+            remember, lifetime: as for `start`.
 
         Raises:
             RuntimeError: as `rotate`.
             SignInRequired: when another log-in of this session was first; of two at once one session is left.
         """
+        own = self.sessions.own_lifetime(remember=remember, lifetime=lifetime)
         await self._looked_up()
         match self._outcome:
             case Decision.NONE | Decision.DEAD:
-                return await self._begin(arguments.given(members, b"{}"))
+                return await self._begin(arguments.given(members, b"{}"), own)
             case Decision.LIVE:
-                return await self.rotate(members)
+                return await self._rotate(members, own)
             case _:
                 raise self._refusal(self._outcome)
 
@@ -133,12 +151,15 @@ class RequestSession(Generic[T]):
         Raises:
             RuntimeError: on a socket, and once the response has begun: nobody would get the new token.
         """
+        return await self._rotate(members, None)
+
+    async def _rotate(self, members: Members, own: SessionLifetime | None) -> SessionSnapshot[T]:
         async with self._before_the_answer():
             live = await self.require(writable=True)
 
             async def rotated() -> None:
                 with self._refusing():
-                    new, self.token = await self.sessions.rotate(live.session_id, members)
+                    new, self.token = await self.sessions.rotate(live.session_id, members, lifetime=own)
                 self._now(new)
 
             # Prevents: the old token is taken · the request is cancelled · the new one is forgotten before anybody has
@@ -162,10 +183,10 @@ class RequestSession(Generic[T]):
         Raises:
             InvalidInput: naming the member that cannot be JSON, or does not fit the session's type.
         """
-        new = arguments.mapping(members, more)
+        new = arguments.mapping(members, self.sessions.user.renamed(more))
         live = await self.require(writable=True)
         with self._refusing():
-            updated = await self.sessions.change(live.session_id, lambda body: changed(body, new))
+            updated = await self.sessions.change(live.session_id, lambda body: self.sessions.user.changed(body, new))
         self._wrote(updated)
         return updated
 
@@ -201,7 +222,7 @@ class RequestSession(Generic[T]):
         self._outcome = Decision.DEAD
         self._wrote(None)
         if self.signals.carrier is Carrier.COOKIE:
-            self.set_cookie = cookie.cleared(secure=self._secure)
+            self.set_cookie = self._cookie.cleared(secure=self._secure)
 
     def follow(self, watch: SessionWatch[T]) -> None:
         """Take the session as the socket's watch has read it."""
@@ -239,10 +260,10 @@ class RequestSession(Generic[T]):
             else:
                 self.sessions.counters.sessions["token_unknown",] += 1
 
-    async def _begin(self, members: Mapping[str, object]) -> SessionSnapshot[T]:
+    async def _begin(self, members: Mapping[str, object], own: SessionLifetime | None) -> SessionSnapshot[T]:
         async with self._before_the_answer():
             with self._refusing():
-                new, self.token = await self.sessions.start(members)
+                new, self.token = await self.sessions.start(members, lifetime=own)
             return self._now(new)
 
     def _wrote(self, live: SessionSnapshot[T] | None) -> None:
@@ -271,7 +292,7 @@ class RequestSession(Generic[T]):
         assert self.token is not None
         self._outcome, self._live = Decision.LIVE, live
         if sets_cookie(self.signals):
-            self.set_cookie = cookie.cookie(self.token, secure=self._secure)
+            self.set_cookie = self._cookie.given(self.token, secure=self._secure, max_age=live.max_age)
         return live
 
     @contextmanager

@@ -12,15 +12,17 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
 from greenroom.argument_types import function, instance, text
+from greenroom.clock import Clock
 from greenroom.detached import CLOSING, Detached
 from greenroom.engine import Channel, Engine
 from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.key_events import KeyEvents
-from greenroom.errors import BrokenValue
+from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
@@ -29,10 +31,11 @@ from greenroom.sessions import arguments, index, store
 from greenroom.sessions.background import Background, Leftovers
 from greenroom.sessions.changes import SessionChanges
 from greenroom.sessions.index import SessionIndex, Streams
-from greenroom.sessions.raw_json import Members, changed, user_of
+from greenroom.sessions.owner import UserMember
+from greenroom.sessions.raw_json import Members
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.schema import SessionSchema
-from greenroom.sessions.settings import SessionLimits, StreamNames
+from greenroom.sessions.settings import LONGEST, SessionLifetime, SessionLimits, StreamNames, lifetime_of
 from greenroom.sessions.store import SessionGone, SessionSnapshot, SessionStore, StoredSession
 from greenroom.sessions.token import is_token, session_id
 from greenroom.sessions.websocket import SessionWatch
@@ -60,7 +63,9 @@ class Sessions(Generic[T]):
         ends: those that the engine sends again to a server that has come back.
         new: members that a session begins with where it is not given others.
         streams: what open streams are called where they are stored.
+        remember: the lifetime of a session that is remembered.
         opened: the room's, which ends it.
+        clock: where the time between two touches is counted; None for the system's.
 
     Raises:
         InvalidInput: naming an argument of another type, or a member that cannot be JSON.
@@ -76,13 +81,18 @@ class Sessions(Generic[T]):
         ends: Revocations | None = None,
         new: Mapping[str, object] | None = None,
         streams: StreamNames | None = None,
+        remember: SessionLifetime | None = None,
         opened: Opened | None = None,
+        clock: Clock | None = None,
     ) -> None:
         instance("keyspace", keyspace, Keyspace, "give the keyspace of the sessions")
         if limits is not None:
             instance("limits", limits, SessionLimits, "give SessionLimits")
         new_members = arguments.mapping(new)
-        changed(b"{}", new_members)  # refuses what cannot be JSON
+        self.user = UserMember.of_type(keyspace.type)
+        """The member that says whose a session is."""
+        self.user.changed(b"{}", new_members)  # refuses what cannot be JSON
+        self._remember = remember
         self.limits = limits or SessionLimits()
         self.counters = counters if counters is not None else Counters()
         self._key_events = KeyEvents(owner)
@@ -96,9 +106,11 @@ class Sessions(Generic[T]):
         self._schema = SessionSchema(keyspace)
         self.leftovers = Leftovers()
         """What calls that failed have left, to be undone behind."""
-        self._index = SessionIndex(engine, self.prefix, self.store, self.limits, self.leftovers)
-        self._changes = SessionChanges(self.store, self._schema, self._index, self.streams, self.limits, new_members)
-        self._background = Background(self.limits.touch.total_seconds())
+        self._index = SessionIndex(engine, self.prefix, self.store, self.limits, self.leftovers, self.user)
+        self._changes = SessionChanges(
+            self.store, self._schema, self._index, self.streams, self.limits, new_members, self.user
+        )
+        self._background = Background(self.limits.touch.total_seconds(), clock)
         self._ending = Detached()
         self.opened = opened if opened is not None else Opened()
         """The room's: whether it is open, and where."""
@@ -106,22 +118,33 @@ class Sessions(Generic[T]):
     # One session -----------------------------------------------------------------------------------
 
     async def start(
-        self, members: Mapping[str, object] | None = None, /, **more: object
+        self,
+        members: Mapping[str, object] | None = None,
+        /,
+        *,
+        remember: bool = False,
+        lifetime: SessionLifetime | timedelta | None = None,
+        **more: object,
     ) -> tuple[SessionSnapshot[T], str]:
         """Begin a session; returns it and its token, which only its client may have.
 
         One without a `user_id` is over after `SessionLimits.unused` if its token does not come back: see `read`.
 
         Arguments:
-            members: what it holds; the time of its activity is the server's.
-            more: further members, by keyword.
+            members: what it holds, by the names in JSON; the time of its activity is the server's.
+            remember: whether it lives as long as `SessionSettings(remember=…)` says.
+            lifetime: how long this one lives, where that is another time; one time stands for both limits.
+            more: further members, by keyword; `user_id` is whose it is.
 
         Raises:
-            InvalidInput: naming the member that cannot be JSON, or does not fit the keyspace.
+            InvalidInput: naming the member that cannot be JSON, or does not fit the keyspace; and for a session to be
+                remembered where the room has no time for that.
             SessionGone: when `end_all` of its user came meanwhile.
         """
         self.opened.check()
-        live, token = await self._changes.start(arguments.mapping(members, more))
+        own = self.own_lifetime(remember=remember, lifetime=lifetime)
+        given = arguments.mapping(members, self.user.renamed(more))
+        live, token = await self._changes.start(given, own)
         self.counters.sessions["started",] += 1
         return live, token
 
@@ -233,10 +256,18 @@ class Sessions(Generic[T]):
         arguments.session_part("session", session)
         return await self._changes.settle(session)
 
-    async def rotate(self, session: str, members: Members) -> tuple[SessionSnapshot[T], str]:
+    async def rotate(
+        self,
+        session: str,
+        members: Members,
+        *,
+        remember: bool = False,
+        lifetime: SessionLifetime | timedelta | None = None,
+    ) -> tuple[SessionSnapshot[T], str]:
         """Go on under a new token, with some members set; the old one is over, but for a short copy to read.
 
-        With a `user_id` among the members it is a log-in, and a new absolute lifetime begins; else the old one goes on.
+        With a `user_id` among the members it is a log-in, and a new lifetime begins, which may be the session's own, as
+        at `start`; else the old one goes on.
         Of another user's session nothing goes along: what it holds is theirs. Streams do not come along: their sockets
         are closed. A crash in between signs out, never in. The old id never leads to the new session.
 
@@ -247,7 +278,8 @@ class Sessions(Generic[T]):
         """
         self.opened.check()
         arguments.session_part("session", session)
-        live, token = await self._changes.rotate(session, members)
+        own = self.own_lifetime(remember=remember, lifetime=lifetime)
+        live, token = await self._changes.rotate(session, members, own)
         self.counters.sessions["rotated",] += 1
         return live, token
 
@@ -268,12 +300,12 @@ class Sessions(Generic[T]):
         with budget.spending() as deadline:
             ended = await self.store.end(session, by, tombstone=False, deadline=deadline)
         self.counters.sessions["ended",] += ended
-        await self._index.remove(session, user_of(stored.body or stored.left or b""), budget)
+        await self._index.remove(session, self.user.of(stored.body or stored.left or b""), budget)
         return ended
 
     # All of a user, and all ------------------------------------------------------------------------
 
-    async def end_all(self, user_id: str, *, but: str | None = None) -> int:
+    async def end_all(self, user_id: str | int, *, but: str | None = None) -> int:
         """End every session of a user; returns how many this call has ended.
 
         Arguments:
@@ -287,7 +319,7 @@ class Sessions(Generic[T]):
         self._check_ends(user_id, but)
         return await self._ending.finish(self._end_all(user_id, but))
 
-    def end_all_behind(self, user_id: str, *, but: str | None = None) -> None:
+    def end_all_behind(self, user_id: str | int, *, but: str | None = None) -> None:
         """End every session of a user as soon as the server can be asked; returns at once.
 
         For a caller to whom `end_all` has said that it cannot be asked now. A process that ends meanwhile ends none.
@@ -295,19 +327,19 @@ class Sessions(Generic[T]):
         self.opened.check()
         self._check_ends(user_id, but)  # behind, nobody would be told
         undo = partial(self._end_all, user_id, but)
-        self.leftovers.add(f"the sessions of {user_id}", undo, self.limits.absolute.total_seconds())
+        self.leftovers.add(f"the sessions of {user_id}", undo, LONGEST.total_seconds())
 
-    def _check_ends(self, user_id: str, but: str | None) -> None:
+    def _check_ends(self, user_id: str | int, but: str | None) -> None:
         self._index.of_user(user_id)
         if but is not None:
             arguments.session_part("but", but)
 
-    async def _end_all(self, user_id: str, but: str | None) -> int:
+    async def _end_all(self, user_id: str | int, but: str | None) -> int:
         listed, ended, seen = self._index.of_user(user_id), 0, {but}
 
         async def end(session: str) -> bool:
             ended = await self.store.end(session, secrets.token_hex(8), tombstone=True)
-            await self._index.remove(session, user_id, self.store.new_budget())
+            await self._index.remove(session, str(user_id), self.store.new_budget())
             return ended
 
         # The list is read again until nothing new is on it. Prevents: it is read · a session is rotated, its new id is
@@ -324,13 +356,13 @@ class Sessions(Generic[T]):
         self.counters.sessions["ended",] += ended
         return ended
 
-    async def of_user(self, user_id: str) -> list[SessionSnapshot[T]]:
+    async def of_user(self, user_id: str | int) -> list[SessionSnapshot[T]]:
         """A user's live sessions, the oldest first; one that cannot be decoded is left out."""
         self.opened.check()
         listed, sessions = await self._index.of_user(user_id).members(), list[SessionSnapshot[T] | None]()
         for at in range(0, len(listed), _AT_A_TIME):
             sessions += await asyncio.gather(*map(self._readable, listed[at : at + _AT_A_TIME]))
-        mine = (one for one in sessions if one is not None and one.writable and user_of(one.body) == user_id)
+        mine = (one for one in sessions if one is not None and one.writable and self.user.of(one.body) == str(user_id))
         return sorted(mine, key=lambda live: live.started_text)
 
     async def active(self) -> int:
@@ -343,6 +375,22 @@ class Sessions(Generic[T]):
         await self._background.close()
         await self._ending.close(CLOSING)
         await self.leftovers.close()
+
+    def own_lifetime(self, *, remember: bool, lifetime: SessionLifetime | timedelta | None) -> SessionLifetime | None:
+        """The lifetime of its own of a session that begins so; None for the usual one.
+
+        Raises:
+            InvalidInput: as `start`.
+        """
+        instance("remember", remember, bool, "use True or False")
+        if lifetime is not None:
+            if remember:
+                raise InvalidInput("remember", "is given beside a lifetime", "give one of them")
+            return lifetime_of(lifetime)
+        if remember and self._remember is None:
+            remedy = "make the room with SessionSettings(…, remember=timedelta(days=30))"
+            raise InvalidInput("remember", "the room has no time for remembered sessions", remedy)
+        return self._remember if remember else None
 
     # ------------------------------------------------------------------------------------------------
 

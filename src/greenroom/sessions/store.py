@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from greenroom.keyspace.derived_keys import derived_key
 from greenroom.keyspace.pattern import Pattern
 from greenroom.sessions.raw_json import ACTIVITY, around, readable
 from greenroom.sessions.revocations import Revocations
-from greenroom.sessions.settings import SessionLimits, ms
+from greenroom.sessions.settings import LONGEST, SessionLifetime, SessionLimits, ms
 
 
 def _is_start(reply: list[Any] | None, _: Command) -> bool:
@@ -71,7 +71,9 @@ class SessionSnapshot(Generic[T]):
         body: its JSON, byte for byte.
         writable: False for the copy that a rotation leaves.
         touch_due: whether no write has been made for a touch interval, or since an anonymous session began.
-        started_text: when it began, as the server wrote it; empty for a copy.
+        started_text: when it began, and a lifetime of its own, as the server wrote it; empty for a copy.
+        max_age: of a session that has just got its token and a lifetime of its own, the seconds for which its client
+            shall keep it; None: until the browser ends.
     """
 
     session_id: str = field(repr=False)
@@ -80,6 +82,7 @@ class SessionSnapshot(Generic[T]):
     writable: bool = True
     touch_due: bool = False
     started_text: bytes = b""
+    max_age: int | None = None
 
     @property
     def members(self) -> dict[str, Any]:
@@ -93,7 +96,7 @@ class SessionSnapshot(Generic[T]):
     def started_at(self) -> datetime | None:
         """When it began, at the log-in and not at a later rotation, by the server's clock; None where not known."""
         try:
-            return datetime.fromisoformat(self.started_text.decode())
+            return datetime.fromisoformat(self.started_text.partition(b" ")[0].decode())
         except ValueError:  # a copy's, or another program has written it
             return None
 
@@ -192,23 +195,26 @@ class SessionStore:
         started_text: bytes,
         listed: int,
         *,
+        own: SessionLifetime | None = None,
         unused: bool = False,
         deadline: float | None = None,
     ) -> WrittenSession | None:
         """Create a session; None where its id was ended since it was listed, or that is too long ago.
 
         Arguments:
-            started_text: when, as the server has written it; empty for now.
+            started_text: when, and its own lifetime, as the server has written it; empty for now.
+            own: the lifetime of its own, of one that begins now.
             listed: when it was listed, as `now` tells.
             unused: whether it ends soon if its token does not come back.
         """
         head, tail = around(body, ACTIVITY)
-        limits = self._limits
+        limits = self._limits.of(started_text) if started_text else self._limits.with_lifetime(own)
         spans, touched = (ms(limits.lifetime), life_ms, ms(limits.touch)), "1"
         if unused:
             short = ms(limits.unused)
             spans, touched = (short, short, short), f"+{life_ms - short}"
-        args = head, tail, *spans, started_text, listed // 1000, ms(limits.late), touched
+        behind = "" if own is None else own.text
+        args = head, tail, *spans, started_text, listed // 1000, ms(limits.late), touched, behind
         names = self._names(session, "life", "touched", "ended")
         reply = await self._engine.run(Channel.PLAIN, START, names, args, deadline=deadline)
         # Without JSON, although it has begun: somebody has deleted it, or it has lapsed, before the repetition.
@@ -255,7 +261,7 @@ class SessionStore:
         reply = await self._engine.run(Channel.PLAIN, CLAIM, names, args, deadline=deadline)
         match reply[0]:
             case b"taken":
-                kept = self._keep(names, self._end_args(claimant, "alive"))
+                kept = self._keep(names, self._end_args(claimant, "alive"), self._limits.of(reply[2]).lifetime)
                 self._ends.acknowledged(kept, names[0])
                 return Claimed(reply[1], reply[2])
             case b"differs":
@@ -267,7 +273,8 @@ class SessionStore:
         """End a session and its copy; False where it was over. With `tombstone` an id not created yet never will be."""
         names = self._names(session, "life", "touched", "grace", "ended", "streams")
         args = self._end_args(by, "any" if tombstone else "one")
-        kept = self._keep(names, args)
+        # Of a session that is not looked at nobody knows for how long it lives.
+        kept = self._keep(names, args, LONGEST)
         reply = await self._engine.run(Channel.PLAIN, END, names, args, deadline=deadline)
         self._ends.acknowledged(kept, names[0])
         return bool(reply)
@@ -283,8 +290,8 @@ class SessionStore:
     def _end_args(self, by: str, what: str) -> tuple[str | int, ...]:
         return by, ms(self._limits.tombstone), what
 
-    def _keep(self, names: Sequence[str], args: Sequence[str | int]) -> Kept:
-        return self._ends.keep(END, names, args, self._limits.lifetime.total_seconds())
+    def _keep(self, names: Sequence[str], args: Sequence[str | int], lifetime: timedelta) -> Kept:
+        return self._ends.keep(END, names, args, lifetime.total_seconds())
 
     def _names(self, session: str, *uses: str) -> Sequence[str]:
         key, prefix = self._pattern.key(session), self._pattern.prefix

@@ -41,6 +41,8 @@ NOT_OF_THE_SERVER = {
         "streams",
         "leftovers",
         "limits",
+        "own_lifetime",
+        "user",
         "prefix",
         "counters",
     },
@@ -134,6 +136,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "get": lambda house: house.statuses.get("closed"),
         "read": lambda house: house.statuses.read("closed"),
         "follow": House.follow,
+        "sse": lambda house: house.statuses.sse("closed"),
     },
     "generation": {
         "request": lambda house: house.generation.request("closed"),

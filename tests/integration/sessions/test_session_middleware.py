@@ -433,12 +433,12 @@ async def test_a_response_waits_for_a_token_that_is_being_made(
     rotating, sent = asyncio.Event(), asyncio.Event()
     rotate = Sessions.rotate
 
-    async def slow(self: Any, *args: Any) -> Any:
+    async def slow(self: Any, *args: Any, **options: Any) -> Any:
         rotating.set()
         for _ in range(20):
             await asyncio.sleep(0)
             assert not sent.is_set()
-        return await rotate(self, *args)
+        return await rotate(self, *args, **options)
 
     monkeypatch.setattr(Sessions, "rotate", slow)
 
@@ -616,10 +616,10 @@ async def test_an_answer_to_a_failure_waits_for_a_token_that_is_being_made(
 ) -> None:
     rotating, go, rotate = asyncio.Event(), asyncio.Event(), Sessions.rotate
 
-    async def slow(self: Any, *args: Any) -> Any:
+    async def slow(self: Any, *args: Any, **options: Any) -> Any:
         rotating.set()
         await go.wait()
-        return await rotate(self, *args)
+        return await rotate(self, *args, **options)
 
     monkeypatch.setattr(Sessions, "rotate", slow)
     tasks: list[asyncio.Task[None]] = []

@@ -193,7 +193,7 @@ async def test_a_session_that_expired_leaves_its_life_for_12_h_and_no_more(
 ) -> None:
     usual, raw = SessionLimits(), server.raw()
     sessions = await store(server, usual)
-    live, token = await sessions.start(MINIMAL, **({} if user is None else {"user_id": user}))
+    live, token = await sessions.start(MINIMAL | ({} if user is None else {"user_id": user}))
     assert await used(sessions, token) is not None
     lists = {"greenroom:active:{sessions}", "greenroom:sessions:{user:u1}"}
     passes(usual.lifetime)

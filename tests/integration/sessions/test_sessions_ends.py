@@ -176,8 +176,8 @@ async def test_a_start_that_comes_late_is_refused_even_when_the_mark_has_lapsed(
                 await quick.end_all("u1")
                 age(raw, 2 * MINUTE)
                 late[:] = command
-                # Eleven arguments; the last but one is when it was listed: two minutes ago now.
-                command[-2] = b"%d" % (int(command[-2]) - 120_000)
+                # The last but three is when it was listed: two minutes ago now.
+                command[-4] = b"%d" % (int(command[-4]) - 120_000)
 
         proxy.gate = gate
         with pytest.raises(SessionGone):

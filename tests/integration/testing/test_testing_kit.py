@@ -41,7 +41,8 @@ seen = []
 
 @pytest.mark.{mark}
 @pytest.mark.parametrize("turn", [1, 2])
-async def test_each_test_has_an_empty_room_and_its_clock(greenroom_room, greenroom_clock, turn):
+async def test_each_test_has_an_empty_room_and_its_clock(greenroom_room, greenroom_clock, greenroom_server, turn):
+    assert greenroom_server.ask("DBSIZE") == 0 or greenroom_server.ask("KEYS", "turn:*") == []
     async def load(id):
         return turn
 
@@ -51,6 +52,7 @@ async def test_each_test_has_an_empty_room_and_its_clock(greenroom_room, greenro
     assert greenroom_clock.now() == START
     assert greenroom_room not in seen
     seen.append(greenroom_room)
+    assert greenroom_server.ask("DBSIZE") > 0
 """
 
 
@@ -75,9 +77,10 @@ def passed(result: subprocess.CompletedProcess[str], number: int) -> None:
 
 
 def test_the_documentation_s_example_passes(tmp_path: Path) -> None:
-    first, example = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    first, caches, sessions = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
     assert first in CONFTEST
-    passed(run(tmp_path, example, "--asyncio-mode=auto"), 3)
+    passed(run(tmp_path, caches, "--asyncio-mode=auto"), 4)
+    passed(run(tmp_path, sessions, "--asyncio-mode=auto"), 3)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,10 @@ if json ~= ARGV[1] then
 end
 json = ARGV[2] .. timestamp(redis.call('TIME')) .. ARGV[3]
 left = left + (more or 0)
-redis.call('SET', KEYS[1], json, 'PX', math.min(tonumber(ARGV[4]), left))
+-- A session with a lifetime of its own has its idle limit behind the time of its beginning.
+local idle = string.match(begun, ' (%d+) %d+$')
+local lifetime = idle and idle + ARGV[5] or tonumber(ARGV[4])
+redis.call('SET', KEYS[1], json, 'PX', math.min(lifetime, left))
 redis.call('SET', KEYS[3], ARGV[6], 'PX', math.min(tonumber(ARGV[5]), left))
 if more then
   redis.call('PEXPIRE', KEYS[2], left)

@@ -1,6 +1,7 @@
 -- KEYS session life touched ended · ARGV json before and after the timestamp, lifetime, life, interval in ms, when it
 -- was begun ('' now), when it was listed and the longest delay since in ms, what stands in touched: '1', or '+' and the ms
--- that the first use adds to its life
+-- that the first use adds to its life, what stands behind the time of its beginning: '' or, of a session with a lifetime of
+-- its own, ' ' idle limit ' ' absolute limit in ms
 -- → {json, when it was begun} | false: refused
 --
 -- Refuses a marked id. Prevents: a log-in lists its id · end-all reads the list, ends the id and takes it from the list ·
@@ -17,7 +18,7 @@ if already then
 end
 local at = timestamp(now)
 local json = ARGV[1] .. at .. ARGV[2]
-local begun = ARGV[6] == '' and at or ARGV[6]
+local begun = ARGV[6] == '' and at .. ARGV[10] or ARGV[6]
 redis.call('SET', KEYS[1], json, 'PX', math.min(tonumber(ARGV[3]), tonumber(ARGV[4])))
 redis.call('SET', KEYS[2], begun, 'PX', ARGV[4])
 redis.call('SET', KEYS[3], ARGV[9], 'PX', math.min(tonumber(ARGV[5]), tonumber(ARGV[4])))

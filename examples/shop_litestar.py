@@ -1,0 +1,59 @@
+"""Cached reads and sessions in Litestar. Run it with `uvicorn shop_litestar:app`; VALKEY_URL, or embedded."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
+
+from greenroom import Greenroom, Keyspace, SessionMiddleware, session_of
+from greenroom.errors import InvalidInput
+
+
+class Product(msgspec.Struct, frozen=True):
+    sku: int
+    name: str
+
+
+DATABASE = {sku: Product(sku, f"Chair {sku}") for sku in range(1, 26)}  # stands for yours
+PRODUCT = Keyspace("shop:product:{region}:{sku}", Product, parts={"sku": int}, ttl=timedelta(minutes=30))
+room = Greenroom(os.environ.get("VALKEY_URL"))
+
+
+@room.cached(PRODUCT)
+async def product(region: str, sku: int) -> Product | None:
+    return DATABASE.get(sku)
+
+
+@asynccontextmanager
+async def lifespan(app: Litestar) -> AsyncIterator[None]:
+    async with room:
+        yield
+
+
+@get("/products/{region:str}/{sku:int}")
+async def read(region: FromPath[str], sku: FromPath[int]) -> Response[bytes]:
+    result = await product.get_result(region, sku)
+    if result.body is None:
+        raise NotFoundException
+    return Response(result.body, media_type=MediaType.JSON)  # the stored bytes, encoded once
+
+
+@post("/log-in/{user:str}")
+async def log_in(request: Request[Any, Any, Any], user: FromPath[str]) -> None:  # check the password first
+    await session_of(request.scope).sign_in({"user_id": user})
+
+
+@get("/me")
+async def me(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    return (await session_of(request.scope).require()).members
+
+
+invalid: Any = {InvalidInput: lambda _, error: Response(str(error), status_code=422)}  # a URL that makes no key
+application = Litestar([read, log_in, me], lifespan=[lifespan], exception_handlers=invalid)
+app = SessionMiddleware(application, room)

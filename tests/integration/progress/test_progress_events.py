@@ -1,0 +1,230 @@
+"""Jobs of one's own, followed over server-sent events in real frameworks under a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import fastapi
+import httpx
+import litestar
+import msgspec
+import pytest
+from litestar.params import FromPath
+from litestar.response import Stream
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+from greenroom import Greenroom, Keyspace
+from greenroom.errors import InvalidInput, RoomClosed
+from greenroom.progress import Jobs, Order
+from greenroom.progress import events as progress_events
+from tests.support.asgi_server import served
+from tests.support.patience import until
+from tests.support.real_servers import Server
+
+
+class Export(msgspec.Struct, frozen=True):
+    status: str
+    rows: int = 0
+
+
+EXPORT = Keyspace("export:{export_id}", Export, ttl=timedelta(minutes=5))
+ORDER = Order("queued", "running", "done", failure="failed")
+
+
+class Exports:
+    """Jobs in a record that a test changes."""
+
+    def __init__(self) -> None:
+        self.record = {"a": Export("queued")}
+
+    async def load(self, export_id: str) -> Export | None:
+        return self.record.get(export_id)
+
+    async def now(self, jobs: Jobs[Export], status: str, rows: int = 0) -> None:
+        self.record["a"] = Export(status, rows)
+        await jobs.cache.invalidate("a")
+
+
+def starlette_app(jobs: Jobs[Export]) -> Any:
+    async def events(request: Request) -> Any:
+        answer = await jobs.sse(request.path_params["id"], last_event_id=request.headers.get("last-event-id"))
+        if answer is None:
+            raise HTTPException(404)
+        return answer
+
+    return Starlette(routes=[Route("/{id}", events)])
+
+
+def fastapi_app(jobs: Jobs[Export]) -> Any:
+    app = fastapi.FastAPI()
+
+    @app.get("/{export_id}")
+    async def events(request: fastapi.Request, export_id: str) -> Any:
+        answer = await jobs.sse(export_id, last_event_id=request.headers.get("last-event-id"))
+        if answer is None:
+            raise fastapi.HTTPException(404)
+        return StreamingResponse(
+            answer, status_code=answer.status, media_type=answer.media_type, headers=answer.headers
+        )
+
+    return app
+
+
+def litestar_app(jobs: Jobs[Export]) -> Any:
+    @litestar.get("/{export_id:str}", media_type="text/event-stream")
+    async def events(request: litestar.Request[Any, Any, Any], export_id: FromPath[str]) -> Any:
+        answer = await jobs.sse(export_id, last_event_id=request.headers.get("last-event-id"))
+        if answer is None:
+            raise litestar.exceptions.NotFoundException
+        return Stream(answer, status_code=answer.status, media_type=answer.media_type, headers=answer.headers)
+
+    return litestar.Litestar([events])
+
+
+FRAMEWORKS = pytest.mark.parametrize("make", [starlette_app, fastapi_app, litestar_app])
+
+
+@asynccontextmanager
+async def following(
+    server: Server, exports: Exports, make: Callable[[Jobs[Export]], Any]
+) -> AsyncIterator[tuple[httpx.AsyncClient, Jobs[Export], Greenroom]]:
+    async with Greenroom(server.address, sessions=False) as room:
+        jobs = room.progress(EXPORT, load=exports.load, order=ORDER)
+        async with served(make(jobs)) as site, site.client() as client:
+            yield client, jobs, room
+
+
+async def events(answer: httpx.Response) -> AsyncIterator[dict[str, str]]:
+    """Each event's members."""
+    found: dict[str, str] = {}
+    async for line in answer.aiter_lines():
+        name, _, value = line.partition(": ")
+        found[name] = value
+        if not line:
+            if "data" in found:
+                yield found
+            found = {}
+
+
+@FRAMEWORKS
+async def test_a_job_of_ones_own_is_followed_to_its_end_over_events(valkey: Server, make: Callable[..., Any]) -> None:
+    exports, seen = Exports(), []
+    async with following(valkey, exports, make) as (client, jobs, _), client.stream("GET", "/a") as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert answer.headers["cache-control"] == "no-store"
+        coming = [("running", 1), ("running", 2), ("done", 3)]
+        async for event in events(answer):
+            assert event["event"] == "status"
+            seen.append(json.loads(event["data"]))
+            if coming:
+                await exports.now(jobs, *coming.pop(0))
+        await until(lambda: jobs.followed == 0)
+    assert seen == [
+        {"status": "queued", "rows": 0},
+        {"status": "running", "rows": 1},
+        {"status": "running", "rows": 2},
+        {"status": "done", "rows": 3},
+    ]
+
+
+@FRAMEWORKS
+async def test_an_unknown_job_is_none_and_no_empty_stream(valkey: Server, make: Callable[..., Any]) -> None:
+    async with following(valkey, Exports(), make) as (client, jobs, _):
+        assert (await client.get("/none")).status_code == 404
+        assert await jobs.sse("none") is None
+        assert await jobs.follow("none") is None
+        assert [one async for one in jobs.follow("none")] == []
+        assert jobs.followed == 0
+
+
+@FRAMEWORKS
+async def test_a_client_that_comes_back_gets_what_it_has_not(valkey: Server, make: Callable[..., Any]) -> None:
+    exports = Exports()
+    async with following(valkey, exports, make) as (client, jobs, _):
+        async with client.stream("GET", "/a") as answer:
+            first = await anext(events(answer))
+        await until(lambda: jobs.followed == 0)
+        async with client.stream("GET", "/a", headers={"Last-Event-ID": first["id"]}) as answer:
+            next_event = asyncio.ensure_future(anext(events(answer)))
+            await until(lambda: jobs.followed == 1)
+            await exports.now(jobs, "done")
+            last = await next_event
+            assert json.loads(last["data"])["status"] == "done"
+        again = await client.get("/a", headers={"Last-Event-ID": last["id"]})
+        assert (again.status_code, again.content) == (204, b"")
+        # Another one's, or of another process: it is given the status that it does not have.
+        assert "done" in (await client.get("/a", headers={"Last-Event-ID": "x"})).text
+
+
+async def test_the_room_that_closes_ends_the_streams_of_its_jobs(valkey: Server) -> None:
+    async with (
+        following(valkey, Exports(), starlette_app) as (client, jobs, room),
+        client.stream("GET", "/a") as answer,
+    ):
+        coming = events(answer)
+        await anext(coming)
+        await room.close()
+        assert [one async for one in coming] == []
+        with pytest.raises(RoomClosed):
+            await jobs.sse("a")
+
+
+async def test_a_client_that_leaves_is_followed_no_more(valkey: Server) -> None:
+    async with following(valkey, Exports(), starlette_app) as (client, jobs, _):
+        async with client.stream("GET", "/a") as answer:
+            await anext(events(answer))
+            assert jobs.followed == 1
+        await until(lambda: jobs.followed == 0)
+        assert (await client.head("/a")).status_code == 200
+        await until(lambda: jobs.followed == 0)
+
+
+async def test_a_silent_stream_is_kept_open_by_comments(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_events, "COMMENT_EVERY", 0.01)
+    async with Greenroom(valkey.address, sessions=False) as room:
+        exports = Exports()
+        jobs = room.progress(EXPORT, load=exports.load, order=ORDER)
+        stream = await jobs.sse("a")
+        assert stream is not None
+        parts = aiter(stream)
+        assert await anext(parts) == b"retry: 2000\n\n"
+        assert b'"queued"' in await anext(parts)
+        assert await anext(parts) == b":\n\n"
+        await exports.now(jobs, "done")
+        rest = [part async for part in parts if part != b":\n\n"]
+        assert len(rest) == 1
+        assert b'"done"' in rest[0]
+
+
+async def test_a_job_that_is_followed_is_awaited_for_its_first_status(valkey: Server) -> None:
+    async with Greenroom(valkey.address, sessions=False) as room:
+        exports = Exports()
+        jobs = room.progress(EXPORT, load=exports.load, order=ORDER)
+        found = await jobs.follow("a")
+        assert found is not None
+        assert await found is found, "asking twice loses no status"
+        await exports.now(jobs, "done")
+        assert [one.status async for one in found][-1] == "done"
+        left = await jobs.follow("a")
+        assert left is not None
+        await left.aclose()
+        assert [one async for one in left] == []
+        assert jobs.followed == 0
+
+
+@pytest.mark.parametrize("event", ["", "a b", "a\nb", None, 5])
+async def test_an_event_that_is_no_word_is_refused(valkey: Server, event: Any) -> None:
+    async with Greenroom(valkey.address, sessions=False) as room:
+        jobs = room.progress(EXPORT, load=Exports().load, order=ORDER)
+        with pytest.raises(InvalidInput, match="event: is"):
+            await jobs.sse("a", event=event)
