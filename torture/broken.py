@@ -22,7 +22,8 @@ from greenroom.engine.replay import Kept, ReplayLog
 from greenroom.engine.transport.connection import Connection
 from greenroom.sessions import store
 from greenroom.sessions.revocations import Revocations
-from greenroom_platform.domain.changes import Changes
+from greenroom_platform.domain.outbox_sender import OutboxSender
+from greenroom_platform.domain.record_caches import RecordCaches
 from torture.lane import LateLane
 
 Late = Callable[[Backing, str, str], Awaitable[None]]
@@ -154,14 +155,14 @@ def _leave_the_outbox() -> None:
     async def sent(*_: object, **__: object) -> int:
         return 0
 
-    _put(Changes, "send_pending", sent)
+    _put(OutboxSender, "send_pending", sent)
 
 
 def _send_no_status() -> None:
-    async def dropped(self: Changes, stale: Any) -> None:
+    async def dropped(self: RecordCaches, stale: Any) -> None:
         """Nothing."""
 
-    _put(Changes, "_drop", dropped)
+    _put(RecordCaches, "drop", dropped)
 
 
 def _put(owner: Any, name: str, value: object) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from greenroom.caching import Cache, Outcome
 from greenroom.caching.declared import declared_loader
 from greenroom.caching.invalidation import Backing
+from greenroom.caching.threads import LoaderThreads
 from greenroom.errors import LoadFailed
 from greenroom.keyspace import Keyspace, Number
 from torture.history import Load, now
@@ -94,7 +95,7 @@ class Caches:
         item, page = item_keyspace(plan.fresh), page_keyspace(plan.fresh)
         self.items: Cache[Item] = Cache(
             item,
-            declared_loader(item, self._load_item),
+            declared_loader(item, self._load_item, LoaderThreads),
             backing=backing,
             load_many=self._load_items,
             loader_deadline=LOADER_DEADLINE,

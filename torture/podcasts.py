@@ -18,6 +18,7 @@ import msgspec
 from greenroom.caching import Cache
 from greenroom.caching.declared import declared_loader
 from greenroom.caching.invalidation import Backing
+from greenroom.caching.threads import LoaderThreads
 from greenroom.clock import SYSTEM
 from greenroom.errors import ClaimLost, LoadFailed, Overloaded, QueueFull, RecordUnavailable
 from greenroom.keyspace import Keyspace
@@ -158,7 +159,7 @@ class Podcasts:
     # ------------------------------------------------------------------------------------------------
 
     def _cache(self, keyspace: Keyspace[Any], *, load: Any, groups: Sequence[str] = ()) -> Cache[Any]:
-        loader = declared_loader(keyspace, load)
+        loader = declared_loader(keyspace, load, LoaderThreads)
         cache = Cache(keyspace, loader, backing=self._backing, loader_deadline=LOADER_DEADLINE, groups=groups)
         if keyspace is PODCAST_STATUS:
             self._status = cache
@@ -181,7 +182,7 @@ class Podcasts:
             self._made += 1
             podcast = f"p{self._process}-{self._made}"
             self._journal.add(Write(self._process, now(), now(), PODCAST_STATUS.key(podcast), 1, True))
-            await tasks.add_task(podcast, TOPIC, SYSTEM.now(), most=4)
+            await tasks.add_task(podcast, TOPIC, SYSTEM.now(), max_unfinished=4)
         claim = await tasks.claim(f"w{self._process}", _CLAIM, SYSTEM.now(), attempts=1000)
         if claim is None:
             return

@@ -3,15 +3,19 @@
 What a program needs is named here; `greenroom.errors` says what to do about each error.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
-from greenroom.keyspace import Keyspace, Number
+from greenroom.keyspace import Keyspace, Number, Text
 
 if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
+    from greenroom.caching.store import Store
+    from greenroom.keyspace.registry import Keyspaces
+    from greenroom.rate_limit import RateLimit
     from greenroom.sessions import (
         Refused,
         RequestSession,
@@ -33,8 +37,10 @@ __all__ = [
     "Greenroom",
     "GreenroomError",
     "Keyspace",
+    "Keyspaces",
     "Number",
     "Outcome",
+    "RateLimit",
     "Refused",
     "RequestSession",
     "SessionData",
@@ -42,19 +48,23 @@ __all__ = [
     "SessionMiddleware",
     "SessionSettings",
     "SignInRequired",
+    "Store",
+    "Text",
     "__version__",
     "session_of",
 ]
+
+
+_LAZY = {
+    "CachedFunction": "greenroom.cached",
+    "Keyspaces": "greenroom.keyspace.registry",
+    "RateLimit": "greenroom.rate_limit",
+    "Store": "greenroom.caching.store",
+}
 
 
 def __getattr__(name: str) -> Any:
     """What not every process needs is imported when it is asked for: a process that has caches only does without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "CachedFunction":
-        from greenroom.cached import CachedFunction
-
-        return CachedFunction
-    from greenroom import sessions
-
-    return getattr(sessions, name)
+    return getattr(import_module(_LAZY.get(name, "greenroom.sessions")), name)

@@ -9,17 +9,18 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from greenroom import sessions
-from greenroom.caching import drops, generation, groups, lease
+from greenroom.caching import drops, generation, groups, lease, store
+from greenroom.declarations import Declarations
 from greenroom.engine import Script
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
-from greenroom.keyspace.pattern import check_prefix
+from greenroom.keyspace.pattern import Pattern, check_prefix, escaped_glob
 
 PLACEHOLDER = "#SHA256-OF-THE-PASSWORD"
 """Stands where a password's hash belongs; a server refuses it, so that nobody runs with a password from a manual."""
@@ -42,8 +43,6 @@ _LOOK = frozenset(
 )
 """What somebody with `valkey-cli` needs in order to look."""
 _IN_SCRIPT = re.compile(r"redis\.p?call\('([A-Z]+)'")
-_GLOB = re.compile(r"[\\*?\[\]^]")
-_PART = re.compile(r"\{[a-z_]+\}")
 _USER = re.compile(r"[!-~]+")
 
 
@@ -87,39 +86,6 @@ class Rules:
         return " ".join(["resetkeys", *keys, "resetchannels", "-@all", *(f"+{one}" for one in sorted(self.commands))])
 
 
-@dataclass(frozen=True, slots=True)
-class Declarations:
-    """What a program declares of itself: from it come its access rules and its documentation.
-
-    Arguments:
-        caches: the keyspaces of caches.
-        groups: patterns of groups.
-        sessions: the keyspace of sessions, where there are any.
-        beside_sessions: companion keys on the server of the sessions besides the library's own, as use and tag.
-        scripts: scripts on the server of the sessions besides the library's own.
-        commands: commands there, likewise, in lower case.
-        beside_caches: companion keys on the server of the caches besides the library's own, as use and tag.
-        cache_scripts: scripts on the server of the caches besides the library's own.
-        prefix: what stands before every key, given the command's flag, which wins over the program's own settings.
-        markdown: the document of all keyspaces, given the prefix of every key.
-        schemas: their JSON Schemas, likewise.
-        flags: the command line's flags behind arguments, by the arguments' names: errors name the flag.
-    """
-
-    caches: tuple[Keyspace[Any], ...]
-    groups: tuple[str, ...]
-    sessions: Keyspace[Any] | None
-    beside_sessions: tuple[tuple[str, str], ...]
-    scripts: tuple[Script, ...]
-    commands: frozenset[str]
-    beside_caches: tuple[tuple[str, str], ...]
-    cache_scripts: tuple[Script, ...]
-    prefix: Callable[[str | None], str]
-    markdown: Callable[[str], str]
-    schemas: Callable[[str], dict[str, Any]]
-    flags: Mapping[str, str] = field(default_factory=dict)
-
-
 # docs/decisions/0066-acl-rules-are-derived.md
 def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds = Holds.BOTH) -> Rules | None:
     """What a role may do on a server that holds this; None where it has nothing to do there.
@@ -128,9 +94,13 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
         InvalidInput: for a prefix that is not valid.
     """
     check_prefix(prefix)
-    caches = holds is not Holds.SESSIONS
-    with_sessions = holds is not Holds.CACHES and role is not Role.WORKER and declared.sessions is not None
-    keys = cache_keys(prefix, declared.caches, declared.groups, declared.beside_caches) if caches else ()
+    caches, keyspaces = holds is not Holds.SESSIONS, declared.keyspaces
+    with_sessions = holds is not Holds.CACHES and role is not Role.WORKER and keyspaces.sessions is not None
+    keys: tuple[str, ...] = ()
+    if caches:
+        groups_of_caches = [group.pattern.text for group in keyspaces.groups]
+        keys = cache_keys(prefix, keyspaces.caches, groups_of_caches, declared.beside_caches)
+        keys += tuple(one.prefixed(prefix).pattern.glob for one in keyspaces.stores)
     if with_sessions:
         keys += session_keys(prefix, declared)
     if not keys:
@@ -139,9 +109,11 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
         return Rules(keys, _LOOK, reads_only=True)
     commands = set(_CONNECTION)
     if caches:
-        commands |= _CACHES | _called(
-            (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *generation.SCRIPTS, *declared.cache_scripts)
-        )
+        commands |= _called(declared.cache_scripts)
+    if caches and keyspaces.caches:
+        commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *generation.SCRIPTS))
+    if caches and keyspaces.stores:
+        commands |= store.COMMANDS | _called(store.SCRIPTS)
     if with_sessions:
         commands |= _SESSIONS | _called((*sessions.SCRIPTS, *declared.scripts)) | declared.commands
     return Rules(keys, frozenset(commands))
@@ -154,22 +126,23 @@ def cache_keys(
     beside: Sequence[tuple[str, str]] = (),
 ) -> tuple[str, ...]:
     """Patterns of the keys of caches, with their companions and groups, and of what is declared beside them."""
-    start = _escaped(prefix)
-    values = [start + _PART.sub("*", one.pattern.text) for one in keyspaces]
+    start = escaped_glob(prefix)
+    values = [one.prefixed(prefix).pattern.glob for one in keyspaces]
     names = [name for value in values for name in (value, lease_key(start, value), absent_key(start, value))]
     for value in values:
         marks = derived_key(start, "mark", value)
         copies = f"{derived_key(start, 'generation', '*')}:{value}"
         names += [marks, derived_key(start, "generation", value), copies]
-    tags = (*(("group", _PART.sub("*", group)) for group in of_groups), *beside)
+    tags = (*(("group", Pattern(group).glob) for group in of_groups), *beside)
     return (*names, *(derived_key(start, use, tag) for use, tag in tags))
 
 
 def session_keys(prefix: str, declared: Declarations) -> tuple[str, ...]:
     """Patterns of the keys of sessions and of what is declared beside them."""
-    assert declared.sessions is not None
-    start = _escaped(prefix)
-    session = start + _PART.sub("*", declared.sessions.pattern.text)
+    sessions_keyspace = declared.keyspaces.sessions
+    assert sessions_keyspace is not None
+    start = escaped_glob(prefix)
+    session = sessions_keyspace.prefixed(prefix).pattern.glob
     beside = (derived_key(start, use, session) for use in ("touched", "life", "grace", "ended", "streams"))
     tags = (("active", "sessions"), ("sessions", "user:*"), *declared.beside_sessions)
     return (session, *beside, *(derived_key(start, use, tag) for use, tag in tags))
@@ -199,8 +172,3 @@ def check_user(name: str) -> str:
 
 def _called(scripts: Iterable[Script]) -> frozenset[str]:
     return frozenset(name.lower() for script in scripts for name in _IN_SCRIPT.findall(script.source))
-
-
-def _escaped(prefix: str) -> str:
-    """A prefix whose wildcards stand for themselves."""
-    return _GLOB.sub(lambda match: "\\" + match.group(), prefix)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from greenroom.argument_types import function
 from greenroom.caching import Cache, CacheResult, DropTarget
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
@@ -28,12 +29,12 @@ class CachedFunction(Generic[P, T]):
     __name__: str
     __qualname__: str
 
-    def __init__(self, cache: Cache[T], load: Callable[P, Awaitable[T | None]]) -> None:
+    def __init__(self, cache: Cache[T], load: Callable[P, Awaitable[T | None] | T | None]) -> None:
         self.__name__ = self.__qualname__ = type(load).__name__  # of a callable that has no name of its own
         functools.update_wrapper(self, load)
         self.cache = cache
         """The cache itself, whose parts are those of the key."""
-        self.load = load
+        self.load: Callable[P, Any] = load
         """The function that was decorated: it reads the record, and no cache."""
         parameters = inspect.signature(load).parameters.values()
         self._defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
@@ -77,9 +78,13 @@ class CachedFunction(Generic[P, T]):
         """Drop the value; see `Cache.invalidate`."""
         await self.cache.invalidate(*args, **self._filled(args, parts))
 
+    async def invalidate_many(self, parts: Iterable[object]) -> None:
+        """Drop several values; see `Cache.invalidate_many`."""
+        await self.cache.invalidate_many(self._all_filled(parts))
+
     async def invalidate_group(self, *args: object, **parts: object) -> None:
         """Drop every key of a group; see `Cache.invalidate_group`."""
-        await self.cache.invalidate_group(*args, **parts)
+        await self.cache.invalidate_group(*args, **self._group_filled(args, parts))
 
     def of(self, *args: P.args, **parts: P.kwargs) -> DropTarget:
         """The value as something that a change makes stale, for `Greenroom.changing`."""
@@ -87,7 +92,7 @@ class CachedFunction(Generic[P, T]):
 
     def group(self, *args: object, **parts: object) -> DropTarget:
         """A group as something that a change makes stale, for `Greenroom.changing`; see `Cache.group`."""
-        return self.cache.group(*args, **parts)
+        return self.cache.group(*args, **self._group_filled(args, parts))
 
     def _filled(self, args: tuple[Any, ...], parts: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parts with the loader's defaults: a key has every part."""
@@ -95,6 +100,13 @@ class CachedFunction(Generic[P, T]):
             return parts
         given = self.cache.keyspace.pattern.names[: len(args)]
         return {**{name: one for name, one in self._defaults.items() if name not in given}, **parts}
+
+    def _group_filled(self, args: tuple[object, ...], parts: Mapping[str, object]) -> Mapping[str, object]:
+        """The parts of a group with the loader's defaults, as they are filled into the keys of the group."""
+        if not self._defaults:
+            return parts
+        missing = self.cache.group_parts(*args)
+        return {**{name: self._defaults[name] for name in missing if name in self._defaults}, **parts}
 
     def _all_filled(self, parts: Iterable[object]) -> Iterable[object]:
         """The parts of several keys with the loader's defaults; the cache refuses what is no list of keys."""
@@ -124,8 +136,7 @@ def check_parameters(keyspace: Keyspace[Any], load: Any) -> None:
     Raises:
         InvalidInput: naming both.
     """
-    if not callable(load):
-        raise InvalidInput("load", f"is {type(load).__name__}, which cannot be called", "decorate a function")
+    function("load", load, "decorate a function")
     parameters = inspect.signature(load).parameters.values()
     variable = [one.name for one in parameters if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     names = tuple(one.name for one in parameters)

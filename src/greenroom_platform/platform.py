@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from greenroom.client import Greenroom
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
+from greenroom.engine import Engine
 from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
 from greenroom.lifecycle import Lifecycle, Opening
@@ -25,11 +26,14 @@ from greenroom.private_files import temporary_directory
 from greenroom.sessions import Presence, Sessions
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.domain import Domain
-from greenroom_platform.domain.foreign_changes import TellsForeignChanges
+from greenroom_platform.domain.foreign_changes import EVERYTHING, TellsForeignChanges
+from greenroom_platform.domain.known_caches import KnowsCaches
 from greenroom_platform.domain.leadership import Leadership
+from greenroom_platform.domain.outbox_sender import OutboxSender
 from greenroom_platform.domain.podcasts import CLAIM, Generation, Tasks
 from greenroom_platform.domain.records import CountsBroken, Records
 from greenroom_platform.domain.sessions import SESSION_SETTINGS
+from greenroom_platform.domain.shared_caches import SharedCaches
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.domain.task_records import KeepsTasks
@@ -41,8 +45,8 @@ from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.worker import Worker
 
 if TYPE_CHECKING:
+    from greenroom.rate_limit import Bound, RateLimit
     from greenroom_platform.accounts import Accounts
-    from greenroom_platform.accounts.rate_limit import Bound, RateLimit
 
 DATABASE_FILE = "greenroom.sqlite3"
 """The record's file in the data directory."""
@@ -120,6 +124,11 @@ class Platform:
     def changes(self) -> Changes:
         """Drops what a change to the record made stale."""
         return self._domain.changes
+
+    @property
+    def outbox(self) -> OutboxSender:
+        """Sends what changes are in the record's outbox."""
+        return self._domain.outbox
 
     @property
     def sessions(self) -> Sessions[Session]:
@@ -213,15 +222,17 @@ class Platform:
 
         Arguments:
             kind: what is done: the same name of another kind is another.
-
-        Raises:
-            MissingExtra: when the password hasher, which lies beside it, is not installed.
         """
-        self.opened.check()
-        with needs_extra("service", "bounding rates"):
-            from greenroom_platform.accounts.rate_limit import RateLimit
+        from greenroom.rate_limit import RateLimit
 
-        return RateLimit(self.sessions.engine, self.room.prefix, kind, bound, opened=self.opened)
+        self.opened.check()
+        opened, engine = self.opened, self.sessions.engine
+
+        def counting() -> Engine:
+            opened.check()
+            return engine
+
+        return RateLimit(counting, self.room.prefix, kind, bound)
 
     # ------------------------------------------------------------------------------------------------
 
@@ -239,10 +250,19 @@ class Platform:
     async def _open(self, opening: Opening) -> None:
         if isinstance(self._records, CountsBroken):
             self.room.counters.broken_documents = self._records.broken_documents
+        if isinstance(self._records, KnowsCaches):
+            room = self.room
+            shared = SharedCaches(self._records.caches, room.engine, room.prefix, room.clock, self._drop_all)
+            opening.stack.push_async_callback(to_the_end, shared.close)
+            # Before the outbox is sent: what is in it is not for other caches.
+            await shared.open()
         parts = await Domain.open(self._records, self.room.cache, self.room.pending_drops, self.room.clock)
         opening.stack.push_async_callback(to_the_end, partial(self._close, opening.opened, parts))
         self.opened.supersede()
         self.opened, self._parts = opening.opened, parts
+
+    async def _drop_all(self) -> None:
+        await asyncio.gather(*(self.room.drop_keyspace(keyspace) for keyspace in EVERYTHING))
 
     async def _close(self, opened: Opened, parts: Domain) -> None:
         opened.end()

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 import httpx
 import pytest
 
-from greenroom_platform.domain.changes import RESEND_AFTER
+from greenroom_platform.domain.outbox_sender import RESEND_AFTER
 from greenroom_platform.platform import DATABASE_FILE
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, workers

@@ -53,6 +53,7 @@ class TwoHosts:
         self.editor = {"Authorization": f"Bearer {told['editor_token']}"}
         self.directory = directory
         self.client = httpx.Client(verify=NO_TLS, timeout=30)
+        self._held: list[Renderer] = []
 
     def api(self, method: str, host: str, path: str, **options: Any) -> httpx.Response:
         """Ask a host, or the proxy."""
@@ -61,12 +62,12 @@ class TwoHosts:
         return answer
 
     def make_topic(self, host: str) -> None:
-        """A topic whose podcast of a minute takes a second or two to make."""
+        """A topic whose podcast of half a minute takes a second to make."""
         _, stories = sample("ocean_science")
         draft = {"display_name": "The Sea", "description": "", "keywords": []}
         self.api("PUT", host, f"/topics/{TOPIC}", json=draft, headers=self.editor)
         for story in stories[:1]:
-            draft = {"topic_id": TOPIC, "title": story.title, "text_content": story.text_content}
+            draft = {"topic_id": TOPIC, "title": story.title, "text_content": story.text_content[:100]}
             self.api("POST", host, "/snippets", json=draft, headers=self.editor)
 
     def generate(self, host: str) -> str:
@@ -86,10 +87,17 @@ class TwoHosts:
                 for one in below(self.pids[host]):
                     if host not in found and RENDERING in one.command:
                         found[host] = Renderer(one)
+                        self._held.append(found[host])
             return len(found) == number
 
         wait_for(begun, 60)
         return found
+
+    def release(self) -> None:
+        """Let every renderer end: one that stands still outlives its host."""
+        for one in self._held:
+            one.go_on()
+        wait_for(lambda: not any(one.process.lives for one in self._held))
 
     def claimed(self, host: str) -> list[str]:
         """The podcasts that the worker of a host has claimed, with the number of the attempt, as its log tells."""
@@ -126,6 +134,7 @@ def hosts(tmp_path: Path) -> Iterator[TwoHosts]:
         finally:
             process.kill()
             process.communicate()
+    two.release()
     assert not any(below(pid) for pid in two.pids.values())
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching.lease import ANOTHER_TYPE, FILL, FILL_ABSENCE, GET_OR_LEASE, RELEASE, fingerprint
+from greenroom.caching.lease import ANOTHER_TYPE, FILL, FILL_ABSENCE, GET_OR_LEASE, fingerprint
+from greenroom.caching.releases import RELEASE
 from tests.support.real_servers import Raw, Server
 
 VALUE, LEASE, ABSENT = "k", "lease:{k}", "absent:{k}"

@@ -14,11 +14,13 @@ import pytest
 from greenroom.caching.drops import DROP
 from greenroom.caching.generation import GENERATION
 from greenroom.caching.groups import FORGET, MEMBERS, REGISTER
-from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RELEASE, RENEW
+from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RENEW
+from greenroom.caching.releases import RELEASE
+from greenroom.caching.store import COMPARE_AND_SET, INCREMENT
 from greenroom.engine.scripts import Script
+from greenroom.rate_limit import ATTEMPT
 from greenroom.sessions.index import SET_ADD, SET_MEMBERS
 from greenroom.sessions.store import CHANGE, CLAIM, END, START
-from greenroom_platform.accounts.rate_limit import ATTEMPT
 from greenroom_platform.domain.leadership import LEAD
 from tests.support.real_servers import Raw, Server
 
@@ -83,6 +85,8 @@ CASES = {
     "renew": Case(RENEW, CACHED[1:2], (OURS, 1_000)),
     "expiring_set_add": Case(SET_ADD, (scored("roll"),), ("m", 60_000, 60_000)),
     "expiring_set_members": Case(SET_MEMBERS, (scored("roll"),), (60_000, "1")),
+    "store_compare_and_set": Case(COMPARE_AND_SET, CACHED[:1], (JSON, "new", 60_000)),
+    "store_increment": Case(INCREMENT, (string("n", "5"),), (1, 60_000, "1")),
     "session_change": Case(CHANGE, (SESSION, LIFE, TOUCHED), (JSON, '{"t":"', '"}', 60_000, 60_000, "w", "0")),
     "session_end": Case(END, (SESSION, LIFE, TOUCHED, GRACE, ENDED, STREAMS), ("by", 60_000, "any")),
     "session_start": Case(

@@ -13,8 +13,8 @@ from greenroom.engine.cluster.discovery import Discovery
 from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import EngineError
 from greenroom.observe import Counters
-from greenroom_platform.domain import changes
-from greenroom_platform.domain.changes import Changes
+from greenroom_platform.domain import outbox_sender
+from greenroom_platform.domain.outbox_sender import OutboxSender
 from tests.support.gateways import eventually
 from tests.support.listeners import listening
 from tests.support.real_servers import Server
@@ -131,13 +131,13 @@ async def test_a_cluster_is_asked_again_whatever_a_view_of_it_brings(
 
 async def test_the_outbox_is_sent_again_whatever_sending_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     once = Once(KeyError)
-    sender = Changes.__new__(Changes)
+    sender = OutboxSender.__new__(OutboxSender)
 
     async def send(**_: object) -> int:
         once()
         return 0
 
-    monkeypatch.setattr(changes, "RESEND_AFTER", 0.0)
+    monkeypatch.setattr(outbox_sender, "RESEND_AFTER", 0.0)
     monkeypatch.setattr(sender, "send_pending", send)
     sender._look_took = 0.0
     first = asyncio.create_task(asyncio.sleep(0, 0))

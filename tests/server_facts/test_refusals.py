@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from greenroom.caching.groups import REGISTER
-from greenroom.caching.lease import FILL, GET_OR_LEASE, RELEASE
+from greenroom.caching.lease import FILL, GET_OR_LEASE
+from greenroom.caching.releases import RELEASE
 from greenroom.engine.protocol.errors import NotNow, reply_error
 from greenroom.errors import CommandFailed, EngineError, EngineRefused, OutOfMemory
 from tests.support.real_servers import Raw, Server

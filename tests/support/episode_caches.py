@@ -12,6 +12,7 @@ import msgspec
 from greenroom.caching import Cache
 from greenroom.caching.declared import declared_loader
 from greenroom.caching.invalidation import Backing
+from greenroom.caching.threads import LoaderThreads
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Address, Channel, engine_at
 from greenroom.keyspace import Keyspace
@@ -55,7 +56,7 @@ class Loads:
 def cache_of(backing: Backing, load: Any, keyspace: Keyspace[Any] = EPISODE, **options: Any) -> Cache[Any]:
     """A cache that keeps nothing near, unless the test asks for it."""
     options.setdefault("near_for", 0)
-    return Cache(keyspace, declared_loader(keyspace, load), backing=backing, **options)
+    return Cache(keyspace, declared_loader(keyspace, load, LoaderThreads), backing=backing, **options)
 
 
 async def settled(cache: Cache[Any]) -> None:

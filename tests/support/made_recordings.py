@@ -89,7 +89,7 @@ class Site:
     async def claimed(self, podcast_id: str = "p") -> Claim:
         """A claim on a podcast, which is asked for where it was not; no other may wait."""
         if await self.tasks.task(podcast_id) is None:
-            await self.tasks.add_task(podcast_id, "a", self.now(), most=1000)
+            await self.tasks.add_task(podcast_id, "a", self.now(), max_unfinished=1000)
         claim = await self.tasks.claim("w", HELD, self.now(), attempts=99)
         assert claim is not None
         assert claim.podcast_id == podcast_id

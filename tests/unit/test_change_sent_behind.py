@@ -10,6 +10,7 @@ import pytest
 from greenroom.errors import EngineUnavailable
 from greenroom_platform.domain import changes
 from greenroom_platform.domain.changes import Changes
+from greenroom_platform.domain.record_caches import RecordCaches
 from greenroom_platform.domain.records import Change
 from tests.support.gateways import eventually
 
@@ -46,21 +47,13 @@ class Rows:
 
 def of(still: Still, rows: Rows) -> Changes:
     cache = cast("Any", still)
-    return Changes(
-        cast("Any", rows),
-        topic=cache,
-        topics=cache,
-        snippet=cache,
-        page=cache,
-        status=cache,
-        pending=cast("Any", None),
-        on_change=lambda: None,
-    )
+    caches = RecordCaches(cache, cache, cache, cache, cache, on_change=lambda: None)
+    return Changes(cast("Any", rows), caches)
 
 
 async def test_it_is_answered_and_its_row_goes_when_the_server_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "_ANSWER", 0.02)
-    monkeypatch.setattr(changes, "_LEAST", 0.0)
+    monkeypatch.setattr(changes, "_MIN_WAIT", 0.0)
     still, rows = Still(), Rows()
     sender = of(still, rows)
     async with asyncio.timeout(20):

@@ -17,10 +17,10 @@ async def test_what_was_loaded_without_the_server_is_kept_for_a_second() -> None
     outage: Fallback[str] = Fallback(clock)
     outage.keep("k", "v")
     clock.advance(0.999)
-    assert outage.kept("k") == "v"
+    assert outage.cached("k") == "v"
     assert not outage.empty
     clock.advance(0.001)
-    assert outage.kept("k") is None
+    assert outage.cached("k") is None
     assert outage.empty
 
 
@@ -31,7 +31,7 @@ async def test_a_later_value_takes_the_place_and_the_second_of_the_first() -> No
     clock.advance(0.9)
     outage.keep("k", "new")
     clock.advance(0.9)
-    assert outage.kept("k") == "new"
+    assert outage.cached("k") == "new"
 
 
 async def test_changed_keys_are_dropped_once_the_server_can_be_asked() -> None:
@@ -40,9 +40,9 @@ async def test_changed_keys_are_dropped_once_the_server_can_be_asked() -> None:
         outage.keep(key, key)
     outage.forget("a")
     outage.forget("a")
-    assert (outage.kept("a"), outage.kept("b")) == (None, "b")
+    assert (outage.cached("a"), outage.cached("b")) == (None, "b")
     outage.forget_all()
-    assert (outage.kept("b"), outage.kept("c")) == (None, None)
+    assert (outage.cached("b"), outage.cached("c")) == (None, None)
 
 
 async def test_past_the_bound_the_oldest_value_goes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ async def test_past_the_bound_the_oldest_value_goes(monkeypatch: pytest.MonkeyPa
         outage.keep(key, key)
     outage.keep("a", "again")  # now the newest
     outage.keep("d", "d")
-    assert [outage.kept(key) for key in "abcd"] == ["again", None, "c", "d"]
+    assert [outage.cached(key) for key in "abcd"] == ["again", None, "c", "d"]
 
 
 async def test_a_place_is_waited_for_and_then_refused_as_overload(monkeypatch: pytest.MonkeyPatch) -> None:

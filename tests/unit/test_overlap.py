@@ -14,7 +14,7 @@ NUMBER = Number(1, 10_000)
 
 
 def pattern(text: str) -> Pattern:
-    return Pattern(text, numbers={"n": NUMBER} if "{n}" in text else None)
+    return Pattern(text, parts={"n": NUMBER} if "{n}" in text else None)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greenroom_platform.http.ranges import Unsatisfiable, wanted
+from greenroom_platform.http.ranges import Unsatisfiable, requested
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from greenroom_platform.http.ranges import Unsatisfiable, wanted
     ],
 )
 def test_one_range_is_its_bytes(header: str, expected: range) -> None:
-    assert wanted([header], 100) == expected
+    assert requested([header], 100) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_one_range_is_its_bytes(header: str, expected: range) -> None:
     ],
 )
 def test_what_is_no_single_range_is_ignored(header: str) -> None:
-    assert wanted([header], 100) is None
+    assert requested([header], 100) is None
 
 
 def test_no_header_and_two_of_them_ask_for_everything() -> None:
-    assert wanted([], 100) is None
-    assert wanted(["bytes=0-1", "bytes=4-5"], 100) is None
+    assert requested([], 100) is None
+    assert requested(["bytes=0-1", "bytes=4-5"], 100) is None
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_no_header_and_two_of_them_ask_for_everything() -> None:
 )
 def test_a_range_without_any_byte_is_unsatisfiable(header: str, size: int) -> None:
     with pytest.raises(Unsatisfiable):
-        wanted([header], size)
+        requested([header], size)

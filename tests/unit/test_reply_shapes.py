@@ -13,7 +13,8 @@ import pytest
 from greenroom import sessions
 from greenroom.acl import _CACHES, _CONNECTION, _SESSIONS
 from greenroom.caching import drops, generation, groups, lease
-from greenroom.caching.lease import RELEASE
+from greenroom.caching.releases import RELEASE
+from greenroom.caching.store import COMMANDS, COMPARE_AND_SET, INCREMENT
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.attributes import ProtocolViolation
@@ -24,9 +25,9 @@ from greenroom.engine.shapes import ANYTHING, SHAPES
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError
 from greenroom.observe import Histogram
+from greenroom.rate_limit import ATTEMPT
 from greenroom.sessions import index, store
 from greenroom_platform import accounts
-from greenroom_platform.accounts.rate_limit import ATTEMPT
 from greenroom_platform.cli.declarations import DECLARATIONS
 from greenroom_platform.domain.leadership import LEAD
 
@@ -65,6 +66,7 @@ KEYS = ("a", "b", "c")
 FITTING: list[tuple[Command, list[bytes]]] = [
     (("GET", "k"), [b"_\r\n", b"$1\r\na\r\n"]),
     (("MGET", "a", "b"), [b"*2\r\n_\r\n$1\r\na\r\n"]),
+    (("SET", "k", "v"), [b"+OK\r\n", b"_\r\n"]),
     (("PTTL", "k"), [b":-1\r\n"]),
     (("DEL", "k"), [b":0\r\n"]),
     (("PEXPIRE", "k", 1, "LT"), [b":0\r\n"]),
@@ -101,6 +103,8 @@ FITTING: list[tuple[Command, list[bytes]]] = [
     (groups.REGISTER.call(KEYS, ()), [b":1\r\n"]),
     (groups.FORGET.call(KEYS, ()), [b":1\r\n"]),
     (groups.MEMBERS.call(KEYS, ()), [b"*0\r\n", b"*2\r\n$1\r\nm\r\n$3\r\ninf\r\n"]),
+    (INCREMENT.call(KEYS, ()), [b":1\r\n", b"$1\r\n9\r\n", b"_\r\n"]),
+    (COMPARE_AND_SET.call(KEYS, ()), [b":1\r\n"]),
     (drops.DROP.call(KEYS, ()), [b":1\r\n"]),
     (generation.GENERATION.call(KEYS, ()), [b"*2\r\n$0\r\n\r\n:1\r\n"]),
     (LEAD.call(KEYS, ()), [b":0\r\n"]),
@@ -132,6 +136,7 @@ OTHERS_THAT_FIT: defaultdict[str, Set[str]] = defaultdict(
     frozenset,
     {
         "GET k": TEXTS | NONES,
+        "SET k v": NONES,
         "MGET a b": {"list"},
         **dict.fromkeys(("PTTL k", "DEL k", "PEXPIRE k 1 LT", "ZREM k m"), NUMBERS),
         **dict.fromkeys(("INFO memory", "SCRIPT LOAD return 1", "CLUSTER INFO"), TEXTS),
@@ -150,6 +155,7 @@ SCRIPTS_THAT_FIT: dict[str, Set[str]] = {
             lease.READ_BACK.sha,
             ATTEMPT.sha,
             LEAD.sha,
+            COMPARE_AND_SET.sha,
             store.END.sha,
         ),
         NUMBERS,
@@ -158,6 +164,7 @@ SCRIPTS_THAT_FIT: dict[str, Set[str]] = {
     groups.MEMBERS.sha: {"empty list"},
     index.SET_MEMBERS.sha: {"number", "empty list", "short list"},
     store.START.sha: NONES | {"list"},
+    INCREMENT.sha: NUMBERS | TEXTS | NONES,
 }
 
 
@@ -245,13 +252,17 @@ class Transport(asyncio.Transport):
 
 
 def test_every_command_that_is_sent_has_a_shape() -> None:
-    sent = {one.partition("|")[0].upper() for one in _CONNECTION | _CACHES | _SESSIONS | DECLARATIONS.commands}
+    sent = {
+        one.partition("|")[0].upper() for one in _CONNECTION | _CACHES | _SESSIONS | COMMANDS | DECLARATIONS.commands
+    }
     assert sent - set(SHAPES) == {"EVALSHA"}
     scripts: tuple[Script, ...] = (
         *lease.SCRIPTS,
         *drops.SCRIPTS,
         *groups.SCRIPTS,
         *generation.SCRIPTS,
+        INCREMENT,
+        COMPARE_AND_SET,
         LEAD,
         *sessions.SCRIPTS,
         *accounts.SCRIPTS,

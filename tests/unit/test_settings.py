@@ -12,7 +12,7 @@ import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from greenroom.errors import InvalidInput
-from greenroom_platform.cli.options import caches_apart, recordings_apart
+from greenroom_platform.cli.options import recordings_apart
 from greenroom_platform.http.editor_token import kept_token
 from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name
 
@@ -240,23 +240,6 @@ async def test_the_server_trusts_exactly_the_proxies_that_are_accepted_here(
             {"type": "http", "client": (proxy, 1), "headers": [(b"x-forwarded-for", b"203.0.113.9")]}, ..., ...
         )
     assert seen == ["203.0.113.9", outside]
-
-
-@pytest.mark.parametrize(
-    ("settings", "is_told"),
-    [
-        ({}, False),
-        ({"database_url": "mongodb://db/greenroom"}, True),
-        ({"database_url": "mongodb://db/greenroom", "valkey_url": "valkey://one"}, False),
-        ({"database_url": "mongodb://db/greenroom", "cache_url": "valkey://one"}, False),
-        ({"database_url": "sqlite:elsewhere/record.sqlite3"}, True),
-        ({"database_url": "sqlite:here/record.sqlite3"}, False),
-    ],
-)
-def test_a_record_of_many_with_caches_of_one_is_told(settings: dict[str, str], is_told: bool) -> None:
-    said = caches_apart(Settings(data_dir=Path("here"), **settings))  # type: ignore[arg-type]
-    assert (said is not None) is is_told
-    assert said is None or "GREENROOM_VALKEY_URL" in said
 
 
 @pytest.mark.parametrize(

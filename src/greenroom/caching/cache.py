@@ -12,15 +12,15 @@ from greenroom.caching.batch import BatchLoader
 from greenroom.caching.drops import DropTarget
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.generation import KeyspaceDrop
-from greenroom.caching.groups import group_pattern
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.ladder import Asked, Ladder
-from greenroom.caching.lease import LIFE
+from greenroom.caching.ladder import Ladder
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
+from greenroom.caching.releases import LIFE
 from greenroom.caching.result import CacheResult, Outcome
-from greenroom.errors import InvalidInput, RoomClosed, RoomNotOpen
-from greenroom.keyspace import Keyspace
+from greenroom.errors import RoomClosed, RoomNotOpen
+from greenroom.keyspace import Keyspace, Pattern
+from greenroom.keyspace.keyspace import group_pattern
 from greenroom.opened import Opened
 
 T = TypeVar("T")
@@ -210,7 +210,9 @@ class Cache(Generic[T]):
             As `get`.
         """
         self._check_open()
-        asked = self._asked_together(parts)
+        from greenroom.caching.many import asked_together  # not with the package: who reads one by one does without
+
+        asked = asked_together(self.keyspace, parts)
         keys = [self.keyspace.key(*args, **named) for args, named in asked]
         results: list[CacheResult[T]] = []
         for start in range(0, len(keys), _TOGETHER):
@@ -233,6 +235,19 @@ class Cache(Generic[T]):
         """
         self._check_open()
         await self._backing.drops.drop(self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000)
+
+    async def invalidate_many(self, parts: Iterable[object]) -> None:
+        """Drop several values, as `invalidate` drops one; takes its keys as `get_many`.
+
+        Raises:
+            InvalidInput: for parts that no key can hold; nothing is sent then.
+            EngineError: as `invalidate`, after all were sent or kept.
+        """
+        self._check_open()
+        from greenroom.caching.many import asked_together  # as `get_results`
+
+        keys = [self.keyspace.key(*args, **named) for args, named in asked_together(self.keyspace, parts)]
+        await self._backing.drops.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)
 
     async def invalidate_numbered(self, name: str, numbers: range, **parts: object) -> None:
         """Drop the values for every number of a part: as `invalidate` for each, without holding the event loop.
@@ -286,6 +301,15 @@ class Cache(Generic[T]):
             await self._backing.drop_group(group, self._longest_ms)
 
         return DropTarget(group, drop)
+
+    def group_parts(self, *args: object) -> Sequence[str]:
+        """The parts that a group still needs, given what stands by position for `group`.
+
+        Raises:
+            TypeError: as `invalidate_group`.
+        """
+        pattern, given = self._named_group(args)
+        return pattern.names[len(given) :]
 
     def peek(self, *args: object, **parts: object) -> T | None:
         """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""
@@ -353,38 +377,14 @@ class Cache(Generic[T]):
         return self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
 
     def _group(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
+        pattern, given = self._named_group(args)
+        return pattern.key(*given, **parts)
+
+    def _named_group(self, args: tuple[object, ...]) -> tuple[Pattern, tuple[object, ...]]:
+        """The group that is meant, and the parts by position that follow its name."""
         named = self._groups.get(args[0]) if args and isinstance(args[0], str) else None
         if named is not None:  # no part of a key has braces
-            args = args[1:]
-        elif len(self._groups) == 1:
-            (named,) = self._groups.values()
-        else:
-            raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")
-        return named.key(*args, **parts)
-
-    def _asked_together(self, parts: Iterable[object]) -> list[Asked]:
-        """The parts of several keys, each as the parts of one call."""
-        names = self.keyspace.pattern.names
-        usage = _usage(names)
-        if isinstance(parts, str | bytes | Mapping) or not isinstance(parts, Iterable):
-            raise InvalidInput("parts", f"{parts!r:.80} is no list of keys", usage)
-        asked: list[Asked] = []
-        for one in parts:
-            if isinstance(one, Mapping):
-                asked.append(((), one))
-            elif isinstance(one, tuple) and len(one) == len(names):
-                asked.append(((), dict(zip(names, one, strict=True))))
-            elif len(names) == 1 and not isinstance(one, tuple):
-                asked.append(((one,), {}))
-            else:
-                raise InvalidInput("parts", f"{one!r:.80} are not the parts of a key", usage)
-        return asked
-
-
-def _usage(names: Sequence[str]) -> str:
-    """How the keys of `get_many` are given."""
-    if not names:
-        return "give a list of (), or ask `get()` for the one value that there is"
-    if len(names) == 1:
-        return f"give a list of values of {names[0]}"
-    return f"give a list of tuples ({', '.join(names)}), or of dicts"
+            return named, args[1:]
+        if len(self._groups) == 1:
+            return next(iter(self._groups.values())), args
+        raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")

@@ -1,4 +1,4 @@
-"""Declarations of caches: what is refused of a loader or an option, and one cache for each key format.
+"""Declarations of caches and stores: what is refused of a loader or an option, and one of them for each key format.
 
 Two caches of one format would share keys and give each other's values: a public user where the whole one is meant, what
 one loader found where another is asked. So a second declaration is the first, or it is refused.
@@ -6,11 +6,13 @@ one loader found where another is asked. So a second declaration is the first, o
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from greenroom.argument_types import function, span, whole_number
 from greenroom.caching.cache import Cache
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import Loader, PlainLoader
@@ -18,6 +20,11 @@ from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.overlap import can_make_one_key
 from greenroom.opened import Opened
+
+if TYPE_CHECKING:
+    from greenroom.caching.store import Store
+    from greenroom.caching.threads import LoaderThreads
+    from greenroom.keyspace.registry import Keyspaces
 
 T = TypeVar("T")
 
@@ -27,13 +34,15 @@ _ONCE = "declare it once and share the cache, or give the second one a key forma
 class _Declared(NamedTuple):
     keyspace: Keyspace[Any]
     options: Mapping[str, Any]
-    cache: Cache[Any]
+    kind: str
+    """A cache, or a store."""
+    cache: Cache[Any] | Store[Any]
     opening: int | None
     """The number of the opening in which it was declared; None of one that was declared while the room was closed."""
 
 
 class DeclaredCaches:
-    """Every cache that was declared in a room, with what it was declared by.
+    """Every cache and store that was declared in a room, with what it was declared by.
 
     A cache that was declared while the room was closed, at module level, belongs to every opening. One that was
     declared while it was open is opened again too, unless a later opening declares another in its place: what a program
@@ -42,11 +51,12 @@ class DeclaredCaches:
 
     def __init__(self) -> None:
         self._declared: list[_Declared] = []
-        self._replaced: list[Cache[Any]] = []
+        self._replaced: list[Cache[Any] | Store[Any]] = []
         self._openings = 0
         self._open: tuple[Backing, Opened] | None = None
+        self._threads: LoaderThreads | None = None
 
-    def __iter__(self) -> Iterator[Cache[Any]]:
+    def __iter__(self) -> Iterator[Cache[Any] | Store[Any]]:
         return (one.cache for one in self._declared)
 
     def open(self, backing: Backing, opened: Opened) -> None:
@@ -62,6 +72,8 @@ class DeclaredCaches:
         for cache in (*self, *self._replaced):
             await cache.close()
         self._replaced.clear()
+        if self._threads is not None:
+            self._threads.close()
 
     def cache(
         self,
@@ -82,14 +94,62 @@ class DeclaredCaches:
             InvalidInput: when another cache of the room, or its sessions, can make the same keys.
             RoomElsewhere: for a new one, in another event loop or process than that in which the room is open.
         """
+        cache: Cache[T] = self._declare("cache", keyspace, options, make, sessions)
+        return cache
+
+    def store(
+        self,
+        keyspace: Keyspace[T],
+        options: Mapping[str, Any],
+        make: Callable[[], Store[T]],
+        *,
+        sessions: Keyspace[Any] | None = None,
+    ) -> Store[T]:
+        """The store of these arguments, as `cache`."""
+        store: Store[T] = self._declare("store", keyspace, options, make, sessions)
+        return store
+
+    def is_store(self, keyspace: Keyspace[Any]) -> bool:
+        """Whether a store has this key format."""
+        return any(one.kind == "store" and one.keyspace.pattern.text == keyspace.pattern.text for one in self._declared)
+
+    def keyspaces(self, sessions: Keyspace[Any] | None) -> Keyspaces:
+        """All keyspaces that are declared, with the groups of the caches.
+
+        Arguments:
+            sessions: that of the sessions, where the room keeps any.
+        """
+        from greenroom.keyspace.registry import Keyspaces  # not with the package: for commands alone
+
+        groups: dict[str, list[Keyspace[Any]]] = {}
+        for one in self._declared:
+            for text in one.options.get("groups", ()):
+                groups.setdefault(text, []).append(one.keyspace)
+        return Keyspaces(
+            *(one.keyspace for one in self._declared if one.kind == "cache"),
+            stores=[one.keyspace for one in self._declared if one.kind == "store"],
+            sessions=sessions,
+            groups=groups,
+        )
+
+    def _declare(
+        self,
+        kind: str,
+        keyspace: Keyspace[Any],
+        options: Mapping[str, Any],
+        make: Callable[[], Any],
+        sessions: Keyspace[Any] | None,
+    ) -> Any:
         if sessions is not None:
             check_apart(keyspace, sessions, "the sessions of this room")
-        kept, replaced = list[_Declared](), list[Cache[Any]]()
+        kept: list[_Declared] = []
+        replaced: list[Cache[Any] | Store[Any]] = []
         for one in self._declared:
-            if one.keyspace.pattern.text == keyspace.pattern.text and not _differences(one, keyspace, options):
+            same = one.kind == kind and one.keyspace.pattern.text == keyspace.pattern.text
+            if same and not _differences(one, keyspace, options):
                 return one.cache
             if one.opening is None or (self._open is not None and one.opening == self._openings):
-                _check_other(one, keyspace, options)
+                _check_other(one, kind, keyspace, options)
             elif can_make_one_key(keyspace.pattern, one.keyspace.pattern):
                 replaced.append(one.cache)  # of an earlier opening
                 continue
@@ -102,8 +162,17 @@ class DeclaredCaches:
             cache.open(*self._open)
             self._replaced += replaced
         opening = None if self._open is None else self._openings
-        self._declared = [*kept, _Declared(keyspace, dict(options), cache, opening)]
+        self._declared = [*kept, _Declared(keyspace, dict(options), kind, cache, opening)]
         return cache
+
+    @property
+    def threads(self) -> LoaderThreads:
+        """Where the loaders run that are not async."""
+        if self._threads is None:
+            from greenroom.caching.threads import LoaderThreads  # not with the package: few rooms need it
+
+            self._threads = LoaderThreads()
+        return self._threads
 
 
 def check_apart(keyspace: Keyspace[Any], other: Keyspace[Any], whose: str) -> None:
@@ -117,8 +186,13 @@ def check_apart(keyspace: Keyspace[Any], other: Keyspace[Any], whose: str) -> No
         raise InvalidInput("keyspace", f"{text!r} can make the same key as {theirs!r} of {whose}", _ONCE)
 
 
-def declared_loader(keyspace: Keyspace[Any], load: Loader[T] | PlainLoader[T]) -> Loader[T]:
+def declared_loader(
+    keyspace: Keyspace[Any], load: Loader[T] | PlainLoader[T], threads: Callable[[], LoaderThreads]
+) -> Loader[T]:
     """A loader that is called with the key's parts by keyword, or by position where there is one part.
+
+    Arguments:
+        threads: where it runs if it is not async.
 
     Raises:
         InvalidInput: when it can never be called so, or gives no value.
@@ -126,32 +200,27 @@ def declared_loader(keyspace: Keyspace[Any], load: Loader[T] | PlainLoader[T]) -
     names = keyspace.pattern.names
     if len(names) != 1:
         _check_call("load", load, (), dict.fromkeys(names))
-
-        async def load_by_name(**parts: object) -> T | None:
-            return await _awaited(load(**parts))
-
-        return load_by_name
+        return _awaited(load, threads)
     (name,) = names
     _check_call("load", load, (None,), {})
+    call = _awaited(load, threads)
 
     async def load_one(**parts: object) -> T | None:
-        return await _awaited(load(parts[name]))
+        return await call(parts[name])  # type: ignore[no-any-return]
 
     return load_one
 
 
-def declared_batch_loader(load_many: Callable[[Sequence[Any]], Any]) -> Callable[[Sequence[Any]], Awaitable[Any]]:
+def declared_batch_loader(
+    load_many: Callable[[Sequence[Any]], Any], threads: Callable[[], LoaderThreads]
+) -> Callable[[Sequence[Any]], Awaitable[Any]]:
     """A batch loader.
 
     Raises:
         As `declared_loader`.
     """
     _check_call("load_many", load_many, (None,), {})
-
-    async def load_all(parts: Sequence[Any]) -> Any:
-        return await _awaited(load_many(parts))
-
-    return load_all
+    return _awaited(load_many, threads)
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -164,12 +233,8 @@ def check_options(options: Mapping[str, Any]) -> None:
         ("near_for", timedelta(0), "zero or more"),
         ("loader_deadline", timedelta(milliseconds=1), "a millisecond or more"),
     ):
-        value = options.get(name, minimum)
-        if not isinstance(value, timedelta) or value < minimum:
-            raise InvalidInput(name, f"is {value!r:.80}", f"use a timedelta of {words}")
-    max_concurrent = options.get("max_concurrent", 1)
-    if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int) or max_concurrent < 1:
-        raise InvalidInput("max_concurrent", f"is {max_concurrent!r:.80}", "use a whole number of 1 or more")
+        span(name, options.get(name, minimum), minimum, f"use a timedelta of {words}")
+    whole_number("max_concurrent", options.get("max_concurrent", 1), 1, "use a whole number of 1 or more")
 
 
 def group_patterns(groups: object) -> tuple[str, ...]:
@@ -185,13 +250,19 @@ def group_patterns(groups: object) -> tuple[str, ...]:
     raise InvalidInput("groups", f"are {groups!r:.80}", "use a list of patterns, like ['episodes:{show_id}']")
 
 
-async def _awaited(result: Awaitable[T] | T) -> T:
-    return await result if inspect.isawaitable(result) else result
+def _awaited(load: Callable[..., Any], threads: Callable[[], LoaderThreads]) -> Callable[..., Awaitable[Any]]:
+    return load if _is_async(load) else functools.partial(threads().run, load)
+
+
+def _is_async(load: Any) -> bool:
+    """Whether a call gives a coroutine, as far as can be told: of a function, a part of one, an object with a call."""
+    while isinstance(load, functools.partial):
+        load = load.func
+    return inspect.iscoroutinefunction(load) or inspect.iscoroutinefunction(type(load).__call__)
 
 
 def _check_call(field: str, load: Any, args: tuple[object, ...], parts: Mapping[str, object]) -> None:
-    if not callable(load):
-        raise InvalidInput(field, f"is {type(load).__name__}, which cannot be called", "pass a function")
+    function(field, load, "pass a function")
     if inspect.isgeneratorfunction(load) or inspect.isasyncgenfunction(load):
         raise InvalidInput(field, "is a generator", "return the value, do not yield it")
     try:
@@ -205,12 +276,15 @@ def _check_call(field: str, load: Any, args: tuple[object, ...], parts: Mapping[
         raise InvalidInput(field, f"takes {signature}: {error}", f"it is called with {called}") from None
 
 
-def _check_other(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
+def _check_other(one: _Declared, kind: str, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
     text = keyspace.pattern.text
     if one.keyspace.pattern.text == text:
+        if one.kind != kind:
+            remedy = f"a keyspace is either a cache's or a store's: give the {kind} a key format of its own"
+            raise InvalidInput("keyspace", f"{text!r} is that of a {one.kind} already", remedy)
         different = ", ".join(_differences(one, keyspace, options))
-        raise InvalidInput("keyspace", f"{text!r} has a cache that differs in {different}", _ONCE)
-    check_apart(keyspace, one.keyspace, "another cache of this room")
+        raise InvalidInput("keyspace", f"{text!r} has a {kind} that differs in {different}", _ONCE)
+    check_apart(keyspace, one.keyspace, f"another {one.kind} of this room")
 
 
 def _differences(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> list[str]:
@@ -223,7 +297,7 @@ def _facts(keyspace: Keyspace[Any]) -> dict[str, Any]:
     lifetime = keyspace.lifetime
     return {
         "type": keyspace.type,
-        "parts": keyspace.pattern.numbers,
+        "parts": keyspace.pattern.declared,
         "limit": keyspace.limit,
         "ttl": lifetime.ttl,
         "fresh": lifetime.fresh,

@@ -21,7 +21,7 @@ MAX_CONCURRENT = 16
 """Loads without a lease at a time, per keyspace."""
 PERMIT_WAIT = 0.3
 """Seconds that a permit is waited for."""
-KEPT = 1.0
+CACHED_FOR = 1.0
 """Seconds for which a value loaded without the server is served."""
 _MAX_VALUES = 10_000
 """Values kept; past it the oldest goes."""
@@ -61,11 +61,11 @@ class Fallback(Generic[T]):
     def keep(self, key: str, value: T) -> None:
         """Keep a value for a second."""
         self._values.pop(key, None)
-        self._values[key] = (value, self._clock.monotonic() + KEPT)
+        self._values[key] = (value, self._clock.monotonic() + CACHED_FOR)
         if len(self._values) > _MAX_VALUES:
             del self._values[next(iter(self._values))]
 
-    def kept(self, key: str) -> T | None:
+    def cached(self, key: str) -> T | None:
         """The value kept for `key`."""
         item = self._values.get(key)
         if item is None:

@@ -30,5 +30,5 @@ def placed(lifetime: Lifetime, remaining_ms: int, now: float) -> Placed:
         # Missing when PTTL was carried out and there when GET was: new, with a lifetime that nobody asked for.
         return Placed(now + lifetime.fresh_ms / 1000, now + ttl / 1000, adjust=False, near=False)
     adjust = remaining_ms < 0 or remaining_ms > ttl
-    hard = now + (ttl if adjust else remaining_ms) / 1000
-    return Placed(hard - (ttl - lifetime.fresh_ms) / 1000, hard, adjust, near=not adjust)
+    expires_at = now + (ttl if adjust else remaining_ms) / 1000
+    return Placed(expires_at - (ttl - lifetime.fresh_ms) / 1000, expires_at, adjust, near=not adjust)

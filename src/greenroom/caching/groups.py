@@ -37,8 +37,7 @@ from greenroom.clock import Clock
 from greenroom.engine import Channel, Engine, Handover, KeyFilter, Script
 from greenroom.engine.replay import RECENT
 from greenroom.engine.shapes import NUMBER, SCORED
-from greenroom.errors import CommandFailed, EngineError, InvalidInput
-from greenroom.keyspace import Keyspace, Pattern
+from greenroom.errors import CommandFailed, EngineError
 from greenroom.keyspace.derived_keys import are_keys, derived_key, is_key
 
 log = logging.getLogger("greenroom.caching")
@@ -224,20 +223,6 @@ class Groups:
         if keys is None:  # some are foreign
             keys = [text for member in reply if (text := _key(member, self._prefix)) is not None]
         return group, keys
-
-
-def group_pattern(text: str, keyspace: Keyspace[Any]) -> Pattern:
-    """A group's pattern, whose parts are some of the keyspace's, with their bounds.
-
-    Raises:
-        InvalidInput: for a part that the keyspace's keys do not have.
-    """
-    parts = keyspace.pattern
-    names = Pattern(text).names
-    if unknown := sorted(set(names) - set(parts.names)):
-        has = ", ".join(parts.names) or "none"
-        raise InvalidInput("groups", f"{text!r} has the part {', '.join(unknown)}", f"use parts of {keyspace}: {has}")
-    return Pattern(text, numbers={name: parts.numbers[name] for name in names if name in parts.numbers})
 
 
 def _keys(members: list[Any], prefix: str) -> list[str] | None:

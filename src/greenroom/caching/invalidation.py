@@ -11,10 +11,10 @@ from greenroom.caching import drops, generation, groups, lease
 from greenroom.caching.drops import LONGEST, DropCommands, Drops
 from greenroom.caching.generation import Generations
 from greenroom.caching.groups import Groups
-from greenroom.caching.lease import Releases
 from greenroom.caching.local import LocalCopies
 from greenroom.caching.near import EntrySource, Near
 from greenroom.caching.pending_drops import PendingDrops
+from greenroom.caching.releases import Releases
 from greenroom.clock import Clock
 from greenroom.detached import CLOSING
 from greenroom.engine import Channel, Engine, Handover, KeyFilter, Listener, all_keys

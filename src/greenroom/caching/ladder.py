@@ -160,7 +160,7 @@ class Ladder(Generic[T]):
 
     def _loaded_here(self, key: str, *, fallback: bool = True) -> CacheResult[T] | Flight[CacheResult[T]] | None:
         """A value that was loaded here without the server, or the load that is under way."""
-        kept = self.fallback.kept(key) if fallback else None
+        kept = self.fallback.cached(key) if fallback else None
         return self.flights.find(key) if kept is None else self.own(kept)
 
     def from_server(

@@ -13,8 +13,9 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.caching.fallback import Fallback
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.lease import ABSENCE, BACKOFF, Absent, Answer, Hit, Holder, Leases, Newer
+from greenroom.caching.lease import ABSENCE, Absent, Answer, Hit, Holder, Leases, Newer
 from greenroom.caching.near import EntrySource
+from greenroom.caching.releases import BACKOFF
 from greenroom.caching.remote import Miss, RemoteTier
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights
@@ -27,7 +28,7 @@ T = TypeVar("T")
 Loader = Callable[..., Awaitable[T | None]]
 """Reads one value, given its key's parts by keyword; None means there is none."""
 PlainLoader = Callable[..., T | None]
-"""As a `Loader`, in a function that is not async. It runs on the event loop, so that it must not wait for anything."""
+"""As a `Loader`, in a function that is not async. It runs in a thread."""
 
 LOADER_DEADLINE = 5.0
 """Seconds after which a loader is cancelled."""

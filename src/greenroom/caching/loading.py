@@ -12,8 +12,9 @@ from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching.freshness import placed
-from greenroom.caching.lease import BACKOFF, Absent, Acquired, FailedElsewhere, Hit, Holder, Wait, fingerprint
+from greenroom.caching.lease import Absent, Acquired, FailedElsewhere, Hit, Holder, Wait, fingerprint
 from greenroom.caching.loader import Loader, LoadSteps
+from greenroom.caching.releases import BACKOFF
 from greenroom.caching.remote import Miss
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight

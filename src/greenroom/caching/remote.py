@@ -133,35 +133,35 @@ class RemoteTier(Generic[T]):
             raise
         except EngineError as error:
             return self._unreadable(key, error, began)
-        found: Any = None if arrival is None else arrival.found
-        if found is None:
-            found = replies[-1]
-            if type(found) is bytes:
-                found = self._entered(key, asked, replies, None, marked)
-        if type(found) is Entry:
-            return found
-        if found is None:
+        result: Any = None if arrival is None else arrival.result
+        if result is None:
+            result = replies[-1]
+            if type(result) is bytes:
+                result = self._entered(key, asked, replies, None, marked)
+        if type(result) is Entry:
+            return result
+        if result is None:
             return Miss(self._left(began))
-        if isinstance(found, _Unbounded):
+        if isinstance(result, _Unbounded):
             await self._bound(key)
-            return found.entry
-        if isinstance(found, _Outdated):
-            return Miss(self._left(began), rejected_digest=found.rejected_digest)
-        if isinstance(found, _Broken):
-            self._tell(found.error)
-            return Miss(self._left(began), rejected_digest=fingerprint(found.body))
-        return self._unreadable(key, found, began)
+            return result.entry
+        if isinstance(result, _Outdated):
+            return Miss(self._left(began), rejected_digest=result.rejected_digest)
+        if isinstance(result, _Broken):
+            self._tell(result.error)
+            return Miss(self._left(began), rejected_digest=fingerprint(result.body))
+        return self._unreadable(key, result, began)
 
-    def arrived(self, key: str, asked: float, replies: list[Any], source: EntrySource, marked: bool) -> _Found | None:
+    def arrived(self, key: str, asked: float, replies: list[Any], source: EntrySource, marked: bool) -> _Result | None:
         """Check what was read, and keep it near; None where it is no value.
 
         In the socket's reader: what follows this reply on the wire may be the push that evicts what is kept here.
         """
         if type(replies[-1]) is not bytes:
             return None
-        found = self._entered(key, asked, replies, source, marked)
-        self._keep(found, source)
-        return found
+        result = self._entered(key, asked, replies, source, marked)
+        self._keep(result, source)
+        return result
 
     def admit(self, key: str, body: bytes, remaining_ms: int, asked: float, source: EntrySource) -> None:
         """Keep near what a script has read and tracked; in the socket's reader, as `arrived`.
@@ -183,13 +183,13 @@ class RemoteTier(Generic[T]):
         if until > asked and not self.generation.pending and self._backing.may_keep(key, source):
             self._near.put(Entry(key, None, None, expires_at, expires_at, until, source))
 
-    def _keep(self, found: _Found, source: EntrySource) -> None:
+    def _keep(self, result: _Result, source: EntrySource) -> None:
         if self.generation.pending or not self.near_for:
             return
-        if type(found) is Entry and found.near_until and self._backing.may_keep(found.key, source):
-            self._near.put(found if self._frozen else found.without_value())
+        if type(result) is Entry and result.near_until and self._backing.may_keep(result.key, source):
+            self._near.put(result if self._frozen else result.without_value())
 
-    def _entered(self, key: str, asked: float, replies: list[Any], source: EntrySource | None, marked: bool) -> _Found:
+    def _entered(self, key: str, asked: float, replies: list[Any], source: EntrySource | None, marked: bool) -> _Result:
         """As `_checked`, of what may be from before a drop of the keyspace.
 
         By the generation that is known when the reply is read, and not by that of the question.
@@ -207,8 +207,8 @@ class RemoteTier(Generic[T]):
             return _Outdated()  # it was dropped while the value was on its way
         # Prevents: another program stores a value for ever · the keyspace is dropped · nobody reads the key until marks
         # are looked at no more, and then the value is served.
-        found = self._checked(key, asked, replies, source)
-        return _Outdated(fingerprint(replies[-1])) if isinstance(found, _Unbounded) else found
+        result = self._checked(key, asked, replies, source)
+        return _Outdated(fingerprint(replies[-1])) if isinstance(result, _Unbounded) else result
 
     def _checked(self, key: str, asked: float, replies: list[Any], source: EntrySource | None) -> _Checked:
         """Check what comes from the server, once, when it enters.
@@ -257,20 +257,20 @@ class RemoteTier(Generic[T]):
 
 
 _Checked = Entry | _Unbounded | _Broken
-_Found = _Checked | _Outdated
+_Result = _Checked | _Outdated
 
 
 class _Arrival:
     """The hook of one read, and what it has checked."""
 
-    __slots__ = ("_asked", "_key", "_marked", "_remote", "found")
+    __slots__ = ("_asked", "_key", "_marked", "_remote", "result")
 
     def __init__(self, remote: RemoteTier[Any], key: str, asked: float, marked: bool) -> None:
         self._remote = remote
         self._key = key
         self._asked = asked
         self._marked = marked
-        self.found: _Found | None = None
+        self.result: _Result | None = None
 
     def __call__(self, replies: list[Any], source: EntrySource) -> None:
-        self.found = self._remote.arrived(self._key, self._asked, replies, source, self._marked)
+        self.result = self._remote.arrived(self._key, self._asked, replies, source, self._marked)

@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import rich_click as click
 
-from greenroom.acl import Declarations
+from greenroom.declarations import Declarations
 from greenroom.errors import GreenroomError, InvalidInput
 
 DECLARATIONS = "greenroom.declarations"
@@ -33,15 +33,15 @@ def installed() -> Declarations:
     Raises:
         InvalidInput: when none does, and when several do: which of them a server's rules are for nobody could tell.
     """
-    found = list(entry_points(group=DECLARATIONS))
-    if not found:
+    entries = list(entry_points(group=DECLARATIONS))
+    if not entries:
         raise InvalidInput(
             "keyspaces", "no installed package declares any", f"declare them as the entry point {DECLARATIONS}"
         )
-    if len(found) > 1:
-        named = ", ".join(sorted(f"{one.name} = {one.value}" for one in found))
+    if len(entries) > 1:
+        named = ", ".join(sorted(f"{one.name} = {one.value}" for one in entries))
         raise InvalidInput(
             "keyspaces", f"several packages declare some: {named}", "install one of them in an environment of its own"
         )
-    declared: Declarations = found[0].load()
+    declared: Declarations = entries[0].load()
     return declared

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from greenroom import argument_types
 from greenroom.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ class Address:
         Raises:
             InvalidInput: when it is of no known form. A password in it is not repeated.
         """
-        if not isinstance(text, str):
-            raise InvalidInput(field, f"is {type(text).__name__}, not a string", _REMEDY)
+        argument_types.text(field, text, _REMEDY)
         try:
             url = urlsplit(text.strip())
             scheme, _, kind = url.scheme.partition("+")

@@ -52,8 +52,8 @@ async def _primaries(address: Address) -> list[Address]:
         except EngineError as error:
             failure = error
         else:
-            found = parse(replies, host, tls=address.tls is not None).primaries
-            return [replace(address, hosts=(one,), cluster=False) for one in sorted(found)]
+            addresses = parse(replies, host, tls=address.tls is not None).primaries
+            return [replace(address, hosts=(one,), cluster=False) for one in sorted(addresses)]
     raise failure or EngineUnavailable(f"{address} names no node")
 
 

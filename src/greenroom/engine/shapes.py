@@ -86,6 +86,7 @@ SHAPES: dict[str | bytes | int, Shape] = {
     "READONLY": _OK,
     "SCRIPT": TEXT,
     "SELECT": _OK,
+    "SET": Shape(frozenset({bytes, _NONE}), lambda reply, _: reply is None or reply == b"OK"),
     "TIME": Shape(frozenset({list}), _time),
     "ZMSCORE": Shape(
         frozenset({list}), lambda reply, command: len(reply) == len(command) - 2 and _numbers_or_none(reply)

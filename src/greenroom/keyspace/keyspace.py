@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from greenroom.argument_types import whole_number
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace.codec import Codec
 from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
 from greenroom.keyspace.frozen import is_frozen
 from greenroom.keyspace.lifetime import JITTER, Lifetime
 from greenroom.keyspace.mismatch import SchemaMismatch
-from greenroom.keyspace.pattern import ANY_NUMBER, Number, Pattern
+from greenroom.keyspace.parts import Kind
+from greenroom.keyspace.pattern import Pattern
 
 T = TypeVar("T")
 
@@ -28,7 +30,8 @@ class Keyspace(Generic[T]):
         type_: what a value decodes to.
         ttl: the hard lifetime; no value lives longer.
         fresh: the soft lifetime; past it a value is served and refreshed behind. None: fresh until `ttl`.
-        parts: the parts that are whole numbers: `int`, or a `Number` with its bounds. All others are text.
+        parts: the parts that are no plain words: `int`, `Number(1, 100)` with its bounds, `uuid.UUID`, `datetime.date`,
+            or `Text()` for any text. A word is 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`.
         limit: the largest value stored, in bytes of JSON.
         jitter: the largest share of the lifetime that is cut off at random, so that keys do not lapse together.
         name: the label in metrics and documents; by default the pattern's literal words.
@@ -62,7 +65,7 @@ class Keyspace(Generic[T]):
         *,
         ttl: timedelta,
         fresh: timedelta | None = None,
-        parts: Mapping[str, Number | type[int]] | None = None,
+        parts: Mapping[str, Kind] | None = None,
         limit: int = VALUE_LIMIT,
         jitter: float = JITTER,
         name: str = "",
@@ -71,19 +74,15 @@ class Keyspace(Generic[T]):
         source: str = "",
         note: str = "",
     ) -> None:
-        if parts is not None and not isinstance(parts, Mapping):
-            raise InvalidInput("parts", f"are {parts!r:.80}", "use a dict, like {'page': Number(1, 100)}")
         if not isinstance(name, str) or not name.isprintable() or not {'"', "\\"}.isdisjoint(name):
             raise InvalidInput("name", f"is {name!r:.80}", "use letters, digits, _ and -: it is a label of metrics")
-        self.pattern = pattern if isinstance(pattern, Pattern) else Pattern(pattern, numbers=_numbers(parts or {}))
+        self.pattern = pattern if isinstance(pattern, Pattern) else Pattern(pattern, parts=parts)
         self.type = type_
         self.codec = Codec(type_)
         self.frozen = is_frozen(type_)
         """Whether one decoded value may be given to many callers."""
         self.lifetime = Lifetime(ttl, fresh, jitter)
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-            raise InvalidInput("limit", f"{limit!r:.80} stores nothing", "use a size in bytes above zero")
-        self.limit = limit
+        self.limit = whole_number("limit", limit, 1, "use a size in bytes above zero")
         words = (word for word in self.pattern.text.split(":") if word and not word.startswith("{"))
         self.name = name or "_".join(words)
         self.title = title or self.name
@@ -157,15 +156,15 @@ class Keyspace(Generic[T]):
         return f"Keyspace({self.pattern.prefix + self.pattern.text!r}, {self.type!r})"
 
 
-def _numbers(parts: Mapping[str, Number | type[int]]) -> dict[str, Number]:
-    """The bounds of parts that are whole numbers.
+def group_pattern(text: str, keyspace: Keyspace[Any]) -> Pattern:
+    """A group's pattern, whose parts are some of the keyspace's.
 
     Raises:
-        InvalidInput: for a part that is declared as anything else.
+        InvalidInput: for a part that the keyspace's keys do not have.
     """
-    numbers: dict[str, Number] = {}
-    for name, part in parts.items():
-        if part is not int and not isinstance(part, Number):
-            raise InvalidInput("parts", f"{name} is {part!r:.80}", "use int or Number(1, 100); leave text out")
-        numbers[name] = part if isinstance(part, Number) else ANY_NUMBER
-    return numbers
+    of_keys = keyspace.pattern
+    names = Pattern(text).names
+    if unknown := sorted(set(names) - set(of_keys.names)):
+        has = ", ".join(of_keys.names) or "none"
+        raise InvalidInput("groups", f"{text!r} has the part {', '.join(unknown)}", f"use parts of {keyspace}: {has}")
+    return Pattern(text, parts={name: kind for name, kind in of_keys.declared.items() if name in names})

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import string
-
+from greenroom.keyspace.parts import Token
 from greenroom.keyspace.pattern import Pattern
-
-_PART = frozenset(string.ascii_letters + string.digits + "._~-")
-_FIRST_DIGIT = frozenset("123456789")
-_SIGN = frozenset("-0")
-_DIGIT = frozenset(string.digits)
 
 _State = tuple[int, bool]
 """Which token comes next, and whether it has begun."""
-_Token = tuple[frozenset[str], frozenset[str] | None]
-"""What a token may begin with, and what may follow within it; None for a single character."""
 
 
 def can_make_one_key(one: Pattern, other: Pattern) -> bool:
     """Whether some key belongs to both formats, whatever stands before their keys.
 
-    The bounds of numbers and lengths are passed over: two formats that only these keep apart are taken for one.
+    The bounds of numbers and the lengths of texts are passed over: two formats that only these keep apart are taken
+    for one.
     """
     first, second = _tokens(one), _tokens(other)
     seen: set[tuple[_State, _State]] = set()
@@ -38,19 +31,17 @@ def can_make_one_key(one: Pattern, other: Pattern) -> bool:
     return False
 
 
-def _tokens(pattern: Pattern) -> list[_Token]:
-    tokens: list[_Token] = []
+def _tokens(pattern: Pattern) -> list[Token]:
+    tokens: list[Token] = []
     rest = pattern.text
-    for name in pattern.names:
+    for name, part in pattern.parts.items():
         literal, _, rest = rest.partition("{" + name + "}")
         tokens += [(frozenset(char), None) for char in literal]
-        number = pattern.numbers.get(name)
-        first = _FIRST_DIGIT if number is None or number.min > 0 else _FIRST_DIGIT | _SIGN
-        tokens.append((_PART, _PART) if number is None else (first, _DIGIT))
+        tokens += part.tokens
     return tokens + [(frozenset(char), None) for char in rest]
 
 
-def _steps(tokens: list[_Token], state: _State) -> list[tuple[_State, frozenset[str]]]:
+def _steps(tokens: list[Token], state: _State) -> list[tuple[_State, frozenset[str]]]:
     at, begun = state
     steps: list[tuple[_State, frozenset[str]]] = []
     if begun:
@@ -64,5 +55,5 @@ def _steps(tokens: list[_Token], state: _State) -> list[tuple[_State, frozenset[
     return steps
 
 
-def _is_end(tokens: list[_Token], state: _State) -> bool:
+def _is_end(tokens: list[Token], state: _State) -> bool:
     return state[0] + state[1] == len(tokens)

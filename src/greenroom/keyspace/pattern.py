@@ -4,72 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from uuid import UUID
+from typing import Any
 
+from greenroom import argument_types
 from greenroom.errors import InvalidInput, WrongParts
+from greenroom.keyspace.parts import PART_MAX, WORD, Kind, Part, declared_parts, shown
 
-PART_MAX = 128
-_PART = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_WORD = re.compile(WORD.regex)
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-_PART_ONLY = re.compile(r"[A-Za-z0-9._~-]*")
-_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_PART_ONLY = re.compile(r"[A-Za-z0-9._~%-]*")
 _PREFIX = re.compile(r"[!-z|~]*")  # printable ASCII without space and braces
 _GLOB = re.compile(r"[\\*?\[\]^]")
-_INTEGERS = 10**100
-"""Whole numbers below this may be a part without being declared as one."""
 _RESERVED = ("lease:", "absent:", "greenroom:")
 _PATTERN_REMEDY = "write it like cache:episode:{episode_id}"
-_PART_REMEDY = f"use 1 to {PART_MAX} characters of A-Z a-z 0-9 . _ ~ -"
-
-
-def check_part(name: str, value: object) -> str:
-    """Return `value` if it may stand in a key; a colon, a brace or a glob in it could name another key.
-
-    Raises:
-        InvalidInput: naming the part, when it is no string of 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`.
-    """
-    if not isinstance(value, str):
-        raise InvalidInput(name, f"is {type(value).__name__}, not a string", _PART_REMEDY)
-    if _PART.fullmatch(value) is None:
-        raise InvalidInput(name, f"{_shown(value)} cannot be part of a key", _PART_REMEDY)
-    return value
-
-
-def is_part(text: str) -> bool:
-    """Whether a text may stand in a key."""
-    return _PART.fullmatch(text) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A part that is a whole number between two bounds, both included, written without leading zeros."""
-
-    min: int
-    max: int
-
-    def __post_init__(self) -> None:
-        bounds = self.min, self.max
-        if not all(isinstance(one, int) and not isinstance(one, bool) for one in bounds) or self.min > self.max:
-            raise InvalidInput("parts", f"no whole number is from {bounds[0]!r} to {bounds[1]!r}", "use Number(1, 100)")
-
-    def check(self, name: str, value: object) -> str:
-        remedy = f"use a whole number from {self.min} to {self.max:,}"
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise InvalidInput(name, f"{_shown(value)} is not a whole number", remedy)
-        if not self.min <= value <= self.max:
-            raise InvalidInput(name, f"{value} is out of range", remedy)
-        return str(value)
-
-    def parse(self, text: str) -> int | None:
-        if _NUMBER.fullmatch(text) is None:
-            return None
-        value = int(text)
-        return value if self.min <= value <= self.max else None
-
-
-ANY_NUMBER = Number(-(2**63), 2**63 - 1)
-"""What `int` stands for."""
 
 
 class Pattern:
@@ -77,37 +24,38 @@ class Pattern:
 
     Arguments:
         text: literal text with `{name}` placeholders.
-        numbers: the placeholders that are whole numbers, with their bounds; all others are strings.
+        parts: the placeholders that are no plain words: `int`, `Number(1, 100)`, `UUID`, `date`, `Text()`.
         prefix: put before every key; environments can so share a server.
 
     Raises:
         InvalidInput: when the format is ambiguous, or could collide with the bookkeeping keys.
     """
 
-    __slots__ = ("_literals", "_regex", "_single", "names", "numbers", "prefix", "text")
+    __slots__ = ("_literals", "_regex", "_single", "names", "parts", "prefix", "text")
 
-    def __init__(self, text: str, *, numbers: Mapping[str, Number] | None = None, prefix: str = "") -> None:
+    def __init__(self, text: str, *, parts: Mapping[str, Kind] | None = None, prefix: str = "") -> None:
         self.text = text
         self.prefix = check_prefix(prefix)
-        self.numbers = dict(numbers or {})
-        if not isinstance(text, str):
-            raise InvalidInput("pattern", f"is {type(text).__name__}, not a string", _PATTERN_REMEDY)
+        argument_types.text("pattern", text, _PATTERN_REMEDY)
+        declared = declared_parts(parts if parts is not None else {})
         pieces = _PLACEHOLDER.split(text)
         literals, self.names = pieces[0::2], tuple(pieces[1::2])
-        _check_pattern(text, literals, self.names, self.numbers)
+        _check_pattern(text, literals, self.names, declared)
+        self.parts: dict[str, Part] = {name: declared.get(name, WORD) for name in self.names}
+        """The kind of each part, in the order of the pattern."""
         literals[0] = prefix + literals[0]
         self._literals = literals
-        # The commonest form, one string part at the end, needs no loop.
-        self._single = len(self.names) == 1 and not self.numbers and not literals[1]
-        parts = [f"(?P<{name}>[A-Za-z0-9._~-]{{1,{PART_MAX}}})" for name in self.names]
+        # The commonest form, one word at the end, needs no loop.
+        self._single = len(self.names) == 1 and self.parts[self.names[0]] is WORD and not literals[1]
         regex = re.escape(literals[0]) + "".join(
-            part + re.escape(literal) for part, literal in zip(parts, literals[1:], strict=True)
+            f"(?P<{name}>{part.regex}){re.escape(literal)}"
+            for (name, part), literal in zip(self.parts.items(), literals[1:], strict=True)
         )
         self._regex = re.compile(regex)
 
     def prefixed(self, prefix: str) -> Pattern:
         """The same format with another prefix."""
-        return Pattern(self.text, numbers=self.numbers, prefix=prefix)
+        return Pattern(self.text, parts=self.declared, prefix=prefix)
 
     def key(self, *args: object, **parts: object) -> str:
         """Build the key; parts by position in the order of the pattern, or by keyword.
@@ -118,14 +66,12 @@ class Pattern:
         """
         if self._single and len(args) == 1 and not parts:
             value = args[0]
-            if type(value) is str and _PART.fullmatch(value) is not None:
+            if type(value) is str and _WORD.fullmatch(value) is not None:
                 return self._literals[0] + value
         values = self.values(*args, **parts)
         key = self._literals[0]
-        for name, literal in zip(self.names, self._literals[1:], strict=True):
-            number = self.numbers.get(name)
-            value = values[name]
-            key += (number.check(name, value) if number else check_part(name, _text(value))) + literal
+        for (name, part), literal in zip(self.parts.items(), self._literals[1:], strict=True):
+            key += part.check(name, values[name]) + literal
         return key
 
     def numbered(self, name: str, numbers: range, **parts: object) -> list[str]:
@@ -140,7 +86,7 @@ class Pattern:
         last = self.key(**parts, **{name: numbers[-1]})
         position = self.names.index(name)
         right = "".join(
-            f"{parts[other]}{literal}"
+            self.parts[other].check(other, parts[other]) + literal
             for other, literal in zip(self.names[position + 1 :], self._literals[position + 2 :], strict=True)
         )
         right = self._literals[position + 1] + right
@@ -163,28 +109,28 @@ class Pattern:
             raise WrongParts(self.text, self.names, f"{', '.join(map(str, parts)) or 'none':.200}")
         return parts
 
-    def parse(self, key: str) -> dict[str, str | int] | None:
-        """The parts of a key of this pattern; None where the key is of another."""
+    def parse(self, key: str) -> dict[str, Any] | None:
+        """The parts of a key of this pattern, of a digest None; None where the key is of another pattern."""
         match = self._regex.fullmatch(key)
         if match is None:
             return None
-        parts: dict[str, str | int] = {}
-        for name, text in match.groupdict().items():
-            number = self.numbers.get(name)
-            value = number.parse(text) if number else text
-            if value is None:
-                return None
-            parts[name] = value
-        return parts
+        try:
+            return {name: self.parts[name].parse(text) for name, text in match.groupdict().items()}
+        except ValueError:
+            return None
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """The parts that are no plain words, as a pattern takes them."""
+        return {name: part for name, part in self.parts.items() if part is not WORD}
 
     @property
     def glob(self) -> str:
         """What a server matches its keys by; it may match others too."""
-        prefix = _GLOB.sub(lambda found: "\\" + found.group(), self.prefix)
-        return prefix + _PLACEHOLDER.sub("*", self.text)
+        return "*".join(escaped_glob(literal) for literal in self._literals)
 
     def matches(self, key: str) -> bool:
-        """Whether a key has this form; its numbers are not looked at."""
+        """Whether a key has this form; whether its parts can be read back is not looked at."""
         return key.startswith(self._literals[0]) and self._regex.fullmatch(key) is not None
 
     def __repr__(self) -> str:
@@ -200,13 +146,18 @@ def check_prefix(prefix: str) -> str:
     if not isinstance(prefix, str) or len(prefix) > PART_MAX or _PREFIX.fullmatch(prefix) is None:
         raise InvalidInput(
             "key prefix",
-            f"{_shown(prefix)} cannot stand before a key",
+            f"{shown(prefix)} cannot stand before a key",
             f"use at most {PART_MAX} printable ASCII characters without spaces and braces",
         )
     return prefix
 
 
-def _check_pattern(text: str, literals: list[str], names: tuple[str, ...], numbers: Mapping[str, Number]) -> None:
+def escaped_glob(text: str) -> str:
+    """A text whose wildcards stand for themselves, where a server matches keys by it."""
+    return _GLOB.sub(lambda matched: "\\" + matched.group(), text)
+
+
+def _check_pattern(text: str, literals: list[str], names: tuple[str, ...], declared: Mapping[str, Part]) -> None:
     remedy = _PATTERN_REMEDY
     if any("{" in literal or "}" in literal for literal in literals):
         raise InvalidInput("pattern", f"{text!r} has a brace outside of a {{name}}", remedy)
@@ -221,17 +172,5 @@ def _check_pattern(text: str, literals: list[str], names: tuple[str, ...], numbe
         raise InvalidInput("pattern", f"{text!r} names a part twice", remedy)
     if any(_PART_ONLY.fullmatch(literal) for literal in literals[1:-1]):
         raise InvalidInput("pattern", f"{text!r} has two parts that no separator divides", remedy)
-    if wrong := [name for name, number in numbers.items() if not isinstance(number, Number)]:
-        raise InvalidInput("parts", f"{wrong[0]} is not a Number", f"write parts={{{wrong[0]!r}: Number(1, 10_000)}}")
-    if unknown := set(numbers) - set(names):
+    if unknown := set(declared) - set(names):
         raise InvalidInput("pattern", f"{text!r} has no part {', '.join(sorted(unknown))}", remedy)
-
-
-def _text(value: object) -> object:
-    """What stands in a key for a part that is no text and has one."""
-    return str(value) if (type(value) is int and abs(value) < _INTEGERS) or type(value) is UUID else value
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"

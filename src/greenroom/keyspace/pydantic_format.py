@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError
 
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.mismatch import SchemaMismatch
-from greenroom.keyspace.type_parts import Part, parts
+from greenroom.keyspace.type_parts import TypePart, parts
 
 _MIN_VERSION = (2, 11)
 """The first pydantic that reads members by their names where they have aliases."""
@@ -68,7 +68,7 @@ def functions(type_: Any) -> Functions:
     return decode, encode, lambda: adapter.json_schema(by_alias=False)
 
 
-def _check(part: Part) -> None:
+def _check(part: TypePart) -> None:
     """Refuse a member whose values are not written, or are written as something else."""
     at = f" - at `{part.where}`" if part.where else ""
     field = getattr(part.owner, "__pydantic_fields__", {}).get(part.member)
@@ -104,7 +104,7 @@ def _only_instances(type_: Any) -> bool:
     return schema["type"] in _ONLY_INSTANCES
 
 
-def _has_own(part: Part, field: Any, *, serializers_only: bool) -> bool:
+def _has_own(part: TypePart, field: Any, *, serializers_only: bool) -> bool:
     """Whether somebody has said how to write the member (or to read it): the first value will tell how well."""
     decorators = getattr(part.owner, "__pydantic_decorators__", None)
     if decorators is None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 
-class Part(NamedTuple):
+class TypePart(NamedTuple):
     """One type inside a declared one.
 
     Arguments:
@@ -35,9 +35,9 @@ class Part(NamedTuple):
         )
 
 
-def parts(type_: Any) -> Iterator[Part]:
+def parts(type_: Any) -> Iterator[TypePart]:
     """The type itself and all types in it, each class once."""
-    yield from _parts(Part(type_, "", None, ""), set())
+    yield from _parts(TypePart(type_, "", None, ""), set())
 
 
 def classes(type_: Any) -> frozenset[type]:
@@ -65,7 +65,7 @@ def members(class_: type) -> Mapping[str, Any]:
     return {}
 
 
-def _parts(part: Part, seen: set[Any]) -> Iterator[Part]:
+def _parts(part: TypePart, seen: set[Any]) -> Iterator[TypePart]:
     yield part
     type_ = part.type
     if isinstance(type_, typing.NewType):
@@ -90,4 +90,4 @@ def _parts(part: Part, seen: set[Any]) -> Iterator[Part]:
     seen.add(class_)
     for name, hint in members(class_).items():
         if typing.get_origin(hint) is not typing.ClassVar:
-            yield from _parts(Part(hint, f"{class_.__name__}.{name}", class_, name), seen)
+            yield from _parts(TypePart(hint, f"{class_.__name__}.{name}", class_, name), seen)

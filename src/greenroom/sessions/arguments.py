@@ -1,43 +1,18 @@
-"""What the calls of sessions are given: what is of another type is refused here, by its name, before anything is asked.
-
-Deeper down it would be somebody else's error: of the codec, of the server, or a stored session that seems broken.
-"""
+"""The arguments of calls of sessions: ids, members, and functions of a session's JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
+from greenroom.argument_types import instance, text, type_name
 from greenroom.errors import InvalidInput
-from greenroom.keyspace.pattern import check_part
-
-T = TypeVar("T")
+from greenroom.keyspace.parts import check_part
 
 USER_ID_MAX = 256
 """Characters of a user's id."""
 CHANGE = "give a function from the session's JSON to the JSON as it shall be"
 _MEMBERS = "give a dict of the members to set, or members by keyword"
-
-
-def instance(name: str, value: T, type_: Any, remedy: str) -> T:
-    """The argument, if it is of its type."""
-    if not isinstance(value, type_):
-        raise InvalidInput(name, f"is {type_name(value)}, not a {type_.__name__}", remedy)
-    return value
-
-
-def function(name: str, value: T, remedy: str) -> T:
-    """The argument, if it can be called."""
-    if not callable(value):
-        raise InvalidInput(name, f"is {type_name(value)}, which cannot be called", remedy)
-    return value
-
-
-def text(name: str, value: object, remedy: str) -> str:
-    """The argument, if it is a string."""
-    if not isinstance(value, str):
-        raise InvalidInput(name, f"is {type_name(value)}, not a string", remedy)
-    return value
 
 
 def session_part(name: str, value: object) -> str:
@@ -54,7 +29,7 @@ def check_user_id(user_id: Any) -> str:
     """
     if isinstance(user_id, str) and 1 <= len(user_id) <= USER_ID_MAX:
         return user_id
-    shown = f"has {len(user_id)} characters" if isinstance(user_id, str) else f"is {type(user_id).__name__}"
+    shown = f"has {len(user_id)} characters" if isinstance(user_id, str) else f"is {type_name(user_id)}"
     raise InvalidInput("user_id", shown, f"use a string of 1 to {USER_ID_MAX} characters; leave it out for nobody")
 
 
@@ -84,8 +59,3 @@ def _answered(name: str, answer: Any, type_: Any, wanted: str, remedy: str) -> A
     if not isinstance(answer, type_):
         raise InvalidInput(name, f"returned {type_name(answer)}, not {wanted}", remedy)
     return answer
-
-
-def type_name(value: object) -> str:
-    """The name of a value's type, fit for an error or a log line."""
-    return ascii(type(value).__name__)[1:-1]

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Generic, Protocol, TypeVar
 
+from greenroom.argument_types import function, instance
 from greenroom.callbacks import nothing
 from greenroom.errors import BrokenValue, EngineError, InvalidInput
-from greenroom.sessions import arguments
 from greenroom.sessions.policy import Decision, Kind, Transport, decide, origins, signals_of
 from greenroom.sessions.refusals import (
     MEDIA_TYPE,
@@ -71,7 +71,7 @@ def session_of(scope: Any) -> RequestSession[Any]:
         InvalidInput: for what is no scope.
         RuntimeError: when there is no middleware around the application.
     """
-    arguments.instance("scope", scope, Mapping, "give the ASGI scope, as request.scope")
+    instance("scope", scope, Mapping, "give the ASGI scope, as request.scope")
     session = scope.get(KEY)
     if not isinstance(session, RequestSession):
         raise RuntimeError("there is no SessionMiddleware around this application")
@@ -104,14 +104,14 @@ class SessionMiddleware(Generic[T]):
         allowed_origins: Iterable[str] = (),
         answer: Callable[[Refused, Any], bytes] = document,
     ) -> None:
-        self._app = arguments.function("app", app, "give the ASGI application")
+        self._app = function("app", app, "give the ASGI application")
         if isinstance(sessions, type):
             raise InvalidInput("sessions", f"is the class {sessions.__name__}", _SESSIONS)
         if not isinstance(sessions, Sessions) and not _is_room(sessions):
-            arguments.function("sessions", sessions, _SESSIONS)
+            function("sessions", sessions, _SESSIONS)
         self._given: Any = sessions
         self._allowed = origins(allowed_origins)
-        self._answer = arguments.function("answer", answer, "give a function that returns the body")
+        self._answer = function("answer", answer, "give a function that returns the body")
         self._loopback_logged = False
         self._insecure_logged = False
 
@@ -136,7 +136,7 @@ class SessionMiddleware(Generic[T]):
             given = given()
         if _is_room(given):
             given = given.sessions
-        return arguments.instance("sessions", given, Sessions, _SESSIONS)
+        return instance("sessions", given, Sessions, _SESSIONS)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send, session: RequestSession[T]) -> None:
         begun = replaced = False

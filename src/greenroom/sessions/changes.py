@@ -23,7 +23,7 @@ import msgspec
 
 from greenroom.engine.deadline import TimeBudget, before
 from greenroom.errors import BrokenValue, CommandFailed, EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
-from greenroom.keyspace.pattern import is_part
+from greenroom.keyspace.parts import is_part
 from greenroom.sessions import arguments
 from greenroom.sessions.index import SessionIndex, Streams
 from greenroom.sessions.raw_json import USER, Members, changed, members, user_of

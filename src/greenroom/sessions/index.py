@@ -32,7 +32,7 @@ from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.shapes import NUMBER, Shape, are_texts
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
 from greenroom.keyspace.derived_keys import derived_key
-from greenroom.keyspace.pattern import check_part, is_part
+from greenroom.keyspace.parts import check_part, is_part
 from greenroom.sessions.arguments import check_user_id
 from greenroom.sessions.background import Leftovers
 from greenroom.sessions.settings import SessionLimits, StreamNames, ms

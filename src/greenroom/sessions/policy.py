@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from greenroom.argument_types import text, type_name
 from greenroom.errors import InvalidInput
 from greenroom.sessions import cookie
-from greenroom.sessions.arguments import text
 from greenroom.sessions.token import is_token
 
 
@@ -199,7 +199,7 @@ def origins(allowed: Iterable[str]) -> frozenset[str]:
         InvalidInput: for what is no collection of strings; one string would be a collection of its characters.
     """
     if isinstance(allowed, str) or not isinstance(allowed, Iterable):
-        raise InvalidInput("allowed_origins", f"is {type(allowed).__name__}, not a list", _ORIGINS)
+        raise InvalidInput("allowed_origins", f"is {type_name(allowed)}, not a list", _ORIGINS)
     allowed = list(allowed)
     for origin in allowed:
         text("allowed_origins", origin, _ORIGINS)

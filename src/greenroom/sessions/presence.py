@@ -13,10 +13,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from greenroom.argument_types import instance
 from greenroom.errors import EngineError
 from greenroom.keyspace.derived_keys import derived_key
-from greenroom.keyspace.pattern import check_part
-from greenroom.sessions.arguments import instance, session_part
+from greenroom.keyspace.parts import check_part
+from greenroom.sessions.arguments import session_part
 from greenroom.sessions.index import ExpiringSet, Stream, stream
 from greenroom.sessions.raw_json import members
 from greenroom.sessions.sessions import Sessions

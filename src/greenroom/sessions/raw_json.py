@@ -21,9 +21,9 @@ from typing import Any
 
 import msgspec
 
+from greenroom.argument_types import instance, type_name
 from greenroom.errors import InvalidInput
-from greenroom.sessions import arguments
-from greenroom.sessions.arguments import check_user_id, type_name
+from greenroom.sessions.arguments import check_user_id
 
 ACTIVITY = "last_activity_timestamp"
 """The member that every write sets, to the server's time."""
@@ -97,8 +97,8 @@ def merged(body: bytes, patch: Mapping[str, Any]) -> bytes:
     Raises:
         InvalidInput: naming the member that cannot be JSON, or the argument that is no JSON or no mapping.
     """
-    arguments.instance("body", body, bytes, "give the JSON of the object")
-    arguments.instance("patch", patch, Mapping, "give a dict of the members to change")
+    instance("body", body, bytes, "give the JSON of the object")
+    instance("patch", patch, Mapping, "give a dict of the members to change")
     try:
         parsed = members(body)
     except msgspec.DecodeError:
@@ -210,7 +210,7 @@ def name_json(name: object) -> bytes:
         InvalidInput: when it is no text.
     """
     if not isinstance(name, str) or isinstance(name, Enum):
-        raise InvalidInput("members", f"a name is {type(name).__name__}, not a string", "name members by strings")
+        raise InvalidInput("members", f"a name is {type_name(name)}, not a string", "name members by strings")
     try:
         return msgspec.json.encode(name)
     except UnicodeError:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar
 
+from greenroom.argument_types import function
 from greenroom.detached import to_the_end
 from greenroom.errors import BrokenValue, EngineError, Overloaded
 from greenroom.sessions import arguments, cookie
@@ -148,7 +149,7 @@ class RequestSession(Generic[T]):
 
     async def change(self, change: Callable[[bytes], bytes]) -> SessionSnapshot[T]:
         """Change the session's JSON; see `Sessions.change`."""
-        arguments.function("change", change, arguments.CHANGE)
+        function("change", change, arguments.CHANGE)
         live = await self.require(writable=True)
         with self._refusing():
             changed = await self.sessions.change(live.session_id, change)

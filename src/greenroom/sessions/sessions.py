@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
+from greenroom.argument_types import function, instance, text
 from greenroom.detached import CLOSING, Detached
 from greenroom.engine import Channel, Engine
 from greenroom.engine.deadline import TimeBudget
@@ -77,9 +78,9 @@ class Sessions(Generic[T]):
         streams: StreamNames | None = None,
         opened: Opened | None = None,
     ) -> None:
-        arguments.instance("keyspace", keyspace, Keyspace, "give the keyspace of the sessions")
+        instance("keyspace", keyspace, Keyspace, "give the keyspace of the sessions")
         if limits is not None:
-            arguments.instance("limits", limits, SessionLimits, "give SessionLimits")
+            instance("limits", limits, SessionLimits, "give SessionLimits")
         new_members = arguments.mapping(new)
         changed(b"{}", new_members)  # refuses what cannot be JSON
         self.limits = limits or SessionLimits()
@@ -137,8 +138,8 @@ class Sessions(Generic[T]):
             InvalidInput: for a token that is no string.
         """
         self.opened.check()
-        arguments.text("token", token, "give the text of the cookie, or of the Authorization header")
-        arguments.instance("channel", channel, Channel, "give Channel.PLAIN or Channel.TRACKED")
+        text("token", token, "give the text of the cookie, or of the Authorization header")
+        instance("channel", channel, Channel, "give Channel.PLAIN or Channel.TRACKED")
         if not is_token(token):
             return None
         session = session_id(token)
@@ -152,7 +153,7 @@ class Sessions(Generic[T]):
         """As `read`, by id."""
         self.opened.check()
         arguments.session_part("session", session)
-        arguments.instance("channel", channel, Channel, "give Channel.PLAIN or Channel.TRACKED")
+        instance("channel", channel, Channel, "give Channel.PLAIN or Channel.TRACKED")
         return self.snapshot(session, await self.store.look(session, channel))
 
     @asynccontextmanager
@@ -195,7 +196,7 @@ class Sessions(Generic[T]):
 
     def touch(self, live: SessionSnapshot[T]) -> None:
         """Note that the session is in use, if that is due; returns at once, and never fails for want of the server."""
-        arguments.instance("live", live, SessionSnapshot, "give a session as it was read")
+        instance("live", live, SessionSnapshot, "give a session as it was read")
         if live.touch_due and live.writable and self._background.is_first(live.session_id):
             self._background.begin(live.session_id, self._touched(live))
 
@@ -215,7 +216,7 @@ class Sessions(Generic[T]):
         """
         self.opened.check()
         arguments.session_part("session", session)
-        arguments.function("change", change, arguments.CHANGE)
+        function("change", change, arguments.CHANGE)
 
         async def made(body: bytes, _: TimeBudget) -> bytes:
             return arguments.made(change, body)

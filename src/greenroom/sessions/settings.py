@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from greenroom.errors import InvalidInput
+from greenroom.argument_types import span
 from greenroom.keyspace import Keyspace
 
 _MAX_LATE = timedelta(seconds=5)
@@ -45,14 +45,7 @@ class SessionLimits:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            span = getattr(self, one.name)
-            if not isinstance(span, timedelta):
-                reason = f"is {type(span).__name__}, not a timedelta"
-            elif span < _FINEST:
-                reason = f"{span} is too short"
-            else:
-                continue
-            raise InvalidInput(one.name, reason, f"give a timedelta, as timedelta(minutes=2), of {_FINEST} or more")
+            span(one.name, getattr(self, one.name), _FINEST, f"give a timedelta of {_FINEST} or more")
 
     @property
     def lifetime(self) -> timedelta:
@@ -70,9 +63,9 @@ class SessionLimits:
         return min(_MAX_LATE, self.tombstone / 2)
 
 
-def ms(span: timedelta) -> int:
-    """A span in whole milliseconds."""
-    return span // timedelta(milliseconds=1)
+def ms(lifetime: timedelta) -> int:
+    """A lifetime in whole milliseconds."""
+    return lifetime // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from datetime import timedelta
 from greenroom.detached import to_the_end
 from greenroom.engine import Engine
 from greenroom.errors import EngineError, GreenroomError
-from greenroom_platform.accounts.rate_limit import ATTEMPT, Bound, RateLimit, network
+from greenroom.rate_limit import ATTEMPT, Bound, RateLimit
+from greenroom_platform.accounts.networks import network
 
 SCRIPTS = (ATTEMPT,)
 
@@ -43,8 +44,8 @@ class Attempts:
     def __init__(
         self, engine: Engine, prefix: str = "", *, per_account: Bound = PER_ACCOUNT, per_address: Bound = PER_ADDRESS
     ) -> None:
-        self._account = RateLimit(engine, prefix, "account", per_account)
-        self._address = RateLimit(engine, prefix, "address", per_address)
+        self._account = RateLimit(lambda: engine, prefix, "account", per_account)
+        self._address = RateLimit(lambda: engine, prefix, "address", per_address)
 
     async def count(self, username: str, address: str) -> None:
         """Count an attempt before its password is looked at.

@@ -46,14 +46,14 @@ class _Queue:
         cores: shared by all queues, so that together they have no more under way than one alone.
     """
 
-    def __init__(self, name: str, threads: int, most: int, cores: threading.Semaphore) -> None:
+    def __init__(self, name: str, threads: int, max_waiting: int, cores: threading.Semaphore) -> None:
         self._pool = ThreadPoolExecutor(threads, f"greenroom-argon2-{name}")
-        self._most = most
+        self._max_waiting = max_waiting
         self._cores = cores
         self.under_way = 0
 
     async def run(self, work: Callable[[], T], begun: Callable[[], None] = nothing) -> T:
-        if self.under_way >= self._most:
+        if self.under_way >= self._max_waiting:
             raise Overloaded(f"{self.under_way} passwords are waited for")
         self.under_way += 1
         done = self.submit(work, begun)

@@ -95,8 +95,8 @@ async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]], *, has_
         loaded = await _fill(settings, platform.records, sources)
         # By the outbox, and not change by change: 1,000 changes of one topic name the same pages.
         with suppress(RecordError):  # all is stored, and what is left in the outbox is any process's to send
-            await platform.changes.send_pending()
-        if platform.room.unavailable is not None or platform.changes.unsent:
+            await platform.outbox.send_pending()
+        if platform.room.unavailable is not None or platform.outbox.unsent:
             click.echo("the caches could not be reached: what changed is dropped from them within seconds of", err=True)
             click.echo("their return, by any greenroom process that has this record open", err=True)
         return loaded

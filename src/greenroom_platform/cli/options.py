@@ -15,7 +15,7 @@ from greenroom import private_files
 from greenroom.errors import InvalidInput
 from greenroom_platform.domain.records import ChecksWrites, Records
 from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name, service_links
-from greenroom_platform.storage import is_mongodb, shown_database, sqlite_path
+from greenroom_platform.storage import is_mongodb, shown_database
 from greenroom_platform.studio.recording_errors import RecordingsUnavailable
 from greenroom_platform.studio.recording_opening import is_remote, open_recordings
 
@@ -26,11 +26,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def settings_options(names: Iterable[str] | None = None) -> Callable[[F], F]:
     """Add a flag for each of the named settings; None means all."""
-    wanted = None if names is None else set(names)
+    chosen = None if names is None else set(names)
 
     def decorate(function: F) -> F:
         for one in reversed(fields(Settings)):
-            if wanted is None or one.name in wanted:
+            if chosen is None or one.name in chosen:
                 text = f"{one.metadata['help']} [{ENV_PREFIX}{one.name.upper()}]"
                 option = click.option(flag_name(one.name), one.name, metavar=one.metadata["form"], help=text)
                 function = option(function)
@@ -104,11 +104,6 @@ async def check_recordings(url: str) -> None:
         store.close()
 
 
-def parts_not_shared(settings: Settings) -> list[str]:
-    """What to say at the start of what other processes of the same record may not share with this one."""
-    return [one for one in (caches_apart(settings), recordings_apart(settings)) if one is not None]
-
-
 def recordings_apart(settings: Settings) -> str | None:
     """What to say where a record that several hosts may have has recordings that only this host's directory has.
 
@@ -122,22 +117,4 @@ def recordings_apart(settings: Settings) -> str | None:
         f"the record {shown_database(url)} may have processes on other hosts, and the recordings of this one are in a "
         "directory: what a worker records on one host is not heard on another; name a bucket for all processes of one "
         "record by --recordings-url or GREENROOM_RECORDINGS_URL, or run them on one host with one directory"
-    )
-
-
-def caches_apart(settings: Settings) -> str | None:
-    """What to say where a record that other processes may have has caches that only this data directory has.
-
-    Prevents: two services on one record, each with an embedded server of its own · one changes a topic, and its outbox
-    row goes once its own server has dropped it · the other serves the old value, and nobody tells it.
-    """
-    url = settings.database_url
-    if settings.cache_address is not None or url is None:
-        return None
-    if not is_mongodb(url) and sqlite_path(url).resolve().parent == settings.data_dir.resolve():
-        return None
-    return (
-        f"the record {shown_database(url)} may have other processes, and the caches of this one are embedded in "
-        f"{settings.data_dir}: processes with other caches serve old values of what is changed here; all processes of "
-        "one record share one server of the caches and one key prefix: name it by --valkey-url or GREENROOM_VALKEY_URL"
     )

@@ -28,8 +28,8 @@ from greenroom.printable import printable
 from greenroom_platform.cli.options import (
     check_recordings,
     make_directory,
-    parts_not_shared,
     read_settings,
+    recordings_apart,
     settings_options,
     write_trouble,
 )
@@ -145,7 +145,7 @@ async def _prepare(settings: Settings) -> None:
             log.info("loaded the sample: %d topics, %d snippets", loaded.topics, loaded.snippets)
     finally:
         await records.close()
-    for apart in parts_not_shared(settings):
+    if (apart := recordings_apart(settings)) is not None:
         log.warning("%s", apart)
     # Each once: the record usually lies in the data directory.
     own = settings.data_dir, *_record(settings), settings.data_dir / EDITOR_TOKEN_FILE

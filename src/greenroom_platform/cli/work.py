@@ -12,8 +12,8 @@ from greenroom_platform.cli.options import (
     check_recordings,
     make_directory,
     names_directory,
-    parts_not_shared,
     read_settings,
+    recordings_apart,
     settings_options,
     unnamed,
     write_trouble,
@@ -76,7 +76,7 @@ async def _worker(settings: Settings) -> None:
     ) as platform:
         if (trouble := write_trouble(platform.records)) is not None:
             log.warning("nothing can be made until this is mended: %s", trouble)
-        for apart in parts_not_shared(settings):
+        if (apart := recordings_apart(settings)) is not None:
             log.warning("%s", apart)
         click.echo("working; end it with Ctrl-C", err=True)
         async with platform.watching():

@@ -11,7 +11,9 @@ from greenroom.clock import Clock
 from greenroom_platform import definitions
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.newest import Newest
+from greenroom_platform.domain.outbox_sender import OutboxSender
 from greenroom_platform.domain.podcasts import Generation, Tasks
+from greenroom_platform.domain.record_caches import RecordCaches
 from greenroom_platform.domain.records import Records
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
@@ -27,6 +29,7 @@ class Domain:
         self,
         records: Records,
         changes: Changes,
+        outbox: OutboxSender,
         newest: Newest,
         topics: Topics,
         snippets: Snippets,
@@ -35,6 +38,7 @@ class Domain:
     ) -> None:
         self.records = records
         self.changes = changes
+        self.outbox = outbox
         self.newest = newest
         self.topics = topics
         self.snippets = snippets
@@ -69,20 +73,13 @@ class Domain:
         page = cache(definitions.SNIPPET_PAGE, load=load_page, groups=[definitions.SNIPPET_PAGES])
         status = cache(definitions.PODCAST_STATUS, load=load_status)
         newest = Newest(records, clock)
-        changes = Changes(
-            records,
-            topic=topic,
-            topics=topics,
-            snippet=snippet,
-            page=page,
-            status=status,
-            pending=pending,
-            on_change=newest.forget,
-        )
-        await changes.open()
+        caches = RecordCaches(topic, topics, snippet, page, status, on_change=newest.forget)
+        changes, outbox = Changes(records, caches), OutboxSender(records, caches, pending)
+        await outbox.open()
         return cls(
             records,
             changes,
+            outbox,
             newest,
             Topics(records, changes, one=topic, every=topics, clock=clock),
             Snippets(records, changes, one=snippet, pages=page, newest=newest, clock=clock),
@@ -92,6 +89,7 @@ class Domain:
 
     async def close(self) -> None:
         """Stop sending what others left, and let go of whoever follows a status."""
+        await self.outbox.close()
         await self.changes.close()
         await self.statuses.close()
         await self.newest.close()

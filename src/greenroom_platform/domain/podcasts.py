@@ -72,7 +72,9 @@ class Generation:
                 raise InvalidInput("key", "it cannot be a key", "use 1 to 255 visible ASCII characters, no spaces")
             named = IdempotencyKey(hashlib.sha256(caller.encode("utf-8", "surrogatepass")).hexdigest(), key)
         podcast_id = self._clock.token().hex()
-        requested = await self._tasks.add_task(podcast_id, topic_id, self._clock.now(), most=self._queue, key=named)
+        requested = await self._tasks.add_task(
+            podcast_id, topic_id, self._clock.now(), max_unfinished=self._queue, key=named
+        )
         self.asked.set()
         return requested
 
@@ -139,10 +141,10 @@ class Tasks:
 
     async def _advance(self, claim: Claim, status: str, estimated: datetime | None, size: int) -> PodcastTask:
         async with self._changes.writing():
-            told = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated, size=size)
-        if told.change is not None:
-            await self._changes.send(told.change)
-        return told.task
+            advanced = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated, size=size)
+        if advanced.change is not None:
+            await self._changes.send(advanced.change)
+        return advanced.task
 
     async def fail(self, claim: Claim, message: str) -> None:
         """Give up for good, with a message that a listener can understand."""

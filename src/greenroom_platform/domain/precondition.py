@@ -51,8 +51,8 @@ class Precondition(msgspec.Struct, frozen=True):
     def check_version(self, version: str | None) -> None:
         """As `check`, where the version is known; None where nothing is stored."""
         if self.match is not None and not self.match.include(version):
-            found = "nothing is stored here" if version is None else "what is stored is another version"
-            raise PreconditionFailed(f"If-Match: {found}; read it again, and change what you then have")
+            reason = "nothing is stored here" if version is None else "what is stored is another version"
+            raise PreconditionFailed(f"If-Match: {reason}; read it again, and change what you then have")
         if self.none_match is not None and self.none_match.include(version):
             raise PreconditionFailed("If-None-Match: it is stored here already; read it, and change what you then have")
 

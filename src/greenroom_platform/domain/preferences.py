@@ -8,19 +8,19 @@ from typing import Any
 import msgspec
 
 from greenroom.errors import InvalidInput
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 from greenroom.keyspace.validation import field_and_reason
 from greenroom_platform.models import Preferences
 
 SPEED = (0.5, 3.0)
 """The slowest and the fastest playback."""
-TOPICS_MOST = 100
+TOPICS_MAX = 100
 """Preferred topics; each is looked up when they are set."""
 
 DEFAULTS: Mapping[str, Any] = msgspec.json.decode(msgspec.json.encode(Preferences()))
 """The preferences of a listener who has chosen none; a session always has both members."""
 _REMEDY = {
-    "preferred_topics": f"send an array of at most {TOPICS_MOST} ids of topics, or null for none",
+    "preferred_topics": f"send an array of at most {TOPICS_MAX} ids of topics, or null for none",
     "playback_speed_default": "send a number from {} to {}, or null for 1.0".format(*SPEED),
 }
 
@@ -34,21 +34,21 @@ def checked(patch: Mapping[str, Any]) -> dict[str, Any]:
     for name in patch:
         if name not in DEFAULTS:
             raise InvalidInput(name, "is no preference that can be set", f"send {' or '.join(DEFAULTS)}")
-    found = {name: DEFAULTS[name] if value is None else value for name, value in patch.items()}
+    complete = {name: DEFAULTS[name] if value is None else value for name, value in patch.items()}
     try:
-        wanted = msgspec.convert(found, Preferences)
+        requested = msgspec.convert(complete, Preferences)
     except msgspec.ValidationError as error:
         field, reason = field_and_reason(error)
         raise InvalidInput(field, reason, _REMEDY[field.partition("[")[0]]) from None
-    if len(wanted.preferred_topics) > TOPICS_MOST:
-        reason = f"{len(wanted.preferred_topics)} are too many"
+    if len(requested.preferred_topics) > TOPICS_MAX:
+        reason = f"{len(requested.preferred_topics)} are too many"
         raise InvalidInput("preferred_topics", reason, _REMEDY["preferred_topics"])
-    for position, topic in enumerate(wanted.preferred_topics):
+    for position, topic in enumerate(requested.preferred_topics):
         check_part(f"preferred_topics[{position}]", topic)
-    if not SPEED[0] <= wanted.playback_speed_default <= SPEED[1]:
-        reason = f"{wanted.playback_speed_default:g} cannot be played"
+    if not SPEED[0] <= requested.playback_speed_default <= SPEED[1]:
+        reason = f"{requested.playback_speed_default:g} cannot be played"
         raise InvalidInput("playback_speed_default", reason, _REMEDY["playback_speed_default"])
-    return found
+    return complete
 
 
 def chosen(visitor: Mapping[str, Any]) -> dict[str, Any]:

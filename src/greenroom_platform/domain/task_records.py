@@ -106,7 +106,7 @@ class TaskRecords(Protocol):
     """
 
     async def add_task(
-        self, podcast_id: str, topic_id: str, now: datetime, *, most: int, key: IdempotencyKey | None = None
+        self, podcast_id: str, topic_id: str, now: datetime, *, max_unfinished: int, key: IdempotencyKey | None = None
     ) -> Requested:
         """Queue the generation of a podcast; the key is stored in the same transaction.
 
@@ -115,7 +115,7 @@ class TaskRecords(Protocol):
 
         Arguments:
             podcast_id: a new one; not used where an earlier request had the key.
-            most: unfinished tasks that there may be after it.
+            max_unfinished: unfinished tasks that there may be after it.
 
         Raises:
             KeyReused: when the key was used less than `KEY_KEPT` ago for another topic.

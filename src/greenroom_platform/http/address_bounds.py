@@ -13,8 +13,9 @@ from typing import Any
 from litestar.connection import ASGIConnection
 
 from greenroom.errors import EngineError, Overloaded, QueueFull, RecordUnavailable
+from greenroom.rate_limit import Bound
 from greenroom.sessions.refusals import SessionsUnavailable
-from greenroom_platform.accounts import Bound, network
+from greenroom_platform.accounts import network
 from greenroom_platform.http.problems import Problem
 from greenroom_platform.platform import Platform
 
@@ -123,14 +124,14 @@ class WrongTokens:
 class Places:
     """So many at a time from one address, in this process."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
         self._taken: Counter[str] = Counter()
 
     @contextmanager
     def taken(self, address: str) -> Iterator[bool]:
         """A place while the block runs; False where there is none."""
-        if self._taken[address] >= self._most:
+        if self._taken[address] >= self._max_waiting:
             yield False
             return
         self._taken[address] += 1

@@ -29,9 +29,9 @@ class AllowedHosts:
 
     def __init__(self, app: ASGIApplication, hosts: Iterable[str]) -> None:
         self._app = app
-        found = tuple(hosts)
-        self._exact = frozenset(host for host in found if not host.startswith("*."))
-        self._below = tuple(host[1:] for host in found if host.startswith("*."))
+        names = tuple(hosts)
+        self._exact = frozenset(host for host in names if not host.startswith("*."))
+        self._below = tuple(host[1:] for host in names if host.startswith("*."))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket") and scope["path"] not in _BY_ADDRESS:

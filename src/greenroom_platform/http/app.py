@@ -33,7 +33,9 @@ from greenroom_platform.http.routes import (
     operations,
     page,
     podcasts,
+    preferences,
     session,
+    sign_in,
     snippets,
     stream,
     topics,
@@ -83,14 +85,14 @@ def create_app(
             if settings.work:
                 await stack.enter_async_context(_working(platform, ending, voice))
             sharing = asyncio.create_task(metrics.keep_sharing())
-            with ending.listening():
+            with ending.handle_signals():
                 yield
             sharing.cancel()
             with suppress(asyncio.CancelledError):
                 await sharing
             metrics.share()
 
-    resources = [topics, snippets, users, session, activity, podcasts, stream]
+    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
@@ -116,9 +118,9 @@ def create_app(
         TopicDraft,
         SnippetDraft,
         users.NewUser,
-        session.Credentials,
-        session.NewPassword,
-        session.PreferencesPatch,
+        sign_in.Credentials,
+        sign_in.NewPassword,
+        preferences.PreferencesPatch,
         PodcastRequest,
     ]
     docs.complete(app.openapi_schema, drafts)
@@ -155,7 +157,7 @@ async def _working(platform: Platform, ending: Shutdown, voice: Callable[[], Non
         log.warning("no podcasts are made here: %s", error)
         yield
         return
-    working = asyncio.create_task(ending.unless(platform.worker().run()), name="greenroom-worker")
+    working = asyncio.create_task(ending.run_until(platform.worker().run()), name="greenroom-worker")
     working.add_done_callback(_missed)
     try:
         yield

@@ -10,10 +10,10 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
+from greenroom.rate_limit import Bound
 from greenroom.sessions import session_of
 from greenroom.sessions.policy import Token, Transport
 from greenroom.sessions.token import session_id
-from greenroom_platform.accounts import Bound
 from greenroom_platform.http.address_bounds import address_of
 from greenroom_platform.http.problems import Problem
 
@@ -53,9 +53,9 @@ async def is_editor(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
         return False
     wrong = connection.app.state.wrong_tokens
     wrong.check(connection)
-    wanted: str = connection.app.state.settings.editor_token
+    expected: str = connection.app.state.settings.editor_token
     # Compared in constant time: how long a wrong guess takes must not tell how much of it was right.
-    if hmac.compare_digest(token.encode(), wanted.encode()):
+    if hmac.compare_digest(token.encode(), expected.encode()):
         return True
     await wrong.count(connection)
     return False

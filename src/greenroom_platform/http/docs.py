@@ -28,7 +28,7 @@ from litestar.openapi.spec import (
 )
 from litestar.static_files import create_static_files_router
 
-from greenroom.keyspace.pattern import PART_MAX
+from greenroom.keyspace.parts import PART_MAX
 from greenroom.sessions import cookie
 from greenroom.sessions.refusals import MEDIA_TYPE
 from greenroom_platform.http.problems import Document, Problem

@@ -57,8 +57,8 @@ def configure(*, format_: str, level: str) -> None:
     handler.addFilter(_WithRequestId())
     handler.setFormatter(_JsonLines() if format_ == "json" else _TextLines())
     others = ("uvicorn", "litestar", "asyncio")
-    for name, least in (("greenroom", level.upper()), *((other, "WARNING") for other in others)):
+    for name, minimum in (("greenroom", level.upper()), *((other, "WARNING") for other in others)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
-        logger.setLevel(least)
+        logger.setLevel(minimum)
         logger.propagate = False

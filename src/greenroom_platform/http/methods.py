@@ -11,8 +11,8 @@ from litestar.routes import HTTPRoute
 
 def allow(methods: Iterable[str]) -> str:
     """The value of `Allow`: HEAD is answered wherever GET is."""
-    found = {str(method) for method in methods}
-    return ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
+    allowed = {str(method) for method in methods}
+    return ", ".join(sorted(allowed | {"HEAD"} if "GET" in allowed else allowed))
 
 
 async def answer_options(request: Request[Any, Any, Any]) -> Response[None] | None:

@@ -195,12 +195,12 @@ class Metrics:
             ended = _ended(directory)
             folded = [self._file.name, *(ended.folded if ended is not None else ())]
             try:
-                found = [_read(path) for path in directory.glob("*.json") if path.name not in folded]
+                snapshots = [_read(path) for path in directory.glob("*.json") if path.name not in folded]
             except FileNotFoundError:
                 continue  # it has just been folded
             # Prevents: we look for what has ended · it is folded and its file deleted · we miss it, and the sum falls.
             if _ended(directory) == ended:
-                return found if ended is None else [*found, ended.numbers]
+                return snapshots if ended is None else [*snapshots, ended.numbers]
 
 
 def fold(directory: Path, alive: Container[int | None]) -> None:

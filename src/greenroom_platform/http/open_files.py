@@ -23,13 +23,13 @@ def raise_open_files() -> int | None:
     if resource is None:
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in (hard, _ENOUGH):
-        if soft == wanted:
+    for enough in (hard, _ENOUGH):
+        if soft == enough:
             return soft
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
         except (ValueError, OSError):
             continue
-        return wanted
+        return enough
     log.warning("the limit of open files stays at %d", soft)
     return soft

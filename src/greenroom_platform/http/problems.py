@@ -173,10 +173,10 @@ def path_as_sent(scope: Any) -> str:
 def document(problem: Problem, instance: str) -> bytes:
     """The problem's JSON."""
     status, title, _ = KINDS[problem.slug]
-    found = Document(
+    described = Document(
         f"/problems/{problem.slug}", title, status, problem.detail, instance, REQUEST_ID.get(), problem.errors
     )
-    return msgspec.json.encode(found)
+    return msgspec.json.encode(described)
 
 
 def refused(error: Refused, scope: Any) -> bytes:

@@ -12,7 +12,7 @@ class Unsatisfiable(Exception):
     """No byte of the representation is in the range."""
 
 
-def wanted(header: Sequence[str], size: int) -> range | None:
+def requested(header: Sequence[str], size: int) -> range | None:
     """The bytes that a `Range` asks for; None for all of them.
 
     What is no range, is in another unit, or names several at once may be ignored, and is: all is then sent.
@@ -24,10 +24,10 @@ def wanted(header: Sequence[str], size: int) -> range | None:
     Raises:
         Unsatisfiable: when nothing of it is there.
     """
-    found = _ONE.fullmatch(header[0].strip()) if len(header) == 1 else None
-    if found is None:
+    match = _ONE.fullmatch(header[0].strip()) if len(header) == 1 else None
+    if match is None:
         return None
-    first, last, suffix = found.groups()
+    first, last, suffix = match.groups()
     if suffix is not None:
         if int(suffix) == 0 or size == 0:
             raise Unsatisfiable

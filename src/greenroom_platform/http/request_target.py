@@ -52,7 +52,7 @@ def host_of(sent: bytes) -> bytes:
     Raises:
         Unreadable: when it is none.
     """
-    found = _HOST.match(sent)
-    if found is None or int(found[1] or 0) > _LAST_PORT:
+    match = _HOST.match(sent)
+    if match is None or int(match[1] or 0) > _LAST_PORT:
         raise Unreadable("bad-request", "its Host is none; send a name or an address, with its port")
     return sent

@@ -30,17 +30,17 @@ async def members(request: Request[Any, Any, Any]) -> dict[str, Any]:
         # The framework's word for a client that has left; nobody reads the answer, and nothing has failed here.
         raise Problem("bad-request", "the body was broken off") from None
     try:
-        found = msgspec.json.decode(body)
+        members = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem("malformed-json", str(error)) from None
     except RecursionError:
         raise Problem("malformed-json", "it is nested too deeply to be read") from None
-    if not isinstance(found, dict):
+    if not isinstance(members, dict):
         raise invalid("body", "is not an object", "send one JSON object")
-    return found
+    return members
 
 
-def draft(type_: type[T], found: dict[str, Any], stored: msgspec.Struct | None = None, **path: str) -> T:
+def draft(type_: type[T], members: dict[str, Any], stored: msgspec.Struct | None = None, **path: str) -> T:
     """Make a draft of the members.
 
     Ids and times are the service's, but may be there if they equal what is stored: that makes get, edit, put work.
@@ -53,16 +53,16 @@ def draft(type_: type[T], found: dict[str, Any], stored: msgspec.Struct | None =
         Problem: 422, naming the member.
     """
     schema: dict[str, Any] = msgspec.json.schema(type_)["$defs"][type_.__name__]
-    wanted = schema["properties"]
+    accepted = schema["properties"]
     known = (msgspec.to_builtins(stored) if stored is not None else {}) | path
-    for name in [name for name in found if name not in wanted]:
+    for name in [name for name in members if name not in accepted]:
         if name not in known:
-            raise invalid(_named(name), "is not a member that can be set", f"leave it out; send {', '.join(wanted)}")
-        if not _same(found[name], known[name]):
+            raise invalid(_named(name), "is not a member that can be set", f"leave it out; send {', '.join(accepted)}")
+        if not _same(members[name], known[name]):
             # docs/decisions/0050-bodies-may-repeat-ids-and-times.md
             raise invalid(name, "differs from what is stored", "leave it out, or send what is stored")
     try:
-        return msgspec.convert({name: value for name, value in found.items() if name in wanted}, type_)
+        return msgspec.convert({name: value for name, value in members.items() if name in accepted}, type_)
     except msgspec.ValidationError as error:
         raise _explained(error, schema) from None
 
@@ -88,9 +88,9 @@ def _explained(error: msgspec.ValidationError, schema: dict[str, Any]) -> Proble
     return invalid(field, reason, f"send {_accepted(schema['properties'][member])}{optional}")
 
 
-def _accepted(wanted: dict[str, Any]) -> str:
-    if wanted["type"] == "array":
-        return "an array; each item is " + _accepted(wanted["items"])
-    if wanted["type"] == "boolean":
+def _accepted(accepted: dict[str, Any]) -> str:
+    if accepted["type"] == "array":
+        return "an array; each item is " + _accepted(accepted["items"])
+    if accepted["type"] == "boolean":
         return "true or false"
-    return "a string of 1 character or more" if wanted.get("minLength") else "a string"
+    return "a string of 1 character or more" if accepted.get("minLength") else "a string"

@@ -52,11 +52,11 @@ def cached(
         retry_after: seconds after which to ask again, where the value is on its way to another.
     """
     if read.body is not None:
-        content, mark = read.body, read.digest
+        content, content_digest = read.body, read.digest
     else:
         assert body is not None
-        content, mark = body, digest(body)
-    tag = f'"{mark}"'
+        content, content_digest = body, digest(body)
+    tag = f'"{content_digest}"'
     headers: Headers = [
         (b"etag", tag.encode()),
         (b"cache-control", CACHE_CONTROL.encode()),
@@ -79,5 +79,5 @@ def holds(request: Request[Any, Any, Any], read: CacheResult[Any]) -> bool:
 
 
 def _held(request: Request[Any, Any, Any], tag: str) -> bool:
-    wanted = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match"]
-    return bool(wanted) and matches(wanted, tag)
+    tags = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match"]
+    return bool(tags) and matches(tags, tag)

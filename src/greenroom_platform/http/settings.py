@@ -17,7 +17,7 @@ from greenroom_platform.storage import check_database
 from greenroom_platform.studio.recording_opening import check_url
 
 ENV_PREFIX = "GREENROOM_"
-_TOKEN_LEAST = 16
+_TOKEN_MIN = 16
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 # Kubernetes gives the pods of a namespace such variables for each Service (documentation: "Environment variables" of
@@ -57,11 +57,11 @@ def _text(name: str, text: str) -> str:
     return text
 
 
-def _whole(least: int, most: int) -> Callable[[str, str], int]:
+def _whole(minimum: int, maximum: int) -> Callable[[str, str], int]:
     def parse(name: str, text: str) -> int:
         # At most nine digits: Python refuses to read thousands of them with an error of its own.
-        if _DIGITS.fullmatch(text) is None or not least <= int(text) <= most:
-            raise InvalidInput(name, f"{text[:80]!r} is not valid", f"use a whole number from {least} to {most}")
+        if _DIGITS.fullmatch(text) is None or not minimum <= int(text) <= maximum:
+            raise InvalidInput(name, f"{text[:80]!r} is not valid", f"use a whole number from {minimum} to {maximum}")
         return int(text)
 
     return parse
@@ -101,11 +101,11 @@ def _recordings(name: str, text: str) -> str:
 
 def check_token(name: str, text: str) -> str:
     """The text, where it can be an editor token; raises `InvalidInput` otherwise."""
-    if len(text) < _TOKEN_LEAST or not text.isascii() or not text.isprintable() or " " in text:
+    if len(text) < _TOKEN_MIN or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidInput(
             name,
-            f"is shorter than {_TOKEN_LEAST} characters or has characters that a header cannot carry",
-            f"use {_TOKEN_LEAST} or more printable ASCII characters, no spaces",
+            f"is shorter than {_TOKEN_MIN} characters or has characters that a header cannot carry",
+            f"use {_TOKEN_MIN} or more printable ASCII characters, no spaces",
         )
     return text
 

@@ -23,25 +23,25 @@ class Shutdown:
         told: called when it begins.
     """
 
-    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
-        self._told = told
-        self._begun = asyncio.Event()
+    def __init__(self, on_shutdown: Callable[[], None] = lambda: None) -> None:
+        self._on_shutdown = on_shutdown
+        self._requested = asyncio.Event()
 
     @property
-    def begun(self) -> bool:
+    def requested(self) -> bool:
         """True once the process has been told to end."""
-        return self._begun.is_set()
+        return self._requested.is_set()
 
     def begin(self) -> None:
         """The process is told to end."""
-        self._begun.set()
-        self._told()
+        self._requested.set()
+        self._on_shutdown()
 
     async def wait(self) -> None:
         """Return when the process is told to end."""
-        await self._begun.wait()
+        await self._requested.wait()
 
-    async def unless(self, awaited: Awaitable[T]) -> T | None:
+    async def run_until(self, awaited: Awaitable[T]) -> T | None:
         """What is waited for, or None when the process is told to end first; it is then cancelled."""
         work, end = asyncio.ensure_future(awaited), asyncio.ensure_future(self.wait())
         try:
@@ -54,7 +54,7 @@ class Shutdown:
                 await asyncio.wait([work])
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def handle_signals(self) -> Iterator[None]:
         """Hear SIGINT and SIGTERM before the handlers that are there, which are called all the same."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -62,7 +62,7 @@ class Shutdown:
         loop = asyncio.get_running_loop()
         before: dict[int, Any] = {}
 
-        def told(number: int) -> Callable[[int, Any], None]:
+        def on_shutdown(number: int) -> Callable[[int, Any], None]:
             def handler(_: int, frame: Any) -> None:
                 loop.call_soon_threadsafe(self.begin)  # a signal's handler runs between two steps of the loop
                 if callable(before[number]):
@@ -72,7 +72,7 @@ class Shutdown:
 
         for number in _ASKING:
             before[number] = signal.getsignal(number)
-            signal.signal(number, told(number))
+            signal.signal(number, on_shutdown(number))
         try:
             yield
         finally:

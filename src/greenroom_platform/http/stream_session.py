@@ -92,11 +92,11 @@ class StreamSession:
 
     async def _to_the_end(self, status: PodcastStatus) -> int:
         if status.status == "error":
-            trouble: str | None = _told(status)
+            failure: str | None = _failure_detail(status)
         else:
-            trouble = await _first(self._send(ready=status.status == "ready_to_stream"), self._failure())
+            failure = await _first(self._send(ready=status.status == "ready_to_stream"), self._failure())
         # Only now: nothing comes after it.
-        await self._say({"type": "stream_end"} if trouble is None else {"type": "error", "detail": trouble})
+        await self._say({"type": "stream_end"} if failure is None else {"type": "error", "detail": failure})
         return DONE
 
     async def _send(self, *, ready: bool) -> str | None:
@@ -127,7 +127,7 @@ class StreamSession:
                 async with aclosing(self._statuses.follow(self._podcast_id)) as following:
                     async for status in following:
                         if status.status == "error":
-                            return _told(status)
+                            return _failure_detail(status)
                 # It is whole, and made where we are: the sending ends by itself.
                 if not self._begun and await self._recordings.whole(self._podcast_id) is None:
                     return NOT_KEPT
@@ -141,7 +141,7 @@ class StreamSession:
         await self._text(msgspec.json.encode(message))
 
 
-def _told(status: PodcastStatus) -> str:
+def _failure_detail(status: PodcastStatus) -> str:
     return status.error_message if isinstance(status.error_message, str) else FAILED
 
 

@@ -28,14 +28,14 @@ class Allowance:
         most: a second.
     """
 
-    def __init__(self, most: int, now: float) -> None:
-        self._most = most
-        self._left = float(most)
+    def __init__(self, per_second: int, now: float) -> None:
+        self._per_second = per_second
+        self._left = float(per_second)
         self._at = now
 
     def spend(self, now: float) -> bool:
         """Count an event; False where it is one too many."""
-        self._left = min(self._most, self._left + (now - self._at) * self._most) - 1
+        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second) - 1
         self._at = now
         return self._left >= 0
 
@@ -70,7 +70,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     FRAGMENTS: ClassVar[int] = 32
 
     _ending = False
-    _told = False
+    _close_announced = False
     _farewell: Farewell | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -204,7 +204,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _part(self, last_word: bytes) -> None:
         """Say a last word, and read nothing more of what the client says."""
-        self.close_sent = self._told = True
+        self.close_sent = self._close_announced = True
         self._unparsed = b""
         self.stop_keepalive()
         if self.read_paused:
@@ -234,9 +234,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         Raises:
             ClientDisconnected: for what comes after the close, as for a client that has left.
         """
-        if not self._told:
+        if not self._close_announced:
             await self.writable.wait()
-        if self._told:  # also while it waited
+        if self._close_announced:  # also while it waited
             raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
@@ -246,7 +246,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._tell()
 
     def _tell(self) -> None:
-        self._told = True
+        self._close_announced = True
         if self.transport.is_closing() or self._farewell is not None:
             return
         if not self.close_sent:

@@ -20,7 +20,7 @@ from typing import IO
 import msgspec
 
 from greenroom.errors import BrokenDocument, InvalidInput, UnknownReference
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 from greenroom.keyspace.validation import field_and_reason
 from greenroom_platform.domain.records import Records, SnippetImport, TopicImport
 from greenroom_platform.models import in_utc

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from greenroom.errors import InvalidInput
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 from greenroom_platform.studio.recording_errors import (
     ClientPanicked,
     ObjectExists,

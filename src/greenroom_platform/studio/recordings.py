@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import GreenroomError, InvalidInput
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
 from greenroom_platform.studio import recording_sweeper, webm
 from greenroom_platform.studio.recording_errors import RecordingFailed

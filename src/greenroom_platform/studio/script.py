@@ -199,13 +199,13 @@ class _Weaver:
         self.lines[-1] = msgspec.structs.replace(self.lines[-1], pause=seconds)
 
 
-def _parts(told: Sequence[str]) -> list[list[str]]:
+def _parts(spoken: Sequence[str]) -> list[list[str]]:
     """A story's sentences in turns of about equal length; a short story is one turn."""
-    total = sum(map(count_words, told))
-    turns = min(len(told), max(1, round(total / TURN_WORDS + 0.4)))
+    total = sum(map(count_words, spoken))
+    turns = min(len(spoken), max(1, round(total / TURN_WORDS + 0.4)))
     parts: list[list[str]] = [[]]
     said = 0
-    for sentence in told:
+    for sentence in spoken:
         middle = said + count_words(sentence) / 2
         if parts[-1] and middle > total * len(parts) / turns:
             parts.append([])

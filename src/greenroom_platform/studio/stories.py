@@ -32,20 +32,20 @@ class Story:
 def choose(snippets: Iterable[Snippet]) -> list[Story]:
     """The stories of a podcast, the newest first; empty where nothing of the snippets can be read out."""
     chosen: list[Story] = []
-    told: set[tuple[str, ...]] = set()
+    covered: set[tuple[str, ...]] = set()
     read = set[str]()
     left = STORY_WORDS
     for snippet in sorted(snippets, key=lambda one: (-one.generation_timestamp.timestamp(), one.snippet_id)):
         text = speakable(snippet.text_content)
         runs = _runs(text)
-        if not runs or len(runs & told) > ALIKE * len(runs):
+        if not runs or len(runs & covered) > ALIKE * len(runs):
             continue
         story = _story(snippet, text, read)
         words = sum(count_words(sentence) for sentence in story.sentences)
         if not words or words > left:
             continue
         chosen.append(story)
-        told |= runs
+        covered |= runs
         read |= {bare(sentence) for sentence in story.sentences}
         left -= words
         if len(chosen) == STORIES:
@@ -54,20 +54,20 @@ def choose(snippets: Iterable[Snippet]) -> list[Story]:
 
 
 def _story(snippet: Snippet, text: str, read: set[str]) -> Story:
-    kept: list[str] = []
+    included: list[str] = []
     words = 0
     for sentence in sentences(text):
         same = bare(sentence)
-        if same in read or any(same == bare(one) for one in kept):
+        if same in read or any(same == bare(one) for one in included):
             continue
-        if not kept and count_words(sentence) > LONGEST_STORY:
+        if not included and count_words(sentence) > LONGEST_STORY:
             sentence = " ".join(sentence.split()[:LONGEST_STORY]).rstrip(" .,;:?!") + "."
         words += count_words(sentence)
         if words > LONGEST_STORY:
             break
-        kept.append(sentence)
+        included.append(sentence)
     title = " ".join(speakable(snippet.title).rstrip(" .,;:?!").split()[:_TITLE_WORDS]).rstrip(" ,;:")
-    return Story(snippet.snippet_id, title, tuple(kept))
+    return Story(snippet.snippet_id, title, tuple(included))
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:

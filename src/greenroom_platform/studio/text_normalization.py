@@ -163,8 +163,8 @@ def speakable(text: str) -> str:
 
 def sentences(said: str) -> list[str]:
     """The sentences of a speakable text, each with its mark at the end."""
-    found = [part.strip(" ,;:") for part in re.split(r"(?<=[.?!]) ", said)]
-    return [part if part[-1] in ".?!" else part + "." for part in found if re.search(r"[A-Za-z]", part)]
+    pieces = [part.strip(" ,;:") for part in re.split(r"(?<=[.?!]) ", said)]
+    return [part if part[-1] in ".?!" else part + "." for part in pieces if re.search(r"[A-Za-z]", part)]
 
 
 def _plain(character: str) -> str:

@@ -31,7 +31,7 @@ log = logging.getLogger("greenroom.studio")
 
 IDLE = 1.0
 """Seconds between two looks into an empty queue; a request in this process is heard at once."""
-TOLD = 3.0
+REPORT_INTERVAL = 3.0
 """Seconds between two estimates that listeners are told."""
 _WORDS = 2.5
 """Words that a host says in a second."""
@@ -169,7 +169,7 @@ class Worker:
             raise
 
     async def _fill(self, recording: RecordingWriter, claim: Claim, script: PodcastScript, at: _Progress) -> None:
-        told = self._clock.monotonic()
+        reported_at = self._clock.monotonic()
         async with self._render(script) as rendering:
             async for cluster in rendering:
                 await recording.append(cluster)
@@ -177,8 +177,8 @@ class Worker:
                 at.fraction = progress.fraction
                 if progress.elapsed > 0:
                     self._speed = max(0.1, progress.audio / progress.elapsed)
-                if self._clock.monotonic() - told >= TOLD and progress.remaining is not None:
-                    told = self._clock.monotonic()
+                if self._clock.monotonic() - reported_at >= REPORT_INTERVAL and progress.remaining is not None:
+                    reported_at = self._clock.monotonic()
                     await self._tell(claim, progress.remaining)
 
     async def _finish(self, claim: Claim, size: int) -> None:

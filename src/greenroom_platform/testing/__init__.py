@@ -3,6 +3,7 @@
 import pytest
 
 _CONTRACTS = (
+    "records_caches",
     "records_changes",
     "records_conditions",
     "records_contract",

@@ -61,7 +61,7 @@ class RecordingsContract(RequestsContract):
         await tasks.update_stored("p", expired=NOON + timedelta(days=2))
         changed = msgspec.structs.replace(stored, expired=NOON + timedelta(days=1), swept=True)
         # The task goes when its time has come; what is still in the store is remembered.
-        await tasks.add_task("q", "a", NOON + TASK_KEPT + SECOND, most=MOST)
+        await tasks.add_task("q", "a", NOON + TASK_KEPT + SECOND, max_unfinished=MOST)
         assert await tasks.task("p") is None
         assert await tasks.stored("p") == changed
         for _ in range(2):

@@ -60,58 +60,60 @@ class RequestsContract:
         self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         with pytest.raises(UnknownReference) as caught:
-            await tasks.add_task("p", "unknown", NOON, most=MOST, key=key_of())
+            await tasks.add_task("p", "unknown", NOON, max_unfinished=MOST, key=key_of())
         assert (caught.value.field, caught.value.value) == ("topic_id", "unknown")
         assert await tasks.task("p") is None
         first = await requested(records, "p")
         with pytest.raises(Conflict):
-            await tasks.add_task("p", "a", NOON, most=MOST, key=key_of())
+            await tasks.add_task("p", "a", NOON, max_unfinished=MOST, key=key_of())
         assert await tasks.task("p") == first.task
-        assert (await tasks.add_task("q", "a", NOON, most=MOST, key=key_of())).created  # neither refusal took the key
+        assert (
+            await tasks.add_task("q", "a", NOON, max_unfinished=MOST, key=key_of())
+        ).created  # neither refusal took the key
 
     async def test_the_queue_is_bounded_and_a_refused_request_may_be_sent_again(
         self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
-        await requested(records, "p", most=2)
-        await requested(records, "q", most=2)
+        await requested(records, "p", max_unfinished=2)
+        await requested(records, "q", max_unfinished=2)
         claim = await claimed(tasks)
         with pytest.raises(QueueFull):  # a claimed task counts until it is finished
-            await tasks.add_task("r", "a", NOON, most=2, key=key_of())
+            await tasks.add_task("r", "a", NOON, max_unfinished=2, key=key_of())
         assert await tasks.task("r") is None
         await tasks.fail(claim, "No.", NOON)
-        assert (await tasks.add_task("r", "a", NOON, most=2, key=key_of())).created
+        assert (await tasks.add_task("r", "a", NOON, max_unfinished=2, key=key_of())).created
 
     async def test_one_key_of_one_caller_makes_one_task(self, records: RecordsWithTasks, tasks: TaskRecords) -> None:
         first = await requested(records, "p", key=key_of())
         claim = await claimed(tasks)
         await tasks.fail(claim, "No.", NOON)
-        again = await tasks.add_task("q", "a", NOON + SECOND, most=0, key=key_of())
+        again = await tasks.add_task("q", "a", NOON + SECOND, max_unfinished=0, key=key_of())
         assert (again.created, again.task) == (False, await tasks.task("p"))
         assert await tasks.task("q") is None
         assert first.created
         for other in (key_of(caller="another"), key_of(key="another"), None):
-            assert (await tasks.add_task(f"p{other}", "a", NOON, most=MOST, key=other)).created
+            assert (await tasks.add_task(f"p{other}", "a", NOON, max_unfinished=MOST, key=other)).created
 
     async def test_a_key_with_another_topic_is_refused(self, records: RecordsWithTasks, tasks: TaskRecords) -> None:
         await requested(records, "p", key=key_of())
         await records.put_topic("b", about("B"), NOON)
         with pytest.raises(KeyReused):
-            await tasks.add_task("q", "b", NOON, most=MOST, key=key_of())
+            await tasks.add_task("q", "b", NOON, max_unfinished=MOST, key=key_of())
         assert await tasks.task("q") is None
 
     async def test_a_key_counts_for_a_day(self, records: RecordsWithTasks, tasks: TaskRecords) -> None:
         await requested(records, "p", key=key_of())
         late = NOON + KEY_KEPT
-        assert not (await tasks.add_task("q", "a", late - SECOND, most=MOST, key=key_of())).created
-        assert (await tasks.add_task("q", "a", late, most=MOST, key=key_of())).created
-        again = await tasks.add_task("r", "a", late + KEY_KEPT - SECOND, most=MOST, key=key_of())
+        assert not (await tasks.add_task("q", "a", late - SECOND, max_unfinished=MOST, key=key_of())).created
+        assert (await tasks.add_task("q", "a", late, max_unfinished=MOST, key=key_of())).created
+        again = await tasks.add_task("r", "a", late + KEY_KEPT - SECOND, max_unfinished=MOST, key=key_of())
         assert again.task.podcast_id == "q"
 
     async def test_of_many_requests_with_one_key_at_once_one_makes_a_task(
         self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         await records.store([topic("a")], [])
-        asking = (tasks.add_task(f"p{number}", "a", NOON, most=1, key=key_of()) for number in range(20))
+        asking = (tasks.add_task(f"p{number}", "a", NOON, max_unfinished=1, key=key_of()) for number in range(20))
         results = await asyncio.gather(*asking)
         (made,) = (one for one in results if one.created)
         assert {one.task.podcast_id for one in results} == {made.task.podcast_id}
@@ -123,7 +125,8 @@ class RequestsContract:
     ) -> None:
         await records.store([topic("a")], [])
         asking = (
-            one.tasks.add_task(f"p{number}", "a", NOON, most=3) for number, one in enumerate((records, another) * 5)
+            one.tasks.add_task(f"p{number}", "a", NOON, max_unfinished=3)
+            for number, one in enumerate((records, another) * 5)
         )
         results = await asyncio.gather(*asking, return_exceptions=True)
         assert [type(one) for one in results if not isinstance(one, Requested)] == [QueueFull] * 7
@@ -135,7 +138,8 @@ class RequestsContract:
         await records.store([topic("a")], [])
         places = (records, another) * 3
         asking = (
-            one.tasks.add_task(f"p{number}", "a", NOON, most=MOST, key=key_of()) for number, one in enumerate(places)
+            one.tasks.add_task(f"p{number}", "a", NOON, max_unfinished=MOST, key=key_of())
+            for number, one in enumerate(places)
         )
         assert len({one.task.podcast_id for one in await asyncio.gather(*asking)}) == 1
         claims = await asyncio.gather(*(one.tasks.claim("w", 10, NOON, attempts=3) for one in places))
@@ -158,18 +162,18 @@ class RequestsContract:
         await tasks.fail(await claimed(tasks), "No.", NOON + SECOND)
         await requested(records, "waiting")
         late = NOON + SECOND + TASK_KEPT
-        await tasks.add_task("p", "a", late - SECOND, most=MOST)
+        await tasks.add_task("p", "a", late - SECOND, max_unfinished=MOST)
         assert await tasks.task("done") is not None
-        await tasks.add_task("q", "a", late, most=MOST)
+        await tasks.add_task("q", "a", late, max_unfinished=MOST)
         assert await tasks.task("done") is None
         assert await tasks.task("waiting") is not None
 
 
 async def requested(
-    records: RecordsWithTasks, podcast_id: str, *, most: int = MOST, key: IdempotencyKey | None = None
+    records: RecordsWithTasks, podcast_id: str, *, max_unfinished: int = MOST, key: IdempotencyKey | None = None
 ) -> Requested:
     await records.store([topic("a")], [])
-    return await records.tasks.add_task(podcast_id, "a", NOON, most=most, key=key)
+    return await records.tasks.add_task(podcast_id, "a", NOON, max_unfinished=max_unfinished, key=key)
 
 
 async def claimed(tasks: TaskRecords, seconds: float = 10) -> Claim:

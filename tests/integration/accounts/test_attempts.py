@@ -11,7 +11,8 @@ import pytest
 
 from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import EngineError
-from greenroom_platform.accounts import SCRIPTS, Attempts, Bound, TooManyAttempts
+from greenroom.rate_limit import Bound
+from greenroom_platform.accounts import SCRIPTS, Attempts, TooManyAttempts
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster

@@ -13,7 +13,8 @@ from argon2 import extract_parameters
 
 from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import Conflict, EngineError, EngineUnavailable, InvalidInput, Overloaded, RecordUnavailable
-from greenroom_platform.accounts import SCRIPTS, Accounts, Attempts, Bound, Passwords, TooManyAttempts, WrongCredentials
+from greenroom.rate_limit import Bound
+from greenroom_platform.accounts import SCRIPTS, Accounts, Attempts, Passwords, TooManyAttempts, WrongCredentials
 from greenroom_platform.accounts.passwords import AT_A_TIME
 from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.testing.records_changes import NOON

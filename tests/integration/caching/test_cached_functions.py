@@ -157,6 +157,31 @@ async def test_several_keys_are_filled_in_with_defaults_too(site: Site) -> None:
             await episode.get_many([{"number": 1}])
 
 
+async def test_a_groups_part_with_a_default_is_filled_in_as_for_get(valkey: Server) -> None:
+    room, version = Greenroom(valkey.address, sessions=False), 1
+
+    @room.cached(EPISODE, groups=["shows:{show_id}", "numbers:{number}"])
+    async def episode(show_id: str, number: int = 1) -> Episode | None:
+        return Episode(show_id, number, version)
+
+    async with room:
+        for drop in (
+            lambda: episode.invalidate_group("numbers:{number}"),
+            lambda: episode.invalidate_group("numbers:{number}", 1),
+            lambda: episode.invalidate_group("numbers:{number}", number=1),
+            episode.group("numbers:{number}").drop,
+            lambda: episode.invalidate_group("shows:{show_id}", "s1"),
+        ):
+            assert await episode("s1") == Episode("s1", 1, version)
+            version += 1
+            await drop()
+        assert await episode("s1") == Episode("s1", 1, version)
+        with pytest.raises(TypeError, match="takes the parts show_id; given"):
+            episode.group("shows:{show_id}")
+        with pytest.raises(TypeError, match="name one of them first"):
+            episode.group()
+
+
 async def test_a_part_that_is_missing_or_misspelt_is_an_error_and_one_of_types(site: Site) -> None:
     # mypy tells each of these, or its comment would be one too many.
     async with site.room:

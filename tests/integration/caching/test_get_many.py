@@ -90,7 +90,8 @@ async def test_keys_of_several_parts_are_given_as_tuples_or_as_mappings(server: 
 @pytest.mark.parametrize("given", ["e1", b"e1", {"episode_id": "e1"}, 7, None, [("e1", "e2")], [("e1",), ()]])
 async def test_what_is_no_list_of_keys_is_refused_with_the_remedy(server: Server, back: Back, given: Any) -> None:
     cache = cache_of(await back(server), Loads())
-    for call in (cache.get_many, cache.get_results):
+    calls: list[Any] = [cache.get_many, cache.get_results, cache.invalidate_many]
+    for call in calls:
         with pytest.raises(InvalidInput, match="give a list of values of episode_id") as caught:
             await call(given)
         assert caught.value.field == "parts"
@@ -101,3 +102,16 @@ async def test_of_several_parts_what_is_no_tuple_is_refused(server: Server, back
     cache = cache_of(await back(server), load, WORD)
     with pytest.raises(InvalidInput, match=r"give a list of tuples \(shelf, n\), or of dicts"):
         await cache.get_many(given)
+
+
+async def test_many_are_dropped_by_one_call(server: Server, back: Back) -> None:
+    cache = cache_of(await back(server), Loads())
+    ids = [f"e{number}" for number in range(300)]
+    await cache.get_many(ids)
+    await cache.invalidate_many(ids[:200])
+    outcomes = [result.outcome for result in await cache.get_results(ids)]
+    assert outcomes[:200] == [Outcome.LOADED] * 200
+    assert Outcome.LOADED not in outcomes[200:]
+    with pytest.raises(InvalidInput):
+        await cache.invalidate_many(["e1", "not a part"])
+    assert (await cache.get_result("e1")).outcome is not Outcome.LOADED, "nothing is dropped where one cannot be"

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching import Cache, Outcome, lease
+from greenroom.caching import Cache, Outcome, releases
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.lease import GET_OR_LEASE, RELEASE, RENEW
+from greenroom.caching.lease import GET_OR_LEASE, RENEW
 from greenroom.caching.loader import LoadSteps
+from greenroom.caching.releases import RELEASE
 from greenroom.caching.single_flight import Flights
 from greenroom.clock import SYSTEM
 from greenroom.engine import Address, all_keys, engine_at
@@ -381,7 +382,7 @@ async def test_a_lease_lives_a_second_whatever_its_loader_s_deadline(server: Ser
     assert 0 < server.raw()("PTTL", LEASE) <= 1000
     load.go.set()
     await reading
-    assert lease.BACKOFF <= lease.LIFE  # a failure that lived longer would count as lapsed
+    assert releases.BACKOFF <= releases.LIFE  # a failure that lived longer would count as lapsed
 
 
 async def test_no_lease_is_renewed_past_the_time_that_its_load_has(server: Server, back: Back) -> None:

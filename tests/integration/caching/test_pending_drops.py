@@ -175,7 +175,7 @@ async def test_what_was_dropped_of_late_is_marked_for_a_server_that_comes_back(v
     ],
 )
 def test_numbered_keys_are_those_that_are_built_singly(text: str, parts: dict[str, str], prefix: str) -> None:
-    pattern = Pattern(text, numbers={"page": Number(1, 200)}, prefix=prefix)
+    pattern = Pattern(text, parts={"page": Number(1, 200)}, prefix=prefix)
     assert pattern.numbered("page", range(1, 121), **parts) == [pattern.key(page=n, **parts) for n in range(1, 121)]
     assert pattern.numbered("page", range(1, 1), **parts) == []
     with pytest.raises(InvalidInput, match="page: 201 is out of range"):

@@ -15,7 +15,7 @@ from greenroom.caching import Outcome
 from greenroom.engine import Channel
 from greenroom.errors import InvalidInput, RecordUnavailable
 from greenroom.testing.clock import ManualClock
-from greenroom_platform.domain import changes
+from greenroom_platform.domain import outbox_sender
 from greenroom_platform.domain.podcasts import ATTEMPTS
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.models import STATUSES
@@ -172,7 +172,7 @@ async def test_another_process_sends_an_invalidation_that_was_left_unsent(
         await seen(following, "queued")
         told = await records.tasks.advance(claim, "script_generating", NOON)  # and is killed before it sends
         assert await records.pending() == (told.change,)
-        monkeypatch.setattr(changes, "RESEND_AFTER", 0.01)
+        monkeypatch.setattr(outbox_sender, "RESEND_AFTER", 0.01)
         await opened(stack, valkey, records)
         await seen(following, "script_generating")
     assert await records.pending() == ()
@@ -236,7 +236,7 @@ async def test_in_an_outage_the_record_is_read_once_a_second_for_all_followers(
 async def test_the_return_of_the_server_is_noticed_at_once(
     server: Server, records: CountedRecords, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "RESEND_AFTER", 1e6)  # the outbox would tell of the change
+    monkeypatch.setattr(outbox_sender, "RESEND_AFTER", 1e6)  # the outbox would tell of the change
     timers = Timers()
     platform = await opened(stack, server, records)
     claim = await begun(platform)

@@ -14,7 +14,7 @@ import pytest
 
 from greenroom import Keyspace
 from greenroom.errors import RoomClosed
-from greenroom_platform.accounts import Bound
+from greenroom.rate_limit import Bound
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
 from greenroom_platform.platform import Platform, open_platform
 from tests.support.cheap_accounts import PASSWORD
@@ -27,9 +27,10 @@ CLAIMED: Any = None
 
 PROPERTIES = (
     *("accounts", "changes", "generation", "presence", "recordings", "records", "sessions", "snippets", "statuses"),
-    *("tasks", "topics"),
+    *("outbox", "tasks", "topics"),
 )
 NOT_OF_THE_SERVER = {
+    "rate": {"bound"},
     # What closes, what only looks at its arguments, and the value of another part.
     "sessions": {
         "close",
@@ -51,8 +52,8 @@ NOT_OF_THE_SERVER = {
     "accounts": {"close", "check"},
     "worker": {"work"},
     "cache": {
-        *("close", "context", "group", "get_bytes", "invalidate_numbered", "keyspace", "load", "of", "open", "peek"),
-        "watch",
+        *("close", "context", "group", "group_parts", "get_bytes", "invalidate_numbered", "keyspace", "load", "of"),
+        *("open", "peek", "watch"),
     },
 }
 """Public members that are no operations on the server or the record."""
@@ -164,6 +165,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "get_result": lambda house: house.cache.get_result("x"),
         "get_results": lambda house: house.cache.get_results([{"x": "x"}]),
         "invalidate": lambda house: house.cache.invalidate("x"),
+        "invalidate_many": lambda house: house.cache.invalidate_many(["x"]),
         "invalidate_group": lambda house: house.cache.invalidate_group("x"),
         "drop_keyspace": lambda house: house.cache.drop_keyspace(),
         "begin_drop": lambda house: house.cache.begin_drop().send(),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from greenroom.rate_limit import Bound, RateLimit
 from greenroom.sessions import Presence
-from greenroom_platform.accounts.rate_limit import Bound, RateLimit
 from tests.support.real_servers import Raw, Server
 from tests.support.session_stores import MINIMAL, Store, close_sessions, key, open_sessions
 
@@ -123,7 +123,7 @@ COUNT: list[Callable[[Raw, str], Any]] = [*OTHERS, lambda raw, name: raw("RPUSH"
 async def test_what_stands_in_the_place_of_attempts_keeps_nobody_from_trying(
     server: Server, sessions: Store, put: Callable[[Raw, str], Any]
 ) -> None:
-    rate = RateLimit(sessions.engine, "", "kind", Bound(2, timedelta(minutes=1)))
+    rate = RateLimit(lambda: sessions.engine, "", "kind", Bound(2, timedelta(minutes=1)))
     put(server.raw(), rate._key("name"))
     assert await rate.count("name") == 0
     assert any([await rate.count("name") for _ in range(3)]), "and the bound counts again"
@@ -149,7 +149,7 @@ async def test_who_leaves_what_stands_in_a_lists_place_is_gone(
 async def test_an_attempt_is_taken_back_whatever_stands_there(
     server: Server, sessions: Store, put: Callable[[Raw, str], Any]
 ) -> None:
-    rate = RateLimit(sessions.engine, "", "sign-in", Bound(1, timedelta(hours=1)))
+    rate = RateLimit(lambda: sessions.engine, "", "sign-in", Bound(1, timedelta(hours=1)))
     put(server.raw(), rate._key("ana"))
     await rate.take_back("ana")
     assert await rate.count("ana") == 0

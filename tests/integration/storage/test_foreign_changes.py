@@ -33,7 +33,7 @@ async def records(path: Path) -> AsyncIterator[SqliteRecords]:
     await records.store([topic("c")], [])
     tasks: TaskRecords = records.tasks
     for name in ("p1", "p2"):
-        await tasks.add_task(name, "a", NOON, most=10)
+        await tasks.add_task(name, "a", NOON, max_unfinished=10)
     yield records
     await records.close()
 

@@ -121,7 +121,7 @@ async def test_a_foreign_write_is_told_with_what_it_made_stale(
 ) -> None:
     await fill(mongo_records, "a", 21)
     await fill(mongo_records, "b", 1)
-    await mongo_records.tasks.add_task("p", "a", NOON, most=1)
+    await mongo_records.tasks.add_task("p", "a", NOON, max_unfinished=1)
     work, stale = WRITES[write]
     async with watching(mongo_records) as told:
         await begun(mongo_records, told)
@@ -144,7 +144,7 @@ async def test_nothing_of_ours_is_told_nor_what_no_reader_sees(mongo_records: Mo
         await records.add_snippet("n", wording("a"), NOON)
         await records.put_snippet("n", wording("b"))
         await records.delete_snippet("n")
-        await tasks.add_task("p", "a", NOON, most=5)
+        await tasks.add_task("p", "a", NOON, max_unfinished=5)
         claim = await tasks.claim("w", 10, NOON, attempts=3)
         assert claim is not None
         await tasks.renew(claim, 10, NOON, progress=0.5)

@@ -9,7 +9,7 @@ from importlib.resources import files
 import msgspec
 import pytest
 
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 from greenroom_platform.definitions import PAGE_SIZE
 from greenroom_platform.models import Snippet, Topic
 from greenroom_platform.storage import SqliteRecords, load_sample, open_records

@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 
 from greenroom.detached import Detached
-from greenroom.errors import BrokenDocument
 from greenroom.opened import Opened
 from greenroom.testing.clock import ManualClock
 from greenroom_platform.domain.podcasts import Tasks
@@ -54,31 +53,14 @@ async def test_a_file_without_task_tables_gets_them_and_keeps_its_rows(tmp_path:
         await records.close()
 
 
-@pytest.mark.parametrize("document", ["{", '{"podcast_id": "p", "claim": "x"}'])
-async def test_a_task_that_does_not_fit_is_told_as_a_broken_document(tmp_path: Path, document: str) -> None:
-    path = tmp_path / "record.sqlite3"
-    records = await SqliteRecords.open(path)
-    await records.put_topic("a", about("A"), NOON)
-    await records.tasks.add_task("p", "a", NOON, most=10)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE tasks SET document = ?", (document,))
-        connection.execute("INSERT INTO recordings VALUES ('p', 0, ?)", (document,))
-    for ask in (records.tasks.task("p"), records.tasks.stored("p"), records.tasks.all_stored()):
-        with pytest.raises(BrokenDocument) as broken:
-            await ask
-        assert broken.value.kind in ("podcasttask", "storedrecording")
-        assert broken.value.id == ("'p'" if "podcast_id" in document else "None")
-    await records.close()
-
-
 async def test_what_has_lapsed_leaves_the_tables(tmp_path: Path) -> None:
     path = tmp_path / "record.sqlite3"
     records = await SqliteRecords.open(path)
     await records.put_topic("a", about("A"), NOON)
     for number in range(3):
         key = IdempotencyKey("caller", f"key-{number}")
-        await records.tasks.add_task(f"p{number}", "a", NOON, most=9, key=key)
-    await records.tasks.add_task("later", "a", NOON + KEY_KEPT, most=9)
+        await records.tasks.add_task(f"p{number}", "a", NOON, max_unfinished=9, key=key)
+    await records.tasks.add_task("later", "a", NOON + KEY_KEPT, max_unfinished=9)
     await records.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM task_keys").fetchone() == (0,)
@@ -103,7 +85,7 @@ async def test_attempts_of_a_podcast_that_fail_at_once_pause_ever_longer(tmp_pat
     # Nothing is shown, so no change is sent.
     changes = SimpleNamespace(detached=Detached(), opened=Opened(), writing=nullcontext)
     tasks = Tasks(records.tasks, cast(Any, changes), clock, attempts=9)
-    await records.tasks.add_task("p", "a", clock.now(), most=9)
+    await records.tasks.add_task("p", "a", clock.now(), max_unfinished=9)
     for pause in (1, 3, 9, 27, 30, 30):
         claim = await tasks.claim("w")
         assert claim is not None

@@ -31,8 +31,8 @@ _REPLICA = frozenset({"MASTERDOWN", "READONLY"})
 """Said by replicas alone."""
 _NOT_WRITTEN = "MISCONF"
 """The server cannot write its file, and so takes no writes."""
-_WRITES = frozenset({"DEL", "PEXPIRE", "ZREM"})
-"""Commands whose success proves that writes are taken, though not that there is memory for more."""
+_WRITES = frozenset({"DEL", "PEXPIRE", "SET", "ZREM"})
+"""Commands whose success proves that writes are taken; that of SET alone proves that there is memory for more."""
 
 
 # docs/decisions/0006-refusals-last-until-disproved.md
@@ -94,7 +94,7 @@ class Refusals:
             took_memory = command.script.wrote(reply)
             wrote = took_memory or command.script.deleted(reply)
         else:
-            took_memory, wrote = False, command[0] in _WRITES
+            took_memory, wrote = command[0] == "SET", command[0] in _WRITES
         if took_memory:
             self._of_memory = None
         if wrote:

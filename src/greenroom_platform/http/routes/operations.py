@@ -55,7 +55,7 @@ async def health(state: ServiceState) -> dict[str, str]:
     if answers and isinstance(records, ChecksWrites) and (trouble := await _write_trouble(records)) is not None:
         database = f"{_READ_ONLY}: {trouble}"
     usual = "unavailable" if not answers else "degraded" if engine or database != "ok" else "ok"
-    status = "draining" if state.ending.begun else usual
+    status = "draining" if state.ending.requested else usual
     return {"status": status, "engine": str(engine) if engine else "ok", "database": database}
 
 

@@ -59,8 +59,8 @@ async def asset(request: Request[Any, Any, Any], name: FromPath[str]) -> Respons
 
 def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | None]:
     headers = {"Cache-Control": CACHE_CONTROL, "ETag": file.tag}
-    wanted = request.headers.getall("if-none-match", [])
-    if wanted and matches(wanted, file.tag):
+    tags = request.headers.getall("if-none-match", [])
+    if tags and matches(tags, file.tag):
         return Response(None, status_code=304, headers=headers)
     return Response(file.content, media_type=file.media_type, headers=headers)
 

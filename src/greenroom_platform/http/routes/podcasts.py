@@ -13,7 +13,7 @@ from litestar.params import FromPath, QueryParameter
 
 from greenroom.caching import CacheResult
 from greenroom.errors import InvalidInput, UnknownReference
-from greenroom_platform.accounts import Bound
+from greenroom.rate_limit import Bound
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.domain.task_records import PodcastRequest
 from greenroom_platform.http import requests
@@ -33,7 +33,7 @@ PER_ADDRESS = Bound(30, timedelta(minutes=5))
 """Requests for podcasts from one client address."""
 LONGEST_WAIT = 30
 """Seconds that a poll may wait for a change."""
-POLL_AGAIN = 1, 5
+POLL_RETRY_AFTER = 1, 5
 """Seconds, least and most, after which a poll of an unfinished podcast should come again."""
 KEY = "Idempotency-Key"
 
@@ -57,16 +57,16 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def generate(request: Request[Any, Any, Any], state: ServiceState) -> Response[Accepted]:
     """Takes `topic_id`. The same `Idempotency-Key` within 24 hours gives the same answer, and makes nothing more."""
-    wanted = requests.draft(PodcastRequest, await requests.members(request))
-    state.platform.topics.check(wanted.topic_id)
+    requested = requests.draft(PodcastRequest, await requests.members(request))
+    state.platform.topics.check(requested.topic_id)
     key = _idempotency_key(request)
     state.voice()
     try:
         # docs/decisions/0060-uncounted-requests-pass.md
         async with counted(request, "generation", PER_ADDRESS, "requests for podcasts", required=False):
-            asked = await state.platform.generation.request(wanted.topic_id, caller=caller_of(request), key=key)
+            asked = await state.platform.generation.request(requested.topic_id, caller=caller_of(request), key=key)
     except UnknownReference:
-        raise unknown_topic(wanted.topic_id) from None
+        raise unknown_topic(requested.topic_id) from None
     except InvalidInput as error:
         raise invalid(KEY, error.reason, error.remedy) from None
     path = f"/api/v1/podcasts/{asked.task.podcast_id}"
@@ -89,7 +89,7 @@ async def read_status(
         async with state.waiting.place(request.receive, wait, address=address_of(request)):
             await _changed(request, statuses, podcast_id)
         read = _known(podcast_id, await statuses.read(podcast_id))
-    return cached(request, read, retry_after=_poll_again(read.value))
+    return cached(request, read, retry_after=_poll_retry_after(read.value))
 
 
 @get("/{podcast_id:str}/events", summary="How far a podcast is, pushed", media_type="text/event-stream")
@@ -120,21 +120,21 @@ def _known(podcast_id: str, read: CacheResult[PodcastStatus]) -> CacheResult[Pod
     return read
 
 
-def _poll_again(status: PodcastStatus | None) -> int | None:
+def _poll_retry_after(status: PodcastStatus | None) -> int | None:
     if status is None or STATUSES.ended(status.status):
         return None
-    least, most = POLL_AGAIN
+    minimum, maximum = POLL_RETRY_AFTER
     if isinstance(status.estimated_completion_time, msgspec.UnsetType):
-        return most
+        return maximum
     left = (status.estimated_completion_time - datetime.now(UTC)).total_seconds()
-    return min(most, max(least, math.ceil(left)))
+    return min(maximum, max(minimum, math.ceil(left)))
 
 
 def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:
-    found = request.headers.getall(KEY, [])
-    if len(found) > 1:
+    keys = request.headers.getall(KEY, [])
+    if len(keys) > 1:
         raise invalid(KEY, "is given more than once", "give it once")
-    return found[0] if found else None
+    return keys[0] if keys else None
 
 
 ROUTER = Router("/podcasts", route_handlers=[generate, read_status, follow_status], tags=["Podcasts"])

@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from litestar.response import Stream as Body
 
 from greenroom.errors import EngineError, InvalidInput, LoadFailed, RecordError
-from greenroom.keyspace.pattern import check_part
+from greenroom.keyspace.parts import check_part
 from greenroom.sessions import Refused, SessionSnapshot, session_of
 from greenroom_platform.http import ranges
 from greenroom_platform.http.address_bounds import address_of, too_many
@@ -169,18 +169,18 @@ async def _part(request: Request[Any, Any, Any], whole: WholeRecording, headers:
     # A part of another recording than the one that the client has the beginning of is of no use to it.
     same = request.headers.get("if-range", whole.etag) == whole.etag
     try:
-        part = ranges.wanted(request.headers.getall("range", []), whole.size) if same else None
+        part = ranges.requested(request.headers.getall("range", []), whole.size) if same else None
     except ranges.Unsatisfiable:
         detail = f"the recording has {whole.size} bytes"
         raise Problem("range-not-satisfiable", detail, headers={"Content-Range": f"bytes */{whole.size}"}) from None
-    wanted = range(whole.size) if part is None else part
+    requested = range(whole.size) if part is None else part
     # Before the first byte is sent: only now it can still be said that it cannot be had.
-    data = await whole.read(wanted, _CHUNK)
+    data = await whole.read(requested, _CHUNK)
     if data is None:
         raise Problem("not-found", NOT_KEPT)
     if part is not None:
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{whole.size}"
-    headers["Content-Length"] = str(len(wanted))
+    headers["Content-Length"] = str(len(requested))
     return Body(_sent(data), status_code=200 if part is None else 206, headers=headers, media_type="audio/webm")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, Router, post
 
-from greenroom_platform.accounts import Bound
+from greenroom.rate_limit import Bound
 from greenroom_platform.accounts.users import PASSWORD as PASSWORD_LENGTH
 from greenroom_platform.accounts.users import USERNAME as USERNAME_LENGTH
 from greenroom_platform.http import address_bounds, requests

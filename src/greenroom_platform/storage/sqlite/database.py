@@ -24,8 +24,9 @@ from greenroom_platform.storage.sqlite.triggers import make_triggers, own_change
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 5
-"""1: without users. 2: without tasks. 3: without triggers for changes made outside. 4: without stored recordings."""
+SCHEMA_VERSION = 6
+"""1: without users. 2: without tasks. 3: without triggers for changes made outside. 4: without stored recordings.
+5: without the caches that its changes are sent to."""
 BUSY_DEADLINE = 4.0
 """Seconds that a write waits for another process's transaction."""
 _READERS = 2
@@ -118,7 +119,10 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            self._write_trouble = None
+            # Prevents: a change finds the disk full · a smaller write finds room · health tells that all is well, the
+            # next change fails again.
+            if self._write_trouble is not None and writing.is_over(self._write_trouble, self._path):
+                self._write_trouble = None
             return result
 
         return await self._run(self._writer, transaction)

@@ -45,4 +45,8 @@ CREATE TABLE IF NOT EXISTS recordings (
     podcast_id TEXT PRIMARY KEY,
     ended INTEGER NOT NULL, -- microseconds since 1970
     document TEXT NOT NULL
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS caches (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    document TEXT NOT NULL
+)

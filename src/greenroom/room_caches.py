@@ -1,0 +1,347 @@
+"""What a program declares in a room: its caches, the jobs whose statuses they hold, and what drops them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from greenroom.argument_types import instance
+from greenroom.caching import Cache, DropTarget, Loader
+from greenroom.caching.batch import BatchLoader, PlainBatchLoader
+from greenroom.caching.cache import NEAR_FOR
+from greenroom.caching.declared import (
+    DeclaredCaches,
+    check_options,
+    declared_batch_loader,
+    declared_loader,
+    group_patterns,
+)
+from greenroom.caching.drops import changing
+from greenroom.caching.fallback import MAX_CONCURRENT
+from greenroom.caching.generation import KeyspaceDrop
+from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
+from greenroom.caching.pending_drops import PendingDrops
+from greenroom.engine import Address, Engine
+from greenroom.errors import InvalidInput
+from greenroom.keyspace import Keyspace
+from greenroom.keyspace.pattern import check_prefix
+from greenroom.opened import Opened
+from greenroom.wiring import Wiring
+
+if TYPE_CHECKING:
+    from greenroom.cached import CachedFunction
+    from greenroom.caching.store import Store
+    from greenroom.caching.threads import LoaderThreads
+    from greenroom.declarations import Declarations
+    from greenroom.progress import Order
+    from greenroom.progress.jobs import Jobs
+    from greenroom.rate_limit import Bound, RateLimit
+    from greenroom.sessions import SessionSettings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LOADER_DEADLINE = timedelta(seconds=LOADER_DEADLINE)
+_NEAR_FOR = timedelta(seconds=NEAR_FOR)
+
+
+class RoomCaches:
+    """The caches and jobs of a room, which `Greenroom` opens and closes with its servers.
+
+    Arguments:
+        sessions: those of the room, whose keys no cache may make.
+        prefix: put before every key.
+    """
+
+    def __init__(self, sessions: SessionSettings | bool, prefix: str) -> None:
+        self.prefix = check_prefix(prefix)
+        """Stands before every key."""
+        self.opened = Opened(begun=False)
+        """Whether the room is open; its parts ask it before each operation."""
+        self._sessions = sessions
+        self._caches = DeclaredCaches()
+        self._jobs: dict[str, Jobs[Any]] = {}
+        self._limits: dict[str, Bound] = {}
+        self._wiring: Wiring | None = None
+
+    def cache(
+        self,
+        keyspace: Keyspace[T],
+        *,
+        load: Loader[T] | PlainLoader[T],
+        load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
+        loader_deadline: timedelta = _LOADER_DEADLINE,
+        near_for: timedelta = _NEAR_FOR,
+        groups: Sequence[str] = (),
+        max_concurrent: int = MAX_CONCURRENT,
+    ) -> Cache[T]:
+        """A read-through cache over a keyspace, which answers while the room is open.
+
+        Arguments:
+            load: reads one value, given the key's parts by keyword, or by position where there is one part; returns
+                None where there is none. It must see everything committed before it is called. One that is not async
+                runs in a thread, of which a room has 16.
+            load_many: reads several for `get_many`: given a list of parts (mappings, or bare values where a key has one
+                part), returns as many values in their order.
+            loader_deadline: after it a load is cancelled.
+            near_for: how long a value is served from this process; zero keeps nothing here.
+            groups: keys that one change makes stale together, as `episodes:{show_id}`, made of parts of the key;
+                `invalidate_group` drops them.
+            max_concurrent: loads at a time while the server cannot be asked.
+
+        The same arguments give the cache that was made before.
+
+        Raises:
+            InvalidInput: for what can never work, and for a key format that can make the keys of another cache of this
+                room or of its sessions: the two would give each other's values.
+        """
+        instance("keyspace", keyspace, Keyspace, "give a Keyspace('episode:{id}', Episode, ttl=…)")
+        options: dict[str, Any] = {
+            "load_many": load_many,
+            "loader_deadline": loader_deadline,
+            "near_for": near_for,
+            "groups": group_patterns(groups),
+            "max_concurrent": max_concurrent,
+        }
+        check_options(options)
+        settings = self._session_settings()
+
+        def threads() -> LoaderThreads:
+            return self._caches.threads
+
+        def make() -> Cache[T]:
+            batch = None if load_many is None else declared_batch_loader(load_many, threads)
+            return Cache(
+                keyspace.prefixed(self.prefix),
+                declared_loader(keyspace, load, threads),
+                load_many=batch,
+                loader_deadline=loader_deadline.total_seconds(),
+                near_for=near_for.total_seconds(),
+                groups=options["groups"],
+                max_concurrent=max_concurrent,
+            )
+
+        sessions = None if settings is None else settings.keyspace
+        return self._caches.cache(keyspace, {"load": load, **options}, make, sessions=sessions)
+
+    def cached(
+        self,
+        keyspace: Keyspace[T],
+        *,
+        load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
+        loader_deadline: timedelta = _LOADER_DEADLINE,
+        near_for: timedelta = _NEAR_FOR,
+        groups: Sequence[str] = (),
+        max_concurrent: int = MAX_CONCURRENT,
+    ) -> Callable[[Callable[P, Awaitable[T | None] | T | None]], CachedFunction[P, T]]:
+        """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
+
+        Its parameters are the parts of the key, in their order. The other arguments are those of `cache`.
+
+        Raises:
+            InvalidInput: as `cache`, and for a function with other parameters.
+        """
+        from greenroom.cached import CachedFunction, check_parameters
+
+        def decorate(load: Callable[P, Awaitable[T | None] | T | None]) -> CachedFunction[P, T]:
+            check_parameters(keyspace, load)
+            cache = self.cache(
+                keyspace,
+                load=cast("Loader[T]", load),
+                load_many=load_many,
+                loader_deadline=loader_deadline,
+                near_for=near_for,
+                groups=groups,
+                max_concurrent=max_concurrent,
+            )
+            return CachedFunction(cache, load)
+
+        return decorate
+
+    def store(self, keyspace: Keyspace[T], *, near_for: timedelta = _NEAR_FOR) -> Store[T]:
+        """Values of a keyspace that the program writes itself; for what has no loader.
+
+        Arguments:
+            near_for: as of `cache`; zero for what changes at almost every read.
+
+        Raises:
+            InvalidInput: as `cache`; for a keyspace that has a cache, a soft lifetime, or a part named `ttl` or
+                `create`, as an argument is.
+        """
+        from greenroom.caching.declared_store import declare_store  # not with the package: most rooms have caches only
+
+        settings = self._session_settings()
+        sessions = None if settings is None else settings.keyspace
+        return declare_store(self._caches, keyspace, near_for=near_for, prefix=self.prefix, sessions=sessions)
+
+    def rate_limit(self, kind: str, limit: int, *, per: timedelta) -> RateLimit:
+        """How often something may be done under one name, counted on the server for all processes.
+
+        It is the server of the sessions, where the room keeps any: that of caches may evict what it counts.
+
+        Arguments:
+            kind: what is done, as "exports": the same name of another kind is another.
+            limit: at most so many in any time `per`.
+
+        Raises:
+            InvalidInput: for a limit or a time that is none, and for a kind that has another limit in this room.
+        """
+        from greenroom.rate_limit import Bound, RateLimit, check_same  # as `store`
+
+        bound = Bound(limit, per)
+        check_same(self._limits, kind, bound)
+        return RateLimit(self._counting_engine, self.prefix, kind, bound)
+
+    def changing(self, *stale: DropTarget) -> AbstractAsyncContextManager[None]:
+        """Around a change of the record: drops what it makes stale before and after.
+
+        `async with room.changing(episode.of("s1", 7), episode.group("s1")): ...`. It never raises for the server, which
+        may be away: what could not be dropped is kept, and sent before this process reads again. The drop afterwards
+        runs on every way out of the block, and to its end when the caller is cancelled.
+
+        Arguments:
+            stale: what `of` and `group` of caches return.
+
+        Raises:
+            InvalidInput: at the call, for what `of` and `group` have not returned; nothing is dropped.
+            RoomClosed, RoomNotOpen, RoomElsewhere: before the block is entered.
+        """
+        return changing(stale)
+
+    async def drop_keyspace(self, keyspace: Keyspace[Any]) -> None:
+        """Drop every value of a keyspace, whichever process has stored it; without a look for its keys.
+
+        For when nobody can say which values are stale: a restored database, a migration, a history that is lost. In
+        this process it counts from the call on, in all others when it returns, with the bounds of an invalidation. For
+        the keyspace's `ttl` and a minute each read then asks for one more small key.
+
+        Arguments:
+            keyspace: of a cache of this or of another process, as it was declared.
+
+        Raises:
+            InvalidInput: for what is no keyspace, and for that of the sessions.
+            EngineError: when a server did not acknowledge. It is kept, and sent before this process reads there again;
+                other processes may serve old values until then.
+        """
+        prefixed, generations = self._cached_keyspace(keyspace), self._wired().backing.generations
+        await KeyspaceDrop(generations, generations.of(prefixed)).send()
+
+    async def delete_keyspace(self, keyspace: Keyspace[Any], *, viewer: str | None = None) -> int:
+        """Delete what is stored of a keyspace, with its companions; returns how many keys there were.
+
+        Not what a program does, but an operator after `drop_keyspace`: services in other languages, which know of no
+        generations, then see the drop too. The keys are looked for, a thousand places of the server at a time.
+
+        Arguments:
+            viewer: the address of the server with a user who may SCAN; by default the room's own.
+
+        Raises:
+            InvalidInput: as `drop_keyspace`, and for an address that cannot be.
+            EngineError: when a server cannot be asked, or refuses.
+        """
+        from greenroom.engine.scan import scan  # as sessions
+
+        pattern = self._cached_keyspace(keyspace).pattern
+        backing = self._wired().backing
+        address = Address.parse(viewer) if viewer is not None else backing.engine.address
+        number = 0
+        async for scanned in scan(address, pattern.glob):
+            keys = [key for key in scanned if pattern.matches(key)]
+            await backing.drops.drop_many(keys)
+            number += len(keys)
+        return number
+
+    def _cached_keyspace(self, keyspace: Keyspace[Any]) -> Keyspace[Any]:
+        """A keyspace of caches, with the room's prefix."""
+        self.opened.check()
+        instance("keyspace", keyspace, Keyspace, "give the Keyspace that the cache is declared with")
+        settings = self._session_settings()
+        if settings is not None and keyspace.pattern.text == settings.keyspace.pattern.text:
+            raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} holds sessions", "end sessions by `end_all`")
+        if self._caches.is_store(keyspace):
+            raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} is a store's", "delete its values one by one")
+        return keyspace.prefixed(self.prefix)
+
+    @property
+    def pending_drops(self) -> PendingDrops:
+        """Keys that a record says are stale and that no server has dropped yet: here they count as dropped."""
+        return self._wired().backing.outbox_drops
+
+    def forget_near(self) -> None:
+        """Drop every value that this process holds; the next reads ask the server."""
+        self.opened.check()
+        self._wired().backing.near.clear()
+
+    def progress(
+        self,
+        keyspace: Keyspace[T],
+        *,
+        load: Loader[T] | PlainLoader[T],
+        order: Order,
+        status: Callable[[T], str] | None = None,
+    ) -> Jobs[T]:
+        """How far jobs are: each status is read through a cache, and followed to its end.
+
+        Arguments:
+            keyspace: of the jobs' statuses, with one part: the job's id.
+            load: reads the status of a job from the record; None where there is no such job.
+            order: the steps of a job.
+            status: the step of a value; by default its member `status`.
+
+        Raises:
+            InvalidInput: as `cache`; for a keyspace of several parts, an order that is no `Order`, and a type without
+                the member `status` where `status` is not given; for another order or status than before.
+        """
+        from greenroom.progress.jobs import Jobs, check_jobs  # as sessions
+
+        if isinstance(keyspace, Keyspace):
+            check_jobs(keyspace, order, status)
+        cache, text = self.cache(keyspace, load=load), keyspace.pattern.text
+        jobs = self._jobs.get(text)
+        if jobs is None or jobs.cache is not cache:
+            jobs = self._jobs[text] = Jobs(cache, order, status)
+        else:
+            jobs.check_same(order, status)
+        return jobs
+
+    @property
+    def declarations(self) -> Declarations:
+        """What is declared here so far, for `greenroom definitions` and `greenroom acl`; the room need not be open.
+
+        Raises:
+            InvalidInput: for two keyspaces of one name, whose definitions nobody could tell apart.
+        """
+        from greenroom.declarations import of_room  # not with the package: for commands alone
+
+        settings = self._session_settings()
+        keyspaces = self._caches.keyspaces(None if settings is None else settings.keyspace)
+        content = None if settings is None else settings.streams.content
+        return of_room(keyspaces, content=content, limits=bool(self._limits), prefix=self.prefix)
+
+    # ------------------------------------------------------------------------------------------------
+
+    async def _close_caches(self) -> None:
+        for jobs in self._jobs.values():
+            await jobs.close()
+        await self._caches.close()
+
+    def _wired(self) -> Wiring:
+        # Of a room that was closed its parts say so themselves, operation by operation.
+        if self._wiring is None:
+            self.opened.check_open()
+        assert self._wiring is not None
+        return self._wiring
+
+    def _counting_engine(self) -> Engine:
+        self.opened.check()
+        wiring = self._wired()
+        return wiring.backing.engine if wiring.sessions is None else wiring.sessions.engine
+
+    def _session_settings(self) -> SessionSettings | None:
+        if self._sessions is not True:
+            return self._sessions or None
+        from greenroom.sessions import SessionSettings  # not with the package: who has caches only does without
+
+        return SessionSettings()

@@ -1,0 +1,132 @@
+"""Loaders that are not async run in threads, a bounded number of them, beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from greenroom import Greenroom, Keyspace
+from greenroom.caching.threads import MAX_THREADS
+from greenroom.errors import LoadFailed, LoadTimeout
+from tests.support.patience import until
+from tests.support.real_servers import Server
+
+WORD = Keyspace("word:{id}", str, ttl=timedelta(minutes=1))
+TENANT: ContextVar[str] = ContextVar("tenant")
+
+
+async def test_a_loader_that_waits_does_not_hold_the_event_loop(valkey: Server) -> None:
+    go, loop_ran = threading.Event(), asyncio.Event()
+
+    def load(id: str) -> str:
+        assert go.wait(30), "nobody ran while the loader waited"
+        return threading.current_thread().name
+
+    async with Greenroom(valkey.address, sessions=False) as room:
+        task = asyncio.ensure_future(room.cache(WORD, load=load).get("a"))
+        asyncio.get_running_loop().call_later(0.01, loop_ran.set)
+        await loop_ran.wait()
+        go.set()
+        assert str(await task).startswith("greenroom-loader")
+
+
+async def test_plain_loads_are_bounded_and_the_rest_wait_their_turn(valkey: Server) -> None:
+    running, most, begun, go = 0, 0, 0, threading.Event()
+    lock = threading.Lock()
+
+    def load(id: str) -> str:
+        nonlocal running, most, begun
+        with lock:
+            running += 1
+            begun += 1
+            most = max(most, running)
+        go.wait(30)
+        with lock:
+            running -= 1
+        return id
+
+    async with Greenroom(valkey.address, sessions=False) as room:
+        cache = room.cache(WORD, load=load, loader_deadline=timedelta(seconds=60))
+        ids = [f"i{number}" for number in range(3 * MAX_THREADS)]
+        task = asyncio.ensure_future(cache.get_many(ids))
+        await until(lambda: begun == MAX_THREADS)
+        go.set()
+        assert await task == ids
+    assert most == MAX_THREADS
+
+
+async def test_a_plain_loader_runs_in_the_context_of_the_room(valkey: Server) -> None:
+    TENANT.set("of the room")
+    async with Greenroom(valkey.address, sessions=False) as room:
+        cache = room.cache(WORD, load=lambda id: TENANT.get())
+        TENANT.set("of a caller")
+        assert await cache.get("a") == "of the room"
+        assert await cache.load("a") == "of a caller"
+
+
+@pytest.mark.parametrize("kind", ["function", "partial", "object", "method", "coroutine behind a lambda"])
+async def test_whatever_can_be_called_is_a_loader(valkey: Server, kind: str) -> None:
+    threads: list[threading.Thread] = []
+
+    async def read(id: str) -> str:
+        threads.append(threading.current_thread())
+        return f"{id}!"
+
+    class Reader:
+        async def __call__(self, id: str) -> str:
+            return await read(id)
+
+        async def read(self, id: str) -> str:
+            return await read(id)
+
+    loaders: dict[str, Any] = {
+        "function": read,
+        "partial": functools.partial(read),
+        "object": Reader(),
+        "method": Reader().read,
+        "coroutine behind a lambda": lambda id: read(id),
+    }
+    async with Greenroom(valkey.address, sessions=False) as room:
+        cache = room.cache(WORD, load=loaders[kind])
+        assert await cache.get("a") == "a!"
+        assert threads == [threading.current_thread()], "what is async runs on the event loop, and in no thread"
+
+
+async def test_what_a_plain_loader_raises_reaches_its_caller(valkey: Server) -> None:
+    def load(id: str) -> str:
+        raise {"key": KeyError, "end": StopIteration}[id]
+
+    async with Greenroom(valkey.address, sessions=False) as room:
+        cache = room.cache(WORD, load=load)
+        with pytest.raises(KeyError):
+            await cache.get("key")
+        with pytest.raises((RuntimeError, LoadFailed), match="StopIteration"):
+            await cache.get("end")
+
+
+async def test_a_plain_load_past_its_deadline_is_given_up(valkey: Server) -> None:
+    go = threading.Event()
+    async with Greenroom(valkey.address, sessions=False) as room:
+        cache = room.cache(WORD, load=lambda id: str(go.wait(30)), loader_deadline=timedelta(milliseconds=50))
+        with pytest.raises(LoadTimeout):
+            await cache.get("a")
+        go.set()
+
+
+async def test_a_decorated_plain_function_answers_in_every_opening(valkey: Server) -> None:
+    room = Greenroom(valkey.address, sessions=False)
+
+    @room.cached(WORD)
+    def word(id: str) -> str:
+        return f"{id} of {threading.current_thread().name[:16]}"
+
+    for _ in range(2):
+        async with room:
+            assert await word("a") == "a of greenroom-loader"
+            await word.invalidate("a")
