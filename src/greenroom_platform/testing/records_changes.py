@@ -244,11 +244,11 @@ def _change(written: Written[Snippet] | None) -> Change | None:
 
 async def _everything(records: Records, topics: Sequence[str], snippets: Sequence[str]) -> dict[Any, object]:
     """What each cached key would hold."""
-    found: dict[Any, object] = {"topics": await records.topics()}
-    found |= {("topic", one): await records.topic(one) for one in topics}
-    found |= {("snippet", one): await records.snippet(one) for one in snippets}
-    found |= {("page", one, page): await records.page(one, page) for one in topics for page in (1, 2, 3)}
-    return found
+    stored: dict[Any, object] = {"topics": await records.topics()}
+    stored |= {("topic", one): await records.topic(one) for one in topics}
+    stored |= {("snippet", one): await records.snippet(one) for one in snippets}
+    stored |= {("page", one, page): await records.page(one, page) for one in topics for page in (1, 2, 3)}
+    return stored
 
 
 def _named(change: Change | None) -> set[Any]:
