@@ -29,7 +29,7 @@ from greenroom_platform.domain.records import (
     members_of,
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
-from greenroom_platform.storage.whole import Wanted
+from greenroom_platform.storage.whole import WholeObjects
 
 
 class Memory:
@@ -152,7 +152,7 @@ class MemoryRecords:
         now: datetime | None = None,
     ) -> Change | None:
         moment = in_utc(now) if now is not None else datetime.now(UTC)
-        wanted = Wanted(topics, snippets, moment)
+        wanted = WholeObjects(topics, snippets, moment)
         with self._transaction() as transaction:
             wanted.check(transaction.topics.keys())
             new = wanted.differing(

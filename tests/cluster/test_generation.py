@@ -92,6 +92,28 @@ async def test_a_drop_whose_truth_is_away_counts_here_on_every_node(steady: Clus
         assert await dropping.get(one) == Episode(one, 2)
 
 
+async def test_a_read_under_way_while_the_truth_is_away_leaves_nothing_near(steady: Cluster, back: Back) -> None:
+    """Prevents: a value is asked for · the keyspace is dropped, and no server knows · the old one is kept."""
+    steady.fresh()
+    load, one = Loads(), elsewhere(steady)
+    async with ClusterProxy(steady, key_of(one)) as proxy:
+        dropping = cache_of(await back(proxy, limits=QUICK), load, near_for=30)
+        await dropping.get(one)
+        await way_to_the_truth(proxy, steady).down()
+        await until(lambda: dropping._backing.engine.unavailable is not None)
+        dropping._near.clear()
+        question = proxy.hold("GET", key_of(one))
+        early = asyncio.create_task(dropping.get(one))
+        await question.reached.wait()
+        load.version = 2
+        with pytest.raises(EngineError):
+            await dropping.drop_keyspace()
+        question.release()
+        assert await early in (Episode(one, 1), Episode(one, 2))  # begun before the call
+        assert key_of(one) not in set(dropping._near)
+        assert await dropping.get(one) == Episode(one, 2)
+
+
 async def test_replicas_give_no_value_of_before_a_drop_that_was_heard_of(steady: Cluster, back: Back) -> None:
     steady.fresh()
     load, one = Loads(), elsewhere(steady)

@@ -37,7 +37,7 @@ def serves(service: Service, names: dict[str, str]) -> bool:
     ] == list(names.values())
 
 
-def test_service_record_and_valkey_killed_in_turn_lose_nothing_acknowledged(
+def test_service_record_and_valkey_killed_in_turn_lose_nothing(
     mongo: MongoServer, lasting: Server, serve: Serve
 ) -> None:
     flags = "--valkey-url", lasting.address, "--database-url", mongo.url("greenroom")

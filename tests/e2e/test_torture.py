@@ -70,7 +70,7 @@ async def test_no_promise_is_broken_whatever_fails(tmp_path: Path) -> None:
     assert some(result, ("rotations", "ends"), 5), told(result)  # rarer: one for twenty changes
 
 
-async def test_no_promise_is_broken_where_keyspaces_are_dropped_and_anything_fails(tmp_path: Path) -> None:
+async def test_no_promise_is_broken_where_keyspaces_are_dropped(tmp_path: Path) -> None:
     plan = {**BUSY, "podcasts": False, "session_clients": 0, "whole": 0.3}
     result = await run_round(tmp_path, SEED, 3, least=LEAST, **plan)
     assert not result.violations, told(result)

@@ -240,11 +240,13 @@ async def test_from_the_call_on_nothing_old_is_read_in_the_dropping_process(
     begin = proxy.hold("EVALSHA", GENERATION.sha)
     drop = asyncio.create_task(cache.drop_keyspace())
     await begin.reached.wait()  # no server knows of it yet
-    late = asyncio.create_task(cache.get("e1"))
+    late = asyncio.create_task(cache.get_result("e1"))
     many = asyncio.create_task(cache.get_many(["e1"]))
+    await asyncio.sleep(0)  # both have begun
     begin.release()
     await drop
-    assert await late == Episode("e1", 2)
+    assert (await late).value == Episode("e1", 2)
+    assert (await late).outcome is not Outcome.BYPASSED, "the server is asked as soon as it knows of the drop"
     assert await many == [Episode("e1", 2)]
 
 

@@ -212,12 +212,12 @@ class _Load:
         for line in batch:
             is_snippet = isinstance(line.value, _SnippetLine)
             kind, id_ = ("snippet", _id(line)) if is_snippet else ("topic", line.value.topic_id)
-            found = broken.get((kind, repr(id_)))
-            if found is None:
+            unfit = broken.get((kind, repr(id_)))
+            if unfit is None:
                 fitting.append(line)
             else:
                 remedy = "correct or delete it in the database"
-                self._bad(BadLine(line.source, line.number, f"{kind}_id", str(found), remedy))
+                self._bad(BadLine(line.source, line.number, f"{kind}_id", str(unfit), remedy))
         if len(fitting) == len(batch):  # it is none of ours
             raise error
         return fitting

@@ -38,17 +38,17 @@ def record_change(
 
 
 def pending_changes(
-    connection: sqlite3.Connection, now: float, *, older_than: float, after: int, limit: int, told: set[int]
+    connection: sqlite3.Connection, now: float, *, older_than: float, after: int, limit: int, logged: set[int]
 ) -> tuple[Change, ...]:
     """Changes not yet acknowledged, by their ids; see `Records.pending`.
 
     Arguments:
-        told: rows that the log has said cannot be read; they are asked for every second.
+        logged: rows that the log has said cannot be read; they are asked for every second.
     """
     # A row from the future is one from before the machine's clock was set back: it has waited long enough.
     query = "SELECT change_id, change FROM outbox WHERE change_id > ? AND (committed <= ? OR committed > ?)"
-    found: list[Change] = []
-    while not found:
+    changes: list[Change] = []
+    while not changes:
         rows = connection.execute(
             f"{query} ORDER BY change_id LIMIT ?", (after, now - older_than, now, limit)
         ).fetchall()
@@ -58,17 +58,17 @@ def pending_changes(
             try:
                 change = msgspec.json.decode(text, type=Change)
             except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
-                log_unreadable(number, error, told)
+                log_unreadable(number, error, logged)
             else:
-                found.append(msgspec.structs.replace(change, change_id=number))
+                changes.append(msgspec.structs.replace(change, change_id=number))
         after = rows[-1][0]
-    return tuple(found)
+    return tuple(changes)
 
 
-def log_unreadable(number: int, error: Exception, told: set[int]) -> None:
+def log_unreadable(number: int, error: Exception, logged: set[int]) -> None:
     """Say that a row cannot be read; once, though it is asked for every second."""
-    if number not in told:
-        told.add(number)
+    if number not in logged:
+        logged.add(number)
         log.error("row %d of the outbox cannot be read, delete it by hand: %s", number, error)
 
 

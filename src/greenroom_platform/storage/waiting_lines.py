@@ -41,11 +41,11 @@ class WaitingLines:
     def take(self, limit: int) -> list[WaitingLine]:
         """The first lines, which do not wait any more."""
         rows = self._file.execute("SELECT place, source, number, text FROM lines ORDER BY place LIMIT ?", (limit,))
-        found = rows.fetchall()
-        if found:
-            self._file.execute("DELETE FROM lines WHERE place <= ?", (found[-1][0],))
-            self._count -= len(found)
-        return [(source, number, text) for _, source, number, text in found]
+        lines = rows.fetchall()
+        if lines:
+            self._file.execute("DELETE FROM lines WHERE place <= ?", (lines[-1][0],))
+            self._count -= len(lines)
+        return [(source, number, text) for _, source, number, text in lines]
 
     def in_order(self) -> Iterator[WaitingLine]:
         """All of them, by source and number."""

@@ -13,7 +13,7 @@ from greenroom_platform.domain.records import SnippetImport, TopicImport
 from greenroom_platform.models import Snippet, Topic, in_utc
 
 
-class Wanted:
+class WholeObjects:
     """What a caller wants stored; of several objects with one id the last counts.
 
     Times that an object lacks are found in the transaction, and not by the caller: an editor's change in between would
@@ -76,20 +76,20 @@ class Differing:
         return bool(self.topics or self.snippets)
 
 
-def _whole_topic(wanted: Topic | TopicImport, old: Topic | None, now: datetime) -> Topic:
-    members = msgspec.structs.asdict(wanted)
-    members["created_at"] = _time(wanted.created_at, old.created_at if old is not None else now)
-    members["updated_at"] = _time(wanted.updated_at, old.updated_at if old is not None else now)
+def _whole_topic(new: Topic | TopicImport, old: Topic | None, now: datetime) -> Topic:
+    members = msgspec.structs.asdict(new)
+    members["created_at"] = _time(new.created_at, old.created_at if old is not None else now)
+    members["updated_at"] = _time(new.updated_at, old.updated_at if old is not None else now)
     whole = Topic(**members)
-    if wanted.updated_at is msgspec.UNSET and whole != old:
+    if new.updated_at is msgspec.UNSET and whole != old:
         return msgspec.structs.replace(whole, updated_at=now)
     return whole
 
 
-def _whole_snippet(wanted: Snippet | SnippetImport, old: Snippet | None, now: datetime) -> Snippet:
-    members = msgspec.structs.asdict(wanted)
+def _whole_snippet(new: Snippet | SnippetImport, old: Snippet | None, now: datetime) -> Snippet:
+    members = msgspec.structs.asdict(new)
     stored = old.generation_timestamp if old is not None else now
-    members["generation_timestamp"] = _time(wanted.generation_timestamp, stored)
+    members["generation_timestamp"] = _time(new.generation_timestamp, stored)
     return Snippet(**members)
 
 

@@ -268,7 +268,7 @@ class ChangeSourceContract:
                 await watch.until(lambda seen: "new" in seen.topics)
 
     @pytest.mark.usefixtures("begun")
-    async def test_the_slower_of_two_watchers_acknowledges_nothing_of_the_other_s_future(
+    async def test_the_slower_of_two_watchers_acknowledges_no_later_change(
         self, records: Records, another: Records, outside: Outside
     ) -> None:
         """Prevents: both read · the faster acknowledges what comes later · the slower takes its place back."""

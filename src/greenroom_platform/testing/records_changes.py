@@ -247,13 +247,13 @@ async def _everything(
     records: Records, dice: random.Random, topics: Sequence[str], snippets: Sequence[str]
 ) -> dict[Any, object]:
     """What each cached key would hold. Most snippets are taken from their pages, which hold them whole."""
-    found: dict[Any, object] = {"topics": await records.topics()}
-    found |= {("topic", one): await records.topic(one) for one in topics}
+    stored: dict[Any, object] = {"topics": await records.topics()}
+    stored |= {("topic", one): await records.topic(one) for one in topics}
     pages = {("page", one, page): await records.page(one, page) for one in topics for page in (1, 2, 3)}
     there = {one.snippet_id: one for shown in pages.values() for one in shown}
     for one in dice.sample(snippets, 5):
         assert await records.snippet(one) == there.get(one)
-    return found | pages | {("snippet", one): there.get(one) for one in snippets}
+    return stored | pages | {("snippet", one): there.get(one) for one in snippets}
 
 
 def _named(change: Change | None) -> set[Any]:

@@ -115,9 +115,9 @@ class ElsewhereContract:
 
         edits = (one.edit_topic("a", longer, NOON) for one in (records, another) * 5)
         written = await asyncio.gather(*edits)
-        found = await another.topic("a")
-        assert found is not None
-        assert found.display_name == "Name" + 10 * "+"
+        stored = await another.topic("a")
+        assert stored is not None
+        assert stored.display_name == "Name" + 10 * "+"
         numbers = {one.change.change_id for one in written}
         assert len(numbers) == 10
         assert numbers <= {one.change_id for one in await another.pending()}
@@ -141,8 +141,8 @@ class ElsewhereContract:
             else:
                 write = records.store([], [snippet(one, name, NOON)])
             arrived, deleted = await asyncio.gather(write, another.delete_topic(name), return_exceptions=True)
-            found, kept = await records.snippet(one), await records.topic(name)
-            is_there = found is not None and found.topic_id == name
+            stored, kept = await records.snippet(one), await records.topic(name)
+            is_there = stored is not None and stored.topic_id == name
             assert is_there == (kept is not None) == (not isinstance(arrived, UnknownReference)), (arrived, deleted)
             assert isinstance(deleted, Conflict) == is_there, (arrived, deleted)
 

@@ -51,9 +51,9 @@ class TasksContract(RecordingsContract):
         await tasks.renew(claim, 10, NOON + 9 * SECOND, progress=0.25)
         assert await tasks.claim("other", 10, NOON + 18 * SECOND, attempts=3) is None
         await tasks.renew(claim, 10, NOON + 18 * SECOND)
-        found = await tasks.task("p")
-        assert found is not None
-        assert (found.progress, found.claimed_until) == (0.25, NOON + 28 * SECOND)
+        stored = await tasks.task("p")
+        assert stored is not None
+        assert (stored.progress, stored.claimed_until) == (0.25, NOON + 28 * SECOND)
         taken = await tasks.claim("other", 10, NOON + 28 * SECOND, attempts=3)
         assert taken is not None
         assert (taken.podcast_id, taken.number, taken.task.attempts) == ("p", 2, 2)
@@ -156,13 +156,13 @@ class TasksContract(RecordingsContract):
         for number, status in enumerate(STATUSES.steps[1:]):
             now = NOON + number * SECOND
             estimated = None if status == "ready_to_stream" else now + SECOND
-            told = await tasks.advance(claim, status, now, estimated=estimated)
-            assert told.change is not None
-            assert told.change.statuses == ("p",)
-            assert (await records.pending())[-1] == told.change
-            assert told.task == await tasks.task("p")
-            assert (told.task.status, told.task.updated_at) == (status, now)
-            assert told.task.shown.estimated_completion_time == (estimated or msgspec.UNSET)
+            advanced = await tasks.advance(claim, status, now, estimated=estimated)
+            assert advanced.change is not None
+            assert advanced.change.statuses == ("p",)
+            assert (await records.pending())[-1] == advanced.change
+            assert advanced.task == await tasks.task("p")
+            assert (advanced.task.status, advanced.task.updated_at) == (status, now)
+            assert advanced.task.shown.estimated_completion_time == (estimated or msgspec.UNSET)
         await _refused(tasks, claim)
 
     async def test_an_estimate_is_shown_until_the_end_and_said_again_is_no_change(
@@ -196,8 +196,8 @@ class TasksContract(RecordingsContract):
         assert second is not None
         assert second.task.status == "audio_rendering"
         pending = await records.pending()
-        told = await tasks.advance(second, "script_generating", now)
-        assert (told.task.status, told.change) == ("audio_rendering", None)
+        advanced = await tasks.advance(second, "script_generating", now)
+        assert (advanced.task.status, advanced.change) == ("audio_rendering", None)
         assert await records.pending() == pending
         estimated = await tasks.advance(second, "script_generating", now, estimated=now + SECOND)
         assert estimated.change is not None
@@ -235,15 +235,15 @@ class TasksContract(RecordingsContract):
 
 
 async def _refused(tasks: TaskRecords, claim: Claim) -> None:
-    """Whatever may be wanted with a claim is refused."""
+    """Whatever may be written with a claim is refused."""
     now = NOON + timedelta(hours=1)
-    wanted: list[Callable[[], Awaitable[object]]] = [
+    writes: list[Callable[[], Awaitable[object]]] = [
         lambda: tasks.renew(claim, 10, now),
         lambda: tasks.advance(claim, "audio_rendering", now),
         lambda: tasks.advance(claim, "ready_to_stream", now),
         lambda: tasks.fail(claim, "No.", now),
         lambda: tasks.give_back(claim, now, counted=True),
     ]
-    for want in wanted:
+    for write in writes:
         with pytest.raises(ClaimLost):
-            await want()
+            await write()

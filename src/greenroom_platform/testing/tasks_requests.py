@@ -117,8 +117,8 @@ class RequestsContract:
         results = await asyncio.gather(*asking)
         (made,) = (one for one in results if one.created)
         assert {one.task.podcast_id for one in results} == {made.task.podcast_id}
-        found = [await tasks.task(f"p{number}") for number in range(20)]
-        assert [one for one in found if one is not None] == [made.task]
+        stored = [await tasks.task(f"p{number}") for number in range(20)]
+        assert [one for one in stored if one is not None] == [made.task]
 
     async def test_the_queue_is_bounded_for_two_places_together(
         self, records: RecordsWithTasks, another: RecordsWithTasks

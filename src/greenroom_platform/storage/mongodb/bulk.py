@@ -12,11 +12,11 @@ from greenroom_platform.storage.broken import all_decoded
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends, record_change
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, decoded, snippet_update, topic_update
-from greenroom_platform.storage.whole import Wanted
+from greenroom_platform.storage.whole import WholeObjects
 
 
 async def stored_whole(
-    database: MongoDatabase, session: Session, numbers: ChangeNumbers, wanted: Wanted
+    database: MongoDatabase, session: Session, numbers: ChangeNumbers, objects: WholeObjects
 ) -> Change | None:
     """Store within the current transaction; None where nothing differs.
 
@@ -25,17 +25,17 @@ async def stored_whole(
         UnknownReference: when a snippet's topic is neither stored nor among `topics`.
     """
     # The topics first: whoever deletes one at the same time meets this transaction, before or after.
-    if wanted.named:
-        named = {"_id": {"$in": sorted(wanted.named)}}
+    if objects.named:
+        named = {"_id": {"$in": sorted(objects.named)}}
         await database.topics.update_many(named, {"$inc": {LOCK: 1}}, session=session)
-        found = database.topics.find(named, {"_id": 1}, session=session)
-        wanted.check({row["_id"] async for row in found})
-    topics = database.topics.find({"_id": {"$in": list(wanted.topics)}}, session=session)
-    snippets = database.snippets.find({"_id": {"$in": list(wanted.snippets)}}, session=session)
-    new = wanted.differing(*all_decoded(decoded, await topics.to_list(), await snippets.to_list()))
+        known = database.topics.find(named, {"_id": 1}, session=session)
+        objects.check({row["_id"] async for row in known})
+    topics = database.topics.find({"_id": {"$in": list(objects.topics)}}, session=session)
+    snippets = database.snippets.find({"_id": {"$in": list(objects.snippets)}}, session=session)
+    new = objects.differing(*all_decoded(decoded, await topics.to_list(), await snippets.to_list()))
     if not new:
         return None
-    left = new.touched - wanted.named
+    left = new.touched - objects.named
     if left:
         await database.topics.update_many({"_id": {"$in": sorted(left)}}, {"$inc": {LOCK: 1}}, session=session)
     if new.topics:

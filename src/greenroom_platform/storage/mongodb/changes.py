@@ -64,34 +64,36 @@ async def record_change(
 
 
 async def pending_changes(
-    database: MongoDatabase, *, older_than: float, after: int, limit: int, told: set[int]
+    database: MongoDatabase, *, older_than: float, after: int, limit: int, logged: set[int]
 ) -> tuple[Change, ...]:
     """Changes not yet acknowledged, by their ids; see `Records.pending`.
 
     Arguments:
-        told: rows that the log has said cannot be read; they are asked for every second.
+        logged: rows that the log has said cannot be read; they are asked for every second.
     """
     now = time.time()
 
     async def some(after: int) -> list[RawBSONDocument]:
         # A row from the future is one from before a machine's clock was set back: it has waited long enough.
         old = {"$not": {"$gt": now - older_than, "$lte": now}}
-        wanted = {"_id": {"$gt": bson.Int64(after), "$type": "long"}, "committed": old}
-        return await database.outbox.find(wanted, sort=[("_id", 1)], limit=limit).to_list()
+        query = {"_id": {"$gt": bson.Int64(after), "$type": "long"}, "committed": old}
+        return await database.outbox.find(query, sort=[("_id", 1)], limit=limit).to_list()
 
-    found: list[Change] = []
-    while not found:
+    changes: list[Change] = []
+    while not changes:
         rows = await database.read(partial(some, after))
         if not rows:
             break
         for row in rows:
             number = int(row["_id"])
             try:
-                found.append(msgspec.structs.replace(msgspec.json.decode(row["change"], type=Change), change_id=number))
+                changes.append(
+                    msgspec.structs.replace(msgspec.json.decode(row["change"], type=Change), change_id=number)
+                )
             except (msgspec.DecodeError, KeyError, TypeError, bson.errors.BSONError) as error:
-                log_unreadable(number, error, told)
+                log_unreadable(number, error, logged)
             after = number
-    return tuple(found)
+    return tuple(changes)
 
 
 async def page_ends(
@@ -108,13 +110,13 @@ async def page_ends(
     Arguments:
         gone: how many snippets were in a topic before, and are not now, at most.
     """
-    wanted = sorted(topics)
+    topic_ids = sorted(topics)
     steps: list[dict[str, Any]] = [
-        {"$match": {"topic_id": {"$in": wanted}}},
+        {"$match": {"topic_id": {"$in": topic_ids}}},
         {"$group": {"_id": "$topic_id", "count": {"$sum": 1}}},
     ]
-    counts = dict.fromkeys(wanted, 0)
-    if wanted:
+    counts = dict.fromkeys(topic_ids, 0)
+    if topic_ids:
         async for row in await database.snippets.aggregate(steps, session=session):
             counts[row["_id"]] = row["count"]
     whole = {one: count + (gone or {}).get(one, 0) for one, count in counts.items()}

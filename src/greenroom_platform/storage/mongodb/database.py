@@ -109,11 +109,11 @@ class MongoDatabase:
 
         async def work() -> list[RawBSONDocument]:
             while True:
-                found = collection.find(**query)
-                rows = await found.to_list()
+                cursor = collection.find(**query)
+                rows = await cursor.to_list()
                 probe = self._confirming.find({"_id": "schema"}, limit=1)
                 await probe.to_list()
-                if found.address == probe.address:
+                if cursor.address == probe.address:
                     return rows
 
         return await self.read(work)

@@ -34,9 +34,9 @@ from greenroom_platform.storage.mongodb.database import (
     MongoDatabase,
     unavailable,
 )
+from greenroom_platform.storage.mongodb.event_effects import CACHED, WHOLE, EventEffects, collection_of
 from greenroom_platform.storage.mongodb.left import Left
 from greenroom_platform.storage.mongodb.opening import prepare
-from greenroom_platform.storage.mongodb.told import CACHED, WHOLE, Told, collection_of
 
 log = logging.getLogger("greenroom.storage")
 
@@ -96,8 +96,8 @@ class MongoForeignChanges:
         while True:
             try:
                 async with self._database.client.start_session() as session:
-                    async for found in self._from(token, session, left):
-                        yield found
+                    async for changes in self._from(token, session, left):
+                        yield changes
             except OperationFailure as error:
                 if error.code in _PASSING or error.has_error_label("ResumableChangeStreamError") or token is None:
                     raise unavailable(error) from error
@@ -141,8 +141,8 @@ class MongoForeignChanges:
             try:
                 while True:
                     async for events in reader.batches():
-                        if (found := await self._found(events, left)) is not None:
-                            yield found
+                        if (changes := await self._changes(events, left)) is not None:
+                            yield changes
                             stored = monotonic()
                         elif monotonic() - stored > _IDLE:
                             await self.acknowledge(_place(events, left))
@@ -154,33 +154,33 @@ class MongoForeignChanges:
                 await reader.close()
 
     # docs/decisions/0085-own-events-are-known-by-their-outbox-row.md
-    async def _found(self, events: list[Mapping[str, Any]], left: Left) -> ForeignChanges[Place] | None:
+    async def _changes(self, events: list[Mapping[str, Any]], left: Left) -> ForeignChanges[Place] | None:
         """What some events made stale; None where all are ours, or concern nothing that is cached."""
         own = {one for event in events if _is_sign(event) and (one := _transaction(event)) is not None}
-        told = Told()
+        effects = EventEffects()
         for event in events:
             if not _is_sign(event) and _transaction(event) not in own:
-                told.add(event)
-        if told.unprepared:
+                effects.add(event)
+        if effects.unprepared:
             await self._prepare()
-        if not told.events:
+        if not effects.events:
             return None
-        left.add(told.left, events[0]["clusterTime"])
-        if SNIPPET_PAGE in told.lost:
+        left.add(effects.left, events[0]["clusterTime"])
+        if SNIPPET_PAGE in effects.lost:
             left.forget()
         elif left.total > _LEFT_MAX:
-            told.lost = (SNIPPET_PAGE,)
+            effects.lost = (SNIPPET_PAGE,)
             left.forget()
-        pages = await self._pages(told.paged, left) if SNIPPET_PAGE not in told.lost else {}
+        pages = await self._pages(effects.paged, left) if SNIPPET_PAGE not in effects.lost else {}
         return ForeignChanges(
             position=_place(events, left),
-            events=told.events,
-            topics=tuple(sorted(told.topics)),
-            snippets=tuple(sorted(told.snippets)),
+            events=effects.events,
+            topics=tuple(sorted(effects.topics)),
+            snippets=tuple(sorted(effects.snippets)),
             pages=tuple(sorted(pages.items())),
-            statuses=tuple(sorted(told.statuses)),
-            lost=told.lost,
-            written=_written(told.first),
+            statuses=tuple(sorted(effects.statuses)),
+            lost=effects.lost,
+            written=_written(effects.first),
         )
 
     async def _pages(self, topics: Set[str], left: Left) -> dict[str, int]:

@@ -39,7 +39,7 @@ from greenroom_platform.storage.mongodb.foreign import MongoForeignChanges
 from greenroom_platform.storage.mongodb.opening import opened
 from greenroom_platform.storage.mongodb.tasks import MongoTasks
 from greenroom_platform.storage.mongodb.users import MongoUsers
-from greenroom_platform.storage.whole import Wanted
+from greenroom_platform.storage.whole import WholeObjects
 
 _IN_ORDER = [(GENERATED, -1), ("_id", 1)]
 _FURTHER = 4
@@ -56,7 +56,7 @@ class MongoRecords:
     def __init__(self, database: MongoDatabase) -> None:
         self._database = database
         self._numbers = ChangeNumbers()
-        self._told: set[int] = set()
+        self._logged: set[int] = set()
         self.broken = BrokenDocuments()
         """Documents of other programs that do not fit."""
         self.broken_documents: Mapping[tuple[str], int] = self.broken.counts
@@ -203,15 +203,17 @@ class MongoRecords:
         now: datetime | None = None,
     ) -> Change | None:
         moment = in_utc(now) if now is not None else datetime.now(UTC)
-        wanted = Wanted(topics, snippets, moment)
+        objects = WholeObjects(topics, snippets, moment)
         return await self._database.transaction(
-            lambda session: stored_whole(self._database, session, self._numbers, wanted), deadline=STORING
+            lambda session: stored_whole(self._database, session, self._numbers, objects), deadline=STORING
         )
 
     # The outbox ------------------------------------------------------------------------------------
 
     async def pending(self, *, older_than: float = 0.0, after: int = 0, limit: int = 200) -> tuple[Change, ...]:
-        return await pending_changes(self._database, older_than=older_than, after=after, limit=limit, told=self._told)
+        return await pending_changes(
+            self._database, older_than=older_than, after=after, limit=limit, logged=self._logged
+        )
 
     async def acknowledge(self, change_ids: Sequence[int]) -> None:
         if change_ids:
@@ -223,7 +225,7 @@ class MongoRecords:
 
     # ------------------------------------------------------------------------------------------------
 
-    async def _snippets(self, wanted: dict[str, Any], *, limit: int, skip: int = 0) -> tuple[Snippet, ...]:
+    async def _snippets(self, matching: dict[str, Any], *, limit: int, skip: int = 0) -> tuple[Snippet, ...]:
         """As many as are asked for, whatever is left out of them: a page that is not full is taken for the last.
 
         Further rows take the places, which are also the first of the next page: whoever follows the pages may see a
@@ -231,12 +233,12 @@ class MongoRecords:
         """
         asked = limit
         while True:
-            query = {"filter": wanted, "sort": _IN_ORDER, "skip": skip, "limit": asked}
+            query = {"filter": matching, "sort": _IN_ORDER, "skip": skip, "limit": asked}
             # All of them anew: between two reads others may have moved.
             rows = await self._database.read_list(self._database.snippets, **query)
-            found = [one for row in rows if (one := self.broken.fitting(decoded, row, Snippet)) is not None]
-            if len(found) >= limit or len(rows) < asked:
-                return tuple(found[:limit])
+            fitting = [one for row in rows if (one := self.broken.fitting(decoded, row, Snippet)) is not None]
+            if len(fitting) >= limit or len(rows) < asked:
+                return tuple(fitting[:limit])
             asked *= _FURTHER
 
     async def _stored_topic(self, session: Session, topic_id: str) -> Topic | None:
@@ -253,8 +255,8 @@ class MongoRecords:
         gone = {old.topic_id: 1} if old is not None and old.topic_id != new.topic_id else {}
         for topic_id in gone:
             await self._touch(session, topic_id)
-        wanted = {"_id": new.snippet_id}
-        await self._database.snippets.update_one(wanted, snippet_update(new), upsert=True, session=session)
+        stored = {"_id": new.snippet_id}
+        await self._database.snippets.update_one(stored, snippet_update(new), upsert=True, session=session)
         pages = await page_ends(self._database, session, {new.topic_id, *gone}, gone=gone)
         return await self._change(session, snippets=[new.snippet_id], pages=pages)
 

@@ -89,7 +89,7 @@ class MongoTasks:
 
     async def claim(self, worker: str, seconds: float, now: datetime, *, attempts: int) -> Claim | None:
         until = after(now, seconds)
-        wanted = {"unfinished": True, "claimable_at": {"$lte": microseconds(now)}, "attempts": {"$lt": attempts}}
+        query = {"unfinished": True, "claimable_at": {"$lte": microseconds(now)}, "attempts": {"$lt": attempts}}
         update = {
             "$set": {"worker": worker, **_claimed_until(until)},
             "$inc": {"attempts": 1, "claim": 1},
@@ -98,7 +98,7 @@ class MongoTasks:
 
         async def work() -> RawBSONDocument | None:
             return await self._tasks.find_one_and_update(
-                wanted, update, sort=[("number", 1)], return_document=ReturnDocument.AFTER
+                query, update, sort=[("number", 1)], return_document=ReturnDocument.AFTER
             )
 
         # One that does not fit is claimed, and so out of the way. Prevents: it is the oldest · no other is claimed.
@@ -120,10 +120,10 @@ class MongoTasks:
             task = await self._claimed(session, claim)
             furthest = STATUSES.furthest(task.status, status)
             expected = task.estimated_completion_time if estimated is None else in_utc(estimated)
-            told = await self._shown(session, task, now, status=furthest, estimated_completion_time=expected)
-            if STATUSES.ended(told.task.status):
-                await self._note_stored(session, told.task, size)
-            return told
+            advanced = await self._shown(session, task, now, status=furthest, estimated_completion_time=expected)
+            if STATUSES.ended(advanced.task.status):
+                await self._note_stored(session, advanced.task, size)
+            return advanced
 
         return await self._database.transaction(work)
 
@@ -159,8 +159,8 @@ class MongoTasks:
         exhausted = {"unfinished": True, "claimable_at": {"$lte": microseconds(now)}, "attempts": {"$gte": attempts}}
 
         async def work(session: Session) -> tuple[Change, ...]:
-            found = self._tasks.find(exhausted, sort=[("number", 1)], session=session)
-            tasks = [self._broken.fitting(decoded, raw, PodcastTask) async for raw in found]
+            rows = self._tasks.find(exhausted, sort=[("number", 1)], session=session)
+            tasks = [self._broken.fitting(decoded, raw, PodcastTask) async for raw in rows]
             return tuple([await self._failed(session, task, message, now) for task in tasks if task is not None])
 
         # Workers ask again and again: only where there is something a transaction is begun.
@@ -174,16 +174,16 @@ class MongoTasks:
 
     async def all_stored(self) -> tuple[StoredRecording, ...]:
         order = [("at", 1), ("_id", 1)]
-        found = await self._database.read(lambda: self._database.recordings.find(sort=order).to_list())
-        every = (self._broken.fitting(decoded, raw, StoredRecording) for raw in found)
+        rows = await self._database.read(lambda: self._database.recordings.find(sort=order).to_list())
+        every = (self._broken.fitting(decoded, raw, StoredRecording) for raw in rows)
         return tuple(one for one in every if one is not None)
 
     async def update_stored(self, podcast_id: str, *, expired: datetime | None = None, swept: bool = False) -> None:
         recordings = self._database.recordings
         if expired is not None:
             members = {"expired": msgspec.to_builtins(in_utc(expired))}
-            wanted = {"_id": podcast_id, "expired": None}
-            await self._database.write_one(lambda: recordings.update_one(wanted, {"$set": members}))
+            query = {"_id": podcast_id, "expired": None}
+            await self._database.write_one(lambda: recordings.update_one(query, {"$set": members}))
         if swept:
             await self._database.write_one(
                 lambda: recordings.update_one({"_id": podcast_id}, {"$set": {"swept": True}})
@@ -244,9 +244,9 @@ class MongoTasks:
         return Advanced(changed, change)
 
     async def _failed(self, session: Session, task: PodcastTask, message: str, now: datetime) -> Change:
-        told = await self._shown(session, task, now, status=ERROR, error_message=message)
-        await self._note_stored(session, told.task, 0)
-        change = told.change
+        advanced = await self._shown(session, task, now, status=ERROR, error_message=message)
+        await self._note_stored(session, advanced.task, 0)
+        change = advanced.change
         assert change is not None, "an unfinished task is not seen as failed"
         return change
 
@@ -255,9 +255,9 @@ class MongoTasks:
         finished = {"finished": {"$lte": microseconds(now - TASK_KEPT)}}
         made = {"key.made": {"$lte": microseconds(now - KEY_KEPT)}}
 
-        async def some(wanted: dict[str, Any], by: str) -> dict[str, Any]:
-            found = self._tasks.find(wanted, {"_id": 1}, sort=[(by, 1)], limit=_SWEPT)
-            return wanted | {"_id": {"$in": [raw["_id"] async for raw in found]}}
+        async def some(query: dict[str, Any], by: str) -> dict[str, Any]:
+            rows = self._tasks.find(query, {"_id": 1}, sort=[(by, 1)], limit=_SWEPT)
+            return query | {"_id": {"$in": [raw["_id"] async for raw in rows]}}
 
         async def work() -> None:
             await self._tasks.delete_many(await some(finished, "finished"))

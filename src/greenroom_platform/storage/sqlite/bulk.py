@@ -12,22 +12,22 @@ from greenroom_platform.models import Snippet, Topic
 from greenroom_platform.storage.broken import all_decoded
 from greenroom_platform.storage.outbox import page_ends, record_change
 from greenroom_platform.storage.sqlite import rows
-from greenroom_platform.storage.whole import Wanted
+from greenroom_platform.storage.whole import WholeObjects
 
 _CHUNK = 500
 """Ids in one query; SQLite takes 999 parameters at least."""
 
 
-def stored_whole(connection: sqlite3.Connection, wanted: Wanted) -> Change | None:
+def stored_whole(connection: sqlite3.Connection, objects: WholeObjects) -> Change | None:
     """Store within the current transaction; None where nothing differs.
 
     Raises:
         BrokenDocument: when what is stored under an id is another program's, and does not fit.
         UnknownReference: when a snippet's topic is neither stored nor among `topics`.
     """
-    named = _in_chunks(connection, "SELECT topic_id FROM topics WHERE topic_id IN", wanted.named)
-    wanted.check({topic_id for (topic_id,) in named})
-    new = wanted.differing(*_existing(connection, wanted.topics, wanted.snippets))
+    named = _in_chunks(connection, "SELECT topic_id FROM topics WHERE topic_id IN", objects.named)
+    objects.check({topic_id for (topic_id,) in named})
+    new = objects.differing(*_existing(connection, objects.topics, objects.snippets))
     if not new:
         return None
     rows.write_topics(connection, new.topics)
@@ -47,8 +47,8 @@ def _existing(
     """What is stored under these ids."""
     of_topics = f"SELECT {rows.columns(Topic)} FROM topics WHERE topic_id IN"  # noqa: S608
     of_snippets = f"SELECT {rows.columns(Snippet)} FROM snippets WHERE snippet_id IN"  # noqa: S608
-    found = _in_chunks(connection, of_topics, topics), _in_chunks(connection, of_snippets, snippets)
-    return all_decoded(rows.decoded, *found)
+    stored = _in_chunks(connection, of_topics, topics), _in_chunks(connection, of_snippets, snippets)
+    return all_decoded(rows.decoded, *stored)
 
 
 def _in_chunks(connection: sqlite3.Connection, query: str, ids: Iterable[str]) -> Iterator[Any]:

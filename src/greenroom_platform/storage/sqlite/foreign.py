@@ -44,14 +44,14 @@ class SqliteForeignChanges:
 
     async def changes(self) -> AsyncGenerator[ForeignChanges[int], None]:
         while True:
-            found = await self._database.read(lambda connection: _found(connection, self._stuck))
-            if found is None:
+            changes = await self._database.read(lambda connection: _changes(connection, self._stuck))
+            if changes is None:
                 # Who rebuilds a table, as migrations do, takes its triggers away: nobody says what was written since.
                 log.warning("the triggers for changes made outside were gone; they are made again")
                 await self._database.write(restore_triggers)
                 self._stuck = 0  # a log that is new has other numbers
-            elif found.events:
-                yield found
+            elif changes.events:
+                yield changes
             else:
                 await asyncio.sleep(LOOK)
 
@@ -75,7 +75,7 @@ class SqliteForeignChanges:
         self._stuck = 0
 
 
-def _found(connection: sqlite3.Connection, after: int) -> ForeignChanges[int] | None:
+def _changes(connection: sqlite3.Connection, after: int) -> ForeignChanges[int] | None:
     """What others have written after a row, of one moment; None where triggers are gone."""
     connection.execute("BEGIN")
     try:

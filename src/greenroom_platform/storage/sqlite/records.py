@@ -39,7 +39,7 @@ from greenroom_platform.storage.sqlite.rows import (
 )
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
-from greenroom_platform.storage.whole import Wanted
+from greenroom_platform.storage.whole import WholeObjects
 
 _IN_ORDER = "ORDER BY generated DESC, snippet_id"
 _FURTHER = 4
@@ -51,7 +51,7 @@ class SqliteRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._told: set[int] = set()
+        self._logged: set[int] = set()
         self.broken = BrokenDocuments()
         """Rows of other programs that do not fit."""
         self.broken_documents: Mapping[tuple[str], int] = self.broken.counts
@@ -193,8 +193,8 @@ class SqliteRecords:
         now: datetime | None = None,
     ) -> Change | None:
         moment = in_utc(now) if now is not None else datetime.now(UTC)
-        wanted = Wanted(topics, snippets, moment)
-        return await self._database.write(lambda connection: stored_whole(connection, wanted))
+        objects = WholeObjects(topics, snippets, moment)
+        return await self._database.write(lambda connection: stored_whole(connection, objects))
 
     # The outbox ------------------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class SqliteRecords:
         # Decoded there and not in the event loop: a row of a load names 500 snippets.
         return await self._database.read(
             lambda connection: pending_changes(
-                connection, now, older_than=older_than, after=after, limit=limit, told=self._told
+                connection, now, older_than=older_than, after=after, limit=limit, logged=self._logged
             )
         )
 

@@ -119,10 +119,10 @@ class SqliteTasks:
             task = _claimed(connection, claim)
             furthest = STATUSES.furthest(task.status, status)
             expected = task.estimated_completion_time if estimated is None else in_utc(estimated)
-            told = _shown(connection, task, now, status=furthest, estimated_completion_time=expected)
-            if STATUSES.ended(told.task.status):
-                _note_stored(connection, told.task, size)
-            return told
+            advanced = _shown(connection, task, now, status=furthest, estimated_completion_time=expected)
+            if STATUSES.ended(advanced.task.status):
+                _note_stored(connection, advanced.task, size)
+            return advanced
 
         return await self._database.write(work)
 
@@ -220,9 +220,9 @@ def _shown(connection: sqlite3.Connection, task: PodcastTask, now: datetime, **m
 
 
 def _failed(connection: sqlite3.Connection, task: PodcastTask, message: str, now: datetime) -> Change:
-    told = _shown(connection, task, now, status=ERROR, error_message=message)
-    _note_stored(connection, told.task, 0)
-    change = told.change
+    advanced = _shown(connection, task, now, status=ERROR, error_message=message)
+    _note_stored(connection, advanced.task, 0)
+    change = advanced.change
     assert change is not None, "an unfinished task is not seen as failed"
     return change
 

@@ -41,8 +41,8 @@ def restore_triggers(connection: sqlite3.Connection) -> None:
         return
     log_is_new = connection.execute(_LOG).fetchone() is None
     for name, (table, script) in _expected().items():
-        found = _found(connection).get(name)
-        if found is not None and found != (table, script):
+        present = _present(connection).get(name)
+        if present is not None and present != (table, script):
             connection.execute(f"DROP TRIGGER {name}")
     make_triggers(connection)
     if log_is_new:
@@ -62,9 +62,10 @@ def triggers_missing(connection: sqlite3.Connection) -> bool:
     A name says nothing. Prevents: a table is renamed and kept, and a new one takes its place · its triggers have gone
     with the old one, under their names · nobody is told what is written to the new one.
     """
-    found = _found(connection)
+    present = _present(connection)
     return (
-        any(found.get(name) != one for name, one in _expected().items()) or connection.execute(_LOG).fetchone() is None
+        any(present.get(name) != one for name, one in _expected().items())
+        or connection.execute(_LOG).fetchone() is None
     )
 
 
@@ -74,20 +75,20 @@ def _expected() -> dict[str, tuple[str, str]]:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(_FILES.joinpath("schema.sql").read_text("utf-8"))
         make_triggers(connection)
-        return _found(connection)
+        return _present(connection)
 
 
-def _found(connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
+def _present(connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
     rows = connection.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")
     return {name: (table, script) for name, table, script in rows}
 
 
 @cache
 def _statements() -> tuple[str, ...]:
-    found, statement = [], ""
+    statements, statement = [], ""
     for line in _FILES.joinpath("triggers.sql").read_text("utf-8").splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
-            found.append(statement)
+            statements.append(statement)
             statement = ""
-    return tuple(found)
+    return tuple(statements)

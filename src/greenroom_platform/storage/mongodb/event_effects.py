@@ -22,7 +22,7 @@ _OF_CACHES = {*CACHED, OUTBOX}
 """Collections without which nothing is known of what is cached. Of the others the indexes are made again."""
 
 
-class Told:
+class EventEffects:
     """What events made stale."""
 
     def __init__(self) -> None:
