@@ -63,12 +63,15 @@ type: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
 
+# mypy takes one core for a minute where it has no cache. It runs beside the tests, which wait for servers at times.
 test: $(VENV)/.dev
-	@$(MAKE) --no-print-directory -j2 lint type compiled
-	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	@$(MAKE) --no-print-directory -j2 lint compiled
+	@$(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
+	  $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS); tests=$$?; \
+	  wait $$types; typed=$$?; cat $(VENV)/types.log; exit $$((tests ? tests : typed))
 
-# The bytecode of all tests. Each worker process of `make test` would compile all of them; mypy leaves a core free meanwhile. What
-# cannot be collected is told by the run itself.
+# The bytecode of all tests. Each worker process of `make test` would compile all of them. What cannot be collected is told by the
+# run itself.
 compiled: $(VENV)/.dev
 	@$(BIN)/pytest --collect-only -qq $(TESTS) >/dev/null || true
 

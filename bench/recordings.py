@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bench.common import Cost
-from greenroom_platform.studio.recording_store import RecordingStore, open_recordings
+from greenroom_platform.studio.recording_opening import open_recordings
+from greenroom_platform.studio.recording_store import RecordingStore
 from tests.support import s3_server
 
 RANGE = 32 * 1024

@@ -13,6 +13,7 @@ from math import inf
 from typing import Any
 
 from greenroom.caching import lease
+from greenroom.caching.generation import KeyspaceGeneration
 from greenroom.caching.groups import Groups, Registered
 from greenroom.caching.invalidation import Backing
 from greenroom.engine import Channel, Handover, Limits, Script
@@ -51,6 +52,10 @@ SESSION_UNCOMPARED = "session-uncompared"
 """A change of a session is written over whatever has been written since it was read."""
 ENDS_NOT_RESENT = "ends-not-resent"
 """The ends of sessions are not sent again to a server that has come back."""
+KEYSPACE_KEPT = "keyspace-kept"
+"""A drop of a keyspace is sent to the server and acknowledged, and no process makes anything of it."""
+MARKS_UNREAD = "marks-unread"
+"""After a drop of a keyspace what is stored counts, whatever its mark; what is near is dropped all the same."""
 OUTBOX_UNREAD = "outbox-unread"
 """What a killed process has left in the outbox stays there."""
 STATUS_UNSENT = "status-unsent"
@@ -151,6 +156,14 @@ def _find_nothing_missing() -> None:
     _put(Registered, "missing", missing)
 
 
+def _keep_keyspaces() -> None:
+    _put(KeyspaceGeneration, "adopt", lambda *_: None)
+
+
+def _read_no_marks() -> None:
+    _put(KeyspaceGeneration, "checks", lambda *_: False)
+
+
 def _leave_the_outbox() -> None:
     async def sent(*_: object, **__: object) -> int:
         return 0
@@ -186,6 +199,8 @@ _BREAKS: dict[str, Callable[[], None]] = {
     ENDS_NOT_RESENT: _forget_ends,
     DROPS_FORGOTTEN: _forget_drops,
     GROUP_UNCHECKED: _find_nothing_missing,
+    KEYSPACE_KEPT: _keep_keyspaces,
+    MARKS_UNREAD: _read_no_marks,
     OUTBOX_UNREAD: _leave_the_outbox,
     STATUS_UNSENT: _send_no_status,
 }

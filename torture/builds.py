@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torture import broken
-from torture.plan import BUSY, CALM, DEAF
+from torture.plan import BUSY, CALM, DEAF, SPARSE
 
 ROUND = 12.0
 """Seconds of one round that looks for a broken build."""
@@ -47,9 +47,11 @@ BUILDS = {
         Build(broken.SILENCE_TRUSTED, {**DEAF, "only": ("deafen",)}),
         Build(broken.SESSION_UNCOMPARED, {**_SESSIONS, "faults": False}, "changes that returned", seconds=3),
         Build(broken.ENDS_NOT_RESENT, {**_SESSIONS, "only": ("restart",)}, "has ended is there"),
-        Build(broken.OUTBOX_UNREAD, {"clients": 1, "session_clients": 0, "only": ("kill_process",), "rest": 0.8}),
+        Build(broken.OUTBOX_UNREAD, {"clients": 1, "session_clients": 0, "only": ("kill_process",), "rest": 1.6}),
         Build(broken.STATUS_UNSENT, {"clients": 1, "session_clients": 0, "faults": False}, seconds=3),
-        Build(broken.GROUP_UNCHECKED, {**BUSY, "fresh": 59.0, "only": ("kill_behind",)}, on="cluster"),
+        Build(broken.KEYSPACE_KEPT, {**BUSY, **_ALONE, "whole": 0.5, "faults": False}, seconds=4),
+        Build(broken.MARKS_UNREAD, {**BUSY, **_ALONE, "whole": 0.5, "faults": False}, seconds=4),
+        Build(broken.GROUP_UNCHECKED, {**SPARSE, **_ALONE, "only": ("kill_behind",)}, on="cluster"),
         Build(broken.REPLICA_UNCOMPARED, {"only": ("lag",)}, on="replicas"),
     )
 }

@@ -12,7 +12,7 @@ from typing import Any
 import hiredis
 import msgspec
 
-from greenroom.caching import generation, groups, lease
+from greenroom.caching import groups, keyspace_drops, lease
 from greenroom.engine.transport import handshake
 from greenroom.engine.transport.connection import Connection
 from greenroom.sessions import index, store
@@ -132,7 +132,7 @@ class Bursts:
             if self._chance.random() < 0.01:
                 return [b"wait", 1]
             return self._chance.choice([value, [b"lead"], [b"absent", 100], [b"failed", b"X", 100]])
-        if sha == generation.GENERATION.sha:
+        if sha == keyspace_drops.GENERATION.sha:
             return [b"", 1_767_225_600_000_001]
         if sha == groups.MEMBERS.sha:
             return [text for n in range(3) for text in (f"stream:s:n{n}".encode(), b"%d" % n)]

@@ -19,6 +19,9 @@ long after is told by where the answer came from; `P` is the reading process, `I
   (`Served`). For other processes it counts as returned then; in its own nothing changes: 0 from the call on.
 - *A caller who was cancelled* changes nothing: for other processes the invalidation counts from when its process has
   sent it on a new connection, or has been answered anything 1 s later; for its own, from the call on.
+- *A keyspace that was dropped* is so in its own process from the call on. Another hears of it by a push, whatever it is
+  answered from: the 0.75 s above count from 0.75 s after the return; on a cluster also from when P may have asked again
+  who owns what.
 - *A process that was killed* between its commit and the invalidation leaves its outbox row (`Write.outbox`). Where
   nothing else fails, the invalidation counts 2 s later, for all.
 - *While the server answers and refuses writes* (`Refused`), the call is repeated for a while: its own process then
@@ -128,7 +131,7 @@ class _History:
         refused, self._unsettled = of(Refused), of(Unsettled)
         drops = of(Drop)
         for drop in (*drops, *left_behind(of(Write), drops, of(Killed), Trouble(events))):
-            binds = drop.ended if drop.acknowledged else self._sent(drop)
+            binds = self._returned(drop) if drop.acknowledged else self._sent(drop)
             self._everyone[drop.key].all.append((binds, drop))
             self._own[drop.key, drop.process].all.append((self._binds_own(drop, binds, refused), drop))
         for one in (*self._everyone.values(), *self._own.values()):
@@ -142,6 +145,12 @@ class _History:
         return found + [violation for final in self._finals if (violation := self._stayed(final)) is not None]
 
     # When an invalidation binds --------------------------------------------------------------------
+
+    def _returned(self, drop: Drop) -> float:
+        """When one that returned binds every reader of the server."""
+        if not drop.whole:
+            return drop.ended
+        return drop.ended + SILENCE + MARGIN + (SURVEYED if self._cluster else 0.0)
 
     def _sent(self, drop: Drop) -> float:
         """When one that raised has been sent again."""

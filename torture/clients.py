@@ -21,6 +21,9 @@ from torture.record import ITEMS, PAGES, SHOWS, Record, ShowState, State, show_o
 
 Drops = Callable[[], Awaitable[None]]
 
+_AGAIN = 0.05
+"""Seconds before a drop of a keyspace that was not acknowledged is sent again."""
+
 
 class Clients:
     """All clients of one process."""
@@ -136,8 +139,10 @@ class Clients:
         if leaves:
             await self._drop([ITEM.key(item)], state.version, drop_item, group=False, soon=chance.random() * 0.001)
             return
-        drops = [
-            partial(self._drop, [ITEM.key(item)], state.version, drop_item, group=False),
+        whole = chance.random() < self._plan.whole
+        of_item = partial(self._drop, [ITEM.key(item)], state.version, drop_item, group=False)
+        drops: list[Drops] = [
+            self._drop_whole if whole else of_item,
             partial(self._drop, pages, show_state.version, drop_pages, group=True),
         ]
         chance.shuffle(drops)
@@ -167,6 +172,21 @@ class Clients:
             acknowledged, cancelled = False, True
         for key in keys:
             self._journal.add(Drop(self._process, began, now(), key, version, acknowledged, group, cancelled))
+
+    async def _drop_whole(self) -> None:
+        """Drop the keyspace of the items, however often that has to be sent."""
+        began = now()
+        versions = {ITEM.key(item): self._record.item(item).version for item in ITEMS}
+        drop, acknowledged = self._caches.items.begin_drop(), False
+        while not acknowledged:
+            with suppress(EngineError):
+                await drop.send()
+                acknowledged = True
+            await asyncio.sleep(0.0 if acknowledged else _AGAIN)
+        for key, version in versions.items():
+            self._journal.add(
+                Drop(self._process, began, now(), key, version, acknowledged=True, group=False, whole=True)
+            )
 
 
 async def _left(chance: random.Random, operation: Drops) -> None:

@@ -87,6 +87,7 @@ class Drop(Event, frozen=True):
         acknowledged: whether it returned; otherwise it raised, or its caller was cancelled.
         group: whether the key was dropped as a member of its group.
         cancelled: whether its caller was cancelled.
+        whole: whether its keyspace was dropped.
     """
 
     key: str
@@ -94,6 +95,7 @@ class Drop(Event, frozen=True):
     acknowledged: bool
     group: bool
     cancelled: bool = False
+    whole: bool = False
 
 
 class Served(Event, frozen=True):

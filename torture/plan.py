@@ -19,6 +19,13 @@ BUSY: dict[str, Any] = {"changes": 0.12, "slow": 0.5, "late": 0.5, "clients": 24
 CALM: dict[str, Any] = {"changes": 0.004, "slow": 0.0, "late": 0.0, "clients": 8, "pause": 0.02, "fresh": 59.0}
 """In a calm round: few changes, each seen by all at rest, and values that nobody refreshes."""
 
+SPARSE: dict[str, Any] = {"changes": 0.2, "slow": 0.0, "late": 0.0, "clients": 8, "pause": 0.25, "fresh": 59.0}
+"""In a sparse round: groups are dropped as often as their pages are read; at any time many pages are in no group.
+
+    pages are read all the time · each is put back into its group at once · a replica that hears nothing any more still
+    has them all in the group of before · what the failover loses is found by nobody, though nobody looks for it
+"""
+
 DEAF: dict[str, Any] = {**CALM, "contact": False, "writers": 1, "session_clients": 0, "podcasts": False}
 """In a round of processes that live by what is near: no command goes out but for what was dropped."""
 
@@ -38,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
         podcasts: whether it makes podcasts, reads their statuses and follows them.
         pause: seconds between two operations of a client, on average.
         changes: the share of operations that are changes.
+        whole: the share of changes after which the keyspace of the items is dropped, and not the item.
         writers: how many of the first processes change anything.
         fresh: seconds for which values are fresh.
         slow: the share of loads that take long between reading the record and returning.
@@ -60,6 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
     podcasts: bool = True
     pause: float = 0.012
     changes: float = 0.015
+    whole: float = 0.0
     writers: int = 1_000_000
     fresh: float = 0.6
     slow: float = 0.1

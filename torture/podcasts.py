@@ -43,6 +43,10 @@ _LATELY = 6
 """Podcasts that are read and followed."""
 _GAP = 0.04
 """Seconds between a commit and the sending of what it made stale, at most: who is killed in between has not sent it."""
+_LAST_GAP = 1.0
+"""Likewise after the last status of a podcast, which no later change drops from the caches."""
+_LAST_STEP = 0.3
+"""Seconds before the last status, at most: by then others have read the one before."""
 _PAUSE = 0.06
 """Seconds between two operations of a client, on average."""
 
@@ -188,7 +192,8 @@ class Podcasts:
             return
         for status in STATUSES.steps[1:]:
             if version_of(status) > version_of(claim.task.status):
-                await asyncio.sleep(chance.random() * (0.6 if chance.random() < 0.1 else 0.1))
+                longest = _LAST_STEP if status == STATUSES.steps[-1] else 0.1
+                await asyncio.sleep(chance.random() * (0.6 if chance.random() < 0.1 else longest))
                 if self._finishing.is_set():
                     return
                 if chance.random() < 0.05:
@@ -207,7 +212,8 @@ class Podcasts:
         if change is None:
             return
         self._journal.add(Write(self._process, began, now(), key, version, True, outbox=True))
-        await asyncio.sleep(random.random() * _GAP)
+        last = status in (STATUSES.failure, STATUSES.steps[-1])
+        await asyncio.sleep(random.random() * (_LAST_GAP if last else _GAP))
         began = now()
         await self._domain.changes.send(change)
         acknowledged = change.change_id not in {one.change_id for one in await self._records.pending(limit=1000)}

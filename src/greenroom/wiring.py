@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from greenroom.caching.invalidation import Backing
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("greenroom.client")
 
+_LOOK = 0.05
+"""Seconds between two looks at whether the servers answer."""
 START_DEADLINE = 2.0
 """Seconds that opening waits for the servers; a room opens all the same without them."""
 
@@ -127,12 +131,33 @@ class Wiring:
         if not errors:
             return None
         kind = EngineRefused if any(isinstance(one, EngineRefused) for one in errors.values()) else EngineUnavailable
-        return kind(" · ".join(f"{uses}: {error}" for uses, error in errors.items()))
+        return kind(_told(errors))
 
     async def health(self) -> RoomHealth:
         """See `Greenroom.health`."""
         servers = await asyncio.gather(*(_health(uses, engine) for uses, engine in self.engines().items()))
         return RoomHealth(tuple(servers), self.backing.unsent)
+
+    async def ready(self, seconds: float, check: Callable[[], None]) -> None:
+        """See `Greenroom.ready`.
+
+        Arguments:
+            check: raises when the room was closed meanwhile.
+        """
+        until = monotonic() + seconds
+        while True:
+            health = await self.health()
+            check()
+            errors = {one.uses: one.error for one in health.servers if one.error is not None}
+            if not errors:
+                return
+            # A refusal is not waited out: it stays until somebody changes the configuration.
+            refused = {uses: error for uses, error in errors.items() if isinstance(error, EngineRefused)}
+            if refused:
+                raise EngineRefused(f"the room cannot be served: {_told(refused)}")
+            if monotonic() + _LOOK >= until:
+                raise EngineUnavailable(f"the room is not ready after {seconds:g} s: {_told(errors)}")
+            await asyncio.sleep(_LOOK)
 
     async def close(self) -> None:
         """Finish what goes on without its callers; the caches are closed before."""
@@ -154,6 +179,10 @@ class Wiring:
         warning = await eviction_warning(self.sessions.engine, "sessions", remedy, has_lifetime=True)
         if warning is not None:
             log.warning("the server of the sessions: %s", warning)
+
+
+def _told(errors: Mapping[str, EngineError]) -> str:
+    return " · ".join(f"{uses}: {error}" for uses, error in errors.items())
 
 
 async def _health(uses: str, engine: Engine) -> ServerHealth:

@@ -40,7 +40,7 @@ from greenroom_platform.domain.task_records import KeepsTasks
 from greenroom_platform.domain.topics import Topics
 from greenroom_platform.domain.watcher import Watcher
 from greenroom_platform.models import Session
-from greenroom_platform.studio.recording_store import open_recordings
+from greenroom_platform.studio.recording_opening import open_recordings
 from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.worker import Worker
 

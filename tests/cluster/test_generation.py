@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,14 +10,14 @@ import pytest
 from greenroom.engine import Limits
 from greenroom.engine.protocol.hash_slot import SLOTS, slot_of, spread_tags
 from greenroom.errors import EngineError
-from tests.support.cluster_slots import ids_of, key_of
+from tests.support.cluster_slots import BLIND, SOON, Move, atomic, classic, ids_of, key_of, off_loop, old
 from tests.support.episode_caches import Back, Episode, Loads, cache_of
 from tests.support.patience import until
 from tests.support.proxy import ClusterProxy, Proxy
 from tests.support.real_cluster import Cluster
 
 TRUTH = "greenroom:generation:{cache:episode:{episode_id}}"
-SOON = Limits(probe_min=0.02, probe_max=0.05)
+QUICK = Limits(probe_min=0.02, probe_max=0.05)
 
 
 def known(cache: Any) -> str:
@@ -47,7 +48,7 @@ async def test_a_process_cut_off_from_the_truth_hears_of_a_drop_elsewhere(steady
     steady.fresh()
     load, one = Loads(), elsewhere(steady)
     async with ClusterProxy(steady, key_of(one)) as proxy:
-        reading = cache_of(await back(proxy, limits=SOON), load, near_for=30)
+        reading = cache_of(await back(proxy, limits=QUICK), load, near_for=30)
         dropping = cache_of(await back(steady), load)
         await reading.get(one)
         await way_to_the_truth(proxy, steady).down()
@@ -68,7 +69,7 @@ async def test_a_process_that_starts_without_the_truth_reads_a_copy(steady: Clus
     await dropping.drop_keyspace()
     async with ClusterProxy(steady, key_of(one)) as proxy:
         await way_to_the_truth(proxy, steady).down()
-        starting = cache_of(await back(proxy, limits=SOON), load)
+        starting = cache_of(await back(proxy, limits=QUICK), load)
         assert await starting.get(one) == Episode(one, 2)
         assert known(starting) == known(dropping)
 
@@ -77,7 +78,7 @@ async def test_a_drop_whose_truth_is_away_counts_here_on_every_node(steady: Clus
     steady.fresh()
     load, one = Loads(), elsewhere(steady)
     async with ClusterProxy(steady, key_of(one)) as proxy:
-        dropping = cache_of(await back(proxy, limits=SOON), load, near_for=30)
+        dropping = cache_of(await back(proxy, limits=QUICK), load, near_for=30)
         await dropping.get(one)
         way = way_to_the_truth(proxy, steady)
         await way.down()
@@ -102,3 +103,88 @@ async def test_replicas_give_no_value_of_before_a_drop_that_was_heard_of(steady:
     await until(lambda: known(reading) == known(dropping))
     for _ in range(20):
         assert await reading.get(one) == Episode(one, 2)
+
+
+# Slots that move ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("move", [classic, atomic])
+async def test_a_slot_that_moves_after_a_drop_brings_no_value_of_before_it(
+    cluster: Cluster, back: Back, move: Move
+) -> None:
+    """Prevents: the keyspace is dropped · a value of before it goes to another node · that node knows of no drop."""
+    load = Loads()
+    one = elsewhere(cluster)
+    reading, dropping = [cache_of(await back(cluster, limits=BLIND), load, near_for=30) for _ in range(2)]
+    await reading.get(one)
+    source = cluster.owner(key_of(one))
+    load.version = 2
+    await dropping.drop_keyspace()
+    await until(lambda: known(reading) == known(dropping))
+    (target,) = (member for member in cluster.primaries if member not in (source, cluster.owner(TRUTH)))
+    await off_loop(move, cluster, slot_of(key_of(one)), target)
+    assert target("GET", key_of(one)) == old(one)
+    assert await reading.get(one) == await dropping.get(one) == Episode(one, 2)
+
+
+@pytest.mark.parametrize("move", [classic, atomic])
+async def test_a_drop_is_heard_of_though_the_truth_s_slot_moved_unseen(
+    cluster: Cluster, back: Back, move: Move
+) -> None:
+    """Prevents: the truth goes to another node · who dropped knows where, who reads does not · no push reaches him."""
+    load = Loads()
+    one = elsewhere(cluster)
+    reading = cache_of(await back(cluster, limits=BLIND), load, near_for=30)
+    dropping = cache_of(await back(cluster, limits=SOON), load)
+    await reading.get(one)
+    source = cluster.owner(TRUTH)
+    (target,) = (member for member in cluster.primaries if member not in (source, cluster.owner(key_of(one))))
+    await off_loop(move, cluster, slot_of(TRUTH), target)
+    load.version = 2
+    await dropping.drop_keyspace()
+    await until(lambda: known(reading) == known(dropping))
+    assert await reading.get(one) == Episode(one, 2)
+
+
+@pytest.mark.parametrize("move", [classic, atomic])
+async def test_a_fill_that_its_slot_overtakes_is_not_current_after_a_drop(
+    cluster: Cluster, back: Back, move: Move
+) -> None:
+    """Prevents: a load begins · the keyspace is dropped · the slot moves, with the lease · the old value is stored."""
+    load, slow = Loads(), Loads()
+    slow.go.clear()
+    one = elsewhere(cluster)
+    loading = cache_of(await back(cluster, limits=BLIND), slow, loader_deadline=600)
+    dropping = cache_of(await back(cluster, limits=BLIND), load)
+    early = asyncio.create_task(loading.get_result(one))
+    await slow.started.wait()
+    load.version = 2
+    await dropping.drop_keyspace()
+    source = cluster.owner(key_of(one))
+    (target,) = (member for member in cluster.primaries if member not in (source, cluster.owner(TRUTH)))
+    await off_loop(move, cluster, slot_of(key_of(one)), target)
+    slow.go.set()
+    assert (await early).value == Episode(one, 1)
+    slow.version = 2
+    assert await dropping.get(one) == Episode(one, 2)
+    await until(lambda: known(loading) == known(dropping))
+    assert await loading.get(one) == Episode(one, 2)
+
+
+async def test_a_truth_that_its_node_has_lost_is_whole_again_for_who_starts(cluster: Cluster, back: Back) -> None:
+    """Prevents: the truth's node fails over to a replica without it · who starts takes old values for current."""
+    load = Loads()
+    one = elsewhere(cluster)
+    dropping = cache_of(await back(cluster, limits=SOON), load)
+    await dropping.get(one)
+    primary = cluster.owner(TRUTH)
+    replica = cluster.replica_of(primary)
+    load.version = 2
+    with replica.frozen():
+        primary("CLIENT", "KILL", "TYPE", "replica")
+        await dropping.drop_keyspace()
+        primary.kill()
+    await until(lambda: replica.role == "master", 60)
+    await until(lambda: replica("GET", TRUTH) == known(dropping).encode(), 30)
+    starting = cache_of(await back(cluster, limits=SOON), load)
+    assert await starting.get(one) == Episode(one, 2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from greenroom.testing.clock import ManualClock
-from greenroom_platform.studio.recording_store import LocalRecordingStore
+from greenroom_platform.studio.recording_directory import LocalRecordingStore
 from greenroom_platform.studio.recording_writer import take_over
 from tests.support.made_recordings import Site, heard, later, site_of, times
 from tests.support.recording_fixtures import STORES
@@ -54,7 +54,8 @@ def deadly(left, told):
 
 def record(number):
     # Imported here: its threads would not be there in a process that is forked.
-    from greenroom_platform.studio.recording_store import LocalRecordingStore, segment_name, whole_name
+    from greenroom_platform.studio.recording_store import segment_name, whole_name
+    from greenroom_platform.studio.recording_directory import LocalRecordingStore
     from greenroom_platform.studio import webm
 
     store = LocalRecordingStore(Path(sys.argv[1]) / str(number))
@@ -111,7 +112,7 @@ async def outcome(directory: Path) -> bool:
 KILLED_PUTS = """
 import asyncio, os, signal, sys
 from greenroom_platform.studio import recording_store, recording_writer
-from greenroom_platform.studio.recording_store import open_recordings
+from greenroom_platform.studio.recording_opening import open_recordings
 from tests.support.studio_samples import a_cluster
 
 def record(number):

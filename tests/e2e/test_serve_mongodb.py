@@ -71,7 +71,6 @@ def test_no_password_of_the_record_is_shown(serve: Serve, mongo_shared: MongoSer
         assert SECRET not in text
     service = serve("--database-url", url)
     assert f"database    {url}" in service.output()
-    assert "share one server of the caches" in service.output()
     assert service.client.get("/health/ready").json()["status"] == "ok"
 
 

@@ -15,7 +15,6 @@ import pytest
 
 from greenroom.observe import Counters
 from greenroom_platform.http.metrics import Metrics, fold
-from greenroom_platform.http.worker import METRICS_VARIABLE
 from greenroom_platform.platform import DATABASE_FILE
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, below, parent, process, servers, the_server, workers
@@ -24,12 +23,14 @@ from tests.support.running_service import API, NO_TLS, TOKEN, Service
 pytestmark = ON_LINUX
 
 SNIPPETS = "/api/v1/snippets"
+EXECUTED = pytest.mark.parametrize("service", [pytest.param(True, id="executed")], indirect=True)
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    """A service of two workers for one test."""
-    service = Service(tmp_path, "--workers", "2", env={"GREENROOM_EDITOR_TOKEN": TOKEN}).start()
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    """A service of two workers for one test; `EXECUTED` ones are spawned, as outside of the tests."""
+    executed = getattr(request, "param", False)
+    service = Service(tmp_path, "--workers", "2", env={"GREENROOM_EDITOR_TOKEN": TOKEN}, executed=executed).start()
     # One worker that answers makes the service ready; the tests want both.
     raw = service.raw()
     wait_for(lambda: raw("CLIENT", "LIST").count(b"name=greenroom-tracked") == 2, 60)
@@ -76,6 +77,7 @@ def replaced(service: Service, victim: Process) -> bool:
     return victim not in living and len(living) == 2
 
 
+@EXECUTED
 def test_each_of_two_workers_serves_the_same_and_one_scrape_counts_both(service: Service) -> None:
     one, other = workers(service.process.pid)
     assert "workers     2" in service.output()
@@ -117,9 +119,8 @@ def test_of_two_workers_one_fills_the_empty_record(service: Service) -> None:
 
 def shared(service: Service) -> Path:
     """Where the workers share their numbers."""
-    environ = Path(f"/proc/{min(workers(service.process.pid)).pid}/environ").read_bytes()
-    (found,) = re.findall(rf"{METRICS_VARIABLE}=([^\0]+)".encode(), environ)
-    return Path(found.decode())
+    (found,) = service.data_dir.parent.glob("greenroom-metrics-*")
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -154,7 +155,7 @@ def test_a_killed_main_process_takes_its_workers_and_its_valkey_with_it(service:
 
 
 def test_a_main_process_killed_while_its_workers_start_leaves_none_of_them(tmp_path: Path) -> None:
-    service = Service(tmp_path, "--workers", "2", env={"GREENROOM_EDITOR_TOKEN": TOKEN})
+    service = Service(tmp_path, "--workers", "2", env={"GREENROOM_EDITOR_TOKEN": TOKEN}, executed=True)
     for _ in range(3):
         service.launch()
         wait_for(lambda: len(workers(service.process.pid)) == 2, 60)

@@ -29,7 +29,7 @@ NODES = ("kill", "migrate", "hand_over", "freeze", "lose")
 QUIET: dict[str, Any] = {"clients": 3, "pause": 0.03}
 """Fewer calls than `make torture` makes: what is done to the nodes takes its time, with many calls or few."""
 
-STALE = broken.LEASE_UNCHECKED, broken.NEAR_AFTER_AWAIT, broken.GROUP_AFTER_LOAD
+STALE = broken.LEASE_UNCHECKED, broken.NEAR_AFTER_AWAIT, broken.GROUP_AFTER_LOAD, broken.KEYSPACE_KEPT
 """Builds that serve old values; one round for each."""
 BESIDES: dict[str, tuple[str, tuple[type[Event], ...]]] = {
     broken.LEASE_UNCHECKED: (broken.SESSION_UNCOMPARED, (Looked, Changed)),
@@ -39,6 +39,7 @@ WHO: dict[str, dict[str, object]] = {
     broken.LEASE_UNCHECKED: {"podcasts": False},
     broken.NEAR_AFTER_AWAIT: {"session_clients": 0},
     broken.GROUP_AFTER_LOAD: {"podcasts": False, "session_clients": 0},
+    broken.KEYSPACE_KEPT: {"podcasts": False, "session_clients": 0, "whole": 0.5},
 }
 """Who takes part, besides the clients of caches."""
 
@@ -67,6 +68,14 @@ async def test_no_promise_is_broken_whatever_fails(tmp_path: Path) -> None:
     assert some(result, ("near", "joined", "server", "bypassed", "changes", "follows")), told(result)
     assert some(result, ("session reads", "session changes", "log-ins")), told(result)
     assert some(result, ("rotations", "ends"), 5), told(result)  # rarer: one for twenty changes
+
+
+async def test_no_promise_is_broken_where_keyspaces_are_dropped_and_anything_fails(tmp_path: Path) -> None:
+    plan = {**BUSY, "podcasts": False, "session_clients": 0, "whole": 0.3}
+    result = await run_round(tmp_path, SEED, 3, least=LEAST, **plan)
+    assert not result.violations, told(result)
+    assert some(result, ("near", "joined", "server")), told(result)
+    assert some(result, ("keyspaces dropped",), 5), told(result)
 
 
 @pytest.mark.parametrize("build", STALE)

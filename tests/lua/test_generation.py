@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching.generation import GENERATION
+from greenroom.caching.keyspace_drops import GENERATION
 from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE
 from tests.support.real_servers import Raw, Server
 from tests.support.tracked_socket import Tracked

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from greenroom.caching.drops import DROP
-from greenroom.caching.generation import GENERATION
 from greenroom.caching.groups import FORGET, MEMBERS, REGISTER
+from greenroom.caching.keyspace_drops import GENERATION
 from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RENEW
 from greenroom.caching.releases import RELEASE
 from greenroom.caching.store import COMPARE_AND_SET, INCREMENT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -26,7 +27,16 @@ NAME = "greenroom"
 
 @pytest.fixture
 async def records(mongo: MongoServer) -> AsyncIterator[MongoRecords]:
+    """On a server of its own."""
     records = await MongoRecords.open(mongo.url(NAME), write_deadline=1.0)
+    yield records
+    await records.close()
+
+
+@pytest.fixture
+async def shared_records(mongo_url: str) -> AsyncIterator[MongoRecords]:
+    """On the server of all tests, which is not killed, and goes on in the end."""
+    records = await MongoRecords.open(mongo_url, write_deadline=1.0)
     yield records
     await records.close()
 
@@ -53,72 +63,76 @@ async def test_a_server_that_goes_away_in_a_transaction_leaves_nothing_of_it(
 
 
 async def test_a_server_that_stands_still_costs_a_change_its_deadline_alone(
-    mongo: MongoServer, records: MongoRecords
+    mongo_shared: MongoServer, shared_records: MongoRecords
 ) -> None:
-    await records.put_topic("a", about("Before"), NOON)
-    mongo.freeze()
+    await shared_records.put_topic("a", about("Before"), NOON)
+    mongo_shared.freeze()
     try:
         async with asyncio.timeout(20):  # the driver's own helper would go on for 120
             with pytest.raises(RecordUnavailable):
-                await records.put_topic("a", about("After"), NOON)
+                await shared_records.put_topic("a", about("After"), NOON)
             with pytest.raises(RecordUnavailable):
-                await records.ping()
+                await shared_records.ping()
     finally:
-        mongo.thaw()
-    await answering(records)
-    found = await records.topic("a")
+        mongo_shared.thaw()
+    await answering(shared_records)
+    found = await shared_records.topic("a")
     assert found is not None
     assert found.display_name == "Before"
 
 
 @pytest.mark.parametrize("under_way", ["edit", "read", "nothing"])
 async def test_a_record_closed_under_way_fails_at_once(
-    mongo: MongoServer, records: MongoRecords, under_way: str
+    mongo_shared: MongoServer, shared_records: MongoRecords, under_way: str
 ) -> None:
-    await records.put_topic("a", about("Before"), NOON)
+    await shared_records.put_topic("a", about("Before"), NOON)
     if under_way != "nothing":
-        mongo.freeze()
+        mongo_shared.freeze()
     calls: dict[str, Callable[[], asyncio.Task[Any]]] = {
-        "edit": lambda: asyncio.create_task(records.put_topic("a", about("After"), NOON)),
-        "read": lambda: asyncio.create_task(records.topic("a")),
+        "edit": lambda: asyncio.create_task(shared_records.put_topic("a", about("After"), NOON)),
+        "read": lambda: asyncio.create_task(shared_records.topic("a")),
     }
     task = calls[under_way]() if under_way in calls else None
     try:
         if task is not None:
             await asyncio.wait([task], timeout=0.1)
         async with asyncio.timeout(10):
-            await records.close()
+            await shared_records.close()
             if task is not None:
                 with pytest.raises(RecordError):
                     await task
-        for call in (records.ping, records.topics, records.pending):
+        for call in (shared_records.ping, shared_records.topics, shared_records.pending):
             with pytest.raises(RecordUnavailable, match="closed"):
                 await call()
         with pytest.raises(RecordUnavailable, match="closed"):
-            await records.put_topic("a", about("After"), NOON)
+            await shared_records.put_topic("a", about("After"), NOON)
     finally:
-        mongo.thaw()
+        mongo_shared.thaw()
 
 
 async def test_a_client_that_is_closed_under_way_ends_the_change_in_time(
-    mongo: MongoServer, records: MongoRecords
+    mongo_url: str, shared_records: MongoRecords
 ) -> None:
     """The driver's own helper would go on for ever."""
-    await records.put_topic("a", about("Before"), NOON)
+    await shared_records.put_topic("a", about("Before"), NOON)
     closing: list[asyncio.Task[None]] = []
 
     def edit(stored: Topic | None) -> TopicDraft:
-        closing.append(asyncio.create_task(records._database.client.close()))
+        closing.append(asyncio.create_task(shared_records._database.client.close()))
         return about("After")
 
     async with asyncio.timeout(20):
         with pytest.raises(RecordError):
-            await records.edit_topic("a", edit, NOON)
+            await shared_records.edit_topic("a", edit, NOON)
         await asyncio.wait(closing)
-        for call in (records.ping, records.topics, lambda: anext(records.foreign_changes.changes())):
+        for call in (
+            shared_records.ping,
+            shared_records.topics,
+            lambda: anext(shared_records.foreign_changes.changes()),
+        ):
             with pytest.raises(RecordUnavailable):
                 await call()
-    other = await MongoRecords.open(mongo.url(NAME))
+    other = await MongoRecords.open(mongo_url)
     found = await other.topic("a")
     assert found is not None
     assert found.display_name == "Before"
@@ -146,9 +160,9 @@ async def test_an_unknown_commit_drops_what_it_would_have_made_stale(
 
 
 @pytest.mark.parametrize("read", ["topics", "page", "newest", "topic", "snippet"])
-async def test_what_is_loaded_comes_from_what_is_the_primary_still(mongo: MongoServer, read: str) -> None:
-    async with MongoProxy(mongo).serving() as proxy:
-        records = await MongoRecords.open(proxy.url(NAME))
+async def test_what_is_loaded_comes_from_what_is_the_primary_still(mongo_shared: MongoServer, read: str) -> None:
+    async with MongoProxy(mongo_shared).serving() as proxy:
+        records = await MongoRecords.open(proxy.url(f"t{secrets.token_hex(6)}"))
         calls: dict[str, Callable[[], Awaitable[object]]] = {
             "topics": records.topics,
             "page": lambda: records.page("a", 1),

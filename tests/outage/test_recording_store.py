@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from msgspec import UNSET
 
 from greenroom.errors import InvalidInput
 from greenroom_platform.platform import open_platform
-from greenroom_platform.studio import recording_store, recording_writer
+from greenroom_platform.studio import recording_opening, recording_store, recording_writer
 from greenroom_platform.studio import worker as studio_worker
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable, open_recordings
+from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
+from greenroom_platform.studio.recording_opening import open_recordings
 from greenroom_platform.testing.records_changes import NOON, about, wording
 from tests.support.counted_tasks import statuses_of
 from tests.support.made_recordings import Listener, Site, heard, site_of, times
 from tests.support.patience import until
 from tests.support.problem_checks import problem
 from tests.support.running_service import API
-from tests.support.s3_server import BUCKET, Replacing, Road, S3Server
+from tests.support.s3_gateway import SUCCESS, Request, S3Gateway, not_removed, refused
+from tests.support.s3_server import BUCKET, Road, S3Server
 from tests.support.stream_listeners import hear, inner, listener, tones
 from tests.support.worker_processes import asked, swept, task_of, working
 
@@ -42,6 +46,15 @@ async def road(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
         for name, value in road.environ.items():
             monkeypatch.setenv(name, value)
         yield road
+
+
+@pytest.fixture
+async def gateway(s3: S3Server, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[S3Gateway]:
+    """The way to `url` by a gateway, which at first passes everything on."""
+    async with S3Gateway(s3, lambda _: None).listening() as gateway:
+        for name, value in gateway.environ.items():
+            monkeypatch.setenv(name, value)
+        yield gateway
 
 
 @pytest.fixture
@@ -103,28 +116,78 @@ async def test_a_podcast_waits_for_its_store_and_no_attempt_is_counted(
     url: str, road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(recording_writer, "PATIENCE", 0.1)
-    waits = asyncio.Event()
-    give_back = studio_worker.Worker._end
-
-    async def giving(self: Any, work: Any) -> None:
-        await give_back(self, work)
-        waits.set()
-
-    monkeypatch.setattr(studio_worker.Worker, "_end", giving)
     async with open_platform(data_dir=tmp_path / "data", recordings_url=url, sessions=False) as platform:
         await platform.records.put_topic("short", about("The Sea"), NOON)
         await platform.records.add_snippet("s", wording("short", "The sea is deep"), NOON)
         road.cut()
         podcast_id = await asked(platform)
         async with working(platform):
-            await waits.wait()
-            assert (await task_of(platform, podcast_id)).status == "audio_rendering"
-            assert "waits for the store of recordings" in caplog.text
+            await until(lambda: caplog.text.count("no podcast is made without the store of recordings") >= 3)
+            given_back = await task_of(platform, podcast_id)
+            assert (given_back.status, given_back.claim, given_back.worker) == ("audio_rendering", 1, UNSET)
+            assert f"podcast {podcast_id} waits for the store of recordings" in caplog.text
             road.go_on()
             statuses = await statuses_of(platform.statuses.follow(podcast_id))
         assert statuses[-1] == "ready_to_stream"
         assert (await task_of(platform, podcast_id)).attempts == 1
-        assert await swept(platform, podcast_id) == [f"{podcast_id}.{(await task_of(platform, podcast_id)).claim}.webm"]
+        assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
+
+
+async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: S3Gateway, site: Site) -> None:
+    """S3 refuses a put while one of the same name is under way, and nothing is there yet."""
+    refusals = [2]
+
+    def conflicting(request: Request) -> bytes | None:
+        if request.method != "PUT" or not refusals[0]:
+            return None
+        refusals[0] -= 1
+        return refused(409, "ConditionalRequestConflict")
+
+    gateway.answer = conflicting
+    store = site.store()
+    await store.create("p.1.webm", b"ours")
+    assert await store.get("p.1.webm") == b"ours"
+    refusals[0] = 1
+    with pytest.raises(RecordingFailed, match="another object"):
+        await store.create("p.1.webm", b"another")
+    refusals[0] = 10**6
+    with pytest.raises(RecordingsUnavailable, match=r"another put of p\.2\.webm"):
+        await store.create("p.2.webm", b"never")
+    store.close()
+
+
+async def test_what_a_claim_has_left_is_removed_by_one_request(gateway: S3Gateway, site: Site) -> None:
+    recordings = site.open()
+    attempt = await (await site.begin(recordings)).write(*range(10))
+    await attempt.recording.finish()
+    assert len(await site.objects()) >= 3
+    begun = len(gateway.requests)
+    await attempt.discard()
+    assert [one.method for one in gateway.requests[begun:]] == ["POST"]
+    assert await site.objects() == []
+
+
+async def test_a_call_of_a_process_that_stood_still_is_given_its_time_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_store, "DEADLINE", 1.0)
+    monkeypatch.setattr(recording_store, "_STOOD_STILL", 0.2)
+    store, begun, may = open_recordings(str(tmp_path / "recordings"), None), threading.Event(), threading.Event()
+    link = os.link
+
+    def held(*paths: Path) -> None:
+        begun.set()
+        may.wait()
+        link(*paths)
+
+    monkeypatch.setattr(os, "link", held)
+    putting = asyncio.create_task(store.create("p.1.webm", b"all"))
+    await asyncio.to_thread(begun.wait)
+    time.sleep(1.5)  # noqa: ASYNC251  the loop stands still, as that of a process that is stopped
+    asyncio.get_running_loop().call_later(0.1, may.set)
+    await putting
+    assert await store.get("p.1.webm") == b"all"
+    store.close()
 
 
 # Reading ------------------------------------------------------------------------------------------------
@@ -178,7 +241,7 @@ async def test_a_store_that_was_silent_is_asked_at_once_when_it_is_well(
     assert {type(one) for one in silent} == {RecordingsUnavailable}
     road.lose()
     # Long, and shorter than what a client's calls may take that are not bounded by ours.
-    monkeypatch.setattr(recording_store, "DEADLINE", recording_store._LONGEST / 2)
+    monkeypatch.setattr(recording_store, "DEADLINE", recording_store.PUT_TIMEOUT / 2)
     assert await store.get("p.1.webm") == b"all"
     store.close()
 
@@ -195,6 +258,27 @@ async def test_a_slow_client_gets_all_of_a_download(url: str, road: Road, monkey
     got += b"".join([piece async for piece in pieces])
     assert got == data
     store.close()
+
+
+async def test_no_read_of_a_long_object_waits_for_more_than_256_kb(gateway: S3Gateway, site: Site) -> None:
+    """Each has a deadline of its own: a store that is slow and moves gives all of it in the end."""
+    store, data = site.store(), os.urandom(700_000)
+    await store.create("p.1.webm", data)
+    whole, begun = range(len(data)), len(gateway.requests)
+    for wanted in (whole, whole[100_000:], whole[1000:300_000], whole[:1000], whole[650_000:]):
+        assert await store.get("p.1.webm", wanted.start, wanted.stop) == data[wanted.start : wanted.stop]
+    assert await store.get("p.1.webm") == data
+    assert await store.get("p.1.webm", 699_000, 10**6) == data[699_000:]
+    reads = [one.requested for one in gateway.requests[begun:]]
+    assert all(one is not None and len(one) <= 256 * 1024 for one in reads)
+    assert len(reads) == 3 + 3 + 2 + 1 + 1 + 3 + 1
+    store.close()
+
+
+def test_the_time_for_a_put_grows_with_the_object_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_store, "DEADLINE", 5.0)
+    megabyte = 1024 * 1024
+    assert [recording_store.put_timeout(size) for size in (0, megabyte, 2 * megabyte, 9 * megabyte)] == [5, 21, 37, 60]
 
 
 async def test_a_download_that_is_removed_or_shorter_is_told(url: str, road: Road) -> None:
@@ -252,6 +336,89 @@ async def test_credentials_that_are_refused_are_told_with_the_setting(
         assert "wrong" not in str(refused.value)
 
 
+def denied(_: Request) -> bytes:
+    return refused(403, "AccessDenied")
+
+
+def denied_within(request: Request) -> bytes:
+    return not_removed(request, "AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("method", "before", "answer", "right", "call"),
+    [
+        ("PUT", (), denied, "s3:PutObject", "make objects"),
+        ("GET", (), denied, "s3:GetObject", "read objects"),
+        ("POST", (), denied, "s3:DeleteObject", "remove objects"),
+        ("POST", (), denied_within, "s3:DeleteObject", "remove objects"),
+        ("GET", ("POST",), denied, "s3:ListBucket", "say that an object is not there"),
+    ],
+    ids=["put", "get", "delete", "delete-by-200", "list"],
+)
+async def test_a_right_that_the_user_does_not_have_is_named(
+    gateway: S3Gateway,
+    site: Site,
+    method: str,
+    before: tuple[str, ...],
+    answer: Callable[[Request], bytes],
+    right: str,
+    call: str,
+) -> None:
+    def deny(request: Request) -> bytes | None:
+        seen = {one.method for one in gateway.requests}
+        return answer(request) if request.method == method and seen.issuperset(before) else None
+
+    gateway.answer = deny
+    with pytest.raises(InvalidInput) as told:
+        await site.store().check()
+    assert told.value.field == "recordings_url"
+    assert f"{site.place} refuses to {call} (AccessDenied)" in str(told.value)
+    assert f"give the user of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY {right}" in told.value.remedy
+    gateway.answer = lambda _: None
+    assert len(await site.objects()) == (method == "POST"), "what the check has made is gone, where it may be removed"
+
+
+async def test_a_bucket_that_is_not_there_is_told_and_has_nothing_to_remove(
+    gateway: S3Gateway, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_recordings(f"s3://{os.urandom(6).hex()}/x", None)
+    await store.delete("p.1.webm", "p.2.webm")
+    assert await store.get("p.1.webm") is None
+    gateway.answer = lambda _: refused(404, "NoSuchBucket")
+    with pytest.raises(InvalidInput, match="there is no") as told:
+        await site.store().check()
+    assert told.value.remedy == "make the bucket first"
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
+def test_an_endpoint_without_tls_needs_the_setting_that_allows_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for allowed in ("", "false"):
+        monkeypatch.setenv("AWS_ALLOW_HTTP", allowed)
+        with pytest.raises(InvalidInput, match=f"{name} begins with http://") as told:
+            open_recordings("s3://bucket/x", None)
+        assert "AWS_ALLOW_HTTP=true" in told.value.remedy
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    open_recordings("s3://bucket/x", None).close()
+
+
+async def test_a_directory_without_hard_links_is_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_recordings(str(tmp_path / "recordings"), None)
+    await store.check()
+
+    def link(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(InvalidInput, match="Operation not permitted") as told:
+        await store.check()
+    assert "hard links" in told.value.remedy
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("AWS_ENDPOINT_URL", "not an address"), ("AWS_REGION", "a\nb"), ("AWS_CONDITIONAL_PUT", "nonsense")],
@@ -276,7 +443,7 @@ async def test_credentials_of_the_endpoint_are_not_told(url: str, road: Road, mo
 
 
 async def test_a_store_that_replaces_objects_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Replacing().listening() as replacing:
+    async with S3Gateway(None, lambda _: SUCCESS).listening() as replacing:
         for name, value in replacing.environ.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(InvalidInput, match="replaces objects") as refused:
@@ -308,7 +475,7 @@ async def test_a_store_that_does_not_answer_at_the_start_is_no_wrong_setting(url
 )
 def test_an_address_that_cannot_be_is_refused_with_the_remedy(address: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        recording_store.check_url(address, field="--recordings-url")
+        recording_opening.check_url(address, field="--recordings-url")
     assert refused.value.field == "--recordings-url"
     assert "s3://BUCKET/PREFIX" in refused.value.remedy
     assert "secret" not in str(refused.value)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Cache, Outcome
-from greenroom.caching.generation import GENERATION, SLACK
+from greenroom.caching.generation import SLACK
+from greenroom.caching.keyspace_drops import GENERATION
 from greenroom.caching.lease import FILL
 from greenroom.engine import Limits
 from greenroom.errors import EngineError

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Cache
-from greenroom.caching.generation import GENERATION
+from greenroom.caching.keyspace_drops import GENERATION
 from greenroom.keyspace import Keyspace, Number
 from tests.support.episode_caches import Back, cache_of, settled
 from tests.support.interleaving import Turns, in_every_order

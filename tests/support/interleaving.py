@@ -6,46 +6,52 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from tests.support.patience import until
+_PATIENCE = 30.0
+"""Seconds that a step may take on a busy machine."""
 
 
 class Turns:
     """One side of an interleaving: it stands still at each gate until the test lets it make one step."""
 
     def __init__(self) -> None:
-        self._at_gate = asyncio.Event()
+        self._stands = asyncio.Event()
         self._open = asyncio.Event()
         self.task: asyncio.Future[Any] | None = None
 
     async def gate(self, *_: object) -> None:
         """To be awaited before each step."""
-        self._at_gate.set()
+        self._stands.set()
         await self._open.wait()
         if not self.ended:
             self._open.clear()
 
     async def begin(self, work: Awaitable[Any]) -> None:
         """Begin the work; returns when it stands at its first gate."""
-        self._at_gate.clear()
+        self._stands.clear()
         self._open.clear()
         self.task = asyncio.ensure_future(work)
         # What the work has left to be done behind takes no turns: it would stand in the way of all that follows.
-        self.task.add_done_callback(lambda _: self._open.set())
-        await self._stands()
+        self.task.add_done_callback(self._end)
+        await self._stood()
 
     async def step(self) -> None:
         """Make one step; returns when it stands at the next gate, or the work has ended."""
-        self._at_gate.clear()
+        self._stands.clear()
         self._open.set()
-        await self._stands()
+        await self._stood()
 
     @property
     def ended(self) -> bool:
         """Whether there is no step left."""
         return self.task is not None and self.task.done()
 
-    async def _stands(self) -> None:
-        await until(lambda: self.ended or self._at_gate.is_set())
+    def _end(self, _: asyncio.Future[Any]) -> None:
+        self._open.set()
+        self._stands.set()
+
+    async def _stood(self) -> None:
+        async with asyncio.timeout(_PATIENCE):
+            await self._stands.wait()
 
 
 async def in_every_order(

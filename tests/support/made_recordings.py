@@ -15,7 +15,8 @@ from greenroom.testing.clock import ManualClock
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.models import READY_TO_STREAM
 from greenroom_platform.storage import SqliteRecords
-from greenroom_platform.studio.recording_store import RecordingStore, open_recordings
+from greenroom_platform.studio.recording_opening import open_recordings
+from greenroom_platform.studio.recording_store import RecordingStore
 from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.testing.records_changes import NOON, about
 from tests.support.studio_samples import a_cluster, parse

@@ -22,7 +22,7 @@ def record_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def mongo_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
-    """A server that no test stops; what it keeps goes with it."""
+    """A server that no test ends; what it keeps goes with it."""
     if mongo_binary() is None:
         pytest.skip("SecantusDB has no wheel for this Python or platform")
     server = MongoServer(None, tmp_path_factory.mktemp("mongo") / "log")

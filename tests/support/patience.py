@@ -33,12 +33,16 @@ async def until(condition: Callable[..., Any], seconds: float = 30.0) -> None:
             asked += 1
 
 
-def wait_for(condition: Callable[..., Any], seconds: float = 30.0) -> None:
-    """Return when a condition of the operating system holds; for what gives no event."""
+def wait_for(condition: Callable[..., Any], seconds: float = 30.0, *, every: float = 0.005) -> None:
+    """Return when a condition of the operating system holds; for what gives no event.
+
+    Arguments:
+        every: seconds between two looks; more where a look costs much.
+    """
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {condition}"
-        time.sleep(0.005)
+        time.sleep(every)
 
 
 async def eventually(condition: Callable[..., Any], seconds: float = 60.0) -> None:

@@ -11,6 +11,9 @@ import pytest
 
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc to look into")
 
+WORKER = "forked worker"
+"""The name of a worker that was forked: its command line is that of its parent."""
+
 
 class Process(NamedTuple):
     """A process; a later one with the same number is not the same."""
@@ -33,6 +36,14 @@ class Process(NamedTuple):
         """Its command line; empty once it has ended."""
         try:
             return Path(f"/proc/{self.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            return ""
+
+    @property
+    def name(self) -> str:
+        """What it is called, at most 15 characters; empty once it has ended."""
+        try:
+            return Path(f"/proc/{self.pid}/comm").read_text().strip()
         except OSError:
             return ""
 
@@ -69,7 +80,7 @@ def below(pid: int) -> set[Process]:
 
 def workers(pid: int) -> set[Process]:
     """The worker processes of a service with several."""
-    return {one for one in below(pid) if "spawn_main" in one.command}
+    return {one for one in below(pid) if "spawn_main" in one.command or one.name == WORKER}
 
 
 def parent(child: Process) -> int:

@@ -71,6 +71,8 @@ class Server:
         self._options = options
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self.touched = False
+        """Whether the process has been started again, stopped or sent a signal."""
         self._begun = False
 
     @property
@@ -80,6 +82,7 @@ class Server:
 
     def start(self) -> None:
         """Start it and return when it answers PING; until its first start others may take the port that was free."""
+        self.touched = self.touched or self._begun
         for _ in range(10):
             self.spawn()
             wait_for(lambda: not self._lives or self._answers())
@@ -128,6 +131,7 @@ class Server:
     def signal(self, number: int) -> None:
         """Send the process a signal."""
         assert self.process is not None
+        self.touched = True
         os.kill(self.process.pid, number)
 
     def kill(self) -> None:
@@ -141,6 +145,7 @@ class Server:
     def frozen(self) -> Iterator[None]:
         """Stop it without closing its connections: the kernel goes on accepting."""
         assert self.process is not None
+        self.touched = True
         stop(self.process.pid)
         try:
             yield

@@ -231,29 +231,3 @@ class Road:
                 sink.write(data)
                 await sink.drain()
         sink.close()
-
-
-class Replacing:
-    """What answers as a store does that replaces objects: every request succeeds, whatever its conditions."""
-
-    def __init__(self) -> None:
-        self.environ: dict[str, str] = {}
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Replacing]:
-        """Listen on a free port."""
-        listener = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.environ = S3Server(0, listener.sockets[0].getsockname()[1]).environ
-        try:
-            yield self
-        finally:
-            listener.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, OSError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
-                await reader.readexactly(length)
-                writer.write(b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n')
-        writer.close()

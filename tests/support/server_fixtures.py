@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.kept_servers import KeptServers
 from tests.support.real_cluster import Cluster
 from tests.support.real_servers import Server, redis_binary, valkey_binary
 
@@ -48,18 +49,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", kinds + [_CLUSTER] * everywhere, indirect=True)
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptServers]:
+    """The servers that tests have left as they found them."""
+    kept = KeptServers(tmp_path_factory.mktemp("kept"))
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server | Cluster]:
-    """A server of its own for one test, on each kind of server at hand; a cluster where the test is `on_cluster`."""
+def server(request: pytest.FixtureRequest, kept: KeptServers) -> Iterator[Server | Cluster]:
+    """A server for one test alone, on each kind of server at hand; a cluster where the test is `on_cluster`."""
     if request.param == CLUSTER:
         cluster: Cluster = request.getfixturevalue("steady")
         cluster.fresh()
         yield cluster
         return
-    server = Server(request.param, tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    with kept.lent(request.param) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -85,12 +92,10 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Server]:
-    """A Valkey of its own for one test."""
-    server = Server(valkey_binary(), tmp_path)
-    server.start()
-    yield server
-    server.kill()
+def valkey(kept: KeptServers) -> Iterator[Server]:
+    """A Valkey for one test alone."""
+    with kept.lent(valkey_binary()) as server:
+        yield server
 
 
 @pytest.fixture

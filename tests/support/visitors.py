@@ -100,7 +100,7 @@ def visit(page: Page, address: str) -> None:
 
 def until(page: Page, expression: str) -> None:
     """Wait for something that no element shows. Not by the browser's own polling, which the page's policy forbids."""
-    wait_for(lambda: bool(page.evaluate(expression)), PATIENCE)
+    wait_for(lambda: bool(page.evaluate(expression)), PATIENCE, every=0.05)
 
 
 def heard(page: Page) -> float:

@@ -11,6 +11,7 @@ STARTED = {"server", "valkey", "lasting", "steady", "cluster", "service", "serve
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
     for item in items:
-        if Path(__file__).parent in item.path.parents and (used := STARTED & set(getattr(item, "fixturenames", ()))):
+        if (used := STARTED & set(getattr(item, "fixturenames", ()))) and here in item.path.parents:
             raise pytest.UsageError(f"{item.nodeid} uses {', '.join(sorted(used))}: it belongs to another folder")

@@ -58,8 +58,9 @@ def dropped(
     acknowledged: bool = True,
     group: bool = False,
     cancelled: bool = False,
+    whole: bool = False,
 ) -> Drop:
-    return Drop(by, began, ended, "k", version, acknowledged and not cancelled, group, cancelled)
+    return Drop(by, began, ended, "k", version, acknowledged and not cancelled, group, cancelled, whole)
 
 
 def read(at: float, version: int | None, how: How = "server", *, by: int = READER) -> Read:
@@ -91,6 +92,14 @@ def test_the_old_version_is_right_until_the_bound_and_wrong_after_it(bound: Boun
     assert not judged(*CHANGE, read(bound.seconds - LATE, 1, bound.how))
     (wrong,) = judged(*CHANGE, read(bound.seconds + LATE, 1, bound.how))
     assert wrong.drop == CHANGE[1]
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.how)
+def test_a_dropped_keyspace_counts_a_push_later_than_a_dropped_key(bound: Bound) -> None:
+    events = changed(-0.2), dropped(-0.1, 0.0, whole=True)
+    assert not judged(*events, read(PUSH + bound.seconds - LATE, 1, bound.how))
+    assert judged(*events, read(PUSH + bound.seconds + LATE, 1, bound.how))
+    assert judged(*events, read(-0.05, 1, bound.how, by=WRITER)), "in its own process from the call on"
 
 
 @pytest.mark.parametrize("how", EVERY)

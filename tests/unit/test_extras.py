@@ -125,11 +125,24 @@ def program(without: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return run_without(without, "from greenroom.cli import main; main()", *arguments)
 
 
-@pytest.mark.parametrize(("package", "command"), [("rich_click", "definitions"), ("uvicorn", "serve")])
-def test_the_program_says_in_one_line_that_its_extra_is_missing(package: str, command: str) -> None:
-    run = program(package, command, "--help")
+@pytest.mark.parametrize(
+    ("package", "command", "error"),
+    [
+        ("rich_click", "definitions", "the command line needs the extra 'cli': pip install 'greenroom[cli]'"),
+        ("uvicorn", "serve", "greenroom serve needs the extra 'service': pip install 'greenroom[service]'"),
+    ],
+)
+def test_the_program_says_in_one_line_that_its_extra_is_missing(package: str, command: str, error: str) -> None:
+    run = program(package, command, "--any", "flag")
     assert run.returncode == 1
-    assert run.stderr == "greenroom: the command line needs the extra 'service': pip install 'greenroom[service]'\n"
+    assert run.stderr == f"greenroom: {error}\n"
+
+
+def test_help_lists_the_commands_whose_extra_is_missing_too() -> None:
+    run = program("uvicorn", "--help")
+    assert run.returncode == 0
+    assert "Needs the extra `service`" in run.stdout.replace("service.", "service")
+    assert "definitions" in run.stdout
 
 
 def test_the_program_tells_a_missing_dependency_of_its_extra_as_it_is() -> None:

@@ -22,7 +22,7 @@ MOST = 74
 reason: `argument_types` has the checks that each part made in its own words; `room_caches` and `caching.releases` are
 the second ideas of files that had two; `keyspace.parts` has
 the kinds of parts of a key."""
-EXAMPLES = {"docgen.py", "pattern.py"}
+EXAMPLES = {"pattern.py"}
 """Files that name a topic's key as an example."""
 
 

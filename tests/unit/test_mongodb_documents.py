@@ -11,7 +11,8 @@ from bson.raw_bson import RawBSONDocument
 
 from greenroom.errors import BrokenDocument
 from greenroom_platform.models import Topic
-from greenroom_platform.storage.mongodb.documents import Broken, decoded, snippet_update
+from greenroom_platform.storage.broken import BrokenDocuments
+from greenroom_platform.storage.mongodb.documents import decoded, snippet_update
 from greenroom_platform.testing.records_changes import NOON, snippet
 
 MOMENT = "2026-01-02T12:00:00.123456Z"
@@ -42,8 +43,8 @@ TOPIC: dict[str, Any] = {
 def test_a_document_that_cannot_be_an_object_is_broken_and_nothing_else(raw: bytes) -> None:
     with pytest.raises(BrokenDocument, match="does not fit"):
         decoded(RawBSONDocument(raw), Topic)
-    broken = Broken()
-    assert broken.decoded(RawBSONDocument(raw), Topic) is None
+    broken = BrokenDocuments()
+    assert broken.fitting(decoded, RawBSONDocument(raw), Topic) is None
     assert broken.count == 1
 
 

@@ -56,8 +56,12 @@ async def test_a_read_that_becomes_an_attribute_shows_nobody_anothers_session(
 
 async def test_that_replies_have_no_shape_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "SHAPES", _Unshaped())
-    run = await run_streams(SEED, range(60), address=SERVER)
-    assert any("got" in one or "Error" in one for one in run.wrong)
+    # How far a stream comes before its deadline is the machine's doing: one block of them is enough, whichever it is.
+    for first in range(0, 20 * BLOCK, BLOCK):
+        run = await run_streams(SEED, range(first, first + BLOCK), address=SERVER)
+        if any("got" in one or "Error" in one for one in run.wrong):
+            return
+    raise AssertionError("nothing was found out")
 
 
 class _Unshaped(dict[Any, Any]):

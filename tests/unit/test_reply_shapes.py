@@ -12,7 +12,7 @@ import pytest
 
 from greenroom import sessions
 from greenroom.acl import _CACHES, _CONNECTION, _SESSIONS
-from greenroom.caching import drops, generation, groups, lease
+from greenroom.caching import drops, groups, keyspace_drops, lease
 from greenroom.caching.releases import RELEASE
 from greenroom.caching.store import COMMANDS, COMPARE_AND_SET, INCREMENT
 from greenroom.engine.commands import Command
@@ -106,7 +106,7 @@ FITTING: list[tuple[Command, list[bytes]]] = [
     (INCREMENT.call(KEYS, ()), [b":1\r\n", b"$1\r\n9\r\n", b"_\r\n"]),
     (COMPARE_AND_SET.call(KEYS, ()), [b":1\r\n"]),
     (drops.DROP.call(KEYS, ()), [b":1\r\n"]),
-    (generation.GENERATION.call(KEYS, ()), [b"*2\r\n$0\r\n\r\n:1\r\n"]),
+    (keyspace_drops.GENERATION.call(KEYS, ()), [b"*2\r\n$0\r\n\r\n:1\r\n"]),
     (LEAD.call(KEYS, ()), [b":0\r\n"]),
     (index.SET_ADD.call(KEYS, ()), [b":1\r\n"]),
     (index.SET_MEMBERS.call(KEYS, (1, "0")), [b":1\r\n"]),
@@ -260,7 +260,7 @@ def test_every_command_that_is_sent_has_a_shape() -> None:
         *lease.SCRIPTS,
         *drops.SCRIPTS,
         *groups.SCRIPTS,
-        *generation.SCRIPTS,
+        *keyspace_drops.SCRIPTS,
         INCREMENT,
         COMPARE_AND_SET,
         LEAD,

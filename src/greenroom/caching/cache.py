@@ -11,8 +11,8 @@ from typing import Generic, TypeVar, cast
 from greenroom.caching.batch import BatchLoader
 from greenroom.caching.drops import DropTarget
 from greenroom.caching.fallback import MAX_CONCURRENT
-from greenroom.caching.generation import KeyspaceDrop
 from greenroom.caching.invalidation import Backing
+from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.caching.ladder import Ladder
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry

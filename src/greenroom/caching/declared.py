@@ -24,6 +24,7 @@ from greenroom.opened import Opened
 if TYPE_CHECKING:
     from greenroom.caching.store import Store
     from greenroom.caching.threads import LoaderThreads
+    from greenroom.keyspace.registry import Keyspaces
 
 T = TypeVar("T")
 
@@ -111,6 +112,25 @@ class DeclaredCaches:
     def is_store(self, keyspace: Keyspace[Any]) -> bool:
         """Whether a store has this key format."""
         return any(one.kind == "store" and one.keyspace.pattern.text == keyspace.pattern.text for one in self._declared)
+
+    def keyspaces(self, sessions: Keyspace[Any] | None) -> Keyspaces:
+        """All keyspaces that are declared, with the groups of the caches.
+
+        Arguments:
+            sessions: that of the sessions, where the room keeps any.
+        """
+        from greenroom.keyspace.registry import Keyspaces  # not with the package: for commands alone
+
+        groups: dict[str, list[Keyspace[Any]]] = {}
+        for one in self._declared:
+            for text in one.options.get("groups", ()):
+                groups.setdefault(text, []).append(one.keyspace)
+        return Keyspaces(
+            *(one.keyspace for one in self._declared if one.kind == "cache"),
+            stores=[one.keyspace for one in self._declared if one.kind == "store"],
+            sessions=sessions,
+            groups=groups,
+        )
 
     def _declare(
         self,

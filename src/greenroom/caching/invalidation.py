@@ -7,10 +7,10 @@ import logging
 from contextlib import suppress
 from contextvars import copy_context
 
-from greenroom.caching import drops, generation, groups, lease
+from greenroom.caching import drops, groups, keyspace_drops, lease
 from greenroom.caching.drops import LONGEST, DropCommands, Drops
-from greenroom.caching.generation import Generations
 from greenroom.caching.groups import Groups
+from greenroom.caching.keyspace_drops import Generations
 from greenroom.caching.local import LocalCopies
 from greenroom.caching.near import EntrySource, Near
 from greenroom.caching.pending_drops import PendingDrops
@@ -52,7 +52,7 @@ class Backing(Listener):
         self.outbox_drops = PendingDrops(engine, self.near, clock, forget=self.local.forget, names=self._commands)
         """Keys that the record's outbox names and that no server has dropped yet."""
         self.generations = Generations(engine, clock, self.local.forget_all)
-        engine.add_listener(self, (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *generation.SCRIPTS))
+        engine.add_listener(self, (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *keyspace_drops.SCRIPTS))
 
     async def close(self) -> None:
         """End the loads under way, then the connections."""

@@ -81,8 +81,9 @@ class PendingDrops:
         return len(self._keys)
 
     def mark_everything(self) -> None:
-        """Count every key as dropped, until it is known which are."""
+        """Count every key as dropped from now on, until it is known which are."""
         self._everything = self.any = True
+        self._settled.clear()
 
     def end_everything(self) -> None:
         """It is known: from now on only the keys that were added are marked."""

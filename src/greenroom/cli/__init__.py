@@ -11,9 +11,9 @@ from greenroom.extras import needs_extra
 def main() -> None:
     """The `greenroom` program."""
     try:
-        with needs_extra("service", "the command line"):
+        with needs_extra("cli", "the command line"):
             from greenroom.cli.group import group
-
+        with needs_extra("service", "this command"):
             group()
     except MissingExtra as error:
         sys.exit(f"greenroom: {error}")

@@ -7,6 +7,7 @@ import sys
 import rich_click as click
 
 from greenroom.acl import PLACEHOLDER, Holds, Role, check_user, hashed, rules
+from greenroom.cli.lookup import declared_at
 from greenroom.cli.options import installed, key_prefix_option
 from greenroom.errors import InvalidInput
 
@@ -15,6 +16,11 @@ _FORMS = {"setuser": "ACL SETUSER {user} reset on {password} {rules}", "file": "
 
 @click.command()
 @click.argument("roles", nargs=-1, metavar="[ROLE]...", type=click.Choice([role.value for role in Role]))
+@click.option(
+    "--keyspaces",
+    metavar="MODULE:NAME",
+    help="A room, a Keyspaces, or a list of keyspaces, as shop.keys:SHOP. Default: those of the installed program.",
+)
 @click.option(
     "--holds",
     type=click.Choice([one.value for one in Holds]),
@@ -33,13 +39,19 @@ _FORMS = {"setuser": "ACL SETUSER {user} reset on {password} {rules}", "file": "
 @click.option("--password-stdin", is_flag=True, help="Take one role's password, one line, and print its SHA-256.")
 @key_prefix_option
 def acl(
-    roles: tuple[str, ...], holds: str, form: str, user: str | None, password_stdin: bool, key_prefix: str | None
+    roles: tuple[str, ...],
+    keyspaces: str | None,
+    holds: str,
+    form: str,
+    user: str | None,
+    password_stdin: bool,
+    key_prefix: str | None,
 ) -> None:
     """Print ACL rules for the roles service, worker and viewer, or for those named.
 
     Without a password a placeholder stands in its place, which no server accepts.
     """
-    declared = installed()
+    declared = installed() if keyspaces is None else declared_at("--keyspaces", keyspaces)
     prefix = declared.prefix(key_prefix)
     wanted = [Role(role) for role in roles] or list(Role)
     if len(wanted) != 1:

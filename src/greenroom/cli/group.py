@@ -9,7 +9,8 @@ from typing import NoReturn
 import rich_click as click
 
 from greenroom.cli.options import flag_of
-from greenroom.errors import GreenroomError, InvalidInput
+from greenroom.errors import GreenroomError, InvalidInput, MissingExtra
+from greenroom.extras import needs_extra
 from greenroom.printable import printable
 
 _COMMANDS = {
@@ -32,7 +33,11 @@ class _Group(click.RichGroup):
             command: click.Command = getattr(module, cmd_name)
             return command
         for entry_point in entry_points(group=ENTRY_POINTS, name=cmd_name):
-            loaded: click.Command = entry_point.load()
+            try:
+                with needs_extra("service", f"greenroom {cmd_name}"):
+                    loaded: click.Command = entry_point.load()
+            except MissingExtra as error:
+                return _without(cmd_name, error)
             return loaded
         return None
 
@@ -43,6 +48,21 @@ class _Group(click.RichGroup):
             return _fail(ctx, f"{flag_of(error.field)}: {error.reason}; {error.remedy}")
         except GreenroomError as error:
             return _fail(ctx, str(error))
+
+
+def _without(name: str, error: MissingExtra) -> click.Command:
+    """A command that is listed, and says what is to be installed: without it the others work."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    return click.RichCommand(
+        name=name,
+        callback=refuse,
+        help=f"Needs the extra `{error.extra}`.",
+        context_settings={"ignore_unknown_options": True},
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+    )
 
 
 def _fail(ctx: click.Context, text: str) -> NoReturn:

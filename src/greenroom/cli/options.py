@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import rich_click as click
 
-from greenroom.acl import Declarations
+from greenroom.declarations import Declarations
 from greenroom.errors import GreenroomError, InvalidInput
 
 DECLARATIONS = "greenroom.declarations"

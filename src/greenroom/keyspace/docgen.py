@@ -1,49 +1,25 @@
-"""What a keyspace tells others: Markdown in the shape of the specification, and JSON Schemas.
+"""What keyspaces tell others, as Markdown in the shape of the specification.
 
 Everything here is derived from the declarations; nothing states a key format or a member a second time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
+from greenroom.keyspace.json_schema import json_schemas, key_format
 from greenroom.keyspace.keyspace import Keyspace
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-
-def json_schemas(keyspaces: Sequence[Keyspace[Any]], titles: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """One JSON Schema document (2020-12): under `properties` a schema for the values of each keyspace, by its name.
-
-    Arguments:
-        titles: the title of a type's schema where it is not the type's own name.
-    """
-    definitions: dict[str, Any] = {}
-    properties: dict[str, Any] = {}
-    for keyspace in keyspaces:
-        schema = keyspace.codec.schema()
-        definitions.update(schema.pop("$defs", {}))
-        properties[keyspace.name] = {"description": f"The value of {key_format(keyspace)}", **schema}
-    for name, definition in definitions.items():
-        definition["title"] = (titles or {}).get(name, definition.get("title", name))
-    return {"$schema": DIALECT, "type": "object", "properties": properties, "$defs": definitions}
+from greenroom.keyspace.registry import Keyspaces
 
 
-def markdown(keyspaces: Sequence[Keyspace[Any]], titles: Mapping[str, str] | None = None) -> str:
+def markdown(keyspaces: Keyspaces) -> str:
     """A section for each keyspace: key format, value, lifetime, use."""
-    schemas = json_schemas(keyspaces, titles)
+    schemas = json_schemas(keyspaces)
     sections = [_section(number, keyspace, schemas) for number, keyspace in enumerate(keyspaces, 1)]
     return "\n---\n\n".join(sections)
-
-
-def key_format(keyspace: Keyspace[Any]) -> str:
-    """The key format as the specification writes it, as `cache:topic:<topic_id>`."""
-    pattern = keyspace.pattern
-    return pattern.prefix + pattern.text.replace("{", "<").replace("}", ">")
 
 
 def duration(span: timedelta) -> str:
@@ -72,7 +48,7 @@ def _section(number: int, keyspace: Keyspace[Any], schemas: dict[str, Any]) -> s
         "",
         "### Value Structure",
         "```",
-        _shape(schemas["properties"][keyspace.name], schemas["$defs"], ""),
+        _shape(schemas["properties"][keyspace.name], schemas["$defs"], "", ()),
         "```",
         f"At most {keyspace.limit:,} bytes of JSON.",
         "",
@@ -88,14 +64,40 @@ def _section(number: int, keyspace: Keyspace[Any], schemas: dict[str, Any]) -> s
     return "\n".join(lines)
 
 
-def _shape(schema: dict[str, Any], definitions: dict[str, Any], indent: str) -> str:
+def _shape(schema: Any, definitions: dict[str, Any], indent: str, inside: tuple[str, ...]) -> str:
+    """A schema as JSON with the names of types in the places of values.
+
+    Arguments:
+        inside: the types that this one stands in: one that holds itself is named the second time.
+    """
+    if not isinstance(schema, dict):
+        return '"any"'
     if "$ref" in schema:
-        schema = definitions[schema["$ref"].rsplit("/", 1)[1]]
+        name = schema["$ref"].rsplit("/", 1)[1]
+        if name in inside:
+            return f'"{definitions[name]["title"]}"'
+        return _shape(definitions[name], definitions, indent, (*inside, name))
+    for word in ("anyOf", "oneOf", "allOf"):
+        if word in schema:
+            return _either([_shape(one, definitions, indent, inside) for one in schema[word]])
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return f'"one of {", ".join(msgspec.json.encode(one).decode() for one in values)}"'.replace('\\"', '"')
+    if isinstance(schema.get("type"), list):
+        return _either([_shape({**schema, "type": one}, definitions, indent, inside) for one in schema["type"]])
     if schema.get("type") == "array":
-        return f"[{_shape(schema.get('items', {}), definitions, indent)}]"
-    if schema.get("type") != "object" or "properties" not in schema:
-        name = {"date-time": "timestamp"}.get(schema.get("format", ""), schema.get("type", "any"))
-        return f'"{"float" if name == "number" else name}"'
+        if "prefixItems" in schema:
+            return f"[{', '.join(_shape(one, definitions, indent, inside) for one in schema['prefixItems'])}]"
+        return f"[{_shape(schema.get('items', {}), definitions, indent, inside)}]"
+    if schema.get("type") == "object" and "properties" in schema:
+        return _object(schema, definitions, indent, inside)
+    if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f'{{"...": {_shape(schema["additionalProperties"], definitions, indent, inside)}}}'
+    name = {"date-time": "timestamp"}.get(schema.get("format", ""), schema.get("type", "any"))
+    return f'"{"float" if name == "number" else name}"'
+
+
+def _object(schema: dict[str, Any], definitions: dict[str, Any], indent: str, inside: tuple[str, ...]) -> str:
     inner = indent + "  "
     required = set(schema.get("required", ()))
     members = list(schema["properties"].items())
@@ -103,8 +105,16 @@ def _shape(schema: dict[str, Any], definitions: dict[str, Any], indent: str) -> 
     for place, (name, member) in enumerate(members):
         comma = "" if place == len(members) - 1 else ","
         remark = "" if name in required else _remark(member)
-        lines.append(f'{inner}"{name}": {_shape(member, definitions, inner)}{comma}{remark}')
+        lines.append(f'{inner}"{name}": {_shape(member, definitions, inner, inside)}{comma}{remark}')
     return "{\n" + "\n".join(lines) + f"\n{indent}}}"
+
+
+def _either(shapes: list[str]) -> str:
+    """`"string | null"` of atoms, and `{…} | null` where one of them has members."""
+    several = list(dict.fromkeys(shapes))
+    if all(one.startswith('"') for one in several):
+        return '"' + " | ".join(one[1:-1] for one in several) + '"'
+    return " | ".join("null" if one == '"null"' else one for one in several)
 
 
 def _remark(member: dict[str, Any]) -> str:

@@ -16,7 +16,8 @@ from greenroom.errors import InvalidInput
 from greenroom_platform.domain.records import ChecksWrites, Records
 from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name, service_links
 from greenroom_platform.storage import is_mongodb, shown_database
-from greenroom_platform.studio.recording_store import RecordingsUnavailable, is_remote, open_recordings
+from greenroom_platform.studio.recording_errors import RecordingsUnavailable
+from greenroom_platform.studio.recording_opening import is_remote, open_recordings
 
 log = logging.getLogger("greenroom.studio")
 

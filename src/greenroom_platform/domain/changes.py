@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from greenroom.caching import Cache
-from greenroom.caching.generation import KeyspaceDrop
+from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.detached import Detached
 from greenroom.errors import EngineError, InvalidInput, PreconditionFailed, RecordError, RecordOutcomeUnknown
 from greenroom.opened import Opened

@@ -6,6 +6,8 @@ The record keeps a row for each change until its keys have been dropped. What pr
 
 Whoever opens the record next finds the row and sends it; so does, once a second, every process that has it open. What
 the rows name counts as dropped in that process as soon as they are read; the server is told behind, each key once.
+
+Of a keyspace of which they name more keys than can be held, all keys are dropped: see `greenroom.caching.generation`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import asyncio
 import logging
 from time import monotonic
 
+from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.errors import CommandFailed, EngineError, InvalidInput, RecordError
 from greenroom_platform.domain.record_caches import RecordCaches
@@ -26,6 +29,10 @@ RESEND_AFTER = 1.0
 """Seconds after which a change that its own process has not acknowledged is sent by any process."""
 OPENING = 1.0
 """Seconds that an opening waits for the outbox to be sent; what is left of it is sent behind."""
+MAX_KEYS = 10_000
+"""Keys of one keyspace that are dropped singly: of more the keyspace is dropped whole, which takes one round trip."""
+_MAX_ROWS = 100_000
+"""Rows known at a time: 10 MB of numbers."""
 _BUSY = 10
 """A look at the outbox takes one in so many of the seconds at most, however long it has become."""
 _TOGETHER = 50
@@ -47,6 +54,7 @@ class OutboxSender:
         self._pending = pending
         self._known: set[int] = set()  # rows whose keys are marked
         self._groups: set[str] = set()  # topics of these rows whose group is not dropped yet
+        self._drops: list[KeyspaceDrop] = []  # of keyspaces that these rows name too many keys of
         self._look_took = 0.0
         self._turn = asyncio.Lock()
         self._sending: asyncio.Task[None] | None = None
@@ -94,11 +102,7 @@ class OutboxSender:
         # One at a time: another would send what is under way again.
         async with self._turn:
             while await self._look(older_than) or not sent:
-                try:
-                    await self._pending.send()
-                    await self._drop_groups()
-                except EngineError as error:
-                    log.debug("the outbox waits for its server: %s", error)
+                if not await self._drop_all():
                     return sent
                 if not self._known:
                     return sent
@@ -131,25 +135,54 @@ class OutboxSender:
 
     async def _look(self, older_than: float) -> bool:
         """Mark what rows name that are not known yet; False where there are none."""
-        began, after, new = monotonic(), 0, Stale()
-        while changes := await self._records.pending(older_than=older_than, after=after):
+        began, after, new, complete = monotonic(), 0, Stale(), True
+        while complete and (changes := await self._records.pending(older_than=older_than, after=after)):
             after = changes[-1].change_id
-            for change in changes:
-                if change.change_id not in self._known:
-                    new.add(change)
+            unknown = [change for change in changes if change.change_id not in self._known]
+            room = _MAX_ROWS - len(self._known) - len(new.change_ids)
+            complete = len(unknown) <= room
+            for change in unknown[:room]:
+                new.add(change)
+                new.bound(MAX_KEYS)
         if new.change_ids:
             await self._mark(new)
-        self._pending.end_everything()
+        if complete:
+            self._pending.end_everything()
+        else:
+            # The others are read when these have been sent. Prevents: a row that nobody has read yet says that a value
+            # is old · the value is served.
+            self._pending.mark_everything()
         self._look_took = monotonic() - began
         return bool(new.change_ids)
 
     async def _mark(self, stale: Stale) -> None:
         if stale.is_content:
             self._caches.on_change()
+        # Another one each time, though one of the keyspace waits. Prevents: a generation begins, and its reply is lost
+        # · a change is committed, and its value read from a cache · the change counts as dropped by that generation.
+        for keyspace in stale.whole:
+            self._drops.append(self._caches.begin_drop(keyspace.pattern.text))
         for keys in self._caches.keys(stale):
             await self._pending.add(keys)
         self._known |= stale.change_ids
         self._groups.update(stale.pages)
+
+    async def _drop_all(self) -> bool:
+        """Drop what is marked; False when a server could not be asked, and something stays."""
+        dropped = True
+        for drop in (self._drop_keyspaces, self._pending.send, self._drop_groups):
+            try:
+                await drop()
+            except EngineError as error:
+                log.debug("the outbox waits for its server: %s", error)
+                dropped = False
+        return dropped
+
+    async def _drop_keyspaces(self) -> None:
+        """Raises `EngineError` when a server did not acknowledge; the drop stays."""
+        while self._drops:
+            await self._drops[0].send()
+            del self._drops[0]
 
     async def _drop_groups(self) -> None:
         """Drop the groups of marked pages: by number they are dropped, but only a group knows what others have put in.

@@ -11,7 +11,7 @@ from typing import Any
 
 from greenroom.caching import Cache
 from greenroom.caching.drops import BATCH
-from greenroom.caching.generation import KeyspaceDrop
+from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.errors import InvalidInput
 from greenroom_platform.domain.stale import Stale
 from greenroom_platform.models import PodcastStatus, Snippet, Topic

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Any
 
-from greenroom.caching.generation import KeyspaceDrop
+from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.clock import Clock
 from greenroom.errors import EngineError, RecordError
 from greenroom.observe import Counters

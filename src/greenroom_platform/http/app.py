@@ -33,7 +33,9 @@ from greenroom_platform.http.routes import (
     operations,
     page,
     podcasts,
+    preferences,
     session,
+    sign_in,
     snippets,
     stream,
     topics,
@@ -90,7 +92,7 @@ def create_app(
                 await sharing
             metrics.share()
 
-    resources = [topics, snippets, users, session, activity, podcasts, stream]
+    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
@@ -116,9 +118,9 @@ def create_app(
         TopicDraft,
         SnippetDraft,
         users.NewUser,
-        session.Credentials,
-        session.NewPassword,
-        session.PreferencesPatch,
+        sign_in.Credentials,
+        sign_in.NewPassword,
+        preferences.PreferencesPatch,
         PodcastRequest,
     ]
     docs.complete(app.openapi_schema, drafts)

@@ -45,7 +45,7 @@ from greenroom.sessions.refusals import (
 from greenroom_platform.accounts import TooManyAttempts, WrongCredentials
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.methods import allow
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
+from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 
 log = logging.getLogger("greenroom.http")
 

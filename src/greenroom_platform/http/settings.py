@@ -14,7 +14,7 @@ from greenroom.engine import Address
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.pattern import check_prefix
 from greenroom_platform.storage import check_database
-from greenroom_platform.studio.recording_store import check_url
+from greenroom_platform.studio.recording_opening import check_url
 
 ENV_PREFIX = "GREENROOM_"
 _TOKEN_MIN = 16

@@ -15,7 +15,7 @@ from greenroom.progress import WITHOUT_SERVER
 from greenroom.sessions import Presence, SessionGone, Stream
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.models import PodcastStatus
-from greenroom_platform.studio.recording_store import RecordingsUnavailable
+from greenroom_platform.studio.recording_errors import RecordingsUnavailable
 from greenroom_platform.studio.recordings import NothingYet, Recordings
 from greenroom_platform.studio.webm import MIME
 

@@ -14,8 +14,9 @@ from greenroom.clock import Clock
 from greenroom.errors import GreenroomError
 from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
 from greenroom_platform.models import READY_TO_STREAM, STATUSES, PodcastTask
+from greenroom_platform.studio.recording_errors import RecordingFailed
 from greenroom_platform.studio.recording_source import RecordingGone, RecordingSource
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingStore
+from greenroom_platform.studio.recording_store import RecordingStore
 
 log = logging.getLogger("greenroom.studio")
 
@@ -69,14 +70,14 @@ class Follower:
         self.stop()
 
     async def keep_looking(self) -> None:
-        """Look until the recording is whole, and let go of it when nobody listens any more."""
+        """Look until the recording is whole and the podcast over; let go of it when nobody listens any more."""
         try:
             while not self._stopped.is_set():
                 if await self._looked():
                     self.changed.set()
                     self.changed = asyncio.Event()
-                whole = self.source is not None and self.source.whole
-                pause = None if whole else LOOK if self.source is not None else ASK
+                grows = self.source is not None and not self.source.whole
+                pause = None if self._settled() else LOOK if grows else ASK
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._stopped.wait()
@@ -89,6 +90,14 @@ class Follower:
             self.changed.set()
             if self.source is not None:
                 self.source.close()
+
+    def _settled(self) -> bool:
+        """Whether nothing can change any more.
+
+        A whole recording is not enough. Otherwise: a late worker makes its recording whole · the claim of another
+        counts · who comes now hears the late one's, and who hears that is not given the other when it is removed.
+        """
+        return self.over and self.source is not None and self.source.whole
 
     async def _looked(self) -> bool:
         """Look once; whether anything has changed."""
@@ -135,8 +144,7 @@ class Follower:
         # Its object is put before the record names it. Otherwise: a worker of another host has put it into a directory
         # of its own · who listens here from the beginning waits for ever.
         self.missing = self.source is None and task is not None and _is_over(task)
-        whole = self.source is not None and self.source.whole
-        if whole or (task is not None and _is_written(task, self._clock)):
+        if self._settled() or (task is not None and _is_written(task, self._clock)):
             self._alone_since = None
         elif self._alone_since is None:
             self._alone_since = self._clock.monotonic()

@@ -16,7 +16,8 @@ from itertools import pairwise
 import msgspec
 
 from greenroom_platform.studio import webm
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingStore, segment_name, whole_name
+from greenroom_platform.studio.recording_errors import RecordingFailed
+from greenroom_platform.studio.recording_store import RecordingStore, segment_name, whole_name
 from greenroom_platform.studio.recording_writer import EndMark
 from greenroom_platform.studio.webm import CLUSTER_HEAD, HEADER_SIZE
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import suppress
 
 import msgspec
 
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom_platform.studio import webm
-from greenroom_platform.studio.recording_store import (
-    RecordingFailed,
-    RecordingStore,
-    RecordingsUnavailable,
-    segment_name,
-    whole_name,
-)
+from greenroom_platform.studio.recording_errors import RecordingsUnavailable
+from greenroom_platform.studio.recording_store import MAX_SEGMENTS, RecordingStore, segment_name, whole_name
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 
 log = logging.getLogger("greenroom.studio")
@@ -24,9 +20,13 @@ log = logging.getLogger("greenroom.studio")
 SEGMENT = 32 * 1024
 """Bytes that are put at once, about eight seconds of audio."""
 INTERVAL = 0.25
-"""Seconds between two segments where less than that has come: what listeners are behind at most."""
+"""Seconds between two segments where less than that has come: what listeners are behind at most, at first."""
+DOUBLE_AFTER = 200
+"""Segments after which that is twice as long, and so on."""
 AHEAD = 8 * SEGMENT
 """Bytes that may wait for a slow store before whoever renders has to."""
+TAKE_OVER = 8
+"""Claims whose whole recording may be taken over; a podcast has three attempts, and those that workers give back."""
 PATIENCE = 30.0
 """Seconds for which a store that does not answer is asked again; a claim is renewed meanwhile."""
 AGAIN = 1.0
@@ -43,6 +43,11 @@ class EndMark(msgspec.Struct, frozen=True):
 
     duration_ms: float
     size: int
+
+
+def interval_after(segments: int) -> float:
+    """Seconds until the next segment, after so many: short recordings are heard at once, long ones fit."""
+    return INTERVAL * float(2 ** (segments // DOUBLE_AFTER))
 
 
 class RecordingWriter:
@@ -85,7 +90,7 @@ class RecordingWriter:
         self._duration_ms = cluster.end_ms
         self._pending += len(cluster.data)
         self._tell()
-        while self._pending > AHEAD and not self._putting.done():
+        while self._pending > AHEAD and self._has_room() and not self._putting.done():
             await self._changed.wait()
         if self._putting.done():
             self._putting.result()
@@ -113,7 +118,10 @@ class RecordingWriter:
         if not self._putting.cancelled():
             self._putting.exception()
         try:
-            await remove_attempt(self._store, self._podcast_id, self._claim)
+            # One more than is known of: its put may have reached the store without an answer.
+            await remove_attempt(
+                self._store, self._podcast_id, self._claim, segments=min(self._segments + 1, MAX_SEGMENTS)
+            )
         except GreenroomError as error:
             log.warning("a discarded recording is not removed yet: %s", error)
 
@@ -124,14 +132,14 @@ class RecordingWriter:
         while (self._open or self._pending) and not self._discarded:
             changed = self._changed
             wait = due - loop.time()
-            if not self._pending:
+            if not self._pending or (self._open and not self._has_room()):
                 await changed.wait()
             elif wait > 0 and self._open and self._pending < SEGMENT:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await changed.wait()
             else:
-                due = loop.time() + INTERVAL
+                due = loop.time() + interval_after(self._segments)
                 await self._put_segment(self._take())
         if self._discarded:
             return 0
@@ -144,11 +152,17 @@ class RecordingWriter:
     async def _put_segment(self, data: bytes) -> None:
         await self._put(segment_name(self._podcast_id, self._claim, self._segments), data)
         self._segments += 1
+        self._tell()
+
+    def _has_room(self) -> bool:
+        """Whether segments are left but for two: the last one, with all that is still to come, and the end mark."""
+        return self._segments < MAX_SEGMENTS - 2
 
     def _take(self) -> bytes:
-        """The next clusters for a segment: at least one, and about `SEGMENT` bytes."""
+        """The next clusters for a segment: at least one, and about `SEGMENT` bytes; all where it is the last."""
         first, size = self._taken, 0
-        while self._taken < len(self._clusters) and (not size or size + len(self._clusters[self._taken]) <= SEGMENT):
+        limit = SEGMENT if self._has_room() else math.inf
+        while self._taken < len(self._clusters) and (not size or size + len(self._clusters[self._taken]) <= limit):
             size += len(self._clusters[self._taken])
             self._taken += 1
         self._pending -= size
@@ -177,33 +191,28 @@ class RecordingWriter:
             raise InvalidInput("recording", "it is finished or discarded", "begin another attempt")
 
 
-async def remove_attempt(store: RecordingStore, podcast_id: str, claim: int, *, keep_whole: bool = False) -> int:
-    """Remove the segments of a claim, and its whole; returns how many objects there were.
+async def remove_attempt(
+    store: RecordingStore, podcast_id: str, claim: int, *, segments: int = MAX_SEGMENTS, keep_whole: bool = False
+) -> None:
+    """Remove all that a claim can have put, by one request; the store is not asked for what there is.
 
-    From the last segment to the first. Otherwise: the first is removed · we are killed · who looks for the first that
-    is missing finds none, and the others stay for ever.
+    Otherwise: one segment is missing, as a put that failed · those behind it are not found, and stay for ever.
     """
-    count = 0
-    while await store.has(segment_name(podcast_id, claim, count)):
-        count += 1
-    for number in reversed(range(count)):
-        await store.delete(segment_name(podcast_id, claim, number))
+    names = [segment_name(podcast_id, claim, number) for number in range(segments)]
     if not keep_whole:
-        await store.delete(whole_name(podcast_id, claim))
-    return count
+        names.append(whole_name(podcast_id, claim))
+    await store.delete(*names)
 
 
 async def take_over(store: RecordingStore, podcast_id: str, claim: int) -> int | None:
     """Make the whole recording of an earlier claim this one's; returns its size, or None where there is none.
 
-    Its worker was killed between the recording's last byte and the word of it.
+    Its worker was killed between the recording's last byte and the word of it. The last `TAKE_OVER` claims are looked
+    at: each costs a request before anything is rendered.
     """
-    for earlier in reversed(range(1, claim)):
-        data = await store.get_whole(whole_name(podcast_id, earlier))
+    for earlier in reversed(range(max(1, claim - TAKE_OVER), claim)):
+        data = await store.get(whole_name(podcast_id, earlier))
         if data is not None:
             await store.create(whole_name(podcast_id, claim), data)
             return len(data)
     return None
-
-
-__all__ = ["EndMark", "RecordingFailed", "RecordingWriter", "remove_attempt", "take_over"]

@@ -14,9 +14,10 @@ from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.keyspace.parts import check_part
 from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
 from greenroom_platform.studio import recording_sweeper, webm
+from greenroom_platform.studio.recording_errors import RecordingFailed
 from greenroom_platform.studio.recording_reader import Follower
 from greenroom_platform.studio.recording_source import RecordingGone, RecordingSource
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingStore, whole_name
+from greenroom_platform.studio.recording_store import RecordingStore, whole_name
 from greenroom_platform.studio.recording_writer import RecordingWriter, remove_attempt, take_over
 from greenroom_platform.studio.webm import CLUSTER_MS
 
@@ -189,9 +190,10 @@ class Recordings:
                         yield cluster
                     continue
                 if source is not None and source.whole and source is newest:
-                    if gone:
+                    if not gone:
+                        return
+                    if follower.over:
                         raise GivenUp(podcast_id)
-                    return
                 if source is not None and newest is not None and source is not newest:
                     goes_on = number == begins or await _goes_on(source, newest, number)
                     if goes_on is False:

@@ -14,13 +14,13 @@ from datetime import timedelta
 from typing import NoReturn
 
 from greenroom.clock import SYSTEM, Clock
-from greenroom.errors import ClaimLost, GreenroomError, RecordError
+from greenroom.errors import ClaimLost, GreenroomError, InvalidInput, RecordError
 from greenroom_platform.domain.podcasts import ATTEMPTS, CLAIM, Tasks
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.domain.topics import Topics
 from greenroom_platform.models import AUDIO_RENDERING, READY_TO_STREAM, SCRIPT_GENERATING
-from greenroom_platform.studio.recording_store import RecordingsUnavailable
+from greenroom_platform.studio.recording_errors import RecordingsUnavailable
 from greenroom_platform.studio.recording_writer import RecordingWriter
 from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.render_client import Rendering, render
@@ -36,7 +36,7 @@ REPORT_INTERVAL = 3.0
 _WORDS = 2.5
 """Words that a host says in a second."""
 WITHOUT_STORE = 5.0
-"""Seconds after which a worker tries again whose store of recordings did not answer."""
+"""Seconds between two questions of a worker whose store of recordings does not answer."""
 _STOP = 5.0
 """Seconds that a worker which has to end may take to give its task back."""
 
@@ -97,6 +97,8 @@ class Worker:
             if claim is not None:
                 await self.work(claim)
                 continue
+            # Otherwise: the last podcast of the day is over for an hour · nothing of it is removed before the next one.
+            self._recordings.sweep_soon()
             with suppress(TimeoutError):
                 async with asyncio.timeout(IDLE):
                     await self._wake.wait()
@@ -119,7 +121,7 @@ class Worker:
             # No attempt is counted: the podcast waits until there is a place for it.
             log.warning("podcast %s waits for the store of recordings: %s", claim.podcast_id, error)
             await self._end(self._tasks.give_back(claim, counted=False))
-            await asyncio.sleep(WITHOUT_STORE)
+            await self._wait_for_store()
         except _NoTopic:
             await self._end(self._tasks.fail(claim, NO_TOPIC))
         except NothingToSay:
@@ -133,6 +135,17 @@ class Worker:
         else:
             log.info("made podcast %s in %.1f s", claim.podcast_id, self._clock.monotonic() - began)
         self._recordings.sweep_soon()
+
+    # Otherwise: the store is away for an hour · the podcast is claimed, begun and given back every few seconds ·
+    # hundreds of claims may have left something of it.
+    async def _wait_for_store(self) -> None:
+        """Return when recordings can be put again. Meanwhile the podcast may be made by a worker of another host."""
+        while True:
+            await asyncio.sleep(WITHOUT_STORE)
+            try:
+                return await self._recordings.store.check()
+            except (RecordingsUnavailable, InvalidInput) as error:
+                log.warning("no podcast is made without the store of recordings: %s", error)
 
     async def _make(self, claim: Claim, at: _Progress) -> int:
         await self._tasks.advance(claim, SCRIPT_GENERATING)

@@ -3,6 +3,7 @@
 import pytest
 
 _CONTRACTS = (
+    "change_source_contract",
     "records_caches",
     "records_changes",
     "records_conditions",
@@ -17,7 +18,8 @@ _CONTRACTS = (
 pytest.register_assert_rewrite(*(f"greenroom_platform.testing.{name}" for name in _CONTRACTS))
 
 # After their asserts are registered:
+from greenroom_platform.testing.change_source_contract import ChangeSourceContract  # noqa: E402
 from greenroom_platform.testing.records_contract import RecordsContract  # noqa: E402
 from greenroom_platform.testing.tasks_contract import TasksContract  # noqa: E402
 
-__all__ = ["RecordsContract", "TasksContract"]
+__all__ = ["ChangeSourceContract", "RecordsContract", "TasksContract"]

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from greenroom import Greenroom, Keyspace, Outcome, Store
-from greenroom.acl import Declarations, Role, rules
+from greenroom import Greenroom, Keyspace, Keyspaces, Outcome, Store
+from greenroom.acl import Role, rules
+from greenroom.declarations import Declarations
 from greenroom.errors import BrokenValue, InvalidInput, RoomClosed, RoomNotOpen
 from tests.support.patience import until
 from tests.support.real_servers import Raw, Server
@@ -276,9 +277,7 @@ async def test_a_store_answers_while_its_room_is_open(server: Server) -> None:
 
 
 def test_access_rules_name_a_stores_keys_and_commands() -> None:
-    declared = Declarations(
-        (), (), None, (), (), frozenset(), (), (), prefix=str, markdown=str, schemas=lambda _: {}, stores=(COUNT,)
-    )
+    declared = Declarations(Keyspaces(stores=[COUNT]))
     allowed = rules(Role.WORKER, declared, prefix="p:")
     assert allowed is not None
     assert allowed.keys == ("p:count:*",)
@@ -287,9 +286,7 @@ def test_access_rules_name_a_stores_keys_and_commands() -> None:
 
 @pytest.mark.one_server
 async def test_a_stores_access_rules_suffice(server: Server, raw_admin: Raw) -> None:
-    declared = Declarations(
-        (), (), None, (), (), frozenset(), (), (), prefix=str, markdown=str, schemas=lambda _: {}, stores=(COUNT,)
-    )
+    declared = Declarations(Keyspaces(stores=[COUNT]))
     allowed = rules(Role.WORKER, declared)
     assert allowed is not None
     assert raw_admin("ACL", "SETUSER", "shop", "reset", "on", ">secret", *allowed.text().split()) == b"OK"

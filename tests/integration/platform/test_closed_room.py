@@ -27,7 +27,7 @@ CLAIMED: Any = None
 
 PROPERTIES = (
     *("accounts", "changes", "generation", "presence", "recordings", "records", "sessions", "snippets", "statuses"),
-    *("tasks", "topics"),
+    *("outbox", "tasks", "topics"),
 )
 NOT_OF_THE_SERVER = {
     "rate": {"bound"},
@@ -54,8 +54,8 @@ NOT_OF_THE_SERVER = {
     "accounts": {"close", "check"},
     "worker": {"work"},
     "cache": {
-        *("close", "context", "group", "get_bytes", "invalidate_numbered", "keyspace", "load", "of", "open", "peek"),
-        "watch",
+        *("close", "context", "group", "group_parts", "get_bytes", "invalidate_numbered", "keyspace", "load", "of"),
+        *("open", "peek", "watch"),
     },
 }
 """Public members that are no operations on the server or the record."""

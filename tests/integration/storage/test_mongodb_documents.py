@@ -16,10 +16,10 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from greenroom.errors import BrokenDocument
-from greenroom_platform.definitions import PAGE_SIZE
 from greenroom_platform.storage import BadLine, load
 from greenroom_platform.storage.mongodb.records import MongoRecords
 from greenroom_platform.testing.records_changes import NOON, about, fill, ids, topic, wording
+from tests.support.followed_pages import ids_by_pages
 from tests.support.mongo_server import MongoServer
 
 Other = Database[dict[str, Any]]
@@ -111,16 +111,26 @@ async def test_a_page_is_full_whatever_is_left_out_of_it(
     every = await fill(mongo_records, "a", 45)
     gone = {every[number] for number in broken}
     other.snippets.update_many({"_id": {"$in": sorted(gone)}}, {"$unset": {"title": ""}})
-    seen: set[str] = set()
-    number, page = 0, PAGE_SIZE
-    while page == PAGE_SIZE:  # as who follows `Link`
-        number += 1
-        found = ids(await mongo_records.page("a", number))
-        assert len(set(found)) == len(found)
-        seen |= set(found)
-        page = len(found)
+    seen = await ids_by_pages(mongo_records)
     assert seen == set(every) - gone
     assert len(await mongo_records.newest(7)) == min(7, len(seen))
+
+
+@pytest.mark.parametrize("members", [{"status": "sleeping"}, {"topic_id": 7}], ids=["a status of theirs", "a number"])
+async def test_a_task_that_does_not_fit_keeps_no_worker_from_the_next(
+    mongo_records: MongoRecords, other: Other, members: dict[str, Any]
+) -> None:
+    await mongo_records.put_topic("a", about("A"), NOON)
+    for name in ("p1", "p2"):
+        await mongo_records.tasks.add_task(name, "a", NOON, max_unfinished=9)
+    other.AgentTaskState.update_one({"_id": "p1"}, {"$set": members})
+    with pytest.raises(BrokenDocument, match="podcasttask 'p1'"):
+        await mongo_records.tasks.task("p1")
+    claim = await mongo_records.tasks.claim("w", 30, NOON, attempts=3)
+    assert claim is not None
+    assert claim.podcast_id == "p2"
+    assert await mongo_records.tasks.claim("w", 30, NOON, attempts=3) is None
+    assert mongo_records.broken_documents["podcasttask",] == 1
 
 
 async def test_dates_of_others_are_read_as_the_moments_that_they_are(mongo_records: MongoRecords, other: Other) -> None:

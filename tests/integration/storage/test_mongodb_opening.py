@@ -35,7 +35,8 @@ def options() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def server(options: tuple[str, ...], tmp_path: Path) -> Iterator[MongoServer]:
+def own(options: tuple[str, ...], tmp_path: Path) -> Iterator[MongoServer]:
+    """A server of its own for one test, which starts it."""
     if mongo_binary() is None:
         pytest.skip("SecantusDB has no wheel for this Python or platform")
     server = MongoServer(tmp_path / "data", tmp_path / "log", *options)
@@ -105,17 +106,17 @@ async def test_an_option_that_the_driver_does_not_understand_is_refused(options:
 
 
 @pytest.mark.parametrize("options", [("--standalone",)])
-async def test_a_standalone_server_is_refused_with_the_remedy(server: MongoServer) -> None:
-    server.start()
+async def test_a_standalone_server_is_refused_with_the_remedy(own: MongoServer) -> None:
+    own.start()
     with pytest.raises(InvalidInput, match="standalone") as caught:
-        await open_records(server.url(NAME))
+        await open_records(own.url(NAME))
     assert "rs.initiate()" in caught.value.remedy
 
 
-async def test_a_server_that_is_not_there_is_unavailable(server: MongoServer, patient: None) -> None:
+async def test_a_server_that_is_not_there_is_unavailable(own: MongoServer, patient: None) -> None:
     with pytest.raises(RecordUnavailable, match="cannot be reached") as caught:
-        await open_records(server.url(NAME).replace("://", f"://ana:{SECRET}@"))
-    assert server.host in str(caught.value)
+        await open_records(own.url(NAME).replace("://", f"://ana:{SECRET}@"))
+    assert own.host in str(caught.value)
     assert SECRET not in str(caught.value)
 
 

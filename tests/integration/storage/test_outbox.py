@@ -17,7 +17,7 @@ from greenroom.engine.server.standalone import Standalone
 from greenroom_platform.domain import newest, outbox_sender
 from greenroom_platform.domain.records import Change
 from greenroom_platform.storage.sqlite.database import Database
-from greenroom_platform.testing.records_changes import NOON, about, fill, ids, wording
+from greenroom_platform.testing.records_changes import NOON, about, fill, ids, snippet, wording
 from tests.support.outbox_probe import TOPICS, Outbox, dropped, make_stale, opened, page, pages
 from tests.support.real_servers import Raw, Server
 
@@ -43,6 +43,17 @@ async def make_old(valkey: Server, records: Outbox) -> None:
         await platform.topics.all()
     await records.put_topic("a", about("New"), NOON)
     records.acknowledged.clear()
+
+
+async def leave(records: Outbox, changes: Sequence[Change]) -> None:
+    """Let changes wait in the outbox, as a process leaves them that was killed."""
+
+    rows = [(0.0, msgspec.json.encode(change).decode()) for change in changes]
+
+    def left(connection: sqlite3.Connection) -> None:
+        connection.executemany("INSERT INTO outbox (committed, change) VALUES (?, ?)", rows)
+
+    await records._database.write(left)
 
 
 # The engine is down ----------------------------------------------------------------------------------
@@ -139,12 +150,7 @@ async def test_a_thousand_changes_of_the_same_pages_drop_each_page_once(
 ) -> None:
     """As a load leaves them that was killed: each row names the topic's pages, and all 3,000 of them."""
     change = Change(change_id=0, snippets=("s1", "s2"), pages=(("a", 3000),))
-
-    def left(connection: sqlite3.Connection) -> None:
-        row = 0.0, msgspec.json.encode(change).decode()
-        connection.executemany("INSERT INTO outbox (committed, change) VALUES (?, ?)", [row] * 1000)
-
-    await records._database.write(left)
+    await leave(records, [change] * 1000)
     raw = valkey.raw()
     raw("SET", page("a", 3000), "old")
     sent: list[str] = []
@@ -259,3 +265,123 @@ async def test_a_change_whose_row_cannot_be_acknowledged_is_made_all_the_same(va
         assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
         records.open_for_looks.set()
         assert await records.pending() == (written.change,)
+
+
+# More keys than can be named -------------------------------------------------------------------------
+
+SNIPPETS = "greenroom:generation:{cache:snippet:{snippet_id}}"
+OTHERS = (
+    "greenroom:generation:{cache:topic:{topic_id}}",
+    "greenroom:generation:{cache:snippets:topic:{topic_id}:page:{page_number}}",
+    "greenroom:generation:{cache:podcast_status:{podcast_id}}",
+)
+
+
+async def sent_whole(records: Outbox) -> None:
+    """Return when the outbox is empty."""
+    async with asyncio.timeout(60):
+        while await records.pending():
+            await asyncio.sleep(0.001)
+
+
+async def test_more_keys_than_are_held_drop_their_keyspace_whole(
+    valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = [
+        Change(change_id=0, snippets=tuple(f"s{row}-{number}" for number in range(500)), topics=("a",))
+        for row in range(40)
+    ]
+    await fill(records, "a", 1)
+    async with opened(valkey, records) as platform:
+        await platform.snippets.get("a000")
+    raw = valkey.raw()
+    raw("SET", "cache:snippet:a000", raw("GET", "cache:snippet:a000").replace(b"Title", b"Older"), "EX", 600)
+    raw("SET", "cache:topic:a", "old", "EX", 600)
+    await leave(records, changes)
+    held, add = 0, PendingDrops.add
+
+    async def counted(pending: PendingDrops, keys: Any) -> None:
+        nonlocal held
+        held += len(keys)
+        await add(pending, keys)
+
+    monkeypatch.setattr(PendingDrops, "add", counted)
+    async with opened(valkey, records) as platform:
+        await sent_whole(records)
+        assert held == 2, "the topic, and the list of topics"
+        assert raw("EXISTS", SNIPPETS) == 1
+        assert raw("EXISTS", *OTHERS) == 0
+        assert raw("EXISTS", "cache:topic:a") == 0
+        found = await platform.snippets.get("a000")
+        assert found is not None
+        assert found.title == "Title"
+
+
+@pytest.mark.parametrize("keys", [10_000, 10_001])
+async def test_ten_thousand_keys_are_dropped_singly_and_one_more_is_not(
+    valkey: Server, records: Outbox, keys: int
+) -> None:
+    changes = [Change(change_id=0, snippets=tuple(f"s{number}" for number in range(n, keys, 10))) for n in range(10)]
+    await leave(records, changes)
+    raw = valkey.raw()
+    raw("SET", "cache:snippet:s9999", "old", "EX", 600)
+    async with opened(valkey, records):
+        await sent_whole(records)
+        assert raw("EXISTS", SNIPPETS) == raw("EXISTS", "cache:snippet:s9999") == int(keys > 10_000)
+
+
+async def test_a_keyspace_that_waits_for_its_server_counts_as_dropped_here(
+    valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_sender, "MAX_KEYS", 30)
+    monkeypatch.setattr(outbox_sender, "RESEND_AFTER", 0.01)
+    await fill(records, "a", 1)
+    async with opened(valkey, records) as platform:
+        assert await platform.snippets.get("a000")
+        old = valkey.raw()("GET", "cache:snippet:a000")
+        valkey.kill()
+        await records.store([], [snippet("a000", "a", NOON, title="New")])
+        await leave(records, [Change(change_id=0, snippets=tuple(f"s{number}" for number in range(31)))])
+        async with asyncio.timeout(30):
+            while not platform.outbox.unsent:
+                await asyncio.sleep(0.001)
+        found = await platform.snippets.get("a000")
+        assert found is not None
+        assert found.title == "New"
+        valkey.start()
+        raw = valkey.raw()
+        raw("SET", "cache:snippet:a000", old, "EX", 600)
+        await sent_whole(records)
+        assert raw("EXISTS", SNIPPETS) == 1
+        found = await platform.snippets.get("a000")
+        assert found is not None
+        assert found.title == "New"
+
+
+async def test_rows_beyond_those_held_are_read_later_and_count_meanwhile(
+    valkey: Server, records: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_sender, "_MAX_ROWS", 20)
+    await make_old(valkey, records)
+    (new,) = await records.pending()
+    await records.acknowledge([new.change_id])
+    await leave(records, [Change(change_id=0, snippets=(f"s{number}",)) for number in range(50)])
+    await leave(records, [new])  # the last, which is not read at first
+    marked, go, send = asyncio.Event(), asyncio.Event(), PendingDrops.send
+    rows: list[int] = []
+
+    async def held(pending: PendingDrops) -> None:
+        rows.append(len(pending))
+        marked.set()
+        await go.wait()
+        await send(pending)
+
+    monkeypatch.setattr(PendingDrops, "send", held)
+    async with opened(valkey, records) as platform:
+        await marked.wait()
+        found = await platform.topics.get("a")
+        assert found is not None
+        assert found.display_name == "New"
+        go.set()
+        await sent_whole(records)
+        assert rows == [20, 20, 12]

@@ -193,7 +193,8 @@ async def test_no_page_beyond_the_last_number_that_a_key_can_hold_is_named(path:
     connection = sqlite3.connect(path)
     connection.execute(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200001) "
-        "INSERT INTO snippets SELECT 'n' || i, 'a', i, (SELECT document FROM snippets) FROM n"
+        "INSERT INTO snippets SELECT 'n' || i, 'a', i,"
+        " json_set((SELECT document FROM snippets), '$.snippet_id', 'n' || i) FROM n"
     )
     connection.commit()
     connection.close()

@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 
 from greenroom.detached import Detached
-from greenroom.errors import BrokenDocument
 from greenroom.opened import Opened
 from greenroom.testing.clock import ManualClock
 from greenroom_platform.domain.podcasts import Tasks
@@ -52,23 +51,6 @@ async def test_a_file_without_task_tables_gets_them_and_keeps_its_rows(tmp_path:
         assert [topic.topic_id for topic in await records.topics()] == ["a"]
         assert await records.tasks.task("p") is None
         await records.close()
-
-
-@pytest.mark.parametrize("document", ["{", '{"podcast_id": "p", "claim": "x"}'])
-async def test_a_task_that_does_not_fit_is_told_as_a_broken_document(tmp_path: Path, document: str) -> None:
-    path = tmp_path / "record.sqlite3"
-    records = await SqliteRecords.open(path)
-    await records.put_topic("a", about("A"), NOON)
-    await records.tasks.add_task("p", "a", NOON, max_unfinished=10)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE tasks SET document = ?", (document,))
-        connection.execute("INSERT INTO recordings VALUES ('p', 0, ?)", (document,))
-    for ask in (records.tasks.task("p"), records.tasks.stored("p"), records.tasks.all_stored()):
-        with pytest.raises(BrokenDocument) as broken:
-            await ask
-        assert broken.value.kind in ("podcasttask", "storedrecording")
-        assert broken.value.id == ("'p'" if "podcast_id" in document else "None")
-    await records.close()
 
 
 async def test_what_has_lapsed_leaves_the_tables(tmp_path: Path) -> None:

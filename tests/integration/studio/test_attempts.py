@@ -13,10 +13,12 @@ import pytest
 
 from greenroom.errors import InvalidInput
 from greenroom.testing.clock import ManualClock
-from greenroom_platform.studio import recording_writer, webm
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable, open_recordings
+from greenroom_platform.studio import recording_store, recording_writer, webm
+from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
+from greenroom_platform.studio.recording_opening import open_recordings
 from greenroom_platform.studio.recordings import GivenUp, Recordings
 from tests.support.made_recordings import Listener, Site, heard, later, times
+from tests.support.patience import until
 from tests.support.recording_fixtures import STORES
 from tests.support.studio_samples import a_cluster
 
@@ -61,6 +63,52 @@ async def test_who_has_heard_another_recording_is_not_given_the_rest_of_this(sit
 
 
 @on_both
+async def test_who_hears_a_late_workers_whole_goes_on_with_the_one_that_counts(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_writer, "SEGMENT", 1)
+    late, reading = site.open(), site.open()
+    first = await (await site.begin(late)).write(0, 1, 2)
+    clusters = reading.clusters("p", wait=True)
+    await anext(clusters)
+    await first.recording.finish()
+    await until_known(reading, claim=1)
+    heard_so_far = [await anext(clusters)]
+    # The late worker learns that its claim is lost, and removes what it has made.
+    await first.lapse()
+    await (await site.begin(site.open())).write(0, 1, 2, 3)
+    await late.remove("p", 1)
+    source = reading._followers["p"].source
+    assert source is not None
+    source.close()  # whatever of it was kept
+    async with asyncio.timeout(10):
+        heard_so_far += [await anext(clusters) for _ in range(3)]
+    await clusters.aclose()
+    assert heard_so_far == [a_cluster(number).data for number in range(4)]
+
+
+@on_both
+async def test_who_comes_after_a_late_workers_whole_hears_the_one_that_counts(site: Site) -> None:
+    reading = site.open()
+    first = await (await site.begin(site.open())).write(0, mark=b"late")
+    clusters = reading.clusters("p", wait=True)
+    await anext(clusters)
+    await first.recording.finish()
+    await until_known(reading, claim=1)
+    await first.lapse()
+    await site.make(site.open(), mark=b"current")
+    await until_known(reading, claim=2)
+    assert all(b"current" in data for data in (await heard(reading))[1:])
+    await clusters.aclose()
+
+
+async def until_known(recordings: Recordings, claim: int) -> None:
+    """Return when a claim's recording is known to be whole to whoever follows it."""
+    follower = recordings._followers["p"]
+    await until(lambda: follower.source is not None and follower.source.claim == claim and follower.source.whole)
+
+
+@on_both
 async def test_a_late_worker_puts_its_recording_in_nobodys_place(site: Site) -> None:
     late, current = site.open(), site.open()
     first = await (await site.begin(late)).write(0, mark=b"late")
@@ -93,6 +141,24 @@ async def test_the_whole_recording_of_a_killed_worker_is_taken_over(site: Site) 
     assert times(await heard(site.open())) == [0, 1000]
     assert b"killed" in await site.bytes_of(site.open())
     assert await recordings.take_over("q", 3) is None
+
+
+async def test_only_the_last_eight_claims_are_looked_at_for_a_whole_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings, asked = site.open(), list[str]()
+    for claim in (1, 5):
+        await recordings.store.create(f"p.{claim}.webm", b"whole")
+    get = recordings.store.get
+
+    async def counted(name: str, *part: int) -> bytes | None:
+        asked.append(name)
+        return await get(name, *part)
+
+    monkeypatch.setattr(recordings.store, "get", counted)
+    assert await recordings.take_over("p", 14) is None
+    assert asked == [f"p.{claim}.webm" for claim in range(13, 5, -1)]
+    assert await recordings.take_over("p", 13) == 5
 
 
 @on_both
@@ -159,7 +225,6 @@ async def test_an_object_is_made_once_and_one_of_our_own_bytes_is_ours(site: Sit
         await store.create("p.1.webm", b"two")
     assert await store.get("p.1.webm") == b"one"
     assert await store.get("p.1.webm", 1, 3) == b"ne"
-    assert (await store.has("p.1.webm"), await store.has("p.2.webm")) == (True, False)
     assert (await store.get("p.2.webm"), await store.stream("p.2.webm", 0, 1, 1)) == (None, None)
     for _ in range(2):
         await store.delete("p.1.webm")
@@ -178,6 +243,36 @@ async def test_a_recording_is_put_in_segments_of_about_eight_seconds(
     one = len(a_cluster(0).data)
     assert all(size <= max(recording_writer.SEGMENT, one) for size in sizes)
     assert len(sizes) <= 2 + 20 * one / (recording_writer.SEGMENT - one) + 1, "the first, full ones, and the end mark"
+
+
+@on_both
+async def test_the_segments_of_a_recording_are_not_more_than_can_be_removed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"MAX_SEGMENTS": 6, "SEGMENT": 1, "INTERVAL": 0, "AHEAD": 1}.items():
+        monkeypatch.setattr(recording_writer, name, value)
+    recordings = site.open()
+    attempt = await site.begin(recordings)
+    listener = Listener(recordings)
+    for number in range(4):
+        await attempt.write(number)
+        await listener.has(2 + number)
+    await attempt.write(*range(4, 20))
+    assert await site.segments() == [f"parts/p.1.{number:05}" for number in range(4)]
+    await attempt.finish()
+    await listener.task
+    assert times(listener.got) == [1000 * number for number in range(20)]
+    assert await site.segments() == [f"parts/p.1.{number:05}" for number in range(6)]
+    await recordings.store.delete(*await site.segments())
+    assert times(await heard(site.open())) == [1000 * number for number in range(20)]
+
+
+def test_segments_come_more_rarely_the_more_there_are() -> None:
+    intervals = [recording_writer.interval_after(segments) for segments in range(recording_store.MAX_SEGMENTS)]
+    assert intervals[:200] == [0.25] * 200
+    assert intervals == sorted(intervals)
+    assert sum(intervals) > 25 * 60, "a rendering of 25 minutes is heard while it lasts"
+    assert max(intervals) == 4
 
 
 # Refusals --------------------------------------------------------------------------------------------
@@ -355,19 +450,46 @@ async def test_a_removal_that_is_interrupted_is_finished_by_the_next(
     monkeypatch.setattr(recording_writer, "SEGMENT", 1)
     attempt = await (await site.begin(recordings)).write(*range(4))
     await attempt.recording.finish()
-    delete, left = recordings.store.delete, [2]
+    delete = recordings.store.delete
 
-    async def some(name: str) -> None:
-        if not left[0]:
-            raise RecordingsUnavailable("it has gone away")
-        left[0] -= 1
-        await delete(name)
+    async def some(*names: str) -> None:
+        await delete(*names[:2])
+        raise RecordingsUnavailable("it has gone away")
 
     monkeypatch.setattr(recordings.store, "delete", some)
     await recordings.remove("p", 1)
     assert len(await site.objects()) == 4, "segments and end mark were five, and there was the whole"
-    left[0] = 100
+    monkeypatch.undo()
     await recordings.remove("p", 1)
+    assert await site.objects() == []
+
+
+async def test_a_podcast_that_cannot_be_swept_keeps_no_other_from_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.clock = ManualClock()
+    recordings = site.open(max_age=timedelta(hours=2))
+    for podcast_id in ("attempts", "expired", "other"):
+        await site.make(recordings, podcast_id)
+    delete = recordings.store.delete
+
+    async def refusing(*names: str) -> None:
+        if any("attempts" in name or name == "expired.1.webm" for name in names):
+            raise RecordingsUnavailable("this one cannot be removed")
+        await delete(*names)
+
+    monkeypatch.setattr(recordings.store, "delete", refusing)
+    later(site.clock, hours=1)
+    await recordings.sweep()
+    assert {name.split(".")[0] for name in await site.objects() if name.startswith("parts/")} == {"parts/attempts"}
+    assert "cannot be removed yet, 1 times; the first: this one cannot be removed" in caplog.text
+    for _ in range(2):
+        later(site.clock, hours=2)
+        await recordings.sweep()
+    assert "cannot be removed yet, 2 times" in caplog.text
+    assert [name for name in await site.objects() if "other" in name] == []
+    monkeypatch.undo()
+    await recordings.sweep()
     assert await site.objects() == []
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from greenroom_platform.studio import webm
+from greenroom_platform.studio.recording_errors import RecordingFailed
 from greenroom_platform.studio.recording_reader import Follower
-from greenroom_platform.studio.recording_store import RecordingFailed
 from greenroom_platform.studio.recordings import NothingYet
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 from tests.support.made_recordings import Listener, Site, heard, times

@@ -23,7 +23,9 @@ from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.http.app import create_app
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.platform import Platform, open_platform
+from greenroom_platform.studio import recording_sweeper
 from greenroom_platform.studio import worker as studio_worker
+from greenroom_platform.studio.recording_store import segment_name
 from greenroom_platform.studio.recording_writer import RecordingWriter
 from greenroom_platform.studio.render_client import Progress
 from greenroom_platform.studio.script import PodcastScript, weave
@@ -265,6 +267,31 @@ async def test_a_request_of_this_process_is_heard_at_once(opened: Open, monkeypa
     async with working(platform):
         await looked.wait()
         assert (await statuses_of(platform.statuses.follow(await asked(platform))))[-1] == "ready_to_stream"
+
+
+async def test_a_worker_without_work_removes_what_is_left_of_old_podcasts(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studio_worker, "IDLE", 0.01)
+    clock = ManualClock()
+    platform = await opened(clock=clock)
+    claims = [await claimed(platform) for _ in range(2)]
+    for claim in claims:
+        await platform.recordings.store.create(segment_name(claim.podcast_id, claim.number, 0), b"left")
+    await platform.tasks.fail(claims[0], FAILED)
+    clock.advance(recording_sweeper.LATER)
+    await platform.tasks.fail(claims[1], FAILED)
+    async with working(platform):
+        await until_left(platform, [segment_name(claims[1].podcast_id, 1, 0)])
+        clock.advance(recording_sweeper.LATER)
+        await until_left(platform, [])
+
+
+async def until_left(platform: Platform, names: list[str]) -> None:
+    """Return when these are the objects of the store."""
+    async with asyncio.timeout(20):
+        while await objects(platform) != names:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_queue_that_cannot_be_asked_for_a_while_is_asked_again(

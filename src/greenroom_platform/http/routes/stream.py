@@ -32,7 +32,7 @@ from greenroom_platform.http.stream_session import (
     StreamSession,
 )
 from greenroom_platform.models import Session
-from greenroom_platform.studio.recording_store import RecordingFailed, RecordingsUnavailable
+from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recordings import WholeRecording
 
 log = logging.getLogger("greenroom.http")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from typing import Any
 
-from bson.raw_bson import RawBSONDocument
 from pymongo import InsertOne, UpdateOne
 
-from greenroom.errors import BrokenDocument
 from greenroom_platform.domain.records import Change
-from greenroom_platform.models import Snippet, Topic
+from greenroom_platform.storage.broken import all_decoded
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends, record_change
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
-from greenroom_platform.storage.mongodb.documents import LOCK, T, decoded, snippet_update, topic_update
+from greenroom_platform.storage.mongodb.documents import LOCK, decoded, snippet_update, topic_update
 from greenroom_platform.storage.whole import Wanted
 
 
@@ -34,7 +32,7 @@ async def stored_whole(
         wanted.check({row["_id"] async for row in found})
     topics = database.topics.find({"_id": {"$in": list(wanted.topics)}}, session=session)
     snippets = database.snippets.find({"_id": {"$in": list(wanted.snippets)}}, session=session)
-    new = wanted.differing(*_all_decoded(await topics.to_list(), await snippets.to_list()))
+    new = wanted.differing(*all_decoded(decoded, await topics.to_list(), await snippets.to_list()))
     if not new:
         return None
     left = new.touched - wanted.named
@@ -60,28 +58,6 @@ async def stored_whole(
         snippets=[one.snippet_id for one in new.snippets],
         pages=await page_ends(database, session, new.touched, gone=new.gone),
     )
-
-
-def _all_decoded(
-    topics: Sequence[RawBSONDocument], snippets: Sequence[RawBSONDocument]
-) -> tuple[list[Topic], list[Snippet]]:
-    """What is stored; where some of it does not fit, all that does not is named at once."""
-    broken: list[BrokenDocument] = []
-
-    def each(rows: Sequence[RawBSONDocument], type_: type[T]) -> list[T]:
-        found = []
-        for row in rows:
-            try:
-                found.append(decoded(row, type_))
-            except BrokenDocument as error:
-                broken.append(error)
-        return found
-
-    whole = each(topics, Topic), each(snippets, Snippet)
-    if broken:
-        first, *others = broken
-        raise BrokenDocument(first.kind, first.id, first.reason, others=others)
-    return whole
 
 
 def _write(id_: str, update: Mapping[str, Any], stored: Set[str]) -> InsertOne[Any] | UpdateOne:

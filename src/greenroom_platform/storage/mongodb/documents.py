@@ -7,7 +7,6 @@ whole number beside the text.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -18,11 +17,9 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 
-from greenroom.errors import BrokenDocument
 from greenroom_platform.models import Snippet, Topic
+from greenroom_platform.storage.broken import broken_document, check_status
 from greenroom_platform.storage.moments import microseconds
-
-log = logging.getLogger("greenroom.storage")
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -35,8 +32,6 @@ _DECODED: CodecOptions[dict[str, Any]] = CodecOptions(
 _LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
     unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
 )
-_LOGGED = 1000
-"""Broken documents that are told of by name; then they are only counted."""
 
 LOCK = "lock"
 """Counted up by whoever relies on a document: two transactions that only read it do not conflict, nor do two that write
@@ -44,32 +39,6 @@ what is there already."""
 GENERATED = "generated"
 """When a snippet was generated, in microseconds since 1970: sorts rightly, whatever the fraction digits of the text."""
 _OPTIONAL = "cover_art_prompt", "image_url"
-
-
-class Broken:
-    """Documents that do not fit their type; each is told of once."""
-
-    def __init__(self) -> None:
-        self.counts = {(kind,): 0 for kind in ("topic", "snippet", "podcasttask", "storedrecording")}
-        """By their kind; here from the start, since nobody sees a first step from nothing."""
-        self._told: set[tuple[str, str]] = set()
-
-    @property
-    def count(self) -> int:
-        """All of them, each as often as it was left out."""
-        return sum(self.counts.values())
-
-    def decoded(self, raw: RawBSONDocument, type_: type[T]) -> T | None:
-        """The object in a document of a list; None where there is none, which the log says."""
-        try:
-            return decoded(raw, type_)
-        except BrokenDocument as error:
-            self.counts[error.kind,] += 1
-            name = type_.__name__, str(error)
-            if name not in self._told and len(self._told) < _LOGGED:
-                self._told.add(name)
-                log.error("left out: %s", error)
-            return None
 
 
 def decoded(raw: RawBSONDocument, type_: type[T]) -> T:
@@ -82,11 +51,12 @@ def decoded(raw: RawBSONDocument, type_: type[T]) -> T:
     try:
         found = msgspec.convert(members, type_)
     except msgspec.ValidationError as error:
-        raise BrokenDocument(type_.__name__.lower(), _id(members), str(error)) from None
+        raise broken_document(type_, _id(members), str(error)) from None
     # Prevents: another program's document says it is another object · that one's cached value is this one.
     if members.get("_id") != getattr(found, type_.__struct_fields__[0]):
         reason = f"its {type_.__struct_fields__[0]} is not its _id"
-        raise BrokenDocument(type_.__name__.lower(), _id(members), reason)
+        raise broken_document(type_, _id(members), reason)
+    check_status(found, _id(members))
     return found
 
 
@@ -94,7 +64,7 @@ def _members(raw: RawBSONDocument, type_: type[msgspec.Struct]) -> dict[str, Any
     try:
         members = bson.decode(raw.raw, _DECODED)
     except (InvalidBSON, OverflowError, RecursionError) as error:
-        raise BrokenDocument(type_.__name__.lower(), _id(_half_decoded(raw)), str(error)) from None
+        raise broken_document(type_, _id(_half_decoded(raw)), str(error)) from None
     return {name: _moment(value) for name, value in members.items()}
 
 
@@ -111,7 +81,7 @@ def _moment(value: Any) -> Any:
 
 
 def _id(members: Mapping[str, Any]) -> str:
-    return repr(members.get("_id"))[:200]
+    return repr(members.get("_id"))
 
 
 def topic_update(topic: Topic) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from greenroom_platform.domain.records import (
     members_of,
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
+from greenroom_platform.storage.broken import BrokenDocuments
 from greenroom_platform.storage.mongodb.bulk import stored_whole
 from greenroom_platform.storage.mongodb.caches import MongoCaches
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends, pending_changes, record_change
@@ -30,7 +31,6 @@ from greenroom_platform.storage.mongodb.database import WRITE_DEADLINE, MongoDat
 from greenroom_platform.storage.mongodb.documents import (
     GENERATED,
     LOCK,
-    Broken,
     decoded,
     snippet_update,
     topic_update,
@@ -57,7 +57,7 @@ class MongoRecords:
         self._database = database
         self._numbers = ChangeNumbers()
         self._told: set[int] = set()
-        self.broken = Broken()
+        self.broken = BrokenDocuments()
         """Documents of other programs that do not fit."""
         self.broken_documents: Mapping[tuple[str], int] = self.broken.counts
         """See `CountsBroken`."""
@@ -93,7 +93,7 @@ class MongoRecords:
 
     async def topics(self) -> tuple[Topic, ...]:
         rows = await self._database.read_list(self._database.topics, sort=[("display_name", 1), ("_id", 1)])
-        return tuple(one for row in rows if (one := self.broken.decoded(row, Topic)) is not None)
+        return tuple(one for row in rows if (one := self.broken.fitting(decoded, row, Topic)) is not None)
 
     async def snippet(self, snippet_id: str) -> Snippet | None:
         raw = await self._database.read_one(self._database.snippets, snippet_id)
@@ -234,7 +234,7 @@ class MongoRecords:
             query = {"filter": wanted, "sort": _IN_ORDER, "skip": skip, "limit": asked}
             # All of them anew: between two reads others may have moved.
             rows = await self._database.read_list(self._database.snippets, **query)
-            found = [one for row in rows if (one := self.broken.decoded(row, Snippet)) is not None]
+            found = [one for row in rows if (one := self.broken.fitting(decoded, row, Snippet)) is not None]
             if len(found) >= limit or len(rows) < asked:
                 return tuple(found[:limit])
             asked *= _FURTHER

@@ -24,10 +24,11 @@ from greenroom_platform.domain.task_records import (
     StoredRecording,
 )
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
+from greenroom_platform.storage.broken import BrokenDocuments
 from greenroom_platform.storage.moments import microseconds
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, record_change
 from greenroom_platform.storage.mongodb.database import QUEUE, MongoDatabase, Session
-from greenroom_platform.storage.mongodb.documents import LOCK, Broken, decoded
+from greenroom_platform.storage.mongodb.documents import LOCK, decoded
 from greenroom_platform.storage.task_steps import after, check_step, shown
 
 _SWEPT = 100
@@ -44,7 +45,7 @@ class MongoTasks:
     `finished`; times in microseconds since 1970. `key` is the idempotency key of its request while that counts.
     """
 
-    def __init__(self, database: MongoDatabase, numbers: ChangeNumbers, broken: Broken) -> None:
+    def __init__(self, database: MongoDatabase, numbers: ChangeNumbers, broken: BrokenDocuments) -> None:
         self._database = database
         self._tasks = database.tasks
         self._numbers = numbers
@@ -100,11 +101,11 @@ class MongoTasks:
                 wanted, update, sort=[("number", 1)], return_document=ReturnDocument.AFTER
             )
 
-        raw = await self._database.write_one(work)
-        if raw is None:
-            return None
-        task = decoded(raw, PodcastTask)
-        return Claim(task=task, number=task.claim)
+        # One that does not fit is claimed, and so out of the way. Prevents: it is the oldest · no other is claimed.
+        while (raw := await self._database.write_one(work)) is not None:
+            if (task := self._broken.fitting(decoded, raw, PodcastTask)) is not None:
+                return Claim(task=task, number=task.claim)
+        return None
 
     async def renew(self, claim: Claim, seconds: float, now: datetime, *, progress: float | None = None) -> None:
         members = _claimed_until(after(now, seconds)) | ({} if progress is None else {"progress": progress})
@@ -151,7 +152,7 @@ class MongoTasks:
             return await self._tasks.count_documents(waiting), await oldest.to_list()
 
         length, oldest = await self._database.read(work)
-        task = self._broken.decoded(oldest[0], PodcastTask) if oldest else None
+        task = self._broken.fitting(decoded, oldest[0], PodcastTask) if oldest else None
         return Queue(length, None if task is None else task.created_at)
 
     async def fail_exhausted(self, message: str, now: datetime, *, attempts: int) -> tuple[Change, ...]:
@@ -159,7 +160,7 @@ class MongoTasks:
 
         async def work(session: Session) -> tuple[Change, ...]:
             found = self._tasks.find(exhausted, sort=[("number", 1)], session=session)
-            tasks = [self._broken.decoded(raw, PodcastTask) async for raw in found]
+            tasks = [self._broken.fitting(decoded, raw, PodcastTask) async for raw in found]
             return tuple([await self._failed(session, task, message, now) for task in tasks if task is not None])
 
         # Workers ask again and again: only where there is something a transaction is begun.
@@ -174,7 +175,7 @@ class MongoTasks:
     async def all_stored(self) -> tuple[StoredRecording, ...]:
         order = [("at", 1), ("_id", 1)]
         found = await self._database.read(lambda: self._database.recordings.find(sort=order).to_list())
-        every = (self._broken.decoded(raw, StoredRecording) for raw in found)
+        every = (self._broken.fitting(decoded, raw, StoredRecording) for raw in found)
         return tuple(one for one in every if one is not None)
 
     async def update_stored(self, podcast_id: str, *, expired: datetime | None = None, swept: bool = False) -> None:

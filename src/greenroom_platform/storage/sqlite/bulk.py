@@ -7,10 +7,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
-
 from greenroom_platform.domain.records import Change
 from greenroom_platform.models import Snippet, Topic
+from greenroom_platform.storage.broken import all_decoded
 from greenroom_platform.storage.outbox import page_ends, record_change
 from greenroom_platform.storage.sqlite import rows
 from greenroom_platform.storage.whole import Wanted
@@ -23,10 +22,12 @@ def stored_whole(connection: sqlite3.Connection, wanted: Wanted) -> Change | Non
     """Store within the current transaction; None where nothing differs.
 
     Raises:
+        BrokenDocument: when what is stored under an id is another program's, and does not fit.
         UnknownReference: when a snippet's topic is neither stored nor among `topics`.
     """
-    wanted.check({one.topic_id for one in _existing_topics(connection, wanted.named)})
-    new = wanted.differing(_existing_topics(connection, wanted.topics), _existing_snippets(connection, wanted.snippets))
+    named = _in_chunks(connection, "SELECT topic_id FROM topics WHERE topic_id IN", wanted.named)
+    wanted.check({topic_id for (topic_id,) in named})
+    new = wanted.differing(*_existing(connection, wanted.topics, wanted.snippets))
     if not new:
         return None
     rows.write_topics(connection, new.topics)
@@ -40,14 +41,14 @@ def stored_whole(connection: sqlite3.Connection, wanted: Wanted) -> Change | Non
     )
 
 
-def _existing_topics(connection: sqlite3.Connection, ids: Iterable[str]) -> Iterator[Topic]:
-    for row in _in_chunks(connection, "SELECT document FROM topics WHERE topic_id IN", ids):
-        yield msgspec.json.decode(row[0], type=Topic)
-
-
-def _existing_snippets(connection: sqlite3.Connection, ids: Iterable[str]) -> Iterator[Snippet]:
-    for row in _in_chunks(connection, "SELECT document FROM snippets WHERE snippet_id IN", ids):
-        yield msgspec.json.decode(row[0], type=Snippet)
+def _existing(
+    connection: sqlite3.Connection, topics: Iterable[str], snippets: Iterable[str]
+) -> tuple[list[Topic], list[Snippet]]:
+    """What is stored under these ids."""
+    of_topics = f"SELECT {rows.columns(Topic)} FROM topics WHERE topic_id IN"  # noqa: S608
+    of_snippets = f"SELECT {rows.columns(Snippet)} FROM snippets WHERE snippet_id IN"  # noqa: S608
+    found = _in_chunks(connection, of_topics, topics), _in_chunks(connection, of_snippets, snippets)
+    return all_decoded(rows.decoded, *found)
 
 
 def _in_chunks(connection: sqlite3.Connection, query: str, ids: Iterable[str]) -> Iterator[Any]:

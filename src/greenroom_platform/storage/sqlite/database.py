@@ -119,7 +119,10 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            self._write_trouble = None
+            # Prevents: a change finds the disk full · a smaller write finds room · health tells that all is well, the
+            # next change fails again.
+            if self._write_trouble is not None and writing.is_over(self._write_trouble, self._path):
+                self._write_trouble = None
             return result
 
         return await self._run(self._writer, transaction)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from greenroom.errors import Conflict, UnknownReference
 from greenroom_platform.definitions import PAGE_SIZE
@@ -24,17 +22,28 @@ from greenroom_platform.domain.records import (
     members_of,
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
+from greenroom_platform.storage.broken import BrokenDocuments
 from greenroom_platform.storage.outbox import page_ends, pending_changes, record_change
 from greenroom_platform.storage.sqlite.bulk import stored_whole
 from greenroom_platform.storage.sqlite.caches import SqliteCaches
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.storage.sqlite.foreign import SqliteForeignChanges
-from greenroom_platform.storage.sqlite.rows import read_snippet, read_topic, write_snippet, write_topic
+from greenroom_platform.storage.sqlite.rows import (
+    columns,
+    decoded,
+    read_snippet,
+    read_topic,
+    topic_exists,
+    write_snippet,
+    write_topic,
+)
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
 from greenroom_platform.storage.whole import Wanted
 
 _IN_ORDER = "ORDER BY generated DESC, snippet_id"
+_FURTHER = 4
+"""How many times as many rows are read when some do not fit."""
 
 
 class SqliteRecords:
@@ -43,9 +52,13 @@ class SqliteRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._told: set[int] = set()
+        self.broken = BrokenDocuments()
+        """Rows of other programs that do not fit."""
+        self.broken_documents: Mapping[tuple[str], int] = self.broken.counts
+        """See `CountsBroken`."""
         self.users = SqliteUsers(database)
         """The users, in the same file."""
-        self.tasks = SqliteTasks(database)
+        self.tasks = SqliteTasks(database, self.broken)
         """The generation tasks, in the same file."""
         self.caches = SqliteCaches(database)
         """Which caches its changes are sent to, in the same file."""
@@ -63,22 +76,18 @@ class SqliteRecords:
         return await self._database.read(lambda connection: read_topic(connection, topic_id))
 
     async def topics(self) -> tuple[Topic, ...]:
-        rows = await self._rows("SELECT document FROM topics ORDER BY display_name, topic_id")
-        return tuple(msgspec.json.decode(row[0], type=Topic) for row in rows)
+        rows = await self._rows(f"SELECT {columns(Topic)} FROM topics ORDER BY display_name, topic_id")  # noqa: S608
+        return tuple(one for row in rows if (one := self.broken.fitting(decoded, row, Topic)) is not None)
 
     async def snippet(self, snippet_id: str) -> Snippet | None:
         return await self._database.read(lambda connection: read_snippet(connection, snippet_id))
 
     async def page(self, topic_id: str, page_number: int) -> tuple[Snippet, ...]:
         skip = (page_number - 1) * PAGE_SIZE
-        rows = await self._rows(
-            f"SELECT document FROM snippets WHERE topic_id = ? {_IN_ORDER} LIMIT ? OFFSET ?",  # noqa: S608
-            (topic_id, PAGE_SIZE, skip),
-        )
-        return _snippets(rows)
+        return await self._snippets("WHERE topic_id = ?", topic_id, limit=PAGE_SIZE, skip=skip)
 
     async def newest(self, limit: int) -> tuple[Snippet, ...]:
-        return _snippets(await self._rows(f"SELECT document FROM snippets {_IN_ORDER} LIMIT ?", (limit,)))  # noqa: S608
+        return await self._snippets("", limit=limit)
 
     async def is_empty(self) -> bool:
         rows = await self._rows("SELECT 1 FROM topics UNION ALL SELECT 1 FROM snippets LIMIT 1")
@@ -207,19 +216,31 @@ class SqliteRecords:
     async def close(self) -> None:
         await self._database.close()
 
+    async def _snippets(self, where: str, *parameters: object, limit: int, skip: int = 0) -> tuple[Snippet, ...]:
+        """As many as are asked for, whatever is left out of them: see `MongoRecords`."""
+        query = f"SELECT {columns(Snippet)} FROM snippets {where} {_IN_ORDER} LIMIT ? OFFSET ?"  # noqa: S608
+
+        def work(connection: sqlite3.Connection) -> tuple[Snippet, ...]:
+            asked = limit
+            while True:
+                # All of them anew: between two reads others may have moved.
+                rows = connection.execute(query, (*parameters, asked, skip)).fetchall()
+                fitting = [one for row in rows if (one := self.broken.fitting(decoded, row, Snippet)) is not None]
+                if len(fitting) >= limit or len(rows) < asked:
+                    return tuple(fitting[:limit])
+                asked *= _FURTHER
+
+        return await self._database.read(work)
+
     async def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
         return await self._database.read(lambda connection: connection.execute(query, parameters).fetchall())
 
 
 def _replace(connection: sqlite3.Connection, old: Snippet | None, new: Snippet) -> Change:
-    if read_topic(connection, new.topic_id) is None:
+    if not topic_exists(connection, new.topic_id):
         raise UnknownReference("topic_id", new.topic_id)
     topics = {new.topic_id} | ({old.topic_id} if old is not None else set())
     before = page_ends(connection, topics)
     write_snippet(connection, new)
     pages = page_ends(connection, topics, least=before)
     return record_change(connection, time.time(), snippets=[new.snippet_id], pages=pages)
-
-
-def _snippets(rows: Iterable[Any]) -> tuple[Snippet, ...]:
-    return tuple(msgspec.json.decode(row[0], type=Snippet) for row in rows)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from greenroom.errors import BrokenDocument, ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
+from greenroom.errors import ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
 from greenroom_platform.domain.records import Change
 from greenroom_platform.domain.task_records import (
     KEY_KEPT,
@@ -22,13 +23,12 @@ from greenroom_platform.domain.task_records import (
     StoredRecording,
 )
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
+from greenroom_platform.storage.broken import BrokenDocuments
 from greenroom_platform.storage.moments import microseconds
 from greenroom_platform.storage.outbox import record_change
 from greenroom_platform.storage.sqlite.database import Database
-from greenroom_platform.storage.sqlite.rows import read_topic
+from greenroom_platform.storage.sqlite.rows import columns, decoded, topic_exists
 from greenroom_platform.storage.task_steps import after, check_step, shown, unclaimed
-
-T = TypeVar("T", PodcastTask, StoredRecording)
 
 _SWEPT = 100
 """Rows of each kind that one new task removes at most: more than it adds, and never a long transaction."""
@@ -37,8 +37,9 @@ _SWEPT = 100
 class SqliteTasks:
     """`TaskRecords` in the file of a `SqliteRecords`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, broken: BrokenDocuments | None = None) -> None:
         self._database = database
+        self._broken = broken or BrokenDocuments()
 
     async def add_task(
         self, podcast_id: str, topic_id: str, now: datetime, *, max_unfinished: int, key: IdempotencyKey | None = None
@@ -48,7 +49,7 @@ class SqliteTasks:
                 if earlier.topic_id != topic_id:
                     raise KeyReused("the idempotency key was used for another topic")
                 return Requested(earlier, False)
-            if read_topic(connection, topic_id) is None:
+            if not topic_exists(connection, topic_id):
                 raise UnknownReference("topic_id", topic_id)
             _sweep(connection, now)
             (unfinished,) = connection.execute("SELECT count(*) FROM tasks WHERE finished IS NULL").fetchone()
@@ -77,16 +78,16 @@ class SqliteTasks:
 
     async def claim(self, worker: str, seconds: float, now: datetime, *, attempts: int) -> Claim | None:
         waiting = microseconds(now), attempts
+        where = "finished IS NULL AND claimed_until <= ? AND attempts < ? ORDER BY number"
 
-        def oldest(connection: sqlite3.Connection) -> Any:
-            query = "SELECT document FROM tasks WHERE finished IS NULL AND claimed_until <= ? AND attempts < ?"
-            return connection.execute(f"{query} ORDER BY number LIMIT 1", waiting).fetchone()
+        def oldest(connection: sqlite3.Connection) -> PodcastTask | None:
+            # One that does not fit is passed over. Prevents: it is the oldest · no worker ever comes to another.
+            return next(self._fitting(connection, where, waiting), None)
 
         def work(connection: sqlite3.Connection) -> Claim | None:
-            row = oldest(connection)
-            if row is None:
+            task = oldest(connection)
+            if task is None:
                 return None
-            task = _decoded(row, PodcastTask)
             claimed = msgspec.structs.replace(
                 task,
                 attempts=task.attempts + 1,
@@ -142,33 +143,33 @@ class SqliteTasks:
 
     async def queue(self) -> Queue:
         def work(connection: sqlite3.Connection) -> Queue:
-            where = "FROM tasks WHERE finished IS NULL"
-            (length,) = connection.execute(f"SELECT count(*) {where}").fetchone()
-            row = connection.execute(f"SELECT document {where} ORDER BY number LIMIT 1").fetchone()
-            return Queue(length, None if row is None else _decoded(row, PodcastTask).created_at)
+            query = "SELECT count(*) FROM tasks WHERE finished IS NULL"
+            (length,) = connection.execute(query).fetchone()
+            oldest = next(self._fitting(connection, "finished IS NULL ORDER BY number", ()), None)
+            return Queue(length, None if oldest is None else oldest.created_at)
 
         return await self._database.read(work)
 
     async def fail_exhausted(self, message: str, now: datetime, *, attempts: int) -> tuple[Change, ...]:
-        query = "SELECT document FROM tasks WHERE finished IS NULL AND claimed_until <= ? AND attempts >= ?"
-        exhausted = microseconds(now), attempts
+        where = "finished IS NULL AND claimed_until <= ? AND attempts >= ? ORDER BY number"
+
+        def exhausted(connection: sqlite3.Connection) -> list[PodcastTask]:
+            return list(self._fitting(connection, where, (microseconds(now), attempts)))
 
         def work(connection: sqlite3.Connection) -> tuple[Change, ...]:
-            rows = connection.execute(f"{query} ORDER BY number", exhausted).fetchall()
-            return tuple(_failed(connection, _decoded(row, PodcastTask), message, now) for row in rows)
+            return tuple(_failed(connection, task, message, now) for task in exhausted(connection))
 
         # As in `claim`.
-        if not await self._database.read(lambda connection: connection.execute(query, exhausted).fetchone()):
-            return ()
-        return await self._database.write(work)
+        return await self._database.write(work) if await self._database.read(exhausted) else ()
 
     async def stored(self, podcast_id: str) -> StoredRecording | None:
         return await self._database.read(lambda connection: _read_stored(connection, podcast_id))
 
     async def all_stored(self) -> tuple[StoredRecording, ...]:
         def work(connection: sqlite3.Connection) -> tuple[StoredRecording, ...]:
-            rows = connection.execute("SELECT document FROM recordings ORDER BY ended, podcast_id").fetchall()
-            return tuple(_decoded(row, StoredRecording) for row in rows)
+            query = f"SELECT {columns(StoredRecording)} FROM recordings ORDER BY ended, podcast_id"  # noqa: S608
+            each = (self._broken.fitting(decoded, row, StoredRecording) for row in connection.execute(query))
+            return tuple(one for one in each if one is not None)
 
         return await self._database.read(work)
 
@@ -189,6 +190,15 @@ class SqliteTasks:
             connection.execute("DELETE FROM recordings WHERE podcast_id = ?", (podcast_id,))
 
         await self._database.write(work)
+
+    def _fitting(
+        self, connection: sqlite3.Connection, where: str, parameters: Sequence[object]
+    ) -> Iterator[PodcastTask]:
+        """Tasks without those that do not fit."""
+        query = f"SELECT {columns(PodcastTask)} FROM tasks WHERE {where}"  # noqa: S608
+        for row in connection.execute(query, parameters):
+            if (task := self._broken.fitting(decoded, row, PodcastTask)) is not None:
+                yield task
 
 
 def _claimed(connection: sqlite3.Connection, claim: Claim) -> PodcastTask:
@@ -218,8 +228,9 @@ def _failed(connection: sqlite3.Connection, task: PodcastTask, message: str, now
 
 
 def _read_stored(connection: sqlite3.Connection, podcast_id: str) -> StoredRecording | None:
-    row = connection.execute("SELECT document FROM recordings WHERE podcast_id = ?", (podcast_id,)).fetchone()
-    return None if row is None else _decoded(row, StoredRecording)
+    query = f"SELECT {columns(StoredRecording)} FROM recordings WHERE podcast_id = ?"  # noqa: S608
+    row = connection.execute(query, (podcast_id,)).fetchone()
+    return None if row is None else decoded(row, StoredRecording)
 
 
 def _note_stored(connection: sqlite3.Connection, task: PodcastTask, size: int) -> None:
@@ -253,8 +264,9 @@ def _sweep(connection: sqlite3.Connection, now: datetime) -> None:
 
 
 def _read(connection: sqlite3.Connection, podcast_id: str) -> PodcastTask | None:
-    row = connection.execute("SELECT document FROM tasks WHERE podcast_id = ?", (podcast_id,)).fetchone()
-    return _decoded(row, PodcastTask) if row else None
+    query = f"SELECT {columns(PodcastTask)} FROM tasks WHERE podcast_id = ?"  # noqa: S608
+    row = connection.execute(query, (podcast_id,)).fetchone()
+    return decoded(row, PodcastTask) if row else None
 
 
 def _write(connection: sqlite3.Connection, task: PodcastTask) -> None:
@@ -266,27 +278,6 @@ def _write(connection: sqlite3.Connection, task: PodcastTask) -> None:
         "UPDATE tasks SET attempts = ?, claimed_until = ?, finished = ?, document = ? WHERE podcast_id = ?",
         (task.attempts, until, finished, _text(task), task.podcast_id),
     )
-
-
-def _decoded(row: Any, type_: type[T]) -> T:
-    """The object in a row's document.
-
-    Raises:
-        BrokenDocument: where it does not fit the type, as one that another program has written.
-    """
-    try:
-        return msgspec.json.decode(row[0], type=type_)
-    except msgspec.DecodeError as error:
-        raise BrokenDocument(type_.__name__.lower(), _id(row[0]), str(error)) from None
-
-
-def _id(document: Any) -> str:
-    """The podcast's id in a document that does not fit; None where it has none."""
-    try:
-        members = msgspec.json.decode(document)
-    except msgspec.DecodeError:
-        return repr(None)
-    return repr(members.get("podcast_id") if isinstance(members, dict) else None)[:200]
 
 
 def _text(task: PodcastTask) -> str:

@@ -13,6 +13,7 @@ from greenroom.errors import Conflict
 from greenroom_platform.models import User
 from greenroom_platform.storage.preferences import merged
 from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.storage.sqlite.rows import columns, decoded
 
 
 class SqliteUsers:
@@ -61,9 +62,9 @@ class SqliteUsers:
 
 
 def _read(connection: sqlite3.Connection, column: str, value: str) -> User | None:
-    query = f"SELECT document FROM users WHERE {column} = ?"  # noqa: S608  one of two columns, named above
+    query = f"SELECT {columns(User)} FROM users WHERE {column} = ?"  # noqa: S608  one of two columns, named above
     row = connection.execute(query, (value,)).fetchone()
-    return msgspec.json.decode(row[0], type=User) if row else None
+    return decoded(row, User) if row else None
 
 
 def _text(user: User) -> str:

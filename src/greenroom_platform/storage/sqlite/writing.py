@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from pathlib import Path
 
 REMEDY = "let this user write to the file, to its -wal and -shm files and to their directory"
 _DISK = "look at the disk: it has failed, or has no room left"
@@ -16,6 +18,20 @@ _REMEDIES = {
 }
 _ANSWERS = {*_REMEDIES, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 """Errors whose text is SQLite's own and fixed; others quote names or values."""
+
+_ROOM = 256 * 1024
+"""Bytes that a disk which was full must have for changes; more than one change takes."""
+
+
+def is_over(error: sqlite3.Error, path: Path) -> bool:
+    """Whether a trouble is over after a write that succeeded; of a full disk, whether it has room for more."""
+    if _code(error) != sqlite3.SQLITE_FULL:
+        return True
+    try:
+        disk = os.statvfs(path)
+    except OSError:  # the change is committed, and never fails for this
+        return True
+    return disk.f_bavail * disk.f_frsize >= _ROOM
 
 
 def remedy(error: sqlite3.Error) -> str | None:

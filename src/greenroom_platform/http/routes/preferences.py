@@ -1,0 +1,109 @@
+"""`/session/preferences`: a session's preferences, which a user's document keeps beyond it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Container
+from datetime import timedelta
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, Router, patch
+
+from greenroom.caching.result import digest
+from greenroom.rate_limit import Bound
+from greenroom.sessions import SessionSnapshot, merged
+from greenroom.sessions.raw_json import members, readable
+from greenroom_platform.domain import preferences
+from greenroom_platform.http import address_bounds, requests
+from greenroom_platform.http.docs import BEGINS_SESSION, ID, described, taking
+from greenroom_platform.http.preconditions import precondition_of
+from greenroom_platform.http.problems import invalid
+from greenroom_platform.http.session_answers import request_session, session_response
+from greenroom_platform.http.state import ServiceState
+from greenroom_platform.models import Session, User
+from greenroom_platform.platform import Platform
+
+
+class PreferencesPatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A merge patch of preferences: null sets what holds for whoever has chosen nothing."""
+
+    preferred_topics: (
+        Annotated[list[Annotated[str, described(**ID)]], described(maxItems=preferences.TOPICS_MAX)] | None
+    ) = None
+    playback_speed_default: (
+        Annotated[float, described(minimum=preferences.SPEED[0], maximum=preferences.SPEED[1])] | None
+    ) = None
+
+
+@patch(
+    "/session/preferences",
+    security=BEGINS_SESSION,
+    operation_class=taking(PreferencesPatch),
+    summary="Change my preferences",
+)
+async def change_preferences(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
+    """Takes a merge patch (RFC 7396) of the preferences; without a token it begins an anonymous session.
+
+    The answer's `ETag` is that of the preferences, for `If-Match`; 412 where it fails.
+    """
+    condition = precondition_of(request)
+    requested = preferences.checked(await requests.members(request))
+    platform, session = state.platform, request_session(request)
+    topics = await asyncio.gather(*(platform.topics.get(topic) for topic in requested.get("preferred_topics", ())))
+    for position, topic in enumerate(topics):
+        if topic is None:
+            reason = f"there is no topic {requested['preferred_topics'][position]}"
+            raise invalid(f"preferred_topics[{position}]", reason, "name topics of GET /api/v1/topics")
+    if await session.get() is None and not session.presented:
+        condition.check_version(None)
+        await session.require_confidential()  # what cannot begin does not count
+        bound = Bound(state.settings.sessions_per_minute, timedelta(minutes=1))
+        async with address_bounds.counted(request, "session", bound, "new sessions"):
+            live = await session.start(preferences={**preferences.DEFAULTS, **requested})
+        return session_response(live, tag=_preferences_version(live.body))
+
+    def change(body: bytes) -> bytes:
+        # Here: a change that meets another is made once more, of the JSON that it has met.
+        condition.check_version(_preferences_version(body))
+        return merged(body, {"preferences": requested})
+
+    live = await session.change(change)
+    await keep_preferences(platform, live, requested)
+    return session_response(live, tag=_preferences_version(live.body))
+
+
+async def keep_preferences(platform: Platform, live: SessionSnapshot[Session], chosen: Container[str]) -> None:
+    """Keep what a signed-in user has chosen beyond the session, and what other services hold of their preferences.
+
+    Not the others: they may have been chosen anew on another device since this session began.
+    """
+    in_session = _storable(members(live.body)["preferences"])
+    kept = {name: value for name, value in in_session.items() if name in chosen or name not in preferences.DEFAULTS}
+    if kept and isinstance(live.value.user_id, str):
+        await platform.accounts.keep_preferences(live.value.user_id, kept, live.value.last_activity_timestamp)
+
+
+def anonymous_preferences(body: bytes) -> dict[str, Any]:
+    """The preferences of an anonymous session; a user's are kept in their document."""
+    session = members(body)
+    return {} if "user_id" in session or "preferences" not in session else _storable(session["preferences"])
+
+
+def stored_preferences(user: User) -> dict[str, Any]:
+    """What a user has chosen before; nothing where the document holds no preferences."""
+    return user.preferences if isinstance(user.preferences, dict) else {}
+
+
+def _storable(preferences: msgspec.Raw) -> dict[str, Any]:
+    """The preferences that can be kept elsewhere: none with a foreign number that Python cannot hold."""
+    return {name: value for name, value in readable(bytes(preferences)).items() if not isinstance(value, msgspec.Raw)}
+
+
+def _preferences_version(body: bytes) -> str:
+    """The version of a session's preferences; that of the whole session would be another at each touch."""
+    return digest(bytes(members(body)["preferences"]))
+
+
+ROUTER = Router("/", route_handlers=[change_preferences], tags=["Sessions"])
+"""The resource."""
