@@ -87,6 +87,21 @@ async def test_the_clock_moves_the_server_s_lifetimes_and_no_lease(given: Valkey
         assert given.ask("EXISTS", "number:a") == 0
 
 
+async def test_a_session_in_use_outlives_its_idle_limit_by_the_clock(given: ValkeyServer) -> None:
+    clock = ManualClock()
+    clock.moves_server(given)
+    async with Greenroom(given.address, clock=clock) as room:
+        _, token = await room.sessions.start(user_id="ana")
+        for _ in range(3):
+            clock.advance(timedelta(minutes=20))
+            live = await room.sessions.read(token)
+            assert live is not None
+            room.sessions.touch(live)
+            await room.sessions.close()  # the touch goes on behind
+        clock.advance(timedelta(minutes=32))
+        assert await room.sessions.read(token) is None
+
+
 async def test_a_server_holds_what_it_had_until_it_is_flushed(given: ValkeyServer) -> None:
     given.ask("SET", "a", "1")
     given.stop()
