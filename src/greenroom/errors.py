@@ -120,6 +120,10 @@ class BrokenValue(GreenroomError):
         self.reason = reason
 
 
+class OtherVersionValue(BrokenValue):
+    """Stored JSON is of another version of its keyspace, as there is while a new one is deployed."""
+
+
 class LoadFailed(GreenroomError):
     """A loader failed; `kind` is the name of its exception's type, and the text of it stays in the log."""
 

@@ -297,6 +297,7 @@ def _facts(keyspace: Keyspace[Any]) -> dict[str, Any]:
     lifetime = keyspace.lifetime
     return {
         "type": keyspace.type,
+        "version": keyspace.version,
         "parts": keyspace.pattern.declared,
         "limit": keyspace.limit,
         "ttl": lifetime.ttl,

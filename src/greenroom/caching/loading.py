@@ -20,7 +20,15 @@ from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight
 from greenroom.clock import Clock
 from greenroom.engine.deadline import TimeBudget
-from greenroom.errors import BrokenValue, CommandFailed, EngineError, LoadFailed, OutOfMemory, Overloaded
+from greenroom.errors import (
+    BrokenValue,
+    CommandFailed,
+    EngineError,
+    LoadFailed,
+    OtherVersionValue,
+    OutOfMemory,
+    Overloaded,
+)
 
 log = logging.getLogger("greenroom.caching")
 
@@ -111,6 +119,10 @@ class LeasedLoader(Generic[T]):
                 case Hit(body, remaining_ms):
                     try:
                         value = self._keyspace.decode(key, body)
+                    except OtherVersionValue:
+                        self.steps.count("version")
+                        rejected = fingerprint(body)
+                        continue
                     except BrokenValue as error:
                         self.steps.count("broken")
                         log.warning("%s; it is replaced", error)

@@ -14,9 +14,17 @@ from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
 from greenroom.caching.near import Entry, EntrySource
 from greenroom.engine import Channel, Command
 from greenroom.engine.deadline import TimeBudget
-from greenroom.errors import BrokenValue, CommandFailed, EngineError, EngineRefused, EngineUnavailable, Overloaded
+from greenroom.errors import (
+    BrokenValue,
+    CommandFailed,
+    EngineError,
+    EngineRefused,
+    EngineUnavailable,
+    OtherVersionValue,
+    Overloaded,
+)
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.mismatch import SchemaMismatch
+from greenroom.keyspace.mismatch import OtherVersion, SchemaMismatch
 
 log = logging.getLogger("greenroom.caching")
 
@@ -219,7 +227,8 @@ class RemoteTier(Generic[T]):
         try:
             value = self._decode(body)
         except SchemaMismatch as error:
-            return _Broken(BrokenValue(key, str(error)), body)
+            kind = OtherVersionValue if isinstance(error, OtherVersion) else BrokenValue
+            return _Broken(kind(key, str(error)), body)
         if len(replies) == 1:
             return Entry(key, value, body, inf, inf, 0.0, source)
         remaining = replies[0]
@@ -249,8 +258,9 @@ class RemoteTier(Generic[T]):
         return TimeBudget(max(0.0, began + self._engine.call_budget - monotonic()))
 
     def _tell(self, error: BrokenValue) -> None:
-        self._count("broken")
-        log.warning("%s; it is replaced", error)
+        expected = isinstance(error, OtherVersionValue)
+        self._count("version" if expected else "broken")
+        log.log(logging.DEBUG if expected else logging.WARNING, "%s; it is replaced", error)
 
     def _count(self, kind: str) -> None:
         self._errors[self._keyspace.name, kind] += 1

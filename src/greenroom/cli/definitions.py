@@ -1,21 +1,39 @@
-"""`greenroom definitions`: every keyspace, as Markdown, as JSON Schemas, or as TypeScript."""
+"""`greenroom definitions`: every keyspace, as Markdown or JSON Schemas, and what has changed in them."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import rich_click as click
 
 from greenroom.cli.lookup import declared_at
 from greenroom.cli.options import installed, key_prefix_option
-from greenroom.keyspace.json_schema import json_schemas
+from greenroom.errors import InvalidInput
+from greenroom.keyspace.json_schema import ABOUT, json_schemas
+from greenroom.keyspace.registry import Keyspaces
+from greenroom.keyspace.schema_changes import changes
+
+BREAKING = 2
+"""The exit status where something has changed that old and new processes do not read alike."""
 
 
 @click.command()
 @click.argument("declared_in", required=False, metavar="[MODULE:NAME]")
 @click.option("--markdown", "form", flag_value="markdown", default=True, help="Print Markdown, which is the default.")
 @click.option("--json-schema", "form", flag_value="json", help="Print JSON Schemas.")
+@click.option(
+    "--check",
+    metavar="FILE",
+    help="Compare with a file that --json-schema has printed before; exit status 2 where a change is breaking. "
+    "Default: print, and compare with nothing.",
+)
 @key_prefix_option
-def definitions(declared_in: str | None, form: str, key_prefix: str | None) -> None:
+@click.pass_context
+def definitions(
+    context: click.Context, declared_in: str | None, form: str, check: str | None, key_prefix: str | None
+) -> None:
     """Print every keyspace: formats, values, lifetimes, and what writers in other languages must know.
 
     MODULE:NAME is a room, a `Keyspaces`, or a list of keyspaces, as `shop.keys:SHOP`; the module is looked for in this
@@ -23,7 +41,32 @@ def definitions(declared_in: str | None, form: str, key_prefix: str | None) -> N
     """
     declared = installed() if declared_in is None else declared_at("MODULE:NAME", declared_in)
     keyspaces = declared.keyspaces.prefixed(declared.prefix(key_prefix))
+    if check is not None:
+        context.exit(_check(Path(check), keyspaces))
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(json_schemas(keyspaces)), indent=2))
     else:
         click.echo(declared.markdown(keyspaces), nl=False)
+
+
+def _check(file: Path, keyspaces: Keyspaces) -> int:
+    breaking = 0
+    for change in changes(_read(file), json_schemas(keyspaces)):
+        breaking += change.breaking
+        click.echo(f"{'breaking: ' if change.breaking else ''}{change}")
+    if breaking:
+        click.echo(f"greenroom: {breaking} breaking change{'s' if breaking > 1 else ''} since {file}", err=True)
+    return BREAKING if breaking else 0
+
+
+def _read(file: Path) -> dict[str, Any]:
+    remedy = "name a file that `greenroom definitions MODULE:NAME --json-schema` has printed"
+    try:
+        document = msgspec.json.decode(file.read_bytes())
+    except OSError as error:
+        raise InvalidInput("--check", f"{file} cannot be read: {error.strerror}", remedy) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput("--check", f"{file} is no JSON: {error}", remedy) from None
+    if not isinstance(document, dict) or not {"properties", ABOUT} <= document.keys():
+        raise InvalidInput("--check", f"{file} has no {ABOUT}", remedy)
+    return document

@@ -18,6 +18,7 @@ class Codec(Generic[T]):
 
     Arguments:
         type_: any type that msgspec knows (frozen structs are best), or one with pydantic models in it.
+        version: of the values, where others are refused; 0 takes all that fit the type.
 
     Raises:
         InvalidInput: for a type with a part whose values cannot be stored; it names the member.
@@ -25,7 +26,7 @@ class Codec(Generic[T]):
 
     __slots__ = ("_compares", "_encode", "_named", "decode", "schema", "type")
 
-    def __init__(self, type_: type[T]) -> None:
+    def __init__(self, type_: type[T], version: int = 0) -> None:
         self.type = type_
         self._named: frozenset[type] | None = None
         if any(part.pydantic for part in parts(type_)):
@@ -36,6 +37,10 @@ class Codec(Generic[T]):
             self._named = classes(type_)
         else:
             self.decode, self._encode, self.schema, self._compares = msgspec_format.functions(type_)
+        if version:
+            from greenroom.keyspace.versions import versioned  # few keyspaces have one
+
+            self.decode, self._encode = versioned(version, self.decode, self._encode)
 
     schema: Callable[[], dict[str, Any]]
     """The JSON Schema (2020-12) of the type."""

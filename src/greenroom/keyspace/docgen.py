@@ -51,6 +51,7 @@ def _section(number: int, keyspace: Keyspace[Any], schemas: dict[str, Any]) -> s
         _shape(schemas["properties"][keyspace.name], schemas["$defs"], "", ()),
         "```",
         f"At most {keyspace.limit:,} bytes of JSON.",
+        *([_version(keyspace)] if keyspace.version else []),
         "",
         "### TTL (Time-To-Live)",
         f"{lives}.",
@@ -62,6 +63,11 @@ def _section(number: int, keyspace: Keyspace[Any], schemas: dict[str, Any]) -> s
         "",
     ]
     return "\n".join(lines)
+
+
+def _version(keyspace: Keyspace[Any]) -> str:
+    spaces = "a space" if keyspace.version == 1 else f"{keyspace.version} spaces"
+    return f"Version {keyspace.version}: {spaces} before the JSON, which parsers pass over; others are loaded anew."
 
 
 def _shape(schema: Any, definitions: dict[str, Any], indent: str, inside: tuple[str, ...]) -> str:

@@ -77,6 +77,7 @@ def _about(keyspaces: Keyspaces) -> Schema:
                 "kind": keyspaces.kind(one),
                 "key": key_format(one),
                 "parts": {name: part.described() for name, part in one.pattern.parts.items()},
+                "version": one.version,
                 "ttl_seconds": one.lifetime.ttl.total_seconds(),
             }
             for one in keyspaces

@@ -7,17 +7,20 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from greenroom.argument_types import whole_number
-from greenroom.errors import BrokenValue, InvalidInput
+from greenroom.errors import BrokenValue, InvalidInput, OtherVersionValue
 from greenroom.keyspace.codec import Codec
 from greenroom.keyspace.derived_keys import absent_key, derived_key, lease_key
 from greenroom.keyspace.frozen import is_frozen
 from greenroom.keyspace.lifetime import JITTER, Lifetime
-from greenroom.keyspace.mismatch import SchemaMismatch
+from greenroom.keyspace.mismatch import OtherVersion, SchemaMismatch
 from greenroom.keyspace.parts import Kind
 from greenroom.keyspace.pattern import Pattern
 
 T = TypeVar("T")
 
+MAX_VERSION = 64
+"""Versions of a keyspace: each is as many bytes of every value."""
+_VERSIONS = f"use a whole number from 1 to {MAX_VERSION}, or leave it out"
 VALUE_LIMIT = 1_000_000
 """Bytes of JSON above which a value is answered, not stored: one large reply delays every small one behind it."""
 
@@ -32,6 +35,8 @@ class Keyspace(Generic[T]):
         fresh: the soft lifetime; past it a value is served and refreshed behind. None: fresh until `ttl`.
         parts: the parts that are no plain words: `int`, `Number(1, 100)` with its bounds, `uuid.UUID`, `datetime.date`,
             or `Text()` for any text. A word is 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`.
+        version: of the type, from 1 to 64; values of another are loaded anew. 0: whatever fits the type is taken. See
+            docs/keyspaces.md.
         limit: the largest value stored, in bytes of JSON.
         jitter: the largest share of the lifetime that is cut off at random, so that keys do not lapse together.
         name: the label in metrics and documents; by default the pattern's literal words.
@@ -56,6 +61,7 @@ class Keyspace(Generic[T]):
         "source",
         "title",
         "type",
+        "version",
     )
 
     def __init__(
@@ -66,6 +72,7 @@ class Keyspace(Generic[T]):
         ttl: timedelta,
         fresh: timedelta | None = None,
         parts: Mapping[str, Kind] | None = None,
+        version: int = 0,
         limit: int = VALUE_LIMIT,
         jitter: float = JITTER,
         name: str = "",
@@ -78,7 +85,10 @@ class Keyspace(Generic[T]):
             raise InvalidInput("name", f"is {name!r:.80}", "use letters, digits, _ and -: it is a label of metrics")
         self.pattern = pattern if isinstance(pattern, Pattern) else Pattern(pattern, parts=parts)
         self.type = type_
-        self.codec = Codec(type_)
+        self.version = whole_number("version", version, 0, _VERSIONS)
+        if version > MAX_VERSION:
+            raise InvalidInput("version", f"is {version}", f"{_VERSIONS}; after {MAX_VERSION} begin again at 1")
+        self.codec = Codec(type_, version)
         self.frozen = is_frozen(type_)
         """Whether one decoded value may be given to many callers."""
         self.lifetime = Lifetime(ttl, fresh, jitter)
@@ -97,6 +107,7 @@ class Keyspace(Generic[T]):
             self.type,
             ttl=self.lifetime.ttl,
             fresh=self.lifetime.fresh,
+            version=self.version,
             limit=self.limit,
             jitter=self.lifetime.jitter,
             name=self.name,
@@ -127,9 +138,12 @@ class Keyspace(Generic[T]):
 
         Raises:
             BrokenValue: when it does not fit the type.
+            OtherVersionValue: when it is of another version.
         """
         try:
             return self.codec.decode(data)
+        except OtherVersion as error:
+            raise OtherVersionValue(key, str(error)) from None
         except SchemaMismatch as error:
             raise BrokenValue(key, str(error)) from None
 

@@ -1,0 +1,201 @@
+"""What has changed between two documents of keyspaces, and what that means where old and new processes run together.
+
+Both read what either writes. So a change of the value that either side refuses is breaking, and so is a key or group
+that either side does not know: it would drop another. What both sides read, one of them with a default, is only told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from greenroom.keyspace.json_schema import ABOUT, Schema
+
+_CONSTRAINTS = (
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    *("minLength", "maxLength", "pattern", "format", "contentEncoding"),
+    *("minItems", "maxItems", "minProperties", "maxProperties"),
+)
+_ANEW = "each side loads anew what the other has stored"
+
+
+class SchemaChange(NamedTuple):
+    """One difference.
+
+    Arguments:
+        where: the keyspace, or its member, as `product.price.amount`.
+        breaking: whether one of the two sides refuses what the other writes, or drops other keys.
+    """
+
+    where: str
+    reason: str
+    breaking: bool
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+def changes(old: Schema, new: Schema) -> Iterator[SchemaChange]:
+    """The differences between two documents of `json_schemas`; lifetimes are not looked at."""
+    about, before = new[ABOUT], old[ABOUT]
+    for name, was in before["keyspaces"].items():
+        now = about["keyspaces"].get(name)
+        if now is None:
+            yield SchemaChange(name, f"is not declared any more; its key was {was['key']}", True)
+            continue
+        yield from _key_changes(name, was, now)
+        if was.get("version", 0) != now.get("version", 0):
+            yield SchemaChange(name, "has another version: " + _ANEW, False)
+            continue
+        compared = _Compared(old.get("$defs", {}), new.get("$defs", {}), {})
+        yield from compared.changes(name, old["properties"].get(name, {}), new["properties"].get(name, {}))
+    yield from _group_changes(before["groups"], about["groups"])
+
+
+def _key_changes(name: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
+    if was["kind"] != now["kind"]:
+        yield SchemaChange(name, f"is of a {now['kind']}, and was of a {was['kind']}", True)
+    if was["key"] != now["key"]:
+        yield SchemaChange(
+            name, f"its key is {now['key']}, and was {was['key']}: each side drops its own keys only", True
+        )
+        return
+    for part, described in was["parts"].items():
+        if described != now["parts"][part]:
+            yield SchemaChange(f"{name}: part {part}", f"is {now['parts'][part]}, and was {described}", True)
+
+
+def _group_changes(before: Mapping[str, Schema], after: Mapping[str, Schema]) -> Iterator[SchemaChange]:
+    for name, was in before.items():
+        left = set(was["keyspaces"]) - set(after[name]["keyspaces"] if name in after else ())
+        for keyspace in sorted(left):
+            yield SchemaChange(
+                keyspace, f"is not in the group {name} any more: who drops the group leaves its keys", True
+            )
+
+
+class _Compared(NamedTuple):
+    old: Mapping[str, Schema]
+    new: Mapping[str, Schema]
+    seen: dict[tuple[int, int], tuple[Schema, Schema]]
+    """Pairs of schemas that are compared already, by their identities: a type may hold itself. They are held, or
+    another schema could get the identity of one that is gone, and would not be compared."""
+
+    def changes(self, where: str, was: Any, now: Any) -> Iterator[SchemaChange]:
+        before = {label: one for one in _alternatives(was, self.old) for label in _labels(one)}
+        after = {label: one for one in _alternatives(now, self.new) for label in _labels(one)}
+        if before.keys() != after.keys():
+            yield SchemaChange(where, _other_types(list(before), list(after)), True)
+        for label in (one for one in before if one in after):
+            one, other = before[label], after[label]
+            if (id(one), id(other)) in self.seen:
+                continue
+            self.seen[id(one), id(other)] = one, other
+            for word in _CONSTRAINTS:
+                if one.get(word) != other.get(word):
+                    yield SchemaChange(
+                        where, f"{word} is {_shown(other, word)}, and was {_shown(one, word)}: {_ANEW}", True
+                    )
+            if "properties" in one or "properties" in other:
+                yield from self._members(where, one, other)
+            elif label == "object":
+                yield from self.changes(f"{where}[...]", _more(one), _more(other))
+            elif label == "array":
+                yield from self._items(where, one, other)
+
+    def _items(self, where: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
+        first, second = was.get("prefixItems", []), now.get("prefixItems", [])
+        if len(first) != len(second):
+            yield SchemaChange(where, f"has {len(second)} items, and had {len(first)}: {_ANEW}", True)
+        for place, (one, other) in enumerate(zip(first, second, strict=False)):
+            yield from self.changes(f"{where}[{place}]", one, other)
+        if not first and not second:
+            yield from self.changes(f"{where}[]", _schema(was.get("items")), _schema(now.get("items")))
+
+    def _members(self, where: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
+        before, after = was.get("properties", {}), now.get("properties", {})
+        needed, needs = set(was.get("required", ())), set(now.get("required", ()))
+        for name, member in after.items():
+            path = f"{where}.{name}"
+            if name in before:
+                yield from self._member(path, before[name], member, name in needed, name in needs)
+            elif name in needs:
+                yield SchemaChange(path, "is new and required: values of before lack it, and are loaded anew", True)
+            elif was.get("additionalProperties") is False:
+                yield SchemaChange(path, "is new: processes of before refuse a member that they do not know", True)
+            else:
+                yield SchemaChange(
+                    path, "is new: values of before are read with its default until they are dropped", False
+                )
+        for name in before:
+            path = f"{where}.{name}"
+            if name in after:
+                continue
+            if name in needed:
+                yield SchemaChange(
+                    path, "is gone: processes of before refuse values without it, and load them anew", True
+                )
+            elif now.get("additionalProperties") is False:
+                yield SchemaChange(path, "is gone: values of before have it, are refused, and loaded anew", True)
+            else:
+                yield SchemaChange(path, "is gone: processes of before read its default", False)
+
+    def _member(self, path: str, was: Schema, now: Schema, needed: bool, needs: bool) -> Iterator[SchemaChange]:
+        yield from self.changes(path, was, now)
+        if needs and not needed:
+            yield SchemaChange(path, "is required now: values of before may lack it, and are loaded anew", True)
+        elif needed and not needs and "default" not in now:
+            yield SchemaChange(path, "may be left out now: processes of before refuse values without it", True)
+        elif not needed and was.get("default") != now.get("default"):
+            yield SchemaChange(path, f"default is {_shown(now, 'default')}, and was {_shown(was, 'default')}", False)
+
+
+def _alternatives(schema: Any, definitions: Mapping[str, Schema]) -> Iterator[Schema]:
+    """The schemas of which a value fits one, without references."""
+    if "$ref" in schema:
+        yield from _alternatives(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
+        return
+    several = [one for word in ("anyOf", "oneOf", "allOf") for one in schema.get(word, ())]
+    several += [{**schema, "type": one} for one in schema["type"]] if isinstance(schema.get("type"), list) else []
+    if not several:
+        yield schema
+    for one in several:
+        yield from _alternatives(one, definitions)
+
+
+def _labels(schema: Schema) -> list[str]:
+    """What tells one alternative from the others: its type, its tag, or its constants."""
+    if "enum" in schema or "const" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return [msgspec.json.encode(one).decode() for one in values]
+    tags = [name for name, member in schema.get("properties", {}).items() if _constant(member) is not None]
+    label: str = schema.get("type", "anything")
+    return [" ".join([label, *(f"{name}={_constant(schema['properties'][name])}" for name in tags)])]
+
+
+def _constant(member: Schema) -> str | None:
+    values = [member["const"]] if "const" in member else member.get("enum", ())
+    return str(values[0]) if len(values) == 1 else None
+
+
+def _other_types(before: list[str], after: list[str]) -> str:
+    gone, more = [one for one in before if one not in after], [one for one in after if one not in before]
+    if not more:
+        return f"is narrowed: values of before with {', '.join(gone)} are refused, and loaded anew"
+    if not gone:
+        return f"is widened: processes of before refuse {', '.join(more)}, and load it anew"
+    return f"is {', '.join(after)}, and was {', '.join(before)}: {_ANEW}"
+
+
+def _more(schema: Schema) -> Schema:
+    return _schema(schema.get("additionalProperties"))
+
+
+def _schema(value: Any) -> Schema:
+    return value if isinstance(value, dict) else {}
+
+
+def _shown(schema: Schema, word: str) -> str:
+    return msgspec.json.encode(schema[word]).decode() if word in schema else "none"

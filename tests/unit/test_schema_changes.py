@@ -1,0 +1,250 @@
+"""`greenroom definitions --check OLD.json`: each difference is told by its place, and breaking ones fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+from pydantic import BaseModel
+
+from greenroom import Keyspace, Keyspaces, Number, Text
+from greenroom.cli.group import group
+from greenroom.keyspace.json_schema import json_schemas
+from greenroom.keyspace.schema_changes import changes
+
+HOUR = timedelta(hours=1)
+DEFINE = msgspec.defstruct
+
+
+class Node(BaseModel):
+    """A type that holds itself."""
+
+    name: str
+    parent: Node | None = None
+
+
+def keyspaces(type_: Any, text: str = "product:{sku}", **options: Any) -> Keyspaces:
+    return Keyspaces(Keyspace(text, type_, ttl=HOUR, name="product", **options))
+
+
+def told(old: Keyspaces, new: Keyspaces) -> list[str]:
+    return [("! " if one.breaking else "") + str(one) for one in changes(json_schemas(old), json_schemas(new))]
+
+
+def record(*members: Any, **config: Any) -> Any:
+    return DEFINE("Product", list(members), **config)
+
+
+CARD, CASH = DEFINE("Card", [("number", str)], tag="card"), DEFINE("Cash", [("coins", int)], tag="cash")
+COINLESS = DEFINE("Cash", [], tag="cash")
+
+OF_TYPES: list[tuple[Any, Any, list[str]]] = [
+    (int, str, ["! product: is string, and was integer: each side loads anew what the other has stored"]),
+    (int, int | None, ["! product: is widened: processes of before refuse null, and load it anew"]),
+    (int | None, int, ["! product: is narrowed: values of before with null are refused, and loaded anew"]),
+    (Any, int, ["! product: is integer, and was anything: each side loads anew what the other has stored"]),
+    (
+        list[int],
+        list[str],
+        ["! product[]: is string, and was integer: each side loads anew what the other has stored"],
+    ),
+    (
+        dict[str, int],
+        dict[str, str],
+        ["! product[...]: is string, and was integer: each side loads anew what the other has stored"],
+    ),
+    (
+        tuple[int, str],
+        tuple[int, int],
+        ["! product[1]: is integer, and was string: each side loads anew what the other has stored"],
+    ),
+    (
+        Literal["a", "b"],
+        Literal["a", "c"],
+        ['! product: is "a", "c", and was "a", "b": each side loads anew what the other has stored'],
+    ),
+    (
+        Annotated[int, msgspec.Meta(ge=0)],
+        Annotated[int, msgspec.Meta(ge=1)],
+        ["! product: minimum is 1, and was 0: each side loads anew what the other has stored"],
+    ),
+    (
+        str,
+        Annotated[str, msgspec.Meta(max_length=9)],
+        ["! product: maxLength is 9, and was none: each side loads anew what the other has stored"],
+    ),
+    (
+        CARD | CASH,
+        CARD | COINLESS,
+        ["! product.coins: is gone: processes of before refuse values without it, and load them anew"],
+    ),
+    (
+        CARD | CASH,
+        CARD,
+        ["! product: is narrowed: values of before with object type=cash are refused, and loaded anew"],
+    ),
+    (
+        record(("sku", str)),
+        record(("sku", str, "none")),
+        [],
+    ),
+    (
+        record(("sku", str)),
+        record(("sku", str | msgspec.UnsetType, msgspec.UNSET)),
+        ["! product.sku: may be left out now: processes of before refuse values without it"],
+    ),
+    (
+        record(("sku", str, "none")),
+        record(("sku", str)),
+        ["! product.sku: is required now: values of before may lack it, and are loaded anew"],
+    ),
+    (
+        record(("sku", str, "none")),
+        record(("sku", str, "some")),
+        ['product.sku: default is "some", and was "none"'],
+    ),
+    (
+        record(("sku", str), ("note", str, "none")),
+        record(("sku", str), forbid_unknown_fields=True),
+        ["! product.note: is gone: values of before have it, are refused, and loaded anew"],
+    ),
+    (
+        record(("inner", DEFINE("Inner", [("sku", int)]))),
+        record(("inner", DEFINE("Inner", [("sku", str)]))),
+        ["! product.inner.sku: is string, and was integer: each side loads anew what the other has stored"],
+    ),
+    (Node, Node, []),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "lines"), OF_TYPES)
+def test_a_change_of_the_value_is_told_with_its_place(old: Any, new: Any, lines: list[str]) -> None:
+    assert told(keyspaces(old), keyspaces(new)) == lines
+    assert told(keyspaces(old), keyspaces(old)) == told(keyspaces(new), keyspaces(new)) == []
+
+
+def test_a_change_within_a_type_that_holds_itself_is_told_once() -> None:
+    named = DEFINE("Node", [("name", int), ("parent", Any, None)])
+    (line,) = [one for one in told(keyspaces(Node), keyspaces(named)) if "name" in one]
+    assert line.startswith("! product.name: is integer, and was string")
+
+
+PRODUCT = Keyspace("product:{sku}", int, ttl=HOUR)
+PAGE = Keyspace("page:{sku}", int, ttl=HOUR)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (lambda: Keyspaces(PRODUCT, PAGE), lambda: Keyspaces(PRODUCT), "! page: is not declared any more"),
+        (lambda: Keyspaces(PRODUCT), lambda: Keyspaces(PRODUCT, PAGE), None),
+        (lambda: Keyspaces(PRODUCT), lambda: Keyspaces(stores=[PRODUCT]), "! product: is of a store, and was of a"),
+        (
+            lambda: keyspaces(int),
+            lambda: keyspaces(int, "goods:{sku}"),
+            "! product: its key is goods:<sku>, and was product:<sku>: each side drops its own keys only",
+        ),
+        (
+            lambda: keyspaces(int, parts={"sku": Text()}),
+            lambda: keyspaces(int, parts={"sku": UUID}),
+            "! product: part sku: is a UUID, in lower case with hyphens, and was any text",
+        ),
+        (
+            lambda: keyspaces(int, parts={"sku": Number(1, 9)}),
+            lambda: keyspaces(int, parts={"sku": date}),
+            "! product: part sku: is a date",
+        ),
+        (
+            lambda: Keyspaces(PRODUCT, groups={"all": PRODUCT}),
+            lambda: Keyspaces(PRODUCT),
+            "! product: is not in the group all any more",
+        ),
+        (
+            lambda: Keyspaces(PRODUCT, PAGE, groups={"all": [PRODUCT, PAGE]}),
+            lambda: Keyspaces(PRODUCT, PAGE, groups={"all": PRODUCT}),
+            "! page: is not in the group all any more",
+        ),
+        (lambda: Keyspaces(PRODUCT), lambda: Keyspaces(PRODUCT, groups={"all": PRODUCT}), None),
+        (lambda: keyspaces(int, fresh=timedelta(minutes=1)), lambda: keyspaces(int), None),
+    ],
+)
+def test_a_change_of_keys_and_groups_is_told(
+    old: Callable[[], Keyspaces], new: Callable[[], Keyspaces], line: str | None
+) -> None:
+    found = told(old(), new())
+    if line is None:
+        assert found == []
+    else:
+        (one,) = found
+        assert one.startswith(line)
+
+
+# The command -----------------------------------------------------------------------------------------------
+
+
+MODULE = """
+from datetime import timedelta
+import msgspec
+from greenroom import Keyspace
+
+class Product(msgspec.Struct):
+    sku: str
+    {member}
+
+PRODUCT = Keyspace("product:{{sku}}", Product, ttl=timedelta(hours=1))
+"""
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(group, ["definitions", *arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
+    monkeypatch.chdir(tmp_path)
+
+    def written(name: str, member: str) -> str:
+        (tmp_path / f"{name}.py").write_text(MODULE.format(member=member))
+        return f"{name}:PRODUCT"
+
+    return written
+
+
+def test_the_command_fails_on_a_breaking_change_and_says_which(program: Any, tmp_path: Path) -> None:
+    old = run(program("shopcheck_old", "note: str = ''"), "--json-schema")
+    Path("old.json").write_text(old.stdout)
+    same = run(program("shopcheck_same", "note: str = ''"), "--check", "old.json")
+    assert (same.exit_code, same.stdout, same.stderr) == (0, "", "")
+    fine = run(program("shopcheck_fine", "note: str = ''; more: int = 0"), "--check", "old.json")
+    assert (fine.exit_code, fine.stderr) == (0, "")
+    assert fine.stdout == ("product.more: is new: values of before are read with its default until they are dropped\n")
+    bad = run(program("shopcheck_bad", "price: int"), "--check", "old.json")
+    assert bad.exit_code == 2
+    assert bad.stdout.splitlines() == [
+        "breaking: product.price: is new and required: values of before lack it, and are loaded anew",
+        "product.note: is gone: processes of before read its default",
+    ]
+    assert bad.stderr == "greenroom: 1 breaking change since old.json\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "old.json cannot be read: No such file or directory; name a file that `greenroom definitions"),
+        ("nothing", "old.json is no JSON: "),
+        ("[]", "old.json has no x-greenroom; name a file that"),
+        ('{"properties": {}}', "old.json has no x-greenroom"),
+    ],
+)
+def test_a_file_that_is_no_such_document_is_refused(program: Any, content: str | None, words: str) -> None:
+    if content is not None:
+        Path("old.json").write_text(content)
+    result = run(program("shopcheck_file", "note: str = ''"), "--check", "old.json")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"greenroom: --check: {words}")
