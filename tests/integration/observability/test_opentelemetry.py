@@ -86,6 +86,7 @@ async def test_a_batch_is_named_as_the_conventions_say(server: Server, exported:
     async with Greenroom(server.address, sessions=False) as room:
         instrument(room, tracer_provider=exported.tracing, meter_provider=exported.metering)
         await room.cache(EPISODE, load=Loads()).get("e1")
+        await room.health()  # asks by a PING, as a connection does itself
         spans = exported.spans(SpanKind.CLIENT)
         attributes = [dict(span.attributes or {}) for span in spans]
         for span, one in zip(spans, attributes, strict=True):
