@@ -6,7 +6,7 @@ What a program needs is named here; `greenroom.errors` says what to do about eac
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from greenroom.caching import Cache, CacheResult, Outcome
+from greenroom.caching import Cache, CacheResult, Loaded, Outcome
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
 from greenroom.keyspace import Keyspace, Number, Text
@@ -41,6 +41,7 @@ __all__ = [
     "GreenroomError",
     "Keyspace",
     "Keyspaces",
+    "Loaded",
     "Number",
     "Outcome",
     "RateLimit",

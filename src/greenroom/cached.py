@@ -11,6 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from greenroom.argument_types import function
 from greenroom.caching import Cache, CacheResult, DropTarget
+from greenroom.caching.result import Loaded
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 
@@ -29,7 +30,9 @@ class CachedFunction(Generic[P, T]):
     __name__: str
     __qualname__: str
 
-    def __init__(self, cache: Cache[T], load: Callable[P, Awaitable[T | None] | T | None]) -> None:
+    def __init__(
+        self, cache: Cache[T], load: Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None]
+    ) -> None:
         self.__name__ = self.__qualname__ = type(load).__name__  # of a callable that has no name of its own
         functools.update_wrapper(self, load)
         self.cache = cache

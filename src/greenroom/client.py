@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from inspect import iscoroutinefunction
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from greenroom.argument_types import instance, span, type_name
+from greenroom.argument_types import function, instance, span, type_name
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
 from greenroom.engine import EMBEDDED, Engine
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.lifecycle import Lifecycle, Opening
-from greenroom.observe import Counters
+from greenroom.observe import Counters, Event
 from greenroom.opened import Opened
 from greenroom.room_caches import RoomCaches
-from greenroom.wiring import RoomHealth, Wiring
+from greenroom.wiring import RoomHealth, RoomState, Wiring
 
 if TYPE_CHECKING:
     from greenroom.sessions import Presence, Sessions, SessionSettings
@@ -46,6 +48,9 @@ class Greenroom(RoomCaches):
         prefix: put before every key.
         clock: where time and randomness come from.
         counters: where everything is counted.
+        on_event: called with each `greenroom.observe.Event`: a load has ended, something went wrong in a cache, a
+            connection was made or lost. It runs in the event loop, which waits for it, and must not block; what it
+            raises is logged once and changes nothing. Never called for reads that are answered from the cache.
 
     Raises:
         InvalidInput: for an argument of another type; when it is opened, for one that cannot be, and while it is open
@@ -65,8 +70,10 @@ class Greenroom(RoomCaches):
         prefix: str = "",
         clock: Clock = SYSTEM,
         counters: Counters | None = None,
+        on_event: Callable[[Event], object] | None = None,
     ) -> None:
         _check(sessions=sessions, replica_reads=replica_reads, data_dir=data_dir, clock=clock, counters=counters)
+        _check_hook(on_event)
         super().__init__(sessions, prefix)
         self._address = address or EMBEDDED
         self._session_address = session_address or self._address
@@ -76,6 +83,8 @@ class Greenroom(RoomCaches):
         """Where time and randomness come from."""
         self.counters = counters if counters is not None else Counters()
         """Where everything is counted."""
+        if on_event is not None:
+            self.counters.events.add(on_event)
         self._lifecycle = Lifecycle("room")
 
     async def __aenter__(self) -> Greenroom:
@@ -187,10 +196,28 @@ class Greenroom(RoomCaches):
         self.opened.check()
         await self._wired().ready(timeout.total_seconds(), self.opened.check)
 
+    def state(self) -> RoomState:
+        """What the room holds at the moment, and which of its servers can be used; asks nobody, from any thread.
+
+        Raises:
+            RoomClosed, RoomNotOpen: when the room is not open.
+        """
+        self.opened.check_open()
+        return self._wired().state()
+
     async def health(self) -> RoomHealth:
         """Ask each server whether it answers, within the time of a command; see `RoomHealth`."""
         self.opened.check()
         return await self._wired().health()
+
+
+def _check_hook(on_event: object) -> None:
+    if on_event is None:
+        return
+    remedy = "give a plain function of one argument, which starts a task where it must wait"
+    function("on_event", on_event, remedy)
+    if iscoroutinefunction(on_event) or iscoroutinefunction(getattr(on_event, "__call__", None)):  # noqa: B004
+        raise InvalidInput("on_event", "is async, and nobody would await it", remedy)
 
 
 def _check(*, sessions: object, replica_reads: object, data_dir: object, clock: object, counters: object) -> None:

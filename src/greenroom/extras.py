@@ -24,6 +24,8 @@ EXTRAS = {
         "zxcvbn",
     ),
     "mongodb": ("pymongo",),
+    "opentelemetry": ("opentelemetry",),
+    "prometheus": ("prometheus_client",),
     "studio": ("opuslib_next", "py_nanotts"),
 }
 """The packages of each extra, by the names under which they are imported; the distributions are in pyproject.toml."""

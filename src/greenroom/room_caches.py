@@ -16,6 +16,7 @@ from greenroom.caching.declared import (
     check_options,
     declared_batch_loader,
     declared_loader,
+    exceptions,
     group_patterns,
 )
 from greenroom.caching.drops import changing
@@ -23,6 +24,8 @@ from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
+from greenroom.caching.releases import BACKOFF
+from greenroom.caching.result import Loaded
 from greenroom.engine import Address, Engine
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_FAILURES_FOR = timedelta(seconds=BACKOFF)
 _LOADER_DEADLINE = timedelta(seconds=LOADER_DEADLINE)
 _NEAR_FOR = timedelta(seconds=NEAR_FOR)
 
@@ -76,6 +80,8 @@ class RoomCaches:
         near_for: timedelta = _NEAR_FOR,
         groups: Sequence[str] = (),
         max_concurrent: int = MAX_CONCURRENT,
+        failures_for: timedelta = _FAILURES_FOR,
+        passes: Sequence[type[Exception]] = (),
     ) -> Cache[T]:
         """A read-through cache over a keyspace, which answers while the room is open.
 
@@ -90,6 +96,12 @@ class RoomCaches:
             groups: keys that one change makes stale together, as `episodes:{show_id}`, made of parts of the key;
                 `invalidate_group` drops them.
             max_concurrent: loads at a time while the server cannot be asked.
+            failures_for: how long a loader's failure is remembered: who asks meanwhile gets `LoadFailed` and the record
+                is left alone. At most a minute; zero remembers none.
+            passes: exceptions by which the loader answers, as `PermissionError`: raised as they are to those who wait
+                for the load, never remembered, counted or logged as failures.
+
+        The loader may return a `Loaded`, which says how long its value is kept.
 
         The same arguments give the cache that was made before.
 
@@ -104,6 +116,8 @@ class RoomCaches:
             "near_for": near_for,
             "groups": group_patterns(groups),
             "max_concurrent": max_concurrent,
+            "failures_for": failures_for,
+            "passes": exceptions(passes),
         }
         check_options(options)
         settings = self._session_settings()
@@ -121,6 +135,8 @@ class RoomCaches:
                 near_for=near_for.total_seconds(),
                 groups=options["groups"],
                 max_concurrent=max_concurrent,
+                failures_for=failures_for.total_seconds(),
+                passes=options["passes"],
             )
 
         sessions = None if settings is None else settings.keyspace
@@ -135,7 +151,9 @@ class RoomCaches:
         near_for: timedelta = _NEAR_FOR,
         groups: Sequence[str] = (),
         max_concurrent: int = MAX_CONCURRENT,
-    ) -> Callable[[Callable[P, Awaitable[T | None] | T | None]], CachedFunction[P, T]]:
+        failures_for: timedelta = _FAILURES_FOR,
+        passes: Sequence[type[Exception]] = (),
+    ) -> Callable[[Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None]], CachedFunction[P, T]]:
         """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
 
         Its parameters are the parts of the key, in their order. The other arguments are those of `cache`.
@@ -145,7 +163,9 @@ class RoomCaches:
         """
         from greenroom.cached import CachedFunction, check_parameters
 
-        def decorate(load: Callable[P, Awaitable[T | None] | T | None]) -> CachedFunction[P, T]:
+        def decorate(
+            load: Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None],
+        ) -> CachedFunction[P, T]:
             check_parameters(keyspace, load)
             cache = self.cache(
                 keyspace,
@@ -155,6 +175,8 @@ class RoomCaches:
                 near_for=near_for,
                 groups=groups,
                 max_concurrent=max_concurrent,
+                failures_for=failures_for,
+                passes=passes,
             )
             return CachedFunction(cache, load)
 

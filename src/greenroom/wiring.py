@@ -60,6 +60,23 @@ class RoomHealth:
         return not self.unsent_drops and all(one.error is None for one in self.servers)
 
 
+@dataclass(frozen=True, slots=True)
+class RoomState:
+    """What a room holds at the moment, and which of its servers can be used; nobody is asked.
+
+    Arguments:
+        near_entries: values in the near cache.
+        near_bytes: bytes that they are taken to need.
+        unsent_drops: invalidations that no server has acknowledged yet.
+        servers: whether it can be used, by what is kept there, as "caches and sessions".
+    """
+
+    near_entries: int
+    near_bytes: int
+    unsent_drops: int
+    servers: Mapping[str, bool]
+
+
 class Wiring:
     """What one opening of a room is wired of."""
 
@@ -132,6 +149,12 @@ class Wiring:
             return None
         kind = EngineRefused if any(isinstance(one, EngineRefused) for one in errors.values()) else EngineUnavailable
         return kind(_told(errors))
+
+    def state(self) -> RoomState:
+        """See `Greenroom.state`."""
+        near, servers = self.backing.near, self.engines().items()
+        up = {uses: engine.unavailable is None for uses, engine in servers}
+        return RoomState(len(near), near.size, self.backing.unsent, up)
 
     async def health(self) -> RoomHealth:
         """See `Greenroom.health`."""

@@ -98,12 +98,18 @@ class Server:
 
     def spawn(self, *options: str) -> None:
         """Start it, with more options for this once; returns at once."""
-        command = [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         log = (self._directory / f"{self.port}.log").open("ab")
         self.process = subprocess.Popen(
-            [*command, *self._options, *options], cwd=self._directory, stdout=log, stderr=log, start_new_session=True
+            [*self._command(), *self._options, *options],
+            cwd=self._directory,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         log.close()
+
+    def _command(self) -> list[str]:
+        return [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
 
     @property
     def _lives(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greenroom.engine import Address
+from greenroom.engine.address import Sentinels
 from greenroom.engine.transport.tls import Tls
 from greenroom.errors import InvalidInput
 
@@ -24,6 +25,24 @@ from greenroom.errors import InvalidInput
         ("unix:///run/valkey.sock", Address((), path="/run/valkey.sock")),
         ("unix://u:p@/run/v.sock", Address((), path="/run/v.sock", username="u", password="p")),
         ("valkey+cluster://a:1,b:2", Address((("a", 1), ("b", 2)), cluster=True)),
+        (
+            "valkey+sentinel://a,b:7/mymaster",
+            Address((("a", 26379), ("b", 7)), sentinels=Sentinels("mymaster")),
+        ),
+        (
+            "redis+sentinel://u:p@a/my-master.1/3?sentinel_user=s&sentinel_password=q%40",
+            Address(
+                (("a", 26379),),
+                username="u",
+                password="p",
+                database=3,
+                sentinels=Sentinels("my-master.1", "s", "q@"),
+            ),
+        ),
+        (
+            "valkeys+sentinel://a/m?server_name=cache.test&sentinel_password=q",
+            Address((("a", 26379),), tls=Tls(server_name="cache.test"), sentinels=Sentinels("m", None, "q")),
+        ),
         ("rediss+cluster://a", Address((("a", 6379),), cluster=True, tls=Tls())),
     ],
 )
@@ -57,6 +76,35 @@ def test_other_forms_are_refused_by_the_name_of_the_setting(text: str) -> None:
         Address.parse(text, field="GREENROOM_VALKEY_URL")
     assert caught.value.field == "GREENROOM_VALKEY_URL"
     assert "valkey" in caught.value.remedy or "leave" in caught.value.remedy or "unix" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("valkey+sentinel://a", "does not name the primary"),
+        ("valkey+sentinel://a/", "does not name the primary"),
+        ("valkey+sentinel://a/my%20master", "characters"),
+        ("valkey+sentinel://a/m/x", "database number"),
+        ("valkey+sentinel://a/m?sentinel_user=u", "sentinel_user has no password"),
+        ("valkey+sentinel://a/m?sentinel_password=", "'sentinel_password' needs one value"),
+        ("valkey+sentinel://a/m?server_name=x", "use valkeys+sentinel://"),
+        ("valkeys+sentinel://a/m?unknown=x", "'unknown' is not known"),
+        ("valkey+sentinel:///m", "a host is missing"),
+        ("valkey://a,b/0", "+sentinel://"),
+    ],
+)
+def test_what_is_wrong_with_an_address_of_sentinels_is_named(text: str, words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Address.parse(text, field="GREENROOM_VALKEY_URL")
+    assert caught.value.field == "GREENROOM_VALKEY_URL"
+    assert words in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_the_text_of_an_address_of_sentinels_shows_no_password() -> None:
+    address = Address.parse("redis+sentinel://u:topsecret@a,b:7/m/2?sentinel_password=topsecret")
+    assert str(address) == "redis+sentinel://u@a:26379,b:7/m/2"
+    assert "topsecret" not in repr(address)
 
 
 @pytest.mark.parametrize("scheme", ["valkey", "redis", "valkeys", "rediss", "redis+cluster", "rediss+cluster"])

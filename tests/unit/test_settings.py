@@ -26,7 +26,7 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
     "data_dir": (Path("greenroom-data"), "/var/lib/greenroom", Path("/var/lib/greenroom")),
     "valkey_url": (None, SECRET_URL, SECRET_URL),
     "cache_url": (None, "valkey+cluster://c", "valkey+cluster://c"),
-    "session_url": (None, "valkeys+cluster://a,b", "valkeys+cluster://a,b"),
+    "session_url": (None, "valkeys+sentinel://a,b/mymaster", "valkeys+sentinel://a,b/mymaster"),
     "replica_reads": (False, "on", True),
     "database_url": (None, "sqlite:record.sqlite3", "sqlite:record.sqlite3"),
     "recordings_url": (None, "s3://recordings/night", "s3://recordings/night"),

@@ -4,6 +4,6 @@
 from greenroom.caching.cache import Cache
 from greenroom.caching.drops import DropTarget
 from greenroom.caching.loader import Loader
-from greenroom.caching.result import CacheResult, Outcome
+from greenroom.caching.result import CacheResult, Loaded, Outcome
 
-__all__ = ["Cache", "CacheResult", "DropTarget", "Loader", "Outcome"]
+__all__ = ["Cache", "CacheResult", "DropTarget", "Loaded", "Loader", "Outcome"]

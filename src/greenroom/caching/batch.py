@@ -12,15 +12,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from greenroom.caching.lease import Acquired, Answer, Holder
+from greenroom.caching.loader import LoadOutcome
 from greenroom.caching.loading import LeasedLoader
 from greenroom.caching.remote import Miss
-from greenroom.caching.result import CacheResult, Outcome
+from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.caching.single_flight import Flight
 from greenroom.errors import CommandFailed, EngineError, InvalidInput, OutOfMemory, Overloaded
 
 T = TypeVar("T")
-BatchLoader = Callable[[Sequence[Any]], Awaitable[Sequence[T | None]]]
-PlainBatchLoader = Callable[[Sequence[Any]], Sequence[T | None]]
+BatchLoader = Callable[[Sequence[Any]], Awaitable[Sequence[T | Loaded[T] | None]]]
+PlainBatchLoader = Callable[[Sequence[Any]], Sequence[T | Loaded[T] | None]]
 """As a `BatchLoader`, in a function that is not async."""
 Parts = Mapping[str, object]
 
@@ -114,7 +115,7 @@ class Batch(Generic[T]):
         if not holders:
             return
         try:
-            bodies = await self._loaded([holder.key for holder in holders], missing)
+            loaded = await self._loaded([holder.key for holder in holders], missing)
         except BaseException as error:
             for holder in holders:
                 flights[holder.key].set_exception(error)
@@ -123,11 +124,11 @@ class Batch(Generic[T]):
                 raise
             return
 
-        async def store(holder: Holder, value: T | None, body: bytes | None) -> None:
-            stored = await self._steps.store(holder, body)
-            flights[holder.key].set_result(CacheResult(value, body, Outcome.LOADED, stored=stored))
+        async def store(holder: Holder, one: LoadOutcome[T]) -> None:
+            stored = await self._steps.store(holder, one)
+            flights[holder.key].set_result(CacheResult(one.value, one.body, Outcome.LOADED, stored=stored))
 
-        await asyncio.gather(*(store(holder, *bodies[holder.key]) for holder in holders))
+        await asyncio.gather(*(store(holder, loaded[holder.key]) for holder in holders))
 
     async def _bypass(
         self,
@@ -141,13 +142,13 @@ class Batch(Generic[T]):
             flights[key].asking, flights[key].bypasses = False, True
         try:
             async with self._steps.fallback.permit():
-                bodies = await self._loaded(keys, missing)
+                loaded = await self._loaded(keys, missing)
         except Exception as error:
             for key in keys:
                 flights[key].set_exception(error)
             return
-        for key, (value, body) in bodies.items():
-            self._steps.without_server(flights[key], value, body)
+        for key, one in loaded.items():
+            self._steps.without_server(flights[key], one)
 
     async def _load_unstored(
         self,
@@ -162,13 +163,13 @@ class Batch(Generic[T]):
             async with self._steps.fallback.permit():
                 for key in outcomes:
                     self._steps.flights.close(flights[key])
-                bodies = await self._loaded(list(outcomes), missing)
+                loaded = await self._loaded(list(outcomes), missing)
         except Exception as error:
             for key in outcomes:
                 flights[key].set_exception(error)
             return
-        for key, (value, body) in bodies.items():
-            flights[key].set_result(CacheResult(value, body, outcomes[key]))
+        for key, one in loaded.items():
+            flights[key].set_result(CacheResult(one.value, one.body, outcomes[key]))
 
     async def _load_alone(self, flight: Flight[CacheResult[T]], parts: Parts, miss: Miss) -> None:
         try:
@@ -178,9 +179,9 @@ class Batch(Generic[T]):
 
     async def _loaded(
         self, keys: Sequence[str], missing: Mapping[str, tuple[Parts, Miss]]
-    ) -> dict[str, tuple[T | None, bytes | None]]:
+    ) -> dict[str, LoadOutcome[T]]:
         arguments = [_argument(missing[key][0]) for key in keys]
-        values = await self._steps.call(keys[0], lambda: self._load_many(arguments))
+        values = await self._steps.call(keys, lambda: self._load_many(arguments))
         remedy = "return a list with one value for each, in their order"
         if not isinstance(values, Sequence) or isinstance(values, str | bytes):
             # A dict has a length too, and would give its keys.

@@ -16,8 +16,8 @@ from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.caching.ladder import Ladder
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
-from greenroom.caching.releases import LIFE
-from greenroom.caching.result import CacheResult, Outcome
+from greenroom.caching.releases import BACKOFF, LIFE
+from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.errors import RoomClosed, RoomNotOpen
 from greenroom.keyspace import Keyspace, Pattern
 from greenroom.keyspace.keyspace import group_pattern
@@ -49,6 +49,8 @@ class Cache(Generic[T]):
         near_for: seconds for which a value is served from this process; 0 keeps nothing here.
         groups: the groups that a key belongs to, as `episodes:{show_id}`, made of parts of the key.
         max_concurrent: loads at a time while the server cannot be asked.
+        failures_for: seconds for which a loader's failure is remembered; 0 remembers none.
+        passes: exceptions of the loader that are answers, and no failures.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Cache(Generic[T]):
         near_for: float = NEAR_FOR,
         groups: Sequence[str] = (),
         max_concurrent: int = MAX_CONCURRENT,
+        failures_for: float = BACKOFF,
+        passes: tuple[type[Exception], ...] = (),
     ) -> None:
         self.keyspace = keyspace
         self._load = load
@@ -75,6 +79,8 @@ class Cache(Generic[T]):
             near_for=near_for,
             groups=self._groups.values(),
             max_concurrent=max_concurrent,
+            failures_for=failures_for,
+            passes=passes,
         )
         self._keys: dict[object, str] = {}
         self._counted_near = keyspace.name, Outcome.NEAR.value
@@ -98,6 +104,7 @@ class Cache(Generic[T]):
         self._pending_groups: Set[str] = backing.groups.pending_drops if self._groups else frozenset()
         self._now = backing.clock.monotonic
         self._counts = backing.counters.reads
+        backing.counters.begin_cache(self.keyspace.name, (outcome.value for outcome in Outcome))
 
     async def close(self) -> None:
         """Cancel the loads under way; nothing can be read or dropped until it is opened again."""
@@ -164,7 +171,8 @@ class Cache(Generic[T]):
             Whatever the loader raises.
         """
         self.keyspace.key(*args, **parts)  # or the loader would be given what no key can hold
-        return await self._load(**self.keyspace.pattern.values(*args, **parts))
+        loaded = await self._load(**self.keyspace.pattern.values(*args, **parts))
+        return loaded.value if isinstance(loaded, Loaded) else loaded
 
     async def get_bytes(self, *args: object, **parts: object) -> bytes | None:
         """The value's JSON as it is stored, checked against the schema.

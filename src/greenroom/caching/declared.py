@@ -16,6 +16,8 @@ from greenroom.argument_types import function, span, whole_number
 from greenroom.caching.cache import Cache
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import Loader, PlainLoader
+from greenroom.caching.releases import MAX_BACKOFF
+from greenroom.caching.result import Loaded
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.overlap import can_make_one_key
@@ -205,7 +207,7 @@ def declared_loader(
     _check_call("load", load, (None,), {})
     call = _awaited(load, threads)
 
-    async def load_one(**parts: object) -> T | None:
+    async def load_one(**parts: object) -> T | Loaded[T] | None:
         return await call(parts[name])  # type: ignore[no-any-return]
 
     return load_one
@@ -231,10 +233,27 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for name, minimum, words in (
         ("near_for", timedelta(0), "zero or more"),
+        ("failures_for", timedelta(0), "zero or more"),
         ("loader_deadline", timedelta(milliseconds=1), "a millisecond or more"),
     ):
         span(name, options.get(name, minimum), minimum, f"use a timedelta of {words}")
+    if options.get("failures_for", timedelta(0)) > timedelta(seconds=MAX_BACKOFF):
+        remedy = f"use at most {MAX_BACKOFF:g} s: what is back shall be seen"
+        raise InvalidInput("failures_for", f"{options['failures_for']} is too long", remedy)
     whole_number("max_concurrent", options.get("max_concurrent", 1), 1, "use a whole number of 1 or more")
+
+
+def exceptions(passes: object) -> tuple[type[Exception], ...]:
+    """The exceptions that a cache passes, as they were declared.
+
+    Raises:
+        InvalidInput: naming `passes`, for what are none.
+    """
+    if isinstance(passes, Iterable):
+        kinds = tuple(passes)
+        if all(isinstance(one, type) and issubclass(one, Exception) for one in kinds):
+            return kinds
+    raise InvalidInput("passes", f"are {passes!r:.80}", "use a tuple of exception classes, like (PermissionError,)")
 
 
 def group_patterns(groups: object) -> tuple[str, ...]:

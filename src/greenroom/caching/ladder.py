@@ -36,6 +36,8 @@ class Ladder(Generic[T]):
         near_for: seconds for which a value is served from this process; 0 keeps nothing here.
         groups: the groups that a key belongs to.
         max_concurrent: loads at a time while the server cannot be asked.
+        failures_for: seconds for which a loader's failure is remembered; 0 remembers none.
+        passes: exceptions of the loader that are answers, and no failures.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class Ladder(Generic[T]):
         near_for: float,
         groups: Collection[Pattern],
         max_concurrent: int,
+        failures_for: float,
+        passes: tuple[type[Exception], ...],
     ) -> None:
         self._keyspace = keyspace
         self._now = backing.clock.monotonic
@@ -67,6 +71,8 @@ class Ladder(Generic[T]):
             self.fallback,
             self.remote,
             deadline=loader_deadline,
+            failures_for=failures_for,
+            passes=passes,
             groups=self._groups_of,
         )
         self.loads = LeasedLoader(steps, load)

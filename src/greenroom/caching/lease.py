@@ -258,12 +258,15 @@ class Holder:
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(RENEWAL, self._begin)
 
-    def release(self, kind: str = "") -> None:
-        """Give the lease back, if it may be held; with `kind`, leave a failure in its place. Returns at once."""
+    def release(self, kind: str = "", seconds: float = BACKOFF) -> None:
+        """Give the lease back, if it may be held; with `kind`, leave a failure in its place for so many seconds.
+
+        Returns at once.
+        """
         self.rest()
         if self.held:
             self.held = False
-            self._leases.releases.release(self._name, self.token, kind, BACKOFF)
+            self._leases.releases.release(self._name, self.token, kind, seconds)
 
     def rest(self) -> None:
         """Renew it no more."""

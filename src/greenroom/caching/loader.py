@@ -8,32 +8,49 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from greenroom.caching.fallback import Fallback
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import ABSENCE, Absent, Answer, Hit, Holder, Leases, Newer
 from greenroom.caching.near import EntrySource
-from greenroom.caching.releases import BACKOFF
 from greenroom.caching.remote import Miss, RemoteTier
-from greenroom.caching.result import CacheResult, Outcome
+from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.caching.single_flight import Flight, Flights
-from greenroom.errors import EngineError, LoadFailed, LoadTimeout
+from greenroom.errors import EngineError, InvalidInput, LoadFailed, LoadTimeout
 from greenroom.keyspace import Keyspace
+from greenroom.observe import LoadEnded
 
 log = logging.getLogger("greenroom.caching")
 
 T = TypeVar("T")
-Loader = Callable[..., Awaitable[T | None]]
+Loader = Callable[..., Awaitable[T | Loaded[T] | None]]
 """Reads one value, given its key's parts by keyword; None means there is none."""
-PlainLoader = Callable[..., T | None]
+PlainLoader = Callable[..., T | Loaded[T] | None]
 """As a `Loader`, in a function that is not async. It runs in a thread."""
 
 LOADER_DEADLINE = 5.0
 """Seconds after which a loader is cancelled."""
 _MAX_ERRORS = 1_000
 """Exceptions remembered at a time: each holds what its frames hold."""
+
+
+class LoadOutcome(NamedTuple, Generic[T]):
+    """What a load has brought, as everybody will read it.
+
+    Arguments:
+        value: the value; None where the record holds none.
+        body: its JSON.
+        ttl_ms: its lifetime in milliseconds, where the loader has said one.
+        store: whether it may be stored.
+    """
+
+    value: T | None
+    body: bytes | None
+    ttl_ms: int | None = None
+    store: bool = True
 
 
 class LoadSteps(Generic[T]):
@@ -44,6 +61,8 @@ class LoadSteps(Generic[T]):
         fallback: the bounds of loads without a lease, and what they have loaded.
         remote: keeps near what was stored or found.
         deadline: seconds after which a load is cancelled.
+        failures_for: seconds for which a failure is remembered; 0 remembers none.
+        passes: exceptions of the loader that are answers, and no failures.
         groups: the groups of a key, from its parts.
     """
 
@@ -56,6 +75,8 @@ class LoadSteps(Generic[T]):
         remote: RemoteTier[T],
         *,
         deadline: float,
+        failures_for: float,
+        passes: tuple[type[Exception], ...],
         groups: Callable[[Mapping[str, object]], Sequence[str]],
     ) -> None:
         self.flights = flights
@@ -64,7 +85,10 @@ class LoadSteps(Generic[T]):
         self.leases = Leases(
             backing.engine, keyspace, self.generation, backing.clock, backing.releases, backing.renewed
         )
-        self.errors = LoadErrors()
+        self.errors = LoadErrors(failures_for)
+        self._failures_for = failures_for
+        self.passes = passes
+        """Exceptions of the loader that are answers, and no failures."""
         self.keyspace = keyspace
         self.engine = backing.engine
         self._room_groups = backing.groups
@@ -127,14 +151,28 @@ class LoadSteps(Generic[T]):
         if groups := self._groups(parts):
             await asyncio.gather(*(register(group, holder.key, deadline=deadline) for group in groups))
 
-    async def call(self, key: str, load: Callable[[], Awaitable[Any]]) -> Any:
-        """Run a loader within its deadline, and count it.
+    async def call(self, keys: Sequence[str], load: Callable[[], Awaitable[Any]]) -> Any:
+        """Run a loader of some keys within its deadline, count it, and tell of it.
 
         Raises:
             LoadTimeout: when it took too long and was cancelled.
             Whatever it raises.
         """
-        began = self._clock.monotonic()
+        events, began = self._counters.events, self._clock.monotonic()
+        raised: BaseException | None = None
+        try:
+            with events.around_load(self.keyspace.name, keys):
+                return await self._within_deadline(keys[0], load)
+        except BaseException as error:
+            raised = error
+            raise
+        finally:
+            seconds = self._clock.monotonic() - began
+            self._counters.loads[self.keyspace.name].add(seconds)
+            if events.any:
+                events.tell(LoadEnded(self.keyspace.name, tuple(keys), seconds, raised))
+
+    async def _within_deadline(self, key: str, load: Callable[[], Awaitable[Any]]) -> Any:
         deadline = asyncio.timeout(self._deadline)
         try:
             async with deadline:
@@ -144,39 +182,67 @@ class LoadSteps(Generic[T]):
             if task is None or task.cancelling():
                 raise
             # The loader's own: a task that it waits for was cancelled. Nobody has cancelled those who wait here.
-            self.count("load")
+            self.count("load", key)
             log.warning("loading %s failed: CancelledError", key)
             raise LoadFailed(key, "CancelledError") from error
+        except self.passes:
+            raise
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
-                self.count("load_timeout")
+                self.count("load_timeout", key)
                 log.warning("loading %s did not end within %s s", key, self._deadline)
                 raise LoadTimeout(key, self._deadline) from None
-            self.count("load")
+            self.count("load", key)
             log.warning("loading %s failed: %s", key, type(error).__name__)
             raise
-        finally:
-            self._counters.loads[self.keyspace.name].add(self._clock.monotonic() - began)
 
-    def as_stored(self, key: str, loaded: T | None) -> tuple[T | None, bytes | None]:
-        """A loaded value as everybody will read it, and its JSON; raises as `Keyspace.round_trip`.
+    def as_stored(self, key: str, loaded: T | Loaded[T] | None) -> LoadOutcome[T]:
+        """What was loaded as everybody will read it; raises as `Keyspace.round_trip`.
 
         The loader's own object is given to nobody. Prevents: a loader returns a dict where a struct is declared · its
         first caller gets the dict, everybody later the struct. Or: it keeps what it has returned, and changes it.
         """
+        ttl_ms, store = None, True
+        if isinstance(loaded, Loaded):
+            ttl_ms, store, loaded = self._lifetime_of(loaded), loaded.store, loaded.value
         if loaded is None:
-            return None, None
+            return LoadOutcome(None, None, ttl_ms, store)
         body, value = self.keyspace.round_trip(key, loaded)
-        return value, body
+        return LoadOutcome(value, body, ttl_ms, store)
 
-    async def store(self, holder: Holder, body: bytes | None) -> bool:
+    def _lifetime_of(self, loaded: Loaded[T]) -> int | None:
+        """The lifetime that a loader gives its value, in milliseconds; jitter shortens it as any other.
+
+        How fresh a value is, every reader reckons from what is left of its lifetime: nothing else stands with it. So
+        the time between its soft and its hard end is the keyspace's.
+        """
+        lifetime = self.keyspace.lifetime
+        given = loaded.fresh or loaded.ttl
+        if given is None:
+            return None
+        milliseconds = given // timedelta(milliseconds=1)
+        if loaded.value is None:
+            return min(milliseconds, lifetime.ttl_ms)
+        if loaded.fresh is not None and lifetime.fresh is None:
+            remedy = "declare the keyspace with fresh=…, or return Loaded(…, ttl=…)"
+            raise InvalidInput("fresh", f"{self.keyspace} has no soft lifetime", remedy)
+        if loaded.ttl is not None and lifetime.fresh is not None:
+            remedy = "return Loaded(…, fresh=…): the value is then served stale for as long as any other"
+            raise InvalidInput("ttl", f"{self.keyspace} has a soft lifetime, which is reckoned from its end", remedy)
+        shortened = min(milliseconds, lifetime.fresh_ms) * (1 - lifetime.jitter * self._clock.random())
+        return max(1, int(shortened)) + lifetime.ttl_ms - lifetime.fresh_ms
+
+    async def store(self, holder: Holder, loaded: LoadOutcome[T]) -> bool:
         """Store what was loaded, or the absence of it; False where that is refused or fails."""
-        key = holder.key
+        key, body = holder.key, loaded.body
+        if not loaded.store:
+            holder.release()
+            return False
         if body is not None and len(body) > self.keyspace.limit:
             self._oversize(key, len(body))
             holder.release()
             return False
-        lifetime = self.keyspace.lifetime.jittered_ms(self._clock.random())
+        lifetime = loaded.ttl_ms or self.keyspace.lifetime.jittered_ms(self._clock.random())
         until, asked = monotonic() + self.engine.call_budget, self._clock.monotonic()
 
         def stored_near(replies: list[Any], source: EntrySource) -> None:
@@ -186,12 +252,13 @@ class LoadSteps(Generic[T]):
 
         try:
             if body is None:
-                stored = await self.leases.fill_absence(holder, ABSENCE, deadline=until)
+                absence = ABSENCE if loaded.ttl_ms is None else loaded.ttl_ms / 1000
+                stored = await self.leases.fill_absence(holder, absence, deadline=until)
             else:
                 hook = stored_near if self._remote.near_for else None
                 stored = await self.leases.fill(holder, body, lifetime, deadline=until, hook=hook)
         except EngineError as error:
-            self.count("store")
+            self.count("store", key)
             log.warning("storing %s: %s", key, error)
             holder.release()  # or all who wait would wait for the lease's end
             return False
@@ -201,23 +268,23 @@ class LoadSteps(Generic[T]):
         return stored
 
     def failed(self, holder: Holder, error: BaseException) -> None:
-        """Leave a loader's failure in the lease's place; what is cancelled only gives the lease back."""
+        """Leave a loader's failure in the lease's place; what is cancelled, or passes, only gives the lease back."""
         kind = ""
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and self._failures_for and not isinstance(error, self.passes):
             kind = kind_of(error)
             self.errors.keep(holder.key, error)
-        holder.release(kind)
+        holder.release(kind, self._failures_for)
 
-    def without_server(self, flight: Flight[CacheResult[T]], value: T | None, body: bytes | None) -> None:
+    def without_server(self, flight: Flight[CacheResult[T]], loaded: LoadOutcome[T]) -> None:
         """End a flight with what was loaded without the server."""
-        read: CacheResult[T] = CacheResult(value, body, Outcome.BYPASSED)
-        if flight.open:  # closed by an invalidation made here: the value may be the old one
+        read: CacheResult[T] = CacheResult(loaded.value, loaded.body, Outcome.BYPASSED)
+        if flight.open and loaded.store:  # closed by an invalidation made here: the value may be the old one
             self.fallback.keep(flight.key, read)
         flight.set_result(read)
 
-    def count(self, kind: str) -> None:
-        """Count an error that the caller does not get."""
-        self._counters.errors[self.keyspace.name, kind] += 1
+    def count(self, kind: str, key: str) -> None:
+        """Count an error that the caller does not get, and tell of it."""
+        self._counters.trouble(self.keyspace.name, kind, key)
 
     def count_event(self, event: str) -> None:
         """Count what the outcomes of reads do not tell."""
@@ -232,7 +299,7 @@ class LoadSteps(Generic[T]):
         return holder.generation == self.generation.current and not self.generation.pending
 
     def _oversize(self, key: str, size: int) -> None:
-        self.count("oversize")
+        self.count("oversize", key)
         if not self._oversize_logged:
             self._oversize_logged = True
             log.warning("%s: %d bytes are over the limit of %d and are not stored", key, size, self.keyspace.limit)
@@ -243,16 +310,20 @@ class LoadErrors:
 
     The lease tells every process the type of an exception, never its text. In the process where the load failed a
     caller who is held back is given the exception too, as the cause.
+
+    Arguments:
+        seconds: the time of a back-off.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._errors: dict[str, tuple[Exception, asyncio.TimerHandle]] = {}
 
     def keep(self, key: str, error: Exception) -> None:
         """Keep the exception of a load that has failed now."""
         self._forget(key)
         if len(self._errors) < _MAX_ERRORS:
-            timer = asyncio.get_running_loop().call_later(BACKOFF, self._forget, key)
+            timer = asyncio.get_running_loop().call_later(self._seconds, self._forget, key)
             self._errors[key] = error, timer
 
     def of(self, key: str, kind: str) -> Exception | None:

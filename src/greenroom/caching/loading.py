@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.caching.freshness import placed
 from greenroom.caching.lease import Absent, Acquired, FailedElsewhere, Hit, Holder, Wait, fingerprint
-from greenroom.caching.loader import Loader, LoadSteps
+from greenroom.caching.loader import Loader, LoadOutcome, LoadSteps
 from greenroom.caching.releases import BACKOFF
 from greenroom.caching.remote import Miss
 from greenroom.caching.result import CacheResult, Outcome
@@ -81,21 +81,21 @@ class LeasedLoader(Generic[T]):
             try:
                 answer = await self.steps.ask(holder, flight, Miss(budget, rejected_digest=rejected))
             except Overloaded:
-                self.steps.count("overloaded")
+                self.steps.count("overloaded", key)
                 raise
             except OutOfMemory:
-                self.steps.count("out_of_memory")
+                self.steps.count("out_of_memory", key)
                 await self._load_unstored(flight, parts, Outcome.LOADED)
                 return
             except CommandFailed as error:
                 holder.release()
-                self.steps.count("engine")
+                self.steps.count("engine", key)
                 log.warning("asking for %s: %s", key, error)
                 await self._load_unstored(flight, parts, Outcome.BYPASSED)
                 return
             except EngineError as error:
                 holder.release()  # before the load, which others would wait for
-                self.steps.count("engine")
+                self.steps.count("engine", key)
                 log.debug("asking for %s: %s", key, error)
                 await self._bypass(flight, parts)
                 return
@@ -120,11 +120,11 @@ class LeasedLoader(Generic[T]):
                     try:
                         value = self._keyspace.decode(key, body)
                     except OtherVersionValue:
-                        self.steps.count("version")
+                        self.steps.count("version", key)
                         rejected = fingerprint(body)
                         continue
                     except BrokenValue as error:
-                        self.steps.count("broken")
+                        self.steps.count("broken", key)
                         log.warning("%s; it is replaced", error)
                         rejected = fingerprint(body)
                         continue
@@ -140,13 +140,13 @@ class LeasedLoader(Generic[T]):
         try:
             await self.steps.register(holder, parts)
         except Overloaded:
-            self.steps.count("overloaded")
+            self.steps.count("overloaded", flight.key)
             raise
         except EngineError as error:
             # No change would find what is stored and stands in no group: it is loaded, and not stored.
             holder.release()  # nobody need wait for it
             full = isinstance(error, OutOfMemory)
-            self.steps.count("out_of_memory" if full else "engine")
+            self.steps.count("out_of_memory" if full else "engine", flight.key)
             log.debug("registering %s: %s", flight.key, error)
             await self._load_unstored(flight, parts, Outcome.LOADED if full else Outcome.BYPASSED)
             return
@@ -154,11 +154,12 @@ class LeasedLoader(Generic[T]):
 
     async def _load_and_store(self, holder: Holder, parts: Mapping[str, object]) -> CacheResult[T]:
         try:
-            value, body = await self._loaded(holder.key, parts)
+            loaded = await self._loaded(holder.key, parts)
         except BaseException as error:
             self.steps.failed(holder, error)
             raise
-        return CacheResult(value, body, Outcome.LOADED, stored=await self.steps.store(holder, body))
+        stored = await self.steps.store(holder, loaded)
+        return CacheResult(loaded.value, loaded.body, Outcome.LOADED, stored=stored)
 
     # docs/decisions/0030-unleased-loads-close-when-they-begin.md
     async def _bypass(self, flight: Flight[CacheResult[T]], parts: Mapping[str, object]) -> None:
@@ -166,7 +167,7 @@ class LeasedLoader(Generic[T]):
         flight.asking, flight.bypasses = False, True
         async with self.steps.fallback.permit():
             loaded = await self._loaded(flight.key, parts)
-        self.steps.without_server(flight, *loaded)
+        self.steps.without_server(flight, loaded)
 
     async def _load_unstored(
         self, flight: Flight[CacheResult[T]], parts: Mapping[str, object], outcome: Outcome
@@ -180,10 +181,10 @@ class LeasedLoader(Generic[T]):
         async with self.steps.fallback.permit():
             self.steps.flights.close(flight)
             loaded = await self._loaded(flight.key, parts)
-        flight.set_result(CacheResult(*loaded, outcome))
+        flight.set_result(CacheResult(loaded.value, loaded.body, outcome))
 
-    async def _loaded(self, key: str, parts: Mapping[str, object]) -> tuple[T | None, bytes | None]:
-        return self.steps.as_stored(key, await self.steps.call(key, lambda: self._load(**parts)))
+    async def _loaded(self, key: str, parts: Mapping[str, object]) -> LoadOutcome[T]:
+        return self.steps.as_stored(key, await self.steps.call((key,), lambda: self._load(**parts)))
 
     # A stale value ---------------------------------------------------------------------------------
 
@@ -203,7 +204,7 @@ class LeasedLoader(Generic[T]):
                 self.steps.hold(holder, None)
                 await self.steps.register(holder, parts)
         except EngineError as error:
-            self.steps.count("engine")
+            self.steps.count("engine", holder.key)
             log.debug("refreshing %s: %s", holder.key, error)
             return BACKOFF
         match answer:
@@ -213,6 +214,9 @@ class LeasedLoader(Generic[T]):
                 try:
                     read = await self._load_and_store(holder, parts)
                 except Exception as error:
+                    if isinstance(error, self.steps.passes):
+                        log.info("refreshing %s: its loader answers with %s", holder.key, type(error).__name__)
+                        return BACKOFF
                     # Nobody else is told: the stale value is served until its end.
                     log.warning("refreshing %s failed: %s", holder.key, error, exc_info=error)
                     return BACKOFF

@@ -24,7 +24,9 @@ RELEASE = Script.named("release", NUMBER, deleted=bool, functions=("text",))
 LIFE = 1.0
 """Seconds that a lease lives without being renewed: so long does anyone wait for a holder that is gone."""
 BACKOFF = 1.0
-"""Seconds for which a loader's failure holds others back; not more than a lease lives, or it counts as lapsed."""
+"""Seconds for which a loader's failure holds others back, where its cache says no other time."""
+MAX_BACKOFF = 60.0
+"""The longest such time; a failure with more left counts as lapsed."""
 _RELEASE_KEPT = max(LIFE, BACKOFF)
 """Seconds after which a lease has lapsed by itself, and a failure has held others back for long enough."""
 _MAX_RELEASES = 10_000

@@ -88,7 +88,7 @@ class RemoteTier(Generic[T]):
         self._refused_drops = backing.drops.refused
         self._near = backing.near
         self._now = backing.clock.monotonic
-        self._errors = backing.counters.errors
+        self._counters = backing.counters
         self._keyspace = keyspace
         self._decode = keyspace.codec.decode
         self._lifetime = keyspace.lifetime
@@ -137,7 +137,7 @@ class RemoteTier(Generic[T]):
                     Channel.TRACKED, key, commands, hook=arrival, deadline=began + self._engine.call_budget
                 )
         except Overloaded:
-            self._count("overloaded")
+            self._count("overloaded", key)
             raise
         except EngineError as error:
             return self._unreadable(key, error, began)
@@ -250,7 +250,7 @@ class RemoteTier(Generic[T]):
         if isinstance(error, CommandFailed) and error.of_another_type:
             self._tell(BrokenValue(key, "it is no string"))
             return Miss(self._left(began), rejected_digest=ANOTHER_TYPE)
-        self._count("engine")
+        self._count("engine", key)
         log.debug("reading %s: %s", key, error)
         return Miss(self._left(began), reachable=False)
 
@@ -259,11 +259,11 @@ class RemoteTier(Generic[T]):
 
     def _tell(self, error: BrokenValue) -> None:
         expected = isinstance(error, OtherVersionValue)
-        self._count("version" if expected else "broken")
+        self._count("version" if expected else "broken", error.key)
         log.log(logging.DEBUG if expected else logging.WARNING, "%s; it is replaced", error)
 
-    def _count(self, kind: str) -> None:
-        self._errors[self._keyspace.name, kind] += 1
+    def _count(self, kind: str, key: str) -> None:
+        self._counters.trouble(self._keyspace.name, kind, key)
 
 
 _Checked = Entry | _Unbounded | _Broken

@@ -1,14 +1,18 @@
-"""How a read was answered: what metrics and `Cache-Status` tell apart."""
+"""How a read was answered: what metrics and `Cache-Status` tell apart. And what a loader says of its own answer."""
 
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import blake2b
 from typing import Generic, TypeVar
 
 import msgspec
 
+from greenroom.argument_types import instance, span
 from greenroom.caching.near import Entry
+from greenroom.errors import InvalidInput
 
 T = TypeVar("T")
 
@@ -68,3 +72,38 @@ class CacheResult(msgspec.Struct, Generic[T], frozen=True):
 def digest(body: bytes) -> str:
     """A hash that changes with every byte, 24 hex digits."""
     return blake2b(body, digest_size=12).hexdigest()
+
+
+_FINEST = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[T]):
+    """What a loader may return in place of a value, to say how long this one is kept.
+
+    Arguments:
+        value: the value; None where the record holds none.
+        ttl: its lifetime, of at most the keyspace's; of a remembered absence, 30 s without it. A keyspace with a soft
+            lifetime takes `fresh` in its place, since only one time stands with a value.
+        fresh: how long it is fresh, of at most the keyspace's; it is then served stale for as long as any other.
+        store: whether it is stored at all. Those who wait for this load in this process get it either way.
+
+    Raises:
+        InvalidInput: for a time that is none, and one of what is not stored.
+    """
+
+    value: T | None
+    ttl: timedelta | None = None
+    fresh: timedelta | None = None
+    store: bool = True
+
+    def __post_init__(self) -> None:
+        instance("store", self.store, bool, "use True or False")
+        for name, given in (("ttl", self.ttl), ("fresh", self.fresh)):
+            if given is None:
+                continue
+            span(name, given, _FINEST, "use a timedelta of a millisecond or more")
+            if not self.store:
+                raise InvalidInput(
+                    name, "is a lifetime of what is not stored", "leave it out, or leave out store=False"
+                )

@@ -79,7 +79,9 @@ class Store(Generic[T]):
         self._near = backing.near
         self._now = backing.clock.monotonic
         self._counts = backing.counters.reads
-        self._errors = backing.counters.errors
+        self._counters = backing.counters
+        outcomes = [outcome for _, outcome in (*self._counted.values(), self._missed)]
+        backing.counters.begin_store(self.keyspace.name, outcomes)
         self._opened = opened
         self._writing = {}
 
@@ -342,7 +344,7 @@ class Store(Generic[T]):
         return ttl // timedelta(milliseconds=1)
 
     def _broken(self, error: BrokenValue) -> BrokenValue:
-        self._errors[self.keyspace.name, "broken"] += 1
+        self._counters.trouble(self.keyspace.name, "broken", error.key)
         return error
 
     def __repr__(self) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from greenroom import argument_types
 from greenroom.errors import InvalidInput
@@ -13,11 +14,32 @@ if TYPE_CHECKING:
     from greenroom.engine.transport.tls import Tls
 
 DEFAULT_PORT = 6379
+SENTINEL_PORT = 26379
+SENTINEL_OPTIONS = ("sentinel_user", "sentinel_password")
+"""What may stand in the query of an address with sentinels, with or without TLS."""
 _ENCRYPTED = {"valkey": False, "redis": False, "valkeys": True, "rediss": True}
 _REMEDY = (
-    "write it like valkey://host:6379, valkeys://user:password@host, redis+cluster://host1:7001,host2:7002 "
-    "or unix:///path/to.sock"
+    "write it like valkey://host:6379, valkeys://user:password@host, redis+cluster://host1:7001,host2:7002, "
+    "valkey+sentinel://host1,host2/mymaster or unix:///path/to.sock"
 )
+_NAMED = re.compile(r"[A-Za-z0-9._-]+")
+"""What sentinels take as the name of a primary."""
+_NAME_REMEDY = "end the address with the name from `sentinel monitor`, as valkey+sentinel://host1,host2/mymaster"
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """How the sentinels of a primary are asked.
+
+    Arguments:
+        name: that of the primary, as the sentinels know it.
+        username: for the log-in at the sentinels, whose users are not those of the primary.
+        password: that user's, or None: the sentinels take no log-in.
+    """
+
+    name: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +47,15 @@ class Address:
     """A parsed address; its text never shows the password.
 
     Arguments:
-        hosts: (host, port) of the server, or of some nodes of a cluster; empty for a unix socket.
+        hosts: (host, port) of the server, of some nodes of a cluster, or of the sentinels; empty for a unix socket.
         path: the path of a unix socket, or None.
         username: for `HELLO … AUTH`; `default` where only a password is given.
         password: that user's, or None.
         tls: how the connection is encrypted; None: it is not.
         cluster: whether the hosts are nodes of a cluster.
         database: the database number, always 0 in a cluster.
+        sentinels: set where the hosts are sentinels, which know the address of the primary; the log-in above is then
+            the primary's, and TLS is that of both.
         product: valkey or redis, as the address was written: messages repeat that.
     """
 
@@ -42,6 +66,7 @@ class Address:
     tls: Tls | None = None
     cluster: bool = False
     database: int = 0
+    sentinels: Sentinels | None = None
     product: str = field(default="valkey", compare=False)
 
     @classmethod
@@ -61,27 +86,35 @@ class Address:
             login = _login(url)
             if scheme == "unix" and not kind:
                 return cls._unix(url, login, field)
-            if scheme not in _ENCRYPTED or kind not in ("", "cluster"):
+            if scheme not in _ENCRYPTED or kind not in ("", "cluster", "sentinel"):
                 raise InvalidInput(field, f"the scheme {url.scheme!r} is not known", _REMEDY)
-            hosts = _hosts(url, field)
-            database = _database(url, field)
+            hosts = _hosts(url, field, SENTINEL_PORT if kind == "sentinel" else DEFAULT_PORT)
+            sentinels, path, query = None, url.path.strip("/"), url.query
+            if kind == "sentinel":
+                sentinels, path, query = _sentinels(url, field)
+            database = _database(path, url.fragment, field)
             tls = None
             if _ENCRYPTED[scheme]:
                 from greenroom.engine.transport.tls import Tls  # not with the package: most addresses do without
 
-                tls = Tls.parse(url.query, field)
-            if url.query and tls is None:
-                raise InvalidInput(field, "only an address with TLS has options", f"use {scheme}s://")
+                tls = Tls.parse(query, field)
+            if query and tls is None:
+                kinds = f"{scheme}s://" if not kind else f"{scheme}s+{kind}://"
+                raise InvalidInput(field, "only an address with TLS has such options", f"use {kinds}")
         except ValueError as error:
             if isinstance(error, InvalidInput):
                 raise
             raise InvalidInput(field, "it is not a URL", _REMEDY) from None
         if not kind and len(hosts) > 1:
-            raise InvalidInput(field, "several hosts need a cluster", f"use {scheme}+cluster://")
-        if kind and database:
+            remedy = f"use {scheme}+cluster://, or {scheme}+sentinel:// where these are sentinels"
+            raise InvalidInput(field, "several hosts need a cluster or sentinels", remedy)
+        if kind == "cluster" and database:
             raise InvalidInput(field, "a cluster has database 0 only", "leave the number out")
         product = "redis" if scheme.startswith("redis") else "valkey"
-        return cls(hosts, None, *login, tls=tls, cluster=bool(kind), database=database, product=product)
+        cluster = kind == "cluster"
+        return cls(
+            hosts, None, *login, tls=tls, cluster=cluster, database=database, sentinels=sentinels, product=product
+        )
 
     @classmethod
     def _unix(cls, url: SplitResult, login: tuple[str | None, str | None], field: str) -> Address:
@@ -95,9 +128,11 @@ class Address:
         login = f"{self.username}@" if self.username else ""
         if self.path is not None:
             return f"unix://{login}{self.path}"
-        scheme = self.product + ("s" if self.tls else "") + ("+cluster" if self.cluster else "")
+        kind = "+cluster" if self.cluster else "+sentinel" if self.sentinels else ""
+        scheme = self.product + ("s" if self.tls else "") + kind
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
-        return f"{scheme}://{login}{hosts}" + (f"/{self.database}" if self.database else "")
+        name = f"/{self.sentinels.name}" if self.sentinels else ""
+        return f"{scheme}://{login}{hosts}{name}" + (f"/{self.database}" if self.database else "")
 
 
 def _login(url: SplitResult) -> tuple[str | None, str | None]:
@@ -109,18 +144,38 @@ def _login(url: SplitResult) -> tuple[str | None, str | None]:
     return unquote(username) or "default", unquote(password)
 
 
-def _hosts(url: SplitResult, field: str) -> tuple[tuple[str, int], ...]:
+def _sentinels(url: SplitResult, field: str) -> tuple[Sentinels, str, str]:
+    """The sentinels of an address, and what is left of its path and of its query."""
+    name, _, path = url.path.strip("/").partition("/")
+    name = unquote(name)
+    if not name:
+        raise InvalidInput(field, "it does not name the primary that the sentinels watch", _NAME_REMEDY)
+    if _NAMED.fullmatch(name) is None:
+        raise InvalidInput(field, "the name of the primary has characters that no sentinel takes", _NAME_REMEDY)
+    options = parse_qsl(url.query, keep_blank_values=True)
+    login: dict[str, str] = {}
+    for option, value in options:
+        if option in SENTINEL_OPTIONS:
+            if option in login or not value:
+                raise InvalidInput(field, f"the option {option!r} needs one value", f"use ?{option}=…")
+            login[option] = value
+    if "sentinel_user" in login and "sentinel_password" not in login:
+        raise InvalidInput(field, "sentinel_user has no password", "add &sentinel_password=…")
+    rest = urlencode([one for one in options if one[0] not in SENTINEL_OPTIONS])
+    return Sentinels(name, login.get("sentinel_user"), login.get("sentinel_password")), path, rest
+
+
+def _hosts(url: SplitResult, field: str, default_port: int) -> tuple[tuple[str, int], ...]:
     hosts = []
     for text in url.netloc.rpartition("@")[2].split(","):
         one = urlsplit(f"//{text}")
         if not one.hostname:
             raise InvalidInput(field, "a host is missing", _REMEDY)
-        hosts.append((one.hostname, one.port if one.port is not None else DEFAULT_PORT))
+        hosts.append((one.hostname, one.port if one.port is not None else default_port))
     return tuple(hosts)
 
 
-def _database(url: SplitResult, field: str) -> int:
-    text = url.path.strip("/")
-    if url.fragment or (text and not text.isdecimal()):
-        raise InvalidInput(field, "only a database number may follow the host", _REMEDY)
+def _database(text: str, fragment: str, field: str) -> int:
+    if fragment or (text and not text.isdecimal()):
+        raise InvalidInput(field, "only a database number may stand at its end", _REMEDY)
     return int(text or 0)

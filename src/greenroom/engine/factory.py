@@ -28,7 +28,7 @@ def engine_at(
     counters: Counters | None = None,
     limits: Limits | None = None,
 ) -> Engine:
-    """The engine of a server or of a cluster, not started.
+    """The engine of a server, of a cluster, or of what sentinels watch, not started.
 
     Arguments:
         replica_reads: whether `read` may ask the replicas of a cluster.
@@ -47,6 +47,10 @@ def engine_at(
     if replica_reads:
         remedy = "name a cluster, as valkey+cluster://host:port, or leave it off"
         raise InvalidInput("replica_reads", f"{address} is one server, whose replicas are not known", remedy)
+    if address.sentinels is not None:
+        from greenroom.engine.server.sentineled import Sentineled
+
+        return Sentineled(address, clock=clock, counters=counters, limits=limits)
     from greenroom.engine.server.standalone import Standalone
 
     return Standalone(address, before_connect=before_connect, clock=clock, counters=counters, limits=limits)

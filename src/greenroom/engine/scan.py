@@ -10,13 +10,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from greenroom.callbacks import nothing
+from greenroom.clock import SYSTEM
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.topology import QUESTION, parse
 from greenroom.engine.transport.handshake import open_connection, with_remedy
 from greenroom.errors import EngineError, EngineUnavailable
-from greenroom.observe import Histogram
+from greenroom.observe import Counters, Histogram
 
 _COUNT = 1000
 """Places of a server's table that one command looks at."""
@@ -42,6 +44,8 @@ async def scan(address: Address, pattern: str) -> AsyncIterator[list[str]]:
 
 
 async def _primaries(address: Address) -> list[Address]:
+    if address.sentinels is not None:
+        return [await _watched(address)]
     if not address.cluster:
         return [address]
     failure: EngineError | None = None
@@ -55,6 +59,17 @@ async def _primaries(address: Address) -> list[Address]:
             addresses = parse(replies, host, tls=address.tls is not None).primaries
             return [replace(address, hosts=(one,), cluster=False) for one in sorted(addresses)]
     raise failure or EngineUnavailable(f"{address} names no node")
+
+
+async def _watched(address: Address) -> Address:
+    """The primary that sentinels name."""
+    from greenroom.engine.server.sentinels import SentinelWatch  # not with the module: few have sentinels
+
+    watch = SentinelWatch(address, moved=nothing, clock=SYSTEM, counters=Counters(), limits=Limits())
+    try:
+        return await watch.primary()
+    finally:
+        await watch.close()
 
 
 @asynccontextmanager

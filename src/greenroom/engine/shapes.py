@@ -86,6 +86,7 @@ SHAPES: dict[str | bytes | int, Shape] = {
     "READONLY": _OK,
     "SCRIPT": TEXT,
     "SELECT": _OK,
+    "SENTINEL": Shape(frozenset({dict})),
     "SET": Shape(frozenset({bytes, _NONE}), lambda reply, _: reply is None or reply == b"OK"),
     "TIME": Shape(frozenset({list}), _time),
     "ZMSCORE": Shape(

@@ -95,6 +95,7 @@ class Sessions(Generic[T]):
         self._remember = remember
         self.limits = limits or SessionLimits()
         self.counters = counters if counters is not None else Counters()
+        self.counters.begin_sessions()
         self._key_events = KeyEvents(owner)
         self.engine = engine
         ends = ends if ends is not None else Revocations()

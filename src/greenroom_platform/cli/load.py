@@ -27,7 +27,7 @@ from greenroom_platform.domain.records import Records
 from greenroom_platform.http import logs
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.platform import DATABASE_FILE, open_platform
-from greenroom_platform.storage import BadLine, Loaded, open_records, shown_database
+from greenroom_platform.storage import BadLine, LoadSummary, open_records, shown_database
 from greenroom_platform.storage import load as load_lines
 
 SAID = 100
@@ -74,7 +74,7 @@ def load(files: tuple[str, ...], **flags: str | None) -> None:
     sys.exit(1 if loaded.bad else 0)
 
 
-async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]], *, has_directory: bool) -> Loaded:
+async def _load(settings: Settings, sources: list[tuple[str, BinaryIO]], *, has_directory: bool) -> LoadSummary:
     if settings.cache_address is None and not has_directory:
         async with _record_alone(settings) as records:
             loaded = await _fill(settings, records, sources)
@@ -117,7 +117,7 @@ async def _record_alone(settings: Settings) -> AsyncIterator[Records]:
         await records.close()
 
 
-async def _fill(settings: Settings, records: Records, sources: list[tuple[str, BinaryIO]]) -> Loaded:
+async def _fill(settings: Settings, records: Records, sources: list[tuple[str, BinaryIO]]) -> LoadSummary:
     if (trouble := write_trouble(records)) is not None:
         raise RecordUnavailable(trouble)
     click.echo(f"loading into {printable(_place(settings))}", err=True)
@@ -153,7 +153,7 @@ class _Report:
         if self._said == SAID:
             click.echo(f"{SAID} bad lines were written; further ones are only counted", err=True)
 
-    def progress(self, loaded: Loaded) -> None:
+    def progress(self, loaded: LoadSummary) -> None:
         """Say how far it is, on a terminal."""
         if self._terminal:
             rate = loaded.lines / max(0.001, monotonic() - self._begun)

@@ -16,13 +16,14 @@ import logging
 import os
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from greenroom.integrations import prometheus
 from greenroom.observe import BUCKETS, Counters, Histogram
 
 log = logging.getLogger("greenroom.http")
@@ -60,13 +61,8 @@ class _Ended(msgspec.Struct):
 _ENDED = "ended"
 """The name of its file."""
 
-_NODE = "node"
 _COUNTS = {
-    "greenroom_cache_reads": ("Reads, by how they were answered.", ["keyspace", "outcome"]),
-    "greenroom_cache_errors": ("What went wrong in caches, by kind.", ["keyspace", "kind"]),
-    "greenroom_cache_events": ("Refreshes behind, waits for a lease, refused fills.", ["keyspace", "event"]),
-    "greenroom_engine_events": ("Connections made and lost, pushes, flushes.", [_NODE, "event"]),
-    "greenroom_session_events": ("Sessions started, rotated, ended; tokens refused; foreign pages.", ["event"]),
+    **{name: (family.help, family.labels) for name, family in prometheus.COUNTS.items()},
     "greenroom_foreign_changes": ("Changes of the record made outside, and how their watcher fares.", ["event"]),
     "greenroom_record_broken_documents": ("Documents left out of lists, since they do not fit their type.", ["kind"]),
     "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
@@ -74,8 +70,7 @@ _COUNTS = {
     "greenroom_websocket_sent_bytes": ("Bytes of the messages sent over WebSockets that have ended.", ["route"]),
 }
 _HISTOGRAMS = {
-    "greenroom_cache_load_seconds": ("Time of a loader.", ["keyspace"]),
-    "greenroom_engine_command_seconds": ("From a write on the wire to its last reply.", [_NODE]),
+    **{name: (family.help, family.labels) for name, family in prometheus.HISTOGRAMS.items()},
     "greenroom_foreign_change_lag_seconds": ("From a change of the record made outside to its drop.", []),
     "greenroom_http_request_seconds": ("Time of a request.", ["route"]),
 }
@@ -135,7 +130,7 @@ class Metrics:
         for name, (text, labels) in _HISTOGRAMS.items():
             histogram = HistogramMetricFamily(name, text, labels=labels)
             for key, bars in _sum_bars(name, everyone).items():
-                histogram.add_metric(self._named(labels, key), list(_buckets(bars)), bars.total)
+                histogram.add_metric(self._named(labels, key), list(prometheus.cumulated(bars.counts)), bars.total)
             yield histogram
         for name, (text, number) in self.gauges.items():
             yield GaugeMetricFamily(name, text, value=number)
@@ -144,7 +139,7 @@ class Metrics:
         rename = self._rename
         if rename is None:
             return list(key)
-        return [rename(value) if label == _NODE else value for label, value in zip(labels, key, strict=True)]
+        return [rename(value) if label == prometheus.NODE else value for label, value in zip(labels, key, strict=True)]
 
     def share(self) -> None:
         """Write this process's numbers for its siblings; a reader sees the old file or the new one, whole."""
@@ -165,23 +160,18 @@ class Metrics:
 
     def _mine(self) -> Numbers:
         counters = self._counters
-        broken = counters.broken_documents.items()
+        counts = {
+            **{name: family.numbers(counters) for name, family in prometheus.COUNTS.items()},
+            "greenroom_foreign_changes": counters.foreign_changes,
+            "greenroom_record_broken_documents": counters.broken_documents,
+            "greenroom_http_requests": self._requests,
+            "greenroom_websockets": self._sockets,
+            "greenroom_websocket_sent_bytes": self._socket_bytes,
+        }
         return Numbers(
-            counts={
-                "greenroom_cache_reads": [(list(key), value) for key, value in counters.reads.items()],
-                "greenroom_cache_errors": [(list(key), value) for key, value in counters.errors.items()],
-                "greenroom_cache_events": [(list(key), value) for key, value in counters.cache_events.items()],
-                "greenroom_engine_events": [(list(key), value) for key, value in counters.engine_events.items()],
-                "greenroom_session_events": [(list(key), value) for key, value in counters.sessions.items()],
-                "greenroom_foreign_changes": [(list(key), value) for key, value in counters.foreign_changes.items()],
-                "greenroom_record_broken_documents": [(list(key), value) for key, value in broken],
-                "greenroom_http_requests": [(list(key), value) for key, value in self._requests.items()],
-                "greenroom_websockets": [(list(key), value) for key, value in self._sockets.items()],
-                "greenroom_websocket_sent_bytes": [(list(key), value) for key, value in self._socket_bytes.items()],
-            },
+            counts={name: [(list(key), value) for key, value in numbers.items()] for name, numbers in counts.items()},
             histograms={
-                "greenroom_cache_load_seconds": _bars(counters.loads),
-                "greenroom_engine_command_seconds": _bars(counters.commands),
+                **{name: _bars(family.numbers(counters)) for name, family in prometheus.HISTOGRAMS.items()},
                 "greenroom_foreign_change_lag_seconds": [([], _bar(counters.foreign_lag))],
                 "greenroom_http_request_seconds": _bars(self._request_seconds),
             },
@@ -246,7 +236,7 @@ def _summed(everyone: list[Numbers]) -> Numbers:
     )
 
 
-def _bars(histograms: dict[str, Histogram]) -> list[tuple[list[str], _Bars]]:
+def _bars(histograms: Mapping[str, Histogram]) -> list[tuple[list[str], _Bars]]:
     return [([label], _bar(one)) for label, one in histograms.items()]
 
 
@@ -268,10 +258,3 @@ def _sum_bars(name: str, everyone: Iterable[Numbers]) -> dict[tuple[str, ...], _
         for key, bars in numbers.histograms[name]:
             total.setdefault(tuple(key), _Bars([0] * (len(BUCKETS) + 1), 0.0)).add(bars)
     return total
-
-
-def _buckets(bars: _Bars) -> Iterator[tuple[str, float]]:
-    below = 0
-    for bound, count in zip((*BUCKETS, float("inf")), bars.counts, strict=True):
-        below += count
-        yield ("+Inf" if bound == float("inf") else str(bound), below)

@@ -1,7 +1,7 @@
 """The record: SQLite as its default, MongoDB, loading NDJSON, the sample."""
 
 from greenroom_platform.storage.mongodb.address import is_mongodb
-from greenroom_platform.storage.ndjson import BadLine, Loaded, load
+from greenroom_platform.storage.ndjson import BadLine, LoadSummary, load
 from greenroom_platform.storage.open import check_database, open_records, shown_database, sqlite_path
 from greenroom_platform.storage.sample import load_sample
 from greenroom_platform.storage.sqlite.records import SqliteRecords
@@ -10,7 +10,7 @@ from greenroom_platform.storage.sqlite.users import SqliteUsers
 
 __all__ = [
     "BadLine",
-    "Loaded",
+    "LoadSummary",
     "SqliteRecords",
     "SqliteTasks",
     "SqliteUsers",

@@ -68,7 +68,7 @@ class BadLine:
 
 
 @dataclass(slots=True)
-class Loaded:
+class LoadSummary:
     """What a load did: how many objects were read well, lines read badly, and changes made."""
 
     lines: int = 0
@@ -95,10 +95,10 @@ async def load(
     records: Records,
     sources: Iterable[tuple[str, IO[bytes]]],
     *,
-    on_progress: Callable[[Loaded], None] = lambda _: None,
+    on_progress: Callable[[LoadSummary], None] = lambda _: None,
     on_bad: Callable[[BadLine], None] = lambda _: None,
     now: datetime | None = None,
-) -> Loaded:
+) -> LoadSummary:
     """Load every source; loading the same again changes nothing.
 
     Arguments:
@@ -122,19 +122,19 @@ class _Load:
     def __init__(
         self,
         records: Records,
-        on_progress: Callable[[Loaded], None],
+        on_progress: Callable[[LoadSummary], None],
         on_bad: Callable[[BadLine], None],
         now: datetime,
     ) -> None:
         self._records = records
         self._on_progress = on_progress
         self._on_bad = on_bad
-        self._loaded = Loaded()
+        self._loaded = LoadSummary()
         self._now = now
         self._known: set[str] = set()  # topics stored or found in the record
         self._waiting = WaitingLines()  # snippets whose topic is not known yet
 
-    async def run(self, sources: Iterable[tuple[str, IO[bytes]]]) -> Loaded:
+    async def run(self, sources: Iterable[tuple[str, IO[bytes]]]) -> LoadSummary:
         lines = (line for name, file in sources for line in self._read(name, file))
         while batch := list(islice(lines, BATCH)):
             await self._store([line for line in batch if line is not None])

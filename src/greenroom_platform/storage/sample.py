@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from importlib.resources import files
 
 from greenroom_platform.domain.records import Records
-from greenroom_platform.storage.ndjson import Loaded, load
+from greenroom_platform.storage.ndjson import LoadSummary, load
 
 
-async def load_sample(records: Records) -> Loaded:
+async def load_sample(records: Records) -> LoadSummary:
     """Load the sample; doing it twice, or in two processes at once, changes nothing more."""
     sample = files("greenroom_platform.storage").joinpath("sample")
     with ExitStack() as stack:

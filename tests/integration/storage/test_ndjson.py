@@ -13,7 +13,7 @@ import pytest
 
 from greenroom_platform.domain.records import Change, SnippetImport, TopicImport
 from greenroom_platform.models import Snippet, Topic
-from greenroom_platform.storage import BadLine, Loaded, SqliteRecords, load
+from greenroom_platform.storage import BadLine, LoadSummary, SqliteRecords, load
 from greenroom_platform.storage.ndjson import BATCH, LINE_LIMIT
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.testing.records_changes import NOON, ids, snippet, topic
@@ -58,7 +58,7 @@ def padded(size: int) -> bytes:
 class Told:
     """What a load did, and the bad lines that it told of."""
 
-    def __init__(self, loaded: Loaded, bad: list[BadLine]) -> None:
+    def __init__(self, loaded: LoadSummary, bad: list[BadLine]) -> None:
         self.lines, self.topics, self.snippets, self.changes = (
             loaded.lines,
             loaded.topics,
@@ -177,7 +177,7 @@ async def test_lines_are_counted_with_the_empty_ones_and_the_long_ones(records: 
 
 
 async def test_nothing_to_load_is_nothing_loaded(records: SqliteRecords) -> None:
-    assert await load(records, []) == await load(records, [("-", io.BytesIO(b"\n"))]) == Loaded()
+    assert await load(records, []) == await load(records, [("-", io.BytesIO(b"\n"))]) == LoadSummary()
     assert await records.is_empty()
 
 
@@ -307,7 +307,7 @@ async def test_many_lines_take_several_transactions_and_twice_is_once(
     source = b"".join([*snippets[:1100], line(TOPIC), *snippets[1100:]])
     told: list[tuple[int, int, int]] = []
 
-    def progress(so_far: Loaded) -> None:
+    def progress(so_far: LoadSummary) -> None:
         told.append((so_far.lines, so_far.topics, so_far.snippets))
 
     result = await load(records, [("-", io.BytesIO(source))], on_progress=progress)

@@ -261,6 +261,7 @@ class Clustered(Engine):
             counters=self._counters,
             limits=self.limits,
         )
+        self._counters.begin_server(str(node.address), ("ask", "moved"))
         node.start()
         return node
 

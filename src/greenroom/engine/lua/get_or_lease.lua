@@ -50,10 +50,11 @@ if absence and is_current(absence) then
 end
 local lease = untracked(KEYS[2])
 if lease and string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
-  -- No lease, nor a failure, has more left than a lease's life, or for ever: it has lapsed. Prevents: the clock of the
-  -- server goes back by an hour · a lease that nobody holds is waited for as long.
+  -- No lease has more left than a lease's life, no failure more than a minute, and neither for ever: it has lapsed.
+  -- Prevents: the clock of the server goes back by an hour · a lease that nobody holds is waited for as long.
   local left = redis.call('PTTL', KEYS[2])
-  if left < 0 or left > tonumber(ARGV[2]) then
+  local longest = string.sub(lease, 1, 7) == 'failed:' and 60000 or tonumber(ARGV[2])
+  if left < 0 or left > longest then
     lease = false
   end
 end

@@ -117,6 +117,10 @@ class Wire:
                 self._pending.append((command, types, fits, replies, None, None))
         self.issued += last + 1
 
+    def newest(self, number: int) -> tuple[str, ...]:
+        """The names of the commands issued last, so many of them."""
+        return tuple(str(command[0]) for command, *_ in islice(self._pending, len(self._pending) - number, None))
+
     def take(self) -> bytes:
         """Everything issued since the last take, to be written at once."""
         data = b"".join(self._commands)

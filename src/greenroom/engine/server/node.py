@@ -22,7 +22,7 @@ from greenroom.engine.protocol.errors import ConnectionLost, NoReply
 from greenroom.engine.server.refusals import Refusals
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import with_remedy
-from greenroom.engine.transport.supervisor import SupervisedConnection
+from greenroom.engine.transport.supervisor import Locator, SupervisedConnection
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, OutcomeUnknown
 from greenroom.observe import Counters
 
@@ -40,6 +40,7 @@ class Node:
         listeners: told of each new connection before any caller gets it; their scripts are loaded on it.
         hand_over: makes what they are given of it.
         needs_primary: whether another server is looked for at the address when this one has become a replica.
+        locator: see `SupervisedConnection`.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Node:
         counters: Counters,
         limits: Limits,
         needs_primary: bool = False,
+        locator: Locator | None = None,
     ) -> None:
         self.address = address
         self.owns = owns
@@ -65,7 +67,7 @@ class Node:
         self._limits = limits
         self._name = str(address)
         self._refused: set[str] = set()
-        self._refusals = Refusals(written=self._written, doubted=self._doubted)
+        self._refusals = Refusals(written=self._written, doubted=self.doubt)
 
         async def before_serving(channel: Channel, connection: Connection) -> None:
             await listeners.hand_over(hand_over(channel, connection))
@@ -87,6 +89,7 @@ class Node:
                 limits=limits,
                 watch=self._refusals,
                 on_primary=self._refusals.new_primary if needs_primary else None,
+                locator=locator,
             )
 
         self._links = {
@@ -143,6 +146,11 @@ class Node:
         connection = self._links[channel].connection
         if connection is not None:
             connection.abort(reason)
+
+    def doubt(self) -> None:
+        """Look soon whether the server is the primary."""
+        for link in self._links.values():
+            link.doubt()
 
     def connection(self, channel: Channel) -> Connection | None:
         """The connection, if there is one that serves."""
@@ -207,10 +215,6 @@ class Node:
         for link in self._links.values():
             link.writes()
 
-    def _doubted(self) -> None:
-        for link in self._links.values():
-            link.doubt()
-
     def _checked(self, replies: list[Any]) -> list[Any]:
         for reply in replies:
             if isinstance(reply, EngineRefused) and str(reply) not in self._refused:
@@ -227,6 +231,7 @@ def invalidations(
     name: str, counters: Counters, on_invalidate: Callable[[bytes | None], None]
 ) -> Callable[[list[Any]], None]:
     """What a tracked connection does with a push: count it under the server's name and tell each key; None is all."""
+    counters.begin_server(name, ("flush", "push"))
 
     def push(push: list[Any]) -> None:
         if push[1] is None:

@@ -19,6 +19,7 @@ from greenroom.engine.protocol.errors import ConnectionLost, NotNow, NotSent
 from greenroom.engine.scripts import Script
 from greenroom.engine.server.handover import ServerHandover
 from greenroom.engine.server.node import Node
+from greenroom.engine.transport.supervisor import Locator
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 from greenroom.observe import Counters
 
@@ -28,6 +29,7 @@ class Standalone(Engine):
 
     Arguments:
         before_connect: called before each attempt to connect.
+        locator: says where the server is, where that can change; see `SupervisedConnection`.
 
     Raises:
         InvalidInput: for the address of a cluster.
@@ -38,6 +40,7 @@ class Standalone(Engine):
         address: Address,
         *,
         before_connect: Callable[[], Awaitable[None]] = nothing_async,
+        locator: Locator | None = None,
         clock: Clock = SYSTEM,
         counters: Counters | None = None,
         limits: Limits | None = None,
@@ -59,6 +62,7 @@ class Standalone(Engine):
             counters=counters if counters is not None else Counters(),
             limits=self.limits,
             needs_primary=True,
+            locator=locator,
         )
 
     def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:

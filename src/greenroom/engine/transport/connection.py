@@ -12,12 +12,13 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from time import monotonic
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from greenroom.callbacks import nothing
+from greenroom.engine.address import Address
 from greenroom.engine.commands import Command, Hook
 from greenroom.engine.limits import Limits
 from greenroom.engine.listener import KeyFilter, all_keys
@@ -25,7 +26,10 @@ from greenroom.engine.protocol.attributes import ProtocolViolation
 from greenroom.engine.protocol.errors import ConnectionLost, NoReply, NotSent
 from greenroom.engine.protocol.wire import ReplyWatch, Wire
 from greenroom.errors import Overloaded
-from greenroom.observe import Histogram
+from greenroom.observe import EngineBatch, EventHooks, Histogram
+
+if TYPE_CHECKING:
+    from greenroom.engine.transport.batches import Batches
 
 log = logging.getLogger("greenroom.engine")
 
@@ -59,8 +63,12 @@ class Connection(asyncio.Protocol):
         self._latency = latency
         self._transport: asyncio.Transport | None = None
         self._sent_at: deque[tuple[float, int]] = deque()  # (time of the write, commands issued by then)
+        self._events: EventHooks | None = None
+        self._goes_by: tuple[str, Address] | None = None
+        self._batches: Batches | None = None  # from the first that is traced on
         self._answered = 0  # commands issued by the newest write that has been answered whole
         self._flush_due = False
+        self._issued = 0  # commands issued by the newest write
         self._paused = False
         self.last_received = 0.0
         """When the last byte came, in seconds of `time.monotonic`; minus infinity when the connection has ended."""
@@ -119,6 +127,16 @@ class Connection(asyncio.Protocol):
         """Tell of what the server refuses, and carries out, from now on."""
         self._wire.watch = watch
 
+    def be_traced(self, events: EventHooks, node: str, address: Address) -> None:
+        """Tell instruments of each batch from now on.
+
+        Arguments:
+            node: what the server goes by.
+            address: that of the server itself.
+        """
+        self._events = events
+        self._goes_by = node, address
+
     def abort(self, reason: str) -> None:
         """Close at once; every caller gets an error.
 
@@ -157,6 +175,8 @@ class Connection(asyncio.Protocol):
             self.as_of = sent
         if stamps and answered > self._answered:  # a part of one write
             self.as_of = stamps[0][0]
+        if self._batches is not None:
+            self._tell(self._batches.answered(answered))
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -183,7 +203,11 @@ class Connection(asyncio.Protocol):
         data = self._wire.take()
         if not data:
             return
-        self._sent_at.append((monotonic(), self._wire.issued))
+        issued = self._wire.issued
+        if self._events is not None and self._events.instruments:
+            self._trace(issued)
+        self._issued = issued
+        self._sent_at.append((monotonic(), issued))
         try:
             self._transport.write(data)
         except RuntimeError:
@@ -231,6 +255,19 @@ class Connection(asyncio.Protocol):
             self._flush()
         return True
 
+    def _trace(self, issued: int) -> None:
+        if self._batches is None:
+            assert self._goes_by is not None
+            from greenroom.engine.transport.batches import Batches  # not with the module: few are traced
+
+            self._batches = Batches(*self._goes_by)
+        self._batches.sent(self._wire.newest(issued - self._issued), issued)
+
+    def _tell(self, batches: Iterable[EngineBatch]) -> None:
+        assert self._events is not None
+        for batch in batches:
+            self._events.answered(batch)
+
     def _end(self) -> None:
         self._transport = None
         self.last_received = self.as_of = -inf
@@ -239,6 +276,8 @@ class Connection(asyncio.Protocol):
             self._timer = None
         self._sent_at.clear()
         self.on_end()
+        if self._batches is not None:
+            self._tell(self._batches.lost(self.reason))
         self._wire.fail(ConnectionLost(self.reason), NotSent(self.reason))
         if not self.lost.done():
             self.lost.set_result(None)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from greenroom.clock import Clock
 from greenroom.engine.address import Address
@@ -24,7 +24,7 @@ from greenroom.engine.scripts import Script
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import is_replica, open_connection
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, GreenroomError
-from greenroom.observe import Counters
+from greenroom.observe import Counters, Event, ServerConnected, ServerLost
 
 log = logging.getLogger("greenroom.engine")
 
@@ -35,6 +35,20 @@ fifty times a second only to hang up would cost every call its deadline."""
 
 _USES = {Channel.TRACKED: "cached values", Channel.PLAIN: "everything else"}
 """Each channel in an operator's words."""
+
+
+class Locator(Protocol):
+    """Says where a server is, for an address that leads now here and now there."""
+
+    current: Address | None
+    """Where it is by the newest answer; None before the first."""
+
+    async def primary(self) -> Address:
+        """Where it is now.
+
+        Raises:
+            EngineError: when that cannot be told.
+        """
 
 
 class SupervisedConnection:
@@ -53,6 +67,7 @@ class SupervisedConnection:
         watch: told of what the server refuses and carries out, on each connection from its handshake on.
         on_primary: called with each connection whose server is no replica. Without it the server may be one; with it,
             another is looked for at the address. The nodes of a cluster are told by the cluster.
+        locator: says where the server is, where its address does not: asked before each connection.
     """
 
     def __init__(
@@ -72,8 +87,11 @@ class SupervisedConnection:
         first: tuple[Command, ...] = (),
         watch: ReplyWatch | None = None,
         on_primary: Callable[[], None] | None = None,
+        locator: Locator | None = None,
     ) -> None:
         self.address = address
+        self._locator = locator
+        self._leads_to = address
         self.channel = channel
         self._first = first
         self._watch = watch
@@ -88,6 +106,7 @@ class SupervisedConnection:
         self._clock = clock
         self._counters = counters
         self._limits = limits
+        counters.begin_server(str(address), (f"{channel.value}_connected", f"{channel.value}_lost"))
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # set, and replaced, at every change of state
@@ -188,6 +207,7 @@ class SupervisedConnection:
         self.connection, connection.on_end = connection, self._ended
         began = monotonic()
         self._announce()
+        self._tell(ServerConnected(str(self.address), self.channel.value))
         if self._on_primary is not None:
             if not connection.is_replica:
                 self._on_primary()
@@ -201,11 +221,12 @@ class SupervisedConnection:
         """Notice that the server has become a replica, and then that its address leads to a primary: go there.
 
         Prevents: a planned failover · the address leads to the new primary, open connections stay at the old · that
-        one answers every write with READONLY, for as long as it lives.
+        one answers every write with READONLY, for as long as it lives. Or, where it was cut off from all but us, and
+        does not know of the failover, it takes writes that are lost when it does.
         """
         while not connection.lost.done():
-            if connection.is_replica and await self._leads_to_a_primary():
-                connection.abort("its server has become a replica, and the address leads to a primary")
+            if (connection.is_replica or self._is_elsewhere) and await self._leads_to_a_primary():
+                connection.abort("its server is the primary no longer, and the address leads to one")
                 return
             interval = self._limits.role_interval * (0.5 + self._clock.random() / 2)
             if connection.is_replica:
@@ -223,16 +244,27 @@ class SupervisedConnection:
             if not isinstance(hello, EngineError):
                 connection.is_replica = is_replica(hello)
 
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether the server is said to be at another place than the connection leads to."""
+        current = None if self._locator is None else self._locator.current
+        return current is not None and current.hosts != self._leads_to.hosts
+
+    async def _located(self) -> Address:
+        return self.address if self._locator is None else await self._locator.primary()
+
     async def _leads_to_a_primary(self) -> bool:
         latency = self._counters.commands[str(self.address)]
         try:
-            other = await open_connection(self.address, "greenroom-role", latency=latency, limits=self._limits)
+            there = await self._located()
+            other = await open_connection(there, "greenroom-role", latency=latency, limits=self._limits)
         except (OSError, TimeoutError, GreenroomError):
             return False
         other.abort("it has said what it is")
         return not other.is_replica
 
     def _ended(self) -> None:
+        reason = "" if self.connection is None else self.connection.reason
         # At once and not when the task wakes: a caller that repeats must not find the dead connection again.
         self.connection = None
         self._doubted.set()
@@ -241,6 +273,7 @@ class SupervisedConnection:
             self._on_lost()
         except Exception:  # those who wait for replies must be told all the same
             log.exception("%s (%s): what follows a lost connection failed", self.address, self.channel.value)
+        self._tell(ServerLost(str(self.address), self.channel.value, reason))
 
     def _failed(self, error: EngineError) -> None:
         self._failures += 1
@@ -254,14 +287,19 @@ class SupervisedConnection:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def _tell(self, event: Event) -> None:
+        if self._counters.events.any:
+            self._counters.events.tell(event)
+
     def _count(self, event: str) -> None:
         self._counters.engine_events[str(self.address), f"{self.channel.value}_{event}"] += 1
 
     async def _connect(self) -> Connection:
         """Open, switch tracking on, load the scripts, and let what comes before all callers be done."""
         await self._before_connect()
+        self._leads_to = there = await self._located()
         connection = await open_connection(
-            self.address,
+            there,
             f"greenroom-{self.channel.value}",
             self._first_commands(),
             on_push=self._on_push,
@@ -269,7 +307,12 @@ class SupervisedConnection:
             latency=self._counters.commands[str(self.address)],
             limits=self._limits,
         )
+        if self._locator is not None and connection.is_replica:
+            # Nothing must be read there: sentinels name a server for a moment that is no primary yet, or no longer.
+            connection.abort("it is a replica")
+            raise EngineUnavailable(f"{there} is said to be the primary, and is a replica")
         connection.owns = self._owns
+        connection.be_traced(self._counters.events, str(self.address), there)
         if self._watch is not None:
             self._watch.connected()
             connection.be_watched(self._watch)

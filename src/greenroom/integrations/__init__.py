@@ -1,0 +1,1 @@
+"""What ties a room to other packages, each module behind an extra of its name."""
