@@ -29,7 +29,7 @@ URL ?=
 # Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test compiled bench torture torture-builds schemathesis fmt lock dist images clean
+.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist images clean
 
 setup: $(VENV)/.serve
 
@@ -63,9 +63,15 @@ type: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev node
 	@$(MAKE) --no-print-directory -j2 lint type compiled
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# The compiler and clients for the test of TypeScript; without npm, or without its registry, that test is skipped and says so.
+node: requirements/node/package-lock.json
+	@command -v npm >/dev/null || exit 0; [ requirements/node/node_modules/.package-lock.json -nt $< ] \
+	  || npm ci --silent --no-audit --no-fund --prefix requirements/node \
+	  || echo "not installed: what requirements/node names; the test of TypeScript is skipped" >&2
 
 # The bytecode of all tests. Each worker process of `make test` would compile all of them; mypy leaves a core free meanwhile. What
 # cannot be collected is told by the run itself.
