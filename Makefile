@@ -29,7 +29,7 @@ URL ?=
 # Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test compiled bench torture torture-builds schemathesis fmt lock dist images clean
+.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist images clean
 
 setup: $(VENV)/.serve
 
@@ -64,11 +64,17 @@ unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
 
 # mypy takes one core for a minute where it has no cache. It runs beside the tests, which wait for servers at times.
-test: $(VENV)/.dev
+test: $(VENV)/.dev node
 	@$(MAKE) --no-print-directory -j2 lint compiled
 	@$(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
 	  $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS); tests=$$?; \
 	  wait $$types; typed=$$?; cat $(VENV)/types.log; exit $$((tests ? tests : typed))
+
+# The compiler and clients for the test of TypeScript; without npm, or without its registry, that test is skipped and says so.
+node: requirements/node/package-lock.json
+	@command -v npm >/dev/null || exit 0; [ requirements/node/node_modules/.package-lock.json -nt $< ] \
+	  || npm ci --silent --no-audit --no-fund --prefix requirements/node \
+	  || echo "not installed: what requirements/node names; the test of TypeScript is skipped" >&2
 
 # The bytecode of all tests. Each worker process of `make test` would compile all of them. What cannot be collected is told by the
 # run itself.

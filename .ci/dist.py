@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -39,6 +40,19 @@ def links(address: str) -> str:
     return "\n[project.urls]\n" + "".join(f'{name} = "{link}"\n' for name, link in named.items())
 
 
+def with_whole_links(text: str, address: str) -> str:
+    """A README whose links lead from wherever it is shown; without an address they stay as they are."""
+    if not address:
+        return text
+    root = address.rstrip("/")
+
+    def whole(match: re.Match[str]) -> str:
+        target = match[1]
+        return f"]({root}/{'raw' if target.endswith(('.png', '.svg')) else 'blob'}/main/{target})"
+
+    return re.sub(r"\]\((?!#|[a-z]+:)([^)]+)\)", whole, text)
+
+
 def build(output: Path, address: str) -> tuple[Path, Path]:
     """The paths of the source distribution and the wheel, both in `output`."""
     output.mkdir(parents=True, exist_ok=True)
@@ -52,6 +66,8 @@ def build(output: Path, address: str) -> tuple[Path, Path]:
                 shutil.copy(ROOT / part, tree / part)
         with (tree / "pyproject.toml").open("a", encoding="utf-8") as file:
             file.write(links(address))
+        readme = tree / "README.md"
+        readme.write_text(with_whole_links(readme.read_text("utf-8"), address), "utf-8")
         with contextlib.chdir(tree):
             source = output / build_meta.build_sdist(os.fspath(output))
         shutil.unpack_archive(source, scratch)

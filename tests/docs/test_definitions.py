@@ -140,6 +140,11 @@ def test_the_command_prints_every_format_and_what_other_writers_must_know() -> N
     assert "DEL p:cache:topic:<topic_id> p:lease:{p:cache:topic:<topic_id>}" in run("--key-prefix", "p:")
 
 
+def test_what_is_printed_names_no_document_that_a_reader_lacks() -> None:
+    for text in (run(), run("--json-schema"), run("--typescript")):
+        assert "seed" not in text.lower()
+
+
 def test_the_command_prints_schemas() -> None:
     schemas = json.loads(run("--json-schema"))
     assert set(schemas["properties"]) == set(BY_NAME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -60,6 +61,11 @@ def test_the_links_come_from_the_one_address(wheel: Path, tmp_path: Path) -> Non
     assert links["Homepage"] == ADDRESS
     assert set(links) == {"Homepage", "Documentation", "Changelog", "Issues"}
     assert all(link.startswith(ADDRESS) for link in links.values())
+    # Relative links and images lead nowhere on a package index.
+    targets = re.findall(r"\]\(([^)]+)\)", str(metadata.get_payload()))
+    assert f"{ADDRESS}/blob/main/docs/guarantees.md" in targets
+    assert f"{ADDRESS}/raw/main/docs/images/page-wide.png" in targets
+    assert all(one.startswith(("https://", "#")) for one in targets), targets
     assert "[project.urls]" not in (ROOT / "pyproject.toml").read_text("utf-8")
     run = built(tmp_path, "--url", "forge.example")
     assert (run.returncode, "URL=forge.example: invalid address" in run.stderr) == (1, True)

@@ -1,4 +1,4 @@
-"""`greenroom definitions`: every keyspace, as Markdown or JSON Schemas, and what has changed in them."""
+"""`greenroom definitions`: every keyspace, as Markdown, JSON Schemas or TypeScript, and what has changed in them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from greenroom.errors import InvalidInput
 from greenroom.keyspace.json_schema import ABOUT, json_schemas
 from greenroom.keyspace.registry import Keyspaces
 from greenroom.keyspace.schema_changes import changes
+from greenroom.keyspace.typescript import typescript
 
 BREAKING = 2
 """The exit status where something has changed that old and new processes do not read alike."""
@@ -23,6 +24,7 @@ BREAKING = 2
 @click.argument("declared_in", required=False, metavar="[MODULE:NAME]")
 @click.option("--markdown", "form", flag_value="markdown", default=True, help="Print Markdown, which is the default.")
 @click.option("--json-schema", "form", flag_value="json", help="Print JSON Schemas.")
+@click.option("--typescript", "form", flag_value="typescript", help="Print types, key builders and invalidation.")
 @click.option(
     "--check",
     metavar="FILE",
@@ -45,6 +47,8 @@ def definitions(
         context.exit(_check(Path(check), keyspaces))
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(json_schemas(keyspaces)), indent=2))
+    elif form == "typescript":
+        click.echo(typescript(keyspaces), nl=False)
     else:
         click.echo(declared.markdown(keyspaces), nl=False)
 
