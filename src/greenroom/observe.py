@@ -52,7 +52,9 @@ class Histogram:
         self.total += seconds
 
 
-CACHE_ERRORS = "broken", "engine", "load", "load_timeout", "out_of_memory", "overloaded", "oversize", "store"
+CACHE_ERRORS = (
+    *("broken", "engine", "load", "load_timeout", "out_of_memory", "overloaded", "oversize", "store", "version"),
+)
 """Kinds of what goes wrong in a cache without an error for its caller."""
 STORE_ERRORS = ("broken",)
 """The same of a store, whose callers are told of the rest."""

@@ -226,6 +226,9 @@ def _keyspace(kind: Any, limits: SessionLimits) -> Keyspace[Any]:
     if kind is None:
         return DEFAULT_KEYSPACE
     if isinstance(kind, Keyspace):
+        if kind.version:
+            reason = f"{kind} has one, and nobody could load the sessions of another anew: all would be signed out"
+            raise InvalidInput("version", reason, "leave it out; a member that is added needs a default")
         return kind
     return Keyspace(
         DEFAULT_KEYSPACE.pattern,

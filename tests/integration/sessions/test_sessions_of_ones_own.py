@@ -12,7 +12,7 @@ import msgspec
 import pydantic
 import pytest
 
-from greenroom import Greenroom, SessionLifetime, SessionSettings
+from greenroom import Greenroom, Keyspace, SessionLifetime, SessionSettings
 from greenroom.errors import InvalidInput
 from greenroom.sessions import SessionLimits
 from tests.support.real_servers import Server
@@ -123,6 +123,11 @@ class Needy(msgspec.Struct):
 
 class Closed(msgspec.Struct, forbid_unknown_fields=True):
     basket: list[str] = []
+
+
+def test_a_version_of_sessions_is_refused_since_nobody_loads_them_anew() -> None:
+    with pytest.raises(InvalidInput, match=r"version: .*signed out; leave it out"):
+        SessionSettings(Keyspace("session:{id}", Visitor, ttl=timedelta(hours=1), version=2))
 
 
 @pytest.mark.parametrize(("kind", "named"), [(Needy, "basket"), (Closed, "last_activity_timestamp")])
