@@ -20,9 +20,8 @@ PARTS = {
 MOST = 76
 """Modules of ours, of msgspec and of hiredis together: each is read, and compiled the first time. One more needs a
 reason: `argument_types` has the checks that each part made in its own words; `room_caches` and `caching.releases` are
-the second ideas of files that had two; `keyspace.parts` has
-the kinds of parts of a key, `caching.keyspace_drops` how drops of keyspaces are told, `keyspace.mismatch` the errors
-of both formats."""
+the second ideas of files that had two; `keyspace.parts` has the kinds of parts of a key, `caching.keyspace_drops` how
+drops of keyspaces are told, `keyspace.mismatch` the errors of both formats."""
 EXAMPLES = {"pattern.py"}
 """Files that name a topic's key as an example."""
 
