@@ -10,7 +10,7 @@ from datetime import timedelta
 from greenroom.engine import Channel, Engine
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
-from greenroom.errors import CommandFailed, InvalidInput
+from greenroom.errors import CommandFailed, InvalidInput, OutcomeUnknown
 from greenroom.keyspace.derived_keys import derived_key
 from greenroom.keyspace.parts import check_part
 
@@ -84,11 +84,17 @@ class RateLimit:
         return int(await engine.run(Channel.PLAIN, ATTEMPT, (self._key(name),), args)) / 1000
 
     async def take_back(self, name: str) -> None:
-        """Uncount the last attempt, which was not made after all; raises as `count`."""
+        """Uncount the last attempt, which was not made after all; raises as `count`.
+
+        Where its reply is lost it stays as it is, counted or not. Prevents: the attempt is uncounted · the reply is
+        lost · the command is repeated, and uncounts another's attempt.
+        """
         engine = self._engine()
         key = self._key(name)
         try:
-            await engine.execute(Channel.PLAIN, key, "LTRIM", key, 1, -1)  # the newest is the first
+            await engine.execute(Channel.PLAIN, key, "LTRIM", key, 1, -1, retry=False)  # the newest is the first
+        except OutcomeUnknown:
+            return  # at worst it stays counted, which errs on the safe side
         except CommandFailed as error:
             # Of another type it counts nothing, and the next attempt replaces it.
             if not error.of_another_type:

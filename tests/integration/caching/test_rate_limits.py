@@ -9,6 +9,7 @@ import pytest
 
 from greenroom import Greenroom
 from greenroom.errors import InvalidInput, RoomNotOpen
+from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
 HOUR = timedelta(hours=1)
@@ -32,6 +33,18 @@ async def test_all_processes_together_do_no_more_than_the_limit(server: Server, 
         assert all(key.startswith(b"p:greenroom:attempts:{") for key in raw("KEYS", "*attempts*"))
         assert b"u1" not in b"".join(raw("KEYS", "*"))  # hashed: it may be an address
         raw.close()
+
+
+@pytest.mark.one_kind
+async def test_a_lost_reply_uncounts_no_second_attempt(server: Server) -> None:
+    async with Proxy(server) as proxy, Greenroom(proxy.address, sessions=False) as room:
+        limit = room.rate_limit("exports", 3, per=HOUR)
+        assert [await limit.count("u") for _ in range(3)] == [0, 0, 0]
+        proxy.cut_reply_to("LTRIM")
+        await limit.take_back("u")
+        await room.ready()
+        waits = [await limit.count("u") for _ in range(3)]
+        assert waits.count(0) == 1
 
 
 async def test_after_its_time_it_may_be_done_again(server: Server) -> None:
