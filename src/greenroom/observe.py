@@ -153,7 +153,7 @@ class Instrument(Protocol):
     """What traces a room: more than a hook, since it stands around a loader's call. See `EventHooks.instrument`."""
 
     def load(self, keyspace: str, keys: Sequence[str]) -> AbstractContextManager[object]:
-        """What a loader's call runs in; an exception of the loader passes through it."""
+        """What a loader's call runs in; an exception passes through it, but for one that the cache `passes`."""
 
     def batch(self, batch: EngineBatch) -> None:
         """A batch was answered; in the socket's reader, which waits for this to return."""

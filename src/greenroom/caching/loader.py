@@ -162,7 +162,11 @@ class LoadSteps(Generic[T]):
         raised: BaseException | None = None
         try:
             with events.around_load(self.keyspace.name, keys):
-                return await self._within_deadline(keys[0], load)
+                try:
+                    return await self._within_deadline(keys[0], load)
+                except self.passes as error:
+                    passed = error  # an answer: whoever traces loads is shown no failure
+            raise passed
         except BaseException as error:
             raised = error
             raise

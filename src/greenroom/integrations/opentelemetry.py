@@ -129,10 +129,21 @@ class _RoomTracer:
 
     @contextmanager
     def load(self, keyspace: str, keys: Sequence[str]) -> Iterator[None]:
-        """The span of a load. It has no key: that may name a person."""
+        """The span of a load, without the key and the text of an exception: both may name a person."""
         attributes: dict[str, Any] = {"greenroom.keyspace": keyspace, "greenroom.keys": len(keys)}
-        with self._tracer.start_as_current_span(f"load {keyspace}", Context(), attributes=attributes):
-            yield
+        with self._tracer.start_as_current_span(
+            f"load {keyspace}",
+            Context(),
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield
+            except BaseException as error:
+                span.set_attribute("error.type", type(error).__qualname__)
+                span.set_status(Status(StatusCode.ERROR))
+                raise
 
     def batch(self, batch: EngineBatch) -> None:
         """The span of a batch, made when it has ended."""

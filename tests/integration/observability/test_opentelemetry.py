@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from greenroom import Greenroom
+from greenroom.errors import LoadTimeout
 from greenroom.integrations.opentelemetry import instrument
 from tests.support.episode_caches import EPISODE, Episode, Loads
 from tests.support.patience import until
@@ -111,6 +114,30 @@ async def test_a_batch_that_is_lost_with_its_connection_is_an_error(server: Serv
         await until(lambda: exported.failed)
     failed = exported.failed
     assert all((span.attributes or {})["error.type"] == "connection_lost" for span in failed)
+
+
+async def test_no_span_of_a_failed_load_holds_its_key(server: Server, exported: Exported) -> None:
+    async def load(episode_id: str) -> Episode:
+        if episode_id == "secret-slow":
+            await asyncio.sleep(60)
+        raise {"secret-barred": PermissionError}.get(episode_id, LookupError)(episode_id)
+
+    async with Greenroom(server.address, sessions=False) as room:
+        instrument(room, tracer_provider=exported.tracing, meter_provider=exported.metering)
+        options: dict[str, Any] = {"passes": (PermissionError,), "loader_deadline": timedelta(milliseconds=50)}
+        cache = room.cache(EPISODE, load=load, **options)
+        for episode_id, error in (
+            ("secret-slow", LoadTimeout),
+            ("secret-lost", LookupError),
+            ("secret-barred", PermissionError),
+        ):
+            with pytest.raises(error):
+                await cache.get(episode_id)
+    spans = exported.spans(SpanKind.INTERNAL)
+    ends = [(span.status.status_code, (span.attributes or {}).get("error.type")) for span in spans]
+    failed, passed = StatusCode.ERROR, (StatusCode.UNSET, None)
+    assert ends == [(failed, "LoadTimeout"), (failed, "LookupError"), passed]
+    assert "secret" not in "".join(span.to_json() for span in (*spans, *exported.spans(SpanKind.CLIENT)))
 
 
 async def test_metrics_stand_beside_those_of_the_conventions(server: Server, exported: Exported) -> None:
