@@ -118,6 +118,28 @@ async def test_a_user_id_that_is_a_number_alone_logs_in_by_the_mapping(valkey: S
         assert (await client.get("/")).json() == {"user_id": 7}
 
 
+@pytest.mark.parametrize("last", ["flash", "clear", "after"])
+async def test_a_session_that_the_request_ends_takes_the_mapping_with_it(valkey: Server, last: str) -> None:
+    async def log_out(request: Request) -> Response:
+        if last == "clear":
+            request.session.clear()
+        elif last == "flash":
+            request.session["flash"] = "Good-bye"
+        await session_of(request.scope).end()
+        if last == "after":
+            request.session["flash"] = "Good-bye"
+        return JSONResponse({})
+
+    app = starlette_app()
+    app.routes.insert(0, Route("/log-out", log_out))
+    async with visiting(valkey, app) as (client, room):
+        await client.get("/set/user_id/7")
+        answer = await client.get("/log-out")
+        assert (answer.status_code, dict(client.cookies)) == (200, {})
+        assert await room.sessions.active() == 0
+        assert (await client.get("/")).json() == {}
+
+
 async def test_a_failed_answer_writes_nothing_of_the_mapping(valkey: Server) -> None:
     async with visiting(valkey, starlette_app()) as (client, _):
         await client.get("/set/theme/dark")
