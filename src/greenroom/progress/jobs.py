@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
+from greenroom.argument_types import type_name
 from greenroom.caching import Cache, CacheResult, Outcome
 from greenroom.caching.result import digest
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.type_parts import members
+from greenroom.keyspace.type_parts import members, parts
 from greenroom.progress.events import ProgressEvents
 from greenroom.progress.follow import Followers, Later, Look, set_timer
 from greenroom.progress.following import Following
@@ -27,6 +31,7 @@ WITHOUT_SERVER = 1.0
 """Seconds after which they look again while no push can come."""
 _STATUS = attrgetter("status")
 _EVENT = re.compile(r"[A-Za-z0-9_.-]+")
+_AS_FUNCTION = "say what a value's status is, as status=lambda job: job.state"
 
 
 class Jobs(Generic[T]):
@@ -35,7 +40,8 @@ class Jobs(Generic[T]):
     Arguments:
         cache: of the statuses; its keys have one part, the job's id.
         order: the steps of a job.
-        status: the step of a value; by default its member `status`.
+        status: the step of a value, as text or an enum of text; by default its member `status`. None is behind every
+            step.
         later: sets the timers of `Followers`.
 
     Raises:
@@ -54,8 +60,9 @@ class Jobs(Generic[T]):
         self.cache = cache
         self._order = order
         self._status = status
+        self._step = _step(status or _STATUS)
         self._followers: Followers[T] = Followers(
-            _CachedStatuses(cache), order, status or _STATUS, later=later, context=lambda: cache.context
+            _CachedStatuses(cache), order, self._step, later=later, context=lambda: cache.context
         )
 
     def check_same(self, order: Order, status: Callable[[T], str] | None) -> None:
@@ -86,7 +93,7 @@ class Jobs(Generic[T]):
 
         Raises:
             RoomClosed: when the room is closed before the job has ended.
-            InvalidInput: at the first status, for an id that no key can hold.
+            InvalidInput: at the first status, for an id that no key can hold; for a status that is no text.
             Whatever `read` raises, at the first status; a later read that fails is repeated.
             Whatever the function `status` raises.
         """
@@ -106,7 +113,7 @@ class Jobs(Generic[T]):
             event: the name of the events, for `addEventListener` in a page.
 
         Raises:
-            InvalidInput: for an id that no key can hold, and an event that is no word.
+            InvalidInput: for an id that no key can hold, an event that is no word, and a status that is no text.
             Whatever `read` raises, and the function `status`.
         """
         if not isinstance(event, str) or not _EVENT.fullmatch(event):
@@ -120,7 +127,7 @@ class Jobs(Generic[T]):
         def encode(value: T) -> bytes:
             return keyspace.encode(keyspace.pattern.text, value)
 
-        is_last = self._order.ended((self._status or _STATUS)(first))
+        is_last = self._order.ended(self._step(first))
         done = is_last and digest(encode(first)) == last_event_id
         return ProgressEvents(following, encode, digest, last=last_event_id, done=done, name=event)
 
@@ -159,12 +166,32 @@ def _look_again_after(outcome: Outcome, *, stored: bool) -> float:
             return WITHOUT_SERVER
 
 
+def _step(status: Callable[[Any], object]) -> Callable[[Any], str]:
+    """Reads the step of a value as the order has it: as text.
+
+    Prevents: a status is an enum, and equal to no step · the last one is no end · its followers wait for ever.
+    """
+
+    def step(value: Any) -> str:
+        read = status(value)
+        if isinstance(read, enum.Enum):
+            read = read.value
+        if isinstance(read, str):
+            return read
+        if read is None or read is msgspec.UNSET:
+            return ""  # which no order has as a step
+        raise InvalidInput("status", f"is {type_name(read)} in a value", "give a step of the order, as text")
+
+    return step
+
+
 def check_jobs(keyspace: Keyspace[Any], order: object, status: object) -> None:
     """Refuse what statuses of jobs cannot be declared by.
 
     Raises:
-        InvalidInput: for a keyspace of several parts, an order that is no `Order`, a status that is no function, and a
-            type that has no member `status` where no function says what else the status is.
+        InvalidInput: for a keyspace of several parts, an order that is no `Order`, a status that is no function; where
+            no function says what the status is, for a type that has no member `status`, or one of an enum or literals
+            that are no steps.
     """
     if len(keyspace.pattern.names) != 1:
         raise InvalidInput("keyspace", f"{keyspace} has not one part", "use a key like status:{job_id}")
@@ -175,9 +202,22 @@ def check_jobs(keyspace: Keyspace[Any], order: object, status: object) -> None:
             raise InvalidInput("status", f"is {status!r:.80}", "give a function of a value, as lambda job: job.state")
         return
     for class_ in _classes(keyspace.type):
-        if "status" not in members(class_) and not hasattr(class_, "status"):
-            reason = f"{class_.__name__} has no member of this name"
-            raise InvalidInput("status", reason, "say what a value's status is, as status=lambda job: job.state")
+        hints = members(class_)
+        if "status" not in hints and not hasattr(class_, "status"):
+            raise InvalidInput("status", f"{class_.__name__} has no member of this name", _AS_FUNCTION)
+        for word in _words(hints.get("status")):
+            # A last status that the order does not know would be no end, and its followers would wait for ever.
+            if word is not None and word not in order:
+                raise InvalidInput("status", f"{word!r:.80} of {class_.__name__} is no step of {order}", _AS_FUNCTION)
+
+
+def _words(hint: Any) -> Iterator[object]:
+    """What a member can hold, as far as its type lists that."""
+    for part in parts(hint):
+        if typing.get_origin(part.type) is typing.Literal:
+            yield from typing.get_args(part.type)
+        elif isinstance(part.type, enum.EnumMeta):
+            yield from (one.value for one in typing.cast(Iterable[enum.Enum], part.type))
 
 
 def _classes(type_: Any) -> Iterator[type]:

@@ -18,7 +18,8 @@ class SessionMapping(MutableMapping[str, Any]):
 
     A changed `user_id` is a log-in: the token changes, see `RequestSession.sign_in`. A `user_id` that is taken out ends
     the session, and another one begins with what is left; a mapping that is emptied ends it. Nothing is written for an
-    answer of 500 or above, and nothing on a socket: use `session_of(scope).update` there.
+    answer of 500 or above, nor once `session_of(scope).end()` has ended the session, and nothing on a socket: use
+    `session_of(scope).update` there.
 
     Raises:
         InvalidInput: at an assignment of what cannot be JSON, naming the member.
@@ -61,7 +62,8 @@ class SessionMapping(MutableMapping[str, Any]):
             name: msgspec.Raw(json) for name, json in members.items() if json != self._stored.get(name)
         }
         changes |= dict.fromkeys(self._stored.keys() - members.keys(), msgspec.UNSET)
-        if not changes:
+        # What was written before the session was ended goes with it: a log-out is not refused for a message.
+        if not changes or (self._has_session and self._session.over):
             return
         session, user = self._session, self._session.sessions.user.name
         if not self._has_session:

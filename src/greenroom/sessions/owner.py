@@ -6,6 +6,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -87,7 +88,10 @@ class UserMember:
         """
         value = changes.get(self.name, msgspec.UNSET)
         if isinstance(value, msgspec.Raw):
-            value = self.of(b"{%s:%s}" % (msgspec.json.encode(self.name), raw_json.member_json(FIELD, value)))
+            # Not by `of`, which gives text: where ids are numbers alone, their text is none.
+            json = raw_json.member_json(FIELD, value)
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                value = msgspec.json.decode(json)
         if value is not msgspec.UNSET:
             # Here, where it is the caller's: once in the session's JSON the error would speak of what is stored.
             self.check(value)

@@ -57,6 +57,11 @@ class RequestSession(Generic[T]):
         """Whether the request has a token, living or not."""
         return self.signals.token is not Token.ABSENT
 
+    @property
+    def over(self) -> bool:
+        """Whether no session lives that the token names, or one that did was ended by this request."""
+        return self._outcome is Decision.DEAD
+
     async def get(self) -> SessionSnapshot[T] | None:
         """The session, for a caller who can do without; None where there is none, or the token names none that lives.
 

@@ -36,6 +36,12 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
       for at = 1, #found, 2 do
         redis.call('ZADD', key, string.format('%.0f', found[at + 1] - passed), found[at])
       end
+    elseif redis.call('TYPE', key).ok == 'list' and string.find(key, 'greenroom:attempts:{', 1, true) then
+      for at, time in ipairs(redis.call('LRANGE', key, 0, -1)) do -- no other list is one of times
+        if tonumber(time) then
+          redis.call('LSET', key, at - 1, string.format('%.0f', time - passed))
+        end
+      end
     end
     local left = redis.call('PTTL', key)
     if left >= 0 and left <= passed then

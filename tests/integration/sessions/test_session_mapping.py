@@ -9,6 +9,7 @@ from typing import Any
 import fastapi
 import httpx
 import litestar
+import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -68,8 +69,10 @@ def litestar_app() -> Any:
 
 
 @asynccontextmanager
-async def visiting(server: Server, app: Any, **options: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Greenroom]]:
-    room = Greenroom(server.address, sessions=SessionSettings(dict[str, Any]))
+async def visiting(
+    server: Server, app: Any, *, holds: Any = dict[str, Any], **options: Any
+) -> AsyncIterator[tuple[httpx.AsyncClient, Greenroom]]:
+    room = Greenroom(server.address, sessions=SessionSettings(holds))
     wrapped = SessionMiddleware(app, room, session_mapping=True, cookie=CookieSettings(name="shop"), **options)
     async with room, served(wrapped) as site, site.client() as client:
         yield client, room
@@ -100,6 +103,41 @@ async def test_a_framework_s_session_is_a_mapping_that_is_kept(valkey: Server, m
         await client.get("/clear")
         assert not client.cookies
         assert await room.sessions.active() == 0
+
+
+class Numbered(msgspec.Struct):
+    user_id: int | msgspec.UnsetType = msgspec.UNSET
+
+
+async def test_a_user_id_that_is_a_number_alone_logs_in_by_the_mapping(valkey: Server) -> None:
+    async with visiting(valkey, starlette_app(), holds=Numbered) as (client, room):
+        assert (await client.get("/set/user_id/7")).json() == {"user_id": 7}
+        assert (await client.get("/")).json() == {"user_id": 7}
+        assert len(await room.sessions.of_user(7)) == 1
+        assert (await client.get("/set/user_id/ana")).status_code == 500
+        assert (await client.get("/")).json() == {"user_id": 7}
+
+
+@pytest.mark.parametrize("last", ["flash", "clear", "after"])
+async def test_a_session_that_the_request_ends_takes_the_mapping_with_it(valkey: Server, last: str) -> None:
+    async def log_out(request: Request) -> Response:
+        if last == "clear":
+            request.session.clear()
+        elif last == "flash":
+            request.session["flash"] = "Good-bye"
+        await session_of(request.scope).end()
+        if last == "after":
+            request.session["flash"] = "Good-bye"
+        return JSONResponse({})
+
+    app = starlette_app()
+    app.routes.insert(0, Route("/log-out", log_out))
+    async with visiting(valkey, app) as (client, room):
+        await client.get("/set/user_id/7")
+        answer = await client.get("/log-out")
+        assert (answer.status_code, dict(client.cookies)) == (200, {})
+        assert await room.sessions.active() == 0
+        assert (await client.get("/")).json() == {}
 
 
 async def test_a_failed_answer_writes_nothing_of_the_mapping(valkey: Server) -> None:

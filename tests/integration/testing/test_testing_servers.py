@@ -87,6 +87,23 @@ async def test_the_clock_moves_the_server_s_lifetimes_and_no_lease(given: Valkey
         assert given.ask("EXISTS", "number:a") == 0
 
 
+async def test_a_rate_limit_lapses_attempt_by_attempt_by_the_clock(given: ValkeyServer) -> None:
+    clock = ManualClock()
+    clock.moves_server(given)
+    given.ask("RPUSH", "numbers of one's own", 7)
+    async with Greenroom(given.address, clock=clock, prefix="p:") as room:
+        limit = room.rate_limit("exports", 2, per=timedelta(minutes=60))
+        assert await limit.count("ana") == 0
+        clock.advance(timedelta(minutes=40))
+        assert await limit.count("ana") == 0
+        wait = await limit.count("ana")
+        assert 19 * 60 < wait <= 20 * 60
+        clock.advance(timedelta(seconds=wait))
+        assert await limit.count("ana") == 0
+        assert await limit.count("ana") > 39 * 60
+    assert given.ask("LRANGE", "numbers of one's own", 0, -1) == [b"7"]
+
+
 async def test_a_session_in_use_outlives_its_idle_limit_by_the_clock(given: ValkeyServer) -> None:
     clock = ManualClock()
     clock.moves_server(given)
