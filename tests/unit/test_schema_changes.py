@@ -170,7 +170,17 @@ PAGE = Keyspace("page:{sku}", int, ttl=HOUR)
             lambda: Keyspaces(PRODUCT, PAGE, groups={"all": PRODUCT}),
             "! page: is not in the group all any more",
         ),
-        (lambda: Keyspaces(PRODUCT), lambda: Keyspaces(PRODUCT, groups={"all": PRODUCT}), None),
+        (
+            lambda: Keyspaces(PRODUCT),
+            lambda: Keyspaces(PRODUCT, groups={"all": PRODUCT}),
+            "! product: is new in the group all: what is stored already, or by processes of before, is not in it",
+        ),
+        (
+            lambda: Keyspaces(PRODUCT, PAGE, groups={"all": PRODUCT}),
+            lambda: Keyspaces(PRODUCT, PAGE, groups={"all": [PRODUCT, PAGE]}),
+            "! page: is new in the group all",
+        ),
+        (lambda: Keyspaces(PRODUCT), lambda: Keyspaces(PRODUCT, PAGE, groups={"all": PAGE}), None),
         (lambda: keyspaces(int, fresh=timedelta(minutes=1)), lambda: keyspaces(int), None),
     ],
 )

@@ -18,6 +18,10 @@ _CONSTRAINTS = (
     *("minLength", "maxLength", "pattern", "format", "contentEncoding"),
     *("minItems", "maxItems", "minProperties", "maxProperties"),
 )
+_JOINED = (
+    "what is stored already, or by processes of before, is not in it, and stays when the group is dropped; call "
+    "room.drop_keyspace when all processes are new"
+)
 _ANEW = "each side loads anew what the other has stored"
 
 
@@ -51,7 +55,7 @@ def changes(old: Schema, new: Schema) -> Iterator[SchemaChange]:
             continue
         compared = _Compared(old.get("$defs", {}), new.get("$defs", {}), {})
         yield from compared.changes(name, old["properties"].get(name, {}), new["properties"].get(name, {}))
-    yield from _group_changes(before["groups"], about["groups"])
+    yield from _group_changes(before["groups"], about["groups"], before["keyspaces"])
 
 
 def _key_changes(name: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
@@ -67,13 +71,20 @@ def _key_changes(name: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
             yield SchemaChange(f"{name}: part {part}", f"is {now['parts'][part]}, and was {described}", True)
 
 
-def _group_changes(before: Mapping[str, Schema], after: Mapping[str, Schema]) -> Iterator[SchemaChange]:
+def _group_changes(
+    before: Mapping[str, Schema], after: Mapping[str, Schema], known: Mapping[str, Schema]
+) -> Iterator[SchemaChange]:
     for name, was in before.items():
         left = set(was["keyspaces"]) - set(after[name]["keyspaces"] if name in after else ())
         for keyspace in sorted(left):
             yield SchemaChange(
                 keyspace, f"is not in the group {name} any more: who drops the group leaves its keys", True
             )
+    for name, now in after.items():
+        joined = set(now["keyspaces"]) - set(before[name]["keyspaces"] if name in before else ())
+        # One that is new as a whole has nothing stored, and no processes of before.
+        for keyspace in sorted(joined & known.keys()):
+            yield SchemaChange(keyspace, f"is new in the group {name}: {_JOINED}", True)
 
 
 class _Compared(NamedTuple):
