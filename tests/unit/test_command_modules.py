@@ -43,6 +43,8 @@ TWICE = [PRODUCT, PRODUCT]
 room = Greenroom(sessions=False, prefix="p:")
 empty = Greenroom(sessions=False)
 baskets = room.store(BASKET)
+limited = Greenroom(sessions=False, prefix="l:")
+exports = limited.rate_limit("exports", 2, per=HOUR)
 
 
 @room.cached(PRODUCT, groups=["products"])
@@ -129,6 +131,16 @@ def test_access_rules_of_a_module_s_keyspaces_are_printed() -> None:
     assert of_list.strip() == line.replace("~p:", "~").replace("{p:", "{").replace(":p:", ":")
 
 
+def test_a_room_of_rate_limits_alone_has_rules_and_a_document() -> None:
+    (line,) = printed("acl", "worker", "--keyspaces", "shopof20.keys:limited").splitlines()
+    assert "~l:greenroom:attempts:{*}" in line.split()
+    assert "+evalsha" in line.split()
+    text = printed("definitions", "shopof20.keys:limited")
+    assert "## 1." not in text
+    assert text.count("---") == 1
+    assert json.loads(printed("definitions", "shopof20.keys:limited", "--json-schema"))["properties"] == {}
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -144,7 +156,10 @@ def test_access_rules_of_a_module_s_keyspaces_are_printed() -> None:
         ("shopof20.keys:Product", "is StructMeta, which declares no keyspaces"),
         ("shopof20.keys:MIXED", "holds int, str, and keyspaces are wanted"),
         ("shopof20.keys:NONE", "holds nothing, and keyspaces are wanted"),
-        ("shopof20.keys:empty", "is a room without caches, stores and sessions; declare them at module level"),
+        (
+            "shopof20.keys:empty",
+            "is a room without caches, stores, sessions and rate limits; declare them at module level",
+        ),
     ],
 )
 def test_an_object_that_declares_nothing_is_refused_with_the_cure(name: str, words: str) -> None:

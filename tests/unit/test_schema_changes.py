@@ -129,6 +129,73 @@ def test_a_change_of_the_value_is_told_with_its_place(old: Any, new: Any, lines:
     assert told(keyspaces(old), keyspaces(old)) == told(keyspaces(new), keyspaces(new)) == []
 
 
+class Open(BaseModel, extra="allow"):
+    """A model that keeps the members that it does not know."""
+
+    sku: str
+
+
+class Noted(Open):
+    note: str = ""
+
+
+def stored(type_: Any) -> Keyspaces:
+    return Keyspaces(stores=[Keyspace("product:{sku}", type_, ttl=HOUR, name="product")])
+
+
+def in_sessions(type_: Any) -> Keyspaces:
+    return Keyspaces(sessions=Keyspace("product:{sku}", type_, ttl=HOUR, name="product"))
+
+
+@pytest.mark.parametrize(
+    ("declared", "old", "new", "lines"),
+    [
+        (
+            stored,
+            record(("sku", str)),
+            record(("sku", str), ("note", str, "none")),
+            ["! product.note: is new: a process of before that changes a value loses it"],
+        ),
+        (
+            stored,
+            record(("sku", str), ("note", str, "none")),
+            record(("sku", str)),
+            ["! product.note: is gone: a new process that changes a value loses it"],
+        ),
+        (stored, Open, Noted, ["product.note: is new: values of before are read with its default"]),
+        (
+            stored,
+            record(("sku", str)),
+            record(("sku", str), ("owner", str)),
+            ["! product.owner: is new and required: values of before lack it, and are BrokenValue for their readers"],
+        ),
+        (
+            stored,
+            int,
+            str,
+            ["! product: is string, and was integer: what one side stores is BrokenValue for the other"],
+        ),
+        (stored, int, int | None, ["! product: is widened: processes of before refuse null with BrokenValue"]),
+        (
+            in_sessions,
+            record(("user_id", str), ("note", str)),
+            record(("user_id", str)),
+            ["! product.note: is gone: processes of before refuse values without it with BrokenValue"],
+        ),
+        (
+            in_sessions,
+            record(("user_id", str)),
+            record(("user_id", str), ("note", str, "none")),
+            ["product.note: is new: values of before are read with its default"],
+        ),
+    ],
+)
+def test_what_has_no_loader_is_never_said_to_be_loaded_anew(
+    declared: Callable[[Any], Keyspaces], old: Any, new: Any, lines: list[str]
+) -> None:
+    assert told(declared(old), declared(new)) == lines
+
+
 def test_a_change_within_a_type_that_holds_itself_is_told_once() -> None:
     named = DEFINE("Node", [("name", int), ("parent", Any, None)])
     (line,) = [one for one in told(keyspaces(Node), keyspaces(named)) if "name" in one]
@@ -170,7 +237,17 @@ PAGE = Keyspace("page:{sku}", int, ttl=HOUR)
             lambda: Keyspaces(PRODUCT, PAGE, groups={"all": PRODUCT}),
             "! page: is not in the group all any more",
         ),
-        (lambda: Keyspaces(PRODUCT), lambda: Keyspaces(PRODUCT, groups={"all": PRODUCT}), None),
+        (
+            lambda: Keyspaces(PRODUCT),
+            lambda: Keyspaces(PRODUCT, groups={"all": PRODUCT}),
+            "! product: is new in the group all: what is stored already, or by processes of before, is not in it",
+        ),
+        (
+            lambda: Keyspaces(PRODUCT, PAGE, groups={"all": PRODUCT}),
+            lambda: Keyspaces(PRODUCT, PAGE, groups={"all": [PRODUCT, PAGE]}),
+            "! page: is new in the group all",
+        ),
+        (lambda: Keyspaces(PRODUCT), lambda: Keyspaces(PRODUCT, PAGE, groups={"all": PAGE}), None),
         (lambda: keyspaces(int, fresh=timedelta(minutes=1)), lambda: keyspaces(int), None),
     ],
 )

@@ -171,7 +171,7 @@ class Cache(Generic[T]):
             Whatever the loader raises.
         """
         self.keyspace.key(*args, **parts)  # or the loader would be given what no key can hold
-        loaded = await self._load(**self.keyspace.pattern.values(*args, **parts))
+        loaded = await self._load(**self.keyspace.pattern.for_loader(*args, **parts))
         return loaded.value if isinstance(loaded, Loaded) else loaded
 
     async def get_bytes(self, *args: object, **parts: object) -> bytes | None:

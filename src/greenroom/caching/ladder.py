@@ -136,7 +136,7 @@ class Ladder(Generic[T]):
                 one = self._loaded_here(key, fallback=not one.reachable) or one
             if isinstance(one, Miss):
                 args, parts = asked[key]
-                missing[key] = self._keyspace.pattern.values(*args, **parts), one
+                missing[key] = self._keyspace.pattern.for_loader(*args, **parts), one
             elif isinstance(one, Flight):
                 joined[key] = one
             else:
@@ -156,7 +156,7 @@ class Ladder(Generic[T]):
         pending: set[str] = set()
         if self._pending_groups:
             for key, (args, parts) in asked.items():
-                groups = self._groups_of(self._keyspace.pattern.values(*args, **parts))
+                groups = self._groups_of(self._keyspace.pattern.for_loader(*args, **parts))
                 if not self._pending_groups.isdisjoint(groups):
                     pending.add(key)
         if self._outbox_drops.any:
@@ -185,7 +185,7 @@ class Ladder(Generic[T]):
         left = entry.fresh_until - self._now()
         if left <= 0 and entry.body is not None:
             outcome = Outcome.STALE
-            self.refreshes.begin(entry.key, self._keyspace.pattern.values(*args, **parts), entry.body)
+            self.refreshes.begin(entry.key, self._keyspace.pattern.for_loader(*args, **parts), entry.body)
         return CacheResult(value, entry.body, outcome, ttl=left, entry=entry)
 
     def _groups_of(self, parts: Mapping[str, object]) -> list[str]:

@@ -233,6 +233,8 @@ class Store(Generic[T]):
     ) -> T | None:
         """Store what a function makes of the value, anew whenever another was faster; returns what was stored.
 
+        A member that the keyspace's type does not have is not stored again: see docs/stores.md for new versions of it.
+
         Arguments:
             fn: is given the value, or None where there is none, perhaps several times. It returns a new value, and
                 leaves the one that it is given as it is; None deletes it.

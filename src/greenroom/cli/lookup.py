@@ -41,10 +41,10 @@ def declared_at(argument: str, text: str) -> Declarations:
         return found
     if isinstance(found, RoomCaches):
         declared = found.declarations
-        if not tuple(declared.keyspaces):
+        if not (tuple(declared.keyspaces) or declared.beside_caches or declared.beside_sessions):
             raise InvalidInput(
                 argument,
-                f"{text} is a room without caches, stores and sessions",
+                f"{text} is a room without caches, stores, sessions and rate limits",
                 "declare them at module level, or where importing the module comes by",
             )
         return declared

@@ -33,7 +33,8 @@ def document(
         sessions: what is said of sessions besides, in one sentence.
     """
     told = for_other_writers(keyspaces, values=values, stale=stale, sessions=sessions)
-    return head + markdown(keyspaces) + "\n---\n\n## For writers in other languages\n\n" + told
+    sections = markdown(keyspaces)  # none where a room has rate limits alone
+    return head + (sections and sections + "\n---\n\n") + "## For writers in other languages\n\n" + told
 
 
 def for_other_writers(keyspaces: Keyspaces, *, values: str, stale: str, sessions: str) -> str:

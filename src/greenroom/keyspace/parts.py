@@ -263,6 +263,15 @@ def _declared(name: str, kind: Kind) -> Part:
     raise InvalidInput("parts", f"{name} is {kind!r:.80}", remedy)
 
 
+def as_in_key(part: Part, value: object) -> object:
+    """The one of the values that make the same text in a key; `value` is one that `part.check` has taken."""
+    if isinstance(value, str):
+        return str.__str__(value)  # of an Enum that is a text, the text
+    if isinstance(part, Word):
+        return str(value)
+    return int(value) if isinstance(value, int) else value
+
+
 def shown(value: object) -> str:
     """A value as an error shows it, never at length."""
     try:

@@ -18,7 +18,37 @@ _CONSTRAINTS = (
     *("minLength", "maxLength", "pattern", "format", "contentEncoding"),
     *("minItems", "maxItems", "minProperties", "maxProperties"),
 )
-_ANEW = "each side loads anew what the other has stored"
+_JOINED = (
+    "what is stored already, or by processes of before, is not in it, and stays when the group is dropped; call "
+    "room.drop_keyspace when all processes are new"
+)
+
+
+class _Refused(NamedTuple):
+    """What becomes of values that do not fit, as the end of a sentence.
+
+    Arguments:
+        each: where each side refuses what the other stores.
+        passive: of values that are refused.
+        them, it: after "processes of before refuse".
+    """
+
+    each: str
+    passive: str
+    them: str
+    it: str
+
+
+_ANEW = _Refused(
+    "each side loads anew what the other has stored", "loaded anew", ", and load them anew", ", and load it anew"
+)
+_BROKEN = _Refused(
+    "what one side stores is BrokenValue for the other",
+    "BrokenValue for their readers",
+    " with BrokenValue",
+    " with BrokenValue",
+)
+"""Of stores and sessions: there is no loader whose value could replace one that is refused."""
 
 
 class SchemaChange(NamedTuple):
@@ -47,11 +77,11 @@ def changes(old: Schema, new: Schema) -> Iterator[SchemaChange]:
             continue
         yield from _key_changes(name, was, now)
         if was.get("version", 0) != now.get("version", 0):
-            yield SchemaChange(name, "has another version: " + _ANEW, False)
+            yield SchemaChange(name, "has another version: " + _ANEW.each, False)
             continue
-        compared = _Compared(old.get("$defs", {}), new.get("$defs", {}), {})
+        compared = _Compared(old.get("$defs", {}), new.get("$defs", {}), {}, now["kind"])
         yield from compared.changes(name, old["properties"].get(name, {}), new["properties"].get(name, {}))
-    yield from _group_changes(before["groups"], about["groups"])
+    yield from _group_changes(before["groups"], about["groups"], before["keyspaces"])
 
 
 def _key_changes(name: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
@@ -67,13 +97,20 @@ def _key_changes(name: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
             yield SchemaChange(f"{name}: part {part}", f"is {now['parts'][part]}, and was {described}", True)
 
 
-def _group_changes(before: Mapping[str, Schema], after: Mapping[str, Schema]) -> Iterator[SchemaChange]:
+def _group_changes(
+    before: Mapping[str, Schema], after: Mapping[str, Schema], known: Mapping[str, Schema]
+) -> Iterator[SchemaChange]:
     for name, was in before.items():
         left = set(was["keyspaces"]) - set(after[name]["keyspaces"] if name in after else ())
         for keyspace in sorted(left):
             yield SchemaChange(
                 keyspace, f"is not in the group {name} any more: who drops the group leaves its keys", True
             )
+    for name, now in after.items():
+        joined = set(now["keyspaces"]) - set(before[name]["keyspaces"] if name in before else ())
+        # One that is new as a whole has nothing stored, and no processes of before.
+        for keyspace in sorted(joined & known.keys()):
+            yield SchemaChange(keyspace, f"is new in the group {name}: {_JOINED}", True)
 
 
 class _Compared(NamedTuple):
@@ -82,12 +119,18 @@ class _Compared(NamedTuple):
     seen: dict[tuple[int, int], tuple[Schema, Schema]]
     """Pairs of schemas that are compared already, by their identities: a type may hold itself. They are held, or
     another schema could get the identity of one that is gone, and would not be compared."""
+    kind: str
+    """What holds the values: a cache, a store, or the sessions."""
+
+    @property
+    def refused(self) -> _Refused:
+        return _ANEW if self.kind == "cache" else _BROKEN
 
     def changes(self, where: str, was: Any, now: Any) -> Iterator[SchemaChange]:
         before = {label: one for one in _alternatives(was, self.old) for label in _labels(one)}
         after = {label: one for one in _alternatives(now, self.new) for label in _labels(one)}
         if before.keys() != after.keys():
-            yield SchemaChange(where, _other_types(list(before), list(after)), True)
+            yield SchemaChange(where, _other_types(list(before), list(after), self.refused), True)
         for label in (one for one in before if one in after):
             one, other = before[label], after[label]
             if (id(one), id(other)) in self.seen:
@@ -96,7 +139,9 @@ class _Compared(NamedTuple):
             for word in _CONSTRAINTS:
                 if one.get(word) != other.get(word):
                     yield SchemaChange(
-                        where, f"{word} is {_shown(other, word)}, and was {_shown(one, word)}: {_ANEW}", True
+                        where,
+                        f"{word} is {_shown(other, word)}, and was {_shown(one, word)}: {self.refused.each}",
+                        True,
                     )
             if "properties" in one or "properties" in other:
                 yield from self._members(where, one, other)
@@ -108,7 +153,7 @@ class _Compared(NamedTuple):
     def _items(self, where: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
         first, second = was.get("prefixItems", []), now.get("prefixItems", [])
         if len(first) != len(second):
-            yield SchemaChange(where, f"has {len(second)} items, and had {len(first)}: {_ANEW}", True)
+            yield SchemaChange(where, f"has {len(second)} items, and had {len(first)}: {self.refused.each}", True)
         for place, (one, other) in enumerate(zip(first, second, strict=False)):
             yield from self.changes(f"{where}[{place}]", one, other)
         if not first and not second:
@@ -117,35 +162,45 @@ class _Compared(NamedTuple):
     def _members(self, where: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
         before, after = was.get("properties", {}), now.get("properties", {})
         needed, needs = set(was.get("required", ())), set(now.get("required", ()))
+        refused = self.refused
         for name, member in after.items():
             path = f"{where}.{name}"
             if name in before:
                 yield from self._member(path, before[name], member, name in needed, name in needs)
             elif name in needs:
-                yield SchemaChange(path, "is new and required: values of before lack it, and are loaded anew", True)
+                yield SchemaChange(
+                    path, f"is new and required: values of before lack it, and are {refused.passive}", True
+                )
             elif was.get("additionalProperties") is False:
                 yield SchemaChange(path, "is new: processes of before refuse a member that they do not know", True)
+            elif self._loses(was):
+                yield SchemaChange(path, "is new: a process of before that changes a value loses it", True)
             else:
-                yield SchemaChange(
-                    path, "is new: values of before are read with its default until they are dropped", False
-                )
+                until = " until they are dropped" if self.kind == "cache" else ""
+                yield SchemaChange(path, f"is new: values of before are read with its default{until}", False)
         for name in before:
             path = f"{where}.{name}"
             if name in after:
                 continue
             if name in needed:
-                yield SchemaChange(
-                    path, "is gone: processes of before refuse values without it, and load them anew", True
-                )
+                yield SchemaChange(path, f"is gone: processes of before refuse values without it{refused.them}", True)
             elif now.get("additionalProperties") is False:
-                yield SchemaChange(path, "is gone: values of before have it, are refused, and loaded anew", True)
+                yield SchemaChange(path, f"is gone: values of before have it, are refused, and {refused.passive}", True)
+            elif self._loses(now):
+                yield SchemaChange(path, "is gone: a new process that changes a value loses it", True)
             else:
                 yield SchemaChange(path, "is gone: processes of before read its default", False)
+
+    def _loses(self, schema: Schema) -> bool:
+        """Whether who does not know a member writes the value back without it; sessions keep it, and so may a model."""
+        return self.kind == "store" and not schema.get("additionalProperties")
 
     def _member(self, path: str, was: Schema, now: Schema, needed: bool, needs: bool) -> Iterator[SchemaChange]:
         yield from self.changes(path, was, now)
         if needs and not needed:
-            yield SchemaChange(path, "is required now: values of before may lack it, and are loaded anew", True)
+            yield SchemaChange(
+                path, f"is required now: values of before may lack it, and are {self.refused.passive}", True
+            )
         elif needed and not needs and "default" not in now:
             yield SchemaChange(path, "may be left out now: processes of before refuse values without it", True)
         elif not needed and was.get("default") != now.get("default"):
@@ -180,13 +235,13 @@ def _constant(member: Schema) -> str | None:
     return str(values[0]) if len(values) == 1 else None
 
 
-def _other_types(before: list[str], after: list[str]) -> str:
+def _other_types(before: list[str], after: list[str], refused: _Refused) -> str:
     gone, more = [one for one in before if one not in after], [one for one in after if one not in before]
     if not more:
-        return f"is narrowed: values of before with {', '.join(gone)} are refused, and loaded anew"
+        return f"is narrowed: values of before with {', '.join(gone)} are refused, and {refused.passive}"
     if not gone:
-        return f"is widened: processes of before refuse {', '.join(more)}, and load it anew"
-    return f"is {', '.join(after)}, and was {', '.join(before)}: {_ANEW}"
+        return f"is widened: processes of before refuse {', '.join(more)}{refused.it}"
+    return f"is {', '.join(after)}, and was {', '.join(before)}: {refused.each}"
 
 
 def _more(schema: Schema) -> Schema:

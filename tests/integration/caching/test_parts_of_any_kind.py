@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import enum
+import re
+from collections.abc import Callable
 from datetime import date, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
+import pytest
 
 from greenroom import Greenroom, Keyspace, Number, Outcome, Text
+from greenroom.errors import InvalidInput
 from tests.support.real_servers import Server
 
 ID = UUID("0123abcd-0000-4000-8000-0000000000ff")
@@ -74,3 +80,73 @@ async def test_one_part_of_each_kind_is_given_by_position(valkey: Server) -> Non
             assert await cache.get_many([part]) == [await cache(part)] == [repr(part)]
             assert given == [part]
             assert valkey.raw()("EXISTS", key) == 1
+
+
+class Size(str, enum.Enum):  # noqa: UP042 - a StrEnum formats as its text
+    """A text that formats as its name."""
+
+    SMALL = "s"
+
+
+class Page(enum.IntEnum):
+    """A whole number that is not written as one."""
+
+    FIRST = 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "given"),
+    [
+        (str, [1, "1"], "1"),
+        (str, [ID, str(ID)], str(ID)),
+        (str, [Size.SMALL, "s"], "s"),
+        (Text(), [Size.SMALL, "s"], "s"),
+        (Number(1, 9), [Page.FIRST, 1], 1),
+    ],
+)
+async def test_parts_that_make_one_key_are_one_question_to_the_loader(
+    valkey: Server, kind: Any, asked: list[Any], given: object
+) -> None:
+    """Each way to ask is the first in turn: alone, with others, and past the cache."""
+    keyspace = Keyspace("one:{part}", str, parts={"part": kind}, ttl=timedelta(minutes=1))
+    seen: list[object] = []
+
+    async def load(part: object) -> str:
+        seen.append(part)
+        return repr(part)
+
+    async def load_many(parts: Any) -> list[str]:
+        return [await load(part) for part in parts]
+
+    room = Greenroom(valkey.address, sessions=False)
+    one = room.cache(keyspace, load=load, load_many=load_many)
+    async with room:
+        for part in asked:
+            await one.invalidate(part)
+            assert await one.get(part) == repr(given)
+            await one.invalidate(part)
+            assert await one.get_many([part]) == [repr(given)]
+            assert await one.load(part) == repr(given)
+    assert {(type(value), value) for value in seen} == {(type(given), given)}
+
+
+def takes_number(part: int) -> str | None: ...
+
+
+def takes_uuid(part: UUID) -> str | None: ...
+
+
+takes_uuid.__annotations__["part"] = UUID  # as in a module whose annotations are no texts
+
+
+def takes_day(part: date) -> str | None: ...
+
+
+@pytest.mark.parametrize(("load", "kind"), [(takes_number, "int"), (takes_uuid, "UUID"), (takes_day, "date")])
+def test_a_loader_that_takes_no_text_needs_a_declared_part(load: Callable[..., Any], kind: str) -> None:
+    room = Greenroom(sessions=False)
+    words = f"load: takes part as {kind}, and a part of .* is text to it; declare it: parts={{'part': {kind}}}"
+    with pytest.raises(InvalidInput, match=re.escape(words).replace(r"\.\*", ".*")):
+        room.cached(Keyspace("one:{part}", str, ttl=timedelta(minutes=1)))(load)
+    declared = {"int": int, "UUID": UUID, "date": date}[kind]
+    room.cached(Keyspace("one:{part}", str, parts={"part": declared}, ttl=timedelta(minutes=1)))(load)

@@ -344,3 +344,15 @@ def test_a_raised_version_makes_no_change_of_the_value_breaking() -> None:
     assert not change.breaking
     assert "another version" in str(change)
     assert any(one.breaking for one in changes_between(step.old, step.new, 2, 2))
+
+
+async def test_a_store_s_member_is_lost_where_an_old_process_changes_it(server: Server) -> None:
+    """So the check calls it breaking, unlike a cache's, whose loader has the member."""
+    old = Keyspace("basket:{user}", struct(("items", tuple[str, ...])), ttl=HOUR, name="basket")
+    new = Keyspace("basket:{user}", struct(("items", tuple[str, ...]), ("coupon", str, "")), ttl=HOUR, name="basket")
+    (change,) = changes(json_schemas(Keyspaces(stores=[old])), json_schemas(Keyspaces(stores=[new])))
+    assert change == ("basket.coupon", "is new: a process of before that changes a value loses it", True)
+    async with Greenroom(server.address, sessions=False) as before, Greenroom(server.address, sessions=False) as after:
+        await after.store(new).set(new.type(("tea",), "SAVE10"), user="u1")
+        await before.store(old).change(lambda _: old.type(("milk",)), user="u1")
+        assert server.raw()("GET", "basket:u1") == b'{"items":["milk"]}'
