@@ -46,7 +46,10 @@ def pending_changes(
         logged: rows that the log has said cannot be read; they are asked for every second.
     """
     # A row from the future is one from before the machine's clock was set back: it has waited long enough.
-    query = "SELECT change_id, change FROM outbox WHERE change_id > ? AND (committed <= ? OR committed > ?)"
+    # As bytes: text that is no UTF-8 would make the whole query fail.
+    query = (
+        "SELECT change_id, CAST(change AS BLOB) FROM outbox WHERE change_id > ? AND (committed <= ? OR committed > ?)"
+    )
     changes: list[Change] = []
     while not changes:
         rows = connection.execute(

@@ -223,6 +223,7 @@ async def test_a_row_that_cannot_be_read_holds_up_no_other_change(
 ) -> None:
     def broken(connection: sqlite3.Connection) -> None:
         connection.executemany("INSERT INTO outbox (committed, change) VALUES (0, ?)", [("{",)] * 300)
+        connection.execute("INSERT INTO outbox (committed, change) VALUES (0, CAST(x'fffe' AS TEXT))")
 
     await records._database.write(broken)
     await records.put_topic("a", about("A"), NOON)
@@ -233,7 +234,7 @@ async def test_a_row_that_cannot_be_read_holds_up_no_other_change(
         assert dropped(valkey, keys) == {"cache:topic:a", TOPICS}
         assert await records.pending() == ()
         await platform.outbox.send_pending()
-    assert sum("cannot be read" in line for line in caplog.messages) == 300, "once each"
+    assert sum("cannot be read" in line for line in caplog.messages) == 301, "once each"
 
 
 async def test_a_key_that_is_no_group_holds_up_no_change(valkey: Server, records: Outbox) -> None:
