@@ -17,7 +17,7 @@ from greenroom.caching.loading import LeasedLoader
 from greenroom.caching.remote import Miss
 from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.caching.single_flight import Flight
-from greenroom.errors import CommandFailed, EngineError, InvalidInput, OutOfMemory, Overloaded
+from greenroom.errors import CommandFailed, EngineError, OutOfMemory, Overloaded
 
 T = TypeVar("T")
 BatchLoader = Callable[[Sequence[Any]], Awaitable[Sequence[T | Loaded[T] | None]]]
@@ -185,9 +185,11 @@ class Batch(Generic[T]):
         remedy = "return a list with one value for each, in their order"
         if not isinstance(values, Sequence) or isinstance(values, str | bytes):
             # A dict has a length too, and would give its keys.
-            raise InvalidInput("load_many", f"returned {type(values).__name__} for {len(keys)} keys", remedy)
+            reason = f"returned {type(values).__name__} for {len(keys)} keys"
+            raise self._steps.mistake(keys[0], "load_many", reason, remedy)
         if len(values) != len(keys):
-            raise InvalidInput("load_many", f"returned {len(values)} values for {len(keys)} keys", remedy)
+            reason = f"returned {len(values)} values for {len(keys)} keys"
+            raise self._steps.mistake(keys[0], "load_many", reason, remedy)
         return {key: self._steps.as_stored(key, value) for key, value in zip(keys, values, strict=True)}
 
 

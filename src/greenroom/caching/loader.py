@@ -201,20 +201,33 @@ class LoadSteps(Generic[T]):
             raise
 
     def as_stored(self, key: str, loaded: T | Loaded[T] | None) -> LoadOutcome[T]:
-        """What was loaded as everybody will read it; raises as `Keyspace.round_trip`.
+        """What was loaded as everybody will read it; raises as `mistake`, and as `Keyspace.round_trip`.
 
         The loader's own object is given to nobody. Prevents: a loader returns a dict where a struct is declared · its
         first caller gets the dict, everybody later the struct. Or: it keeps what it has returned, and changes it.
         """
         ttl_ms, store = None, True
         if isinstance(loaded, Loaded):
-            ttl_ms, store, loaded = self._lifetime_of(loaded), loaded.store, loaded.value
+            ttl_ms, store, loaded = self._lifetime_of(key, loaded), loaded.store, loaded.value
         if loaded is None:
             return LoadOutcome(None, None, ttl_ms, store)
         body, value = self.keyspace.round_trip(key, loaded)
         return LoadOutcome(value, body, ttl_ms, store)
 
-    def _lifetime_of(self, loaded: Loaded[T]) -> int | None:
+    def mistake(self, key: str, field: str, reason: str, remedy: str) -> LoadFailed:
+        """What to raise where a loader returned what none may; its cause names field and remedy.
+
+        Prevents: a loader is mistaken · its caller gets `InvalidInput`, as for parts that make no key · a client is
+        told by 422 that his request was wrong.
+        """
+        cause = InvalidInput(field, reason, remedy)
+        self.count("load", key)
+        log.warning("loading %s failed: %s", key, cause)
+        failed = LoadFailed(key, type(cause).__name__)
+        failed.__cause__ = cause
+        return failed
+
+    def _lifetime_of(self, key: str, loaded: Loaded[T]) -> int | None:
         """The lifetime that a loader gives its value, in milliseconds; jitter shortens it as any other.
 
         How fresh a value is, every reader reckons from what is left of its lifetime: nothing else stands with it. So
@@ -229,10 +242,12 @@ class LoadSteps(Generic[T]):
             return min(milliseconds, lifetime.ttl_ms)
         if loaded.fresh is not None and lifetime.fresh is None:
             remedy = "declare the keyspace with fresh=…, or return Loaded(…, ttl=…)"
-            raise InvalidInput("fresh", f"{self.keyspace} has no soft lifetime", remedy)
+            raise self.mistake(key, "fresh", f"{self.keyspace} has no soft lifetime", remedy)
         if loaded.ttl is not None and lifetime.fresh is not None:
             remedy = "return Loaded(…, fresh=…): the value is then served stale for as long as any other"
-            raise InvalidInput("ttl", f"{self.keyspace} has a soft lifetime, which is reckoned from its end", remedy)
+            raise self.mistake(
+                key, "ttl", f"{self.keyspace} has a soft lifetime, which is reckoned from its end", remedy
+            )
         shortened = min(milliseconds, lifetime.fresh_ms) * (1 - lifetime.jitter * self._clock.random())
         return max(1, int(shortened)) + lifetime.ttl_ms - lifetime.fresh_ms
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greenroom.errors import RoomClosed
+from greenroom.errors import RoomClosed, RoomElsewhere
 from greenroom.extras import needs_extra
 from greenroom.observe import BUCKETS, Counters
 
@@ -107,11 +107,11 @@ class RoomCollector(Collector):
             yield HistogramMetricFamily(name, family.help, labels=family.labels)
 
     def _gauges(self) -> Iterator[Metric]:
-        """What is a state and not a count, while the room is open."""
+        """What is a state and not a count, while the room is open here."""
         try:
             state = self._room.state()
-        except RoomClosed:
-            return
+        except (RoomClosed, RoomElsewhere):
+            return  # also in a child that was forked while it is open: what was counted is shown, as ever
         yield GaugeMetricFamily("greenroom_near_entries", "Values in the near cache.", value=state.near_entries)
         yield GaugeMetricFamily("greenroom_near_bytes", "Bytes that they are taken to need.", value=state.near_bytes)
         yield GaugeMetricFamily(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import subprocess
+import sys
 import threading
 from contextvars import ContextVar
 from datetime import timedelta
@@ -12,8 +14,8 @@ from typing import Any
 import pytest
 
 from greenroom import Greenroom, Keyspace
-from greenroom.caching.threads import MAX_THREADS
-from greenroom.errors import LoadFailed, LoadTimeout
+from greenroom.caching.threads import MAX_LEFT, MAX_THREADS
+from greenroom.errors import LoadFailed, LoadTimeout, Overloaded
 from tests.support.patience import until
 from tests.support.real_servers import Server
 
@@ -117,6 +119,55 @@ async def test_a_plain_load_past_its_deadline_is_given_up(valkey: Server) -> Non
         with pytest.raises(LoadTimeout):
             await cache.get("a")
         go.set()
+
+
+async def test_loads_that_hang_take_nobodys_place(valkey: Server) -> None:
+    go = threading.Event()
+    short = timedelta(milliseconds=50)
+    async with Greenroom(valkey.address, sessions=False) as room:
+        hangs = room.cache(WORD, load=lambda id: str(go.wait(60)), loader_deadline=short, failures_for=timedelta(0))
+        other = room.cache(Keyspace("other:{id}", str, ttl=timedelta(minutes=1)), load=lambda id: f"{id}!")
+        for turn in range(MAX_LEFT // MAX_THREADS):
+            ended = await asyncio.gather(
+                *(hangs.get(f"{turn}-{number}") for number in range(MAX_THREADS)), return_exceptions=True
+            )
+            assert {type(error) for error in ended} == {LoadTimeout}
+            assert await other.get(f"o{turn}") == f"o{turn}!"
+        await asyncio.gather(*(hangs.get(f"last-{number}") for number in range(MAX_THREADS)), return_exceptions=True)
+        with pytest.raises(Overloaded, match="all 64 threads are in loaders; give their driver a timeout"):
+            await other.get("more")
+        go.set()
+        await until(lambda: sum(one.name.startswith("greenroom-loader") for one in threading.enumerate()) <= 16)
+        assert await other.load("o") == "o!"
+
+
+HANGS = """
+import asyncio, threading
+from datetime import timedelta
+from greenroom import Greenroom, Keyspace
+from greenroom.errors import LoadTimeout
+
+room = Greenroom(sessions=False)
+
+@room.cached(Keyspace("h:{id}", int, ttl=timedelta(minutes=1)), loader_deadline=timedelta(milliseconds=50))
+def hangs(id: str) -> int:
+    threading.Event().wait()
+    return 1
+
+async def main():
+    async with room:
+        try:
+            await hangs("a")
+        except LoadTimeout:
+            print("given up", flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_program_ends_although_a_loader_hangs() -> None:
+    run = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stdout) == (0, "given up\n"), run.stderr
 
 
 async def test_a_decorated_plain_function_answers_in_every_opening(valkey: Server) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -34,6 +36,28 @@ async def test_what_a_room_has_done_stands_in_the_registry(server: Server) -> No
         assert "greenroom_near_entries 1.0" in lines
         assert "greenroom_unsent_drops 0.0" in lines
     assert 'outcome="near"} 2.0' in generate_latest(registry).decode(), "what was counted stays"
+
+
+async def test_a_forked_child_is_scraped_for_what_was_counted(server: Server) -> None:
+    registry, room = CollectorRegistry(), Greenroom(server.address)
+    registry.register(collector(room))
+    async with room:
+        await room.cache(EPISODE, load=Loads()).get("e1")
+        reads, writes = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                os.write(writes, generate_latest(registry))
+            except BaseException as error:
+                os.write(writes, repr(error).encode())
+            finally:
+                os._exit(0)
+        os.close(writes)
+        with os.fdopen(reads, "rb") as scraped:
+            text = scraped.read().decode()
+        await asyncio.to_thread(os.waitpid, child, 0)
+    assert 'greenroom_cache_reads_total{keyspace="cache_episode",outcome="loaded"} 1.0' in text, text
+    assert "greenroom_near_entries" not in text
 
 
 async def test_a_registry_refuses_a_second_room(server: Server) -> None:
