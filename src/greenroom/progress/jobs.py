@@ -62,7 +62,12 @@ class Jobs(Generic[T]):
         self._status = status
         self._step = _step(status or _STATUS)
         self._followers: Followers[T] = Followers(
-            _CachedStatuses(cache), order, self._step, later=later, context=lambda: cache.context
+            _CachedStatuses(cache),
+            order,
+            self._step,
+            later=later,
+            context=lambda: cache.context,
+            key=cache.keyspace.key,
         )
 
     def check_same(self, order: Order, status: Callable[[T], str] | None) -> None:

@@ -228,3 +228,34 @@ async def test_an_event_that_is_no_word_is_refused(valkey: Server, event: Any) -
         jobs = room.progress(EXPORT, load=Exports().load, order=ORDER)
         with pytest.raises(InvalidInput, match="event: is"):
             await jobs.sse("a", event=event)
+
+
+async def test_an_id_that_no_key_can_hold_is_refused_by_name(valkey: Server) -> None:
+    async def load(export_id: int) -> Export:
+        return Export("queued")
+
+    numbered = Keyspace("numbered:{export_id}", Export, parts={"export_id": int}, ttl=timedelta(minutes=5))
+    async with Greenroom(valkey.address, sessions=False) as room:
+        for keyspace in (EXPORT, numbered):
+            jobs = room.progress(keyspace, load=load, order=ORDER)
+            first = jobs.follow(1)
+            assert await anext(first) == Export("queued")
+            wrongs: tuple[Any, ...] = [1], {}, True
+            for wrong in wrongs:
+                for asked in (jobs.follow(wrong).first(), jobs.sse(wrong)):
+                    with pytest.raises(InvalidInput) as caught:
+                        await asked
+                    assert caught.value.field == "export_id"
+            await first.aclose()
+            assert jobs.followed == 0
+
+
+async def test_what_is_one_key_is_followed_as_one_job(valkey: Server) -> None:
+    exports = Exports()
+    async with Greenroom(valkey.address, sessions=False) as room:
+        jobs = room.progress(EXPORT, load=lambda export_id: exports.record["a"], order=ORDER)
+        number, text = jobs.follow(1), jobs.follow("1")
+        assert [await anext(one) for one in (number, text)] == [Export("queued")] * 2
+        assert jobs.followed == 1
+        await number.aclose()
+        await text.aclose()
