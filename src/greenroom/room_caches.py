@@ -27,7 +27,7 @@ from greenroom.caching.pending_drops import PendingDrops
 from greenroom.caching.releases import BACKOFF
 from greenroom.caching.result import Loaded
 from greenroom.engine import Address, Engine
-from greenroom.errors import InvalidInput
+from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.pattern import check_prefix
 from greenroom.opened import Opened
@@ -67,7 +67,10 @@ class RoomCaches:
         self._sessions = sessions
         self._caches = DeclaredCaches()
         self._jobs: dict[str, Jobs[Any]] = {}
+        self._replaced_jobs: list[Jobs[Any]] = []
         self._limits: dict[str, Bound] = {}
+        self._block_of: dict[str, Opened] = {}
+        """The opening in which a limit or jobs were declared; none of what was declared while the room was closed."""
         self._wiring: Wiring | None = None
 
     def cache(
@@ -208,12 +211,18 @@ class RoomCaches:
             limit: at most so many in any time `per`.
 
         Raises:
-            InvalidInput: for a limit or a time that is none, and for a kind that has another limit in this room.
+            InvalidInput: for a limit or a time that is none, and for a kind that has another limit in this room; that
+                of an earlier block is replaced.
         """
         from greenroom.rate_limit import Bound, RateLimit, check_same  # as `store`
 
         bound = Bound(limit, per)
+        declared = f"limit {kind}"
+        if self._may_replace(declared):
+            self._limits.pop(kind, None)
+        number = len(self._limits)
         check_same(self._limits, kind, bound)
+        self._note_block(declared, new=len(self._limits) > number)
         return RateLimit(self._counting_engine, self.prefix, kind, bound)
 
     def changing(self, *stale: DropTarget) -> AbstractAsyncContextManager[None]:
@@ -314,19 +323,30 @@ class RoomCaches:
 
         Raises:
             InvalidInput: as `cache`; for a keyspace of several parts, an order that is no `Order`, and a type without
-                the member `status` where `status` is not given; for another order or status than before.
+                the member `status` where `status` is not given; for another order or status than before, unless that
+                was in an earlier block.
         """
         from greenroom.progress.jobs import Jobs, check_jobs  # as sessions
 
         if isinstance(keyspace, Keyspace):
             check_jobs(keyspace, order, status)
         cache, text = self.cache(keyspace, load=load), keyspace.pattern.text
-        jobs = self._jobs.get(text)
-        if jobs is None or jobs.cache is not cache:
-            jobs = self._jobs[text] = Jobs(cache, order, status)
-        else:
-            jobs.check_same(order, status)
-        return jobs
+        jobs, declared = self._jobs.get(text), f"jobs {text}"
+        if jobs is not None and jobs.cache is cache:
+            try:
+                jobs.check_same(order, status)
+            except InvalidInput:
+                if not self._may_replace(declared):
+                    raise
+            else:
+                self._note_block(declared, new=False)
+                return jobs
+        new = Jobs(cache, order, status)
+        if jobs is not None:
+            self._replaced_jobs.append(jobs)
+        self._jobs[text] = new
+        self._note_block(declared, new=True)
+        return new
 
     @property
     def declarations(self) -> Declarations:
@@ -345,9 +365,31 @@ class RoomCaches:
     # ------------------------------------------------------------------------------------------------
 
     async def _close_caches(self) -> None:
-        for jobs in self._jobs.values():
+        for jobs in (*self._jobs.values(), *self._replaced_jobs):
             await jobs.close()
+        self._replaced_jobs.clear()
         await self._caches.close()
+
+    def _block(self) -> Opened | None:
+        """The opening that a declaration belongs to now; None where the room is closed, or open elsewhere."""
+        try:
+            self.opened.check_open()
+        except GreenroomError:
+            return None
+        return self.opened
+
+    def _may_replace(self, what: str) -> bool:
+        """Whether another may be declared in its place, as of caches: a block before this one has declared it."""
+        block = self._block_of.get(what)
+        return block is not None and block is not self._block()
+
+    def _note_block(self, what: str, *, new: bool) -> None:
+        """It was declared, or declared again."""
+        block = self._block()
+        if block is None:
+            self._block_of.pop(what, None)
+        elif new or what in self._block_of:
+            self._block_of[what] = block
 
     def _wired(self) -> Wiring:
         # Of a room that was closed its parts say so themselves, operation by operation.

@@ -125,7 +125,9 @@ class ProgressEvents(Generic[T]):
                 coming = None
                 json = self._encode(value)
                 event_id = self._event_id(json)
-                if event_id != self._last:
+                # Only the first can be the one that the client has: each later one is news, also with a hash of before.
+                has, self._last = event_id == self._last, None
+                if not has:
                     yield b"id: %s\nevent: %s\ndata: %s\n\n" % (event_id.encode(), self._name.encode(), json)
         finally:
             if coming is not None and not coming.done():

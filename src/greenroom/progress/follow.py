@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from greenroom.errors import RoomClosed
 from greenroom.progress.order import Order
@@ -71,6 +71,8 @@ class Followers(Generic[T]):
         status: the status of a value.
         later: the timer; the event loop's own by default.
         context: returns the context in which a task looks; by default that of the first follower.
+        key: by what names are one thing, as 1 and "1" of one key; by default each name by itself. It raises for what
+            is no name.
     """
 
     def __init__(
@@ -81,12 +83,14 @@ class Followers(Generic[T]):
         *,
         later: Later = set_timer,
         context: Callable[[], Context] = copy_context,
+        key: Callable[[Any], str] = str,
     ) -> None:
         self._source = source
         self._order = order
         self._status = status
         self._later = later
         self._context = context
+        self._key = key
         self._stories: dict[str, _Story[T]] = {}
 
     def __len__(self) -> int:
@@ -101,7 +105,7 @@ class Followers(Generic[T]):
 
         Raises:
             RoomClosed: when this is closed before the end: the status may still change.
-            Whatever a look raises, before the first value. Later ones that fail are repeated.
+            Whatever `key` or a look raises, before the first value. Later ones that fail are repeated.
             Whatever the function `status` raises, whenever it does.
         """
         story = self._joined(name)
@@ -150,12 +154,13 @@ class Followers(Generic[T]):
     # ------------------------------------------------------------------------------------------------
 
     def _joined(self, name: str) -> _Story[T]:
-        story = self._stories.get(name)
+        key = self._key(name)
+        story = self._stories.get(key)
         if story is None:
-            story = _Story(name)
+            story = _Story(name, key)
             # Before the first look. Prevents: the value is read · it changes, and nobody is told · all wait for it.
             story.unwatch = self._source.watch(name, story.tell)
-            self._stories[name] = story
+            self._stories[key] = story
             loop = asyncio.get_running_loop()
             story.task = loop.create_task(self._read_on(story), name="greenroom-follow", context=self._context())
             story.task.add_done_callback(lambda task: self._ended(story, task))
@@ -179,8 +184,8 @@ class Followers(Generic[T]):
         """Nobody joins it any more, and who follows it comes to the end, or gets the failure; may be called twice."""
         if story.failure is None:
             story.failure = failure
-        if self._stories.get(story.name) is story:
-            del self._stories[story.name]
+        if self._stories.get(story.key) is story:
+            del self._stories[story.key]
             story.unwatch()
         story.over = True
         story.task.cancel()
@@ -245,6 +250,7 @@ class _Story(Generic[T]):
         "error",
         "failure",
         "followers",
+        "key",
         "latest",
         "name",
         "newcomers",
@@ -258,8 +264,9 @@ class _Story(Generic[T]):
     task: asyncio.Task[None]
     unwatch: Callable[[], None]
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, key: str) -> None:
         self.name = name
+        self.key = key
         self.followers: set[asyncio.Event] = set()
         self.newcomers: set[asyncio.Event] = set()
         """Those of them who wait for a look, whether or not it finds anything new."""

@@ -14,10 +14,10 @@ import msgspec
 
 from greenroom.argument_types import type_name
 from greenroom.caching import Cache, CacheResult, Outcome
-from greenroom.caching.result import digest
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.type_parts import members, parts
+from greenroom.progress.event_ids import event_ids
 from greenroom.progress.events import ProgressEvents
 from greenroom.progress.follow import Followers, Later, Look, set_timer
 from greenroom.progress.following import Following
@@ -62,7 +62,12 @@ class Jobs(Generic[T]):
         self._status = status
         self._step = _step(status or _STATUS)
         self._followers: Followers[T] = Followers(
-            _CachedStatuses(cache), order, self._step, later=later, context=lambda: cache.context
+            _CachedStatuses(cache),
+            order,
+            self._step,
+            later=later,
+            context=lambda: cache.context,
+            key=cache.keyspace.key,
         )
 
     def check_same(self, order: Order, status: Callable[[T], str] | None) -> None:
@@ -123,13 +128,14 @@ class Jobs(Generic[T]):
         if first is None:
             return None
         keyspace = self.cache.keyspace
+        event_id = event_ids(keyspace.type)
 
         def encode(value: T) -> bytes:
             return keyspace.encode(keyspace.pattern.text, value)
 
         is_last = self._order.ended(self._step(first))
-        done = is_last and digest(encode(first)) == last_event_id
-        return ProgressEvents(following, encode, digest, last=last_event_id, done=done, name=event)
+        done = is_last and event_id(encode(first)) == last_event_id
+        return ProgressEvents(following, encode, event_id, last=last_event_id, done=done, name=event)
 
     @property
     def followed(self) -> int:

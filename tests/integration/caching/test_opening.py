@@ -15,7 +15,7 @@ import pytest
 from greenroom import Greenroom, Keyspace, SessionSettings
 from greenroom.caching import Cache
 from greenroom.errors import InvalidInput, RoomClosed, RoomElsewhere, RoomNotOpen
-from greenroom.progress import Order
+from greenroom.progress import Jobs, Order
 from tests.support.real_servers import Server
 
 MINUTES = timedelta(minutes=5)
@@ -27,6 +27,14 @@ class Show(msgspec.Struct, frozen=True):
 
 
 SHOW = Keyspace("show:{show_id}", Show, ttl=MINUTES)
+
+
+ALWAYS = Keyspace("always:{show_id}", Show, ttl=MINUTES)
+ORDER = Order("queued", "ready", failure="error")
+
+
+def constant(show: Show) -> str:
+    return "queued"
 
 
 async def load(show_id: str) -> Show:
@@ -236,6 +244,43 @@ async def test_what_a_block_declares_is_declared_anew_in_the_next(valkey: Server
         before = cache
 
 
+async def test_a_block_declares_its_limits_and_jobs_anew_too(valkey: Server) -> None:
+    room = Greenroom(valkey.address, sessions=False)
+    room.rate_limit("always", 1, per=MINUTES)
+    room.progress(ALWAYS, load=load, order=ORDER, status=constant)
+    before: Jobs[Show] | None = None
+    for number in (1, 2):
+
+        def status(show: Show) -> str:
+            return show.status
+
+        async with room, asyncio.timeout(30):
+            if before is not None:
+                endless = before.follow("a")
+                assert await anext(endless) == Show("a"), "it is opened again, until another takes its place"
+            for _ in range(2):
+                limit = room.rate_limit("exports", number, per=MINUTES)
+                jobs = room.progress(SHOW, load=load, order=ORDER, status=status)
+            assert limit.bound.most == number
+            assert jobs is not before
+            assert await jobs.get("a") == Show("a")
+            for kind in ("exports", "always"):
+                with pytest.raises(InvalidInput, match="has another limit already"):
+                    room.rate_limit(kind, 7, per=MINUTES)
+            for keyspace in (SHOW, ALWAYS):
+                with pytest.raises(InvalidInput, match="status"):
+                    room.progress(keyspace, load=load, order=ORDER, status=lambda show: "queued")
+        if before is not None:
+            async with asyncio.timeout(30):
+                with pytest.raises(RoomClosed):
+                    await anext(endless)
+        before = jobs
+    room.rate_limit("exports", 3, per=MINUTES)
+    async with room:
+        with pytest.raises(InvalidInput, match="has another limit already: 3"):
+            room.rate_limit("exports", 4, per=MINUTES)
+
+
 async def test_a_cache_that_a_block_declared_is_opened_again_with_the_room(valkey: Server) -> None:
     room = Greenroom(valkey.address, sessions=False)
     async with room:
@@ -264,9 +309,6 @@ async def test_health_says_which_server_does_not_answer(valkey: Server) -> None:
         assert (caches.uses, caches.error, sessions.uses) == ("caches", None, "sessions")
         assert "127.0.0.1:1" in str(sessions.error)
         assert not (await room.health()).ok
-
-
-ORDER = Order("queued", "ready", failure="error")
 
 
 async def test_progress_is_declared_before_and_ended_by_the_room(valkey: Server) -> None:

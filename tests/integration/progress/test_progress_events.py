@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -228,3 +231,99 @@ async def test_an_event_that_is_no_word_is_refused(valkey: Server, event: Any) -
         jobs = room.progress(EXPORT, load=Exports().load, order=ORDER)
         with pytest.raises(InvalidInput, match="event: is"):
             await jobs.sse("a", event=event)
+
+
+_OTHER_PROCESS = """
+import asyncio, sys
+from datetime import timedelta
+import msgspec
+from greenroom import Greenroom, Keyspace
+from greenroom.progress import Order
+
+class Tagged(msgspec.Struct, frozen=True):
+    status: str
+    steps: list[dict[str, frozenset[str]]]
+
+async def load(id):
+    return Tagged("done", [{"tags": frozenset("abcdefgh")}])
+
+async def main(address, last):
+    room = Greenroom(address, sessions=False)
+    keyspace = Keyspace("tagged:{id}", Tagged, ttl=timedelta(minutes=5))
+    jobs = room.progress(keyspace, load=load, order=Order("queued", "done", failure="failed"))
+    async with room:
+        await jobs.cache.invalidate("a")  # each process loads and writes it
+        events = await jobs.sse("a", last_event_id=last or None)
+        print(events.status, b"".join([part async for part in events]).decode())
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_a_set_has_one_id_in_all_processes(valkey: Server) -> None:
+    def process(seed: int, last: str) -> str:
+        command = [sys.executable, "-c", _OTHER_PROCESS, valkey.address, last]
+        run = subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": str(seed)}, capture_output=True, text=True, check=True
+        )
+        return run.stdout
+
+    first = process(1, "")
+    assert first.startswith("200 ")
+    (event_id,) = [line[4:] for line in first.splitlines() if line.startswith("id: ")]
+    assert [process(seed, event_id)[:4] for seed in (2, 3)] == ["204 ", "204 "]
+
+
+async def test_a_value_that_a_client_had_before_is_news_again(valkey: Server) -> None:
+    exports = Exports()
+    async with Greenroom(valkey.address, sessions=False) as room, asyncio.timeout(30):
+        jobs = room.progress(EXPORT, load=exports.load, order=ORDER)
+        answer = await jobs.sse("a")
+        assert answer is not None
+        parts = aiter(answer)
+        await anext(parts)
+        event_id = (await anext(parts)).split(b"\n")[0][4:].decode()
+        await answer.aclose()
+        again = await jobs.sse("a", last_event_id=event_id)
+        assert again is not None
+        rows = []
+        parts = aiter(again)
+        await anext(parts)
+        for number in (1, 0):
+            coming = asyncio.ensure_future(anext(parts))
+            await asyncio.sleep(0)
+            await exports.now(jobs, "queued", number)
+            rows.append((await coming).split(b"data: ")[1].strip())
+        assert [json.loads(row)["rows"] for row in rows] == [1, 0]
+        await parts.aclose()
+
+
+async def test_an_id_that_no_key_can_hold_is_refused_by_name(valkey: Server) -> None:
+    async def load(export_id: int) -> Export:
+        return Export("queued")
+
+    numbered = Keyspace("numbered:{export_id}", Export, parts={"export_id": int}, ttl=timedelta(minutes=5))
+    async with Greenroom(valkey.address, sessions=False) as room:
+        for keyspace in (EXPORT, numbered):
+            jobs = room.progress(keyspace, load=load, order=ORDER)
+            first = jobs.follow(1)
+            assert await anext(first) == Export("queued")
+            wrongs: tuple[Any, ...] = [1], {}, True
+            for wrong in wrongs:
+                for asked in (jobs.follow(wrong).first(), jobs.sse(wrong)):
+                    with pytest.raises(InvalidInput) as caught:
+                        await asked
+                    assert caught.value.field == "export_id"
+            await first.aclose()
+            assert jobs.followed == 0
+
+
+async def test_what_is_one_key_is_followed_as_one_job(valkey: Server) -> None:
+    exports = Exports()
+    async with Greenroom(valkey.address, sessions=False) as room:
+        jobs = room.progress(EXPORT, load=lambda export_id: exports.record["a"], order=ORDER)
+        number, text = jobs.follow(1), jobs.follow("1")
+        assert [await anext(one) for one in (number, text)] == [Export("queued")] * 2
+        assert jobs.followed == 1
+        await number.aclose()
+        await text.aclose()
