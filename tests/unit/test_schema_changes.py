@@ -317,6 +317,15 @@ def test_the_command_fails_on_a_breaking_change_and_says_which(program: Any, tmp
         ("nothing", "old.json is no JSON: "),
         ("[]", "old.json has no x-greenroom; name a file that"),
         ('{"properties": {}}', "old.json has no x-greenroom"),
+        ('{"properties": {}, "x-greenroom": {}}', "old.json is not as it was printed: Object missing required field"),
+        (
+            '{"properties": {}, "x-greenroom": {"keyspaces": {"product": {}}, "groups": {}}}',
+            "old.json is not as it was printed: Object missing required field `kind` - at `",
+        ),
+        (
+            '{"properties": {"product": 7}, "x-greenroom": {"keyspaces": {}, "groups": {}}}',
+            "old.json is not as it was printed: Expected `object`, got `int`",
+        ),
     ],
 )
 def test_a_file_that_is_no_such_document_is_refused(program: Any, content: str | None, words: str) -> None:
