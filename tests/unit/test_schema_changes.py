@@ -310,6 +310,12 @@ def test_the_command_fails_on_a_breaking_change_and_says_which(program: Any, tmp
     assert bad.stderr == "greenroom: 1 breaking change since old.json\n"
 
 
+def test_a_default_that_json_spells_in_another_way_has_not_changed(program: Any) -> None:
+    name = program("shopcheck_default", "notes: tuple[str, ...] = ()")
+    Path("old.json").write_text(run(name, "--json-schema").stdout)
+    assert run(name, "--check", "old.json").stdout == ""
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
