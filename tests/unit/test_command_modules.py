@@ -39,6 +39,7 @@ SHOP = Keyspaces(PRODUCT, stores=[BASKET], groups={"products": PRODUCT})
 LIST = [PRODUCT, BASKET]
 MIXED = [PRODUCT, "basket:{user}", 7]
 NONE = []
+VERSIONED = [PRODUCT, Keyspace("page:{number}", Product, ttl=HOUR, version=2)]
 TWICE = [PRODUCT, PRODUCT]
 room = Greenroom(sessions=False, prefix="p:")
 empty = Greenroom(sessions=False)
@@ -109,6 +110,13 @@ def test_a_group_and_a_nullable_member_stand_in_the_document() -> None:
     assert "`p:greenroom:group:{products}` of `p:product:<sku>`" in text
     assert "ZRANGE <group> 0 -1" in text
     assert "p:lease:{<member>}" in text
+
+
+def test_a_version_before_the_json_is_told_to_other_languages() -> None:
+    assert "no envelope, no version, no placeholder" in printed("definitions", "shopof20.keys:SHOP")
+    versioned = printed("definitions", "shopof20.keys:VERSIONED")
+    assert "White space may\n  stand before them" in versioned
+    assert "no version" not in versioned
 
 
 def test_the_flag_of_the_prefix_wins_over_the_room_s() -> None:

@@ -128,6 +128,11 @@ def test_an_ambiguous_or_reserved_format_is_refused(text: str) -> None:
         Pattern(text)
 
 
+def test_a_part_named_as_methods_name_their_object_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="has a part named self; give the part another name"):
+        Pattern("x:{self}")
+
+
 def test_a_number_for_no_part_is_refused() -> None:
     with pytest.raises(InvalidInput, match="pattern"):
         Pattern("x:{a}", parts={"b": Number(1, 2)})

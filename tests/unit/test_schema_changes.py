@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from greenroom import Keyspace, Keyspaces, Number, Text
 from greenroom.cli.group import group
@@ -27,6 +27,33 @@ class Node(BaseModel):
 
     name: str
     parent: Node | None = None
+
+
+class Priced(BaseModel):
+    price: int
+
+
+class Named(BaseModel):
+    name: str
+
+
+class Noticed(Named):
+    note: str = ""
+
+
+class Tree(BaseModel):
+    """Of several alternatives with one label, one holds itself."""
+
+    branches: list[Tree | Named | Priced]
+
+
+class Titled(BaseModel):
+    title: str
+
+
+def model(type_: Any) -> Any:
+    """A model of one member: pydantic tells apart what msgspec refuses in one union."""
+    return create_model("Product", value=(type_, ...))
 
 
 def keyspaces(type_: Any, text: str = "product:{sku}", **options: Any) -> Keyspaces:
@@ -120,6 +147,46 @@ OF_TYPES: list[tuple[Any, Any, list[str]]] = [
         ["! product.inner.sku: is string, and was integer: each side loads anew what the other has stored"],
     ),
     (Node, Node, []),
+    (
+        list[Priced | Named],
+        list[Titled | Priced],
+        [
+            "! product[].title: is new and required: values of before lack it, and are loaded anew",
+            "! product[].name: is gone: processes of before refuse values without it, and load them anew",
+        ],
+    ),
+    (list[Priced | Named], list[Named | Priced], []),
+    (Tree | Named, Named | Tree, []),
+    (
+        list[Priced | Named],
+        list[Priced | Noticed],
+        ["product[].note: is new: values of before are read with its default until they are dropped"],
+    ),
+    (
+        list[Priced | Named | Titled],
+        list[Priced | Titled],
+        ["! product[]: has other alternatives of object: each side loads anew what the other has stored"],
+    ),
+    (
+        model(list[int] | list[str]),
+        model(list[bool] | list[str]),
+        ["! product.value[]: is boolean, and was integer: each side loads anew what the other has stored"],
+    ),
+    (
+        model(date | time),
+        model(datetime | time),
+        ['! product.value: format is "date-time", and was "date": each side loads anew what the other has stored'],
+    ),
+    (
+        model(dict[Literal["a"], int]),
+        model(dict[Literal["b"], int]),
+        ['! product.value: keys: is "b", and was "a": each side loads anew what the other has stored'],
+    ),
+    (
+        dict[str, int],
+        dict[Annotated[str, msgspec.Meta(max_length=3)], int],
+        ["! product: keys: maxLength is 3, and was none: each side loads anew what the other has stored"],
+    ),
 ]
 
 
@@ -310,6 +377,12 @@ def test_the_command_fails_on_a_breaking_change_and_says_which(program: Any, tmp
     assert bad.stderr == "greenroom: 1 breaking change since old.json\n"
 
 
+def test_a_default_that_json_spells_in_another_way_has_not_changed(program: Any) -> None:
+    name = program("shopcheck_default", "notes: tuple[str, ...] = ()")
+    Path("old.json").write_text(run(name, "--json-schema").stdout)
+    assert run(name, "--check", "old.json").stdout == ""
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -317,6 +390,15 @@ def test_the_command_fails_on_a_breaking_change_and_says_which(program: Any, tmp
         ("nothing", "old.json is no JSON: "),
         ("[]", "old.json has no x-greenroom; name a file that"),
         ('{"properties": {}}', "old.json has no x-greenroom"),
+        ('{"properties": {}, "x-greenroom": {}}', "old.json is not as it was printed: Object missing required field"),
+        (
+            '{"properties": {}, "x-greenroom": {"keyspaces": {"product": {}}, "groups": {}}}',
+            "old.json is not as it was printed: Object missing required field `kind` - at `",
+        ),
+        (
+            '{"properties": {"product": 7}, "x-greenroom": {"keyspaces": {}, "groups": {}}}',
+            "old.json is not as it was printed: Expected `object`, got `int`",
+        ),
     ],
 )
 def test_a_file_that_is_no_such_document_is_refused(program: Any, content: str | None, words: str) -> None:

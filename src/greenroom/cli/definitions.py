@@ -20,6 +20,29 @@ BREAKING = 2
 """The exit status where something has changed that old and new processes do not read alike."""
 
 
+class _Keyspace(msgspec.Struct):
+    kind: str
+    key: str
+    parts: dict[str, str]
+
+
+class _Group(msgspec.Struct):
+    keyspaces: list[str]
+
+
+class _About(msgspec.Struct):
+    keyspaces: dict[str, _Keyspace]
+    groups: dict[str, _Group]
+
+
+class _Printed(msgspec.Struct):
+    """What a file must have to be compared with."""
+
+    about: _About = msgspec.field(name=ABOUT)
+    properties: dict[str, dict[str, Any]]
+    defs: dict[str, dict[str, Any]] = msgspec.field(name="$defs", default_factory=dict)
+
+
 @click.command()
 @click.argument("declared_in", required=False, metavar="[MODULE:NAME]")
 @click.option("--markdown", "form", flag_value="markdown", default=True, help="Print Markdown, which is the default.")
@@ -55,7 +78,9 @@ def definitions(
 
 def _check(file: Path, keyspaces: Keyspaces) -> int:
     breaking = 0
-    for change in changes(_read(file), json_schemas(keyspaces)):
+    # As it would be read again: a default that is a tuple here is a list there.
+    now = msgspec.json.decode(msgspec.json.encode(json_schemas(keyspaces)))
+    for change in changes(_read(file), now):
         breaking += change.breaking
         click.echo(f"{'breaking: ' if change.breaking else ''}{change}")
     if breaking:
@@ -73,4 +98,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise InvalidInput("--check", f"{file} is no JSON: {error}", remedy) from None
     if not isinstance(document, dict) or not {"properties", ABOUT} <= document.keys():
         raise InvalidInput("--check", f"{file} has no {ABOUT}", remedy)
+    try:
+        msgspec.convert(document, _Printed)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("--check", f"{file} is not as it was printed: {error}", remedy) from None
     return document

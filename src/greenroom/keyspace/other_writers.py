@@ -18,20 +18,21 @@ Printed by `greenroom definitions` from the declarations that the programs run o
 
 """
 _VALUES = """- **Values are pure JSON**, exactly the members above: no envelope, no version, no placeholder."""
+_VERSIONED = """- **Values are pure JSON**, exactly the members above: no envelope, no placeholder. White space may
+  stand before them: as many spaces as the version of the keyspace, where it has one."""
 
 
-def document(
-    keyspaces: Keyspaces, *, head: str = _HEAD, values: str = _VALUES, stale: str = "", sessions: str = ""
-) -> str:
+def document(keyspaces: Keyspaces, *, head: str = _HEAD, values: str = "", stale: str = "", sessions: str = "") -> str:
     """The whole document of keyspaces: a section for each, and what writers in other languages must know.
 
     Arguments:
         keyspaces: with their prefix.
         head: stands before the sections.
-        values: what is said of values, keys and their order.
+        values: what is said of values, keys and their order; by default that they are pure JSON.
         stale: which keys a change makes stale, in one sentence.
         sessions: what is said of sessions besides, in one sentence.
     """
+    values = values or (_VERSIONED if any(one.version for one in keyspaces) else _VALUES)
     told = for_other_writers(keyspaces, values=values, stale=stale, sessions=sessions)
     sections = markdown(keyspaces)  # none where a room has rate limits alone
     return head + (sections and sections + "\n---\n\n") + "## For writers in other languages\n\n" + told

@@ -176,6 +176,8 @@ def _check_pattern(text: str, literals: list[str], names: tuple[str, ...], decla
         raise InvalidInput("pattern", f"{text!r} begins with a part", remedy)
     if text.startswith(_RESERVED):
         raise InvalidInput("pattern", f"{text!r} begins like a bookkeeping key", remedy)
+    if "self" in names:  # by keyword it is an argument of every method already
+        raise InvalidInput("pattern", f"{text!r} has a part named self", "give the part another name")
     if len(set(names)) != len(names):
         raise InvalidInput("pattern", f"{text!r} names a part twice", remedy)
     if any(_PART_ONLY.fullmatch(literal) for literal in literals[1:-1]):

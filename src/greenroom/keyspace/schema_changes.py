@@ -18,6 +18,7 @@ _CONSTRAINTS = (
     *("minLength", "maxLength", "pattern", "format", "contentEncoding"),
     *("minItems", "maxItems", "minProperties", "maxProperties"),
 )
+_KEYS = "propertyNames"
 _JOINED = (
     "what is stored already, or by processes of before, is not in it, and stays when the group is dropped; call "
     "room.drop_keyspace when all processes are new"
@@ -127,28 +128,51 @@ class _Compared(NamedTuple):
         return _ANEW if self.kind == "cache" else _BROKEN
 
     def changes(self, where: str, was: Any, now: Any) -> Iterator[SchemaChange]:
-        before = {label: one for one in _alternatives(was, self.old) for label in _labels(one)}
-        after = {label: one for one in _alternatives(now, self.new) for label in _labels(one)}
+        before, after = _by_label(was, self.old), _by_label(now, self.new)
         if before.keys() != after.keys():
             yield SchemaChange(where, _other_types(list(before), list(after), self.refused), True)
         for label in (one for one in before if one in after):
-            one, other = before[label], after[label]
-            if (id(one), id(other)) in self.seen:
-                continue
-            self.seen[id(one), id(other)] = one, other
-            for word in _CONSTRAINTS:
-                if one.get(word) != other.get(word):
-                    yield SchemaChange(
-                        where,
-                        f"{word} is {_shown(other, word)}, and was {_shown(one, word)}: {self.refused.each}",
-                        True,
-                    )
-            if "properties" in one or "properties" in other:
-                yield from self._members(where, one, other)
-            elif label == "object":
-                yield from self.changes(f"{where}[...]", _more(one), _more(other))
-            elif label == "array":
-                yield from self._items(where, one, other)
+            if len(before[label]) == len(after[label]) == 1:
+                yield from self._alike(where, label, before[label][0], after[label][0])
+            else:
+                yield from self._several(where, label, before[label], after[label])
+
+    def _several(self, where: str, label: str, before: list[Schema], after: list[Schema]) -> Iterator[SchemaChange]:
+        """The alternatives that their label alone does not tell apart: each has its equal, or one that reads it."""
+        before, after = before.copy(), after.copy()
+        for bearable in (False, True):
+            for one in before.copy():
+                for other in after:
+                    # Compared for itself: what is compared with the wrong one is not done with.
+                    trial = self._replace(seen=self.seen.copy())
+                    found = list(trial._alike(where, label, one, other))
+                    if not found or (bearable and not any(change.breaking for change in found)):
+                        self.seen.update(trial.seen)
+                        before.remove(one)
+                        after.remove(other)
+                        yield from found
+                        break
+        if len(before) == len(after) == 1:
+            yield from self._alike(where, label, before[0], after[0])
+        elif before or after:
+            yield SchemaChange(where, f"has other alternatives of {label}: {self.refused.each}", True)
+
+    def _alike(self, where: str, label: str, one: Schema, other: Schema) -> Iterator[SchemaChange]:
+        """The differences of two alternatives with one label."""
+        if (id(one), id(other)) in self.seen:
+            return
+        self.seen[id(one), id(other)] = one, other
+        for word in _CONSTRAINTS:
+            if one.get(word) != other.get(word):
+                differ = f"{word} is {_shown(other, word)}, and was {_shown(one, word)}"
+                yield SchemaChange(where, f"{differ}: {self.refused.each}", True)
+        if "properties" in one or "properties" in other:
+            yield from self._members(where, one, other)
+        elif label == "object":
+            yield from self.changes(f"{where}: keys", _schema(one.get(_KEYS)), _schema(other.get(_KEYS)))
+            yield from self.changes(f"{where}[...]", _more(one), _more(other))
+        elif label == "array":
+            yield from self._items(where, one, other)
 
     def _items(self, where: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
         first, second = was.get("prefixItems", []), now.get("prefixItems", [])
@@ -205,6 +229,14 @@ class _Compared(NamedTuple):
             yield SchemaChange(path, "may be left out now: processes of before refuse values without it", True)
         elif not needed and was.get("default") != now.get("default"):
             yield SchemaChange(path, f"default is {_shown(now, 'default')}, and was {_shown(was, 'default')}", False)
+
+
+def _by_label(schema: Any, definitions: Mapping[str, Schema]) -> dict[str, list[Schema]]:
+    labelled: dict[str, list[Schema]] = {}
+    for one in _alternatives(schema, definitions):
+        for label in _labels(one):
+            labelled.setdefault(label, []).append(one)
+    return labelled
 
 
 def _alternatives(schema: Any, definitions: Mapping[str, Schema]) -> Iterator[Schema]:
