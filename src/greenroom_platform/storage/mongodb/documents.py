@@ -32,7 +32,7 @@ _DECODED: CodecOptions[dict[str, Any]] = CodecOptions(
 LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
     unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
-"""Reads whatever there is: text that is no UTF-8 with signs in its place, dates outside of Python's years as numbers."""
+"""Reads whatever there is: signs in place of what is no UTF-8, numbers where a date is outside of Python's years."""
 
 LOCK = "lock"
 """Counted up by whoever relies on a document: two transactions that only read it do not conflict, nor do two that write
