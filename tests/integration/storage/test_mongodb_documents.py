@@ -185,3 +185,16 @@ async def test_a_row_of_the_outbox_that_is_no_utf8_holds_up_no_other(
         assert await records.pending() == (change,)
         assert "row 5 of the outbox cannot be read" in caplog.text
         await records.close()
+
+
+@pytest.mark.parametrize("claim", [None, "1"])
+async def test_a_task_whose_claim_is_no_number_keeps_no_worker_from_the_next(
+    mongo_records: MongoRecords, other: Other, claim: object
+) -> None:
+    await mongo_records.put_topic("a", about("A"), NOON)
+    for name in ("p1", "p2"):
+        await mongo_records.tasks.add_task(name, "a", NOON, max_unfinished=9)
+    other.AgentTaskState.update_one({"_id": "p1"}, {"$set": {"claim": claim}})
+    found = await mongo_records.tasks.claim("w", 30, NOON, attempts=3)
+    assert found is not None
+    assert found.podcast_id == "p2"
