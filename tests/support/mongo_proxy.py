@@ -24,6 +24,8 @@ class MongoProxy:
         """Names of the commands since the last cut was begun."""
         self.bodies: list[bytes] = []
         """The same, whole."""
+        self.replaced: dict[bytes, bytes] = {}
+        """Bytes of the server's messages, and as many in their place: what a driver stores that looks at nothing."""
         self._at: int | None = None
         self._answered = False
         self._connections: set[asyncio.StreamWriter] = set()
@@ -117,6 +119,9 @@ class MongoProxy:
                 message = await _message(server)
                 if silenced.is_set():
                     return
+                for stored, other in self.replaced.items():
+                    assert len(stored) == len(other)
+                    message = message.replace(stored, other)
                 writer.write(message)
         except (asyncio.IncompleteReadError, OSError):
             writer.close()

@@ -20,6 +20,7 @@ from greenroom_platform.storage import BadLine, load
 from greenroom_platform.storage.mongodb.records import MongoRecords
 from greenroom_platform.testing.records_changes import NOON, about, fill, ids, topic, wording
 from tests.support.followed_pages import ids_by_pages
+from tests.support.mongo_proxy import MongoProxy
 from tests.support.mongo_server import MongoServer
 
 Other = Database[dict[str, Any]]
@@ -171,3 +172,29 @@ async def test_a_row_of_the_outbox_that_cannot_be_read_holds_up_no_other(
             assert await mongo_records.pending() == (first, last)
         assert await mongo_records.pending(after=first.change_id, limit=2) == (last,)
     assert len([one for one in caplog.messages if "delete it by hand" in one]) == 3
+
+
+async def test_a_row_of_the_outbox_that_is_no_utf8_holds_up_no_other(
+    mongo_shared: MongoServer, mongo_url: str, other: Other, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with MongoProxy(mongo_shared).serving() as proxy:
+        proxy.replaced[b"no UTF-8"] = b"\xff\xfe" * 4
+        records = await MongoRecords.open(proxy.url(mongo_url.rpartition("/")[2]))
+        other.outbox.insert_one({"_id": bson.Int64(5), "committed": 0.0, "change": "no UTF-8"})
+        change = (await records.put_topic("a", about("A"), NOON)).change
+        assert await records.pending() == (change,)
+        assert "row 5 of the outbox cannot be read" in caplog.text
+        await records.close()
+
+
+@pytest.mark.parametrize("claim", [None, "1"])
+async def test_a_task_whose_claim_is_no_number_keeps_no_worker_from_the_next(
+    mongo_records: MongoRecords, other: Other, claim: object
+) -> None:
+    await mongo_records.put_topic("a", about("A"), NOON)
+    for name in ("p1", "p2"):
+        await mongo_records.tasks.add_task(name, "a", NOON, max_unfinished=9)
+    other.AgentTaskState.update_one({"_id": "p1"}, {"$set": {"claim": claim}})
+    found = await mongo_records.tasks.claim("w", 30, NOON, attempts=3)
+    assert found is not None
+    assert found.podcast_id == "p2"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -21,6 +23,7 @@ from greenroom_platform.platform import open_platform
 from greenroom_platform.storage.mongodb import foreign
 from greenroom_platform.storage.mongodb.records import MongoRecords
 from greenroom_platform.testing.records_changes import NOON, about, fill, snippet, topic, wording
+from tests.support.mongo_proxy import MongoProxy
 from tests.support.mongo_server import MongoServer
 from tests.support.real_servers import Server
 
@@ -440,3 +443,27 @@ async def test_a_hundred_foreign_writes_are_each_served_new(
     await records.close()
     middle, worst = statistics.median(took), max(took)
     record_property("figure", f"foreign write to new value, MongoDB: median {middle:.0f} ms, worst {worst:.0f} ms")
+
+
+async def test_what_cannot_be_decoded_is_told_and_ends_no_watch(
+    mongo_shared: MongoServer, mongo_url: str, other: Other
+) -> None:
+    async with MongoProxy(mongo_shared).serving() as proxy:
+        year_9999, later = (struct.pack("<q", moment) for moment in (253_402_214_400_000, 1 << 60))
+        proxy.replaced |= {b"no UTF-8": b"\xff\xfe" * 4, year_9999: later}
+        records = await MongoRecords.open(proxy.url(mongo_url.rpartition("/")[2]))
+        async with watching(records) as told:
+            await begun(records, told)
+            other.snippets.insert_one(members("s1", "a") | {"title": "no UTF-8"})
+            assert (await next_of(told)).snippets == ("s1",)
+            other.snippets.insert_one(members("s2", "a") | {"generation_timestamp": datetime(9999, 12, 31)})
+            assert (await next_of(told)).snippets == ("s2",)
+        other.greenroom.update_many({"_id": "stream"}, {"$set": {"theirs": "no UTF-8"}})
+        other.greenroom.insert_one({"_id": "caches", "identity": "i", "address": "no UTF-8"})
+        async with watching(records) as told:
+            other.topics.insert_one({"_id": "t"})
+            assert (await next_of(told)).topics == ("t",)
+        known = await records.caches.known()
+        assert known is not None
+        assert known.identity == "i"
+        await records.close()

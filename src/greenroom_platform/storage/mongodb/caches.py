@@ -9,6 +9,7 @@ import msgspec
 
 from greenroom_platform.domain.known_caches import KnownCaches
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
+from greenroom_platform.storage.mongodb.documents import LENIENT
 
 _CACHES = {"_id": "caches"}
 
@@ -18,14 +19,15 @@ class MongoCaches:
 
     def __init__(self, database: MongoDatabase) -> None:
         self._database = database
+        self._meta = database.meta.with_options(LENIENT)
 
     async def known(self) -> KnownCaches | None:
-        return _decoded(await self._database.read(lambda: self._database.meta.find_one(_CACHES)))
+        return _decoded(await self._database.read(lambda: self._meta.find_one(_CACHES)))
 
     async def replace(self, expected: KnownCaches | None, new: KnownCaches) -> bool:
         # Two that replace it at once meet in the document: the second begins anew, and finds the first's.
         async def work(session: Session) -> bool:
-            if _decoded(await self._database.meta.find_one(_CACHES, session=session)) != expected:
+            if _decoded(await self._meta.find_one(_CACHES, session=session)) != expected:
                 return False
             document = _CACHES | msgspec.to_builtins(new)
             await self._database.meta.replace_one(_CACHES, document, upsert=True, session=session)

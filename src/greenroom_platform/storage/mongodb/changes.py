@@ -15,6 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from greenroom_platform.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom_platform.domain.records import Change
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
+from greenroom_platform.storage.mongodb.documents import LENIENT
 from greenroom_platform.storage.outbox import log_unreadable
 
 _RANDOM_BITS = 10
@@ -85,12 +86,14 @@ async def pending_changes(
         if not rows:
             break
         for row in rows:
-            number = int(row["_id"])
+            # Prevents: one row is text that is no UTF-8 · nobody can read even its number, and all behind it wait.
+            members = bson.decode(row.raw, LENIENT)
+            number = int(members["_id"])
             try:
                 changes.append(
-                    msgspec.structs.replace(msgspec.json.decode(row["change"], type=Change), change_id=number)
+                    msgspec.structs.replace(msgspec.json.decode(members["change"], type=Change), change_id=number)
                 )
-            except (msgspec.DecodeError, KeyError, TypeError, bson.errors.BSONError) as error:
+            except (msgspec.DecodeError, KeyError, TypeError) as error:
                 log_unreadable(number, error, logged)
             after = number
     return tuple(changes)

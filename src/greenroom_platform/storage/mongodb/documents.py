@@ -29,9 +29,10 @@ RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument
 _DECODED: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, tzinfo=UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
-_LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
-    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
+LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
+    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
+"""Reads whatever there is: signs in place of what is no UTF-8, numbers where a date is outside of Python's years."""
 
 LOCK = "lock"
 """Counted up by whoever relies on a document: two transactions that only read it do not conflict, nor do two that write
@@ -71,7 +72,7 @@ def _members(raw: RawBSONDocument, type_: type[msgspec.Struct]) -> dict[str, Any
 def _half_decoded(raw: RawBSONDocument) -> dict[str, Any]:
     """What a document says with the text that is none replaced; for its id."""
     try:
-        return bson.decode(raw.raw, _LENIENT)
+        return bson.decode(raw.raw, LENIENT)
     except (InvalidBSON, OverflowError, RecursionError):
         return {}
 

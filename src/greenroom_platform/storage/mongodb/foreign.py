@@ -34,6 +34,7 @@ from greenroom_platform.storage.mongodb.database import (
     MongoDatabase,
     unavailable,
 )
+from greenroom_platform.storage.mongodb.documents import LENIENT
 from greenroom_platform.storage.mongodb.event_effects import CACHED, WHOLE, EventEffects, collection_of
 from greenroom_platform.storage.mongodb.left import Left
 from greenroom_platform.storage.mongodb.opening import prepare
@@ -87,7 +88,7 @@ class MongoForeignChanges:
 
     async def changes(self) -> AsyncIterator[ForeignChanges[Place]]:
         """See `ChangeSource`."""
-        kept = await self._database.read(lambda: self._database.meta.find_one({"_id": _PLACE}))
+        kept = await self._database.read(lambda: self._database.meta.with_options(LENIENT).find_one({"_id": _PLACE}))
         stored = {} if kept is None else kept
         self._refused, token = None, stored.get("token")
         if token is not None and not isinstance(token, Mapping):
@@ -122,7 +123,9 @@ class MongoForeignChanges:
     async def _from(
         self, token: Mapping[str, Any] | None, session: AsyncClientSession, left: Left
     ) -> AsyncIterator[ForeignChanges[Place]]:
-        stream = await self._database.database.watch(
+        # Prevents: an event has text that is no UTF-8, or a date outside of Python's years · it cannot be read, nor
+        # passed: nobody watches any more, whatever is restarted.
+        stream = await self._database.database.with_options(LENIENT).watch(
             [{"$match": {"$or": _WATCHED}}],
             full_document_before_change="whenAvailable",
             start_after=token,

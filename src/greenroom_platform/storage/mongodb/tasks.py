@@ -89,7 +89,14 @@ class MongoTasks:
 
     async def claim(self, worker: str, seconds: float, now: datetime, *, attempts: int) -> Claim | None:
         until = after(now, seconds)
-        query = {"unfinished": True, "claimable_at": {"$lte": microseconds(now)}, "attempts": {"$lt": attempts}}
+        # Where its number is none it cannot be counted up: the oldest would be an error, and no other would be claimed.
+        countable = [{"claim": {"$exists": False}}, {"claim": {"$type": "number"}}]
+        query = {
+            "unfinished": True,
+            "claimable_at": {"$lte": microseconds(now)},
+            "attempts": {"$lt": attempts},
+            "$or": countable,
+        }
         update = {
             "$set": {"worker": worker, **_claimed_until(until)},
             "$inc": {"attempts": 1, "claim": 1},
