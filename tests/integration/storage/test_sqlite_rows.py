@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from greenroom.errors import BrokenDocument
+from greenroom_platform.domain.known_caches import KnownCaches
+from greenroom_platform.domain.task_records import IdempotencyKey
 from greenroom_platform.models import User
 from greenroom_platform.storage import BadLine, SqliteRecords, load
 from greenroom_platform.testing.records_changes import NOON, about, fill, ids, wording
@@ -210,3 +212,25 @@ async def test_a_load_tells_of_what_it_cannot_replace_and_stores_the_rest(
     assert (loaded.topics, loaded.snippets, loaded.bad) == (0, 3, 2)
     found: Any = await records.snippet("a001")
     assert found.title == "New"
+
+
+async def test_a_column_that_another_program_adds_stops_no_change_and_stays(
+    records: SqliteRecords, outside: sqlite3.Connection
+) -> None:
+    await fill(records, "a", 1)
+    for table in ("topics", "snippets", "users", "tasks", "task_keys", "recordings", "caches", "outbox"):
+        outside.execute(f"ALTER TABLE {table} ADD COLUMN region TEXT")
+        outside.execute(f"UPDATE {table} SET region = 'north'")  # noqa: S608
+    await records.put_topic("a", about("New"), NOON)
+    await records.put_snippet("a000", wording("a"))
+    for table in ("topics", "snippets"):
+        assert outside.execute(f"SELECT region FROM {table}").fetchall() == [("north",)]  # noqa: S608
+    await records.add_snippet("new", wording("a"), NOON)
+    await records.users.add_user(User(user_id="u", username="ada", password_hash="x", created_at=NOON))
+    assert await records.caches.replace(None, KnownCaches(identity="i", address="here"))
+    key = IdempotencyKey("u", "k")
+    await records.tasks.add_task("p1", "a", NOON, max_unfinished=9, key=key)
+    claim = await records.tasks.claim("w", 30, NOON, attempts=3)
+    assert claim is not None
+    await records.tasks.fail(claim, "No.", NOON)
+    assert await records.tasks.stored("p1") is not None

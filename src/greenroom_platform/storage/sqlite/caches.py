@@ -23,7 +23,8 @@ class SqliteCaches:
         def work(connection: sqlite3.Connection) -> bool:
             if _read(connection) != expected:
                 return False
-            connection.execute("INSERT OR REPLACE INTO caches VALUES (1, ?)", (msgspec.json.encode(new).decode(),))
+            row = (msgspec.json.encode(new).decode(),)
+            connection.execute("INSERT OR REPLACE INTO caches (one, document) VALUES (1, ?)", row)
             return True
 
         return await self._database.write(work)

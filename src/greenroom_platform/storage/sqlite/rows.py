@@ -23,6 +23,16 @@ _SEARCHED: dict[type[msgspec.Struct], tuple[str, ...]] = {
     StoredRecording: ("podcast_id",),
 }
 """The members that are columns too, by which a row is found; its id first."""
+# No REPLACE, and each column by its name. Prevents: another program adds a column of its own · no change can be stored,
+# or each one empties that column.
+_TOPIC = (
+    "INSERT INTO topics (topic_id, display_name, document) VALUES (?, ?, ?) ON CONFLICT (topic_id)"
+    " DO UPDATE SET display_name = excluded.display_name, document = excluded.document"
+)
+_SNIPPET = (
+    "INSERT INTO snippets (snippet_id, topic_id, generated, document) VALUES (?, ?, ?, ?) ON CONFLICT (snippet_id)"
+    " DO UPDATE SET topic_id = excluded.topic_id, generated = excluded.generated, document = excluded.document"
+)
 
 
 def columns(type_: type[msgspec.Struct]) -> str:
@@ -85,7 +95,7 @@ def write_topic(connection: sqlite3.Connection, topic: Topic) -> None:
 def write_topics(connection: sqlite3.Connection, topics: Iterable[Topic]) -> None:
     """Insert or replace topics within a transaction."""
     rows = [(one.topic_id, one.display_name, msgspec.json.encode(one).decode()) for one in topics]
-    connection.executemany("INSERT OR REPLACE INTO topics VALUES (?, ?, ?)", rows)
+    connection.executemany(_TOPIC, rows)
 
 
 def write_snippet(connection: sqlite3.Connection, snippet: Snippet) -> None:
@@ -99,4 +109,4 @@ def write_snippets(connection: sqlite3.Connection, snippets: Iterable[Snippet]) 
         (one.snippet_id, one.topic_id, microseconds(one.generation_timestamp), msgspec.json.encode(one).decode())
         for one in snippets
     ]
-    connection.executemany("INSERT OR REPLACE INTO snippets VALUES (?, ?, ?, ?)", rows)
+    connection.executemany(_SNIPPET, rows)

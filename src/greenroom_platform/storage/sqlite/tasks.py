@@ -68,7 +68,9 @@ class SqliteTasks:
                 raise Conflict(f"podcast {podcast_id} exists already") from None
             if key is not None:
                 named = key.caller, key.key, podcast_id, microseconds(now)
-                connection.execute("INSERT OR REPLACE INTO task_keys VALUES (?, ?, ?, ?)", named)
+                connection.execute(
+                    "INSERT OR REPLACE INTO task_keys (caller, key, podcast_id, made) VALUES (?, ?, ?, ?)", named
+                )
             return Requested(task, True)
 
         return await self._database.write(work)
@@ -238,7 +240,7 @@ def _note_stored(connection: sqlite3.Connection, task: PodcastTask, size: int) -
     if task.claim:
         stored = StoredRecording(podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at)
         row = task.podcast_id, microseconds(task.updated_at), msgspec.json.encode(stored).decode()
-        connection.execute("INSERT OR REPLACE INTO recordings VALUES (?, ?, ?)", row)
+        connection.execute("INSERT OR REPLACE INTO recordings (podcast_id, ended, document) VALUES (?, ?, ?)", row)
 
 
 def _requested(connection: sqlite3.Connection, key: IdempotencyKey, now: datetime) -> PodcastTask | None:

@@ -26,7 +26,7 @@ class SqliteUsers:
         def work(connection: sqlite3.Connection) -> None:
             row = user.user_id, user.username, _text(user)
             try:
-                connection.execute("INSERT INTO users VALUES (?, ?, ?)", row)
+                connection.execute("INSERT INTO users (user_id, username, document) VALUES (?, ?, ?)", row)
             except sqlite3.IntegrityError:
                 raise Conflict(f"the user name {user.username} is taken") from None
 
