@@ -15,6 +15,8 @@ import pytest
 from msgspec import UNSET
 
 from greenroom.errors import InvalidInput
+from greenroom_platform.domain import podcasts as podcasts_module
+from greenroom_platform.domain.podcasts import ATTEMPTS
 from greenroom_platform.platform import open_platform
 from greenroom_platform.studio import recording_opening, recording_store, recording_writer
 from greenroom_platform.studio import worker as studio_worker
@@ -131,6 +133,27 @@ async def test_a_podcast_waits_for_its_store_and_no_attempt_is_counted(
         assert statuses[-1] == "ready_to_stream"
         assert (await task_of(platform, podcast_id)).attempts == 1
         assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
+
+
+async def test_a_podcast_that_the_store_alone_does_not_take_ends_as_an_error(
+    url: str, gateway: S3Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked of a store that takes small objects is not asked for ever."""
+    monkeypatch.setattr(recording_store, "DEADLINE", 5.0)
+    monkeypatch.setattr(recording_writer, "PATIENCE", 0.1)
+    monkeypatch.setattr(podcasts_module, "PAUSE_MIN", 0.01)
+
+    def without_wholes(request: Request) -> bytes | None:
+        return refused(501, "TooLarge") if request.method == "PUT" and request.path.endswith(".webm") else None
+
+    gateway.answer = without_wholes
+    async with open_platform(data_dir=tmp_path / "data", recordings_url=url, sessions=False) as platform:
+        await platform.records.put_topic("short", about("The Sea"), NOON)
+        await platform.records.add_snippet("s", wording("short", "The sea is deep"), NOON)
+        podcast_id = await asked(platform)
+        async with working(platform), asyncio.timeout(60):
+            assert (await statuses_of(platform.statuses.follow(podcast_id)))[-1] == "error"
+        assert (await task_of(platform, podcast_id)).attempts == ATTEMPTS
 
 
 async def test_a_put_that_another_one_stood_in_the_way_of_is_repeated(gateway: S3Gateway, site: Site) -> None:

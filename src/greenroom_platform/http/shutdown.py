@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from greenroom.detached import to_the_end
+
 T = TypeVar("T")
 
 _ASKING = (signal.SIGINT, signal.SIGTERM)
@@ -51,7 +53,9 @@ class Shutdown:
             end.cancel()
             if not work.done():
                 work.cancel()
-                await asyncio.wait([work])
+                # Otherwise: a worker gives its task back · the application ends and cancels this wait too · the loop
+                # closes over the worker, and its task waits for the claim to lapse.
+                await to_the_end(lambda: asyncio.wait([work]))
 
     @contextmanager
     def handle_signals(self) -> Iterator[None]:

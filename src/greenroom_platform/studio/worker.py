@@ -20,7 +20,7 @@ from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.task_records import Claim
 from greenroom_platform.domain.topics import Topics
 from greenroom_platform.models import AUDIO_RENDERING, READY_TO_STREAM, SCRIPT_GENERATING
-from greenroom_platform.studio.recording_errors import RecordingsUnavailable
+from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recording_writer import RecordingWriter
 from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.render_client import Rendering, render
@@ -108,9 +108,7 @@ class Worker:
         log.info("making podcast %s, attempt %d", claim.podcast_id, claim.task.attempts)
         began = self._clock.monotonic()
         try:
-            # Where there is one, a worker was killed between the recording's last byte and the word of it.
-            size = await self._recordings.take_over(claim.podcast_id, claim.number)
-            await self._finish(claim, await self._held(claim) if size is None else size)
+            await self._finish(claim, await self._recorded(claim))
         except ClaimLost as error:
             log.warning("podcast %s is given up here: %s", claim.podcast_id, error)
             await self._recordings.remove(claim.podcast_id, claim.number)
@@ -135,6 +133,26 @@ class Worker:
         else:
             log.info("made podcast %s in %.1f s", claim.podcast_id, self._clock.monotonic() - began)
         self._recordings.sweep_soon()
+
+    async def _recorded(self, claim: Claim) -> int:
+        """Make the whole recording; returns its size.
+
+        Raises:
+            RecordingsUnavailable: when the store does not answer.
+            RecordingFailed: when it answers, and does not take this recording.
+            Whatever making it raises.
+        """
+        try:
+            # Where there is one, a worker was killed between the recording's last byte and the word of it.
+            size = await self._recordings.take_over(claim.podcast_id, claim.number)
+            return await self._held(claim) if size is None else size
+        except RecordingsUnavailable as error:
+            # Otherwise: a store takes small objects, and no whole recording · no attempt is counted · one podcast is
+            # made again for ever at the head of the queue.
+            with suppress(InvalidInput):
+                await self._recordings.store.check()
+                raise RecordingFailed(f"the store answers, and does not take this recording: {error}") from None
+            raise
 
     # Otherwise: the store is away for an hour · the podcast is claimed, begun and given back every few seconds ·
     # hundreds of claims may have left something of it.
