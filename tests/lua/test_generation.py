@@ -77,7 +77,14 @@ def test_a_new_one_is_of_the_server_s_time_and_ends_in_the_given_digits(raw: Raw
 
 
 @pytest.mark.parametrize(
-    "foreign", [("SET", NAME, "planet"), ("SET", NAME, ""), ("RPUSH", NAME, "x"), ("SET", NAME, "99-")]
+    "foreign",
+    [
+        ("SET", NAME, "planet"),
+        ("SET", NAME, ""),
+        ("RPUSH", NAME, "x"),
+        ("SET", NAME, "99-"),
+        ("SET", NAME, f"{10**16}-ff"),
+    ],
 )
 def test_what_another_program_has_put_there_is_no_generation(raw: Raw, foreign: tuple[str, ...]) -> None:
     raw(*foreign)

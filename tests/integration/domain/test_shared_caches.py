@@ -229,10 +229,13 @@ async def test_a_process_whose_place_was_taken_while_it_stood_still_is_told(
         await one.close()
 
 
-async def test_what_another_program_has_put_in_the_place_is_replaced(valkey: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("document", [b"\xff{", b'{"identity":"\xff","address":""}'])
+async def test_what_another_program_has_put_in_the_place_is_replaced(
+    valkey: Server, tmp_path: Path, document: bytes
+) -> None:
     records = await open_records(tmp_path / "record.sqlite3")
     with sqlite3.connect(tmp_path / "record.sqlite3") as outside:
-        outside.execute("INSERT INTO caches VALUES (1, ?)", (b"\xff{",))
+        outside.execute("INSERT INTO caches VALUES (1, ?)", (document,))
     outside.close()
     async with opened(valkey, records):
         assert (await known(records)).address == valkey.address

@@ -4,8 +4,11 @@
 -- Only ever keeps the greater. Prevents: the key is evicted, or a failover brings an older one back · a process that
 -- comes later knows no other · the values of a dropped keyspace are current again.
 -- It begins one greater than all that are known, so that a clock that was set back makes none that counts as old.
+-- More than 16 digits are none, as for every caller: of a greater number all that are begun would be as great, or be
+-- written in digits that no caller takes for a generation.
 local function moment(generation)
-  return tonumber(string.match(generation, '^(%d+)%-%x+$') or 0)
+  local digits = string.match(generation, '^(%d+)%-%x+$') or ''
+  return #digits <= 16 and tonumber(digits) or 0
 end
 local found = text(KEYS[1]) or ''
 local now = redis.call('TIME')

@@ -35,5 +35,5 @@ def _read(connection: sqlite3.Connection) -> KnownCaches | None:
     row = connection.execute("SELECT CAST(document AS BLOB) FROM caches").fetchone()
     try:
         return None if row is None else msgspec.json.decode(row[0], type=KnownCaches)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None

@@ -27,10 +27,10 @@ _DELETED = 10_000
 """Rows deleted by one transaction."""
 TOO_MANY = 10_000
 """Rows above which whole keyspaces are dropped instead of their keys."""
-_KINDS: dict[str, tuple[Keyspace[Any], ...]] = {
-    "topic": (TOPIC, TOPICS, SNIPPET_PAGE),
-    "snippet": (SNIPPET, SNIPPET_PAGE),
-    "status": (PODCAST_STATUS,),
+_KINDS: dict[bytes, tuple[Keyspace[Any], ...]] = {
+    b"topic": (TOPIC, TOPICS, SNIPPET_PAGE),
+    b"snippet": (SNIPPET, SNIPPET_PAGE),
+    b"status": (PODCAST_STATUS,),
 }
 """What a row makes stale, by its kind; of any other kind, everything."""
 
@@ -88,18 +88,18 @@ def _waiting(connection: sqlite3.Connection, after: int) -> ForeignChanges[int]:
     since = "FROM foreign_changes WHERE number > ?"
     rows = connection.execute(
         # As bytes: text that is no UTF-8 would make the whole query fail.
-        f"SELECT number, kind, CAST(id AS BLOB), CAST(topic AS BLOB), written {since} ORDER BY number LIMIT ?",
+        f"SELECT number, CAST(kind AS BLOB), CAST(id AS BLOB), CAST(topic AS BLOB), written {since} ORDER BY number LIMIT ?",
         (after, _TOGETHER),
     ).fetchall()
     if not rows:
         return ForeignChanges(position=after)
     written = rows[0][4] if isinstance(rows[0][4], float) else None
     count, last = connection.execute(f"SELECT count(*), max(number) {since}", (after,)).fetchone()
-    kinds = {kind for (kind,) in connection.execute(f"SELECT DISTINCT kind {since}", (after,))}
+    kinds = {kind for (kind,) in connection.execute(f"SELECT DISTINCT CAST(kind AS BLOB) {since}", (after,))}
     if count > TOO_MANY or not kinds <= _KINDS.keys():
         lost = {one.name: one for kind in sorted(kinds) for one in _KINDS.get(kind, EVERYTHING)}
         return ForeignChanges(position=last, events=count, lost=tuple(lost.values()), written=written)
-    stale: dict[str, set[str]] = {kind: set() for kind in _KINDS}
+    stale: dict[bytes, set[str]] = {kind: set() for kind in _KINDS}
     topics: set[str] = set()
     for _, kind, of, topic, _ in rows:
         if (name := _text(of)) is not None:
@@ -113,11 +113,11 @@ def _waiting(connection: sqlite3.Connection, after: int) -> ForeignChanges[int]:
     return ForeignChanges(
         position=rows[-1][0],
         events=len(rows),
-        topics=tuple(sorted(stale["topic"])),
-        snippets=tuple(sorted(stale["snippet"])),
+        topics=tuple(sorted(stale[b"topic"])),
+        snippets=tuple(sorted(stale[b"snippet"])),
         # As many snippets as there are rows may have been in the topic before.
         pages=tuple(sorted(page_ends(connection, topics, gone=gone).items())),
-        statuses=tuple(sorted(stale["status"])),
+        statuses=tuple(sorted(stale[b"status"])),
         written=written,
     )
 
