@@ -54,7 +54,7 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
         )
 
     try:
-        return RecordingStore(client(recording_store.DEADLINE), url, client(recording_store.PUT_TIMEOUT))
+        return RecordingStore(client(recording_store.DEADLINE), url, client)
     except BaseError as error:
         reason = f"the client of {url} cannot be made: {shown(error)}"
         raise InvalidInput("recordings_url", reason, "correct the AWS_ variable that this is about") from None
