@@ -508,6 +508,9 @@ async def test_a_store_that_does_not_answer_at_the_start_is_no_wrong_setting(url
         "s3://key:secret@bucket/x",
         "s3://b/x?y",
         "s3://b/../x",
+        "s3:/bucket/x",
+        "s3:bucket",
+        "S3:key:secret@bucket/x",
     ],
 )
 def test_an_address_that_cannot_be_is_refused_with_the_remedy(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -69,12 +70,17 @@ def check_url(url: str, *, field: str) -> str:
     """The address, where it can be one.
 
     Raises:
-        InvalidInput: for another scheme, without a bucket, or with what an address cannot have.
+        InvalidInput: for another scheme, for one without its slashes, without a bucket, or with what an address cannot have.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
         if not url:
             raise InvalidInput(field, "is empty", REMEDY)
+        if slip := re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url):
+            # Otherwise: somebody writes s3:/bucket · a directory of that name is made · other hosts find nothing.
+            raise InvalidInput(
+                field, f"{slip[0]} is not followed by //; a directory of that name is ./{slip[0]}…", REMEDY
+            )
         return url
     if scheme != _SCHEME:
         raise InvalidInput(field, f"{scheme}:// is not known", REMEDY)
