@@ -269,6 +269,20 @@ async def test_a_store_that_was_silent_is_asked_at_once_when_it_is_well(
     store.close()
 
 
+async def test_a_removal_that_was_silent_keeps_no_thread_from_the_next(
+    url: str, road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that waits for the store keeps a process from its end, too."""
+    store = open_recordings(url, None)
+    road.hold()
+    silent = await asyncio.gather(*[store.delete("p.1.webm") for _ in range(4)], return_exceptions=True)
+    assert {type(one) for one in silent} == {RecordingsUnavailable}
+    road.lose()
+    monkeypatch.setattr(recording_store, "DEADLINE", recording_store.PUT_TIMEOUT / 2)
+    await store.create("p.1.webm", b"all")
+    store.close()
+
+
 async def test_a_slow_client_gets_all_of_a_download(url: str, road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording_store, "DEADLINE", 2.0)
     store, data = open_recordings(url, None), os.urandom(8 * 1024 * 1024)
@@ -494,6 +508,9 @@ async def test_a_store_that_does_not_answer_at_the_start_is_no_wrong_setting(url
         "s3://key:secret@bucket/x",
         "s3://b/x?y",
         "s3://b/../x",
+        "s3:/bucket/x",
+        "s3:bucket",
+        "S3:key:secret@bucket/x",
     ],
 )
 def test_an_address_that_cannot_be_is_refused_with_the_remedy(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
         )
 
     try:
-        return RecordingStore(client(recording_store.DEADLINE), url, client(recording_store.PUT_TIMEOUT))
+        return RecordingStore(client(recording_store.DEADLINE), url, client)
     except BaseError as error:
         reason = f"the client of {url} cannot be made: {shown(error)}"
         raise InvalidInput("recordings_url", reason, "correct the AWS_ variable that this is about") from None
@@ -69,12 +70,17 @@ def check_url(url: str, *, field: str) -> str:
     """The address, where it can be one.
 
     Raises:
-        InvalidInput: for another scheme, without a bucket, or with what an address cannot have.
+        InvalidInput: for another scheme, for one without its slashes, without a bucket, or with what an address cannot have.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
         if not url:
             raise InvalidInput(field, "is empty", REMEDY)
+        if slip := re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url):
+            # Otherwise: somebody writes s3:/bucket · a directory of that name is made · other hosts find nothing.
+            raise InvalidInput(
+                field, f"{slip[0]} is not followed by //; a directory of that name is ./{slip[0]}…", REMEDY
+            )
         return url
     if scheme != _SCHEME:
         raise InvalidInput(field, f"{scheme}:// is not known", REMEDY)

@@ -36,7 +36,7 @@ T = TypeVar("T")
 DEADLINE = 5.0
 """Seconds for one call, its repetitions included; a large object has more to be put."""
 PUT_TIMEOUT = 60.0
-"""Seconds that the largest object has to be put, and the client of such calls has."""
+"""Seconds that the largest object has to be put."""
 _MIN_RATE = 64 * 1024
 """Bytes a second that a store takes of an object at least: 512 kbit/s, sixteen times as fast as it is heard."""
 _MIN_REMOVALS = 100
@@ -85,20 +85,26 @@ def put_timeout(size: int) -> float:
     return min(DEADLINE + size / _MIN_RATE, PUT_TIMEOUT)
 
 
+def _removal_timeout(count: int) -> float:
+    """Seconds in which so many objects are removed."""
+    return min(DEADLINE + count / _MIN_REMOVALS, PUT_TIMEOUT)
+
+
 class RecordingStore:
     """A store of objects, over obstore. Every call has `DEADLINE` seconds, and to put much or to remove many more.
 
     Arguments:
         store: a client that gives a call up after `DEADLINE` seconds, so that its thread is free for the next one.
-        patient: another one, to put whole recordings and to remove objects; it gives up after `PUT_TIMEOUT`.
+        patient: makes another one, which gives up after so many seconds: to put whole recordings and to remove many
+            objects.
 
     Raises, from any method:
         RecordingsUnavailable: when the store does not answer, or with an error of its own.
     """
 
-    def __init__(self, store: ObjectStore, place: str, patient: ObjectStore | None = None) -> None:
+    def __init__(self, store: ObjectStore, place: str, patient: Callable[[float], ObjectStore] | None = None) -> None:
         self._store = store
-        self._patient = store if patient is None else patient
+        self._patient = patient or (lambda _: store)
         self.place = place
         """Where the recordings are, for operators; without credentials."""
         self._closed = False
@@ -140,7 +146,8 @@ class RecordingStore:
         from obstore.exceptions import AlreadyExistsError
 
         try:
-            obstore.put(self._patient if len(data) > _LARGE else self._store, name, data, mode="create")
+            store = self._patient(put_timeout(len(data))) if len(data) > _LARGE else self._store
+            obstore.put(store, name, data, mode="create")
         except AlreadyExistsError:
             raise ObjectExists from None
 
@@ -194,7 +201,7 @@ class RecordingStore:
 
     async def delete(self, *names: str) -> None:
         """Remove objects, up to a thousand at once, where they are there."""
-        seconds = min(DEADLINE + len(names) / _MIN_REMOVALS, PUT_TIMEOUT)
+        seconds = _removal_timeout(len(names))
         # Where there is no bucket nothing is left in it: some stores make it with the first object.
         with translated_errors(self.place), suppress(FileNotFoundError):
             await self._run(lambda: self._remove(names), seconds, self._recorders)
@@ -203,7 +210,9 @@ class RecordingStore:
         """Remove objects, on a thread."""
         import obstore
 
-        obstore.delete(self._patient, names)
+        # A thread that waits for the store keeps the process from its end.
+        few = len(names) <= _MIN_REMOVALS
+        obstore.delete(self._store if few else self._patient(_removal_timeout(len(names))), names)
 
     # docs/decisions/0090-the-store-is-reached-from-threads.md
     async def _run(

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import NoReturn
 
 from greenroom.clock import SYSTEM, Clock
+from greenroom.detached import Detached
 from greenroom.errors import ClaimLost, GreenroomError, InvalidInput, RecordError
 from greenroom_platform.domain.podcasts import ATTEMPTS, CLAIM, Tasks
 from greenroom_platform.domain.snippets import Snippets
@@ -39,6 +40,8 @@ WITHOUT_STORE = 5.0
 """Seconds between two questions of a worker whose store of recordings does not answer."""
 _STOP = 5.0
 """Seconds that a worker which has to end may take to give its task back."""
+_DISCARD = 1.0
+"""Seconds that it then takes to remove what it has recorded; what is left the sweep removes."""
 
 NO_TOPIC = "The podcast could not be made: its topic is not there any more."
 NO_STORY = "The podcast could not be made: there is nothing to tell about its topic yet."
@@ -78,6 +81,7 @@ class Worker:
         self._claim = claim
         self._clock = clock
         self._render = renderer
+        self._discards = Detached()
         self._speed = 30.0  # seconds of audio in a second, as it was measured last
 
     async def run(self) -> None:
@@ -111,9 +115,12 @@ class Worker:
             await self._finish(claim, await self._recorded(claim))
         except ClaimLost as error:
             log.warning("podcast %s is given up here: %s", claim.podcast_id, error)
+            await self._discards.close()
             await self._recordings.remove(claim.podcast_id, claim.number)
         except asyncio.CancelledError:
             await self._stopped(claim)
+            # Claims are fenced: what another one makes of the task by now has other names.
+            await self._discards.close(_DISCARD)
             raise
         except RecordingsUnavailable as error:
             # No attempt is counted: the podcast waits until there is a place for it.
@@ -182,8 +189,13 @@ class Worker:
             await self._fill(recording, claim, script, at)
             await self._tasks.renew(claim, self._claim)  # who is late need not put what nobody will read
             return await recording.finish()
+        except asyncio.CancelledError:
+            # Not waited for here. Otherwise: the store is silent · a worker has to end · it waits for a put and then for
+            # its removal · nobody can take its task up meanwhile.
+            self._discards.begin(recording.discard(), "greenroom-discard")
+            raise
         except BaseException:
-            await asyncio.shield(recording.discard())
+            await self._discards.finish(recording.discard(), "greenroom-discard")
             raise
 
     async def _fill(self, recording: RecordingWriter, claim: Claim, script: PodcastScript, at: _Progress) -> None:

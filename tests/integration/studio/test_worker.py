@@ -418,6 +418,35 @@ async def test_a_worker_that_has_to_end_over_its_last_word_still_tells_it(
     assert not any(change.statuses for change in await platform.records.pending())
 
 
+async def test_a_worker_that_ends_gives_its_task_back_before_it_removes(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is silent keeps the task from nobody, and the worker from its end for a second."""
+    monkeypatch.setattr(studio_worker, "_DISCARD", 0.05)
+    platform = await opened()
+    discarding, may, discard = asyncio.Event(), asyncio.Event(), RecordingWriter.discard
+
+    async def held(self: RecordingWriter) -> None:
+        discarding.set()
+        await may.wait()
+        await discard(self)
+
+    monkeypatch.setattr(RecordingWriter, "discard", held)
+    slow = Slowly(ManualClock(), hold=2)
+    claim = await claimed(platform)
+    task = asyncio.create_task(worker_of(platform, slow).work(claim))
+    await slow.held.wait()
+    task.cancel()
+    await discarding.wait()
+    await asyncio.wait([task], timeout=20)
+    assert task.cancelled()
+    again = await platform.tasks.claim("another", 30.0)
+    assert again is not None
+    assert (again.podcast_id, again.task.attempts) == (claim.podcast_id, 1)
+    may.set()
+    await until_left(platform, [])
+
+
 async def test_a_worker_of_the_service_that_fails_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
