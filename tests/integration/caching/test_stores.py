@@ -12,6 +12,7 @@ import pytest
 
 from greenroom import Greenroom, Keyspace, Keyspaces, Outcome, Store
 from greenroom.acl import Role, rules
+from greenroom.caching.result import CacheResult
 from greenroom.declarations import Declarations
 from greenroom.errors import BrokenValue, InvalidInput, RoomClosed, RoomNotOpen
 from tests.support.patience import until
@@ -182,6 +183,34 @@ async def test_a_change_is_made_anew_where_another_was_faster(room: Greenroom, o
     assert asked == [None, Basket(["milk"])]
     assert await baskets.change(lambda _: None, user="u1") is None
     assert await baskets.get("u1") is None
+
+
+async def test_two_hundred_callers_change_one_value_in_turn(room: Greenroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = room.store(COUNT)
+    monkeypatch.setattr(type(numbers._engine), "call_budget", 60.0)  # however slow this machine is
+    made = await asyncio.gather(*(numbers.change(lambda old: (old or 0) + 1, day="d") for _ in range(200)))
+    assert sorted(number or 0 for number in made) == list(range(1, 201))
+
+
+@pytest.mark.one_kind
+async def test_a_change_that_hangs_does_not_keep_the_others_for_ever(room: Greenroom) -> None:
+    numbers, hangs, go = room.store(COUNT), asyncio.Event(), asyncio.Event()
+    read = numbers._read
+
+    async def hanging(key: str) -> CacheResult[int]:
+        numbers._read = read  # type: ignore[method-assign]
+        hangs.set()
+        await go.wait()
+        return await read(key)
+
+    numbers._read = hanging  # type: ignore[method-assign]
+    first = asyncio.ensure_future(numbers.change(lambda old: (old or 0) + 1, day="d"))
+    await hangs.wait()
+    async with asyncio.timeout(30):
+        assert await numbers.change(lambda old: (old or 0) + 10, day="d") == 10
+        go.set()
+        assert await first == 11
+    assert not numbers._turns
 
 
 async def test_many_are_read_and_written_in_the_order_asked(room: Greenroom) -> None:
