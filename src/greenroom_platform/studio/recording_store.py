@@ -108,6 +108,9 @@ class RecordingStore:
         self.place = place
         """Where the recordings are, for operators; without credentials."""
         self._closed = False
+        # One for all checks. Otherwise: the store is slow · the put of each check comes after its removal · objects are
+        # left that nobody knows of.
+        self._check_name = f"{PARTS}/check-{os.urandom(8).hex()}"
         self._threads = ThreadPoolExecutor(_THREADS, "greenroom-recordings")
         # Otherwise: four whole recordings are put to a slow store · sixteen listeners' blocks wait for their threads.
         self._recorders = ThreadPoolExecutor(_RECORDERS, "greenroom-recorder")
@@ -258,7 +261,7 @@ class RecordingStore:
             InvalidInput: naming the setting, where the store refuses our credentials or one of the calls, has no such
                 bucket, or replaces an object that is there.
         """
-        name = f"{PARTS}/check-{os.urandom(8).hex()}"
+        name = self._check_name
         with translated_errors(self.place):
             try:
                 try:
@@ -285,8 +288,13 @@ class RecordingStore:
     async def _check_put(self, name: str) -> None:
         """See that an object is made, and not replaced."""
         with self._refusals("make objects", "s3:PutObject"):
-            with suppress(ObjectExists):  # ours, whose answer was lost
+            try:
                 await self._run(lambda: self._put(name, b"1"))
+            except ObjectExists:  # ours, of an earlier check, or one whose answer was lost
+                with self._refusals("remove objects", "s3:DeleteObject"):
+                    await self._run(lambda: self._remove((name,)))
+                with suppress(ObjectExists):
+                    await self._run(lambda: self._put(name, b"1"))
             try:
                 await self._run(lambda: self._put(name, b"2"))
             except ObjectExists:
