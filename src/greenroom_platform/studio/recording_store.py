@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -24,6 +23,9 @@ from greenroom_platform.studio.recording_errors import (
     ObjectExists,
     RecordingFailed,
     RecordingsUnavailable,
+    code_of,
+    is_wrong_setting,
+    shown,
     translated_errors,
     without_panic,
 )
@@ -61,6 +63,7 @@ REMEDY = (
     f"write a directory, or s3://BUCKET/PREFIX with the credentials in {CREDENTIALS},"
     " of a user who may get, put and delete objects and list the bucket"
 )
+_PLACES = "AWS_REGION and the endpoint"
 _MISSING_RIGHT = "AccessDenied"
 """What S3 calls a refusal for want of a right; wrong credentials have other names."""
 
@@ -295,6 +298,9 @@ class RecordingStore:
                     await self._run(lambda: self._remove((name,)))
                 with suppress(ObjectExists):
                     await self._run(lambda: self._put(name, b"1"))
+            except NotImplementedError:
+                reason = "AWS_CONDITIONAL_PUT makes objects replaceable"
+                raise InvalidInput("recordings_url", reason, "leave AWS_CONDITIONAL_PUT out") from None
             try:
                 await self._run(lambda: self._put(name, b"2"))
             except ObjectExists:
@@ -310,11 +316,16 @@ class RecordingStore:
         try:
             yield
         except BaseError as error:
-            found = re.search(r"<Code>(\w+)</Code>|\b(AccessDenied)\b", str(error))
-            code = found and (found[1] or found[2])
+            code = code_of(error)
             # Of the removal of several objects S3 says 200, and in it that it was refused.
             if code != _MISSING_RIGHT and not isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
-                raise
+                if isinstance(error, FileNotFoundError) or not is_wrong_setting(error):
+                    raise
+                reason, remedy = (
+                    f"{self.place} does not {call}: {shown(error)}",
+                    f"correct the bucket's name, {_PLACES}",
+                )
+                raise InvalidInput("recordings_url", reason, remedy) from None
             told = f" ({code})" if code else ""
             if code == _MISSING_RIGHT:
                 reason, remedy = f"{self.place} refuses to {call}{told}", f"give the user of {CREDENTIALS} {right}"
