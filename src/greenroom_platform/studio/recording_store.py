@@ -111,9 +111,7 @@ class RecordingStore:
         self.place = place
         """Where the recordings are, for operators; without credentials."""
         self._closed = False
-        # One for all checks. Otherwise: the store is slow · the put of each check comes after its removal · objects are
-        # left that nobody knows of.
-        self._check_name = f"{PARTS}/check-{os.urandom(8).hex()}"
+        self._check_names: list[str] = []  # of the checks since the last that went well, as many as one request removes
         self._threads = ThreadPoolExecutor(_THREADS, "greenroom-recordings")
         # Otherwise: four whole recordings are put to a slow store · sixteen listeners' blocks wait for their threads.
         self._recorders = ThreadPoolExecutor(_RECORDERS, "greenroom-recorder")
@@ -264,7 +262,7 @@ class RecordingStore:
             InvalidInput: naming the setting, where the store refuses our credentials or one of the calls, has no such
                 bucket, or replaces an object that is there.
         """
-        name = self._check_name
+        name = self._next_check()
         with translated_errors(self.place):
             try:
                 try:
@@ -276,11 +274,13 @@ class RecordingStore:
                         await self.delete(name)
                     raise
                 with self._refusals("remove objects", "s3:DeleteObject"):
-                    await self._run(lambda: self._remove((name,)))
+                    names = tuple(self._check_names)
+                    await self._run(lambda: self._remove(names), _removal_timeout(len(names)), self._recorders)
                 # What is not there must be told as such: readers wait for the next segment by it. S3 says 403 to a user
                 # who may not list the bucket.
                 with self._refusals("say that an object is not there", "s3:ListBucket"), suppress(FileNotFoundError):
                     await self._get_piece(name, 0, 1)
+                self._check_names.clear()
             except ClientPanicked as error:
                 reason = f"the client of {self.place} cannot work with the AWS_ variables: {error}"
                 remedy = "correct AWS_ENDPOINT (http://HOST:PORT), AWS_REGION and AWS_ACCESS_KEY_ID"
@@ -288,16 +288,22 @@ class RecordingStore:
             except FileNotFoundError:
                 raise InvalidInput("recordings_url", f"there is no {self.place}", "make the bucket first") from None
 
+    def _next_check(self) -> str:
+        """A new name for a check's object. Those of checks that failed are kept, and removed with it.
+
+        Otherwise: the store is slow · the put of a check comes after its removal · nobody knows of the object. Each has
+        a name of its own. Otherwise: a late removal comes between two puts · the store seems to replace objects.
+        """
+        self._check_names = [*self._check_names[1 - MAX_SEGMENTS :], f"{PARTS}/check-{os.urandom(8).hex()}"]
+        return self._check_names[-1]
+
     async def _check_put(self, name: str) -> None:
         """See that an object is made, and not replaced."""
         with self._refusals("make objects", "s3:PutObject"):
             try:
                 await self._run(lambda: self._put(name, b"1"))
-            except ObjectExists:  # ours, of an earlier check, or one whose answer was lost
-                with self._refusals("remove objects", "s3:DeleteObject"):
-                    await self._run(lambda: self._remove((name,)))
-                with suppress(ObjectExists):
-                    await self._run(lambda: self._put(name, b"1"))
+            except ObjectExists:
+                pass  # ours, whose answer was lost
             except NotImplementedError:
                 reason = "AWS_CONDITIONAL_PUT makes objects replaceable"
                 raise InvalidInput("recordings_url", reason, "leave AWS_CONDITIONAL_PUT out") from None
