@@ -415,6 +415,31 @@ async def test_a_right_that_the_user_does_not_have_is_named(
     assert len(await site.objects()) == (method == "POST"), "what the check has made is gone, where it may be removed"
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "wrong"),
+    [
+        (400, "InvalidBucketName", True),
+        (301, "PermanentRedirect", True),
+        (405, "MethodNotAllowed", True),
+        (400, "RequestTimeout", False),
+        (429, "SlowDown", False),
+        (503, "SlowDown", False),
+    ],
+)
+async def test_a_refusal_that_does_not_pass_is_a_wrong_setting(
+    gateway: S3Gateway, url: str, status: int, code: str, wrong: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_store, "DEADLINE", 5.0)
+    # Where S3 begins its answers with a line of their own, the code comes on the second.
+    gateway.answer = lambda _: refused(status, code, head="\n")
+    store = open_recordings(url, None)
+    with pytest.raises(InvalidInput if wrong else RecordingsUnavailable) as told:
+        await store.check()
+    assert wrong == (getattr(told.value, "field", "") == "recordings_url")
+    assert code in str(told.value) or status == 301
+    store.close()
+
+
 async def test_a_bucket_that_is_not_there_is_told_and_has_nothing_to_remove(
     gateway: S3Gateway, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,13 +483,18 @@ async def test_a_directory_without_hard_links_is_told_at_the_start(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("AWS_ENDPOINT_URL", "not an address"), ("AWS_REGION", "a\nb"), ("AWS_CONDITIONAL_PUT", "nonsense")],
+    [
+        ("AWS_ENDPOINT_URL", "not an address"),
+        ("AWS_REGION", "a\nb"),
+        ("AWS_CONDITIONAL_PUT", "nonsense"),
+        ("AWS_CONDITIONAL_PUT", "disabled"),
+    ],
 )
 async def test_a_variable_that_the_client_cannot_use_is_told_in_one_line(
     url: str, road: Road, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(InvalidInput, match="client") as refused:
+    with pytest.raises(InvalidInput, match=r"client|AWS_CONDITIONAL_PUT") as refused:
         await open_recordings(url, None).check()
     assert refused.value.field == "recordings_url"
     assert "\n" not in str(refused.value)
@@ -495,6 +525,20 @@ async def test_a_store_that_does_not_answer_at_the_start_is_no_wrong_setting(url
             await open_recordings(url, None).check()
         road.go_on()
     await open_recordings(url, None).check()
+
+
+async def test_a_check_removes_what_an_earlier_one_has_left(gateway: S3Gateway, site: Site) -> None:
+    """A put that comes after its removal is found by the next check."""
+    store = site.store()
+    gateway.answer = lambda request: refused(503, "SlowDown") if request.method == "GET" else None
+    with pytest.raises(RecordingsUnavailable):
+        await store.check()
+    gateway.answer = lambda _: None
+    (late,) = {one.path for one in gateway.requests if one.method == "PUT"}
+    await store.create(late.partition("/")[2], b"1")
+    await store.check()
+    assert await site.objects() == []
+    store.close()
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ class Request(NamedTuple):
     body: bytes
 
 
-def refused(status: int, code: str) -> bytes:
-    """An S3 error, as `refused(403, "AccessDenied")`."""
-    return _xml(status, f"<Error><Code>{code}</Code><Message>no</Message></Error>")
+def refused(status: int, code: str, *, head: str = "") -> bytes:
+    """An S3 error, as `refused(403, "AccessDenied")`; S3 begins it with a head and a new line."""
+    return _xml(status, f"{head}<Error><Code>{code}</Code><Message>no</Message></Error>")
 
 
 def not_removed(request: Request, code: str) -> bytes:

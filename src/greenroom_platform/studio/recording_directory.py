@@ -105,11 +105,12 @@ class LocalRecordingStore(RecordingStore):
 
     async def check(self) -> None:
         """See that files can be made; that a link never replaces is the system's word."""
-        name = f"{PARTS}/check-{os.urandom(8).hex()}"
+        name = self._next_check()
         with translated_errors(self.place):
             try:
                 await self._run(lambda: self._create(name, b"1"), threads=self._recorders)
-                await self._run(lambda: self._remove((name,)))
+                await self._run(lambda: self._remove(self._check_names))
+                self._check_names.clear()
             except TimeoutError:
                 raise
             except OSError as error:

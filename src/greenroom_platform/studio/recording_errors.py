@@ -11,6 +11,11 @@ from greenroom.errors import GreenroomError
 
 T = TypeVar("T")
 
+_PASSING = (408, 409, 412, 429)
+"""Answers that the same request need not get again."""
+_PASSING_CODES = ("RequestTimeout", "OperationAborted")
+"""What S3 calls some of those, with whatever status."""
+
 
 class RecordingsUnavailable(GreenroomError):
     """The store of recordings does not answer, or not in time; what was asked of it may be asked again."""
@@ -45,8 +50,26 @@ def translated_errors(place: str) -> Iterator[None]:
 
 
 def shown(error: Exception) -> str:
-    """An error's first line, without credentials in its addresses; what follows is the client's inside."""
-    return re.sub(r"//[^/\s]*@", "//", str(error).partition("\n")[0])[:300]
+    """An error's first line and its code, without credentials in its addresses; the rest is the client's inside."""
+    line = re.sub(r"//[^/\s]*@", "//", str(error).partition("\n")[0])[:300]
+    code = code_of(error)
+    return line if code is None or code in line else f"{line} ({code})"
+
+
+def code_of(error: Exception) -> str | None:
+    """What S3 calls an error; None where it does not say."""
+    found = re.search(r"<Code>(\w+)</Code>|\b(AccessDenied)\b", str(error))
+    return found and (found[1] or found[2])
+
+
+def is_wrong_setting(error: Exception) -> bool:
+    """Whether the store has answered that a request cannot be, as with a bucket's name that no bucket can have."""
+    if "redirect without LOCATION" in str(error):
+        return True  # the bucket is elsewhere
+    status = re.search(r"status code: (\d{3})\b", str(error))
+    if status is None or code_of(error) in _PASSING_CODES:
+        return False
+    return 300 <= int(status[1]) < 500 and int(status[1]) not in _PASSING
 
 
 def without_panic(call: Callable[[], T]) -> T:

@@ -70,7 +70,7 @@ def check_url(url: str, *, field: str) -> str:
     """The address, where it can be one.
 
     Raises:
-        InvalidInput: for another scheme, for one without its slashes, without a bucket, or with what an address cannot have.
+        InvalidInput: for another scheme, without its slashes or a bucket, or with what an address cannot have.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:

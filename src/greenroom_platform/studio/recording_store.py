@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -24,6 +23,9 @@ from greenroom_platform.studio.recording_errors import (
     ObjectExists,
     RecordingFailed,
     RecordingsUnavailable,
+    code_of,
+    is_wrong_setting,
+    shown,
     translated_errors,
     without_panic,
 )
@@ -61,6 +63,7 @@ REMEDY = (
     f"write a directory, or s3://BUCKET/PREFIX with the credentials in {CREDENTIALS},"
     " of a user who may get, put and delete objects and list the bucket"
 )
+_PLACES = "AWS_REGION and the endpoint"
 _MISSING_RIGHT = "AccessDenied"
 """What S3 calls a refusal for want of a right; wrong credentials have other names."""
 
@@ -108,6 +111,7 @@ class RecordingStore:
         self.place = place
         """Where the recordings are, for operators; without credentials."""
         self._closed = False
+        self._check_names: list[str] = []  # of the checks since the last that went well, as many as one request removes
         self._threads = ThreadPoolExecutor(_THREADS, "greenroom-recordings")
         # Otherwise: four whole recordings are put to a slow store · sixteen listeners' blocks wait for their threads.
         self._recorders = ThreadPoolExecutor(_RECORDERS, "greenroom-recorder")
@@ -258,7 +262,7 @@ class RecordingStore:
             InvalidInput: naming the setting, where the store refuses our credentials or one of the calls, has no such
                 bucket, or replaces an object that is there.
         """
-        name = f"{PARTS}/check-{os.urandom(8).hex()}"
+        name = self._next_check()
         with translated_errors(self.place):
             try:
                 try:
@@ -270,11 +274,13 @@ class RecordingStore:
                         await self.delete(name)
                     raise
                 with self._refusals("remove objects", "s3:DeleteObject"):
-                    await self._run(lambda: self._remove((name,)))
+                    names = tuple(self._check_names)
+                    await self._run(lambda: self._remove(names), _removal_timeout(len(names)), self._recorders)
                 # What is not there must be told as such: readers wait for the next segment by it. S3 says 403 to a user
                 # who may not list the bucket.
                 with self._refusals("say that an object is not there", "s3:ListBucket"), suppress(FileNotFoundError):
                     await self._get_piece(name, 0, 1)
+                self._check_names.clear()
             except ClientPanicked as error:
                 reason = f"the client of {self.place} cannot work with the AWS_ variables: {error}"
                 remedy = "correct AWS_ENDPOINT (http://HOST:PORT), AWS_REGION and AWS_ACCESS_KEY_ID"
@@ -282,11 +288,25 @@ class RecordingStore:
             except FileNotFoundError:
                 raise InvalidInput("recordings_url", f"there is no {self.place}", "make the bucket first") from None
 
+    def _next_check(self) -> str:
+        """A new name for a check's object. Those of checks that failed are kept, and removed with it.
+
+        Otherwise: the store is slow · the put of a check comes after its removal · nobody knows of the object. Each has
+        a name of its own. Otherwise: a late removal comes between two puts · the store seems to replace objects.
+        """
+        self._check_names = [*self._check_names[1 - MAX_SEGMENTS :], f"{PARTS}/check-{os.urandom(8).hex()}"]
+        return self._check_names[-1]
+
     async def _check_put(self, name: str) -> None:
         """See that an object is made, and not replaced."""
         with self._refusals("make objects", "s3:PutObject"):
-            with suppress(ObjectExists):  # ours, whose answer was lost
+            try:
                 await self._run(lambda: self._put(name, b"1"))
+            except ObjectExists:
+                pass  # ours, whose answer was lost
+            except NotImplementedError:
+                reason = "AWS_CONDITIONAL_PUT makes objects replaceable"
+                raise InvalidInput("recordings_url", reason, "leave AWS_CONDITIONAL_PUT out") from None
             try:
                 await self._run(lambda: self._put(name, b"2"))
             except ObjectExists:
@@ -302,11 +322,16 @@ class RecordingStore:
         try:
             yield
         except BaseError as error:
-            found = re.search(r"<Code>(\w+)</Code>|\b(AccessDenied)\b", str(error))
-            code = found and (found[1] or found[2])
+            code = code_of(error)
             # Of the removal of several objects S3 says 200, and in it that it was refused.
             if code != _MISSING_RIGHT and not isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
-                raise
+                if isinstance(error, FileNotFoundError) or not is_wrong_setting(error):
+                    raise
+                reason, remedy = (
+                    f"{self.place} does not {call}: {shown(error)}",
+                    f"correct the bucket's name, {_PLACES}",
+                )
+                raise InvalidInput("recordings_url", reason, remedy) from None
             told = f" ({code})" if code else ""
             if code == _MISSING_RIGHT:
                 reason, remedy = f"{self.place} refuses to {call}{told}", f"give the user of {CREDENTIALS} {right}"

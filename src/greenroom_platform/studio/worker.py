@@ -190,8 +190,8 @@ class Worker:
             await self._tasks.renew(claim, self._claim)  # who is late need not put what nobody will read
             return await recording.finish()
         except asyncio.CancelledError:
-            # Not waited for here. Otherwise: the store is silent · a worker has to end · it waits for a put and then for
-            # its removal · nobody can take its task up meanwhile.
+            # Not waited for here. Otherwise: the store is silent · a worker has to end · it waits for a put and its
+            # removal · nobody can take its task up meanwhile.
             self._discards.begin(recording.discard(), "greenroom-discard")
             raise
         except BaseException:
