@@ -88,7 +88,8 @@ def _waiting(connection: sqlite3.Connection, after: int) -> ForeignChanges[int]:
     since = "FROM foreign_changes WHERE number > ?"
     rows = connection.execute(
         # As bytes: text that is no UTF-8 would make the whole query fail.
-        f"SELECT number, CAST(kind AS BLOB), CAST(id AS BLOB), CAST(topic AS BLOB), written {since} ORDER BY number LIMIT ?",
+        "SELECT number, CAST(kind AS BLOB), CAST(id AS BLOB), CAST(topic AS BLOB), written"
+        f" {since} ORDER BY number LIMIT ?",
         (after, _TOGETHER),
     ).fetchall()
     if not rows:
