@@ -31,6 +31,10 @@ LOOK_INTERVAL = 1.0
 """Seconds between two looks for a question, and for another's place."""
 ANSWER_TIMEOUT = 4.0
 """Seconds for which a question waits for its answer; longer than a look and what a busy machine adds."""
+FURTHER_TIMEOUT = 1.5
+"""Seconds for which the question waits again, once it could be written again; longer than a look."""
+LOCKED = 1.0
+"""Seconds of a write above which somebody else had the record: whoever wanted to answer could not either."""
 ASK_INTERVAL = 10.0
 """Seconds between two questions of a process that goes on with caches of its own."""
 _POLL = 0.1
@@ -132,30 +136,48 @@ class SharedCaches:
         asked = msgspec.structs.replace(known, asked=known.asked + 1)
         if not await self._records.replace(known, asked):
             return
-        end = monotonic() + ANSWER_TIMEOUT
-        while True:
-            found = await self._records.known()
-            if found is None or found.identity != known.identity:
-                return
-            if found.answered >= asked.asked:
-                # Who answered has put the identity of its caches back where it was gone: ours may be the same.
-                if await self._identified() == known.identity:
-                    return
-                raise self._refusal(known)
-            if monotonic() >= end:
-                break
-            await asyncio.sleep(_POLL)
-        log.warning(
-            "nobody uses the caches any more that changes of the record were sent to (%s); from now on they are sent "
-            "to %s, whose values of the record are dropped first",
-            known.address,
-            self._address,
-        )
+        found = await self._unanswered(asked, asked.asked, ANSWER_TIMEOUT)
+        if found is None:
+            return
+        # Prevents: a migration has the record locked · those who live cannot write their answer · this process, which
+        # only reads, takes their place. So it writes too: where that must wait, or takes long, all of it begins anew.
+        again, began = msgspec.structs.replace(found, asked=found.asked + 1), monotonic()
+        if not await self._records.replace(found, again) or monotonic() - began > LOCKED:
+            return
+        found = await self._unanswered(again, asked.asked, FURTHER_TIMEOUT)
+        if found is None:
+            return
         # Before the place is taken. Prevents: it is taken · the process is killed · what these caches have held since
         # another time is served by the next process.
         await self._drop_all()
         mine = KnownCaches(identity=await self._identified(create=True), address=self._address)
-        await self._records.replace(found, msgspec.structs.replace(mine, asked=found.asked, answered=found.asked))
+        if await self._records.replace(found, msgspec.structs.replace(mine, asked=found.asked, answered=found.asked)):
+            log.warning(
+                "nobody uses the caches any more that changes of the record were sent to (%s); from now on they are "
+                "sent to %s, whose values of the record were dropped first",
+                known.address,
+                self._address,
+            )
+
+    async def _unanswered(self, known: KnownCaches, question: int, seconds: float) -> KnownCaches | None:
+        """The place as it is when nobody has answered the question for so long; None where it must be looked at anew.
+
+        Raises:
+            InvalidInput: when somebody has.
+        """
+        end = monotonic() + seconds
+        while True:
+            found = await self._records.known()
+            if found is None or found.identity != known.identity:
+                return None
+            if found.answered >= question:
+                # Who answered has put the identity of its caches back where it was gone: ours may be the same.
+                if await self._identified() == known.identity:
+                    return None
+                raise self._refusal(known)
+            if monotonic() >= end:
+                return found
+            await asyncio.sleep(_POLL)
 
     async def _identified(self, *, create: bool = False) -> str:
         """The identity of the caches; empty where they have none.

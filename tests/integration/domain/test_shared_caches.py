@@ -31,6 +31,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_caches, "LOOK_INTERVAL", 0.02)
     monkeypatch.setattr(shared_caches, "ASK_INTERVAL", 0.05)
     monkeypatch.setattr(shared_caches, "ANSWER_TIMEOUT", 60.0)
+    monkeypatch.setattr(shared_caches, "FURTHER_TIMEOUT", 0.1)
+    monkeypatch.setattr(shared_caches, "LOCKED", 60.0)
 
 
 @pytest.fixture
@@ -84,6 +86,49 @@ async def test_a_process_with_other_caches_than_a_living_one_is_refused(
         now = await known(records)
         assert (now.identity, now.address) == (first.identity, first.address)
         assert await platform.topics.get("a") == written.value
+
+
+@pytest.mark.parametrize(("locked", "further"), [(0.0, 0.0), (60.0, 60.0)], ids=["a slow write", "a quick write"])
+async def test_who_cannot_write_its_answer_is_waited_for_while_locked(
+    valkey: Server, other: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: float, further: float
+) -> None:
+    """Prevents: a migration has the record locked · nobody can answer · a process with other caches takes over."""
+    living, theirs = [await open_records(tmp_path / "record.sqlite3") for _ in range(2)]
+    async with opened(valkey, living):
+        nobody_answers(monkeypatch)
+        monkeypatch.setattr(shared_caches, "LOCKED", locked)
+        monkeypatch.setattr(shared_caches, "FURTHER_TIMEOUT", further)
+        unlocked, asked, looked = asyncio.Event(), 0, 0
+        answer, ask, look = living.caches.replace, theirs.caches.replace, theirs.caches.known  # type: ignore[attr-defined]
+
+        async def answered(*args: KnownCaches) -> bool:
+            await unlocked.wait()
+            return bool(await answer(*args))
+
+        async def written(*args: KnownCaches) -> bool:
+            nonlocal asked
+            asked += 1
+            done = bool(await ask(*args))
+            if asked > 2:
+                unlocked.set()
+            return done
+
+        async def seen() -> KnownCaches | None:
+            nonlocal looked
+            looked += asked == 2
+            if looked > 1:
+                unlocked.set()
+            found: KnownCaches | None = await look()
+            return found
+
+        monkeypatch.setattr(living.caches, "replace", answered)  # type: ignore[attr-defined]
+        monkeypatch.setattr(theirs.caches, "replace", written)  # type: ignore[attr-defined]
+        monkeypatch.setattr(theirs.caches, "known", seen)  # type: ignore[attr-defined]
+        with pytest.raises(InvalidInput, match="is not where the other processes"):
+            async with opened(other, theirs):
+                raise AssertionError("it was opened")
+    for one in (living, theirs):
+        await one.close()
 
 
 async def test_another_prefix_on_the_same_server_is_another_set_of_caches(valkey: Server, records: Records) -> None:

@@ -249,6 +249,30 @@ async def test_triggers_lost_with_a_rebuilt_table_are_made_again(
         await records.close()
 
 
+async def test_a_table_that_is_rebuilt_with_its_triggers_is_noticed(
+    records: SqliteRecords, outside: sqlite3.Connection
+) -> None:
+    """As SQLite's manual says: the triggers are put back. Prevents: what was filled into the copy is told nobody."""
+    (made,) = outside.execute("SELECT sql FROM sqlite_master WHERE name = 'topics'").fetchone()
+    triggers = outside.execute(
+        "SELECT sql FROM sqlite_master WHERE tbl_name = 'topics' AND type = 'trigger'"
+    ).fetchall()
+    outside.execute("BEGIN IMMEDIATE")
+    for statement in (
+        made.replace("topics", "copy", 1),
+        "INSERT INTO copy SELECT topic_id, 'New', document FROM topics",
+        "DROP TABLE topics",
+        "ALTER TABLE copy RENAME TO topics",
+        *(trigger for (trigger,) in triggers),
+        "COMMIT",
+    ):
+        outside.execute(statement)
+    assert set((await told(records)).lost) == set(EVERYTHING)
+    outside.execute("UPDATE topics SET document = '{}' WHERE topic_id = 'c'")
+    found = await told(records)
+    assert (found.lost, found.topics) == ((), ("c",)), "once"
+
+
 async def test_a_file_of_the_version_before_gets_triggers_and_all_is_stale(
     path: Path, records: SqliteRecords, outside: sqlite3.Connection
 ) -> None:

@@ -32,7 +32,7 @@ def mongodb_name(url: str, *, field: str = "database") -> str:
         parts = urlsplit(url)
     except ValueError:
         raise InvalidInput(field, "it is no address", _REMEDY) from None
-    # Before anything that is quoted. Prevents: a password has a / in it · what is behind it counts as the database's name.
+    # Prevents: a password has a / in it · what is behind it counts as the database's name, and is quoted.
     if any("@" in part for part in (parts.path, parts.query, parts.fragment)):
         reason = "a sign in the user, the password or an option must be written as %XX, as %40 for @ and %2F for /"
         raise InvalidInput(field, reason, _REMEDY)

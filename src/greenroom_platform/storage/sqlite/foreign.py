@@ -47,7 +47,9 @@ class SqliteForeignChanges:
             changes = await self._database.read(lambda connection: _changes(connection, self._stuck))
             if changes is None:
                 # Who rebuilds a table, as migrations do, takes its triggers away: nobody says what was written since.
-                log.warning("the triggers for changes made outside were gone; they are made again")
+                log.warning(
+                    "the schema was changed, or the triggers for changes made outside were gone; they are made again"
+                )
                 await self._database.write(restore_triggers)
                 self._stuck = 0  # a log that is new has other numbers
             elif changes.events:
@@ -88,7 +90,8 @@ def _waiting(connection: sqlite3.Connection, after: int) -> ForeignChanges[int]:
     since = "FROM foreign_changes WHERE number > ?"
     rows = connection.execute(
         # As bytes: text that is no UTF-8 would make the whole query fail.
-        f"SELECT number, CAST(kind AS BLOB), CAST(id AS BLOB), CAST(topic AS BLOB), written {since} ORDER BY number LIMIT ?",
+        "SELECT number, CAST(kind AS BLOB), CAST(id AS BLOB), CAST(topic AS BLOB), written"
+        f" {since} ORDER BY number LIMIT ?",
         (after, _TOGETHER),
     ).fetchall()
     if not rows:

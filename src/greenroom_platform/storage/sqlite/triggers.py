@@ -9,7 +9,8 @@ from functools import cache
 from importlib.resources import files
 
 _FILES = files("greenroom_platform.storage.sqlite")
-_LOG = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'foreign_changes'"
+_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name ="
+_LOG = f"{_TABLE} 'foreign_changes'"
 
 
 # docs/decisions/0083-own-transactions-delete-their-trigger-rows.md
@@ -33,6 +34,8 @@ def make_triggers(connection: sqlite3.Connection) -> None:
     """Make what is missing of the log and its triggers."""
     for statement in _statements():
         connection.execute(statement)
+    row = connection.execute("PRAGMA schema_version").fetchone()
+    connection.execute("INSERT OR REPLACE INTO foreign_changes_schema (one, version) VALUES (1, ?)", row)
 
 
 def restore_triggers(connection: sqlite3.Connection) -> None:
@@ -57,16 +60,26 @@ def restore_triggers(connection: sqlite3.Connection) -> None:
 
 
 def triggers_missing(connection: sqlite3.Connection) -> bool:
-    """Whether the log or any trigger is gone, or is another than ours.
+    """Whether the log or any trigger is gone, or is another than ours, or the schema was changed since they were made.
 
     A name says nothing. Prevents: a table is renamed and kept, and a new one takes its place · its triggers have gone
     with the old one, under their names · nobody is told what is written to the new one.
+    Nor does the text. Prevents: a migration fills a new table, which takes the old one's name and is given its triggers
+    · they are as before, and nobody is told what was filled in. So any change of the schema counts.
     """
     present = _present(connection)
     return (
         any(present.get(name) != one for name, one in _expected().items())
         or connection.execute(_LOG).fetchone() is None
+        or _schema_changed(connection)
     )
+
+
+def _schema_changed(connection: sqlite3.Connection) -> bool:
+    if connection.execute(f"{_TABLE} 'foreign_changes_schema'").fetchone() is None:
+        return True
+    seen = connection.execute("SELECT version FROM foreign_changes_schema").fetchone()
+    return bool(seen != connection.execute("PRAGMA schema_version").fetchone())
 
 
 @cache

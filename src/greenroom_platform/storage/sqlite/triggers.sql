@@ -11,6 +11,12 @@ CREATE TABLE IF NOT EXISTS foreign_changes (
     written REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0) -- seconds since 1970
 );
 
+-- SQLite counts each change of the schema; the count at which the triggers were looked at and made.
+CREATE TABLE IF NOT EXISTS foreign_changes_schema (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    version INTEGER NOT NULL
+);
+
 -- Where nobody watches, the rows would grow without end. So each 100,000th row takes the place of all before it, if none
 -- was acknowledged meanwhile: whoever comes drops everything, as for a tenth of them already. It is the writer who pays,
 -- in its own transaction, as there may be nobody else: one deletion for each row that it has inserted.
