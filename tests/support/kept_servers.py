@@ -35,7 +35,8 @@ class KeptServers:
         except BaseException:
             server.kill()
             raise
-        if _renewed(server, state):
+        # One is enough: a test may have two, and the second in its place would leave the first behind for good.
+        if binary not in self._idle and _renewed(server, state):
             self._idle[binary] = server, state
         else:
             server.kill()
