@@ -63,12 +63,9 @@ type: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
 
-# mypy takes one core for a minute where it has no cache. It runs beside the tests, which wait for servers at times.
 test: $(VENV)/.dev node
-	@$(MAKE) --no-print-directory -j2 lint compiled
-	@$(BIN)/mypy >$(VENV)/types.log 2>&1 & types=$$!; \
-	  $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS); tests=$$?; \
-	  wait $$types; typed=$$?; cat $(VENV)/types.log; exit $$((tests ? tests : typed))
+	@$(MAKE) --no-print-directory -j2 lint type compiled
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # The compiler and clients for the test of TypeScript; without npm, or without its registry, that test is skipped and says so.
 node: requirements/node/package-lock.json
@@ -76,8 +73,8 @@ node: requirements/node/package-lock.json
 	  || npm ci --silent --no-audit --no-fund --prefix requirements/node \
 	  || echo "not installed: what requirements/node names; the test of TypeScript is skipped" >&2
 
-# The bytecode of all tests. Each worker process of `make test` would compile all of them. What cannot be collected is told by the
-# run itself.
+# The bytecode of all tests. Each worker process of `make test` would compile all of them; mypy leaves a core free meanwhile. What
+# cannot be collected is told by the run itself.
 compiled: $(VENV)/.dev
 	@$(BIN)/pytest --collect-only -qq $(TESTS) >/dev/null || true
 
