@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from greenroom.argument_types import text
 from greenroom.engine import Channel, Engine
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
@@ -108,7 +109,6 @@ class RateLimit:
 
     def _key(self, name: str) -> str:
         """Hashed, so that neither names nor addresses stand in keys, and so that whatever is typed makes a key."""
-        if not isinstance(name, str):
-            raise InvalidInput("name", f"is {type(name).__name__}, not a string", "name who does it, as a user's id")
+        text("name", name, "name who does it, as a user's id")
         digest = hashlib.sha256(f"{self._kind}:{name}".encode("utf-8", "surrogatepass")).hexdigest()
         return derived_key(self._prefix, "attempts", digest[:32])

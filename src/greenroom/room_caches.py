@@ -123,7 +123,6 @@ class RoomCaches:
             "passes": exceptions(passes),
         }
         check_options(options)
-        settings = self._session_settings()
 
         def threads() -> LoaderThreads:
             return self._caches.threads
@@ -142,8 +141,7 @@ class RoomCaches:
                 passes=options["passes"],
             )
 
-        sessions = None if settings is None else settings.keyspace
-        return self._caches.cache(keyspace, {"load": load, **options}, make, sessions=sessions)
+        return self._caches.cache(keyspace, {"load": load, **options}, make, sessions=self._session_keyspace())
 
     def cached(
         self,
@@ -197,8 +195,7 @@ class RoomCaches:
         """
         from greenroom.caching.declared_store import declare_store  # not with the package: most rooms have caches only
 
-        settings = self._session_settings()
-        sessions = None if settings is None else settings.keyspace
+        sessions = self._session_keyspace()
         return declare_store(self._caches, keyspace, near_for=near_for, prefix=self.prefix, sessions=sessions)
 
     def rate_limit(self, kind: str, limit: int, *, per: timedelta) -> RateLimit:
@@ -288,8 +285,8 @@ class RoomCaches:
         """A keyspace of caches, with the room's prefix."""
         self.opened.check()
         instance("keyspace", keyspace, Keyspace, "give the Keyspace that the cache is declared with")
-        settings = self._session_settings()
-        if settings is not None and keyspace.pattern.text == settings.keyspace.pattern.text:
+        sessions = self._session_keyspace()
+        if sessions is not None and keyspace.pattern.text == sessions.pattern.text:
             raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} holds sessions", "end sessions by `end_all`")
         if self._caches.is_store(keyspace):
             raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} is a store's", "delete its values one by one")
@@ -358,7 +355,7 @@ class RoomCaches:
         from greenroom.declarations import of_room  # not with the package: for commands alone
 
         settings = self._session_settings()
-        keyspaces = self._caches.keyspaces(None if settings is None else settings.keyspace)
+        keyspaces = self._caches.keyspaces(self._session_keyspace())
         content = None if settings is None else settings.streams.content
         return of_room(keyspaces, content=content, limits=bool(self._limits), prefix=self.prefix)
 
@@ -402,6 +399,10 @@ class RoomCaches:
         self.opened.check()
         wiring = self._wired()
         return wiring.backing.engine if wiring.sessions is None else wiring.sessions.engine
+
+    def _session_keyspace(self) -> Keyspace[Any] | None:
+        settings = self._session_settings()
+        return None if settings is None else settings.keyspace
 
     def _session_settings(self) -> SessionSettings | None:
         if self._sessions is not True:
