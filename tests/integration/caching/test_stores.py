@@ -100,17 +100,18 @@ async def test_nothing_of_a_key_is_put_near_while_it_is_written(room: Greenroom)
     numbers = room.store(COUNT)
     await numbers.set(1, day="d")
     await numbers.get("d")
-    key, near, now = COUNT.key(day="d"), numbers._near, numbers._now()
+    key, tier = COUNT.key(day="d"), numbers._tier
+    near, now = tier._near, tier._now()
     old = near.peek(key, now)
     assert old is not None
     write = asyncio.ensure_future(numbers.set(2, day="d"))
     await asyncio.sleep(0)  # it is called, and not answered
     assert near.peek(key, now) is None
-    numbers.arrived(key, now, [60_000, old.body], old.source)
+    tier.arrived(key, now, [60_000, old.body], old.source)
     assert near.peek(key, now) is None
     await write
     assert await numbers.get("d") == 2
-    numbers.arrived(key, now, [60_000, b"2"], old.source)
+    tier.arrived(key, now, [60_000, b"2"], old.source)
     assert near.peek(key, now) is not None
 
 
