@@ -141,6 +141,8 @@ async def test_other_exceptions_and_begun_answers_are_left_alone() -> None:
         await Client(ProblemMiddleware(Application(ZeroDivisionError()))).get("/")
     with pytest.raises(InvalidInput):
         await Client(ProblemMiddleware(Application(BAD, begun=True))).get("/")
+    with pytest.raises(SignInRequired):  # which the SessionMiddleware answers
+        await Client(ProblemMiddleware(Application(SignInRequired()))).get("/")
 
 
 async def test_a_websocket_is_refused_before_it_is_accepted_and_closed_after() -> None:

@@ -215,7 +215,8 @@ class ProblemMiddleware:
         try:
             await self._app(scope, receive, sending)
         except GreenroomError as error:
-            if over or (begun and scope["type"] == "http"):
+            # A `Refused` is answered by the SessionMiddleware around this, which has the cookie and the answer's form.
+            if isinstance(error, Refused) or over or (begun and scope["type"] == "http"):
                 raise
             problem = answer_to(error)
             with suppress(OSError):  # the client was faster
