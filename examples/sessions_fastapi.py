@@ -1,7 +1,7 @@
 """Sessions in FastAPI. Run it with `uvicorn sessions_fastapi:app`; without VALKEY_URL a Valkey is embedded."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from greenroom import Greenroom, RequestSession, SessionData, SessionMiddleware,
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     async with Greenroom(os.environ.get("VALKEY_URL")) as app.state.room:
         yield
 

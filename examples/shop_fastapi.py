@@ -1,16 +1,16 @@
 """A shop in FastAPI: cached reads and lists, and changes. Run: `uvicorn shop_fastapi:app`; VALKEY_URL, or embedded."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel
 
 from greenroom import Greenroom, Keyspace, Number
-from greenroom.errors import InvalidInput
+from greenroom.integrations.problems import ProblemMiddleware
 
 
 class Product(BaseModel):
@@ -35,13 +35,13 @@ async def products(region: str, page: int = 1) -> list[int]:
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     async with room:
         yield
 
 
 app = FastAPI(lifespan=lifespan)
-app.exception_handler(InvalidInput)(lambda _, error: Response(str(error), 422))  # a URL that makes no key
+app.add_middleware(ProblemMiddleware)  # a URL that makes no key is answered with 422, an outage with 503
 app.get("/products/{region}")(products)  # a cached function is an endpoint as the function was, and a dependency
 
 
