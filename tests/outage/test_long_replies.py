@@ -75,7 +75,7 @@ async def test_a_value_that_takes_long_to_send_does_not_end_the_connection(serve
         connection = connection_of(engine, Channel.TRACKED)
         with pytest.raises(EngineError):
             await engine.execute(Channel.TRACKED, "big", "SET", "big", BIG * 12)  # 48 MB in 732 pieces
-        # So long may a connection stay silent. After that the rest may go at once: a busy machine would need minutes for it.
+        # So long may a connection stay silent. Then the rest may go at once: a busy machine would need minutes for it.
         await asyncio.sleep(limits.ping_after + limits.ping_timeout)
         way.up = 0
         await eventually(lambda: server.raw()("STRLEN", "big") == len(BIG) * 12)
