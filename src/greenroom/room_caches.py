@@ -10,7 +10,7 @@ from greenroom.argument_types import instance
 from greenroom.caching import Cache, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.cache import NEAR_FOR
-from greenroom.caching.declared import (
+from greenroom.caching.declaration_checks import (
     check_options,
     declared_batch_loader,
     declared_loader,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenroom.argument_types import instance
 from greenroom.caching import DropTarget
+from greenroom.caching.changing import changing
 from greenroom.caching.declared import DeclaredCaches
-from greenroom.caching.drops import changing
 from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.engine import Address
