@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import Generic, TypeVar
 
-from greenroom.caching.drops import DropTarget
+from greenroom.caching.changing import DropTarget
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.caching.releases import LIFE

@@ -11,7 +11,8 @@ import msgspec
 from greenroom.caching.batch import Batch, BatchLoader
 from greenroom.caching.fallback import Fallback
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.loader import Loader, LoadSteps
+from greenroom.caching.load_steps import LoadSteps
+from greenroom.caching.loader import Loader
 from greenroom.caching.loading import LeasedLoader, Refreshes
 from greenroom.caching.near import Entry
 from greenroom.caching.remote import Miss, RemoteTier
