@@ -40,15 +40,19 @@ class BrokenDocuments:
         try:
             return decoded(row, type_)
         except BrokenDocument as error:
-            name = type_.__name__, str(error)
-            with self._lock:
-                self.counts[error.kind,] += 1
-                is_new = name not in self._logged and len(self._logged) < _LOGGED
-                if is_new:
-                    self._logged.add(name)
-            if is_new:
-                log.error("left out: %s", error)
+            self.add(error)
             return None
+
+    def add(self, error: BrokenDocument) -> None:
+        """Count one that was left out."""
+        name = error.kind, str(error)
+        with self._lock:
+            self.counts[error.kind,] += 1
+            is_new = name not in self._logged and len(self._logged) < _LOGGED
+            if is_new:
+                self._logged.add(name)
+        if is_new:
+            log.error("left out: %s", error)
 
 
 def all_decoded(

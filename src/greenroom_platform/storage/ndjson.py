@@ -208,19 +208,19 @@ class _Load:
     def _fitting(self, batch: list[_Line], error: BrokenDocument) -> list[_Line]:
         """The lines whose stored documents fit; those of the others are bad."""
         broken = {(one.kind, one.id): one for one in (error, *error.others)}
-        fitting: list[_Line] = []
-        for line in batch:
-            is_snippet = isinstance(line.value, _SnippetLine)
-            kind, id_ = ("snippet", _id(line)) if is_snippet else ("topic", line.value.topic_id)
-            unfit = broken.get((kind, repr(id_)))
-            if unfit is None:
-                fitting.append(line)
-            else:
-                remedy = "correct or delete it in the database"
-                self._bad(BadLine(line.source, line.number, f"{kind}_id", str(unfit), remedy))
+        fitting = [line for line in batch if self._fits(line, broken.get(_named(line)), _field(line))]
+        if len(fitting) == len(batch):
+            # Snippets can be in a topic that does not fit, and in none that cannot be relied on.
+            fitting = [line for line in batch if self._fits(line, broken.get(_topic_of(line)), "topic_id")]
         if len(fitting) == len(batch):  # it is none of ours
             raise error
         return fitting
+
+    def _fits(self, line: _Line, unfit: BrokenDocument | None, field: str) -> bool:
+        if unfit is not None:
+            remedy = "correct or delete it in the database"
+            self._bad(BadLine(line.source, line.number, field, str(unfit), remedy))
+        return unfit is None
 
     async def _is_known(self, topic_id: str) -> bool:
         if topic_id not in self._known:
@@ -235,6 +235,19 @@ class _Load:
         if len(self._known) > KNOWN:
             self._known.clear()
         self._known.update(topics)
+
+
+def _field(line: _Line) -> str:
+    return "snippet_id" if isinstance(line.value, _SnippetLine) else "topic_id"
+
+
+def _named(line: _Line) -> tuple[str, str]:
+    """The kind and the id of what a line would replace, as errors have them."""
+    return ("snippet", repr(_id(line))) if isinstance(line.value, _SnippetLine) else _topic_of(line)
+
+
+def _topic_of(line: _Line) -> tuple[str, str]:
+    return "topic", repr(line.value.topic_id)
 
 
 def _id(line: _Line) -> str:

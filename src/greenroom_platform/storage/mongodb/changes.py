@@ -121,6 +121,9 @@ async def page_ends(
     counts = dict.fromkeys(topic_ids, 0)
     if topic_ids:
         async for row in await database.snippets.aggregate(steps, session=session):
-            counts[row["_id"]] = row["count"]
+            # Another program's array is in the pages of each topic that it names, where it is left out.
+            named = row["_id"] if isinstance(row["_id"], list) else [row["_id"]]
+            for one in {one for one in named if isinstance(one, str)} & counts.keys():
+                counts[one] += row["count"]
     whole = {one: count + (gone or {}).get(one, 0) for one, count in counts.items()}
     return {one: min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.max) for one, count in whole.items()}
