@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import Context
 from functools import partial
 from threading import get_ident
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from greenroom.caching.batch import BatchLoader
 from greenroom.caching.cache_drops import CacheDrops
@@ -232,14 +232,33 @@ class Cache(CacheDrops[T]):
         """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""
         self._check_open()
         key = self._key(args, parts)
-        if self._pending_groups or self._outbox_drops.any or key in self._backing.drops.pending:
-            return None
-        now = self._now()
-        entry = self._near.peek(key, now)
-        if entry is None or entry.body is None or now >= entry.fresh_until:
+        entry = self._servable(key)
+        if entry is None or entry.body is None:
             return None
         value: T | None = entry.value
         return self.keyspace.decode(key, entry.body) if value is None else value
+
+    def attached(self, key: str) -> Any:
+        """What was left at the near entry of a key, while that entry may be served as it is; None where it may not be.
+
+        A server keeps a finished answer in `CacheResult.entry.attached` of a near hit. It dies with the entry: a push,
+        a drop asked for here, a lost or silent connection, a slot that moves, the end of its freshness. What is given
+        counts as a near hit.
+        """
+        if get_ident() != self._opened.thread or not self._loop_runs():
+            return None
+        entry = self._servable(key)
+        if entry is None or entry.attached is None:
+            return None
+        self._near.use(entry)
+        self._counts[self._counted_near] += 1
+        return entry.attached
+
+    def detach(self, key: str) -> None:
+        """Forget what was left at the near entry of a key."""
+        entry = self._near.peek(key, self._now())
+        if entry is not None:
+            entry.attached = None
 
     def watch(self, callback: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
         """Have `callback` called when the value may have changed; returns what ends that: see `LocalCopies.watch`."""
@@ -264,3 +283,11 @@ class Cache(CacheDrops[T]):
                 self._keys.clear()
             self._keys[asked] = key
         return key
+
+    def _servable(self, key: str) -> Entry | None:
+        """The near entry that may be served as it is: fresh, and no drop is pending that may be of its key."""
+        if self._pending_groups or self._outbox_drops.any or key in self._backing.drops.pending:
+            return None
+        now = self._now()
+        entry = self._near.peek(key, now)
+        return entry if entry is not None and now < entry.fresh_until else None

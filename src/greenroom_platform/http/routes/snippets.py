@@ -46,7 +46,7 @@ async def list_snippets(
         if topic.value is None:
             raise unknown_topic(topic_id, topic)
         return cached(request, read, body=b"[]")
-    return cached(request, read, link=_next_page(topic_id, page, len(read.value)))
+    return cached(request, read, of=snippets.pages, link=_next_page(topic_id, page, len(read.value)))
 
 
 @get("/{snippet_id:str}", summary="One snippet")
@@ -57,7 +57,7 @@ async def read_snippet(
     read = await state.platform.snippets.read(snippet_id)
     if read.body is None:
         raise unknown_snippet(snippet_id, read)
-    return cached(request, read)
+    return cached(request, read, of=state.platform.snippets.one)
 
 
 @post(

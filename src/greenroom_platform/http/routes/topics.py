@@ -30,7 +30,8 @@ def unknown_topic(topic_id: str, read: CacheResult[Topic] | None = None) -> Prob
 @get("/", summary="Every topic, by display name")
 async def list_topics(request: Request[Any, Any, Any], state: ServiceState) -> Response[tuple[Topic, ...]]:
     """All topics in one array."""
-    return cached(request, await state.platform.topics.read_all(), body=b"[]")
+    topics = state.platform.topics
+    return cached(request, await topics.read_all(), of=topics.every, body=b"[]")
 
 
 @get("/{topic_id:str}", summary="One topic")
@@ -39,7 +40,7 @@ async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic
     read = await state.platform.topics.read(topic_id)
     if read.body is None:
         raise unknown_topic(topic_id, read)
-    return cached(request, read)
+    return cached(request, read, of=state.platform.topics.one)
 
 
 # docs/decisions/0052-put-has-no-etag.md
