@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
+from greenroom import lazy
 from greenroom.argument_types import instance
 from greenroom.caching import Cache, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
@@ -28,16 +29,6 @@ from greenroom.keyspace import Keyspace
 from greenroom.opened import Opened
 from greenroom.room_drops import RoomDrops
 
-if TYPE_CHECKING:
-    from greenroom.cached import CachedFunction
-    from greenroom.caching.store import Store
-    from greenroom.caching.threads import LoaderThreads
-    from greenroom.declarations import Declarations
-    from greenroom.progress import Order
-    from greenroom.progress.jobs import Jobs
-    from greenroom.rate_limit import Bound, RateLimit
-    from greenroom.sessions import SessionSettings
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -57,11 +48,11 @@ class RoomCaches(RoomDrops):
         prefix: put before every key.
     """
 
-    def __init__(self, sessions: SessionSettings | bool, prefix: str) -> None:
+    def __init__(self, sessions: lazy.SessionSettings | bool, prefix: str) -> None:
         super().__init__(sessions, prefix)
-        self._jobs: dict[str, Jobs[Any]] = {}
-        self._replaced_jobs: list[Jobs[Any]] = []
-        self._limits: dict[str, Bound] = {}
+        self._jobs: dict[str, lazy.Jobs[Any]] = {}
+        self._replaced_jobs: list[lazy.Jobs[Any]] = []
+        self._limits: dict[str, lazy.Bound] = {}
         self._block_of: dict[str, Opened] = {}
         """The opening in which a limit or jobs were declared; none of what was declared while the room was closed."""
 
@@ -116,7 +107,7 @@ class RoomCaches(RoomDrops):
         }
         check_options(options)
 
-        def threads() -> LoaderThreads:
+        def threads() -> lazy.LoaderThreads:
             return self._caches.threads
 
         def make() -> Cache[T]:
@@ -146,7 +137,7 @@ class RoomCaches(RoomDrops):
         max_concurrent: int = MAX_CONCURRENT,
         failures_for: timedelta = FAILURES_FOR,
         passes: Sequence[type[Exception]] = (),
-    ) -> Callable[[Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None]], CachedFunction[P, T]]:
+    ) -> Callable[[Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None]], lazy.CachedFunction[P, T]]:
         """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
 
         Its parameters are the parts of the key, in their order. The other arguments are those of `cache`.
@@ -158,7 +149,7 @@ class RoomCaches(RoomDrops):
 
         def decorate(
             load: Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None],
-        ) -> CachedFunction[P, T]:
+        ) -> lazy.CachedFunction[P, T]:
             check_parameters(keyspace, load)
             cache = self.cache(
                 keyspace,
@@ -175,7 +166,7 @@ class RoomCaches(RoomDrops):
 
         return decorate
 
-    def store(self, keyspace: Keyspace[T], *, near_for: timedelta = NEAR_FOR) -> Store[T]:
+    def store(self, keyspace: Keyspace[T], *, near_for: timedelta = NEAR_FOR) -> lazy.Store[T]:
         """Values of a keyspace that the program writes itself; for what has no loader.
 
         Arguments:
@@ -190,7 +181,7 @@ class RoomCaches(RoomDrops):
         sessions = self._session_keyspace()
         return declare_store(self._caches, keyspace, near_for=near_for, prefix=self.prefix, sessions=sessions)
 
-    def rate_limit(self, kind: str, limit: int, *, per: timedelta) -> RateLimit:
+    def rate_limit(self, kind: str, limit: int, *, per: timedelta) -> lazy.RateLimit:
         """How often something may be done under one name, counted on the server for all processes.
 
         It is the server of the sessions, where the room keeps any: that of caches may evict what it counts.
@@ -219,9 +210,9 @@ class RoomCaches(RoomDrops):
         keyspace: Keyspace[T],
         *,
         load: Loader[T] | PlainLoader[T],
-        order: Order,
+        order: lazy.Order,
         status: Callable[[T], str] | None = None,
-    ) -> Jobs[T]:
+    ) -> lazy.Jobs[T]:
         """How far jobs are: each status is read through a cache, and followed to its end.
 
         Arguments:
@@ -258,7 +249,7 @@ class RoomCaches(RoomDrops):
         return new
 
     @property
-    def declarations(self) -> Declarations:
+    def declarations(self) -> lazy.Declarations:
         """What is declared here so far, for `greenroom definitions` and `greenroom acl`; the room need not be open.
 
         Raises:

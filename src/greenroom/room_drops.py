@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from greenroom import lazy
 from greenroom.argument_types import instance
 from greenroom.caching import DropTarget
 from greenroom.caching.changing import changing
@@ -18,9 +19,6 @@ from greenroom.keyspace.pattern import check_prefix
 from greenroom.opened import Opened
 from greenroom.wiring import Wiring
 
-if TYPE_CHECKING:
-    from greenroom.sessions import SessionSettings
-
 
 class RoomDrops:
     """The half of a room by which values are dropped; `RoomCaches` is the other, by which caches are declared.
@@ -30,7 +28,7 @@ class RoomDrops:
         prefix: put before every key.
     """
 
-    def __init__(self, sessions: SessionSettings | bool, prefix: str) -> None:
+    def __init__(self, sessions: lazy.SessionSettings | bool, prefix: str) -> None:
         self.prefix = check_prefix(prefix)
         """Stands before every key."""
         self.opened = Opened(begun=False)
@@ -132,7 +130,7 @@ class RoomDrops:
         settings = self._session_settings()
         return None if settings is None else settings.keyspace
 
-    def _session_settings(self) -> SessionSettings | None:
+    def _session_settings(self) -> lazy.SessionSettings | None:
         if self._sessions is not True:
             return self._sessions or None
         from greenroom.sessions import SessionSettings  # not with the package: who has caches only does without

@@ -102,17 +102,17 @@ class LoaderCalls(Generic[T]):
             if task is None or task.cancelling():
                 raise
             # The loader's own: a task that it waits for was cancelled. Nobody has cancelled those who wait here.
-            self._counters.trouble(self._keyspace.name, "load", key)
+            self._count("load", key)
             log.warning("loading %s failed: CancelledError", key)
             raise LoadFailed(key, "CancelledError") from error
         except self.passes:
             raise
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
-                self._counters.trouble(self._keyspace.name, "load_timeout", key)
+                self._count("load_timeout", key)
                 log.warning("loading %s did not end within %s s", key, self.deadline)
                 raise LoadTimeout(key, self.deadline) from None
-            self._counters.trouble(self._keyspace.name, "load", key)
+            self._count("load", key)
             log.warning("loading %s failed: %s", key, type(error).__name__)
             raise
 
@@ -137,7 +137,7 @@ class LoaderCalls(Generic[T]):
         told by 422 that his request was wrong.
         """
         cause = InvalidInput(field, reason, remedy)
-        self._counters.trouble(self._keyspace.name, "load", key)
+        self._count("load", key)
         log.warning("loading %s failed: %s", key, cause)
         failed = LoadFailed(key, type(cause).__name__)
         failed.__cause__ = cause
@@ -166,3 +166,6 @@ class LoaderCalls(Generic[T]):
             )
         shortened = min(milliseconds, lifetime.fresh_ms) * (1 - lifetime.jitter * self._clock.random())
         return max(1, int(shortened)) + lifetime.ttl_ms - lifetime.fresh_ms
+
+    def _count(self, kind: str, key: str) -> None:
+        self._counters.trouble(self._keyspace.name, kind, key)

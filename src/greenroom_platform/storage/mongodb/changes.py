@@ -14,9 +14,9 @@ from bson.raw_bson import RawBSONDocument
 
 from greenroom_platform.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom_platform.domain.records import Change
+from greenroom_platform.storage.broken import log_unreadable
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LENIENT
-from greenroom_platform.storage.outbox import log_unreadable
 
 _RANDOM_BITS = 10
 
