@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from greenroom.caching.cache import Cache as AsyncCache
 from greenroom.caching.changing import DropTarget as AsyncDropTarget
-from greenroom.caching.invalidation import Backing
 from greenroom.caching.ladder import Asked
 from greenroom.caching.many import asked_together
-from greenroom.caching.near import Entry
 from greenroom.caching.result import CacheResult, Loaded, Outcome
-from greenroom.sync.called_drops import CalledDrop, CalledDrops, nothing
+from greenroom.keyspace import Keyspace
+from greenroom.sync.called_drops import CalledDrop
 from greenroom.sync.loaders import PlainLoad, WaitingThreads
+from greenroom.sync.near_reader import NearReader
 from greenroom.sync.portal import Call
-from greenroom.sync.thread_counts import ThreadCount
 
 if TYPE_CHECKING:
     from greenroom.sync.client import Greenroom
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 _MAX_KEYS = 20_000
@@ -46,7 +45,7 @@ class DropTarget:
         return f"DropTarget({self.target.name!r})"
 
 
-class Cache(Generic[T]):
+class Cache(NearReader, Generic[T]):
     """Typed read-through access to one keyspace, from any thread; made by `Greenroom.cache`.
 
     Parts are given by position in the order of the pattern, or by keyword. Every call raises what that of
@@ -67,18 +66,12 @@ class Cache(Generic[T]):
         waiting: WaitingThreads,
     ) -> None:
         self._room = room
-        self._declare = declare
         self._plain = plain
         self._waiting = waiting
-        self.asynchronous = declare()
-        """The same cache for coroutines of the room's own event loop."""
-        self.keyspace = self.asynchronous.keyspace
-        """What the keys and values are."""
+        super().__init__(declare)
+        self.asynchronous: AsyncCache[T]
+        self.keyspace: Keyspace[T]
         self._keys: dict[object, str] = {}
-        self._hits = ThreadCount()
-        self._local = self._hits.local
-        self._now: Callable[[], float] = monotonic
-        self._peek: Callable[[str, float], Entry | None] = nothing
 
     # Reads ------------------------------------------------------------------------------------------
 
@@ -109,7 +102,7 @@ class Cache(Generic[T]):
             return self._room.run(lambda _: self.asynchronous.get(*args, **parts))
         if self._room.in_transaction():
             return self._unshared(key, args, parts).value
-        return self._room.run(partial(self._get, key, args, parts))
+        return self._room.run(partial(self._waited, (key,), lambda: self.asynchronous.get(*args, **parts)))
 
     def __call__(self, *args: object, **parts: object) -> T | None:
         """As `get`."""
@@ -120,7 +113,7 @@ class Cache(Generic[T]):
         key = self._key(args, parts)
         if self._plain is not None and self._room.in_transaction():
             return self._unshared(key, args, parts)
-        return self._room.run(partial(self._get_result, key, args, parts))
+        return self._room.run(partial(self._waited, (key,), lambda: self.asynchronous.get_result(*args, **parts)))
 
     def get_bytes(self, *args: object, **parts: object) -> bytes | None:
         """The value's JSON as it is stored, checked against the schema."""
@@ -140,7 +133,8 @@ class Cache(Generic[T]):
         keys = [self.keyspace.key(*args, **named) for args, named in asked]
         if self._plain is not None and self._room.in_transaction():
             return [self._unshared(key, *one) for key, one in zip(keys, asked, strict=True)]
-        return self._room.run(partial(self._get_results, keys, _given(asked)))
+        given = _given(asked)
+        return self._room.run(partial(self._waited, keys, lambda: self.asynchronous.get_results(given)))
 
     def peek(self, *args: object, **parts: object) -> T | None:
         """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""
@@ -217,19 +211,13 @@ class Cache(Generic[T]):
 
     # In the loop ------------------------------------------------------------------------------------
 
-    async def _get(self, key: str, args: tuple[object, ...], parts: Mapping[str, object], call: Call) -> T | None:
-        with self._waiting.waiting(call, (key,)):
-            return await self.asynchronous.get(*args, **parts)
+    def run_waiting(self, parts: tuple[object, ...], make: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Run a coroutine in the loop; if a load of this key is wanted meanwhile, this thread does it."""
+        return self._room.run(partial(self._waited, (self.keyspace.key(*parts),), make))
 
-    async def _get_result(
-        self, key: str, args: tuple[object, ...], parts: Mapping[str, object], call: Call
-    ) -> CacheResult[T]:
-        with self._waiting.waiting(call, (key,)):
-            return await self.asynchronous.get_result(*args, **parts)
-
-    async def _get_results(self, keys: Sequence[str], asked: Sequence[object], call: Call) -> list[CacheResult[T]]:
+    async def _waited(self, keys: Collection[str], make: Callable[[], Coroutine[Any, Any, R]], call: Call) -> R:
         with self._waiting.waiting(call, keys):
-            return await self.asynchronous.get_results(asked)
+            return await make()
 
     # In an open transaction ---------------------------------------------------------------------------
 
@@ -254,27 +242,6 @@ class Cache(Generic[T]):
         return self._plain.here(*parts.values()) if len(parts) == 1 else self._plain.here(**parts)
 
     # ------------------------------------------------------------------------------------------------
-
-    def bind(self, backing: Backing, called: CalledDrops) -> None:
-        """The room is open: near hits are given from now on."""
-        self._now = backing.clock.monotonic
-        self._called_keys: Mapping[str, object] = called.keys
-        self._called_wide: Set[CalledDrop] = called.wide
-        self._pending_groups: Set[str] = backing.groups.pending_drops
-        self._outbox_drops = backing.outbox_drops
-        self._peek = backing.near.peek
-
-    def unbind(self) -> None:
-        """The room is closed, or this process was forked: nothing is given from near."""
-        self._peek = nothing
-
-    def declare_again(self) -> None:
-        """In a forked child, which has an asynchronous room of its own."""
-        self.asynchronous = self._declare()
-
-    def take_hits(self) -> tuple[str, str, int]:
-        """The near hits since this was last asked, as `Counters.reads` has them."""
-        return self.keyspace.name, Outcome.NEAR.value, self._hits.take()
 
     def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
         """The key; those asked for lately are remembered, since building one costs more than a near hit may."""

@@ -61,7 +61,3 @@ class CalledDrops:
                     drops.discard(drop)
                     if not drops:
                         del self.keys[key]
-
-
-def nothing(_key: str, _now: float) -> None:
-    """What is near while the room is not open."""

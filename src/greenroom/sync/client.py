@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from datetime import timedelta
 from functools import partial
 from inspect import isasyncgenfunction, isgeneratorfunction
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import RLock
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
@@ -30,6 +31,8 @@ from greenroom.clock import SYSTEM, Clock
 from greenroom.errors import InvalidInput, RoomClosed
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters, Event
+from greenroom.progress import Order
+from greenroom.progress.jobs import Jobs as AsyncJobs
 from greenroom.room_caches import FAILURES_FOR, LOADER_DEADLINE, NEAR_FOR
 from greenroom.sessions import SessionSettings
 from greenroom.sync import process
@@ -38,6 +41,7 @@ from greenroom.sync.caches import Cache, DropTarget
 from greenroom.sync.called_drops import CalledDrop, CalledDrops
 from greenroom.sync.loaders import LoaderHooks, PlainLoad, WaitingThreads
 from greenroom.sync.portal import Call, Portal, refuse_running_loop
+from greenroom.sync.progress import Jobs
 from greenroom.sync.rate_limits import RateLimit
 from greenroom.sync.sessions import Presence, Sessions
 from greenroom.sync.stores import Store
@@ -50,6 +54,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _READY_WITHIN = timedelta(seconds=30)
+_COUNTED_WITHIN = 1.0
+"""Seconds that whoever reads the counters waits for the loop; what is not added by then is at the next look."""
 
 
 class AsyncRoom(client.Greenroom):
@@ -62,7 +68,7 @@ class AsyncRoom(client.Greenroom):
 
 
 class Part(Protocol):
-    """What is declared in a room and reads from near."""
+    """What is declared in a room, for its threads."""
 
     asynchronous: Any
     """The same for coroutines of the room's own event loop."""
@@ -73,11 +79,14 @@ class Part(Protocol):
     def unbind(self) -> None:
         """It is not."""
 
+    def forked(self) -> object:
+        """In a forked child; returns what is the parent's."""
+
     def declare_again(self) -> None:
         """It has another asynchronous room."""
 
-    def take_hits(self) -> tuple[str, str, int]:
-        """The near hits since this was last asked."""
+    def take_hits(self) -> tuple[tuple[str, str], int]:
+        """The near hits since this was last asked, and what they are counted under."""
 
 
 class Greenroom:
@@ -278,6 +287,27 @@ class Greenroom:
             made: Store[T] = self._part(declare(), lambda: Store(self, declare))
             return made
 
+    def progress(
+        self,
+        keyspace: Keyspace[T],
+        *,
+        load: Loader[T] | PlainLoader[T],
+        order: Order,
+        status: Callable[[T], str] | None = None,
+    ) -> Jobs[T]:
+        """How far jobs are: each status is read through a cache, and followed to its end.
+
+        Arguments and errors are those of `greenroom.Greenroom.progress`.
+        """
+        cache = self.cache(keyspace, load=load)
+        loader = self._loader(keyspace, load, WaitingThreads())  # the same: the cache has it already
+
+        def declare() -> AsyncJobs[T]:
+            return self.room.progress(keyspace, load=loader, order=order, status=status)
+
+        self._declare(declare)
+        return Jobs(self, cache, declare)
+
     def rate_limit(self, kind: str, limit: int, *, per: timedelta) -> RateLimit:
         """How often something may be done under one name; see `greenroom.Greenroom.rate_limit`."""
         declared = self._declare(lambda: self.room.rate_limit(kind, limit, per=per))
@@ -330,12 +360,21 @@ class Greenroom:
 
     @property
     def counters(self) -> Counters:
-        """Where everything is counted; near hits since the last look are added when this is asked for."""
-        with self._lock:
-            for part in self._parts:
-                keyspace, outcome, number = part.take_hits()
-                if number:
-                    self.run(partial(self._count, keyspace, outcome, number))
+        """Where everything is counted; near hits are added when this is asked for, by whatever thread."""
+        added = SimpleQueue[None]()
+
+        def add() -> None:
+            for part in tuple(self._parts):
+                counted, number = part.take_hits()
+                self._counters.reads[counted] += number
+            added.put(None)
+
+        portal = self._portal
+        # In the loop, which counts too: two threads that add to one number lose counts.
+        if portal is None or portal.is_own_thread or not portal.post(add):
+            add()
+        with suppress(Empty):
+            added.get(timeout=_COUNTED_WITHIN)
         return self._counters
 
     def ready(self, timeout: timedelta = _READY_WITHIN) -> None:
@@ -359,6 +398,11 @@ class Greenroom:
     def run(self, make: Callable[[Call], Coroutine[Any, Any, R]]) -> R:
         """Run a coroutine of the asynchronous room in its loop; opens the room where that is due."""
         return (self._portal or self._opened()).run(make)
+
+    def post(self, make: Callable[[], object]) -> None:
+        """Have something done in the loop, where the room is open; waits for nobody."""
+        if self._portal is not None:
+            self._portal.post(make)
 
     def drop(self, drop: CalledDrop, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """As `run`, of what drops or replaces something: from now on no near hit is given of it."""
@@ -389,14 +433,15 @@ class Greenroom:
 
     def forked(self) -> object:
         """In a forked child: begin anew; returns what belongs to the parent and must be left alone."""
-        inherited = self.room, self._threads, self._called
+        parts = [part.forked() for part in self._parts]
+        inherited = self.room, self._threads, self._called, self._opening, parts
         self._lock = RLock()
         self._portal = None
         self._opening = None
         self._called = CalledDrops()
         self._threads = LoaderThreads()
         self._inherited = True
-        self._unbind()
+        self._counters.begin_anew()
         return inherited
 
     # ------------------------------------------------------------------------------------------------
@@ -476,9 +521,6 @@ class Greenroom:
     def threads(self) -> LoaderThreads:
         """Those of loads that no thread waits for."""
         return self._threads
-
-    async def _count(self, keyspace: str, outcome: str, number: int, _: Call) -> None:
-        self._counters.reads[keyspace, outcome] += number
 
 
 def _never() -> bool:

@@ -201,12 +201,13 @@ class Portal:
         finally:
             del call  # or its error would hold the frame that holds the error
 
-    def post(self, work: Callable[[], object]) -> None:
-        """Have something done in the loop; waits for nobody, and does nothing where the loop has ended."""
+    def post(self, work: Callable[[], object]) -> bool:
+        """Have something done in the loop, without waiting for it; False where the loop has ended."""
         try:
             self._put(_Posted(work))
         except RoomClosed:
-            log.debug("the loop has ended before %r", work)
+            return False
+        return True
 
     def inbox(self) -> SimpleQueue[Any]:
         """Where one call waits; nobody else's."""

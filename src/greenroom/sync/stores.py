@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from greenroom.caching.invalidation import Backing
 from greenroom.caching.many import asked
-from greenroom.caching.near import Entry
-from greenroom.caching.result import CacheResult, Outcome
+from greenroom.caching.result import CacheResult
 from greenroom.caching.store import Store as AsyncStore
 from greenroom.keyspace import Keyspace
-from greenroom.sync.called_drops import CalledDrop, CalledDrops, nothing
-from greenroom.sync.thread_counts import ThreadCount
+from greenroom.sync.called_drops import CalledDrop
+from greenroom.sync.near_reader import NearReader
 
 if TYPE_CHECKING:
     from greenroom.sync.client import Greenroom
@@ -23,7 +20,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Store(Generic[T]):
+class Store(NearReader, Generic[T]):
     """Typed values of one keyspace, written by the program, from any thread; made by `Greenroom.store`.
 
     Every call is that of `greenroom.Store` without `await`, and raises what that one raises.
@@ -35,15 +32,9 @@ class Store(Generic[T]):
 
     def __init__(self, room: Greenroom, declare: Callable[[], AsyncStore[T]]) -> None:
         self._room = room
-        self._declare = declare
-        self.asynchronous = declare()
-        """The same store for coroutines of the room's own event loop."""
-        self.keyspace: Keyspace[T] = self.asynchronous.keyspace
-        """What the keys and values are."""
-        self._hits = ThreadCount()
-        self._local = self._hits.local
-        self._now: Callable[[], float] = monotonic
-        self._peek: Callable[[str, float], Entry | None] = nothing
+        super().__init__(declare)
+        self.asynchronous: AsyncStore[T]
+        self.keyspace: Keyspace[T]
 
     # Reads ------------------------------------------------------------------------------------------
 
@@ -51,7 +42,8 @@ class Store(Generic[T]):
         """The value; None where there is none."""
         key = self.keyspace.key(*args, **parts)
         entry = self._peek(key, self._now())
-        if entry is not None and not self._is_written(key):
+        # The marks are looked at after the entry: see `called_drops`.
+        if entry is not None and key not in self._called_keys and not self._called_wide:
             value: T | None = entry.value
             if value is None and entry.body is not None:
                 value = self.keyspace.decode(key, entry.body)  # of a type that callers could change
@@ -145,28 +137,6 @@ class Store(Generic[T]):
         return self._write(self.keyspace.key(**parts), lambda: self.asynchronous.change(fn, ttl=ttl, **parts))
 
     # ------------------------------------------------------------------------------------------------
-
-    def bind(self, backing: Backing, called: CalledDrops) -> None:
-        """The room is open: near hits are given from now on."""
-        self._now = backing.clock.monotonic
-        self._called = called
-        self._peek = backing.near.peek
-
-    def unbind(self) -> None:
-        """The room is closed, or this process was forked: nothing is given from near."""
-        self._peek = nothing
-
-    def declare_again(self) -> None:
-        """In a forked child, which has an asynchronous room of its own."""
-        self.asynchronous = self._declare()
-
-    def take_hits(self) -> tuple[str, str, int]:
-        """The near hits since this was last asked, as `Counters.reads` has them."""
-        return self.keyspace.name, Outcome.NEAR.value, self._hits.take()
-
-    def _is_written(self, key: str) -> bool:
-        # After the entry: see `called_drops`.
-        return key in self._called.keys or bool(self._called.wide)
 
     def _write(self, key: str, write: Callable[[], Coroutine[Any, Any, R]]) -> R:
         return self._room.drop(CalledDrop((key,)), write)
