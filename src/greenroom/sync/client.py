@@ -40,7 +40,7 @@ from greenroom.sync.cached import CachedFunction
 from greenroom.sync.caches import Cache, DropTarget
 from greenroom.sync.called_drops import CalledDrop, CalledDrops
 from greenroom.sync.loaders import LoaderHooks, PlainLoad, WaitingThreads
-from greenroom.sync.portal import Call, Portal, refuse_running_loop
+from greenroom.sync.portal import PortalCall, Portal, refuse_running_loop
 from greenroom.sync.progress import Jobs
 from greenroom.sync.rate_limits import RateLimit
 from greenroom.sync.sessions import Presence, Sessions
@@ -67,7 +67,7 @@ class AsyncRoom(client.Greenroom):
         return self._wired().backing
 
 
-class Part(Protocol):
+class Declared(Protocol):
     """What is declared in a room, for its threads."""
 
     asynchronous: Any
@@ -149,7 +149,7 @@ class Greenroom:
         self.prefix = self.room.prefix
         """Stands before every key."""
         self._lock = RLock()
-        self._parts: list[Part] = []
+        self._parts: list[Declared] = []
         self._portal: Portal | None = None
         self._opening: asyncio.Task[Any] | None = None
         self._closed = False
@@ -395,7 +395,7 @@ class Greenroom:
 
     # For its parts ----------------------------------------------------------------------------------
 
-    def run(self, make: Callable[[Call], Coroutine[Any, Any, R]]) -> R:
+    def run(self, make: Callable[[PortalCall], Coroutine[Any, Any, R]]) -> R:
         """Run a coroutine of the asynchronous room in its loop; opens the room where that is due."""
         return (self._portal or self._opened()).run(make)
 
@@ -409,7 +409,7 @@ class Greenroom:
         portal = self._portal or self._opened()
         called = self._called
 
-        async def dropped(_: Call) -> R:
+        async def dropped(_: PortalCall) -> R:
             try:
                 return await make()
             finally:
@@ -462,7 +462,7 @@ class Greenroom:
             self._portal = portal
             return portal
 
-    async def _open_once(self, _: Call) -> None:
+    async def _open_once(self, _: PortalCall) -> None:
         """Open it, or go on with an opening whose thread was interrupted."""
         if self._opening is None or self._opening.done():
             open_room = self.room.__aenter__()
@@ -488,7 +488,7 @@ class Greenroom:
             if portal is None:
                 return declare()
 
-            async def declared(_: Call) -> R:
+            async def declared(_: PortalCall) -> R:
                 return declare()
 
             return portal.run(declared)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from greenroom.keyspace import Keyspace
-from greenroom.sync.portal import Call, Raised, copied
+from greenroom.sync.portal import PortalCall, Raised, copied
 
 if TYPE_CHECKING:
     from greenroom.sync.client import Greenroom
@@ -43,10 +43,10 @@ class WaitingThreads:
     """The calls that wait for each key of one cache; in the loop."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, deque[Call]] = {}
+        self._calls: dict[str, deque[PortalCall]] = {}
 
     @contextmanager
-    def waiting(self, call: Call, keys: Collection[str]) -> Iterator[None]:
+    def waiting(self, call: PortalCall, keys: Collection[str]) -> Iterator[None]:
         """Around the time in which a call waits for these keys."""
         for key in keys:
             self._calls.setdefault(key, deque()).append(call)
@@ -59,9 +59,9 @@ class WaitingThreads:
                 if not calls:
                     del self._calls[key]
 
-    def first(self, keys: Iterable[str]) -> Call | None:
+    def first(self, keys: Iterable[str]) -> PortalCall | None:
         """The call that has waited longest for one of these keys; rather one whose thread has nothing else to do."""
-        busy: Call | None = None
+        busy: PortalCall | None = None
         for key in keys:
             for call in self._calls.get(key, ()):
                 if not call.left and not call.works:
@@ -149,7 +149,7 @@ class _Load:
         self._loop = asyncio.get_running_loop()
         self._portal = load.room.portal
         self._context = copy_context()  # of the load's task: that in which the room was made
-        self._holder: Call | None = None
+        self._holder: PortalCall | None = None
         self._behind: asyncio.Task[None] | None = None
         self.result: asyncio.Future[Any] = self._loop.create_future()
 

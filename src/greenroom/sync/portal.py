@@ -67,7 +67,7 @@ class Work(Protocol):
         """Its thread has gone; in the loop."""
 
 
-class Call:
+class PortalCall:
     """One call of a thread into the loop, and where it waits for the answer.
 
     Arguments:
@@ -78,7 +78,7 @@ class Call:
     __slots__ = ("context", "error", "inbox", "left", "make", "portal", "raised", "result", "task", "works")
 
     def __init__(
-        self, portal: Portal, make: Callable[[Call], Coroutine[Any, Any, Any]], context: Context | None
+        self, portal: Portal, make: Callable[[PortalCall], Coroutine[Any, Any, Any]], context: Context | None
     ) -> None:
         self.portal = portal
         self.make = make
@@ -120,7 +120,7 @@ class Call:
         self.end(error)
 
 
-Make = Callable[[Call], Coroutine[Any, Any, T]]
+Make = Callable[[PortalCall], Coroutine[Any, Any, T]]
 """Makes the coroutine of a call, in the loop."""
 
 
@@ -140,12 +140,12 @@ class Portal:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._queue: deque[Call | _Posted] = deque()
+        self._queue: deque[PortalCall | _Posted] = deque()
         self._woken = False
         self._inboxes: deque[SimpleQueue[Any]] = deque()
-        self._left_by: dict[int, list[Call]] = {}
+        self._left_by: dict[int, list[PortalCall]] = {}
         """What drops something and was left by its thread, which was interrupted."""
-        self.running: set[Call] = set()
+        self.running: set[PortalCall] = set()
         """Calls under way; in the loop."""
         self.loop: asyncio.AbstractEventLoop | None = _Loop()
         self._thread = Thread(target=self._serve, args=(self.loop,), name="greenroom-sync", daemon=True)
@@ -178,7 +178,7 @@ class Portal:
         refuse_running_loop()
         if self._left_by and (left := self._left_by.pop(get_ident(), None)):
             make = _after(left, make)
-        call = Call(self, make, context)
+        call = PortalCall(self, make, context)
         inbox = call.inbox
         try:
             if begin is not None:
@@ -216,7 +216,7 @@ class Portal:
         except IndexError:
             return SimpleQueue()
 
-    def _put(self, one: Call | _Posted) -> None:
+    def _put(self, one: PortalCall | _Posted) -> None:
         loop = self.loop
         if loop is None or os.getpid() != self._pid:
             raise RoomClosed
@@ -233,12 +233,12 @@ class Portal:
             loop.call_soon_threadsafe(self._drain)
             raise
 
-    def _work(self, call: Call, given: Work) -> None:
+    def _work(self, call: PortalCall, given: Work) -> None:
         call.raised = given.run() or call.raised
         if os.getpid() != self._pid:
             raise RoomElsewhere("this process was forked inside a loader", "end such a process by `os._exit`")
 
-    def _interrupted(self, call: Call, *, must_run: bool, error: BaseException) -> None:
+    def _interrupted(self, call: PortalCall, *, must_run: bool, error: BaseException) -> None:
         # Its inbox is given to nobody: what it waited for may still come.
         if os.getpid() != self._pid or isinstance(error, RoomClosed):
             return
@@ -258,7 +258,7 @@ class Portal:
         while queue:
             queue.popleft().start()
 
-    def _left(self, call: Call) -> None:
+    def _left(self, call: PortalCall) -> None:
         call.left = True
         for work in tuple(call.works):
             work.hand_on()
@@ -295,7 +295,7 @@ class Portal:
             call.end(RoomClosed())
         while self._queue:
             one = self._queue.popleft()
-            if isinstance(one, Call):
+            if isinstance(one, PortalCall):
                 self.running.add(one)
                 one.end(RoomClosed())
         tasks = asyncio.all_tasks(loop)
@@ -312,11 +312,11 @@ class Portal:
 
 
 def _after(
-    left: list[Call], make: Callable[[Call], Coroutine[Any, Any, T]]
-) -> Callable[[Call], Coroutine[Any, Any, T]]:
+    left: list[PortalCall], make: Callable[[PortalCall], Coroutine[Any, Any, T]]
+) -> Callable[[PortalCall], Coroutine[Any, Any, T]]:
     """A call of a thread that was interrupted in others, which go on: after these."""
 
-    async def after(call: Call) -> T:
+    async def after(call: PortalCall) -> T:
         if tasks := {one.task for one in left if one.task is not None}:
             await asyncio.wait(tasks)
         return await make(call)
@@ -343,7 +343,7 @@ def copied(error: E) -> E:
     return copy.with_traceback(error.__traceback__)
 
 
-def _ones_own(call: Call) -> BaseException:
+def _ones_own(call: PortalCall) -> BaseException:
     """The error of a call, which no other thread raises: what its own thread has raised itself, or a copy."""
     assert call.error is not None
     if call.raised is not None and call.error is call.raised.shared:
