@@ -7,22 +7,16 @@ import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import date
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
-from uuid import UUID
 
 from greenroom.argument_types import function
 from greenroom.caching import Cache, CacheResult, DropTarget
 from greenroom.caching.result import Loaded
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.parts import WORD
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_OTHERS = {kind.__name__: kind for kind in (int, UUID, date)}
-"""Types that a part has where it is declared; a part that is not declared is text to the loader."""
 
 
 class HasGroups(Protocol):
@@ -158,13 +152,13 @@ class CachedFunction(Generic[P, T]):
 
 
 def check_parameters(keyspace: Keyspace[Any], load: Any) -> None:
-    """Refuse to decorate a function whose parameters are not the key's parts in their order, or of other types.
+    """Refuse to decorate a function whose parameters are not the key's parts in their order.
 
     Prevents: a pattern has the parts {show_id} and {number}, the function number and show_id · it is called by position
     · both are texts, and the value of another key comes back.
 
     Raises:
-        InvalidInput: naming both; and naming a parameter that is no text where its part is one.
+        InvalidInput: naming both.
     """
     function("load", load, "decorate a function")
     parameters = inspect.signature(load).parameters.values()
@@ -174,15 +168,3 @@ def check_parameters(keyspace: Keyspace[Any], load: Any) -> None:
         expected = ", ".join(keyspace.pattern.names) or "no parameter"
         remedy = f"declare it with the parts of the key, in their order: ({expected}); a method is no such function"
         raise InvalidInput("load", f"takes ({', '.join(names)}), but {keyspace} has other parts", remedy)
-    for one in parameters:
-        if keyspace.pattern.parts[one.name] is WORD and (kind := _other_type(one.annotation)):
-            reason = f"takes {one.name} as {kind}, and a part of {keyspace} that is not declared is text to it"
-            raise InvalidInput("load", reason, f"declare it: parts={{{one.name!r}: {kind}}}")
-
-
-def _other_type(annotation: object) -> str:
-    """The name of a type that only a declared part has, whether the annotation is the type itself or its text."""
-    if isinstance(annotation, str):
-        name = annotation.rpartition(".")[2]
-        return name if name in _OTHERS else ""
-    return next((name for name, kind in _OTHERS.items() if annotation is kind), "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenroom.argument_types import function, span, whole_number
 from greenroom.caching.loader import Loader, PlainLoader
+from greenroom.caching.loader_parts import check_annotations
 from greenroom.caching.releases import MAX_BACKOFF
 from greenroom.caching.result import Loaded
 from greenroom.errors import InvalidInput
@@ -33,6 +34,7 @@ def declared_loader(
         InvalidInput: when it can never be called so, or gives no value.
     """
     names = keyspace.pattern.names
+    check_annotations(keyspace, load)
     if len(names) != 1:
         _check_call("load", load, (), dict.fromkeys(names))
         return _awaited(load, threads)

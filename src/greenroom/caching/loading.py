@@ -113,7 +113,7 @@ class LeasedLoader(Generic[T]):
                     await self._load_under_lease(flight, parts, holder)
                     return
                 case FailedElsewhere(kind, _):
-                    raise LoadFailed(key, kind) from self.steps.errors.of(key, kind)
+                    raise LoadFailed(key, kind) from _loaders_own(self.steps.errors.of(key, kind))
                 case Absent(remaining_ms):
                     flight.set_result(CacheResult(None, None, _by_another(waited), ttl=remaining_ms / 1000))
                     return
@@ -278,6 +278,12 @@ class Refreshes:
 def _by_another(waited: bool) -> Outcome:
     """The outcome of what another has stored: while we waited for it, or before."""
     return Outcome.SHARED if waited else Outcome.HIT
+
+
+def _loaders_own(error: Exception | None) -> Exception | None:
+    """The loader's exception, where its first caller was given a `LoadFailed` with it as the cause."""
+    cause = error.__cause__ if isinstance(error, LoadFailed) else None
+    return cause if isinstance(cause, Exception) else error
 
 
 async def _woken(event: asyncio.Event, seconds: float) -> None:

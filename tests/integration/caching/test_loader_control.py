@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from greenroom import Greenroom, Keyspace, Loaded, Outcome
 from greenroom.errors import InvalidInput, LoadFailed
+from greenroom.integrations.problems import problem_of
 from tests.support.episode_caches import ABSENT, EPISODE, KEY, LEASE, Episode
 from tests.support.patience import SteadyClock, until
 from tests.support.real_servers import Server
@@ -205,6 +207,56 @@ async def test_an_exception_of_another_kind_is_remembered_all_the_same(room: Gre
     with pytest.raises(LookupError):
         await cache.get("e1")
     with pytest.raises(LoadFailed):
+        await cache.get("e1")
+
+
+class Refusing(msgspec.Struct, frozen=True):
+    """A loader that something refuses.
+
+    Arguments:
+        refused: what it does.
+    """
+
+    refused: Callable[[], object]
+
+    async def load(self, episode_id: str) -> Episode | None:
+        self.refused()
+        return E1
+
+    async def load_many(self, episode_ids: Sequence[str]) -> list[Episode | None]:
+        self.refused()
+        return [E1 for _ in episode_ids]
+
+
+REFUSED: list[Callable[[], object]] = [
+    lambda: EPISODE.key("what the record holds"),
+    lambda: EPISODE.key(),
+    lambda: Loaded(E1, ttl=timedelta(0)),
+]
+"""What raises `InvalidInput` in a loader: a key of another cache, its parts, a lifetime."""
+
+
+@pytest.mark.parametrize("way", ["get", "get_many", "without the server"])
+@pytest.mark.parametrize("refused", REFUSED)
+async def test_what_is_refused_in_a_loader_is_no_mistake_of_its_caller(
+    room: Greenroom, server: Server, refused: Callable[[], object], way: str
+) -> None:
+    loader = Refusing(refused)
+    cache = room.cache(EPISODE, load=loader.load, load_many=loader.load_many)
+    if way == "without the server":
+        server.kill()
+    for _ in range(2):  # the second is held back, and told the same
+        with pytest.raises(LoadFailed) as caught:
+            await (cache.get_many(["e1"]) if way == "get_many" else cache.get("e1"))
+        assert isinstance(caught.value.__cause__, InvalidInput)
+        assert problem_of(caught.value).status == 503
+    with pytest.raises(InvalidInput):
+        await cache.get("no key")
+
+
+async def test_a_refusal_that_the_cache_passes_is_its_caller_s(room: Greenroom) -> None:
+    cache = room.cache(EPISODE, load=Refusing(REFUSED[0]).load, passes=(InvalidInput,))
+    with pytest.raises(InvalidInput):
         await cache.get("e1")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
-from datetime import date, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, NewType
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,7 @@ from tests.support.real_servers import Server
 
 ID = UUID("0123abcd-0000-4000-8000-0000000000ff")
 DAY = date(2026, 11, 29)
+Sku = NewType("Sku", int)
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -142,11 +143,85 @@ takes_uuid.__annotations__["part"] = UUID  # as in a module whose annotations ar
 def takes_day(part: date) -> str | None: ...
 
 
-@pytest.mark.parametrize(("load", "kind"), [(takes_number, "int"), (takes_uuid, "UUID"), (takes_day, "date")])
-def test_a_loader_that_takes_no_text_needs_a_declared_part(load: Callable[..., Any], kind: str) -> None:
+def takes_text(part: str) -> str | None: ...
+
+
+def takes_float(part: float) -> str | None: ...
+
+
+def takes_moment(part: datetime) -> str | None: ...
+
+
+def takes_own(part: Sku) -> str | None: ...
+
+
+KINDS: dict[str, Any] = {"int": int, "UUID": UUID, "date": date}
+
+
+def one_part(**parts: Any) -> Keyspace[str]:
+    return Keyspace("one:{part}", str, parts=parts, ttl=timedelta(minutes=1))
+
+
+def declare(how: str, keyspace: Keyspace[Any], load: Callable[..., Any]) -> None:
     room = Greenroom(sessions=False)
-    words = f"load: takes part as {kind}, and a part of .* is text to it; declare it: parts={{'part': {kind}}}"
-    with pytest.raises(InvalidInput, match=re.escape(words).replace(r"\.\*", ".*")):
-        room.cached(Keyspace("one:{part}", str, ttl=timedelta(minutes=1)))(load)
-    declared = {"int": int, "UUID": UUID, "date": date}[kind]
-    room.cached(Keyspace("one:{part}", str, parts={"part": declared}, ttl=timedelta(minutes=1)))(load)
+    if how == "cached":
+        room.cached(keyspace)(load)
+    else:
+        room.cache(keyspace, load=load)
+
+
+@pytest.mark.parametrize("how", ["cached", "cache"])
+@pytest.mark.parametrize(("load", "kind"), [(takes_number, "int"), (takes_uuid, "UUID"), (takes_day, "date")])
+def test_a_loader_that_takes_no_text_needs_a_declared_part(how: str, load: Callable[..., Any], kind: str) -> None:
+    words = (
+        f"load: takes part as {kind}, and part of <Keyspace one:{{part}}> is not declared, and so is text to it; "
+        f"annotate it as str, or declare the part: parts={{'part': {kind}}}"
+    )
+    with pytest.raises(InvalidInput, match=re.escape(words).replace(re.escape("<Keyspace one:{part}>"), ".*")):
+        declare(how, one_part(), load)
+    declare(how, one_part(part=KINDS[kind]), load)
+
+
+@pytest.mark.parametrize("how", ["cached", "cache"])
+@pytest.mark.parametrize(
+    ("part", "load", "words"),
+    [
+        (int, takes_text, "takes part as str, and part of .* is int to it; annotate it as int$"),
+        (int, takes_uuid, r"takes part as UUID, .* annotate it as int, or declare the part: parts={'part': UUID}"),
+        (Number(1, 9), takes_text, "is int to it; annotate it as int$"),
+        (UUID, takes_text, "is UUID to it; annotate it as UUID$"),
+        (date, takes_moment, "takes part as datetime, and part of .* is date to it; annotate it as date$"),
+        (Text(), takes_number, "takes part as int, and part of .* is str to it"),
+        (str, takes_float, "takes part as float, and part of .* is not declared, .*; annotate it as str$"),
+    ],
+)
+def test_a_loader_that_takes_a_part_as_another_type_is_refused(
+    how: str, part: Any, load: Callable[..., Any], words: str
+) -> None:
+    with pytest.raises(InvalidInput, match=words) as caught:
+        declare(how, one_part(part=part), load)
+    assert caught.value.field == "load"
+
+
+@pytest.mark.parametrize("how", ["cached", "cache"])
+@pytest.mark.parametrize(
+    ("part", "load"),
+    [(int, takes_number), (int, takes_float), (str, takes_text), (Text(), takes_own), (int, takes_own)],
+)
+def test_a_loader_with_a_fitting_or_an_own_annotation_is_taken(how: str, part: Any, load: Callable[..., Any]) -> None:
+    declare(how, one_part(part=part), load)
+
+
+def test_of_several_parts_each_is_compared_by_its_name() -> None:
+    def load(number: str, show_id: str) -> str | None: ...
+
+    keyspace = Keyspace("two:{show_id}:{number}", str, parts={"number": int}, ttl=timedelta(minutes=1))
+    with pytest.raises(InvalidInput, match=r"takes number as str, and number of .* is int to it"):
+        declare("cache", keyspace, load)
+
+
+def test_one_part_is_compared_whatever_the_loader_calls_it() -> None:
+    def load(identity: int) -> str | None: ...
+
+    with pytest.raises(InvalidInput, match=r"takes identity as int, and part of .* is not declared"):
+        declare("cache", one_part(), load)

@@ -299,7 +299,7 @@ async def test_a_value_that_a_client_had_before_is_news_again(valkey: Server) ->
 
 
 async def test_an_id_that_no_key_can_hold_is_refused_by_name(valkey: Server) -> None:
-    async def load(export_id: int) -> Export:
+    async def load(export_id: Any) -> Export:
         return Export("queued")
 
     numbered = Keyspace("numbered:{export_id}", Export, parts={"export_id": int}, ttl=timedelta(minutes=5))
