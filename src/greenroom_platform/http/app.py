@@ -12,6 +12,7 @@ import msgspec
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import ValidationException
+from litestar.routes import HTTPRoute, WebSocketRoute
 
 from greenroom.engine.factory import EMBEDDED
 from greenroom.errors import EngineError, GreenroomError
@@ -127,6 +128,7 @@ def create_app(
         PodcastRequest,
     ]
     docs.complete(app.openapi_schema, drafts)
+    _begin_counting(app, metrics)
     with_sessions = SessionMiddleware(
         ServerOptions(app),
         lambda: app.state.platform.sessions,
@@ -137,6 +139,15 @@ def create_app(
     outer = Cors(near, settings.allowed_origins) if settings.allowed_origins else near
     hosts = settings.allowed_hosts
     return Envelope(AllowedHosts(outer, hosts) if hosts else outer, metrics)
+
+
+def _begin_counting(app: Litestar, metrics: Metrics) -> None:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            # A HEAD is answered by the handler of GET, and counted as itself.
+            metrics.begin(route.path_format, {*route.methods, *({"HEAD"} if "GET" in route.methods else ())})
+        elif isinstance(route, WebSocketRoute):
+            metrics.begin_socket(route.path_format)
 
 
 def _opened(settings: Settings, counters: Counters) -> AbstractAsyncContextManager[Platform]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from greenroom_platform.http.logs import REQUEST_ID
-from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.metrics import UNMATCHED, Metrics
 from greenroom_platform.http.problems import as_problem, cut_off, path_as_sent, send_problem
 from greenroom_platform.http.request_ids import request_id_of
 from greenroom_platform.http.security_headers import headers_for
@@ -88,7 +88,7 @@ class Envelope:
 
     def _tell(self, scope: Any, inner: Any, status: int, seconds: float) -> None:
         # The template, never the path: a label must have a bound.
-        route = str(inner.get("path_template") or "unmatched")
+        route = str(inner.get("path_template") or UNMATCHED)
         self._metrics.request(scope["method"], route, status, seconds)
         if not log.isEnabledFor(logging.INFO):
             return

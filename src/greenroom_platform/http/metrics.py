@@ -17,6 +17,7 @@ import os
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from greenroom.integrations import prometheus
 from greenroom.observe import BUCKETS, Counters, Histogram
+from greenroom_platform.http.problems import KINDS
 
 log = logging.getLogger("greenroom.http")
 
@@ -32,7 +34,13 @@ SHARE_INTERVAL = 1.0
 """Seconds between two writes of a worker's numbers."""
 _CLOSE_CODES = frozenset({1000, 1001, 1005, 1006, 1009, 1011, 1012, 1013, 4401, 4404})
 """What our sockets close with, what the server closes with, and what remains where nobody closed."""
+_OTHER_CODE = "other"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_OTHER_METHOD = "OTHER"
+UNMATCHED = "unmatched"
+"""The route of what no route answers."""
+FAILURES = sorted({status for status, *_ in KINDS.values() if status >= HTTPStatus.INTERNAL_SERVER_ERROR})
+"""The statuses of answers that are our fault, or our servers'."""
 
 
 class _Bars(msgspec.Struct):
@@ -95,18 +103,37 @@ class Metrics:
         self._socket_bytes: defaultdict[tuple[str], int] = defaultdict(int)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
+        self.begin(UNMATCHED, (*_METHODS, _OTHER_METHOD))
         self._rename: Callable[[str], str] | None = None
         self.gauges: dict[str, tuple[str, float]] = {}
         """Name → (help, value) of what is a state and not a count; set by whoever knows it."""
 
+    def begin(self, route: str, methods: Iterable[str]) -> None:
+        """Let every failure of a route stand at 0: a rule that looks at an increase does not see a first one from
+        nothing.
+
+        Arguments:
+            methods: those that it answers.
+        """
+        for method in methods:
+            for status in FAILURES:
+                self._requests[method, route, str(status)] += 0
+
+    def begin_socket(self, route: str) -> None:
+        """As `begin`, of a WebSocket: refused handshakes too."""
+        self.begin(route, ["GET"])
+        for code in (*map(str, _CLOSE_CODES), _OTHER_CODE):
+            self._sockets[route, code] += 0
+        self._socket_bytes[route,] += 0
+
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request; a method nobody knows counts as OTHER, so that labels keep a bound."""
-        self._requests[method if method in _METHODS else "OTHER", route, str(status)] += 1
+        self._requests[method if method in _METHODS else _OTHER_METHOD, route, str(status)] += 1
         self._request_seconds[route].add(seconds)
 
     def socket(self, route: str, code: int, sent: int) -> None:
         """Count a WebSocket that has ended; a code that only a client would send counts as `other`."""
-        self._sockets[route, str(code) if code in _CLOSE_CODES else "other"] += 1
+        self._sockets[route, str(code) if code in _CLOSE_CODES else _OTHER_CODE] += 1
         self._socket_bytes[route,] += sent
 
     def exposition(self, rename: Callable[[str], str] | None = None) -> bytes:

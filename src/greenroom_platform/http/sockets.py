@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from greenroom.sessions import SignInRequired
-from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.metrics import UNMATCHED, Metrics
 from greenroom_platform.http.problems import KINDS, UNEXPECTED, Problem, as_problem, cut_off, path_as_sent, send_problem
 from greenroom_platform.http.security_headers import DATA
 
@@ -116,7 +116,7 @@ class EnvelopedSocket:
 
     def _tell(self, metrics: Metrics, seconds: float) -> None:
         # The template, never the path: a label must have a bound.
-        route = str(self._scope.get("path_template") or "unmatched")
+        route = str(self._scope.get("path_template") or UNMATCHED)
         if self._accepted:
             method, status = "WEBSOCKET", self._code or _ABNORMAL
             metrics.socket(route, status, self._bytes)

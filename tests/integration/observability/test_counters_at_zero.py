@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,27 +17,11 @@ from greenroom.observe import CACHE_ERRORS, CACHE_EVENTS, SESSION_EVENTS, STORE_
 from tests.support.episode_caches import EPISODE, KEY, Episode, Loads
 from tests.support.real_servers import Server
 from tests.support.repository import ROOT
+from tests.support.scrapes import increase, scraped
 
 pytestmark = pytest.mark.one_kind
 
 BASKET = Keyspace("basket:{user_id}", Episode, ttl=timedelta(hours=1))
-Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def scraped(registry: CollectorRegistry) -> Series:
-    """What one scrape finds."""
-    samples = [sample for family in registry.collect() for sample in family.samples]
-    return {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}
-
-
-def increase(before: Series, after: Series, name: str, **patterns: str) -> float:
-    """`sum(increase(name{label=~pattern}[…]))` as Prometheus sees two scrapes: a series that was absent has none."""
-    return sum(
-        after[series] - before[series]
-        for series in before.keys() & after.keys()
-        if series[0] == name
-        and all(re.fullmatch(patterns[label], value) for label, value in series[1] if label in patterns)
-    )
 
 
 async def test_the_documented_alert_sees_the_first_broken_value(server: Server) -> None:
@@ -50,10 +33,10 @@ async def test_the_documented_alert_sees_the_first_broken_value(server: Server) 
     async with Greenroom(server.address) as room:
         registry.register(collector(room))
         episodes = room.cache(EPISODE, load=Loads())
-        before = scraped(registry)
+        before = scraped(registry.collect())
         server.raw()("SET", KEY, b'{"of another": "schema"}', "EX", 600)
         assert await episodes.get("e1") == Episode("e1")
-        after = scraped(registry)
+        after = scraped(registry.collect())
     assert increase(before, after, told[1], kind=told[2]) == 1
 
 
@@ -62,7 +45,7 @@ async def test_every_counter_of_a_declared_keyspace_stands_at_0(server: Server) 
     async with Greenroom(server.address) as room:
         registry.register(collector(room))
         episodes, baskets = room.cache(EPISODE, load=Loads()), room.store(BASKET)
-        found = scraped(registry)
+        found = scraped(registry.collect())
         for name, label, values in (
             ("greenroom_cache_reads_total", "outcome", [one.value for one in Outcome]),
             ("greenroom_cache_errors_total", "kind", CACHE_ERRORS),
