@@ -274,10 +274,14 @@ class DropTarget:
     Arguments:
         name: its key, or the group.
         drop: drops it.
+        lifetime: seconds that a value of it can live at most.
+        is_group: whether it is a group.
     """
 
     name: str
     drop: Callable[[], Awaitable[None]] = field(repr=False)
+    lifetime: float = field(default=LONGEST, repr=False)
+    is_group: bool = field(default=False, repr=False)
 
 
 def changing(stale: Sequence[DropTarget]) -> AbstractAsyncContextManager[None]:
