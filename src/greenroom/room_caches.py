@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from greenroom.argument_types import instance
 from greenroom.caching import Cache, DropTarget, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
-from greenroom.caching.cache import NEAR_FOR
+from greenroom.caching.cache import NEAR_FOR as NEAR_SECONDS
 from greenroom.caching.declared import (
     DeclaredCaches,
     check_options,
@@ -22,7 +22,8 @@ from greenroom.caching.declared import (
 from greenroom.caching.drops import changing
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.keyspace_drops import KeyspaceDrop
-from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
+from greenroom.caching.loader import LOADER_DEADLINE as LOADER_SECONDS
+from greenroom.caching.loader import PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.caching.releases import BACKOFF
 from greenroom.caching.result import Loaded
@@ -46,9 +47,12 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FAILURES_FOR = timedelta(seconds=BACKOFF)
-_LOADER_DEADLINE = timedelta(seconds=LOADER_DEADLINE)
-_NEAR_FOR = timedelta(seconds=NEAR_FOR)
+FAILURES_FOR = timedelta(seconds=BACKOFF)
+"""How long a loader's failure is remembered."""
+LOADER_DEADLINE = timedelta(seconds=LOADER_SECONDS)
+"""How long a load may take."""
+NEAR_FOR = timedelta(seconds=NEAR_SECONDS)
+"""How long a value is served from a process."""
 
 
 class RoomCaches:
@@ -79,11 +83,11 @@ class RoomCaches:
         *,
         load: Loader[T] | PlainLoader[T],
         load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
-        loader_deadline: timedelta = _LOADER_DEADLINE,
-        near_for: timedelta = _NEAR_FOR,
+        loader_deadline: timedelta = LOADER_DEADLINE,
+        near_for: timedelta = NEAR_FOR,
         groups: Sequence[str] = (),
         max_concurrent: int = MAX_CONCURRENT,
-        failures_for: timedelta = _FAILURES_FOR,
+        failures_for: timedelta = FAILURES_FOR,
         passes: Sequence[type[Exception]] = (),
     ) -> Cache[T]:
         """A read-through cache over a keyspace, which answers while the room is open.
@@ -148,11 +152,11 @@ class RoomCaches:
         keyspace: Keyspace[T],
         *,
         load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
-        loader_deadline: timedelta = _LOADER_DEADLINE,
-        near_for: timedelta = _NEAR_FOR,
+        loader_deadline: timedelta = LOADER_DEADLINE,
+        near_for: timedelta = NEAR_FOR,
         groups: Sequence[str] = (),
         max_concurrent: int = MAX_CONCURRENT,
-        failures_for: timedelta = _FAILURES_FOR,
+        failures_for: timedelta = FAILURES_FOR,
         passes: Sequence[type[Exception]] = (),
     ) -> Callable[[Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None]], CachedFunction[P, T]]:
         """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
@@ -183,7 +187,7 @@ class RoomCaches:
 
         return decorate
 
-    def store(self, keyspace: Keyspace[T], *, near_for: timedelta = _NEAR_FOR) -> Store[T]:
+    def store(self, keyspace: Keyspace[T], *, near_for: timedelta = NEAR_FOR) -> Store[T]:
         """Values of a keyspace that the program writes itself; for what has no loader.
 
         Arguments:

@@ -208,6 +208,17 @@ class Cache(Generic[T]):
                 return self._ladder.counted(near)
         return (await self._ladder.read({key: (args, parts)}, together=False))[key]
 
+    async def find(self, *args: object, **parts: object) -> CacheResult[T] | None:
+        """As `get_result`, of a value that this process or the server has; None where it would have to be loaded.
+
+        Nothing is loaded, and no load of another caller waited for.
+
+        Raises:
+            As `get`.
+        """
+        self._check_open()
+        return await self._ladder.find(self._key(args, parts), (args, parts))
+
     async def get_results(self, parts: Iterable[object]) -> list[CacheResult[T]]:
         """Several values and how each came about, in the order asked; takes its keys as `get_many`.
 

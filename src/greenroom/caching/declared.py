@@ -275,10 +275,10 @@ def group_patterns(groups: object) -> tuple[str, ...]:
 
 
 def _awaited(load: Callable[..., Any], threads: Callable[[], LoaderThreads]) -> Callable[..., Awaitable[Any]]:
-    return load if _is_async(load) else functools.partial(threads().run, load)
+    return load if is_async(load) else functools.partial(threads().run, load)
 
 
-def _is_async(load: Any) -> bool:
+def is_async(load: Any) -> bool:
     """Whether a call gives a coroutine, as far as can be told: of a function, a part of one, an object with a call."""
     while isinstance(load, functools.partial):
         load = load.func

@@ -300,16 +300,17 @@ def changing(stale: Sequence[DropTarget]) -> AbstractAsyncContextManager[None]:
 
 @asynccontextmanager
 async def _changing(stale: Sequence[DropTarget]) -> AsyncIterator[None]:
-    await _drop_each(stale)
+    await drop_each(stale)
     try:
         yield
     finally:
         # On every way out, since a change that has failed may have been committed, and to the end: a caller who is
         # cancelled has changed something all the same.
-        await to_the_end(lambda: _drop_after(stale))
+        await to_the_end(lambda: drop_after(stale))
 
 
-async def _drop_each(stale: Sequence[DropTarget]) -> None:
+async def drop_each(stale: Sequence[DropTarget]) -> None:
+    """Drop each target; what a server does not acknowledge is logged, and kept."""
     results = await asyncio.gather(*(one.drop() for one in stale), return_exceptions=True)
     for one, result in zip(stale, results, strict=True):
         if isinstance(result, EngineError):
@@ -318,8 +319,9 @@ async def _drop_each(stale: Sequence[DropTarget]) -> None:
             raise result
 
 
-async def _drop_after(stale: Sequence[DropTarget]) -> None:
+async def drop_after(stale: Sequence[DropTarget]) -> None:
+    """Drop each target after the change, which is made whatever becomes of this."""
     try:
-        await _drop_each(stale)
+        await drop_each(stale)
     except Exception:
         log.exception("what a change made stale was not dropped")
