@@ -68,8 +68,28 @@ class RoomDrops:
             EngineError: when a server did not acknowledge. It is kept, and sent before this process reads there again;
                 other processes may serve old values until then.
         """
+        await self.begin_keyspace_drop(keyspace).send()
+
+    def begin_keyspace_drop(self, keyspace: Keyspace[Any]) -> KeyspaceDrop:
+        """As `drop_keyspace`, which counts in this process from this call on, and is sent by the result's `send`."""
         prefixed, generations = self._cached_keyspace(keyspace), self._wired().backing.generations
-        await KeyspaceDrop(generations, generations.of(prefixed)).send()
+        return KeyspaceDrop(generations, generations.of(prefixed))
+
+    def keyspace_of(self, pattern: str) -> Keyspace[Any] | None:
+        """The keyspace of a cache of this room by its key format; None where there is no such cache."""
+        return self._caches.keyspace_of(pattern)
+
+    async def drop_named_group(self, group: str, lifetime: float) -> None:
+        """Drop every key of a group by its name, as an outbox has it.
+
+        Arguments:
+            lifetime: seconds that a value of the group can live at most; see `DropTarget`.
+
+        Raises:
+            EngineError: as `Cache.invalidate_group`.
+        """
+        self.opened.check()
+        await self._wired().backing.drop_group(group, int(lifetime * 1000))
 
     async def delete_keyspace(self, keyspace: Keyspace[Any], *, viewer: str | None = None) -> int:
         """Delete what is stored of a keyspace, with its companions; returns how many keys there were.

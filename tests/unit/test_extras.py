@@ -34,6 +34,7 @@ USES: list[tuple[str, str, Callable[[Path], object]]] = [
     ("prometheus", "prometheus_client", lambda _: imported("greenroom.integrations.prometheus")),
     ("fastapi", "fastapi", lambda _: imported("greenroom.integrations.fastapi")),
     ("opentelemetry", "opentelemetry", lambda _: imported("greenroom.integrations.opentelemetry")),
+    ("sqlalchemy", "sqlalchemy", lambda _: imported("greenroom.integrations.sqlalchemy")),
     ("studio", "opuslib_next", lambda _: OpusEncoder()),
     ("studio", "py_nanotts", lambda _: Voices()),
 ]

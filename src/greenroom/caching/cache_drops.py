@@ -95,7 +95,7 @@ class CacheDrops(Generic[T]):
             self._check_droppable(key)
             await self._backing.drops.drop(key, lifetime)
 
-        return DropTarget(key, drop)
+        return DropTarget(key, drop, lifetime)
 
     def group(self, *args: object, **parts: object) -> DropTarget:
         """A group as something that a change makes stale, for `Greenroom.changing`.
@@ -109,7 +109,7 @@ class CacheDrops(Generic[T]):
             self._check_droppable(group)
             await self._backing.drop_group(group, self._longest_ms)
 
-        return DropTarget(group, drop)
+        return DropTarget(group, drop, self._longest_ms / 1000, is_group=True)
 
     def group_parts(self, *args: object) -> Sequence[str]:
         """The parts that a group still needs, given what stands by position for `group`.

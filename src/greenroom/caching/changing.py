@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
+from greenroom.caching.drops import LONGEST
 from greenroom.detached import to_the_end
 from greenroom.errors import EngineError, InvalidInput
 
@@ -21,10 +22,14 @@ class DropTarget:
     Arguments:
         name: its key, or the group.
         drop: drops it.
+        lifetime: seconds that a value of it can live at most.
+        is_group: whether it is a group.
     """
 
     name: str
     drop: Callable[[], Awaitable[None]] = field(repr=False)
+    lifetime: float = field(default=LONGEST, repr=False)
+    is_group: bool = field(default=False, repr=False)
 
 
 def changing(stale: Sequence[DropTarget]) -> AbstractAsyncContextManager[None]:

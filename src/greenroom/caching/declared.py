@@ -108,6 +108,11 @@ class DeclaredCaches:
         """Whether a store has this key format."""
         return any(one.kind == "store" and one.keyspace.pattern.text == keyspace.pattern.text for one in self._declared)
 
+    def keyspace_of(self, pattern: str) -> Keyspace[Any] | None:
+        """The keyspace of a cache by its key format, as it was declared; None where there is no such cache."""
+        found = (one.keyspace for one in self._declared if one.kind == "cache" and one.keyspace.pattern.text == pattern)
+        return next(found, None)
+
     def keyspaces(self, sessions: Keyspace[Any] | None) -> Keyspaces:
         """All keyspaces that are declared, with the groups of the caches.
 

@@ -110,7 +110,7 @@ class LoaderCalls(Generic[T]):
         except InvalidInput as error:
             # Prevents: a loader builds a request from what the record holds, and that is refused · its caller gets
             # `InvalidInput`, as for parts that make no key · a client is told by 422 that his request was wrong.
-            self.count("load", key)
+            self._count("load", key)
             log.warning("loading %s failed: %s", key, type(error).__name__)
             raise LoadFailed(key, type(error).__name__) from error
         except Exception as error:

@@ -80,6 +80,9 @@ class PendingDrops:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
     def mark_everything(self) -> None:
         """Count every key as dropped from now on, until it is known which are."""
         self._everything = self.any = True

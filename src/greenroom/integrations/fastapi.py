@@ -57,7 +57,8 @@ def lifespan(
 
     Arguments:
         room: the room, or what makes it when the application starts.
-        own: the application's own lifespan, which runs while the room is open; the state that it yields is kept.
+        own: the application's own lifespan, which runs while the room is open; the state that it yields is kept. As
+            `lambda app: outbox` it opens an outbox there.
 
     Raises:
         InvalidInput: naming an argument of another type.
@@ -75,7 +76,7 @@ def lifespan(
             # For what is made before any request, as a middleware: `lambda: app.state.greenroom`.
             setattr(app.state, STATE, made)
             state = None if own is None else await stack.enter_async_context(own(app))
-            yield {STATE: made, **(state or {})}
+            yield {STATE: made, **(state if isinstance(state, Mapping) else {})}
 
     return opened
 
