@@ -84,6 +84,15 @@ WRITES: dict[str, tuple[Write, dict[str, object]]] = {
         lambda other: other.topics.update_one({"_id": "a"}, {"$set": {"display_name": "Z"}}),
         {"topics": ("a",)},
     ),
+    "a topic's member removed": (
+        lambda other: other.topics.update_one({"_id": "a"}, {"$unset": {"description": ""}}),
+        {"topics": ("a",)},
+    ),
+    "a topic's list cut short": (
+        lambda other: other.topics.update_one({"_id": "b"}, [{"$set": {"keywords": {"$slice": ["$keywords", 2]}}}]),
+        {"topics": ("b",)},
+    ),
+    "a topic whose id is no text": (lambda other: other.topics.insert_one({"_id": 7}), {}),
     "a topic inserted": (lambda other: other.topics.insert_one({"_id": "new"}), {"topics": ("new",)}),
     "a topic deleted": (lambda other: other.topics.delete_one({"_id": "b"}), {"topics": ("b",)}),
     "a snippet updated": (
@@ -125,6 +134,7 @@ async def test_a_foreign_write_is_told_with_what_it_made_stale(
     await fill(mongo_records, "a", 21)
     await fill(mongo_records, "b", 1)
     await mongo_records.tasks.add_task("p", "a", NOON, max_unfinished=1)
+    other.topics.update_one({"_id": "b"}, {"$set": {"keywords": ["one", "two", "three", "four"]}})
     work, stale = WRITES[write]
     async with watching(mongo_records) as told:
         await begun(mongo_records, told)
@@ -400,7 +410,8 @@ async def test_an_earlier_place_never_takes_the_place_of_a_later(mongo_records: 
 async def test_the_place_is_kept_though_only_we_write(
     mongo_records: MongoRecords, other: Other, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreign, "_IDLE", 0.05)
+    # Longer than between two writes: no look finds that nothing has come.
+    monkeypatch.setattr(foreign, "_IDLE", 0.5)
     monkeypatch.setattr(foreign, "_WAIT", 20)
 
     def kept() -> object:

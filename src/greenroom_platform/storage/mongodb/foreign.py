@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence, Set
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -96,8 +96,12 @@ class MongoForeignChanges:
         left = Left.stored(stored) if token is not None else Left()
         while True:
             try:
-                async with self._database.client.start_session() as session:
-                    async for changes in self._from(token, session, left):
+                # Closed with this. Prevents: a watcher is left · its stream is read on until it is collected.
+                async with (
+                    self._database.client.start_session() as session,
+                    aclosing(self._from(token, session, left)) as told,
+                ):
+                    async for changes in told:
                         yield changes
             except OperationFailure as error:
                 if error.code in _PASSING or error.has_error_label("ResumableChangeStreamError") or token is None:
@@ -122,7 +126,7 @@ class MongoForeignChanges:
 
     async def _from(
         self, token: Mapping[str, Any] | None, session: AsyncClientSession, left: Left
-    ) -> AsyncIterator[ForeignChanges[Place]]:
+    ) -> AsyncGenerator[ForeignChanges[Place]]:
         # Prevents: an event has text that is no UTF-8, or a date outside of Python's years · it cannot be read, nor
         # passed: nobody watches any more, whatever is restarted.
         stream = await self._database.database.with_options(LENIENT).watch(
