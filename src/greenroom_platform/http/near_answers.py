@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from greenroom.caching import Cache, CacheResult, Outcome
-from greenroom_platform.http.conditional import matches
+from greenroom.integrations.conditional import matches
 
 ADDRESSES = 4096
 """Addresses that are remembered; the oldest goes first."""

@@ -8,10 +8,13 @@ from litestar import Request, Response
 
 from greenroom.caching import Cache, CacheResult
 from greenroom.caching.result import digest
-from greenroom_platform.http.conditional import CACHE_CONTROL, cache_status, matches
+from greenroom.integrations.conditional import cache_status, matches
 from greenroom_platform.http.near_answers import FinishedAnswer, Headers, KnownAddresses
 
 T = TypeVar("T")
+
+CACHE_CONTROL = "public, no-cache"
+"""Anyone may keep the answer, and asks again before using it: an editor's change is seen by the next read."""
 
 
 # docs/decisions/0051-stored-json-bypasses-the-framework.md

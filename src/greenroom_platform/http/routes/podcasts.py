@@ -13,13 +13,13 @@ from litestar.params import FromPath, QueryParameter
 
 from greenroom.caching import CacheResult
 from greenroom.errors import InvalidInput, UnknownReference
+from greenroom.integrations.conditional import cache_status
 from greenroom.rate_limit import Bound
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.domain.task_records import PodcastRequest
 from greenroom_platform.http import requests
 from greenroom_platform.http.address_bounds import address_of, counted
 from greenroom_platform.http.auth import caller_of
-from greenroom_platform.http.conditional import cache_status
 from greenroom_platform.http.docs import taking
 from greenroom_platform.http.events import EventStream, event_id
 from greenroom_platform.http.parameters import once

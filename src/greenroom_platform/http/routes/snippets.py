@@ -8,11 +8,11 @@ from litestar import Request, Response, Router, delete, get, post, put
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from greenroom.caching import CacheResult
+from greenroom.integrations.conditional import cache_status
 from greenroom_platform.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom_platform.domain.records import SnippetDraft
 from greenroom_platform.http import requests
 from greenroom_platform.http.auth import editors_only
-from greenroom_platform.http.conditional import cache_status
 from greenroom_platform.http.docs import EDITOR_SECURITY, taking
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.preconditions import precondition_of

@@ -9,10 +9,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
 from greenroom.caching import CacheResult
+from greenroom.integrations.conditional import cache_status
 from greenroom_platform.domain.records import TopicDraft
 from greenroom_platform.http import requests
 from greenroom_platform.http.auth import editors_only
-from greenroom_platform.http.conditional import cache_status
 from greenroom_platform.http.docs import EDITOR_SECURITY, taking
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import Problem
