@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import cluster, cold, followers, http, policies
+from bench import cluster, cold, followers, http, policies, traces
 from bench.common import KEYS, READERS, Cost, server
 from bench.hits import CONTENDERS
 from tests.support.real_servers import Server
@@ -143,18 +143,14 @@ def over_http(one: Server) -> str:
     )
 
 
-def near_policies() -> str:
+def near_policies(_: Server) -> str:
     """Which keys stay near."""
-    rows: list[list[str]] = []
-    for skew in (0.8, 1.0):
-        for scan in (False, True):
-            keys = policies.trace(skew, scan=scan)
-            for name in policies.POLICIES:
-                small, large = (policies.measure(name, capacity, keys) for capacity in (500, 5000))
-                label = f"zipf {skew}" + (" + scans" if scan else "")
-                rows.append([label, name, f"{small.hits:.1%}", f"{large.hits:.1%}", f"{large.nanoseconds:.0f}"])
-    return "The near cache's eviction policy on each trace:\n\n" + table(
-        ["trace", "policy", "hits, 500 entries", "hits, 5,000 entries", "ns a request at 5,000"], rows
+    rows = [row for name, make in traces.TRACES.items() for row in policies.rows(name, make())]
+    return (
+        "The near cache's eviction policy on traces of the shapes that public ones have (`bench/traces.py`): share of "
+        f"hits at five sizes of the cache. *{policies.REFERENCE}*: as its authors publish it. "
+        "`python -m bench.policies FILE` does the same with any trace, a key in each line.\n\n"
+        + table(policies.HEAD, rows)
     )
 
 
@@ -168,12 +164,10 @@ def main() -> None:
         "measured in one run.",
     ]
     with server() as one:
-        for part in (hits, cold_key, following, on_a_cluster, over_http):
+        for part in (hits, cold_key, following, on_a_cluster, over_http, near_policies):
             parts.append(part(one))
             sys.stdout.write(parts[-1] + "\n\n")
             sys.stdout.flush()
-    parts.append(near_policies())
-    sys.stdout.write(parts[-1] + "\n")
     if "--write" in sys.argv:
         PAGE.write_text("\n\n".join(parts) + "\n", "utf-8")
 

@@ -192,8 +192,10 @@ def test_what_is_asked_for_stays_when_its_value_is_replaced() -> None:
 
 def test_a_key_that_comes_back_soon_after_its_eviction_is_kept_longer() -> None:
     near = Near(entries=10)
+    for number in range(11):
+        near.put(entry(f"first{number}"))
     near.put(entry("a"))
-    for number in range(10):
+    for number in range(5):
         near.put(entry(f"b{number}"))
     assert near.get("a", 0.0) is None
     near.put(entry("a"))  # its ghost is known: it enters where newcomers do not push it out
@@ -224,6 +226,19 @@ def test_a_ghost_entry_that_returns_lives_as_long_as_the_first_time() -> None:
         near._remember(f"c{number}")
     assert "a" in near._ghosts
     check(near)
+
+
+def test_the_first_keys_of_a_cold_cache_stay_before_a_scan_if_asked_for_once() -> None:
+    near = Near(entries=100)
+    for _ in range(2):  # the second time after all was forgotten
+        for number in range(100):
+            near.put(entry(f"k{number}"))
+            near.get(f"k{number}", 0.0)
+        for number in range(100):
+            near.put(entry(f"scan{number}"))
+        assert sum(key.startswith("k") for key in near) >= 89, "newcomers have a tenth"
+        check(near)
+        near.clear()
 
 
 # Anything ------------------------------------------------------------------------------------------

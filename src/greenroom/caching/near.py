@@ -2,7 +2,8 @@
 
 S3-FIFO (Yang et al., SOSP 2023): newcomers enter a small queue, and only what is asked for again moves to the main
 one; a ghost list remembers what left the small queue too early. A scan of one-off keys so never displaces what is
-popular, and a hit costs one dictionary look-up and a counter.
+popular, and a hit costs one dictionary look-up and a counter. Until the first eviction newcomers enter the main queue:
+nothing has been popular yet, and the first keys of a cold cache would all pass through the small one.
 
 An entry is served only while the connection that it was read on is known to be alive: pushes come on that connection,
 so one that has answered nothing for too long may hide an invalidation.
@@ -85,6 +86,7 @@ class Near:
 
     __slots__ = (
         "_bound",
+        "_cold",
         "_dead",
         "_entries",
         "_ghosts",
@@ -118,6 +120,7 @@ class Near:
         self._size = 0
         self._small_size = 0
         self._dead = 0
+        self._cold = True  # until the first eviction, and again after all is forgotten
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -162,7 +165,7 @@ class Near:
         if old is not None:
             entry.main, entry.frequency = old.main, old.frequency
             self._remove(old)
-        elif self._ghosts.pop(entry.key, None) is not None:
+        elif self._cold or self._ghosts.pop(entry.key, None) is not None:
             entry.main = True
         entry.alive = True
         self._entries[entry.key] = entry
@@ -200,6 +203,7 @@ class Near:
         self._entries.clear()
         self._ghosts.clear()
         self._size = self._small_size = self._dead = 0
+        self._cold = True
 
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._entries))
@@ -220,6 +224,7 @@ class Near:
             self._dead = 0
 
     def _evict(self) -> None:
+        self._cold = False
         small = self._small and (
             self._small_size * _SMALL_SHARE >= self._sizes
             or len(self._small) * _SMALL_SHARE >= self._bound
