@@ -162,7 +162,7 @@ class Backing(Listener):
             return
         self.generations.queue(handover)
         self._log.queue(handover)
-        self.outbox_drops.repeat_at_once(owns)
+        self.outbox_drops.repeat_at_once(handover)
         self.releases.queue(handover)
         self.local.server_is_back(owns)
 
@@ -172,11 +172,10 @@ class Backing(Listener):
         Raises:
             EngineError: when that could not be done.
         """
-        owns = handover.owns
         if unsent := self._log.unsent:
             log.info("sending those of %d kept invalidations that are this server's", unsent)
         await self.generations.before_serving(handover)
-        await self.outbox_drops.repeat(owns)
+        await self.outbox_drops.repeat(handover)
         await self._log.send(handover)
         await self._read_groups(handover)
         if missing := await self.groups.registered.missing(handover):

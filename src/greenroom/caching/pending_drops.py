@@ -23,15 +23,24 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from greenroom.caching.drops import BATCH, drop_singly, drop_together
 from greenroom.caching.near import Near
 from greenroom.clock import Clock
-from greenroom.engine import Channel, Engine, KeyFilter
+from greenroom.engine import Channel, Engine, Handover, KeyFilter
 from greenroom.engine.deletions import Names, refused
 from greenroom.engine.replay import RECENT
 from greenroom.errors import EngineError
+
+
+class _Sent(NamedTuple):
+    """A batch that servers have dropped."""
+
+    number: int
+    when: float
+    keys: list[str]
 
 
 # docs/decisions/0022-outbox-keys-are-marked.md
@@ -52,6 +61,8 @@ class PendingDrops:
         "_names",
         "_near",
         "_recent",
+        "_repeated",
+        "_sent",
         "_settled",
         "any",
     )
@@ -73,7 +84,9 @@ class PendingDrops:
         self._keys: set[str] = set()
         self._everything = False
         self._settled: set[str] = set()
-        self._recent: deque[tuple[float, list[str]]] = deque()  # when, and what a server has dropped then
+        self._sent = 0  # batches that servers have dropped
+        self._recent: deque[_Sent] = deque()
+        self._repeated: WeakKeyDictionary[Handover, int] = WeakKeyDictionary()  # the last batch marked for each
         self.any = False
         """Whether any key is marked: what a near hit looks at, so a plain attribute."""
 
@@ -131,16 +144,24 @@ class PendingDrops:
         if failure is not None:
             raise failure
 
-    async def repeat(self, owns: KeyFilter) -> None:
-        """Mark again what was dropped of late: a new connection's server may have it back."""
-        for keys in self._of_late():
-            self._mark_again(keys, owns)
+    async def repeat(self, handover: Handover) -> None:
+        """Mark again what was dropped of late: the server of a connection that does not serve yet may have it back."""
+        before = self._sent
+        for batch in self._of_late():
+            self._mark_again(batch.keys, handover.owns)
             await asyncio.sleep(0)
+        self._repeated[handover] = before
 
-    def repeat_at_once(self, owns: KeyFilter) -> None:
-        """As `repeat`, of keys that a server in use has taken over: before anything else is read of them."""
-        for keys in self._of_late():
-            self._mark_again(keys, owns)
+    def repeat_at_once(self, handover: Handover) -> None:
+        """As `repeat`, of keys that a server in use has taken over: before anything else is read of them.
+
+        Of a connection that is new itself only what was dropped since `repeat`. Prevents: it has marked 500,000 keys,
+        and given the loop back after each batch · all of them are marked a second time, and nobody is served meanwhile.
+        """
+        before = self._repeated.pop(handover, 0)
+        for batch in self._of_late():
+            if batch.number > before:
+                self._mark_again(batch.keys, handover.owns)
 
     # ------------------------------------------------------------------------------------------------
 
@@ -156,7 +177,8 @@ class PendingDrops:
 
         failed |= await drop_singly(turned_away, again)
         if done := [key for key in keys if key not in failed]:
-            self._recent.append((self._clock.monotonic(), done))
+            self._sent += 1
+            self._recent.append(_Sent(self._sent, self._clock.monotonic(), done))
         self._of_late()
         return failed
 
@@ -171,11 +193,11 @@ class PendingDrops:
         elif not self._keys:
             self.any = False
 
-    def _of_late(self) -> tuple[list[str], ...]:
+    def _of_late(self) -> tuple[_Sent, ...]:
         since = self._clock.monotonic() - RECENT
-        while self._recent and self._recent[0][0] < since:
+        while self._recent and self._recent[0].when < since:
             self._recent.popleft()
-        return tuple(keys for _, keys in self._recent)
+        return tuple(self._recent)
 
     def _mark_again(self, keys: list[str], owns: KeyFilter) -> None:
         # Not forgotten once more: what was read of them has been, when their connection ended or their slot moved.

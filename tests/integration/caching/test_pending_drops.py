@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +18,13 @@ from greenroom.testing.clock import ManualClock
 from tests.support.episode_caches import KEY, Episode, Loads, cache_of, open_backing
 from tests.support.patience import until
 from tests.support.real_servers import Server
+
+
+class NewConnection:
+    """As much of a handover as is looked at: all keys are this server's."""
+
+    owns = staticmethod(all_keys)
+
 
 OLD = b'{"episode_id":"e1","version":0}'
 
@@ -155,10 +163,49 @@ async def test_what_was_dropped_of_late_is_marked_for_a_server_that_comes_back(v
         await until(lambda: backing.engine.unavailable is None)
         assert await cache.get("e1") == Episode("e1", 1)
         clock.advance(31)
-        backing.outbox_drops.repeat_at_once(all_keys)
+        backing.outbox_drops.repeat_at_once(NewConnection())  # type: ignore[arg-type]
         assert not backing.outbox_drops.any
     finally:
         await backing.close()
+
+
+async def test_a_new_connection_marks_each_key_again_once(
+    valkey: Server, backing: Backing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It marked 500,000 keys, and gave the loop back after each batch; then all of them again, without."""
+    drops, keys, marked = backing.outbox_drops, stored(valkey, 600), Counter[str]()
+    await drops.add(keys)
+    await drops.send()
+    mark_again = type(drops)._mark_again
+
+    def counted(drops: Any, again: list[str], owns: Any) -> None:
+        marked.update(again)
+        mark_again(drops, again, owns)
+
+    monkeypatch.setattr(type(drops), "_mark_again", counted)
+    valkey.kill()
+    await until(lambda: backing.engine.unavailable is not None)
+    valkey.start()
+    await until(lambda: backing.engine.unavailable is None)
+    assert marked == Counter(keys)
+    assert len(drops) == 600
+
+
+async def test_what_is_dropped_while_a_connection_is_made_is_marked_for_it(valkey: Server, backing: Backing) -> None:
+    """A batch is dropped at the slot's old server · the new connection's server takes the slot over, with the value."""
+    drops, handover = backing.outbox_drops, NewConnection()
+    await drops.add(["cache:episode:e1"])
+    await drops.send()
+    await drops.repeat(handover)  # type: ignore[arg-type]
+    await drops.send()
+    await drops.add(["cache:episode:e2"])
+    await drops.send()
+    assert not drops.any
+    drops.repeat_at_once(handover)  # type: ignore[arg-type]
+    # e1 was dropped anew too, after it had been marked for this connection.
+    assert drops._keys == {"cache:episode:e1", "cache:episode:e2"}
+    drops.repeat_at_once(NewConnection())  # type: ignore[arg-type]
+    assert drops._keys == {"cache:episode:e1", "cache:episode:e2"}
 
 
 # Keys that differ in a number -------------------------------------------------------------------------
