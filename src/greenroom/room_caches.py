@@ -26,7 +26,7 @@ from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.caching.releases import BACKOFF
 from greenroom.caching.result import Loaded
-from greenroom.engine import Address, Engine
+from greenroom.engine import EMBEDDED, Address, Engine
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.pattern import check_prefix
@@ -72,6 +72,7 @@ class RoomCaches:
         self._block_of: dict[str, Opened] = {}
         """The opening in which a limit or jobs were declared; none of what was declared while the room was closed."""
         self._wiring: Wiring | None = None
+        self._address = self._session_address = EMBEDDED
 
     def cache(
         self,
@@ -353,11 +354,14 @@ class RoomCaches:
             InvalidInput: for two keyspaces of one name, whose definitions nobody could tell apart.
         """
         from greenroom.declarations import of_room  # not with the package: for commands alone
+        from greenroom.deployment import deployed_room
 
         settings = self._session_settings()
         keyspaces = self._caches.keyspaces(self._session_keyspace())
         content = None if settings is None else settings.streams.content
-        return of_room(keyspaces, content=content, limits=bool(self._limits), prefix=self.prefix)
+        caches = ((one.keyspace.pattern.text, one.load) for one in self._caches if isinstance(one, Cache))
+        deployment = deployed_room(caches, address=self._address, session_address=self._session_address)
+        return of_room(keyspaces, content=content, limits=bool(self._limits), prefix=self.prefix, deployment=deployment)
 
     # ------------------------------------------------------------------------------------------------
 
