@@ -38,10 +38,10 @@ _LOOK = frozenset(
         *("get", "mget", "strlen", "exists", "type", "ttl", "pttl", "scan", "dbsize", "memory|usage"),
         *("zcard", "zcount", "zrange", "zscore"),
         *("hello", "ping", "select", "info", "cluster|info", "cluster|shards", "cluster|slots"),
-        *("command", "command|docs"),
+        *("command", "command|docs", "readonly", "time"),
     }
 )
-"""What somebody with `valkey-cli` needs in order to look."""
+"""What somebody with `valkey-cli` needs in order to look, and what `greenroom audit` and its kin send."""
 _IN_SCRIPT = re.compile(r"redis\.p?call\('([A-Z]+)'")
 _USER = re.compile(r"[!-~]+")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from greenroom.deployment import Deploy, Setting, named_servers
 from greenroom.engine import Script
 from greenroom.keyspace.registry import Keyspaces
 from greenroom.rate_limit import ATTEMPT, COUNTED
@@ -30,6 +31,8 @@ class Declarations:
         prefix: what stands before every key, given the command's flag, which wins over the program's own settings.
         markdown: the document of the keyspaces, given them with their prefix.
         flags: the command line's flags behind arguments, by the arguments' names: errors name the flag.
+        settings: the flags that `greenroom doctor` and its kin take of this program besides those of the servers.
+        deployment: where its servers and its record are, given those flags.
     """
 
     keyspaces: Keyspaces
@@ -41,15 +44,20 @@ class Declarations:
     prefix: Callable[[str | None], str] = lambda flag: flag or ""
     markdown: Callable[[Keyspaces], str] = _document
     flags: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[Setting, ...] = ()
+    deployment: Deploy = named_servers
 
 
-def of_room(keyspaces: Keyspaces, *, content: str | None, limits: bool, prefix: str) -> Declarations:
+def of_room(
+    keyspaces: Keyspaces, *, content: str | None, limits: bool, prefix: str, deployment: Deploy
+) -> Declarations:
     """What is declared in a room.
 
     Arguments:
         content: what the streams of its sessions are of, where it keeps any.
         limits: whether it has rate limits; they count on the server of the sessions, where it keeps any.
         prefix: the room's; a command's flag wins over it.
+        deployment: see `Declarations`.
     """
     streams = () if content is None else (("active", f"{content}s"), ("listeners", f"{content}:*"))
     beside, scripts = ((COUNTED,), (ATTEMPT,)) if limits else ((), ())
@@ -61,4 +69,5 @@ def of_room(keyspaces: Keyspaces, *, content: str | None, limits: bool, prefix: 
         beside_caches=() if on_sessions else beside,
         cache_scripts=() if on_sessions else scripts,
         prefix=lambda flag: prefix if flag is None else flag,
+        deployment=deployment,
     )

@@ -23,7 +23,7 @@ from greenroom.caching.loader import LOADER_DEADLINE as LOADER_SECONDS
 from greenroom.caching.loader import PlainLoader
 from greenroom.caching.releases import BACKOFF
 from greenroom.caching.result import Loaded
-from greenroom.engine import Engine
+from greenroom.engine import EMBEDDED, Engine
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.opened import Opened
@@ -55,6 +55,7 @@ class RoomCaches(RoomDrops):
         self._limits: dict[str, lazy.Bound] = {}
         self._block_of: dict[str, Opened] = {}
         """The opening in which a limit or jobs were declared; none of what was declared while the room was closed."""
+        self._address = self._session_address = EMBEDDED
 
     def cache(
         self,
@@ -256,11 +257,14 @@ class RoomCaches(RoomDrops):
             InvalidInput: for two keyspaces of one name, whose definitions nobody could tell apart.
         """
         from greenroom.declarations import of_room  # not with the package: for commands alone
+        from greenroom.deployment import deployed_room
 
         settings = self._session_settings()
         keyspaces = self._caches.keyspaces(self._session_keyspace())
         content = None if settings is None else settings.streams.content
-        return of_room(keyspaces, content=content, limits=bool(self._limits), prefix=self.prefix)
+        caches = ((one.keyspace.pattern.text, one.load) for one in self._caches if isinstance(one, Cache))
+        deployment = deployed_room(caches, address=self._address, session_address=self._session_address)
+        return of_room(keyspaces, content=content, limits=bool(self._limits), prefix=self.prefix, deployment=deployment)
 
     # ------------------------------------------------------------------------------------------------
 

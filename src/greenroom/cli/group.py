@@ -8,14 +8,18 @@ from typing import NoReturn
 
 import rich_click as click
 
-from greenroom.cli.options import flag_of
-from greenroom.errors import GreenroomError, InvalidInput, MissingExtra
+from greenroom.cli.options import error_line
+from greenroom.errors import GreenroomError, MissingExtra
 from greenroom.extras import needs_extra
-from greenroom.printable import printable
 
 _COMMANDS = {
     "definitions": "Print every keyspace: formats, values and lifetimes.",
     "acl": "Print ACL rules for the server: service, worker, viewer.",
+    "audit": "Compare a sample of what is stored with its declaration and the record.",
+    "doctor": "Look at everything that the program uses; say what mends what is wrong.",
+    "explain": "Say whose a key is, where it is and what is there.",
+    "size": "Measure what each keyspace takes on the servers.",
+    "status": "Say how the program is: a sentence, and a line for each keyspace and server.",
 }
 ENTRY_POINTS = "greenroom.commands"
 """The entry points of further commands, as those of a platform that stands on this library."""
@@ -44,10 +48,10 @@ class _Group(click.RichGroup):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except InvalidInput as error:
-            return _fail(ctx, f"{flag_of(error.field)}: {error.reason}; {error.remedy}")
         except GreenroomError as error:
-            return _fail(ctx, str(error))
+            # Not click's own way: that draws a frame and breaks the line.
+            click.echo(error_line(error), err=True)
+            ctx.exit(1)
 
 
 def _without(name: str, error: MissingExtra) -> click.Command:
@@ -63,12 +67,6 @@ def _without(name: str, error: MissingExtra) -> click.Command:
         context_settings={"ignore_unknown_options": True},
         params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
     )
-
-
-def _fail(ctx: click.Context, text: str) -> NoReturn:
-    # Not click's own way: that draws a frame and breaks the line.
-    click.echo(f"greenroom: {printable(text)}", err=True)
-    ctx.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

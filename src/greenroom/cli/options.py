@@ -8,6 +8,7 @@ import rich_click as click
 
 from greenroom.declarations import Declarations
 from greenroom.errors import GreenroomError, InvalidInput
+from greenroom.printable import printable
 
 DECLARATIONS = "greenroom.declarations"
 """The entry point by which an installed program declares its keyspaces."""
@@ -25,6 +26,14 @@ def flag_of(argument: str) -> str:
         return installed().flags.get(argument, argument)
     except (GreenroomError, ImportError):  # an error is being told: nothing may hide it
         return argument
+
+
+def error_line(error: GreenroomError) -> str:
+    """An error in one line: of a wrong argument its flag, what is wrong and what would be right."""
+    text = str(error)
+    if isinstance(error, InvalidInput):
+        text = f"{flag_of(error.field)}: {error.reason}; {error.remedy}"
+    return f"greenroom: {printable(text)}"
 
 
 def installed() -> Declarations:

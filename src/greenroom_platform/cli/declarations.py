@@ -8,6 +8,7 @@ from __future__ import annotations
 from greenroom.declarations import Declarations
 from greenroom.rate_limit import COUNTED
 from greenroom_platform import accounts
+from greenroom_platform.cli.deployment import SETTINGS, deploy
 from greenroom_platform.cli.options import read_settings
 from greenroom_platform.definitions_document import KEYSPACES, document
 from greenroom_platform.domain.leadership import LEAD
@@ -22,6 +23,8 @@ DECLARATIONS = Declarations(
     prefix=lambda flag: read_settings({"key_prefix": flag}).key_prefix,
     markdown=document,
     flags={"data_dir": "--data-dir", "database": "--database-url", "recordings_url": "--recordings-url"},
+    settings=SETTINGS,
+    deployment=deploy,
 )
 """The keyspaces of the specification, and beside sessions: presence, and attempts to sign in.
 Beside caches: who watches for changes made outside, and which caches they are."""

@@ -14,12 +14,12 @@ from greenroom_platform.domain.newest import Newest
 from greenroom_platform.domain.outbox_sender import OutboxSender
 from greenroom_platform.domain.podcasts import Generation, Tasks
 from greenroom_platform.domain.record_caches import RecordCaches
+from greenroom_platform.domain.record_loaders import record_loaders
 from greenroom_platform.domain.records import Records
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.domain.task_records import KeepsTasks, TaskRecords
 from greenroom_platform.domain.topics import Topics
-from greenroom_platform.models import PodcastStatus, Snippet, Topic
 
 
 class Domain:
@@ -57,21 +57,13 @@ class Domain:
         """
         tasks: TaskRecords | None = records.tasks if isinstance(records, KeepsTasks) else None
 
-        async def load_page(topic_id: str, page_number: int) -> tuple[Snippet, ...] | None:
-            return await records.page(topic_id, page_number) or None
-
-        async def load_topics() -> tuple[Topic, ...]:
-            return await records.topics()
-
-        async def load_status(podcast_id: str) -> PodcastStatus | None:
-            task = await tasks.task(podcast_id) if tasks is not None else None
-            return None if task is None else task.shown
-
-        topic = cache(definitions.TOPIC, load=records.topic)
-        topics = cache(definitions.TOPICS, load=load_topics)
-        snippet = cache(definitions.SNIPPET, load=records.snippet)
-        page = cache(definitions.SNIPPET_PAGE, load=load_page, groups=[definitions.SNIPPET_PAGES])
-        status = cache(definitions.PODCAST_STATUS, load=load_status)
+        load = record_loaders(records)
+        topic = cache(definitions.TOPIC, load=load[definitions.TOPIC])
+        topics = cache(definitions.TOPICS, load=load[definitions.TOPICS])
+        snippet = cache(definitions.SNIPPET, load=load[definitions.SNIPPET])
+        pages = [definitions.SNIPPET_PAGES]
+        page = cache(definitions.SNIPPET_PAGE, load=load[definitions.SNIPPET_PAGE], groups=pages)
+        status = cache(definitions.PODCAST_STATUS, load=load[definitions.PODCAST_STATUS])
         newest = Newest(records, clock)
         caches = RecordCaches(topic, topics, snippet, page, status, on_change=newest.forget)
         changes, outbox = Changes(records, caches), OutboxSender(records, caches, pending)

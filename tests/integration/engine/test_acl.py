@@ -44,6 +44,7 @@ _OURS = {"acl|log", "acl|setuser", "config|resetstat", "keys"}
 SKY = msgspec.json.encode(
     Topic(topic_id="sky", display_name="Sky", description="Air.", keywords=(), created_at=NOON, updated_at=NOON)
 )
+LOOKING = {"scan.py", "operator.py"}
 _AT_A_CLUSTER = {"cluster|info", "cluster|shards", "asking", "readonly"}
 
 
@@ -430,11 +431,28 @@ def test_every_command_that_stands_in_the_code_is_in_the_rules(server: Server) -
         ),
     ):
         # Operators look for keys, as a viewer may; programs never do.
-        files = [file for room in rooms for file in (home / room).rglob("*.py") if file.name != "scan.py"]
+        files = [file for room in rooms for file in (home / room).rglob("*.py") if file.name not in LOOKING]
         sent = {name for file in files for name in named_commands(ast.parse(file.read_text("utf-8")), known)}
         assert {"hello", "client|tracking", "script|load", "evalsha", "pttl", "asking"} <= sent, "they are found"
         assert allowed is not None
         assert sent <= allowed.commands, rooms
+
+
+def test_every_command_of_those_who_look_is_in_the_viewer_s_rules(server: Server) -> None:
+    """But for what is tried as the service, what an administrator is asked, and what mends."""
+    known = {name.decode() for name in server.raw()("COMMAND", "LIST")}
+    home = Path(greenroom.__file__).parent
+    others = {"tracking.py", "server_rights.py", "mending.py"}
+    files = [file for file in (home / "inspection").glob("*.py") if file.name not in others]
+    files += [home / "engine" / name for name in LOOKING]
+    sent = {name for file in files for name in named_commands(ast.parse(file.read_text("utf-8")), known)}
+    allowed = rules(Role.VIEWER, DECLARATIONS)
+    assert allowed is not None
+    assert {"scan", "dbsize", "type", "pttl", "get", "memory|usage", "readonly", "time", "info"} <= sent, (
+        "they are found"
+    )
+    assert sent <= allowed.commands
+    assert not allowed.commands & {"set", "del", "config|get", "keys", "acl|getuser"}
 
 
 def named_commands(tree: ast.AST, known: set[str]) -> set[str]:

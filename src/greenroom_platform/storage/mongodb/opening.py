@@ -39,7 +39,7 @@ _OPENING = 10.0
 """Seconds to find the primary, and again to make what is missing."""
 _LEAST = 17
 """The wire version of MongoDB 6.0, the first whose change streams tell what a document was before."""
-_WATCHED = TOPICS, SNIPPETS, TASKS
+WATCHED = TOPICS, SNIPPETS, TASKS
 _WRONG_PASSWORD, _FORBIDDEN, _EXISTS = 18, 13, 48
 
 INDEXES: Mapping[str, list[IndexModel]] = {
@@ -77,7 +77,7 @@ async def opened(url: str, *, write_deadline: float) -> MongoDatabase:
     database = MongoDatabase(client, name, write_deadline=write_deadline)
     try:
         with pymongo.timeout(_OPENING):
-            _check(place, await client.admin.command("hello"))
+            check_hello(place, await client.admin.command("hello"))
         with pymongo.timeout(_OPENING):
             await prepare(place, database)
     except OperationFailure as error:
@@ -96,7 +96,7 @@ async def opened(url: str, *, write_deadline: float) -> MongoDatabase:
     return database
 
 
-def _check(place: str, hello: Mapping[str, Any]) -> None:
+def check_hello(place: str, hello: Mapping[str, Any]) -> None:
     """Refuse a server that cannot keep the record's promises."""
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
         reason = f"{place} is a standalone server, which has no transactions"
@@ -119,7 +119,7 @@ async def prepare(place: str, database: MongoDatabase) -> None:
     there = {one["name"]: one async for one in await database.database.list_collections()}
     for name in COLLECTIONS:
         # Made before the first transaction; and where another program has made one, its changes are to be told whole.
-        watched: dict[str, Any] = {"changeStreamPreAndPostImages": {"enabled": True}} if name in _WATCHED else {}
+        watched: dict[str, Any] = {"changeStreamPreAndPostImages": {"enabled": True}} if name in WATCHED else {}
         if name not in there:
             try:
                 await database.database.create_collection(name, **watched)
