@@ -47,15 +47,15 @@ NOT_OF_THE_SERVER = {
         "counters",
     },
     "presence": {"interval"},
-    "topics": {"check"},
-    "snippets": {"check"},
+    "topics": {"check", "every", "one"},
+    "snippets": {"check", "one", "pages"},
     "statuses": {"cache", "check_same", "close", "followed"},
     "generation": {"asked"},
     "accounts": {"close", "check"},
     "worker": {"work"},
     "cache": {
         *("close", "context", "group", "group_parts", "get_bytes", "invalidate_numbered", "keyspace", "load", "of"),
-        *("open", "peek", "watch"),
+        *("attached", "detach", "find", "open", "peek", "watch"),
     },
 }
 """Public members that are no operations on the server or the record."""

@@ -102,17 +102,12 @@ async def test_what_had_left_counts_no_more_once_all_pages_are_dropped(
     every = [one["_id"] for one in other.snippets.find({}, {"_id": 1}, sort=[("_id", 1)])]
     source = mongo_records.foreign_changes
     other.snippets.delete_many({"_id": {"$in": every[:44]}})
-    with monkeypatch.context() as patch:
-        patch.setattr(foreign, "_LEFT_MAX", 43)
-        async with aclosing(source.changes()) as changes:  # type: ignore[type-var]
-            told = 0
-            while told < 44:
-                found = await anext(changes)
-                told += found.events
-                await source.acknowledge(found.position)
-    assert found.lost == (SNIPPET_PAGE,)
-    other.snippets.delete_one({"_id": every[44]})
     async with aclosing(source.changes()) as changes:  # type: ignore[type-var]
+        with monkeypatch.context() as patch:
+            patch.setattr(foreign, "_LEFT_MAX", 43)
+            found = await anext(changes)
+        assert (found.lost, found.events) == ((SNIPPET_PAGE,), 44)
+        other.snippets.delete_one({"_id": every[44]})
         found = await anext(changes)
     assert (found.lost, found.pages) == ((), (("a", 2),))
 
@@ -148,8 +143,9 @@ async def test_the_place_is_kept_though_nobody_writes_what_is_cached(
     first = kept()
     async with aclosing(mongo_records.foreign_changes.changes()) as changes:  # type: ignore[type-var]
         watching = asyncio.ensure_future(anext(changes))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while kept() == first:
+                assert not watching.done(), watching
                 other.report.insert_one({})
                 await asyncio.sleep(0.01)
         assert not watching.done()
@@ -184,14 +180,27 @@ async def test_what_is_read_ahead_of_the_drops_is_bounded(
     assert longest == 5
 
 
-async def test_a_watch_that_is_left_reads_no_further(mongo_records: MongoRecords, other: Other) -> None:
+@pytest.mark.parametrize("ahead", [2, 5000])
+async def test_a_watch_that_is_left_reads_no_further(
+    mongo_records: MongoRecords, other: Other, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    readers: list[Any] = []
+
+    class Kept(foreign._Reader):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            readers.append(self)
+
+    monkeypatch.setattr(foreign, "_AHEAD", ahead)
+    monkeypatch.setattr(foreign, "_Reader", Kept)
     await begun(mongo_records)
-    other.topics.insert_one({"_id": "first"})
+    other.topics.insert_many([{"_id": f"t{number}"} for number in range(20)])
     async with aclosing(mongo_records.foreign_changes.changes()) as changes:  # type: ignore[type-var]
         await anext(changes)
-        readers = [one for one in asyncio.all_tasks() if one.get_name() == "greenroom-change-stream"]
-        assert len(readers) == 1
-    assert readers[0].done()
+        reader = readers[-1]
+        await until(lambda: ahead > 2 or len(reader._events) == ahead)  # and it waits for room
+        assert not reader._reading.done()
+    assert reader._reading.done()
 
 
 async def test_each_part_of_one_transaction_is_a_place_of_its_own(
