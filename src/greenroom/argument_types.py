@@ -13,6 +13,9 @@ from greenroom.errors import InvalidInput
 
 T = TypeVar("T")
 
+_SHOWN_BITS = 64
+"""The size of a number above which an error does not repeat it."""
+
 
 def instance(name: str, value: T, type_: Any, remedy: str) -> T:
     """The argument, if it is of its type.
@@ -40,12 +43,15 @@ def text(name: str, value: object, remedy: str) -> str:
     return value
 
 
-def whole_number(name: str, value: object, minimum: int, remedy: str) -> int:
-    """The argument, if it is a whole number of at least `minimum`; True and False are none."""
+def whole_number(name: str, value: object, minimum: int, remedy: str, *, maximum: int | None = None) -> int:
+    """The argument, if it is a whole number from `minimum` to `maximum`; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInput(name, f"is {type_name(value)}, not a whole number", remedy)
+    shown = f"is {value}, " if value.bit_length() <= _SHOWN_BITS else "is "  # above 4,300 digits Python shows none
     if value < minimum:
-        raise InvalidInput(name, f"is {value}, below {minimum}", remedy)
+        raise InvalidInput(name, f"{shown}below {minimum}", remedy)
+    if maximum is not None and value > maximum:
+        raise InvalidInput(name, f"{shown}above {maximum}", remedy)
     return value
 
 

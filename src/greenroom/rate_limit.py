@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from greenroom.argument_types import text
+from greenroom.argument_types import span, text, whole_number
 from greenroom.engine import Channel, Engine
 from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import NUMBER
 from greenroom.errors import CommandFailed, InvalidInput, OutcomeUnknown
 from greenroom.keyspace.derived_keys import derived_key
-from greenroom.keyspace.parts import check_part
 
 ATTEMPT = Script.named("attempt", NUMBER, lambda left: left == 0)
 _MOST = 1_000_000
@@ -34,21 +33,18 @@ class Bound:
     window: timedelta
 
     def __post_init__(self) -> None:
-        if isinstance(self.most, bool) or not isinstance(self.most, int) or not 1 <= self.most <= _MOST:
-            raise InvalidInput("limit", f"is {self.most!r:.80}", f"use a whole number from 1 to {_MOST:,}")
-        if not isinstance(self.window, timedelta) or self.window < timedelta(milliseconds=1):
-            raise InvalidInput("per", f"is {self.window!r:.80}", "use a timedelta, as timedelta(minutes=1)")
+        whole_number("limit", self.most, 1, f"use a whole number from 1 to {_MOST:,}", maximum=_MOST)
+        span("per", self.window, timedelta(milliseconds=1), "use a timedelta of a millisecond or more")
 
 
-def check_same(known: dict[str, Bound], kind: str, bound: Bound) -> None:
-    """Remember the bound of a kind, and refuse another one: both would count in one place.
+def check_same(kind: str, bound: Bound, known: Bound) -> None:
+    """Refuse another bound of a kind than the one that is known: both would count in one place.
 
     Raises:
-        InvalidInput: naming both, and for a kind that could not be part of a key.
+        InvalidInput: naming both.
     """
-    check_part("kind", kind)
-    if known.setdefault(kind, bound) != bound:
-        reason = f"{kind!r} has another limit already: {known[kind].most} in {known[kind].window}"
+    if known != bound:
+        reason = f"{kind!r} has another limit already: {known.most} in {known.window}"
         raise InvalidInput("kind", reason, "declare it once, or name the second one otherwise")
 
 

@@ -18,15 +18,15 @@ from greenroom.caching.declaration_checks import (
     exceptions,
     group_patterns,
 )
+from greenroom.caching.declared import Declared
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.loader import LOADER_DEADLINE as LOADER_SECONDS
 from greenroom.caching.loader import PlainLoader
 from greenroom.caching.releases import BACKOFF
 from greenroom.caching.result import Loaded
 from greenroom.engine import EMBEDDED, Engine
-from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.keyspace import Keyspace
-from greenroom.opened import Opened
+from greenroom.keyspace.parts import check_part
 from greenroom.room_drops import RoomDrops
 
 P = ParamSpec("P")
@@ -50,11 +50,9 @@ class RoomCaches(RoomDrops):
 
     def __init__(self, sessions: lazy.SessionSettings | bool, prefix: str) -> None:
         super().__init__(sessions, prefix)
-        self._jobs: dict[str, lazy.Jobs[Any]] = {}
+        self._jobs: Declared[lazy.Jobs[Any]] = Declared(self._caches.openings)
         self._replaced_jobs: list[lazy.Jobs[Any]] = []
-        self._limits: dict[str, lazy.Bound] = {}
-        self._block_of: dict[str, Opened] = {}
-        """The opening in which a limit or jobs were declared; none of what was declared while the room was closed."""
+        self._limits: Declared[lazy.Bound] = Declared(self._caches.openings)
         self._address = self._session_address = EMBEDDED
 
     def cache(
@@ -198,12 +196,9 @@ class RoomCaches(RoomDrops):
         from greenroom.rate_limit import Bound, RateLimit, check_same  # as `store`
 
         bound = Bound(limit, per)
-        declared = f"limit {kind}"
-        if self._may_replace(declared):
-            self._limits.pop(kind, None)
-        number = len(self._limits)
-        check_same(self._limits, kind, bound)
-        self._note_block(declared, new=len(self._limits) > number)
+        check_part("kind", kind)
+        if self._limits.same(kind, lambda known: check_same(kind, bound, known)) is None:
+            self._limits.put(kind, bound)
         return RateLimit(self._counting_engine, self.prefix, kind, bound)
 
     def progress(
@@ -232,21 +227,15 @@ class RoomCaches(RoomDrops):
         if isinstance(keyspace, Keyspace):
             check_jobs(keyspace, order, status)
         cache, text = self.cache(keyspace, load=load), keyspace.pattern.text
-        jobs, declared = self._jobs.get(text), f"jobs {text}"
-        if jobs is not None and jobs.cache is cache:
-            try:
-                jobs.check_same(order, status)
-            except InvalidInput:
-                if not self._may_replace(declared):
-                    raise
-            else:
-                self._note_block(declared, new=False)
-                return jobs
+        before = self._jobs.get(text)
+        if before is not None and before.cache is cache:
+            same = self._jobs.same(text, lambda known: known.check_same(order, status))
+            if same is not None:
+                return same
         new = Jobs(cache, order, status)
-        if jobs is not None:
-            self._replaced_jobs.append(jobs)
-        self._jobs[text] = new
-        self._note_block(declared, new=True)
+        if before is not None:
+            self._replaced_jobs.append(before)
+        self._jobs.put(text, new)
         return new
 
     @property
@@ -269,31 +258,10 @@ class RoomCaches(RoomDrops):
     # ------------------------------------------------------------------------------------------------
 
     async def _close_caches(self) -> None:
-        for jobs in (*self._jobs.values(), *self._replaced_jobs):
+        for jobs in (*self._jobs, *self._replaced_jobs):
             await jobs.close()
         self._replaced_jobs.clear()
         await self._caches.close()
-
-    def _block(self) -> Opened | None:
-        """The opening that a declaration belongs to now; None where the room is closed, or open elsewhere."""
-        try:
-            self.opened.check_open()
-        except GreenroomError:
-            return None
-        return self.opened
-
-    def _may_replace(self, what: str) -> bool:
-        """Whether another may be declared in its place, as of caches: a block before this one has declared it."""
-        block = self._block_of.get(what)
-        return block is not None and block is not self._block()
-
-    def _note_block(self, what: str, *, new: bool) -> None:
-        """It was declared, or declared again."""
-        block = self._block()
-        if block is None:
-            self._block_of.pop(what, None)
-        elif new or what in self._block_of:
-            self._block_of[what] = block
 
     def _counting_engine(self) -> Engine:
         self.opened.check()

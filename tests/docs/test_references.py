@@ -56,6 +56,17 @@ def test_every_link_and_path_of_a_page_leads_somewhere(page: Path) -> None:
     assert not [name for name in _MODULE.findall(text) if not any(file.name == name for file in _all_files())]
 
 
+def test_every_module_in_a_diagram_of_the_architecture_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    diagrams = re.findall(
+        r"^```text\n(.+?)^```", page.replace("Engine: execute, send, drop, add_listener", ""), re.M | re.S
+    )
+    named = [name for diagram in diagrams for name in re.findall(r"\b[a-z]\w*(?:/\w+|_\w+)+", diagram)]
+    assert len(named) > 30
+    modules = [f"/{file.relative_to(ROOT / 'src').with_suffix('')}" for file in (ROOT / "src").rglob("*.py")]
+    assert not [name for name in named if not any(module.endswith(f"/{name}") for module in modules)]
+
+
 def _all_files() -> Iterator[Path]:
     return chain((ROOT / "requirements").iterdir(), ROOT.glob("*.py"), sources())
 

@@ -17,6 +17,7 @@ from greenroom.engine import Limits as EngineLimits
 from greenroom.sessions import Revocations, SessionLimits, Sessions, background, merged
 from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom.sessions.store import SessionStore
+from greenroom.testing.server import PASS_TIME
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
@@ -33,25 +34,6 @@ MINUTE = timedelta(minutes=1)
 USED = SessionLimits(unused=SessionLimits().lifetime)
 """Of sessions in use: one that has only begun has the same limits. `test_sessions_unused.py` tests the usual ones."""
 HOUR = timedelta(hours=1)
-
-_AGE = """
-local passed = tonumber(ARGV[1])
-for _, key in ipairs(redis.call('KEYS', '*')) do
-  if redis.call('TYPE', key).ok == 'zset' then
-    local found = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-    for at = 1, #found, 2 do
-      redis.call('ZADD', key, found[at + 1] - passed, found[at])
-    end
-  end
-  local left = redis.call('PTTL', key)
-  if left >= 0 and left <= passed then
-    redis.call('DEL', key)
-  elseif left >= 0 then
-    redis.call('PEXPIRE', key, left - passed)
-  end
-end
-return 1
-"""
 
 
 async def open_sessions(
@@ -89,7 +71,7 @@ def age(raw: Raw | Routed, passed: timedelta) -> None:
     Every lifetime there is shortened by it and what has lapsed deleted; the scores of sorted sets, which are times of
     that server, are moved into the past. TIME itself goes on as it does. On a cluster it is a script on each primary.
     """
-    assert raw("EVAL", _AGE, 0, passed // timedelta(milliseconds=1)) == 1
+    assert raw("EVAL", PASS_TIME, 0, passed // timedelta(milliseconds=1)) == 1
 
 
 class Passing:

@@ -7,11 +7,11 @@ one loader found where another is asked. So a second declaration is the first, o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from greenroom.caching.cache import Cache
 from greenroom.caching.invalidation import Backing
-from greenroom.errors import InvalidInput
+from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.overlap import can_make_one_key
 from greenroom.opened import Opened
@@ -22,32 +22,108 @@ if TYPE_CHECKING:
     from greenroom.keyspace.registry import Keyspaces
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 _ONCE = "declare it once and share the cache, or give the second one a key format of its own"
 
 
-class _Declared(NamedTuple):
+class Openings:
+    """The openings of a room, and which of them a declaration belongs to, by its number; None stands for every one.
+
+    What was declared while the room was closed, at module level, belongs to every opening. What was declared while it
+    was open lives on too, unless a later opening declares another in its place: what a program declares in its block,
+    with loaders that are made there, it declares in each.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._opened = Opened(begun=False)
+
+    def begin(self, opened: Opened) -> None:
+        """The room is open."""
+        self._number += 1
+        self._opened = opened
+
+    @property
+    def current(self) -> int | None:
+        """The opening that a declaration made now belongs to; every one where the room is closed, or open elsewhere."""
+        try:
+            self._opened.check_open()
+        except GreenroomError:
+            return None
+        return self._number
+
+    def may_replace(self, opening: int | None) -> bool:
+        """Whether another declaration may take the place of one that belongs to `opening`."""
+        return opening is not None and opening != self.current
+
+    def again(self, opening: int | None) -> int | None:
+        """The opening of one that is declared again, the same."""
+        return None if opening is None else self.current
+
+
+class Declared(Generic[V]):
+    """Declarations by their names: one of each, until a later opening declares another in its place."""
+
+    def __init__(self, openings: Openings) -> None:
+        self._openings = openings
+        self._declared: dict[str, tuple[V, int | None]] = {}
+
+    def __iter__(self) -> Iterator[V]:
+        return (value for value, _ in self._declared.values())
+
+    def __len__(self) -> int:
+        return len(self._declared)
+
+    def get(self, name: str) -> V | None:
+        """The declaration of a name."""
+        value, _ = self._declared.get(name, (None, None))
+        return value
+
+    def same(self, name: str, check: Callable[[V], None]) -> V | None:
+        """The declaration of a name if it is declared the same again; None where another may be put.
+
+        Arguments:
+            check: refuses one that differs.
+
+        Raises:
+            InvalidInput: as `check`, unless an earlier opening has declared that one.
+        """
+        if name not in self._declared:
+            return None
+        value, opening = self._declared[name]
+        try:
+            check(value)
+        except InvalidInput:
+            if not self._openings.may_replace(opening):
+                raise
+            return None
+        self._declared[name] = value, self._openings.again(opening)
+        return value
+
+    def put(self, name: str, value: V) -> None:
+        """Declare it now."""
+        self._declared[name] = value, self._openings.current
+
+
+class _DeclaredCache(NamedTuple):
     keyspace: Keyspace[Any]
     options: Mapping[str, Any]
     kind: str
     """A cache, or a store."""
     cache: Cache[Any] | Store[Any]
     opening: int | None
-    """The number of the opening in which it was declared; None of one that was declared while the room was closed."""
+    """See `Openings`."""
 
 
 class DeclaredCaches:
-    """Every cache and store that was declared in a room, with what it was declared by.
-
-    A cache that was declared while the room was closed, at module level, belongs to every opening. One that was
-    declared while it was open is opened again too, unless a later opening declares another in its place: what a program
-    declares in its block, with loaders that are made there, it declares in each.
-    """
+    """Every cache and store that was declared in a room, with what it was declared by."""
 
     def __init__(self) -> None:
-        self._declared: list[_Declared] = []
+        self.openings = Openings()
+        """Those of the room."""
+        self._declared: list[_DeclaredCache] = []
         self._replaced: list[Cache[Any] | Store[Any]] = []
-        self._openings = 0
         self._open: tuple[Backing, Opened] | None = None
         self._threads: LoaderThreads | None = None
 
@@ -56,7 +132,7 @@ class DeclaredCaches:
 
     def open(self, backing: Backing, opened: Opened) -> None:
         """Let the caches answer: the room is open."""
-        self._openings += 1
+        self.openings.begin(opened)
         self._open = backing, opened
         for one in self._declared:
             one.cache.open(backing, opened)
@@ -142,13 +218,14 @@ class DeclaredCaches:
     ) -> Any:
         if sessions is not None:
             check_apart(keyspace, sessions, "the sessions of this room")
-        kept: list[_Declared] = []
+        kept: list[_DeclaredCache] = []
         replaced: list[Cache[Any] | Store[Any]] = []
-        for one in self._declared:
+        for at, one in enumerate(self._declared):
             same = one.kind == kind and one.keyspace.pattern.text == keyspace.pattern.text
             if same and not _differences(one, keyspace, options):
+                self._declared[at] = one._replace(opening=self.openings.again(one.opening))
                 return one.cache
-            if one.opening is None or (self._open is not None and one.opening == self._openings):
+            if not self.openings.may_replace(one.opening):
                 _check_other(one, kind, keyspace, options)
             elif can_make_one_key(keyspace.pattern, one.keyspace.pattern):
                 replaced.append(one.cache)  # of an earlier opening
@@ -161,8 +238,7 @@ class DeclaredCaches:
         if self._open is not None:
             cache.open(*self._open)
             self._replaced += replaced
-        opening = None if self._open is None else self._openings
-        self._declared = [*kept, _Declared(keyspace, dict(options), kind, cache, opening)]
+        self._declared = [*kept, _DeclaredCache(keyspace, dict(options), kind, cache, self.openings.current)]
         return cache
 
     @property
@@ -186,7 +262,7 @@ def check_apart(keyspace: Keyspace[Any], other: Keyspace[Any], whose: str) -> No
         raise InvalidInput("keyspace", f"{text!r} can make the same key as {theirs!r} of {whose}", _ONCE)
 
 
-def _check_other(one: _Declared, kind: str, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
+def _check_other(one: _DeclaredCache, kind: str, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> None:
     text = keyspace.pattern.text
     if one.keyspace.pattern.text == text:
         if one.kind != kind:
@@ -197,7 +273,7 @@ def _check_other(one: _Declared, kind: str, keyspace: Keyspace[Any], options: Ma
     check_apart(keyspace, one.keyspace, f"another {one.kind} of this room")
 
 
-def _differences(one: _Declared, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> list[str]:
+def _differences(one: _DeclaredCache, keyspace: Keyspace[Any], options: Mapping[str, Any]) -> list[str]:
     mine, theirs = {**_facts(keyspace), **options}, {**_facts(one.keyspace), **one.options}
     # By `==`: a bound method is another object each time that it is looked up.
     return sorted(name for name in mine if mine[name] != theirs.get(name))

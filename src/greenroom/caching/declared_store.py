@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from greenroom.argument_types import instance
 from greenroom.caching.declaration_checks import check_options
 from greenroom.caching.declared import DeclaredCaches
 from greenroom.caching.store import OPTIONS, Store
@@ -28,8 +29,7 @@ def declare_store(
         InvalidInput: for what is no keyspace or can never work, and for keys that another cache or store can make.
         RoomElsewhere: as `DeclaredCaches.cache`.
     """
-    if not isinstance(keyspace, Keyspace):
-        raise InvalidInput("keyspace", f"is {keyspace!r:.80}", "give a Keyspace('basket:{user}', Basket, ttl=…)")
+    instance("keyspace", keyspace, Keyspace, "give a Keyspace('basket:{user}', Basket, ttl=…)")
     if taken := sorted(OPTIONS.intersection(keyspace.pattern.names)):
         reason = f"{keyspace.pattern.text!r} has a part {taken[0]}, which is an argument of a store's calls"
         raise InvalidInput("keyspace", reason, "give the part another name")

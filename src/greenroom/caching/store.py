@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from greenroom.argument_types import instance, span, whole_number
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.many import asked, asked_together
 from greenroom.caching.result import CacheResult
@@ -32,6 +33,7 @@ OPTIONS = frozenset({"ttl", "create"})
 _ATTEMPTS = 100
 """Conflicts of one `change` after which it gives up."""
 _INTEGER = 2**63
+_FINEST = timedelta(milliseconds=1)
 
 
 class Store(Generic[T]):
@@ -123,8 +125,7 @@ class Store(Generic[T]):
             As `set`: the first error, when all others have ended. What cannot be stored is refused before any is sent.
         """
         self._opened.check()
-        if not isinstance(values, Mapping):
-            raise InvalidInput("values", f"are {values!r:.80}", "give a dict of parts to values")
+        instance("values", values, Mapping, "give a dict of parts to values")
         lifetime = self._lifetime(ttl)
         writes = list[Callable[[], Coroutine[Any, Any, Any]]]()
         for one, value in values.items():
@@ -179,8 +180,7 @@ class Store(Generic[T]):
         self._opened.check()
         if self.keyspace.type is not int:
             raise InvalidInput("keyspace", f"{self.keyspace} holds no numbers", "declare it with the type int")
-        if isinstance(amount, bool) or not isinstance(amount, int) or not -_INTEGER <= amount < _INTEGER:
-            raise InvalidInput("amount", f"is {amount!r:.80}", "use a whole number of 64 bits")
+        whole_number("amount", amount, -_INTEGER, "use a whole number of 64 bits", maximum=_INTEGER - 1)
         return await self._tier.increment(self.keyspace.key(**parts), amount, self._lifetime(ttl), create=create)
 
     async def compare_and_set(
@@ -197,8 +197,7 @@ class Store(Generic[T]):
             As `set`.
         """
         self._opened.check()
-        if not isinstance(result, CacheResult):
-            raise InvalidInput("result", f"is {result!r:.80}", "give what `get_result` returned for the same parts")
+        instance("result", result, CacheResult, "give what `get_result` returned for the same parts")
         return await self._tier.compare_and_set(self.keyspace.key(**parts), result.body, new, self._lifetime(ttl))
 
     async def change(
@@ -258,9 +257,7 @@ class Store(Generic[T]):
     def _lifetime(self, ttl: timedelta | None) -> int:
         if ttl is None:
             return self.keyspace.lifetime.ttl_ms
-        if not isinstance(ttl, timedelta) or ttl < timedelta(milliseconds=1):
-            raise InvalidInput("ttl", f"is {ttl!r:.80}", "use a timedelta of a millisecond or more")
-        return ttl // timedelta(milliseconds=1)
+        return span("ttl", ttl, _FINEST, "use a timedelta of a millisecond or more") // _FINEST
 
     def __repr__(self) -> str:
         return f"<store of {self.keyspace}>"

@@ -27,7 +27,7 @@ _PATIENCE = 5 * ANSWER_DEADLINE
 
 # In one script, since what lapses together on a server must lapse together here. Leases stay: whoever holds one renews
 # it in real time, and would find it gone.
-_PASS = """
+PASS_TIME = """
 local passed = tonumber(ARGV[1])
 for _, key in ipairs(redis.call('KEYS', '*')) do
   if not string.find(key, 'lease:{', 1, true) then
@@ -117,7 +117,7 @@ class ValkeyServer:
 
         Leases of loads stay as they are, since a load goes on in real time; so does what TIME tells.
         """
-        self.ask("EVAL", _PASS, 0, passed // timedelta(milliseconds=1))
+        self.ask("EVAL", PASS_TIME, 0, passed // timedelta(milliseconds=1))
 
     def ask(self, *command: str | bytes | int) -> Any:
         """The reply to one command, to look into the server from outside.

@@ -290,6 +290,27 @@ async def test_a_cache_that_a_block_declared_is_opened_again_with_the_room(valke
         assert room.cache(SHOW, load=load) is cache
 
 
+async def test_what_a_block_declares_again_is_of_this_block(valkey: Server) -> None:
+    """A block declares what an earlier one has · it declares another in its place · two parts of it have one key."""
+    room, baskets = Greenroom(valkey.address, sessions=False), Keyspace("basket:{user}", Show, ttl=MINUTES)
+    for _ in range(2):
+        async with room:
+            room.cache(SHOW, load=load)
+            room.store(baskets)
+    async with room:
+        room.cache(SHOW, load=load)
+        room.store(baskets)
+        with pytest.raises(InvalidInput, match="differs in load"):
+            room.cache(SHOW, load=lambda show_id: Show(show_id))
+        with pytest.raises(InvalidInput, match="differs in near_for"):
+            room.store(baskets, near_for=timedelta(seconds=1))
+    room.cache(SHOW, load=load)  # at module level: of every block from now on
+    for _ in range(2):
+        async with room:
+            with pytest.raises(InvalidInput, match="differs in load"):
+                room.cache(SHOW, load=lambda show_id: Show(show_id))
+
+
 def test_a_declaration_is_refused_before_the_room_is_open(valkey: Server) -> None:
     room, _ = declared(valkey.address)
     with pytest.raises(InvalidInput, match="has a cache that differs in groups, load"):

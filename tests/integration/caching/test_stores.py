@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -240,14 +241,16 @@ async def test_what_does_not_fit_is_an_error_until_it_is_replaced(room: Greenroo
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "a lifetime": (lambda one: one.set(1, ttl=5, day="d"), "ttl"),
-    "no lifetime": (lambda one: one.touch("d", ttl=timedelta(0)), "ttl"),
-    "an amount": (lambda one: one.increment(2**63, day="d"), "amount"),
-    "a bool": (lambda one: one.increment(True, day="d"), "amount"),
-    "a result": (lambda one: one.compare_and_set(3, 4, day="d"), "result"),
+    "a lifetime": (lambda one: one.set(1, ttl=5, day="d"), "ttl: is int, not a timedelta"),
+    "no lifetime": (lambda one: one.touch("d", ttl=timedelta(0)), "ttl: 0:00:00 is too short"),
+    "an amount": (lambda one: one.increment(2**63, day="d"), "amount: is 9223372036854775808, above"),
+    "an amount of many digits": (lambda one: one.increment(-(10**5000), day="d"), "amount: is below"),
+    "a bool": (lambda one: one.increment(True, day="d"), "amount: is bool, not a whole number"),
+    "a text": (lambda one: one.increment("1", day="d"), "amount: is str, not a whole number"),
+    "a result": (lambda one: one.compare_and_set(3, 4, day="d"), "result: is int, not a CacheResult"),
     "a part": (lambda one: one.get("a b"), "day"),
     "another part": (lambda one: one.set(1, week="d"), "parts"),
-    "values": (lambda one: one.set_many([1]), "values"),
+    "values": (lambda one: one.set_many([1]), "values: is list, not a Mapping"),
 }
 
 
@@ -255,10 +258,9 @@ WRONG: dict[str, tuple[Any, str]] = {
 @pytest.mark.one_server
 @pytest.mark.parametrize("name", WRONG)
 async def test_wrong_arguments_are_refused_by_name(room: Greenroom, name: str) -> None:
-    call, field = WRONG[name]
-    with pytest.raises(InvalidInput) as caught:
+    call, words = WRONG[name]
+    with pytest.raises(InvalidInput, match=f"^{re.escape(words)}"):
         await call(room.store(COUNT))
-    assert caught.value.field == field
     with pytest.raises(InvalidInput, match="holds no numbers"):
         await room.store(BASKET).increment(user="u1")
 

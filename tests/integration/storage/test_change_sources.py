@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from pymongo.database import Database
 
 from greenroom_platform.domain.records import Records
 from greenroom_platform.models import Snippet, Topic
-from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.storage.moments import microseconds
-from greenroom_platform.storage.mongodb.records import MongoRecords
 from greenroom_platform.testing import ChangeSourceContract
 from greenroom_platform.testing.change_source_contract import Outside
 from tests.support.mongo_server import MongoServer
+from tests.support.record_fixtures import OnMongo, OnSqlite
 
 
 class SqliteProgram:
@@ -83,19 +82,7 @@ class MongoProgram:
         self._database.greenroom.update_one({"_id": "stream"}, {"$set": {"token": {"_data": "00ff"}}})
 
 
-class TestSqliteChanges(ChangeSourceContract):
-    @pytest.fixture
-    async def records(self, tmp_path: Path) -> AsyncIterator[Records]:
-        records = await SqliteRecords.open(tmp_path / "record.sqlite3")
-        yield records
-        await records.close()
-
-    @pytest.fixture
-    async def another(self, records: Records, tmp_path: Path) -> AsyncIterator[Records]:
-        records = await SqliteRecords.open(tmp_path / "record.sqlite3")
-        yield records
-        await records.close()
-
+class TestSqliteChanges(OnSqlite, ChangeSourceContract):
     @pytest.fixture
     def outside(self, records: Records, tmp_path: Path) -> Iterator[Outside]:
         path = tmp_path / "record.sqlite3"
@@ -103,17 +90,7 @@ class TestSqliteChanges(ChangeSourceContract):
             yield SqliteProgram(connection)
 
 
-class TestMongoChanges(ChangeSourceContract):
-    @pytest.fixture
-    def records(self, mongo_records: MongoRecords) -> Records:
-        return mongo_records
-
-    @pytest.fixture
-    async def another(self, records: Records, mongo_url: str) -> AsyncIterator[Records]:
-        records = await MongoRecords.open(mongo_url)
-        yield records
-        await records.close()
-
+class TestMongoChanges(OnMongo, ChangeSourceContract):
     @pytest.fixture
     def outside(self, records: Records, mongo_shared: MongoServer, mongo_url: str) -> Iterator[Outside]:
         with pymongo.MongoClient[dict[str, Any]](mongo_shared.host) as client:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from greenroom_platform.domain.records import Records
-from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.storage.mongodb import database as mongodb_database
 from greenroom_platform.storage.mongodb import records as mongodb_records
 from greenroom_platform.storage.mongodb.records import MongoRecords
@@ -22,21 +21,10 @@ from greenroom_platform.testing import RecordsContract, TasksContract
 from greenroom_platform.testing.records_elsewhere import Cut, Cuts
 from tests.support.mongo_proxy import MongoProxy
 from tests.support.mongo_server import MongoServer
+from tests.support.record_fixtures import OnMongo, OnSqlite
 
 
-class TestSqliteRecords(RecordsContract):
-    @pytest.fixture
-    async def records(self, tmp_path: Path) -> AsyncIterator[Records]:
-        records = await SqliteRecords.open(tmp_path / "record.sqlite3")
-        yield records
-        await records.close()
-
-    @pytest.fixture
-    async def another(self, records: Records, tmp_path: Path) -> AsyncIterator[Records]:
-        records = await SqliteRecords.open(tmp_path / "record.sqlite3")
-        yield records
-        await records.close()
-
+class TestSqliteRecords(OnSqlite, RecordsContract):
     @pytest.fixture
     def cuts(self, records: Records, monkeypatch: pytest.MonkeyPatch) -> Cuts:
         """A statement fails, as on a disk that does not answer; a process that is killed is in tests/crash."""
@@ -67,7 +55,7 @@ class TestSqliteRecords(RecordsContract):
         return [cut]
 
 
-class TestMongoRecords(RecordsContract):
+class TestMongoRecords(OnMongo, RecordsContract):
     @pytest.fixture
     async def proxy(self, mongo_shared: MongoServer) -> AsyncIterator[MongoProxy]:
         async with MongoProxy(mongo_shared).serving() as proxy:
@@ -76,12 +64,6 @@ class TestMongoRecords(RecordsContract):
     @pytest.fixture
     async def records(self, proxy: MongoProxy, mongo_url: str) -> AsyncIterator[MongoRecords]:
         records = await MongoRecords.open(proxy.url(mongo_url.rpartition("/")[2]))
-        yield records
-        await records.close()
-
-    @pytest.fixture
-    async def another(self, records: Records, mongo_url: str) -> AsyncIterator[Records]:
-        records = await MongoRecords.open(mongo_url)
         yield records
         await records.close()
 
@@ -101,13 +83,5 @@ class TestMongoRecords(RecordsContract):
         return [partial(hurried, proxy.lose_commands), partial(hurried, proxy.lose_replies)]
 
 
-class TestMongoTasks(TasksContract):
-    @pytest.fixture
-    def records(self, mongo_records: MongoRecords) -> MongoRecords:
-        return mongo_records
-
-    @pytest.fixture
-    async def another(self, records: MongoRecords, mongo_url: str) -> AsyncIterator[MongoRecords]:
-        records = await MongoRecords.open(mongo_url)
-        yield records
-        await records.close()
+class TestMongoTasks(OnMongo, TasksContract):
+    """On a database of its own."""

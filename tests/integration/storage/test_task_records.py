@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-
-import pytest
 
 from greenroom.detached import Detached
 from greenroom.opened import Opened
@@ -19,21 +16,11 @@ from greenroom_platform.domain.task_records import KEY_KEPT, IdempotencyKey, Kee
 from greenroom_platform.storage import SqliteRecords
 from greenroom_platform.testing import TasksContract
 from greenroom_platform.testing.records_changes import NOON, about
-from greenroom_platform.testing.tasks_requests import RecordsWithTasks
+from tests.support.record_fixtures import OnSqlite
 
 
-class TestSqliteTasks(TasksContract):
-    @pytest.fixture
-    async def records(self, tmp_path: Path) -> AsyncIterator[RecordsWithTasks]:
-        records = await SqliteRecords.open(tmp_path / "record.sqlite3")
-        yield records
-        await records.close()
-
-    @pytest.fixture
-    async def another(self, records: RecordsWithTasks, tmp_path: Path) -> AsyncIterator[RecordsWithTasks]:
-        records = await SqliteRecords.open(tmp_path / "record.sqlite3")
-        yield records
-        await records.close()
+class TestSqliteTasks(OnSqlite, TasksContract):
+    """In a file of its own."""
 
 
 async def test_a_file_without_task_tables_gets_them_and_keeps_its_rows(tmp_path: Path) -> None:
