@@ -25,6 +25,13 @@ from tests.support.real_servers import Raw, Server
 from tests.support.repository import ROOT
 
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
+RULES = (ROOT / "deploy" / "prometheus" / "rules.yml").read_text("utf-8")
+
+
+def test_every_alert_is_explained_and_no_other() -> None:
+    alerts = re.findall(r"- alert: (\w+)", RULES)
+    assert len(alerts) >= 9
+    assert re.findall(r"^\| `(Greenroom\w+)` \|", PAGE, re.MULTILINE) == alerts
 
 
 def strings() -> set[str]:
@@ -54,8 +61,7 @@ def _families() -> list[tuple[str, list[str]]]:
 
 def test_every_label_that_a_rule_asks_for_is_counted() -> None:
     known = strings() | {outcome.value for outcome in Outcome} | {"tracked_lost", "plain_lost"}
-    (rules,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    asked = re.findall(r"(outcome|kind|event)=(~?)\"([^\"]+)\"", rules)
+    asked = re.findall(r"(outcome|kind|event)=(~?)\"([^\"]+)\"", RULES)
     assert {label for label, _, _ in asked} == {"outcome", "kind", "event"}
     for _, by_pattern, text in asked:
         for one in text.split("|") if by_pattern else [text]:
@@ -63,7 +69,7 @@ def test_every_label_that_a_rule_asks_for_is_counted() -> None:
 
 
 def test_the_lost_connection_alert_does_not_depend_on_the_workers() -> None:
-    (rule,) = re.findall(r"- alert: GreenroomConnectionsLost[^\n]*\n  expr: ([^\n]+)", PAGE)
+    (rule,) = re.findall(r"- alert: GreenroomConnectionsLost[^\n]*\n +expr: ([^\n]+)", RULES)
     assert rule.endswith(" > 0"), "any other number would be one of workers"
     (looked_at, over) = re.findall(r"\[(\d+)m[:\]]", rule)
     assert rule.startswith("min_over_time(")
@@ -105,7 +111,8 @@ def test_every_setting_option_command_and_file_that_is_named_is_there() -> None:
     named = dict.fromkeys(re.findall(r"GREENROOM_\w+", PAGE), "tcp://10.0.0.1:8000")
     assert set(named) - set(service_links(named)) <= known
     assert set(re.findall(r"[?&](\w+)=", PAGE)) <= set(OPTIONS)
-    commands = set(re.findall(r"greenroom (serve|work|load|definitions|acl)\b", PAGE))
+    commands = set(re.findall(r"^    greenroom (\w+)", PAGE, re.MULTILINE))
+    assert {"doctor", "audit", "size", "explain", "status"} <= commands
     assert commands <= set(group.list_commands(click.Context(group)))
     assert set(re.findall(r"`--holds (\w+)`", PAGE)) <= {one.value for one in Holds}
     assert {role.value for role in Role} <= set(re.findall(r"\w+", PAGE))
