@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
+from greenroom import Greenroom, SessionData, SessionSettings
 from greenroom.errors import EngineUnavailable, OutcomeUnknown
 from greenroom.sessions import Presence, SessionGone
 from greenroom.sessions.snapshot import SessionSnapshot
 from tests.support.cluster_slots import Move, atomic, classic, failover, off_loop, port_of
 from tests.support.patience import until
 from tests.support.real_cluster import Cluster, slot_of
-from tests.support.session_stores import MINIMAL, MINUTE, Store, add_one, age, companion, decoded, key, used
+from tests.support.session_stores import HOUR, MINIMAL, MINUTE, Store, add_one, age, companion, decoded, key, used
 from tests.support.sessions_on_cluster import BACK, SIGNED_IN, Process, asked, engine_of, some_on
+
+DAY = timedelta(days=1)
 
 # Failovers -------------------------------------------------------------------------------------------
 
@@ -44,6 +49,36 @@ async def test_a_killed_primary_s_sessions_are_all_there_on_its_replica(cluster:
     assert await asked(lambda: here.of_user("u1")) == []
     assert await asked(here.active) == 0
     assert [await asked(lambda token=token: there.read(token)) for _, token in begun] == [None] * 60  # type: ignore[misc]
+
+
+async def test_a_session_s_own_lifetime_holds_through_a_failover(cluster: Cluster) -> None:
+    settings = SessionSettings(SessionData, remember=30 * DAY)
+    raw, kept = cluster.raw(), list[str]()
+    async with Greenroom(cluster.address, sessions=settings) as room:
+        # Its list, its companions and it stand in slots of several nodes.
+        begun = [await room.sessions.start(user_id="u1", remember=True) for _ in range(20)]
+        _, usual = await room.sessions.start(user_id="u1")
+        assert len({cluster.owner(key(live)) for live, _ in begun}) == 3
+        age(raw, 29 * DAY)
+        await asyncio.gather(*(used(room.sessions, token) for _, token in begun))
+        assert await room.sessions.read(usual) is None
+        first, _ = begun[0]
+        primary = cluster.owner(key(first))
+        await off_loop(cluster.fail_over, primary)
+        for live, token in begun:
+            assert await asked(lambda token=token: room.sessions.read(token)) is not None, "not signed in"  # type: ignore[misc]
+            kept.append(live.session_id)
+        rotated, successor = cast("tuple[Any, str]", await asked(lambda: room.sessions.rotate(first.session_id, {})))
+        assert rotated.started_at == first.started_at
+        age(cluster.raw(), 23 * HOUR)
+        tokens = [successor, *(token for _, token in begun[1:])]
+        assert None not in [await used(room.sessions, token) for token in tokens], (
+            "each has an hour left of its 30 days"
+        )
+        listed = {one.session_id for one in await room.sessions.of_user("u1")}
+        assert listed == {rotated.session_id, *kept[1:]}, "none falls out of its user's list before its own end"
+        age(cluster.raw(), HOUR)
+        assert [await room.sessions.read(token) for token in tokens] == [None] * 20
 
 
 async def test_a_planned_failover_loses_no_change(cluster: Cluster, process: Process) -> None:

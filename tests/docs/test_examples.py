@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from greenroom.keyspace.typescript import typescript
 from greenroom.testing.http import Client, http_client
+from tests.support.node_packages import MODULES, node_program
+from tests.support.patience import until
 from tests.support.real_servers import Server
 from tests.support.repository import ROOT
 
@@ -48,21 +54,21 @@ def of(name: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("client", [name], indirect=True)
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted([*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*.ts")]), ids=lambda path: path.name)
 def test_an_example_has_less_than_60_lines(path: Any) -> None:
     assert path.name in LONG or len(path.read_text("utf-8").splitlines()) < 60
 
 
-def test_the_caches_alone_are_read_and_dropped(valkey: Server) -> None:
-    run = subprocess.run(
-        [sys.executable, EXAMPLES / "only_caches.py"],
-        env=os.environ | {"VALKEY_URL": valkey.address},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def printed(name: str, **env: str) -> list[str]:
+    """The lines that an example prints which is a program."""
+    program = [sys.executable, str(EXAMPLES / name)]
+    run = subprocess.run(program, env=os.environ | env, capture_output=True, text=True, timeout=100)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines() == [
+    return run.stdout.splitlines()
+
+
+def test_the_caches_alone_are_read_and_dropped(valkey: Server) -> None:
+    assert printed("only_caches.py", VALKEY_URL=valkey.address) == [
         "Product(region='eu', sku=1, name='Chair') None",
         "[1, 3] ['Chair', 'Table']",
         "Product(region='eu', sku=1, name='Zabuton') [3, 2]",
@@ -151,3 +157,55 @@ def test_the_example_of_tests_passes_as_its_users_run_it() -> None:
     run = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, timeout=100)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "3 passed" in run.stdout
+
+
+@pytest.mark.parametrize("embedded", [False, True], ids=["address", "embedded"])
+def test_forked_workers_share_a_load_and_a_fork_of_an_open_room_is_told(valkey: Server, embedded: bool) -> None:
+    lines = printed("forked_workers.py", VALKEY_URL="" if embedded else valkey.address)
+    assert lines == [
+        *["50 reads of Chair 1"] * 4,
+        "loads: 1",
+        "from which this one was forked: make and open a Greenroom after the fork",
+    ]
+
+
+@of("operating")
+async def test_the_room_is_operated_by_metrics_a_hook_and_readiness(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ((ready := await client.get("/ready")).status_code, ready.text) == (200, "ok")
+    assert (await client.get("/prices/5")).text == "20"
+    with pytest.raises(ZeroDivisionError):  # the loader's own exception, for its first caller: 500 on a server
+        await client.get("/prices/10")
+    held_back = await client.get("/prices/10")
+    assert (held_back.status_code, held_back.headers["retry-after"]) == (503, "1")
+    metrics = (await client.get("/metrics")).text.splitlines()
+    assert 'greenroom_cache_reads_total{keyspace="price",outcome="loaded"} 1.0' in metrics
+    assert 'greenroom_cache_errors_total{keyspace="price",kind="load"} 1.0' in metrics
+    assert "trouble: price load" in capsys.readouterr().out
+
+
+async def test_another_language_reads_and_drops(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tsc = node_program("tsc")
+    monkeypatch.setenv("VALKEY_URL", valkey.address)
+    shop: Any = loaded("only_caches", monkeypatch)
+    (tmp_path / "node_modules").symlink_to(MODULES)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "shop.ts").write_text(typescript(shop.room.declarations.keyspaces))
+    shutil.copy(EXAMPLES / "other_languages.ts", tmp_path)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    flags = ["--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck", "--types", "node"]
+    await asyncio.to_thread(run, tsc, *flags, "other_languages.ts", "shop.ts")
+    async with shop.room:
+        await shop.product("eu", 1)
+        await shop.page("eu", 1)
+        address = f"redis://127.0.0.1:{valkey.port}"
+        assert await asyncio.to_thread(run, "node", "other_languages.js", address) == "Chair\ndropped\n"
+        await until(lambda: shop.product.peek("eu", 1) is None and shop.page.peek("eu", 1) is None)

@@ -20,6 +20,7 @@ def versioned(
     version: int, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]
 ) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
     """A decoder that takes this version alone, and an encoder that writes it."""
+    # docs/decisions/0092-versions-are-spaces-before-the-json.md
     mark = b" " * version
 
     def decode_version(data: bytes) -> Any:

@@ -51,6 +51,7 @@ SET_ADD = Script.named("expiring_set_add", NUMBER, bool)
 SET_MEMBERS = Script.named("expiring_set_members", Shape(frozenset({int, list}), _is_members))
 SCRIPTS = (SET_ADD, SET_MEMBERS)
 _MEMBER = re.compile(r"[0-9]{16}:[A-Za-z0-9._~-]+:[A-Za-z0-9._~-]{1,128}")
+# docs/decisions/0095-user-lists-are-scored-by-end-minus-usual.md
 _USUAL = SessionLimits().absolute + SessionLimits().late
 """What a session stays on its user's list unless it lives for longer or shorter. It is the same whatever the settings:
 processes with other settings agree on who has left."""

@@ -123,6 +123,7 @@ def ms(lifetime: timedelta) -> int:
 
 def own_lifetime(started_text: bytes | None) -> SessionLifetime | None:
     """The lifetime that stands behind the time of a session's beginning; None where it has the usual one."""
+    # docs/decisions/0093-lifetimes-stand-behind-the-beginning.md
     found = _OWN.fullmatch(started_text or b"")
     if found is None:
         return None

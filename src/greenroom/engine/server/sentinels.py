@@ -150,6 +150,7 @@ class SentinelWatch:
                         errors.append(error)
                     # Not all of them: one that hangs would cost each failover its whole deadline. But all where those
                     # know of less than was known: most are behind for a moment after each failover.
+                    # docs/decisions/0094-most-sentinels-name-the-primary.md
                     if len(views) * 2 > len(tasks) and max(views).epoch >= self._epoch:
                         break
         if not views:
