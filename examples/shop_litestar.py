@@ -1,16 +1,16 @@
-"""Cached reads and sessions in Litestar. Run it with `uvicorn shop_litestar:app`; VALKEY_URL, or embedded."""
+"""Cached answers, changes, and Litestar's own response cache. `uvicorn shop_litestar:app`; VALKEY_URL, or embedded."""
 
 import os
 from datetime import timedelta
 from typing import Any
 
 import msgspec
-from litestar import Litestar, MediaType, Request, Response, get, post
-from litestar.exceptions import NotFoundException
-from litestar.params import FromPath
+from litestar import Litestar, Request, Response, get, put
+from litestar.params import FromPath, FromQuery
 
-from greenroom import Greenroom, GreenroomError, Keyspace, SessionMiddleware, session_of
-from greenroom.integrations.problems import MEDIA_TYPE, answer_to, path_of
+from greenroom import Greenroom, Keyspace
+from greenroom.integrations.litestar import GreenroomPlugin, answer
+from greenroom.integrations.litestar_store import GreenroomStore
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class Product(msgspec.Struct, frozen=True):
 
 DATABASE = {sku: Product(sku, f"Chair {sku}") for sku in range(1, 26)}  # stands for yours
 PRODUCT = Keyspace("shop:product:{region}:{sku}", Product, parts={"sku": int}, ttl=timedelta(minutes=30))
-room = Greenroom(os.environ.get("VALKEY_URL"))
+room = Greenroom(os.environ.get("VALKEY_URL"), sessions=False)
 
 
 @room.cached(PRODUCT)
@@ -29,30 +29,20 @@ async def product(region: str, sku: int) -> Product | None:
 
 
 @get("/products/{region:str}/{sku:int}")
-async def read(region: FromPath[str], sku: FromPath[int]) -> Response[bytes]:
-    result = await product.get_result(region, sku)
-    if result.body is None:
-        raise NotFoundException
-    return Response(result.body, media_type=MediaType.JSON)  # the stored bytes, encoded once
+async def read(request: Request[Any, Any, Any], region: FromPath[str], sku: FromPath[int]) -> Response[Product]:
+    return answer(request, await product.get_result(region, sku))  # ETag, 304, Cache-Status; 404 where there is none
 
 
-@post("/log-in/{user:str}")
-async def log_in(request: Request[Any, Any, Any], user: FromPath[str]) -> None:  # check the password first
-    await session_of(request.scope).sign_in({"user_id": user})
+@put("/products/{region:str}/{sku:int}")
+async def rename(region: FromPath[str], sku: FromPath[int], name: FromQuery[str]) -> None:
+    async with room.changing(product.of(region, sku)):
+        DATABASE[sku] = Product(sku, name)
 
 
-@get("/me")
-async def me(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    return (await session_of(request.scope).require()).members
+@get("/report", cache=60)  # Litestar's response cache: by time alone, in all processes
+async def report() -> int:
+    return len(DATABASE)
 
 
-def problem(
-    request: Request[Any, Any, Any], error: GreenroomError
-) -> Response[bytes]:  # as 422 for a URL without a key
-    answer = answer_to(error)
-    body = answer.body(path_of(request.scope))
-    return Response(body, status_code=answer.status, headers=answer.headers, media_type=MEDIA_TYPE)
-
-
-application = Litestar([read, log_in, me], lifespan=[room], exception_handlers={GreenroomError: problem})
-app = SessionMiddleware(application, room)
+stores: Any = {"response_cache": GreenroomStore(room, misses=True)}
+app = Litestar([read, rename, report], plugins=[GreenroomPlugin(room)], stores=stores)

