@@ -16,6 +16,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from torture.checker import Violation
@@ -75,7 +76,8 @@ class _Bounds:
         found += [wrong for one in self._failed if (wrong := self._uncaused(one)) is not None]
         found += self._refused()
         found += [wrong for one in self._reads if (wrong := self._bypassed(one)) is not None]
-        return found + [wrong for key in self._loads for wrong in self._loaded_too_often(key)]
+        found += [wrong for key in self._loads for wrong in self._loaded_too_often(key)]
+        return [replace(one, of_speed=True) for one in found]
 
     # Time ------------------------------------------------------------------------------------------
 

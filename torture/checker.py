@@ -92,6 +92,8 @@ class Violation:
     event: Event
     reason: str
     drop: Drop | None = None
+    of_speed: bool = False
+    """Whether a machine that is slow enough breaks it too: a call's time, or a call that failed though all was well."""
 
 
 def check(history: Iterable[Event], loader: float, *, cluster: bool = False, replicas: bool = False) -> list[Violation]:

@@ -127,7 +127,7 @@ class _Sessions:
         if error not in FAILURES:
             return Violation(event, f"a call about sessions fails with {error}")
         if not self._trouble.before(event.began, event.ended):
-            return Violation(event, f"a call fails with {error} and nothing was wrong")
+            return Violation(event, f"a call fails with {error} and nothing was wrong", of_speed=True)
         return None
 
     def _refused(self, begun: Begun) -> Violation | None:
@@ -137,7 +137,7 @@ class _Sessions:
         )
         if meanwhile or self._trouble.before(begun.began, begun.ended):
             return None
-        return Violation(begun, "a log-in is refused, and nobody ends the user's sessions")
+        return Violation(begun, "a log-in is refused, and nobody ends the user's sessions", of_speed=True)
 
 
 def _tells(change: Changed) -> bool:

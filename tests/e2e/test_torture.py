@@ -13,6 +13,7 @@ import pytest
 
 from torture import broken
 from torture.builds import BUILDS
+from torture.checker import Violation
 from torture.cluster import run_cluster_round
 from torture.history import Event, Read
 from torture.plan import BUSY
@@ -44,9 +45,14 @@ WHO: dict[str, dict[str, object]] = {
 """Who takes part, besides the clients of caches."""
 
 
+def broken_promises(result: Result) -> list[Violation]:
+    """What was wrong on any machine. How long calls take, and which fail, `make torture` judges on a quiet one."""
+    return [one for one in result.violations if not one.of_speed]
+
+
 def told(result: Result) -> str:
     """What to look at, and how to see it again."""
-    wrong = "\n".join(explained(result.history, one) for one in result.violations[:3])
+    wrong = "\n".join(explained(result.history, one) for one in broken_promises(result)[:3])
     return f"{result.told}, seed {SEED}\n{wrong}"
 
 
@@ -54,7 +60,7 @@ async def test_no_promise_is_broken_on_a_cluster_whose_nodes_come_and_go(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     result = await run_cluster_round(tmp_path, SEED, 0, only=NODES, **QUIET)
-    assert not result.violations, told(result)
+    assert not broken_promises(result), told(result)
     assert not result.wrong, "\n".join(result.wrong)
     assert len(result.recovered) == 4
     assert some(result, ("near", "joined", "server", "bypassed", "changes", "ends", "follows"))
@@ -64,7 +70,7 @@ async def test_no_promise_is_broken_on_a_cluster_whose_nodes_come_and_go(
 
 async def test_no_promise_is_broken_whatever_fails(tmp_path: Path) -> None:
     result = await run_round(tmp_path, SEED, 4, least=LEAST, **BUSY)
-    assert not result.violations, told(result)
+    assert not broken_promises(result), told(result)
     assert some(result, ("near", "joined", "server", "bypassed", "changes", "follows")), told(result)
     assert some(result, ("session reads", "session changes", "log-ins")), told(result)
     assert some(result, ("rotations", "ends"), 5), told(result)  # rarer: one for twenty changes
@@ -73,7 +79,7 @@ async def test_no_promise_is_broken_whatever_fails(tmp_path: Path) -> None:
 async def test_no_promise_is_broken_where_keyspaces_are_dropped(tmp_path: Path) -> None:
     plan = {**BUSY, **QUIET, "podcasts": False, "session_clients": 0, "whole": 0.3}
     result = await run_round(tmp_path, SEED, 3, least=LEAST, **plan)
-    assert not result.violations, told(result)
+    assert not broken_promises(result), told(result)
     assert some(result, ("near", "joined", "server")), told(result)
     assert some(result, ("keyspaces dropped",), 5), told(result)
 

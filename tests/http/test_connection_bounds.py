@@ -360,7 +360,7 @@ async def test_an_application_that_takes_its_time_is_waited_for(tmp_path: Path) 
     held = Held()
     async with serving(tmp_path, Hasty, held) as app, connected(app.url) as opened:
         opened.say(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.sleep(3 * SHORT)
+        await asyncio.sleep(3 * SHORT)  # the bound under test is one of time; too short a sleep is green, never red
         held.gate.set()
         assert (await opened.answer()).status == 404
 

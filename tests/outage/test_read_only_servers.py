@@ -311,9 +311,7 @@ async def test_no_balancer_finds_a_connection_idle(server: Server) -> None:
     await engine.start()
     try:
         raw = server.raw()
-        async with asyncio.timeout(20):
-            while not {b"greenroom-plain", b"greenroom-tracked"} <= _pinging(raw):
-                await asyncio.sleep(0.01)
+        await until(lambda: {b"greenroom-plain", b"greenroom-tracked"} <= _pinging(raw), 20)
     finally:
         await engine.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from greenroom.engine import Address, Channel
 from greenroom.engine.protocol.errors import NotNow, reply_error
 from greenroom.engine.server.standalone import Standalone
-from tests.support.patience import wait_for
+from tests.support.patience import until, wait_for
 from tests.support.real_servers import Raw, Server
 
 
@@ -56,9 +55,7 @@ async def test_the_lane_is_up_when_the_server_has_read_its_file_and_not_before(s
         await engine.start()
         assert "LOADING" in str(engine.unavailable)
         quick(loading)
-        async with asyncio.timeout(10):
-            while engine.unavailable is not None:
-                await asyncio.sleep(0.01)
+        await until(lambda: engine.unavailable is None, 10)
         assert await engine.execute(Channel.TRACKED, "k", "GET", "k") == b"v"
     finally:
         await engine.close()

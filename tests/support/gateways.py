@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+from tests.support.patience import until
 from tests.support.real_servers import Server
 
 
@@ -80,6 +81,4 @@ async def gateway(server: Server) -> AsyncIterator[Gateway]:
 async def eventually(condition: object, seconds: float = 60.0) -> None:
     """Return when a condition holds."""
     assert callable(condition)
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
+    await until(lambda: condition(), seconds)

@@ -13,6 +13,7 @@ from greenroom.engine import Channel
 from greenroom.engine.transport.supervisor import SupervisedConnection
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import Episode
+from tests.support.patience import until
 from tests.support.real_servers import free_port
 
 BOUND = 3.0
@@ -50,17 +51,13 @@ def link_of(backing: Backing) -> SupervisedConnection:
 
 async def broken(backing: Backing) -> Backing:
     """Return when calls fail at once."""
-    async with asyncio.timeout(20):
-        while not link_of(backing).circuit_open:
-            await asyncio.sleep(0.01)
+    await until(lambda: link_of(backing).circuit_open, 20)
     return backing
 
 
 async def connected(backing: Backing) -> None:
     """Return when the server can be asked."""
-    async with asyncio.timeout(20):
-        while link_of(backing).connection is None:
-            await asyncio.sleep(0.01)
+    await until(lambda: link_of(backing).connection is not None, 20)
 
 
 async def answered(cache: Cache[Any], *ids: str) -> list[CacheResult[Episode]]:

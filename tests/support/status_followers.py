@@ -13,7 +13,7 @@ async def poller(client: httpx.AsyncClient, url: str, seen: list[str]) -> None:
     """Polls a status to its end."""
     while not seen or seen[-1] not in ("ready_to_stream", "error"):
         seen.append((await client.get(url)).raise_for_status().json()["status"])
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # as a client that polls
 
 
 async def long_poller(client: httpx.AsyncClient, url: str, seen: list[str]) -> None:

@@ -114,8 +114,8 @@ class Groups:
         self._prefix = prefix
         self.registered = Registered(clock)
         self.pending_reads: set[str] = set()
-        """Groups that a drop could not read: kept invalidations. Only `send` takes a mark away: what another drop reads
-        may be older than the change that the mark stands for."""
+        """Groups that a drop could not read: kept invalidations. Only `send` takes one away: what another drop reads
+        may be older than the change for which it is here."""
         # docs/decisions/0024-unread-groups-load-past-the-server.md
         self.pending_drops: set[str] = set()
         """Those, and any that has been read since and whose keys are not dropped yet. On a cluster the keys are on
@@ -170,7 +170,7 @@ class Groups:
 
     def dropped(self, group: str) -> None:
         """What `send` has read of a group is dropped, or kept key by key."""
-        if group not in self.pending_reads:  # marked again meanwhile
+        if group not in self.pending_reads:  # added again meanwhile
             self.pending_drops.discard(group)
 
     # docs/decisions/0076-scores-of-dropped-members-are-compared.md
@@ -206,8 +206,8 @@ class Groups:
         group = next((one for one in self.pending_reads if handover.owns(self.name(one))), None)
         if group is None:
             return None
-        # The mark goes before the group is read. Prevents: it is read for an earlier change · another process fills a
-        # page · a drop for a later change fails, and finds it marked · the mark goes, and with it the later change.
+        # It goes before the group is read. Prevents: it is read for an earlier change · another process fills a page ·
+        # a drop for a later change fails, and finds it pending · it goes, and with it the later change.
         self.pending_reads.discard(group)
         command = "ZRANGE", self.name(group), 0, -1
         try:

@@ -8,12 +8,12 @@ and, where it answers meanwhile:
 
     it serves a value · the outbox has said, before the service began, that the value is old
 
-So a key is marked, which costs no round trip, and sent behind. Who reads a marked key drops it first: what is asked for
-most is new on the server first. No reader's drop can take a value that was loaded after another's: both are queued
-before either is answered, and the connection keeps their order.
+So a key becomes pending, which costs no round trip, and is sent behind. Who reads a pending key drops it first: what is
+asked for most is new on the server first. No reader's drop can take a value that was loaded after another's: both are
+queued before either is answered, and the connection keeps their order.
 
 These keys are not among the kept invalidations, all of which a new connection carries before it serves. What a server
-has dropped less than 30 s ago is marked anew when a connection to it begins: its successor may have the old value.
+has dropped less than 30 s ago is pending anew when a connection to it begins: its successor may have the old value.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class _Sent(NamedTuple):
     keys: list[str]
 
 
-# docs/decisions/0022-outbox-keys-are-marked.md
+# docs/decisions/0022-outbox-keys-are-pending.md
 class PendingDrops:
-    """The marked keys of one process.
+    """The pending keys of one process.
 
     Arguments:
         forget: drops keys in this process.
@@ -86,9 +86,9 @@ class PendingDrops:
         self._settled: set[str] = set()
         self._sent = 0  # batches that servers have dropped
         self._recent: deque[_Sent] = deque()
-        self._repeated: WeakKeyDictionary[Handover, int] = WeakKeyDictionary()  # the last batch marked for each
+        self._repeated: WeakKeyDictionary[Handover, int] = WeakKeyDictionary()  # the last batch added for each
         self.any = False
-        """Whether any key is marked: what a near hit looks at, so a plain attribute."""
+        """Whether any key is pending: what a near hit looks at, so a plain attribute."""
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -96,19 +96,19 @@ class PendingDrops:
     def __contains__(self, key: str) -> bool:
         return key in self._keys
 
-    def mark_everything(self) -> None:
+    def add_everything(self) -> None:
         """Count every key as dropped from now on, until it is known which are."""
         self._everything = self.any = True
         self._settled.clear()
 
     def end_everything(self) -> None:
-        """It is known: from now on only the keys that were added are marked."""
+        """It is known: from now on only the keys that were added are pending."""
         self._everything = False
         self._settled.clear()
         self.any = bool(self._keys)
 
     async def add(self, keys: Collection[str]) -> None:
-        """Mark keys; the loop is given back after each batch."""
+        """Make keys pending; the loop is given back after each batch."""
         each = iter(keys)
         while batch := set(islice(each, BATCH)):
             new = batch - self._keys
@@ -118,7 +118,7 @@ class PendingDrops:
             await asyncio.sleep(0)
 
     async def settled(self, key: str) -> bool:
-        """Drop a marked key now, since somebody asks for it; False while its server cannot be asked."""
+        """Drop a pending key now, since somebody asks for it; False while its server cannot be asked."""
         if key not in self._keys and not (self._everything and key not in self._settled):
             return True
         if self._everything:
@@ -126,10 +126,10 @@ class PendingDrops:
         return not await self._delete((key,))
 
     async def send(self) -> None:
-        """Drop what is marked, in batches.
+        """Drop what is pending, in batches.
 
         Raises:
-            EngineError: when some could not be dropped; they stay marked.
+            EngineError: when some could not be dropped; they stay pending.
         """
         failure: EngineError | None = None
         todo = list(self._keys)
@@ -145,23 +145,23 @@ class PendingDrops:
             raise failure
 
     async def repeat(self, handover: Handover) -> None:
-        """Mark again what was dropped of late: the server of a connection that does not serve yet may have it back."""
+        """Make pending again what was dropped of late: the server of a new connection may have it back."""
         before = self._sent
         for batch in self._of_late():
-            self._mark_again(batch.keys, handover.owns)
+            self._add_again(batch.keys, handover.owns)
             await asyncio.sleep(0)
         self._repeated[handover] = before
 
     def repeat_at_once(self, handover: Handover) -> None:
         """As `repeat`, of keys that a server in use has taken over: before anything else is read of them.
 
-        Of a connection that is new itself only what was dropped since `repeat`. Prevents: it has marked 500,000 keys,
-        and given the loop back after each batch · all of them are marked a second time, and nobody is served meanwhile.
+        Of a connection that is new itself only what was dropped since `repeat`. Prevents: it has added 500,000 keys,
+        and given the loop back after each batch · all of them are added a second time, and nobody is served meanwhile.
         """
         before = self._repeated.pop(handover, 0)
         for batch in self._of_late():
             if batch.number > before:
-                self._mark_again(batch.keys, handover.owns)
+                self._add_again(batch.keys, handover.owns)
 
     # ------------------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class PendingDrops:
             self._recent.popleft()
         return tuple(self._recent)
 
-    def _mark_again(self, keys: list[str], owns: KeyFilter) -> None:
+    def _add_again(self, keys: list[str], owns: KeyFilter) -> None:
         # Not forgotten once more: what was read of them has been, when their connection ended or their slot moved.
         self._keys.update(key for key in keys if owns(key))
         self.any = self._everything or bool(self._keys)

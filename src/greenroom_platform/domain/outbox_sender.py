@@ -52,7 +52,7 @@ class OutboxSender:
         self._records = records
         self._caches = caches
         self._pending = pending
-        self._known: set[int] = set()  # rows whose keys are marked
+        self._known: set[int] = set()  # rows whose keys are pending
         self._groups: set[str] = set()  # topics of these rows whose group is not dropped yet
         self._drops: list[KeyspaceDrop] = []  # of keyspaces that these rows name too many keys of
         self._look_took = 0.0
@@ -67,7 +67,7 @@ class OutboxSender:
         Raises:
             RecordUnavailable: when the outbox cannot be read.
         """
-        self._pending.mark_everything()
+        self._pending.add_everything()
         first = asyncio.create_task(self.send_pending(), name="greenroom-outbox")
         try:
             await asyncio.wait([first], timeout=OPENING)
@@ -92,7 +92,7 @@ class OutboxSender:
     async def send_pending(self, *, older_than: float = 0.0) -> int:
         """Send the changes left by processes that did not get to it; returns how many were dropped.
 
-        Each key is dropped once, however many changes name it. While a server cannot be asked they stay marked, and in
+        Each key is dropped once, however many changes name it. While a server cannot be asked they stay pending, and in
         the record.
 
         Raises:
@@ -151,7 +151,7 @@ class OutboxSender:
         else:
             # The others are read when these have been sent. Prevents: a row that nobody has read yet says that a value
             # is old · the value is served.
-            self._pending.mark_everything()
+            self._pending.add_everything()
         self._look_took = monotonic() - began
         return bool(new.change_ids)
 
@@ -168,7 +168,7 @@ class OutboxSender:
         self._groups.update(stale.pages)
 
     async def _drop_all(self) -> bool:
-        """Drop what is marked; False when a server could not be asked, and something stays."""
+        """Drop what is pending; False when a server could not be asked, and something stays."""
         dropped = True
         for drop in (self._drop_keyspaces, self._pending.send, self._drop_groups):
             try:
@@ -185,7 +185,7 @@ class OutboxSender:
             del self._drops[0]
 
     async def _drop_groups(self) -> None:
-        """Drop the groups of marked pages: by number they are dropped, but only a group knows what others have put in.
+        """Drop the groups of pending pages: by number they are dropped, but only a group knows what others have put in.
 
         Raises:
             EngineError: when the server of one cannot be asked; it stays.

@@ -343,9 +343,7 @@ async def test_a_release_that_finds_no_connection_is_carried_by_the_next(
     assert len(cache._backing.releases) == 1
     for way in proxy.ways:
         await way.up()
-    async with asyncio.timeout(30):
-        while server.raw()("EXISTS", LEASE):
-            await asyncio.sleep(0.01)
+    await until(lambda: not server.raw()("EXISTS", LEASE), 30)
     await until(lambda: not cache._backing.releases)
 
 
@@ -392,8 +390,6 @@ async def test_no_lease_is_renewed_past_the_time_that_its_load_has(server: Serve
     await leases.ask(holder, "", deadline=monotonic() + 60)
     holder.renew(0.5, lambda: None)
     before = renewals(server)
-    async with asyncio.timeout(60):
-        while server.raw()("EXISTS", LEASE):
-            await asyncio.sleep(0.05)
+    await until(lambda: not server.raw()("EXISTS", LEASE), 60)
     assert renewals(server) - before <= 2
     holder.release()

@@ -49,7 +49,7 @@ def deletions(valkey: Server) -> int:
     return int(stats.partition("cmdstat_evalsha:calls=")[2].partition(",")[0] or 0)
 
 
-async def test_who_reads_a_marked_key_drops_it_first_and_stores_the_new(valkey: Server, backing: Backing) -> None:
+async def test_who_reads_a_pending_key_drops_it_first_and_stores_the_new(valkey: Server, backing: Backing) -> None:
     raw, load = valkey.raw(), Loads()
     cache = cache_of(backing, load, near_for=30)
     raw("SET", KEY, OLD, "EX", 1800)
@@ -63,7 +63,7 @@ async def test_who_reads_a_marked_key_drops_it_first_and_stores_the_new(valkey: 
     assert not backing.outbox_drops.any
 
 
-async def test_a_batch_of_reads_drops_its_marked_keys_first(valkey: Server, backing: Backing) -> None:
+async def test_a_batch_of_reads_drops_its_pending_keys_first(valkey: Server, backing: Backing) -> None:
     raw, load = valkey.raw(), Loads()
     cache = cache_of(backing, load)
     raw("SET", KEY, OLD, "EX", 1800)
@@ -74,7 +74,7 @@ async def test_a_batch_of_reads_drops_its_marked_keys_first(valkey: Server, back
     assert load.calls == ["e1"]
 
 
-async def test_a_marked_key_is_near_no_more(valkey: Server, backing: Backing) -> None:
+async def test_a_added_key_is_near_no_more(valkey: Server, backing: Backing) -> None:
     load = Loads()
     cache = cache_of(backing, load, near_for=30)
     await cache.get("e1")
@@ -84,7 +84,7 @@ async def test_a_marked_key_is_near_no_more(valkey: Server, backing: Backing) ->
     assert await cache.get("e1") == Episode("e1", 2)
 
 
-async def test_while_its_server_cannot_be_asked_a_marked_key_is_loaded(valkey: Server, backing: Backing) -> None:
+async def test_while_its_server_cannot_be_asked_a_added_key_is_loaded(valkey: Server, backing: Backing) -> None:
     load = Loads()
     cache = cache_of(backing, load)
     valkey.raw()("SET", KEY, OLD, "EX", 1800)
@@ -113,11 +113,11 @@ async def test_what_was_loaded_without_the_server_before_the_mark_is_not_served(
         await backing.close()
 
 
-async def test_while_everything_is_marked_each_key_is_dropped_once(valkey: Server, backing: Backing) -> None:
+async def test_while_everything_is_added_each_key_is_dropped_once(valkey: Server, backing: Backing) -> None:
     raw, load = valkey.raw(), Loads()
     cache = cache_of(backing, load)
     raw("SET", KEY, OLD, "EX", 1800)
-    backing.outbox_drops.mark_everything()
+    backing.outbox_drops.add_everything()
     assert [(await cache.get_result("e1")).outcome for _ in range(3)] == [Outcome.LOADED, Outcome.HIT, Outcome.HIT]
     # A change that is found in the outbox later may have come after that drop.
     await backing.outbox_drops.add([KEY])
@@ -127,7 +127,7 @@ async def test_while_everything_is_marked_each_key_is_dropped_once(valkey: Serve
     assert not backing.outbox_drops.any
 
 
-async def test_marked_keys_are_sent_in_batches_each_once(valkey: Server, backing: Backing) -> None:
+async def test_pending_keys_are_sent_in_batches_each_once(valkey: Server, backing: Backing) -> None:
     keys = stored(valkey, 1200)
     before, sizes = deletions(valkey), []
     delete = type(backing.outbox_drops)._delete
@@ -146,7 +146,7 @@ async def test_marked_keys_are_sent_in_batches_each_once(valkey: Server, backing
     assert sizes == [250, 250, 250, 250, 200]
 
 
-async def test_what_was_dropped_of_late_is_marked_for_a_server_that_comes_back(valkey: Server) -> None:
+async def test_what_was_dropped_of_late_is_pending_for_a_server_that_comes_back(valkey: Server) -> None:
     """A successor may have the old value: replication is asynchronous, and files are written late."""
     clock = ManualClock()
     backing = await open_backing(valkey.address, clock=clock)
@@ -169,29 +169,29 @@ async def test_what_was_dropped_of_late_is_marked_for_a_server_that_comes_back(v
         await backing.close()
 
 
-async def test_a_new_connection_marks_each_key_again_once(
+async def test_a_new_connection_adds_each_key_again_once(
     valkey: Server, backing: Backing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It marked 500,000 keys, and gave the loop back after each batch; then all of them again, without."""
-    drops, keys, marked = backing.outbox_drops, stored(valkey, 600), Counter[str]()
+    """It made 500,000 keys pending, and gave the loop back after each batch; then all of them again, without."""
+    drops, keys, added = backing.outbox_drops, stored(valkey, 600), Counter[str]()
     await drops.add(keys)
     await drops.send()
-    mark_again = type(drops)._mark_again
+    add_again = type(drops)._add_again
 
     def counted(drops: Any, again: list[str], owns: Any) -> None:
-        marked.update(again)
-        mark_again(drops, again, owns)
+        added.update(again)
+        add_again(drops, again, owns)
 
-    monkeypatch.setattr(type(drops), "_mark_again", counted)
+    monkeypatch.setattr(type(drops), "_add_again", counted)
     valkey.kill()
     await until(lambda: backing.engine.unavailable is not None)
     valkey.start()
     await until(lambda: backing.engine.unavailable is None)
-    assert marked == Counter(keys)
+    assert added == Counter(keys)
     assert len(drops) == 600
 
 
-async def test_what_is_dropped_while_a_connection_is_made_is_marked_for_it(valkey: Server, backing: Backing) -> None:
+async def test_what_is_dropped_while_a_connection_is_made_is_pending_for_it(valkey: Server, backing: Backing) -> None:
     """A batch is dropped at the slot's old server · the new connection's server takes the slot over, with the value."""
     drops, handover = backing.outbox_drops, NewConnection()
     await drops.add(["cache:episode:e1"])
@@ -202,7 +202,7 @@ async def test_what_is_dropped_while_a_connection_is_made_is_marked_for_it(valke
     await drops.send()
     assert not drops.any
     drops.repeat_at_once(handover)  # type: ignore[arg-type]
-    # e1 was dropped anew too, after it had been marked for this connection.
+    # e1 was dropped anew too, after it had been added for this connection.
     assert drops._keys == {"cache:episode:e1", "cache:episode:e2"}
     drops.repeat_at_once(NewConnection())  # type: ignore[arg-type]
     assert drops._keys == {"cache:episode:e1", "cache:episode:e2"}

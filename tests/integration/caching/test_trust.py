@@ -14,7 +14,7 @@ from greenroom.engine.transport.connection import Connection
 from greenroom.observe import Histogram
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.held import connections
-from tests.support.patience import be_patient
+from tests.support.patience import be_patient, until
 from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
@@ -37,9 +37,7 @@ async def test_pushes_that_come_late_do_not_make_what_is_near_trusted_again(
     raw("DEL", KEY)
     await replies.have("episode:e2", KEY)
     tracked = connections(cache._backing.engine)[0]
-    async with asyncio.timeout(10):
-        while cache._near.get(KEY, 0.0) is not None:
-            await asyncio.sleep(0.02)
+    await until(lambda: cache._near.get(KEY, 0.0) is None, 10)
     heard = tracked.last_received
     replies._pass(1)  # the first chunk of what waits in the socket
     async with asyncio.timeout(10):
@@ -54,9 +52,7 @@ async def test_an_answer_makes_it_trusted_from_its_question_on(valkey: Server, b
     cache._near._max_staleness = Limits().max_staleness  # although nothing is pinged
     await cache.get("e1")
     (tracked, _) = connections(cache._backing.engine)
-    async with asyncio.timeout(10):
-        while cache._near.get(KEY, 0.0) is not None:
-            await asyncio.sleep(0.02)
+    await until(lambda: cache._near.get(KEY, 0.0) is None, 10)
     asked = monotonic()
     await settled(cache)
     assert asked <= tracked.as_of <= tracked.last_received

@@ -22,6 +22,7 @@ from greenroom_platform.models import STATUSES
 from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.testing.records_changes import NOON
 from tests.support.counted_tasks import STEPS, CountedRecords, Timers, begun, settled_down, statuses_of
+from tests.support.patience import until
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
@@ -246,9 +247,7 @@ async def test_the_return_of_the_server_is_noticed_at_once(
         await seen(following, "queued")
         await timers.running(1)
         server.kill()
-        async with asyncio.timeout(20):
-            while timers.set[-1] != 1.0:
-                await asyncio.sleep(0.001)
+        await until(lambda: timers.set[-1] == 1.0, 20)
         await records.tasks.advance(claim, "audio_rendering", NOON)
         server.start()
         await seen(following, "audio_rendering")  # no timer has ended

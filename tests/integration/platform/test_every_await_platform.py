@@ -156,9 +156,7 @@ class Opening:
 
     async def check(self) -> None:
         assert asyncio.all_tasks() - self._tasks == set()
-        async with asyncio.timeout(20):
-            while b"greenroom" in self._raw("CLIENT", "LIST"):
-                await asyncio.sleep(0.01)
+        await until(lambda: b"greenroom" not in self._raw("CLIENT", "LIST"), 20)
         assert [one.name for one in threading.enumerate() if one.name.startswith("greenroom-")] == []
         async with open_platform(self._server.address, data_dir=self._directory) as platform:
             assert await platform.topics.all() == ()

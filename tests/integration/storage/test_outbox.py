@@ -19,6 +19,7 @@ from greenroom_platform.domain.records import Change
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.testing.records_changes import NOON, about, fill, ids, snippet, wording
 from tests.support.outbox_probe import TOPICS, Outbox, dropped, make_stale, opened, page, pages
+from tests.support.patience import until
 from tests.support.real_servers import Raw, Server
 
 
@@ -343,9 +344,7 @@ async def test_a_keyspace_that_waits_for_its_server_counts_as_dropped_here(
         valkey.kill()
         await records.store([], [snippet("a000", "a", NOON, title="New")])
         await leave(records, [Change(change_id=0, snippets=tuple(f"s{number}" for number in range(31)))])
-        async with asyncio.timeout(30):
-            while not platform.outbox.unsent:
-                await asyncio.sleep(0.001)
+        await until(lambda: platform.outbox.unsent, 30)
         found = await platform.snippets.get("a000")
         assert found is not None
         assert found.title == "New"
