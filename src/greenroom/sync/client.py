@@ -40,7 +40,7 @@ from greenroom.sync.cached import CachedFunction
 from greenroom.sync.caches import Cache, DropTarget
 from greenroom.sync.called_drops import CalledDrop, CalledDrops
 from greenroom.sync.loaders import LoaderHooks, PlainLoad, WaitingThreads
-from greenroom.sync.portal import PortalCall, Portal, refuse_running_loop
+from greenroom.sync.portal import Portal, PortalCall, refuse_running_loop
 from greenroom.sync.progress import Jobs
 from greenroom.sync.rate_limits import RateLimit
 from greenroom.sync.sessions import Presence, Sessions
