@@ -8,6 +8,7 @@ What is won is loaded before anything is waited for. What that prevents:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +19,8 @@ from greenroom.caching.remote import Miss
 from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.caching.single_flight import Flight
 from greenroom.errors import CommandFailed, EngineError, OutOfMemory, Overloaded
+
+log = logging.getLogger("greenroom.caching")
 
 T = TypeVar("T")
 BatchLoader = Callable[[Sequence[Any]], Awaitable[Sequence[T | Loaded[T] | None]]]
@@ -124,11 +127,17 @@ class Batch(Generic[T]):
                 raise
             return
 
+        failures: list[tuple[str, EngineError]] = []
+
         async def store(holder: Holder, one: LoadOutcome[T]) -> None:
-            stored = await self._steps.store(holder, one)
+            stored = await self._steps.store(holder, one, failures)
             flights[holder.key].set_result(CacheResult(one.value, one.body, Outcome.LOADED, stored=stored))
 
         await asyncio.gather(*(store(holder, loaded[holder.key]) for holder in holders))
+        if failures:
+            key, first = failures[0]
+            more = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
+            log.warning("storing %s%s: %s", key, more, first)
 
     async def _bypass(
         self,

@@ -28,7 +28,10 @@ _MAX_KEYS = 20_000
 """Keys remembered by their parts."""
 # docs/decisions/0032-get-many-by-thousands.md
 _TOGETHER = 1000
-"""Keys of one call that are read at a time, with two commands each."""
+"""Keys of one call that are read at a time."""
+_COMMANDS = 5
+"""Commands for a key that may be outstanding together, besides one for each group: three of a read, of which two may
+be asked once more."""
 
 
 class Cache(CacheDrops[T]):
@@ -186,7 +189,7 @@ class Cache(CacheDrops[T]):
         Raises:
             As `get`.
         """
-        return [result.value for result in await self.get_results(parts)]
+        return [result.value for result in await self._read_many(parts, lifetime=False)]
 
     async def get_result(self, *args: object, **parts: object) -> CacheResult[T]:
         """The value and how it came about.
@@ -223,15 +226,26 @@ class Cache(CacheDrops[T]):
         Raises:
             As `get`.
         """
+        return await self._read_many(parts, lifetime=True)
+
+    async def _read_many(self, parts: Iterable[object], *, lifetime: bool) -> list[CacheResult[T]]:
+        """As `get_results`.
+
+        Arguments:
+            lifetime: whether the results shall say how fresh they are, although the cache itself need not know.
+        """
         self._check_open()
         from greenroom.caching.many import asked_together  # not with the package: who reads one by one does without
 
         asked = asked_together(self.keyspace, parts)
-        keys = [self.keyspace.key(*args, **named) for args, named in asked]
+        lifetime = lifetime or not self._remote.value_alone
+        keys = [self._key(*one) for one in asked]
         results: list[CacheResult[T]] = []
-        for start in range(0, len(keys), _TOGETHER):
-            chunk = slice(start, start + _TOGETHER)
-            by_key = await self._ladder.read(dict(zip(keys[chunk], asked[chunk], strict=True)), together=True)
+        size = min(_TOGETHER, max(1, self._backing.engine.limits.outstanding // (_COMMANDS + len(self._groups))))
+        for start in range(0, len(keys), size):
+            chunk = slice(start, start + size)
+            asking = dict(zip(keys[chunk], asked[chunk], strict=True))
+            by_key = await self._ladder.read(asking, together=True, lifetime=lifetime)
             given = set[str]()
             for key in keys[chunk]:
                 # Of a key that is asked for twice there are two values, where they can be changed.

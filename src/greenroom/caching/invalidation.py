@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import copy_context
+from time import monotonic
 
 from greenroom.caching import drops, groups, keyspace_drops, lease
 from greenroom.caching.drops import LONGEST, DropCommands, Drops
@@ -24,6 +25,9 @@ from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.caching")
+
+_LARGE_GROUP = 1_000
+"""Keys from which on it is told how long the drop of a group took."""
 
 
 class Backing(Listener):
@@ -105,6 +109,7 @@ class Backing(Listener):
             raise
 
     async def _drop_group(self, group: str, longest_ms: int) -> None:
+        began = monotonic()
         try:
             keys, members = await self.groups.members(group)
         except EngineError as error:
@@ -117,6 +122,8 @@ class Backing(Listener):
         await self.drops.drop_many(keys, longest_ms / 1000)
         # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
         await self.groups.forget(group, members, longest_ms)
+        if len(keys) >= _LARGE_GROUP:
+            log.info("dropped the %d keys of the group %s in %.2f s", len(keys), group, monotonic() - began)
 
     # What the engine calls -------------------------------------------------------------------------
 

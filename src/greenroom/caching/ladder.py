@@ -86,11 +86,14 @@ class Ladder(Generic[T]):
         """Whether a drop that was asked for here may not have reached its server yet."""
         return bool(self._pending_groups) or self._outbox_drops.any
 
-    async def read(self, asked: Mapping[str, Asked], *, together: bool) -> dict[str, CacheResult[T]]:
+    async def read(
+        self, asked: Mapping[str, Asked], *, together: bool, lifetime: bool = True
+    ) -> dict[str, CacheResult[T]]:
         """Near, fallback, in flight, server, load: each key is answered by the first that has it.
 
         Arguments:
             together: whether the batch loader, where there is one, loads what is missing.
+            lifetime: whether to ask the server what is left of the values' lifetimes.
         """
         dropped: Collection[str] = ()
         if self.has_pending_drops:
@@ -111,7 +114,7 @@ class Ladder(Generic[T]):
             (key,) = unknown
             known[key] = self.from_server(await self.remote.read(key), *asked[key])
         elif unknown:
-            read = await asyncio.gather(*map(self.remote.read, unknown))
+            read = await self.remote.read_many(unknown, lifetime=lifetime)
             known |= {key: self.from_server(one, *asked[key]) for key, one in zip(unknown, read, strict=True)}
         return await self.load(asked, known, together=together)
 
@@ -127,8 +130,11 @@ class Ladder(Generic[T]):
         found = self.near_result(key, *asked)
         if found is None:
             answer = self.from_server(await self.remote.read(key), *asked)
-            found = None if isinstance(answer, Miss) else answer
-        return None if found is None else self.counted(found)
+            if isinstance(answer, Miss):
+                self.remote.tell((answer,))
+                return None
+            found = answer
+        return self.counted(found)
 
     async def load(
         self,
@@ -152,6 +158,8 @@ class Ladder(Generic[T]):
                 joined[key] = one
             else:
                 results[key] = self.counted(one)
+        if missing:
+            self.remote.tell(miss for _, miss in missing.values())
         if together and self._batch is not None and missing:
             begun = self._batch.begin(missing)
         else:

@@ -125,8 +125,14 @@ class LoadSteps(Generic[T]):
         if groups := self._groups(parts):
             await asyncio.gather(*(register(group, holder.key, deadline=deadline) for group in groups))
 
-    async def store(self, holder: Holder, loaded: LoadOutcome[T]) -> bool:
-        """Store what was loaded, or the absence of it; False where that is refused or fails."""
+    async def store(
+        self, holder: Holder, loaded: LoadOutcome[T], failures: list[tuple[str, EngineError]] | None = None
+    ) -> bool:
+        """Store what was loaded, or the absence of it; False where that is refused or fails.
+
+        Arguments:
+            failures: takes what fails in place of the log.
+        """
         key, body = holder.key, loaded.body
         if not loaded.store:
             holder.release()
@@ -152,7 +158,10 @@ class LoadSteps(Generic[T]):
                 stored = await self.leases.fill(holder, body, lifetime, deadline=until, hook=hook)
         except EngineError as error:
             self.count("store", key)
-            log.warning("storing %s: %s", key, error)
+            if failures is None:
+                log.warning("storing %s: %s", key, error)
+            else:
+                failures.append((key, error))
             holder.release()  # or all who wait would wait for the lease's end
             return False
         holder.rest()

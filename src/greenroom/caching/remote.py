@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from greenroom.caching.freshness import placed
 from greenroom.caching.invalidation import Backing
@@ -42,11 +44,13 @@ class Miss:
         budget: what is left of the read's time with the server.
         reachable: whether it could be asked.
         rejected_digest: the fingerprint of what it holds instead of a value.
+        broken: what is wrong with that, for `RemoteTier.tell`.
     """
 
     budget: TimeBudget
     reachable: bool = True
     rejected_digest: str = NOTHING_REFUSED
+    broken: BrokenValue | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,58 +111,108 @@ class RemoteTier(Generic[T]):
         Raises:
             Overloaded: when too many commands are outstanding; that is neither down nor a miss.
         """
-        if self._refused_drops and key in self._refused_drops:
+        if self.generation.pending and not await self.generation.settled():
             return Miss(TimeBudget(0.0), reachable=False)
-        generation = self.generation
-        if generation.pending and not await generation.settled():
+        asked = self._ask(key, lifetime)
+        return asked if isinstance(asked, Miss) else await self._finish(asked)
+
+    async def read_many(self, keys: Sequence[str], *, lifetime: bool = True) -> list[Entry | Miss]:
+        """Several values, each as `read`, without a task for each: all questions leave in one write."""
+        if self.generation.pending:
+            return list(await asyncio.gather(*(self.read(key, lifetime=lifetime) for key in keys)))
+        asked: list[_Asked | Miss] = []
+        answers: list[Entry | Miss] = []
+        later: dict[int, asyncio.Task[Entry | Miss]] = {}
+        try:
+            asked += (self._ask(key, lifetime) for key in keys)
+            for number, one in enumerate(asked):
+                if isinstance(one, Miss):
+                    answers.append(one)
+                    continue
+                replies = await _heard(one.future)
+                answer = None if replies is None else self._answer(one, replies)
+                if isinstance(answer, Entry | Miss):
+                    answers.append(answer)
+                    continue
+                # Those that need another command wait for it together.
+                work = self._finish(one) if answer is None else self._bounded(answer)
+                later[number] = asyncio.get_running_loop().create_task(work)
+                answers.append(_NOT_YET)
+            for number, task in later.items():
+                answers[number] = await task
+        except BaseException:
+            for one in asked:
+                if isinstance(one, _Asked) and one.future is not None:
+                    one.future.cancel()  # nobody looks any more at how it ends
+            for task in later.values():
+                task.cancel()
+            raise
+        return answers
+
+    def _ask(self, key: str, lifetime: bool) -> _Asked | Miss:
+        """Ask the server, if it can be asked at once."""
+        if self._refused_drops and key in self._refused_drops:
             return Miss(TimeBudget(0.0), reachable=False)
         began, asked = monotonic(), self._now()
         # docs/decisions/0019-pttl-before-get.md
         # PTTL first: a write between the two can then only give a new value an old deadline.
         commands: tuple[Command, ...] = (("PTTL", key), ("GET", key)) if lifetime else (("GET", key),)
         marked = False
-        if generation.current:
+        if self.generation.current:
             commands = ("PTTL", key), ("GET", key)
-            if marked := generation.checks():
+            if marked := self.generation.checks():
                 # Mark first. Prevents: the old value is read · it is replaced, and the new one marked · the mark is
                 # read, and the old value passes.
                 commands = ("GET", self._keyspace.mark_key(key)), *commands
         arrival = _Arrival(self, key, asked, marked) if self.near_for or marked else None
-        replies: list[Any] | None = None
         try:
             future = self._engine.read(key, commands, arrival)
-            if future is not None:
-                try:
-                    replies = await future
-                except EngineUnavailable:
-                    pass  # asked once more below, within the same budget
-            if replies is None or isinstance(replies[-1], EngineUnavailable | EngineRefused):
-                replies = await self._engine.execute_all(
-                    Channel.TRACKED, key, commands, hook=arrival, deadline=began + self._engine.call_budget
-                )
         except Overloaded:
             self._count("overloaded", key)
             raise
         except EngineError as error:
             return self._unreadable(key, error, began)
-        result: Any = None if arrival is None else arrival.result
+        return _Asked(key, commands, arrival, asked, began, marked, future)
+
+    async def _finish(self, asked: _Asked) -> Entry | Miss:
+        answer = self._answer(asked, await self._replies(asked))
+        return await self._bounded(answer) if isinstance(answer, _Unbounded) else answer
+
+    async def _replies(self, asked: _Asked) -> list[Any] | EngineError:
+        """The replies; asked once more, within the same budget, where the server could not answer."""
+        try:
+            replies = await _heard(asked.future)
+            if replies is None:
+                deadline = asked.began + self._engine.call_budget
+                return await self._engine.execute_all(
+                    Channel.TRACKED, asked.key, asked.commands, hook=asked.arrival, deadline=deadline
+                )
+            return replies
+        except Overloaded:
+            self._count("overloaded", asked.key)
+            raise
+        except EngineError as error:
+            return error
+
+    def _answer(self, asked: _Asked, replies: list[Any] | EngineError) -> Entry | Miss | _Unbounded:
+        """What the replies say."""
+        key = asked.key
+        if isinstance(replies, EngineError):
+            return self._unreadable(key, replies, asked.began)
+        result: Any = None if asked.arrival is None else asked.arrival.result
         if result is None:
             result = replies[-1]
             if type(result) is bytes:
-                result = self._entered(key, asked, replies, None, marked)
-        if type(result) is Entry:
+                result = self._entered(key, asked.asked, replies, None, asked.marked)
+        if type(result) is Entry or isinstance(result, _Unbounded):
             return result
         if result is None:
-            return Miss(self._left(began))
-        if isinstance(result, _Unbounded):
-            await self._bound(key)
-            return result.entry
+            return Miss(self._left(asked.began))
         if isinstance(result, _Outdated):
-            return Miss(self._left(began), rejected_digest=result.rejected_digest)
+            return Miss(self._left(asked.began), rejected_digest=result.rejected_digest)
         if isinstance(result, _Broken):
-            self._tell(result.error)
-            return Miss(self._left(began), rejected_digest=fingerprint(result.body))
-        return self._unreadable(key, result, began)
+            return self._broken(result.error, asked.began, fingerprint(result.body))
+        return self._unreadable(key, result, asked.began)
 
     def arrived(self, key: str, asked: float, replies: list[Any], source: EntrySource, marked: bool) -> _Result | None:
         """Check what was read, and keep it near; None where it is no value.
@@ -238,18 +292,18 @@ class RemoteTier(Generic[T]):
         until = min(at.expires_at, asked + self.near_for) if at.near and source is not None else 0.0
         return Entry(key, value, body, at.fresh_until, at.expires_at, until, source)
 
-    async def _bound(self, key: str) -> None:
+    async def _bounded(self, found: _Unbounded) -> Entry:
         """Give the key the lifetime that its writer left out, or set too long: else the value might never end."""
-        lifetime = self._keyspace.lifetime.ttl_ms
+        key, lifetime = found.entry.key, self._keyspace.lifetime.ttl_ms
         try:
             await self._engine.execute(Channel.TRACKED, key, "PEXPIRE", key, lifetime, "LT")
         except EngineError as error:
             log.debug("giving %s its lifetime: %s", key, error)  # the next read tries again
+        return found.entry
 
     def _unreadable(self, key: str, error: EngineError, began: float) -> Miss:
         if isinstance(error, CommandFailed) and error.of_another_type:
-            self._tell(BrokenValue(key, "it is no string"))
-            return Miss(self._left(began), rejected_digest=ANOTHER_TYPE)
+            return self._broken(BrokenValue(key, "it is no string"), began, ANOTHER_TYPE)
         self._count("engine", key)
         log.debug("reading %s: %s", key, error)
         return Miss(self._left(began), reachable=False)
@@ -257,10 +311,19 @@ class RemoteTier(Generic[T]):
     def _left(self, began: float) -> TimeBudget:
         return TimeBudget(max(0.0, began + self._engine.call_budget - monotonic()))
 
-    def _tell(self, error: BrokenValue) -> None:
-        expected = isinstance(error, OtherVersionValue)
-        self._count("version" if expected else "broken", error.key)
-        log.log(logging.DEBUG if expected else logging.WARNING, "%s; it is replaced", error)
+    def _broken(self, error: BrokenValue, began: float, rejected_digest: str) -> Miss:
+        self._count("version" if isinstance(error, OtherVersionValue) else "broken", error.key)
+        return Miss(self._left(began), rejected_digest=rejected_digest, broken=error)
+
+    def tell(self, misses: Iterable[Miss]) -> None:
+        """Log what is wrong with the values of one call: one line, however many they are."""
+        errors = [miss.broken for miss in misses if miss.broken is not None]
+        broken = [error for error in errors if not isinstance(error, OtherVersionValue)]
+        if broken:
+            more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+            log.warning("%s; it is replaced%s", broken[0], more)
+        elif errors:
+            log.debug("%s; it is replaced, of %d that are of another version", errors[0], len(errors))
 
     def _count(self, kind: str, key: str) -> None:
         self._counters.trouble(self._keyspace.name, kind, key)
@@ -284,3 +347,35 @@ class _Arrival:
 
     def __call__(self, replies: list[Any], source: EntrySource) -> None:
         self.result = self._remote.arrived(self._key, self._asked, replies, source, self._marked)
+
+
+class _Asked(NamedTuple):
+    """A question that was sent.
+
+    Arguments:
+        asked: when, in seconds of the room's clock; `began` is of `time.monotonic`.
+        marked: whether the first command asks for the value's mark.
+        future: the replies; None where no connection could be asked at once.
+    """
+
+    key: str
+    commands: tuple[Command, ...]
+    arrival: _Arrival | None
+    asked: float
+    began: float
+    marked: bool
+    future: asyncio.Future[list[Any]] | None
+
+
+_NOT_YET = Miss(TimeBudget(0.0))
+
+
+async def _heard(future: asyncio.Future[list[Any]] | None) -> list[Any] | None:
+    """The replies; None where they are none of a server that can be used."""
+    if future is None:
+        return None
+    try:
+        replies = await future
+    except EngineUnavailable:
+        return None
+    return None if isinstance(replies[-1], EngineUnavailable | EngineRefused) else replies

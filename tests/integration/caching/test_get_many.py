@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Outcome
+from greenroom.engine import Limits
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import Back, Episode, Loads, cache_of
+from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
 WORD: Keyspace[str] = Keyspace("word:{shelf}:{n}", str, ttl=timedelta(minutes=5), fresh=timedelta(minutes=1))
@@ -43,6 +46,89 @@ async def test_many_keys_are_loaded_and_then_found_in_the_order_asked(
     if groups:
         await cache.invalidate_group(shelf="s")
         assert server.raw()("DBSIZE") <= 1  # an absence is in no group's power to last
+
+
+@pytest.mark.one_kind
+async def test_fifty_thousand_keys_are_found_by_one_call(server: Server, back: Back) -> None:
+    fill = "for n = 1, 50000 do redis.call('SET', 'word:s:'..n, '\"v'..n..'\"', 'EX', 300) end"
+    server.raw()("EVAL", fill, 0)
+    cache = cache_of(await back(server), load, WORD, load_many=load_many)
+    wanted = [("s", str(n)) for n in range(1, 50_001)]
+    assert await cache.get_many(wanted) == [f"v{n}" for _, n in wanted]
+
+
+@pytest.mark.one_kind
+@pytest.mark.parametrize("batch", [None, load_many], ids=["one by one", "together"])
+@pytest.mark.parametrize("outstanding", [7, 300])
+async def test_a_call_s_commands_stay_below_the_bound_however_low_it_is(
+    server: Server, back: Back, batch: Any, outstanding: int
+) -> None:
+    backing = await back(server, limits=Limits(outstanding=outstanding))
+    cache = cache_of(backing, load, WORD, load_many=batch, groups=["shelf:{shelf}"], near_for=30)
+    wanted = [("s", str(n)) for n in range(10, 400)]
+    expected = [f"v{n}" for _, n in wanted]
+    assert await cache.get_many(wanted) == expected
+    await cache.invalidate_group(shelf="s")
+    assert await cache.get_many(wanted) == expected
+    backing.near.clear()
+    assert await cache.get_many(wanted) == expected
+
+
+class Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
+    """What the caches warn of."""
+    lines = Lines()
+    monkeypatch.setattr(logging.getLogger("greenroom.caching"), "handlers", [lines])
+    return lines
+
+
+@pytest.mark.one_kind
+async def test_many_broken_values_of_one_call_are_one_log_line(server: Server, back: Back, lines: Lines) -> None:
+    raw = server.raw()
+    for number in range(10, 60):
+        raw("SET", f"word:s:{number}", "no JSON", "EX", 60)
+    cache = cache_of(await back(server), load, WORD, load_many=load_many)
+    wanted = [("s", str(n)) for n in range(10, 60)]
+    assert await cache.get_many(wanted) == [f"v{n}" for _, n in wanted]
+    (line,) = lines.texts
+    assert "word:s:10" in line
+    assert line.endswith("and 49 more")
+    assert cache._backing.counters.errors[WORD.name, "broken"] == 50
+
+
+@pytest.mark.one_kind
+async def test_many_values_that_cannot_be_stored_are_one_log_line(
+    valkey: Server, proxy: Proxy, back: Back, lines: Lines
+) -> None:
+    async def cut_off(parts: Sequence[Any]) -> list[str | None]:
+        await proxy.down()
+        return await load_many(parts)
+
+    cache = cache_of(await back(proxy), load, WORD, load_many=cut_off)
+    wanted = [("s", str(n)) for n in range(10, 60)]
+    assert await cache.get_many(wanted) == [f"v{n}" for _, n in wanted]
+    assert [line for line in lines.texts if "storing" in line] == [line for line in lines.texts if "49 more" in line]
+    assert len(lines.texts) == 1
+
+
+@pytest.mark.one_kind
+async def test_values_without_a_lifetime_are_given_one_by_a_call_for_many(server: Server, back: Back) -> None:
+    raw = server.raw()
+    for number in range(10, 60):
+        raw("SET", f"word:s:{number}", f'"v{number}"')
+    cache = cache_of(await back(server), load, WORD)
+    wanted = [("s", str(n)) for n in range(10, 60)]
+    assert await cache.get_many(wanted) == [f"v{n}" for _, n in wanted]
+    assert all(0 < raw("PTTL", f"word:s:{number}") <= 300_000 for number in range(10, 60))
 
 
 async def test_a_part_that_no_key_can_hold_is_refused_before_anything_is_read(server: Server, back: Back) -> None:

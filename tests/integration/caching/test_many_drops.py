@@ -176,3 +176,38 @@ async def test_what_a_batch_is_refused_is_kept_and_not_read_meanwhile(valkey: Se
     assert not backing.drops.refused
     assert not backing.drops.pending
     assert raw("EXISTS", *KEYS[:20]) <= 1
+
+
+async def test_a_group_of_ten_thousand_is_dropped_in_slices_and_its_time_is_told(
+    valkey: Server, back: Back, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    backing = await back(valkey)
+    keys = [f"cache:episode:m{number}" for number in range(10_000)]
+    name = backing.groups.name("members")
+    for start in range(0, len(keys), 1000):
+        valkey.raw()("ZADD", name, *(word for key in keys[start : start + 1000] for word in (1, key)))
+    turn, done = 0, dict[tuple[str, int], int]()
+
+    def spied(kind: str, owner: Any, method: str, at: int) -> None:
+        original = getattr(owner, method)
+
+        def count(*args: Any) -> Any:
+            done[kind, turn] = done.get((kind, turn), 0) + len(args[at])
+            return original(*args)
+
+        monkeypatch.setattr(owner, method, count)
+
+    spied("forgotten here", backing.local, "forget", 0)
+    spied("sent", backing.engine, "drop", 0)
+    dropping = asyncio.ensure_future(backing.drop_group("members", 1000))
+    with caplog.at_level("INFO", "greenroom.caching"):
+        while not dropping.done():
+            turn += 1
+            await asyncio.sleep(0)
+    await dropping
+    assert valkey.raw()("EXISTS", name) == 0
+    for kind, most in (("forgotten here", drops.MARKED), ("sent", drops.BATCH)):
+        slices = [number for (counted, _), number in done.items() if counted == kind]
+        assert sum(slices) == len(keys)
+        assert max(slices) <= most, kind
+    assert "dropped the 10000 keys of the group members in " in caplog.text
