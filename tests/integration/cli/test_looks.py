@@ -303,23 +303,43 @@ def test_a_healthy_program_is_said_to_be_so(operated: Operated) -> None:
 
 
 @pytest.mark.parametrize(
-    ("health", "code", "words"),
+    ("health", "code", "kind", "words"),
     [
-        (WELL | {"status": "degraded", "engine": "caches: no reply"}, 200, "the service cannot use its server: caches"),
-        (WELL | {"status": "degraded", "database": "cannot be written: full"}, 200, "the record is ill: cannot be wr"),
+        (
+            WELL | {"status": "degraded", "engine": "caches: no reply"},
+            200,
+            "without_engine",
+            "the service cannot use its server: caches",
+        ),
+        (
+            WELL | {"status": "degraded", "database": "cannot be written: full"},
+            200,
+            "record_read_only",
+            "the record is ill: cannot be wr",
+        ),
         (
             {"status": "unavailable", "engine": "ok", "database": "closed"},
             503,
+            "unavailable",
             "the service is unavailable: the record",
         ),
-        ({"status": "draining", "engine": "ok", "database": "ok"}, 503, "the service is draining: a proxy"),
+        (
+            {"status": "draining", "engine": "ok", "database": "ok"},
+            503,
+            "unavailable",
+            "the service is draining: a proxy",
+        ),
     ],
 )
 def test_what_is_ill_stands_first_with_what_it_costs(
-    operated: Operated, health: dict[str, str], code: int, words: str
+    operated: Operated, health: dict[str, str], code: int, kind: str, words: str
 ) -> None:
     with service(health, METRICS, code) as url:
         printed = run("status", "--valkey-url", operated.viewer, "--service", url, exit_code=2).stdout
+        told = json.loads(
+            run("status", "--valkey-url", operated.viewer, "--service", url, "--json", exit_code=2).stdout
+        )
+    assert [one["kind"] for one in told["findings"]] == [kind]
     assert printed.startswith(words), printed
     assert "docs/operations.md" in printed
 
@@ -343,6 +363,8 @@ def test_a_service_or_server_that_is_away_is_named(operated: Operated) -> None:
     assert run("status", "--valkey-url", operated.viewer, "--no-service").stdout.startswith(
         "Healthy: the server answers."
     )
+    told = json.loads(run("status", "--valkey-url", operated.viewer, "--service", away, "--json", exit_code=2).stdout)
+    assert [one["kind"] for one in told["findings"]] == ["no_service"]
     gone = f"valkey://127.0.0.1:{free_port()}"
     told = json.loads(run("status", "--valkey-url", gone, "--no-service", "--json", exit_code=2).stdout)
     assert told["sentence"].startswith(f"{gone} does not answer")
