@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
 
+import pytest
+
+from greenroom_platform.platform import DATABASE_FILE
+from greenroom_platform.storage import open_records
 from tests.support.planted import SNIPPET, TOPIC
-from tests.support.running_service import API, Serve, command
+from tests.support.running_service import API, PROGRAM, Serve, command, environment
+
+# As any user: root without the right to write what belongs to others.
+AS_ANY_USER = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--")
 
 
 def test_nothing_is_found_beside_a_service_that_is_well(serve: Serve) -> None:
@@ -41,3 +53,20 @@ def test_nothing_is_found_beside_a_service_that_is_well(serve: Serve) -> None:
     status = command("status", *home)
     assert status.returncode == 2
     assert "does not answer" in status.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv")
+def test_a_record_of_another_owner_is_found(tmp_path: Path) -> None:
+    """As `sudo greenroom load` leaves it for the user of the service."""
+
+    async def made() -> None:
+        await (await open_records(tmp_path / DATABASE_FILE)).close()
+
+    asyncio.run(made())
+    os.chown(tmp_path / DATABASE_FILE, 65534, 65534)
+    (tmp_path / DATABASE_FILE).chmod(0o644)
+    line = [*AS_ANY_USER, str(PROGRAM), "doctor", "--data-dir", str(tmp_path), "--json"]
+    run = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2, run.stderr
+    checked = {one["name"]: one for one in json.loads(run.stdout)["checks"]}
+    assert [one["kind"] for one in checked["record"]["findings"]] == ["record_read_only"]

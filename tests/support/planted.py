@@ -9,7 +9,7 @@ from pathlib import Path
 from greenroom.acl import Holds
 from greenroom.deployment import LoadedRecord
 from greenroom.engine import Address
-from greenroom.engine.operator import Pace, Shard
+from greenroom.engine.operator import Pace
 from greenroom.inspection.audit import Audit
 from greenroom.inspection.faults import Faulty
 from greenroom.inspection.keys import KeyIndex
@@ -48,7 +48,7 @@ async def audited(
     *only: str,
     meanwhile: Callable[[], Awaitable[None]] | None = None,
     bounds: Bounds | None = None,
-) -> tuple[list[tuple[Faulty, Shard]], Audit]:
+) -> tuple[list[Faulty], Audit]:
     """What an audit finds, and the audit.
 
     Arguments:

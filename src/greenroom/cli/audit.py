@@ -90,7 +90,7 @@ async def _run(chosen: Program, looked: Audit, *, fix: bool) -> tuple[list[Fault
     of_caches = [one for one in chosen.servers if one.holds is not Holds.SESSIONS]
     if fix and of_caches:
         return await mend(found, looked.index, of_caches[0].address, looked.pace), notes
-    return [one for one, _ in found], notes
+    return found, notes
 
 
 def _without_record(what: str) -> Finding:

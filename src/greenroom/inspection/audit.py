@@ -102,8 +102,8 @@ class Audit:
     keyspaces: dict[str, Audited] = field(default_factory=dict)
     _generations: DroppedKeyspaces = field(default_factory=DroppedKeyspaces)
 
-    async def run(self, servers: Sequence[tuple[Holds, Address]]) -> list[tuple[Faulty, Shard]]:
-        """Every fault that was found twice, and where it is.
+    async def run(self, servers: Sequence[tuple[Holds, Address]]) -> list[Faulty]:
+        """Every fault that was found twice.
 
         Arguments:
             servers: with a user who may look for keys, and what the program keeps there.
@@ -128,7 +128,7 @@ class Audit:
             mine = [one for one in suspects if one.shard is shard]
             if mine:
                 async with looking(shard, pace=self.pace) as look:
-                    found += [(self._faulty(one), shard) for one in await self._second_look(look, mine)]
+                    found += [self._faulty(one) for one in await self._second_look(look, mine)]
         return found
 
     # The first look -----------------------------------------------------------------------------------

@@ -104,10 +104,10 @@ class Doctor:
     async def _whole(self, server: Watched) -> Sequence[Finding]:
         if not server.address.cluster:
             return ()
-        async with looking(server.shards[0]) as look:
-            state = await look.ask("CLUSTER", "INFO")
-        if b"cluster_state:ok" in state:
-            return ()
+        if server.shards:  # else no node has any slots
+            async with looking(server.shards[0]) as look:
+                if b"cluster_state:ok" in await look.ask("CLUSTER", "INFO"):
+                    return ()
         what = f"{server.address} says that it is not whole"
         why = "keys of the missing slots cannot be read or written"
         return (error("cluster_not_whole", what, why, "valkey-cli --cluster check HOST:PORT, then --cluster fix"),)

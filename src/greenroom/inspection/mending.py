@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import msgspec
 
 from greenroom.engine import Address
-from greenroom.engine.operator import OperatorConnection, Pace, Shard, find_shards, looking
+from greenroom.engine.operator import OperatorConnection, Pace, find_shards, looking
 from greenroom.inspection.faults import Faulty
 from greenroom.inspection.keys import KeyIndex, KeyKind
 from greenroom.keyspace.derived_keys import with_derived_keys
 
 
-async def mend(faults: Sequence[tuple[Faulty, Shard]], index: KeyIndex, address: Address, pace: Pace) -> list[Faulty]:
+async def mend(faults: Sequence[Faulty], index: KeyIndex, address: Address, pace: Pace) -> list[Faulty]:
     """Drop what can be dropped; returns all faults, with those mended marked so.
 
     Arguments:
@@ -26,15 +26,14 @@ async def mend(faults: Sequence[tuple[Faulty, Shard]], index: KeyIndex, address:
     Raises:
         EngineError: when the server cannot be asked, or refuses.
     """
-    mended: list[Faulty] = []
-    by_shard = {one.primary.hosts: one for one in await find_shards(address)} if faults else {}
-    for where, found in by_shard.items():
-        mine = [fault for fault, shard in faults if shard.primary.hosts == where and _may_drop(index, fault)]
-        if mine:
-            async with looking(found, pace=pace) as look:
-                mended += [await _dropped(look, index, fault) for fault in mine]
-    done = {(one.server, one.key, one.kind) for one in mended}
-    return mended + [one for one, _ in faults if (one.server, one.key, one.kind) not in done]
+    result = [fault for fault in faults if not _may_drop(index, fault)]
+    dropped = [fault for fault in faults if _may_drop(index, fault)]
+    for shard in await find_shards(address) if dropped else ():
+        # By slot, not by the address where it was found: the viewer's may have another name for the same server.
+        if mine := [fault for fault in dropped if shard.owns(fault.key)]:
+            async with looking(shard, pace=pace) as look:
+                result += [await _dropped(look, index, fault) for fault in mine]
+    return result
 
 
 def _may_drop(index: KeyIndex, fault: Faulty) -> bool:

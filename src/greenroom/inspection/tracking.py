@@ -34,7 +34,6 @@ async def tracking(shard: Shard, key: str, *, within: float = _WITHIN) -> Sequen
     async with looking(shard, commands=(("CLIENT", "TRACKING", "ON"),), on_push=on_push) as look:
         await look.ask("SET", key, "1", "PX", _LIFE)
         await look.ask("GET", key)
-        told.clear()  # of what was set before it was read nobody need be told
         await look.ask("SET", key, "2", "PX", _LIFE)
         try:
             async with asyncio.timeout(within):

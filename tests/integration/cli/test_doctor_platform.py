@@ -15,6 +15,7 @@ from greenroom_platform.cli.exposure import FILES, exposure, few_files, token_st
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.platform import DATABASE_FILE, RECORDINGS
 from greenroom_platform.storage import load_sample, open_records
+from greenroom_platform.storage.mongodb import looking
 from greenroom_platform.storage.mongodb.database import SNIPPETS
 from tests.support.real_servers import free_port
 
@@ -113,7 +114,8 @@ def test_a_directory_without_hard_links_or_room_is_found(tmp_path: Path) -> None
     assert hard_links(tmp_path) == ()
     assert list(tmp_path.iterdir()) == []
     for free, severities in ((LOW, []), (LOW - 1, ["warning"]), (VERY_LOW - 1, ["error"])):
-        assert [one.severity for one in free_space(tmp_path, free)] == severities
+        found = free_space(tmp_path, free)
+        assert [(one.kind, one.severity) for one in found] == [("disk_full", severity) for severity in severities]
 
 
 # On MongoDB -------------------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ def test_a_directory_without_hard_links_or_room_is_found(tmp_path: Path) -> None
     ("fault", "kind"), [(None, None), ("index", "no_index"), ("images", "no_images"), ("away", "record_unreachable")]
 )
 async def test_faults_of_a_record_on_mongodb_are_found(
-    directory: Path, mongo_url: str, fault: str | None, kind: str | None
+    directory: Path, mongo_url: str, monkeypatch: pytest.MonkeyPatch, fault: str | None, kind: str | None
 ) -> None:
     records = await open_records(mongo_url)
     await records.close()
@@ -134,6 +136,7 @@ async def test_faults_of_a_record_on_mongodb_are_found(
     if fault == "images":
         database.command({"collMod": SNIPPETS, "changeStreamPreAndPostImages": {"enabled": False}})
     client.close()
+    monkeypatch.setattr(looking, "_DEADLINE", 0.5 if fault == "away" else 5.0)
     url = f"mongodb://127.0.0.1:{free_port()}/away" if fault == "away" else mongo_url
     checked = await looked(directory, database_url=url, recordings_url=str(directory / RECORDINGS))
     assert kinds({"record": checked["record"]}) == ({kind} if kind else set())

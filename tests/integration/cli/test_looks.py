@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -24,6 +25,7 @@ from tests.support.operated import Operated
 from tests.support.planted import INDEX, SNIPPET, TOPIC, filled
 from tests.support.real_cluster import Cluster
 from tests.support.real_servers import free_port
+from tests.support.repository import ROOT
 
 SNIPPET_KEY = f"cache:snippet:{SNIPPET}"
 ANOTHER = "the key of another snippet"
@@ -214,16 +216,53 @@ def test_a_room_of_one_s_own_is_audited_by_its_loaders(
     assert [one["compared"] for one in told["keyspaces"]] == [3 + 2]
 
 
+PRELUDE = """
+from datetime import timedelta
+from greenroom import Keyspace, Keyspaces
+
+SHOP = Keyspaces(Keyspace("shop:product:{sku}", dict[str, int], ttl=timedelta(hours=1)))
+
+
+class Database:
+    async def product(self, sku):
+        return {"price": 7} if sku == "a" else None
+
+
+@asynccontextmanager
+async def open_database():
+    yield Database()
+"""
+
+
+def test_the_manuals_way_to_open_one_s_own_record_works(
+    operated: Operated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "keyspaces.md").read_text("utf-8")
+    (block,) = [one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "OPERATED" in one]
+    assert "valkey://cache.internal:6379" in block
+    imports, rest = block.split("\n\n\n", 1)
+    code = f"{imports}\n{PRELUDE}\n\n{rest.replace('valkey://cache.internal:6379', operated.admin)}"
+    (tmp_path / "operated23.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    for sku, price in (("a", 7), ("b", 9)):
+        operated.raw("SET", f"shop:product:{sku}", json.dumps({"price": price}), "EX", 60)
+    operated.caught_up()
+    result = run("audit", "--keyspaces", "operated23:OPERATED", "--rate", "10000", "--json", exit_code=2)
+    assert [(one["kind"], one["key"]) for one in json.loads(result.stdout)["faults"]] == [("stale", "shop:product:b")]
+
+
 # Status -----------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def service(health: dict[str, str], metrics: str, code: int = 200) -> Iterator[str]:
-    """A service that says this of itself, to those who send the token."""
+def service(health: dict[str, str], metrics: str, code: int = 200, tokens: list[Any] | None = None) -> Iterator[str]:
+    """A service that says this of itself; it notes the tokens that it is sent."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             ready = self.path == "/health/ready"
+            if tokens is not None:
+                tokens.append(self.headers["Authorization"])
             body = (json.dumps(health) if ready else metrics).encode()
             self.send_response(code if ready else 200)
             self.send_header("Content-Length", str(len(body)))
@@ -264,25 +303,57 @@ def test_a_healthy_program_is_said_to_be_so(operated: Operated) -> None:
 
 
 @pytest.mark.parametrize(
-    ("health", "code", "words"),
+    ("health", "code", "kind", "words"),
     [
-        (WELL | {"status": "degraded", "engine": "caches: no reply"}, 200, "the service cannot use its server: caches"),
-        (WELL | {"status": "degraded", "database": "cannot be written: full"}, 200, "the record is ill: cannot be wr"),
+        (
+            WELL | {"status": "degraded", "engine": "caches: no reply"},
+            200,
+            "without_engine",
+            "the service cannot use its server: caches",
+        ),
+        (
+            WELL | {"status": "degraded", "database": "cannot be written: full"},
+            200,
+            "record_read_only",
+            "the record is ill: cannot be wr",
+        ),
         (
             {"status": "unavailable", "engine": "ok", "database": "closed"},
             503,
+            "unavailable",
             "the service is unavailable: the record",
         ),
-        ({"status": "draining", "engine": "ok", "database": "ok"}, 503, "the service is draining: a proxy"),
+        (
+            {"status": "draining", "engine": "ok", "database": "ok"},
+            503,
+            "unavailable",
+            "the service is draining: a proxy",
+        ),
     ],
 )
 def test_what_is_ill_stands_first_with_what_it_costs(
-    operated: Operated, health: dict[str, str], code: int, words: str
+    operated: Operated, health: dict[str, str], code: int, kind: str, words: str
 ) -> None:
     with service(health, METRICS, code) as url:
         printed = run("status", "--valkey-url", operated.viewer, "--service", url, exit_code=2).stdout
+        told = json.loads(
+            run("status", "--valkey-url", operated.viewer, "--service", url, "--json", exit_code=2).stdout
+        )
+    assert [one["kind"] for one in told["findings"]] == [kind]
     assert printed.startswith(words), printed
     assert "docs/operations.md" in printed
+
+
+def test_the_editor_token_is_sent_to_one_s_own_service_alone(operated: Operated, tmp_path: Path) -> None:
+    (tmp_path / "editor-token").write_text("a-token-that-was-made\n")
+    seen: list[Any] = []
+    with service(WELL, METRICS, tokens=seen) as url:
+        settings = ("--valkey-url", operated.viewer, "--data-dir", str(tmp_path), "--port")
+        run("status", *settings, url.rpartition(":")[2])
+        assert seen == ["Bearer a-token-that-was-made"] * 2
+        seen.clear()
+        run("status", *settings, "1", "--service", url)
+        assert seen == [None, None]
 
 
 def test_a_service_or_server_that_is_away_is_named(operated: Operated) -> None:
@@ -292,6 +363,8 @@ def test_a_service_or_server_that_is_away_is_named(operated: Operated) -> None:
     assert run("status", "--valkey-url", operated.viewer, "--no-service").stdout.startswith(
         "Healthy: the server answers."
     )
+    told = json.loads(run("status", "--valkey-url", operated.viewer, "--service", away, "--json", exit_code=2).stdout)
+    assert [one["kind"] for one in told["findings"]] == ["no_service"]
     gone = f"valkey://127.0.0.1:{free_port()}"
     told = json.loads(run("status", "--valkey-url", gone, "--no-service", "--json", exit_code=2).stdout)
     assert told["sentence"].startswith(f"{gone} does not answer")

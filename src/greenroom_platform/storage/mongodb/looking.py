@@ -31,7 +31,7 @@ async def look_at_database(url: str) -> Sequence[Finding]:
     try:
         with pymongo.timeout(_DEADLINE):
             hello = await client.admin.command("hello")
-            found = list(_server(place, hello))
+            found = list(look_at_hello(place, hello))
             database = client[mongodb_name(url)]
             there = {one["name"]: one async for one in await database.list_collections()}
             if not found and not there:
@@ -52,7 +52,8 @@ async def look_at_database(url: str) -> Sequence[Finding]:
         await client.close()
 
 
-def _server(place: str, hello: Mapping[str, Any]) -> Sequence[Finding]:
+def look_at_hello(place: str, hello: Mapping[str, Any]) -> Sequence[Finding]:
+    """What is wrong with a server that says this of itself."""
     found: list[Finding] = []
     try:
         check_hello(place, hello)
