@@ -67,7 +67,7 @@ class AsyncRoom(client.Greenroom):
         return self._wired().backing
 
 
-class Declared(Protocol):
+class Wrapper(Protocol):
     """What is declared in a room, for its threads."""
 
     asynchronous: Any
@@ -149,7 +149,7 @@ class Greenroom:
         self.prefix = self.room.prefix
         """Stands before every key."""
         self._lock = RLock()
-        self._parts: list[Declared] = []
+        self._parts: list[Wrapper] = []
         self._portal: Portal | None = None
         self._opening: asyncio.Task[Any] | None = None
         self._closed = False

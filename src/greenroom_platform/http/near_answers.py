@@ -61,7 +61,7 @@ class _Known(NamedTuple):
 _Address = tuple[bytes, bytes]
 
 
-# docs/decisions/0092-near-hits-are-answered-before-the-router.md
+# docs/decisions/0096-near-hits-are-answered-before-the-router.md
 class KnownAddresses:
     """The addresses whose route answered from a near entry, at the second time: most are asked for once.
 
