@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 
+from greenroom import sync
 from tests.support.repository import ROOT
 
 
@@ -14,4 +15,9 @@ def test_no_two_public_classes_have_one_name() -> None:
         for one in ast.walk(ast.parse(path.read_text())):
             if isinstance(one, ast.ClassDef) and not one.name.startswith("_"):
                 places[one.name].append(str(path.relative_to(ROOT)))
-    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+    assert {name: found for name, found in places.items() if len(_apart(name, found)) > 1} == {}
+
+
+def _apart(name: str, found: list[str]) -> list[str]:
+    """Where a class is, without its twin for threads: the same name means the same there, without `await`."""
+    return [one for one in found if not (name in sync.__all__ and one.startswith("src/greenroom/sync/"))]

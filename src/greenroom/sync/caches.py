@@ -15,7 +15,7 @@ from greenroom.keyspace import Keyspace
 from greenroom.sync.called_drops import CalledDrop
 from greenroom.sync.loaders import PlainLoad, WaitingThreads
 from greenroom.sync.near_reader import NearReader
-from greenroom.sync.portal import Call
+from greenroom.sync.portal import PortalCall
 
 if TYPE_CHECKING:
     from greenroom.sync.client import Greenroom
@@ -215,9 +215,12 @@ class Cache(NearReader, Generic[T]):
         """Run a coroutine in the loop; if a load of this key is wanted meanwhile, this thread does it."""
         return self._room.run(partial(self._waited, (self.keyspace.key(*parts),), make))
 
-    async def _waited(self, keys: Collection[str], make: Callable[[], Coroutine[Any, Any, R]], call: Call) -> R:
-        with self._waiting.waiting(call, keys):
+    async def _waited(self, keys: Collection[str], make: Callable[[], Coroutine[Any, Any, R]], call: PortalCall) -> R:
+        self._waiting.add(call, keys)
+        try:
             return await make()
+        finally:
+            self._waiting.remove(call, keys)
 
     # In an open transaction ---------------------------------------------------------------------------
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from greenroom.keyspace import Keyspace
-from greenroom.sync.portal import Call, Raised, copied
+from greenroom.sync.portal import PortalCall, Raised, copied
 
 if TYPE_CHECKING:
     from greenroom.sync.client import Greenroom
@@ -43,25 +42,28 @@ class WaitingThreads:
     """The calls that wait for each key of one cache; in the loop."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, deque[Call]] = {}
+        self._calls: dict[str, list[PortalCall]] = {}
 
-    @contextmanager
-    def waiting(self, call: Call, keys: Collection[str]) -> Iterator[None]:
-        """Around the time in which a call waits for these keys."""
+    def add(self, call: PortalCall, keys: Collection[str]) -> None:
+        """A call waits for these keys from now on, until `remove`."""
         for key in keys:
-            self._calls.setdefault(key, deque()).append(call)
-        try:
-            yield
-        finally:
-            for key in keys:
-                calls = self._calls[key]
-                calls.remove(call)
-                if not calls:
-                    del self._calls[key]
+            calls = self._calls.get(key)
+            if calls is None:
+                self._calls[key] = [call]
+            else:
+                calls.append(call)
 
-    def first(self, keys: Iterable[str]) -> Call | None:
+    def remove(self, call: PortalCall, keys: Collection[str]) -> None:
+        """It does not any more."""
+        for key in keys:
+            calls = self._calls[key]
+            calls.remove(call)
+            if not calls:
+                del self._calls[key]
+
+    def first(self, keys: Iterable[str]) -> PortalCall | None:
         """The call that has waited longest for one of these keys; rather one whose thread has nothing else to do."""
-        busy: Call | None = None
+        busy: PortalCall | None = None
         for key in keys:
             for call in self._calls.get(key, ()):
                 if not call.left and not call.works:
@@ -149,7 +151,7 @@ class _Load:
         self._loop = asyncio.get_running_loop()
         self._portal = load.room.portal
         self._context = copy_context()  # of the load's task: that in which the room was made
-        self._holder: Call | None = None
+        self._holder: PortalCall | None = None
         self._behind: asyncio.Task[None] | None = None
         self.result: asyncio.Future[Any] = self._loop.create_future()
 
