@@ -184,7 +184,7 @@ class RowSender:
                 if sent:
                     log.info("sent %d rows that were left in the outbox", sent)
             except RoomClosed:
-                log.error("the outbox is open and its room is closed: close the outbox first")
+                log.info("the outbox ends with its room")
                 return
             except Exception as error:  # nobody else may send what is left: it is tried again, whatever it was
                 self._tell(error)

@@ -21,6 +21,7 @@ with needs_extra("sqlalchemy", "an outbox in your own database"):
     from sqlalchemy.orm import Session
 
 if TYPE_CHECKING:
+    from greenroom import sync
     from greenroom.integrations.sqlalchemy import SqlOutbox
 
 log = logging.getLogger("greenroom.outbox")
@@ -36,7 +37,7 @@ _SESSION = "give an AsyncSession, a Session, or a connection of one of the two; 
 class OutboxTransaction:
     """One transaction of a session; made by `SqlOutbox.transaction`."""
 
-    def __init__(self, outbox: SqlOutbox, session: Plain | Async, stale: Iterable[Stale]) -> None:
+    def __init__(self, outbox: SqlOutbox, session: Plain | Async, stale: Iterable[Stale | sync.DropTarget]) -> None:
         self._session: Any = instance("session", session, Plain | Async, _SESSION)
         self._outbox = outbox
         self._stale: list[Stale] = []
@@ -45,18 +46,21 @@ class OutboxTransaction:
         self._ended_inside = False
         self.add(*stale)
 
-    def add(self, *stale: Stale) -> None:
+    def add(self, *stale: Stale | sync.DropTarget) -> None:
         """Name more that the transaction makes stale.
 
         Raises:
             InvalidInput: for what is nothing to drop.
         """
-        rows_of(stale, "")
-        self._stale += stale
+        targets = [self._outbox.face.target(one) for one in stale]
+        rows_of(targets, "")
+        self._stale += targets
 
     async def __aenter__(self) -> OutboxTransaction:
         if not isinstance(self._session, Async):
             raise InvalidInput("session", f"is a {type(self._session).__name__}", "use `with`, in a thread")
+        if self._outbox.face.is_sync:
+            raise InvalidInput("session", "is async, and the room is of greenroom.sync", "use a Session and `with`")
         await self._session.run_sync(self._begin)
         return self
 
@@ -81,7 +85,7 @@ class OutboxTransaction:
     def __enter__(self) -> OutboxTransaction:
         if isinstance(self._session, Async):
             raise InvalidInput("session", f"is an {type(self._session).__name__}", "use `async with`")
-        self._outbox.check_thread()
+        self._outbox.face.check_thread()
         self._begin(self._session)
         return self
 

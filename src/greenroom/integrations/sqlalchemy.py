@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from greenroom.argument_types import instance, span
 from greenroom.client import Greenroom
-from greenroom.errors import InvalidInput, RoomClosed
+from greenroom.errors import GreenroomError, InvalidInput, RoomClosed
 from greenroom.extras import needs_extra
 from greenroom.integrations.outbox import RowSender, Stale, rows_of
+from greenroom.integrations.outbox_rooms import LoopRoom, ThreadRoom, room_of
 from greenroom.integrations.sql_transaction import Async, OutboxTransaction, Plain
 from greenroom.keyspace import Keyspace
 
@@ -32,6 +34,9 @@ with needs_extra("sqlalchemy", "an outbox in your own database"):
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.sql.dml import Insert
+
+if TYPE_CHECKING:
+    from greenroom import sync
 
 __all__ = ["OutboxTransaction", "SqlOutbox"]
 
@@ -52,7 +57,7 @@ class SqlOutbox:
     or a script, writes rows all the same: those that have it open send them within two looks.
 
     Arguments:
-        room: whose caches are dropped.
+        room: whose caches are dropped; of `greenroom` or of `greenroom.sync`.
         engine: of the database, async or not; looks and deletions have connections of their own from it.
         metadata: where the table is put, so that `create_all` and Alembic's autogenerate know it; one of its own
             without it. It is `outbox.table`.
@@ -67,7 +72,7 @@ class SqlOutbox:
 
     def __init__(
         self,
-        room: Greenroom,
+        room: Greenroom | sync.Greenroom,
         engine: Engine | AsyncEngine,
         metadata: MetaData | None = None,
         *,
@@ -76,19 +81,19 @@ class SqlOutbox:
         every: timedelta = _EVERY,
         table: str = TABLE,
     ) -> None:
-        self._room = instance("room", room, Greenroom, "give a Greenroom")
+        self.face = room_of(room)
+        """The room, as transactions need it."""
         self._engine = instance("engine", engine, Engine | AsyncEngine, "give what create_async_engine(…) returns")
         instance("metadata", metadata, MetaData | None, "give Base.metadata, or leave it out")
         self._every = span("every", every, timedelta(milliseconds=1), "use a timedelta of a millisecond or more")
         self._names = _names(name, also)
         self.table = _table(MetaData() if metadata is None else metadata, table)
         """The table, for `create_all` and migrations."""
-        self._sender: RowSender | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opened: tuple[int, RowSender] | None = None  # and the process that has opened it
 
     # What callers use -------------------------------------------------------------------------------
 
-    def transaction(self, session: Plain | Async, /, *stale: Stale) -> OutboxTransaction:
+    def transaction(self, session: Plain | Async, /, *stale: Stale | sync.DropTarget) -> OutboxTransaction:
         """A block that commits the session's transaction and drops what it makes stale, before it ends.
 
         `async with` an `AsyncSession` or `AsyncConnection`; `with` the other two, in a thread. An error inside rolls
@@ -107,7 +112,7 @@ class SqlOutbox:
         """
         return OutboxTransaction(self, session, stale)
 
-    def entry(self, *stale: Stale) -> Insert:
+    def entry(self, *stale: Stale | sync.DropTarget) -> Insert:
         """A statement that enters what the current transaction makes stale, for who commits it himself.
 
         `await session.execute(outbox.entry(product.of("eu", 1)))`, or the same without `await`. It is dropped within
@@ -116,7 +121,7 @@ class SqlOutbox:
         Raises:
             InvalidInput: for what is nothing to drop, or nothing at all.
         """
-        rows, _ = self.rows(stale)
+        rows, _ = self.rows([self.face.target(one) for one in stale])
         if not rows:
             raise InvalidInput("stale", "is empty", "name what the transaction makes stale")
         return insert(self.table).values(rows)
@@ -144,27 +149,40 @@ class SqlOutbox:
         """Take over what was left: it counts as dropped here from now on.
 
         Raises:
-            InvalidInput: when the table is not there, and while it is open already.
+            InvalidInput: when the table is not there, while it is open already, and for a room of `greenroom.sync`.
             RoomNotOpen, RoomElsewhere: when the room is not open here.
             Whatever the database raises.
         """
-        if self._sender is not None:
-            raise InvalidInput("outbox", "is open already", "open it once in a process, beside its room")
-        self._room.opened.check()
-        if not await self._in_database(lambda connection: inspect(connection).has_table(*_named(self.table))):
-            remedy = "create it by metadata.create_all(…) or a migration: see docs/sqlalchemy.md"
-            raise InvalidInput("table", f"{self.table.fullname} is not in the database", remedy)
-        sender = RowSender(self._room, self, self._every.total_seconds())
-        await sender.open()
-        self._sender, self._loop = sender, asyncio.get_running_loop()
+        if self.face.is_sync:
+            raise InvalidInput("outbox", "is of a room of greenroom.sync", "use `with outbox`, or `outbox.open()`")
+        await self._open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        sender, self._sender, self._loop = self._sender, None, None
-        if sender is not None:
-            await sender.close()
+        await self._close()
+
+    def open(self) -> None:
+        """As entering its block, for a room of `greenroom.sync`, which is opened too; once in each process.
+
+        Raises:
+            As the block; `InvalidInput` for an asynchronous room.
+        """
+        self._thread_room().run(self._open)
+
+    def close(self) -> None:
+        """Stop sending, before the room is closed; what is left stays in the database."""
+        self._thread_room().run(self._close)
+
+    def __enter__(self) -> SqlOutbox:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     # For its sender and its transactions ------------------------------------------------------------
 
@@ -188,7 +206,7 @@ class SqlOutbox:
 
     def rows(self, stale: Iterable[Stale]) -> tuple[list[dict[str, str]], list[str]]:
         """The rows of a change, and the ids of this room's own."""
-        texts = rows_of(stale, self._room.prefix)
+        texts = rows_of(stale, self.face.room.prefix)
         rows = [{"id": uuid4().hex, "room": name, "stale": text} for name in self._names for text in texts]
         return rows, [row["id"] for row in rows[: len(texts)]]
 
@@ -198,31 +216,58 @@ class SqlOutbox:
         Arguments:
             ids: rows that nobody needs when all is dropped; without them the rows stay for whoever looks.
         """
-        if self._sender is None:
-            return
-        drops = (self._room.drop_keyspace(one) if isinstance(one, Keyspace) else one.drop() for one in stale)
+        room = self.face.room
+        try:
+            room.opened.check()
+        except GreenroomError:
+            return  # it is left to those that have it open
+        drops = (room.drop_keyspace(one) if isinstance(one, Keyspace) else one.drop() for one in stale)
         results = await asyncio.gather(*drops, return_exceptions=True)
         failed = [result for result in results if isinstance(result, BaseException)]
         if failed:
             log.warning("what a change made stale is to be dropped again: %s", failed[0])
         elif ids and self._sender is not None:
             self._sender.dropped(ids)
+        elif ids:
+            try:
+                await self.delete(ids)
+            except Exception as error:
+                log.warning("rows of the outbox whose names are dropped could not be deleted: %s", error)
 
     def drop_from_thread(self, stale: Sequence[Stale], ids: Sequence[str] = ()) -> None:
-        loop = self._loop
-        if loop is None:
-            return
-        dropping = self.drop(stale, ids)
-        try:
-            asyncio.run_coroutine_threadsafe(dropping, loop).result()
-        except RuntimeError as error:  # the loop was closed
-            dropping.close()
-            log.warning("what a change made stale is to be dropped by another process: %s", error)
+        """As `drop`, for a thread, which waits for it."""
+        self.face.drop(stale, lambda: self.drop(stale, ids))
 
-    def check_thread(self) -> None:
-        if self._loop is not None and asyncio._get_running_loop() is self._loop:
-            remedy = "use an AsyncSession and `async with`, or run the block in a thread"
-            raise InvalidInput("session", "would block the room's event loop, which must drop what it commits", remedy)
+    @property
+    def _sender(self) -> RowSender | None:
+        """What sends in this process: that of its parent is none."""
+        return self._opened[1] if self._opened is not None and self._opened[0] == os.getpid() else None
+
+    def _thread_room(self) -> ThreadRoom:
+        if not isinstance(self.face, ThreadRoom):
+            raise InvalidInput("outbox", "is of an asynchronous room", "use `async with outbox`")
+        return self.face
+
+    async def _open(self) -> None:
+        if self._sender is not None:
+            raise InvalidInput("outbox", "is open already", "open it once in a process, beside its room")
+        room = self.face.room
+        room.opened.check()
+        if not await self._in_database(lambda connection: inspect(connection).has_table(*_named(self.table))):
+            remedy = "create it by metadata.create_all(…) or a migration: see docs/sqlalchemy.md"
+            raise InvalidInput("table", f"{self.table.fullname} is not in the database", remedy)
+        sender = RowSender(room, self, self._every.total_seconds())
+        await sender.open()
+        self._opened = os.getpid(), sender
+        if isinstance(self.face, LoopRoom):
+            self.face.loop = asyncio.get_running_loop()
+
+    async def _close(self) -> None:
+        sender, self._opened = self._sender, None
+        if isinstance(self.face, LoopRoom):
+            self.face.loop = None
+        if sender is not None:
+            await sender.close()
 
     async def _in_database(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction that begins now, on a connection of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -195,7 +196,7 @@ class Cache(NearReader, Generic[T]):
         async def drop() -> None:
             await self.asynchronous.of(*args, **parts).drop()
 
-        return DropTarget(AsyncDropTarget(key, drop), key)
+        return DropTarget(replace(self.asynchronous.of(*args, **parts), drop=drop), key)
 
     def group(self, *args: object, **parts: object) -> DropTarget:
         """A group as something that a change makes stale, for `Greenroom.changing`."""
@@ -203,7 +204,7 @@ class Cache(NearReader, Generic[T]):
         async def drop() -> None:
             await self.asynchronous.group(*args, **parts).drop()
 
-        return DropTarget(AsyncDropTarget(self.asynchronous.group(*args, **parts).name, drop), None)
+        return DropTarget(replace(self.asynchronous.group(*args, **parts), drop=drop), None)
 
     def group_parts(self, *args: object) -> Sequence[str]:
         """The parts that a group still needs, given what stands by position for `group`."""
