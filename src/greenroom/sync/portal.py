@@ -137,7 +137,7 @@ _PASSES = 3
 """Times that a turn of the loop runs what its callbacks have scheduled: a call's first step, then its command."""
 
 
-# docs/decisions/0092-the-portals-loop-makes-longer-turns.md
+# docs/decisions/0097-the-portals-loop-makes-longer-turns.md
 class _Loop(asyncio.SelectorEventLoop):
     """The loop of a portal where there is no uvloop: it asks its selector twice for a call, and not five times."""
 
