@@ -55,7 +55,7 @@ async def edit(one: Server, platform: Platform, state: str, number: int) -> tupl
     keys = [_PAGE.format(page) for page in range(1, PAGES + 1)]
     raw("MSET", *(text for key in keys for text in (key, "[]")))
     if state != "stored":
-        (group,) = platform.snippets._pages._ladder._groups_of({"topic_id": "a"})
+        (group,) = platform.snippets.pages._ladder._groups_of({"topic_id": "a"})
         name = platform.room._wired().backing.groups.name(group)
         raw(
             "ZADD",
@@ -63,7 +63,7 @@ async def edit(one: Server, platform: Platform, state: str, number: int) -> tupl
             *(text for at, key in enumerate(keys, 1_700_000_000_000_000) for text in (at, key)),
         )
     if state == "read":
-        pages = platform.snippets._pages
+        pages = platform.snippets.pages
         await pages.get_many([{"topic_id": "a", "page_number": page} for page in range(1, PAGES + 1)])
     written = await platform.records.put_topic("a", about(f"A{number}"), NOON)
     change = Change(change_id=written.change.change_id, topics=("a",), pages=(("a", PAGES),))

@@ -1,7 +1,7 @@
 """Only progress: jobs of one's own, followed over events. Run: `uvicorn only_progress:app`; VALKEY_URL, or embedded."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -34,7 +34,7 @@ exports = room.progress(EXPORT, load=load, order=Order("queued", "running", "don
 
 
 @asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[None]:
+async def lifespan(app: Starlette) -> AsyncGenerator[None]:
     async with room:
         yield
 

@@ -1,7 +1,7 @@
 """Only sessions, of one's own type. Run: `uvicorn only_sessions:app`; VALKEY_URL, or a Valkey is embedded."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ room = Greenroom(os.environ.get("VALKEY_URL"), sessions=settings)
 
 
 @asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[None]:
+async def lifespan(app: Starlette) -> AsyncGenerator[None]:
     async with room:
         yield
 

@@ -12,7 +12,7 @@ one function for a transaction, and an outbox row written in it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -194,7 +194,7 @@ class MemoryRecords:
         return self._memory
 
     @contextmanager
-    def _transaction(self) -> Iterator[_Transaction]:
+    def _transaction(self) -> Generator[_Transaction]:
         """All that is written in the block, or nothing of it where the block raises. Nothing else runs meanwhile."""
         transaction = _Transaction(self._open)
         yield transaction
@@ -219,7 +219,7 @@ class _Transaction:
     def replace(self, old: Snippet | None, new: Snippet) -> Change:
         if new.topic_id not in self.topics:
             raise UnknownReference("topic_id", new.topic_id)
-        touched = {new.topic_id} | ({old.topic_id} if old is not None else set())
+        touched = {one.topic_id for one in (old, new) if one is not None}
         ends = {one: self.page_end(one) for one in touched}
         self.put_snippet(new)
         pages = {one: max(end, self.page_end(one)) for one, end in ends.items()}

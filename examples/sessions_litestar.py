@@ -1,7 +1,7 @@
 """Sessions in Litestar. Run it with `uvicorn sessions_litestar:app`; without VALKEY_URL a Valkey is embedded."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from greenroom import Greenroom, SessionMiddleware, session_of
 
 
 @asynccontextmanager
-async def lifespan(app: Litestar) -> AsyncIterator[None]:
+async def lifespan(app: Litestar) -> AsyncGenerator[None]:
     async with Greenroom(os.environ.get("VALKEY_URL")) as app.state.room:
         yield
 

@@ -1,7 +1,7 @@
 """Sessions in Starlette. Run it with `uvicorn sessions_starlette:app`; without VALKEY_URL a Valkey is embedded."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -15,7 +15,7 @@ from greenroom import Greenroom, SessionMiddleware, session_of
 
 
 @asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[None]:
+async def lifespan(app: Starlette) -> AsyncGenerator[None]:
     async with Greenroom(os.environ.get("VALKEY_URL")) as app.state.room:
         yield
 

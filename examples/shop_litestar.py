@@ -1,8 +1,6 @@
 """Cached reads and sessions in Litestar. Run it with `uvicorn shop_litestar:app`; VALKEY_URL, or embedded."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +9,8 @@ from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from greenroom import Greenroom, Keyspace, SessionMiddleware, session_of
-from greenroom.errors import InvalidInput
+from greenroom import Greenroom, GreenroomError, Keyspace, SessionMiddleware, session_of
+from greenroom.integrations.problems import MEDIA_TYPE, answer_to, path_of
 
 
 class Product(msgspec.Struct, frozen=True):
@@ -28,12 +26,6 @@ room = Greenroom(os.environ.get("VALKEY_URL"))
 @room.cached(PRODUCT)
 async def product(region: str, sku: int) -> Product | None:
     return DATABASE.get(sku)
-
-
-@asynccontextmanager
-async def lifespan(app: Litestar) -> AsyncIterator[None]:
-    async with room:
-        yield
 
 
 @get("/products/{region:str}/{sku:int}")
@@ -54,6 +46,13 @@ async def me(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return (await session_of(request.scope).require()).members
 
 
-invalid: Any = {InvalidInput: lambda _, error: Response(str(error), status_code=422)}  # a URL that makes no key
-application = Litestar([read, log_in, me], lifespan=[lifespan], exception_handlers=invalid)
+def problem(
+    request: Request[Any, Any, Any], error: GreenroomError
+) -> Response[bytes]:  # as 422 for a URL without a key
+    answer = answer_to(error)
+    body = answer.body(path_of(request.scope))
+    return Response(body, status_code=answer.status, headers=answer.headers, media_type=MEDIA_TYPE)
+
+
+application = Litestar([read, log_in, me], lifespan=[room], exception_handlers={GreenroomError: problem})
 app = SessionMiddleware(application, room)

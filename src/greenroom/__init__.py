@@ -6,6 +6,7 @@ What a program needs is named here; `greenroom.errors` says what to do about eac
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from greenroom import lazy
 from greenroom.caching import Cache, CacheResult, Loaded, Outcome
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
@@ -60,16 +61,8 @@ __all__ = [
 ]
 
 
-_LAZY = {
-    "CachedFunction": "greenroom.cached",
-    "Keyspaces": "greenroom.keyspace.registry",
-    "RateLimit": "greenroom.rate_limit",
-    "Store": "greenroom.caching.store",
-}
-
-
 def __getattr__(name: str) -> Any:
     """What not every process needs is imported when it is asked for: a process that has caches only does without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY.get(name, "greenroom.sessions")), name)
+    return getattr(import_module(lazy.MODULES.get(name, "greenroom.sessions")), name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenroom import sessions
-from greenroom.caching import drops, groups, keyspace_drops, lease, store
+from greenroom.caching import drops, groups, keyspace_drops, lease, store_tier
 from greenroom.declarations import Declarations
 from greenroom.engine import Script
 from greenroom.errors import InvalidInput
@@ -113,7 +113,7 @@ def rules(role: Role, declared: Declarations, *, prefix: str = "", holds: Holds 
     if caches and keyspaces.caches:
         commands |= _CACHES | _called((*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *keyspace_drops.SCRIPTS))
     if caches and keyspaces.stores:
-        commands |= store.COMMANDS | _called(store.SCRIPTS)
+        commands |= store_tier.COMMANDS | _called(store_tier.SCRIPTS)
     if with_sessions:
         commands |= _SESSIONS | _called((*sessions.SCRIPTS, *declared.scripts)) | declared.commands
     return Rules(keys, frozenset(commands))

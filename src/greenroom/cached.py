@@ -6,9 +6,9 @@ import asyncio
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
 from greenroom.argument_types import function
@@ -23,6 +23,57 @@ T = TypeVar("T")
 
 _OTHERS = {kind.__name__: kind for kind in (int, UUID, date)}
 """Types that a part has where it is declared; a part that is not declared is text to the loader."""
+
+
+class HasGroups(Protocol):
+    """A cache, asynchronous or not."""
+
+    keyspace: Keyspace[Any]
+
+    def group_parts(self, *args: object) -> Sequence[str]:
+        """The parts that a group still needs."""
+
+
+class LoaderDefaults:
+    """The defaults of a loader's parameters, which stand for parts that are not given: a key has every part."""
+
+    __slots__ = ("_cache", "_values", "any")
+
+    def __init__(self, cache: HasGroups, load: Callable[..., Any]) -> None:
+        self._cache = cache
+        parameters = inspect.signature(load).parameters.values()
+        self._values = {one.name: one.default for one in parameters if one.default is not one.empty}
+        self.any = bool(self._values)
+        """Whether there are any."""
+
+    def filled(self, args: tuple[Any, ...], parts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The parts by keyword, given those by position."""
+        if not self.any:
+            return parts
+        given = self._cache.keyspace.pattern.names[: len(args)]
+        return {**{name: one for name, one in self._values.items() if name not in given}, **parts}
+
+    def group_filled(self, args: tuple[object, ...], parts: Mapping[str, object]) -> Mapping[str, object]:
+        """The parts of a group, as they are filled into the keys of the group."""
+        if not self.any:
+            return parts
+        missing = self._cache.group_parts(*args)
+        return {**{name: self._values[name] for name in missing if name in self._values}, **parts}
+
+    def all_filled(self, parts: Iterable[object]) -> Iterable[object]:
+        """The parts of several keys; the cache refuses what is no list of keys."""
+        if not self.any or isinstance(parts, str | bytes | Mapping) or not isinstance(parts, Iterable):
+            return parts
+        return [self._one_filled(one) for one in parts]
+
+    def _one_filled(self, one: object) -> object:
+        if isinstance(one, Mapping):
+            return self.filled((), one)
+        if isinstance(one, tuple):
+            rest = self._cache.keyspace.pattern.names[len(one) :]
+            if all(name in self._values for name in rest):
+                return (*one, *(self._values[name] for name in rest))
+        return one
 
 
 class CachedFunction(Generic[P, T]):
@@ -45,8 +96,7 @@ class CachedFunction(Generic[P, T]):
         """The cache itself, whose parts are those of the key."""
         self.load: Callable[P, Any] = load
         """The function that was decorated: it reads the record, and no cache."""
-        parameters = inspect.signature(load).parameters.values()
-        self._defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+        self._defaults = LoaderDefaults(cache, load)
         # A framework that takes it for a plain function calls it in a thread, and answers with a coroutine.
         if sys.version_info >= (3, 12):
             inspect.markcoroutinefunction(self)
@@ -59,78 +109,49 @@ class CachedFunction(Generic[P, T]):
         Raises:
             As `Cache.get`.
         """
-        if not self._defaults:  # what is called most, without a call that it does not need
+        if not self._defaults.any:  # what is called most, without a call that it does not need
             return await self.cache.get(*args, **parts)
-        return await self.cache.get(*args, **self._filled(args, parts))
+        return await self.cache.get(*args, **self._defaults.filled(args, parts))
 
     async def get(self, *args: P.args, **parts: P.kwargs) -> T | None:
         """As calling it."""
-        return await self.cache.get(*args, **self._filled(args, parts))
+        return await self.cache.get(*args, **self._defaults.filled(args, parts))
 
     async def get_result(self, *args: P.args, **parts: P.kwargs) -> CacheResult[T]:
         """The value and how it came about; see `Cache.get_result`."""
-        return await self.cache.get_result(*args, **self._filled(args, parts))
+        return await self.cache.get_result(*args, **self._defaults.filled(args, parts))
 
     async def get_many(self, parts: Iterable[object]) -> list[T | None]:
         """The values of several keys, in the order asked; see `Cache.get_many`."""
-        return await self.cache.get_many(self._all_filled(parts))
+        return await self.cache.get_many(self._defaults.all_filled(parts))
 
     async def get_results(self, parts: Iterable[object]) -> list[CacheResult[T]]:
         """Several values and how each came about; see `Cache.get_results`."""
-        return await self.cache.get_results(self._all_filled(parts))
+        return await self.cache.get_results(self._defaults.all_filled(parts))
 
     def peek(self, *args: P.args, **parts: P.kwargs) -> T | None:
         """The value if this process has it; see `Cache.peek`."""
-        return self.cache.peek(*args, **self._filled(args, parts))
+        return self.cache.peek(*args, **self._defaults.filled(args, parts))
 
     async def invalidate(self, *args: P.args, **parts: P.kwargs) -> None:
         """Drop the value; see `Cache.invalidate`."""
-        await self.cache.invalidate(*args, **self._filled(args, parts))
+        await self.cache.invalidate(*args, **self._defaults.filled(args, parts))
 
     async def invalidate_many(self, parts: Iterable[object]) -> None:
         """Drop several values; see `Cache.invalidate_many`."""
-        await self.cache.invalidate_many(self._all_filled(parts))
+        await self.cache.invalidate_many(self._defaults.all_filled(parts))
 
     async def invalidate_group(self, *args: object, **parts: object) -> None:
         """Drop every key of a group; see `Cache.invalidate_group`."""
-        await self.cache.invalidate_group(*args, **self._group_filled(args, parts))
+        await self.cache.invalidate_group(*args, **self._defaults.group_filled(args, parts))
 
     def of(self, *args: P.args, **parts: P.kwargs) -> DropTarget:
         """The value as something that a change makes stale, for `Greenroom.changing`."""
-        return self.cache.of(*args, **self._filled(args, parts))
+        return self.cache.of(*args, **self._defaults.filled(args, parts))
 
     def group(self, *args: object, **parts: object) -> DropTarget:
         """A group as something that a change makes stale, for `Greenroom.changing`; see `Cache.group`."""
-        return self.cache.group(*args, **self._group_filled(args, parts))
-
-    def _filled(self, args: tuple[Any, ...], parts: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parts with the loader's defaults: a key has every part."""
-        if not self._defaults:
-            return parts
-        given = self.cache.keyspace.pattern.names[: len(args)]
-        return {**{name: one for name, one in self._defaults.items() if name not in given}, **parts}
-
-    def _group_filled(self, args: tuple[object, ...], parts: Mapping[str, object]) -> Mapping[str, object]:
-        """The parts of a group with the loader's defaults, as they are filled into the keys of the group."""
-        if not self._defaults:
-            return parts
-        missing = self.cache.group_parts(*args)
-        return {**{name: self._defaults[name] for name in missing if name in self._defaults}, **parts}
-
-    def _all_filled(self, parts: Iterable[object]) -> Iterable[object]:
-        """The parts of several keys with the loader's defaults; the cache refuses what is no list of keys."""
-        if not self._defaults or isinstance(parts, str | bytes | Mapping) or not isinstance(parts, Iterable):
-            return parts
-        return [self._one_filled(one) for one in parts]
-
-    def _one_filled(self, one: object) -> object:
-        if isinstance(one, Mapping):
-            return self._filled((), one)
-        if isinstance(one, tuple):
-            rest = self.cache.keyspace.pattern.names[len(one) :]
-            if all(name in self._defaults for name in rest):
-                return (*one, *(self._defaults[name] for name in rest))
-        return one
+        return self.cache.group(*args, **self._defaults.group_filled(args, parts))
 
     def __repr__(self) -> str:
         return f"<cached {self.__qualname__} of {self.cache.keyspace}>"

@@ -8,8 +8,9 @@ from functools import partial
 from inspect import iscoroutinefunction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from greenroom import lazy
 from greenroom.argument_types import function, instance, span, type_name
 from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import to_the_end
@@ -20,9 +21,6 @@ from greenroom.observe import Counters, Event
 from greenroom.opened import Opened
 from greenroom.room_caches import RoomCaches
 from greenroom.wiring import RoomHealth, RoomState, Wiring
-
-if TYPE_CHECKING:
-    from greenroom.sessions import Presence, Sessions, SessionSettings
 
 _READY_WITHIN = timedelta(seconds=30)
 _CLOCK = ("monotonic", "now", "random", "token")
@@ -64,7 +62,7 @@ class Greenroom(RoomCaches):
         address: str | None = None,
         *,
         session_address: str | None = None,
-        sessions: SessionSettings | bool = True,
+        sessions: lazy.SessionSettings | bool = True,
         replica_reads: bool = False,
         data_dir: str | Path | None = None,
         prefix: str = "",
@@ -134,7 +132,7 @@ class Greenroom(RoomCaches):
     # Sessions ---------------------------------------------------------------------------------------
 
     @property
-    def sessions(self) -> Sessions[Any]:
+    def sessions(self) -> lazy.Sessions[Any]:
         """The sessions of this room.
 
         Raises:
@@ -147,7 +145,7 @@ class Greenroom(RoomCaches):
         return sessions
 
     @property
-    def presence(self) -> Presence:
+    def presence(self) -> lazy.Presence:
         """Who is here: active sessions, and listeners of each content.
 
         Raises:

@@ -23,9 +23,12 @@ EXTRAS = {
         "websockets",
         "zxcvbn",
     ),
+    "fastapi": ("fastapi",),
+    "litestar": ("litestar",),
     "mongodb": ("pymongo",),
     "opentelemetry": ("opentelemetry",),
     "prometheus": ("prometheus_client",),
+    "sqlalchemy": ("sqlalchemy",),
     "studio": ("opuslib_next", "py_nanotts"),
 }
 """The packages of each extra, by the names under which they are imported; the distributions are in pyproject.toml."""

@@ -293,6 +293,13 @@ class Counters:
         self.foreign_lag = Histogram()
         """Time from a change of the record made outside to its drop on every server."""
 
+    def begin_anew(self) -> None:
+        """In a forked child: what its parent has counted is counted there."""
+        for counts in (self.reads, self.errors, self.cache_events, self.sessions, self.engine_events):
+            counts.update(dict.fromkeys(counts, 0))  # type: ignore[arg-type]
+        for timed in (self.loads, self.commands):
+            timed.update((of, Histogram()) for of in tuple(timed))
+
     def trouble(self, keyspace: str, kind: str, key: str | None = None) -> None:
         """Count what went wrong in a cache, and tell of it."""
         self.errors[keyspace, kind] += 1

@@ -1,57 +1,46 @@
-"""What a program declares in a room: its caches, the jobs whose statuses they hold, and what drops them."""
+"""What a program declares in a room: caches, stores, rate limits, and jobs whose statuses are followed."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
+from greenroom import lazy
 from greenroom.argument_types import instance
-from greenroom.caching import Cache, DropTarget, Loader
+from greenroom.caching import Cache, Loader
 from greenroom.caching.batch import BatchLoader, PlainBatchLoader
-from greenroom.caching.cache import NEAR_FOR
-from greenroom.caching.declared import (
-    DeclaredCaches,
+from greenroom.caching.cache import NEAR_FOR as NEAR_SECONDS
+from greenroom.caching.declaration_checks import (
     check_options,
     declared_batch_loader,
     declared_loader,
     exceptions,
     group_patterns,
 )
-from greenroom.caching.drops import changing
 from greenroom.caching.fallback import MAX_CONCURRENT
-from greenroom.caching.keyspace_drops import KeyspaceDrop
-from greenroom.caching.loader import LOADER_DEADLINE, PlainLoader
-from greenroom.caching.pending_drops import PendingDrops
+from greenroom.caching.loader import LOADER_DEADLINE as LOADER_SECONDS
+from greenroom.caching.loader import PlainLoader
 from greenroom.caching.releases import BACKOFF
 from greenroom.caching.result import Loaded
-from greenroom.engine import EMBEDDED, Address, Engine
+from greenroom.engine import EMBEDDED, Engine
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.pattern import check_prefix
 from greenroom.opened import Opened
-from greenroom.wiring import Wiring
-
-if TYPE_CHECKING:
-    from greenroom.cached import CachedFunction
-    from greenroom.caching.store import Store
-    from greenroom.caching.threads import LoaderThreads
-    from greenroom.declarations import Declarations
-    from greenroom.progress import Order
-    from greenroom.progress.jobs import Jobs
-    from greenroom.rate_limit import Bound, RateLimit
-    from greenroom.sessions import SessionSettings
+from greenroom.room_drops import RoomDrops
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FAILURES_FOR = timedelta(seconds=BACKOFF)
-_LOADER_DEADLINE = timedelta(seconds=LOADER_DEADLINE)
-_NEAR_FOR = timedelta(seconds=NEAR_FOR)
+FAILURES_FOR = timedelta(seconds=BACKOFF)
+"""How long a loader's failure is remembered."""
+LOADER_DEADLINE = timedelta(seconds=LOADER_SECONDS)
+"""How long a load may take."""
+NEAR_FOR = timedelta(seconds=NEAR_SECONDS)
+"""How long a value is served from a process."""
 
 
-class RoomCaches:
+class RoomCaches(RoomDrops):
     """The caches and jobs of a room, which `Greenroom` opens and closes with its servers.
 
     Arguments:
@@ -59,19 +48,13 @@ class RoomCaches:
         prefix: put before every key.
     """
 
-    def __init__(self, sessions: SessionSettings | bool, prefix: str) -> None:
-        self.prefix = check_prefix(prefix)
-        """Stands before every key."""
-        self.opened = Opened(begun=False)
-        """Whether the room is open; its parts ask it before each operation."""
-        self._sessions = sessions
-        self._caches = DeclaredCaches()
-        self._jobs: dict[str, Jobs[Any]] = {}
-        self._replaced_jobs: list[Jobs[Any]] = []
-        self._limits: dict[str, Bound] = {}
+    def __init__(self, sessions: lazy.SessionSettings | bool, prefix: str) -> None:
+        super().__init__(sessions, prefix)
+        self._jobs: dict[str, lazy.Jobs[Any]] = {}
+        self._replaced_jobs: list[lazy.Jobs[Any]] = []
+        self._limits: dict[str, lazy.Bound] = {}
         self._block_of: dict[str, Opened] = {}
         """The opening in which a limit or jobs were declared; none of what was declared while the room was closed."""
-        self._wiring: Wiring | None = None
         self._address = self._session_address = EMBEDDED
 
     def cache(
@@ -80,11 +63,11 @@ class RoomCaches:
         *,
         load: Loader[T] | PlainLoader[T],
         load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
-        loader_deadline: timedelta = _LOADER_DEADLINE,
-        near_for: timedelta = _NEAR_FOR,
+        loader_deadline: timedelta = LOADER_DEADLINE,
+        near_for: timedelta = NEAR_FOR,
         groups: Sequence[str] = (),
         max_concurrent: int = MAX_CONCURRENT,
-        failures_for: timedelta = _FAILURES_FOR,
+        failures_for: timedelta = FAILURES_FOR,
         passes: Sequence[type[Exception]] = (),
     ) -> Cache[T]:
         """A read-through cache over a keyspace, which answers while the room is open.
@@ -125,7 +108,7 @@ class RoomCaches:
         }
         check_options(options)
 
-        def threads() -> LoaderThreads:
+        def threads() -> lazy.LoaderThreads:
             return self._caches.threads
 
         def make() -> Cache[T]:
@@ -149,13 +132,13 @@ class RoomCaches:
         keyspace: Keyspace[T],
         *,
         load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
-        loader_deadline: timedelta = _LOADER_DEADLINE,
-        near_for: timedelta = _NEAR_FOR,
+        loader_deadline: timedelta = LOADER_DEADLINE,
+        near_for: timedelta = NEAR_FOR,
         groups: Sequence[str] = (),
         max_concurrent: int = MAX_CONCURRENT,
-        failures_for: timedelta = _FAILURES_FOR,
+        failures_for: timedelta = FAILURES_FOR,
         passes: Sequence[type[Exception]] = (),
-    ) -> Callable[[Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None]], CachedFunction[P, T]]:
+    ) -> Callable[[Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None]], lazy.CachedFunction[P, T]]:
         """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
 
         Its parameters are the parts of the key, in their order. The other arguments are those of `cache`.
@@ -167,7 +150,7 @@ class RoomCaches:
 
         def decorate(
             load: Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None],
-        ) -> CachedFunction[P, T]:
+        ) -> lazy.CachedFunction[P, T]:
             check_parameters(keyspace, load)
             cache = self.cache(
                 keyspace,
@@ -184,7 +167,7 @@ class RoomCaches:
 
         return decorate
 
-    def store(self, keyspace: Keyspace[T], *, near_for: timedelta = _NEAR_FOR) -> Store[T]:
+    def store(self, keyspace: Keyspace[T], *, near_for: timedelta = NEAR_FOR) -> lazy.Store[T]:
         """Values of a keyspace that the program writes itself; for what has no loader.
 
         Arguments:
@@ -199,7 +182,7 @@ class RoomCaches:
         sessions = self._session_keyspace()
         return declare_store(self._caches, keyspace, near_for=near_for, prefix=self.prefix, sessions=sessions)
 
-    def rate_limit(self, kind: str, limit: int, *, per: timedelta) -> RateLimit:
+    def rate_limit(self, kind: str, limit: int, *, per: timedelta) -> lazy.RateLimit:
         """How often something may be done under one name, counted on the server for all processes.
 
         It is the server of the sessions, where the room keeps any: that of caches may evict what it counts.
@@ -223,94 +206,14 @@ class RoomCaches:
         self._note_block(declared, new=len(self._limits) > number)
         return RateLimit(self._counting_engine, self.prefix, kind, bound)
 
-    def changing(self, *stale: DropTarget) -> AbstractAsyncContextManager[None]:
-        """Around a change of the record: drops what it makes stale before and after.
-
-        `async with room.changing(episode.of("s1", 7), episode.group("s1")): ...`. It never raises for the server, which
-        may be away: what could not be dropped is kept, and sent before this process reads again. The drop afterwards
-        runs on every way out of the block, and to its end when the caller is cancelled.
-
-        Arguments:
-            stale: what `of` and `group` of caches return.
-
-        Raises:
-            InvalidInput: at the call, for what `of` and `group` have not returned; nothing is dropped.
-            RoomClosed, RoomNotOpen, RoomElsewhere: before the block is entered.
-        """
-        return changing(stale)
-
-    async def drop_keyspace(self, keyspace: Keyspace[Any]) -> None:
-        """Drop every value of a keyspace, whichever process has stored it; without a look for its keys.
-
-        For when nobody can say which values are stale: a restored database, a migration, a history that is lost. In
-        this process it counts from the call on, in all others when it returns, with the bounds of an invalidation. For
-        the keyspace's `ttl` and a minute each read then asks for one more small key.
-
-        Arguments:
-            keyspace: of a cache of this or of another process, as it was declared.
-
-        Raises:
-            InvalidInput: for what is no keyspace, and for that of the sessions.
-            EngineError: when a server did not acknowledge. It is kept, and sent before this process reads there again;
-                other processes may serve old values until then.
-        """
-        prefixed, generations = self._cached_keyspace(keyspace), self._wired().backing.generations
-        await KeyspaceDrop(generations, generations.of(prefixed)).send()
-
-    async def delete_keyspace(self, keyspace: Keyspace[Any], *, viewer: str | None = None) -> int:
-        """Delete what is stored of a keyspace, with its companions; returns how many keys there were.
-
-        Not what a program does, but an operator after `drop_keyspace`: services in other languages, which know of no
-        generations, then see the drop too. The keys are looked for, a thousand places of the server at a time.
-
-        Arguments:
-            viewer: the address of the server with a user who may SCAN; by default the room's own.
-
-        Raises:
-            InvalidInput: as `drop_keyspace`, and for an address that cannot be.
-            EngineError: when a server cannot be asked, or refuses.
-        """
-        from greenroom.engine.scan import scan  # as sessions
-
-        pattern = self._cached_keyspace(keyspace).pattern
-        backing = self._wired().backing
-        address = Address.parse(viewer) if viewer is not None else backing.engine.address
-        number = 0
-        async for scanned in scan(address, pattern.glob):
-            keys = [key for key in scanned if pattern.matches(key)]
-            await backing.drops.drop_many(keys)
-            number += len(keys)
-        return number
-
-    def _cached_keyspace(self, keyspace: Keyspace[Any]) -> Keyspace[Any]:
-        """A keyspace of caches, with the room's prefix."""
-        self.opened.check()
-        instance("keyspace", keyspace, Keyspace, "give the Keyspace that the cache is declared with")
-        sessions = self._session_keyspace()
-        if sessions is not None and keyspace.pattern.text == sessions.pattern.text:
-            raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} holds sessions", "end sessions by `end_all`")
-        if self._caches.is_store(keyspace):
-            raise InvalidInput("keyspace", f"{keyspace.pattern.text!r} is a store's", "delete its values one by one")
-        return keyspace.prefixed(self.prefix)
-
-    @property
-    def pending_drops(self) -> PendingDrops:
-        """Keys that a record says are stale and that no server has dropped yet: here they count as dropped."""
-        return self._wired().backing.outbox_drops
-
-    def forget_near(self) -> None:
-        """Drop every value that this process holds; the next reads ask the server."""
-        self.opened.check()
-        self._wired().backing.near.clear()
-
     def progress(
         self,
         keyspace: Keyspace[T],
         *,
         load: Loader[T] | PlainLoader[T],
-        order: Order,
+        order: lazy.Order,
         status: Callable[[T], str] | None = None,
-    ) -> Jobs[T]:
+    ) -> lazy.Jobs[T]:
         """How far jobs are: each status is read through a cache, and followed to its end.
 
         Arguments:
@@ -347,7 +250,7 @@ class RoomCaches:
         return new
 
     @property
-    def declarations(self) -> Declarations:
+    def declarations(self) -> lazy.Declarations:
         """What is declared here so far, for `greenroom definitions` and `greenroom acl`; the room need not be open.
 
         Raises:
@@ -392,25 +295,7 @@ class RoomCaches:
         elif new or what in self._block_of:
             self._block_of[what] = block
 
-    def _wired(self) -> Wiring:
-        # Of a room that was closed its parts say so themselves, operation by operation.
-        if self._wiring is None:
-            self.opened.check_open()
-        assert self._wiring is not None
-        return self._wiring
-
     def _counting_engine(self) -> Engine:
         self.opened.check()
         wiring = self._wired()
         return wiring.backing.engine if wiring.sessions is None else wiring.sessions.engine
-
-    def _session_keyspace(self) -> Keyspace[Any] | None:
-        settings = self._session_settings()
-        return None if settings is None else settings.keyspace
-
-    def _session_settings(self) -> SessionSettings | None:
-        if self._sessions is not True:
-            return self._sessions or None
-        from greenroom.sessions import SessionSettings  # not with the package: who has caches only does without
-
-        return SessionSettings()

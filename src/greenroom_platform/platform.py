@@ -11,7 +11,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from greenroom.client import Greenroom
 from greenroom.clock import SYSTEM, Clock
@@ -23,7 +22,9 @@ from greenroom.lifecycle import Lifecycle, Opening
 from greenroom.observe import Counters
 from greenroom.opened import Opened
 from greenroom.private_files import temporary_directory
+from greenroom.rate_limit import Bound, RateLimit
 from greenroom.sessions import Presence, Sessions
+from greenroom_platform import lazy
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.domain import Domain
 from greenroom_platform.domain.foreign_changes import EVERYTHING, TellsForeignChanges
@@ -43,10 +44,6 @@ from greenroom_platform.models import Session
 from greenroom_platform.studio.recording_opening import open_recordings
 from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.worker import Worker
-
-if TYPE_CHECKING:
-    from greenroom.rate_limit import Bound, RateLimit
-    from greenroom_platform.accounts import Accounts
 
 DATABASE_FILE = "greenroom.sqlite3"
 """The record's file in the data directory."""
@@ -74,7 +71,7 @@ class Platform:
         self.opened = Opened(begun=False)
         """Whether the platform is open; its parts ask it before each operation."""
         self._parts: Domain | None = None
-        self._accounts: Accounts | None = None
+        self._accounts: lazy.Accounts | None = None
         self._recordings: Recordings | None = None
         self._lifecycle = Lifecycle("platform")
 
@@ -143,7 +140,7 @@ class Platform:
         return self.room.presence
 
     @property
-    def accounts(self) -> Accounts:
+    def accounts(self) -> lazy.Accounts:
         """The users of the platform: names, passwords, and the bound on attempts.
 
         Raises:
@@ -223,8 +220,6 @@ class Platform:
         Arguments:
             kind: what is done: the same name of another kind is another.
         """
-        from greenroom.rate_limit import RateLimit
-
         self.opened.check()
         opened, engine = self.opened, self.sessions.engine
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from greenroom.caching.keyspace_drops import GENERATION
 from greenroom.engine import Limits
 from greenroom.engine.protocol.hash_slot import SLOTS, slot_of, spread_tags
 from greenroom.errors import EngineError
@@ -58,6 +59,27 @@ async def test_a_process_cut_off_from_the_truth_hears_of_a_drop_elsewhere(steady
         await until(lambda: known(reading) == known(dropping))
         assert key_of(one) not in set(reading._near)
         assert await reading.get(one) == Episode(one, 2)
+
+
+async def test_copies_are_written_after_the_truth(steady: Cluster, back: Back) -> None:
+    """Prevents: the copies are written · a process connects to the truth, which is old · the truth is written: it has
+    heard of neither."""
+    steady.fresh()
+    written: list[tuple[bytes, bool]] = []
+    async with ClusterProxy(steady) as proxy:
+        dropping = cache_of(await back(proxy), Loads())
+
+        async def noted(command: list[bytes]) -> None:
+            if command[:2] == [b"EVALSHA", GENERATION.sha.encode()] and any(command[4:]):  # else it only asks
+                written.append((command[3], steady.owner(TRUTH)("GET", TRUTH) is not None))
+
+        proxy.gate = noted
+        await dropping.drop_keyspace()
+        proxy.gate = None
+    names = [name.decode() for name, _ in written]
+    assert names[0] == TRUTH
+    assert set(names) == set(dropping._remote.generation.names)
+    assert all(there for name, there in written if name.decode() != TRUTH)
 
 
 async def test_a_process_that_starts_without_the_truth_reads_a_copy(steady: Cluster, back: Back) -> None:

@@ -39,7 +39,7 @@ def steady(steady: Cluster) -> Cluster:
 
 
 async def test_values_are_read_at_replicas_and_all_else_goes_to_primaries(steady: Cluster, back: Back) -> None:
-    backing, load = await back(steady, limits=SOON, replica_reads=True), Loads()
+    backing, load = await back(steady, limits=TRUSTING, replica_reads=True), Loads()
     cache = cache_of(backing, load)
     episodes = [one for member in steady.primaries for one in ids_of(steady, member, 5)]
     for one in episodes:

@@ -16,7 +16,7 @@ from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
 from greenroom.observe import Counters
 from greenroom.sessions import Sessions
-from greenroom.sessions.store import SessionSnapshot
+from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session

@@ -8,7 +8,7 @@ import pytest
 
 from greenroom.errors import EngineUnavailable, OutcomeUnknown
 from greenroom.sessions import Presence, SessionGone
-from greenroom.sessions.store import SessionSnapshot
+from greenroom.sessions.snapshot import SessionSnapshot
 from tests.support.cluster_slots import Move, atomic, classic, failover, off_loop, port_of
 from tests.support.patience import until
 from tests.support.real_cluster import Cluster, slot_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -106,8 +107,22 @@ async def test_the_shop_in_fastapi_reads_lists_and_changes(client: Client) -> No
     assert (await client.get("/products/eu?page=3")).json() == [21, 22, 23, 24, 25]
     bad = await client.get("/products/with%20space/1")
     assert (bad.status_code, "region" in bad.text) == (422, True)
+    tag = (await client.get("/products/eu/1")).headers["etag"]
+    assert (await client.head("/products/eu/1", headers={"If-None-Match": tag})).status_code == 304
     assert (await client.put("/products/eu/1?name=Stool")).is_success
     assert (await client.get("/products/eu/1")).json()["name"] == "Stool"
+
+
+@of("jobs_fastapi")
+async def test_the_jobs_in_fastapi_are_followed_to_their_end(client: Client) -> None:
+    assert (await client.post("/exports")).status_code == 401
+    await client.post("/log-in/ana")
+    number = (await client.post("/exports")).json()
+    first = await client.get(f"/exports/{number}")
+    assert json.loads(first.text.rpartition("data: ")[2]) == {"status": "done", "rows": 1000}
+    (last,) = re.findall(r"^id: (.*)$", first.text, re.MULTILINE)[-1:]
+    assert (await client.get(f"/exports/{number}", headers={"Last-Event-ID": last})).status_code == 204
+    assert (await client.get("/exports/99")).status_code == 404
 
 
 @of("shop_litestar")

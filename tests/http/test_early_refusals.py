@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from greenroom import SessionMiddleware
 from greenroom.observe import Counters
 from greenroom_platform.http.envelope import Envelope
 from greenroom_platform.http.metrics import Metrics
@@ -295,7 +296,9 @@ async def test_what_is_cut_off_at_the_end_is_503_with_its_id(
 async def test_a_session_that_ends_before_its_socket_is_accepted_is_401(tmp_path: Path) -> None:
     async with inner(tmp_path / "data") as running:
         live, token = await running.platform.sessions.start({"user_id": "u1"})
-        with_sessions: Any = running.server.config.loaded_app._app
+        with_sessions: Any = running.server.config.loaded_app
+        while not isinstance(with_sessions, SessionMiddleware):
+            with_sessions = with_sessions._app
 
         async def ends_it(scope: Any, receive: Any, send: Any) -> None:
             await running.platform.sessions.end(live.session_id)

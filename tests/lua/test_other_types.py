@@ -16,7 +16,7 @@ from greenroom.caching.groups import FORGET, MEMBERS, REGISTER
 from greenroom.caching.keyspace_drops import GENERATION
 from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE, READ_BACK, RENEW
 from greenroom.caching.releases import RELEASE
-from greenroom.caching.store import COMPARE_AND_SET, INCREMENT
+from greenroom.caching.store_tier import COMPARE_AND_SET, INCREMENT
 from greenroom.engine.scripts import Script
 from greenroom.rate_limit import ATTEMPT
 from greenroom.sessions.index import SET_ADD, SET_MEMBERS

@@ -17,7 +17,7 @@ Call = Callable[[Store[int]], Awaitable[object]]
 
 
 async def conditional(store: Store[int]) -> object:
-    return await store._compare_and_set("count:d", b"1", 2, 60_000)
+    return await store._tier.compare_and_set("count:d", b"1", 2, 60_000)
 
 
 UNCERTAIN: dict[str, Call] = {

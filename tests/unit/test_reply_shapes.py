@@ -14,7 +14,7 @@ from greenroom import sessions
 from greenroom.acl import _CACHES, _CONNECTION, _SESSIONS
 from greenroom.caching import drops, groups, keyspace_drops, lease
 from greenroom.caching.releases import RELEASE
-from greenroom.caching.store import COMMANDS, COMPARE_AND_SET, INCREMENT
+from greenroom.caching.store_tier import COMMANDS, COMPARE_AND_SET, INCREMENT
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.attributes import ProtocolViolation

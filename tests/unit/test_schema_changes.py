@@ -184,6 +184,44 @@ OF_TYPES: list[tuple[Any, Any, list[str]]] = [
     ),
     (
         dict[str, int],
+        dict[int, int],
+        ["! product: keys: is integer, and was string: each side loads anew what the other has stored"],
+    ),
+    (
+        model(dict[str, int]),
+        model(dict[int, int]),
+        ["! product.value: keys: is integer, and was string: each side loads anew what the other has stored"],
+    ),
+    (
+        dict[UUID, int],
+        dict[date, int],
+        ['! product: keys: format is "date", and was "uuid": each side loads anew what the other has stored'],
+    ),
+    (
+        str,
+        datetime,
+        [
+            '! product: x-greenroom is {"kind":"datetime","timezone":"optional"}, and was none: '
+            "each side loads anew what the other has stored"
+        ],
+    ),
+    (
+        list[int],
+        set[int],
+        ["! product: uniqueItems is true, and was none: each side loads anew what the other has stored"],
+    ),
+    (
+        dict[str, int],
+        record(("sku", int, 0)),
+        ["! product: is object, and was mapping: each side loads anew what the other has stored"],
+    ),
+    (
+        record(("sku", int)),
+        record(("sku", int, 0), omit_defaults=True),
+        ["! product.sku: may be left out now: processes of before refuse values without it"],
+    ),
+    (
+        dict[str, int],
         dict[Annotated[str, msgspec.Meta(max_length=3)], int],
         ["! product: keys: maxLength is 3, and was none: each side loads anew what the other has stored"],
     ),

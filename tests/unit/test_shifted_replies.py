@@ -17,7 +17,8 @@ from greenroom.engine.scripts import Call
 from greenroom.errors import BrokenValue
 from greenroom.sessions.index import SET_ADD, SET_MEMBERS
 from greenroom.sessions.owner import UserMember
-from greenroom.sessions.store import CHANGE, END, StoredSession
+from greenroom.sessions.snapshot import StoredSession
+from greenroom.sessions.store import CHANGE, END
 from torture.canned import Bursts, canned
 from torture.frames import loses_replies
 from torture.streams import SERVER, opened

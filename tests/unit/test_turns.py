@@ -8,7 +8,7 @@ import pytest
 
 from greenroom.engine.deadline import TimeBudget
 from greenroom.errors import EngineUnavailable, OutcomeUnknown, Overloaded
-from greenroom.sessions.changes import Turns
+from greenroom.sessions.turns import Turns
 
 SHORT = 0.02
 

@@ -2,7 +2,7 @@
 # docs/decisions/0079-small-files-before-few.md
 
 from greenroom.caching.cache import Cache
-from greenroom.caching.drops import DropTarget
+from greenroom.caching.changing import DropTarget
 from greenroom.caching.loader import Loader
 from greenroom.caching.result import CacheResult, Loaded, Outcome
 

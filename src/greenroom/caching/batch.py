@@ -181,16 +181,16 @@ class Batch(Generic[T]):
         self, keys: Sequence[str], missing: Mapping[str, tuple[Parts, Miss]]
     ) -> dict[str, LoadOutcome[T]]:
         arguments = [_argument(missing[key][0]) for key in keys]
-        values = await self._steps.call(keys, lambda: self._load_many(arguments))
+        values = await self._steps.loader.call(keys, lambda: self._load_many(arguments))
         remedy = "return a list with one value for each, in their order"
         if not isinstance(values, Sequence) or isinstance(values, str | bytes):
             # A dict has a length too, and would give its keys.
             reason = f"returned {type(values).__name__} for {len(keys)} keys"
-            raise self._steps.mistake(keys[0], "load_many", reason, remedy)
+            raise self._steps.loader.mistake(keys[0], "load_many", reason, remedy)
         if len(values) != len(keys):
             reason = f"returned {len(values)} values for {len(keys)} keys"
-            raise self._steps.mistake(keys[0], "load_many", reason, remedy)
-        return {key: self._steps.as_stored(key, value) for key, value in zip(keys, values, strict=True)}
+            raise self._steps.loader.mistake(keys[0], "load_many", reason, remedy)
+        return {key: self._steps.loader.as_stored(key, value) for key, value in zip(keys, values, strict=True)}
 
 
 def _argument(parts: Parts) -> object:

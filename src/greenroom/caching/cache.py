@@ -6,21 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import Context
 from functools import partial
 from threading import get_ident
-from typing import Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from greenroom.caching.batch import BatchLoader
-from greenroom.caching.drops import DropTarget
+from greenroom.caching.cache_drops import CacheDrops
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.caching.ladder import Ladder
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
-from greenroom.caching.releases import BACKOFF, LIFE
+from greenroom.caching.releases import BACKOFF
 from greenroom.caching.result import CacheResult, Loaded, Outcome
-from greenroom.errors import RoomClosed, RoomNotOpen
-from greenroom.keyspace import Keyspace, Pattern
-from greenroom.keyspace.keyspace import group_pattern
+from greenroom.keyspace import Keyspace
 from greenroom.opened import Opened
 
 T = TypeVar("T")
@@ -34,7 +31,7 @@ _TOGETHER = 1000
 """Keys of one call that are read at a time, with two commands each."""
 
 
-class Cache(Generic[T]):
+class Cache(CacheDrops[T]):
     """Typed read-through access to one keyspace.
 
     It may be declared before its room is open, and answers while the room is. Parts are given by position in the order
@@ -67,9 +64,8 @@ class Cache(Generic[T]):
         failures_for: float = BACKOFF,
         passes: tuple[type[Exception], ...] = (),
     ) -> None:
-        self.keyspace = keyspace
+        super().__init__(keyspace, groups)
         self._load = load
-        self._groups = {text: group_pattern(text, keyspace) for text in groups}
         self._new_ladder = partial(
             Ladder,
             keyspace=keyspace,
@@ -85,7 +81,6 @@ class Cache(Generic[T]):
         self._keys: dict[object, str] = {}
         self._counted_near = keyspace.name, Outcome.NEAR.value
         self._counted_hit = keyspace.name, Outcome.HIT.value
-        self._opened = Opened(begun=False)
         if backing is not None:
             self.open(backing, Opened())
 
@@ -208,6 +203,17 @@ class Cache(Generic[T]):
                 return self._ladder.counted(near)
         return (await self._ladder.read({key: (args, parts)}, together=False))[key]
 
+    async def find(self, *args: object, **parts: object) -> CacheResult[T] | None:
+        """As `get_result`, of a value that this process or the server has; None where it would have to be loaded.
+
+        Nothing is loaded, and no load of another caller waited for.
+
+        Raises:
+            As `get`.
+        """
+        self._check_open()
+        return await self._ladder.find(self._key(args, parts), (args, parts))
+
     async def get_results(self, parts: Iterable[object]) -> list[CacheResult[T]]:
         """Several values and how each came about, in the order asked; takes its keys as `get_many`.
 
@@ -233,113 +239,37 @@ class Cache(Generic[T]):
                 given.add(key)
         return results
 
-    async def invalidate(self, *args: object, **parts: object) -> None:
-        """Drop the value: the next read loads it anew. To be called after the change is committed.
-
-        Raises:
-            InvalidInput: for parts that no key can hold.
-            EngineError: when the server did not acknowledge. The invalidation is kept, and sent before this process
-                reads from the server again; other processes may serve the old value until then.
-        """
-        self._check_open()
-        await self._backing.drops.drop(self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000)
-
-    async def invalidate_many(self, parts: Iterable[object]) -> None:
-        """Drop several values, as `invalidate` drops one; takes its keys as `get_many`.
-
-        Raises:
-            InvalidInput: for parts that no key can hold; nothing is sent then.
-            EngineError: as `invalidate`, after all were sent or kept.
-        """
-        self._check_open()
-        from greenroom.caching.many import asked_together  # as `get_results`
-
-        keys = [self.keyspace.key(*args, **named) for args, named in asked_together(self.keyspace, parts)]
-        await self._backing.drops.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)
-
-    async def invalidate_numbered(self, name: str, numbers: range, **parts: object) -> None:
-        """Drop the values for every number of a part: as `invalidate` for each, without holding the event loop.
-
-        Raises:
-            InvalidInput: for parts that no key can hold; nothing is sent then.
-            EngineError: as `invalidate`, after all were sent or kept.
-        """
-        self._check_open()
-        keys = self.keyspace.pattern.numbered(name, numbers, **parts)
-        await self._backing.drops.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)
-
-    async def invalidate_group(self, *args: object, **parts: object) -> None:
-        """Drop every key of a group, whose parts these are. To be called before *and* after the change.
-
-        Arguments:
-            args: the group's pattern first, where the cache has several.
-
-        Raises:
-            InvalidInput: for parts that no key can hold.
-            EngineError: as `invalidate`.
-            TypeError: where the cache has no group, or has several and none is named.
-        """
-        self._check_open()
-        await self._backing.drop_group(self._group(args, parts), self._longest_ms)
-
-    def of(self, *args: object, **parts: object) -> DropTarget:
-        """The value as something that a change makes stale, for `Greenroom.changing`.
-
-        Raises:
-            As `invalidate`.
-        """
-        key, lifetime = self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000
-
-        async def drop() -> None:
-            self._check_droppable(key)
-            await self._backing.drops.drop(key, lifetime)
-
-        return DropTarget(key, drop)
-
-    def group(self, *args: object, **parts: object) -> DropTarget:
-        """A group as something that a change makes stale, for `Greenroom.changing`.
-
-        Raises:
-            As `invalidate_group`.
-        """
-        group = self._group(args, parts)
-
-        async def drop() -> None:
-            self._check_droppable(group)
-            await self._backing.drop_group(group, self._longest_ms)
-
-        return DropTarget(group, drop)
-
-    def group_parts(self, *args: object) -> Sequence[str]:
-        """The parts that a group still needs, given what stands by position for `group`.
-
-        Raises:
-            TypeError: as `invalidate_group`.
-        """
-        pattern, given = self._named_group(args)
-        return pattern.names[len(given) :]
-
     def peek(self, *args: object, **parts: object) -> T | None:
         """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""
         self._check_open()
         key = self._key(args, parts)
-        if self._pending_groups or self._outbox_drops.any or key in self._backing.drops.pending:
-            return None
-        now = self._now()
-        entry = self._near.peek(key, now)
-        if entry is None or entry.body is None or now >= entry.fresh_until:
+        entry = self._servable(key)
+        if entry is None or entry.body is None:
             return None
         value: T | None = entry.value
         return self.keyspace.decode(key, entry.body) if value is None else value
 
-    async def drop_keyspace(self) -> None:
-        """Drop every value of the keyspace, without looking for its keys: see `Greenroom.drop_keyspace`."""
-        await self.begin_drop().send()
+    def attached(self, key: str) -> Any:
+        """What was left at the near entry of a key, while that entry may be served as it is; None where it may not be.
 
-    def begin_drop(self) -> KeyspaceDrop:
-        """As `drop_keyspace`, which counts in this process from this call on, and is sent by the result's `send`."""
-        self._check_open()
-        return KeyspaceDrop(self._backing.generations, self._remote.generation)
+        A server keeps a finished answer in `CacheResult.entry.attached` of a near hit. It dies with the entry: a push,
+        a drop asked for here, a lost or silent connection, a slot that moves, the end of its freshness. What is given
+        counts as a near hit.
+        """
+        if get_ident() != self._opened.thread or not self._loop_runs():
+            return None
+        entry = self._servable(key)
+        if entry is None or entry.attached is None:
+            return None
+        self._near.use(entry)
+        self._counts[self._counted_near] += 1
+        return entry.attached
+
+    def detach(self, key: str) -> None:
+        """Forget what was left at the near entry of a key."""
+        entry = self._near.peek(key, self._now())
+        if entry is not None:
+            entry.attached = None
 
     def watch(self, callback: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
         """Have `callback` called when the value may have changed; returns what ends that: see `LocalCopies.watch`."""
@@ -365,34 +295,10 @@ class Cache(Generic[T]):
             self._keys[asked] = key
         return key
 
-    def _check_open(self) -> None:
-        if get_ident() != self._opened.thread or not self._loop_runs():
-            self._opened.check()
-
-    def _check_droppable(self, name: str) -> None:
-        try:
-            self._check_open()
-        except RoomNotOpen:
-            raise
-        except RoomClosed as error:
-            # It may be told after a change of the record, when the room was closed in between: then it is stale.
-            remedy = "close the room after the changes, or invalidate this when it is open again"
-            raise RoomClosed(f"{name} is not dropped, since {error}; {remedy}") from None
-
-    @property
-    def _longest_ms(self) -> int:
-        """Milliseconds that a value of a group can live at most: what is loaded under a lease may be stored yet."""
-        return self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
-
-    def _group(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
-        pattern, given = self._named_group(args)
-        return pattern.key(*given, **parts)
-
-    def _named_group(self, args: tuple[object, ...]) -> tuple[Pattern, tuple[object, ...]]:
-        """The group that is meant, and the parts by position that follow its name."""
-        named = self._groups.get(args[0]) if args and isinstance(args[0], str) else None
-        if named is not None:  # no part of a key has braces
-            return named, args[1:]
-        if len(self._groups) == 1:
-            return next(iter(self._groups.values())), args
-        raise TypeError(f"{self.keyspace} has {', '.join(self._groups) or 'no group'}; name one of them first")
+    def _servable(self, key: str) -> Entry | None:
+        """The near entry that may be served as it is: fresh, and no drop is pending that may be of its key."""
+        if self._pending_groups or self._outbox_drops.any or key in self._backing.drops.pending:
+            return None
+        now = self._now()
+        entry = self._near.peek(key, now)
+        return entry if entry is not None and now < entry.fresh_until else None

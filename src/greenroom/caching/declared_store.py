@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from greenroom.caching.declared import DeclaredCaches, check_options
+from greenroom.caching.declaration_checks import check_options
+from greenroom.caching.declared import DeclaredCaches
 from greenroom.caching.store import OPTIONS, Store
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace

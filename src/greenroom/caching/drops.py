@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from greenroom.caching.local import LocalCopies
-from greenroom.detached import Detached, to_the_end
+from greenroom.detached import Detached
 from greenroom.engine import Channel, Command, Engine, NoReply, NotHere, Script
 from greenroom.engine.deletions import Answered, Names, refused
 from greenroom.engine.replay import Kept, ReplayLog
 from greenroom.engine.shapes import NUMBER
-from greenroom.errors import CommandFailed, EngineError, InvalidInput
+from greenroom.errors import CommandFailed, EngineError
 from greenroom.keyspace.derived_keys import with_derived_keys
 
 log = logging.getLogger("greenroom.caching")
@@ -262,60 +261,3 @@ async def drop_singly(
         elif isinstance(result, BaseException):
             raise result
     return failed
-
-
-# Around a change of the record ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class DropTarget:
-    """A value, or a group of values, that a change makes stale.
-
-    Arguments:
-        name: its key, or the group.
-        drop: drops it.
-    """
-
-    name: str
-    drop: Callable[[], Awaitable[None]] = field(repr=False)
-
-
-def changing(stale: Sequence[DropTarget]) -> AbstractAsyncContextManager[None]:
-    """Drop what a change makes stale before and after it; see `Greenroom.changing`.
-
-    Raises:
-        InvalidInput: at the call, for what is no target.
-    """
-    for one in stale:
-        if not isinstance(one, DropTarget):
-            if isinstance(one, Coroutine):
-                one.close()  # as of `invalidate`: this error says enough, no warning need follow it
-            raise InvalidInput("stale", f"{one!r:.80} is nothing to drop", "give episode.of(…) or episode.group(…)")
-    return _changing(stale)
-
-
-@asynccontextmanager
-async def _changing(stale: Sequence[DropTarget]) -> AsyncIterator[None]:
-    await _drop_each(stale)
-    try:
-        yield
-    finally:
-        # On every way out, since a change that has failed may have been committed, and to the end: a caller who is
-        # cancelled has changed something all the same.
-        await to_the_end(lambda: _drop_after(stale))
-
-
-async def _drop_each(stale: Sequence[DropTarget]) -> None:
-    results = await asyncio.gather(*(one.drop() for one in stale), return_exceptions=True)
-    for one, result in zip(stale, results, strict=True):
-        if isinstance(result, EngineError):
-            log.warning("dropping %s: %s; it is kept, and sent before this process reads again", one.name, result)
-        elif isinstance(result, BaseException):
-            raise result
-
-
-async def _drop_after(stale: Sequence[DropTarget]) -> None:
-    try:
-        await _drop_each(stale)
-    except Exception:
-        log.exception("what a change made stale was not dropped")

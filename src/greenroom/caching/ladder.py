@@ -11,7 +11,8 @@ import msgspec
 from greenroom.caching.batch import Batch, BatchLoader
 from greenroom.caching.fallback import Fallback
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.loader import Loader, LoadSteps
+from greenroom.caching.load_steps import LoadSteps
+from greenroom.caching.loader import Loader
 from greenroom.caching.loading import LeasedLoader, Refreshes
 from greenroom.caching.near import Entry
 from greenroom.caching.remote import Miss, RemoteTier
@@ -118,6 +119,16 @@ class Ladder(Generic[T]):
         """The first step alone: what this process has of a key that has no pending drop."""
         entry = self.near.get(key, self._now())
         return None if entry is None else self._served(entry, Outcome.NEAR, args, parts)
+
+    async def find(self, key: str, asked: Asked) -> CacheResult[T] | None:
+        """The steps without a load: near, then the server."""
+        if self.has_pending_drops and await self._pending_drops_of({key: asked}):
+            return None
+        found = self.near_result(key, *asked)
+        if found is None:
+            answer = self.from_server(await self.remote.read(key), *asked)
+            found = None if isinstance(answer, Miss) else answer
+        return None if found is None else self.counted(found)
 
     async def load(
         self,

@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.caching.freshness import placed
 from greenroom.caching.lease import Absent, Acquired, FailedElsewhere, Hit, Holder, Wait, fingerprint
-from greenroom.caching.loader import Loader, LoadOutcome, LoadSteps
+from greenroom.caching.load_steps import LoadSteps
+from greenroom.caching.loader import Loader, LoadOutcome
 from greenroom.caching.releases import BACKOFF
 from greenroom.caching.remote import Miss
 from greenroom.caching.result import CacheResult, Outcome
@@ -184,7 +185,7 @@ class LeasedLoader(Generic[T]):
         flight.set_result(CacheResult(loaded.value, loaded.body, outcome))
 
     async def _loaded(self, key: str, parts: Mapping[str, object]) -> LoadOutcome[T]:
-        return self.steps.as_stored(key, await self.steps.call((key,), lambda: self._load(**parts)))
+        return self.steps.loader.as_stored(key, await self.steps.loader.call((key,), lambda: self._load(**parts)))
 
     # A stale value ---------------------------------------------------------------------------------
 
@@ -214,7 +215,7 @@ class LeasedLoader(Generic[T]):
                 try:
                     read = await self._load_and_store(holder, parts)
                 except Exception as error:
-                    if isinstance(error, self.steps.passes):
+                    if isinstance(error, self.steps.loader.passes):
                         log.info("refreshing %s: its loader answers with %s", holder.key, type(error).__name__)
                         return BACKOFF
                     # Nobody else is told: the stale value is served until its end.

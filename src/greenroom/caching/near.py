@@ -60,6 +60,9 @@ class Entry(msgspec.Struct, gc=False):
     """The connection that it was read on: an `EntrySource`."""
     digest: str | None = None
     """A hash of the body, computed when it is first asked for."""
+    attached: Any = None
+    """What a server has made of the body, as a finished answer; see `Cache.attached`. It must not refer to the entry:
+    such a cycle is never collected."""
     size: int = 0
     frequency: int = 0
     main: bool = False
@@ -143,6 +146,11 @@ class Near:
         if entry is None or now >= entry.near_until or monotonic() - entry.source.as_of >= self._max_staleness:
             return None
         return entry
+
+    def use(self, entry: Entry) -> None:
+        """Count a use of an entry that `peek` has given, as `get` does."""
+        if entry.frequency < 3:
+            entry.frequency += 1
 
     def put(self, entry: Entry) -> None:
         """Take an entry in, in place of an older one with its key. To be called in the socket's reader only."""

@@ -182,13 +182,13 @@ class RemoteTier(Generic[T]):
             self._keep(self._checked(key, asked, [remaining_ms, body], source), source)
 
     def admit_absence(self, key: str, remaining_ms: int, asked: float, source: EntrySource) -> None:
-        """Keep near that the record holds nothing, as `admit`.
+        """Keep near that the record holds nothing, as `admit`; by a caller who knows that no drop is pending.
 
         Both value and absence are tracked by the script that read it, so that either's push evicts the entry.
         """
         expires_at = asked + remaining_ms / 1000
         until = min(expires_at, asked + self.near_for)
-        if until > asked and not self.generation.pending and self._backing.may_keep(key, source):
+        if until > asked and self._backing.may_keep(key, source):
             self._near.put(Entry(key, None, None, expires_at, expires_at, until, source))
 
     def _keep(self, result: _Result, source: EntrySource) -> None:

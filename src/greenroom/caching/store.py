@@ -3,9 +3,6 @@
 Reads are tracked, so that they may be answered from this process; writes go to the server and are never kept. Prevents,
 of what a cache does with its drops: a delete is not acknowledged, and kept · a set is acknowledged · the server fails
 over · the kept delete is sent again, and the set is lost.
-
-A caller sees his own writes: from the call of a write to its end nothing of its key is put near. Prevents: a read is on
-its way · the value is set · the old value arrives, and is put near · whoever set it reads the old one.
 """
 
 from __future__ import annotations
@@ -16,35 +13,22 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from math import inf
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.many import asked, asked_together
-from greenroom.caching.near import Entry, EntrySource
-from greenroom.caching.result import CacheResult, Outcome
-from greenroom.engine import Channel, Command, Script
-from greenroom.engine.shapes import NUMBER, Shape
-from greenroom.errors import BrokenValue, CommandFailed, InvalidInput, Overloaded
+from greenroom.caching.result import CacheResult
+from greenroom.caching.store_tier import StoreTier, together
+from greenroom.errors import InvalidInput, Overloaded
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.mismatch import SchemaMismatch
 from greenroom.opened import Opened
 
 T = TypeVar("T")
 
-INCREMENT = Script.named(
-    "store_increment", Shape(frozenset({int, bytes, type(None)})), lambda number: number is not None
-)
-COMPARE_AND_SET = Script.named("store_compare_and_set", NUMBER, deleted=bool, functions=("text",))
-SCRIPTS = (INCREMENT, COMPARE_AND_SET)
-COMMANDS = frozenset({"get", "pttl", "set", "del", "pexpire"})
-"""What a store sends besides its scripts."""
 OPTIONS = frozenset({"ttl", "create"})
 """Names of arguments, which no part of a store's keys may have."""
 
-_TOGETHER = 1000
-"""Keys of one call that are read or written at a time: more could be above the commands that may be outstanding."""
 _ATTEMPTS = 100
 """Conflicts of one `change` after which it gives up."""
 _INTEGER = 2**63
@@ -69,24 +53,14 @@ class Store(Generic[T]):
     def __init__(self, keyspace: Keyspace[T], *, near_for: float) -> None:
         self.keyspace = keyspace
         self._near_for = near_for
-        self._writing: dict[str, int] = {}
         self._turns = WeakValueDictionary[str, asyncio.Lock]()
         self._opened = Opened(begun=False)
-        self._counted = {outcome: (keyspace.name, outcome.value) for outcome in (Outcome.NEAR, Outcome.HIT)}
-        self._missed = keyspace.name, "miss"
 
     def open(self, backing: Backing, opened: Opened) -> None:
         """Begin to answer, from the caches' server of a room that was opened."""
         self._backing = backing
-        self._engine = backing.engine
-        self._near = backing.near
-        self._now = backing.clock.monotonic
-        self._counts = backing.counters.reads
-        self._counters = backing.counters
-        outcomes = [outcome for _, outcome in (*self._counted.values(), self._missed)]
-        backing.counters.begin_store(self.keyspace.name, outcomes)
+        self._tier = StoreTier(backing, self.keyspace, self._near_for)
         self._opened = opened
-        self._writing = {}
         self._turns = WeakValueDictionary()
 
     async def close(self) -> None:
@@ -109,7 +83,7 @@ class Store(Generic[T]):
         Its `ttl` is what is left of the value's lifetime, in seconds. Raises as `get`.
         """
         self._opened.check()
-        return await self._read(self.keyspace.key(*args, **parts))
+        return await self._tier.read(self.keyspace.key(*args, **parts))
 
     async def get_many(self, parts: Iterable[object]) -> list[T | None]:
         """The values of several keys, in the order asked, in one round trip for a thousand; raises as `get`.
@@ -120,7 +94,7 @@ class Store(Generic[T]):
         self._opened.check()
         asked = asked_together(self.keyspace, parts)
         keys = [self.keyspace.key(*args, **named) for args, named in asked]
-        return [result.value for result in await _together([partial(self._read, key) for key in keys])]
+        return [result.value for result in await together([partial(self._tier.read, key) for key in keys])]
 
     # Writes -----------------------------------------------------------------------------------------
 
@@ -137,7 +111,7 @@ class Store(Generic[T]):
         """
         self._opened.check()
         key = self.keyspace.key(**parts)
-        await self._send(key, ("SET", key, self._encoded(key, value), "PX", self._lifetime(ttl)))
+        await self._tier.send(key, ("SET", key, self._tier.encoded(key, value), "PX", self._lifetime(ttl)))
 
     async def set_many(self, values: Mapping[Any, T], *, ttl: timedelta | None = None) -> None:
         """Store several values, each as `set`, in one round trip for a thousand.
@@ -156,14 +130,16 @@ class Store(Generic[T]):
         for one, value in values.items():
             args, parts = asked(self.keyspace, one)
             key = self.keyspace.key(*args, **parts)
-            writes.append(partial(self._send, key, ("SET", key, self._encoded(key, value), "PX", lifetime)))
-        await _together(writes)
+            writes.append(partial(self._tier.send, key, ("SET", key, self._tier.encoded(key, value), "PX", lifetime)))
+        await together(writes)
 
     async def add(self, value: T, /, *, ttl: timedelta | None = None, **parts: object) -> bool:
         """Store a value where there is none; returns whether it was stored. Arguments and errors are those of `set`."""
         self._opened.check()
         key = self.keyspace.key(**parts)
-        reply = await self._send(key, ("SET", key, self._encoded(key, value), "PX", self._lifetime(ttl), "NX"))
+        reply = await self._tier.send(
+            key, ("SET", key, self._tier.encoded(key, value), "PX", self._lifetime(ttl), "NX")
+        )
         return reply is not None
 
     async def delete(self, *args: object, **parts: object) -> bool:
@@ -173,7 +149,7 @@ class Store(Generic[T]):
         """
         self._opened.check()
         key = self.keyspace.key(*args, **parts)
-        return bool(await self._send(key, ("DEL", key), retry=True))
+        return bool(await self._tier.send(key, ("DEL", key), retry=True))
 
     async def touch(self, *args: object, ttl: timedelta | None = None, **parts: object) -> bool:
         """Let a value live for so long from now on; returns whether there is one.
@@ -183,7 +159,7 @@ class Store(Generic[T]):
         """
         self._opened.check()
         key = self.keyspace.key(*args, **parts)
-        return bool(await self._send(key, ("PEXPIRE", key, self._lifetime(ttl)), retry=True))
+        return bool(await self._tier.send(key, ("PEXPIRE", key, self._lifetime(ttl)), retry=True))
 
     async def increment(
         self, amount: int = 1, /, *, create: bool = True, ttl: timedelta | None = None, **parts: object
@@ -205,14 +181,7 @@ class Store(Generic[T]):
             raise InvalidInput("keyspace", f"{self.keyspace} holds no numbers", "declare it with the type int")
         if isinstance(amount, bool) or not isinstance(amount, int) or not -_INTEGER <= amount < _INTEGER:
             raise InvalidInput("amount", f"is {amount!r:.80}", "use a whole number of 64 bits")
-        key = self.keyspace.key(**parts)
-        try:
-            reply = await self._run(INCREMENT, key, (amount, self._lifetime(ttl), "1" if create else ""))
-        except CommandFailed as error:
-            if not error.of_data:
-                raise
-            raise BrokenValue(key, f"it cannot be counted in: {error}") from None
-        return None if reply is None else int(reply)
+        return await self._tier.increment(self.keyspace.key(**parts), amount, self._lifetime(ttl), create=create)
 
     async def compare_and_set(
         self, result: CacheResult[T], new: T | None, /, *, ttl: timedelta | None = None, **parts: object
@@ -230,7 +199,7 @@ class Store(Generic[T]):
         self._opened.check()
         if not isinstance(result, CacheResult):
             raise InvalidInput("result", f"is {result!r:.80}", "give what `get_result` returned for the same parts")
-        return await self._compare_and_set(self.keyspace.key(**parts), result.body, new, self._lifetime(ttl))
+        return await self._tier.compare_and_set(self.keyspace.key(**parts), result.body, new, self._lifetime(ttl))
 
     async def change(
         self, fn: Callable[[T | None], T | None], /, *, ttl: timedelta | None = None, **parts: object
@@ -254,12 +223,12 @@ class Store(Generic[T]):
         key, lifetime = self.keyspace.key(**parts), self._lifetime(ttl)
         async with self._turn(key):
             for _ in range(_ATTEMPTS):
-                result = await self._read(key)
+                result = await self._tier.read(key)
                 new = fn(result.value)
                 if inspect.iscoroutine(new):
                     new.close()  # nobody will await it
                     raise InvalidInput("fn", "is async", "read what it needs before, and give a plain function")
-                if await self._compare_and_set(key, result.body, new, lifetime):
+                if await self._tier.compare_and_set(key, result.body, new, lifetime):
                     return new
         raise Overloaded(f"{key} was changed by others {_ATTEMPTS} times meanwhile")
 
@@ -278,91 +247,13 @@ class Store(Generic[T]):
             turn = self._turns[key] = asyncio.Lock()
         held = False
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._engine.call_budget):
+            async with asyncio.timeout(self._backing.engine.call_budget):
                 held = await turn.acquire()
         try:
             yield
         finally:
             if held:
                 turn.release()
-
-    async def _read(self, key: str) -> CacheResult[T]:
-        now = self._now()
-        entry = self._near.get(key, now)
-        if entry is not None:
-            return self._result(entry, Outcome.NEAR, now)
-        arrival = _Arrival(self, key, now)
-        # PTTL first: a write between the two can then only give a new value an old deadline.
-        commands: tuple[Command, ...] = ("PTTL", key), ("GET", key)
-        try:
-            await self._engine.execute_all(Channel.TRACKED, key, commands, hook=arrival)
-        except CommandFailed as error:
-            if not error.of_another_type:
-                raise
-            raise self._broken(BrokenValue(key, "it is no string")) from None
-        found = arrival.found
-        if isinstance(found, SchemaMismatch):
-            raise self._broken(BrokenValue(key, str(found)))
-        assert found is not None  # an error among the replies was raised
-        return self._result(found, Outcome.HIT, now)
-
-    def arrived(self, key: str, asked: float, replies: list[Any], source: EntrySource) -> Entry | SchemaMismatch | None:
-        """Check what was read, and keep it near; in the socket's reader, before what follows it on the wire."""
-        remaining, body = replies
-        if isinstance(remaining, Exception) or isinstance(body, Exception):
-            return None
-        value: T | None = None
-        if body is not None:
-            try:
-                value = self.keyspace.codec.decode(body)
-            except SchemaMismatch as error:
-                return error
-        expires_at = asked + remaining / 1000 if remaining >= 0 else inf
-        entry = Entry(key, value, body, inf, expires_at, min(asked + self._near_for, expires_at), source)
-        # Not one that was created between the two questions: its lifetime is not known.
-        known = remaining != -2 or body is None
-        if known and entry.near_until > asked and key not in self._writing and source.owns(key):
-            self._near.put(entry if self.keyspace.frozen else entry.without_value())
-        return entry
-
-    def _result(self, entry: Entry, outcome: Outcome, now: float) -> CacheResult[T]:
-        if entry.body is None:
-            self._counts[self._missed if outcome is Outcome.HIT else self._counted[outcome]] += 1
-            return CacheResult(None, None, outcome)
-        self._counts[self._counted[outcome]] += 1
-        value: T = entry.value if entry.value is not None else self.keyspace.decode(entry.key, entry.body)
-        ttl = None if entry.expires_at == inf else entry.expires_at - now
-        return CacheResult(value, entry.body, outcome, ttl=ttl, entry=entry)
-
-    async def _compare_and_set(self, key: str, body: bytes | None, new: T | None, lifetime: int) -> bool:
-        encoded = b"" if new is None else self._encoded(key, new)
-        return bool(await self._run(COMPARE_AND_SET, key, (body or b"", encoded, lifetime)))
-
-    async def _send(self, key: str, command: Command, *, retry: bool = False) -> Any:
-        send = self._engine.execute_all(Channel.TRACKED, key, (command,), retry=retry)
-        return (await self._written(key, send))[0]
-
-    async def _run(self, script: Script, key: str, args: tuple[str | bytes | int, ...]) -> Any:
-        return await self._written(key, self._engine.run(Channel.TRACKED, script, (key,), args, retry=False))
-
-    async def _written(self, key: str, write: Coroutine[Any, Any, Any]) -> Any:
-        """What a write is answered; however it ends, this process has no value of its key."""
-        writing = self._writing
-        writing[key] = writing.get(key, 0) + 1
-        self._near.pop(key)
-        try:
-            return await write
-        finally:
-            writing[key] -= 1
-            if not writing[key]:
-                del writing[key]
-
-    def _encoded(self, key: str, value: T) -> bytes:
-        body = self.keyspace.encode(key, value)
-        if len(body) > self.keyspace.limit:
-            reason = f"{len(body)} bytes are more than the keyspace's limit"
-            raise InvalidInput("value", reason, f"keep it under {self.keyspace.limit}, or declare Keyspace(limit=…)")
-        return body
 
     def _lifetime(self, ttl: timedelta | None) -> int:
         if ttl is None:
@@ -371,36 +262,5 @@ class Store(Generic[T]):
             raise InvalidInput("ttl", f"is {ttl!r:.80}", "use a timedelta of a millisecond or more")
         return ttl // timedelta(milliseconds=1)
 
-    def _broken(self, error: BrokenValue) -> BrokenValue:
-        self._counters.trouble(self.keyspace.name, "broken", error.key)
-        return error
-
     def __repr__(self) -> str:
         return f"<store of {self.keyspace}>"
-
-
-class _Arrival:
-    """The hook of one read, and what it has found."""
-
-    __slots__ = ("_asked", "_key", "_store", "found")
-
-    def __init__(self, store: Store[Any], key: str, asked: float) -> None:
-        self._store = store
-        self._key = key
-        self._asked = asked
-        self.found: Entry | SchemaMismatch | None = None
-
-    def __call__(self, replies: list[Any], source: EntrySource) -> None:
-        self.found = self._store.arrived(self._key, self._asked, replies, source)
-
-
-async def _together(calls: list[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
-    """Make calls at once, a thousand at a time; raises the first error when all of its thousand have ended."""
-    results = list[Any]()
-    for start in range(0, len(calls), _TOGETHER):
-        chunk = await asyncio.gather(*(call() for call in calls[start : start + _TOGETHER]), return_exceptions=True)
-        for result in chunk:
-            if isinstance(result, BaseException):
-                raise result
-        results += chunk
-    return results

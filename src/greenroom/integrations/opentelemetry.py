@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import greenroom
+from greenroom.client import Greenroom
 from greenroom.extras import needs_extra
 from greenroom.observe import Counters, EngineBatch, Event, LoadEnded
 
@@ -20,9 +21,6 @@ with needs_extra("opentelemetry", "tracing by OpenTelemetry"):
     from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
     from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
-
-if TYPE_CHECKING:
-    from greenroom.client import Greenroom
 
 _KEPT_UP = frozenset({"PING", "HELLO"})
 """What a connection sends by itself, several times a second: no span, no measurement."""

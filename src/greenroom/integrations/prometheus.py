@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from greenroom.client import Greenroom
 from greenroom.errors import RoomClosed, RoomElsewhere
 from greenroom.extras import needs_extra
 from greenroom.observe import BUCKETS, Counters
@@ -12,9 +13,6 @@ from greenroom.observe import BUCKETS, Counters
 with needs_extra("prometheus", "a collector for Prometheus"):
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
     from prometheus_client.registry import Collector
-
-if TYPE_CHECKING:
-    from greenroom.client import Greenroom
 
 
 class CounterFamily(NamedTuple):

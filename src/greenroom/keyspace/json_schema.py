@@ -13,16 +13,17 @@ from greenroom.keyspace.derived_keys import derived_key
 from greenroom.keyspace.keyspace import Keyspace
 from greenroom.keyspace.pattern import Pattern
 from greenroom.keyspace.registry import Keyspaces
+from greenroom.keyspace.schema_words import KEYS, OWN, Schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-ABOUT = "x-greenroom"
+ABOUT = OWN
 """The member of the document that tells of keys, kinds, lifetimes and groups."""
-
-Schema = dict[str, Any]
 
 _LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 _MAPS = frozenset({"properties", "patternProperties", "$defs", "dependentSchemas"})
-_ONES = frozenset({"items", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else"})
+_ONES = frozenset(
+    {"items", "additionalProperties", "contains", "propertyNames", "contentSchema", "not", "if", "then", "else", KEYS}
+)
 _LOCAL = "#/$defs/"
 
 

@@ -55,7 +55,12 @@ def functions(type_: Any) -> Functions:
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise SchemaMismatch(str(error)) from None
 
-    return decode, encode, lambda: msgspec.json.schema(type_), compares
+    def schema() -> dict[str, Any]:
+        from greenroom.keyspace.msgspec_schema import schema_of  # for documents alone
+
+        return schema_of(type_)
+
+    return decode, encode, schema, compares
 
 
 def _nodes(node: inspect.Type, where: str, seen: set[int]) -> Iterator[tuple[inspect.Type, str]]:

@@ -65,7 +65,12 @@ def functions(type_: Any) -> Functions:
         except Exception as error:  # of somebody's serializer
             raise SchemaMismatch(f"cannot be written as JSON: {type(error).__name__}") from None
 
-    return decode, encode, lambda: adapter.json_schema(by_alias=False)
+    def schema() -> dict[str, Any]:
+        from greenroom.keyspace.pydantic_schema import CompleteSchema  # for documents alone
+
+        return adapter.json_schema(by_alias=False, schema_generator=CompleteSchema)
+
+    return decode, encode, schema
 
 
 def _check(part: TypePart) -> None:

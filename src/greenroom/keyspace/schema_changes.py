@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from greenroom.keyspace.json_schema import ABOUT, Schema
+from greenroom.keyspace.json_schema import ABOUT
+from greenroom.keyspace.schema_labels import MAPPING, by_label, union_words
+from greenroom.keyspace.schema_words import OMITS, OWN, Schema, keys_of
 
 _CONSTRAINTS = (
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
     *("minLength", "maxLength", "pattern", "format", "contentEncoding"),
-    *("minItems", "maxItems", "minProperties", "maxProperties"),
+    *("minItems", "maxItems", "minProperties", "maxProperties", "uniqueItems", "contentMediaType", OWN),
 )
-_KEYS = "propertyNames"
+_PATTERNS, _CONTENT = "patternProperties", "contentSchema"
 _JOINED = (
     "what is stored already, or by processes of before, is not in it, and stays when the group is dropped; call "
     "room.drop_keyspace when all processes are new"
@@ -128,7 +130,10 @@ class _Compared(NamedTuple):
         return _ANEW if self.kind == "cache" else _BROKEN
 
     def changes(self, where: str, was: Any, now: Any) -> Iterator[SchemaChange]:
-        before, after = _by_label(was, self.old), _by_label(now, self.new)
+        words, other_words = union_words(was, self.old), union_words(now, self.new)
+        if words != other_words:
+            yield self._differs(where, OWN, {OWN: words}, {OWN: other_words})
+        before, after = by_label(was, self.old), by_label(now, self.new)
         if before.keys() != after.keys():
             yield SchemaChange(where, _other_types(list(before), list(after), self.refused), True)
         for label in (one for one in before if one in after):
@@ -164,15 +169,29 @@ class _Compared(NamedTuple):
         self.seen[id(one), id(other)] = one, other
         for word in _CONSTRAINTS:
             if one.get(word) != other.get(word):
-                differ = f"{word} is {_shown(other, word)}, and was {_shown(one, word)}"
-                yield SchemaChange(where, f"{differ}: {self.refused.each}", True)
-        if "properties" in one or "properties" in other:
+                yield self._differs(where, word, one, other)
+        if "properties" in one:
             yield from self._members(where, one, other)
-        elif label == "object":
-            yield from self.changes(f"{where}: keys", _schema(one.get(_KEYS)), _schema(other.get(_KEYS)))
+        elif label == MAPPING:
+            yield from self.changes(f"{where}: keys", keys_of(one), keys_of(other))
             yield from self.changes(f"{where}[...]", _more(one), _more(other))
+            yield from self._patterns(where, one.get(_PATTERNS, {}), other.get(_PATTERNS, {}))
+        elif label == "string":
+            yield from self.changes(f"{where}: content", _schema(one.get(_CONTENT)), _schema(other.get(_CONTENT)))
         elif label == "array":
             yield from self._items(where, one, other)
+
+    def _differs(self, where: str, word: str, was: Schema, now: Schema) -> SchemaChange:
+        differ = f"{word} is {_shown(now, word)}, and was {_shown(was, word)}"
+        return SchemaChange(where, f"{differ}: {self.refused.each}", True)
+
+    def _patterns(self, where: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
+        """Mappings whose keys match a pattern."""
+        if was.keys() != now.keys():
+            differ = f"keys match {', '.join(now) or 'no pattern'}, and matched {', '.join(was) or 'none'}"
+            yield SchemaChange(where, f"{differ}: {self.refused.each}", True)
+        for pattern in was.keys() & now.keys():
+            yield from self.changes(f"{where}[...]", _schema(was[pattern]), _schema(now[pattern]))
 
     def _items(self, where: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
         first, second = was.get("prefixItems", []), now.get("prefixItems", [])
@@ -180,17 +199,17 @@ class _Compared(NamedTuple):
             yield SchemaChange(where, f"has {len(second)} items, and had {len(first)}: {self.refused.each}", True)
         for place, (one, other) in enumerate(zip(first, second, strict=False)):
             yield from self.changes(f"{where}[{place}]", one, other)
-        if not first and not second:
-            yield from self.changes(f"{where}[]", _schema(was.get("items")), _schema(now.get("items")))
+        yield from self.changes(f"{where}[]", _schema(was.get("items")), _schema(now.get("items")))
 
     def _members(self, where: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
+        yield from self._more_members(where, was, now)
         before, after = was.get("properties", {}), now.get("properties", {})
         needed, needs = set(was.get("required", ())), set(now.get("required", ()))
         refused = self.refused
         for name, member in after.items():
             path = f"{where}.{name}"
             if name in before:
-                yield from self._member(path, before[name], member, name in needed, name in needs)
+                yield from self._member(path, before[name], member, name in needed, name in needs, OMITS in now)
             elif name in needs:
                 yield SchemaChange(
                     path, f"is new and required: values of before lack it, and are {refused.passive}", True
@@ -219,52 +238,29 @@ class _Compared(NamedTuple):
         """Whether who does not know a member writes the value back without it; sessions keep it, and so may a model."""
         return self.kind == "store" and not schema.get("additionalProperties")
 
-    def _member(self, path: str, was: Schema, now: Schema, needed: bool, needs: bool) -> Iterator[SchemaChange]:
+    def _more_members(self, where: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
+        """Members that neither side names, where one side keeps them: there are some only then."""
+        before, after = _kept(was), _kept(now)
+        if before and after:
+            yield from self.changes(f"{where}[...]", _more(was), _more(now))
+        elif before or after:
+            new, old = ("keeps", "refused" if _refuses(was) else "passed over") if after else ("", "kept")
+            new = new or ("refuses" if _refuses(now) else "passes over")
+            breaking = self.kind == "store" or _refuses(was) or _refuses(now)
+            yield SchemaChange(where, f"{new} members that it does not name, and {old} them", breaking)
+
+    def _member(
+        self, path: str, was: Schema, now: Schema, needed: bool, needs: bool, omits: bool
+    ) -> Iterator[SchemaChange]:
         yield from self.changes(path, was, now)
         if needs and not needed:
             yield SchemaChange(
                 path, f"is required now: values of before may lack it, and are {self.refused.passive}", True
             )
-        elif needed and not needs and "default" not in now:
+        elif needed and not needs and (omits or "default" not in now):
             yield SchemaChange(path, "may be left out now: processes of before refuse values without it", True)
         elif not needed and was.get("default") != now.get("default"):
             yield SchemaChange(path, f"default is {_shown(now, 'default')}, and was {_shown(was, 'default')}", False)
-
-
-def _by_label(schema: Any, definitions: Mapping[str, Schema]) -> dict[str, list[Schema]]:
-    labelled: dict[str, list[Schema]] = {}
-    for one in _alternatives(schema, definitions):
-        for label in _labels(one):
-            labelled.setdefault(label, []).append(one)
-    return labelled
-
-
-def _alternatives(schema: Any, definitions: Mapping[str, Schema]) -> Iterator[Schema]:
-    """The schemas of which a value fits one, without references."""
-    if "$ref" in schema:
-        yield from _alternatives(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
-        return
-    several = [one for word in ("anyOf", "oneOf", "allOf") for one in schema.get(word, ())]
-    several += [{**schema, "type": one} for one in schema["type"]] if isinstance(schema.get("type"), list) else []
-    if not several:
-        yield schema
-    for one in several:
-        yield from _alternatives(one, definitions)
-
-
-def _labels(schema: Schema) -> list[str]:
-    """What tells one alternative from the others: its type, its tag, or its constants."""
-    if "enum" in schema or "const" in schema:
-        values = schema.get("enum", [schema.get("const")])
-        return [msgspec.json.encode(one).decode() for one in values]
-    tags = [name for name, member in schema.get("properties", {}).items() if _constant(member) is not None]
-    label: str = schema.get("type", "anything")
-    return [" ".join([label, *(f"{name}={_constant(schema['properties'][name])}" for name in tags)])]
-
-
-def _constant(member: Schema) -> str | None:
-    values = [member["const"]] if "const" in member else member.get("enum", ())
-    return str(values[0]) if len(values) == 1 else None
 
 
 def _other_types(before: list[str], after: list[str], refused: _Refused) -> str:
@@ -274,6 +270,15 @@ def _other_types(before: list[str], after: list[str], refused: _Refused) -> str:
     if not gone:
         return f"is widened: processes of before refuse {', '.join(more)}{refused.it}"
     return f"is {', '.join(after)}, and was {', '.join(before)}: {refused.each}"
+
+
+def _kept(schema: Schema) -> bool:
+    """Whether members that a type does not name are kept."""
+    return schema.get("additionalProperties") not in (None, False)
+
+
+def _refuses(schema: Schema) -> bool:
+    return schema.get("additionalProperties") is False
 
 
 def _more(schema: Schema) -> Schema:

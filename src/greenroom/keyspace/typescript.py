@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from greenroom.keyspace.json_schema import Schema, json_schemas, prefix_of
+from greenroom.keyspace.json_schema import json_schemas, prefix_of
 from greenroom.keyspace.keyspace import Keyspace
 from greenroom.keyspace.parts import Text
 from greenroom.keyspace.pattern import Pattern
 from greenroom.keyspace.registry import Keyspaces
+from greenroom.keyspace.schema_words import Schema
 from greenroom.keyspace.typescript_parts import FUNCTION_NAMES, HASH_IMPORT, builders, call, part_type
 from greenroom.keyspace.typescript_types import comment, identifier, member_name, type_text
 

@@ -11,7 +11,7 @@ from greenroom.sessions.request import RequestSession
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.sessions import SCRIPTS, Sessions
 from greenroom.sessions.settings import SessionData, SessionLifetime, SessionLimits, SessionSettings, StreamNames
-from greenroom.sessions.store import SessionGone, SessionSnapshot
+from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.token import handle
 
 __all__ = [

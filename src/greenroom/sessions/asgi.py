@@ -20,7 +20,8 @@ from greenroom.callbacks import nothing
 from greenroom.errors import BrokenValue, EngineError, InvalidInput
 from greenroom.sessions.cookie import DEFAULT, CookieSettings
 from greenroom.sessions.mapping import SessionMapping
-from greenroom.sessions.policy import AllowHttp, Decision, Kind, Transport, allowed_http, decide, origins, signals_of
+from greenroom.sessions.plain_http import AllowHttp, allowed_http
+from greenroom.sessions.policy import Decision, Kind, Transport, decide, origins, signals_of
 from greenroom.sessions.refusals import (
     MEDIA_TYPE,
     ForeignOrigin,

@@ -1,28 +1,21 @@
 """What is written to sessions: they begin, are changed, rotated and touched.
 
 A change: read, change, write if the session is still as it was read, or else once more. Changes of one session that
-have met in one process go on one after another.
-
-Prevents: a thousand changes of one number read it · one is written, 999 differ and are read again · one is written, 998
-differ: half a million commands. What fails the first for want of a server fails those behind it too.
-
-A turn is waited for within the time that the call may take at all: else ten changes over a slow network take ten times
-as long as one.
+have met in one process go on one after another (`turns`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Generic, TypeVar
-from weakref import WeakValueDictionary
 
 import msgspec
 
-from greenroom.engine.deadline import TimeBudget, before
-from greenroom.errors import BrokenValue, CommandFailed, EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
+from greenroom.engine.deadline import TimeBudget
+from greenroom.errors import BrokenValue, CommandFailed, InvalidInput, Overloaded
 from greenroom.keyspace.parts import is_part
 from greenroom.sessions import arguments
 from greenroom.sessions.index import SessionIndex, Streams
@@ -30,69 +23,12 @@ from greenroom.sessions.owner import UserMember
 from greenroom.sessions.raw_json import Members, changed, members
 from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.settings import SessionLifetime, SessionLimits, ms, own_lifetime
-from greenroom.sessions.store import (
-    Claimed,
-    Differs,
-    SessionGone,
-    SessionSnapshot,
-    SessionStore,
-    WrittenSession,
-)
+from greenroom.sessions.snapshot import Claimed, Differs, SessionGone, SessionSnapshot, WrittenSession
+from greenroom.sessions.store import SessionStore
 from greenroom.sessions.token import new_token, session_id
+from greenroom.sessions.turns import TOO_MANY, Turns
 
 T = TypeVar("T")
-
-_TOO_MANY = "the session changes faster than it can be written"
-
-
-class _Turn:
-    __slots__ = ("__weakref__", "changes", "failed", "lock")
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.changes = 0  # that have been made
-        self.failed = False
-
-
-# docs/decisions/0042-session-changes-queue-within-their-budget.md
-class Turns:
-    """Who changes which session at the moment."""
-
-    def __init__(self) -> None:
-        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def of(self, session: str, budget: TimeBudget) -> AsyncIterator[None]:
-        """A turn of one's own; waiting for it spends the budget.
-
-        Raises:
-            EngineUnavailable: when the server failed somebody meanwhile.
-            Overloaded: when others have made their changes meanwhile, and no time is left for this one.
-        """
-        turn = self._turns.setdefault(session, _Turn())
-        made = turn.changes
-        try:
-            with budget.spending() as deadline:
-                async with before(deadline):
-                    await turn.lock.acquire()
-        except TimeoutError:
-            if turn.changes == made:
-                raise EngineUnavailable("the change before this one had no answer in time") from None
-            raise Overloaded(_TOO_MANY) from None
-        try:
-            if turn.failed:
-                raise EngineUnavailable("the server of the sessions failed a change before this one")
-            yield
-            turn.changes += 1
-        except (EngineUnavailable, OutcomeUnknown) as error:
-            if turn.changes != made and type(error) is EngineUnavailable:
-                raise Overloaded(_TOO_MANY) from error  # most of the time was spent on others, who were answered
-            turn.failed = True
-            if self._turns.get(session) is turn:
-                del self._turns[session]
-            raise
-        finally:
-            turn.lock.release()
 
 
 Change = Callable[[bytes, TimeBudget], Awaitable[bytes]]
@@ -324,6 +260,6 @@ def _spending(budget: TimeBudget) -> Iterator[float]:
         Overloaded: when nothing is left: others have changed the session all the time.
     """
     if budget.left <= 0:
-        raise Overloaded(_TOO_MANY)
+        raise Overloaded(TOO_MANY)
     with budget.spending() as deadline:
         yield deadline

@@ -15,6 +15,7 @@ from greenroom.argument_types import type_name
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.type_parts import classes, members
 from greenroom.sessions import raw_json
+from greenroom.sessions.json_scan import members_by_scan
 
 FIELD = "user_id"
 """The member's name in Python."""
@@ -110,7 +111,7 @@ class UserMember:
     def _by_scan(self, body: bytes) -> Any:
         # Prevents: another program's member is no text · the session counts as nobody's · it leaves its user's list.
         try:
-            return msgspec.json.decode(raw_json.members_by_scan(body).get(self.name, b"null"))
+            return msgspec.json.decode(members_by_scan(body).get(self.name, b"null"))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 

@@ -6,16 +6,14 @@ The middleware only carries the decision out.
 from __future__ import annotations
 
 import enum
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from typing import Any
 
 from greenroom.argument_types import text, type_name
 from greenroom.errors import InvalidInput
 from greenroom.sessions.cookie import DEFAULT, CookieSettings
+from greenroom.sessions.plain_http import SECURE, AllowHttp, shows_a_proxy, split_url, why_plain
 from greenroom.sessions.token import is_token
 
 
@@ -161,33 +159,8 @@ def sets_cookie(signals: Signals) -> bool:
 
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_SECURE = frozenset({"https", "wss"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGINS = 'give a list of origins, as ["https://www.example.org"]'
-_LONGEST_HOST = 300
-"""Characters; a name has 253 at most."""
-
-
-AllowHttp = Literal["loopback", "localhost", "anywhere"]
-"""Where sessions work over plain HTTP.
-
-`loopback`: for requests that never left this machine. `localhost`: for all that ask for this machine by name, whatever
-their address: a container's clients come from its bridge. `anywhere`: whoever listens on the way has the tokens.
-"""
-ALLOW_HTTP: tuple[AllowHttp, ...] = ("loopback", "localhost", "anywhere")
-
-
-def allowed_http(allow_http: AllowHttp | bool) -> AllowHttp:
-    """Where plain HTTP is allowed; True is anywhere.
-
-    Raises:
-        InvalidInput: for what says nothing of it.
-    """
-    if isinstance(allow_http, bool):
-        return "anywhere" if allow_http else "loopback"
-    if allow_http not in ALLOW_HTTP:
-        raise InvalidInput("allow_http", f"is {allow_http!r:.80}", "use 'loopback', 'localhost', or True for anywhere")
-    return allow_http
 
 
 def signals_of(
@@ -206,7 +179,7 @@ def signals_of(
     kind = Kind(scope["type"])
     headers = _Headers(scope["headers"])
     plain = "" if allow_http == "anywhere" else _plain(scope, headers, any_peer=allow_http == "localhost")
-    secure = scope.get("scheme") in _SECURE
+    secure = scope.get("scheme") in SECURE
     transport = Transport.SECURE if secure else Transport.PLAIN if plain else Transport.LOOPBACK
     token, carrier, text = _token(headers, cookie, secure=transport is Transport.SECURE)
     return Signals(
@@ -235,19 +208,6 @@ def origins(allowed: Iterable[str]) -> frozenset[str]:
     return frozenset(origin.lower().rstrip("/") for origin in allowed)
 
 
-_FORWARDING = frozenset(
-    {
-        *(b"forwarded", b"forwarded-for", b"via", b"cdn-loop", b"client-ip", b"front-end-https", b"true-client-ip"),
-        *(b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-visitor", b"fastly-client-ip", b"wl-proxy-client-ip"),
-        *(b"x-client-ip", b"x-cluster-client-ip", b"x-envoy-external-address", b"x-original-for", b"x-original-host"),
-        *(b"x-original-forwarded-for", b"x-original-proto", b"x-real-ip", b"x-scheme", b"x-url-scheme", b"x-host"),
-        *(b"fly-client-ip", b"x-azure-clientip", b"x-appengine-user-ip", b"x-proxyuser-ip", b"do-connecting-ip"),
-    }
-)
-"""What proxies add, by RFC 7239, 8586 and 9110 and by custom; and every name that begins as `_FORWARDED`."""
-_FORWARDED = b"x-forwarded"
-
-
 class _Headers:
     """The headers that matter here; names are in lower case by the ASGI specification."""
 
@@ -260,7 +220,7 @@ class _Headers:
         for name, value in headers:
             if name in self._WANTED:
                 self._values.setdefault(name, []).append(value)
-            elif name in _FORWARDING or name.startswith(_FORWARDED):
+            elif shows_a_proxy(name):
                 self.forwarding = name.decode("latin-1")[:80]
 
     def __getitem__(self, name: bytes) -> list[bytes]:
@@ -287,71 +247,8 @@ def _token(headers: _Headers, cookie: CookieSettings, *, secure: bool) -> tuple[
 
 
 def _plain(scope: Mapping[str, Any], headers: _Headers, *, any_peer: bool) -> str:
-    """Why an unencrypted request may have left this machine, with the remedy; empty where it has not, or is encrypted.
-
-    Behind a proxy the server must be told the client's scheme (uvicorn: `forwarded_allow_ips`). One that it is not
-    told of connects from loopback too, where it runs on this machine, and its clients are anywhere. It shows by the
-    host that was asked for; where it rewrites that, by what it adds, or by the origin of the page that sends.
-
-    Arguments:
-        any_peer: whether the peer may be another machine.
-    """
-    if scope.get("scheme") in _SECURE:
-        return ""
-    client, host, origin = scope.get("client"), headers.text(b"host") or "", headers.text(b"origin")
-    if not any_peer and (client is None or not _is_loopback(client[0])):
-        where = "an unknown peer" if client is None else f"{shown(client[0])}, which is not this machine"
-        remedy = _CONTAINER if client is not None else _PROXY
-        return f"the request came unencrypted from {where}, for the host {shown(host)}; {remedy}"
-    if len(host) > _LONGEST_HOST or not _asks_loopback(host):
-        return f"the request came unencrypted for the host {shown(host)}; {_PROXY}"
-    # A server that believes a peer puts the address that is forwarded in its place, with port 0.
-    named = None if client is not None and client[1] == 0 else headers.forwarding
-    if named is not None:
-        peer = "an unknown peer" if client is None else client[0]
-        return f"the request has {named} from {peer}, which is not trusted; {_PROXY}"
-    if origin is not None and (len(origin) > _LONGEST_HOST or not _is_loopback_origin(origin)):
-        return f"the request came unencrypted from a page of {shown(origin)}; {_PROXY}"
-    return ""
-
-
-_PROXY = (
-    "let the proxy send X-Forwarded-For and X-Forwarded-Proto, and name its address in GREENROOM_TRUSTED_PROXIES "
-    "(uvicorn: forwarded_allow_ips)"
-)
-_CONTAINER = (
-    f"if that is a proxy, {_PROXY}; if it is a container's bridge on your own machine, as Docker's, run the container "
-    "in the host's network, or allow it with SessionMiddleware(…, allow_http='localhost')"
-)
-
-
-def shown(text: str) -> str:
-    """What a client has sent, as an error or a log line quotes it: cut, and without control characters."""
-    return repr(text if len(text) <= 80 else f"{text[:80]}…")
-
-
-@lru_cache(maxsize=256)
-def _asks_loopback(host: str) -> bool:
-    parts = _split(f"http://{host}")
-    return parts is not None and _is_loopback(parts.hostname or "")
-
-
-@lru_cache(maxsize=256)
-def _is_loopback_origin(origin: str) -> bool:
-    parts = _split(origin)
-    return parts is not None and _is_loopback(parts.hostname or "")
-
-
-@lru_cache(maxsize=1024)
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+    host, origin = headers.text(b"host") or "", headers.text(b"origin")
+    return why_plain(scope, host=host, origin=origin, forwarding=headers.forwarding, any_peer=any_peer)
 
 
 def _origin(headers: _Headers, allowed: frozenset[str], *, secure: bool) -> Origin:
@@ -369,20 +266,10 @@ def _origin(headers: _Headers, allowed: frozenset[str], *, secure: bool) -> Orig
 
 
 def _is_own(origin: str, host: str | None, *, secure: bool) -> bool:
-    page, own = _split(origin), _split(f"http://{host or ''}")
+    page, own = split_url(origin), split_url(f"http://{host or ''}")
     if page is None or own is None or page.scheme not in _DEFAULT_PORTS or not page.hostname:
         return False  # "null" too: a sandboxed frame's or a file's
     if secure and page.scheme != "https":
         return False  # whoever is on the way can write pages of this host in plain HTTP
     default = _DEFAULT_PORTS[page.scheme]
     return (page.hostname, page.port or default) == (own.hostname, own.port or default)
-
-
-def _split(url: str) -> SplitResult | None:
-    """The URL's parts; None for what is none."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  raises for what is no port
-    except ValueError:
-        return None
-    return parts

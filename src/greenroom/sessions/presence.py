@@ -21,7 +21,7 @@ from greenroom.sessions.arguments import session_part
 from greenroom.sessions.index import ExpiringSet, Stream, stream
 from greenroom.sessions.raw_json import members
 from greenroom.sessions.sessions import Sessions
-from greenroom.sessions.store import SessionGone
+from greenroom.sessions.snapshot import SessionGone
 
 _STREAM = "give what `open` has returned"
 _COUNTED_AT_A_TIME = 500

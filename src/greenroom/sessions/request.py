@@ -18,7 +18,7 @@ from greenroom.sessions.raw_json import Members
 from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
 from greenroom.sessions.sessions import Sessions
 from greenroom.sessions.settings import SessionLifetime
-from greenroom.sessions.store import SessionGone, SessionSnapshot
+from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.token import session_id
 from greenroom.sessions.websocket import SessionWatch
 

@@ -9,7 +9,8 @@ import msgspec
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.validation import field_and_reason
-from greenroom.sessions.raw_json import ACTIVITY, around, joined, members_by_scan
+from greenroom.sessions.json_scan import members_by_scan
+from greenroom.sessions.raw_json import ACTIVITY, around, joined
 
 T = TypeVar("T")
 

@@ -36,7 +36,8 @@ from greenroom.sessions.raw_json import Members
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.schema import SessionSchema
 from greenroom.sessions.settings import LONGEST, SessionLifetime, SessionLimits, StreamNames, lifetime_of
-from greenroom.sessions.store import SessionGone, SessionSnapshot, SessionStore, StoredSession
+from greenroom.sessions.snapshot import SessionGone, SessionSnapshot, StoredSession
+from greenroom.sessions.store import SessionStore
 from greenroom.sessions.token import is_token, session_id
 from greenroom.sessions.websocket import SessionWatch
 

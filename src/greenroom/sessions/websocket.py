@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from greenroom.errors import BrokenValue, EngineError
 from greenroom.sessions.refusals import SignInRequired
-from greenroom.sessions.store import SessionSnapshot, SessionStore, StoredSession
+from greenroom.sessions.snapshot import SessionSnapshot, StoredSession
+from greenroom.sessions.store import SessionStore
 
 T = TypeVar("T")
 

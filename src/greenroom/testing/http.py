@@ -174,15 +174,23 @@ async def http_client(
     Raises:
         RuntimeError: when the application's start fails, with its words.
     """
-    async with _lifespan(app), Client(app, base_url=base_url, headers=headers) as client:
-        yield client
+    async with _lifespan(app) as state:
+
+        async def with_state(scope: Any, receive: Any, send: Any) -> None:
+            # As a server does: what the lifespan has put there is in every request, in a copy for each.
+            scope["state"] = state.copy()
+            await app(scope, receive, send)
+
+        async with Client(with_state, base_url=base_url, headers=headers) as client:
+            yield client
 
 
 @asynccontextmanager
-async def _lifespan(app: Any) -> AsyncIterator[None]:
+async def _lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+    state: dict[str, Any] = {}
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
     # One task from start to end: what the application opens in its lifespan it closes in the same task.
     task = asyncio.get_running_loop().create_task(app(scope, to_app.get, from_app.put))
 
@@ -201,7 +209,7 @@ async def _lifespan(app: Any) -> AsyncIterator[None]:
 
     try:
         await step("startup")
-        yield
+        yield state
         if not task.done():
             await step("shutdown")
     finally:
@@ -230,5 +238,4 @@ def _scope(request: httpx.Request) -> dict[str, Any]:
         "client": CLIENT,
         "server": (request.url.host, request.url.port or (443 if url.scheme == "https" else 80)),
         "extensions": {"websocket.http.response": {}},
-        "state": {},
     }

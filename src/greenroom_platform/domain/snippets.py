@@ -28,8 +28,8 @@ class Snippets:
     ) -> None:
         self._records = records
         self._changes = changes
-        self._one = one
-        self._pages = pages
+        self.one = one
+        self.pages = pages
         self._newest = newest
         self._clock = clock
 
@@ -39,23 +39,23 @@ class Snippets:
         Raises:
             InvalidInput: naming `snippet_id`, for an id that no key can hold.
         """
-        self._one.keyspace.key(snippet_id)
+        self.one.keyspace.key(snippet_id)
 
     async def get(self, snippet_id: str) -> Snippet | None:
         """One snippet; None where there is none."""
-        return await self._one.get(snippet_id)
+        return await self.one.get(snippet_id)
 
     async def page(self, topic_id: str, page_number: int = 1) -> tuple[Snippet, ...]:
         """A page of a topic's snippets, 20 from the newest on; empty past the end and for an unknown topic."""
-        return await self._pages.get(topic_id=topic_id, page_number=page_number) or ()
+        return await self.pages.get(topic_id=topic_id, page_number=page_number) or ()
 
     async def read(self, snippet_id: str) -> CacheResult[Snippet]:
         """One snippet, its JSON, and how they came about."""
-        return await self._one.get_result(snippet_id)
+        return await self.one.get_result(snippet_id)
 
     async def read_page(self, topic_id: str, page_number: int = 1) -> CacheResult[tuple[Snippet, ...]]:
         """A page, its JSON array, and how they came about; the value is None past the end."""
-        return await self._pages.get_result(topic_id=topic_id, page_number=page_number)
+        return await self.pages.get_result(topic_id=topic_id, page_number=page_number)
 
     async def read_newest(self) -> CacheResult[tuple[Snippet, ...]]:
         """The newest 20 over all topics, at most a second old."""
@@ -107,7 +107,7 @@ class Snippets:
     async def _edit(
         self, snippet_id: str, edit: Callable[[Snippet], SnippetDraft], condition: Precondition
     ) -> Written[Snippet] | None:
-        async with self._changes.conditional(self._one, snippet_id):
+        async with self._changes.conditional(self.one, snippet_id):
             written = await self._records.edit_snippet(snippet_id, edit, condition=condition)
         if written is not None:
             await self._changes.send(written.change)
@@ -127,7 +127,7 @@ class Snippets:
         if old is None:
             return False
         spent = await self._changes.before(old.topic_id)
-        async with self._changes.conditional(self._one, snippet_id):
+        async with self._changes.conditional(self.one, snippet_id):
             change = await self._records.delete_snippet(snippet_id, condition=condition)
         if change is None:
             return False

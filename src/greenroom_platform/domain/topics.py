@@ -26,8 +26,8 @@ class Topics:
     ) -> None:
         self._records = records
         self._changes = changes
-        self._one = one
-        self._every = every
+        self.one = one
+        self.every = every
         self._clock = clock
 
     def check(self, topic_id: str) -> None:
@@ -36,23 +36,23 @@ class Topics:
         Raises:
             InvalidInput: naming `topic_id`, for an id that no key can hold.
         """
-        self._one.keyspace.key(topic_id)
+        self.one.keyspace.key(topic_id)
 
     async def get(self, topic_id: str) -> Topic | None:
         """One topic; None where there is none."""
-        return await self._one.get(topic_id)
+        return await self.one.get(topic_id)
 
     async def all(self) -> tuple[Topic, ...]:
         """Every topic, by display name, then id."""
-        return await self._every.get() or ()
+        return await self.every.get() or ()
 
     async def read(self, topic_id: str) -> CacheResult[Topic]:
         """One topic, its JSON, and how they came about."""
-        return await self._one.get_result(topic_id)
+        return await self.one.get_result(topic_id)
 
     async def read_all(self) -> CacheResult[tuple[Topic, ...]]:
         """Every topic, the JSON array, and how they came about."""
-        return await self._every.get_result()
+        return await self.every.get_result()
 
     async def put(self, topic_id: str, draft: TopicDraft, *, condition: Precondition = ALWAYS) -> Written[Topic]:
         """Create or replace a topic; its times are this machine's now.
@@ -79,7 +79,7 @@ class Topics:
     async def _edit(
         self, topic_id: str, edit: Callable[[Topic | None], TopicDraft], condition: Precondition
     ) -> Written[Topic]:
-        async with self._changes.conditional(self._one, topic_id):
+        async with self._changes.conditional(self.one, topic_id):
             written = await self._records.edit_topic(topic_id, edit, self._clock.now(), condition=condition)
         await self._changes.send(written.change)
         return written
@@ -95,7 +95,7 @@ class Topics:
         return await self._changes.detached.finish(self._delete(topic_id, condition))
 
     async def _delete(self, topic_id: str, condition: Precondition) -> bool:
-        async with self._changes.conditional(self._one, topic_id):
+        async with self._changes.conditional(self.one, topic_id):
             change = await self._records.delete_topic(topic_id, condition=condition)
         if change is None:
             return False

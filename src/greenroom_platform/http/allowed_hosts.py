@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from greenroom.sessions.policy import shown
+from greenroom.sessions.plain_http import shown
 from greenroom_platform.http.envelope import ASGIApplication
 from greenroom_platform.http.problems import Problem, send_problem
 

@@ -28,6 +28,7 @@ from greenroom_platform.http.envelope import Envelope
 from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.methods import answer_options
 from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.near_answers import KnownAddresses, NearAnswers
 from greenroom_platform.http.routes import (
     activity,
     operations,
@@ -92,12 +93,14 @@ def create_app(
                 await sharing
             metrics.share()
 
+    known_addresses = KnownAddresses()
     resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
         "streams_of": Places(settings.streams_per_address),
         "wrong_tokens": WrongTokens("editor", WRONG_TOKENS),
+        "known_addresses": known_addresses,
     }
     app = Litestar(
         route_handlers=[
@@ -130,7 +133,8 @@ def create_app(
         allowed_origins=settings.allowed_origins,
         answer=problems.refused,
     )
-    outer = Cors(with_sessions, settings.allowed_origins) if settings.allowed_origins else with_sessions
+    near = NearAnswers(with_sessions, known_addresses)
+    outer = Cors(near, settings.allowed_origins) if settings.allowed_origins else near
     hosts = settings.allowed_hosts
     return Envelope(AllowedHosts(outer, hosts) if hosts else outer, metrics)
 

@@ -6,13 +6,15 @@ from typing import Any, TypeVar, cast
 
 from litestar import Request, Response
 
-from greenroom.caching import CacheResult
+from greenroom.caching import Cache, CacheResult
 from greenroom.caching.result import digest
-from greenroom_platform.http.conditional import CACHE_CONTROL, cache_status, matches
+from greenroom.integrations.conditional import cache_status, matches
+from greenroom_platform.http.near_answers import FinishedAnswer, Headers, KnownAddresses
 
 T = TypeVar("T")
 
-Headers = list[tuple[bytes, bytes]]
+CACHE_CONTROL = "public, no-cache"
+"""Anyone may keep the answer, and asks again before using it: an editor's change is seen by the next read."""
 
 
 # docs/decisions/0051-stored-json-bypasses-the-framework.md
@@ -40,6 +42,7 @@ def cached(
     request: Request[Any, Any, Any],
     read: CacheResult[T],
     *,
+    of: Cache[T] | None = None,
     body: bytes | None = None,
     link: str | None = None,
     retry_after: int | None = None,
@@ -47,6 +50,8 @@ def cached(
     """The answer to a cached read, or 304 where the caller has it already.
 
     Arguments:
+        of: the cache of the read, where the answer depends on the address and on what was read alone: from near, it
+            may then be repeated without the route.
         body: the JSON to send where the read has none.
         link: the value of a `Link` header.
         retry_after: seconds after which to ask again, where the value is on its way to another.
@@ -57,20 +62,23 @@ def cached(
         assert body is not None
         content, content_digest = body, digest(body)
     tag = f'"{content_digest}"'
-    headers: Headers = [
+    common: Headers = [
         (b"etag", tag.encode()),
         (b"cache-control", CACHE_CONTROL.encode()),
         (b"cache-status", cache_status(read).encode()),
     ]
     if link is not None:
-        headers.append((b"link", link.encode()))
+        common.append((b"link", link.encode()))
     if retry_after is not None:
-        headers.append((b"retry-after", b"%d" % retry_after))
-    if _held(request, tag):
-        return cast("Response[T]", StoredJSON(b"", 304, headers))
-    headers += (b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))
+        common.append((b"retry-after", b"%d" % retry_after))
+    whole = [*common, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+    if of is not None:
+        known: KnownAddresses = request.app.state.known_addresses
+        known.keep(request.scope, of, read, FinishedAnswer(tag, whole, common, content))
     # The type argument is what the API's description shows.
-    return cast("Response[T]", StoredJSON(content, 200, headers))
+    if _held(request, tag):
+        return cast("Response[T]", StoredJSON(b"", 304, common))
+    return cast("Response[T]", StoredJSON(content, 200, whole))
 
 
 def holds(request: Request[Any, Any, Any], read: CacheResult[Any]) -> bool:

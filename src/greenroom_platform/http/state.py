@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.near_answers import KnownAddresses
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Shutdown
 from greenroom_platform.platform import Platform
@@ -29,4 +30,5 @@ class ServiceState(State):
     streams_of: Places
     wrong_tokens: WrongTokens
     waiting: LongPolls
+    known_addresses: KnownAddresses
     voice: Callable[[], None]

@@ -1,4 +1,4 @@
-"""Documents of other programs that do not fit: told with their id, counted, and left out of lists."""
+"""What cannot be read in a record: documents are told with their id, counted, and left out of lists; rows are told."""
 
 from __future__ import annotations
 
@@ -40,15 +40,19 @@ class BrokenDocuments:
         try:
             return decoded(row, type_)
         except BrokenDocument as error:
-            name = type_.__name__, str(error)
-            with self._lock:
-                self.counts[error.kind,] += 1
-                is_new = name not in self._logged and len(self._logged) < _LOGGED
-                if is_new:
-                    self._logged.add(name)
-            if is_new:
-                log.error("left out: %s", error)
+            self.add(error)
             return None
+
+    def add(self, error: BrokenDocument) -> None:
+        """Count one that was left out."""
+        name = error.kind, str(error)
+        with self._lock:
+            self.counts[error.kind,] += 1
+            is_new = name not in self._logged and len(self._logged) < _LOGGED
+            if is_new:
+                self._logged.add(name)
+        if is_new:
+            log.error("left out: %s", error)
 
 
 def all_decoded(
@@ -93,3 +97,10 @@ def check_status(found: msgspec.Struct, id_: str) -> None:
 def broken_document(type_: type[msgspec.Struct], id_: str, reason: str) -> BrokenDocument:
     """The error of a document; `id_` as Python writes it."""
     return BrokenDocument(type_.__name__.lower(), id_[:200], reason[:300])
+
+
+def log_unreadable(number: int, error: Exception, logged: set[int]) -> None:
+    """Say that a row cannot be read; once, though it is asked for every second."""
+    if number not in logged:
+        logged.add(number)
+        log.error("row %d of the outbox cannot be read, delete it by hand: %s", number, error)

@@ -9,7 +9,6 @@ What is in memory is bounded, however long the input: the lines of one transacti
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,40 +16,15 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import IO
 
-import msgspec
-
 from greenroom.errors import BrokenDocument, InvalidInput, UnknownReference
-from greenroom.keyspace.parts import check_part
-from greenroom.keyspace.validation import field_and_reason
-from greenroom_platform.domain.records import Records, SnippetImport, TopicImport
-from greenroom_platform.models import in_utc
+from greenroom_platform.domain.records import Records
+from greenroom_platform.storage.ndjson_lines import SnippetLine, TopicLine, check_form, numbered_lines, parsed
 from greenroom_platform.storage.waiting_lines import WaitingLines
 
-LINE_LIMIT = 1024 * 1024
-"""Bytes of a line above which it is refused unread."""
 BATCH = 1000
 """Lines read for one transaction."""
 KNOWN = 100_000
 """Ids of topics that are remembered; the record is asked for others."""
-
-
-class _TopicLine(TopicImport, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class _SnippetLine(SnippetImport, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-_KINDS: dict[str, type[_TopicLine] | type[_SnippetLine]] = {"topic": _TopicLine, "snippet": _SnippetLine}
-_REQUIRED = {
-    kind: sorted(
-        (one.name for one in msgspec.structs.fields(type_) if one.required), key=lambda name: not name.endswith("_id")
-    )
-    for kind, type_ in _KINDS.items()
-}
-"""The members without which a line is bad, ids first."""
-_ARRAY = "write one object a line; `jq -c '.[]'` makes that of an array"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +58,7 @@ class LoadSummary:
 class _Line:
     source: str
     number: int
-    value: _TopicLine | _SnippetLine
+    value: TopicLine | SnippetLine
     text: bytes
 
     def bad(self, error: InvalidInput) -> BadLine:
@@ -140,9 +114,9 @@ class _Load:
             await self._store([line for line in batch if line is not None])
         for _ in range(0, len(self._waiting), BATCH):
             waiting = self._waiting.take(BATCH)
-            await self._store([_Line(source, number, _parsed(text), text) for source, number, text in waiting])
+            await self._store([_Line(source, number, parsed(text), text) for source, number, text in waiting])
         for source, number, text in self._waiting.in_order():
-            orphan = _Line(source, number, _parsed(text), text)
+            orphan = _Line(source, number, parsed(text), text)
             reason = f"{orphan.value.topic_id!r} is neither in the record nor in the input"
             error = InvalidInput("topic_id", reason, "add the topic's line, or correct the id")
             self._bad(orphan.bad(error))
@@ -154,14 +128,14 @@ class _Load:
     def _read(self, name: str, file: IO[bytes]) -> Iterator[_Line | None]:
         """The good lines; None for each bad one, which is told."""
         first = True
-        for number, text in _lines(file):
+        for number, text in numbered_lines(file):
             self._loaded.lines += 1
             self._loaded.read += len(text)
             try:
                 if first:
-                    _check_form(text)
+                    check_form(text)
                 first = False
-                yield _Line(name, number, _parsed(text), text)
+                yield _Line(name, number, parsed(text), text)
             except InvalidInput as error:
                 self._bad(BadLine(name, number, error.field, error.reason, error.remedy))
                 if first:
@@ -173,11 +147,11 @@ class _Load:
         self._on_bad(bad)
 
     async def _store(self, batch: list[_Line]) -> None:
-        topics = {line.value.topic_id: line.value for line in batch if isinstance(line.value, _TopicLine)}
-        ready: dict[str, _SnippetLine] = {}
+        topics = {line.value.topic_id: line.value for line in batch if isinstance(line.value, TopicLine)}
+        ready: dict[str, SnippetLine] = {}
         waiting: dict[str, list[_Line]] = {}
         for line in batch:
-            if not isinstance(line.value, _SnippetLine):
+            if not isinstance(line.value, SnippetLine):
                 continue
             snippet = line.value
             if snippet.topic_id in topics or await self._is_known(snippet.topic_id):
@@ -208,19 +182,19 @@ class _Load:
     def _fitting(self, batch: list[_Line], error: BrokenDocument) -> list[_Line]:
         """The lines whose stored documents fit; those of the others are bad."""
         broken = {(one.kind, one.id): one for one in (error, *error.others)}
-        fitting: list[_Line] = []
-        for line in batch:
-            is_snippet = isinstance(line.value, _SnippetLine)
-            kind, id_ = ("snippet", _id(line)) if is_snippet else ("topic", line.value.topic_id)
-            unfit = broken.get((kind, repr(id_)))
-            if unfit is None:
-                fitting.append(line)
-            else:
-                remedy = "correct or delete it in the database"
-                self._bad(BadLine(line.source, line.number, f"{kind}_id", str(unfit), remedy))
+        fitting = [line for line in batch if self._fits(line, broken.get(_named(line)), _field(line))]
+        if len(fitting) == len(batch):
+            # Snippets can be in a topic that does not fit, and in none that cannot be relied on.
+            fitting = [line for line in batch if self._fits(line, broken.get(_topic_of(line)), "topic_id")]
         if len(fitting) == len(batch):  # it is none of ours
             raise error
         return fitting
+
+    def _fits(self, line: _Line, unfit: BrokenDocument | None, field: str) -> bool:
+        if unfit is not None:
+            remedy = "correct or delete it in the database"
+            self._bad(BadLine(line.source, line.number, field, str(unfit), remedy))
+        return unfit is None
 
     async def _is_known(self, topic_id: str) -> bool:
         if topic_id not in self._known:
@@ -237,79 +211,19 @@ class _Load:
         self._known.update(topics)
 
 
+def _field(line: _Line) -> str:
+    return "snippet_id" if isinstance(line.value, SnippetLine) else "topic_id"
+
+
+def _named(line: _Line) -> tuple[str, str]:
+    """The kind and the id of what a line would replace, as errors have them."""
+    return ("snippet", repr(_id(line))) if isinstance(line.value, SnippetLine) else _topic_of(line)
+
+
+def _topic_of(line: _Line) -> tuple[str, str]:
+    return "topic", repr(line.value.topic_id)
+
+
 def _id(line: _Line) -> str:
-    assert isinstance(line.value, _SnippetLine)
+    assert isinstance(line.value, SnippetLine)
     return line.value.snippet_id
-
-
-def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines that are not blank; of one that is too long its beginning, longer than the limit."""
-    number = 0
-    while text := file.readline(LINE_LIMIT + 1):
-        number += 1
-        if len(text) > LINE_LIMIT and not text.endswith(b"\n"):
-            while (rest := file.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
-                pass
-        if number == 1:
-            text = text.removeprefix(codecs.BOM_UTF8)  # some editors write it
-        if text.strip():
-            yield number, text
-
-
-def _is_too_long(text: bytes) -> bool:
-    return len(text) > LINE_LIMIT and not text.endswith(b"\n")
-
-
-def _check_form(text: bytes) -> None:
-    """Refuse a whole file by its first line, where that begins JSON over several lines: none of them would be good."""
-    begun = text.strip()
-    if begun == b"{":
-        raise InvalidInput("line", "begins an object over several lines", "write one object a line, as `jq -c .` does")
-    if not begun.startswith(b"["):
-        return
-    whole = not _is_too_long(text)
-    if whole:
-        try:
-            msgspec.json.decode(begun)
-        except msgspec.DecodeError as error:
-            whole = "truncated" not in str(error)
-        except (UnicodeDecodeError, RecursionError):
-            return
-    if not whole:
-        raise InvalidInput("line", "begins a JSON array", _ARRAY)
-
-
-def _parsed(text: bytes) -> _TopicLine | _SnippetLine:
-    if _is_too_long(text):
-        raise InvalidInput("line", f"is longer than {LINE_LIMIT:,} bytes", "shorten the text")
-    try:
-        members = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput("line", f"is not JSON: {error}", "write one JSON object a line, in UTF-8") from None
-    if isinstance(members, list):
-        raise InvalidInput("line", "is a JSON array", _ARRAY)
-    if not isinstance(members, dict):
-        raise InvalidInput("line", "is not a JSON object", "write one JSON object a line")
-    kind = "snippet" if "snippet_id" in members else "topic"
-    remedy = f"see the {kind} in `greenroom load -h`"
-    # Before the conversion, which names the first only: who has left out several need not come back for each.
-    if missing := [name for name in _REQUIRED[kind] if name not in members]:
-        raise InvalidInput(", ".join(missing), "is missing" if len(missing) == 1 else "are missing", remedy)
-    try:
-        line: _TopicLine | _SnippetLine = msgspec.convert(members, _KINDS[kind])
-    except msgspec.ValidationError as error:
-        raise InvalidInput(*field_and_reason(error), remedy) from None
-    for name in ("snippet_id", "topic_id"):
-        if name in members:
-            check_part(name, members[name])
-    for name, value in msgspec.structs.asdict(line).items():
-        if isinstance(value, datetime):
-            _check_year(name, value)
-    return line
-
-
-def _check_year(name: str, moment: datetime) -> None:
-    try:
-        in_utc(moment)
-    except OverflowError:
-        raise InvalidInput(name, "is not in the years 1 to 9999 in UTC", "correct the timestamp") from None

@@ -18,7 +18,7 @@ import msgspec
 
 from greenroom_platform.studio.opus import OpusEncoder
 from greenroom_platform.studio.script import PodcastScript
-from greenroom_platform.studio.voice import Voices
+from greenroom_platform.studio.voice import Voices, zero_new_memory
 from greenroom_platform.studio.webm import Cluster, Muxer
 
 NICENESS = 10
@@ -84,4 +84,5 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
 
 if __name__ == "__main__":
     os.nice(NICENESS)
+    zero_new_memory()
     main(sys.stdin.buffer, sys.stdout.buffer)

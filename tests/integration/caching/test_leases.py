@@ -13,7 +13,7 @@ import pytest
 from greenroom.caching import Cache, Outcome, releases
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import GET_OR_LEASE, RENEW
-from greenroom.caching.loader import LoadSteps
+from greenroom.caching.load_steps import LoadSteps
 from greenroom.caching.releases import RELEASE
 from greenroom.caching.single_flight import Flights
 from greenroom.clock import SYSTEM

@@ -100,17 +100,18 @@ async def test_nothing_of_a_key_is_put_near_while_it_is_written(room: Greenroom)
     numbers = room.store(COUNT)
     await numbers.set(1, day="d")
     await numbers.get("d")
-    key, near, now = COUNT.key(day="d"), numbers._near, numbers._now()
+    key, tier = COUNT.key(day="d"), numbers._tier
+    near, now = tier._near, tier._now()
     old = near.peek(key, now)
     assert old is not None
     write = asyncio.ensure_future(numbers.set(2, day="d"))
     await asyncio.sleep(0)  # it is called, and not answered
     assert near.peek(key, now) is None
-    numbers.arrived(key, now, [60_000, old.body], old.source)
+    tier.arrived(key, now, [60_000, old.body], old.source)
     assert near.peek(key, now) is None
     await write
     assert await numbers.get("d") == 2
-    numbers.arrived(key, now, [60_000, b"2"], old.source)
+    tier.arrived(key, now, [60_000, b"2"], old.source)
     assert near.peek(key, now) is not None
 
 
@@ -172,13 +173,13 @@ async def test_a_change_is_made_anew_where_another_was_faster(room: Greenroom, o
         return Basket([*(basket.items if basket else ()), "tea"])
 
     # Theirs is on the wire first: the comparison is sent when it has been answered.
-    compare = baskets._compare_and_set
+    compare = baskets._tier.compare_and_set
 
     async def behind(*args: Any) -> bool:
         await asyncio.gather(*faster)
         return await compare(*args)
 
-    baskets._compare_and_set = behind  # type: ignore[method-assign, assignment]
+    baskets._tier.compare_and_set = behind  # type: ignore[method-assign, assignment]
     assert await baskets.change(with_tea, user="u1") == Basket(["milk", "tea"])
     assert asked == [None, Basket(["milk"])]
     assert await baskets.change(lambda _: None, user="u1") is None
@@ -187,7 +188,7 @@ async def test_a_change_is_made_anew_where_another_was_faster(room: Greenroom, o
 
 async def test_two_hundred_callers_change_one_value_in_turn(room: Greenroom, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = room.store(COUNT)
-    monkeypatch.setattr(type(numbers._engine), "call_budget", 60.0)  # however slow this machine is
+    monkeypatch.setattr(type(numbers._tier._engine), "call_budget", 60.0)  # however slow this machine is
     made = await asyncio.gather(*(numbers.change(lambda old: (old or 0) + 1, day="d") for _ in range(200)))
     assert sorted(number or 0 for number in made) == list(range(1, 201))
 
@@ -195,15 +196,15 @@ async def test_two_hundred_callers_change_one_value_in_turn(room: Greenroom, mon
 @pytest.mark.one_kind
 async def test_a_change_that_hangs_does_not_keep_the_others_for_ever(room: Greenroom) -> None:
     numbers, hangs, go = room.store(COUNT), asyncio.Event(), asyncio.Event()
-    read = numbers._read
+    read = numbers._tier.read
 
     async def hanging(key: str) -> CacheResult[int]:
-        numbers._read = read  # type: ignore[method-assign]
+        numbers._tier.read = read  # type: ignore[method-assign]
         hangs.set()
         await go.wait()
         return await read(key)
 
-    numbers._read = hanging  # type: ignore[method-assign]
+    numbers._tier.read = hanging  # type: ignore[method-assign]
     first = asyncio.ensure_future(numbers.change(lambda old: (old or 0) + 1, day="d"))
     await hangs.wait()
     async with asyncio.timeout(30):
@@ -346,5 +347,5 @@ async def test_a_flush_evicts_what_is_near(room: Greenroom, raw_admin: Raw) -> N
     await numbers.set(1, day="d")
     assert await numbers.get("d") == await numbers.get("d") == 1
     raw_admin("FLUSHALL")
-    await until(lambda: numbers._near.peek("count:d", numbers._now()) is None)
+    await until(lambda: numbers._tier._near.peek("count:d", numbers._tier._now()) is None)
     assert await numbers.get("d") is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -19,12 +18,11 @@ from pydantic import BaseModel, Field
 from greenroom import Greenroom, Keyspace, Number, Outcome, Text
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.typescript import typescript
+from tests.support.node_packages import MODULES, node_program
 from tests.support.patience import until
 from tests.support.real_servers import Server
-from tests.support.repository import ROOT
 
 pytestmark = pytest.mark.one_kind
-MODULES = ROOT / "requirements" / "node" / "node_modules"
 HOUR = timedelta(hours=1)
 
 
@@ -164,8 +162,7 @@ WRONG = [
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the file, and programs that use it, as JavaScript."""
-    if shutil.which("node") is None or not (MODULES / ".bin" / "tsc").exists():
-        pytest.skip("Node or its packages are not installed; `make node` installs the packages where npm is")
+    node_program("tsc")
     directory = tmp_path_factory.mktemp("typescript")
     (directory / "node_modules").symlink_to(MODULES)
     (directory / "package.json").write_text('{"type": "module"}')
@@ -180,8 +177,9 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tsc(directory: Path, *files: str) -> subprocess.CompletedProcess[str]:
     flags = ["--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes", "--noImplicitReturns"]
     flags += ["--target", "es2022", "--module", "nodenext", "--skipLibCheck", "--types", "node"]
-    command = [str(MODULES / ".bin" / "tsc"), *flags, *files]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=110)
+    return subprocess.run(
+        [node_program("tsc"), *flags, *files], cwd=directory, capture_output=True, text=True, timeout=110
+    )
 
 
 def node(directory: Path, *arguments: str, stdin: str = "") -> Any:

@@ -99,4 +99,4 @@ def test_all_that_the_code_counts_by_name_begins_at_0() -> None:
     assert caches == set(CACHE_ERRORS)
     assert set(re.findall(r"count_event\(\"(\w+)\"\)", code)) == set(CACHE_EVENTS)
     assert set(re.findall(r"counters\.sessions\[\"(\w+)\",?\]", code)) == set(SESSION_EVENTS)
-    assert set(re.findall(r"\.trouble\(self\.keyspace\.name, \"(\w+)\"", code)) == set(STORE_ERRORS)
+    assert set(re.findall(r"\.trouble\(self\._keyspace\.name, \"(\w+)\"", code)) == set(STORE_ERRORS)

@@ -205,6 +205,18 @@ async def test_a_place_that_is_refused_is_everything_from_a_stream_that_listens(
         assert (await anext(changes)).topics == ("a",)
 
 
+async def test_a_snippet_of_an_array_of_topics_is_told_with_the_pages_of_each(
+    mongo_records: MongoRecords, other: Other
+) -> None:
+    await fill(mongo_records, "a", 19)
+    async with watching(mongo_records) as told:
+        await begun(mongo_records, told)
+        other.snippets.insert_one({"_id": "theirs", "topic_id": ["a", "b", 7]})
+        assert (await next_of(told)).pages == (("a", 2), ("b", 2))
+        other.snippets.delete_one({"_id": "theirs"})
+        assert (await next_of(told)).pages == (("a", 2), ("b", 2))
+
+
 async def test_a_collection_that_is_dropped_is_everything(mongo_records: MongoRecords, other: Other) -> None:
     await fill(mongo_records, "a", 1)
     async with watching(mongo_records) as told:

@@ -14,7 +14,8 @@ import pytest
 from greenroom_platform.domain.records import Change, SnippetImport, TopicImport
 from greenroom_platform.models import Snippet, Topic
 from greenroom_platform.storage import BadLine, LoadSummary, SqliteRecords, load
-from greenroom_platform.storage.ndjson import BATCH, LINE_LIMIT
+from greenroom_platform.storage.ndjson import BATCH
+from greenroom_platform.storage.ndjson_lines import LINE_LIMIT
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.testing.records_changes import NOON, ids, snippet, topic
 

@@ -132,6 +132,15 @@ async def test_a_script_that_cannot_be_said_is_silence_not_an_error() -> None:
     assert cluster.end_ms == pytest.approx(500, abs=0.001)
 
 
+async def test_a_script_sounds_the_same_whatever_its_memory_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = a_script(
+        "Hello, and welcome to the Green Room. I'm Kate.", "And I'm Laura. Today it is all about the sea."
+    )
+    once = await taken(script)
+    monkeypatch.setenv("MALLOC_PERTURB_", "85")  # glibc then fills new memory with another byte
+    assert await taken(script) == once
+
+
 # As it is made ---------------------------------------------------------------------------------------
 
 

@@ -10,8 +10,9 @@ from litestar import Request, Response, Router, get
 from litestar.params import FromPath
 
 from greenroom.caching.result import digest
-from greenroom_platform.http.conditional import CACHE_CONTROL, matches
+from greenroom.integrations.conditional import matches
 from greenroom_platform.http.problems import Problem, shown
+from greenroom_platform.http.responses import CACHE_CONTROL
 
 _TYPES = {
     ".html": "text/html",

@@ -13,13 +13,13 @@ from litestar.params import FromPath, QueryParameter
 
 from greenroom.caching import CacheResult
 from greenroom.errors import InvalidInput, UnknownReference
+from greenroom.integrations.conditional import cache_status
 from greenroom.rate_limit import Bound
 from greenroom_platform.domain.statuses import Statuses
 from greenroom_platform.domain.task_records import PodcastRequest
 from greenroom_platform.http import requests
 from greenroom_platform.http.address_bounds import address_of, counted
 from greenroom_platform.http.auth import caller_of
-from greenroom_platform.http.conditional import cache_status
 from greenroom_platform.http.docs import taking
 from greenroom_platform.http.events import EventStream, event_id
 from greenroom_platform.http.parameters import once
@@ -89,7 +89,10 @@ async def read_status(
         async with state.waiting.place(request.receive, wait, address=address_of(request)):
             await _changed(request, statuses, podcast_id)
         read = _known(podcast_id, await statuses.read(podcast_id))
-    return cached(request, read, retry_after=_poll_retry_after(read.value))
+    retry_after = _poll_retry_after(read.value)
+    # Of a podcast that is being made the answer depends on the time too.
+    at_rest = None if wait or retry_after is not None else statuses.cache
+    return cached(request, read, of=at_rest, retry_after=retry_after)
 
 
 @get("/{podcast_id:str}/events", summary="How far a podcast is, pushed", media_type="text/event-stream")

@@ -8,11 +8,11 @@ from litestar import Request, Response, Router, delete, get, post, put
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from greenroom.caching import CacheResult
+from greenroom.integrations.conditional import cache_status
 from greenroom_platform.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom_platform.domain.records import SnippetDraft
 from greenroom_platform.http import requests
 from greenroom_platform.http.auth import editors_only
-from greenroom_platform.http.conditional import cache_status
 from greenroom_platform.http.docs import EDITOR_SECURITY, taking
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.preconditions import precondition_of
@@ -46,7 +46,7 @@ async def list_snippets(
         if topic.value is None:
             raise unknown_topic(topic_id, topic)
         return cached(request, read, body=b"[]")
-    return cached(request, read, link=_next_page(topic_id, page, len(read.value)))
+    return cached(request, read, of=snippets.pages, link=_next_page(topic_id, page, len(read.value)))
 
 
 @get("/{snippet_id:str}", summary="One snippet")
@@ -57,7 +57,7 @@ async def read_snippet(
     read = await state.platform.snippets.read(snippet_id)
     if read.body is None:
         raise unknown_snippet(snippet_id, read)
-    return cached(request, read)
+    return cached(request, read, of=state.platform.snippets.one)
 
 
 @post(

@@ -13,11 +13,11 @@ from litestar.params import FromPath
 from litestar.response import Stream as Body
 
 from greenroom.errors import EngineError, InvalidInput, LoadFailed, RecordError
+from greenroom.integrations.conditional import matches
 from greenroom.keyspace.parts import check_part
 from greenroom.sessions import Refused, SessionSnapshot, session_of
 from greenroom_platform.http import ranges
 from greenroom_platform.http.address_bounds import address_of, too_many
-from greenroom_platform.http.conditional import matches
 from greenroom_platform.http.problems import Problem, send_problem, shown
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.http.stream_session import (

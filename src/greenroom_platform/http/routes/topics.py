@@ -9,10 +9,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
 from greenroom.caching import CacheResult
+from greenroom.integrations.conditional import cache_status
 from greenroom_platform.domain.records import TopicDraft
 from greenroom_platform.http import requests
 from greenroom_platform.http.auth import editors_only
-from greenroom_platform.http.conditional import cache_status
 from greenroom_platform.http.docs import EDITOR_SECURITY, taking
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import Problem
@@ -30,7 +30,8 @@ def unknown_topic(topic_id: str, read: CacheResult[Topic] | None = None) -> Prob
 @get("/", summary="Every topic, by display name")
 async def list_topics(request: Request[Any, Any, Any], state: ServiceState) -> Response[tuple[Topic, ...]]:
     """All topics in one array."""
-    return cached(request, await state.platform.topics.read_all(), body=b"[]")
+    topics = state.platform.topics
+    return cached(request, await topics.read_all(), of=topics.every, body=b"[]")
 
 
 @get("/{topic_id:str}", summary="One topic")
@@ -39,7 +40,7 @@ async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic
     read = await state.platform.topics.read(topic_id)
     if read.body is None:
         raise unknown_topic(topic_id, read)
-    return cached(request, read)
+    return cached(request, read, of=state.platform.topics.one)
 
 
 # docs/decisions/0052-put-has-no-etag.md

@@ -12,6 +12,8 @@ from greenroom_platform.storage.broken import all_decoded
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends, record_change
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, decoded, snippet_update, topic_update
+from greenroom_platform.storage.mongodb.relying import rely_on
+from greenroom_platform.storage.mongodb.unfit import fitting
 from greenroom_platform.storage.whole import WholeObjects
 
 
@@ -27,7 +29,7 @@ async def stored_whole(
     # The topics first: whoever deletes one at the same time meets this transaction, before or after.
     if objects.named:
         named = {"_id": {"$in": sorted(objects.named)}}
-        await database.topics.update_many(named, {"$inc": {LOCK: 1}}, session=session)
+        await rely_on(database, session, *sorted(objects.named))
         known = database.topics.find(named, {"_id": 1}, session=session)
         objects.check({row["_id"] async for row in known})
     topics = database.topics.find({"_id": {"$in": list(objects.topics)}}, session=session)
@@ -37,19 +39,13 @@ async def stored_whole(
         return None
     left = new.touched - objects.named
     if left:
-        await database.topics.update_many({"_id": {"$in": sorted(left)}}, {"$inc": {LOCK: 1}}, session=session)
+        await rely_on(database, session, *sorted(left))
     if new.topics:
-        await database.topics.bulk_write(
-            [_write(one.topic_id, topic_update(one), new.stored[0]) for one in new.topics],
-            ordered=False,
-            session=session,
-        )
+        writes = [_write(one.topic_id, topic_update(one), new.stored[0]) for one in new.topics]
+        await fitting("topic", database.topics.bulk_write(writes, ordered=False, session=session))
     if new.snippets:
-        await database.snippets.bulk_write(
-            [_write(one.snippet_id, snippet_update(one), new.stored[1]) for one in new.snippets],
-            ordered=False,
-            session=session,
-        )
+        writes = [_write(one.snippet_id, snippet_update(one), new.stored[1]) for one in new.snippets]
+        await fitting("snippet", database.snippets.bulk_write(writes, ordered=False, session=session))
     return await record_change(
         database,
         session,

@@ -14,9 +14,9 @@ from bson.raw_bson import RawBSONDocument
 
 from greenroom_platform.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom_platform.domain.records import Change
+from greenroom_platform.storage.broken import log_unreadable
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LENIENT
-from greenroom_platform.storage.outbox import log_unreadable
 
 _RANDOM_BITS = 10
 
@@ -121,6 +121,9 @@ async def page_ends(
     counts = dict.fromkeys(topic_ids, 0)
     if topic_ids:
         async for row in await database.snippets.aggregate(steps, session=session):
-            counts[row["_id"]] = row["count"]
+            # Another program's array is in the pages of each topic that it names, where it is left out.
+            named = row["_id"] if isinstance(row["_id"], list) else [row["_id"]]
+            for one in {one for one in named if isinstance(one, str)} & counts.keys():
+                counts[one] += row["count"]
     whole = {one: count + (gone or {}).get(one, 0) for one, count in counts.items()}
     return {one: min(-(-count // PAGE_SIZE) + 1, PAGE_NUMBERS.max) for one, count in whole.items()}

@@ -66,15 +66,20 @@ class EventEffects:
             return
         before, after = event.get("fullDocumentBeforeChange"), event.get("fullDocument")
         updated = event.get("updateDescription", {}).get("updatedFields", {})
-        found = [one.get("topic_id") for one in (before, after, updated) if one is not None]
-        topics = {one for one in found if isinstance(one, str)}
+        topics = {one for some in (before, after, updated) if some is not None for one in _topics(some)}
         self.paged |= topics
         if before is not None and (event["operationType"] == "delete" or len(topics) > 1):
-            self.left.update({one for one in (before.get("topic_id"),) if isinstance(one, str)})
+            self.left.update(_topics(before))
         if before is None and event["operationType"] != "insert":
             # Nobody says in whose pages it was.
             self.unprepared = True
             self.lost = self.lost or (SNIPPET_PAGE,)
+
+
+def _topics(snippet: Mapping[str, Any]) -> set[str]:
+    """The topics in whose pages a snippet is: of an array, which others may write, each that it names."""
+    named = snippet.get("topic_id")
+    return {one for one in (named if isinstance(named, list) else [named]) if isinstance(one, str)}
 
 
 def collection_of(event: Mapping[str, Any]) -> str:

@@ -30,14 +30,15 @@ from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends,
 from greenroom_platform.storage.mongodb.database import WRITE_DEADLINE, MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import (
     GENERATED,
-    LOCK,
     decoded,
     snippet_update,
     topic_update,
 )
 from greenroom_platform.storage.mongodb.foreign import MongoForeignChanges
 from greenroom_platform.storage.mongodb.opening import opened
+from greenroom_platform.storage.mongodb.relying import rely_on
 from greenroom_platform.storage.mongodb.tasks import MongoTasks
+from greenroom_platform.storage.mongodb.unfit import fitting
 from greenroom_platform.storage.mongodb.users import MongoUsers
 from greenroom_platform.storage.whole import WholeObjects
 
@@ -137,7 +138,12 @@ class MongoRecords:
                 updated_at=in_utc(now),
                 **members_of(edit(old)),
             )
-            await self._database.topics.update_one({"_id": topic_id}, topic_update(topic), upsert=True, session=session)
+            update = topic_update(topic)
+            await fitting(
+                "topic",
+                self._database.topics.update_one({"_id": topic_id}, update, upsert=True, session=session),
+                topic_id,
+            )
             return Written(topic, old is None, await self._change(session, topics=[topic_id]))
 
         return await self._database.transaction(work)
@@ -256,19 +262,17 @@ class MongoRecords:
         for topic_id in gone:
             await self._touch(session, topic_id)
         stored = {"_id": new.snippet_id}
-        await self._database.snippets.update_one(stored, snippet_update(new), upsert=True, session=session)
+        await fitting(
+            "snippet",
+            self._database.snippets.update_one(stored, snippet_update(new), upsert=True, session=session),
+            new.snippet_id,
+        )
         pages = await page_ends(self._database, session, {new.topic_id, *gone}, gone=gone)
         return await self._change(session, snippets=[new.snippet_id], pages=pages)
 
     async def _touch(self, session: Session, topic_id: str) -> bool:
-        """Rely on a topic; False where there is none.
-
-        Prevents: a snippet is added here, whose topic is there · another transaction deletes the topic, which has no
-        snippet yet · both are committed, for they have written nothing in common. And: two add the 20th and the 21st
-        snippet, and each counts 20.
-        """
-        touched = await self._database.topics.update_one({"_id": topic_id}, {"$inc": {LOCK: 1}}, session=session)
-        return touched.matched_count > 0
+        """Rely on a topic; False where there is none."""
+        return await rely_on(self._database, session, topic_id) > 0
 
     async def _change(self, session: Session, **stale: Any) -> Change:
         return await record_change(self._database, session, self._numbers, **stale)

@@ -11,7 +11,7 @@ import msgspec
 from bson.raw_bson import RawBSONDocument
 from pymongo import ReturnDocument
 
-from greenroom.errors import ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
+from greenroom.errors import BrokenDocument, ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
 from greenroom_platform.domain.records import Change
 from greenroom_platform.domain.task_records import (
     KEY_KEPT,
@@ -29,11 +29,14 @@ from greenroom_platform.storage.moments import microseconds
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, record_change
 from greenroom_platform.storage.mongodb.database import QUEUE, MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, decoded
+from greenroom_platform.storage.mongodb.unfit import COUNTED, check_counted, fitting
 from greenroom_platform.storage.task_steps import after, check_step, shown
 
 _SWEPT = 100
 """Documents of each kind that one new task removes at most: more than it adds, and never a long write."""
 _OPTIONAL = [one.name for one in msgspec.structs.fields(PodcastTask) if one.default is msgspec.UNSET]
+_KIND, _META = "podcasttask", "greenroom document"
+"""As errors name the documents of the two collections."""
 _FREE = bson.Int64(0)
 """The end of a claim where there is none."""
 
@@ -61,7 +64,8 @@ class MongoTasks:
         async def work(session: Session) -> Requested:
             # All requests meet here. Prevents: two count the tasks, each finds room for one · both are committed. And
             # of two with one key the second finds what the first has made.
-            await self._database.meta.update_one({"_id": QUEUE}, {"$inc": {LOCK: 1}}, upsert=True, session=session)
+            counting = self._database.meta.update_one({"_id": QUEUE}, {"$inc": {LOCK: 1}}, upsert=True, session=session)
+            check_counted(_META, await fitting(_META, counting, QUEUE), QUEUE)
             if key is not None and (earlier := await self._requested(session, key, now)) is not None:
                 if earlier.topic_id != topic_id:
                     raise KeyReused("the key was used for another topic")
@@ -89,13 +93,12 @@ class MongoTasks:
 
     async def claim(self, worker: str, seconds: float, now: datetime, *, attempts: int) -> Claim | None:
         until = after(now, seconds)
-        # Where its number is none it cannot be counted up: the oldest would be an error, and no other would be claimed.
-        countable = [{"claim": {"$exists": False}}, {"claim": {"$type": "number"}}]
+        # What cannot be counted up is another program's: the oldest would be an error, and no other would be claimed.
         query = {
             "unfinished": True,
             "claimable_at": {"$lte": microseconds(now)},
-            "attempts": {"$lt": attempts},
-            "$or": countable,
+            "attempts": COUNTED | {"$lt": attempts},
+            "$or": [{"claim": {"$exists": False}}, {"claim": COUNTED}],
         }
         update = {
             "$set": {"worker": worker, **_claimed_until(until)},
@@ -165,15 +168,29 @@ class MongoTasks:
     async def fail_exhausted(self, message: str, now: datetime, *, attempts: int) -> tuple[Change, ...]:
         exhausted = {"unfinished": True, "claimable_at": {"$lte": microseconds(now)}, "attempts": {"$gte": attempts}}
 
+        unfit: list[str] = []
+
         async def work(session: Session) -> tuple[Change, ...]:
-            rows = self._tasks.find(exhausted, sort=[("number", 1)], session=session)
+            rows = self._tasks.find(exhausted | {"_id": {"$nin": unfit}}, sort=[("number", 1)], session=session)
             tasks = [self._broken.fitting(decoded, raw, PodcastTask) async for raw in rows]
-            return tuple([await self._failed(session, task, message, now) for task in tasks if task is not None])
+            return tuple([await failed(session, task) for task in tasks if task is not None])
+
+        async def failed(session: Session, task: PodcastTask) -> Change:
+            try:
+                return await self._failed(session, task, message, now)
+            except BrokenDocument:
+                unfit.append(task.podcast_id)
+                raise
 
         # Workers ask again and again: only where there is something a transaction is begun.
         if await self._database.read(lambda: self._tasks.find_one(exhausted, {"_id": 1})) is None:
             return ()
-        return await self._database.transaction(work)
+        while True:
+            try:
+                return await self._database.transaction(work)
+            except BrokenDocument as error:
+                # Anew, without it. Prevents: one cannot be changed · none of the others fails, and no task is claimed.
+                self._broken.add(error)
 
     async def stored(self, podcast_id: str) -> StoredRecording | None:
         raw = await self._database.read_one(self._database.recordings, podcast_id)
@@ -228,7 +245,9 @@ class MongoTasks:
     async def _if_current(self, claim: Claim, update: Mapping[str, Any]) -> None:
         """Update a task in one step, if the claim on it is current: else whoever holds it must not write."""
         # docs/decisions/0057-claim-numbers-fence.md
-        updated = await self._database.write_one(lambda: self._tasks.update_one(_current(claim), update))
+        updated = await self._database.write_one(
+            lambda: fitting(_KIND, self._tasks.update_one(_current(claim), update), claim.podcast_id)
+        )
         if not updated.matched_count:
             raise _lost(claim)
 
@@ -246,7 +265,8 @@ class MongoTasks:
         changed = shown(task, now, **members)
         if changed is None:
             return Advanced(task, None)
-        await self._tasks.update_one({"_id": task.podcast_id}, _update(changed), session=session)
+        changing = self._tasks.update_one({"_id": task.podcast_id}, _update(changed), session=session)
+        await fitting(_KIND, changing, task.podcast_id)
         change = await record_change(self._database, session, self._numbers, statuses=[task.podcast_id])
         return Advanced(changed, change)
 

@@ -13,6 +13,7 @@ from greenroom.errors import Conflict
 from greenroom_platform.models import User
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, decoded
+from greenroom_platform.storage.mongodb.unfit import fitting
 from greenroom_platform.storage.preferences import merged
 
 
@@ -48,12 +49,14 @@ class MongoUsers:
             members = msgspec.to_builtins(changed)
             kept = {name: members[name] for name in ("preferences", "preferences_set_at")}
             update = {"$set": kept, "$inc": {LOCK: 1}}
-            await self._database.users.update_one({"_id": user_id}, update, session=session)
+            changing = self._database.users.update_one({"_id": user_id}, update, session=session)
+            await fitting("user", changing, user_id)
             return True
 
         return await self._database.transaction(work)
 
     async def replace_hash(self, user_id: str, old: str, new: str) -> bool:
         wanted, update = {"_id": user_id, "password_hash": old}, {"$set": {"password_hash": new}, "$inc": {LOCK: 1}}
-        replaced = await self._database.write_one(lambda: self._database.users.update_one(wanted, update))
+        users = self._database.users
+        replaced = await self._database.write_one(lambda: fitting("user", users.update_one(wanted, update), user_id))
         return replaced.matched_count > 0

@@ -10,8 +10,8 @@ from typing import Any
 from greenroom_platform.domain.records import Change
 from greenroom_platform.models import Snippet, Topic
 from greenroom_platform.storage.broken import all_decoded
-from greenroom_platform.storage.outbox import page_ends, record_change
 from greenroom_platform.storage.sqlite import rows
+from greenroom_platform.storage.sqlite.outbox import page_ends, record_change
 from greenroom_platform.storage.whole import WholeObjects
 
 _CHUNK = 500

@@ -13,8 +13,8 @@ from greenroom.errors import RecordError
 from greenroom.keyspace import Keyspace
 from greenroom_platform.definitions import PODCAST_STATUS, SNIPPET, SNIPPET_PAGE, TOPIC, TOPICS
 from greenroom_platform.domain.foreign_changes import EVERYTHING, ForeignChanges
-from greenroom_platform.storage.outbox import page_ends
 from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.storage.sqlite.outbox import page_ends
 from greenroom_platform.storage.sqlite.triggers import restore_triggers, triggers_missing
 
 log = logging.getLogger("greenroom.storage")

@@ -23,11 +23,11 @@ from greenroom_platform.domain.records import (
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
-from greenroom_platform.storage.outbox import page_ends, pending_changes, record_change
 from greenroom_platform.storage.sqlite.bulk import stored_whole
 from greenroom_platform.storage.sqlite.caches import SqliteCaches
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.storage.sqlite.foreign import SqliteForeignChanges
+from greenroom_platform.storage.sqlite.outbox import page_ends, pending_changes, record_change
 from greenroom_platform.storage.sqlite.rows import (
     columns,
     decoded,

@@ -25,8 +25,8 @@ from greenroom_platform.domain.task_records import (
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
 from greenroom_platform.storage.moments import microseconds
-from greenroom_platform.storage.outbox import record_change
 from greenroom_platform.storage.sqlite.database import Database
+from greenroom_platform.storage.sqlite.outbox import record_change
 from greenroom_platform.storage.sqlite.rows import columns, decoded, topic_exists
 from greenroom_platform.storage.task_steps import after, check_step, shown, unclaimed
 

@@ -1,8 +1,7 @@
-"""What a transaction made stale, written in the transaction itself."""
+"""The outbox of SQLite: what a transaction made stale, written in the transaction itself."""
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Iterable, Mapping
 
@@ -10,8 +9,7 @@ import msgspec
 
 from greenroom_platform.definitions import PAGE_NUMBERS, PAGE_SIZE
 from greenroom_platform.domain.records import Change
-
-log = logging.getLogger("greenroom.storage")
+from greenroom_platform.storage.broken import log_unreadable
 
 
 def record_change(
@@ -66,13 +64,6 @@ def pending_changes(
                 changes.append(msgspec.structs.replace(change, change_id=number))
         after = rows[-1][0]
     return tuple(changes)
-
-
-def log_unreadable(number: int, error: Exception, logged: set[int]) -> None:
-    """Say that a row cannot be read; once, though it is asked for every second."""
-    if number not in logged:
-        logged.add(number)
-        log.error("row %d of the outbox cannot be read, delete it by hand: %s", number, error)
 
 
 def page_ends(

@@ -1,0 +1,213 @@
+"""Loaders that are not async: each runs in the thread that missed, as its connection and its transaction expect.
+
+Where no thread waits for the key, as for a refresh behind, it runs in one of a few threads of the room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from greenroom.keyspace import Keyspace
+from greenroom.sync.portal import PortalCall, Raised, copied
+
+if TYPE_CHECKING:
+    from greenroom.sync.client import Greenroom
+
+log = logging.getLogger("greenroom.sync")
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderHooks:
+    """What a framework has to say about loaders that are not async.
+
+    Arguments:
+        around_load: makes the context of each loader's call, as Flask's `app.app_context`.
+        after_background_load: called in the thread of a load that no thread has waited for, after it: for what the
+            thread shall not keep, as connections.
+    """
+
+    around_load: Callable[[], AbstractContextManager[object]] = nullcontext
+    after_background_load: Callable[[], object] | None = None
+
+
+class WaitingThreads:
+    """The calls that wait for each key of one cache; in the loop."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, deque[PortalCall]] = {}
+
+    @contextmanager
+    def waiting(self, call: PortalCall, keys: Collection[str]) -> Iterator[None]:
+        """Around the time in which a call waits for these keys."""
+        for key in keys:
+            self._calls.setdefault(key, deque()).append(call)
+        try:
+            yield
+        finally:
+            for key in keys:
+                calls = self._calls[key]
+                calls.remove(call)
+                if not calls:
+                    del self._calls[key]
+
+    def first(self, keys: Iterable[str]) -> PortalCall | None:
+        """The call that has waited longest for one of these keys; rather one whose thread has nothing else to do."""
+        busy: PortalCall | None = None
+        for key in keys:
+            for call in self._calls.get(key, ()):
+                if not call.left and not call.works:
+                    return call
+                if not call.left and busy is None:
+                    busy = call
+        return busy
+
+
+class PlainLoad:
+    """A loader that is not async, as one that is: what the asynchronous cache is given.
+
+    Arguments:
+        function: the loader; or, of several keys, the batch loader.
+        keyspace: whose values it loads, with the room's prefix.
+        room: its portal, its hooks, and its threads for loads that no thread waits for.
+        waiting: the threads that wait for keys of the cache.
+        many: whether it loads several keys.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        keyspace: Keyspace[Any],
+        room: Greenroom,
+        waiting: WaitingThreads,
+        *,
+        many: bool = False,
+    ) -> None:
+        self.function = function
+        self.room = room
+        self.waiting = waiting
+        self._keyspace = keyspace
+        self._many = many
+        with suppress(TypeError, ValueError):  # some of C have none
+            self.__signature__ = inspect.signature(function)
+
+    async def __call__(self, *args: Any, **parts: Any) -> Any:
+        """Run it in the thread that waits, or else in one of the room's."""
+        load = _Load(self, partial(self.here, *args, **parts), self._keys(args, parts))
+        try:
+            load.hand_on()
+            result = await load.result
+        finally:
+            load.given_up()
+        return await result if inspect.isawaitable(result) else result
+
+    def here(self, *args: Any, **parts: Any) -> Any:
+        """Run it in this thread."""
+        with self.room.hooks.around_load():
+            return self.function(*args, **parts)
+
+    def behind(self, call: Callable[[], Any]) -> Any:
+        """Run a call of it in a thread that keeps nothing of it."""
+        try:
+            return call()
+        finally:
+            if self.room.hooks.after_background_load is not None:
+                try:
+                    self.room.hooks.after_background_load()
+                except Exception:
+                    log.exception("after_background_load failed")
+
+    def _keys(self, args: tuple[Any, ...], parts: Mapping[str, Any]) -> list[str]:
+        key = self._keyspace.key
+        if not self._many:
+            return [key(*args, **parts)]
+        return [key(**one) if isinstance(one, Mapping) else key(one) for one in args[0]]
+
+    def __eq__(self, other: object) -> bool:
+        # Declared twice, it is the same loader.
+        return isinstance(other, PlainLoad) and self.function == other.function
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+
+class _Load:
+    """One load, until a thread has brought its result."""
+
+    def __init__(self, load: PlainLoad, call: Callable[[], Any], keys: Sequence[str]) -> None:
+        self._load = load
+        self._call = call
+        self._keys = keys
+        self._loop = asyncio.get_running_loop()
+        self._portal = load.room.portal
+        self._context = copy_context()  # of the load's task: that in which the room was made
+        self._holder: PortalCall | None = None
+        self._behind: asyncio.Task[None] | None = None
+        self.result: asyncio.Future[Any] = self._loop.create_future()
+
+    def hand_on(self) -> None:
+        """Give it to a thread that waits; in the loop. Called again when that thread was interrupted.
+
+        Prevents: Ctrl-C ends the thread that loads · the load ends with KeyboardInterrupt, in all threads that wait.
+        """
+        self._let_go()
+        if self.result.done():
+            return
+        self._holder = self._load.waiting.first(self._keys)
+        if self._holder is None:
+            self._behind = self._loop.create_task(self._run_behind())
+        else:
+            self._holder.works.append(self)
+            self._holder.inbox.put(self)
+
+    def given_up(self) -> None:
+        """It has ended, or its deadline has: whoever is at it may go on, and nobody waits for him."""
+        self._let_go()
+        if self._behind is not None:
+            self._behind.cancel()
+        self.result.cancel()
+
+    def run(self) -> Raised | None:
+        """Load, in the thread that it was given to."""
+        if self.result.done():
+            return None
+        try:
+            value = self._context.copy().run(self._call)
+        except Exception as error:
+            raised = Raised(error, copied(error))
+            self._portal.post(partial(self._end, None, raised.shared))
+            return raised
+        self._portal.post(partial(self._end, value, None))
+        return None
+
+    async def _run_behind(self) -> None:
+        try:
+            value = await self._load.room.threads.run(self._load.behind, self._call)
+        except Exception as error:
+            self._end(None, error)
+        else:
+            self._end(value, None)
+
+    def _end(self, value: object, error: Exception | None) -> None:
+        if self.result.done():
+            return
+        if isinstance(error, StopIteration):
+            # A future takes none before Python 3.12: the load would wait for its deadline.
+            self.result.set_exception(RuntimeError(f"a loader raised {type(error).__name__}"))
+        elif error is not None:
+            self.result.set_exception(error)
+        else:
+            self.result.set_result(value)
+
+    def _let_go(self) -> None:
+        if self._holder is not None:
+            self._holder.works.remove(self)
+            self._holder = None

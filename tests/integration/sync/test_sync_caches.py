@@ -1,0 +1,232 @@
+"""Caches from threads: the promises of `greenroom.Cache`, without `await`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from greenroom import Loaded, Outcome
+from greenroom.errors import InvalidInput, RoomClosed, RoomElsewhere
+from greenroom.sync import Greenroom
+from tests.support.sync_rooms import EPISODE, Episode, Record, together
+
+
+def test_a_room_opens_itself_at_the_first_call(room: Greenroom) -> None:
+    record = Record()
+    episode = room.cached(EPISODE)(record.load)
+    assert episode("s1", 7) == Episode("s1", 7)
+    assert episode.get_result("s1", 7).outcome is Outcome.NEAR
+    assert record.loads == [("s1", 7)]
+
+
+def test_a_cached_function_keeps_name_docstring_and_signature(room: Greenroom) -> None:
+    episode = room.cached(EPISODE)(Record().load)
+    assert (episode.__name__, episode.__doc__) == ("load", "One episode of a show.")
+    assert list(inspect.signature(episode).parameters) == ["show_id", "number"]
+
+
+def test_a_plain_loader_runs_in_the_thread_that_missed(room: Greenroom) -> None:
+    record = Record()
+    episode = room.cached(EPISODE)(record.load)
+    episode("s1", 1)
+    together([lambda: episode("s1", 2)])
+    episode.get_many([("s1", number) for number in range(3, 9)])
+    assert record.threads[0] is threading.current_thread()
+    assert record.threads[1] is not threading.current_thread()
+    assert record.threads[2:] == [threading.current_thread()] * 6
+
+
+def test_an_async_loader_is_called_without_await(room: Greenroom) -> None:
+    @room.cached(EPISODE)
+    async def episode(show_id: str, number: int) -> Episode:
+        await asyncio.sleep(0)
+        return Episode(show_id, number, 3)
+
+    assert episode("s1", 1) == Episode("s1", 1, 3)
+    assert episode.cache.load("s1", 2) == Episode("s1", 2, 3)
+
+
+def test_several_keys_come_in_the_order_asked(room: Greenroom) -> None:
+    record = Record()
+    episode = room.cached(EPISODE)(record.load)
+    episode("s1", 2)
+    asked = [("s1", 3), {"show_id": "s1", "number": 2}, ("s1", 13), ("s1", 3)]
+    expected = [Episode("s1", 3), Episode("s1", 2), None, Episode("s1", 3)]
+    assert episode.get_many(asked) == expected
+    assert sorted(record.loads) == [("s1", 2), ("s1", 3), ("s1", 13)]
+
+
+def test_a_batch_loader_runs_in_the_thread_that_missed(room: Greenroom) -> None:
+    threads = list[threading.Thread]()
+
+    def many(parts: Sequence[dict[str, Any]]) -> list[Episode]:
+        threads.append(threading.current_thread())
+        return [Episode(one["show_id"], one["number"], 5) for one in parts]
+
+    episode = room.cache(EPISODE, load=Record().load, load_many=many)
+    assert episode.get_many([("s1", 1), ("s1", 2)]) == [Episode("s1", 1, 5), Episode("s1", 2, 5)]
+    assert threads == [threading.current_thread()]
+
+
+def test_an_invalidation_is_seen_by_every_thread_and_room(make_room: Callable[..., Greenroom]) -> None:
+    record = Record()
+    here, there = (make_room().cached(EPISODE)(record.load) for _ in range(2))
+    assert here("s1", 1) == there("s1", 1) == Episode("s1", 1, 1)
+    record.version = 2
+    here.invalidate("s1", 1)
+    assert here("s1", 1) == Episode("s1", 1, 2)
+    assert together([lambda: there("s1", 1)]) == [Episode("s1", 1, 2)]
+
+
+def test_changing_drops_values_and_groups_on_every_way_out(room: Greenroom) -> None:
+    record = Record()
+    episode = room.cached(EPISODE, groups=["episodes:{show_id}"])(record.load)
+    for leave in (None, RuntimeError()):
+        before = episode.get_many([("s1", 1), ("s2", 1), ("s2", 2)])
+        assert before == [Episode(show, number, record.version) for show, number in (("s1", 1), ("s2", 1), ("s2", 2))]
+        try:
+            with room.changing(episode.of("s1", 1), episode.group("s2")):
+                record.version += 1
+                if leave:
+                    raise leave
+        except RuntimeError:
+            assert leave
+        assert [one.version for one in episode.get_many([("s1", 1), ("s2", 1), ("s2", 2)]) if one] == [
+            record.version
+        ] * 3
+    with pytest.raises(InvalidInput, match=r"episode\.of"), room.changing("s1"):  # type: ignore[arg-type]
+        raise AssertionError
+
+
+def test_a_loader_may_call_other_caches_and_stores(room: Greenroom) -> None:
+    inner = room.cached(EPISODE)(Record().load)
+    outer = room.cache(
+        EPISODE.__class__("outer:{id}", Episode, ttl=EPISODE.lifetime.ttl), load=lambda id: inner("s1", int(id))
+    )
+    assert outer("4") == Episode("s1", 4)
+
+
+class Broken(Exception):
+    """Takes two arguments, and gives its parent one."""
+
+    def __init__(self, what: str, how: str) -> None:
+        super().__init__(f"{what}: {how}")
+        self.how = how
+
+
+def test_a_loaders_exception_has_the_traceback_of_its_caller(room: Greenroom) -> None:
+    error = Broken("the row", "is gone")
+
+    def load(show_id: str, number: int) -> Episode:
+        raise error
+
+    episode = room.cached(EPISODE)(load)
+    with pytest.raises(Broken) as caught:
+        episode("s1", 1)
+    assert caught.value is error
+    names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    assert names[0] == "test_a_loaders_exception_has_the_traceback_of_its_caller"
+    assert names[-1] == "load"
+
+
+def test_each_thread_that_waited_gets_an_exception_of_its_own(room: Greenroom) -> None:
+    waits, go = threading.Barrier(4), threading.Event()
+
+    def load(show_id: str, number: int) -> Episode:
+        go.wait()
+        raise Broken("the row", "is gone")
+
+    episode, caught = room.cached(EPISODE)(load), list[Broken]()
+
+    def read(number: int) -> None:
+        waits.wait()
+        try:
+            episode("s1", 1)
+        except Broken as error:
+            caught.append(error)
+
+    threads = [threading.Thread(target=read, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    waits.wait()
+    room.health()  # all three calls are in the loop by now
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert len({id(error) for error in caught}) == 3
+    assert {(str(error), error.how) for error in caught} == {("the row: is gone", "is gone")}
+    for error in caught:
+        names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        assert names.count("read") == 1
+        assert names[-1] == "load"
+
+
+def test_inside_a_running_loop_an_error_names_the_async_face(room: Greenroom) -> None:
+    episode = room.cached(EPISODE)(Record().load)
+
+    async def calls() -> None:
+        for call in (partial(episode, "s1", 1), room.open, room.health):
+            with pytest.raises(RoomElsewhere, match="from greenroom import Greenroom"):
+                call()
+
+    asyncio.run(calls())
+    assert episode("s1", 1) == Episode("s1", 1)
+    asyncio.run(calls_near(episode))
+
+
+async def calls_near(episode: Callable[..., Episode | None]) -> None:
+    assert await asyncio.to_thread(episode, "s1", 1) == Episode("s1", 1)
+
+
+def test_a_closed_room_says_so_until_it_is_opened_again(room: Greenroom) -> None:
+    record = Record()
+    episode = room.cached(EPISODE)(record.load)
+    with room:
+        episode("s1", 1)
+    with pytest.raises(RoomClosed, match=r"room\.open"):
+        episode("s1", 1)
+    room.open()
+    assert episode("s1", 1) == Episode("s1", 1)
+    assert record.loads == [("s1", 1)]
+
+
+def test_a_cache_declared_while_the_room_is_open_answers(room: Greenroom) -> None:
+    room.open()
+    record = Record()
+    first, second = (room.cache(EPISODE, load=record.load) for _ in range(2))
+    assert first is second
+    assert first.get("s1", 1) == Episode("s1", 1)
+    with pytest.raises(InvalidInput, match="differs in load"):
+        room.cache(EPISODE, load=Record().load)
+
+
+def test_what_a_transaction_loads_is_neither_shared_nor_stored(make_room: Callable[..., Greenroom]) -> None:
+    record, inside = Record(), threading.local()
+    room = make_room(in_transaction=lambda: getattr(inside, "open", False))
+    episode = room.cached(EPISODE)(record.load)
+    inside.open, record.version = True, 99
+    assert episode("s1", 1) == Episode("s1", 1, 99)
+    assert episode.get_many([("s1", 1)]) == [Episode("s1", 1, 99)]
+    record.version = 1
+    assert together([lambda: episode("s1", 1)]) == [Episode("s1", 1, 1)]
+    assert episode("s1", 1) == Episode("s1", 1, 1), "what others have stored is given in a transaction too"
+    inside.open = False
+    assert len(record.loads) == 3
+
+
+def test_a_loader_that_says_how_long_its_value_lives_is_heard(room: Greenroom) -> None:
+    record = Record()
+
+    @room.cached(EPISODE)
+    def episode(show_id: str, number: int) -> Loaded[Episode]:
+        return Loaded(record.load(show_id, number), store=False)
+
+    assert episode("s1", 1) == episode("s1", 1) == Episode("s1", 1)
+    assert len(record.loads) == 2
