@@ -9,13 +9,16 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from greenroom.testing.http import Client, http_client
-from tests.support.real_servers import Server
+from tests.support.django_server import Browser
+from tests.support.patience import wait_for
+from tests.support.real_servers import Server, free_port
 from tests.support.repository import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -133,6 +136,21 @@ async def test_the_shop_in_litestar_reads_and_signs_in(client: Client) -> None:
     assert (await client.get("/me")).status_code == 401
     await client.post("/log-in/ana")
     assert (await client.get("/me")).json()["user_id"] == "ana"
+
+
+def test_the_site_in_django_reads_counts_and_remembers(valkey: Server, tmp_path: Path) -> None:
+    port = free_port()
+    environment = {"VALKEY_URL": valkey.address, "DATABASE": str(tmp_path / "site.sqlite3")}
+    command = [sys.executable, str(EXAMPLES / "site_django.py"), "runserver", "--noreload", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            browser = Browser(port)
+            wait_for(browser.reaches)
+            assert browser.get("/s1/7").body == {"title": None, "seen": [7], "visits": 1}
+            assert browser.get("/s1/7?title=New").body == {"title": "New", "seen": [7, 7], "visits": 2}
+            assert browser.get("/s1/7?title=Newer").body == {"title": "Newer", "seen": [7, 7, 7], "visits": 3}
+        finally:
+            process.terminate()
 
 
 def test_the_example_of_tests_passes_as_its_users_run_it() -> None:
