@@ -23,6 +23,7 @@ EXTRAS = {
         "websockets",
         "zxcvbn",
     ),
+    "django": ("django",),
     "fastapi": ("fastapi",),
     "litestar": ("litestar",),
     "mongodb": ("pymongo",),

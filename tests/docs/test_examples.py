@@ -19,9 +19,10 @@ import pytest
 
 from greenroom.keyspace.typescript import typescript
 from greenroom.testing.http import Client, http_client
+from tests.support.django_server import Browser
 from tests.support.node_packages import MODULES, node_program
-from tests.support.patience import until
-from tests.support.real_servers import Server
+from tests.support.patience import until, wait_for
+from tests.support.real_servers import Server, free_port
 from tests.support.repository import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -140,6 +141,21 @@ async def test_the_shop_in_litestar_reads_changes_and_reports(client: Client) ->
     assert (await client.get("/products/eu/1")).json()["name"] == "Stool"
     reports = [(await client.get("/report")).json() for _ in range(2)]
     assert reports == [25] * 2
+
+
+def test_the_site_in_django_reads_counts_and_remembers(valkey: Server, tmp_path: Path) -> None:
+    port = free_port()
+    environment = {"VALKEY_URL": valkey.address, "DATABASE": str(tmp_path / "site.sqlite3")}
+    command = [sys.executable, str(EXAMPLES / "site_django.py"), "runserver", "--noreload", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            browser = Browser(port)
+            wait_for(browser.reaches)
+            assert browser.get("/s1/7").body == {"title": None, "seen": [7], "visits": 1}
+            assert browser.get("/s1/7?title=New").body == {"title": "New", "seen": [7, 7], "visits": 2}
+            assert browser.get("/s1/7?title=Newer").body == {"title": "Newer", "seen": [7, 7, 7], "visits": 3}
+        finally:
+            process.terminate()
 
 
 def test_the_example_of_tests_passes_as_its_users_run_it() -> None:

@@ -34,6 +34,8 @@ _ATTEMPTS = 100
 """Conflicts of one `change` after which it gives up."""
 _INTEGER = 2**63
 _FINEST = timedelta(milliseconds=1)
+_COUNTED: tuple[Any, ...] = int, Any
+"""Types of values that may be counted in: a whole number in JSON is what the server counts in."""
 
 
 class Store(Generic[T]):
@@ -173,13 +175,13 @@ class Store(Generic[T]):
             ttl: the lifetime of one that is created; one that is there keeps its own.
 
         Raises:
-            InvalidInput: for a keyspace whose values are no `int`, and an amount that is none of 64 bits.
+            InvalidInput: for a keyspace whose type is neither `int` nor `Any`, and an amount that is none of 64 bits.
             BrokenValue: when what stands there is no whole number, or would pass 64 bits.
             OutcomeUnknown: when the server did not answer: it may have been added, or not.
         """
         self._opened.check()
-        if self.keyspace.type is not int:
-            raise InvalidInput("keyspace", f"{self.keyspace} holds no numbers", "declare it with the type int")
+        if self.keyspace.type not in _COUNTED:
+            raise InvalidInput("keyspace", f"{self.keyspace} holds no numbers", "declare it with the type int or Any")
         whole_number("amount", amount, -_INTEGER, "use a whole number of 64 bits", maximum=_INTEGER - 1)
         return await self._tier.increment(self.keyspace.key(**parts), amount, self._lifetime(ttl), create=create)
 

@@ -438,6 +438,16 @@ class Greenroom:
 
         return portal.run(dropped, begin=lambda: called.begin(drop))
 
+    async def awaited(self, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """As `run`, for a coroutine of another event loop, which goes on meanwhile.
+
+        What was begun goes on when its caller is cancelled.
+        """
+        portal = self._portal
+        if portal is None:
+            portal = await asyncio.to_thread(self._opened)
+        return await portal.awaited(make)
+
     def close_at_exit(self, seconds: float) -> None:
         """Close the room at the end of the process, within so many seconds."""
         if not self._lock.acquire(timeout=seconds):

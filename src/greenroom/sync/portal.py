@@ -178,6 +178,8 @@ class Portal:
         self._inboxes: deque[SimpleQueue[Any]] = deque()
         self._left_by: dict[int, list[PortalCall]] = {}
         """What drops something and was left by its thread, which was interrupted."""
+        self._awaited: set[asyncio.Task[None]] = set()
+        """What coroutines of other loops wait for; in the loop."""
         self.running: set[PortalCall] = set()
         """Calls under way; in the loop."""
         self.loop: asyncio.AbstractEventLoop | None = _new_loop()
@@ -234,6 +236,44 @@ class Portal:
             raise _ones_own(call)
         finally:
             del call  # or its error would hold the frame that holds the error
+
+    async def awaited(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine in the loop, for one of another loop; its result, or what it raises.
+
+        Raises:
+            RoomClosed: when the loop has ended.
+        """
+        caller = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = caller.create_future()
+
+        def answered(result: Any, error: BaseException | None) -> None:
+            if answer.cancelled():
+                return
+            if error is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(error)
+
+        async def run() -> None:
+            result: Any = None
+            error: BaseException | None = None
+            try:
+                result = await make()
+            except asyncio.CancelledError:
+                error = RoomClosed()  # nobody else cancels it
+            except BaseException as raised:
+                error = raised
+            with suppress(RuntimeError):  # the caller's loop is closed
+                caller.call_soon_threadsafe(answered, result, error)
+
+        def begin() -> None:
+            assert self.loop is not None
+            task = self.loop.create_task(run())
+            self._awaited.add(task)
+            task.add_done_callback(self._awaited.discard)
+
+        self._put(_Posted(begin))
+        return await answer
 
     def post(self, work: Callable[[], object]) -> bool:
         """Have something done in the loop, without waiting for it; False where the loop has ended."""

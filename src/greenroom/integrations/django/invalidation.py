@@ -1,0 +1,113 @@
+"""`invalidates`: what a save or a deletion makes stale is written in its transaction, and dropped when that commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.db import models, transaction
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
+
+from greenroom.argument_types import function, instance, type_name
+from greenroom.caching.releases import LIFE
+from greenroom.errors import InvalidInput
+from greenroom.integrations.django import outbox
+from greenroom.keyspace import Keyspace
+from greenroom.keyspace.keyspace import group_pattern
+
+Parts = Mapping[str, object] | Iterable[Mapping[str, object]] | None
+
+_PARTS = "return a dict of the key's parts, a list of such dicts, or None for nothing"
+_BEFORE = "_greenroom_before"
+
+
+class StaleKey(NamedTuple):
+    """Something that a change makes stale, as it stands in the outbox."""
+
+    key: str
+    is_group: bool
+    lifetime_ms: int
+
+
+def invalidates(
+    model: type[models.Model],
+    keyspace: Keyspace[Any],
+    parts: Callable[[Any], Parts],
+    *,
+    group: str | None = None,
+    parts_change: bool = True,
+) -> None:
+    """Drop a cached value whenever a row of a model is saved or deleted.
+
+    `invalidates(Episode, EPISODE, lambda episode: {"show": episode.show, "number": episode.number})`.
+    The drop is written in the transaction of the change, and sent when that commits. What a process could not send,
+    since it has died or the server was away, the others send: see `GREENROOM["OUTBOX_EVERY"]`. `bulk_create`,
+    `bulk_update`, `QuerySet.update` and SQL send no signals, and are not seen: use `room().changing(…)` around them.
+
+    Arguments:
+        model: the class whose objects are saved; a proxy or child class is declared by itself.
+        keyspace: of the cache; another process may have declared it.
+        parts: the key's parts for an object, several of them in a list, or None.
+        group: drops this group of the keyspace instead of one key; `parts` are then the group's.
+        parts_change: whether a change may alter the parts. Each save then reads the row first, since the value under
+            the old parts is stale too.
+
+    Raises:
+        InvalidInput: naming the argument that is wrong.
+    """
+    if not (isinstance(model, type) and issubclass(model, models.Model)):
+        raise InvalidInput("model", f"is {type_name(model)}, not a model", "give the class of the objects")
+    instance("keyspace", keyspace, Keyspace, "give the Keyspace that the cache is declared with")
+    function("parts", parts, "give a function of an object, as lambda episode: {'number': episode.number}")
+    _Invalidation(model, keyspace, parts, group, parts_change).connect()
+
+
+class _Invalidation:
+    def __init__(
+        self,
+        model: type[models.Model],
+        keyspace: Keyspace[Any],
+        parts: Callable[[Any], Parts],
+        group: str | None,
+        parts_change: bool,
+    ) -> None:
+        self._model = model
+        self._pattern = keyspace.pattern if group is None else group_pattern(group, keyspace)
+        self._is_group = group is not None
+        self._lifetime_ms = keyspace.lifetime.ttl_ms + int(LIFE * 1000)
+        self._parts = parts
+        self._parts_change = parts_change
+
+    def connect(self) -> None:
+        # Held by the signals alone: not weakly.
+        pre_save.connect(self._before, sender=self._model, weak=False)
+        pre_delete.connect(self._before, sender=self._model, weak=False)
+        post_save.connect(self._after, sender=self._model, weak=False)
+        post_delete.connect(self._after, sender=self._model, weak=False)
+
+    def _before(self, instance: Any, using: str, **_: object) -> None:
+        """Note what the row makes stale as it is in the database."""
+        if not self._parts_change or instance.pk is None or instance._state.adding:
+            return
+        row = self._model._base_manager.using(using).filter(pk=instance.pk).first()
+        if row is not None:
+            instance.__dict__.setdefault(_BEFORE, {})[id(self)] = self._stale(row)
+
+    def _after(self, instance: Any, using: str, **_: object) -> None:
+        """Write down what is stale, in the transaction."""
+        noted = instance.__dict__.get(_BEFORE, {})
+        stale = {*noted.pop(id(self), ()), *self._stale(instance)}
+        if not noted:
+            instance.__dict__.pop(_BEFORE, None)
+        if stale:
+            pending = outbox.write(stale, using)
+            transaction.on_commit(partial(outbox.send, pending, using), using=using, robust=True)
+
+    def _stale(self, row: Any) -> list[StaleKey]:
+        given = self._parts(row)
+        each = [] if given is None else [given] if isinstance(given, Mapping) else list(given)
+        for parts in each:
+            if not isinstance(parts, Mapping):
+                raise InvalidInput("parts", f"returned {type_name(parts)} for a {type(row).__name__}", _PARTS)
+        return [StaleKey(self._pattern.key(**parts), self._is_group, self._lifetime_ms) for parts in each]

@@ -1,0 +1,192 @@
+"""What a transaction makes stale is dropped when it commits, whatever becomes of its process."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from greenroom.errors import EngineUnavailable, InvalidInput
+from greenroom.integrations.django import invalidates, outbox, room, send_left
+from tests.support.sync_rooms import together
+
+pytestmark = pytest.mark.usefixtures("room")
+NOW = timedelta(0)
+
+
+@pytest.fixture
+def shop() -> Any:
+    from tests.support.django_site import models
+
+    return models
+
+
+@pytest.fixture
+def rows() -> Any:
+    from greenroom.integrations.django.models import OutboxRow
+
+    return OutboxRow.objects
+
+
+def test_a_commit_drops_what_its_changes_made_stale(shop: Any, rows: Any) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    assert shop.episode("s", 1).title == "one"
+    assert shop.page("s", 1) == [1]
+    with transaction.atomic():
+        row.title = "two"
+        row.save()
+        shop.Episode.objects.create(show="s", number=2, title="new")
+        assert rows.count() > 0
+        # Nobody else knows yet.
+        assert together([lambda: shop.episode("s", 1).title]) == ["one"]
+    assert rows.count() == 0
+    assert shop.episode("s", 1).title == "two"
+    assert shop.episode("s", 2).title == "new"
+    assert shop.page("s", 1) == [1, 2]
+
+
+def test_a_deletion_drops_too(shop: Any, rows: Any) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    assert shop.episode("s", 1)
+    row.delete()
+    assert shop.episode("s", 1) is None
+    shop.Episode.objects.create(show="s", number=1, title="two")
+    assert shop.episode("s", 1).title == "two"
+    shop.Episode.objects.filter(show="s").delete()  # loads them, and sends signals
+    assert shop.episode("s", 1) is None
+    assert rows.count() == 0
+
+
+def test_a_change_of_the_parts_drops_the_old_value_too(shop: Any) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    assert shop.episode("s", 1)
+    assert shop.page("s", 1) == [1]
+    row.show, row.number = "t", 2
+    row.save()
+    assert shop.episode("s", 1) is None
+    assert shop.page("s", 1) == []
+    assert shop.episode("t", 2).title == "one"
+
+
+def test_a_rollback_drops_nothing_and_leaves_no_rows(shop: Any, rows: Any) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    assert shop.episode("s", 1)
+    loads = len(shop.loads)
+    with transaction.atomic():
+        row.title = "two"
+        row.save()
+        transaction.set_rollback(True)
+    assert rows.count() == 0
+    assert shop.episode("s", 1).title == "one"
+    assert len(shop.loads) == loads
+
+
+def test_a_savepoint_that_is_rolled_back_takes_no_other_drop_along(shop: Any, rows: Any) -> None:
+    one, two = (shop.Episode.objects.create(show="s", number=n, title="old") for n in (1, 2))
+    assert shop.episode("s", 1)
+    assert shop.episode("s", 2)
+    with transaction.atomic():
+        with transaction.atomic():
+            one.title = "never"
+            one.save()
+            transaction.set_rollback(True)
+        two.title = "new"
+        two.save()
+    assert [shop.episode("s", 1).title, shop.episode("s", 2).title] == ["old", "new"]
+    assert rows.count() == 0
+
+
+def test_a_value_that_is_loaded_in_a_transaction_is_not_stored(shop: Any) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    with transaction.atomic():
+        row.title = "never"
+        row.save()
+        assert shop.episode("s", 1).title == "never"  # its own change
+        assert together([lambda: shop.episode.peek("s", 1)]) == [None]
+        transaction.set_rollback(True)
+    assert shop.episode("s", 1).title == "one"
+
+
+def test_a_transactions_load_is_not_given_to_another_thread_that_waits(shop: Any) -> None:
+    shop.Episode.objects.create(show="s", number=1, title="one")
+    inside, go = threading.Event(), threading.Event()
+
+    def change() -> str:
+        with transaction.atomic():
+            found = shop.episode("s", 1).title
+            inside.set()
+            assert go.wait(30)
+        return str(found)
+
+    def read() -> str:
+        assert inside.wait(30)
+        found = shop.episode("s", 1).title
+        go.set()
+        return str(found)
+
+    assert together([change, read]) == ["one", "one"]
+    assert len(shop.loads) == 2  # each loaded for itself
+
+
+def test_what_a_dead_process_left_is_sent_by_another(shop: Any, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    assert shop.episode("s", 1)
+    assert shop.page("s", 1)
+    monkeypatch.setattr(outbox, "send", lambda *_: None)  # it dies between its commit and its drop
+    row.title = "two"
+    row.save()
+    assert shop.episode("s", 1).title == "one"
+    assert rows.count() == 2
+    assert send_left(older_than=timedelta(hours=1)) == 0  # these are their own process's
+    assert send_left(older_than=NOW) == 2
+    assert rows.count() == 0
+    assert shop.episode("s", 1).title == "two"
+
+
+def test_a_drop_that_fails_stays_and_does_not_fail_the_change(
+    shop: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    real = type(room()).drop
+
+    def away(*_: object) -> None:
+        raise EngineUnavailable("away")
+
+    monkeypatch.setattr(type(room()), "drop", away)
+    row.title = "two"
+    row.save()
+    with pytest.raises(EngineUnavailable):
+        send_left(older_than=NOW)
+    assert rows.count() == 2
+    monkeypatch.setattr(type(room()), "drop", real)
+    assert send_left(older_than=NOW) == 2
+
+
+def test_many_changes_of_a_transaction_are_sent_together(shop: Any, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    real = outbox._send
+
+    def send(*args: Any) -> None:
+        sent.append(len(args[1]))
+        real(*args)
+
+    monkeypatch.setattr(outbox, "_send", send)
+    with transaction.atomic():
+        for number in range(50):
+            shop.Episode.objects.create(show="s", number=number, title="new")
+    assert sent == [100]
+    assert rows.count() == 0
+
+
+def test_wrong_declarations_are_refused_by_name(shop: Any) -> None:
+    good: tuple[Any, ...] = shop.Episode, shop.EPISODE, lambda row: None
+    for place, bad, name in ((0, "Episode", "model"), (1, "episode:{x}", "keyspace"), (2, {"a": 1}, "parts")):
+        given = list(good)
+        given[place] = bad
+        with pytest.raises(InvalidInput, match=f"^{name}: "):
+            invalidates(*given)
+    with pytest.raises(InvalidInput, match=r"^groups: "):
+        invalidates(*good, group="list:{nobody}")

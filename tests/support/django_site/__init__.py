@@ -1,0 +1,1 @@
+"""A Django project that uses all of `greenroom.integrations.django`."""
