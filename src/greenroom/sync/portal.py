@@ -21,6 +21,7 @@ from contextvars import Context
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread, get_ident
+from time import sleep
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from greenroom.errors import RoomClosed, RoomElsewhere
@@ -157,6 +158,10 @@ class _Loop(asyncio.SelectorEventLoop):
         # Once: what is left wakes it again. To read until there is nothing costs an exception more.
         with suppress(BlockingIOError, InterruptedError):
             self._ssock.recv(4096)
+
+
+_FEW = 2
+"""Calls under way up to which a new one begins at once; past it the loop lets other threads put theirs beside it."""
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -330,9 +335,15 @@ class Portal:
     # In the loop --------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
+        queue = self._queue
+        if len(queue) + len(self.running) > _FEW:
+            # Threads that were answered just now are about to call again: each runs until it waits for its answer.
+            waiting = 0
+            while len(queue) > waiting:
+                waiting = len(queue)
+                sleep(0)
         # Before the look: who puts something there from now on wakes the loop again.
         self._woken = False
-        queue = self._queue
         while queue:
             queue.popleft().start()
 
