@@ -8,7 +8,9 @@ import time
 from textwrap import dedent, indent
 
 _BEGIN = """
-import logging, os, signal, sys, threading, time
+import atexit, logging, os, signal, sys, threading, time
+at_end = []
+atexit.register(lambda: [one() for one in at_end])  # after the library's own, which is registered later
 if sys.argv[2] == "asyncio":
     sys.modules["uvloop"] = None
 from concurrent.futures import ThreadPoolExecutor
