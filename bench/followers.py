@@ -35,7 +35,7 @@ class Run(msgspec.Struct):
     slowest: float
 
 
-async def measure(port: int) -> Run:
+async def measure(port: int, followers: int = FOLLOWERS) -> Run:
     """Change the estimate of a podcast again and again; the worker is a room of its own, as another process has."""
     with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as directory:
         records = await CountedRecords.made(Path(directory) / "record.sqlite3")
@@ -54,10 +54,10 @@ async def measure(port: int) -> Run:
             async def follower() -> None:
                 async for _ in platform.statuses.follow(podcast_id):
                     seen.append(time.perf_counter())
-                    if len(seen) == FOLLOWERS:
+                    if len(seen) == followers:
                         everyone.set()
 
-            following = [asyncio.create_task(follower()) for _ in range(FOLLOWERS)]
+            following = [asyncio.create_task(follower()) for _ in range(followers)]
             await everyone.wait()
             records.tasks.reads = 0
             first, last = [], []

@@ -12,7 +12,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from greenroom.caching import lease
+from greenroom.caching import Cache, lease
 from greenroom.caching.generation import KeyspaceGeneration
 from greenroom.caching.groups import Groups, Registered
 from greenroom.caching.invalidation import Backing
@@ -58,6 +58,8 @@ MARKS_UNREAD = "marks-unread"
 """After a drop of a keyspace what is stored counts, whatever its mark; what is near is dropped all the same."""
 OUTBOX_UNREAD = "outbox-unread"
 """What a killed process has left in the outbox stays there."""
+ANSWERS_KEPT = "answers-kept"
+"""What HTTP answers before its route outlives the near entry that it was made of."""
 STATUS_UNSENT = "status-unsent"
 """A change of a podcast's status invalidates nothing."""
 
@@ -178,6 +180,17 @@ def _send_no_status() -> None:
     _put(RecordCaches, "drop", dropped)
 
 
+def _keep_answers() -> None:
+    kept: dict[str, Any] = {}
+    attached = Cache.attached
+
+    def kept_or_attached(self: Cache[Any], key: str) -> Any:
+        kept[key] = attached(self, key) or kept.get(key)
+        return kept[key]
+
+    _put(Cache, "attached", kept_or_attached)
+
+
 def _put(owner: Any, name: str, value: object) -> None:
     """Put something in the place of what there is: were it not there, nothing would be broken."""
     assert hasattr(owner, name), f"{owner} has no {name} any more"
@@ -202,6 +215,7 @@ _BREAKS: dict[str, Callable[[], None]] = {
     KEYSPACE_KEPT: _keep_keyspaces,
     MARKS_UNREAD: _read_no_marks,
     OUTBOX_UNREAD: _leave_the_outbox,
+    ANSWERS_KEPT: _keep_answers,
     STATUS_UNSENT: _send_no_status,
 }
 

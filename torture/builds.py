@@ -42,6 +42,7 @@ BUILDS = {
         Build(broken.LEASE_NOT_HELD, {**CALM, **_ALONE, "faults": False}, "loads in", seconds=6),
         Build(broken.WAITERS_DEAF, {**BUSY, **_ALONE, "faults": False}, "besides loads", seconds=4),
         Build(broken.NEAR_AFTER_AWAIT, {**BUSY, **_ALONE, "faults": False}, seconds=2),
+        Build(broken.ANSWERS_KEPT, {**BUSY, **_ALONE, "faults": False}, seconds=2),
         Build(broken.GROUP_AFTER_LOAD, {**BUSY, **_ALONE, "faults": False}, seconds=2),
         Build(broken.DROPS_FORGOTTEN, {**CALM, **_ALONE, "changes": 0.03, "only": ("restart",)}),
         Build(broken.SILENCE_TRUSTED, {**DEAF, "only": ("deafen",)}),

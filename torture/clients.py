@@ -1,4 +1,4 @@
-"""What the clients of one process do, at random: read one or several, read pages, change and invalidate."""
+"""What the clients of one process do, at random: read one or several, also over HTTP, change and invalidate."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from greenroom.caching.invalidation import Backing
 from greenroom.errors import EngineError
 from torture.caches import ITEM, PAGE, Caches, Item, Page
 from torture.history import Drop, Failed, Read, Write, now
+from torture.http_reads import HttpReads
 from torture.journal import Journal
 from torture.plan import Plan
 from torture.reads import Before
@@ -35,6 +36,7 @@ class Clients:
         self._record = record
         self._caches = caches
         self._journal = journal
+        self._http = HttpReads()
         self._finishing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -52,6 +54,7 @@ class Clients:
         operations: list[Callable[[random.Random], Awaitable[None]]] = [
             self._read_item,
             self._read_page,
+            self._read_over_http,
             self._read_items,
             self._read_pages,
             self._crowd,
@@ -59,7 +62,7 @@ class Clients:
             self._change,
         ]
         changes = self._plan.changes if self._process < self._plan.writers else 0.0
-        weights = [0.5, 0.25, 0.1, 0.05, 0.03, 0.02, changes]
+        weights = [0.4, 0.2, 0.15, 0.1, 0.05, 0.03, 0.02, changes]
         while not self._finishing.is_set():
             await asyncio.sleep(chance.expovariate(1 / self._plan.pause))
             (operation,) = chance.choices(operations, weights)
@@ -93,6 +96,26 @@ class Clients:
         version = None if read.value is None else read.value.version
         how = before.how(read.outcome, read.entry)
         self._journal.add(Read(self._process, began, now(), key, how, version))
+
+    async def _read_over_http(self, chance: random.Random) -> None:
+        """An item, or a page, as the service's HTTP answers it."""
+        cache: Cache[Any]
+        parts: dict[str, object]
+        if chance.random() < 0.5:
+            cache, parts = self._caches.items, {"item": chance.choice(ITEMS)}
+        else:
+            cache, parts = self._caches.pages, {"show": chance.choice(SHOWS), "number": chance.choice(PAGES)}
+        key = cache.keyspace.key(**parts)
+        began = now()
+        before = Before(self._backing, cache, key)
+        try:
+            body, read = await self._http.get(cache, key, parts)
+        except Exception as error:
+            self._journal.add(Failed(self._process, began, now(), key, type(error).__name__))
+            return
+        value = None if body is None else cache.keyspace.decode(key, body)
+        how = "near" if read is None else before.how(read.outcome, read.entry)
+        self._journal.add(Read(self._process, began, now(), key, how, None if value is None else value.version))
 
     async def _read_items(self, chance: random.Random) -> None:
         items = chance.sample(ITEMS, 3)

@@ -46,7 +46,7 @@ async def resources(ways: BothWays) -> list[str]:
 # The same answers --------------------------------------------------------------------------------
 
 
-async def test_every_cached_resource_is_answered_fast_from_the_third_near_hit_on(ways: BothWays) -> None:
+async def test_every_cached_resource_is_fast_from_the_third_near_hit_on(ways: BothWays) -> None:
     for path in await resources(ways):
         async with asyncio.timeout(30):
             while not (await ways.get(path)).is_near:
@@ -150,7 +150,7 @@ async def test_both_ways_give_the_same_answers_to_the_byte(
 
 
 @pytest.mark.parametrize("header", sorted(NOT_PLAIN))
-async def test_a_request_that_asks_for_more_than_the_whole_goes_to_the_route(ways: BothWays, header: bytes) -> None:
+async def test_a_request_for_more_than_the_whole_goes_to_the_route(ways: BothWays, header: bytes) -> None:
     path = f"{API}/topics/{TOPIC}"
     await ways.warm(path)
     text = "chunked" if header == b"transfer-encoding" else "0"

@@ -113,7 +113,7 @@ async def lost(ways: BothWays, _: Server, proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize(("event", "hook"), [(pushed, "pushed"), (flushed, "lost"), (lost, "lost")])
-async def test_what_the_connection_tells_ends_the_answer_in_the_same_moment(
+async def test_what_the_connection_tells_ends_the_answer_at_once(
     ways: BothWays,
     valkey: Server,
     proxy: Proxy,

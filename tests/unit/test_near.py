@@ -228,7 +228,7 @@ def test_a_ghost_entry_that_returns_lives_as_long_as_the_first_time() -> None:
     check(near)
 
 
-def test_the_first_keys_of_a_cold_cache_outlive_a_scan_if_asked_for_once() -> None:
+def test_a_cold_cache_keeps_its_first_keys_before_a_scan() -> None:
     near = Near(entries=100)
     for _ in range(2):  # the second time after all was forgotten
         for number in range(100):

@@ -60,7 +60,7 @@ async def test_fifty_thousand_keys_are_found_by_one_call(server: Server, back: B
 @pytest.mark.one_kind
 @pytest.mark.parametrize("batch", [None, load_many], ids=["one by one", "together"])
 @pytest.mark.parametrize("outstanding", [7, 300])
-async def test_a_call_s_commands_stay_below_the_bound_however_low_it_is(
+async def test_a_call_s_commands_stay_below_the_bound_however_low(
     server: Server, back: Back, batch: Any, outstanding: int
 ) -> None:
     backing = await back(server, limits=Limits(outstanding=outstanding))
@@ -121,7 +121,7 @@ async def test_many_values_that_cannot_be_stored_are_one_log_line(
 
 
 @pytest.mark.one_kind
-async def test_values_without_a_lifetime_are_given_one_by_a_call_for_many(server: Server, back: Back) -> None:
+async def test_values_without_a_lifetime_get_one_from_a_call_for_many(server: Server, back: Back) -> None:
     raw = server.raw()
     for number in range(10, 60):
         raw("SET", f"word:s:{number}", f'"v{number}"')

@@ -178,7 +178,7 @@ async def test_what_a_batch_is_refused_is_kept_and_not_read_meanwhile(valkey: Se
     assert raw("EXISTS", *KEYS[:20]) <= 1
 
 
-async def test_a_group_of_ten_thousand_is_dropped_in_slices_and_its_time_is_told(
+async def test_ten_thousand_of_a_group_are_dropped_in_slices_and_timed(
     valkey: Server, back: Back, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     backing = await back(valkey)
