@@ -117,6 +117,9 @@ def test_an_argument_that_cannot_be_is_named(name: str, value: Any) -> None:
     assert raised.value.field == name
 
 
-@pytest.mark.parametrize("line", [f"'x', {TAG}", f'"x, {TAG}', f"{TAG} {TAG}", f'W/"x"{TAG}', f"w/{TAG}", f"*, {TAG}"])
+@pytest.mark.parametrize(
+    "line",
+    [f"'x', {TAG}", f'"x, {TAG}', f"{TAG} {TAG}", f'W/"x"{TAG}', f"w/{TAG}", f"*, {TAG}", f"{TAG}, x", f'{TAG}, "'],
+)
 def test_what_is_no_list_of_tags_names_none(line: str) -> None:
     assert not matches([line], TAG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,6 +111,29 @@ def test_threads_that_change_one_value_never_read_an_older_one(one: Process) -> 
     for thread in threads:
         thread.join()
     assert not stale
+
+
+def test_no_thread_has_the_old_value_from_near_while_it_is_dropped(
+    one: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, begun, go_on = SqlOutbox.drop, threading.Event(), threading.Event()
+
+    async def drop(self: SqlOutbox, *args: Any) -> None:
+        begun.set()
+        await asyncio.to_thread(go_on.wait)
+        await real(self, *args)
+
+    monkeypatch.setattr(SqlOutbox, "drop", drop)
+    assert one.item.get(1) == one.item.peek(1) == "old"
+    thread = threading.Thread(target=one.rename, args=("new", one.item.of(1)))
+    thread.start()
+    assert begun.wait(30)
+    try:
+        assert one.item.peek(1) is None
+    finally:
+        go_on.set()
+        thread.join()
+    assert one.item.get(1) == "new"
 
 
 def test_an_error_rolls_back_and_drops_nothing(one: Process) -> None:
