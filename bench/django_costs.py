@@ -17,8 +17,8 @@ import msgspec
 
 from bench.common import BODY, server
 
-KEYS = 500
-ROUNDS = 5
+KEYS = 300
+ROUNDS = 3
 TURNS = 3
 THREADS = 16
 OURS = "greenroom.integrations.django"

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.integrations.django import invalidates, outbox, room, send_left
+from tests.support.real_servers import Server
 from tests.support.sync_rooms import together
 
 pytestmark = pytest.mark.usefixtures("room")
@@ -163,6 +164,29 @@ def test_a_drop_that_fails_stays_and_does_not_fail_the_change(
     assert rows.count() == 2
     monkeypatch.setattr(type(room()), "drop", real)
     assert send_left(older_than=NOW) == 2
+
+
+def test_a_server_that_hangs_leaves_the_rows_and_the_change(shop: Any, rows: Any, project: Server) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    assert shop.episode("s", 1)
+    with project.frozen():
+        row.title = "two"
+        row.save()
+        assert rows.count() == 2
+    room().ready()
+    assert send_left(older_than=NOW) == 2
+    assert rows.count() == 0
+    assert shop.episode("s", 1).title == "two"
+
+
+def test_what_was_rolled_back_is_not_sent_with_the_next_commit(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(outbox, "_send", lambda _room, rows, _using: sent.extend(row.key for row in rows))
+    with transaction.atomic():
+        shop.Episode.objects.create(show="never", number=1, title="one")
+        transaction.set_rollback(True)
+    shop.Episode.objects.create(show="s", number=1, title="one")
+    assert sorted(sent) == ["episode:s:1", "list:s"]
 
 
 def test_many_changes_of_a_transaction_are_sent_together(shop: Any, rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,18 @@ def test_a_second_save_keeps_what_others_have_set_meanwhile(do: Way) -> None:
     assert read(key) == {"a": 2, "b": 2}
 
 
+def test_what_is_set_and_taken_back_in_two_saves_is_as_it_was(do: Way) -> None:
+    key = started(a=0).session_key
+    session = SessionStore(key)
+    for value in (1, 0):
+        session["a"], session["b"] = value, 1
+        do(session, "save")
+        assert read(key) == {"a": value, "b": 1}
+        del session["b"]
+        do(session, "save")
+        assert read(key) == {"a": value}
+
+
 def test_a_thousand_pairs_of_requests_lose_nothing() -> None:
     key = started().session_key
 
@@ -223,6 +235,16 @@ def test_cycle_key_of_a_session_that_has_ended_takes_nothing_along(do: Way, ask:
     SessionStore(key).delete(key)
     do(session, "cycle_key")
     assert dict(session.items()) == {}
+    assert read(session.session_key) == {}
+    assert len(ask("KEYS", "*session*")) == 1
+
+
+def test_an_end_while_the_key_is_cycled_leaves_no_copy(monkeypatch: pytest.MonkeyPatch, do: Way, ask: Raw) -> None:
+    key = started(_auth_user_id="7", a=1).session_key
+    session = SessionStore(key)
+    session.get("a")
+    monkeypatch.setattr(StoredSessions, "_replaced", _meanwhile(lambda all_: all_.end(key)))  # it is copied by then
+    do(session, "cycle_key")
     assert read(session.session_key) == {}
     assert len(ask("KEYS", "*session*")) == 1
 
@@ -341,6 +363,24 @@ def test_a_request_of_an_ended_session_of_a_user_saves_nothing(monkeypatch: pyte
             with pytest.raises(UpdateError):
                 do(session, "save")
         assert read(key) == {}
+
+
+def test_a_save_takes_no_session_into_the_next_era(monkeypatch: pytest.MonkeyPatch, do: Way) -> None:
+    session = started(_auth_user_id="7")
+    key = session.session_key
+    session["a"] = 1
+    real, done = StoredSessions._living, list[int]()
+
+    async def living(self: StoredSessions, name: str) -> Any:
+        found = await real(self, name)
+        if not done:
+            done.append(1)
+            await self.end_all("7", None)  # it was read, and is not written yet
+        return found
+
+    monkeypatch.setattr(StoredSessions, "_living", living)
+    do(session, "save")
+    assert read(key) == {}
 
 
 def test_a_spared_session_goes_on_under_a_new_key(do: Way) -> None:
