@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import cluster, cold, followers, http, policies
+from bench import cluster, cold, followers, http, policies, threads
 from bench.common import KEYS, READERS, Cost, server
 from bench.hits import CONTENDERS
 from tests.support.real_servers import Server
@@ -78,6 +78,32 @@ def hits(one: Server) -> str:
         + table(["contender", "against", "ratio", "target"], rows)
         + "\n\n"
         + table(["contender", "CPU µs a read", "elapsed µs a read"], plain)
+    )
+
+
+def in_threads(one: Server) -> str:
+    """Reads by threads."""
+    found: dict[tuple[str, int], list[threads.ThreadCost]] = {
+        (name, number): [] for name in threads.CONTENDERS for number in (1, 64)
+    }
+    for _ in range(TURNS):
+        for (name, number), costs_of in found.items():
+            command = [sys.executable, "-m", "bench.threads", name, str(one.port), str(number)]
+            run = subprocess.run(command, capture_output=True, check=True)
+            costs_of.append(msgspec.json.decode(run.stdout, type=threads.ThreadCost))
+    costs = {of: sorted(runs, key=lambda run: run.cpu)[TURNS // 2] for of, runs in found.items()}
+    rows = [
+        ["near, 1 thread: CPU µs", f"{costs['near', 1].cpu:.2f}", "≤ 1"],
+        ["near, 64 threads: CPU µs", f"{costs['near', 64].cpu:.2f}", "≤ 1"],
+        ["far, 1 thread: CPU µs", f"{costs['far', 1].cpu:.1f}", "≤ 30"],
+        ["far, 64 threads: CPU µs", f"{costs['far', 64].cpu:.1f}", "≤ 15"],
+        ["far, 64 threads: 99 of 100 reads, ms", f"{costs['far', 64].p99 / 1000:.1f}", "≤ 5"],
+        ["redis-py, 1 thread: CPU µs", f"{costs['redis-py', 1].cpu:.1f}", ""],
+        ["redis-py, 64 threads: CPU µs", f"{costs['redis-py', 64].cpu:.1f}", ""],
+        ["redis-py, 64 threads: 99 of 100 reads, ms", f"{costs['redis-py', 64].p99 / 1000:.1f}", ""],
+    ]
+    return "The same value read by threads, with `greenroom.sync` and with redis-py's blocking client:\n\n" + table(
+        ["measurement", "result", "target"], rows
     )
 
 
@@ -168,7 +194,7 @@ def main() -> None:
         "measured in one run.",
     ]
     with server() as one:
-        for part in (hits, cold_key, following, on_a_cluster, over_http):
+        for part in (hits, in_threads, cold_key, following, on_a_cluster, over_http):
             parts.append(part(one))
             sys.stdout.write(parts[-1] + "\n\n")
             sys.stdout.flush()

@@ -39,8 +39,8 @@ def declared_at(argument: str, text: str) -> Declarations:
         found = getattr(found, word)
     if isinstance(found, Declarations):
         return found
-    if isinstance(found, RoomCaches):
-        declared = found.declarations
+    declared = getattr(found, "declarations", None)  # a room's, for coroutines or for threads
+    if isinstance(declared, Declarations):
         if not (tuple(declared.keyspaces) or declared.beside_caches or declared.beside_sessions):
             raise InvalidInput(
                 argument,

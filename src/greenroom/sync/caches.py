@@ -216,8 +216,11 @@ class Cache(NearReader, Generic[T]):
         return self._room.run(partial(self._waited, (self.keyspace.key(*parts),), make))
 
     async def _waited(self, keys: Collection[str], make: Callable[[], Coroutine[Any, Any, R]], call: PortalCall) -> R:
-        with self._waiting.waiting(call, keys):
+        self._waiting.add(call, keys)
+        try:
             return await make()
+        finally:
+            self._waiting.remove(call, keys)
 
     # In an open transaction ---------------------------------------------------------------------------
 

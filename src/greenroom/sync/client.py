@@ -28,7 +28,8 @@ from greenroom.caching.loader import Loader, PlainLoader
 from greenroom.caching.result import Loaded
 from greenroom.caching.threads import LoaderThreads
 from greenroom.clock import SYSTEM, Clock
-from greenroom.errors import InvalidInput, RoomClosed
+from greenroom.declarations import Declarations
+from greenroom.errors import EngineError, InvalidInput, RoomClosed
 from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters, Event
 from greenroom.progress import Order
@@ -67,7 +68,7 @@ class AsyncRoom(client.Greenroom):
         return self._wired().backing
 
 
-class Declared(Protocol):
+class RoomPart(Protocol):
     """What is declared in a room, for its threads."""
 
     asynchronous: Any
@@ -149,8 +150,10 @@ class Greenroom:
         self.prefix = self.room.prefix
         """Stands before every key."""
         self._lock = RLock()
-        self._parts: list[Declared] = []
+        self._parts: list[RoomPart] = []
         self._portal: Portal | None = None
+        self._begun: Portal | None = None
+        """Where it was begun to be opened, perhaps by a thread that was interrupted."""
         self._opening: asyncio.Task[Any] | None = None
         self._closed = False
         self._inherited = False
@@ -180,7 +183,7 @@ class Greenroom:
         """Close the room: what is called later raises `RoomClosed`, until it is opened again by `open` or `with`."""
         with self._lock:
             self._closed = True
-            portal, self._portal = self._portal, None
+            portal, self._begun, self._portal = self._begun, None, None
             if portal is None:
                 return
             self._unbind()
@@ -348,6 +351,10 @@ class Greenroom:
         """Drop every value of a keyspace, whichever process has stored it; see `greenroom.Greenroom.drop_keyspace`."""
         self.drop(CalledDrop(wide=True), lambda: self.room.drop_keyspace(keyspace))
 
+    def delete_keyspace(self, keyspace: Keyspace[Any], *, viewer: str | None = None) -> int:
+        """Delete what is stored of a keyspace; see `greenroom.Greenroom.delete_keyspace`."""
+        return self.drop(CalledDrop(wide=True), lambda: self.room.delete_keyspace(keyspace, viewer=viewer))
+
     def forget_near(self) -> None:
         """Drop every value that this process holds; the next reads ask the server."""
 
@@ -393,6 +400,20 @@ class Greenroom:
         """
         return self.room.state()
 
+    @property
+    def unavailable(self) -> EngineError | None:
+        """Why the caches or sessions cannot use their server at the moment; None while all is well.
+
+        Raises:
+            RoomClosed, RoomNotOpen: when the room is not open.
+        """
+        return self.room.unavailable
+
+    @property
+    def declarations(self) -> Declarations:
+        """What is declared here so far, for `greenroom definitions` and `greenroom acl`; opens nothing."""
+        return self.room.declarations
+
     # For its parts ----------------------------------------------------------------------------------
 
     def run(self, make: Callable[[PortalCall], Coroutine[Any, Any, R]]) -> R:
@@ -432,7 +453,7 @@ class Greenroom:
         if not self._lock.acquire(timeout=seconds):
             return  # a thread is opening it, or hangs
         try:
-            portal, self._portal = self._portal, None
+            portal, self._begun, self._portal = self._begun, None, None
             if portal is not None:
                 self._unbind()
                 portal.run(lambda _: self.room.close(), seconds=seconds)
@@ -446,7 +467,7 @@ class Greenroom:
         parts = [part.forked() for part in self._parts]
         inherited = self.room, self._threads, self._called, self._opening, parts
         self._lock = RLock()
-        self._portal = None
+        self._portal = self._begun = None
         self._opening = None
         self._called = CalledDrops()
         self._threads = LoaderThreads()
@@ -465,6 +486,7 @@ class Greenroom:
                 raise RoomClosed("the room was closed: open it again by `with room:` or `room.open()`")
             portal = process.portal()
             self._declare_again()
+            self._begun = portal
             portal.run(self._open_once)
             self._called = CalledDrops()
             for part in self._parts:
@@ -474,10 +496,12 @@ class Greenroom:
 
     async def _open_once(self, _: PortalCall) -> None:
         """Open it, or go on with an opening whose thread was interrupted."""
-        if self._opening is None or self._opening.done():
+        opening = self._opening
+        if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
             open_room = self.room.__aenter__()
-            self._opening = asyncio.get_running_loop().create_task(open_room, context=self.context.copy())
-        await asyncio.shield(self._opening)
+            opening = asyncio.get_running_loop().create_task(open_room, context=self.context.copy())
+            self._opening = opening
+        await asyncio.shield(opening)
 
     def _unbind(self) -> None:
         for part in self._parts:

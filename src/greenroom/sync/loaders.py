@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -43,21 +42,24 @@ class WaitingThreads:
     """The calls that wait for each key of one cache; in the loop."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, deque[PortalCall]] = {}
+        self._calls: dict[str, list[PortalCall]] = {}
 
-    @contextmanager
-    def waiting(self, call: PortalCall, keys: Collection[str]) -> Iterator[None]:
-        """Around the time in which a call waits for these keys."""
+    def add(self, call: PortalCall, keys: Collection[str]) -> None:
+        """A call waits for these keys from now on, until `remove`."""
         for key in keys:
-            self._calls.setdefault(key, deque()).append(call)
-        try:
-            yield
-        finally:
-            for key in keys:
-                calls = self._calls[key]
-                calls.remove(call)
-                if not calls:
-                    del self._calls[key]
+            calls = self._calls.get(key)
+            if calls is None:
+                self._calls[key] = [call]
+            else:
+                calls.append(call)
+
+    def remove(self, call: PortalCall, keys: Collection[str]) -> None:
+        """It does not any more."""
+        for key in keys:
+            calls = self._calls[key]
+            calls.remove(call)
+            if not calls:
+                del self._calls[key]
 
     def first(self, keys: Iterable[str]) -> PortalCall | None:
         """The call that has waited longest for one of these keys; rather one whose thread has nothing else to do."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from asyncio import _get_running_loop
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,7 @@ from contextvars import Context
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread, get_ident
+from time import sleep
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from greenroom.errors import RoomClosed, RoomElsewhere
@@ -132,8 +134,43 @@ class _Posted:
         self.start = start
 
 
+_PASSES = 3
+"""Times that a turn of the loop runs what its callbacks have scheduled: a call's first step, then its command."""
+
+
+# docs/decisions/0093-the-portals-loop-makes-longer-turns.md
 class _Loop(asyncio.SelectorEventLoop):
-    """The loop of a portal. A forked child has it too, and leaves it as it is: see `fork`."""
+    """The loop of a portal where there is no uvloop: it asks its selector twice for a call, and not five times."""
+
+    _ready: deque[asyncio.Handle]
+    _ssock: socket.socket
+
+    def _run_once(self) -> None:
+        super()._run_once()  # type: ignore[misc]
+        ready = self._ready
+        for _ in range(_PASSES):
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if not handle._cancelled:
+                    handle._run()
+
+    def _read_from_self(self) -> None:
+        # Once: what is left wakes it again. To read until there is nothing costs an exception more.
+        with suppress(BlockingIOError, InterruptedError):
+            self._ssock.recv(4096)
+
+
+_FEW = 2
+"""Calls under way up to which a new one begins at once; past it the loop lets other threads put theirs beside it."""
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """A loop of uvloop where that is installed, which takes two thirds of the time."""
+    try:
+        import uvloop
+    except ImportError:
+        return _Loop()
+    return uvloop.new_event_loop()
 
 
 class Portal:
@@ -150,7 +187,7 @@ class Portal:
         """What coroutines of other loops wait for; in the loop."""
         self.running: set[PortalCall] = set()
         """Calls under way; in the loop."""
-        self.loop: asyncio.AbstractEventLoop | None = _Loop()
+        self.loop: asyncio.AbstractEventLoop | None = _new_loop()
         self._thread = Thread(target=self._serve, args=(self.loop,), name="greenroom-sync", daemon=True)
         self._thread.start()
 
@@ -168,8 +205,8 @@ class Portal:
 
         Arguments:
             make: makes it, given the call.
-            begin: called in this thread before the call is queued. What it begins the coroutine ends, so that the call
-                is then queued even if its thread is interrupted in between.
+            begin: called in this thread before the call is queued, perhaps twice. What it begins the coroutine ends, so
+                that the call is then queued even if its thread is interrupted in between.
             seconds: after which this thread goes on without an answer; by default it waits for it.
 
         Raises:
@@ -182,10 +219,11 @@ class Portal:
         if self._left_by and (left := self._left_by.pop(get_ident(), None)):
             make = _after(left, make)
         call = PortalCall(self, make, context)
-        inbox = call.inbox
+        inbox, begun = call.inbox, False
         try:
             if begin is not None:
                 begin()
+                begun = True
             self._put(call)
             while (given := inbox.get(timeout=seconds)) is not call:
                 self._work(call, given)
@@ -193,7 +231,7 @@ class Portal:
             self.post(partial(self._left, call))
             raise TimeoutError(f"no answer within {seconds} s") from None
         except BaseException as error:
-            self._interrupted(call, must_run=begin is not None, error=error)
+            self._interrupted(call, error, begin, begun=begun)
             raise
         self._inboxes.append(inbox)
         if call.error is None:
@@ -279,13 +317,17 @@ class Portal:
         if os.getpid() != self._pid:
             raise RoomElsewhere("this process was forked inside a loader", "end such a process by `os._exit`")
 
-    def _interrupted(self, call: PortalCall, *, must_run: bool, error: BaseException) -> None:
+    def _interrupted(
+        self, call: PortalCall, error: BaseException, begin: Callable[[], object] | None, *, begun: bool
+    ) -> None:
         # Its inbox is given to nobody: what it waited for may still come.
         if os.getpid() != self._pid or isinstance(error, RoomClosed):
             return
-        if must_run:
-            # What it reads next must be read after that: a near entry of a group goes when the group has been read.
+        if begin is not None:
+            # What this thread reads next must be read after that: a near entry of a group goes when the group was read.
             self._left_by.setdefault(get_ident(), []).append(call)
+            if not begun:
+                begin()  # perhaps half of it is done
             if call.task is None:
                 self._put(call)
         self.post(partial(self._left, call))
@@ -293,9 +335,15 @@ class Portal:
     # In the loop --------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
+        queue = self._queue
+        if len(queue) + len(self.running) > _FEW:
+            # Threads that were answered just now are about to call again: each runs until it waits for its answer.
+            waiting = 0
+            while len(queue) > waiting:
+                waiting = len(queue)
+                sleep(0)
         # Before the look: who puts something there from now on wakes the loop again.
         self._woken = False
-        queue = self._queue
         while queue:
             queue.popleft().start()
 

@@ -84,6 +84,7 @@ def _patched_by_eventlet() -> bool:
     return patcher is not None and any(map(patcher.is_monkey_patched, ("thread", "socket", "select")))
 
 
+# docs/decisions/0095-the-room-of-threads-closes-after-their-end.md
 def _close() -> None:
     """At the end of the process: every room is closed, then the loop and its thread."""
     with _process.lock:
@@ -108,6 +109,7 @@ def _forked() -> None:
         _keep_for_ever(inherited.portal)
 
 
+# docs/decisions/0094-a-forked-child-keeps-what-it-inherited-for-ever.md
 def _keep_for_ever(one: object) -> None:
     """Never finalize it, not even at the interpreter's end: the finalizers of loops and transports close them."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from greenroom import Loaded, Outcome
+from greenroom import Keyspace, Loaded, Outcome
+from greenroom.cli.lookup import declared_at
 from greenroom.errors import InvalidInput, RoomClosed, RoomElsewhere
 from greenroom.sync import Greenroom
-from tests.support.sync_rooms import EPISODE, Episode, Record, together
+from tests.support.sync_rooms import EPISODE, MINUTES, Episode, Record, together
 
 
 def test_a_room_opens_itself_at_the_first_call(room: Greenroom) -> None:
@@ -107,9 +113,7 @@ def test_changing_drops_values_and_groups_on_every_way_out(room: Greenroom) -> N
 
 def test_a_loader_may_call_other_caches_and_stores(room: Greenroom) -> None:
     inner = room.cached(EPISODE)(Record().load)
-    outer = room.cache(
-        EPISODE.__class__("outer:{id}", Episode, ttl=EPISODE.lifetime.ttl), load=lambda id: inner("s1", int(id))
-    )
+    outer = room.cache(Keyspace("outer:{id}", Episode, ttl=MINUTES), load=lambda id: inner("s1", int(id)))
     assert outer("4") == Episode("s1", 4)
 
 
@@ -137,7 +141,7 @@ def test_a_loaders_exception_has_the_traceback_of_its_caller(room: Greenroom) ->
 
 
 def test_each_thread_that_waited_gets_an_exception_of_its_own(room: Greenroom) -> None:
-    waits, go = threading.Barrier(4), threading.Event()
+    go = threading.Event()
 
     def load(show_id: str, number: int) -> Episode:
         go.wait()
@@ -145,18 +149,17 @@ def test_each_thread_that_waited_gets_an_exception_of_its_own(room: Greenroom) -
 
     episode, caught = room.cached(EPISODE)(load), list[Broken]()
 
-    def read(number: int) -> None:
-        waits.wait()
+    def in_its_thread() -> None:
         try:
             episode("s1", 1)
         except Broken as error:
             caught.append(error)
 
-    threads = [threading.Thread(target=read, args=(n,)) for n in range(3)]
+    threads = [threading.Thread(target=in_its_thread) for _ in range(3)]
     for thread in threads:
         thread.start()
-    waits.wait()
-    room.health()  # all three calls are in the loop by now
+    while room._portal is None or len(room.portal.running) < 3:
+        go.wait(0.001)
     go.set()
     for thread in threads:
         thread.join()
@@ -164,7 +167,7 @@ def test_each_thread_that_waited_gets_an_exception_of_its_own(room: Greenroom) -
     assert {(str(error), error.how) for error in caught} == {("the row: is gone", "is gone")}
     for error in caught:
         names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-        assert names.count("read") == 1
+        assert names.count("in_its_thread") == 1
         assert names[-1] == "load"
 
 
@@ -178,10 +181,10 @@ def test_inside_a_running_loop_an_error_names_the_async_face(room: Greenroom) ->
 
     asyncio.run(calls())
     assert episode("s1", 1) == Episode("s1", 1)
-    asyncio.run(calls_near(episode))
+    asyncio.run(read_in_a_thread(episode))
 
 
-async def calls_near(episode: Callable[..., Episode | None]) -> None:
+async def read_in_a_thread(episode: Callable[..., Episode | None]) -> None:
     assert await asyncio.to_thread(episode, "s1", 1) == Episode("s1", 1)
 
 
@@ -230,3 +233,74 @@ def test_a_loader_that_says_how_long_its_value_lives_is_heard(room: Greenroom) -
 
     assert episode("s1", 1) == episode("s1", 1) == Episode("s1", 1)
     assert len(record.loads) == 2
+
+
+def test_a_keyspace_is_dropped_and_deleted_and_the_room_described(room: Greenroom) -> None:
+    record = Record()
+    episode = room.cached(EPISODE)(record.load)
+    with pytest.raises(RoomClosed):
+        room.state()
+    assert {one.name for one in room.declarations.keyspaces} == {"cache_episode", "session"}
+    episode.get_many([("s1", 1), ("s1", 2)])
+    room.ready()
+    assert room.unavailable is None
+    assert room.health().ok
+    assert room.state().near_entries == 2
+    record.version = 2
+    room.drop_keyspace(EPISODE)
+    assert episode("s1", 1) == Episode("s1", 1, 2)
+    assert room.delete_keyspace(EPISODE) == 2
+    record.version = 3
+    assert episode("s1", 1) == Episode("s1", 1, 3)
+
+
+def test_a_refresh_behind_runs_in_another_thread_and_the_hook_after_it(make_room: Callable[..., Greenroom]) -> None:
+    refreshed, after = threading.Event(), list[threading.Thread]()
+
+    def cleaned() -> None:
+        after.append(threading.current_thread())
+        refreshed.set()
+
+    room, threads = make_room(after_background_load=cleaned), list[threading.Thread]()
+    soon = Keyspace("soon:{show_id}", Episode, ttl=MINUTES, fresh=timedelta(milliseconds=20), jitter=0)
+
+    def load(show_id: str) -> Episode:
+        threads.append(threading.current_thread())
+        return Episode(show_id, len(threads))
+
+    stale = room.cache(soon, load=load)
+    stale("s1")
+    while not refreshed.wait(0.01):
+        stale("s1")
+    assert threads[0] is threading.current_thread()
+    assert after[0] is threads[1] is not threading.current_thread()
+
+
+def test_each_plain_load_runs_in_the_context_that_is_asked_for(make_room: Callable[..., Greenroom]) -> None:
+    tenant, entered = ContextVar("tenant", default="nobody's"), list[str]()
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        entered.append("in")
+        yield
+        entered.append("out")
+
+    room, seen = make_room(around_load=around), list[str]()
+
+    def load(show_id: str, number: int) -> Episode:
+        assert entered[-1] == "in"
+        seen.append(tenant.get())
+        return Episode(show_id, number)
+
+    episode = room.cached(EPISODE)(load)
+    tenant.set("the first caller's")
+    episode("s1", 1)
+    assert (seen, entered) == (["nobody's"], ["in", "out"])
+
+
+def test_the_commands_read_what_a_room_of_threads_declares(room: Greenroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("shop_of_threads")
+    module.room = room  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    room.cache(EPISODE, load=Record().load)
+    assert "cache_episode" in [one.name for one in declared_at("MODULE:NAME", "shop_of_threads:room").keyspaces]
