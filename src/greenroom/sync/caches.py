@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 T = TypeVar("T")
 
-_MAX_KEYS = 20_000
-"""Keys remembered by their parts."""
-
 
 class DropTarget:
     """A value, or a group of values, that a change makes stale; made by `Cache.of` and `Cache.group`.
@@ -72,7 +69,6 @@ class Cache(NearReader, Generic[T]):
         super().__init__(declare)
         self.asynchronous: AsyncCache[T]
         self.keyspace: Keyspace[T]
-        self._keys: dict[object, str] = {}
 
     # Reads ------------------------------------------------------------------------------------------
 
@@ -246,25 +242,6 @@ class Cache(NearReader, Generic[T]):
         return self._plain.here(*parts.values()) if len(parts) == 1 else self._plain.here(**parts)
 
     # ------------------------------------------------------------------------------------------------
-
-    def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
-        """The key; those asked for lately are remembered, since building one costs more than a near hit may."""
-        # Exact types only: True and 1.0 equal 1, and neither is a page number.
-        if len(args) == 1 and type(args[0]) is str and not parts:
-            asked: object = args[0]
-        elif parts and not args and all(type(part) is str or type(part) is int for part in parts.values()):
-            asked = tuple(parts.items())
-        elif len(args) > 1 and not parts and all(type(part) is str or type(part) is int for part in args):
-            asked = args
-        else:
-            return self.keyspace.key(*args, **parts)
-        key = self._keys.get(asked)
-        if key is None:
-            key = self.keyspace.key(*args, **parts)
-            if len(self._keys) >= _MAX_KEYS:
-                self._keys = {}
-            self._keys[asked] = key
-        return key
 
     def __repr__(self) -> str:
         return f"<cache of {self.keyspace}>"

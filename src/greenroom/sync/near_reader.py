@@ -13,6 +13,9 @@ from greenroom.keyspace import Keyspace
 from greenroom.sync.called_drops import CalledDrop, CalledDrops
 from greenroom.sync.thread_counts import ThreadCount
 
+_MAX_KEYS = 20_000
+"""Keys remembered by their parts."""
+
 
 class NearReader:
     """The near reads of one cache or store.
@@ -32,6 +35,7 @@ class NearReader:
         """What the keys and values are."""
         self._now: Callable[[], float] = monotonic
         self._peek: Callable[[str, float], Entry | None] = _nothing
+        self._keys: dict[object, str] = {}
         self._begin_counting()
 
     def bind(self, backing: Backing, called: CalledDrops) -> None:
@@ -65,6 +69,25 @@ class NearReader:
     def _begin_counting(self) -> None:
         self._hits = ThreadCount()
         self._local = self._hits.local
+
+    def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
+        """The key; those asked for lately are remembered, since building one costs more than a near hit may."""
+        # Exact types only: True and 1.0 equal 1, and neither is a page number.
+        if len(args) == 1 and type(args[0]) is str and not parts:
+            asked: object = args[0]
+        elif parts and not args and all(type(part) is str or type(part) is int for part in parts.values()):
+            asked = tuple(parts.items())
+        elif len(args) != 1 and not parts and all(type(part) is str or type(part) is int for part in args):
+            asked = args
+        else:
+            return self.keyspace.key(*args, **parts)
+        key = self._keys.get(asked)
+        if key is None:
+            key = self.keyspace.key(*args, **parts)
+            if len(self._keys) >= _MAX_KEYS:
+                self._keys = {}
+            self._keys[asked] = key
+        return key
 
 
 def _nothing(_key: str, _now: float) -> None:

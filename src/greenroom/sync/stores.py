@@ -40,7 +40,7 @@ class Store(NearReader, Generic[T]):
 
     def get(self, *args: object, **parts: object) -> T | None:
         """The value; None where there is none."""
-        key = self.keyspace.key(*args, **parts)
+        key = self._key(args, parts)
         entry = self._peek(key, self._now())
         # The marks are looked at after the entry: see `called_drops`.
         if entry is not None and key not in self._called_keys and not self._called_wide:
