@@ -20,6 +20,9 @@ TWINS = {
 }
 """What `greenroom.sync` has as the library has it: one changes an import and leaves out `await`."""
 
+EXTENSIONS = {"Greenroom": "src/greenroom/integrations/flask.py"}
+"""What a framework's custom calls by the package's name: `Greenroom(app)` in Flask."""
+
 
 def test_no_two_public_classes_have_one_name() -> None:
     places = defaultdict[str, list[str]](list)
@@ -29,4 +32,6 @@ def test_no_two_public_classes_have_one_name() -> None:
                 places[one.name].append(str(path.relative_to(ROOT)))
     for name in TWINS:
         places[name] = [path for path in places[name] if not path.startswith("src/greenroom/sync/")]
+    for name, extension in EXTENSIONS.items():
+        places[name].remove(extension)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
