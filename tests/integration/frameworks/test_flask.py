@@ -274,6 +274,20 @@ def test_a_page_of_a_foreign_origin_may_not_act(site: Site) -> None:
     assert allowing.client().post("/set/user_id/u1", **given).status_code == 200
 
 
+def test_a_foreign_page_is_refused_before_a_view_is_asked(site: Site) -> None:
+    asked: list[str] = []
+
+    @site.app.post("/act")
+    def act() -> str:
+        asked.append("asked")
+        return ""
+
+    assert site.client().post("/act", headers={"Origin": "https://evil.example"}).status_code == 403
+    assert asked == []
+    assert site.client().post("/act").status_code == 200
+    assert asked == ["asked"]
+
+
 def test_plain_http_from_elsewhere_has_no_session(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     elsewhere = {"REMOTE_ADDR": "192.0.2.7"}
     assert site.client().post("/set/a/b", environ_base=elsewhere).status_code == 403
@@ -287,6 +301,13 @@ def test_behind_a_proxy_that_is_believed_the_cookie_is_secure(site: Site) -> Non
     given = site.client().post("/set/a/b", headers=headers)
     assert given.headers["Set-Cookie"].startswith("__Host-greenroom=")
     assert "Secure" in given.headers["Set-Cookie"]
+    # What such a proxy has added is no sign of another one, that nobody was told of.
+    local = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http"}
+    assert site.client().post("/set/a/b", headers=local).status_code == 200
+
+
+def test_headers_of_a_proxy_that_nobody_believes_are_refused(site: Site) -> None:
+    assert site.client().post("/set/a/b", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 403
 
 
 def test_a_session_that_cannot_be_asked_for_is_a_503(valkey: Server) -> None:

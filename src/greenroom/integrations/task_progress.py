@@ -1,0 +1,131 @@
+"""How far tasks of a queue are, and what they returned: kept in a store of the room, followed by any process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any, Literal
+
+import msgspec
+
+from greenroom.argument_types import instance
+from greenroom.errors import EngineError, InvalidInput, RoomClosed
+from greenroom.keyspace import Keyspace, Text
+from greenroom.progress import Order
+from greenroom.sessions.raw_json import member_json
+from greenroom.sync.client import Greenroom
+from greenroom.sync.progress import Followed
+
+log = logging.getLogger("greenroom.tasks")
+
+_KEPT = timedelta(days=1)
+_ORDER = Order("queued", "running", "done", failure="failed")
+_ENDS = frozenset({"done", "failed"})
+_ERROR = 500
+"""Characters of an error that are kept."""
+
+
+class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a task is.
+
+    Arguments:
+        done, total: as the task has reported.
+        note: likewise, a text for people.
+        result: what it returned, where that is JSON.
+        error: the class and text of what it raised.
+    """
+
+    status: Literal["queued", "running", "done", "failed"]
+    done: int = 0
+    total: int | None = None
+    note: str = ""
+    result: Any = None
+    error: str = ""
+
+
+STORED = Keyspace(
+    "task:{task_id}",
+    TaskStatus,
+    parts={"task_id": Text()},
+    ttl=_KEPT,
+    name="task",
+    purpose="how far tasks of a queue are",
+)
+SHOWN = Keyspace(
+    "task-status:{task_id}",
+    TaskStatus,
+    parts={"task_id": Text()},
+    ttl=timedelta(minutes=5),
+    name="task status",
+    purpose="the same, for those who follow it",
+)
+
+
+class TaskProgress:
+    """The statuses of the tasks of a room, one day each; one object a room.
+
+    A server that is away fails no task: what could not be told is logged.
+    """
+
+    def __init__(self, room: Greenroom) -> None:
+        self.room = instance("room", room, Greenroom, "give a Greenroom of greenroom.sync")
+        # Without memory of its own: a follower reads what it was just told of.
+        store = self._store = room.store(STORED, near_for=timedelta(0))
+
+        async def load(task_id: str) -> TaskStatus | None:
+            return await store.asynchronous.get(task_id)
+
+        self._jobs = room.progress(SHOWN, load=load, order=_ORDER)
+
+    def get(self, task_id: str) -> TaskStatus | None:
+        """How far a task is; None where there is none, or it was more than a day ago."""
+        return self._jobs.get(task_id)
+
+    def follow(self, task_id: str) -> Followed[TaskStatus]:
+        """The status now, then each later one, to the end: `for status in tasks.follow(task_id)`.
+
+        The last one has the result, or the error. Of a slow follower's statuses the latest is given.
+        """
+        return self._jobs.follow(task_id)
+
+    # What tasks tell ----------------------------------------------------------------------------------
+
+    def queued(self, task_id: str) -> None:
+        """It was sent; before it is, so that who sends it can follow at once. A repetition begins nothing anew."""
+        self._tell(task_id, lambda old: old if old is not None else TaskStatus(status="queued"))
+
+    def running(self, task_id: str, done: int = 0, total: int | None = None, note: str = "") -> None:
+        """It runs, and is so far."""
+        self._tell(task_id, partial(_onwards, new=TaskStatus(status="running", done=done, total=total, note=note)))
+
+    def done(self, task_id: str, result: object) -> None:
+        """It has returned this."""
+        try:
+            member_json("result", result)
+        except InvalidInput as error:
+            log.warning("what a task returned is not kept: %s", error)
+            result = None
+        self._tell(task_id, partial(_ended, status="done", result=result))
+
+    def failed(self, task_id: str, error: BaseException) -> None:
+        """It has raised this."""
+        self._tell(task_id, partial(_ended, status="failed", error=f"{type(error).__name__}: {error}"[:_ERROR]))
+
+    def _tell(self, task_id: str, change: Callable[[TaskStatus | None], TaskStatus]) -> None:
+        try:
+            with self.room.changing(self._jobs.cache.of(task_id)):
+                self._store.change(change, task_id=task_id)
+        except (EngineError, RoomClosed, InvalidInput) as error:
+            log.warning("how far a task is could not be told: %s: %s", type(error).__name__, error)
+
+
+def _onwards(old: TaskStatus | None, new: TaskStatus) -> TaskStatus:
+    """Prevents: a task has ended · its queue delivers it again · whoever waits for it sees it run."""
+    return old if old is not None and old.status in _ENDS else new
+
+
+def _ended(old: TaskStatus | None, **members: Any) -> TaskStatus:
+    before = old or TaskStatus(status="running")
+    return _onwards(old, msgspec.structs.replace(before, **members))

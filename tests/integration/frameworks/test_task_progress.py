@@ -1,0 +1,122 @@
+"""The progress of tasks, and a room for each process that runs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery, signals
+from redis import Redis
+from rq import Queue, Retry, SimpleWorker
+
+from greenroom.errors import RoomClosed
+from greenroom.integrations.celery import connect
+from greenroom.integrations.rq import RoomWorker, RqTasks
+from greenroom.integrations.task_progress import TaskProgress, TaskStatus
+from greenroom.sync import Greenroom
+from tests.support.real_servers import Server
+
+
+@pytest.fixture
+def room(valkey: Server) -> Iterator[Greenroom]:
+    with Greenroom(valkey.address) as room:
+        yield room
+
+
+def test_another_process_follows_to_the_result(valkey: Server, room: Greenroom) -> None:
+    mine = TaskProgress(room)
+    mine.queued("a")
+    with Greenroom(valkey.address) as other:
+        seen = TaskProgress(other).follow("a")
+        assert next(seen).status == "queued"
+        mine.running("a", 10, 100, "half way")
+        assert next(seen) == TaskStatus(status="running", done=10, total=100, note="half way")
+        mine.done("a", {"rows": 100})
+        assert list(seen) == [TaskStatus(status="done", done=10, total=100, note="half way", result={"rows": 100})]
+    assert list(mine.follow("nobody")) == []
+
+
+def test_a_task_that_is_delivered_again_stays_ended(room: Greenroom) -> None:
+    tasks = TaskProgress(room)
+    tasks.done("a", 1)
+    tasks.running("a", 5)
+    tasks.failed("a", ValueError("again"))
+    tasks.queued("a")
+    assert tasks.get("a") == TaskStatus(status="done", result=1)
+
+
+def test_a_result_that_is_no_json_is_not_kept_but_the_end_is(room: Greenroom, caplog: pytest.LogCaptureFixture) -> None:
+    tasks = TaskProgress(room)
+    tasks.done("a", {1, 2})
+    assert tasks.get("a") == TaskStatus(status="done")
+    assert "what a task returned is not kept" in caplog.text
+
+
+def test_a_server_that_is_away_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
+    with Greenroom("valkey://127.0.0.1:1") as room:
+        TaskProgress(room).running("a", 1)
+    assert "how far a task is could not be told" in caplog.text
+
+
+def test_a_process_of_celery_closes_its_room_at_its_end(room: Greenroom) -> None:
+    connect(Celery("closing"), room)
+    signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+    with pytest.raises(RoomClosed):
+        room.health()
+
+
+def test_a_task_of_celery_that_raises_is_failed_for_who_follows(room: Greenroom) -> None:
+    app = Celery("failing", broker="memory://")
+    tasks = connect(app, room)
+
+    @app.task(bind=True, base=tasks.base)  # type: ignore[untyped-decorator]
+    def export(self: Any) -> None:
+        self.report(1, 2)
+        raise ValueError("no rows")
+
+    export.apply(task_id="a")
+    assert tasks.get("a") == TaskStatus(status="failed", done=1, total=2, error="ValueError: no rows")
+
+
+JOBS: list[Any] = []
+
+
+def job(rows: int) -> int:
+    """Stands for a job; what the test has decorated is called by it."""
+    result: int = JOBS[-1](rows)
+    return result
+
+
+def test_a_job_of_rq_that_will_be_retried_has_not_failed(valkey: Server, room: Greenroom) -> None:
+    tasks = RqTasks(room)
+    attempts: list[int] = []
+
+    @tasks.job
+    def flaky(rows: int) -> int:
+        attempts.append(rows)
+        tasks.report(len(attempts), 2)
+        if len(attempts) == 1:
+            assert (tasks.get("a") or TaskStatus(status="failed")).status == "running"
+            raise ValueError("once")
+        assert tasks.get("a") == TaskStatus(status="running", done=2, total=2)
+        return rows
+
+    JOBS.append(flaky)
+    queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
+    tasks.enqueue(queue, job, 3, job_id="a", retry=Retry(max=1))
+    SimpleWorker([queue], connection=queue.connection).work(burst=True)
+    assert tasks.get("a") == TaskStatus(status="done", done=2, total=2, result=3)
+    assert room.health() is not None  # a worker that does not fork keeps its room
+
+
+def test_a_forked_process_of_rq_closes_its_room_at_its_end(valkey: Server, room: Greenroom) -> None:
+    RqTasks(room)
+    queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
+    worker = RoomWorker([queue], connection=queue.connection)
+    worker._is_horse = True
+    with pytest.raises(TypeError):
+        worker.perform_job()
+    with pytest.raises(RoomClosed):
+        room.health()
