@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.sync import Greenroom
+from greenroom.sync import Greenroom, process
 from greenroom.sync.called_drops import CalledDrop, CalledDrops
 from greenroom.sync.portal import Portal, PortalCall
 from tests.support.real_servers import Server
@@ -59,7 +59,7 @@ class HeldLoop:
             held.set()
             self._go.wait(60)
 
-        room.portal.post(hold)
+        process.portal().post(hold)
         assert held.wait(60)
 
     def __enter__(self) -> HeldLoop:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from greenroom.caching import DropTarget
@@ -19,6 +21,9 @@ log = logging.getLogger("greenroom.outbox")
 
 _ROOM = "give a Greenroom, of greenroom or of greenroom.sync"
 _LATER = "what a change made stale is to be dropped by another process: %s"
+
+_LOOK = 1.0
+"""Seconds after which a thread that waits for a drop looks whether the event loop is still there."""
 
 Drop = Callable[[], Coroutine[Any, Any, None]]
 
@@ -85,12 +90,22 @@ class LoopRoom:
         """In the loop; where there is none the rows are left to others."""
         if self.loop is None:
             return
-        dropping = drop()
+        loop, dropping = self.loop, drop()
         try:
-            asyncio.run_coroutine_threadsafe(dropping, self.loop).result()
+            dropped = asyncio.run_coroutine_threadsafe(dropping, loop)
         except RuntimeError as error:  # the loop was closed
             dropping.close()
             log.warning(_LATER, error)
+            return
+        # Prevents: the loop has made its last turn · this is queued · the loop is closed · its thread waits for ever.
+        while not wait([dropped], _LOOK).done and not loop.is_closed():
+            pass
+        if not dropped.done() or dropped.cancelled():
+            with suppress(RuntimeError):
+                dropping.close()
+            log.warning(_LATER, "its event loop has ended")
+            return
+        dropped.result()
 
 
 class ThreadRoom:

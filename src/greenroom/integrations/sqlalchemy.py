@@ -249,8 +249,7 @@ class SqlOutbox:
         return self.face
 
     async def _open(self) -> None:
-        if self._sender is not None:
-            raise InvalidInput("outbox", "is open already", "open it once in a process, beside its room")
+        self._check_not_open()
         room = self.face.room
         room.opened.check()
         if not await self._in_database(lambda connection: inspect(connection).has_table(*_named(self.table))):
@@ -258,9 +257,18 @@ class SqlOutbox:
             raise InvalidInput("table", f"{self.table.fullname} is not in the database", remedy)
         sender = RowSender(room, self, self._every.total_seconds())
         await sender.open()
+        try:
+            self._check_not_open()  # another thread may have opened it meanwhile
+        except InvalidInput:
+            await sender.close()
+            raise
         self._opened = os.getpid(), sender
         if isinstance(self.face, LoopRoom):
             self.face.loop = asyncio.get_running_loop()
+
+    def _check_not_open(self) -> None:
+        if self._sender is not None:
+            raise InvalidInput("outbox", "is open already", "open it once in a process, beside its room")
 
     async def _close(self) -> None:
         sender, self._opened = self._sender, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -131,7 +132,7 @@ class Cache(NearReader, Generic[T]):
         if self._plain is not None and self._room.in_transaction():
             return [self._unshared(key, *one) for key, one in zip(keys, asked, strict=True)]
         given = _given(asked)
-        return self._room.run(partial(self._waited, keys, lambda: self.asynchronous.get_results(given)))
+        return self._run_waiting(keys, lambda: self.asynchronous.get_results(given))
 
     def peek(self, *args: object, **parts: object) -> T | None:
         """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""
@@ -209,8 +210,14 @@ class Cache(NearReader, Generic[T]):
     # In the loop ------------------------------------------------------------------------------------
 
     def run_waiting(self, parts: tuple[object, ...], make: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Run a coroutine in the loop; if a load of this key is wanted meanwhile, this thread does it."""
-        return self._room.run(partial(self._waited, (self.keyspace.key(*parts),), make))
+        """Run a coroutine in the loop; a load of this key that is wanted meanwhile is done by this thread."""
+        return self._run_waiting((self.keyspace.key(*parts),), make)
+
+    def _run_waiting(self, keys: Collection[str], make: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        # In an open transaction this thread does no load whose value others get: one of the room's threads does it.
+        if self._room.in_transaction():
+            return self._room.run(lambda _: make())
+        return self._room.run(partial(self._waited, keys, make))
 
     async def _waited(self, keys: Collection[str], make: Callable[[], Coroutine[Any, Any, R]], call: PortalCall) -> R:
         self._waiting.add(call, keys)
@@ -239,7 +246,8 @@ class Cache(NearReader, Generic[T]):
 
     def _load_here(self, parts: Mapping[str, object]) -> Any:
         assert self._plain is not None
-        return self._plain.here(*parts.values()) if len(parts) == 1 else self._plain.here(**parts)
+        loaded = self._plain.here(*parts.values()) if len(parts) == 1 else self._plain.here(**parts)
+        return self._room.run_loaded(loaded) if inspect.isawaitable(loaded) else loaded
 
     # ------------------------------------------------------------------------------------------------
 

@@ -175,21 +175,29 @@ class Greenroom:
             RoomElsewhere: in a thread where an event loop runs, and under the patches of gevent or eventlet.
             MissingExtra: if the embedded server is not installed. A server that cannot be reached is no error.
         """
+        refuse_running_loop()  # or the room would open itself later, which was closed
         with self._lock:
             self._closed = False
             self._opened()
 
     def close(self) -> None:
-        """Close the room: what is called later raises `RoomClosed`, until it is opened again by `open` or `with`."""
+        """Close the room: what is called later raises `RoomClosed`, until it is opened again by `open` or `with`.
+
+        Raises:
+            RoomElsewhere: in a thread where an event loop runs, of a room that was opened. It stays open.
+        """
+        if self._begun is not None:
+            refuse_running_loop()
         with self._lock:
             self._closed = True
-            portal, self._begun, self._portal = self._begun, None, None
+            portal, self._portal = self._begun, None
             if portal is None:
                 return
             self._unbind()
-            self._opening = None
-            portal.run(lambda _: self.room.close())
+            portal.run(self._close_once)
             self._threads.close()
+            # Last. Prevents: a thread is interrupted in closing · the room is open all the same, and nobody knows.
+            self._begun = None
 
     def __enter__(self) -> Greenroom:
         self.open()
@@ -420,6 +428,14 @@ class Greenroom:
         """Run a coroutine of the asynchronous room in its loop; opens the room where that is due."""
         return (self._portal or self._opened()).run(make)
 
+    def run_loaded(self, loaded: Awaitable[R]) -> R:
+        """What a plain loader has returned that is to be awaited; in the context in which the room was made."""
+
+        async def awaited(_: PortalCall) -> R:
+            return await loaded
+
+        return (self._portal or self._opened()).run(awaited, context=self.context.copy())
+
     def post(self, make: Callable[[], object]) -> None:
         """Have something done in the loop, where the room is open; waits for nobody."""
         if self._portal is not None:
@@ -503,6 +519,10 @@ class Greenroom:
             self._opening = opening
         await asyncio.shield(opening)
 
+    async def _close_once(self, _: PortalCall) -> None:
+        self._opening = None
+        await self.room.close()
+
     def _unbind(self) -> None:
         for part in self._parts:
             part.unbind()
@@ -544,12 +564,6 @@ class Greenroom:
         if refused or is_async(load):
             return load
         return PlainLoad(load, keyspace.prefixed(self.prefix), self, waiting, many=many)
-
-    @property
-    def portal(self) -> Portal:
-        """That of the process; for loads, which there are only while the room is open."""
-        assert self._portal is not None
-        return self._portal
 
     @property
     def threads(self) -> LoaderThreads:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from greenroom.keyspace import Keyspace
-from greenroom.sync.portal import PortalCall, Raised, copied
+from greenroom.sync.portal import Portal, PortalCall, Raised, copied
 
 if TYPE_CHECKING:
     from greenroom.sync.client import Greenroom
@@ -149,7 +149,7 @@ class _Load:
         self._call = call
         self._keys = keys
         self._loop = asyncio.get_running_loop()
-        self._portal = load.room.portal
+        self._portal: Portal | None = None
         self._context = copy_context()  # of the load's task: that in which the room was made
         self._holder: PortalCall | None = None
         self._behind: asyncio.Task[None] | None = None
@@ -167,6 +167,9 @@ class _Load:
         if self._holder is None:
             self._behind = self._loop.create_task(self._run_behind())
         else:
+            # Not the room's, which has none while it is being closed. Prevents: a read misses · another thread closes
+            # the room · the load begins, and ends with an error of ours.
+            self._portal = self._holder.portal
             self._holder.works.append(self)
             self._holder.inbox.put(self)
 
@@ -179,15 +182,16 @@ class _Load:
 
     def run(self) -> Raised | None:
         """Load, in the thread that it was given to."""
-        if self.result.done():
+        portal = self._portal
+        if portal is None or self.result.done():
             return None
         try:
             value = self._context.copy().run(self._call)
         except Exception as error:
             raised = Raised(error, copied(error))
-            self._portal.post(partial(self._end, None, raised.shared))
+            portal.post(partial(self._end, None, raised.shared))
             return raised
-        self._portal.post(partial(self._end, value, None))
+        portal.post(partial(self._end, value, None))
         return None
 
     async def _run_behind(self) -> None:

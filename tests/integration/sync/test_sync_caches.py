@@ -20,7 +20,8 @@ import pytest
 from greenroom import Keyspace, Loaded, Outcome
 from greenroom.cli.lookup import declared_at
 from greenroom.errors import InvalidInput, RoomClosed, RoomElsewhere
-from greenroom.sync import Greenroom
+from greenroom.sync import Greenroom, process
+from tests.support.patience import wait_for
 from tests.support.sync_rooms import EPISODE, MINUTES, Episode, Record, together
 
 
@@ -158,7 +159,7 @@ def test_each_thread_that_waited_gets_an_exception_of_its_own(room: Greenroom) -
     threads = [threading.Thread(target=in_its_thread) for _ in range(3)]
     for thread in threads:
         thread.start()
-    while room._portal is None or len(room.portal.running) < 3:
+    while room._portal is None or len(process.portal().running) < 3:
         go.wait(0.001)
     go.set()
     for thread in threads:
@@ -304,3 +305,84 @@ def test_the_commands_read_what_a_room_of_threads_declares(room: Greenroom, monk
     monkeypatch.setitem(sys.modules, module.__name__, module)
     room.cache(EPISODE, load=Record().load)
     assert "cache_episode" in [one.name for one in declared_at("MODULE:NAME", "shop_of_threads:room").keyspaces]
+
+
+def test_a_room_cannot_be_closed_where_a_loop_runs_and_stays_open(room: Greenroom) -> None:
+    episode = room.cached(EPISODE)(Record().load)
+    episode("s1", 1)
+
+    async def close() -> None:
+        with pytest.raises(RoomElsewhere):
+            room.close()
+
+    asyncio.run(close())
+    assert episode("s1", 2) == Episode("s1", 2)
+    room.close()
+
+    async def opened() -> None:
+        with pytest.raises(RoomElsewhere):
+            room.open()
+
+    asyncio.run(opened())
+    with pytest.raises(RoomClosed):
+        episode("s1", 3)
+    room.open()
+    assert episode("s1", 4) == Episode("s1", 4)
+
+
+def test_a_read_that_misses_while_the_room_is_closed_says_so(room: Greenroom, caplog: pytest.LogCaptureFixture) -> None:
+    episode = room.cached(EPISODE)(Record().load)
+    room.open()
+    plain, missed = episode.cache._plain, threading.Event()
+    assert plain is not None
+    keys = plain._keys
+
+    def held(*args: Any) -> list[str]:
+        """In the loop, when the load begins: until the other thread has begun to close."""
+        missed.set()
+        wait_for(lambda: room._portal is None)
+        return keys(*args)
+
+    plain._keys = held  # type: ignore[method-assign, assignment]
+
+    def close() -> str:
+        missed.wait(30)
+        room.close()
+        return ""
+
+    def read() -> str:
+        with pytest.raises(RoomClosed):
+            episode("s1", 1)
+        return ""
+
+    together([read, close])
+    assert not caplog.records
+
+
+async def later(show_id: str, number: int) -> Episode:
+    return Episode(show_id, number)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_a_plain_loader_returns_is_awaited_everywhere(make_room: Callable[..., Greenroom], inside: bool) -> None:
+    room = make_room(in_transaction=lambda: inside)
+    episode = room.cache(EPISODE, load=lambda show_id, number: later(show_id, number))
+    assert episode.load("s1", 1) == Episode("s1", 1)
+    assert episode.get("s1", 1) == Episode("s1", 1)
+    assert episode.get_many([("s1", 2)]) == [Episode("s1", 2)]
+
+
+def test_a_batch_loader_beside_an_async_one_runs_in_no_open_transaction(make_room: Callable[..., Greenroom]) -> None:
+    threads, inside = list[threading.Thread](), threading.local()
+    room = make_room(in_transaction=lambda: getattr(inside, "open", False))
+
+    def load_many(keys: Sequence[dict[str, Any]]) -> list[Episode]:
+        threads.append(threading.current_thread())
+        return [Episode(**key) for key in keys]
+
+    episode = room.cache(EPISODE, load=later, load_many=load_many)
+    inside.open = True
+    assert episode.get_many([("s1", 1)]) == [Episode("s1", 1)]
+    inside.open = False
+    assert episode.get_many([("s1", 2)]) == [Episode("s1", 2)]
+    assert [thread is threading.current_thread() for thread in threads] == [False, True]

@@ -161,8 +161,9 @@ def test_under_the_patches_of_gevent_an_error_says_what_to_do(valkey: Server) ->
 
 def test_the_room_and_its_loop_are_closed_at_the_end(valkey: Server) -> None:
     program = """
+    from greenroom.sync import process
     room.open()
-    loop = room.portal.loop
+    loop = process.portal().loop
     at_end.append(lambda: print(loop.is_closed(), threading.active_count()))
     """
     assert run_clean(valkey.address, program) == ["True 1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -15,13 +16,16 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from greenroom import Greenroom as AsyncGreenroom
 from greenroom.errors import InvalidInput, RoomElsewhere
+from greenroom.integrations.outbox_rooms import LoopRoom
 from greenroom.integrations.sqlalchemy import SqlOutbox
 from greenroom.sync import Cache, Greenroom
 from tests.support.outbox_items import ITEM, NEVER, PAGE, Base, Item, async_engine, made, plain_engine
 from tests.support.patience import wait_for
 from tests.support.real_servers import Server
 from tests.support.sync_programs import run_clean
+from tests.support.sync_rooms import together
 
 
 class Process:
@@ -200,3 +204,79 @@ def test_an_open_outbox_ends_with_its_process_and_begins_anew_in_a_fork(valkey: 
     one.engine.dispose()
     """
     assert run_clean(valkey.address, program) == ["newer", "0", "newer"]
+
+
+def test_of_threads_that_open_one_outbox_at_once_one_does(one: Process) -> None:
+    read, met = one.outbox.read, asyncio.Event()
+    waiting = 0
+
+    async def together_read() -> Any:
+        nonlocal waiting
+        rows = await read()
+        waiting += 1
+        if waiting == 2:
+            met.set()
+        await met.wait()
+        return rows
+
+    one.outbox.read = together_read  # type: ignore[method-assign]
+
+    def open_it() -> str:
+        try:
+            one.outbox.open()
+        except InvalidInput as error:
+            return error.field
+        return "opened"
+
+    assert sorted(together([open_it, open_it])) == ["opened", "outbox"]
+    one.outbox.close()
+
+    async def senders() -> list[str]:
+        return [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "greenroom-outbox"]
+
+    assert one.room.run(lambda _: senders()) == []
+
+
+def test_a_thread_that_has_committed_waits_for_no_loop_that_has_ended() -> None:
+    loops = LoopRoom(AsyncGreenroom())
+    queued = threading.Event()
+    loops.loop = asyncio.new_event_loop()
+
+    async def drop() -> None:
+        """What would drop."""
+
+    def make() -> Any:
+        queued.set()
+        return drop()
+
+    thread = threading.Thread(target=loops.drop, args=([], make), daemon=True)
+    thread.start()
+    queued.wait(30)
+    loops.loop.close()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_thread_that_has_committed_hears_nothing_of_a_loop_that_ends() -> None:
+    loops, begun = LoopRoom(AsyncGreenroom()), threading.Event()
+
+    async def drop() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def runs() -> Future[None]:
+        loops.loop = asyncio.get_running_loop()
+        dropped: Future[None] = Future()
+
+        def in_thread() -> None:
+            try:
+                dropped.set_result(loops.drop([], drop))  # type: ignore[func-returns-value]
+            except BaseException as error:
+                dropped.set_exception(error)
+
+        threading.Thread(target=in_thread, daemon=True).start()
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        return dropped
+
+    assert asyncio.run(runs()).result(30) is None

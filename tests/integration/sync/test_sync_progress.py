@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
@@ -92,3 +93,12 @@ def test_who_stops_following_leaves_no_follower(room: Greenroom) -> None:
             break
         end.wait(0.01)
     assert followers(room) == 0
+
+
+def test_who_follows_in_an_open_transaction_loads_for_nobody(make_room: Callable[..., Greenroom]) -> None:
+    work = Work()
+    work.statuses["a"] = "done"
+    room = make_room(in_transaction=lambda: True)
+    jobs = room.progress(JOB, load=work.load, order=ORDER)
+    assert [job.status for job in jobs.follow("a")] == ["done"]
+    assert threading.current_thread() not in work.threads
