@@ -12,6 +12,7 @@ from greenroom import errors
 from greenroom.errors import (
     BrokenValue,
     CommandFailed,
+    Conflict,
     EngineUnavailable,
     GreenroomError,
     InvalidInput,
@@ -25,7 +26,7 @@ from greenroom.errors import (
     RoomNotOpen,
     WrongParts,
 )
-from greenroom.integrations.problems import ProblemMiddleware, answer_to, problem_of
+from greenroom.integrations.problems import ProblemMiddleware, answer_to, path_of, problem_of
 from greenroom.sessions import SignInRequired
 from greenroom.testing.http import Client, WebSocketClosed, WebSocketRefused
 
@@ -99,6 +100,17 @@ def test_a_fault_is_logged_with_its_traceback_and_an_outage_in_a_line(caplog: py
     assert fault.exc_info is not None
 
 
+async def test_a_text_that_is_no_unicode_does_not_make_the_answer_fail() -> None:
+    """Prevents: JSON has half of a surrogate pair · an error repeats it · the answer to it is another error's, 500."""
+    half = "\ud800"
+    for error in (Conflict(half), InvalidInput(half, half, half)):
+        answer = await Client(ProblemMiddleware(Application(error))).get("/")
+        assert answer.status_code == problem_of(error).status
+        assert "\\ud800" in answer.json()["detail"]
+    scope = {"type": "http", "path": f"/{half}"}
+    assert path_of(scope) == "/%5Cud800"
+
+
 class Application:
     """Raises what it is given, before it answers or after it has begun to."""
 
@@ -154,3 +166,19 @@ async def test_a_websocket_is_refused_before_it_is_accepted_and_closed_after() -
         async with Client(ProblemMiddleware(Application(BAD, begun=True))).websocket("/") as socket:
             await socket.receive()
     assert closed.value.code == 1008
+
+
+async def test_a_refusal_of_a_websocket_that_has_begun_is_left_alone() -> None:
+    sent: list[Any] = []
+
+    async def refusing(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.http.response.start", "status": 403, "headers": []})
+        raise BAD
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    scope = {"type": "websocket", "path": "/", "extensions": {"websocket.http.response": {}}}
+    with pytest.raises(InvalidInput):
+        await ProblemMiddleware(refusing)(scope, None, send)
+    assert sent == ["websocket.http.response.start"]

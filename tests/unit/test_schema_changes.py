@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -67,6 +67,23 @@ def told(old: Keyspaces, new: Keyspaces) -> list[str]:
 def record(*members: Any, **config: Any) -> Any:
     return DEFINE("Product", list(members), **config)
 
+
+def array(*names: str) -> Any:
+    return record(*[(name, int) for name in names], array_like=True)
+
+
+def named_tuple(*names: str) -> Any:
+    return NamedTuple("Size", [(name, int) for name in names])
+
+
+PLACED = [array, named_tuple]
+"""Types whose members are told by their places."""
+TURNED = (
+    "! product: has the members height, width in that order, and had width, height: "
+    "each side takes what the other has stored for other members"
+)
+TURNED_INSIDE = TURNED.replace("product:", "product.value:")
+TAKEN = "each side takes the one for the other"
 
 CARD, CASH = DEFINE("Card", [("number", str)], tag="card"), DEFINE("Cash", [("coins", int)], tag="cash")
 COINLESS = DEFINE("Cash", [], tag="cash")
@@ -225,6 +242,12 @@ OF_TYPES: list[tuple[Any, Any, list[str]]] = [
         dict[Annotated[str, msgspec.Meta(max_length=3)], int],
         ["! product: keys: maxLength is 3, and was none: each side loads anew what the other has stored"],
     ),
+    *[(placed("width", "height"), placed("height", "width"), [TURNED]) for placed in PLACED],
+    *[(model(placed("width", "height")), model(placed("height", "width")), [TURNED_INSIDE]) for placed in PLACED[1:]],
+    *[
+        (placed("width", "height"), placed("width", "depth"), ["product[1]: is depth, and was height: " + TAKEN])
+        for placed in PLACED
+    ],
 ]
 
 

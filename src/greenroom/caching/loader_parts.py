@@ -10,7 +10,7 @@ from uuid import UUID
 
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
-from greenroom.keyspace.parts import DAY, UUID_PART, WORD, Number, Part
+from greenroom.keyspace.parts import WORD, Day, Number, Part, Uuid
 
 _KNOWN = {one.__name__: one for one in (str, int, float, bool, bytes, UUID, date, datetime, time, timedelta)}
 """Types that are compared; any other annotation, as a union or a type of the program's own, may well be right."""
@@ -69,4 +69,6 @@ def _given(part: Part) -> tuple[type, ...]:
     """The types as which a loader may take a part, its own first."""
     if isinstance(part, Number):
         return int, float
-    return {UUID_PART: (UUID,), DAY: (date,)}.get(part, (str,))
+    if isinstance(part, Uuid):
+        return (UUID,)
+    return (date,) if isinstance(part, Day) else (str,)

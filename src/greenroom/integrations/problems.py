@@ -99,15 +99,18 @@ class ErrorAnswer:
             instance: the path of the request, percent-encoded; see `path_of`.
         """
         document: dict[str, object] = {"type": "about:blank", "title": self.title, "status": self.status}
-        document |= {"detail": self.detail, "instance": instance}
+        document |= {"detail": _encodable(self.detail), "instance": instance}
         if self.errors:
-            document["errors"] = self.errors
+            document["errors"] = [
+                FieldProblem(_encodable(one.field), _encodable(one.reason), _encodable(one.remedy))
+                for one in self.errors
+            ]
         return msgspec.json.encode(document)
 
 
 def path_of(scope: Mapping[str, Any]) -> str:
     """The path of an ASGI request, percent-encoded as it came."""
-    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    path: bytes = scope.get("raw_path") or quote(scope["path"], errors="backslashreplace").encode()
     return path.decode("ascii", "backslashreplace")
 
 
@@ -185,6 +188,11 @@ def _fault() -> ErrorAnswer:
     return ErrorAnswer(_INTERNAL, _FAULT, "an unexpected error; the log has it")
 
 
+def _encodable(text: str) -> str:
+    """Prevents: JSON of a client has half of a surrogate pair · an error repeats it · the answer cannot be written."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _cut(value: str) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
@@ -209,7 +217,7 @@ class ProblemMiddleware:
         async def sending(message: Any) -> None:
             nonlocal begun, over
             begun = True
-            over = over or message["type"] == "websocket.close"
+            over = over or message["type"] in ("websocket.close", "websocket.http.response.start")
             await send(message)
 
         try:

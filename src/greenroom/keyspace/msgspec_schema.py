@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from greenroom.keyspace.schema_words import OMITS, OWN, Schema, property_names
+from greenroom.keyspace.schema_words import OMITS, OWN, PLACES, Schema, property_names
 
 _TIMEZONE = {None: "optional", True: "required", False: "none"}
 _BOUNDS = {
@@ -56,6 +56,8 @@ def _complete(node: inspect.Type, schema: Any, definitions: Schema, seen: set[in
         schema[OWN] = _of_time(node)
     elif isinstance(node, inspect.DictType) and (names := property_names(_key(node.key_type))):
         schema["propertyNames"] = {**names, **schema.get("propertyNames", {})}
+    elif isinstance(node, inspect.StructType | inspect.NamedTupleType) and "prefixItems" in schema:
+        schema[PLACES] = [one.name for one in node.fields]
     elif isinstance(node, inspect.StructType) and node.cls.__struct_config__.omit_defaults:
         schema[OMITS] = True
     for inner, part in _inside(node, schema):

@@ -5,12 +5,13 @@ See `msgspec_schema` for what that is good for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema, to_jsonable_python
 
-from greenroom.keyspace.schema_words import OWN, property_names
+from greenroom.keyspace.schema_words import OWN, PLACES, property_names
 
 _TIMES = ("gt", "ge", "lt", "le", "now_op", "tz_constraint")
 _LEFT_OUT: dict[str, tuple[str, ...]] = {
@@ -35,6 +36,14 @@ class CompleteSchema(GenerateJsonSchema):
         own = {word: to_jsonable_python(schema[word]) for word in words if schema.get(word) not in (None, False)}
         return {**found, OWN: own} if own and "$ref" not in found else found
 
+    def arguments_schema(self, schema: core_schema.ArgumentsSchema) -> JsonSchemaValue:
+        """Of a named tuple, in versions that read it as the arguments of a call."""
+        return _placed(super().arguments_schema(schema), schema["arguments_schema"])
+
+    def named_tuple_schema(self, schema: Any) -> JsonSchemaValue:
+        """Of a named tuple."""
+        return _placed(super().named_tuple_schema(schema), schema["fields"])
+
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
         """Of a mapping: pydantic tells of keys where they are texts."""
         found = super().dict_schema(schema)
@@ -43,3 +52,8 @@ class CompleteSchema(GenerateJsonSchema):
         if names := property_names(dict(self.generate_inner(schema["keys_schema"]))):
             found["propertyNames"] = names
         return found
+
+
+def _placed(found: JsonSchemaValue, members: Sequence[Any]) -> JsonSchemaValue:
+    """With the names of the members: pydantic tells of their places alone."""
+    return {**found, PLACES: [one["name"] for one in members]} if "prefixItems" in found else found

@@ -13,7 +13,7 @@ import msgspec
 
 from greenroom.keyspace.json_schema import ABOUT
 from greenroom.keyspace.schema_labels import MAPPING, by_label, union_words
-from greenroom.keyspace.schema_words import OMITS, OWN, Schema, keys_of
+from greenroom.keyspace.schema_words import OMITS, OWN, PLACES, Schema, keys_of
 
 _CONSTRAINTS = (
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
@@ -199,6 +199,7 @@ class _Compared(NamedTuple):
             yield SchemaChange(where, f"has {len(second)} items, and had {len(first)}: {self.refused.each}", True)
         for place, (one, other) in enumerate(zip(first, second, strict=False)):
             yield from self.changes(f"{where}[{place}]", one, other)
+        yield from _places(where, was.get(PLACES, []), now.get(PLACES, []))
         yield from self.changes(f"{where}[]", _schema(was.get("items")), _schema(now.get("items")))
 
     def _members(self, where: str, was: Schema, now: Schema) -> Iterator[SchemaChange]:
@@ -261,6 +262,18 @@ class _Compared(NamedTuple):
             yield SchemaChange(path, "may be left out now: processes of before refuse values without it", True)
         elif not needed and was.get("default") != now.get("default"):
             yield SchemaChange(path, f"default is {_shown(now, 'default')}, and was {_shown(was, 'default')}", False)
+
+
+def _places(where: str, was: list[str], now: list[str]) -> Iterator[SchemaChange]:
+    """Members that are told by their place: nothing refuses one that stands where another stood."""
+    if any(name in was and was.index(name) != place for place, name in enumerate(now)):
+        reason = f"has the members {', '.join(now)} in that order, and had {', '.join(was)}"
+        yield SchemaChange(where, f"{reason}: each side takes what the other has stored for other members", True)
+        return
+    for place, (one, other) in enumerate(zip(was, now, strict=False)):
+        if one != other:
+            reason = f"is {other}, and was {one}: each side takes the one for the other"
+            yield SchemaChange(f"{where}[{place}]", reason, False)
 
 
 def _other_types(before: list[str], after: list[str], refused: _Refused) -> str:

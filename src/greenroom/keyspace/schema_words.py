@@ -12,6 +12,8 @@ KEYS = f"{OWN}-keys"
 """Of the names of an object's members: the schema of what they are in Python, as of the keys of a `dict[int, X]`."""
 OMITS = f"{OWN}-omits-defaults"
 """Of an object: a member that has its default is not written."""
+PLACES = f"{OWN}-members"
+"""Of an array that stands for an object with members: their names, in the order of their places. A tag is none."""
 
 
 def property_names(keys: Schema) -> Schema:

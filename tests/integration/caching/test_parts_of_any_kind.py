@@ -14,6 +14,7 @@ import pytest
 
 from greenroom import Greenroom, Keyspace, Number, Outcome, Text
 from greenroom.errors import InvalidInput
+from greenroom.keyspace.parts import Day, Uuid, Word
 from tests.support.real_servers import Server
 
 ID = UUID("0123abcd-0000-4000-8000-0000000000ff")
@@ -206,7 +207,10 @@ def test_a_loader_that_takes_a_part_as_another_type_is_refused(
 @pytest.mark.parametrize("how", ["cached", "cache"])
 @pytest.mark.parametrize(
     ("part", "load"),
-    [(int, takes_number), (int, takes_float), (str, takes_text), (Text(), takes_own), (int, takes_own)],
+    [
+        *[(int, takes_number), (int, takes_float), (int, takes_own), (Text(), takes_own)],
+        *[(str, takes_text), (Word(), takes_text), (Uuid(), takes_uuid), (Day(), takes_day)],
+    ],
 )
 def test_a_loader_with_a_fitting_or_an_own_annotation_is_taken(how: str, part: Any, load: Callable[..., Any]) -> None:
     declare(how, one_part(part=part), load)

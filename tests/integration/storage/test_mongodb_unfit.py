@@ -93,7 +93,7 @@ async def test_a_lock_that_cannot_be_counted_up_is_told_by_name(
     assert stored["lock"] == lock
 
 
-@pytest.mark.parametrize("lock", [float("inf"), 2.0**53])
+@pytest.mark.parametrize("lock", [float("inf"), 2.0**53, float("-inf"), -(2.0**54)])
 @pytest.mark.parametrize("what", ["a snippet is added", "snippets are stored", "a podcast is asked for"])
 async def test_a_lock_that_one_more_leaves_the_same_is_told_by_name(
     records: MongoRecords, other: Other, what: str, lock: float
@@ -101,7 +101,7 @@ async def test_a_lock_that_one_more_leaves_the_same_is_told_by_name(
     """Prevents: two rely on one topic · neither has changed it, and both are committed."""
     collection, kind, id_, write = WRITES[what]
     other[collection].update_one({"_id": id_}, {"$set": {"lock": lock}})
-    with pytest.raises(BrokenDocument, match=f"the {kind} '{id_}' does not fit its type: its member lock is so great"):
+    with pytest.raises(BrokenDocument, match=f"the {kind} '{id_}' does not fit its type: its member lock is so far"):
         await write(records)
 
 
@@ -143,7 +143,11 @@ async def test_a_load_tells_of_lines_whose_lock_cannot_be_counted_up(records: Mo
     assert {one["_id"] for one in other.snippets.find({"title": "New"})} == {"nz", "na"}
 
 
-@pytest.mark.parametrize("members", [{"claim": [1]}, {"claim": GREATEST}, {"attempts": [0]}], ids=repr)
+@pytest.mark.parametrize(
+    "members",
+    [{"claim": [1]}, {"claim": GREATEST}, {"attempts": [0]}, {"theirs": MANY}],
+    ids=lambda members: f"{members!r:.40}",
+)
 async def test_a_task_that_cannot_be_claimed_keeps_no_worker_from_the_next(
     records: MongoRecords, other: Other, members: dict[str, Any]
 ) -> None:

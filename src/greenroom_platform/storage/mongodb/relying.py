@@ -6,7 +6,7 @@ from typing import Any
 
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK
-from greenroom_platform.storage.mongodb.unfit import check_counted, fitting
+from greenroom_platform.storage.mongodb.unfit import STUCK, check_counted, fitting
 
 _TOPIC = "topic"
 
@@ -25,6 +25,6 @@ async def rely_on(database: MongoDatabase, session: Session, *topic_ids: str) ->
     counting = database.topics.update_many(named, {"$inc": {LOCK: 1}}, session=session)
     result = await fitting(_TOPIC, counting, *topic_ids)
     if result.modified_count < result.matched_count:
-        stuck = database.topics.find(named | {LOCK: {"$gte": 1 << 53}}, {"_id": 1}, session=session)
+        stuck = database.topics.find(named | {LOCK: STUCK}, {"_id": 1}, session=session)
         check_counted(_TOPIC, result, *[str(row["_id"]) async for row in stuck])
     return result.matched_count

@@ -29,7 +29,7 @@ from greenroom_platform.storage.moments import microseconds
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, record_change
 from greenroom_platform.storage.mongodb.database import QUEUE, MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, decoded
-from greenroom_platform.storage.mongodb.unfit import COUNTED, check_counted, fitting
+from greenroom_platform.storage.mongodb.unfit import COUNTED, ROOM_LEFT, check_counted, fitting
 from greenroom_platform.storage.task_steps import after, check_step, shown
 
 _SWEPT = 100
@@ -93,12 +93,13 @@ class MongoTasks:
 
     async def claim(self, worker: str, seconds: float, now: datetime, *, attempts: int) -> Claim | None:
         until = after(now, seconds)
-        # What cannot be counted up is another program's: the oldest would be an error, and no other would be claimed.
+        # What cannot be changed is another program's: the oldest would be an error, and no other would be claimed.
         query = {
             "unfinished": True,
             "claimable_at": {"$lte": microseconds(now)},
             "attempts": COUNTED | {"$lt": attempts},
             "$or": [{"claim": {"$exists": False}}, {"claim": COUNTED}],
+            **ROOM_LEFT,
         }
         update = {
             "$set": {"worker": worker, **_claimed_until(until)},

@@ -5,8 +5,8 @@ To try again does not help, so this is no `RecordUnavailable`. What an update of
     a member that is counted up is text, null, an array … (`TypeMismatch`), or the greatest number there is (`BadValue`)
     the document has members of others, and with ours it is larger than a server takes
 
-And one that no server refuses: a number so great that one more is the same. Who counts up such a `lock` has written
-nothing, and two transactions that rely on it do not meet.
+And one that no server refuses: a number so far from 0 that one more is the same. Who counts up such a `lock` has
+written nothing, and two transactions that rely on it do not meet.
 """
 
 from __future__ import annotations
@@ -27,8 +27,13 @@ _NO_NUMBER = re.compile(r"""\{_id: (?P<id>.*?)\} has the field '(?P<field>[^']*)
 _TOO_GREAT = re.compile(r"""current value \((?:\(\w+\))?(?P<value>[^)]*)\) for document \{_id: (?P<id>.*?)\}""")
 _MISMATCH = 14
 _TOO_LARGE = {10334, 17419, 17420}
-COUNTED = {"$not": {"$type": "array"}, "$lt": 1 << 53}
+_FAR = 1 << 53
+COUNTED = {"$not": {"$type": "array"}, "$gt": -_FAR, "$lt": _FAR}
 """A condition for members that can be counted up. An array has the type of each of its elements, too."""
+ROOM_LEFT: Mapping[str, Any] = {"$expr": {"$lt": [{"$bsonSize": "$$ROOT"}, (16 << 20) - 2048]}}
+"""A condition for documents that a server lets grow by some members."""
+STUCK = {"$exists": True, "$not": {"$gt": -_FAR, "$lt": _FAR}}
+"""A condition for numbers of which one more is the same; one that is missing is counted up from 0."""
 
 
 async def fitting(kind: str, update: Awaitable[R], *ids: str) -> R:
@@ -65,7 +70,7 @@ def check_counted(kind: str, result: UpdateResult, *ids: str) -> None:
         BrokenDocument: otherwise.
     """
     if result.modified_count < result.matched_count:
-        reason = f"its member {LOCK} is so great that one more is the same; make it smaller, or remove it"
+        reason = f"its member {LOCK} is so far from 0 that one more is the same; bring it nearer, or remove it"
         raise BrokenDocument(kind, _shown(ids), reason)
 
 
