@@ -197,16 +197,19 @@ class _Load:
     async def _run_behind(self) -> None:
         try:
             value = await self._load.room.threads.run(self._load.behind, self._call)
-        except Exception as error:
+        except BaseException as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            # Prevents: a loader calls `sys.exit` · nobody brings its result · who reads the key waits for its deadline.
             self._end(None, error)
         else:
             self._end(value, None)
 
-    def _end(self, value: object, error: Exception | None) -> None:
+    def _end(self, value: object, error: BaseException | None) -> None:
         if self.result.done():
             return
-        if isinstance(error, StopIteration):
-            # A future takes none before Python 3.12: the load would wait for its deadline.
+        if isinstance(error, StopIteration) or not isinstance(error, Exception | None):
+            # A future takes no StopIteration before Python 3.12; what ends a program or a task would end others here.
             self.result.set_exception(RuntimeError(f"a loader raised {type(error).__name__}"))
         elif error is not None:
             self.result.set_exception(error)

@@ -45,9 +45,9 @@ class Followed(Iterator[T]):
 
     def close(self) -> None:
         """Stop following; waits for nobody."""
-        if not self._ended and self._following is not None:
+        ended, self._ended = self._ended, True
+        if not ended and self._following is not None:
             self._room.post(self._stop)
-        self._ended = True
 
     def __del__(self) -> None:
         self.close()
@@ -62,9 +62,18 @@ class Followed(Iterator[T]):
         # A thread that was interrupted has left it under way: then this is the status that it waited for.
         if self._next is None:
             self._next = asyncio.ensure_future(_next_of(self._following))
-        status = await asyncio.shield(self._next)
-        self._next = None
-        return status
+        under_way = self._next
+        try:
+            return await asyncio.shield(under_way)
+        except asyncio.CancelledError:
+            if self._ended:  # another thread has closed it
+                end: T = _END
+                return end
+            raise
+        finally:
+            # Also after an error: it is raised once, and then this has ended, as a generator.
+            if under_way.done():
+                self._next = None
 
     def _stop(self) -> None:
         if self._next is not None:

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
@@ -386,3 +386,22 @@ def test_a_batch_loader_beside_an_async_one_runs_in_no_open_transaction(make_roo
     inside.open = False
     assert episode.get_many([("s1", 2)]) == [Episode("s1", 2)]
     assert [thread is threading.current_thread() for thread in threads] == [False, True]
+
+
+@pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError, GeneratorExit])
+def test_a_loader_that_ends_its_thread_lets_nobody_else_wait(room: Greenroom, kind: type[BaseException]) -> None:
+    loads = list[threading.Thread]()
+
+    def load(show_id: str, number: int) -> Episode:
+        loads.append(threading.current_thread())
+        if len(loads) < 3:
+            raise kind
+        return Episode(show_id, number)
+
+    episode = room.cache(EPISODE, load=load, loader_deadline=timedelta(minutes=10), failures_for=timedelta(0))
+    with pytest.raises(kind):
+        episode.get("s1", 1)
+    wait_for(lambda: len(loads) == 2)  # the load goes on without the thread, and meets the same
+    with suppress(RuntimeError):
+        together([lambda: episode.get("s1", 1)], 20)
+    assert episode.get("s1", 1) == Episode("s1", 1)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
+import pytest
 
 from greenroom import Keyspace
 from greenroom.progress import Order
-from greenroom.sync import Greenroom
+from greenroom.sync import Greenroom, process
+from tests.support.patience import wait_for
 from tests.support.sync_rooms import MINUTES, together
 
 
@@ -102,3 +104,25 @@ def test_who_follows_in_an_open_transaction_loads_for_nobody(make_room: Callable
     jobs = room.progress(JOB, load=work.load, order=ORDER)
     assert [job.status for job in jobs.follow("a")] == ["done"]
     assert threading.current_thread() not in work.threads
+
+
+def test_an_error_of_following_is_raised_once_and_ends_it(room: Greenroom) -> None:
+    def load(_: str) -> Job | None:
+        raise ValueError("the database is away")
+
+    followed = room.progress(JOB, load=load, order=ORDER).follow("a")
+    with pytest.raises(ValueError, match="away"):
+        next(followed)
+    assert list(followed) == []
+
+
+def test_following_that_another_thread_closes_ends_there(room: Greenroom) -> None:
+    followed = room.progress(JOB, load=Work().load, order=ORDER).follow("a")
+    assert next(followed) == Job("queued")
+
+    def close() -> list[Job]:
+        wait_for(lambda: followed._next is not None and process.portal().running)
+        followed.close()
+        return []
+
+    assert together([lambda: list(followed), close]) == [[], []]
