@@ -29,6 +29,13 @@ export class Unreachable extends Error {
   }
 }
 
+const changing = new Set();
+
+/** Resolves when no request is under way that may give the browser another cookie. */
+export async function settled() {
+  while (changing.size > 0) await Promise.allSettled([...changing]);
+}
+
 /**
  * Ask, and return {data, status, headers}.
  *
@@ -38,7 +45,17 @@ export class Unreachable extends Error {
  * @param options.quiet keep it out of the line at the foot: its time is not the cache's
  * @throws Problem, Unreachable, or what `options.signal` was aborted with
  */
-export async function ask(path, { method = 'GET', body, headers = {}, signal, wait = 0, quiet = false } = {}) {
+export function ask(path, options = {}) {
+  const answer = asked(path, options);
+  if ((options.method ?? 'GET') !== 'GET') {
+    changing.add(answer);
+    const over = () => changing.delete(answer);
+    answer.then(over, over);
+  }
+  return answer;
+}
+
+async function asked(path, { method = 'GET', body, headers = {}, signal, wait = 0, quiet = false } = {}) {
   const began = performance.now();
   let response;
   let data;

@@ -1,6 +1,6 @@
 /** A podcast's socket: its messages in order, opened again from where the listener is whenever it is lost. */
 
-import { ask } from './api.js';
+import { ask, settled } from './api.js';
 import { reach } from './reach.js';
 import { load } from './session.js';
 
@@ -93,7 +93,10 @@ export class Stream {
     if (code === CLOSE.unknown) {
       this.#stop('this podcast is no longer here');
     } else if (code === CLOSE.session && this.#losses === 1) {
-      // Signed in or out here: the browser has the new cookie already. Ended elsewhere: nobody needs a session to listen.
+      // Signed in or out here: the new cookie comes with an answer, maybe after this. Prevents: the stream's old session
+      // ends · it begins again with the old cookie, whose copy is good for a while · the answer comes with the new one ·
+      // the new session does not know that somebody listens. Ended elsewhere: nobody needs a session to listen.
+      await settled();
       this.#again(0);
       load().catch(() => {});
     } else if (code === CLOSE.overload) {
