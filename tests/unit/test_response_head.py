@@ -59,7 +59,7 @@ def answered(
         except RuntimeError as error:
             told = str(error)
 
-    async def run() -> _Wire:
+    async def run() -> tuple[bytes, bool]:
         config = Config(app, http="httptools", log_level="critical", access_log=False, proxy_headers=False, ws="none")
         config.load()
         state = ServerState()
@@ -68,11 +68,11 @@ def answered(
         protocol.connection_made(wire)
         protocol.data_received(request)
         await asyncio.gather(*state.tasks, return_exceptions=True)
-        protocol.connection_lost(None)
-        return wire
+        ended = wire.written, wire.closed
+        protocol.connection_lost(None)  # which closes it
+        return ended
 
-    wire = asyncio.run(run())
-    return wire.written, wire.closed, told
+    return *asyncio.run(run()), told
 
 
 @pytest.fixture(autouse=True)
