@@ -276,4 +276,4 @@ def test_ways_are_remembered_but_not_those_that_are_long_or_secrets() -> None:
     plain = {"scheme": "http", "host": "localhost"}
     assert signals(("x-forwarded-for", "9.9.9.9"), client=("127.0.0.1", 9), **plain).transport is Transport.PLAIN
     assert signals(("x-forwarded-for", "9.9.9.9"), client=("127.0.0.1", 0), **plain).transport is Transport.LOOPBACK
-    assert policy._WAYS == policy._known_way.cache_info().maxsize
+    assert policy._known_way.cache_info().maxsize == policy._WAYS
