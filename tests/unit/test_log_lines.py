@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from threading import Thread
 
+import pytest
+
 from greenroom_platform.http.logs import _PIECE, _Lines
+from tests.support.patience import until
 
 
 class _Written:
@@ -36,9 +40,24 @@ async def test_lines_of_one_turn_are_written_at_once_and_in_order() -> None:
         log.info("line %d", number)
     assert pieces == []
     await asyncio.sleep(0)
-    log.info("line 3")
+    assert pieces == ["line 0\nline 1\nline 2\n"]
+
+
+async def test_many_lines_wait_for_each_other_and_a_few_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, pieces, handler = made()
+    log.info("first")
     await asyncio.sleep(0)
-    assert pieces == ["line 0\nline 1\nline 2\n", "line 3\n"]
+    monkeypatch.setattr(handler, "_written", time.monotonic() + 60)  # as if it had been written this very moment
+    for number in range(3):
+        log.info("line %d", number)
+        await asyncio.sleep(0)
+    assert pieces == ["first\n"]
+    await until(lambda: len(pieces) > 1)
+    assert pieces == ["first\n", "line 0\nline 1\nline 2\n"]
+    monkeypatch.setattr(handler, "_written", time.monotonic() - 60)
+    log.info("last")
+    await asyncio.sleep(0)
+    assert pieces[-1] == "last\n"
 
 
 async def test_a_warning_is_written_at_once_with_all_before_it() -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+import msgspec
 
 from greenroom.argument_types import text, type_name
 from greenroom.errors import InvalidInput
@@ -96,8 +97,7 @@ class Decision(enum.Enum):
     """500 where a session is needed; what cannot be read is neither over nor overwritten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(msgspec.Struct, frozen=True, gc=False):
     """What is known of a request before its token is looked up.
 
     Arguments:
@@ -112,8 +112,12 @@ class Signals:
     token: Token
     carrier: Carrier
     transport: Transport
-    text: str = field(default="", repr=False)
+    text: str = ""
     plain: str = ""
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Signals({self.kind}, {self.origin}, {self.token}, {self.carrier}, {self.transport}, {self.plain!r})"
 
 
 def decide(signals: Signals, found: LookUp | None = None) -> Decision:

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from math import inf
 from typing import Any, TextIO
 
 import msgspec
@@ -17,6 +18,8 @@ from greenroom.printable import printable, printable_json
 
 REQUEST_ID: ContextVar[str] = ContextVar("greenroom_request_id", default="-")
 """The id of the request that the current task serves."""
+_PAUSE = 0.01
+"""Seconds between two writes of lines that are no warnings."""
 _PIECE = 4096
 """Characters that are written at once: lines that several workers write to one pipe stay whole up to this length."""
 
@@ -65,10 +68,11 @@ class _JsonLines(logging.Formatter):
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Writes lines to a stream: those of one turn of the event loop in one piece.
+    """Writes lines to a stream: those of one turn of the event loop in one piece, and if there are many, of 10 ms.
 
     Each write is a call of the system, and costs as much as the rest of a line. A warning is written at once, with all
-    before it, and so is what a thread without a loop says. At the end of the process `logging` flushes what is left.
+    before it, and so is what a thread without a loop says. At the end of the process `logging` flushes what is left; a
+    process that is killed loses what it said in its last 10 ms.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -76,7 +80,8 @@ class _Lines(logging.StreamHandler[TextIO]):
         self._kept: list[str] = []
         self._size = 0
         self._due: asyncio.AbstractEventLoop | None = None
-        """The loop that writes them at its next turn."""
+        """The loop that writes them soon."""
+        self._written = -inf
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -95,6 +100,7 @@ class _Lines(logging.StreamHandler[TextIO]):
         self.acquire()
         try:
             kept, self._kept, self._size, self._due = self._kept, [], 0, None
+            self._written = time.monotonic()
             # Whoever read them has gone: there is nobody to tell.
             with suppress(OSError, ValueError):
                 if kept:
@@ -109,7 +115,10 @@ class _Lines(logging.StreamHandler[TextIO]):
         except RuntimeError:
             return False
         if loop is not self._due:
-            loop.call_soon(self.flush)
+            if time.monotonic() - self._written < _PAUSE:
+                loop.call_later(_PAUSE, self.flush)
+            else:
+                loop.call_soon(self.flush)
             self._due = loop
         return True
 
