@@ -203,7 +203,7 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     calls = {(method, path): call for path, item in described["paths"].items() for method, call in item.items()}
     topic, snippet = f"{API}/topics/{{topic_id}}", f"{API}/snippets/{{snippet_id}}"
     editors = {("put", topic), ("delete", topic), ("post", f"{API}/snippets"), ("put", snippet), ("delete", snippet)}
-    editors.add(("get", f"{API}/activity"))
+    editors |= {("get", f"{API}/activity"), ("get", f"{API}/export"), ("post", f"{API}/load")}
     bodies = {
         ("put", topic): "TopicDraft",
         ("post", f"{API}/snippets"): "SnippetDraft",

@@ -32,6 +32,7 @@ from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses, NearAnswers
 from greenroom_platform.http.routes import (
     activity,
+    bulk,
     operations,
     page,
     podcasts,
@@ -97,7 +98,7 @@ def create_app(
             metrics.share()
 
     known_addresses = KnownAddresses()
-    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff]
+    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff, bulk]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
@@ -105,6 +106,7 @@ def create_app(
         "wrong_tokens": WrongTokens("editor", WRONG_TOKENS),
         "staff_sessions": StaffSessions(settings.editor_token, settings.control_token),
         "known_addresses": known_addresses,
+        "loading": asyncio.Lock(),
     }
     app = Litestar(
         route_handlers=[

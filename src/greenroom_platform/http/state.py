@@ -32,5 +32,6 @@ class ServiceState(State):
     wrong_tokens: WrongTokens
     staff_sessions: StaffSessions
     waiting: LongPolls
+    loading: asyncio.Lock
     known_addresses: KnownAddresses
     voice: Callable[[], None]
