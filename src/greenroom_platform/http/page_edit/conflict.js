@@ -19,7 +19,7 @@ export function conflict({ fields, base, mine, theirs, keep, take, merge }) {
     merged.fill(start);
     replace(
       result,
-      h('h3', { id: 'merged-title', tabindex: '-1' }, 'The merged version'),
+      h('h3', { id: 'merge-heading', tabindex: '-1' }, 'The merged version'),
       h('p', { class: 'hint' }, 'It begins with your version, and with theirs where only they have changed a field.'),
       merged.rows,
       h('p', { class: 'actions' }, h('button', { type: 'button', class: 'primary', on: { click: () => { if (merged.check()) merge({ ...start, ...merged.values() }); } } }, 'Save the merged version')),

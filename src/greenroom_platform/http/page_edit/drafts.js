@@ -39,6 +39,7 @@ export function watchDrafts() {
   } catch {
     // Without storage drafts live as long as the page.
   }
+  drafts.dispatchEvent(new Event('change'));
   window.addEventListener('beforeunload', (event) => {
     if (memory.size) event.preventDefault();
   });

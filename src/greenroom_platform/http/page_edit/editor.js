@@ -272,7 +272,7 @@ class Editing {
       act: async () => {
         receipt = receiptOf((await call(kind.path(id), { method: 'DELETE', headers: { ...ASKS, 'If-Match': this.tag ?? '*' } })).headers);
       },
-      refused: (error) => refusedDeletion(error, id),
+      refused: (error, close) => refusedDeletion(error, id, close),
     });
     if (!done) return;
     dropDraft(this.key);
@@ -282,11 +282,11 @@ class Editing {
   }
 }
 
-function refusedDeletion(error, id) {
+function refusedDeletion(error, id, close) {
   if (error.status === 409) {
     return [h('p', {}, 'This topic still has stories. Delete them first, or move them to another topic.'), h('p', {}, h('a', { href: `#/topics/${encodeURIComponent(id)}` }, 'Show its stories'))];
   }
-  if (error.status === 412) return [h('p', {}, 'Somebody else has changed it since you opened it. Look at it again before you delete it.'), h('p', {}, h('button', { type: 'button', on: { click: () => go(location.hash) } }, 'Show it as it is now'))];
+  if (error.status === 412) return [h('p', {}, 'Somebody else has changed it since you opened it. Look at it again before you delete it.'), h('p', {}, h('button', { type: 'button', on: { click: () => { close(); go(location.hash); } } }, 'Show it as it is now'))];
   return null;
 }
 

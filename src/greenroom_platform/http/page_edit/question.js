@@ -7,7 +7,7 @@ import { inWords } from '/page/words.js';
  * Ask, and act where the answer is yes; resolves with whether it was done.
  *
  * @param act async; what it throws is told in the question, which stays open
- * @param refused may put an error into other words: elements, or null for the usual ones
+ * @param refused may put an error into other words: elements, or null for the usual ones; it is given what closes the question
  */
 export function question({ title, text, yes, act, refused = () => null }) {
   return new Promise((resolve) => {
@@ -32,7 +32,7 @@ export function question({ title, text, yes, act, refused = () => null }) {
         done = true;
         dialog.close();
       } catch (error) {
-        replace(trouble, refused(error) ?? h('p', {}, inWords(error)));
+        replace(trouble, refused(error, () => dialog.close()) ?? h('p', {}, inWords(error)));
       } finally {
         confirm.removeAttribute('aria-disabled');
       }
