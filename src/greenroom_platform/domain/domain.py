@@ -66,7 +66,7 @@ class Domain:
         status = cache(definitions.PODCAST_STATUS, load=load[definitions.PODCAST_STATUS])
         newest = Newest(records, clock)
         caches = RecordCaches(topic, topics, snippet, page, status, on_change=newest.forget)
-        changes, outbox = Changes(records, caches), OutboxSender(records, caches, pending)
+        changes, outbox = Changes(records, caches, clock), OutboxSender(records, caches, pending)
         await outbox.open()
         return cls(
             records,

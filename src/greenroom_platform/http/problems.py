@@ -62,7 +62,7 @@ KINDS: dict[str, tuple[int, str, str]] = {
     "precondition-failed": (412, "The condition does not hold", "Read the current state, then decide."),
     "request-timeout": (408, "The request took too long to arrive", "Send it again, without pauses."),
     "not-whole": (409, "The recording is not whole", "Ask again after Retry-After; without one it will never be."),
-    "too-large": (413, "The body is too large", "Send at most 1 MiB."),
+    "too-large": (413, "The body is too large", "Send at most 1 MiB; a load, 32 MiB."),
     "uri-too-long": (414, "The address is too long", "Send at most 8 KiB."),
     "range-not-satisfiable": (416, "Range not satisfiable", "Ask for a range within the length in Content-Range."),
     "invalid-input": (422, "Invalid value", "Correct what `errors` names, then send it again."),

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from greenroom.errors import Conflict, UnknownReference
 from greenroom_platform.definitions import PAGE_SIZE
+from greenroom_platform.domain.exports import Chunk
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
 from greenroom_platform.domain.records import (
     Change,
@@ -41,6 +44,8 @@ from greenroom_platform.storage.mongodb.tasks import MongoTasks
 from greenroom_platform.storage.mongodb.unfit import fitting
 from greenroom_platform.storage.mongodb.users import MongoUsers
 from greenroom_platform.storage.whole import WholeObjects
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _IN_ORDER = [(GENERATED, -1), ("_id", 1)]
 _FURTHER = 4
@@ -106,6 +111,12 @@ class MongoRecords:
 
     async def newest(self, limit: int) -> tuple[Snippet, ...]:
         return await self._snippets({}, limit=limit)
+
+    async def topics_after(self, after: str, limit: int) -> Chunk[Topic]:
+        return await self._after(self._database.topics, Topic, after, limit)
+
+    async def snippets_after(self, after: str, limit: int) -> Chunk[Snippet]:
+        return await self._after(self._database.snippets, Snippet, after, limit)
 
     async def is_empty(self) -> bool:
         topic = await self._database.read(self._database.topics.find_one)
@@ -246,6 +257,14 @@ class MongoRecords:
             if len(fitting) >= limit or len(rows) < asked:
                 return tuple(fitting[:limit])
             asked *= _FURTHER
+
+    async def _after(self, collection: Any, type_: type[T], after: str, limit: int) -> Chunk[T]:
+        # Texts only: a comparison with one leaves out ids of other types, which other programs may have stored.
+        later = {"_id": {"$gt": after}}
+        rows = await self._database.read_list(collection, filter=later, sort=[("_id", 1)], limit=limit)
+        objects = (self.broken.fitting(decoded, row, type_) for row in rows)
+        last = str(rows[-1]["_id"]) if len(rows) == limit else None
+        return Chunk(tuple(one for one in objects if one is not None), last)
 
     async def _stored_topic(self, session: Session, topic_id: str) -> Topic | None:
         raw = await self._database.topics.find_one({"_id": topic_id}, session=session)

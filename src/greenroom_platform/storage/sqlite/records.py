@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from greenroom.errors import Conflict, UnknownReference
 from greenroom_platform.definitions import PAGE_SIZE
+from greenroom_platform.domain.exports import Chunk
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
 from greenroom_platform.domain.records import (
     Change,
@@ -40,6 +43,8 @@ from greenroom_platform.storage.sqlite.rows import (
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
 from greenroom_platform.storage.whole import WholeObjects
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _IN_ORDER = "ORDER BY generated DESC, snippet_id"
 _FURTHER = 4
@@ -88,6 +93,12 @@ class SqliteRecords:
 
     async def newest(self, limit: int) -> tuple[Snippet, ...]:
         return await self._snippets("", limit=limit)
+
+    async def topics_after(self, after: str, limit: int) -> Chunk[Topic]:
+        return await self._after("topics", Topic, after, limit)
+
+    async def snippets_after(self, after: str, limit: int) -> Chunk[Snippet]:
+        return await self._after("snippets", Snippet, after, limit)
 
     async def is_empty(self) -> bool:
         rows = await self._rows("SELECT 1 FROM topics UNION ALL SELECT 1 FROM snippets LIMIT 1")
@@ -231,6 +242,19 @@ class SqliteRecords:
                 asked *= _FURTHER
 
         return await self._database.read(work)
+
+    async def _after(self, table: str, type_: type[T], after: str, limit: int) -> Chunk[T]:
+        # Other programs may have stored ids that are no text, which sort behind all texts, or no UTF-8.
+        id_ = columns(type_).split(", ")[1]
+        column = id_.removeprefix("CAST(").removesuffix(" AS BLOB)")
+        query = (
+            f"SELECT {id_}, {columns(type_)} FROM {table} WHERE {column} > CAST(? AS TEXT)"  # noqa: S608
+            f" AND typeof({column}) = 'text' ORDER BY {column} LIMIT ?"
+        )
+        rows = await self._rows(query, (after.encode("utf-8", "surrogateescape"), limit))
+        objects = (self.broken.fitting(decoded, row[1:], type_) for row in rows)
+        last = rows[-1][0].decode("utf-8", "surrogateescape") if len(rows) == limit else None
+        return Chunk(tuple(one for one in objects if one is not None), last)
 
     async def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
         return await self._database.read(lambda connection: connection.execute(query, parameters).fetchall())
