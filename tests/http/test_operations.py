@@ -213,6 +213,7 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
         ("put", f"{API}/session/password"): "NewPassword",
         ("patch", f"{API}/session/preferences"): "PreferencesPatch",
         ("post", f"{API}/podcasts/generate"): "PodcastRequest",
+        ("post", f"{API}/staff/session"): "StaffCredentials",
     }
     listeners = {("patch", f"{API}/session/preferences"), ("get", f"{API}/session"), ("delete", f"{API}/session")}
     listeners |= {("post", f"{API}/session/logout-everywhere"), ("get", f"{API}/sessions")}
@@ -223,7 +224,7 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     for name, call in calls.items():
         assert "400" not in call["responses"]
         assert call["responses"]["default"] == {"$ref": "#/components/responses/problem"}
-        assert (call.get("security") == [{"editor": []}]) == (name in editors)
+        assert (call.get("security") == [{"editor": []}, {"staff": []}]) == (name in editors)
         of_session = [one for one in call.get("security", ()) if one] == [{"session": []}, {"session_token": []}]
         assert of_session == (name in listeners)
         assert ({} in call.get("security", ())) == (name == ("patch", f"{API}/session/preferences"))

@@ -70,6 +70,7 @@ def serve(**flags: str | None) -> None:
         made = settings.editor_token is None
         if made:
             settings = replace(settings, editor_token=kept_token(settings.data_dir))
+            settings.check_tokens()
         # This process and its children read the same settings from the environment.
         os.environ.update(settings.environ())
         click.echo(printable(_banner(settings, listening.getsockname()[1], made=made), lines=True))

@@ -39,6 +39,7 @@ from greenroom_platform.http.routes import (
     session,
     sign_in,
     snippets,
+    staff,
     stream,
     topics,
     users,
@@ -46,6 +47,7 @@ from greenroom_platform.http.routes import (
 from greenroom_platform.http.server_options import ServerOptions
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Shutdown
+from greenroom_platform.http.staff_session import StaffSessions
 from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.studio.voice import check_voices
 
@@ -95,12 +97,13 @@ def create_app(
             metrics.share()
 
     known_addresses = KnownAddresses()
-    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream]
+    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
         "streams_of": Places(settings.streams_per_address),
         "wrong_tokens": WrongTokens("editor", WRONG_TOKENS),
+        "staff_sessions": StaffSessions(settings.editor_token, settings.control_token),
         "known_addresses": known_addresses,
     }
     app = Litestar(
@@ -124,6 +127,7 @@ def create_app(
         users.NewUser,
         sign_in.Credentials,
         sign_in.NewPassword,
+        staff.StaffCredentials,
         preferences.PreferencesPatch,
         PodcastRequest,
     ]

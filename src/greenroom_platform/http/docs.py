@@ -32,6 +32,7 @@ from greenroom.keyspace.parts import PART_MAX
 from greenroom.sessions import cookie
 from greenroom.sessions.refusals import MEDIA_TYPE
 from greenroom_platform.http.problems import Document, Problem
+from greenroom_platform.http.staff_session import COOKIE as STAFF_COOKIE
 
 _ASSETS = "/docs/assets"
 _SCHEMAS = "#/components/schemas/{name}"
@@ -56,8 +57,10 @@ _PAGE = f"""<!doctype html>
 ID: dict[str, Any] = {"pattern": "^[A-Za-z0-9._~-]+$", "minLength": 1, "maxLength": PART_MAX}
 """What the description says of an id that can be a part of a key."""
 _IDS = frozenset({"topic_id", "snippet_id", "podcast_id"})
-EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}]
-"""What the description of an editor call says of its token."""
+EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}, {"staff": []}]
+"""What the description of an editor call says of its token, or of the cookie of the pages."""
+STAFF_SECURITY: list[dict[str, list[str]]] = [{"editor": []}, {"control": []}, {"staff": []}]
+"""What it says of a call for all staff."""
 
 
 BEGINS_SESSION: list[dict[str, list[str]]] = [{"session": []}, {"session_token": []}, {}]
@@ -76,6 +79,13 @@ def openapi() -> OpenAPIConfig:
     problem = OpenAPIResponse("A problem document (RFC 9457).", content={MEDIA_TYPE: _holding(Document)})
     schemes: dict[str, SecurityScheme | Reference] = {
         "editor": SecurityScheme(type="http", scheme="bearer", description="The editor token."),
+        "control": SecurityScheme(type="http", scheme="bearer", description="The control token, which only looks."),
+        "staff": SecurityScheme(
+            type="apiKey",
+            name=STAFF_COOKIE.sent_name(secure=True),
+            security_scheme_in="cookie",
+            description="The cookie of `POST /api/v1/staff/session`.",
+        ),
         "session": SecurityScheme(
             type="apiKey", name=cookie.NAME, security_scheme_in="cookie", description="The session's cookie."
         ),

@@ -13,6 +13,7 @@ from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Shutdown
+from greenroom_platform.http.staff_session import StaffSessions
 from greenroom_platform.platform import Platform
 
 
@@ -29,6 +30,7 @@ class ServiceState(State):
     stream_places: asyncio.Semaphore
     streams_of: Places
     wrong_tokens: WrongTokens
+    staff_sessions: StaffSessions
     waiting: LongPolls
     known_addresses: KnownAddresses
     voice: Callable[[], None]
