@@ -65,6 +65,7 @@ def check_state(task: PodcastTask | None, podcast_id: str, state: str) -> Podcas
     return task
 
 
+# docs/decisions/0103-failed-podcasts-are-retried-under-their-id.md
 def queued_again(task: PodcastTask, now: datetime) -> PodcastTask:
     """A failed task as it is queued once more, with all its attempts. The number of its claims goes on: what an old one
     brings is refused."""

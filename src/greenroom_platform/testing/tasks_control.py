@@ -68,7 +68,7 @@ class ControlContract:
         await tasks.forget_stored("p", claim=2)
         assert await tasks.stored("p") is None
 
-    async def test_a_podcast_that_is_given_back_is_claimed_at_once_and_its_worker_must_stop(
+    async def test_a_podcast_given_back_is_claimed_at_once_and_its_worker_must_stop(
         self, records: RecordsWithTasks, tasks: TaskRecords
     ) -> None:
         control = _control(records)

@@ -43,6 +43,7 @@ def log_kept(state: ServiceState) -> ActionLog:
     return actions
 
 
+# docs/decisions/0102-actions-are-logged-before-they-are-done.md
 async def act(
     state: ServiceState, who: str, kind: str, target: str, why: str, work: Callable[[], Awaitable[str]]
 ) -> Action:

@@ -21,6 +21,8 @@ KEPT = 15 * 60.0
 """Seconds of which samples are kept."""
 _POINT = 3
 """Samples to one point of a chart."""
+_FEW = 36
+"""So many samples are shown one by one."""
 
 NEAR, VALKEY, SHARED, RECORD = ("near",), ("hit", "stale"), ("shared",), ("loaded", "bypassed")
 """Outcomes of reads by the place that has answered; one that waited for another's load is spared a look-up."""
@@ -70,6 +72,7 @@ class Ring:
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, Totals]] = deque(maxlen=int(KEPT / STEP) + 1)
+        self._added = 0
 
     def add(self, at: float, totals: Totals) -> None:
         """Take a sample, at a time in seconds since 1970."""
@@ -77,6 +80,7 @@ class Ring:
         while self._samples and self._samples[-1][0] >= at:
             self._samples.pop()
         self._samples.append((at, totals))
+        self._added += 1
 
     def since(self, seconds: float, now: float, totals: Totals) -> tuple[float, Totals]:
         """What was counted in the last so many seconds, and of how many that could be told."""
@@ -111,8 +115,9 @@ class Ring:
 
     def history(self, keyspaces: Iterable[str]) -> History:
         """The charts of some keyspaces."""
-        # Counted from the newest: the points do not move while samples are added.
-        kept = list(self._samples)[::-_POINT][::-1]
+        # By the numbers of the samples: points do not move while others are added. At first each sample is a point.
+        first, step = self._added - len(self._samples), _POINT if len(self._samples) > _FEW else 1
+        kept = [sample for number, sample in enumerate(self._samples, first) if number % step == 0]
         steps = [(after[0] - before[0], after[1].minus(before[1])) for before, after in pairwise(kept)]
         return History(times=[at for at, _ in kept[1:]], keyspaces=[_history(name, steps) for name in keyspaces])
 

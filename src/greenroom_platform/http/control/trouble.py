@@ -111,7 +111,8 @@ def health_sentence(found: Sequence[Finding], servers: Sequence[ServerLine], tot
         for (keyspace, kind), number in totals.errors.items()
     ]
     said = sentence(found, servers, keyspace_lines(KEYSPACES, samples))
-    return said[:1].upper() + said[1:]
+    # An address that it begins with stays as it is.
+    return said[:1].upper() + said[1:] if said.partition(" ")[0].isalpha() else said
 
 
 def span(seconds: float) -> str:

@@ -82,7 +82,7 @@ async def _bounded(state: ServiceState) -> AsyncGenerator[Summary, None]:
 
 @_read("/history", "Reads and load times of 15 minutes (staff)")
 async def read_history(state: ServiceState) -> Response[History]:
-    """A point for each 15 seconds: reads a second by outcome, and how long loads took."""
+    """A point for each 15 seconds, or 5 at first: reads a second by outcome, and how long loads took."""
     return Response(state.control.history(), headers=_FRESH)
 
 
