@@ -251,7 +251,7 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     assert schemas["PodcastRequest"]["properties"]["topic_id"] == an_id
     assert patch["preferred_topics"]["anyOf"][0]["items"] == an_id
     ids = [one for call in calls.values() for one in call.get("parameters", ()) if one["name"].endswith("_id")]
-    assert len(ids) == 10
+    assert len(ids) == 14
     assert all(one["schema"] == an_id for one in ids)
 
 
