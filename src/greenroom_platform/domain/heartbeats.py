@@ -27,6 +27,8 @@ log = logging.getLogger("greenroom.domain")
 
 BEAT = 4.0
 """Seconds between two beats."""
+_AGAIN = 0.5
+"""Seconds after one that no server has heard."""
 STAY = timedelta(seconds=13)
 """How long a process counts as alive after a beat: two may fail."""
 SET = "active", "processes"
@@ -92,9 +94,11 @@ class Heartbeats:
 
     async def _beat(self, members: Sequence[str]) -> None:
         while True:
+            pause = BEAT
             try:
                 for member in members:
                     await self._set.add(member)
             except EngineError as error:
                 log.debug("no heartbeat: %s", error)
-            await asyncio.sleep(BEAT)
+                pause = _AGAIN
+            await asyncio.sleep(pause)

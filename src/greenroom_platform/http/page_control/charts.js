@@ -14,6 +14,7 @@ export const OUTCOMES = [
 ];
 
 const HEIGHT = 120;
+const LEAST = 180;
 const DARK = matchMedia('(prefers-color-scheme: dark)');
 const CLOCK = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 
@@ -101,10 +102,11 @@ function base(ink, line, say) {
   return {
     legend: { show: false },
     cursor: { show: false },
-    padding: [8, 4, 0, 0],
-    scales: { x: { time: true }, y: { range: (_, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
+    padding: [8, 14, 0, 0],
+    // A few minutes at least, or the first points would fill the whole width.
+    scales: { x: { time: true, range: (_, first, last) => [Math.min(first, last - LEAST), last] }, y: { range: (_, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, size: 22, space: 70, values: (_, ticks) => ticks.map((tick) => CLOCK.format(new Date(tick * 1000))) },
+      { ...axis, grid: { show: false }, size: 22, space: 56, incrs: [60, 120, 180, 300], values: (_, ticks) => ticks.map((tick) => CLOCK.format(new Date(tick * 1000))) },
       { ...axis, grid, size: 52, space: 34, values: (_, ticks) => ticks.map(say) },
     ],
   };

@@ -37,6 +37,7 @@ export function bytes(value) {
 
 export function milliseconds(value) {
   if (value === null || value === undefined) return '–';
+  if (value === 0) return '0';
   if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 }
@@ -69,6 +70,8 @@ export function facts(...pairs) {
 /** A table that scrolls by itself where it is too wide. */
 export function table(label, heads, rows, empty) {
   if (!rows.length) return h('p', { class: 'hint' }, empty);
+  // On a narrow window each row is a list, with the heads before its cells.
+  for (const one of rows) [...one.children].forEach((cell, at) => { cell.dataset.label = heads[at]; });
   return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${label}, as a table` },
     h('table', {}, h('thead', {}, h('tr', {}, heads.map((head) => h('th', { scope: 'col' }, head)))), h('tbody', {}, rows)));
 }

@@ -42,8 +42,8 @@ export function overviewView(main, signal) {
 }
 
 function spared(flow) {
-  if (flow.spared === null) return `Nothing was read in the last ${span(flow.seconds)}.`;
-  return `${share(flow.spared)} of ${span(flow.seconds)} were answered without the record.`;
+  const lately = `the last ${span(flow.seconds)}`;
+  return flow.spared === null ? `Nothing was read in ${lately}.` : `Of ${lately}, ${share(flow.spared)} were answered without the record.`;
 }
 
 function card(keyspace, signal) {
@@ -62,7 +62,7 @@ function card(keyspace, signal) {
       morph(head, h('div', {}, h('h3', {}, latest.name), h('code', {}, latest.pattern)),
         h('p', { class: 'rate' }, rate(latest.flow.reads), h('small', {}, '/s')));
       morph(said, facts(
-        ['Without the record', share(latest.flow.spared)],
+        ['Record spared', share(latest.flow.spared)],
         ['Loads', number(latest.loads)],
         ['Half within', milliseconds(latest.p50_ms)],
         ['99 of 100 within', milliseconds(latest.p99_ms)],
@@ -74,10 +74,12 @@ function card(keyspace, signal) {
       ));
     },
     draw(times, series) {
-      waiting.hidden = times.length > 0;
-      element.dataset.points = times.length ? 'some' : 'none';
+      const read = Object.values(series.outcomes).some((values) => values.some((value) => value > 0));
+      if (times.length) waiting.textContent = 'Nothing was read in this time.';
+      waiting.hidden = read;
+      element.dataset.points = read ? 'some' : 'none';
       element.dataset.loads = series.p99_ms.some((value) => value !== null) ? 'some' : 'none';
-      if (!times.length) return;
+      if (!read) return;
       reads.draw(times, series);
       loads.draw(times, series);
     },

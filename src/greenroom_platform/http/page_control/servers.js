@@ -15,9 +15,16 @@ export function serversView(main) {
     morph(processes, h('h2', { id: 'processes-title' }, 'Processes'),
       summary.processes.error
         ? h('p', { class: 'refusal' }, `Which are alive is kept on the server of the caches: ${summary.processes.error}`)
-        : table('Processes', ['Process', 'What it does'], summary.processes.alive.map((one) => row(`${one.role} ${one.name}`, [h('code', {}, one.name), ROLES[one.role] ?? one.role])), 'None has said that it is alive.'),
+        : table('Processes', ['Process', 'What it does'], grouped(summary.processes.alive).map(([name, roles]) => row(name, [h('code', {}, name), roles.map((role) => ROLES[role] ?? role).join(', ')])), 'None has said that it is alive.'),
       h('p', { class: 'hint' }, 'Of every host. One that has said nothing for 13 s is gone.'));
   };
+}
+
+/** Each process once, with all that it does. */
+function grouped(alive) {
+  const found = new Map();
+  for (const { role, name } of alive) found.set(name, [...(found.get(name) ?? []), role]);
+  return [...found];
 }
 
 function server(one) {
