@@ -239,6 +239,11 @@ class RoomCaches(RoomDrops):
         return new
 
     @property
+    def caches(self) -> tuple[Cache[Any], ...]:
+        """The caches that are declared here so far, for who looks at them; stores are none."""
+        return tuple(one for one in self._caches if isinstance(one, Cache))
+
+    @property
     def declarations(self) -> lazy.Declarations:
         """What is declared here so far, for `greenroom definitions` and `greenroom acl`; the room need not be open.
 
@@ -251,7 +256,7 @@ class RoomCaches(RoomDrops):
         settings = self._session_settings()
         keyspaces = self._caches.keyspaces(self._session_keyspace())
         content = None if settings is None else settings.streams.content
-        caches = ((one.keyspace.pattern.text, one.load) for one in self._caches if isinstance(one, Cache))
+        caches = ((one.keyspace.pattern.text, one.load) for one in self.caches)
         deployment = deployed_room(caches, address=self._address, session_address=self._session_address)
         return of_room(keyspaces, content=content, limits=bool(self._limits), prefix=self.prefix, deployment=deployment)
 

@@ -215,6 +215,11 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
         ("post", f"{API}/podcasts/generate"): "PodcastRequest",
         ("post", f"{API}/staff/session"): "StaffCredentials",
     }
+    acts = dict.fromkeys(("outbox/send", "queue/pause", "queue/resume"), "Reason")
+    acts |= {f"podcasts/{{podcast_id}}/{what}": "Reason" for what in ("retry", "release", "stop", "delete")}
+    acts |= {"drops": "Drop", "loads/cancel": "Cancel", "users/{name}/sessions/end": "EndSessions"}
+    bodies |= {("post", f"{API}/control/{path}"): body for path, body in acts.items()}
+    editors |= {("post", f"{API}/control/{path}") for path in acts}
     listeners = {("patch", f"{API}/session/preferences"), ("get", f"{API}/session"), ("delete", f"{API}/session")}
     listeners |= {("post", f"{API}/session/logout-everywhere"), ("get", f"{API}/sessions")}
     listeners |= {("delete", f"{API}/sessions/{{handle}}"), ("put", f"{API}/session/password")}
@@ -246,7 +251,7 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     assert schemas["PodcastRequest"]["properties"]["topic_id"] == an_id
     assert patch["preferred_topics"]["anyOf"][0]["items"] == an_id
     ids = [one for call in calls.values() for one in call.get("parameters", ()) if one["name"].endswith("_id")]
-    assert len(ids) == 10
+    assert len(ids) == 14
     assert all(one["schema"] == an_id for one in ids)
 
 

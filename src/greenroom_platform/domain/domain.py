@@ -9,6 +9,7 @@ from greenroom.caching import Cache
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import Clock
 from greenroom_platform import definitions
+from greenroom_platform.domain.action_log import log_of
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.newest import Newest
 from greenroom_platform.domain.outbox_sender import OutboxSender
@@ -65,6 +66,7 @@ class Domain:
         page = cache(definitions.SNIPPET_PAGE, load=load[definitions.SNIPPET_PAGE], groups=pages)
         status = cache(definitions.PODCAST_STATUS, load=load[definitions.PODCAST_STATUS])
         newest = Newest(records, clock)
+        log = log_of(records)
         caches = RecordCaches(topic, topics, snippet, page, status, on_change=newest.forget)
         changes, outbox = Changes(records, caches, clock), OutboxSender(records, caches, pending)
         await outbox.open()
@@ -76,7 +78,9 @@ class Domain:
             Topics(records, changes, one=topic, every=topics, clock=clock),
             Snippets(records, changes, one=snippet, pages=page, newest=newest, clock=clock),
             Statuses(status),
-            None if tasks is None else (Generation(tasks, clock, changes.opened), Tasks(tasks, changes, clock)),
+            None
+            if tasks is None
+            else (Generation(tasks, clock, changes.opened), Tasks(tasks, changes, clock, log=log)),
         )
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from litestar import Litestar, Router
@@ -24,6 +25,7 @@ from greenroom_platform.http import docs, parameters, problems
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.allowed_hosts import AllowedHosts
 from greenroom_platform.http.auth import WRONG_TOKENS
+from greenroom_platform.http.control.room import ControlRoom
 from greenroom_platform.http.cors import Cors
 from greenroom_platform.http.envelope import Envelope
 from greenroom_platform.http.long_poll import LongPolls
@@ -33,6 +35,8 @@ from greenroom_platform.http.near_answers import KnownAddresses, NearAnswers
 from greenroom_platform.http.routes import (
     activity,
     bulk,
+    control,
+    control_actions,
     operations,
     page,
     podcasts,
@@ -49,6 +53,7 @@ from greenroom_platform.http.server_options import ServerOptions
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Shutdown
 from greenroom_platform.http.staff_session import StaffSessions
+from greenroom_platform.http.state import ServiceState
 from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.studio.voice import check_voices
 
@@ -86,6 +91,11 @@ def create_app(
             if platform.room.unavailable is not None:
                 log.warning("starting all the same: %s", _without(platform, platform.room.unavailable))
             app.state.platform = platform
+            state = cast(ServiceState, app.state)
+            state.control = ControlRoom(platform, metrics, lambda: operations.health(state), shared_metrics)
+            await stack.enter_async_context(state.control.counting())
+            roles = ["serve", "work"] if settings.work else ["serve"]
+            await stack.enter_async_context(platform.heartbeats.beating(roles))
             await stack.enter_async_context(platform.watching())
             if settings.work:
                 await stack.enter_async_context(_working(platform, ending, voice))
@@ -98,7 +108,9 @@ def create_app(
             metrics.share()
 
     known_addresses = KnownAddresses()
-    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff, bulk]
+    resources = [
+        *(topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff, bulk, control),
+    ]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
@@ -107,6 +119,7 @@ def create_app(
         "staff_sessions": StaffSessions(settings.editor_token, settings.control_token),
         "known_addresses": known_addresses,
         "loading": asyncio.Lock(),
+        "control_streams": asyncio.Semaphore(control.STREAMS),
     }
     app = Litestar(
         route_handlers=[
@@ -130,6 +143,7 @@ def create_app(
         sign_in.Credentials,
         sign_in.NewPassword,
         staff.StaffCredentials,
+        *control_actions.BODIES,
         preferences.PreferencesPatch,
         PodcastRequest,
     ]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from litestar.datastructures import State
 
 from greenroom_platform.http.address_bounds import Places, WrongTokens
+from greenroom_platform.http.control.room import ControlRoom
 from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses
@@ -24,6 +25,8 @@ class ServiceState(State):
     """
 
     platform: Platform
+    control: ControlRoom
+    control_streams: asyncio.Semaphore
     settings: Settings
     metrics: Metrics
     ending: Shutdown

@@ -4,6 +4,7 @@ import pytest
 
 _CONTRACTS = (
     "change_source_contract",
+    "records_actions",
     "records_caches",
     "records_changes",
     "records_conditions",
@@ -11,6 +12,7 @@ _CONTRACTS = (
     "records_edits",
     "records_elsewhere",
     "tasks_contract",
+    "tasks_control",
     "tasks_recordings",
     "tasks_requests",
 )

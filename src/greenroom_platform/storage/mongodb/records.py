@@ -27,6 +27,7 @@ from greenroom_platform.domain.records import (
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
+from greenroom_platform.storage.mongodb.actions import MongoActions
 from greenroom_platform.storage.mongodb.bulk import stored_whole
 from greenroom_platform.storage.mongodb.caches import MongoCaches
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends, pending_changes, record_change
@@ -40,6 +41,7 @@ from greenroom_platform.storage.mongodb.documents import (
 from greenroom_platform.storage.mongodb.foreign import MongoForeignChanges
 from greenroom_platform.storage.mongodb.opening import opened
 from greenroom_platform.storage.mongodb.relying import rely_on
+from greenroom_platform.storage.mongodb.task_control import MongoTaskControl
 from greenroom_platform.storage.mongodb.tasks import MongoTasks
 from greenroom_platform.storage.mongodb.unfit import fitting
 from greenroom_platform.storage.mongodb.users import MongoUsers
@@ -71,6 +73,10 @@ class MongoRecords:
         """The users, in the same database."""
         self.tasks = MongoTasks(database, self._numbers, self.broken)
         """The generation tasks, in the same database."""
+        self.task_control = MongoTaskControl(database, self._numbers, self.tasks, self.broken)
+        """What operators do to these tasks."""
+        self.actions = MongoActions(database, self._numbers)
+        """What operators have done, in the same database."""
         self.caches = MongoCaches(database)
         """Which caches its changes are sent to, in the same database."""
         self.foreign_changes = MongoForeignChanges(database)

@@ -26,6 +26,7 @@ from greenroom_platform.domain.records import (
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
+from greenroom_platform.storage.sqlite.actions import SqliteActions
 from greenroom_platform.storage.sqlite.bulk import stored_whole
 from greenroom_platform.storage.sqlite.caches import SqliteCaches
 from greenroom_platform.storage.sqlite.database import Database
@@ -40,6 +41,7 @@ from greenroom_platform.storage.sqlite.rows import (
     write_snippet,
     write_topic,
 )
+from greenroom_platform.storage.sqlite.task_control import SqliteTaskControl
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
 from greenroom_platform.storage.whole import WholeObjects
@@ -65,6 +67,10 @@ class SqliteRecords:
         """The users, in the same file."""
         self.tasks = SqliteTasks(database, self.broken)
         """The generation tasks, in the same file."""
+        self.task_control = SqliteTaskControl(database, self.broken)
+        """What operators do to these tasks."""
+        self.actions = SqliteActions(database)
+        """What operators have done, in the same file."""
         self.caches = SqliteCaches(database)
         """Which caches its changes are sent to, in the same file."""
         self.foreign_changes = SqliteForeignChanges(database)
