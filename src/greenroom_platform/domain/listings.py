@@ -79,7 +79,7 @@ class Listings:
 
     async def podcasts(self, podcast_ids: Sequence[str]) -> tuple[ListedPodcast, ...]:
         """Podcasts in the order asked for; unknown ones are left out."""
-        every = await self._listed(podcast_ids)
+        every = await self.listed(podcast_ids)
         names = await self.topic_names(every.values())
         return tuple(_podcast(every[one], names) for one in dict.fromkeys(podcast_ids) if one in every)
 
@@ -98,7 +98,7 @@ class Listings:
 
     async def history(self, heard: Sequence[HeardPodcast]) -> tuple[HistoryEntry, ...]:
         """What there still is of a history, in its order."""
-        every = await self._listed([one.podcast_id for one in heard])
+        every = await self.listed([one.podcast_id for one in heard])
         names = await self.topic_names(every.values())
         return tuple(
             HistoryEntry(
@@ -112,7 +112,7 @@ class Listings:
 
     async def known(self, podcast_ids: Sequence[str]) -> set[str]:
         """Those of some podcasts that there are."""
-        return set(await self._listed(podcast_ids))
+        return set(await self.listed(podcast_ids))
 
     async def topic_names(self, listed: Iterable[Listed]) -> dict[str, str]:
         """The display names of their topics; of one that is gone its id."""
@@ -125,7 +125,8 @@ class Listings:
         await self._queue.close()
         await self._of_topics.close()
 
-    async def _listed(self, podcast_ids: Sequence[str]) -> dict[str, Listed]:
+    async def listed(self, podcast_ids: Sequence[str]) -> dict[str, Listed]:
+        """Podcasts by their ids; unknown ones are left out."""
         possible = [one for one in dict.fromkeys(podcast_ids) if is_part(one)]
         every = await self._tasks.listed(possible) if possible else ()
         return {one.task.podcast_id: one for one in every if is_part(one.task.topic_id)}
