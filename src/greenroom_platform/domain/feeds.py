@@ -24,15 +24,18 @@ class Feeds:
 
     async def make(self, user_id: str) -> str | None:
         """A new secret, which ends an earlier one; None where there is no such user any more."""
+        self._listings.opened.check()
         token = secrets.token_urlsafe(_BYTES)
         return f"{user_id}.{token}" if await self._users.set_feed(user_id, _hash(token)) else None
 
     async def end(self, user_id: str) -> bool:
         """End a user's feed; False where there is no such user any more."""
+        self._listings.opened.check()
         return await self._users.set_feed(user_id, None)
 
     async def read(self, secret: str) -> tuple[list[Listed], dict[str, str]] | None:
         """What is in the feed of a secret, in its order, and the names of the topics; None for another secret."""
+        self._listings.opened.check()
         given = _SECRET.fullmatch(secret)
         user = await self._users.user(given[1]) if given is not None else None
         if given is None or user is None or not isinstance(user.feed_hash, str):
