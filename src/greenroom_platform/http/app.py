@@ -33,14 +33,19 @@ from greenroom_platform.http.methods import answer_options
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses, NearAnswers
 from greenroom_platform.http.routes import (
+    account,
     activity,
     bulk,
     control,
     control_actions,
+    feeds,
+    history,
+    listings,
     operations,
     page,
     podcasts,
     preferences,
+    search,
     session,
     sign_in,
     snippets,
@@ -110,6 +115,7 @@ def create_app(
     known_addresses = KnownAddresses()
     resources = [
         *(topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff, bulk, control),
+        *(search, history, listings, account),
     ]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
@@ -125,6 +131,7 @@ def create_app(
         route_handlers=[
             Router("/api/v1", route_handlers=[one.ROUTER for one in resources]),
             *operations.HANDLERS,
+            feeds.ROUTER,
             docs.assets(),
             page.ROUTER,
         ],
@@ -146,6 +153,9 @@ def create_app(
         *control_actions.BODIES,
         preferences.PreferencesPatch,
         PodcastRequest,
+        history.Listened,
+        history.History,
+        account.Farewell,
     ]
     docs.complete(app.openapi_schema, drafts)
     _begin_counting(app, metrics)
