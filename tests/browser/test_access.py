@@ -15,7 +15,19 @@ from tests.support.held_renderer import BARE, LONG, NAMES, SHORT, ask_for, held,
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import API, NO_TLS, TOKEN, Service
-from tests.support.visitors import AUDIO, PASSWORD, WITH_CHROMIUM, Visitor, heard, notice, sign_in, until, value, visit
+from tests.support.visitors import (
+    AUDIO,
+    PASSWORD,
+    WITH_CHROMIUM,
+    Visitor,
+    heard,
+    notice,
+    shown,
+    sign_in,
+    until,
+    value,
+    visit,
+)
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 
@@ -90,7 +102,7 @@ def test_topics_that_are_awaited_none_or_refused(page: Page) -> None:
     clean(page)
 
 
-def test_snippets_of_a_topic_and_the_newest(page: Page) -> None:
+def test_stories_of_a_topic_the_newest_and_one(service: Service, page: Page) -> None:
     visit(page, f"#/topics/{LONG}")
     clean(page)
     visit(page, f"#/topics/{BARE}")
@@ -99,6 +111,14 @@ def test_snippets_of_a_topic_and_the_newest(page: Page) -> None:
     visit(page, "#/newest")
     expect(page.locator(".snippet").first).to_be_visible()
     clean(page)
+    page.locator(".snippet h2 a").first.click()
+    expect(page.locator(".story h1")).to_be_focused()
+    clean(page)
+    page.goto(f"{service.url}/nowhere")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+    clean(page)
+    page.go_back()
+    shown(page)
     visit(page, "#/topics/nobody")
     expect(page.locator(".panel")).to_contain_text("There is no topic nobody.")
     clean(page)
@@ -112,20 +132,20 @@ def test_a_podcast_in_progress_playing_and_whole(service: Service, page: Page) -
         clean(page)
         renderer.speak(lambda: heard(page), 3)
         until(page, f"{AUDIO}.currentTime > 0.2")
+        page.get_by_role("button", name="Keyboard").click()
         clean(page)
     expect(page.get_by_role("link", name="Download")).to_be_visible()
     page.locator(".toggle").click()
     clean(page)
 
 
-def test_a_podcast_that_could_not_be_made_and_one_that_was_refused(page: Page) -> None:
-    visit(page, f"#/topics/{BARE}")
+def test_a_podcast_that_could_not_be_made_and_one_that_was_refused(service: Service, page: Page) -> None:
+    visit(page, f"#/topics/{SHORT}")
     refuse(page, "**/podcasts/generate", 429, "too many podcasts were asked for; wait 100 s")
-    page.get_by_role("button", name="Make me a podcast").click()
+    page.get_by_role("button", name="podcast about").click()
     expect(notice(page)).to_contain_text("No podcast was made.")
     clean(page)
-    page.unroute("**/podcasts/generate")
-    page.get_by_role("button", name="Make me a podcast").click()
+    visit(page, f"#/listen/{ask_for(service, BARE)}/{BARE}")
     expect(page.locator(".making")).to_contain_text("could not be made")
     clean(page)
 
@@ -190,6 +210,10 @@ def test_a_podcast_is_made_and_heard_by_the_keyboard_alone(service: Service, pag
     with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
         keys.press("ArrowDown")
     expect(page.get_by_label("Speed")).to_have_value("1.25")
+    keys.press("Tab")
+    expect(page.get_by_role("button", name="Keyboard")).to_be_focused()
+    keys.press("Enter")
+    expect(page.locator("#keys-list")).to_be_visible()
     keys.press("Tab")
     keys.press("Enter")
     expect(page.locator("#player")).to_be_hidden()

@@ -9,9 +9,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.held_renderer import LONG, NAMES, SHORT, ask_for, held, is_whole, write_topics
+from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import TOKEN, Service
-from tests.support.visitors import AUDIO, WITH_CHROMIUM, Visitor, heard, shown, until, value, visit
+from tests.support.visitors import AUDIO, PATIENCE, WITH_CHROMIUM, Visitor, heard, shown, until, value, visit
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 
@@ -147,7 +148,7 @@ def test_one_moves_about_in_it_by_buttons_and_by_the_slider(long: str, visitor: 
     page.get_by_role("button", name="Back 10 seconds").click()
     at(page, 20)
     slider.press("ArrowRight")
-    at(page, 25)
+    at(page, 30)
     slider.press("PageDown")
     at(page, 0)
     expect(slider).to_have_attribute("aria-valuetext", f"0 seconds of {_spoken(value(page, 'duration'))}")
@@ -157,6 +158,32 @@ def test_one_moves_about_in_it_by_buttons_and_by_the_slider(long: str, visitor: 
     at(page, 60)
     page.locator(".toggle").click()
     until(page, f"{AUDIO}.currentTime > 60.3")
+
+    # The keys, where nothing else takes them.
+    page.locator("#main h1").focus()
+    page.keyboard.press("Space")
+    until(page, f"{AUDIO}.paused")
+    assert page.evaluate("scrollY") == 0
+    page.get_by_label("Speed").focus()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_role("button", name="Back 10 seconds").focus()
+    before = value(page, "currentTime")
+    page.keyboard.press("ArrowLeft")
+    at(page, before - 10)
+    page.keyboard.press("ArrowRight")
+    at(page, before)
+
+    # The wave is the sound itself: pauses between the turns, no two bars alike; a click goes there.
+    bars = page.locator(".podcast-wave rect:not(.ground)")
+    heights = "all => new Set(all.map((bar) => bar.getAttribute('height'))).size"
+    wait_for(lambda: bars.evaluate_all(heights) > 40, PATIENCE)
+    page.locator(".podcast-wave .wave").click(position={"x": 2, "y": 8})
+    until(page, f"{AUDIO}.currentTime < 2")
+    middle = page.locator(".podcast-wave .wave").bounding_box()
+    assert middle is not None
+    page.locator(".podcast-wave .wave").click(position={"x": middle["width"] / 2, "y": 8})
+    until(page, f"Math.abs({AUDIO}.currentTime - {AUDIO}.duration / 2) < 1")
+    wait_for(lambda: abs(page.locator(".podcast-wave .played").count() - 60) < 3, PATIENCE)
 
 
 def test_who_comes_late_hears_it_from_the_beginning_while_it_is_made(service: Service, visitor: Visit) -> None:

@@ -38,6 +38,7 @@ from greenroom_platform.http.routes import (
     preferences,
     session,
     sign_in,
+    site,
     snippets,
     stream,
     topics,
@@ -95,7 +96,7 @@ def create_app(
             metrics.share()
 
     known_addresses = KnownAddresses()
-    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream]
+    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, site]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),

@@ -16,10 +16,16 @@ export function form({ id, title, button, fields, send }) {
   // Never sent by the browser itself, and not as an address if ever it were.
   const made = h('form', { method: 'post', novalidate: true, 'aria-labelledby': `${id}-title` },
     h('h2', { id: `${id}-title` }, title), [...parts.values()].map(({ row }) => row), whole, submit);
+  // What one form was refused says nothing about another one that is sent later.
+  made.addEventListener('calm', () => {
+    whole.textContent = '';
+    for (const { refuse } of parts.values()) refuse('');
+  });
+  made.addEventListener('input', () => { whole.textContent = ''; });
   made.addEventListener('submit', async (event) => {
     event.preventDefault();
     if (submit.getAttribute('aria-disabled') === 'true') return;
-    whole.textContent = '';
+    for (const one of document.forms) one.dispatchEvent(new Event('calm'));
     const missing = [...parts.values()].filter((one) => one.check());
     if (missing.length) {
       missing[0].input.focus();

@@ -3,19 +3,20 @@
 import { ask } from './api.js';
 import { address } from './controls.js';
 import { announce, h, icon, replace } from './dom.js';
-import { isWhole, player, recording } from './player.js';
+import { player } from './player.js';
+import { podcastWave } from './podcast_wave.js';
 import { makeButton } from './podcasts.js';
+import { isWhole, recording } from './recording.js';
+import { known } from './session.js';
 import { STEPS, follow, isTerminal, rank } from './status.js';
 import { sentence } from './words.js';
-import { tinted, wave } from './wave.js';
-
-const BARS = 96;
+import { tinted } from './wave.js';
 
 export async function listenView(main, [podcastId, topicId], signal) {
-  const name = topicId ? await nameOf(topicId, signal) : '';
+  const [name] = await Promise.all([topicId ? nameOf(topicId, signal) : '', known()]);
   if (signal.aborted) return '';
   const podcast = { podcastId, topicId: topicId || '', title: name || 'A podcast' };
-  const drawing = wave(topicId || podcastId, BARS);
+  const drawing = podcastWave(mine, signal);
   const steps = h('ol', { class: 'steps', 'aria-label': 'How far it is' });
   const state = h('p', { class: 'making' }, 'Asking how far it is.');
   const listen = h('button', { type: 'button', class: 'primary', on: { click: act } }, icon('play'), h('span', {}, 'Listen'));
@@ -32,7 +33,7 @@ export async function listenView(main, [podcastId, topicId], signal) {
         'article',
         { class: 'podcast' },
         h('p', { class: 'kind' }, 'Podcast'),
-        h('h1', { tabindex: '-1' }, podcast.title),
+        h('h1', { tabindex: '-1', dir: 'auto' }, podcast.title),
         drawing,
         steps,
         state,
@@ -60,7 +61,7 @@ export async function listenView(main, [podcastId, topicId], signal) {
     replace(listen, icon(mine() && player.on ? 'pause' : 'play'), listen.lastChild);
     const failed = status?.status === 'error';
     // Shown and hidden, not made anew: what has the focus keeps it.
-    for (const one of [doing, source]) one.hidden = !status || failed;
+    for (const one of [doing, source, drawing]) one.hidden = !status || failed;
     download.hidden = !isWhole(status);
     again.hidden = !failed;
     if (!status) return;
@@ -75,11 +76,6 @@ export async function listenView(main, [podcastId, topicId], signal) {
     if (state.textContent !== told(status)) state.textContent = told(status);
   }
 
-  function colour() {
-    const played = mine() && player.end ? player.time / player.end : 0;
-    [...drawing.children].forEach((bar, at) => bar.classList.toggle('played', at < played * BARS));
-  }
-
   async function share() {
     const url = new URL(address(podcast), location.href).href;
     try {
@@ -92,14 +88,12 @@ export async function listenView(main, [podcastId, topicId], signal) {
   }
 
   player.addEventListener('change', show, { signal });
-  player.addEventListener('time', colour, { signal });
   // The first status decides what this view is; the others come while it is looked at.
   await new Promise((resolve, reject) => {
     follow(podcastId, (found) => {
       const before = status;
       status = found;
       show();
-      colour();
       if (before && before.status !== found.status) announce(told(found));
       resolve();
     }, signal).then(resolve, reject);

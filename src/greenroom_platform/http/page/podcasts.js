@@ -6,15 +6,18 @@ import { announce, h, icon, notify } from './dom.js';
 import { player } from './player.js';
 import { back } from './reach.js';
 import { go } from './router.js';
+import { site } from './site.js';
 import { inWords } from './words.js';
 
 const TRIES = 4;
 const PAUSE = 3_000;
 
-/** A button that makes a podcast about a topic, plays it and leads to it. */
+/** A button that makes a podcast about a topic, plays it and leads to it; null where none can be made. */
 export function makeButton(topic, kind = 'primary') {
-  const label = h('span', {}, 'Make me a podcast');
-  const button = h('button', { type: 'button', class: kind, 'aria-label': `Make me a podcast about ${topic.display_name}` }, icon('play'), label);
+  if (!site.podcasts) return null;
+  const text = 'Make me a podcast';
+  const label = h('span', {}, text);
+  const button = h('button', { type: 'button', class: kind, 'aria-label': `${text} about ${topic.display_name}` }, icon('play'), label);
   button.addEventListener('click', async () => {
     // Not `disabled`: that would throw the focus of a keyboard away.
     if (button.getAttribute('aria-disabled') === 'true') return;
@@ -24,7 +27,7 @@ export function makeButton(topic, kind = 'primary') {
       await make(topic);
     } finally {
       button.removeAttribute('aria-disabled');
-      label.textContent = 'Make me a podcast';
+      label.textContent = text;
     }
   });
   return button;
@@ -34,15 +37,32 @@ async function make(topic) {
   const title = topic.display_name;
   player.prepare(title);
   try {
+    if (await hasNoStories(topic)) {
+      refuse(`There are no stories about ${title} yet, and so no podcast.`);
+      return;
+    }
     const { podcast_id: podcastId } = await generate(topic.topic_id, key());
     const podcast = { podcastId, topicId: topic.topic_id, title };
     player.listen(podcast);
     go(address(podcast));
   } catch (error) {
-    if (player.prepared) player.stop();
-    const text = `No podcast was made. ${inWords(error)}`;
-    notify(text);
-    announce(text);
+    refuse(`No podcast was made. ${inWords(error)}`);
+  }
+}
+
+function refuse(text) {
+  if (player.prepared) player.stop();
+  notify(text);
+  announce(text);
+}
+
+async function hasNoStories({ topic_id: id }) {
+  try {
+    return (await ask(`/snippets?topic_id=${encodeURIComponent(id)}`, { quiet: true })).data.length === 0;
+  } catch (error) {
+    // Whoever makes the podcast knows it, too.
+    if (error.name !== 'Unreachable' && error.status !== 503) throw error;
+    return false;
   }
 }
 

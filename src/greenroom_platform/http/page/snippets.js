@@ -1,9 +1,10 @@
-/** One topic and its snippets, page by page. */
+/** One topic and its stories, page by page. */
 
 import { ask, hasNext } from './api.js';
 import { h, replace } from './dom.js';
 import { makeButton } from './podcasts.js';
 import { preferButton } from './prefer.js';
+import { known } from './session.js';
 import { day } from './words.js';
 import { tinted, wave } from './wave.js';
 
@@ -19,6 +20,7 @@ export async function topicView(main, [topicId, number], signal) {
   const [{ data: topic }, { data: snippets, headers }] = await Promise.all([
     ask(`/topics/${id}`, { signal }),
     ask(`/snippets?topic_id=${id}&page=${page}`, { signal }),
+    known(),
   ]);
   if (signal.aborted) return '';
   const newer = page > 1 ? address(topicId, page - 1) : null;
@@ -28,7 +30,7 @@ export async function topicView(main, [topicId, number], signal) {
     h(
       'div',
       { class: 'topic', 'data-topic': topicId },
-      about(topic, signal),
+      about(topic, snippets.length > 0 || page > 1, signal),
       h(
         'section',
         { 'aria-labelledby': 'page-heading' },
@@ -48,38 +50,38 @@ export async function topicView(main, [topicId, number], signal) {
   return page > 1 ? `${topic.display_name}, page ${page}` : topic.display_name;
 }
 
-/** A snippet; with the name of its topic where they are mixed. */
+/** A story; with the name of its topic where they are mixed. */
 export function snippetArticle(snippet, { topic = null, level = 'h3' } = {}) {
   return tinted(
     h(
       'article',
       { class: 'snippet' },
       picture(snippet),
-      h(level, {}, snippet.title),
+      h(level, { dir: 'auto', ...(level === 'h1' && { tabindex: '-1' }) }, level === 'h1' ? snippet.title : h('a', { href: storyAddress(snippet) }, snippet.title)),
       h(
         'p',
         { class: 'when' },
-        topic && h('a', { href: address(snippet.topic_id, 1) }, topic),
+        topic && h('a', { href: address(snippet.topic_id, 1), dir: 'auto' }, topic),
         topic && ' · ',
         h('time', { datetime: snippet.generation_timestamp }, day(snippet.generation_timestamp)),
       ),
-      h('p', { class: 'text' }, snippet.text_content),
+      h('p', { class: 'text', dir: 'auto' }, snippet.text_content),
       elsewhere(snippet),
     ),
     snippet.topic_id,
   );
 }
 
-function about(topic, signal) {
+function about(topic, hasStories, signal) {
   return tinted(
     h(
       'header',
       { class: 'topic-about' },
       wave(topic.topic_id, 120, { cut: true }),
-      h('h1', { tabindex: '-1' }, topic.display_name),
-      h('p', {}, topic.description),
-      h('p', { class: 'keywords' }, topic.keywords.join(' · ')),
-      h('div', { class: 'actions' }, makeButton(topic), preferButton(topic, signal)),
+      h('h1', { tabindex: '-1', dir: 'auto' }, topic.display_name),
+      h('p', { dir: 'auto' }, topic.description),
+      h('p', { class: 'keywords', dir: 'auto' }, topic.keywords.join(' · ')),
+      h('div', { class: 'actions' }, hasStories && makeButton(topic), preferButton(topic, signal)),
     ),
     topic.topic_id,
   );
@@ -122,6 +124,10 @@ function pictured({ image_url: given }) {
   if (!given || !URL.canParse(given, location.href)) return null;
   const url = new URL(given, location.href);
   return ['http:', 'https:'].includes(url.protocol) ? url : null;
+}
+
+export function storyAddress({ snippet_id: id }) {
+  return `#/stories/${encodeURIComponent(id)}`;
 }
 
 function address(topicId, page) {

@@ -49,6 +49,12 @@ async def index(request: Request[Any, Any, Any]) -> Response[bytes | None]:
     return _answer(request, _FILES[_INDEX])
 
 
+@get("/favicon.ico", summary="The icon")
+async def icon(request: Request[Any, Any, Any]) -> Response[bytes | None]:
+    """The page's icon, for what browsers show without a page: they ask for it here."""
+    return _answer(request, _FILES["icon.svg"])
+
+
 @get("/page/{name:str}", summary="A file of the page")
 async def asset(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes | None]:
     """A script, the style sheet or the icon; 404 for anything else."""
@@ -66,5 +72,5 @@ def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | No
     return Response(file.content, media_type=file.media_type, headers=headers)
 
 
-ROUTER = Router("/", route_handlers=[index, asset], include_in_schema=False)
+ROUTER = Router("/", route_handlers=[index, icon, asset], include_in_schema=False)
 """The page."""
