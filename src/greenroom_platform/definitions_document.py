@@ -10,6 +10,7 @@ from greenroom.keyspace.parts import PART_MAX
 from greenroom.keyspace.registry import Keyspaces
 from greenroom_platform.definitions import (
     DEFINITIONS,
+    OURS,
     PAGE_NUMBERS,
     PAGE_SIZE,
     SESSION_TOUCH_INTERVAL,
@@ -21,11 +22,12 @@ from greenroom_platform.definitions import (
 
 KEYSPACES = Keyspaces(
     *(one for one in DEFINITIONS if one is not SESSIONS),
+    *OURS,
     sessions=SESSIONS,
     groups={SNIPPET_PAGES: SNIPPET_PAGE},
     titles={"Topic": "TopicObject", "Snippet": "SnippetDataObject"},  # the specification's names of our types
 )
-"""Every keyspace of the specification."""
+"""Every keyspace of the specification, and ours beside them."""
 
 _HEAD = """# Key-Value Store Definitions
 

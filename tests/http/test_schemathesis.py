@@ -24,8 +24,8 @@ CHECKS = (
     *("ignored_auth", "positive_data_acceptance", "negative_data_rejection"),
 )
 OF_ROLE = {
-    "anonymous": ("Operations", "Podcasts", "Users"),
-    "user": ("Sessions",),
+    "anonymous": ("Operations", "Podcasts", "Search", "Users"),
+    "user": ("Sessions", "History"),
     "editor": ("Topics", "Snippets", "Activity"),
 }
 """The parts of the description in which a role can do more than the one before it."""

@@ -32,10 +32,13 @@ from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses, NearAnswers
 from greenroom_platform.http.routes import (
     activity,
+    history,
+    listings,
     operations,
     page,
     podcasts,
     preferences,
+    search,
     session,
     sign_in,
     site,
@@ -97,6 +100,7 @@ def create_app(
 
     known_addresses = KnownAddresses()
     resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, site]
+    resources += [search, history, listings]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
@@ -127,6 +131,8 @@ def create_app(
         sign_in.NewPassword,
         preferences.PreferencesPatch,
         PodcastRequest,
+        history.Listened,
+        history.History,
     ]
     docs.complete(app.openapi_schema, drafts)
     _begin_counting(app, metrics)

@@ -31,6 +31,7 @@ from litestar.static_files import create_static_files_router
 from greenroom.keyspace.parts import PART_MAX
 from greenroom.sessions import cookie
 from greenroom.sessions.refusals import MEDIA_TYPE
+from greenroom_platform.domain.searching import TYPED
 from greenroom_platform.http.problems import Document, Problem
 
 _ASSETS = "/docs/assets"
@@ -56,6 +57,14 @@ _PAGE = f"""<!doctype html>
 ID: dict[str, Any] = {"pattern": "^[A-Za-z0-9._~-]+$", "minLength": 1, "maxLength": PART_MAX}
 """What the description says of an id that can be a part of a key."""
 _IDS = frozenset({"topic_id", "snippet_id", "podcast_id"})
+_QUERIES = {
+    "q": Schema(type=OpenAPIType.STRING, min_length=TYPED[0], max_length=TYPED[1]),
+    "ids": Schema(
+        type=OpenAPIType.STRING,
+        pattern=rf"^[A-Za-z0-9._~-]{{1,{PART_MAX}}}(,[A-Za-z0-9._~-]{{1,{PART_MAX}}}){{0,49}}$",
+    ),
+}
+"""What the description says of parameters that must be there; the handlers tell of one that is missing."""
 EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}]
 """What the description of an editor call says of its token."""
 
@@ -128,6 +137,8 @@ def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> No
                 for parameter in operation.parameters or ():
                     if isinstance(parameter, Parameter) and parameter.name in _IDS:
                         parameter.schema = _schema_of_id()
+                    elif isinstance(parameter, Parameter) and parameter.name in _QUERIES:
+                        parameter.schema, parameter.required = _QUERIES[parameter.name], True
 
 
 def assets() -> Router:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from greenroom.errors import InvalidInput
+from greenroom_platform.domain.task_records import Waiting
 from greenroom_platform.models import STATUSES, PodcastTask, in_utc
 
 
@@ -37,3 +39,15 @@ def shown(task: PodcastTask, now: datetime, **members: Any) -> PodcastTask | Non
     if STATUSES.ended(changed.status):
         changed = msgspec.structs.replace(unclaimed(changed), estimated_completion_time=msgspec.UNSET)
     return None if changed.shown == task.shown else msgspec.structs.replace(changed, updated_at=in_utc(now))
+
+
+def waiting_of(unfinished: Iterable[PodcastTask], now: datetime) -> Waiting:
+    """Who waits of all unfinished tasks, which are in the order of their requests."""
+    waiting, busy = list[str](), list[datetime]()
+    for task in unfinished:
+        until = task.claimed_until
+        if isinstance(until, msgspec.UnsetType) or until <= now:
+            waiting.append(task.podcast_id)
+        elif not isinstance(task.estimated_completion_time, msgspec.UnsetType):
+            busy.append(task.estimated_completion_time)
+    return Waiting(tuple(waiting), min(busy, default=None))

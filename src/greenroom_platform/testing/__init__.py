@@ -10,6 +10,7 @@ _CONTRACTS = (
     "records_contract",
     "records_edits",
     "records_elsewhere",
+    "records_search",
     "tasks_contract",
     "tasks_recordings",
     "tasks_requests",

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from greenroom.errors import Conflict, UnknownReference
 from greenroom_platform.definitions import PAGE_SIZE
@@ -37,9 +39,12 @@ from greenroom_platform.storage.sqlite.rows import (
     write_snippet,
     write_topic,
 )
+from greenroom_platform.storage.sqlite.search import found_by, matching
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
 from greenroom_platform.storage.whole import WholeObjects
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _IN_ORDER = "ORDER BY generated DESC, snippet_id"
 _FURTHER = 4
@@ -88,6 +93,14 @@ class SqliteRecords:
 
     async def newest(self, limit: int) -> tuple[Snippet, ...]:
         return await self._snippets("", limit=limit)
+
+    async def search_topics(self, words: Sequence[str], limit: int) -> tuple[Topic, ...]:
+        query = f"SELECT {columns(Topic)} FROM {found_by('topic')} ORDER BY display_name, topic_id LIMIT ?"  # noqa: S608
+        return await self._found(Topic, query, words, limit)
+
+    async def search_snippets(self, words: Sequence[str], limit: int) -> tuple[Snippet, ...]:
+        query = f"SELECT {columns(Snippet)} FROM {found_by('snippet')} {_IN_ORDER} LIMIT ?"  # noqa: S608
+        return await self._found(Snippet, query, words, limit)
 
     async def is_empty(self) -> bool:
         rows = await self._rows("SELECT 1 FROM topics UNION ALL SELECT 1 FROM snippets LIMIT 1")
@@ -229,6 +242,23 @@ class SqliteRecords:
                 if len(fitting) >= limit or len(rows) < asked:
                     return tuple(fitting[:limit])
                 asked *= _FURTHER
+
+        return await self._database.read(work)
+
+    async def _found(self, type_: type[T], query: str, words: Sequence[str], limit: int) -> tuple[T, ...]:
+        """What has the words in its title, then what has them anywhere."""
+
+        def work(connection: sqlite3.Connection) -> tuple[T, ...]:
+            found: dict[Any, T] = {}
+            for in_title in (True, False):
+                # Some more: those that do not fit are left out.
+                rows = connection.execute(query, (matching(words, in_title=in_title), _FURTHER * limit)).fetchall()
+                for row in rows:
+                    if row[1] not in found and (one := self.broken.fitting(decoded, row, type_)) is not None:
+                        found[row[1]] = one
+                if len(found) >= limit:
+                    break
+            return tuple(found.values())[:limit]
 
         return await self._database.read(work)
 
