@@ -126,7 +126,7 @@ def test_stories_of_a_topic_the_newest_and_one(service: Service, page: Page) -> 
 
 def test_a_podcast_in_progress_playing_and_whole(service: Service, page: Page) -> None:
     visit(page, f"#/topics/{LONG}")
-    page.get_by_role("button", name="Make me a podcast").click()
+    page.get_by_role("button", name=f"about {NAMES[LONG]}").click()
     with held(service) as renderer:
         expect(page.locator(".steps .now")).to_have_text("Recording")
         clean(page)
@@ -142,11 +142,39 @@ def test_a_podcast_in_progress_playing_and_whole(service: Service, page: Page) -
 def test_a_podcast_that_could_not_be_made_and_one_that_was_refused(service: Service, page: Page) -> None:
     visit(page, f"#/topics/{SHORT}")
     refuse(page, "**/podcasts/generate", 429, "too many podcasts were asked for; wait 100 s")
-    page.get_by_role("button", name="podcast about").click()
+    page.get_by_role("button", name=f"about {NAMES[SHORT]}").click()
     expect(notice(page)).to_contain_text("No podcast was made.")
     clean(page)
     visit(page, f"#/listen/{ask_for(service, BARE)}/{BARE}")
     expect(page.locator(".making")).to_contain_text("could not be made")
+    clean(page)
+
+
+def test_search_my_podcasts_and_a_question(whole: str, page: Page) -> None:
+    page.get_by_role("searchbox").fill(NAMES[SHORT][:4])
+    expect(page.locator("#search-found a").first).to_be_visible()
+    clean(page)
+    page.keyboard.press("Enter")
+    expect(page.locator(".rows li").first).to_be_visible()
+    clean(page)
+    visit(page, "#/search/no-such-word-anywhere")
+    expect(page.locator(".panel")).to_contain_text("Nothing was found.")
+    clean(page)
+    visit(page, "#/mine")
+    expect(page.locator(".panel")).to_contain_text("Nothing yet.")
+    clean(page)
+    visit(page, f"#/topics/{SHORT}")
+    expect(page.get_by_role("button", name="Listen to the one")).to_be_visible()
+    clean(page)
+    page.get_by_role("button", name="Listen to the one").click()
+    until(page, f"{AUDIO}.currentTime > 0.2")
+    page.locator(".toggle").click()
+    visit(page, "#/mine")
+    expect(page.locator(".podcasts h2")).to_be_visible()
+    clean(page)
+    visit(page, "#/")
+    page.get_by_role("button", name=f"about {NAMES[SHORT]}").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
     clean(page)
 
 
@@ -185,7 +213,7 @@ def test_a_podcast_is_made_and_heard_by_the_keyboard_alone(service: Service, pag
                 return
         raise AssertionError(f"the key Tab does not lead to {name}")
 
-    tab_to(f"Make me a podcast about {NAMES[LONG]}")
+    tab_to(page.get_by_role("button", name=f"about {NAMES[LONG]}").get_attribute("aria-label") or "")
     keys.press("Enter")
     with held(service) as renderer:
         expect(page.locator("#main h1")).to_be_focused()

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, Route, ViewportSize, expect
 
+from tests.support.patience import wait_for
 from tests.support.running_service import API, Service
-from tests.support.visitors import WITH_CHROMIUM, Visitor, cards, notice, shown, titles, visit
+from tests.support.visitors import PATIENCE, WITH_CHROMIUM, Visitor, cards, notice, shown, titles, visit
 
 pytestmark = WITH_CHROMIUM
 
@@ -294,7 +295,7 @@ def test_one_is_told_where_one_looks_and_comes_back_to_it(visitor: Visit, size: 
     assert abs(page.evaluate("scrollY") - place) < 2
 
     visit(page, "#/topics/mind_memory")
-    page.get_by_role("button", name="podcast about").click()
+    page.get_by_role("button", name="about Mind and Memory").first.click()
     expect(page.locator(".podcast")).to_be_visible()
     assert page.locator("#player").evaluate("(bar) => bar.offsetHeight") < max(90, size[1] / 4)
     visit(page, "#/newest")
@@ -342,3 +343,48 @@ def test_without_voices_nothing_is_offered_that_cannot_be_had(visitor: Visit) ->
     for address in ("#/", "#/topics/mind_memory", "#/you"):
         visit(page, address)
         assert "podcast" not in page.locator("body").inner_text().lower(), address
+
+
+def test_topics_and_stories_are_found_as_one_types(service: Service, visitor: Visit) -> None:
+    write_topic(service, "quokkas", display_name="Quokkas")
+    write_snippet(service, "quokkas", title="A quokka smiles", text_content="At a zygomatic camera.")
+    held: list[Route] = []
+    page = visitor().open()
+    box, found = page.get_by_role("searchbox"), page.locator("#search-found")
+    page.route("**/api/v1/search?q=ocean*", lambda route: held.append(route))
+    box.fill("ocean")
+    wait_for(lambda: page.evaluate("true") and bool(held), PATIENCE)
+    box.fill("quok")
+    expect(found.get_by_role("link")).to_have_text(["Quokkas", "A quokka smiles"])
+    expect(found.get_by_role("status")).to_have_text("1 topic, 1 story")
+    # The answer to what was typed before comes late, and is nobody's any more.
+    held[0].fallback()
+    page.evaluate("fetch('/health/live').then((answer) => answer.text())")
+    expect(found.get_by_role("link")).to_have_text(["Quokkas", "A quokka smiles"])
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(found.get_by_role("link", name="A quokka smiles")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(found).to_be_hidden()
+    expect(box).to_be_focused()
+    box.fill("zygomatic")
+    expect(found.get_by_role("link")).to_have_text(["A quokka smiles"])
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page.locator(".story h1")).to_have_text("A quokka smiles")
+    expect(found).to_be_hidden()
+    expect(box).to_have_value("")
+    page.get_by_role("link", name="More stories about Quokkas").click()
+    expect(page.locator(".topic h1")).to_have_text("Quokkas")
+
+    box.fill("quokka")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("“quokka”")
+    expect(page.locator(".rows a")).to_have_text(["Quokkas", "A quokka smiles"])
+    page.reload()
+    shown(page)
+    expect(box).to_have_value("quokka")
+    box.fill("no such thing")
+    expect(found).to_contain_text("Nothing was found.")
+    page.keyboard.press("Enter")
+    expect(page.locator(".panel")).to_contain_text("Nothing was found.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +12,20 @@ from playwright.sync_api import Page, expect
 from tests.support.held_renderer import LONG, NAMES, SHORT, ask_for, held, is_whole, write_topics
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX
-from tests.support.running_service import TOKEN, Service
-from tests.support.visitors import AUDIO, PATIENCE, WITH_CHROMIUM, Visitor, heard, shown, until, value, visit
+from tests.support.running_service import API, TOKEN, Service
+from tests.support.visitors import (
+    AUDIO,
+    PATIENCE,
+    WITH_CHROMIUM,
+    Visitor,
+    heard,
+    shown,
+    sign_in,
+    sign_up,
+    until,
+    value,
+    visit,
+)
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 
@@ -60,7 +73,7 @@ def podcast_of(page: Page) -> str:
 
 def make(page: Page, topic: str) -> None:
     """Ask for a podcast, as a listener does."""
-    page.get_by_role("button", name=f"Make me a podcast about {NAMES[topic]}").click()
+    page.get_by_role("button", name=re.compile(f"^Make .* about {NAMES[topic]}$")).click()
 
 
 def state(page: Page) -> str:
@@ -92,7 +105,8 @@ def test_it_plays_while_it_is_made_and_every_step_is_shown_in_order(service: Ser
         expect(page.get_by_role("heading", level=1)).to_have_text(NAMES[LONG])
         expect(page.get_by_role("heading", level=1)).to_be_focused()
         expect(page.locator(".steps .now")).to_have_text("In the queue")
-        expect(page.locator(".making")).to_have_text("It begins as soon as a studio is free.")
+        waits = "It begins as soon as a studio is free. It is the next one in the queue."
+        expect(page.locator(".making")).to_contain_text(waits)
         expect(page.locator("#player .state")).to_have_text("Waiting for a studio")
     with held(service, after=another) as renderer:
         expect(page.locator(".steps .now")).to_have_text("Recording")
@@ -244,6 +258,83 @@ def test_the_speed_is_kept_in_the_session_and_found_after_a_reload(short: str, v
     with page.expect_response(lambda answer: answer.request.method == "PATCH" and answer.ok):
         page.locator("#default-speed").select_option("2")
     assert value(page, "playbackRate") == 2
+
+
+def test_a_recording_that_there_is_is_offered_before_a_new_one(short: str, service: Service, visitor: Visit) -> None:
+    wait_for(lambda: is_whole(service, short), PATIENCE)
+    latest = f"{service.url}{API}/topics/{SHORT}/podcasts?limit=1"
+    page = visitor().open(f"#/topics/{SHORT}")
+    known = page.request.get(latest).json()[0]["podcast_id"]
+    offer = page.get_by_role("button", name="Listen to the one made today")
+    expect(offer).to_have_text(re.compile(r"^Listen to the one made today( \(\d+ (s|min)\))?$"))
+    expect(page.get_by_role("button", name=f"Make a new one about {NAMES[SHORT]}")).to_be_visible()
+    offer.click()
+    until(page, f"{AUDIO}.currentTime > 0.2")
+    assert podcast_of(page) == known
+    expect(page.locator(".made")).to_have_text(re.compile(r"^Made today( · \d+ (s|min))?$"))
+    expect(page).to_have_title(re.compile(rf"^{NAMES[SHORT]}, \w+ \d+, \d+ · Greenroom$"))
+    page.get_by_role("button", name="Close the player").click()
+
+    # From a card one is asked; who does not answer has lost nothing.
+    visit(page, "#/")
+    card = page.get_by_role("button", name=f"Make me a podcast about {NAMES[SHORT]}")
+    card.click()
+    expect(page.get_by_role("dialog")).to_contain_text("Listen to the one made today")
+    expect(page.get_by_role("button", name="Listen to that one")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(card).to_be_focused()
+    expect(page.locator("#player")).to_be_hidden()
+    card.click()
+    page.get_by_role("button", name="Make a new one").click()
+    expect(page.locator(".podcast")).to_be_visible()
+    assert podcast_of(page) != known
+    expect(page.locator(".steps .done")).to_have_count(4)
+
+
+def test_my_podcasts_outlive_the_player_a_reload_and_signing_in(short: str, service: Service, visitor: Visit) -> None:
+    wait_for(lambda: is_whole(service, short), PATIENCE)
+    page = visitor().open("#/mine")
+    expect(page.locator(".panel")).to_contain_text("Nothing yet.")
+    visit(page, link(short, SHORT))
+    page.get_by_role("button", name="Listen").click()
+    whole(page)
+    page.get_by_role("slider", name="Position").fill("3")
+    until(page, f"{AUDIO}.currentTime > 3.1")
+    page.get_by_role("button", name="Close the player").click()
+    visit(page, "#/mine")
+    rows = page.locator(".podcasts > li")
+    expect(rows).to_have_count(1)
+    expect(rows.locator(".when")).to_contain_text(re.compile(r"0:0[345]"))
+    page.reload()
+    shown(page)
+    expect(rows).to_have_count(1)
+    sign_up(page, "marie")
+    visit(page, "#/mine")
+    expect(rows).to_have_count(1)
+    expect(page.locator(".lead p")).to_contain_text("the latest first")
+    until(page, "localStorage.getItem('greenroom.history') === null")
+
+    elsewhere = visitor().open()
+    sign_in(elsewhere, "marie")
+    expect(elsewhere.locator("#who")).to_have_text("You are signed in as marie.")
+    visit(elsewhere, "#/mine")
+    row = elsewhere.locator(".podcasts > li")
+    row.get_by_role("button", name=f"Go on: {NAMES[SHORT]}").click()
+    until(elsewhere, f"{AUDIO}.currentTime > 3")
+    assert podcast_of(elsewhere) == short
+    elsewhere.get_by_role("slider", name="Position").press("End")
+    expect(elsewhere.locator("#player .state")).to_have_text("Finished")
+    visit(elsewhere, "#/mine")
+
+    page.reload()
+    shown(page)
+
+    rows.get_by_role("button", name="Remove").click()
+    expect(page.locator(".panel")).to_contain_text("Nothing yet.")
+    page.reload()
+    shown(page)
+    expect(page.locator(".panel")).to_contain_text("Nothing yet.")
 
 
 def test_it_plays_on_while_one_looks_around_and_stops_when_it_is_closed(long: str, visitor: Visit) -> None:

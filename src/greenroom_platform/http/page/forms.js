@@ -9,10 +9,10 @@ import { inWords, sentence } from './words.js';
  *
  * @param fields [{name, label, hint, type, autocomplete, minlength, maxlength}]
  */
-export function form({ id, title, button, fields, send }) {
+export function form({ id, title, button, kind = 'primary', fields, send }) {
   const whole = h('p', { class: 'refusal', role: 'alert' });
   const parts = new Map(fields.map((field) => [field.name, part(id, field)]));
-  const submit = h('button', { type: 'submit', class: 'primary' }, button);
+  const submit = h('button', { type: 'submit', class: kind }, button);
   // Never sent by the browser itself, and not as an address if ever it were.
   const made = h('form', { method: 'post', novalidate: true, 'aria-labelledby': `${id}-title` },
     h('h2', { id: `${id}-title` }, title), [...parts.values()].map(({ row }) => row), whole, submit);

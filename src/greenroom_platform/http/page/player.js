@@ -13,7 +13,10 @@ const MIME = 'audio/webm; codecs="opus"';
 const STALLED = 20_000;
 const MENDS = 3;
 
-/** `change` when anything but the time did, `time` when the position or its end moved, `loudness` when more of it is known. */
+/**
+ * `change` when anything but the time did, `time` when the position or its end moved, `loudness` when more of it is known,
+ * `leaving` before a podcast is left.
+ */
 class Player extends EventTarget {
   /** {podcastId, topicId, title}, or null. */
   podcast = null;
@@ -154,6 +157,7 @@ class Player extends EventTarget {
 
   /** Close the player. */
   stop() {
+    if (this.podcast?.podcastId) this.#tell('leaving');
     clearTimeout(this.#stall);
     this.#control?.abort();
     this.#stream?.close();

@@ -191,6 +191,11 @@ async function gone(ending) {
     if (error.status !== 401) throw error;
     await forget();
   }
+  left();
+}
+
+/** There is no session any more. */
+export function left() {
   try {
     localStorage.removeItem(NAME);
   } catch {

@@ -4,6 +4,7 @@ import { ask, hasNext } from './api.js';
 import { h, replace } from './dom.js';
 import { makeButton } from './podcasts.js';
 import { preferButton } from './prefer.js';
+import { listenButton, recentRecording } from './recent.js';
 import { known } from './session.js';
 import { day } from './words.js';
 import { tinted, wave } from './wave.js';
@@ -17,9 +18,10 @@ export async function topicView(main, [topicId, number], signal) {
   if (!main.querySelector(`[data-topic="${CSS.escape(topicId)}"]`)) {
     replace(main, h('div', { class: 'topic' }, h('div', { class: 'skeleton tall' }), h('div', { class: 'skeleton taller' })));
   }
-  const [{ data: topic }, { data: snippets, headers }] = await Promise.all([
+  const [{ data: topic }, { data: snippets, headers }, recent] = await Promise.all([
     ask(`/topics/${id}`, { signal }),
     ask(`/snippets?topic_id=${id}&page=${page}`, { signal }),
+    recentRecording(topicId, signal),
     known(),
   ]);
   if (signal.aborted) return '';
@@ -29,8 +31,8 @@ export async function topicView(main, [topicId, number], signal) {
     main,
     h(
       'div',
-      { class: 'topic', 'data-topic': topicId },
-      about(topic, snippets.length > 0 || page > 1, signal),
+      { class: page > 1 ? 'topic later' : 'topic', 'data-topic': topicId },
+      about(topic, { hasStories: snippets.length > 0 || page > 1, recent }, signal),
       h(
         'section',
         { 'aria-labelledby': 'page-heading' },
@@ -72,7 +74,7 @@ export function snippetArticle(snippet, { topic = null, level = 'h3' } = {}) {
   );
 }
 
-function about(topic, hasStories, signal) {
+function about(topic, { hasStories, recent }, signal) {
   return tinted(
     h(
       'header',
@@ -81,7 +83,13 @@ function about(topic, hasStories, signal) {
       h('h1', { tabindex: '-1', dir: 'auto' }, topic.display_name),
       h('p', { dir: 'auto' }, topic.description),
       h('p', { class: 'keywords', dir: 'auto' }, topic.keywords.join(' · ')),
-      h('div', { class: 'actions' }, hasStories && makeButton(topic), preferButton(topic, signal)),
+      h(
+        'div',
+        { class: 'actions' },
+        recent && listenButton(topic, recent),
+        hasStories && makeButton(topic, recent ? { kind: '', instead: true } : {}),
+        preferButton(topic, signal),
+      ),
     ),
     topic.topic_id,
   );
@@ -93,7 +101,7 @@ function pager(page, newer, older) {
     'nav',
     { class: 'pager', 'aria-label': 'Pages' },
     newer ? h('a', { href: newer, rel: 'prev', class: 'button' }, 'Newer') : h('span', { class: 'button off' }, 'Newer'),
-    h('span', { class: 'number' }, `Page ${page}`),
+    h('span', { class: 'number' }, older ? `Page ${page}` : `Page ${page} of ${page}`),
     older ? h('a', { href: older, rel: 'next', class: 'button' }, 'Older') : h('span', { class: 'button off' }, 'Older'),
     h('p', { class: 'hint' }, 'The left and right arrow keys turn pages.'),
   );

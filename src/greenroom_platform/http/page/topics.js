@@ -60,7 +60,7 @@ function card(topic, signal) {
     h('h2', {}, h('a', { href: `#/topics/${encodeURIComponent(id)}`, dir: 'auto' }, name)),
     h('p', { class: 'about', dir: 'auto' }, description),
     h('p', { class: 'keywords', dir: 'auto' }, keywords.slice(0, 4).join(' · ')),
-    h('div', { class: 'actions' }, makeButton(topic, 'soft'), preferButton(topic, signal)),
+    h('div', { class: 'actions' }, makeButton(topic, { kind: 'soft' }), preferButton(topic, signal)),
   );
   const mark = () => item.classList.toggle('preferred', prefers(id));
   mark();
