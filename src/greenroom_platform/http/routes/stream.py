@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import AsyncIterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from litestar import Request, Response, Router, WebSocket, get, websocket
 from litestar.exceptions import WebSocketDisconnect
@@ -19,6 +19,7 @@ from greenroom.sessions import Refused, SessionSnapshot, session_of
 from greenroom_platform.http import ranges
 from greenroom_platform.http.address_bounds import address_of, too_many
 from greenroom_platform.http.problems import Problem, send_problem, shown
+from greenroom_platform.http.responses import StoredJSON
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.http.stream_session import (
     DONE,
@@ -34,6 +35,7 @@ from greenroom_platform.http.stream_session import (
 from greenroom_platform.models import Session
 from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recordings import WholeRecording
+from greenroom_platform.studio.transcript import Transcript
 
 log = logging.getLogger("greenroom.http")
 
@@ -147,6 +149,35 @@ async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> No
 @get("/{podcast_id:str}/audio.webm", summary="A whole recording", media_type="audio/webm")
 async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Any]:
     """The recording, or the range of it that is asked for; 409 before it is whole."""
+    whole = await _whole(state, podcast_id)
+    headers = {"ETag": whole.etag, "Cache-Control": "public, max-age=86400", "Accept-Ranges": "bytes"}
+    return await _part(request, whole, headers)
+
+
+@get("/{podcast_id:str}/transcript", summary="What is said in a recording, and when")
+async def transcript(
+    request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
+) -> Response[Transcript]:
+    """The lines as they were spoken, with their times; 409 before the recording is whole, 404 where it has none."""
+    whole = await _whole(state, podcast_id)
+    tag = f'{whole.etag[:-1]}-t"'
+    common = [(b"etag", tag.encode()), (b"cache-control", b"public, max-age=86400")]
+    asked = request.headers.getall("if-none-match", [])
+    if asked and matches(asked, tag):
+        return cast("Response[Transcript]", StoredJSON(b"", 304, common))
+    said = await whole.transcript()
+    if said is None:
+        raise Problem("not-found", "this recording has no transcript: it was made before there were any")
+    headers = [*common, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
+    return cast("Response[Transcript]", StoredJSON(said, 200, headers))
+
+
+async def _whole(state: ServiceState, podcast_id: str) -> WholeRecording:
+    """A podcast's whole recording.
+
+    Raises:
+        Problem: 404 where there is none, or none any more; 409 before it is whole.
+    """
     status = await state.platform.statuses.get(podcast_id)
     if status is None:
         raise Problem("not-found", f"there is no podcast {podcast_id}")
@@ -158,8 +189,7 @@ async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id
         raise Problem(
             "not-whole", f"the recording is not whole; the podcast's status is {status.status}", headers=later
         )
-    headers = {"ETag": whole.etag, "Cache-Control": "public, max-age=86400", "Accept-Ranges": "bytes"}
-    return await _part(request, whole, headers)
+    return whole
 
 
 async def _part(request: Request[Any, Any, Any], whole: WholeRecording, headers: dict[str, str]) -> Response[Any]:
@@ -205,5 +235,5 @@ def _place(asked: list[str]) -> int:
     return int(seconds * 1000)
 
 
-ROUTER = Router("/podcasts", route_handlers=[stream, audio], tags=["Podcasts"])
+ROUTER = Router("/podcasts", route_handlers=[stream, audio, transcript], tags=["Podcasts"])
 """The resources."""
