@@ -135,7 +135,7 @@ def test_it_plays_while_it_is_made_and_every_step_is_shown_in_order(service: Ser
 
 def test_every_second_of_it_is_played_once_and_then_it_can_be_heard_again(short: str, visitor: Visit) -> None:
     page = visitor().open(link(short, SHORT))
-    page.get_by_role("button", name="Listen").click()
+    page.get_by_role("button", name="Listen", exact=True).click()
     whole(page)
     page.evaluate(f"{AUDIO}.playbackRate = 16")
     until(page, f"{AUDIO}.ended")
@@ -151,7 +151,7 @@ def test_every_second_of_it_is_played_once_and_then_it_can_be_heard_again(short:
 
 def test_one_moves_about_in_it_by_buttons_and_by_the_slider(long: str, visitor: Visit) -> None:
     page = visitor().open(link(long, LONG))
-    page.get_by_role("button", name="Listen").click()
+    page.get_by_role("button", name="Listen", exact=True).click()
     whole(page)
     still(page)
     slider = page.get_by_role("slider", name="Position")
@@ -200,6 +200,32 @@ def test_one_moves_about_in_it_by_buttons_and_by_the_slider(long: str, visitor: 
     wait_for(lambda: abs(page.locator(".podcast-wave .played").count() - 60) < 3, PATIENCE)
 
 
+def test_what_is_said_goes_along_with_the_sound_and_leads_to_the_stories(long: str, visitor: Visit) -> None:
+    page = visitor().open(link(long, LONG))
+    page.get_by_role("button", name="Listen", exact=True).click()
+    whole(page)
+    still(page)
+    lines, said = page.locator(".line"), page.locator(".line[aria-current]")
+    told = page.request.get(f"{page.url.partition('/#')[0]}{API}/podcasts/{long}/transcript").json()["lines"]
+    times = [line["start_seconds"] for line in told]
+    expect(lines).to_have_count(len(times))
+    lines.nth(4).click()
+    at(page, times[4])
+    expect(said).to_have_count(1)
+    expect(said).to_contain_text(told[4]["text"])
+    page.get_by_role("slider", name="Position").press("End")
+    expect(said).to_contain_text(told[-1]["text"])
+    page.get_by_role("slider", name="Position").press("Home")
+    expect(said).to_contain_text(told[0]["text"])
+    # Where another podcast plays, or none, a line begins this one.
+    page.get_by_role("button", name="Close the player").click()
+    expect(said).to_have_count(0)
+    lines.nth(2).click()
+    until(page, f"{AUDIO}.currentTime > {times[2]} && !{AUDIO}.paused")
+    page.locator(".sources a").first.click()
+    expect(page.locator(".story h1")).to_have_text("Story 0")
+
+
 def test_who_comes_late_hears_it_from_the_beginning_while_it_is_made(service: Service, visitor: Visit) -> None:
     first = visitor().open(f"#/topics/{LONG}")
     make(first, LONG)
@@ -209,7 +235,7 @@ def test_who_comes_late_hears_it_from_the_beginning_while_it_is_made(service: Se
         second = visitor().open(first.url.partition("/#")[2].join(["#", ""]))
         # A link is followed to hear it, yet nothing sounds unasked.
         expect(second.locator("#player .state")).to_have_text("Paused")
-        second.get_by_role("button", name="Listen").click()
+        second.get_by_role("button", name="Listen", exact=True).click()
         until(second, f"{AUDIO}.currentTime > 0.5")
         assert second.evaluate(f"{AUDIO}.buffered.start(0)") == 0
         assert second.evaluate(f"{AUDIO}.played.start(0)") == 0
@@ -222,7 +248,7 @@ def test_who_comes_late_hears_it_from_the_beginning_while_it_is_made(service: Se
 def test_after_a_reload_one_goes_on_where_one_was_and_back_from_there(long: str, visitor: Visit) -> None:
     visiting = visitor()
     page = visiting.open(link(long, LONG))
-    page.get_by_role("button", name="Listen").click()
+    page.get_by_role("button", name="Listen", exact=True).click()
     whole(page)
     still(page)
     page.get_by_role("slider", name="Position").fill("40")
@@ -250,7 +276,7 @@ def test_the_speed_is_kept_in_the_session_and_found_after_a_reload(short: str, v
     page.reload()
     shown(page)
     expect(page.get_by_label("Speed")).to_have_value("1.5")
-    page.get_by_role("button", name="Listen").click()
+    page.get_by_role("button", name="Listen", exact=True).click()
     until(page, f"{AUDIO}.currentTime > 0.3")
     assert value(page, "playbackRate") == 1.5
     visit(page, "#/you")
@@ -266,12 +292,12 @@ def test_a_recording_that_there_is_is_offered_before_a_new_one(short: str, servi
     page = visitor().open(f"#/topics/{SHORT}")
     known = page.request.get(latest).json()[0]["podcast_id"]
     offer = page.get_by_role("button", name="Listen to the one made today")
-    expect(offer).to_have_text(re.compile(r"^Listen to the one made today( \(\d+ (s|min)\))?$"))
+    expect(offer).to_have_text(re.compile(r"^Listen to the one made today \(\d+ (s|min)\)$"))
     expect(page.get_by_role("button", name=f"Make a new one about {NAMES[SHORT]}")).to_be_visible()
     offer.click()
     until(page, f"{AUDIO}.currentTime > 0.2")
     assert podcast_of(page) == known
-    expect(page.locator(".made")).to_have_text(re.compile(r"^Made today( · \d+ (s|min))?$"))
+    expect(page.locator(".made")).to_have_text(re.compile(r"^Made today · \d+ (s|min)$"))
     expect(page).to_have_title(re.compile(rf"^{NAMES[SHORT]}, \w+ \d+, \d+ · Greenroom$"))
     page.get_by_role("button", name="Close the player").click()
 
@@ -297,7 +323,7 @@ def test_my_podcasts_outlive_the_player_a_reload_and_signing_in(short: str, serv
     page = visitor().open("#/mine")
     expect(page.locator(".panel")).to_contain_text("Nothing yet.")
     visit(page, link(short, SHORT))
-    page.get_by_role("button", name="Listen").click()
+    page.get_by_role("button", name="Listen", exact=True).click()
     whole(page)
     page.get_by_role("slider", name="Position").fill("3")
     until(page, f"{AUDIO}.currentTime > 3.1")
@@ -305,7 +331,7 @@ def test_my_podcasts_outlive_the_player_a_reload_and_signing_in(short: str, serv
     visit(page, "#/mine")
     rows = page.locator(".podcasts > li")
     expect(rows).to_have_count(1)
-    expect(rows.locator(".when")).to_contain_text(re.compile(r"0:0[345]"))
+    expect(rows.locator(".when")).to_contain_text(re.compile(r"\d+ (s|min) · 0:0[345] of 0:\d\d"))
     page.reload()
     shown(page)
     expect(rows).to_have_count(1)
@@ -326,9 +352,11 @@ def test_my_podcasts_outlive_the_player_a_reload_and_signing_in(short: str, serv
     elsewhere.get_by_role("slider", name="Position").press("End")
     expect(elsewhere.locator("#player .state")).to_have_text("Finished")
     visit(elsewhere, "#/mine")
+    expect(row.locator(".when")).to_contain_text("heard to the end")
 
     page.reload()
     shown(page)
+    expect(rows.locator(".when")).to_contain_text("heard to the end")
 
     rows.get_by_role("button", name="Remove").click()
     expect(page.locator(".panel")).to_contain_text("Nothing yet.")
@@ -339,13 +367,13 @@ def test_my_podcasts_outlive_the_player_a_reload_and_signing_in(short: str, serv
 
 def test_it_plays_on_while_one_looks_around_and_stops_when_it_is_closed(long: str, visitor: Visit) -> None:
     page = visitor().open(link(long, LONG))
-    page.get_by_role("button", name="Listen").click()
+    page.get_by_role("button", name="Listen", exact=True).click()
     until(page, f"{AUDIO}.currentTime > 0.2")
     visit(page, "#/newest")
     before = value(page, "currentTime")
     until(page, f"{AUDIO}.currentTime > {before} + 0.2")
     page.locator("#player").get_by_role("link", name=NAMES[LONG]).click()
-    expect(page.locator("#main").get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.locator("#main").get_by_role("button", name="Pause", exact=True)).to_be_visible()
     page.get_by_role("button", name="Close the player").click()
     expect(page.locator("#player")).to_be_hidden()
     assert value(page, "paused")

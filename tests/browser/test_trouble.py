@@ -148,7 +148,7 @@ def test_two_tabs_listen_to_one_podcast_and_one_goes(service: Service, visitor: 
         playing(first)
         podcast = podcast_of(first)
         second = visiting.open(f"#/listen/{podcast}/{LONG}")
-        second.get_by_role("button", name="Listen").click()
+        second.get_by_role("button", name="Listen", exact=True).click()
         playing(second)
         assert (listeners(service), streamed()) == ({podcast: 2}, podcast)
         second.close()

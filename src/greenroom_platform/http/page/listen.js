@@ -10,6 +10,7 @@ import { watchQueue } from './queue.js';
 import { isWhole, recording } from './recording.js';
 import { known } from './session.js';
 import { STEPS, follow as followStatus, isTerminal, rank } from './status.js';
+import { showTranscript } from './transcript.js';
 import { tinted } from './wave.js';
 import { day, length, onDay, sentence } from './words.js';
 
@@ -28,7 +29,8 @@ export async function listenView(main, [podcastId, topicId], signal) {
   const doing = h('div', { class: 'actions' }, listen, download, copy);
   const topic = { topic_id: podcast.topicId, display_name: podcast.title };
   const again = h('div', { class: 'actions' }, found && makeButton(topic, { instead: true }), h('a', { class: 'button', href: found ? topicHref : '#/' }, found ? 'Back to the topic' : 'All topics'));
-  const source = h('p', { class: 'when' }, found && 'Made from ', found && h('a', { href: topicHref, dir: 'auto' }, `the stories on ${podcast.title}`), found && '.');
+  const source = h('p', { class: 'when' }, found && h('a', { href: topicHref, dir: 'auto' }, `All stories about ${podcast.title}`));
+  const words = h('div', { class: 'words' });
   replace(
     main,
     tinted(
@@ -48,6 +50,7 @@ export async function listenView(main, [podcastId, topicId], signal) {
           again,
           source,
         ),
+        words,
       ),
       podcast.topicId || podcastId,
     ),
@@ -56,6 +59,7 @@ export async function listenView(main, [podcastId, topicId], signal) {
   let status = null;
   let place = '';
   let waiting = null;
+  let hasWords = false;
   // Of a podcast that was ready before one came, its making is no news.
   let watched = false;
 
@@ -106,6 +110,11 @@ export async function listenView(main, [podcastId, topicId], signal) {
       watchQueue(podcastId, (text) => { place = text; show(); }, waiting.signal);
     } else if (status.status !== 'queued') {
       waiting?.abort();
+    }
+    if (isWhole(status) && !hasWords) {
+      hasWords = true;
+      const from = (at) => player.listen(podcast, { at });
+      showTranscript(words, podcastId, { mine, listen: from, signal }).catch(() => {});
     }
   }
 
