@@ -27,6 +27,7 @@ from greenroom.sessions import Presence, Sessions
 from greenroom_platform import lazy
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.domain import Domain
+from greenroom_platform.domain.feeds import Feeds
 from greenroom_platform.domain.foreign_changes import EVERYTHING, TellsForeignChanges
 from greenroom_platform.domain.known_caches import KnowsCaches
 from greenroom_platform.domain.leadership import Leadership
@@ -135,6 +136,11 @@ class Platform:
     def histories(self) -> Histories:
         """What users have listened to; raises `InvalidInput` where the record keeps no users, or no tasks."""
         return Histories(self._users(), self.listings, self.room.clock)
+
+    @property
+    def feeds(self) -> Feeds:
+        """Users' own feeds; raises as `histories`."""
+        return Feeds(self._users(), self.listings)
 
     @property
     def changes(self) -> Changes:

@@ -25,7 +25,7 @@ CHECKS = (
 )
 OF_ROLE = {
     "anonymous": ("Operations", "Podcasts", "Search", "Users"),
-    "user": ("Sessions", "History"),
+    "user": ("Sessions", "History", "Feeds"),
     "editor": ("Topics", "Snippets", "Activity"),
 }
 """The parts of the description in which a role can do more than the one before it."""

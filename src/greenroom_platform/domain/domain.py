@@ -88,7 +88,7 @@ class Domain:
             Statuses(status),
             Search(epoch, search),
             None if tasks is None else (Generation(tasks, clock, changes.opened), Tasks(tasks, changes, clock)),
-            None if tasks is None else Listings(tasks, every, clock),
+            None if tasks is None else Listings(tasks, every, clock, changes.opened),
         )
 
     async def close(self) -> None:

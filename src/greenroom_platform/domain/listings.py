@@ -11,6 +11,7 @@ import msgspec
 from greenroom.clock import Clock
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.parts import is_part
+from greenroom.opened import Opened
 from greenroom_platform.domain.briefly import Briefly
 from greenroom_platform.domain.records import UserRecords
 from greenroom_platform.domain.task_records import Listed, TaskRecords, Waiting
@@ -70,8 +71,10 @@ class QueuePlace(msgspec.Struct, frozen=True, kw_only=True):
 class Listings:
     """Lists of podcasts, on the record's tasks."""
 
-    def __init__(self, tasks: TaskRecords, topics: Topics, clock: Clock) -> None:
+    def __init__(self, tasks: TaskRecords, topics: Topics, clock: Clock, opened: Opened) -> None:
         self._tasks = tasks
+        self.opened = opened
+        """Until the platform is closed."""
         self._topics = topics
         self._clock = clock
         self._queue: Briefly[Waiting] = Briefly(clock, _BRIEF)
@@ -79,16 +82,18 @@ class Listings:
 
     async def podcasts(self, podcast_ids: Sequence[str]) -> tuple[ListedPodcast, ...]:
         """Podcasts in the order asked for; unknown ones are left out."""
-        every = await self._listed(podcast_ids)
+        every = await self.listed(podcast_ids)
         names = await self.topic_names(every.values())
         return tuple(_podcast(every[one], names) for one in dict.fromkeys(podcast_ids) if one in every)
 
     async def of_topic(self, topic_id: str, limit: int) -> tuple[Listed, ...]:
         """The podcasts of a topic that can be heard whole, the latest first; those of a second ago at most."""
+        self.opened.check()
         return await self._of_topics.read(f"{limit}:{topic_id}", lambda: self._tasks.ready(topic_id, limit))
 
     async def place(self, podcast_id: str) -> QueuePlace:
         """Where a podcast stands in the queue, of a second ago at most; the queue is short."""
+        self.opened.check()
         waiting = await self._queue.read("queue", lambda: self._tasks.waiting(self._clock.now()))
         ids = waiting.podcast_ids
         position = ids.index(podcast_id) + 1 if podcast_id in ids else 0
@@ -98,7 +103,7 @@ class Listings:
 
     async def history(self, heard: Sequence[HeardPodcast]) -> tuple[HistoryEntry, ...]:
         """What there still is of a history, in its order."""
-        every = await self._listed([one.podcast_id for one in heard])
+        every = await self.listed([one.podcast_id for one in heard])
         names = await self.topic_names(every.values())
         return tuple(
             HistoryEntry(
@@ -112,10 +117,11 @@ class Listings:
 
     async def known(self, podcast_ids: Sequence[str]) -> set[str]:
         """Those of some podcasts that there are."""
-        return set(await self._listed(podcast_ids))
+        return set(await self.listed(podcast_ids))
 
     async def topic_names(self, listed: Iterable[Listed]) -> dict[str, str]:
         """The display names of their topics; of one that is gone its id."""
+        self.opened.check()
         ids = list(dict.fromkeys(one.task.topic_id for one in listed))
         topics = await self._topics.one.get_many(ids)
         return {id_: id_ if topic is None else topic.display_name for id_, topic in zip(ids, topics, strict=True)}
@@ -125,7 +131,9 @@ class Listings:
         await self._queue.close()
         await self._of_topics.close()
 
-    async def _listed(self, podcast_ids: Sequence[str]) -> dict[str, Listed]:
+    async def listed(self, podcast_ids: Sequence[str]) -> dict[str, Listed]:
+        """Podcasts by their ids; unknown ones are left out."""
+        self.opened.check()
         possible = [one for one in dict.fromkeys(podcast_ids) if is_part(one)]
         every = await self._tasks.listed(possible) if possible else ()
         return {one.task.podcast_id: one for one in every if is_part(one.task.topic_id)}
@@ -141,6 +149,7 @@ class Histories:
 
     async def entries(self, user_id: str) -> tuple[HistoryEntry, ...] | None:
         """A user's history, the latest first; None where there is no such user any more."""
+        self._listings.opened.check()
         user = await self._users.user(user_id)
         if user is None:
             return None
@@ -172,6 +181,7 @@ class Histories:
 
     async def forget(self, user_id: str, podcast_id: str) -> bool:
         """Take a podcast out of a user's history; False where there is no such user any more."""
+        self._listings.opened.check()
         return await self._users.edit_history(
             user_id, lambda before: tuple(one for one in before if one.podcast_id != podcast_id)
         )

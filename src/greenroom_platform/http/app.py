@@ -31,7 +31,9 @@ from greenroom_platform.http.methods import answer_options
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses, NearAnswers
 from greenroom_platform.http.routes import (
+    account,
     activity,
+    feeds,
     history,
     listings,
     operations,
@@ -100,7 +102,7 @@ def create_app(
 
     known_addresses = KnownAddresses()
     resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, site]
-    resources += [search, history, listings]
+    resources += [search, history, listings, account]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
@@ -112,6 +114,7 @@ def create_app(
         route_handlers=[
             Router("/api/v1", route_handlers=[one.ROUTER for one in resources]),
             *operations.HANDLERS,
+            feeds.ROUTER,
             docs.assets(),
             page.ROUTER,
         ],
@@ -133,6 +136,7 @@ def create_app(
         PodcastRequest,
         history.Listened,
         history.History,
+        account.Farewell,
     ]
     docs.complete(app.openapi_schema, drafts)
     _begin_counting(app, metrics)

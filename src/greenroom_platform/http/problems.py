@@ -82,6 +82,7 @@ QUEUE_RETRY = 10
 
 PATH_SHOWN = 300
 """Characters of a path that a log line or a problem repeats; the longest of ours have fewer than 200."""
+_FEEDS = b"/feeds/"
 UNEXPECTED = "an unexpected error; the log has it under the request id"
 SOCKET_VERSION = "13"
 """Of the WebSocket protocol: RFC 6455's, the only one."""
@@ -165,8 +166,11 @@ def shown(value: object) -> str:
 def path_as_sent(scope: Any) -> str:
     """The path of a request, percent-encoded as it came: a line break in it stays one word of a URI or a log line.
 
-    A long one is cut: it would be repeated in each line and each problem of its request.
+    A long one is cut: it would be repeated in each line and each problem of its request. Of a user's feed the secret is
+    left out.
     """
+    if scope["raw_path"].startswith(_FEEDS):
+        return f"{_FEEDS.decode()}..."
     path = str(scope["raw_path"][: PATH_SHOWN + 1].decode("ascii", "backslashreplace"))
     return path if len(path) <= PATH_SHOWN else f"{path[:PATH_SHOWN]}..."
 

@@ -81,7 +81,7 @@ async def note(request: Request[Any, Any, Any], state: ServiceState, podcast_id:
     histories = state.platform.histories
     if podcast_id not in await state.platform.listings.known([podcast_id]):
         raise Problem("not-found", f"there is no podcast {podcast_id}")
-    await _count(state, user_id)
+    await count_change(state, user_id)
     heard = HeardPodcast(podcast_id=podcast_id, listened_at=histories.now(), position_seconds=given.position_seconds)
     if not await histories.note(user_id, [heard]):
         raise no_user()
@@ -102,7 +102,7 @@ async def merge(request: Request[Any, Any, Any], state: ServiceState) -> None:
         raise invalid("items", f"has {len(given.items)}", f"send the latest {HISTORY}")
     for one in given.items:
         check_part("podcast_id", one.podcast_id)
-    await _count(state, user_id)
+    await count_change(state, user_id)
     histories = state.platform.histories
     now = histories.now()
     heard = [
@@ -122,7 +122,7 @@ async def forget(request: Request[Any, Any, Any], state: ServiceState, podcast_i
     """Done also where it is not in it."""
     user_id = await user_of(request, writable=True)
     check_part("podcast_id", podcast_id)
-    await _count(state, user_id)
+    await count_change(state, user_id)
     if not await state.platform.histories.forget(user_id, podcast_id):
         raise no_user()
 
@@ -145,7 +145,7 @@ def no_user() -> Problem:
     return Problem("unauthorized", "there is no such user any more", headers=SignInRequired().headers)
 
 
-async def _count(state: ServiceState, user_id: str) -> None:
+async def count_change(state: ServiceState, user_id: str) -> None:
     """Count a change; the server of the sessions, which counts, has just been asked for the session."""
     try:
         left = await state.platform.rate("history", PER_USER).count(user_id)
