@@ -48,6 +48,7 @@ from greenroom_platform.http.routes import (
     search,
     session,
     sign_in,
+    site,
     snippets,
     staff,
     stream,
@@ -115,7 +116,7 @@ def create_app(
     known_addresses = KnownAddresses()
     resources = [
         *(topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff, bulk, control),
-        *(search, history, listings, account),
+        *(search, history, listings, account, site),
     ]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {

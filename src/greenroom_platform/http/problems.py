@@ -45,6 +45,7 @@ from greenroom.sessions.refusals import (
 from greenroom_platform.accounts import TooManyAttempts, WrongCredentials
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.methods import allow
+from greenroom_platform.http.missing_page import missing_page
 from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 
 log = logging.getLogger("greenroom.http")
@@ -205,6 +206,8 @@ async def send_problem(scope: Any, send: Any, problem: Problem) -> None:
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The answer to any exception."""
+    if (page := missing_page(request, error)) is not None:
+        return page
     is_socket = isinstance(error, MethodNotAllowedException) and _methods(error) == [_SOCKET]
     problem = upgrade_required() if is_socket and request.method == "GET" else as_problem(error)
     status = KINDS[problem.slug][0]

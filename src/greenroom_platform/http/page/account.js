@@ -90,7 +90,7 @@ function signedIn() {
     'section',
     { class: 'sheet', 'aria-labelledby': 'account-title' },
     h('h2', { id: 'account-title' }, 'Account'),
-    h('p', {}, 'Your preferences are kept with your account, and are there again wherever you sign in.'),
+    h('p', {}, 'Your preferences and your podcasts are kept with your account, and are there again wherever you sign in.'),
     h('p', { class: 'actions' }, acting('Sign out', 'button', signOut, 'You are signed out.')),
   );
 }
