@@ -171,7 +171,8 @@ class FlaskSessions(SessionInterface):
         allowed_origins, cookie, allow_http: as of `greenroom.SessionMiddleware`.
 
     Raises:
-        InvalidInput: naming an argument of another type, and for a cookie for all sites without `allowed_origins`.
+        InvalidInput: naming an argument of another type, for a room without sessions, and for a cookie for all sites
+            without `allowed_origins`.
     """
 
     def __init__(
@@ -183,6 +184,9 @@ class FlaskSessions(SessionInterface):
         allow_http: AllowHttp | bool = False,
     ) -> None:
         self._room = instance("room", room, Room, "give a Greenroom of greenroom.sync")
+        if not room.keeps_sessions:
+            remedy = "make it with sessions=SessionSettings(…); or Greenroom(app, room=room, sessions=False)"
+            raise InvalidInput("room", "keeps no sessions", remedy)
         self._allowed = origins(allowed_origins)
         self._cookie = instance("cookie", cookie, CookieSettings, "give CookieSettings(name='shop')")
         self._allow_http = allowed_http(allow_http)
