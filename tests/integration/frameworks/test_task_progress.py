@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from celery import Celery, signals
+from celery.contrib.testing.worker import start_worker
+from celery.exceptions import Reject
 from redis import Redis
 from rq import Queue, Retry, SimpleWorker
 
@@ -16,6 +18,7 @@ from greenroom.integrations.celery import connect
 from greenroom.integrations.rq import RoomWorker, RqTasks
 from greenroom.integrations.task_progress import TaskProgress, TaskStatus
 from greenroom.sync import Greenroom
+from tests.support.patience import wait_for
 from tests.support.real_servers import Server
 
 
@@ -78,6 +81,43 @@ def test_a_task_of_celery_that_raises_is_failed_for_who_follows(room: Greenroom)
 
     export.apply(task_id="a")
     assert tasks.get("a") == TaskStatus(status="failed", done=1, total=2, error="ValueError: no rows")
+
+
+def test_what_a_worker_alone_knows_of_a_task_of_celery_is_told(room: Greenroom) -> None:
+    app = Celery("refusing", broker="memory://")
+    app.conf.worker_hijack_root_logger = False  # this process is no worker
+    tasks = connect(app, room)
+
+    @app.task(bind=True, base=tasks.base)  # type: ignore[untyped-decorator]
+    def refuse(self: Any) -> None:
+        raise Reject("no more", requeue=False)
+
+    def status_of(sent: Any) -> TaskStatus:
+        status = tasks.get(sent.id)
+        assert status is not None
+        return status
+
+    late = refuse.apply_async(expires=-1)
+    refused = refuse.delay()
+    with start_worker(app, pool="solo", perform_ping_check=False):
+        wait_for(lambda: status_of(late).status == status_of(refused).status == "failed")
+    assert status_of(late).error == "TaskRevokedError: expired"
+    assert "no more" in status_of(refused).error
+
+
+def test_a_task_of_celery_that_is_called_as_a_function_tells_nothing(
+    room: Greenroom, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Celery("called")
+    tasks = connect(app, room)
+
+    @app.task(bind=True, base=tasks.base)  # type: ignore[untyped-decorator]
+    def export(self: Any) -> int:
+        self.report(1)
+        return 7
+
+    assert export() == 7
+    assert "how far a task is" not in caplog.text
 
 
 JOBS: list[Any] = []
