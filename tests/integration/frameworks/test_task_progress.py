@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -149,6 +150,42 @@ def test_a_job_of_rq_that_will_be_retried_has_not_failed(valkey: Server, room: G
     SimpleWorker([queue], connection=queue.connection).work(burst=True)
     assert tasks.get("a") == TaskStatus(status="done", done=2, total=2, result=3)
     assert room.health() is not None  # a worker that does not fork keeps its room
+
+
+def test_a_job_of_rq_that_returns_a_retry_is_not_done(valkey: Server, room: Greenroom) -> None:
+    tasks = RqTasks(room)
+    seen: list[str] = []
+
+    @tasks.job
+    def again(rows: int) -> Retry:
+        seen.append(getattr(tasks.get("a"), "status", "none"))
+        return Retry(max=rows)
+
+    JOBS.append(again)
+    queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
+    tasks.enqueue(queue, job, 1, job_id="a")
+    SimpleWorker([queue], connection=queue.connection).work(burst=True)
+    assert seen == ["running", "running"]
+    assert tasks.get("a") == TaskStatus(status="failed", error="RuntimeError: it asked for another attempt after 1")
+
+
+def test_a_job_of_rq_whose_process_is_killed_has_failed(valkey: Server, room: Greenroom) -> None:
+    tasks = RqTasks(room)
+
+    @tasks.job
+    def killed(rows: int) -> int:
+        tasks.report(1, rows)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return rows
+
+    JOBS.append(killed)
+    queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
+    tasks.enqueue(queue, job, 3, job_id="a")
+    queue.enqueue(os.abort, job_id="other")
+    RoomWorker([queue], connection=queue.connection).work(burst=True)
+    told = TaskStatus(status="failed", done=1, total=3, error="RuntimeError: its process was killed")
+    assert tasks.get("a") == told
+    assert tasks.get("other") is None
 
 
 def test_a_forked_process_of_rq_closes_its_room_at_its_end(valkey: Server, room: Greenroom) -> None:
