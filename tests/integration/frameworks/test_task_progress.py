@@ -181,7 +181,7 @@ def test_a_job_of_rq_whose_process_is_killed_has_failed(valkey: Server, room: Gr
     JOBS.append(killed)
     queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
     tasks.enqueue(queue, job, 3, job_id="a")
-    queue.enqueue(os.abort, job_id="other")
+    queue.enqueue(signal.raise_signal, signal.SIGKILL, job_id="other")
     RoomWorker([queue], connection=queue.connection).work(burst=True)
     told = TaskStatus(status="failed", done=1, total=3, error="RuntimeError: its process was killed")
     assert tasks.get("a") == told
