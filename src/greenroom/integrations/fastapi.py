@@ -44,6 +44,9 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_RESULT = "_greenroom_result"
+"""Where a cached function keeps its dependency."""
+
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
 STATE = "greenroom"
@@ -114,6 +117,7 @@ def result_of(cached: CachedFunction[P, T]) -> Callable[P, Awaitable[CacheResult
     """A dependency that reads a cached function, for `answer`; its parameters are the function's.
 
     `Annotated[CacheResult[Product], Depends(result_of(product))]`. The function itself is one that gives the value.
+    It is the same one each time: FastAPI calls it once a request, and `dependency_overrides[result_of(product)]` works.
 
     Raises:
         InvalidInput: for what `@room.cached` has not made.
@@ -132,7 +136,8 @@ def result_of(cached: CachedFunction[P, T]) -> Callable[P, Awaitable[CacheResult
         parameters=parameters, return_annotation=CacheResult
     )
     result.__name__ = result.__qualname__ = cached.__name__
-    return result
+    made: Callable[P, Awaitable[CacheResult[T]]] = vars(cached).setdefault(_RESULT, result)
+    return made
 
 
 def answer(

@@ -147,6 +147,8 @@ class Greenroom:
         """That in which the room was made: loaders run in copies of it, never in their first caller's."""
         self.room = self._make(on_event=on_event)
         """The asynchronous room, for coroutines of the room's own event loop."""
+        self.keeps_sessions = sessions is not False
+        """Whether it was made with sessions."""
         self.prefix = self.room.prefix
         """Stands before every key."""
         self._lock = RLock()

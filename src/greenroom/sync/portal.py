@@ -25,6 +25,7 @@ from time import sleep
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from greenroom.errors import RoomClosed, RoomElsewhere
+from greenroom.sync.daemon_threads import DaemonThreads
 
 log = logging.getLogger("greenroom.sync")
 
@@ -169,8 +170,11 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
     except ImportError:
-        return _Loop()
-    return uvloop.new_event_loop()
+        loop: asyncio.AbstractEventLoop = _Loop()
+    else:
+        loop = uvloop.new_event_loop()
+    loop.set_default_executor(DaemonThreads())
+    return loop
 
 
 class Portal:

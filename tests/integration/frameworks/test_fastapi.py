@@ -13,6 +13,7 @@ from fastapi import BackgroundTasks, Depends, FastAPI, Request, Response, WebSoc
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from greenroom import CacheResult, Greenroom, Keyspace, SessionMiddleware
+from greenroom.caching import Outcome
 from greenroom.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
 from greenroom.integrations.fastapi import (
     CurrentRoom,
@@ -136,6 +137,8 @@ async def test_a_cached_function_is_read_as_a_dependency_of_its_parameters(room:
         assert (await client.get("/a")).json() == {"a": 7}
         assert (await client.get("/a?number=0")).status_code == 404
         assert (await client.get("/a?number=x")).status_code == 422
+        app.dependency_overrides[result_of(item)] = lambda: CacheResult({"b": 1}, b'{"b":1}', Outcome.NEAR)
+        assert (await client.get("/a")).json() == {"b": 1}
     assert loads == [("a", 3), ("a", 7), ("a", 0)]
 
 
