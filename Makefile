@@ -21,6 +21,8 @@ STREAM ?=
 # time (most of them wait for servers).
 TESTS ?=
 JOBS ?= 6
+# For `make bench`: groups to measure and print, such as ONLY=cold. Without it all are measured and written to docs/performance.md.
+ONLY ?=
 # For `make schemathesis`: the address of a running service, and the editor token for the editor's role.
 SERVICE ?= http://127.0.0.1:8000
 TOKEN ?=
@@ -83,7 +85,7 @@ $(VENV)/.bench: requirements/bench.lock $(VENV)/.dev
 	@touch $@
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m bench --write
+	$(BIN)/python -m bench $(or $(ONLY),--write)
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m torture --minutes $(MINUTES) --on $(ON) $(if $(SEED),--seed $(SEED)) $(if $(STREAM),--stream $(STREAM))

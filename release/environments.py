@@ -152,7 +152,7 @@ def _tried(directory: Path, python: Python, extra: str, wheel: Path, address: st
     wanted = str(wheel) if extra == BARE else f"{wheel}[{extra}]"
     _run("install", directory, *uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", inside, wanted)
     clock = "import time; t = time.perf_counter(); import greenroom; print((time.perf_counter() - t) * 1000)"
-    milliseconds = float(_run("import", directory, inside, "-c", clock))
+    milliseconds = min(float(_run("import", directory, inside, "-c", clock)) for _ in range(3))  # others work here
     modules = [name for of in (_brought_by_all() if extra == "all" else [extra]) for name in PLACES.get(of, ())]
     imports = "; ".join(f"import {name}" for name in ("greenroom.sync", "greenroom.testing", *modules))
     _run("import", directory, inside, "-c", imports)
