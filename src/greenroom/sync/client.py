@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from datetime import timedelta
@@ -14,17 +14,16 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import RLock
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, cast
 
 from greenroom import client
 from greenroom.argument_types import function, instance
 from greenroom.cached import check_parameters
-from greenroom.caching.batch import BatchLoader, PlainBatchLoader
 from greenroom.caching.changing import drop_after, drop_each
 from greenroom.caching.declaration_checks import is_async
-from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.loader import Loader, PlainLoader
+from greenroom.caching.options import NEAR_FOR, CacheOptions, check_names
 from greenroom.caching.result import Loaded
 from greenroom.caching.threads import LoaderThreads
 from greenroom.clock import SYSTEM, Clock
@@ -34,7 +33,6 @@ from greenroom.keyspace import Keyspace
 from greenroom.observe import Counters, Event
 from greenroom.progress import Order
 from greenroom.progress.jobs import Jobs as AsyncJobs
-from greenroom.room_caches import FAILURES_FOR, LOADER_DEADLINE, NEAR_FOR
 from greenroom.sessions import SessionSettings
 from greenroom.sync import process
 from greenroom.sync.cached import CachedFunction
@@ -215,13 +213,7 @@ class Greenroom:
         keyspace: Keyspace[T],
         *,
         load: Loader[T] | PlainLoader[T],
-        load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
-        loader_deadline: timedelta = LOADER_DEADLINE,
-        near_for: timedelta = NEAR_FOR,
-        groups: Sequence[str] = (),
-        max_concurrent: int = MAX_CONCURRENT,
-        failures_for: timedelta = FAILURES_FOR,
-        passes: Sequence[type[Exception]] = (),
+        **options: Unpack[CacheOptions[T]],
     ) -> Cache[T]:
         """A read-through cache over a keyspace; arguments and errors are those of `greenroom.Greenroom.cache`.
 
@@ -230,20 +222,11 @@ class Greenroom:
         instance("keyspace", keyspace, Keyspace, "give a Keyspace('episode:{id}', Episode, ttl=…)")
         waiting = WaitingThreads()
         loader = self._loader(keyspace, load, waiting)
-        batch = None if load_many is None else self._loader(keyspace, load_many, waiting, many=True)
-        options: dict[str, Any] = {
-            "load": loader,
-            "load_many": batch,
-            "loader_deadline": loader_deadline,
-            "near_for": near_for,
-            "groups": groups,
-            "max_concurrent": max_concurrent,
-            "failures_for": failures_for,
-            "passes": passes,
-        }
+        if options.get("load_many") is not None:
+            options["load_many"] = self._loader(keyspace, options["load_many"], waiting, many=True)
 
         def declare() -> Any:
-            return self._declare(lambda: self.room.cache(keyspace, **options))
+            return self._declare(lambda: self.room.cache(keyspace, load=loader, **options))
 
         with self._lock:
             declared = declare()
@@ -254,14 +237,7 @@ class Greenroom:
     def cached(
         self,
         keyspace: Keyspace[T],
-        *,
-        load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
-        loader_deadline: timedelta = LOADER_DEADLINE,
-        near_for: timedelta = NEAR_FOR,
-        groups: Sequence[str] = (),
-        max_concurrent: int = MAX_CONCURRENT,
-        failures_for: timedelta = FAILURES_FOR,
-        passes: Sequence[type[Exception]] = (),
+        **options: Unpack[CacheOptions[T]],
     ) -> Callable[[Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None]], CachedFunction[P, T]]:
         """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
 
@@ -271,20 +247,11 @@ class Greenroom:
             InvalidInput: as `cache`, and for a function with other parameters.
         """
 
+        check_names(options)
+
         def decorate(load: Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None]) -> CachedFunction[P, T]:
             check_parameters(keyspace, load)
-            cache = self.cache(
-                keyspace,
-                load=cast("Loader[T]", load),
-                load_many=load_many,
-                loader_deadline=loader_deadline,
-                near_for=near_for,
-                groups=groups,
-                max_concurrent=max_concurrent,
-                failures_for=failures_for,
-                passes=passes,
-            )
-            return CachedFunction(cache, load)
+            return CachedFunction(self.cache(keyspace, load=cast("Loader[T]", load), **options), load)
 
         return decorate
 
