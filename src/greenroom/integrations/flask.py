@@ -48,7 +48,7 @@ class Greenroom:
         allowed_origins, cookie, allow_http: as of `greenroom.SessionMiddleware`.
 
     Raises:
-        InvalidInput: naming an argument of another type.
+        InvalidInput: naming an argument of another type, and for a room without sessions that shall give them.
     """
 
     def __init__(

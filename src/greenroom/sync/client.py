@@ -99,6 +99,8 @@ class Greenroom(RoomDropping):
             counters=counters,
         )
         super().__init__(make, make(on_event=on_event), counters)
+        self.keeps_sessions = sessions is not False
+        """Whether it was made with sessions."""
         self.prefix = self.room.prefix
         """Stands before every key."""
         self.sessions: Sessions[Any] = Sessions(self)

@@ -7,6 +7,8 @@ import socket
 from collections import deque
 from contextlib import suppress
 
+from greenroom.sync.daemon_threads import DaemonThreads
+
 _PASSES = 3
 """Times that a turn of the loop runs what its callbacks have scheduled: a call's first step, then its command."""
 
@@ -38,5 +40,8 @@ def new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
     except ImportError:
-        return _Loop()
-    return uvloop.new_event_loop()
+        loop: asyncio.AbstractEventLoop = _Loop()
+    else:
+        loop = uvloop.new_event_loop()
+    loop.set_default_executor(DaemonThreads())
+    return loop
