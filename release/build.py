@@ -55,7 +55,8 @@ def with_whole_links(text: str, root: str) -> str:
 
     def whole(match: re.Match[str]) -> str:
         target = match[1]
-        return f"]({root}/{'raw' if target.endswith(('.png', '.svg')) else 'blob'}/main/{target})"
+        kind = "raw" if target.endswith((".png", ".svg")) else "tree" if (ROOT / target).is_dir() else "blob"
+        return f"]({root}/{kind}/main/{target})"
 
     return _RELATIVE.sub(whole, text)
 

@@ -51,6 +51,13 @@ def test_the_files_of_this_tree_have_no_fault(built: tuple[Path, Path], wheel: F
     assert not source_faults(source, size=built[0].stat().st_size)
     kinds = {Path(name).suffix for name in wheel if ".dist-info/" not in name}
     assert kinds >= {".py", ".lua", ".sql", ".ndjson", ".js", ".css", ".html", ".typed"}
+    readme = str(contents.metadata_of(wheel).get_payload())
+    for target in (
+        "raw/main/docs/images/page-wide.png",
+        "tree/main/examples",
+        "blob/main/docs/operations.md#first-requests",
+    ):
+        assert f"]({ADDRESS}/{target})" in readme
     # In the repository no address is written down.
     assert "[project.urls]" not in (ROOT / "pyproject.toml").read_text("utf-8")
     assert "](docs/" in (ROOT / "README.md").read_text("utf-8")
