@@ -21,15 +21,17 @@ STREAM ?=
 # time (most of them wait for servers).
 TESTS ?=
 JOBS ?= 6
+# For `make bench`: groups to measure and print, such as ONLY=cold. Without it all are measured and written to docs/performance.md.
+ONLY ?=
 # For `make schemathesis`: the address of a running service, and the editor token for the editor's role.
 SERVICE ?= http://127.0.0.1:8000
 TOKEN ?=
-# For `make dist`: the public address of the project's repository.
+# For `make dist` and `make release`: the public address of the project's repository.
 URL ?=
 # Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist images clean
+.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist release images clean
 
 setup: $(VENV)/.serve
 
@@ -83,7 +85,7 @@ $(VENV)/.bench: requirements/bench.lock $(VENV)/.dev
 	@touch $@
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m bench --write
+	$(BIN)/python -m bench $(or $(ONLY),--write)
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m torture --minutes $(MINUTES) --on $(ON) $(if $(SEED),--seed $(SEED)) $(if $(STREAM),--stream $(STREAM))
@@ -108,10 +110,23 @@ lock: $(VENV)/.dev
 	$(LOCK) --extra embedded --extra mongodb --extra service --extra studio --output-file requirements/serve.lock pyproject.toml requirements/build.in
 	$(LOCK) --output-file requirements/dev.lock requirements/dev.in
 	$(LOCK) --output-file requirements/bench.lock requirements/bench.in
+	$(LOCK) --output-file requirements/dist.lock requirements/dist.in
 
-# Builds the source distribution and the wheel in dist/. With an address they get links: make dist URL=https://…
-dist: setup
-	$(BIN)/python .ci/dist.py $(if $(URL),--url $(URL))
+$(VENV)/.dist: requirements/dist.lock $(VENV)/.dev
+	$(PIP) --require-hashes -r requirements/dist.lock
+	@touch $@
+
+# Builds the source distribution and the wheel in dist/, checks them, and installs the wheel with each extra on every Python of this
+# machine. With an address they get links: make dist URL=https://…
+dist: $(VENV)/.dist
+	$(BIN)/python -m release $(if $(URL),--url $(URL))
+
+# All checks of a release, and then what to upload. It uploads nothing.
+release: $(VENV)/.dist
+	$(BIN)/python -m release --final --url "$(URL)" --ready
+	$(MAKE) test
+	$(MAKE) torture
+	$(BIN)/python -m release --final --url "$(URL)"
 
 # Takes the README's pictures of the page again. It needs Chromium.
 images: $(VENV)/.dev

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
         session_of,
     )
 
-__version__ = "0.1.0"
-"""The one place of the version: the package's metadata are made from it."""
+__version__ = "0.2.0.dev0"
+"""The one place of the version: the metadata are made from it. Between releases it is the next one, with .dev0."""
 
 __all__ = [
     "Cache",

@@ -13,7 +13,7 @@ from tests.support.repository import ROOT
 
 DECISIONS = ROOT / "docs" / "decisions"
 PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
-_SOURCES = ("src", "tests", "bench", "torture", ".ci")
+_SOURCES = ("src", "tests", "bench", "torture", "release", ".ci")
 _FILES = ("Makefile", "pyproject.toml", ".pre-commit-config.yaml", ".editorconfig")
 _LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 _PATH = re.compile(r"`([a-z_.][\w.-]*(?:/[\w.-]+)+/?)(?:::\w+)?`")

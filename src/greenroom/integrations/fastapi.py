@@ -19,7 +19,7 @@ from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
 from greenroom.extras import needs_extra
 from greenroom.integrations.conditional import JSON, Visibility, cached_answer
-from greenroom.integrations.problems import MEDIA_TYPE, ErrorAnswer, answer_to, path_of
+from greenroom.integrations.problems import NO_SUCH_JOB, ErrorAnswer, answer_to, path_of
 from greenroom.progress import ProgressEvents
 from greenroom.progress.jobs import Jobs
 from greenroom.sessions import Refused, RequestSession, session_of
@@ -175,8 +175,7 @@ async def follow(request: Request, jobs: Jobs[Any], job_id: object, *, event: st
     """
     events = await jobs.sse(job_id, last_event_id=request.headers.get("last-event-id"), event=event)
     if events is None:
-        missing = ErrorAnswer(404, "Not found", "there is no such job", {"Cache-Control": "no-store"})
-        return _problem(request, missing)
+        return _problem(request, NO_SUCH_JOB)
     return _Events(events)
 
 
@@ -209,8 +208,7 @@ async def _answer_error(connection: HTTPConnection, error: Exception) -> Respons
 
 
 def _problem(connection: HTTPConnection, made: ErrorAnswer) -> Response:
-    headers = {"Cache-Control": "no-store", **made.headers}
-    return Response(made.body(path_of(connection.scope)), made.status, headers, MEDIA_TYPE)
+    return Response(made.body(path_of(connection.scope)), made.status, made.sent_headers)
 
 
 class _Events(Response):

@@ -25,6 +25,7 @@ from greenroom.integrations.fastapi import (
     lifespan,
     result_of,
 )
+from greenroom.integrations.problems import NO_SUCH_JOB
 from greenroom.progress import Order
 from greenroom.testing.http import http_client
 from tests.support.asgi_server import served
@@ -266,7 +267,9 @@ async def test_progress_is_resumed_by_the_last_event_id_and_ends_with_204(room: 
         other = await client.get("/1", headers={"Last-Event-ID": "x"})
         assert event["id"] in other.text
         missing = await client.get("/2")
-        assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
+        assert (missing.status_code, missing.content) == (404, NO_SUCH_JOB.body("/2"))
+        assert {name.title(): missing.headers[name] for name in NO_SUCH_JOB.sent_headers} == NO_SUCH_JOB.sent_headers
+        assert missing.headers["cache-control"] == "no-store"
 
 
 async def test_tasks_of_a_stream_run_after_it(room: Greenroom) -> None:
