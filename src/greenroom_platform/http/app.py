@@ -20,7 +20,7 @@ from greenroom.observe import Counters
 from greenroom.sessions import SessionMiddleware
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
 from greenroom_platform.domain.task_records import PodcastRequest
-from greenroom_platform.http import docs, parameters, problems
+from greenroom_platform.http import description, docs, parameters, problems
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.allowed_hosts import AllowedHosts
 from greenroom_platform.http.auth import WRONG_TOKENS
@@ -114,7 +114,7 @@ def create_app(
         state=State(shared | bounds),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
-        openapi_config=docs.openapi(),
+        openapi_config=docs.openapi(description.operation_id),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )
@@ -127,7 +127,7 @@ def create_app(
         preferences.PreferencesPatch,
         PodcastRequest,
     ]
-    docs.complete(app.openapi_schema, drafts)
+    description.complete(app, drafts)
     _begin_counting(app, metrics)
     with_sessions = SessionMiddleware(
         ServerOptions(app),

@@ -108,7 +108,7 @@ class FieldError(msgspec.Struct, frozen=True):
     remedy: str
 
 
-class Document(msgspec.Struct, frozen=True, omit_defaults=True):
+class ProblemDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     """A problem document (RFC 9457)."""
 
     type: str
@@ -173,7 +173,7 @@ def path_as_sent(scope: Any) -> str:
 def document(problem: Problem, instance: str) -> bytes:
     """The problem's JSON."""
     status, title, _ = KINDS[problem.slug]
-    described = Document(
+    described = ProblemDocument(
         f"/problems/{problem.slug}", title, status, problem.detail, instance, REQUEST_ID.get(), problem.errors
     )
     return msgspec.json.encode(described)

@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 from litestar import MediaType, Request, Response, get
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -24,13 +25,19 @@ _ACTIVE, _LISTENERS = "greenroom_sessions_active", "greenroom_listeners"
 _QUEUE, _QUEUE_OLDEST = "greenroom_podcast_queue_length", "greenroom_podcast_queue_oldest_seconds"
 
 
-@get("/health/live", tags=["Operations"], summary="Whether the process answers")
+@get("/health/live", operation_id="readLiveness", tags=["Operations"], summary="Whether the process answers")
 async def live() -> dict[str, str]:
     """Always 200: a process that cannot answer does not."""
     return {"status": "ok"}
 
 
-@get("/health/ready", tags=["Operations"], summary="Whether requests should be sent here")
+@get(
+    "/health/ready",
+    operation_id="readReadiness",
+    tags=["Operations"],
+    summary="Whether requests should be sent here",
+    responses={503: ResponseSpec(dict[str, str], description="Requests should go elsewhere", generate_examples=False)},
+)
 async def ready(request: Request[Any, Any, Any], state: ServiceState) -> Response[dict[str, str]]:
     """200 while the record answers: an engine that is down degrades, and must not take every instance out.
 
@@ -74,7 +81,13 @@ async def _write_trouble(records: ChecksWrites) -> str | None:
         return "no answer in time"
 
 
-@get("/metrics", tags=["Operations"], summary="Numbers for Prometheus", media_type=MediaType.TEXT)
+@get(
+    "/metrics",
+    operation_id="readMetrics",
+    tags=["Operations"],
+    summary="Numbers for Prometheus",
+    media_type=MediaType.TEXT,
+)
 async def metrics(request: Request[Any, Any, Any], state: ServiceState) -> Response[bytes]:
     """The numbers of all workers, who is here, and the queue of podcasts: each left out while nobody can tell.
 
@@ -121,6 +134,7 @@ class _Pseudonyms:
 
 @get(
     "/problems/{slug:str}",
+    operation_id="readProblemKind",
     tags=["Operations"],
     summary="What a problem's type means",
     media_type=MediaType.TEXT,

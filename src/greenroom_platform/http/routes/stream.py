@@ -144,7 +144,7 @@ async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> No
         pass  # they have left in this moment
 
 
-@get("/{podcast_id:str}/audio.webm", summary="A whole recording", media_type="audio/webm")
+@get("/{podcast_id:str}/audio.webm", operation_id="readAudio", summary="A whole recording", media_type="audio/webm")
 async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Any]:
     """The recording, or the range of it that is asked for; 409 before it is whole."""
     status = await state.platform.statuses.get(podcast_id)
