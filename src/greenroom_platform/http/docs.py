@@ -26,6 +26,7 @@ from litestar.static_files import create_static_files_router
 
 from greenroom.keyspace.parts import PART_MAX
 from greenroom.sessions import cookie
+from greenroom_platform.http.asyncapi import asyncapi
 from greenroom_platform.http.problems import Problem
 
 _ASSETS = "/docs/assets"
@@ -81,8 +82,9 @@ def openapi(operation_id: Callable[..., str]) -> OpenAPIConfig:
         title="Greenroom",
         version="1",
         license=License(name="Apache License 2.0", identifier="Apache-2.0"),
-        description="Topics, snippets and podcasts of the podcast platform, served from its hot-data tier.",
-        openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_found),
+        description="Topics, snippets and podcasts of the podcast platform, served from its hot-data tier. What is "
+        "pushed, over WebSockets and as events, is described in [asyncapi.json](/docs/asyncapi.json).",
+        openapi_router=Router("/docs", route_handlers=[asyncapi], include_in_schema=False, after_request=_found),
         use_handler_docstrings=True,
         operation_id_creator=operation_id,
         components=Components(security_schemes=schemes),

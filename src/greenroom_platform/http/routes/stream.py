@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
+import msgspec
 from litestar import Request, Response, Router, WebSocket, get, websocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
@@ -20,17 +21,17 @@ from greenroom_platform.http import ranges
 from greenroom_platform.http.address_bounds import address_of, too_many
 from greenroom_platform.http.problems import Problem, send_problem, shown
 from greenroom_platform.http.state import ServiceState
-from greenroom_platform.http.stream_session import (
+from greenroom_platform.http.stream_messages import (
+    CLOSES,
     DONE,
     FAILED_HERE,
     GOING_AWAY,
-    NOT_KEPT,
     OVERLOAD,
-    RESTARTS,
     SESSION_OVER,
     UNKNOWN,
-    StreamSession,
+    StreamError,
 )
+from greenroom_platform.http.stream_session import NOT_KEPT, StreamSession
 from greenroom_platform.models import Session
 from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recordings import WholeRecording
@@ -47,6 +48,8 @@ _RETRY = 5
 """Seconds after which a recording that is being made may be whole."""
 _LONGEST = 24 * 3600
 """Seconds into a recording that may be asked for."""
+_EXPLAINED = frozenset({GOING_AWAY, SESSION_OVER, UNKNOWN})
+"""The codes whose close frame has their meaning as its reason."""
 _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,9})?")
 
 
@@ -79,8 +82,8 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
         from_ms = _place(socket.query_params.getall("from", ["0"]))
     except InvalidInput as error:
         if error.field == "podcast_id":
-            return UNKNOWN, _REASONS[UNKNOWN]
-        await socket.send_json({"type": "error", "detail": str(error)})
+            return UNKNOWN, CLOSES[UNKNOWN]
+        await socket.send_text(msgspec.json.encode(StreamError(detail=str(error))).decode())
         return DONE, ""
     if state.stream_places.locked():
         return OVERLOAD, "too many listen here; try again in a moment"
@@ -106,14 +109,7 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
             return OVERLOAD, "the recording cannot be read now; try again in a moment"
         finally:
             await listening.leave()
-    return code, _REASONS.get(code, "")
-
-
-_REASONS = {
-    GOING_AWAY: RESTARTS,
-    SESSION_OVER: "the session has ended; sign in again, or reconnect with the new cookie",
-    UNKNOWN: "there is no such podcast",
-}
+    return code, CLOSES[code] if code in _EXPLAINED else ""
 
 
 async def _listener(socket: WebSocket[Any, Any, Any]) -> SessionSnapshot[Session] | None:
