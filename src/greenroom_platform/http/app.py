@@ -114,7 +114,7 @@ def create_app(
         state=State(shared | bounds),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
-        openapi_config=docs.openapi(description.operation_id),
+        openapi_config=docs.openapi(description.operation_ids()),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )

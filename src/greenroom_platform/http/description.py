@@ -14,7 +14,7 @@ and the slugs of `problems.KINDS` beside a `Problem`. Its declaration says the r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -49,9 +49,26 @@ _IDS = frozenset({"topic_id", "snippet_id", "podcast_id"})
 _EXAMPLE = ProblemDocument("", "", 0, "What is wrong with this request.", "/api/v1/topics/tech_ai_ethics", "3f9c-17")
 
 
-def operation_id(handler: HTTPRouteHandler, *_: Any) -> str:
-    """The id of an operation: its handler's name, as a client names a method."""
-    first, *others = handler.handler_name.split("_")
+def operation_ids() -> Callable[..., str]:
+    """Make the ids of operations: each its handler's name, as a client names a method.
+
+    Where two handlers have one name, the second has its module's before it; `operation_id=` gives it a better one.
+    """
+    made = set[str]()
+
+    def operation_id(handler: HTTPRouteHandler, *_: Any) -> str:
+        name = _method_name(handler.handler_name)
+        if name in made:
+            module = handler.fn.__module__.rpartition(".")[2]
+            name = _method_name(f"{module}_{handler.handler_name}")
+        made.add(name)
+        return name
+
+    return operation_id
+
+
+def _method_name(words: str) -> str:
+    first, *others = words.split("_")
     return first + "".join(word.title() for word in others)
 
 
@@ -63,13 +80,9 @@ def complete(app: Litestar, bodies: Sequence[type[msgspec.Struct]]) -> None:
     """
     description = app.openapi_schema
     _add_components(description, bodies)
-    used = {_ANY}
     for path, method, operation, handler in _operations(app):
         _complete(operation, path, method, handler)
-        used |= {_component(int(status)) for status in operation.responses or () if status != "default"}
-    unused = (description.components.responses or {}).keys() - used
-    for name in unused:
-        cast("dict[str, Any]", description.components.responses).pop(name)
+    _remove_unused(description)
 
 
 def _operations(app: Litestar) -> Iterator[tuple[str, str, Operation, HTTPRouteHandler]]:
@@ -108,6 +121,19 @@ def _add_components(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]
         for status, slugs in by_status.items()
     }
     components.responses = {_ANY: any_other, **responses}
+
+
+def _remove_unused(description: OpenAPI) -> None:
+    """Leave out the problems and headers that no operation refers to."""
+    components = description.components
+    operations = msgspec.json.encode([path.to_schema() for path in (description.paths or {}).values()]).decode()
+    for kind in ("responses", "parameters", "headers"):
+        members: dict[str, Any] = getattr(components, kind)
+        used = {name for name in members if f'"#/components/{kind}/{name}"' in operations}
+        if kind == "headers":
+            for response in (components.responses or {}).values():
+                used |= (response.headers or {}).keys() if isinstance(response, OpenAPIResponse) else set()
+        setattr(components, kind, {name: one for name, one in members.items() if name in used})
 
 
 def _without_choices_of_one(schema: Schema) -> Schema:

@@ -43,6 +43,7 @@ from greenroom.sessions.refusals import (
     SignInRequired,
 )
 from greenroom_platform.accounts import TooManyAttempts, WrongCredentials
+from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.methods import allow
 from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
@@ -214,6 +215,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     )
 
 
+@mentions()  # what it makes of an error is said where the error comes from
 def as_problem(error: Exception) -> Problem:
     """What an exception means to the caller; texts of unexpected ones stay in the log."""
     retry = {"Retry-After": "1"}
