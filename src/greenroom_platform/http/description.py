@@ -14,7 +14,7 @@ and the slugs of `problems.KINDS` beside a `Problem`. Its declaration says the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -80,9 +80,10 @@ def complete(app: Litestar, bodies: Sequence[type[msgspec.Struct]]) -> None:
     """
     description = app.openapi_schema
     _add_components(description, bodies)
-    for path, method, operation, handler in _operations(app):
+    operations = list(_operations(app))
+    for path, method, operation, handler in operations:
         _complete(operation, path, method, handler)
-    _remove_unused(description)
+    _remove_unused(description, [operation for _, _, operation, _ in operations])
 
 
 def _operations(app: Litestar) -> Iterator[tuple[str, str, Operation, HTTPRouteHandler]]:
@@ -123,17 +124,25 @@ def _add_components(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]
     components.responses = {_ANY: any_other, **responses}
 
 
-def _remove_unused(description: OpenAPI) -> None:
+def _remove_unused(description: OpenAPI, operations: Iterable[Operation]) -> None:
     """Leave out the problems and headers that no operation refers to."""
-    components = description.components
-    operations = msgspec.json.encode([path.to_schema() for path in (description.paths or {}).values()]).decode()
+    used = set[str]()
+    for operation in operations:
+        used |= {one.ref for one in operation.parameters or () if isinstance(one, Reference)}
+        for response in (operation.responses or {}).values():
+            used |= {response.ref} if isinstance(response, Reference) else _headers_of(response)
+    components: Any = description.components
     for kind in ("responses", "parameters", "headers"):
-        members: dict[str, Any] = getattr(components, kind)
-        used = {name for name in members if f'"#/components/{kind}/{name}"' in operations}
-        if kind == "headers":
-            for response in (components.responses or {}).values():
-                used |= (response.headers or {}).keys() if isinstance(response, OpenAPIResponse) else set()
-        setattr(components, kind, {name: one for name, one in members.items() if name in used})
+        members = {
+            name: one for name, one in getattr(components, kind).items() if f"#/components/{kind}/{name}" in used
+        }
+        setattr(components, kind, members)
+        if kind == "responses":
+            used = used.union(*map(_headers_of, members.values()))
+
+
+def _headers_of(response: OpenAPIResponse) -> set[str]:
+    return {one.ref for one in (response.headers or {}).values() if isinstance(one, Reference)}
 
 
 def _without_choices_of_one(schema: Schema) -> Schema:

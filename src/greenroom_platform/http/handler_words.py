@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -49,26 +50,31 @@ def words_of(handlers: Iterable[Callable[..., Any]]) -> Words:
     seen = set[int]()
     while waiting:
         found = waiting.pop()
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
         if isinstance(found, type):
             waiting.extend(_methods(found))
-            continue
-        function = inspect.unwrap(found)
-        if not isinstance(function, FunctionType) or id(function) in seen:
-            continue
-        seen.add(id(function))
-        stated: frozenset[str] | None = getattr(found, _STATED, None)
-        if stated is not None:
-            words |= stated
-            of_problems |= stated
-            continue
-        names = frozenset(_names(function.__code__))
-        called = list(_called(names, function.__globals__))
-        own = set(_strings([*_constants(function.__code__), *called]))
-        words |= own
-        if "Problem" in names:
-            of_problems |= own
-        waiting.extend(one for one in called if callable(one) and _is_ours(one))
+        elif isinstance(inspect.unwrap(found), FunctionType):
+            own, called = _mentioned(found)
+            words |= own.all
+            of_problems |= own.problems
+            waiting.extend(called)
     return Words(frozenset(words), frozenset(of_problems))
+
+
+@cache
+def _mentioned(found: Callable[..., Any]) -> tuple[Words, tuple[Any, ...]]:
+    """What one function mentions, and what it calls of this package."""
+    stated: frozenset[str] | None = getattr(found, _STATED, None)
+    if stated is not None:
+        return Words(stated, stated), ()
+    function: Any = inspect.unwrap(found)
+    names = frozenset(_names(function.__code__))
+    called = tuple(_called(names, function.__globals__))
+    own = frozenset(_strings([*_constants(function.__code__), *called]))
+    followed = tuple(one for one in called if callable(one) and _is_ours(one))
+    return Words(own, own if "Problem" in names else frozenset()), followed
 
 
 def _called(names: Iterable[str], variables: Mapping[str, Any]) -> Iterator[Any]:
