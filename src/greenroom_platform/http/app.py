@@ -26,6 +26,7 @@ from greenroom_platform.http.allowed_hosts import AllowedHosts
 from greenroom_platform.http.auth import WRONG_TOKENS
 from greenroom_platform.http.cors import Cors
 from greenroom_platform.http.envelope import Envelope
+from greenroom_platform.http.ill_since import IllSince
 from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.methods import answer_options
 from greenroom_platform.http.metrics import Metrics
@@ -102,6 +103,7 @@ def create_app(
         "streams_of": Places(settings.streams_per_address),
         "wrong_tokens": WrongTokens("editor", WRONG_TOKENS),
         "known_addresses": known_addresses,
+        "ill_since": IllSince(),
     }
     app = Litestar(
         route_handlers=[

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from litestar.datastructures import State
 
 from greenroom_platform.http.address_bounds import Places, WrongTokens
+from greenroom_platform.http.ill_since import IllSince
 from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses
@@ -30,5 +31,6 @@ class ServiceState(State):
     streams_of: Places
     wrong_tokens: WrongTokens
     waiting: LongPolls
+    ill_since: IllSince
     known_addresses: KnownAddresses
     voice: Callable[[], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from typing import Any
 
 from litestar import MediaType, Request, Response, get
@@ -20,6 +21,7 @@ from greenroom_platform.http.state import ServiceState
 PING_DEADLINE = 1.0
 """Seconds within which the record has to answer a health check, or a scrape."""
 _READ_ONLY = "cannot be written"
+_SINCE = re.compile(r"[-0-9]{10}T[:0-9]{8}Z")
 _STATES = frozenset({"ok", "degraded", "unavailable", "draining"})
 _ACTIVE, _LISTENERS = "greenroom_sessions_active", "greenroom_listeners"
 _QUEUE, _QUEUE_OLDEST = "greenroom_podcast_queue_length", "greenroom_podcast_queue_oldest_seconds"
@@ -51,7 +53,7 @@ async def ready(request: Request[Any, Any, Any], state: ServiceState) -> Respons
 
 
 async def health(state: ServiceState) -> dict[str, str]:
-    """How the service and its parts are, with paths and addresses."""
+    """How the service and its parts are, with paths and addresses; and since when, where something is ill."""
     engine, records = state.platform.room.unavailable, state.platform.records
     database, answers = "ok", True
     try:
@@ -63,12 +65,14 @@ async def health(state: ServiceState) -> dict[str, str]:
         database = f"{_READ_ONLY}: {trouble}"
     usual = "unavailable" if not answers else "degraded" if engine or database != "ok" else "ok"
     status = "draining" if state.ending.requested else usual
-    return {"status": status, "engine": str(engine) if engine else "ok", "database": database}
+    body = {"status": status, "engine": str(engine) if engine else "ok", "database": database}
+    since = state.ill_since.note(frozenset(name for name, text in body.items() if text != "ok"))
+    return body if since is None else body | {"since": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def in_a_word(text: str) -> str:
     """A part's state as strangers are told it: without paths, addresses or the words of a server."""
-    if text in _STATES:
+    if text in _STATES or _SINCE.fullmatch(text):
         return text
     return _READ_ONLY if text.startswith(f"{_READ_ONLY}: ") else "unavailable"
 
