@@ -21,13 +21,14 @@ from greenroom.observe import Counters
 from greenroom.sessions import SessionMiddleware
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
 from greenroom_platform.domain.task_records import PodcastRequest
-from greenroom_platform.http import docs, parameters, problems
+from greenroom_platform.http import description, docs, parameters, problems
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.allowed_hosts import AllowedHosts
 from greenroom_platform.http.auth import WRONG_TOKENS
 from greenroom_platform.http.control.room import ControlRoom
 from greenroom_platform.http.cors import Cors
 from greenroom_platform.http.envelope import Envelope
+from greenroom_platform.http.ill_since import IllSince
 from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.methods import answer_options
 from greenroom_platform.http.metrics import Metrics
@@ -127,6 +128,7 @@ def create_app(
         "known_addresses": known_addresses,
         "loading": asyncio.Lock(),
         "control_streams": asyncio.Semaphore(control.STREAMS),
+        "ill_since": IllSince(),
     }
     app = Litestar(
         route_handlers=[
@@ -140,7 +142,7 @@ def create_app(
         state=State(shared | bounds),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
-        openapi_config=docs.openapi(),
+        openapi_config=docs.openapi(description.operation_ids()),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )
@@ -158,7 +160,7 @@ def create_app(
         history.History,
         account.Farewell,
     ]
-    docs.complete(app.openapi_schema, drafts)
+    description.complete(app, drafts)
     _begin_counting(app, metrics)
     with_sessions = SessionMiddleware(
         ServerOptions(app),

@@ -43,6 +43,7 @@ from greenroom.sessions.refusals import (
     SignInRequired,
 )
 from greenroom_platform.accounts import TooManyAttempts, WrongCredentials
+from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.methods import allow
 from greenroom_platform.http.missing_page import missing_page
@@ -110,7 +111,7 @@ class FieldError(msgspec.Struct, frozen=True):
     remedy: str
 
 
-class Document(msgspec.Struct, frozen=True, omit_defaults=True):
+class ProblemDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     """A problem document (RFC 9457)."""
 
     type: str
@@ -178,7 +179,7 @@ def path_as_sent(scope: Any) -> str:
 def document(problem: Problem, instance: str) -> bytes:
     """The problem's JSON."""
     status, title, _ = KINDS[problem.slug]
-    described = Document(
+    described = ProblemDocument(
         f"/problems/{problem.slug}", title, status, problem.detail, instance, REQUEST_ID.get(), problem.errors
     )
     return msgspec.json.encode(described)
@@ -221,6 +222,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     )
 
 
+@mentions()  # what it makes of an error is said where the error comes from
 def as_problem(error: Exception) -> Problem:
     """What an exception means to the caller; texts of unexpected ones stay in the log."""
     retry = {"Retry-After": "1"}

@@ -9,6 +9,7 @@ from litestar.datastructures import State
 
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.control.room import ControlRoom
+from greenroom_platform.http.ill_since import IllSince
 from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses
@@ -36,5 +37,6 @@ class ServiceState(State):
     staff_sessions: StaffSessions
     waiting: LongPolls
     loading: asyncio.Lock
+    ill_since: IllSince
     known_addresses: KnownAddresses
     voice: Callable[[], None]
