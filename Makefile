@@ -24,12 +24,12 @@ JOBS ?= 6
 # For `make schemathesis`: the address of a running service, and the editor token for the editor's role.
 SERVICE ?= http://127.0.0.1:8000
 TOKEN ?=
-# For `make dist`: the public address of the project's repository.
+# For `make dist` and `make docs`: the public address of the project's repository.
 URL ?=
 # Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist images clean
+.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist docs images clean
 
 setup: $(VENV)/.serve
 
@@ -108,10 +108,22 @@ lock: $(VENV)/.dev
 	$(LOCK) --extra embedded --extra mongodb --extra service --extra studio --output-file requirements/serve.lock pyproject.toml requirements/build.in
 	$(LOCK) --output-file requirements/dev.lock requirements/dev.in
 	$(LOCK) --output-file requirements/bench.lock requirements/bench.in
+	$(LOCK) --output-file requirements/docs.lock requirements/docs.in
 
 # Builds the source distribution and the wheel in dist/. With an address they get links: make dist URL=https://…
 dist: setup
 	$(BIN)/python .ci/dist.py $(if $(URL),--url $(URL))
+
+# docs/decisions/0107-the-site-is-built-from-the-repository-alone.md
+$(VENV)/.docs: requirements/docs.lock $(VENV)/.dev
+	$(PIP) --require-hashes -r requirements/docs.lock
+	@touch $@
+
+# Builds the documentation site in site/; a dead link, or a page that is in no menu, is an error. With an address the files of the
+# repository are linked: make docs URL=https://… To read it: .venv/bin/python -m http.server -d site
+# Not --quiet: MkDocs counts the warnings that it prints, and --strict would find none.
+docs: $(VENV)/.docs
+	@GREENROOM_URL="$(URL)" NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict && echo "the site is in site/index.html"
 
 # Takes the README's pictures of the page again. It needs Chromium.
 images: $(VENV)/.dev
