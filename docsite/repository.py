@@ -102,4 +102,4 @@ def _purpose(file: Path) -> str:
         r'\s*(?:"""|/\*\*?|//|#)\s*(.+?)(?:\n\s*\n|"""|\*/|\n(?!\s*(?:\*|//|#|[A-Za-z`(]))|\Z)', text, re.DOTALL
     )
     words = re.sub(r"\n\s*(?:\*|//|#)?\s*", " ", found[1]) if found else ""
-    return re.split(r"(?<=[.:])\s", words)[0].rstrip(":").replace("|", "\\|")
+    return re.split(r"(?<=\.)\s", words)[0].replace("|", "\\|")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 _PARTICIPANT = re.compile(r"participant (\w+)(?: as (.+))?")
 _MESSAGE = re.compile(r"(\w+)(-->>|->>|--x|-x)(\w+): ?(.*)")
 _NOTE = re.compile(r"Note over (\w+)(?:,(\w+))?: ?(.*)")
-_COLUMN, _ROW, _HEAD, _MARGIN = 190, 38, 34, 20
+_COLUMN, _ROW, _HEAD, _MARGIN = 140, 38, 34, 20
 _LETTER = 7.2
 """The width of a letter, in pixels: texts are measured by it."""
 
@@ -67,23 +67,35 @@ def parsed(source: str) -> tuple[dict[str, str], list[Message | Note]]:
 def svg(source: str) -> str:
     """The drawing, in the colours of the page around it; its texts stay texts, for search and for screen readers."""
     people, steps = parsed(source)
-    place = {name: _MARGIN + _COLUMN * (number + 0.5) for number, name in enumerate(people)}
-    width = _COLUMN * len(people) + 2 * _MARGIN
+    column = _column(people, steps)
+    place = {name: _MARGIN + column * (number + 0.5) for number, name in enumerate(people)}
+    width = column * len(people) + 2 * _MARGIN
     height = _HEAD + _ROW * (len(steps) + 1)
     parts = [
         f'<line class="life" x1="{x:g}" x2="{x:g}" y1="{_HEAD}" y2="{height - 8}"/>'
-        f'<rect class="who" x="{x - _COLUMN / 2 + 8:g}" y="2" width="{_COLUMN - 16}" height="{_HEAD - 4}" rx="5"/>'
+        f'<rect class="who" x="{x - column / 2 + 8:g}" y="2" width="{column - 16:g}" height="{_HEAD - 4}" rx="5"/>'
         f'<text x="{x:g}" y="{_HEAD / 2 + 5:g}">{escape(people[name])}</text>'
         for name, x in place.items()
     ]
     for number, step in enumerate(steps, 1):
         y = _HEAD + _ROW * number
-        parts.append(_note(step, place, y) if isinstance(step, Note) else _arrow(step, place, y))
+        parts.append(_note(step, place, y, width) if isinstance(step, Note) else _arrow(step, place, y))
     label = "Sequence of " + ", ".join(people.values())
     return (
         f'<svg class="sequence" role="img" aria-label="{escape(label)}" viewBox="0 0 {width:g} {height:g}" '
         f'style="max-width:{width:g}px">{"".join(parts)}</svg>'
     )
+
+
+def _column(people: dict[str, str], steps: list[Message | Note]) -> float:
+    """The width of a column, in which each title has room, and each text between the columns that it goes between."""
+    number = {name: place for place, name in enumerate(people)}
+    texts = [(len(title), 1) for title in people.values()]
+    texts += [
+        (len(step.text), abs(number[step[0]] - number[step[1]]) or 1) for step in steps if isinstance(step, Message)
+    ]
+    notes = [(len(step.text), len(people)) for step in steps if isinstance(step, Note)]
+    return max(_COLUMN, *((letters * _LETTER + 24) / columns for letters, columns in texts + notes))
 
 
 def _arrow(step: Message, place: dict[str, float], y: float) -> str:
@@ -105,10 +117,10 @@ def _head(x: float, y: float, way: int) -> str:
     return f'<path class="head" d="M{x:g} {y:g}l{-8 * way} -4v8z"/>'
 
 
-def _note(step: Note, place: dict[str, float], y: float) -> str:
+def _note(step: Note, place: dict[str, float], y: float, width: float) -> str:
     left, right = sorted((place[step.first], place[step.last]))
     half = max((right - left) / 2 + 60, len(step.text) * _LETTER / 2 + 8)
-    centre = (left + right) / 2
+    centre = min(max((left + right) / 2, half + 2), width - half - 2)
     box = f'<rect class="note" x="{centre - half:g}" y="{y - 17:g}" width="{2 * half:g}" height="25" rx="3"/>'
     return f"{box}{_text(step.text, centre, y, 'middle')}"
 
