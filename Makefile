@@ -26,12 +26,12 @@ ONLY ?=
 # For `make schemathesis`: the address of a running service, and the editor token for the editor's role.
 SERVICE ?= http://127.0.0.1:8000
 TOKEN ?=
-# For `make dist` and `make release`: the public address of the project's repository.
+# For `make dist`, `make release` and `make docs`: the public address of the project's repository.
 URL ?=
 # Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist release images clean
+.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist release docs images clean
 
 setup: $(VENV)/.serve
 
@@ -111,6 +111,7 @@ lock: $(VENV)/.dev
 	$(LOCK) --output-file requirements/dev.lock requirements/dev.in
 	$(LOCK) --output-file requirements/bench.lock requirements/bench.in
 	$(LOCK) --output-file requirements/dist.lock requirements/dist.in
+	$(LOCK) --output-file requirements/docs.lock requirements/docs.in
 
 $(VENV)/.dist: requirements/dist.lock $(VENV)/.dev
 	$(PIP) --require-hashes -r requirements/dist.lock
@@ -127,6 +128,17 @@ release: $(VENV)/.dist
 	$(MAKE) test
 	$(MAKE) torture
 	$(BIN)/python -m release --final --url "$(URL)"
+
+# docs/decisions/0107-the-site-is-built-from-the-repository-alone.md
+$(VENV)/.docs: requirements/docs.lock $(VENV)/.dev
+	$(PIP) --require-hashes -r requirements/docs.lock
+	@touch $@
+
+# Builds the documentation site in site/; a dead link, or a page that is in no menu, is an error. With an address the files of the
+# repository are linked: make docs URL=https://… To read it: .venv/bin/python -m http.server -d site
+# Not --quiet: MkDocs counts the warnings that it prints, and --strict would find none.
+docs: $(VENV)/.docs
+	@GREENROOM_URL="$(URL)" NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict && echo "the site is in site/index.html"
 
 # Takes the README's pictures of the page again. It needs Chromium.
 images: $(VENV)/.dev

@@ -61,7 +61,9 @@ def _registry(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.mark.usefixtures("_registry")
 @pytest.mark.parametrize(
     ("lock", "platform"),
-    [("serve", platform) for platform in (*LINUX, MACOS)] + [("dev", platform) for platform in LINUX],
+    [("serve", platform) for platform in (*LINUX, MACOS)]
+    + [("dev", platform) for platform in LINUX]
+    + [("docs", LINUX[0])],
 )
 def test_a_lock_installs_on_every_python_that_is_named(lock: str, platform: str, tmp_path: Path) -> None:
     options = ["--require-hashes", "--only-binary", ":all:", "--python-platform", platform]
