@@ -80,7 +80,7 @@ async function watch(done, receipt, mine) {
   const waits = (text) => put([
     h('p', {}, h('strong', {}, `${done}, and waiting in the outbox. `), text),
   ], receipt, true);
-  waits(`Committed at ${at(receipt.committed_at)}. Valkey has not acknowledged the drop yet of ${things(receipt)}. This server shows the new version already; others may show the old one until Valkey can be reached.`);
+  waits(`Committed at ${at(receipt.committed_at)}. Valkey has not acknowledged yet that it has dropped ${things(receipt)}. The process that has saved it shows the new version already, others do after about 2 s; Valkey has the old one until it can be reached.`);
   while (mine === turn) {
     await new Promise((resolve) => { setTimeout(resolve, LOOK); });
     if (mine !== turn) return;
