@@ -8,13 +8,13 @@ import { conflict, gone } from './conflict.js';
 import { draft, dropDraft, keepDraft } from './drafts.js';
 import { fieldset } from './fields.js';
 import { storyKind, suggestedId, topicKind } from './kinds.js';
-import { forgetStory, readTopics } from './pane.js';
+import { forgetStory, pane, readTopics } from './pane.js';
 import { question } from './question.js';
 import { ASKS, clearReceipt, receiptOf, showReceipt } from './receipts.js';
 import { call } from './staff.js';
 
-/** In the place of an id, and none that there can be. */
-const NEW = '';
+/** In the place of an id, and none that there can be; of a new story before the id of its topic. */
+const NEW = '@';
 const PLACES = { near: 'the near cache', valkey: 'Valkey', record: 'the record' };
 
 export function newTopicView(main, _parts, signal) {
@@ -51,7 +51,7 @@ async function editView(main, { kind, id, signal, preset = {} }) {
 class Editing {
   constructor(main, kind, id, topics, stored, tag, preset) {
     Object.assign(this, { main, kind, id, topics, stored, tag });
-    this.key = kind.key(id ?? NEW);
+    this.key = kind.key(id ?? NEW + (preset.topic_id ?? ''));
     this.address = id === null ? location.hash : kind.address(id);
     this.base = { ...kind.values(stored), ...preset };
     this.given = kind.fields(topics);
@@ -94,12 +94,11 @@ class Editing {
       event.preventDefault();
       this.save();
     });
-    const topicId = kind.name === 'topic' ? id : this.base.topic_id;
-    const topic = this.topics.find((one) => one.topic_id === topicId);
-    const steps = [['Library', '#/'], ...(topic ? [[topic.display_name, `#/topics/${encodeURIComponent(topicId)}`]] : [])];
+    this.way = h('div', {});
+    this.heading = h('h1', { tabindex: '-1', dir: 'auto' });
     onBench(this.main, 'edit', [
-      trail(...steps),
-      h('header', { class: 'head' }, h('h1', { tabindex: '-1', dir: 'auto' }, this.title)),
+      this.way,
+      h('header', { class: 'head' }, this.heading),
       this.clash,
       h(
         'div',
@@ -107,9 +106,19 @@ class Editing {
         form,
         h('section', { class: 'preview', 'aria-labelledby': 'preview-title' }, h('h2', { id: 'preview-title' }, 'As listeners will see it'), this.preview),
       ),
-    ], { current: topicId || null });
+    ]);
+    this.name();
     this.idTouched = Boolean(this.kept?.values.topic_id) && isNewTopic;
     this.draw();
+  }
+
+  /** What the page is about, as it is stored by now. */
+  name() {
+    const topicId = this.kind.name === 'topic' ? this.id : this.base.topic_id;
+    const topic = this.topics.find((one) => one.topic_id === topicId);
+    replace(this.way, trail(['Library', '#/'], ...(topic ? [[topic.display_name, `#/topics/${encodeURIComponent(topicId)}`]] : [])));
+    this.heading.textContent = this.title;
+    pane.mark(topicId || null);
   }
 
   /** Something was typed: it is kept, and seen in the preview. */
@@ -182,10 +191,13 @@ class Editing {
     const isNew = JSON.stringify(this.kind.body(this.kind.values(read.data))) === JSON.stringify(this.kind.body(this.kind.values(answer.data)));
     showReceipt('Saved', receiptOf(answer.headers), isNew ? again : null);
     Object.assign(this, { stored: read.data, tag: read.headers.get('etag'), base: this.kind.values(read.data), kept: null });
-    if (this.kind.name === 'topic') await readTopics();
-    this.show();
+    if (this.kind.name === 'topic') this.topics = await readTopics();
+    // The form stays, and with it where one was writing.
+    this.fields.fill(this.base);
+    this.name();
+    this.draw();
     document.title = `${this.title} · Greenroom`;
-    this.submit.focus();
+    if (!this.main.contains(document.activeElement)) this.submit.focus();
   }
 
   async complain(error, values) {

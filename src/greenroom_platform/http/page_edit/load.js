@@ -190,7 +190,7 @@ async function exportAll(button, told) {
     const lines = (await content.text()).split('\n').length - 1;
     told.textContent = `${name}: ${count(lines, 'line')}, ${NUMBER.format(Math.ceil(content.size / 1024))} KiB.`;
   } catch (error) {
-    told.textContent = error.name === 'Problem' ? inWords(error) : 'The export was broken off. Try again.';
+    told.textContent = ['Problem', 'Unreachable'].includes(error.name) ? inWords(error) : 'The export was broken off. Try again.';
   } finally {
     button.removeAttribute('aria-disabled');
   }

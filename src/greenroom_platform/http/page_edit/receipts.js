@@ -8,8 +8,11 @@ import { call } from './staff.js';
 export const ASKS = { Prefer: 'drop-receipt' };
 
 const LOOK = 1_500;
+/** For so long it stays in view while one scrolls; afterwards at its place. */
+const IN_VIEW = 12_000;
 
 let turn = 0;
+let timer = 0;
 /** Whether the page goes on to another view with what it tells. */
 let moves = false;
 
@@ -80,7 +83,7 @@ async function watch(done, receipt, mine) {
   const waits = (text) => put([
     h('p', {}, h('strong', {}, `${done}, and waiting in the outbox. `), text),
   ], receipt, true);
-  waits(`Committed at ${at(receipt.committed_at)}. Valkey has not acknowledged the drop yet of ${things(receipt)}. This server shows the new version already; others may show the old one until Valkey can be reached.`);
+  waits(`Committed at ${at(receipt.committed_at)}. Valkey has not acknowledged yet that it has dropped ${things(receipt)}. The process that has saved it shows the new version already, others do after about 2 s; Valkey has the old one until it can be reached.`);
   while (mine === turn) {
     await new Promise((resolve) => { setTimeout(resolve, LOOK); });
     if (mine !== turn) return;
@@ -120,6 +123,11 @@ function put(content, receipt, waiting = false) {
   const close = h('button', { type: 'button', class: 'plain', 'aria-label': 'Dismiss', on: { click: clearReceipt } }, icon('close'));
   place().dataset.state = waiting ? 'waiting' : 'done';
   replace(place(), h('div', { class: 'told' }, content, keys), close);
+  place().classList.add('in-view');
+  clearTimeout(timer);
+  if (!waiting) timer = setTimeout(() => place().classList.remove('in-view'), IN_VIEW);
+  // On a wide screen it stays in view by itself; on a narrow one it would leave too little of it.
+  if (getComputedStyle(place()).position !== 'sticky') place().scrollIntoView({ block: 'nearest' });
 }
 
 function total({ topics, lists, snippets, pages }) {

@@ -1,6 +1,6 @@
 /** Who of the staff is signed in. The token is sent once, and kept nowhere; the cookie is not seen here. */
 
-import { Problem, ask } from '/page/api.js';
+import { Problem, Unreachable, ask } from '/page/api.js';
 import { announce, h, notify, replace } from '/page/dom.js';
 import { form } from '/page/forms.js';
 import { go } from '/page/router.js';
@@ -38,7 +38,7 @@ export async function call(path, options = {}) {
 /** As `fetch` of the API, for what is no JSON; otherwise as `call`. */
 export async function callRaw(path, options = {}) {
   for (;;) {
-    const response = await fetch(`/api/v1${path}`, options);
+    const response = await fetch(`/api/v1${path}`, options).catch((error) => { throw new Unreachable(error); });
     if (response.ok) return response;
     if (response.status !== 401) throw new Problem(response.status, await response.json().catch(() => ({})), response.headers);
     await signInAgain();
