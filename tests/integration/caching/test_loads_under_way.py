@@ -40,8 +40,8 @@ async def test_a_load_is_seen_with_its_waiters_and_ended(room: Greenroom, server
     callers = [asyncio.create_task(cache.get("e1")) for _ in range(3)]
     await loads.started.wait()
     await until(lambda: [one.waiting for one in cache.loads()] == [3])
-    (load,) = cache.loads()
-    assert (load.key, load.age > 0) == (KEY, True)
+    (seen,) = cache.loads()
+    assert (seen.key, seen.age > 0) == (KEY, True)
     assert cache.cancel_load(KEY) == 3
     results = await asyncio.gather(*callers, return_exceptions=True)
     assert {type(one) for one in results} == {LoadFailed}
