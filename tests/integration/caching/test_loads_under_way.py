@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 
 import pytest
 
@@ -23,20 +24,29 @@ async def room(server: Server) -> AsyncIterator[Greenroom]:
 
 
 async def test_a_load_is_seen_with_its_waiters_and_ended(room: Greenroom, server: Server) -> None:
-    loads = Loads()
+    loads, ended = Loads(), asyncio.Event()
     loads.go.clear()
-    cache = room.cache(EPISODE, load=loads)
+
+    async def load(episode_id: str) -> Episode | None:
+        try:
+            return await loads(episode_id)
+        except asyncio.CancelledError:
+            ended.set()
+            raise
+
+    cache = room.cache(EPISODE, load=load, loader_deadline=timedelta(minutes=1))
     assert cache in room.caches
     assert cache.loads() == []
     callers = [asyncio.create_task(cache.get("e1")) for _ in range(3)]
     await loads.started.wait()
     await until(lambda: [one.waiting for one in cache.loads()] == [3])
-    (load,) = cache.loads()
-    assert (load.key, load.age > 0) == (KEY, True)
+    (seen,) = cache.loads()
+    assert (seen.key, seen.age > 0) == (KEY, True)
     assert cache.cancel_load(KEY) == 3
     results = await asyncio.gather(*callers, return_exceptions=True)
     assert {type(one) for one in results} == {LoadFailed}
     assert cache.loads() == []
+    await until(ended.is_set)
     raw = server.raw()
     await until(lambda: raw("EXISTS", LEASE) == 0)
     loads.go.set()
