@@ -158,7 +158,7 @@ def create_app(
         PodcastRequest,
         history.Listened,
         history.History,
-        account.Farewell,
+        account.AccountDeletion,
     ]
     description.complete(app, drafts)
     _begin_counting(app, metrics)
