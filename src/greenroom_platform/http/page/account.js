@@ -2,6 +2,7 @@
 
 import { announce, h, notify, replace } from './dom.js';
 import { form } from './forms.js';
+import { deletionForm } from './leaving.js';
 import { preferencesPart } from './preferences.js';
 import { OVER, changePassword, changes, end, endAll, own, session, signIn, signOut, signUp, username } from './session.js';
 import { readTopics } from './topics.js';
@@ -30,7 +31,7 @@ export async function youView(main, _parts, signal) {
     const state = `${session.exists} ${session.userId}`;
     if (state === shown) return;
     shown = state;
-    replace(account, session.userId === null ? [signInForm(), signUpForm()] : [signedIn(), passwordForm(sessions, signal)]);
+    replace(account, session.userId === null ? [signInForm(), signUpForm()] : [signedIn(), passwordForm(sessions, signal), deletionForm()]);
     showSessions(sessions, signal);
   };
   changes.addEventListener('change', show, { signal });
