@@ -13,6 +13,7 @@ from greenroom_platform.definitions import (
     OURS,
     PAGE_NUMBERS,
     PAGE_SIZE,
+    SEARCH_EPOCH,
     SESSION_TOUCH_INTERVAL,
     SESSIONS,
     SNIPPET,
@@ -49,13 +50,16 @@ _VALUES = f"""- **Values are pure JSON**, exactly the members above: no envelope
 
 def document(keyspaces: Keyspaces) -> str:
     """The whole document, of the specification's keyspaces with their prefix."""
-    (snippet,) = (one for one in keyspaces if one.name == SNIPPET.name)
+    snippet, epoch = (
+        next(one for one in keyspaces if one.name == keyspace.name) for keyspace in (SNIPPET, SEARCH_EPOCH)
+    )
     return other_writers.document(
         keyspaces,
         head=_HEAD,
         values=_VALUES,
-        stale=f"A changed snippet makes stale\n  its own key `{key_format(snippet)}`, and every page of its topic "
-        "(of both topics, if it moved).",
+        stale=f"A changed snippet makes stale\n  its own key `{key_format(snippet)}`, and every page of its topic"
+        "\n  (of both topics, if it moved). Whatever changes a topic or snippet makes "
+        f"`{key_format(epoch)}` stale.",
         sessions=f"`last_activity_timestamp` is up to\n  {docgen.duration(SESSION_TOUCH_INTERVAL)} old.",
     )
 

@@ -126,7 +126,8 @@ def test_every_read_is_counted_by_keyspace_and_outcome(service: Service) -> None
     assert count(service, name, keyspace="topic", outcome="loaded") == loaded + 1
     assert count(service, "greenroom_cache_load_seconds_count", keyspace="topic") == loads + 1
     assert {sample.labels["keyspace"] for sample in samples(service, name)} <= {
-        *("session", "topic", "topics", "snippet", "snippet_page", "podcast_status")
+        *("session", "topic", "topics", "snippet", "snippet_page", "podcast_status"),
+        *("search", "search_epoch"),
     }
 
 
@@ -214,9 +215,17 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
         ("patch", f"{API}/session/preferences"): "PreferencesPatch",
         ("post", f"{API}/podcasts/generate"): "PodcastRequest",
     }
+    bodies |= {
+        ("put", f"{API}/history/{{podcast_id}}"): "Listened",
+        ("post", f"{API}/history"): "History",
+        ("delete", f"{API}/users/me"): "AccountDeletion",
+    }
     listeners = {("patch", f"{API}/session/preferences"), ("get", f"{API}/session"), ("delete", f"{API}/session")}
     listeners |= {("post", f"{API}/session/logout-everywhere"), ("get", f"{API}/sessions")}
     listeners |= {("delete", f"{API}/sessions/{{handle}}"), ("put", f"{API}/session/password")}
+    listeners |= {(method, f"{API}/history") for method in ("get", "post")}
+    listeners |= {(method, f"{API}/history/{{podcast_id}}") for method in ("put", "delete")}
+    listeners |= {("post", f"{API}/history/feed"), ("delete", f"{API}/history/feed"), ("delete", f"{API}/users/me")}
     reads = {("get", path) for path in (f"{API}/topics", topic, f"{API}/snippets", snippet, "/health/live", "/metrics")}
     assert calls.keys() >= editors | bodies.keys() | listeners | reads
     schemas = described["components"]["schemas"]
@@ -245,7 +254,7 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     assert schemas["PodcastRequest"]["properties"]["topic_id"] == an_id
     assert patch["preferred_topics"]["anyOf"][0]["items"] == an_id
     ids = [one for call in calls.values() for one in call.get("parameters", ()) if one["name"].endswith("_id")]
-    assert len(ids) == 10
+    assert len(ids) == 16
     assert all(one["schema"] == an_id for one in ids)
 
 

@@ -136,7 +136,7 @@ def create_app(
         PodcastRequest,
         history.Listened,
         history.History,
-        account.Farewell,
+        account.AccountDeletion,
     ]
     docs.complete(app.openapi_schema, drafts)
     _begin_counting(app, metrics)

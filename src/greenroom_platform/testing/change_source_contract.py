@@ -244,8 +244,9 @@ class ChangeSourceContract:
             assert await topics_found(records, "name") == ["a", "b", "first"]
             assert len(await snippets_found(records, "title")) == 20
             # What was told are not the words, which were changed for it.
-            outside.put_topic(topic("later"))
+            outside.put_topic(topic("later", name="Sharks"))
             await watch.until(lambda seen: "later" in seen.topics)
+            assert await topics_found(records, "sharks") == ["later"]
         assert watch.seen.topics == {"c", "later"}
 
     # Who is told, and how often --------------------------------------------------------------------

@@ -18,7 +18,7 @@ from greenroom_platform.http.state import ServiceState
 log = logging.getLogger("greenroom.http")
 
 
-class Farewell(msgspec.Struct, frozen=True, kw_only=True):
+class AccountDeletion(msgspec.Struct, frozen=True, kw_only=True):
     """The password of the account that shall be deleted."""
 
     password: str
@@ -28,18 +28,18 @@ class Farewell(msgspec.Struct, frozen=True, kw_only=True):
 @delete(
     "/me",
     security=SESSION_SECURITY,
-    operation_class=taking(Farewell),
+    operation_class=taking(AccountDeletion),
     summary="Delete my account",
 )
 async def delete_account(request: Request[Any, Any, Any], state: ServiceState) -> None:
     """Ends every session of the user and deletes all that is kept of them; the name can be taken again.
 
-    A wrong password is 422 and counts as an attempt to sign in. While the server of the sessions cannot be asked,
+    Another password is 422 and counts as an attempt to sign in. While the server of the sessions cannot be asked,
     nothing is deleted, and the answer is 503. If the record fails after that, the user is signed out and there still.
     """
     session = request_session(request)
     user_id = await user_of(request, writable=True)
-    given = requests.draft(Farewell, await requests.members(request))
+    given = requests.draft(AccountDeletion, await requests.members(request))
     sessions = state.platform.sessions
     address = request.client.host if request.client is not None else "unknown"
 
