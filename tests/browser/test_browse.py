@@ -86,6 +86,8 @@ def test_what_is_not_there_is_said_in_words(service: Service, visitor: Visit) ->
     expect(page.locator(".panel")).to_contain_text("There is no topic nobody.")
     visit(page, "#/nowhere")
     expect(page.locator(".panel")).to_contain_text("This address leads nowhere on this page.")
+    visit(page, "#/stories/nobody")
+    expect(page.locator(".panel")).to_contain_text("There is no such story, or none any more.")
     visit(page, "#/topics/empty")
     expect(page.locator(".panel")).to_contain_text("No stories yet.")
     visit(page, "#/topics/mind_memory/9")

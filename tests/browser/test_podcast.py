@@ -19,6 +19,7 @@ from tests.support.visitors import (
     WITH_CHROMIUM,
     Visitor,
     heard,
+    notice,
     shown,
     sign_in,
     sign_up,
@@ -294,6 +295,9 @@ def test_a_recording_that_there_is_is_offered_before_a_new_one(short: str, servi
     offer = page.get_by_role("button", name="Listen to the one made today")
     expect(offer).to_have_text(re.compile(r"^Listen to the one made today \(\d+ (s|min)\)$"))
     expect(page.get_by_role("button", name=f"Make a new one about {NAMES[SHORT]}")).to_be_visible()
+    feed = page.locator("link[rel=alternate]").get_attribute("href")
+    assert page.locator(".topic-about").get_by_role("link", name="RSS").get_attribute("href") == feed
+    assert f"/podcasts/{known}/audio.webm" in page.request.get(f"{service.url}{feed}").text()
     offer.click()
     until(page, f"{AUDIO}.currentTime > 0.2")
     assert podcast_of(page) == known
@@ -338,8 +342,15 @@ def test_my_podcasts_outlive_the_player_a_reload_and_signing_in(short: str, serv
     sign_up(page, "marie")
     visit(page, "#/mine")
     expect(rows).to_have_count(1)
-    expect(page.locator(".lead p")).to_contain_text("the latest first")
+    expect(page.locator(".lead p").first).to_contain_text("the latest first")
     until(page, "localStorage.getItem('greenroom.history') === null")
+
+    page.get_by_role("button", name="Follow in a podcast app").click()
+    feed = page.get_by_role("textbox", name="The address of my feed").input_value()
+    assert f"/podcasts/{short}/audio.webm" in page.request.get(feed).text()
+    page.get_by_role("button", name="End my feed").click()
+    expect(notice(page)).to_have_text("Your feed has ended.")
+    assert page.request.get(feed).status == 404
 
     elsewhere = visitor().open()
     sign_in(elsewhere, "marie")

@@ -8,9 +8,9 @@ let number = 0;
  * Ask; resolves with the name of what was chosen, and with null when the question was closed.
  *
  * @param content elements below the title
- * @param choices [{name, text, kind}]: the first has the focus
+ * @param choices [{name, text, kind}]: the first has the focus, unless there is a field
  */
-export function question(title, content, choices) {
+export function question(title, content, choices, cancel = 'Cancel') {
   number += 1;
   const id = `question-${number}`;
   return new Promise((resolve) => {
@@ -20,7 +20,7 @@ export function question(title, content, choices) {
       { 'aria-labelledby': id },
       h('h2', { id }, title),
       content,
-      h('p', { class: 'actions' }, buttons, h('button', { type: 'button', on: { click: () => box.close('') } }, 'Cancel')),
+      h('p', { class: 'actions' }, buttons, h('button', { type: 'button', on: { click: () => box.close('') } }, cancel)),
     );
     box.addEventListener('close', () => {
       box.remove();

@@ -2,6 +2,7 @@
 
 import { address } from './controls.js';
 import { h, icon, notify, replace } from './dom.js';
+import { ownFeedButton } from './feed.js';
 import { forget, placeOf, readHistory, wasHeard } from './history.js';
 import { player } from './player.js';
 import { changes, known, session } from './session.js';
@@ -12,7 +13,8 @@ export async function mineView(main, _parts, signal) {
   const list = h('ul', { class: 'podcasts', 'aria-label': 'My podcasts' }, h('li', { class: 'skeleton tall' }));
   const where = h('p', {});
   const rest = h('div', {});
-  replace(main, h('header', { class: 'lead small' }, h('h1', { tabindex: '-1' }, 'My podcasts'), where), list, rest);
+  const doing = h('p', { class: 'actions' });
+  replace(main, h('header', { class: 'lead small' }, h('h1', { tabindex: '-1' }, 'My podcasts'), where, doing), list, rest);
   await known();
   let turn = 0;
 
@@ -22,6 +24,7 @@ export async function mineView(main, _parts, signal) {
     const { entries, more } = await readHistory(page, signal);
     if (signal.aborted || mine !== turn) return;
     replace(where, ...told());
+    replace(doing, session.userId !== null && entries.length > 0 && ownFeedButton());
     const rows = entries.map((entry) => row(entry, () => { if (!list.children.length) empty(); }));
     if (page === 1) replace(list, rows);
     else list.append(...rows);

@@ -10,6 +10,8 @@ const HEIGHT = 40;
 const LEAST = 2;
 /** As loud as speech is: it fills the height. */
 const LOUD = 0.25;
+/** What is loud and what is quiet is seen better than the numbers differ. */
+const CONTRAST = 1.6;
 
 /**
  * The wave, as an element.
@@ -34,7 +36,7 @@ export function podcastWave(mine, signal) {
     box.classList.toggle('live', length > 0);
     bars.forEach((bar, at) => {
       const loudness = length ? player.loudness?.between((at * length) / BARS, ((at + 1) * length) / BARS) : undefined;
-      const height = loudness === undefined ? LEAST : Math.min(HEIGHT, Math.max(LEAST, (loudness / LOUD) * HEIGHT));
+      const height = loudness === undefined ? LEAST : Math.min(HEIGHT, Math.max(LEAST, (loudness / LOUD) ** CONTRAST * HEIGHT));
       bar.setAttribute('y', ((HEIGHT - height) / 2).toFixed(2));
       bar.setAttribute('height', height.toFixed(2));
     });

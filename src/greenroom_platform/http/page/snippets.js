@@ -2,10 +2,12 @@
 
 import { ask, hasNext } from './api.js';
 import { h, replace } from './dom.js';
+import { linkFeed, topicFeed } from './feed.js';
 import { makeButton } from './podcasts.js';
 import { preferButton } from './prefer.js';
 import { listenButton, recentRecording } from './recent.js';
 import { known } from './session.js';
+import { site } from './site.js';
 import { day } from './words.js';
 import { tinted, wave } from './wave.js';
 
@@ -25,6 +27,7 @@ export async function topicView(main, [topicId, number], signal) {
     known(),
   ]);
   if (signal.aborted) return '';
+  linkFeed(topicId, topic.display_name, signal);
   const newer = page > 1 ? address(topicId, page - 1) : null;
   const older = hasNext(headers) ? address(topicId, page + 1) : null;
   replace(
@@ -90,6 +93,7 @@ function about(topic, { hasStories, recent }, signal) {
         hasStories && makeButton(topic, recent ? { kind: '', instead: true } : {}),
         preferButton(topic, signal),
       ),
+      (recent || site.podcasts) && h('p', { class: 'when' }, h('a', { href: topicFeed(topic.topic_id) }, 'RSS feed of its podcasts')),
     ),
     topic.topic_id,
   );

@@ -6,7 +6,7 @@ import { snippetArticle } from './snippets.js';
 
 export async function storyView(main, [snippetId], signal) {
   replace(main, h('div', { class: 'skeleton taller' }));
-  const { data: story } = await ask(`/snippets/${encodeURIComponent(snippetId)}`, { signal });
+  const story = await read(snippetId, signal);
   const { data: topic } = await ask(`/topics/${encodeURIComponent(story.topic_id)}`, { signal });
   if (signal.aborted) return '';
   replace(
@@ -19,4 +19,13 @@ export async function storyView(main, [snippetId], signal) {
     ),
   );
   return story.title;
+}
+
+async function read(snippetId, signal) {
+  try {
+    return (await ask(`/snippets/${encodeURIComponent(snippetId)}`, { signal })).data;
+  } catch (error) {
+    if (error.status === 404) error.detail = 'there is no such story, or none any more';
+    throw error;
+  }
 }

@@ -19,6 +19,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     session: bool
 
 
+# docs/decisions/0106-a-page-asks-what-there-is-before-who-one-is.md
 @get("/site", summary="What can be had here")
 async def read_site(request: Request[Any, Any, Any], state: ServiceState) -> Response[Site]:
     """`podcasts`: whether podcasts are made here. `session`: whether the request names a session, living or not.
