@@ -115,7 +115,7 @@ dist: setup
 	$(BIN)/python .ci/dist.py $(if $(URL),--url $(URL))
 
 # docs/decisions/0107-the-site-is-built-from-the-repository-alone.md
-$(VENV)/.docs: requirements/docs.lock $(VENV)/.dev
+$(VENV)/.docs: requirements/docs.lock $(VENV)/.serve
 	$(PIP) --require-hashes -r requirements/docs.lock
 	@touch $@
 
