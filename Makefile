@@ -130,7 +130,7 @@ release: $(VENV)/.dist
 	$(BIN)/python -m release --final --url "$(URL)"
 
 # docs/decisions/0107-the-site-is-built-from-the-repository-alone.md
-$(VENV)/.docs: requirements/docs.lock $(VENV)/.dev
+$(VENV)/.docs: requirements/docs.lock $(VENV)/.serve
 	$(PIP) --require-hashes -r requirements/docs.lock
 	@touch $@
 

@@ -20,6 +20,9 @@ from docsite import anchors, made, repository, sequence  # noqa: E402
 ADDRESS = os.environ.get("GREENROOM_URL", "")
 """The public address of the repository, from `make docs URL=…`; without it files outside docs/ are named only."""
 
+_UNKNOWN = "ADDRESS-OF-THE-REPOSITORY"
+"""What pages say in its place."""
+
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Draw `mermaid` fences here, as SVG: in the page no script draws them, and none is fetched for it.
@@ -42,7 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put in what is made of the code, and lead links that leave docs/ to their page here."""
     try:
-        text = made.filled(markdown)
+        text = made.filled(markdown.replace(_UNKNOWN, ADDRESS or _UNKNOWN))
     except KeyError as error:
         raise PluginError(f"{page.file.src_uri}: nothing makes {error}") from None
     return repository.linked(text, page.file.src_uri, ADDRESS)
