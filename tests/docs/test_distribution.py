@@ -16,6 +16,7 @@ from release import contents, environments, versions
 from release.__main__ import main
 from release.build import build, checked
 from release.registry import NO_ANSWER
+from tests.support.clean_clone import clean_clone
 from tests.support.repository import ROOT
 
 ADDRESS = "https://forge.example/greenroom"
@@ -170,6 +171,35 @@ def test_what_cannot_be_released_says_why_and_builds_nothing(
     assert main([*arguments, "--output", str(tmp_path / "dist")]) == 1
     assert told in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tree_is_released_when_it_is_committed_and_its_tag_is_free(tmp_path: Path) -> None:
+    clone = clean_clone(tmp_path / "greenroom")
+    for name, old, new in (
+        ("src/greenroom/__init__.py", f'"{versions.version()}"', '"7.0.0"'),
+        ("CHANGELOG.md", "## [Unreleased]\n", "## [Unreleased]\n\n## [7.0.0] - 2026-01-01\n"),
+    ):
+        text = (clone / name).read_text("utf-8")
+        assert old in text
+        (clone / name).write_text(text.replace(old, new, 1), "utf-8")
+
+    def run(*command: str) -> str:
+        identity = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        done = subprocess.run(
+            command, cwd=clone, env=os.environ | identity, capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.stdout + done.stderr
+
+    def told() -> str:
+        return run(".venv/bin/python", "-m", "release", "--final", "--ready", "--url", ADDRESS)
+
+    for command in (["init"], ["add", "."], ["commit", "-m", "7"], ["tag", "v7.0.0"]):
+        run("git", *command)
+    assert told() == ""
+    (clone / "README.md").write_text("changed")
+    assert "the tree has changes that are not committed" in told()
+    run("git", "commit", "--quiet", "-a", "-m", "8")
+    assert "the tag v7.0.0 is at another commit" in told()
 
 
 def test_the_trials_cover_every_extra() -> None:
