@@ -103,7 +103,6 @@ def create_app(
         "streams_of": Places(settings.streams_per_address),
         "wrong_tokens": WrongTokens("editor", WRONG_TOKENS),
         "known_addresses": known_addresses,
-        "ill_since": IllSince(),
     }
     app = Litestar(
         route_handlers=[
@@ -113,7 +112,7 @@ def create_app(
             page.ROUTER,
         ],
         lifespan=[lifespan],
-        state=State(shared | bounds),
+        state=State(shared | bounds | {"ill_since": IllSince()}),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
         openapi_config=docs.openapi(description.operation_ids()),

@@ -27,10 +27,10 @@ class ServiceState(State):
     settings: Settings
     metrics: Metrics
     ending: Shutdown
+    ill_since: IllSince
     stream_places: asyncio.Semaphore
     streams_of: Places
     wrong_tokens: WrongTokens
     waiting: LongPolls
-    ill_since: IllSince
     known_addresses: KnownAddresses
     voice: Callable[[], None]
