@@ -69,11 +69,11 @@ test: $(VENV)/.dev node
 	@$(MAKE) --no-print-directory -j2 lint type compiled
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-# What the tests of TypeScript and of pyright run; without npm, or without its registry, they are skipped and say so.
+# What the tests of TypeScript, of pyright and of the API's description run; without npm, or without its registry, they are skipped and say so.
 node: requirements/node/package-lock.json
 	@command -v npm >/dev/null || exit 0; [ requirements/node/node_modules/.package-lock.json -nt $< ] \
 	  || npm ci --silent --no-audit --no-fund --prefix requirements/node \
-	  || echo "not installed: what requirements/node names; the tests of TypeScript and of pyright are skipped" >&2
+	  || echo "not installed: what requirements/node names; the tests of TypeScript, of pyright and of the API's description are skipped" >&2
 
 # The bytecode of all tests. Each worker process of `make test` would compile all of them; mypy leaves a core free meanwhile. What
 # cannot be collected is told by the run itself.

@@ -51,7 +51,7 @@ def test_an_allowed_origin_may_read_the_answer_and_its_headers(open_to_two: Serv
     found = granted(answer)
     exposed = names(found.pop("access-control-expose-headers"))
     assert exposed >= {"etag", "link", "location", "cache-status", "retry-after", "x-request-id"}
-    assert exposed == {name.lower() for name in Description(open_to_two).document["components"]["headers"]}
+    assert exposed >= {name.lower() for name in Description(open_to_two).document["components"]["headers"]}
     assert found == {"access-control-allow-origin": origin, "access-control-allow-credentials": "true"}
 
 
@@ -74,7 +74,7 @@ def test_a_preflight_of_an_allowed_origin_is_granted(open_to_two: Service, path:
     assert found["access-control-allow-credentials"] == "true"
     assert names(found["access-control-allow-methods"]) == {"get", "head", "post", "put", "patch", "delete"}
     taken = {name.lower() for name in Description(open_to_two).document["components"]["parameters"]}
-    assert names(found["access-control-allow-headers"]) == {"authorization", "content-type", *taken}
+    assert names(found["access-control-allow-headers"]) >= {"authorization", "content-type", *taken}
     assert "x-request-id" in answer.headers
 
 

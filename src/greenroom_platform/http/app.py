@@ -128,7 +128,6 @@ def create_app(
         "known_addresses": known_addresses,
         "loading": asyncio.Lock(),
         "control_streams": asyncio.Semaphore(control.STREAMS),
-        "ill_since": IllSince(),
     }
     app = Litestar(
         route_handlers=[
@@ -139,7 +138,7 @@ def create_app(
             page.ROUTER,
         ],
         lifespan=[lifespan],
-        state=State(shared | bounds),
+        state=State(shared | bounds | {"ill_since": IllSince()}),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
         openapi_config=docs.openapi(description.operation_ids()),

@@ -47,6 +47,7 @@ from greenroom_platform.http.problems import KINDS, ProblemDocument
 _API = "/api/"
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _ANY = "problem"
+_WITHOUT_CONTENT = frozenset({"204", "304"})
 _IDS = frozenset({"topic_id", "snippet_id", "podcast_id"})
 _QUERIES = {
     "q": Schema(type=OpenAPIType.STRING, min_length=TYPED[0], max_length=TYPED[1]),
@@ -204,6 +205,8 @@ def _complete(operation: Operation, path: str, method: str, handler: HTTPRouteHa
     _add_conditions(responses, method, words)
     for status, response in responses.items():
         if isinstance(response, OpenAPIResponse):
+            if status in _WITHOUT_CONTENT:
+                response.content = None
             for media_type, content in (response.content or {}).items():
                 if media_type.startswith("audio/"):
                     content.schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)

@@ -68,6 +68,7 @@ TAKEN = {
             {},
             '"0a1b2c3d4e5f60718293a4b5c6d7e8f9"',
         ),
+        RequestHeader("Prefer", "`drop-receipt` asks for the header `Drop-Receipt` (RFC 7240).", {}, "drop-receipt"),
         RequestHeader("Range", "The bytes that are asked for, in one range.", {}, "bytes=0-1023"),
         RequestHeader(
             "If-Range",
@@ -113,6 +114,12 @@ SENT = {
             "bytes 0-1023/48213",
         ),
         ResponseHeader(
+            "Drop-Receipt",
+            "What the change has dropped from the caches, and when their server had acknowledged that, as JSON.",
+            frozenset({200, 201, 204}),
+            '{"change_id":"17","topics":1}',
+        ),
+        ResponseHeader(
             "ETag",
             "The version of what is answered, for `If-None-Match` and `If-Match`.",
             frozenset({200, 206, 304}),
@@ -129,6 +136,12 @@ SENT = {
             "The path of what was made, or of how far it is.",
             frozenset({201, 202}),
             "/api/v1/topics/tech_ai_ethics",
+        ),
+        ResponseHeader(
+            "Preference-Applied",
+            "The preference of `Prefer` that was followed.",
+            frozenset({200, 201, 204}),
+            "drop-receipt",
         ),
         ResponseHeader(
             "Retry-After",

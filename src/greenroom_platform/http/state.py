@@ -31,12 +31,12 @@ class ServiceState(State):
     settings: Settings
     metrics: Metrics
     ending: Shutdown
+    ill_since: IllSince
     stream_places: asyncio.Semaphore
     streams_of: Places
     wrong_tokens: WrongTokens
     staff_sessions: StaffSessions
     waiting: LongPolls
     loading: asyncio.Lock
-    ill_since: IllSince
     known_addresses: KnownAddresses
     voice: Callable[[], None]
