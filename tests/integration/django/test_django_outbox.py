@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core import serializers
-from django.db import transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import F
 
 from greenroom.errors import EngineUnavailable, InvalidInput
@@ -254,6 +255,23 @@ def test_a_server_that_hangs_leaves_the_rows_and_the_change(shop: Any, rows: Any
     assert send_left(older_than=NOW) == 2
     assert rows.count() == 0
     assert shop.episode("s", 1).title == "two"
+
+
+def test_a_database_without_the_table_keeps_no_other_from_being_sent(
+    shop: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "send", lambda *_: None)
+    shop.Episode.objects.create(show="s", number=1, title="one")
+    legacy = {**connections.settings["default"], "NAME": ":memory:"}
+    monkeypatch.setitem(connections.settings, "legacy", legacy)
+    monkeypatch.setattr(settings, "DATABASES", {"legacy": legacy, **settings.DATABASES})
+    try:
+        with pytest.raises(DatabaseError, match="greenroom_outboxrow"):
+            send_left(older_than=NOW)
+    finally:
+        connections["legacy"].close()
+        del connections["legacy"]
+    assert rows.count() == 0
 
 
 def test_what_was_rolled_back_is_not_sent_with_the_next_commit(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
