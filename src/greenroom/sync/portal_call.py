@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 _IN_A_LOOP = (
     "an event loop runs in this thread, and would stand still while greenroom.sync waits",
-    "use the asynchronous face there, `from greenroom import Greenroom`, or call this in a thread: "
-    "`await asyncio.to_thread(…)`",
+    "use the asynchronous face there, `from greenroom import Greenroom` (of Django's cache and sessions the twins with "
+    "an `a`, as `await cache.aget(…)`), or call this in a thread: `await asyncio.to_thread(…)`",
 )
 
 

@@ -64,6 +64,22 @@ def test_a_server_that_is_away_fails_no_task(caplog: pytest.LogCaptureFixture) -
     assert "how far a task is could not be told" in caplog.text
 
 
+def test_an_end_is_told_when_the_server_is_back(valkey: Server, room: Greenroom) -> None:
+    tasks = TaskProgress(room)
+    tasks.running("a", 1)
+    with Greenroom(valkey.address) as other:
+        seen = TaskProgress(other).follow("a")
+        assert next(seen).done == 1
+        with valkey.frozen():
+            tasks.done("a", 7)
+            tasks.failed("b", ValueError("no rows"))
+        room.ready()
+        other.ready()
+        wait_for(lambda: tasks.get("b") == TaskStatus(status="failed", error="ValueError: no rows"))
+        wait_for(lambda: tasks.get("a") == TaskStatus(status="done", done=1, result=7))
+        assert list(seen) == [TaskStatus(status="done", done=1, result=7)]
+
+
 def test_a_process_of_celery_closes_its_room_at_its_end(room: Greenroom) -> None:
     connect(Celery("closing"), room)
     signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)

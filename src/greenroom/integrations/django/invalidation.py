@@ -12,7 +12,7 @@ from django.db.models.signals import post_delete, post_save, pre_delete, pre_sav
 
 from greenroom.argument_types import function, instance, type_name
 from greenroom.caching.releases import LIFE
-from greenroom.errors import InvalidInput
+from greenroom.errors import InvalidInput, WrongParts
 from greenroom.integrations.django import outbox
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.keyspace import group_pattern
@@ -93,9 +93,9 @@ class _Invalidation:
         """Note what the row makes stale as it is in the database."""
         if not self._parts_change or not instance._is_pk_set() or _is_inserted(instance, raw=raw):
             return
-        row = self._model._base_manager.using(using).filter(pk=instance.pk).first()
+        row = self._row(instance, using)
         if row is not None:
-            instance.__dict__.setdefault(_BEFORE, {})[id(self)] = self._stale(row, raw=raw)
+            instance.__dict__.setdefault(_BEFORE, {})[id(self)] = self._stale_row(row, raw=raw)
 
     def _after(self, instance: Any, using: str, raw: bool = False, **_: object) -> None:
         """Write down what is stale, in the transaction."""
@@ -106,7 +106,36 @@ class _Invalidation:
         if stale:
             outbox.enter(stale, using)
 
-    def _stale(self, row: Any, *, raw: bool) -> list[StaleKey]:
+    def _stale(self, instance: Any, *, raw: bool) -> list[StaleKey]:
+        """What an object makes stale, as it was given to `save`."""
+        each = self._parts_of(instance, raw=raw)
+        try:
+            return self._keys(each)
+        except WrongParts:
+            raise
+        except InvalidInput:
+            # Django saves what is equal in the database: "7" in a column of numbers, `F("number") + 1`.
+            row = self._row(instance, instance._state.db)
+            return [] if row is None else self._stale_row(row, raw=raw)
+
+    def _stale_row(self, row: Any, *, raw: bool) -> list[StaleKey]:
+        """What a row makes stale, as it is in the database.
+
+        Prevents: a row has parts that make no key · whoever saves it, mends it or deletes it gets an error.
+        """
+        each = self._parts_of(row, raw=raw)
+        try:
+            return self._keys(each)
+        except WrongParts:
+            raise
+        except InvalidInput as error:
+            log.warning("nothing is cached under the parts of %r, and nothing dropped: %s", row, error)
+            return []
+
+    def _row(self, instance: Any, using: str) -> Any:
+        return self._model._base_manager.using(using).filter(pk=instance.pk).first()
+
+    def _parts_of(self, row: Any, *, raw: bool) -> list[Mapping[str, object]]:
         try:
             given = self._parts(row)
         except ObjectDoesNotExist:
@@ -124,6 +153,9 @@ class _Invalidation:
         for parts in each:
             if not isinstance(parts, Mapping):
                 raise InvalidInput("parts", f"returned {type_name(parts)} for a {type(row).__name__}", _PARTS)
+        return each
+
+    def _keys(self, each: list[Mapping[str, object]]) -> list[StaleKey]:
         return [StaleKey(self._pattern.key(**parts), self._is_group, self._lifetime_ms) for parts in each]
 
 

@@ -83,18 +83,24 @@ def send_left(*, older_than: timedelta = _LEFT) -> int:
 
     Raises:
         EngineError: when the server cannot be asked.
-        django.db.DatabaseError: when a database cannot.
+        django.db.DatabaseError: when a database cannot, or has no such table; those of all others are sent.
     """
     from greenroom.integrations.django.models import OutboxRow
 
-    number, before = 0, timezone.now() - older_than
+    number, before, failed = 0, timezone.now() - older_than, list[Exception]()
     for using in django_settings.DATABASES:
         if not router.allow_migrate_model(using, OutboxRow):
             continue
         left = OutboxRow.objects.using(using).filter(written_at__lt=before).order_by("pk")
-        while rows := list(left[:_BATCH]):
-            _send(rooms.room(), rows, using)
-            number += len(rows)
+        try:
+            while rows := list(left[:_BATCH]):
+                _send(rooms.room(), rows, using)
+                number += len(rows)
+        except (DatabaseError, EngineError) as error:
+            # Prevents: a database has no such table, or takes no writes · no row of those after it is ever sent.
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return number
 
 
