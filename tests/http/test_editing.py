@@ -163,6 +163,23 @@ def test_an_edit_tells_whoever_asks_what_it_has_dropped_and_when(service: Servic
     assert state.json() == {"change_id": gone["change_id"], "pending": False}
 
 
+def test_the_description_says_which_calls_give_a_receipt(service: Service) -> None:
+    described = service.client.get("/docs/openapi.json").json()
+    giving = {
+        (method, path)
+        for path, item in described["paths"].items()
+        for method, call in item.items()
+        for status, response in call["responses"].items()
+        if status.startswith("2") and "Drop-Receipt" in response.get("headers", {})
+    }
+    one = "/{topic_id}", "/{snippet_id}"
+    changed = {
+        (method, f"{API}/{kind}{id_}") for kind, id_ in zip(("topics", "snippets"), one) for method in ("put", "delete")
+    }
+    assert giving == changed | {("post", f"{API}/snippets")}
+    assert set(described["components"]["schemas"]["ToldReceipt"]["required"]) >= {"committed_at", "dropped_at", "named"}
+
+
 def test_who_does_not_ask_for_a_receipt_gets_none(service: Service) -> None:
     for asks in ({}, {"Prefer": "return=minimal"}, {"Prefer": "drop-receipts"}):
         answer = service.client.put(f"{API}/topics/told-nothing", json=TOPIC, headers=service.editor | asks)

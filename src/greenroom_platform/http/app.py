@@ -20,7 +20,7 @@ from greenroom.observe import Counters
 from greenroom.sessions import SessionMiddleware
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
 from greenroom_platform.domain.task_records import PodcastRequest
-from greenroom_platform.http import docs, parameters, problems
+from greenroom_platform.http import docs, drop_receipts, parameters, problems
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.allowed_hosts import AllowedHosts
 from greenroom_platform.http.auth import WRONG_TOKENS
@@ -130,10 +130,12 @@ def create_app(
         sign_in.Credentials,
         sign_in.NewPassword,
         staff.StaffCredentials,
+        drop_receipts.ToldReceipt,
         preferences.PreferencesPatch,
         PodcastRequest,
     ]
     docs.complete(app.openapi_schema, drafts)
+    drop_receipts.describe(app.openapi_schema)
     _begin_counting(app, metrics)
     with_sessions = SessionMiddleware(
         ServerOptions(app),
