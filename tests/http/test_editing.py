@@ -172,10 +172,8 @@ def test_the_description_says_which_calls_give_a_receipt(service: Service) -> No
         for status, response in call["responses"].items()
         if status.startswith("2") and "Drop-Receipt" in response.get("headers", {})
     }
-    one = "/{topic_id}", "/{snippet_id}"
-    changed = {
-        (method, f"{API}/{kind}{id_}") for kind, id_ in zip(("topics", "snippets"), one) for method in ("put", "delete")
-    }
+    one = f"{API}/topics/{{topic_id}}", f"{API}/snippets/{{snippet_id}}"
+    changed = {(method, path) for path in one for method in ("put", "delete")}
     assert giving == changed | {("post", f"{API}/snippets")}
     assert set(described["components"]["schemas"]["ToldReceipt"]["required"]) >= {"committed_at", "dropped_at", "named"}
 

@@ -134,6 +134,9 @@ def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> No
         for operation in (path.get, path.put, path.post, path.patch, path.delete):
             if operation is not None and operation.responses is not None:
                 operation.responses.pop("400", None)
+                empty = operation.responses.get("204")
+                if isinstance(empty, OpenAPIResponse):
+                    empty.content = None  # the framework describes a body, `null`, where a handler gives headers
                 operation.responses["default"] = Reference("#/components/responses/problem")
                 for parameter in operation.parameters or ():
                     if isinstance(parameter, Parameter) and parameter.name in _IDS:
