@@ -26,7 +26,7 @@ CHECKS = (
 OF_ROLE = {
     "anonymous": ("Operations", "Podcasts", "Users"),
     "user": ("Sessions",),
-    "editor": ("Topics", "Snippets", "Activity"),
+    "editor": ("Topics", "Snippets", "Activity", "Editing"),
 }
 """The parts of the description in which a role can do more than the one before it."""
 
