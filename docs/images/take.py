@@ -98,6 +98,7 @@ def edit(browser: Browser, url: str) -> None:
     description.fill(f"{description.input_value()} New this week: the colour of deep water.")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Dropped from Valkey at")).to_be_visible(timeout=_PATIENCE)
+    page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=HERE / "edit-wide.png")
 
 

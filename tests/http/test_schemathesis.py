@@ -28,7 +28,7 @@ CHECKS = (
 OF_ROLE = {
     "anonymous": ("Operations", "Podcasts", "Search", "Users"),
     "user": ("Sessions", "History", "Feeds"),
-    "editor": ("Topics", "Snippets", "Activity"),
+    "editor": ("Topics", "Snippets", "Activity", "Editing"),
 }
 """The parts of the description in which a role can do more than the one before it."""
 
