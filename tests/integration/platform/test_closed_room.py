@@ -27,7 +27,7 @@ CLAIMED: Any = None
 
 PROPERTIES = (
     *("accounts", "changes", "generation", "presence", "recordings", "records", "sessions", "snippets", "statuses"),
-    *("outbox", "tasks", "topics"),
+    *("actions", "heartbeats", "outbox", "queue_control", "tasks", "topics"),
 )
 NOT_OF_THE_SERVER = {
     "rate": {"bound"},
@@ -55,7 +55,7 @@ NOT_OF_THE_SERVER = {
     "worker": {"work"},
     "cache": {
         *("close", "context", "group", "group_parts", "get_bytes", "invalidate_numbered", "keyspace", "load", "of"),
-        *("attached", "detach", "find", "open", "peek", "watch"),
+        *("attached", "cancel_load", "detach", "find", "group_patterns", "is_near", "loads", "open", "peek", "watch"),
     },
 }
 """Public members that are no operations on the server or the record."""
