@@ -84,8 +84,9 @@ def test_what_is_not_there_is_said_in_words(service: Service, visitor: Visit) ->
     page = visitor().open("#/topics/nobody")
     expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
     expect(page.locator(".panel")).to_contain_text("There is no topic nobody.")
-    visit(page, "#/nowhere")
-    expect(page.locator(".panel")).to_contain_text("This address leads nowhere on this page.")
+    for address in ("#/nowhere", "#/search/100%"):
+        visit(page, address)
+        expect(page.locator(".panel")).to_contain_text("This address leads nowhere on this page.")
     visit(page, "#/stories/nobody")
     expect(page.locator(".panel")).to_contain_text("There is no such story, or none any more.")
     visit(page, "#/topics/empty")
