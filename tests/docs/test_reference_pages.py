@@ -8,8 +8,7 @@ import msgspec
 
 from greenroom_platform.domain.records import SnippetImport, TopicImport
 from greenroom_platform.http import events
-from greenroom_platform.http.routes import operations
-from greenroom_platform.http.stream_session import DONE, FAILED_HERE, GOING_AWAY, OVERLOAD, SESSION_OVER, UNKNOWN
+from greenroom_platform.http.routes import operations, stream
 from tests.support.repository import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -21,7 +20,8 @@ def page(name: str) -> str:
 
 def test_the_websocket_page_has_every_close_code() -> None:
     codes = {int(code) for code in re.findall(r"^\| (\d{4}) \|", page("websocket"), re.MULTILINE)}
-    assert codes == {DONE, GOING_AWAY, FAILED_HERE, OVERLOAD, SESSION_OVER, UNKNOWN}
+    names = "DONE", "GOING_AWAY", "FAILED_HERE", "OVERLOAD", "SESSION_OVER", "UNKNOWN"
+    assert codes == {vars(stream)[name] for name in names}
 
 
 def test_the_events_page_has_the_pauses_of_the_code() -> None:
