@@ -257,7 +257,8 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
         """Delete several values."""
         made, place = self._made(keys, version), self._place
         if made:
-            each = [{"generation": self._generation(place), "key": key} for key in made]
+            generation = self._generation(place)
+            each = [{"generation": generation, "key": key} for key in made]
             drop = CalledDrop([place.values.keyspace.key(**parts) for parts in each])
             place.room.drop(
                 drop, lambda: together([partial(place.values.asynchronous.delete, **parts) for parts in each])
