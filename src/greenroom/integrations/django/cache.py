@@ -1,4 +1,4 @@
-"""`CACHES` over a store: `{"BACKEND": "greenroom.integrations.django.cache.GreenroomCache"}`.
+"""`CACHES` over a store: `{"BACKEND": "greenroom.integrations.django.Cache"}`.
 
 Values that were read lately are in this process, in the caller's thread; the server says when they change. The
 generation of a cache stands in its keys: `clear` makes a new one, in one command, and what was stored lapses.
