@@ -178,7 +178,10 @@ def test_a_killed_worker_is_replaced_and_the_scrape_keeps_what_it_counted(servic
             os.kill(victim.pid, signal.SIGKILL)
         wait_for(lambda gone=victim: replaced(service, gone), 60)
         assert counted(service) == before + 10
-        assert not any(path.name.startswith(f"{victim.pid}-") for path in shared(service).iterdir())
+        # Its numbers are in the sum before its file is gone.
+        wait_for(
+            lambda gone=victim: not any(path.name.startswith(f"{gone.pid}-") for path in shared(service).iterdir())
+        )
     assert read(service, page).headers["cache-status"].startswith("greenroom")
     wait_for(lambda: read(service, page).headers["cache-status"].startswith("greenroom; hit"), 60)
 
