@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -25,18 +23,24 @@ from greenroom.private_files import temporary_directory
 from greenroom.rate_limit import Bound, RateLimit
 from greenroom.sessions import Presence, Sessions
 from greenroom_platform import lazy
+from greenroom_platform.domain.action_log import ActionLog, log_of
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.domain import Domain
+from greenroom_platform.domain.feeds import Feeds
 from greenroom_platform.domain.foreign_changes import EVERYTHING, TellsForeignChanges
+from greenroom_platform.domain.heartbeats import Heartbeats, own_name
 from greenroom_platform.domain.known_caches import KnowsCaches
 from greenroom_platform.domain.leadership import Leadership
+from greenroom_platform.domain.listings import Histories, Listings
 from greenroom_platform.domain.outbox_sender import OutboxSender
 from greenroom_platform.domain.podcasts import CLAIM, Generation, Tasks
-from greenroom_platform.domain.records import CountsBroken, Records
+from greenroom_platform.domain.records import CountsBroken, Records, UserRecords
+from greenroom_platform.domain.searching import Search
 from greenroom_platform.domain.sessions import SESSION_SETTINGS
 from greenroom_platform.domain.shared_caches import SharedCaches
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
+from greenroom_platform.domain.task_control import ControlsTasks, QueueControl
 from greenroom_platform.domain.task_records import KeepsTasks
 from greenroom_platform.domain.topics import Topics
 from greenroom_platform.domain.watcher import Watcher
@@ -103,6 +107,11 @@ class Platform:
         return self._domain.snippets
 
     @property
+    def search(self) -> Search:
+        """Searches over topics and snippets; raises `InvalidInput` where the record cannot be searched."""
+        return self._domain.search
+
+    @property
     def statuses(self) -> Statuses:
         """How far podcasts are."""
         return self._domain.statuses
@@ -116,6 +125,23 @@ class Platform:
     def tasks(self) -> Tasks:
         """What workers do for podcasts."""
         return self._with_tasks()[1]
+
+    @property
+    def listings(self) -> Listings:
+        """Lists of podcasts; raises `InvalidInput` where the record keeps no tasks."""
+        if self._domain.listings is None:
+            raise _no_tasks()
+        return self._domain.listings
+
+    @property
+    def histories(self) -> Histories:
+        """What users have listened to; raises `InvalidInput` where the record keeps no users, or no tasks."""
+        return Histories(self._users(), self.listings, self.room.clock)
+
+    @property
+    def feeds(self) -> Feeds:
+        """Users' own feeds; raises as `histories`."""
+        return Feeds(self._users(), self.listings)
 
     @property
     def changes(self) -> Changes:
@@ -149,9 +175,7 @@ class Platform:
         """
         self.opened.check()
         if self._accounts is None:
-            users = getattr(self._records, "users", None)
-            if users is None:
-                raise InvalidInput("database", "the record keeps no users", "give it a member `users`: UserRecords")
+            users = self._users()
             with needs_extra("service", "hashing passwords"):
                 from greenroom_platform.accounts import Accounts, Attempts, Passwords
             attempts = Attempts(self.sessions.engine, self.room.prefix)
@@ -184,7 +208,7 @@ class Platform:
         """
         generation, tasks = self._with_tasks()
         return Worker(
-            f"{socket.gethostname()}-{os.getpid()}",
+            own_name(),
             tasks,
             self.topics,
             self.snippets,
@@ -193,6 +217,26 @@ class Platform:
             claim=claim.total_seconds(),
             clock=self.room.clock,
         )
+
+    @property
+    def heartbeats(self) -> Heartbeats:
+        """Which processes are alive."""
+        self.opened.check()
+        return Heartbeats(self.room.engine, self.room.prefix)
+
+    @property
+    def actions(self) -> ActionLog | None:
+        """What operators have done; None where the record keeps no such log."""
+        self.opened.check()
+        return log_of(self._records)
+
+    @property
+    def queue_control(self) -> QueueControl | None:
+        """What operators do to podcasts; None where the record does not allow it."""
+        generation, _ = self._with_tasks()
+        if not isinstance(self._records, ControlsTasks):
+            return None
+        return QueueControl(self._records.task_control, self.changes, self.room.clock, generation.asked.set)
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -236,6 +280,12 @@ class Platform:
         self.opened.check()
         assert self._parts is not None
         return self._parts
+
+    def _users(self) -> UserRecords:
+        users: UserRecords | None = getattr(self._records, "users", None)
+        if users is None:
+            raise InvalidInput("database", "the record keeps no users", "give it a member `users`: UserRecords")
+        return users
 
     def _with_tasks(self) -> tuple[Generation, Tasks]:
         if self._domain.generation is None:

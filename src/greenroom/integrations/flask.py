@@ -17,7 +17,7 @@ from greenroom.caching import CacheResult
 from greenroom.errors import GreenroomError
 from greenroom.extras import needs_extra
 from greenroom.integrations.conditional import JSON, Visibility, cached_answer
-from greenroom.integrations.problems import MEDIA_TYPE, answer_to, path_of
+from greenroom.integrations.problems import answer_to, path_of
 from greenroom.integrations.wsgi import scope_of
 from greenroom.sessions import CookieSettings
 from greenroom.sessions.cookie import DEFAULT
@@ -48,7 +48,7 @@ class Greenroom:
         allowed_origins, cookie, allow_http: as of `greenroom.SessionMiddleware`.
 
     Raises:
-        InvalidInput: naming an argument of another type.
+        InvalidInput: naming an argument of another type, and for a room without sessions that shall give them.
     """
 
     def __init__(
@@ -112,5 +112,4 @@ def answer(
 
 def _problem(error: GreenroomError) -> Response:
     made = answer_to(error)
-    headers = {"Cache-Control": "no-store", **made.headers}
-    return Response(made.body(path_of(scope_of(request.environ))), made.status, headers, content_type=MEDIA_TYPE)
+    return Response(made.body(path_of(scope_of(request.environ))), made.status, made.sent_headers)

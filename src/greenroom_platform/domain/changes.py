@@ -159,7 +159,8 @@ class Changes:
             statuses=foreign.statuses,
         )
         stale = Stale([change])
-        if stale.is_content or foreign.lost:
+        stale.whole.update(foreign.lost)
+        if stale.is_content:
             self._caches.on_change()
         for pattern in (keyspace.pattern.text for keyspace in foreign.lost):
             if pattern not in begun:

@@ -11,6 +11,7 @@ from datetime import datetime
 from greenroom.clock import Clock
 from greenroom.errors import ClaimLost, InvalidInput, RecordError
 from greenroom.opened import Opened
+from greenroom_platform.domain.action_log import ActionLog
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.task_records import Claim, IdempotencyKey, Requested, TaskRecords
 from greenroom_platform.models import PodcastTask
@@ -87,16 +88,29 @@ class Generation:
 
 
 class Tasks:
-    """The generation of podcasts: what workers do. All but `claim` raise `ClaimLost` to who must stop."""
+    """The generation of podcasts: what workers do. All but `claim` raise `ClaimLost` to who must stop.
 
-    def __init__(self, tasks: TaskRecords, changes: Changes, clock: Clock, *, attempts: int = ATTEMPTS) -> None:
+    Arguments:
+        log: says whether an operator has paused the queue; None where the record keeps no such log.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskRecords,
+        changes: Changes,
+        clock: Clock,
+        *,
+        attempts: int = ATTEMPTS,
+        log: ActionLog | None = None,
+    ) -> None:
         self._tasks = tasks
+        self._log = log
         self._changes = changes
         self._clock = clock
         self._attempts = attempts
 
     async def claim(self, worker: str, seconds: float = CLAIM) -> Claim | None:
-        """Claim the oldest waiting task for so many seconds; None where none waits.
+        """Claim the oldest waiting task for so many seconds; None where none waits, and while the queue is paused.
 
         Tasks that were taken up too often, by workers that were killed or gave them back, fail here.
         """
@@ -111,6 +125,8 @@ class Tasks:
             raise
 
     async def _claim(self, worker: str, seconds: float) -> Claim | None:
+        if self._log is not None and await self._log.pause() is not None:
+            return None
         now = self._clock.now()
         async with self._changes.writing():
             failed = await self._tasks.fail_exhausted(EXHAUSTED, now, attempts=self._attempts)
@@ -129,19 +145,30 @@ class Tasks:
         await self._tasks.renew(claim, seconds, self._clock.now(), progress=progress)
 
     async def advance(
-        self, claim: Claim, status: str, *, estimated: datetime | None = None, size: int = 0
+        self,
+        claim: Claim,
+        status: str,
+        *,
+        estimated: datetime | None = None,
+        size: int = 0,
+        duration: float | None = None,
     ) -> PodcastTask:
         """Show how far the podcast is, and when it is expected to be whole; never a step back.
 
         Arguments:
             size: bytes of the whole recording, with the last status.
+            duration: seconds of it, likewise.
         """
         self._changes.opened.check()
-        return await self._changes.detached.finish(self._advance(claim, status, estimated, size))
+        return await self._changes.detached.finish(self._advance(claim, status, estimated, size, duration))
 
-    async def _advance(self, claim: Claim, status: str, estimated: datetime | None, size: int) -> PodcastTask:
+    async def _advance(
+        self, claim: Claim, status: str, estimated: datetime | None, size: int, duration: float | None
+    ) -> PodcastTask:
         async with self._changes.writing():
-            advanced = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated, size=size)
+            advanced = await self._tasks.advance(
+                claim, status, self._clock.now(), estimated=estimated, size=size, duration=duration
+            )
         if advanced.change is not None:
             await self._changes.send(advanced.change)
         return advanced.task

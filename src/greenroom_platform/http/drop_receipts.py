@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.openapi.spec import OpenAPI, OpenAPIHeader, OpenAPIResponse, OpenAPIType, Parameter, Schema
 
 from greenroom_platform.domain.drop_receipt import DropReceipt
 from greenroom_platform.models import Timestamp
@@ -16,7 +15,6 @@ from greenroom_platform.platform import Platform
 
 PREFERENCE = "drop-receipt"
 HEADER = "Drop-Receipt"
-_EDITED = ("/api/v1/topics", "/api/v1/snippets")
 NAMED = 12
 """Keys that are named; a change may have made thousands stale, and a header has its bounds."""
 
@@ -81,22 +79,3 @@ class Receipts:
             named=tuple(islice(self._platform.changes.keys(change), NAMED)),
             near_within_seconds=self._platform.room.engine.limits.max_staleness,
         )
-
-
-def describe(description: OpenAPI) -> None:
-    """Say in the API's description which calls give a receipt, and how to ask for it."""
-    text = Schema(type=OpenAPIType.STRING)
-    asked = Parameter("Prefer", "header", schema=text, description=f"`{PREFERENCE}` asks for a `{HEADER}`.")
-    header = OpenAPIHeader(
-        schema=text, required=False, description=f"JSON: a {ToldReceipt.__name__}. See docs/editing.md."
-    )
-    for path, item in (description.paths or {}).items():
-        if not path.startswith(_EDITED):
-            continue
-        for operation in (item.put, item.post, item.delete):
-            if operation is None:
-                continue
-            operation.parameters = [*(operation.parameters or ()), asked]
-            for response in (operation.responses or {}).values():
-                if isinstance(response, OpenAPIResponse):  # of success: problems are references
-                    response.headers = {**(response.headers or {}), HEADER: header}

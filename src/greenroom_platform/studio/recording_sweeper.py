@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from greenroom.errors import GreenroomError
 from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
-from greenroom_platform.studio.recording_store import RecordingStore, whole_name
+from greenroom_platform.studio.recording_store import RecordingStore, transcript_name, whole_name
 from greenroom_platform.studio.recording_writer import remove_attempt
 
 log = logging.getLogger("greenroom.studio")
@@ -52,10 +52,11 @@ async def sweep(
         with _continuing(failed):
             if one.expired is not None and one.expired <= now - LATER:
                 if one.swept:
-                    await store.delete(whole_name(one.podcast_id, one.claim))
+                    of = one.podcast_id, one.claim
+                    await store.delete(whole_name(*of), transcript_name(*of))
                 else:
                     await _remove_attempts(store, one, keep_whole=False)
-                await tasks.forget_stored(one.podcast_id)
+                await tasks.forget_stored(one.podcast_id, claim=one.claim)
             elif not one.swept and one.ended <= now - LATER:
                 await _sweep_attempts(store, tasks, one)
     if failed:
@@ -79,7 +80,7 @@ async def _sweep_attempts(store: RecordingStore, tasks: TaskRecords, one: Stored
     if one.size:
         await tasks.update_stored(one.podcast_id, swept=True)
     else:
-        await tasks.forget_stored(one.podcast_id)
+        await tasks.forget_stored(one.podcast_id, claim=one.claim)
 
 
 async def _remove_attempts(store: RecordingStore, one: StoredRecording, *, keep_whole: bool) -> None:

@@ -17,7 +17,7 @@ from greenroom_platform.studio import recording_sweeper, webm
 from greenroom_platform.studio.recording_errors import RecordingFailed
 from greenroom_platform.studio.recording_reader import Follower
 from greenroom_platform.studio.recording_source import RecordingGone, RecordingSource
-from greenroom_platform.studio.recording_store import RecordingStore, whole_name
+from greenroom_platform.studio.recording_store import RecordingStore, transcript_name, whole_name
 from greenroom_platform.studio.recording_writer import RecordingWriter, remove_attempt, take_over
 from greenroom_platform.studio.webm import CLUSTER_MS
 
@@ -55,6 +55,7 @@ class WholeRecording:
     def __init__(self, store: RecordingStore, stored: StoredRecording) -> None:
         self._store = store
         self.name = whole_name(stored.podcast_id, stored.claim)
+        self._transcript = transcript_name(stored.podcast_id, stored.claim)
         self.size = stored.size
         self.etag = f'"{stored.claim:x}-{stored.size:x}"'
         """The same on every host: what a claim has recorded never changes."""
@@ -67,6 +68,20 @@ class WholeRecording:
             RecordingFailed: where the object is not all there; from the iteration too.
         """
         return await self._store.stream(self.name, wanted.start, wanted.stop, chunk)
+
+    async def transcript(self) -> bytes | None:
+        """The JSON of what is said in it; None where there is none, as of what an earlier version has made.
+
+        Raises:
+            RecordingsUnavailable: when the store does not answer.
+        """
+        return await self._store.get(self._transcript)
+
+    async def duration(self) -> float | None:
+        """Its seconds, from its header; None where that does not tell; raises as `transcript`."""
+        header = await self._store.get(self.name, 0, webm.HEADER_SIZE)
+        told = None if header is None else webm.read_duration(header)
+        return None if told is None else told / 1000
 
 
 class Recordings:
@@ -91,8 +106,10 @@ class Recordings:
     ) -> None:
         self.store = store
         self._tasks = tasks
-        self._max_bytes = max_bytes
-        self._max_age = max_age
+        self.max_bytes = max_bytes
+        """Of all whole recordings together."""
+        self.max_age = max_age
+        """Of a whole recording."""
         self._patience = patience
         self._clock = clock
         self._swept: tuple[float, asyncio.Task[None]] | None = None
@@ -117,6 +134,17 @@ class Recordings:
             RecordingsUnavailable: when the store does not answer.
         """
         return await take_over(self.store, podcast_id, claim)
+
+    async def duration(self, podcast_id: str, claim: int) -> float | None:
+        """Seconds of a claim's whole recording; None where they are not known.
+
+        Raises:
+            RecordingsUnavailable: when the store does not answer.
+        """
+        now = self._clock.now()
+        return await WholeRecording(
+            self.store, StoredRecording(podcast_id=podcast_id, claim=claim, size=0, ended=now)
+        ).duration()
 
     async def remove(self, podcast_id: str, claim: int) -> None:
         """Remove all that a lost claim has recorded, unless it counts; what cannot be removed now goes later.
@@ -212,11 +240,20 @@ class Recordings:
                     raise NothingYet(podcast_id)
                 await changed.wait()
 
+    async def kept(self) -> tuple[int, int]:
+        """How many whole recordings can be had, and their bytes together.
+
+        Raises:
+            RecordUnavailable: when the record cannot be asked.
+        """
+        sizes = [one.size for one in await self._tasks.all_stored() if one.size and one.expired is None]
+        return len(sizes), sum(sizes)
+
     async def sweep(self) -> None:
         """Remove what is left over, and expire whole recordings beyond the limits, the oldest first."""
         try:
             expired = await recording_sweeper.sweep(
-                self.store, self._tasks, self._clock.now(), max_bytes=self._max_bytes, max_age=self._max_age
+                self.store, self._tasks, self._clock.now(), max_bytes=self.max_bytes, max_age=self.max_age
             )
         except (GreenroomError, OSError) as error:
             # Room that was not made is no reason not to record: where there is none the recording says so.

@@ -4,13 +4,16 @@ import pytest
 
 _CONTRACTS = (
     "change_source_contract",
+    "records_actions",
     "records_caches",
     "records_changes",
     "records_conditions",
     "records_contract",
     "records_edits",
     "records_elsewhere",
+    "records_search",
     "tasks_contract",
+    "tasks_control",
     "tasks_recordings",
     "tasks_requests",
 )

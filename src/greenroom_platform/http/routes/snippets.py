@@ -15,6 +15,7 @@ from greenroom_platform.http import requests
 from greenroom_platform.http.auth import editors_only
 from greenroom_platform.http.docs import EDITOR_SECURITY, taking
 from greenroom_platform.http.drop_receipts import Receipts
+from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import Problem, invalid
@@ -85,7 +86,7 @@ async def add_snippet(request: Request[Any, Any, Any], state: ServiceState) -> R
     operation_class=taking(SnippetDraft),
     summary="Replace a snippet (editors)",
 )
-async def write_snippet(
+async def put_snippet(
     request: Request[Any, Any, Any], state: ServiceState, snippet_id: FromPath[str]
 ) -> Response[Snippet]:
     """Takes what POST takes; `generation_timestamp` stays. 404 for an unknown id, 412 where `If-Match` fails."""
@@ -115,6 +116,7 @@ async def delete_snippet(
     return Response(None, status_code=204, headers=receipts.headers())
 
 
+@mentions("not-found")
 def unknown_snippet(snippet_id: str, read: CacheResult[Snippet] | None = None) -> Problem:
     """The answer to an id that no snippet has; `read` is the cached read that found none."""
     headers = {"Cache-Status": cache_status(read)} if read is not None else {}
@@ -129,6 +131,6 @@ def _next_page(topic_id: str, page: int, length: int) -> str | None:
 
 ROUTER = Router(
     "/snippets",
-    route_handlers=[list_snippets, read_snippet, add_snippet, write_snippet, delete_snippet],
+    route_handlers=[list_snippets, read_snippet, add_snippet, put_snippet, delete_snippet],
     tags=["Snippets"],
 )

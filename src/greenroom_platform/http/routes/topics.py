@@ -15,6 +15,7 @@ from greenroom_platform.http import requests
 from greenroom_platform.http.auth import editors_only
 from greenroom_platform.http.docs import EDITOR_SECURITY, taking
 from greenroom_platform.http.drop_receipts import Receipts
+from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import Problem
 from greenroom_platform.http.responses import cached
@@ -22,6 +23,7 @@ from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import Topic
 
 
+@mentions("not-found")
 def unknown_topic(topic_id: str, read: CacheResult[Topic] | None = None) -> Problem:
     """The answer to an id that no topic has; `read` is the cached read that found none."""
     headers = {"Cache-Status": cache_status(read)} if read is not None else {}
@@ -53,7 +55,7 @@ async def read_topic(request: Request[Any, Any, Any], state: ServiceState, topic
     summary="Create or replace a topic (editors)",
     responses={201: ResponseSpec(Topic, description="Created")},
 )
-async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[Topic]:
+async def put_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[Topic]:
     """Takes `display_name`, `description`, `keywords`; the times are the server's. 412 where `If-Match` fails."""
     condition = precondition_of(request)
     members = await requests.members(request)
@@ -69,7 +71,13 @@ async def write_topic(request: Request[Any, Any, Any], state: ServiceState, topi
     return Response(written.value, status_code=201 if written.created else 200, headers=headers)
 
 
-@delete("/{topic_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a topic (editors)")
+@delete(
+    "/{topic_id:str}",
+    guards=[editors_only],
+    security=EDITOR_SECURITY,
+    problems=("conflict",),
+    summary="Delete a topic (editors)",
+)
 async def delete_topic(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[None]:
     """404 where there is none, 409 while it has snippets, 412 where `If-Match` fails."""
     state.platform.topics.check(topic_id)
@@ -80,4 +88,4 @@ async def delete_topic(request: Request[Any, Any, Any], state: ServiceState, top
     return Response(None, status_code=204, headers=receipts.headers())
 
 
-ROUTER = Router("/topics", route_handlers=[list_topics, read_topic, write_topic, delete_topic], tags=["Topics"])
+ROUTER = Router("/topics", route_handlers=[list_topics, read_topic, put_topic, delete_topic], tags=["Topics"])

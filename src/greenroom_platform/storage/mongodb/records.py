@@ -27,6 +27,7 @@ from greenroom_platform.domain.records import (
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
+from greenroom_platform.storage.mongodb.actions import MongoActions
 from greenroom_platform.storage.mongodb.bulk import stored_whole
 from greenroom_platform.storage.mongodb.caches import MongoCaches
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends, pending_changes, record_change
@@ -40,9 +41,12 @@ from greenroom_platform.storage.mongodb.documents import (
 from greenroom_platform.storage.mongodb.foreign import MongoForeignChanges
 from greenroom_platform.storage.mongodb.opening import opened
 from greenroom_platform.storage.mongodb.relying import rely_on
+from greenroom_platform.storage.mongodb.search import CANDIDATES
+from greenroom_platform.storage.mongodb.task_control import MongoTaskControl
 from greenroom_platform.storage.mongodb.tasks import MongoTasks
 from greenroom_platform.storage.mongodb.unfit import fitting
 from greenroom_platform.storage.mongodb.users import MongoUsers
+from greenroom_platform.storage.mongodb.words import matching
 from greenroom_platform.storage.whole import WholeObjects
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -71,6 +75,10 @@ class MongoRecords:
         """The users, in the same database."""
         self.tasks = MongoTasks(database, self._numbers, self.broken)
         """The generation tasks, in the same database."""
+        self.task_control = MongoTaskControl(database, self._numbers, self.tasks, self.broken)
+        """What operators do to these tasks."""
+        self.actions = MongoActions(database, self._numbers)
+        """What operators have done, in the same database."""
         self.caches = MongoCaches(database)
         """Which caches its changes are sent to, in the same database."""
         self.foreign_changes = MongoForeignChanges(database)
@@ -117,6 +125,12 @@ class MongoRecords:
 
     async def snippets_after(self, after: str, limit: int) -> Chunk[Snippet]:
         return await self._after(self._database.snippets, Snippet, after, limit)
+
+    async def search_topics(self, words: Sequence[str], limit: int) -> tuple[Topic, ...]:
+        return await self._found(self._database.topics, Topic, "display_name", words, limit)
+
+    async def search_snippets(self, words: Sequence[str], limit: int) -> tuple[Snippet, ...]:
+        return await self._found(self._database.snippets, Snippet, GENERATED, words, limit)
 
     async def is_empty(self) -> bool:
         topic = await self._database.read(self._database.topics.find_one)
@@ -266,6 +280,27 @@ class MongoRecords:
         last = str(rows[-1]["_id"]) if len(rows) == limit else None
         return Chunk(tuple(one for one in objects if one is not None), last)
 
+    async def _found(self, collection: Any, type_: type[T], by: str, words: Sequence[str], limit: int) -> tuple[T, ...]:
+        """What has the words in its title, then what has them anywhere."""
+        found: dict[object, T] = {}
+        for in_title in (True, False):
+            query = matching(words, in_title=in_title)
+            some = await self._database.read_list(
+                collection, filter=query, projection={"_id": 1, by: 1}, limit=CANDIDATES
+            )
+            ids = [row["_id"] for row in sorted(some, key=lambda row: _place(row.get(by), row["_id"]))]
+            ids = [one for one in ids if one not in found][: _FURTHER * limit]
+            if ids:
+                rows = await self._database.read_list(collection, filter={"_id": {"$in": ids}} | query)
+                by_id = {row["_id"]: row for row in rows}
+                for one in ids:
+                    fits = self.broken.fitting(decoded, by_id[one], type_) if one in by_id else None
+                    if fits is not None:
+                        found[one] = fits
+            if len(found) >= limit:
+                break
+        return tuple(found.values())[:limit]
+
     async def _stored_topic(self, session: Session, topic_id: str) -> Topic | None:
         raw = await self._database.topics.find_one({"_id": topic_id}, session=session)
         return None if raw is None else decoded(raw, Topic)
@@ -295,3 +330,8 @@ class MongoRecords:
 
     async def _change(self, session: Session, **stale: Any) -> Change:
         return await record_change(self._database, session, self._numbers, **stale)
+
+
+def _place(by: object, id_: object) -> tuple[str, int, str]:
+    """Where a document stands among others: by its name, or from the newest, then by its id."""
+    return (by if isinstance(by, str) else "", -by if isinstance(by, int) else 0, str(id_))

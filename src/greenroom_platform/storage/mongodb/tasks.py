@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import bson
@@ -19,9 +20,11 @@ from greenroom_platform.domain.task_records import (
     Advanced,
     Claim,
     IdempotencyKey,
+    Listed,
     Queue,
     Requested,
     StoredRecording,
+    Waiting,
 )
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
@@ -30,13 +33,15 @@ from greenroom_platform.storage.mongodb.changes import ChangeNumbers, record_cha
 from greenroom_platform.storage.mongodb.database import QUEUE, MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, decoded
 from greenroom_platform.storage.mongodb.unfit import COUNTED, ROOM_LEFT, check_counted, fitting
-from greenroom_platform.storage.task_steps import after, check_step, shown
+from greenroom_platform.storage.task_steps import after, check_step, shown, waiting_of
 
 _SWEPT = 100
 """Documents of each kind that one new task removes at most: more than it adds, and never a long write."""
 _OPTIONAL = [one.name for one in msgspec.structs.fields(PodcastTask) if one.default is msgspec.UNSET]
-_KIND, _META = "podcasttask", "greenroom document"
+KIND, _META = "podcasttask", "greenroom document"
 """As errors name the documents of the two collections."""
+_LOOKED_AT = 200
+"""Podcasts of a topic among which those are looked for that can be heard."""
 _FREE = bson.Int64(0)
 """The end of a claim where there is none."""
 
@@ -122,8 +127,29 @@ class MongoTasks:
         members = _claimed_until(after(now, seconds)) | ({} if progress is None else {"progress": progress})
         await self._if_current(claim, {"$set": members})
 
+    async def listed(self, podcast_ids: Sequence[str]) -> tuple[Listed, ...]:
+        return await self._listed(filter={"_id": {"$in": list(podcast_ids)}})
+
+    async def ready(self, topic_id: str, limit: int) -> tuple[Listed, ...]:
+        ended = {"topic_id": topic_id, "finished": {"$exists": True}}
+        order = [("finished", -1), ("number", -1)]
+        found = await self._listed(filter=ended, sort=order, limit=_LOOKED_AT)
+        return tuple(islice((one for one in found if one.audible), limit))
+
+    async def waiting(self, now: datetime) -> Waiting:
+        rows = await self._database.read(lambda: self._tasks.find({"unfinished": True}, sort=[("number", 1)]).to_list())
+        every = (self._broken.fitting(decoded, raw, PodcastTask) for raw in rows)
+        return waiting_of((one for one in every if one is not None), now)
+
     async def advance(
-        self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None, size: int = 0
+        self,
+        claim: Claim,
+        status: str,
+        now: datetime,
+        *,
+        estimated: datetime | None = None,
+        size: int = 0,
+        duration: float | None = None,
     ) -> Advanced:
         check_step(status)
 
@@ -133,14 +159,14 @@ class MongoTasks:
             expected = task.estimated_completion_time if estimated is None else in_utc(estimated)
             advanced = await self._shown(session, task, now, status=furthest, estimated_completion_time=expected)
             if STATUSES.ended(advanced.task.status):
-                await self._note_stored(session, advanced.task, size)
+                await self._note_stored(session, advanced.task, size, duration)
             return advanced
 
         return await self._database.transaction(work)
 
     async def fail(self, claim: Claim, message: str, now: datetime) -> Change:
         async def work(session: Session) -> Change:
-            return await self._failed(session, await self._claimed(session, claim), message, now)
+            return await self.fail_in(session, await self._claimed(session, claim), message, now)
 
         return await self._database.transaction(work)
 
@@ -178,7 +204,7 @@ class MongoTasks:
 
         async def failed(session: Session, task: PodcastTask) -> Change:
             try:
-                return await self._failed(session, task, message, now)
+                return await self.fail_in(session, task, message, now)
             except BrokenDocument:
                 unfit.append(task.podcast_id)
                 raise
@@ -214,18 +240,37 @@ class MongoTasks:
                 lambda: recordings.update_one({"_id": podcast_id}, {"$set": {"swept": True}})
             )
 
-    async def forget_stored(self, podcast_id: str) -> None:
-        await self._database.write_one(lambda: self._database.recordings.delete_one({"_id": podcast_id}))
+    async def forget_stored(self, podcast_id: str, *, claim: int | None = None) -> None:
+        query = {"_id": podcast_id} | ({} if claim is None else {"claim": claim})
+        await self._database.write_one(lambda: self._database.recordings.delete_one(query))
 
     # ------------------------------------------------------------------------------------------------
 
-    async def _note_stored(self, session: Session, task: PodcastTask, size: int) -> None:
+    async def _listed(self, **query: Any) -> tuple[Listed, ...]:
+        async def work() -> tuple[list[RawBSONDocument], list[RawBSONDocument]]:
+            tasks = await self._tasks.find(**query).to_list()
+            named = {"_id": {"$in": [raw["_id"] for raw in tasks]}}
+            return tasks, await self._database.recordings.find(named).to_list()
+
+        rows, recordings = await self._database.read(work)
+        every = (self._broken.fitting(decoded, raw, StoredRecording) for raw in recordings)
+        stored = {one.podcast_id: one for one in every if one is not None}
+        tasks = (self._broken.fitting(decoded, raw, PodcastTask) for raw in rows)
+        return tuple(Listed(task, stored.get(task.podcast_id)) for task in tasks if task is not None)
+
+    async def _note_stored(self, session: Session, task: PodcastTask, size: int, duration: float | None = None) -> None:
         """Note what a task that has ended may have in the store of recordings."""
         if task.claim:
-            stored = StoredRecording(podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at)
-            document: Any = {"at": bson.Int64(microseconds(task.updated_at)), **msgspec.to_builtins(stored)}
-            where = {"_id": task.podcast_id}
-            await self._database.recordings.replace_one(where, document, upsert=True, session=session)
+            stored = StoredRecording(
+                podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at, duration=duration
+            )
+            await self.note_stored_in(session, stored)
+
+    async def note_stored_in(self, session: Session, stored: StoredRecording) -> None:
+        """Note, within a transaction, what a podcast that has ended may have in the store of recordings."""
+        document: Any = {"at": bson.Int64(microseconds(stored.ended)), **msgspec.to_builtins(stored)}
+        where = {"_id": stored.podcast_id}
+        await self._database.recordings.replace_one(where, document, upsert=True, session=session)
 
     async def _requested(self, session: Session, key: IdempotencyKey, now: datetime) -> PodcastTask | None:
         """The task of an earlier request with the key, which is taken from it where it does not count any more."""
@@ -247,7 +292,7 @@ class MongoTasks:
         """Update a task in one step, if the claim on it is current: else whoever holds it must not write."""
         # docs/decisions/0057-claim-numbers-fence.md
         updated = await self._database.write_one(
-            lambda: fitting(_KIND, self._tasks.update_one(_current(claim), update), claim.podcast_id)
+            lambda: fitting(KIND, self._tasks.update_one(_current(claim), update), claim.podcast_id)
         )
         if not updated.matched_count:
             raise _lost(claim)
@@ -266,12 +311,13 @@ class MongoTasks:
         changed = shown(task, now, **members)
         if changed is None:
             return Advanced(task, None)
-        changing = self._tasks.update_one({"_id": task.podcast_id}, _update(changed), session=session)
-        await fitting(_KIND, changing, task.podcast_id)
+        changing = self._tasks.update_one({"_id": task.podcast_id}, update_of(changed), session=session)
+        await fitting(KIND, changing, task.podcast_id)
         change = await record_change(self._database, session, self._numbers, statuses=[task.podcast_id])
         return Advanced(changed, change)
 
-    async def _failed(self, session: Session, task: PodcastTask, message: str, now: datetime) -> Change:
+    async def fail_in(self, session: Session, task: PodcastTask, message: str, now: datetime) -> Change:
+        """End an unfinished task with the status "error", within a transaction."""
         advanced = await self._shown(session, task, now, status=ERROR, error_message=message)
         await self._note_stored(session, advanced.task, 0)
         change = advanced.change
@@ -306,7 +352,7 @@ def _claimed_until(until: datetime) -> dict[str, Any]:
     return {"claimed_until": msgspec.to_builtins(until), "claimable_at": bson.Int64(microseconds(until))}
 
 
-def _update(task: PodcastTask) -> dict[str, Any]:
+def update_of(task: PodcastTask) -> dict[str, Any]:
     """The update that makes a document this task, and what is searched by beside it."""
     members = msgspec.to_builtins(task)
     gone = [name for name in _OPTIONAL if name not in members]

@@ -26,6 +26,7 @@ from greenroom_platform.domain.records import (
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
+from greenroom_platform.storage.sqlite.actions import SqliteActions
 from greenroom_platform.storage.sqlite.bulk import stored_whole
 from greenroom_platform.storage.sqlite.caches import SqliteCaches
 from greenroom_platform.storage.sqlite.database import Database
@@ -40,6 +41,8 @@ from greenroom_platform.storage.sqlite.rows import (
     write_snippet,
     write_topic,
 )
+from greenroom_platform.storage.sqlite.search import found_by, matching
+from greenroom_platform.storage.sqlite.task_control import SqliteTaskControl
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
 from greenroom_platform.storage.whole import WholeObjects
@@ -65,6 +68,10 @@ class SqliteRecords:
         """The users, in the same file."""
         self.tasks = SqliteTasks(database, self.broken)
         """The generation tasks, in the same file."""
+        self.task_control = SqliteTaskControl(database, self.broken)
+        """What operators do to these tasks."""
+        self.actions = SqliteActions(database)
+        """What operators have done, in the same file."""
         self.caches = SqliteCaches(database)
         """Which caches its changes are sent to, in the same file."""
         self.foreign_changes = SqliteForeignChanges(database)
@@ -99,6 +106,14 @@ class SqliteRecords:
 
     async def snippets_after(self, after: str, limit: int) -> Chunk[Snippet]:
         return await self._after("snippets", Snippet, after, limit)
+
+    async def search_topics(self, words: Sequence[str], limit: int) -> tuple[Topic, ...]:
+        query = f"SELECT {columns(Topic)} FROM {found_by('topic')} ORDER BY display_name, topic_id LIMIT ?"  # noqa: S608
+        return await self._found(Topic, query, words, limit)
+
+    async def search_snippets(self, words: Sequence[str], limit: int) -> tuple[Snippet, ...]:
+        query = f"SELECT {columns(Snippet)} FROM {found_by('snippet')} {_IN_ORDER} LIMIT ?"  # noqa: S608
+        return await self._found(Snippet, query, words, limit)
 
     async def is_empty(self) -> bool:
         rows = await self._rows("SELECT 1 FROM topics UNION ALL SELECT 1 FROM snippets LIMIT 1")
@@ -255,6 +270,23 @@ class SqliteRecords:
         objects = (self.broken.fitting(decoded, row[1:], type_) for row in rows)
         last = rows[-1][0].decode("utf-8", "surrogateescape") if len(rows) == limit else None
         return Chunk(tuple(one for one in objects if one is not None), last)
+
+    async def _found(self, type_: type[T], query: str, words: Sequence[str], limit: int) -> tuple[T, ...]:
+        """What has the words in its title, then what has them anywhere."""
+
+        def work(connection: sqlite3.Connection) -> tuple[T, ...]:
+            found: dict[Any, T] = {}
+            for in_title in (True, False):
+                # Some more: those that do not fit are left out.
+                rows = connection.execute(query, (matching(words, in_title=in_title), _FURTHER * limit)).fetchall()
+                for row in rows:
+                    if row[1] not in found and (one := self.broken.fitting(decoded, row, type_)) is not None:
+                        found[row[1]] = one
+                if len(found) >= limit:
+                    break
+            return tuple(found.values())[:limit]
+
+        return await self._database.read(work)
 
     async def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
         return await self._database.read(lambda connection: connection.execute(query, parameters).fetchall())
