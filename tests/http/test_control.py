@@ -98,6 +98,7 @@ def test_the_summary_tells_how_the_service_is(service: Service, act: httpx.Clien
     assert server["error"] is None
     assert server["keys"] > 0
     assert server["tracked_keys"] > 0
+    assert found["node_times"][0]["p99_ms"] is not None
     assert found["processes"]["error"] is None
     assert [one["role"] for one in found["processes"]["alive"]] == ["serve"]
     assert found["near"]["entries"] > 0

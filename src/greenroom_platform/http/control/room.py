@@ -23,6 +23,7 @@ from greenroom_platform.http.control.servers import Servers, ServerView
 from greenroom_platform.http.control.summary import (
     KeyspaceNow,
     NearNow,
+    NodeTimes,
     OutboxNow,
     ProcessesNow,
     QueueNow,
@@ -157,6 +158,10 @@ class ControlRoom:
             queue=queue,
             sessions=_rated(sessions, elapsed, minute),
             servers=servers,
+            node_times=tuple(
+                NodeTimes(node=node, writes=sum(bars), p50_ms=quantile_ms(bars, 0.5), p99_ms=quantile_ms(bars, 0.99))
+                for node, bars in sorted(minute.commands.items())
+            ),
             processes=processes,
             actions=actions if isinstance(actions, tuple) else (),
             actions_error=actions if isinstance(actions, str) else None,

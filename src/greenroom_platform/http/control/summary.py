@@ -95,6 +95,19 @@ class SessionsNow(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class NodeTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a server took in the last minute, from a write on the wire to its last reply, of all workers.
+
+    Arguments:
+        writes: of one or many commands each.
+    """
+
+    node: str
+    writes: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
 class ProcessesNow(msgspec.Struct, frozen=True, kw_only=True):
     """The processes that are alive, on whichever host; `error` where nobody can tell."""
 
@@ -124,6 +137,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueueNow
     sessions: SessionsNow
     servers: tuple[ServerView, ...]
+    node_times: tuple[NodeTimes, ...]
     processes: ProcessesNow
     actions: tuple[Action, ...]
     actions_error: str | None

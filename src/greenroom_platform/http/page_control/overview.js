@@ -61,7 +61,7 @@ function card(keyspace, signal) {
     told(latest) {
       morph(head, h('div', {}, h('h3', {}, latest.name), h('code', {}, latest.pattern)),
         h('p', { class: 'rate' }, rate(latest.flow.reads), h('small', {}, '/s')));
-      morph(said, facts(
+      morph(said, mix(latest.flow), facts(
         ['Record spared', share(latest.flow.spared)],
         ['Loads', number(latest.loads)],
         ['Half within', milliseconds(latest.p50_ms)],
@@ -84,6 +84,13 @@ function card(keyspace, signal) {
       loads.draw(times, series);
     },
   };
+}
+
+/** Who has answered in the last minute, as shares of a bar and as rates. */
+function mix(flow) {
+  const parts = [['near', flow.near, 'near'], ['hit', flow.valkey, 'Valkey'], ['shared', flow.shared, 'shared'], ['loaded', flow.record, 'record']].filter(([, value]) => value > 0);
+  if (!parts.length) return false;
+  return h('p', { class: 'mix' }, parts.map(([name, value, say]) => h('span', { 'data-key': name }, h('span', { class: `swatch ${name}`, 'aria-hidden': 'true' }), `${say} ${rate(value)}/s`)));
 }
 
 function others(troubles) {

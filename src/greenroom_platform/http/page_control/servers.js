@@ -8,10 +8,15 @@ const ROLES = { serve: 'answers requests', work: 'makes podcasts' };
 
 export function serversView(main) {
   const servers = h('div', { class: 'servers' });
+  const times = h('section', { class: 'sheet', 'aria-labelledby': 'times-title' });
   const processes = h('section', { class: 'sheet', 'aria-labelledby': 'processes-title' });
-  main.append(h('h1', { tabindex: '-1' }, 'Servers'), servers, processes);
+  main.append(h('h1', { tabindex: '-1' }, 'Servers'), servers, times, processes);
   return (summary) => {
     morph(servers, summary.servers.map(server));
+    morph(times, h('h2', { id: 'times-title' }, 'Time of a write, last minute'),
+      table('Time of a write', ['Server', 'Writes', 'Half within', '99 of 100 within'], summary.node_times.map((one) => row(one.node, [
+        h('code', {}, one.node), number(one.writes), milliseconds(one.p50_ms), milliseconds(one.p99_ms)])), 'Nothing was written to a server yet.'),
+      h('p', { class: 'hint' }, 'From a write on the wire, of one or many commands, to its last reply. Past 0.5 s the connection is given up.'));
     morph(processes, h('h2', { id: 'processes-title' }, 'Processes'),
       summary.processes.error
         ? h('p', { class: 'refusal' }, `Which are alive is kept on the server of the caches: ${summary.processes.error}`)
