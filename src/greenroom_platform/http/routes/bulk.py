@@ -13,7 +13,7 @@ from typing import IO, Any
 import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.exceptions import InternalServerException
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath, FromQuery
 from litestar.response import Stream
@@ -82,18 +82,10 @@ class ChangeState(msgspec.Struct, frozen=True, kw_only=True):
     pending: bool
 
 
-_LINES = Schema(type=OpenAPIType.STRING, description="One JSON object a line, as `greenroom load` takes them.")
-
-
 class _TakingLines(Operation):
     def __post_init__(self) -> None:
-        self.request_body = RequestBody({_NDJSON: OpenAPIMediaType(schema=_LINES)}, required=True)
-
-
-class _GivingLines(Operation):
-    def __post_init__(self) -> None:
-        answer = OpenAPIResponse("Everything.", content={_NDJSON: OpenAPIMediaType(schema=_LINES)})
-        self.responses = {**(self.responses or {}), "200": answer}
+        lines = Schema(type=OpenAPIType.STRING, description="One JSON object a line, as `greenroom load` takes them.")
+        self.request_body = RequestBody({_NDJSON: OpenAPIMediaType(schema=lines)}, required=True)
 
 
 @post(
@@ -185,7 +177,7 @@ async def _loaded(platform: Platform, lines: IO[bytes], *, dry_run: bool) -> Loa
     "/export",
     guards=[editors_only],
     security=EDITOR_SECURITY,
-    operation_class=_GivingLines,
+    media_type=_NDJSON,
     summary="Export everything as NDJSON (editors)",
 )
 async def export(state: ServiceState) -> Stream:
