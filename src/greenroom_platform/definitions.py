@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from greenroom.keyspace import Keyspace, Number
-from greenroom_platform.models import PodcastStatus, Session, Snippet, Topic
+from greenroom.keyspace import Keyspace, Number, Text
+from greenroom_platform.models import Found, PodcastStatus, Session, Snippet, Topic
 
 PAGE_SIZE = 20
 """Snippets on a page."""
@@ -102,3 +102,34 @@ PODCAST_STATUS = Keyspace(
 
 DEFINITIONS: tuple[Keyspace[Any], ...] = (SESSIONS, TOPIC, TOPICS, SNIPPET, SNIPPET_PAGE, PODCAST_STATUS)
 """Every keyspace of the specification, in its order."""
+
+# Ours, which the specification does not name ---------------------------------------------------
+
+SEARCH_LIMIT = Number(1, 20)
+
+# docs/decisions/0104-each-change-begins-a-new-epoch-of-searches.md
+SEARCH_EPOCH = Keyspace(
+    "cache:search_epoch",
+    str,
+    ttl=timedelta(hours=1),
+    name="search_epoch",
+    title="Search Cache: the epoch",
+    purpose="Which results of searches count: those under its value, which is another after each change.",
+    source="the service, at random",
+    note="Dropped at every change of a topic or snippet.",
+)
+
+SEARCH = Keyspace(
+    "cache:search:{epoch}:{limit}:{words}",
+    Found,
+    ttl=timedelta(minutes=1),
+    parts={"limit": SEARCH_LIMIT, "words": Text()},
+    name="search",
+    title="Search Cache: one search",
+    purpose="The results of GET /api/v1/search.",
+    source="system of record",
+    note="`words` are those that were typed, in lower case, without accents, with one space between two.",
+)
+
+OURS: tuple[Keyspace[Any], ...] = (SEARCH_EPOCH, SEARCH)
+"""Keyspaces of ours beside those of the specification."""

@@ -10,8 +10,10 @@ from greenroom.keyspace.parts import PART_MAX
 from greenroom.keyspace.registry import Keyspaces
 from greenroom_platform.definitions import (
     DEFINITIONS,
+    OURS,
     PAGE_NUMBERS,
     PAGE_SIZE,
+    SEARCH_EPOCH,
     SESSION_TOUCH_INTERVAL,
     SESSIONS,
     SNIPPET,
@@ -21,11 +23,12 @@ from greenroom_platform.definitions import (
 
 KEYSPACES = Keyspaces(
     *(one for one in DEFINITIONS if one is not SESSIONS),
+    *OURS,
     sessions=SESSIONS,
     groups={SNIPPET_PAGES: SNIPPET_PAGE},
     titles={"Topic": "TopicObject", "Snippet": "SnippetDataObject"},  # the specification's names of our types
 )
-"""Every keyspace of the specification."""
+"""Every keyspace of the specification, and ours beside them."""
 
 _HEAD = """# Key-Value Store Definitions
 
@@ -47,13 +50,16 @@ _VALUES = f"""- **Values are pure JSON**, exactly the members above: no envelope
 
 def document(keyspaces: Keyspaces) -> str:
     """The whole document, of the specification's keyspaces with their prefix."""
-    (snippet,) = (one for one in keyspaces if one.name == SNIPPET.name)
+    snippet, epoch = (
+        next(one for one in keyspaces if one.name == keyspace.name) for keyspace in (SNIPPET, SEARCH_EPOCH)
+    )
     return other_writers.document(
         keyspaces,
         head=_HEAD,
         values=_VALUES,
-        stale=f"A changed snippet makes stale\n  its own key `{key_format(snippet)}`, and every page of its topic "
-        "(of both topics, if it moved).",
+        stale=f"A changed snippet makes stale\n  its own key `{key_format(snippet)}`, and every page of its topic"
+        "\n  (of both topics, if it moved). Whatever changes a topic or snippet makes "
+        f"`{key_format(epoch)}` stale.",
         sessions=f"`last_activity_timestamp` is up to\n  {docgen.duration(SESSION_TOUCH_INTERVAL)} old.",
     )
 

@@ -50,6 +50,13 @@ class Snippet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     generation_timestamp: Timestamp
 
 
+class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a search has found, the best first."""
+
+    topics: tuple[Topic, ...]
+    snippets: tuple[Snippet, ...]
+
+
 class Preferences(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a listener has chosen."""
 
@@ -66,6 +73,19 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     active_podcast_stream_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class HeardPodcast(msgspec.Struct, frozen=True, kw_only=True):
+    """One podcast of somebody's history.
+
+    Arguments:
+        listened_at: when it was listened to last.
+        position_seconds: how far it was heard; left out where that is not known.
+    """
+
+    podcast_id: str
+    listened_at: Timestamp
+    position_seconds: float | msgspec.UnsetType = msgspec.UNSET
+
+
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who can sign in: a document of the record only, never in a key.
 
@@ -74,6 +94,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         password_hash: Argon2id's own text, with its parameters and salt.
         preferences: each as it was set last, in whichever session, with members that we do not know.
         preferences_set_at: when each was set, by the clock of the sessions' server.
+        history: what was listened to, the latest first, each podcast once.
+        feed_hash: of the secret in the address of the user's feed, where there is one.
     """
 
     user_id: str
@@ -81,6 +103,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     password_hash: str
     preferences: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     preferences_set_at: dict[str, Timestamp] | msgspec.UnsetType = msgspec.UNSET
+    history: tuple[HeardPodcast, ...] | msgspec.UnsetType = msgspec.UNSET
+    feed_hash: str | msgspec.UnsetType = msgspec.UNSET
     created_at: Timestamp
 
     def __repr__(self) -> str:

@@ -26,13 +26,16 @@ from greenroom_platform import lazy
 from greenroom_platform.domain.action_log import ActionLog, log_of
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.domain import Domain
+from greenroom_platform.domain.feeds import Feeds
 from greenroom_platform.domain.foreign_changes import EVERYTHING, TellsForeignChanges
 from greenroom_platform.domain.heartbeats import Heartbeats, own_name
 from greenroom_platform.domain.known_caches import KnowsCaches
 from greenroom_platform.domain.leadership import Leadership
+from greenroom_platform.domain.listings import Histories, Listings
 from greenroom_platform.domain.outbox_sender import OutboxSender
 from greenroom_platform.domain.podcasts import CLAIM, Generation, Tasks
-from greenroom_platform.domain.records import CountsBroken, Records
+from greenroom_platform.domain.records import CountsBroken, Records, UserRecords
+from greenroom_platform.domain.searching import Search
 from greenroom_platform.domain.sessions import SESSION_SETTINGS
 from greenroom_platform.domain.shared_caches import SharedCaches
 from greenroom_platform.domain.snippets import Snippets
@@ -104,6 +107,11 @@ class Platform:
         return self._domain.snippets
 
     @property
+    def search(self) -> Search:
+        """Searches over topics and snippets; raises `InvalidInput` where the record cannot be searched."""
+        return self._domain.search
+
+    @property
     def statuses(self) -> Statuses:
         """How far podcasts are."""
         return self._domain.statuses
@@ -117,6 +125,23 @@ class Platform:
     def tasks(self) -> Tasks:
         """What workers do for podcasts."""
         return self._with_tasks()[1]
+
+    @property
+    def listings(self) -> Listings:
+        """Lists of podcasts; raises `InvalidInput` where the record keeps no tasks."""
+        if self._domain.listings is None:
+            raise _no_tasks()
+        return self._domain.listings
+
+    @property
+    def histories(self) -> Histories:
+        """What users have listened to; raises `InvalidInput` where the record keeps no users, or no tasks."""
+        return Histories(self._users(), self.listings, self.room.clock)
+
+    @property
+    def feeds(self) -> Feeds:
+        """Users' own feeds; raises as `histories`."""
+        return Feeds(self._users(), self.listings)
 
     @property
     def changes(self) -> Changes:
@@ -150,9 +175,7 @@ class Platform:
         """
         self.opened.check()
         if self._accounts is None:
-            users = getattr(self._records, "users", None)
-            if users is None:
-                raise InvalidInput("database", "the record keeps no users", "give it a member `users`: UserRecords")
+            users = self._users()
             with needs_extra("service", "hashing passwords"):
                 from greenroom_platform.accounts import Accounts, Attempts, Passwords
             attempts = Attempts(self.sessions.engine, self.room.prefix)
@@ -257,6 +280,12 @@ class Platform:
         self.opened.check()
         assert self._parts is not None
         return self._parts
+
+    def _users(self) -> UserRecords:
+        users: UserRecords | None = getattr(self._records, "users", None)
+        if users is None:
+            raise InvalidInput("database", "the record keeps no users", "give it a member `users`: UserRecords")
+        return users
 
     def _with_tasks(self) -> tuple[Generation, Tasks]:
         if self._domain.generation is None:

@@ -14,6 +14,7 @@ from greenroom.cli.group import group
 from greenroom.keyspace.json_schema import key_format
 from greenroom_platform.definitions import (
     DEFINITIONS,
+    OURS,
     PAGE_SIZE,
     PODCAST_STATUS,
     SESSIONS,
@@ -147,5 +148,5 @@ def test_what_is_printed_names_no_document_that_a_reader_lacks() -> None:
 
 def test_the_command_prints_schemas() -> None:
     schemas = json.loads(run("--json-schema"))
-    assert set(schemas["properties"]) == set(BY_NAME)
+    assert set(schemas["properties"]) == set(BY_NAME) | {one.name for one in OURS}
     assert {"TopicObject", "SnippetDataObject"} <= {one["title"] for one in schemas["$defs"].values()}

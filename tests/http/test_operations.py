@@ -126,7 +126,8 @@ def test_every_read_is_counted_by_keyspace_and_outcome(service: Service) -> None
     assert count(service, name, keyspace="topic", outcome="loaded") == loaded + 1
     assert count(service, "greenroom_cache_load_seconds_count", keyspace="topic") == loads + 1
     assert {sample.labels["keyspace"] for sample in samples(service, name)} <= {
-        *("session", "topic", "topics", "snippet", "snippet_page", "podcast_status")
+        *("session", "topic", "topics", "snippet", "snippet_page", "podcast_status"),
+        *("search", "search_epoch"),
     }
 
 
@@ -203,7 +204,7 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     calls = {(method, path): call for path, item in described["paths"].items() for method, call in item.items()}
     topic, snippet = f"{API}/topics/{{topic_id}}", f"{API}/snippets/{{snippet_id}}"
     editors = {("put", topic), ("delete", topic), ("post", f"{API}/snippets"), ("put", snippet), ("delete", snippet)}
-    editors.add(("get", f"{API}/activity"))
+    editors |= {("get", f"{API}/activity"), ("get", f"{API}/export"), ("post", f"{API}/load")}
     bodies = {
         ("put", topic): "TopicDraft",
         ("post", f"{API}/snippets"): "SnippetDraft",
@@ -220,14 +221,22 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     acts |= {"drops": "Drop", "loads/cancel": "Cancel", "users/{name}/sessions/end": "EndSessions"}
     bodies |= {("post", f"{API}/control/{path}"): body for path, body in acts.items()}
     editors |= {("post", f"{API}/control/{path}") for path in acts}
+    bodies |= {
+        ("put", f"{API}/history/{{podcast_id}}"): "Listened",
+        ("post", f"{API}/history"): "History",
+        ("delete", f"{API}/users/me"): "AccountDeletion",
+    }
     listeners = {("patch", f"{API}/session/preferences"), ("get", f"{API}/session"), ("delete", f"{API}/session")}
     listeners |= {("post", f"{API}/session/logout-everywhere"), ("get", f"{API}/sessions")}
     listeners |= {("delete", f"{API}/sessions/{{handle}}"), ("put", f"{API}/session/password")}
+    listeners |= {(method, f"{API}/history") for method in ("get", "post")}
+    listeners |= {(method, f"{API}/history/{{podcast_id}}") for method in ("put", "delete")}
+    listeners |= {("post", f"{API}/history/feed"), ("delete", f"{API}/history/feed"), ("delete", f"{API}/users/me")}
     reads = {("get", path) for path in (f"{API}/topics", topic, f"{API}/snippets", snippet, "/health/live", "/metrics")}
     assert calls.keys() >= editors | bodies.keys() | listeners | reads
     schemas = described["components"]["schemas"]
     for name, call in calls.items():
-        assert "400" not in call["responses"]
+        assert "requestBody" not in call or {"400", "413", "422"} <= call["responses"].keys()
         assert call["responses"]["default"] == {"$ref": "#/components/responses/problem"}
         assert (call.get("security") == [{"editor": []}, {"staff": []}]) == (name in editors)
         of_session = [one for one in call.get("security", ()) if one] == [{"session": []}, {"session_token": []}]
@@ -250,8 +259,8 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     assert schemas["SnippetDraft"]["properties"]["topic_id"] == an_id
     assert schemas["PodcastRequest"]["properties"]["topic_id"] == an_id
     assert patch["preferred_topics"]["anyOf"][0]["items"] == an_id
-    ids = [one for call in calls.values() for one in call.get("parameters", ()) if one["name"].endswith("_id")]
-    assert len(ids) == 14
+    ids = [one for call in calls.values() for one in call.get("parameters", ()) if one.get("name", "").endswith("_id")]
+    assert len(ids) == 20
     assert all(one["schema"] == an_id for one in ids)
 
 

@@ -256,3 +256,37 @@ async def test_a_client_that_goes_midway_leaves_no_open_file(service: Service, s
         client.close()
     await eventually(lambda: not open_recordings())
     assert "Traceback" not in service.output()[before:]
+
+
+# What is said in it ------------------------------------------------------------------------------------------
+
+
+def transcript(podcast_id: str) -> str:
+    return f"{API}/podcasts/{podcast_id}/transcript"
+
+
+async def test_a_transcript_is_there_with_the_whole_recording(service: Service, studio: Studio) -> None:
+    claim, recording = await studio.rendering(CLUSTERS)
+    answer = service.client.get(transcript(claim.podcast_id))
+    problem(answer, 409, "not-whole")
+    assert answer.headers["retry-after"] == "5"
+    said = b'{"lines":[{"speaker":"Laura","text":"Hello.","start_seconds":0.0,"end_seconds":1.5}],"snippets":[]}'
+    size = await recording.finish(said)
+    await studio.platform.tasks.advance(claim, "ready_to_stream", size=size)
+    answer = service.client.get(transcript(claim.podcast_id))
+    assert (answer.status_code, answer.content) == (200, said)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "public, max-age=86400"
+    tag = answer.headers["etag"]
+    assert tag != service.client.get(path(claim.podcast_id)).headers["etag"]
+    again = service.client.get(transcript(claim.podcast_id), headers={"If-None-Match": tag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+
+
+async def test_one_without_a_transcript_says_so(service: Service, studio: Studio) -> None:
+    answer = service.client.get(transcript(await studio.ready(CLUSTERS)))
+    assert "no transcript" in problem(answer, 404, "not-found")["detail"]
+    problem(service.client.get(transcript(UNKNOWN)), 404, "not-found")
+    answer = service.client.get(transcript(await studio.failed("No voice.")))
+    assert "error" in problem(answer, 409, "not-whole")["detail"]
+    assert "retry-after" not in answer.headers

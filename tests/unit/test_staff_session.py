@@ -61,15 +61,15 @@ def test_the_cookie_is_over_when_its_token_is_changed(tokens: tuple[str | None, 
 
 
 def test_who_may_look_cannot_make_a_cookie_that_may_act() -> None:
-    """Not even where both tokens were one, which the settings refuse."""
-    for acting in (ACTS, LOOKS):
-        sessions = StaffSessions(acting, LOOKS)
-        claims, signature = sessions.open("read", "bob")[1].split(".")
-        text = urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
-        forged = urlsafe_b64encode(text.replace(b'"read"', b'"act"')).rstrip(b"=").decode()
-        assert forged != claims
+    sessions = StaffSessions(ACTS, LOOKS)
+    claims, signature = sessions.open("read", "bob")[1].split(".")
+    acting = urlsafe_b64decode(claims + "=" * (-len(claims) % 4)).replace(b'"read"', b'"act"')
+    text = urlsafe_b64encode(acting).rstrip(b"=").decode()
+    # Who has the control token can sign whatever they like with it.
+    signed = urlsafe_b64encode(sessions._signature("read", acting)).rstrip(b"=").decode()
+    for forged in (f"{text}.{signature}", f"{text}.{signed}"):
         with pytest.raises(ForgedCookie):
-            sessions.read([f"{forged}.{signature}"])
+            sessions.read([forged])
 
 
 @pytest.mark.parametrize("cookie", ["", ".", "x", "a.b", "é.é", "e30.e30", "W10.", "A" * 2000])

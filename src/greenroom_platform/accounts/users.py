@@ -160,6 +160,39 @@ class Accounts:
             raise Conflict("the password was changed in another place at the same time; sign in again")
         return user
 
+    async def delete(
+        self, user_id: str, password: str, *, address: str, once_right: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Delete a user and all that is kept of them; counts as a log-in. Their sessions are the caller's to end.
+
+        Arguments:
+            address: where the attempt comes from.
+            once_right: what to do when the password is found right, before the user goes; if that fails they stay.
+
+        Raises:
+            InvalidInput: naming `password`, when it is not theirs.
+            WrongCredentials: when there is no such user any more.
+            Conflict: when the password was changed meanwhile.
+            TooManyAttempts, EngineError: as `sign_in`.
+        """
+        self._opened.check()
+        user = await self._records.user(user_id)
+        if user is None:
+            raise WrongCredentials("there is no such user any more")
+        async with self._attempt(user.username, address) as look:
+            verified = await self._passwords.verify(user.password_hash, password[: PASSWORD[1] + 1], begun=look.begin)
+        if not verified.right:
+            # docs/decisions/0073-a-wrong-current-password-is-422.md
+            raise InvalidInput("password", "is not your password", "send the one that you sign in with")
+        with suppress(EngineError):
+            await self._attempts.forgive(user.username)
+        await once_right()
+        # Whoever signs in meanwhile may have stored the same password's hash with today's parameters.
+        while not await self._records.delete_user(user_id, user.password_hash):
+            if not await self.still_right(user, password) or (now := await self._records.user(user_id)) is None:
+                raise Conflict("the password was changed in another place at the same time; sign in again")
+            user = now
+
     async def still_right(self, user: User, password: str) -> bool:
         """Whether a password that was verified a moment ago is still the user's.
 

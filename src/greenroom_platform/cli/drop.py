@@ -11,11 +11,11 @@ from greenroom.client import Greenroom
 from greenroom.errors import EngineError, GreenroomError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom_platform.cli.options import make_directory, names_directory, read_settings, settings_options, unnamed
-from greenroom_platform.definitions import DEFINITIONS, SESSIONS
+from greenroom_platform.definitions import DEFINITIONS, OURS, SESSIONS
 from greenroom_platform.http import logs
 from greenroom_platform.http.settings import Settings
 
-KEYSPACES: dict[str, Keyspace[Any]] = {one.name: one for one in DEFINITIONS if one is not SESSIONS}
+KEYSPACES: dict[str, Keyspace[Any]] = {one.name: one for one in (*DEFINITIONS, *OURS) if one is not SESSIONS}
 
 
 @click.command()

@@ -254,7 +254,8 @@ def _banner(settings: Settings, port: int, *, made: bool) -> str:
         lines.append(f"workers     {settings.workers}")
     if made:
         token = shlex.quote(str(settings.data_dir / EDITOR_TOKEN_FILE))
-        lines.append(f'editors     change topics and snippets with the header "Authorization: Bearer $(cat {token})"')
+        header = f'"Authorization: Bearer $(cat {token})"'
+        lines.append(f"editors     sign in at /edit, or change topics and snippets with the header {header}")
         lines.append("            (the token stays until you delete the file or set GREENROOM_EDITOR_TOKEN)")
     return "\n".join(lines)
 

@@ -12,11 +12,11 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import msgspec
 
 from greenroom.keyspace import Keyspace
-from greenroom_platform.definitions import PODCAST_STATUS, SNIPPET, SNIPPET_PAGE, TOPIC, TOPICS
+from greenroom_platform.definitions import PODCAST_STATUS, SEARCH_EPOCH, SNIPPET, SNIPPET_PAGE, TOPIC, TOPICS
 
 P = TypeVar("P")
 
-EVERYTHING: tuple[Keyspace[Any], ...] = (TOPIC, TOPICS, SNIPPET, SNIPPET_PAGE, PODCAST_STATUS)
+EVERYTHING: tuple[Keyspace[Any], ...] = (TOPIC, TOPICS, SNIPPET, SNIPPET_PAGE, PODCAST_STATUS, SEARCH_EPOCH)
 """Every keyspace that is fed by the record: what is lost when nothing is known of the past."""
 
 

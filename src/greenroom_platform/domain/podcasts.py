@@ -145,19 +145,30 @@ class Tasks:
         await self._tasks.renew(claim, seconds, self._clock.now(), progress=progress)
 
     async def advance(
-        self, claim: Claim, status: str, *, estimated: datetime | None = None, size: int = 0
+        self,
+        claim: Claim,
+        status: str,
+        *,
+        estimated: datetime | None = None,
+        size: int = 0,
+        duration: float | None = None,
     ) -> PodcastTask:
         """Show how far the podcast is, and when it is expected to be whole; never a step back.
 
         Arguments:
             size: bytes of the whole recording, with the last status.
+            duration: seconds of it, likewise.
         """
         self._changes.opened.check()
-        return await self._changes.detached.finish(self._advance(claim, status, estimated, size))
+        return await self._changes.detached.finish(self._advance(claim, status, estimated, size, duration))
 
-    async def _advance(self, claim: Claim, status: str, estimated: datetime | None, size: int) -> PodcastTask:
+    async def _advance(
+        self, claim: Claim, status: str, estimated: datetime | None, size: int, duration: float | None
+    ) -> PodcastTask:
         async with self._changes.writing():
-            advanced = await self._tasks.advance(claim, status, self._clock.now(), estimated=estimated, size=size)
+            advanced = await self._tasks.advance(
+                claim, status, self._clock.now(), estimated=estimated, size=size, duration=duration
+            )
         if advanced.change is not None:
             await self._changes.send(advanced.change)
         return advanced.task

@@ -19,7 +19,7 @@ from greenroom_platform.models import PodcastStatus, Snippet, Topic
 
 @dataclass(frozen=True, slots=True)
 class RecordCaches:
-    """One cache for each kind of document, and one for the pages of a topic.
+    """One cache for each kind of document, one for the pages of a topic, and one for the epoch of searches.
 
     Arguments:
         on_change: called at each change to topics or snippets made in this process, before anything is dropped.
@@ -30,11 +30,13 @@ class RecordCaches:
     snippet: Cache[Snippet]
     page: Cache[tuple[Snippet, ...]]
     status: Cache[PodcastStatus]
+    epoch: Cache[str]
     on_change: Callable[[], None]
 
     def begin_drop(self, pattern: str) -> KeyspaceDrop:
         """Begin to drop all values of the cache whose keys have this pattern."""
         caches: tuple[Cache[Any], ...] = (self.topic, self.topics, self.snippet, self.page, self.status)
+        caches += (self.epoch,)
         return {cache.keyspace.pattern.text: cache for cache in caches}[pattern].begin_drop()
 
     async def drop(self, stale: Stale) -> None:
@@ -45,6 +47,8 @@ class RecordCaches:
         drops: list[Awaitable[None]] = [self.topic.invalidate(one) for one in stale.topics]
         if stale.topics:
             drops.append(self.topics.invalidate())
+        if stale.is_content:
+            drops.append(self.epoch.invalidate())
         drops.extend(self.snippet.invalidate(one) for one in stale.snippets)
         drops.extend(self.status.invalidate(one) for one in stale.statuses)
         drops.extend(self.page.invalidate_group(topic_id=topic_id) for topic_id in stale.pages)
@@ -62,6 +66,7 @@ class RecordCaches:
         named: tuple[tuple[Cache[Any], Iterator[dict[str, object]]], ...] = (
             (self.topic, ({"topic_id": one} for one in stale.topics)),
             (self.topics, ({} for _ in range(bool(stale.topics)))),
+            (self.epoch, ({} for _ in range(stale.is_content))),
             (self.snippet, ({"snippet_id": one} for one in stale.snippets)),
             (self.status, ({"podcast_id": one} for one in stale.statuses)),
         )

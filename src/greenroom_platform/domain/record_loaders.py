@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom_platform import definitions
 from greenroom_platform.domain.records import Records
+from greenroom_platform.domain.searching import Searchable
 from greenroom_platform.domain.task_records import KeepsTasks
-from greenroom_platform.models import PodcastStatus, Snippet, Topic
+from greenroom_platform.models import Found, PodcastStatus, Snippet, Topic
 
 RecordLoaders = dict[Keyspace[Any], Callable[..., Awaitable[Any]]]
 """The loader of each keyspace; it takes the parts of a key by position or by name."""
@@ -35,3 +37,17 @@ def record_loaders(records: Records) -> RecordLoaders:
         definitions.SNIPPET_PAGE: load_page,
         definitions.PODCAST_STATUS: load_status,
     }
+
+
+def search_loader(records: Records) -> Callable[..., Awaitable[Found]]:
+    """The loader of searches."""
+
+    async def load(epoch: str, limit: int, words: str) -> Found:
+        if not isinstance(records, Searchable):
+            remedy = "give it `search_topics` and `search_snippets`: Searchable"
+            raise InvalidInput("database", "the record cannot be searched", remedy)
+        wanted = words.split(" ")
+        topics = await records.search_topics(wanted, limit)
+        return Found(topics=topics, snippets=await records.search_snippets(wanted, limit))
+
+    return load

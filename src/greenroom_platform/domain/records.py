@@ -13,9 +13,11 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar, runtime_checkable
 import msgspec
 
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
-from greenroom_platform.models import Snippet, Timestamp, Topic, User
+from greenroom_platform.models import HeardPodcast, Snippet, Timestamp, Topic, User
 
 T = TypeVar("T")
+
+EditHistory = Callable[[tuple[HeardPodcast, ...]], tuple[HeardPodcast, ...]]
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -271,6 +273,27 @@ class UserRecords(Protocol):
 
         Prevents: a sign-in verifies the old password · the password is changed · the sign-in stores the old password
         under today's parameters.
+        """
+
+    async def edit_history(self, user_id: str, edit: EditHistory) -> bool:
+        """Replace a user's history by what `edit` makes of it; False where there is no such user.
+
+        In one transaction. Prevents: two pages tell how far they are · both read the history · the second to write
+        takes away what the first has written. And: a user is deleted · a page tells how far it is · something of the
+        user is stored again.
+
+        Arguments:
+            edit: a pure function, perhaps called more than once. What it leaves as it was is not written.
+        """
+
+    async def set_feed(self, user_id: str, feed_hash: str | None) -> bool:
+        """Replace the hash of a user's feed, or take it away; False where there is no such user."""
+
+    async def delete_user(self, user_id: str, password_hash: str) -> bool:
+        """Delete a user and all that is kept of them, if this is still their hash; else False.
+
+        One document, so no crash leaves half of it. Prevents: the password is found right · its owner changes it,
+        since somebody knows it · the account is deleted by who knew the old one.
         """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
@@ -79,6 +80,7 @@ class StoredRecording(msgspec.Struct, frozen=True, kw_only=True):
         claim: the number of its last claim: the whole recording is this one's, and earlier ones may have left others.
         size: bytes of the whole recording; 0 where there is none.
         ended: when the podcast was made, or failed.
+        duration: of the whole recording, in seconds; None where there is none, or it was made before this was noted.
         expired: when it was given up for its age or for want of room: it is not to be had any more, and goes later.
         swept: whether nothing but the whole recording is left.
     """
@@ -87,8 +89,40 @@ class StoredRecording(msgspec.Struct, frozen=True, kw_only=True):
     claim: int
     size: int
     ended: datetime
+    duration: float | None = None
     expired: datetime | None = None
     swept: bool = False
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A podcast as lists have it: its task, and what there is of it in the store, where it has ended."""
+
+    task: PodcastTask
+    stored: StoredRecording | None
+
+    @property
+    def duration(self) -> float | msgspec.UnsetType:
+        """Seconds of the recording; left out where they are not known."""
+        known = None if self.stored is None else self.stored.duration
+        return msgspec.UNSET if known is None else known
+
+    @property
+    def audible(self) -> bool:
+        """Whether there is a whole recording that has not expired."""
+        stored = self.stored
+        return stored is not None and stored.size > 0 and stored.expired is None
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Who waits for a worker.
+
+    Arguments:
+        podcast_ids: of the tasks that nobody works on, in the order in which they will be taken up.
+        free_at: when the first of those that are worked on is expected to be done; None where nobody has said.
+    """
+
+    podcast_ids: tuple[str, ...]
+    free_at: datetime | None
 
 
 class TaskRecords(Protocol):
@@ -143,8 +177,24 @@ class TaskRecords(Protocol):
             ClaimLost: when the claim is not current.
         """
 
+    async def listed(self, podcast_ids: Sequence[str]) -> tuple[Listed, ...]:
+        """Those of some podcasts that there are, in any order."""
+
+    async def ready(self, topic_id: str, limit: int) -> tuple[Listed, ...]:
+        """The podcasts of a topic that can be heard whole, the latest first."""
+
+    async def waiting(self, now: datetime) -> Waiting:
+        """Who waits for a worker now."""
+
     async def advance(
-        self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None, size: int = 0
+        self,
+        claim: Claim,
+        status: str,
+        now: datetime,
+        *,
+        estimated: datetime | None = None,
+        size: int = 0,
+        duration: float | None = None,
     ) -> Advanced:
         """Tell how far the task is, and when it is expected to be done.
 
@@ -154,6 +204,7 @@ class TaskRecords(Protocol):
         Arguments:
             estimated: when the podcast is expected to be whole; None leaves what was said. A terminal status drops it.
             size: with the last status: bytes of the whole recording, which is this claim's.
+            duration: likewise: its seconds.
 
         Raises:
             ClaimLost: when the claim is not current.

@@ -21,27 +21,35 @@ from greenroom.observe import Counters
 from greenroom.sessions import SessionMiddleware
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
 from greenroom_platform.domain.task_records import PodcastRequest
-from greenroom_platform.http import docs, parameters, problems
+from greenroom_platform.http import description, docs, parameters, problems
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.allowed_hosts import AllowedHosts
 from greenroom_platform.http.auth import WRONG_TOKENS
 from greenroom_platform.http.control.room import ControlRoom
 from greenroom_platform.http.cors import Cors
 from greenroom_platform.http.envelope import Envelope
+from greenroom_platform.http.ill_since import IllSince
 from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.methods import answer_options
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses, NearAnswers
 from greenroom_platform.http.routes import (
+    account,
     activity,
+    bulk,
     control,
     control_actions,
+    feeds,
+    history,
+    listings,
     operations,
     page,
     podcasts,
     preferences,
+    search,
     session,
     sign_in,
+    site,
     snippets,
     staff,
     stream,
@@ -107,7 +115,10 @@ def create_app(
             metrics.share()
 
     known_addresses = KnownAddresses()
-    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff, control]
+    resources = [
+        *(topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff, bulk, control),
+        *(search, history, listings, account, site),
+    ]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
@@ -115,20 +126,22 @@ def create_app(
         "wrong_tokens": WrongTokens("editor", WRONG_TOKENS),
         "staff_sessions": StaffSessions(settings.editor_token, settings.control_token),
         "known_addresses": known_addresses,
+        "loading": asyncio.Lock(),
         "control_streams": asyncio.Semaphore(control.STREAMS),
     }
     app = Litestar(
         route_handlers=[
             Router("/api/v1", route_handlers=[one.ROUTER for one in resources]),
             *operations.HANDLERS,
+            feeds.ROUTER,
             docs.assets(),
             page.ROUTER,
         ],
         lifespan=[lifespan],
-        state=State(shared | bounds),
+        state=State(shared | bounds | {"ill_since": IllSince()}),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
-        openapi_config=docs.openapi(),
+        openapi_config=docs.openapi(description.operation_ids()),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )
@@ -142,8 +155,11 @@ def create_app(
         *control_actions.BODIES,
         preferences.PreferencesPatch,
         PodcastRequest,
+        history.Listened,
+        history.History,
+        account.AccountDeletion,
     ]
-    docs.complete(app.openapi_schema, drafts)
+    description.complete(app, drafts)
     _begin_counting(app, metrics)
     with_sessions = SessionMiddleware(
         ServerOptions(app),

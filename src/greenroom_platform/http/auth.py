@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -14,8 +15,10 @@ from greenroom.sessions import session_of
 from greenroom.sessions.policy import Token, Transport
 from greenroom.sessions.token import session_id
 from greenroom_platform.http.address_bounds import WrongTokens, address_of
-from greenroom_platform.http.problems import Problem
+from greenroom_platform.http.problems import Problem, path_as_sent
 from greenroom_platform.http.staff_session import COOKIE, ForgedCookie, Role, StaffSession, StaffSessions
+
+log = logging.getLogger("greenroom.http")
 
 CHALLENGE = 'Bearer realm="greenroom editors"'
 NONE = (
@@ -46,6 +49,9 @@ async def editors_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRo
         raise _unauthorized(connection, WRONG if _bearer(connection) else NONE)
     if staff.role != "act":
         raise Problem("forbidden", READ_ONLY)
+    if session_of(connection.scope).signals.unsafe:
+        # The access line, of the same request id, says what became of it.
+        log.info("%s: %s %s", staff.who, connection.scope.get("method"), path_as_sent(connection.scope))
 
 
 async def staff_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:

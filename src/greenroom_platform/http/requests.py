@@ -89,10 +89,14 @@ def _explained(error: msgspec.ValidationError, schema: dict[str, Any]) -> Proble
 
 
 def _accepted(accepted: dict[str, Any]) -> str:
+    if "type" not in accepted:
+        return "an object of the members that /docs has for it"
     if accepted["type"] == "array":
         return "an array; each item is " + _accepted(accepted["items"])
     if accepted["type"] == "object":
         return "an object of strings"
     if accepted["type"] == "boolean":
         return "true or false"
+    if accepted["type"] == "number":
+        return "a number"
     return "a string of 1 character or more" if accepted.get("minLength") else "a string"

@@ -30,7 +30,7 @@ _LONGEST = 1024
 """Characters of a cookie above which nothing of it is looked at; one of ours has fewer than 600."""
 # From a cookie the token can be guessed without asking the service: each guess costs so much, some 25 ms and 8 MB.
 _COST = 2**13
-_SALT = b"greenroom-staff-session:"
+_SALT = b"greenroom-staff-session"
 
 
 class StaffSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +100,8 @@ class StaffSessions:
         text, _dot, signature = cookies[0].partition(".")
         try:
             claims, signed = _bytes(text), _bytes(signature)
-            # Read before it is verified: the role says with which token. Nothing else of it is used until then.
+            # Read before it is verified: the role says with which token. Prevents: who may look signs a cookie that may
+            # act. Nothing else of it is used until then.
             claimed = msgspec.json.decode(claims, type=_Claims)
         except (ValueError, msgspec.DecodeError):
             raise ForgedCookie from None
@@ -113,9 +114,8 @@ class StaffSessions:
 
     def _signature(self, role: Role, claims: bytes) -> bytes:
         if role not in self._keys:
-            # With the role: a cookie of one role is none of the other, whatever the tokens are.
-            salt = _SALT + role.encode()
-            self._keys[role] = hashlib.scrypt(self._tokens[role].encode(), salt=salt, n=_COST, r=8, p=1, dklen=32)
+            token = self._tokens[role].encode()
+            self._keys[role] = hashlib.scrypt(token, salt=_SALT, n=_COST, r=8, p=1, dklen=32)
         return hmac.digest(self._keys[role], claims, "sha256")
 
 

@@ -9,6 +9,7 @@ from litestar.datastructures import State
 
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.control.room import ControlRoom
+from greenroom_platform.http.ill_since import IllSince
 from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses
@@ -30,10 +31,12 @@ class ServiceState(State):
     settings: Settings
     metrics: Metrics
     ending: Shutdown
+    ill_since: IllSince
     stream_places: asyncio.Semaphore
     streams_of: Places
     wrong_tokens: WrongTokens
     staff_sessions: StaffSessions
     waiting: LongPolls
+    loading: asyncio.Lock
     known_addresses: KnownAddresses
     voice: Callable[[], None]

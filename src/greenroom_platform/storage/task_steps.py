@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from greenroom.errors import Conflict, InvalidInput
-from greenroom_platform.domain.task_records import StoredRecording
+from greenroom_platform.domain.task_records import StoredRecording, Waiting
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 
 
@@ -82,3 +82,15 @@ def expired_of(stored: StoredRecording | None, task: PodcastTask, now: datetime)
     if stored is None or stored.expired is not None:
         return stored
     return msgspec.structs.replace(stored, expired=in_utc(now))
+
+
+def waiting_of(unfinished: Iterable[PodcastTask], now: datetime) -> Waiting:
+    """Who waits of all unfinished tasks, which are in the order of their requests."""
+    waiting, busy = list[str](), list[datetime]()
+    for task in unfinished:
+        until = task.claimed_until
+        if isinstance(until, msgspec.UnsetType) or until <= now:
+            waiting.append(task.podcast_id)
+        elif not isinstance(task.estimated_completion_time, msgspec.UnsetType):
+            busy.append(task.estimated_completion_time)
+    return Waiting(tuple(waiting), min(busy, default=None))

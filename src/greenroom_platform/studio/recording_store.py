@@ -1,6 +1,7 @@
 """Where recordings are kept: objects that are created once, read in ranges and removed.
 
     <podcast>.<claim>.webm          the whole recording of one claim on a podcast
+    <podcast>.<claim>.json          what is said in it, and when
     parts/<podcast>.<claim>.<n>     what the claim has recorded so far, segment by segment; the last is its end mark
 
 Every name carries the number of its claim, which the record gives to one worker only, and no object is ever replaced:
@@ -56,8 +57,9 @@ _STOOD_STILL = 1.0
 _CONFLICT_RETRY = 0.1
 """Seconds after which a put is repeated that another put of the same name stood in the way of."""
 PARTS = "parts"
-MAX_SEGMENTS = 999
-"""Segments of a claim, its end mark among them: with its whole they are removed by one request, which takes 1,000."""
+MAX_SEGMENTS = 998
+"""Segments of a claim, its end mark among them: with its whole and its transcript they are removed by one request,
+which takes 1,000."""
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 REMEDY = (
     f"write a directory, or s3://BUCKET/PREFIX with the credentials in {CREDENTIALS},"
@@ -76,6 +78,11 @@ def whole_name(podcast_id: str, claim: int) -> str:
         InvalidInput: for an id that no podcast can have.
     """
     return f"{check_part('podcast_id', podcast_id)}.{claim}.webm"
+
+
+def transcript_name(podcast_id: str, claim: int) -> str:
+    """The object of what is said in a claim's whole recording; raises as `whole_name`."""
+    return f"{check_part('podcast_id', podcast_id)}.{claim}.json"
 
 
 def segment_name(podcast_id: str, claim: int, number: int) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from greenroom.errors import GreenroomError
 from greenroom_platform.domain.task_records import StoredRecording, TaskRecords
-from greenroom_platform.studio.recording_store import RecordingStore, whole_name
+from greenroom_platform.studio.recording_store import RecordingStore, transcript_name, whole_name
 from greenroom_platform.studio.recording_writer import remove_attempt
 
 log = logging.getLogger("greenroom.studio")
@@ -52,7 +52,8 @@ async def sweep(
         with _continuing(failed):
             if one.expired is not None and one.expired <= now - LATER:
                 if one.swept:
-                    await store.delete(whole_name(one.podcast_id, one.claim))
+                    of = one.podcast_id, one.claim
+                    await store.delete(whole_name(*of), transcript_name(*of))
                 else:
                     await _remove_attempts(store, one, keep_whole=False)
                 await tasks.forget_stored(one.podcast_id, claim=one.claim)

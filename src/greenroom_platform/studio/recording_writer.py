@@ -12,7 +12,13 @@ import msgspec
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom_platform.studio import webm
 from greenroom_platform.studio.recording_errors import RecordingsUnavailable
-from greenroom_platform.studio.recording_store import MAX_SEGMENTS, RecordingStore, segment_name, whole_name
+from greenroom_platform.studio.recording_store import (
+    MAX_SEGMENTS,
+    RecordingStore,
+    segment_name,
+    transcript_name,
+    whole_name,
+)
 from greenroom_platform.studio.webm import CLUSTER_MS, Cluster
 
 log = logging.getLogger("greenroom.studio")
@@ -67,6 +73,7 @@ class RecordingWriter:
         self._segments = 0
         self._pending = 0  # bytes of those that are not
         self._duration_ms = 0.0
+        self._transcript: bytes | None = None
         self._open = True
         self._discarded = False
         self._changed = asyncio.Event()
@@ -95,8 +102,16 @@ class RecordingWriter:
         if self._putting.done():
             self._putting.result()
 
-    async def finish(self) -> int:
+    @property
+    def duration(self) -> float:
+        """Seconds of what was appended."""
+        return self._duration_ms / 1000
+
+    async def finish(self, transcript: bytes | None = None) -> int:
         """Make it the whole recording of this claim; returns its size in bytes.
+
+        Arguments:
+            transcript: the JSON of what is said in it.
 
         Raises:
             InvalidInput: where it has no cluster.
@@ -105,7 +120,7 @@ class RecordingWriter:
         self._must_be_open()
         if not self._clusters:
             raise InvalidInput("recording", "it has no cluster", "append what was rendered, or discard it")
-        self._open = False
+        self._open, self._transcript = False, transcript
         self._tell()
         return await asyncio.shield(self._putting)
 
@@ -144,6 +159,9 @@ class RecordingWriter:
         if self._discarded:
             return 0
         data = webm.whole_file(self._clusters, self._duration_ms)
+        # Before the whole. Otherwise: the whole is put · killed · the next claim takes it over, without a transcript.
+        if self._transcript is not None:
+            await self._put(transcript_name(self._podcast_id, self._claim), self._transcript)
         await self._put(self._whole, data)
         # After the whole. Otherwise: marked · killed · listeners take the end for one that can be heard again.
         await self._put_segment(msgspec.json.encode(EndMark(self._duration_ms, len(data))))
@@ -200,7 +218,7 @@ async def remove_attempt(
     """
     names = [segment_name(podcast_id, claim, number) for number in range(segments)]
     if not keep_whole:
-        names.append(whole_name(podcast_id, claim))
+        names += [whole_name(podcast_id, claim), transcript_name(podcast_id, claim)]
     await store.delete(*names)
 
 
@@ -213,6 +231,9 @@ async def take_over(store: RecordingStore, podcast_id: str, claim: int) -> int |
     for earlier in reversed(range(max(1, claim - TAKE_OVER), claim)):
         data = await store.get(whole_name(podcast_id, earlier))
         if data is not None:
+            said = await store.get(transcript_name(podcast_id, earlier))
+            if said is not None:
+                await store.create(transcript_name(podcast_id, claim), said)
             await store.create(whole_name(podcast_id, claim), data)
             return len(data)
     return None

@@ -17,7 +17,7 @@ from greenroom_platform.studio import recording_sweeper, webm
 from greenroom_platform.studio.recording_errors import RecordingFailed
 from greenroom_platform.studio.recording_reader import Follower
 from greenroom_platform.studio.recording_source import RecordingGone, RecordingSource
-from greenroom_platform.studio.recording_store import RecordingStore, whole_name
+from greenroom_platform.studio.recording_store import RecordingStore, transcript_name, whole_name
 from greenroom_platform.studio.recording_writer import RecordingWriter, remove_attempt, take_over
 from greenroom_platform.studio.webm import CLUSTER_MS
 
@@ -55,6 +55,7 @@ class WholeRecording:
     def __init__(self, store: RecordingStore, stored: StoredRecording) -> None:
         self._store = store
         self.name = whole_name(stored.podcast_id, stored.claim)
+        self._transcript = transcript_name(stored.podcast_id, stored.claim)
         self.size = stored.size
         self.etag = f'"{stored.claim:x}-{stored.size:x}"'
         """The same on every host: what a claim has recorded never changes."""
@@ -67,6 +68,20 @@ class WholeRecording:
             RecordingFailed: where the object is not all there; from the iteration too.
         """
         return await self._store.stream(self.name, wanted.start, wanted.stop, chunk)
+
+    async def transcript(self) -> bytes | None:
+        """The JSON of what is said in it; None where there is none, as of what an earlier version has made.
+
+        Raises:
+            RecordingsUnavailable: when the store does not answer.
+        """
+        return await self._store.get(self._transcript)
+
+    async def duration(self) -> float | None:
+        """Its seconds, from its header; None where that does not tell; raises as `transcript`."""
+        header = await self._store.get(self.name, 0, webm.HEADER_SIZE)
+        told = None if header is None else webm.read_duration(header)
+        return None if told is None else told / 1000
 
 
 class Recordings:
@@ -119,6 +134,17 @@ class Recordings:
             RecordingsUnavailable: when the store does not answer.
         """
         return await take_over(self.store, podcast_id, claim)
+
+    async def duration(self, podcast_id: str, claim: int) -> float | None:
+        """Seconds of a claim's whole recording; None where they are not known.
+
+        Raises:
+            RecordingsUnavailable: when the store does not answer.
+        """
+        now = self._clock.now()
+        return await WholeRecording(
+            self.store, StoredRecording(podcast_id=podcast_id, claim=claim, size=0, ended=now)
+        ).duration()
 
     async def remove(self, podcast_id: str, claim: int) -> None:
         """Remove all that a lost claim has recorded, unless it counts; what cannot be removed now goes later.

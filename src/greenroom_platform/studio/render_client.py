@@ -71,6 +71,8 @@ class Rendering:
         self._silence = silence
         self._began = clock.monotonic()
         self.progress = Progress(0.0, 0.0, 0.0)
+        self.times: tuple[tuple[float, float], ...] = ()
+        """Where each line begins and ends, in seconds; at the end of the iteration."""
 
     @property
     def pid(self) -> int:
@@ -83,6 +85,7 @@ class Rendering:
     async def __anext__(self) -> Cluster:
         message = await self._message()
         if isinstance(message, Done):
+            self.times = message.times
             raise StopAsyncIteration
         if isinstance(message, RenderFailed):
             log.error("rendering %s failed:\n%s", self._podcast_id, message.trace.rstrip())

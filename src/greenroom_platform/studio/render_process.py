@@ -18,7 +18,7 @@ import msgspec
 
 from greenroom_platform.studio.opus import OpusEncoder
 from greenroom_platform.studio.script import PodcastScript
-from greenroom_platform.studio.voice import Voices, zero_new_memory
+from greenroom_platform.studio.voice import RATE, Voices, zero_new_memory
 from greenroom_platform.studio.webm import Cluster, Muxer
 
 NICENESS = 10
@@ -35,7 +35,13 @@ class Made(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """The script has been rendered to its end: without it a recording is not whole."""
+    """The script has been rendered to its end: without it a recording is not whole.
+
+    Arguments:
+        times: of each line, where it begins and where its last word ends, in seconds.
+    """
+
+    times: tuple[tuple[float, float], ...] = ()
 
 
 class RenderFailed(msgspec.Struct, frozen=True, tag=True):
@@ -48,17 +54,23 @@ class RenderFailed(msgspec.Struct, frozen=True, tag=True):
 Message = Made | Done | RenderFailed
 
 
-def render(script: PodcastScript) -> Iterator[Made]:
-    """The clusters of a script, one after another."""
+def render(script: PodcastScript) -> Iterator[Made | Done]:
+    """The clusters of a script, one after another, and the end."""
     voices, encoder, muxer = Voices(), OpusEncoder(), Muxer()
     total = sum(len(line.text) for line in script.lines) or 1
     said = 0
+    times = list[tuple[float, float]]()
     for line in script.lines:
         said += len(line.text)
-        for cluster in muxer.add(encoder.feed(voices.say(line))):
+        samples = voices.say(line)
+        begin = encoder.samples / RATE
+        # As the silence is added to it.
+        times.append((round(begin, 3), round(begin + len(samples) / (2 * RATE) - round(line.pause * RATE) / RATE, 3)))
+        for cluster in muxer.add(encoder.feed(samples)):
             yield Made(cluster, min(said / total, 0.999))
     for cluster in muxer.finish(*encoder.finish()):
         yield Made(cluster, 1.0)
+    yield Done(tuple(times))
 
 
 def main(source: BinaryIO, sink: BinaryIO) -> None:
@@ -72,7 +84,6 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
     try:
         for made in render(msgspec.json.decode(source.read(), type=PodcastScript)):
             send(made)
-        send(Done())
     except BrokenPipeError:
         # Whoever wanted it is gone. Python would flush once more at the end, and complain.
         os._exit(0)

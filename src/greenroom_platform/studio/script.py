@@ -49,20 +49,25 @@ class Host(StrEnum):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """What one host says without a break, in words that a voice can say, and the seconds of silence after it."""
+    """What one host says without a break, in words that a voice can say, and the seconds of silence after it.
+
+    `snippet_id` is that of the story that it is of, if it is of one.
+    """
 
     speaker: Host
     text: str
     pause: float = _BEAT
+    snippet_id: str = ""
 
 
 class PodcastScript(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole podcast; `snippets` are the ids of those that are in it, in their order."""
+    """A whole podcast; `snippets` are the ids of those that are in it, in their order, and `titles` theirs."""
 
     podcast_id: str
     title: str
     lines: tuple[Line, ...]
     snippets: tuple[str, ...]
+    titles: tuple[str, ...] = ()
 
     @property
     def words(self) -> int:
@@ -80,7 +85,8 @@ def weave(podcast_id: str, topic: Topic, snippets: Iterable[Snippet]) -> Podcast
     Raises:
         NothingToSay: when nothing of the snippets can be read out.
     """
-    stories = choose(snippets)
+    given = {one.snippet_id: one for one in snippets}
+    stories = choose(given.values())
     if not stories:
         raise NothingToSay(topic.topic_id)
     weaver = _Weaver(podcast_id, topic)
@@ -93,6 +99,7 @@ def weave(podcast_id: str, topic: Topic, snippets: Iterable[Snippet]) -> Podcast
         title=weaver.topic,
         lines=tuple(weaver.lines),
         snippets=tuple(story.snippet_id for story in stories),
+        titles=tuple(given[story.snippet_id].title for story in stories),
     )
 
 
@@ -113,6 +120,7 @@ class _Weaver:
         self._led = dict.fromkeys(Host, 0)
         self._before: Story | None = None
         self._stayed = ""
+        self._telling = ""
 
     def open(self, stories: Sequence[Story]) -> None:
         """Who we are, what it is about, and what is coming."""
@@ -131,6 +139,7 @@ class _Weaver:
         """One story, after a handover that fits."""
         lead = self._handed_over(story) if number else self._first.other
         self._led[lead] += 1
+        self._telling = story.snippet_id
         if not story.title:
             self._say(lead, phrases.UNTITLED)
         else:
@@ -141,6 +150,7 @@ class _Weaver:
             for sentence in part:
                 self._read(speaker, sentence)
             speaker = speaker.other
+        self._telling = ""
         self._pause(_STORY)
         self._before = story
 
@@ -193,7 +203,7 @@ class _Weaver:
     def _read(self, host: Host, text: str) -> None:
         if self.lines and self.lines[-1].speaker is not host and self.lines[-1].pause < _TURN:
             self._pause(_TURN)
-        self.lines.extend(Line(host, piece) for piece in _pieces(text))
+        self.lines.extend(Line(host, piece, snippet_id=self._telling) for piece in _pieces(text))
 
     def _pause(self, seconds: float) -> None:
         self.lines[-1] = msgspec.structs.replace(self.lines[-1], pause=seconds)

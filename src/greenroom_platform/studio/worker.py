@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from typing import NoReturn
@@ -26,6 +26,7 @@ from greenroom_platform.studio.recording_writer import RecordingWriter
 from greenroom_platform.studio.recordings import Recordings
 from greenroom_platform.studio.render_client import Rendering, render
 from greenroom_platform.studio.script import NothingToSay, PodcastScript, weave
+from greenroom_platform.studio.transcript import transcribed
 from greenroom_platform.studio.voice import check_voices
 
 log = logging.getLogger("greenroom.studio")
@@ -112,7 +113,7 @@ class Worker:
         log.info("making podcast %s, attempt %d", claim.podcast_id, claim.task.attempts)
         began = self._clock.monotonic()
         try:
-            await self._finish(claim, await self._recorded(claim))
+            await self._finish(claim, *await self._recorded(claim))
         except ClaimLost as error:
             log.warning("podcast %s is given up here: %s", claim.podcast_id, error)
             await self._discards.close()
@@ -141,8 +142,8 @@ class Worker:
             log.info("made podcast %s in %.1f s", claim.podcast_id, self._clock.monotonic() - began)
         self._recordings.sweep_soon()
 
-    async def _recorded(self, claim: Claim) -> int:
-        """Make the whole recording; returns its size.
+    async def _recorded(self, claim: Claim) -> tuple[int, float | None]:
+        """Make the whole recording; returns its size, and its seconds.
 
         Raises:
             RecordingsUnavailable: when the store does not answer.
@@ -152,7 +153,9 @@ class Worker:
         try:
             # Where there is one, a worker was killed between the recording's last byte and the word of it.
             size = await self._recordings.take_over(claim.podcast_id, claim.number)
-            return await self._held(claim) if size is None else size
+            if size is None:
+                return await self._held(claim)
+            return size, await self._recordings.duration(claim.podcast_id, claim.number)
         except RecordingsUnavailable as error:
             # Otherwise: a store takes small objects, and no whole recording · no attempt is counted · one podcast is
             # made again for ever at the head of the queue.
@@ -172,7 +175,7 @@ class Worker:
             except (RecordingsUnavailable, InvalidInput) as error:
                 log.warning("no podcast is made without the store of recordings: %s", error)
 
-    async def _make(self, claim: Claim, at: _Progress) -> int:
+    async def _make(self, claim: Claim, at: _Progress) -> tuple[int, float]:
         await self._tasks.advance(claim, SCRIPT_GENERATING)
         topic = await self._topics.get(claim.task.topic_id)
         if topic is None:
@@ -182,13 +185,13 @@ class Worker:
         script = await asyncio.to_thread(weave, claim.podcast_id, topic, snippets)
         return await self._record(claim, script, at)
 
-    async def _record(self, claim: Claim, script: PodcastScript, at: _Progress) -> int:
+    async def _record(self, claim: Claim, script: PodcastScript, at: _Progress) -> tuple[int, float]:
         await self._tell(claim, script.words / _WORDS / self._speed)
         recording = self._recordings.begin(claim.podcast_id, claim.number)
         try:
-            await self._fill(recording, claim, script, at)
+            times = await self._fill(recording, claim, script, at)
             await self._tasks.renew(claim, self._claim)  # who is late need not put what nobody will read
-            return await recording.finish()
+            return await recording.finish(transcribed(script, times)), recording.duration
         except asyncio.CancelledError:
             # Not waited for here. Otherwise: the store is silent · a worker has to end · it waits for a put and its
             # removal · nobody can take its task up meanwhile.
@@ -198,7 +201,10 @@ class Worker:
             await self._discards.finish(recording.discard(), "greenroom-discard")
             raise
 
-    async def _fill(self, recording: RecordingWriter, claim: Claim, script: PodcastScript, at: _Progress) -> None:
+    async def _fill(
+        self, recording: RecordingWriter, claim: Claim, script: PodcastScript, at: _Progress
+    ) -> Sequence[tuple[float, float]]:
+        """Render all of it; returns when each line is said."""
         reported_at = self._clock.monotonic()
         async with self._render(script) as rendering:
             async for cluster in rendering:
@@ -210,10 +216,12 @@ class Worker:
                 if self._clock.monotonic() - reported_at >= REPORT_INTERVAL and progress.remaining is not None:
                     reported_at = self._clock.monotonic()
                     await self._tell(claim, progress.remaining)
+            return rendering.times
 
-    async def _finish(self, claim: Claim, size: int) -> None:
+    async def _finish(self, claim: Claim, size: int, duration: float | None) -> None:
         """Tell the last word; who has to end in the middle of it tells it all the same."""
-        telling = asyncio.create_task(self._tasks.advance(claim, READY_TO_STREAM, size=size), name="greenroom-ready")
+        ready = self._tasks.advance(claim, READY_TO_STREAM, size=size, duration=duration)
+        telling = asyncio.create_task(ready, name="greenroom-ready")
         try:
             await asyncio.shield(telling)
         except asyncio.CancelledError:
@@ -227,8 +235,8 @@ class Worker:
 
     # Holding on to the task -------------------------------------------------------------------------
 
-    async def _held(self, claim: Claim) -> int:
-        """Make the recording, and renew the claim meanwhile; stop when it is lost. Returns the recording's size.
+    async def _held(self, claim: Claim) -> tuple[int, float]:
+        """Make the recording, and renew the claim meanwhile; stop when it is lost. Returns its size and its seconds.
 
         Raises:
             ClaimLost: when it was lost.

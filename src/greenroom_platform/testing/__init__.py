@@ -11,6 +11,7 @@ _CONTRACTS = (
     "records_contract",
     "records_edits",
     "records_elsewhere",
+    "records_search",
     "tasks_contract",
     "tasks_control",
     "tasks_recordings",

@@ -15,9 +15,11 @@ from greenroom.errors import RecordUnavailable
 from greenroom_platform.definitions import SNIPPET_PAGE
 from greenroom_platform.domain.foreign_changes import EVERYTHING, ChangeSource, ForeignChanges, TellsForeignChanges
 from greenroom_platform.domain.records import Records
+from greenroom_platform.domain.searching import Searchable
 from greenroom_platform.domain.task_records import KeepsTasks, TaskRecords
 from greenroom_platform.models import Snippet, Topic
 from greenroom_platform.testing.records_changes import NOON, about, fill, snippet, topic, wording
+from greenroom_platform.testing.records_search import searchable, snippets_found, topics_found
 
 _PATIENCE = 60.0
 """Seconds after which a change that is not told counts as never told."""
@@ -229,6 +231,24 @@ class ChangeSourceContract:
         together = [sorted(told.topics, key=names.index) for told in seen.each]
         assert [name for some in together for name in some] == names
 
+    @pytest.mark.usefixtures("begun")
+    async def test_what_others_write_is_found_before_it_is_told(self, records: Records, outside: Outside) -> None:
+        """Prevents: it is told, and searches are dropped · a search is cached without it · its words are written."""
+        searchable(records)
+        outside.put_topic(topic("c", name="Whales"))
+        outside.put_snippet(snippet("b000", "b", NOON, "Whales"))
+        outside.delete_snippets("a000")
+        async with watching(records) as watch:
+            await watch.until(lambda seen: seen.topics and seen.snippets == {"a000", "b000"})
+            assert (await topics_found(records, "whales"), await snippets_found(records, "whales")) == (["c"], ["b000"])
+            assert await topics_found(records, "name") == ["a", "b", "first"]
+            assert len(await snippets_found(records, "title")) == 20
+            # What was told are not the words, which were changed for it.
+            outside.put_topic(topic("later", name="Sharks"))
+            await watch.until(lambda seen: "later" in seen.topics)
+            assert await topics_found(records, "sharks") == ["later"]
+        assert watch.seen.topics == {"c", "later"}
+
     # Who is told, and how often --------------------------------------------------------------------
 
     @pytest.mark.usefixtures("begun")
@@ -291,10 +311,15 @@ class ChangeSourceContract:
     ) -> None:
         outside.put_topic(topic("missed"))
         outside.lose_history()
+        outside.put_topic(topic("missed", name="Unseen"))
         async with watching(records) as watch:
             await watch.until(lambda seen: seen.lost >= {one.name for one in EVERYTHING})
             outside.put_topic(topic("later"))
             await watch.until(lambda seen: "later" in seen.topics)
+            if isinstance(records, Searchable):
+                async with asyncio.timeout(_PATIENCE):
+                    while await topics_found(records, "unseen") != ["missed"]:
+                        await asyncio.sleep(0.01)
 
     @pytest.mark.usefixtures("begun")
     async def test_the_moment_of_a_change_is_told_or_none(self, records: Records, outside: Outside) -> None:

@@ -15,10 +15,17 @@ from greenroom_platform.testing.records_changes import NOON, ChangesContract, ab
 from greenroom_platform.testing.records_conditions import ConditionsContract
 from greenroom_platform.testing.records_edits import EditsContract
 from greenroom_platform.testing.records_elsewhere import ElsewhereContract
+from greenroom_platform.testing.records_search import SearchContract
 
 
 class RecordsContract(
-    ActionsContract, CachesContract, ChangesContract, ConditionsContract, EditsContract, ElsewhereContract
+    ActionsContract,
+    CachesContract,
+    ChangesContract,
+    ConditionsContract,
+    EditsContract,
+    ElsewhereContract,
+    SearchContract,
 ):
     """Every promise of `Records` as a test. Subclass it and say how an empty record of yours is opened:
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from greenroom.errors import Conflict, RecordUnavailable
 from greenroom_platform.domain.records import UserRecords
+from greenroom_platform.models import HeardPodcast
 from greenroom_platform.storage import SqliteRecords, open_records
 from greenroom_platform.testing.records_changes import NOON, about
 from tests.support.cheap_accounts import user
@@ -136,3 +138,59 @@ async def test_a_closed_record_has_no_users_either(records: Any) -> None:
 
 def test_a_user_s_hash_and_name_are_not_shown() -> None:
     assert repr(user("u1", "ana", "secret-hash")) == "User(user_id='u1')"
+
+
+def heard(podcast_id: str, seconds: int = 0, place: float | msgspec.UnsetType = msgspec.UNSET) -> HeardPodcast:
+    return HeardPodcast(podcast_id=podcast_id, listened_at=NOON + timedelta(seconds=seconds), position_seconds=place)
+
+
+def adding(one: HeardPodcast) -> Callable[[tuple[HeardPodcast, ...]], tuple[HeardPodcast, ...]]:
+    return lambda before: (*before, one)
+
+
+async def test_two_edits_of_a_history_at_once_are_both_kept(users: UserRecords) -> None:
+    await users.add_user(user("u1", "ana"))
+    edits = [users.edit_history("u1", adding(heard(f"p.{n}", n, 0.5))) for n in range(10)]
+    assert await asyncio.gather(*edits) == [True] * 10
+    found = await users.user("u1")
+    assert found is not None
+    assert isinstance(found.history, tuple)
+    assert sorted(one.podcast_id for one in found.history) == [f"p.{n}" for n in range(10)]
+    assert all(one.position_seconds == 0.5 for one in found.history)
+    assert await users.edit_history("u1", lambda before: before)
+    assert not await users.edit_history("nobody", lambda before: before)
+    assert await users.set_preferences("u1", {"other": 1}, NOON)
+    kept = await users.user("u1")
+    assert kept is not None
+    assert kept.history == found.history
+
+
+async def test_a_deleted_user_leaves_nothing_and_the_name_is_free(users: UserRecords) -> None:
+    ana = user("u1", "ana")
+    await users.add_user(ana)
+    assert not await users.delete_user("u1", "another hash")
+    assert await users.set_feed("u1", "hash of a secret")
+    assert await users.edit_history("u1", lambda _: (heard("p"),))
+    assert await users.delete_user("u1", ana.password_hash)
+    assert await users.user("u1") is None is await users.user_by_name("ana")
+    assert not await users.edit_history("u1", lambda _: (heard("p"),))
+    assert not await users.set_feed("u1", "hash of a secret")
+    assert not await users.set_preferences("u1", {"other": 1}, NOON)
+    assert not await users.delete_user("u1", ana.password_hash)
+    await users.add_user(user("u2", "ana"))
+    found = await users.user_by_name("ana")
+    assert found is not None
+    assert (found.user_id, found.history, found.feed_hash) == ("u2", msgspec.UNSET, msgspec.UNSET)
+    assert await users.set_feed("u2", "x")
+    assert await users.set_feed("u2", None)
+    assert await users.user("u2") == found
+
+
+async def test_an_edit_of_a_history_meets_the_deletion(users: UserRecords) -> None:
+    ana = user("u1", "ana")
+    await users.add_user(ana)
+    edits = [users.edit_history("u1", adding(heard(str(n)))) for n in range(5)]
+    *noted, deleted = await asyncio.gather(*edits, users.delete_user("u1", ana.password_hash))
+    assert deleted
+    assert await users.user("u1") is None, "whichever came first"
+    assert len(noted) == 5

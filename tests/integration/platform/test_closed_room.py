@@ -16,17 +16,21 @@ from greenroom import Keyspace
 from greenroom.errors import RoomClosed
 from greenroom.rate_limit import Bound
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
+from greenroom_platform.models import HeardPodcast
 from greenroom_platform.platform import Platform, open_platform
+from greenroom_platform.testing.records_changes import NOON
 from tests.support.cheap_accounts import PASSWORD
 from tests.support.real_servers import Server
 
 TOPIC = TopicDraft(display_name="Closed", description="", keywords=())
 SNIPPET = SnippetDraft(topic_id="closed", title="Closed", text_content="Closed.")
+HEARD = [HeardPodcast(podcast_id="closed", listened_at=NOON)]
 CLAIMED: Any = None
 """A claim: nothing is asked of it once the room is closed."""
 
 PROPERTIES = (
     *("accounts", "changes", "generation", "presence", "recordings", "records", "sessions", "snippets", "statuses"),
+    *("outbox", "tasks", "topics", "search", "listings", "histories", "feeds"),
     *("actions", "heartbeats", "outbox", "queue_control", "tasks", "topics"),
 )
 NOT_OF_THE_SERVER = {
@@ -52,6 +56,8 @@ NOT_OF_THE_SERVER = {
     "statuses": {"cache", "check_same", "close", "followed"},
     "generation": {"asked"},
     "accounts": {"close", "check"},
+    "listings": {"close"},
+    "histories": {"now"},
     "worker": {"work"},
     "cache": {
         *("close", "context", "group", "group_parts", "get_bytes", "invalidate_numbered", "keyspace", "load", "of"),
@@ -77,6 +83,8 @@ class House:
         self.statuses, self.generation, self.tasks, self.accounts = (
             *(platform.statuses, platform.generation, platform.tasks, platform.accounts),
         )
+        self.search, self.listings = platform.search, platform.listings
+        self.histories, self.feeds = platform.histories, platform.feeds
         self.rate = platform.rate("closed", Bound(9, timedelta(minutes=1)))
         self.worker = platform.worker()
 
@@ -153,8 +161,32 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "create": lambda house: house.accounts.create("closed", PASSWORD),
         "sign_in": lambda house: house.accounts.sign_in("closed", PASSWORD, address="127.0.0.1"),
         "change_password": lambda house: house.accounts.change_password("u", PASSWORD, PASSWORD, address="127.0.0.1"),
+        "delete": lambda house: house.accounts.delete("u", PASSWORD, address="127.0.0.1", once_right=house.watched),
         "still_right": lambda house: house.accounts.still_right(CLAIMED, PASSWORD),
         "keep_preferences": lambda house: house.accounts.keep_preferences("closed", {}, house.live.started_text),
+    },
+    "search": {
+        "find": lambda house: house.search.find("closed"),
+        "read": lambda house: house.search.read("closed"),
+    },
+    "listings": {
+        "podcasts": lambda house: house.listings.podcasts(["closed"]),
+        "of_topic": lambda house: house.listings.of_topic("closed", 1),
+        "place": lambda house: house.listings.place("closed"),
+        "history": lambda house: house.listings.history(HEARD),
+        "known": lambda house: house.listings.known(["closed"]),
+        "listed": lambda house: house.listings.listed(["closed"]),
+        "topic_names": lambda house: house.listings.topic_names([]),
+    },
+    "histories": {
+        "entries": lambda house: house.histories.entries("closed"),
+        "note": lambda house: house.histories.note("closed", HEARD),
+        "forget": lambda house: house.histories.forget("closed", "closed"),
+    },
+    "feeds": {
+        "make": lambda house: house.feeds.make("closed"),
+        "end": lambda house: house.feeds.end("closed"),
+        "read": lambda house: house.feeds.read("closed"),
     },
     "rate": {
         "count": lambda house: house.rate.count("closed"),

@@ -76,9 +76,11 @@ class Slowly:
         self.may = asyncio.Event()
         self.progress = Progress(0.0, 0.0, 0.0)
         self.ended = 0
+        self.times: tuple[tuple[float, float], ...] = ()
 
     @asynccontextmanager
     async def __call__(self, script: PodcastScript) -> AsyncIterator[Slowly]:
+        self.times = tuple((float(number), number + 0.5) for number in range(len(script.lines)))
         try:
             yield self
         finally:

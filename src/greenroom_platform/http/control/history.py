@@ -46,7 +46,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyspaceHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """One keyspace over fifteen minutes, at the times of `History`; a place without a number had no load.
+    """One keyspace over fifteen minutes, at the times of `OutcomeHistory`; a place without a number had no load.
 
     Arguments:
         outcomes: reads a second, by outcome.
@@ -60,7 +60,7 @@ class KeyspaceHistory(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: list[float | None]
 
 
-class History(msgspec.Struct, frozen=True, kw_only=True):
+class OutcomeHistory(msgspec.Struct, frozen=True, kw_only=True):
     """The charts. Times are in seconds since 1970."""
 
     times: list[float]
@@ -113,13 +113,13 @@ class Ring:
             spared=None if not whole else 1 - record / whole,
         )
 
-    def history(self, keyspaces: Iterable[str]) -> History:
+    def history(self, keyspaces: Iterable[str]) -> OutcomeHistory:
         """The charts of some keyspaces."""
         # By the numbers of the samples: points do not move while others are added. At first each sample is a point.
         first, step = self._added - len(self._samples), _POINT if len(self._samples) > _FEW else 1
         kept = [sample for number, sample in enumerate(self._samples, first) if number % step == 0]
         steps = [(after[0] - before[0], after[1].minus(before[1])) for before, after in pairwise(kept)]
-        return History(times=[at for at, _ in kept[1:]], keyspaces=[_history(name, steps) for name in keyspaces])
+        return OutcomeHistory(times=[at for at, _ in kept[1:]], keyspaces=[_history(name, steps) for name in keyspaces])
 
 
 def _history(name: str, steps: list[tuple[float, Totals]]) -> KeyspaceHistory:

@@ -17,7 +17,7 @@ from greenroom.keyspace import Keyspace
 from greenroom_platform.domain.action_log import Action, OutboxState, QueuePause
 from greenroom_platform.domain.heartbeats import own_name
 from greenroom_platform.domain.podcasts import ATTEMPTS, QUEUE
-from greenroom_platform.http.control.history import STEP, History, Ring, quantile_ms, summed_by
+from greenroom_platform.http.control.history import STEP, OutcomeHistory, Ring, quantile_ms, summed_by
 from greenroom_platform.http.control.processes import LOADS_SHOWN, Load, Processes, ProcessView
 from greenroom_platform.http.control.servers import Servers, ServerView
 from greenroom_platform.http.control.summary import (
@@ -103,7 +103,7 @@ class ControlRoom:
             await asyncio.wait(tasks)
             await self._servers.close()
 
-    def history(self) -> History:
+    def history(self) -> OutcomeHistory:
         """The charts."""
         return self._ring.history(self.caches)
 

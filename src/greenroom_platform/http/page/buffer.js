@@ -106,7 +106,7 @@ export class Buffer {
     }
   }
 
-  // Heard parts go first; where there are none, it waits until some have been heard.
+  // HeardPodcast parts go first; where there are none, it waits until some have been heard.
   #makeRoom() {
     const heard = this.#audio.currentTime - KEPT_BEHIND;
     const { buffered } = this.#source;

@@ -18,7 +18,7 @@ from greenroom_platform.domain.action_log import ACTIONS_KEPT, Action
 from greenroom_platform.http.address_bounds import address_of
 from greenroom_platform.http.auth import staff_only
 from greenroom_platform.http.control.acting import cache_named, log_kept, parts_of, user_named
-from greenroom_platform.http.control.history import History
+from greenroom_platform.http.control.history import OutcomeHistory
 from greenroom_platform.http.control.lookup import KeyView, look_up
 from greenroom_platform.http.control.room import ControlRoom
 from greenroom_platform.http.control.summary import Summary
@@ -81,7 +81,7 @@ async def _bounded(state: ServiceState) -> AsyncGenerator[Summary, None]:
 
 
 @_read("/history", "Reads and load times of 15 minutes (staff)")
-async def read_history(state: ServiceState) -> Response[History]:
+async def read_history(state: ServiceState) -> Response[OutcomeHistory]:
     """A point for each 15 seconds, or 5 at first: reads a second by outcome, and how long loads took."""
     return Response(state.control.history(), headers=_FRESH)
 

@@ -77,6 +77,12 @@ def _handlers(page: _Page) -> list[HTTPRouteHandler]:
     return [index, asset]
 
 
+@get("/favicon.ico", summary="The icon")
+async def icon(request: Request[Any, Any, Any]) -> Response[bytes | None]:
+    """The page's icon, for what browsers show without a page: they ask for it here."""
+    return _answer(request, _ICON)
+
+
 def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | None]:
     headers = {"Cache-Control": CACHE_CONTROL, "ETag": file.tag}
     tags = request.headers.getall("if-none-match", [])
@@ -85,5 +91,10 @@ def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | No
     return Response(file.content, media_type=file.media_type, headers=headers)
 
 
-ROUTER = Router("/", route_handlers=[one for page in PAGES for one in _handlers(page)], include_in_schema=False)
+_ICON = _files("page")["icon.svg"]
+ROUTER = Router(
+    "/",
+    route_handlers=[icon, *(one for page in PAGES for one in _handlers(page))],
+    include_in_schema=False,
+)
 """The pages."""

@@ -20,6 +20,7 @@ from bson.raw_bson import RawBSONDocument
 from greenroom_platform.models import Snippet, Topic
 from greenroom_platform.storage.broken import broken_document, check_status
 from greenroom_platform.storage.moments import microseconds
+from greenroom_platform.storage.mongodb.words import OF_SNIPPETS, OF_TOPICS, words_in
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -88,12 +89,14 @@ def _id(members: Mapping[str, Any]) -> str:
 def topic_update(topic: Topic) -> dict[str, Any]:
     """The update that makes a document this topic, new or not; members of other programs stay."""
     members = msgspec.to_builtins(topic)
+    members |= words_in(members, OF_TOPICS)
     return {"$set": members, "$inc": {LOCK: 1}}
 
 
 def snippet_update(snippet: Snippet) -> dict[str, Any]:
     """The update that makes a document this snippet, new or not; members of other programs stay."""
     members = msgspec.to_builtins(snippet)
+    members |= words_in(members, OF_SNIPPETS)
     members[GENERATED] = bson.Int64(microseconds(snippet.generation_timestamp))
     update = {"$set": members, "$inc": {LOCK: 1}}
     omitted = dict.fromkeys((name for name in _OPTIONAL if name not in members), "")

@@ -22,7 +22,7 @@ from pymongo.asynchronous.change_stream import AsyncDatabaseChangeStream
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
-from greenroom.errors import InvalidInput, RecordUnavailable
+from greenroom.errors import InvalidInput, RecordError, RecordUnavailable
 from greenroom_platform.definitions import SNIPPET_PAGE
 from greenroom_platform.domain.foreign_changes import EVERYTHING, ForeignChanges
 from greenroom_platform.storage.mongodb.changes import page_ends
@@ -38,6 +38,7 @@ from greenroom_platform.storage.mongodb.documents import LENIENT
 from greenroom_platform.storage.mongodb.event_effects import CACHED, WHOLE, EventEffects, collection_of
 from greenroom_platform.storage.mongodb.left import Left
 from greenroom_platform.storage.mongodb.opening import prepare
+from greenroom_platform.storage.mongodb.search import mend_all, mend_named
 
 log = logging.getLogger("greenroom.storage")
 
@@ -145,6 +146,7 @@ class MongoForeignChanges:
                     raise RecordUnavailable("the change stream has no beginning")
                 yield ForeignChanges(position=Place(first, session.operation_time), lost=EVERYTHING)
             reader, stored = _Reader(stream, session), monotonic()
+            mending = asyncio.create_task(self._mend_words(missing=token is not None), name="greenroom-words")
             try:
                 while True:
                     async for events in reader.batches():
@@ -158,7 +160,19 @@ class MongoForeignChanges:
                         await self.acknowledge(idle)
                         stored = monotonic()
             finally:
+                mending.cancel()
+                await asyncio.wait([mending])
                 await reader.close()
+
+    async def _mend_words(self, *, missing: bool) -> None:
+        """Put the words of a search right, where nobody was told of what others wrote; beside the watch."""
+        try:
+            mended = await mend_all(self._database, missing=missing)
+        except (RecordError, PyMongoError) as error:
+            log.warning("some documents are not found by a search until they are changed: %s", str(error)[:300])
+        else:
+            if mended:
+                log.info("a search finds %d documents more", mended)
 
     # docs/decisions/0085-own-events-are-known-by-their-outbox-row.md
     async def _changes(self, events: list[Mapping[str, Any]], left: Left) -> ForeignChanges[Place] | None:
@@ -172,6 +186,8 @@ class MongoForeignChanges:
             await self._prepare()
         if not effects.events:
             return None
+        # Before they are told: a search that is cached after the drop must find them.
+        await mend_named(self._database, effects.topics, effects.snippets)
         left.add(effects.left, events[0]["clusterTime"])
         if SNIPPET_PAGE in effects.lost:
             left.forget()

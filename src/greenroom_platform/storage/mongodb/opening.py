@@ -31,6 +31,7 @@ from greenroom_platform.storage.mongodb.database import (
     MongoDatabase,
 )
 from greenroom_platform.storage.mongodb.documents import GENERATED
+from greenroom_platform.storage.mongodb.words import TITLE_WORDS, WORDS
 
 log = logging.getLogger("greenroom.storage")
 
@@ -43,14 +44,24 @@ WATCHED = TOPICS, SNIPPETS, TASKS
 _WRONG_PASSWORD, _FORBIDDEN, _EXISTS = 18, 13, 48
 
 INDEXES: Mapping[str, list[IndexModel]] = {
-    TOPICS: [IndexModel([("display_name", ASCENDING), ("_id", ASCENDING)])],
+    TOPICS: [
+        IndexModel([("display_name", ASCENDING), ("_id", ASCENDING)]),
+        IndexModel([(WORDS, ASCENDING)]),
+        IndexModel([(TITLE_WORDS, ASCENDING)]),
+    ],
     SNIPPETS: [
         IndexModel([("topic_id", ASCENDING), (GENERATED, DESCENDING), ("_id", ASCENDING)]),
         IndexModel([(GENERATED, DESCENDING), ("_id", ASCENDING)]),
+        IndexModel([(WORDS, ASCENDING)]),
+        IndexModel([(TITLE_WORDS, ASCENDING)]),
     ],
     TASKS: [
         IndexModel([("number", ASCENDING)], partialFilterExpression={"unfinished": True}),
         IndexModel([("finished", ASCENDING)], partialFilterExpression={"finished": {"$exists": True}}),
+        IndexModel(
+            [("topic_id", ASCENDING), ("finished", DESCENDING)],
+            partialFilterExpression={"finished": {"$exists": True}},
+        ),
         IndexModel(
             [("key.caller", ASCENDING), ("key.key", ASCENDING)],
             unique=True,

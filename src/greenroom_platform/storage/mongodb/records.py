@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from greenroom.errors import Conflict, UnknownReference
 from greenroom_platform.definitions import PAGE_SIZE
+from greenroom_platform.domain.exports import Chunk
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
 from greenroom_platform.domain.records import (
     Change,
@@ -38,11 +41,15 @@ from greenroom_platform.storage.mongodb.documents import (
 from greenroom_platform.storage.mongodb.foreign import MongoForeignChanges
 from greenroom_platform.storage.mongodb.opening import opened
 from greenroom_platform.storage.mongodb.relying import rely_on
+from greenroom_platform.storage.mongodb.search import CANDIDATES
 from greenroom_platform.storage.mongodb.task_control import MongoTaskControl
 from greenroom_platform.storage.mongodb.tasks import MongoTasks
 from greenroom_platform.storage.mongodb.unfit import fitting
 from greenroom_platform.storage.mongodb.users import MongoUsers
+from greenroom_platform.storage.mongodb.words import matching
 from greenroom_platform.storage.whole import WholeObjects
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _IN_ORDER = [(GENERATED, -1), ("_id", 1)]
 _FURTHER = 4
@@ -112,6 +119,18 @@ class MongoRecords:
 
     async def newest(self, limit: int) -> tuple[Snippet, ...]:
         return await self._snippets({}, limit=limit)
+
+    async def topics_after(self, after: str, limit: int) -> Chunk[Topic]:
+        return await self._after(self._database.topics, Topic, after, limit)
+
+    async def snippets_after(self, after: str, limit: int) -> Chunk[Snippet]:
+        return await self._after(self._database.snippets, Snippet, after, limit)
+
+    async def search_topics(self, words: Sequence[str], limit: int) -> tuple[Topic, ...]:
+        return await self._found(self._database.topics, Topic, "display_name", words, limit)
+
+    async def search_snippets(self, words: Sequence[str], limit: int) -> tuple[Snippet, ...]:
+        return await self._found(self._database.snippets, Snippet, GENERATED, words, limit)
 
     async def is_empty(self) -> bool:
         topic = await self._database.read(self._database.topics.find_one)
@@ -253,6 +272,35 @@ class MongoRecords:
                 return tuple(fitting[:limit])
             asked *= _FURTHER
 
+    async def _after(self, collection: Any, type_: type[T], after: str, limit: int) -> Chunk[T]:
+        # Texts only: a comparison with one leaves out ids of other types, which other programs may have stored.
+        later = {"_id": {"$gt": after}}
+        rows = await self._database.read_list(collection, filter=later, sort=[("_id", 1)], limit=limit)
+        objects = (self.broken.fitting(decoded, row, type_) for row in rows)
+        last = str(rows[-1]["_id"]) if len(rows) == limit else None
+        return Chunk(tuple(one for one in objects if one is not None), last)
+
+    async def _found(self, collection: Any, type_: type[T], by: str, words: Sequence[str], limit: int) -> tuple[T, ...]:
+        """What has the words in its title, then what has them anywhere."""
+        found: dict[object, T] = {}
+        for in_title in (True, False):
+            query = matching(words, in_title=in_title)
+            some = await self._database.read_list(
+                collection, filter=query, projection={"_id": 1, by: 1}, limit=CANDIDATES
+            )
+            ids = [row["_id"] for row in sorted(some, key=lambda row: _place(row.get(by), row["_id"]))]
+            ids = [one for one in ids if one not in found][: _FURTHER * limit]
+            if ids:
+                rows = await self._database.read_list(collection, filter={"_id": {"$in": ids}} | query)
+                by_id = {row["_id"]: row for row in rows}
+                for one in ids:
+                    fits = self.broken.fitting(decoded, by_id[one], type_) if one in by_id else None
+                    if fits is not None:
+                        found[one] = fits
+            if len(found) >= limit:
+                break
+        return tuple(found.values())[:limit]
+
     async def _stored_topic(self, session: Session, topic_id: str) -> Topic | None:
         raw = await self._database.topics.find_one({"_id": topic_id}, session=session)
         return None if raw is None else decoded(raw, Topic)
@@ -282,3 +330,8 @@ class MongoRecords:
 
     async def _change(self, session: Session, **stale: Any) -> Change:
         return await record_change(self._database, session, self._numbers, **stale)
+
+
+def _place(by: object, id_: object) -> tuple[str, int, str]:
+    """Where a document stands among others: by its name, or from the newest, then by its id."""
+    return (by if isinstance(by, str) else "", -by if isinstance(by, int) else 0, str(id_))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import bson
@@ -19,9 +20,11 @@ from greenroom_platform.domain.task_records import (
     Advanced,
     Claim,
     IdempotencyKey,
+    Listed,
     Queue,
     Requested,
     StoredRecording,
+    Waiting,
 )
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
@@ -30,13 +33,15 @@ from greenroom_platform.storage.mongodb.changes import ChangeNumbers, record_cha
 from greenroom_platform.storage.mongodb.database import QUEUE, MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, decoded
 from greenroom_platform.storage.mongodb.unfit import COUNTED, ROOM_LEFT, check_counted, fitting
-from greenroom_platform.storage.task_steps import after, check_step, shown
+from greenroom_platform.storage.task_steps import after, check_step, shown, waiting_of
 
 _SWEPT = 100
 """Documents of each kind that one new task removes at most: more than it adds, and never a long write."""
 _OPTIONAL = [one.name for one in msgspec.structs.fields(PodcastTask) if one.default is msgspec.UNSET]
 KIND, _META = "podcasttask", "greenroom document"
 """As errors name the documents of the two collections."""
+_LOOKED_AT = 200
+"""Podcasts of a topic among which those are looked for that can be heard."""
 _FREE = bson.Int64(0)
 """The end of a claim where there is none."""
 
@@ -122,8 +127,29 @@ class MongoTasks:
         members = _claimed_until(after(now, seconds)) | ({} if progress is None else {"progress": progress})
         await self._if_current(claim, {"$set": members})
 
+    async def listed(self, podcast_ids: Sequence[str]) -> tuple[Listed, ...]:
+        return await self._listed(filter={"_id": {"$in": list(podcast_ids)}})
+
+    async def ready(self, topic_id: str, limit: int) -> tuple[Listed, ...]:
+        ended = {"topic_id": topic_id, "finished": {"$exists": True}}
+        order = [("finished", -1), ("number", -1)]
+        found = await self._listed(filter=ended, sort=order, limit=_LOOKED_AT)
+        return tuple(islice((one for one in found if one.audible), limit))
+
+    async def waiting(self, now: datetime) -> Waiting:
+        rows = await self._database.read(lambda: self._tasks.find({"unfinished": True}, sort=[("number", 1)]).to_list())
+        every = (self._broken.fitting(decoded, raw, PodcastTask) for raw in rows)
+        return waiting_of((one for one in every if one is not None), now)
+
     async def advance(
-        self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None, size: int = 0
+        self,
+        claim: Claim,
+        status: str,
+        now: datetime,
+        *,
+        estimated: datetime | None = None,
+        size: int = 0,
+        duration: float | None = None,
     ) -> Advanced:
         check_step(status)
 
@@ -133,7 +159,7 @@ class MongoTasks:
             expected = task.estimated_completion_time if estimated is None else in_utc(estimated)
             advanced = await self._shown(session, task, now, status=furthest, estimated_completion_time=expected)
             if STATUSES.ended(advanced.task.status):
-                await self._note_stored(session, advanced.task, size)
+                await self._note_stored(session, advanced.task, size, duration)
             return advanced
 
         return await self._database.transaction(work)
@@ -220,10 +246,24 @@ class MongoTasks:
 
     # ------------------------------------------------------------------------------------------------
 
-    async def _note_stored(self, session: Session, task: PodcastTask, size: int) -> None:
+    async def _listed(self, **query: Any) -> tuple[Listed, ...]:
+        async def work() -> tuple[list[RawBSONDocument], list[RawBSONDocument]]:
+            tasks = await self._tasks.find(**query).to_list()
+            named = {"_id": {"$in": [raw["_id"] for raw in tasks]}}
+            return tasks, await self._database.recordings.find(named).to_list()
+
+        rows, recordings = await self._database.read(work)
+        every = (self._broken.fitting(decoded, raw, StoredRecording) for raw in recordings)
+        stored = {one.podcast_id: one for one in every if one is not None}
+        tasks = (self._broken.fitting(decoded, raw, PodcastTask) for raw in rows)
+        return tuple(Listed(task, stored.get(task.podcast_id)) for task in tasks if task is not None)
+
+    async def _note_stored(self, session: Session, task: PodcastTask, size: int, duration: float | None = None) -> None:
         """Note what a task that has ended may have in the store of recordings."""
         if task.claim:
-            stored = StoredRecording(podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at)
+            stored = StoredRecording(
+                podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at, duration=duration
+            )
             await self.note_stored_in(session, stored)
 
     async def note_stored_in(self, session: Session, stored: StoredRecording) -> None:

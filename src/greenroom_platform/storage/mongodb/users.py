@@ -10,7 +10,9 @@ import msgspec
 from pymongo.errors import DuplicateKeyError
 
 from greenroom.errors import Conflict
+from greenroom_platform.domain.records import EditHistory
 from greenroom_platform.models import User
+from greenroom_platform.storage.histories import with_history
 from greenroom_platform.storage.mongodb.database import MongoDatabase, Session
 from greenroom_platform.storage.mongodb.documents import LOCK, decoded
 from greenroom_platform.storage.mongodb.unfit import fitting
@@ -54,6 +56,36 @@ class MongoUsers:
             return True
 
         return await self._database.transaction(work)
+
+    async def edit_history(self, user_id: str, edit: EditHistory) -> bool:
+        async def work(session: Session) -> bool:
+            raw = await self._database.users.find_one({"_id": user_id}, session=session)
+            if raw is None:
+                return False
+            user = decoded(raw, User)
+            changed = with_history(user, edit)
+            if changed is not user:
+                # The document is counted up: two edits, and an edit and a deletion, meet there.
+                update = {"$set": {"history": msgspec.to_builtins(changed.history)}, "$inc": {LOCK: 1}}
+                changing = self._database.users.update_one({"_id": user_id}, update, session=session)
+                await fitting("user", changing, user_id)
+            return True
+
+        return await self._database.transaction(work)
+
+    async def set_feed(self, user_id: str, feed_hash: str | None) -> bool:
+        users = self._database.users
+        change = {"$unset": {"feed_hash": ""}} if feed_hash is None else {"$set": {"feed_hash": feed_hash}}
+        update = change | {"$inc": {LOCK: 1}}
+        done = await self._database.write_one(
+            lambda: fitting("user", users.update_one({"_id": user_id}, update), user_id)
+        )
+        return done.matched_count > 0
+
+    async def delete_user(self, user_id: str, password_hash: str) -> bool:
+        wanted = {"_id": user_id, "password_hash": password_hash}
+        deleted = await self._database.write_one(lambda: self._database.users.delete_one(wanted))
+        return deleted.deleted_count > 0
 
     async def replace_hash(self, user_id: str, old: str, new: str) -> bool:
         wanted, update = {"_id": user_id, "password_hash": old}, {"$set": {"password_hash": new}, "$inc": {LOCK: 1}}

@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from greenroom.errors import Conflict, UnknownReference
 from greenroom_platform.definitions import PAGE_SIZE
+from greenroom_platform.domain.exports import Chunk
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
 from greenroom_platform.domain.records import (
     Change,
@@ -38,10 +41,13 @@ from greenroom_platform.storage.sqlite.rows import (
     write_snippet,
     write_topic,
 )
+from greenroom_platform.storage.sqlite.search import found_by, matching
 from greenroom_platform.storage.sqlite.task_control import SqliteTaskControl
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
 from greenroom_platform.storage.whole import WholeObjects
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _IN_ORDER = "ORDER BY generated DESC, snippet_id"
 _FURTHER = 4
@@ -94,6 +100,20 @@ class SqliteRecords:
 
     async def newest(self, limit: int) -> tuple[Snippet, ...]:
         return await self._snippets("", limit=limit)
+
+    async def topics_after(self, after: str, limit: int) -> Chunk[Topic]:
+        return await self._after("topics", Topic, after, limit)
+
+    async def snippets_after(self, after: str, limit: int) -> Chunk[Snippet]:
+        return await self._after("snippets", Snippet, after, limit)
+
+    async def search_topics(self, words: Sequence[str], limit: int) -> tuple[Topic, ...]:
+        query = f"SELECT {columns(Topic)} FROM {found_by('topic')} ORDER BY display_name, topic_id LIMIT ?"  # noqa: S608
+        return await self._found(Topic, query, words, limit)
+
+    async def search_snippets(self, words: Sequence[str], limit: int) -> tuple[Snippet, ...]:
+        query = f"SELECT {columns(Snippet)} FROM {found_by('snippet')} {_IN_ORDER} LIMIT ?"  # noqa: S608
+        return await self._found(Snippet, query, words, limit)
 
     async def is_empty(self) -> bool:
         rows = await self._rows("SELECT 1 FROM topics UNION ALL SELECT 1 FROM snippets LIMIT 1")
@@ -235,6 +255,36 @@ class SqliteRecords:
                 if len(fitting) >= limit or len(rows) < asked:
                     return tuple(fitting[:limit])
                 asked *= _FURTHER
+
+        return await self._database.read(work)
+
+    async def _after(self, table: str, type_: type[T], after: str, limit: int) -> Chunk[T]:
+        # Other programs may have stored ids that are no text, which sort behind all texts, or no UTF-8.
+        id_ = columns(type_).split(", ")[1]
+        column = id_.removeprefix("CAST(").removesuffix(" AS BLOB)")
+        query = (
+            f"SELECT {id_}, {columns(type_)} FROM {table} WHERE {column} > CAST(? AS TEXT)"  # noqa: S608
+            f" AND typeof({column}) = 'text' ORDER BY {column} LIMIT ?"
+        )
+        rows = await self._rows(query, (after.encode("utf-8", "surrogateescape"), limit))
+        objects = (self.broken.fitting(decoded, row[1:], type_) for row in rows)
+        last = rows[-1][0].decode("utf-8", "surrogateescape") if len(rows) == limit else None
+        return Chunk(tuple(one for one in objects if one is not None), last)
+
+    async def _found(self, type_: type[T], query: str, words: Sequence[str], limit: int) -> tuple[T, ...]:
+        """What has the words in its title, then what has them anywhere."""
+
+        def work(connection: sqlite3.Connection) -> tuple[T, ...]:
+            found: dict[Any, T] = {}
+            for in_title in (True, False):
+                # Some more: those that do not fit are left out.
+                rows = connection.execute(query, (matching(words, in_title=in_title), _FURTHER * limit)).fetchall()
+                for row in rows:
+                    if row[1] not in found and (one := self.broken.fitting(decoded, row, type_)) is not None:
+                        found[row[1]] = one
+                if len(found) >= limit:
+                    break
+            return tuple(found.values())[:limit]
 
         return await self._database.read(work)
 

@@ -6,11 +6,12 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from greenroom.errors import ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
+from greenroom.errors import BrokenDocument, ClaimLost, Conflict, KeyReused, QueueFull, UnknownReference
 from greenroom_platform.domain.records import Change
 from greenroom_platform.domain.task_records import (
     KEY_KEPT,
@@ -18,9 +19,11 @@ from greenroom_platform.domain.task_records import (
     Advanced,
     Claim,
     IdempotencyKey,
+    Listed,
     Queue,
     Requested,
     StoredRecording,
+    Waiting,
 )
 from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
@@ -28,10 +31,16 @@ from greenroom_platform.storage.moments import microseconds
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.storage.sqlite.outbox import record_change
 from greenroom_platform.storage.sqlite.rows import columns, decoded, topic_exists
-from greenroom_platform.storage.task_steps import after, check_step, shown, unclaimed
+from greenroom_platform.storage.task_steps import after, check_step, shown, unclaimed, waiting_of
 
 _SWEPT = 100
 """Rows of each kind that one new task removes at most: more than it adds, and never a long transaction."""
+
+
+_TOPIC = "(CASE WHEN json_valid(document) THEN json_extract(document, '$.topic_id') END)"
+"""As in the index; written otherwise it would not be used."""
+_LOOKED_AT = 200
+"""Podcasts of a topic among which those are looked for that can be heard."""
 
 
 class SqliteTasks:
@@ -112,8 +121,37 @@ class SqliteTasks:
 
         await self._database.write(work)
 
+    async def listed(self, podcast_ids: Sequence[str]) -> tuple[Listed, ...]:
+        marks = ",".join("?" * len(podcast_ids))
+        return await self._database.read(
+            lambda connection: tuple(self._listed(connection, f"podcast_id IN ({marks})", podcast_ids))
+        )
+
+    async def ready(self, topic_id: str, limit: int) -> tuple[Listed, ...]:
+        where = f"finished IS NOT NULL AND {_TOPIC} = ? ORDER BY finished DESC, number DESC LIMIT {_LOOKED_AT}"
+
+        def work(connection: sqlite3.Connection) -> tuple[Listed, ...]:
+            found = self._listed(connection, where, [topic_id])
+            return tuple(islice((one for one in found if one.audible), limit))
+
+        return await self._database.read(work)
+
+    async def waiting(self, now: datetime) -> Waiting:
+        def work(connection: sqlite3.Connection) -> Waiting:
+            unfinished = list(self._fitting(connection, "finished IS NULL ORDER BY number", ()))
+            return waiting_of(unfinished, now)
+
+        return await self._database.read(work)
+
     async def advance(
-        self, claim: Claim, status: str, now: datetime, *, estimated: datetime | None = None, size: int = 0
+        self,
+        claim: Claim,
+        status: str,
+        now: datetime,
+        *,
+        estimated: datetime | None = None,
+        size: int = 0,
+        duration: float | None = None,
     ) -> Advanced:
         check_step(status)
 
@@ -123,7 +161,7 @@ class SqliteTasks:
             expected = task.estimated_completion_time if estimated is None else in_utc(estimated)
             advanced = _shown(connection, task, now, status=furthest, estimated_completion_time=expected)
             if STATUSES.ended(advanced.task.status):
-                _note_end(connection, advanced.task, size)
+                _note_end(connection, advanced.task, size, duration)
             return advanced
 
         return await self._database.write(work)
@@ -196,6 +234,13 @@ class SqliteTasks:
 
         await self._database.write(work)
 
+    def _listed(self, connection: sqlite3.Connection, where: str, parameters: Sequence[object]) -> Iterator[Listed]:
+        for task in self._fitting(connection, where, parameters):
+            try:
+                yield Listed(task, read_stored(connection, task.podcast_id))
+            except BrokenDocument as error:
+                self._broken.add(error)
+
     def _fitting(
         self, connection: sqlite3.Connection, where: str, parameters: Sequence[object]
     ) -> Iterator[PodcastTask]:
@@ -252,10 +297,13 @@ def note_stored(connection: sqlite3.Connection, stored: StoredRecording) -> None
     connection.execute("INSERT OR REPLACE INTO recordings (podcast_id, ended, document) VALUES (?, ?, ?)", row)
 
 
-def _note_end(connection: sqlite3.Connection, task: PodcastTask, size: int) -> None:
+def _note_end(connection: sqlite3.Connection, task: PodcastTask, size: int, duration: float | None = None) -> None:
     if task.claim:
         ended = task.updated_at
-        note_stored(connection, StoredRecording(podcast_id=task.podcast_id, claim=task.claim, size=size, ended=ended))
+        stored = StoredRecording(
+            podcast_id=task.podcast_id, claim=task.claim, size=size, ended=ended, duration=duration
+        )
+        note_stored(connection, stored)
 
 
 def _requested(connection: sqlite3.Connection, key: IdempotencyKey, now: datetime) -> PodcastTask | None:

@@ -1,4 +1,7 @@
-"""The triggers that leave a row for each change made outside, and what keeps our own changes out of them."""
+"""The triggers of the record: they leave a row for each change made outside, and keep the words of a search.
+
+Our own changes are kept out of those rows.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from importlib.resources import files
+
+from greenroom_platform.storage.sqlite.search import mend_words, search_triggers
 
 _FILES = files("greenroom_platform.storage.sqlite")
 _TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name ="
@@ -48,6 +53,7 @@ def restore_triggers(connection: sqlite3.Connection) -> None:
         if present is not None and present != (table, script):
             connection.execute(f"DROP TRIGGER {name}")
     make_triggers(connection)
+    mend_words(connection)
     if log_is_new:
         # Its numbers would begin at 1 again. Prevents: a watcher has read row 500 · the table is dropped and made anew
         # · rows 1 to 9 are written · the watcher acknowledges all up to 500. So they go on from the time in µs.
@@ -104,4 +110,4 @@ def _statements() -> tuple[str, ...]:
         if sqlite3.complete_statement(statement):
             statements.append(statement)
             statement = ""
-    return tuple(statements)
+    return (*statements, *search_triggers())

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from greenroom.errors import Conflict
+from greenroom_platform.domain.records import EditHistory
 from greenroom_platform.models import User
+from greenroom_platform.storage.histories import with_history
 from greenroom_platform.storage.preferences import merged
 from greenroom_platform.storage.sqlite.database import Database
 from greenroom_platform.storage.sqlite.rows import columns, decoded
@@ -47,6 +49,23 @@ class SqliteUsers:
 
         return await self._change(user_id, change)
 
+    async def edit_history(self, user_id: str, edit: EditHistory) -> bool:
+        return await self._change(user_id, lambda user: with_history(user, edit))
+
+    async def set_feed(self, user_id: str, feed_hash: str | None) -> bool:
+        given = msgspec.UNSET if feed_hash is None else feed_hash
+        return await self._change(user_id, lambda user: msgspec.structs.replace(user, feed_hash=given))
+
+    async def delete_user(self, user_id: str, password_hash: str) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            user = _read(connection, "user_id", user_id)
+            if user is None or user.password_hash != password_hash:
+                return False
+            connection.execute("DELETE FROM users WHERE user_id = ?", (user_id,))
+            return True
+
+        return await self._database.write(work)
+
     async def _change(self, user_id: str, change: Callable[[User], User | None]) -> bool:
         """Read and replace in one transaction. Prevents: A reads · B writes another member · A writes it away."""
 
@@ -55,6 +74,8 @@ class SqliteUsers:
             changed = None if user is None else change(user)
             if changed is None:
                 return False
+            if changed is user:
+                return True
             connection.execute("UPDATE users SET document = ? WHERE user_id = ?", (_text(changed), user_id))
             return True
 

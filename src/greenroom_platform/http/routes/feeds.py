@@ -1,0 +1,108 @@
+"""`/topics/{topic_id}/feed.xml` and `/feeds/{secret}.xml`: podcasts for players of RSS."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, Router, delete, get, post
+from litestar.params import FromPath, PathParameter
+
+from greenroom.caching.result import digest
+from greenroom.integrations.conditional import matches
+from greenroom.rate_limit import Bound
+from greenroom_platform.http.address_bounds import counted
+from greenroom_platform.http.docs import SESSION_SECURITY
+from greenroom_platform.http.feeds import Feed
+from greenroom_platform.http.problems import Problem
+from greenroom_platform.http.responses import CACHE_CONTROL
+from greenroom_platform.http.routes.history import count_change, no_user, user_of
+from greenroom_platform.http.routes.listings import RECENT
+from greenroom_platform.http.routes.topics import unknown_topic
+from greenroom_platform.http.state import ServiceState
+
+PER_ADDRESS = Bound(120, timedelta(minutes=5))
+"""Feeds of users that one client address asks for, or guesses the secret of: each reads the record."""
+_TYPE = "application/rss+xml"
+_SUFFIX = ".xml"
+
+Name = Annotated[str, PathParameter(description="The secret of the feed, and `.xml`.")]
+
+
+class FeedAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one's own feed is; whoever knows it can read it."""
+
+    url: str
+
+
+@get("/topics/{topic_id:str}/feed.xml", summary="The podcasts of a topic, as RSS", media_type=_TYPE)
+async def topic_feed(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[bytes]:
+    """The latest 20 that can be heard; 404 for an unknown topic."""
+    read = await state.platform.topics.read(topic_id)
+    topic = read.value
+    if topic is None:
+        raise unknown_topic(topic_id, read)
+    site = _site(request)
+    feed = Feed(
+        site,
+        f"{site}/topics/{topic_id}/feed.xml",
+        title=topic.display_name,
+        description=topic.description or topic.display_name,
+    )
+    feed.add(await state.platform.listings.of_topic(topic_id, RECENT), {topic_id: topic.display_name})
+    return _answer(request, feed, CACHE_CONTROL)
+
+
+@get("/feeds/{name:str}", summary="One's own podcasts, as RSS", media_type=_TYPE)
+async def own_feed(request: Request[Any, Any, Any], state: ServiceState, name: Name) -> Response[bytes]:
+    """What the user of this secret has listened to and can be heard, the latest first; 404 for another secret."""
+    async with counted(request, "feeds", PER_ADDRESS, "requests for feeds", required=False):
+        found = await state.platform.feeds.read(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
+    if found is None:
+        raise Problem("not-found", "there is no such feed; a new one has replaced it, or it was ended")
+    podcasts, titles = found
+    site = _site(request)
+    description = "What you have listened to, the latest first. Whoever knows this address can read it."
+    feed = Feed(site, f"{site}/feeds/{name}", title="My podcasts", description=description, listed=False)
+    feed.add(podcasts, titles)
+    return _answer(request, feed, "private, no-cache")
+
+
+@post("/api/v1/history/feed", status_code=200, security=SESSION_SECURITY, summary="Make the address of my feed")
+async def make_feed(request: Request[Any, Any, Any], state: ServiceState) -> Response[FeedAddress]:
+    """A new address, told this once; an earlier one ends."""
+    user_id = await user_of(request, writable=True)
+    await count_change(state, user_id)
+    secret = await state.platform.feeds.make(user_id)
+    if secret is None:
+        raise no_user()
+    return Response(FeedAddress(url=f"{_site(request)}/feeds/{secret}{_SUFFIX}"))
+
+
+@delete("/api/v1/history/feed", security=SESSION_SECURITY, summary="End my feed")
+async def end_feed(request: Request[Any, Any, Any], state: ServiceState) -> None:
+    """Its address is 404 from now on; done also where there is none."""
+    user_id = await user_of(request, writable=True)
+    await count_change(state, user_id)
+    if not await state.platform.feeds.end(user_id):
+        raise no_user()
+
+
+def _site(request: Request[Any, Any, Any]) -> str:
+    """Where the service is for whoever asks: the host that they name, which `AllowedHosts` has looked at."""
+    return str(request.base_url).rstrip("/")
+
+
+def _answer(request: Request[Any, Any, Any], feed: Feed, cache_control: str) -> Response[bytes]:
+    content = feed.xml()
+    tag = f'"{digest(content)}"'
+    headers = {"ETag": tag, "Cache-Control": cache_control}
+    tags = request.headers.getall("if-none-match", [])
+    if tags and matches(tags, tag):
+        return Response(b"", status_code=304, headers=headers, media_type=_TYPE)
+    return Response(content, media_type=f"{_TYPE}; charset=utf-8", headers=headers)
+
+
+ROUTER = Router("/", route_handlers=[topic_feed, own_feed, make_feed, end_feed], tags=["Feeds"])
+"""The resources."""

@@ -1,0 +1,74 @@
+"""Search on MongoDB: each document has its words beside its members, in arrays with an index.
+
+Ours are written with the document. What another program writes has none, or those of what was there before: the
+watcher, which reads each such change, puts them right before it tells of it. Where it has no history it looks at every
+document, and otherwise, when it begins, at those without words, as of a record from before there was a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo import UpdateOne
+
+from greenroom_platform.storage.mongodb.database import MongoDatabase
+from greenroom_platform.storage.mongodb.documents import LENIENT
+from greenroom_platform.storage.mongodb.words import OF_SNIPPETS, OF_TOPICS, TITLE_WORDS, WORDS, Searched, words_in
+
+CANDIDATES = 1000
+"""Matches of one search that are put in order, of however many. Prevents: somebody looks for `th` again and again · the
+whole record is read and sorted each time."""
+_TOGETHER = 500
+"""Documents that are looked at together."""
+
+
+async def mend_named(database: MongoDatabase, topics: Iterable[str], snippets: Iterable[str]) -> None:
+    """Put the words of some documents right."""
+    for collection, ids, searched in (
+        (database.topics, sorted(topics), OF_TOPICS),
+        (database.snippets, sorted(snippets), OF_SNIPPETS),
+    ):
+        for start in range(0, len(ids), _TOGETHER):
+            await _mend(database, collection, {"_id": {"$in": ids[start : start + _TOGETHER]}}, searched)
+
+
+async def mend_all(database: MongoDatabase, *, missing: bool) -> int:
+    """Put the words of all documents right, or, with `missing`, of those that have none; returns how many were not."""
+    mended = 0
+    for collection, searched in ((database.topics, OF_TOPICS), (database.snippets, OF_SNIPPETS)):
+        query: dict[str, Any] = {WORDS: {"$exists": False}} if missing else {}
+        last: str | None = ""
+        while last is not None:
+            query["_id"] = {"$type": "string", "$gt": last}  # no object of ours has any other
+            last, count = await _mend(database, collection, query, searched)
+            mended += count
+    return mended
+
+
+async def _mend(
+    database: MongoDatabase, collection: Any, query: Mapping[str, Any], searched: Searched
+) -> tuple[str | None, int]:
+    """Put the words of some documents right; returns the last id where there may be more, and how many were not."""
+    members = dict.fromkeys((*searched.title, *searched.body, WORDS, TITLE_WORDS), 1)
+
+    async def read() -> list[RawBSONDocument]:
+        found = collection.find(query, members, sort=[("_id", 1)], limit=_TOGETHER)
+        rows: list[RawBSONDocument] = await found.to_list()
+        return rows
+
+    rows = await database.read(read)
+    updates = []
+    for row in rows:
+        document = bson.decode(row.raw, LENIENT)
+        words = words_in(document, searched)
+        if any(document.get(name) != value for name, value in words.items()):
+            # If it is still what was read. Prevents: it is read · its author changes it, and the words of that are
+            # written · those of what was read are written over them.
+            same = {name: document.get(name) for name in ("_id", *searched.title, *searched.body)}
+            updates.append(UpdateOne(same, {"$set": words}))
+    if updates:
+        await database.write_one(lambda: collection.bulk_write(updates, ordered=False))
+    return (rows[-1]["_id"] if len(rows) == _TOGETHER else None), len(updates)
