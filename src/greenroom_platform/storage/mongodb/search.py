@@ -131,6 +131,7 @@ async def _candidates(
         query = {"filter": {WORDS: entry}, "projection": {"_id": 1}, "sort": list(order), "limit": CANDIDATES}
         return [row["_id"] for row in await database.read_list(collection, **query)]
 
-    each = sorted([await having(entry) for entry in entries], key=len)
+    # Where all are in too many, the longest: fewer have it, as a rule.
+    each = sorted([await having(entry) for entry in sorted(entries, key=len, reverse=True)], key=len)
     known = [set(ids) for ids in each[1:] if len(ids) < CANDIDATES]
     return [one for one in each[0] if all(one in ids for ids in known)]
