@@ -10,13 +10,13 @@ from greenroom.keyspace import Keyspace
 from greenroom_platform.definitions import SNIPPET_PAGE
 from greenroom_platform.domain.foreign_changes import EVERYTHING
 from greenroom_platform.storage.mongodb.database import OUTBOX, SNIPPETS, TASKS, TOPICS
-from greenroom_platform.storage.mongodb.words import TITLE_WORDS, WORDS
+from greenroom_platform.storage.mongodb.words import WORDS
 
 WHOLE = {"drop", "rename", "dropDatabase", "invalidate"}
 """Events after which nothing is known of single documents."""
 _SEEN = {"status", "error_message", "estimated_completion_time", "podcast_id"}
 """The members of a task that listeners see."""
-_OURS = {"lock", WORDS, TITLE_WORDS}
+_OURS = {"lock", WORDS}
 """Members that say nothing of the object: that somebody relies on it, and its words."""
 CACHED = TOPICS, SNIPPETS, TASKS
 _OF_CACHES = {*CACHED, OUTBOX}

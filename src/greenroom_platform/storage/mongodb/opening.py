@@ -31,7 +31,7 @@ from greenroom_platform.storage.mongodb.database import (
     MongoDatabase,
 )
 from greenroom_platform.storage.mongodb.documents import GENERATED
-from greenroom_platform.storage.mongodb.words import TITLE_WORDS, WORDS
+from greenroom_platform.storage.mongodb.words import WORDS
 
 log = logging.getLogger("greenroom.storage")
 
@@ -46,14 +46,12 @@ _WRONG_PASSWORD, _FORBIDDEN, _EXISTS = 18, 13, 48
 INDEXES: Mapping[str, list[IndexModel]] = {
     TOPICS: [
         IndexModel([("display_name", ASCENDING), ("_id", ASCENDING)]),
-        IndexModel([(WORDS, ASCENDING)]),
-        IndexModel([(TITLE_WORDS, ASCENDING)]),
+        IndexModel([(WORDS, ASCENDING), ("display_name", ASCENDING), ("_id", ASCENDING)]),
     ],
     SNIPPETS: [
         IndexModel([("topic_id", ASCENDING), (GENERATED, DESCENDING), ("_id", ASCENDING)]),
         IndexModel([(GENERATED, DESCENDING), ("_id", ASCENDING)]),
-        IndexModel([(WORDS, ASCENDING)]),
-        IndexModel([(TITLE_WORDS, ASCENDING)]),
+        IndexModel([(WORDS, ASCENDING), (GENERATED, DESCENDING), ("_id", ASCENDING)]),
     ],
     TASKS: [
         IndexModel([("number", ASCENDING)], partialFilterExpression={"unfinished": True}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -41,17 +42,17 @@ from greenroom_platform.storage.mongodb.documents import (
 from greenroom_platform.storage.mongodb.foreign import MongoForeignChanges
 from greenroom_platform.storage.mongodb.opening import opened
 from greenroom_platform.storage.mongodb.relying import rely_on
-from greenroom_platform.storage.mongodb.search import CANDIDATES
+from greenroom_platform.storage.mongodb.search import found_in_order
 from greenroom_platform.storage.mongodb.task_control import MongoTaskControl
 from greenroom_platform.storage.mongodb.tasks import MongoTasks
 from greenroom_platform.storage.mongodb.unfit import fitting
 from greenroom_platform.storage.mongodb.users import MongoUsers
-from greenroom_platform.storage.mongodb.words import matching
 from greenroom_platform.storage.whole import WholeObjects
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 _IN_ORDER = [(GENERATED, -1), ("_id", 1)]
+_BY_NAME = [("display_name", 1), ("_id", 1)]
 _FURTHER = 4
 """How many times as many rows are read when some do not fit."""
 STORING = 30.0
@@ -106,7 +107,7 @@ class MongoRecords:
         return None if raw is None else decoded(raw, Topic)
 
     async def topics(self) -> tuple[Topic, ...]:
-        rows = await self._database.read_list(self._database.topics, sort=[("display_name", 1), ("_id", 1)])
+        rows = await self._database.read_list(self._database.topics, sort=_BY_NAME)
         return tuple(one for row in rows if (one := self.broken.fitting(decoded, row, Topic)) is not None)
 
     async def snippet(self, snippet_id: str) -> Snippet | None:
@@ -127,10 +128,12 @@ class MongoRecords:
         return await self._after(self._database.snippets, Snippet, after, limit)
 
     async def search_topics(self, words: Sequence[str], limit: int) -> tuple[Topic, ...]:
-        return await self._found(self._database.topics, Topic, "display_name", words, limit)
+        fits = partial(self.broken.fitting, decoded, type_=Topic)
+        return await found_in_order(self._database, self._database.topics, words, _BY_NAME, fits, limit)
 
     async def search_snippets(self, words: Sequence[str], limit: int) -> tuple[Snippet, ...]:
-        return await self._found(self._database.snippets, Snippet, GENERATED, words, limit)
+        fits = partial(self.broken.fitting, decoded, type_=Snippet)
+        return await found_in_order(self._database, self._database.snippets, words, _IN_ORDER, fits, limit)
 
     async def is_empty(self) -> bool:
         topic = await self._database.read(self._database.topics.find_one)
@@ -280,27 +283,6 @@ class MongoRecords:
         last = str(rows[-1]["_id"]) if len(rows) == limit else None
         return Chunk(tuple(one for one in objects if one is not None), last)
 
-    async def _found(self, collection: Any, type_: type[T], by: str, words: Sequence[str], limit: int) -> tuple[T, ...]:
-        """What has the words in its title, then what has them anywhere."""
-        found: dict[object, T] = {}
-        for in_title in (True, False):
-            query = matching(words, in_title=in_title)
-            some = await self._database.read_list(
-                collection, filter=query, projection={"_id": 1, by: 1}, limit=CANDIDATES
-            )
-            ids = [row["_id"] for row in sorted(some, key=lambda row: _place(row.get(by), row["_id"]))]
-            ids = [one for one in ids if one not in found][: _FURTHER * limit]
-            if ids:
-                rows = await self._database.read_list(collection, filter={"_id": {"$in": ids}} | query)
-                by_id = {row["_id"]: row for row in rows}
-                for one in ids:
-                    fits = self.broken.fitting(decoded, by_id[one], type_) if one in by_id else None
-                    if fits is not None:
-                        found[one] = fits
-            if len(found) >= limit:
-                break
-        return tuple(found.values())[:limit]
-
     async def _stored_topic(self, session: Session, topic_id: str) -> Topic | None:
         raw = await self._database.topics.find_one({"_id": topic_id}, session=session)
         return None if raw is None else decoded(raw, Topic)
@@ -330,8 +312,3 @@ class MongoRecords:
 
     async def _change(self, session: Session, **stale: Any) -> Change:
         return await record_change(self._database, session, self._numbers, **stale)
-
-
-def _place(by: object, id_: object) -> tuple[str, int, str]:
-    """Where a document stands among others: by its name, or from the newest, then by its id."""
-    return (by if isinstance(by, str) else "", -by if isinstance(by, int) else 0, str(id_))
