@@ -99,7 +99,7 @@ async def test_what_a_killed_worker_has_begun_is_finished_once_by_another(
     assert whole.seconds > CLUSTERS + 5
     assert listened.seconds == pytest.approx(whole.seconds, abs=0.05)
     assert (heard.last["type"], heard.code) == ("stream_end", 1000), service.output()[-1500:]
-    assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
+    assert await swept(platform, podcast_id) == [f"{podcast_id}.2.json", f"{podcast_id}.2.webm"]
 
 
 async def test_the_last_word_of_a_killed_worker_is_told_by_others(service: Service, platform: Platform) -> None:
@@ -138,7 +138,7 @@ async def test_a_late_worker_is_refused_and_harms_neither_recording_nor_status(
         assert f"podcast {podcast_id} is given up here" in late.log
         assert "Traceback" not in late.log
         assert [name for name in await objects(platform, podcast_id) if ".1." in name] == []
-        assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
+        assert await swept(platform, podcast_id) == [f"{podcast_id}.2.json", f"{podcast_id}.2.webm"]
         if point == "claimed":
             # It was late, and is as good a worker as any.
             assert in_order(await statuses_of(platform.statuses.follow(await asked(platform))))

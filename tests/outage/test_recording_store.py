@@ -132,7 +132,7 @@ async def test_a_podcast_waits_for_its_store_and_no_attempt_is_counted(
             statuses = await statuses_of(platform.statuses.follow(podcast_id))
         assert statuses[-1] == "ready_to_stream"
         assert (await task_of(platform, podcast_id)).attempts == 1
-        assert await swept(platform, podcast_id) == [f"{podcast_id}.2.webm"]
+        assert await swept(platform, podcast_id) == [f"{podcast_id}.2.json", f"{podcast_id}.2.webm"]
 
 
 async def test_a_podcast_that_the_store_alone_does_not_take_ends_as_an_error(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import Protocol, runtime_checkable
 
 from greenroom.caching import Cache, CacheResult
@@ -28,18 +29,25 @@ WORDS = 10
 WORD_LENGTH = 40
 """Characters of a word that count; what is behind them does not."""
 _WORD = re.compile(r"[^\W_]+")
-_ACCENTS = re.compile("[\u0300-\u036f]+")
+_LATIN = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
+_ACCENTS = re.compile("(?<=[a-z])[\u0300-\u036f]+")
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case without accents, in their order.
+    """The words of a text in lower case, Latin letters without accents, in their order.
 
-    As SQLite's tokenizer `unicode61` takes them, so that both records find the same: neither knows where a word of
-    Chinese or Thai ends, and there a run of signs is one word.
+    As SQLite's tokenizer `unicode61` takes them, so that both records find the same. It leaves other scripts as they
+    are: й is no и with an accent. Neither knows where a word of Chinese or Thai ends, and a run of signs is one word.
     """
     lower = text.lower().replace("ς", "σ")
-    folded = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", lower)))
-    return [word[:WORD_LENGTH] for word in _WORD.findall(folded)]
+    plain = lower if lower.isascii() else _ACCENTS.sub("", _LATIN.sub(_without_accent, lower))
+    return [word[:WORD_LENGTH] for word in _WORD.findall(plain)]
+
+
+def _without_accent(letter: re.Match[str]) -> str:
+    """A Latin letter without its accents, if that is one of a to z; ø and ß stay."""
+    first, *accents = list(unicodedata.normalize("NFD", letter[0]))
+    return first if accents and first in ascii_lowercase else letter[0]
 
 
 @runtime_checkable

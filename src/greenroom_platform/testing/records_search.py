@@ -34,11 +34,24 @@ class SearchContract:
     """Part of `RecordsContract`."""
 
     async def test_a_search_finds_all_words_and_the_last_by_its_beginning(self, records: Records) -> None:
-        draft = about("Deep Océan", description="Waves, Straße & ΦΩΣ.", keywords=("tide pools", "C++"))
+        draft = about("Deep Océan", description="Waves, Straße & ΦΩΣ.", keywords=("tide pools", "C++", "серый ёж"))
         await records.put_topic("a", draft, NOON)
-        for found in ("deep", "DEEP oc", "ocean", "océ", "pools wav", "straß", "φωσ", "φως", "tide", "c", "deep deep"):
+        for found in (
+            "deep",
+            "DEEP oc",
+            "ocean",
+            "océ",
+            "pools wav",
+            "straß",
+            "φωσ",
+            "φως",
+            "tide",
+            "c",
+            "deep deep",
+            "СЕРЫЙ ё",
+        ):
             assert await topics_found(records, found) == ["a"], found
-        for missing in ("eep", "de ocean", "deep sea", "deepocean", "oceans", "straßen"):
+        for missing in ("eep", "de ocean", "deep sea", "deepocean", "oceans", "straßen", "серыи"):
             assert await topics_found(records, missing) == [], missing
         assert await snippets_found(records, "deep") == []
 
