@@ -37,6 +37,7 @@ Visit = Callable[..., Visitor]
 PROXY = {"GREENROOM_EDITOR_TOKEN": TOKEN, "GREENROOM_SAMPLE": "off", "GREENROOM_TRUSTED_PROXIES": "127.0.0.1"}
 WITHOUT_MSE = "delete window.MediaSource; delete window.ManagedMediaSource;"
 WITHOUT_WEBM = f"{WITHOUT_MSE} HTMLMediaElement.prototype.canPlayType = () => '';"
+AT = {"generation_timestamp": "2026-01-01T00:00:00Z"}
 BLOCKED = """
 const play = HTMLMediaElement.prototype.play;
 HTMLMediaElement.prototype.play = function () {
@@ -200,13 +201,19 @@ def test_who_signs_in_while_listening_goes_on_listening(service: Service, visito
 
 
 def test_a_failed_podcast_says_why_and_is_made_once_there_are_stories(service: Service, visitor: Visit) -> None:
-    failed = ask_for(service, BARE)
-    page = visitor().open(f"#/listen/{failed}/{BARE}")
+    def gone_meanwhile(route: Route) -> None:
+        route.fulfill(json=[{"topic_id": BARE, "snippet_id": "x", "title": "x", "text_content": "x"} | AT])
+
+    page = visitor().open()
+    page.route(f"**/snippets?topic_id={BARE}*", gone_meanwhile)
+    make(page, BARE)
     reason = "The podcast could not be made: there is nothing to tell about its topic yet."
     expect(page.locator(".making")).to_have_text(reason)
+    said(page, reason)
+    page.unroute(f"**/snippets?topic_id={BARE}*")
     expect(page.locator(".steps")).to_be_hidden()
     for name in ("Listen", "Play"):
-        expect(page.get_by_role("button", name=name)).to_be_hidden()
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_hidden()
     make(page, BARE)
     expect(notice(page)).to_have_text(f"There are no stories about {NAMES[BARE]} yet, and so no podcast.")
     expect(page.locator("#player")).to_be_hidden()

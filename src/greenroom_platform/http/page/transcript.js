@@ -39,7 +39,7 @@ export async function showTranscript(part, podcastId, { mine, listen, signal }) 
   const box = h('ol', { class: 'lines', 'aria-label': 'Transcript' }, rows);
   replace(
     part,
-    h('section', { 'aria-labelledby': 'transcript-title' }, h('h2', { id: 'transcript-title' }, 'Transcript'), box),
+    h('section', { class: 'transcript', 'aria-labelledby': 'transcript-title' }, h('h2', { id: 'transcript-title' }, 'Transcript'), box),
     snippets.length > 0 && h(
       'section',
       { class: 'sources', 'aria-labelledby': 'sources-title' },
