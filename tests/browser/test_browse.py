@@ -84,8 +84,9 @@ def test_what_is_not_there_is_said_in_words(service: Service, visitor: Visit) ->
     page = visitor().open("#/topics/nobody")
     expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
     expect(page.locator(".panel")).to_contain_text("There is no topic nobody.")
-    visit(page, "#/nowhere")
-    expect(page.locator(".panel")).to_contain_text("This address leads nowhere on this page.")
+    for address in ("#/nowhere", "#/search/100%"):
+        visit(page, address)
+        expect(page.locator(".panel")).to_contain_text("This address leads nowhere on this page.")
     visit(page, "#/stories/nobody")
     expect(page.locator(".panel")).to_contain_text("There is no such story, or none any more.")
     visit(page, "#/topics/empty")
@@ -279,42 +280,54 @@ def in_sight(page: Page, selector: str) -> bool:
     return found
 
 
-@pytest.mark.parametrize("size", [(375, 740), (740, 360), (1280, 900)])
-def test_one_is_told_where_one_looks_and_comes_back_to_it(visitor: Visit, size: tuple[int, int]) -> None:
-    visiting = visitor(viewport=ViewportSize(width=size[0], height=size[1]), reduced_motion="reduce")
-    page = visiting.open("#/newest")
-    page.locator(".snippet h2 a").nth(9).scroll_into_view_if_needed()
-    place = page.evaluate("scrollY")
-    assert place > 300
-    page.locator(".snippet h2 a").nth(9).click()
-    expect(page.locator(".story h1")).to_be_focused()
-    assert page.evaluate("scrollY") == 0
-    page.go_back()
-    expect(page.locator(".snippet h2 a").nth(9)).to_be_focused()
-    assert abs(page.evaluate("scrollY") - place) < 2
-    page.reload()
-    shown(page)
-    assert abs(page.evaluate("scrollY") - place) < 2
+SIZES = [(375, 740), (740, 360), (1280, 900)]
+"""A telephone, the same on its side, a desk."""
 
-    visit(page, "#/topics/mind_memory")
-    page.get_by_role("button", name="about Mind and Memory").first.click()
+
+def test_one_comes_back_to_where_one_was(visitor: Visit) -> None:
+    page = visitor().open()
+    for width, height in SIZES:
+        page.set_viewport_size(ViewportSize(width=width, height=height))
+        visit(page, "#/newest")
+        page.locator(".snippet h2 a").nth(9).scroll_into_view_if_needed()
+        place = page.evaluate("scrollY")
+        assert place > 300
+        page.locator(".snippet h2 a").nth(9).click()
+        expect(page.locator(".story h1")).to_be_focused()
+        assert page.evaluate("scrollY") == 0
+        page.go_back()
+        expect(page.locator(".snippet h2 a").nth(9)).to_be_focused()
+        assert abs(page.evaluate("scrollY") - place) < 2
+        page.reload()
+        shown(page)
+        assert abs(page.evaluate("scrollY") - place) < 2
+        visit(page, "#/")
+
+
+def test_one_is_told_where_one_looks(service: Service, visitor: Visit) -> None:
+    write_topic(service, "brief")
+    write_snippet(service, "brief", text_content="The bridge is open again.")
+    visiting = visitor(reduced_motion="reduce")
+    page = visiting.open("#/topics/brief")
+    page.get_by_role("button", name="about Brief").click()
     expect(page.locator(".podcast")).to_be_visible()
-    assert page.locator("#player").evaluate("(bar) => bar.offsetHeight") < max(90, size[1] / 4)
     visit(page, "#/newest")
-    page.evaluate("scrollTo(0, 1200)")
-    visiting.context.set_offline(True)
-    expect(page.locator("#banner")).to_be_visible()
-    page.locator("#player-speed").select_option("1.5")
-    expect(notice(page)).to_contain_text("The speed could not be kept.")
-    assert in_sight(page, "#notice p")
-    assert in_sight(page, "#player .about")
-    assert in_sight(page, "#banner p")
-    # What is at the end of the page is not under the player.
-    page.get_by_role("button", name="Dismiss").click()
-    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-    assert in_sight(page, "#foot .links")
-    visiting.context.set_offline(False)
-    expect(page.locator("#banner")).to_be_hidden()
+    for width, height in SIZES:
+        page.set_viewport_size(ViewportSize(width=width, height=height))
+        assert page.locator("#player").evaluate("(bar) => bar.offsetHeight") < max(90, height / 4)
+        page.evaluate("scrollTo(0, 1200)")
+        visiting.context.set_offline(True)
+        expect(page.locator("#banner")).to_be_visible()
+        page.locator("#player-speed").select_option("1.5")
+        expect(notice(page)).to_contain_text("The speed could not be kept.")
+        for part in ("#notice p", "#player .about", "#banner p"):
+            assert in_sight(page, part), part
+        page.get_by_role("button", name="Dismiss").click()
+        # What is at the end of the page is not under the player.
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        assert in_sight(page, "#foot .links")
+        visiting.context.set_offline(False)
+        expect(page.locator("#banner")).to_be_hidden()
 
 
 def test_long_words_wrap_and_other_scripts_begin_at_their_side(service: Service, visitor: Visit) -> None:

@@ -26,6 +26,7 @@ from greenroom.sync.client import Greenroom as Room
 
 with needs_extra("flask", "the integration of Flask"):
     from flask import Flask, Response, request
+    from werkzeug.exceptions import InternalServerError
 
     from greenroom.integrations.flask_sessions import FlaskSession, FlaskSessions
 
@@ -33,6 +34,7 @@ __all__ = ["FlaskSession", "FlaskSessions", "Greenroom", "answer"]
 
 EXTENSION = "greenroom"
 """The name in `app.extensions`."""
+_INTERNAL = 500
 
 
 class Greenroom:
@@ -76,6 +78,8 @@ class Greenroom:
         instance("app", app, Flask, "give the Flask application")
         app.extensions[EXTENSION] = self
         app.register_error_handler(GreenroomError, _problem)
+        if not app.error_handler_spec[None][_INTERNAL]:
+            app.register_error_handler(InternalServerError, _internal)
         if self._sessions is not None:
             app.session_interface = self._sessions
             # Before all else that the application does: a page of a foreign origin must not act in the user's name.
@@ -108,6 +112,12 @@ def answer(
     response = Response(status=made.status, headers=dict(made.headers))
     response.response = [made.body]  # given to the constructor it would change the length of an answer to HEAD
     return response
+
+
+def _internal(error: InternalServerError) -> Response | InternalServerError:
+    """What a function of `after_request` has raised comes as this error: that of Flask-Login asks for the session."""
+    original = error.original_exception
+    return _problem(original) if isinstance(original, GreenroomError) else error
 
 
 def _problem(error: GreenroomError) -> Response:

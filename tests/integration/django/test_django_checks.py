@@ -16,7 +16,7 @@ from greenroom.integrations.django import settings, system_checks
 from tests.support.real_servers import free_port
 
 pytestmark = pytest.mark.usefixtures("room")
-BACKEND = "greenroom.integrations.django.cache.GreenroomCache"
+BACKEND = "greenroom.integrations.django.Cache"
 
 
 def test_a_good_project_passes_all_checks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,9 +28,9 @@ def test_a_good_project_passes_all_checks(capsys: pytest.CaptureFixture[str]) ->
     ("given", "error"),
     [
         ("valkey://here", "GREENROOM: is str, not a dict"),
-        ({"ADRESS": "valkey://here"}, r"GREENROOM\['ADRESS'\]: is no setting; did you mean 'ADDRESS'"),
-        ({"address": "valkey://here"}, "did you mean 'ADDRESS'"),
-        ({"ADDRESS": 7}, r"GREENROOM\['ADDRESS'\]: is int; give an address"),
+        ({"URI": "valkey://here"}, r"GREENROOM\['URI'\]: is no setting; did you mean 'URL'"),
+        ({"url": "valkey://here"}, "did you mean 'URL'"),
+        ({"URL": 7}, r"GREENROOM\['URL'\]: is int; give an address"),
         ({"OUTBOX_EVERY": 7}, r"GREENROOM\['OUTBOX_EVERY'\]: is int; give a timedelta"),
         ({"OUTBOX_EVERY": timedelta(-1)}, "give zero or more"),
     ],
@@ -46,7 +46,7 @@ def test_wrong_settings_are_named_with_their_remedy(given: Any, error: str) -> N
 @pytest.mark.parametrize(
     ("options", "id_"),
     [
-        ({"GREENROOM": {"ADDRESS": "http://here"}}, "E001"),
+        ({"GREENROOM": {"URL": "http://here"}}, "E001"),
         ({"GREENROOM": {"PREFIX": "a{b"}}, "E001"),
         ({"SESSION_SERIALIZER": "shop.PickleSerializer"}, "E002"),
         ({"CACHES": {"default": {"BACKEND": BACKEND, "OPTIONS": {"pikcle": True}}}}, "E005"),

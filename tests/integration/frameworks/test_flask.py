@@ -322,8 +322,13 @@ def test_headers_of_a_proxy_that_nobody_believes_are_refused(site: Site) -> None
 
 
 def test_a_session_that_cannot_be_asked_for_is_a_503(valkey: Server) -> None:
+    def ask_once_more(answer: Response) -> Response:
+        session.get("user_id")  # as Flask-Login does
+        return answer
+
     with opened(valkey) as room:
         site = Site(room)
+        site.app.after_request(ask_once_more)
         client, _ = site.signed_in()
         valkey.kill()
         answers = [client.get("/all"), client.post("/set/a/b")]

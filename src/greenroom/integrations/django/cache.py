@@ -1,4 +1,4 @@
-"""`CACHES` over a store: `{"BACKEND": "greenroom.integrations.django.cache.GreenroomCache"}`.
+"""`CACHES` over a store: `{"BACKEND": "greenroom.integrations.django.Cache"}`.
 
 Values that were read lately are in this process, in the caller's thread; the server says when they change. The
 generation of a cache stands in its keys: `clear` makes a new one, in one command, and what was stored lapses.
@@ -257,7 +257,8 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
         """Delete several values."""
         made, place = self._made(keys, version), self._place
         if made:
-            each = [{"generation": self._generation(place), "key": key} for key in made]
+            generation = self._generation(place)
+            each = [{"generation": generation, "key": key} for key in made]
             drop = CalledDrop([place.values.keyspace.key(**parts) for parts in each])
             place.room.drop(
                 drop, lambda: together([partial(place.values.asynchronous.delete, **parts) for parts in each])

@@ -62,7 +62,7 @@ def new() -> Greenroom:
     """
     given = settings.read()
     return Greenroom(
-        given.address,
+        given.url,
         prefix=given.prefix,
         data_dir=given.data_dir,
         sessions=False,  # Django's have keys of their own: see `sessions`

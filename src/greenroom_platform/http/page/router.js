@@ -73,7 +73,11 @@ function focusOn(main, from) {
 function found(address) {
   for (const [pattern, name, view] of routes) {
     const match = pattern.exec(address);
-    if (match) return [name, view, match.slice(1).map((part) => part && decodeURIComponent(part))];
+    try {
+      if (match) return [name, view, match.slice(1).map((part) => part && decodeURIComponent(part))];
+    } catch {
+      // A percent sign that begins nothing: an address of no view.
+    }
   }
   return ['', lost, []];
 }
