@@ -19,6 +19,7 @@ from tests.support.stream_listeners import UNKNOWN, Studio, tones
 
 TOPIC, SNIPPET = "tech_ai_ethics", "ai_ethics_001"
 STREAMS = 1
+LOOKS = "token-of-who-may-look-in-tests"
 ELSEWHERE = "203.0.113.7", "203.0.113.8"
 """Addresses from which a proxy that is trusted forwards."""
 BODIES: dict[Operation, dict[str, Any]] = {
@@ -48,7 +49,6 @@ UNDRIVEN = {
     # An installation without its voices.
     501: {("POST", f"{API}/podcasts/generate")},
     409: {("PUT", f"{API}/session/password")},
-    403: {("GET", f"{API}/activity")},
 }
 """What is described and not seen here, by status: in these operations, or in all."""
 
@@ -57,7 +57,8 @@ UNDRIVEN = {
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One behind a trusted proxy, whose bounds are reached soon; the tests are its worker."""
     bounds = {"SIGNUPS_PER_HOUR": "6", "SESSIONS_PER_MINUTE": "4", "STREAMS_PER_ADDRESS": str(STREAMS), "WORK": "off"}
-    env = {f"GREENROOM_{name}": value for name, value in bounds.items()} | {"GREENROOM_EDITOR_TOKEN": TOKEN}
+    tokens = {"EDITOR_TOKEN": TOKEN, "CONTROL_TOKEN": LOOKS}
+    env = {f"GREENROOM_{name}": value for name, value in (bounds | tokens).items()}
     flags = "--trusted-proxies", "127.0.0.1"
     service = Service(tmp_path_factory.mktemp("serve"), *flags, env=env, cheap_passwords=True).start()
     yield service
@@ -137,8 +138,8 @@ def _refuse(driver: Driver) -> None:
             assert "www-authenticate" in refused.headers
         if needs_session and {} in security:
             driver.send(operation, status=401, headers={"Authorization": f"Bearer {'A' * 43}"})
-        if 403 in described and (needs_session or operation[0] != "GET"):
-            driver.send(operation, status=403, headers=_forbidden(operation))
+        if 403 in described:
+            driver.send(operation, status=403, headers=_forbidden(operation, needs_session))
         if 400 in described:
             driver.send(operation, status=400, content=b"{")
         if 413 in described:
@@ -153,11 +154,11 @@ def _refuse(driver: Driver) -> None:
             driver.send(operation, status=404)
 
 
-def _forbidden(operation: Operation) -> dict[str, str]:
-    """Headers with which it is not allowed: of another origin, or over a line without TLS."""
+def _forbidden(operation: Operation, needs_session: bool) -> dict[str, str]:
+    """Headers with which it is not allowed: of another origin, over a line without TLS, or of who may only look."""
     if operation[0] != "GET":
         return {"Origin": "https://elsewhere.example"}
-    return {"X-Forwarded-For": ELSEWHERE[0]}
+    return {"X-Forwarded-For": ELSEWHERE[0]} if needs_session else {"Authorization": f"Bearer {LOOKS}"}
 
 
 def _read(driver: Driver) -> None:
