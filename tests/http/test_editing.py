@@ -140,7 +140,8 @@ def test_an_edit_tells_whoever_asks_what_it_has_dropped_and_when(service: Servic
     told = receipt(put)
     epoch = "cache:search_epoch"  # with each change, searches begin anew
     assert told["named"] == ["cache:topic:told", "cache:topics:all", epoch]
-    assert (told["topics"], told["lists"], told["snippets"], told["pages"]) == (1, 1, 0, 0)
+    counts = ("topics", "lists", "searches", "snippets", "pages")
+    assert [told[name] for name in counts] == [1, 1, 1, 0, 0]
     assert told["near_within_seconds"] == 0.75
     committed, dropped = (datetime.fromisoformat(told[name]) for name in ("committed_at", "dropped_at"))
     assert put.json()["updated_at"] <= told["committed_at"]

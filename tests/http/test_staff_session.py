@@ -10,6 +10,7 @@ import pytest
 
 from greenroom_platform.http import staff_session
 from greenroom_platform.http.auth import WRONG_TOKENS
+from tests.support.patience import wait_for
 from tests.support.problem_checks import blamed, problem
 from tests.support.running_service import API, CONTROL_TOKEN, NO_TLS, TOKEN, Service
 
@@ -122,6 +123,6 @@ def test_guesses_count_together_however_they_come(service: Service) -> None:
 
 def test_no_token_is_in_the_log_and_the_name_is(service: Service, browser: httpx.Client) -> None:
     sign_in(browser, who="Ann of the log")
-    assert "Ann of the log signed in to the pages, and may act" in service.output()
+    wait_for(lambda: "Ann of the log signed in to the pages, and may act" in service.output())
     for secret in (TOKEN, CONTROL_TOKEN, browser.cookies[COOKIE]):
         assert secret not in service.output()

@@ -10,6 +10,7 @@ import msgspec
 from litestar import Request
 
 from greenroom_platform.domain.drop_receipt import DropReceipt
+from greenroom_platform.domain.stale import Stale
 from greenroom_platform.models import Timestamp
 from greenroom_platform.platform import Platform
 
@@ -25,6 +26,7 @@ class ToldReceipt(msgspec.Struct, frozen=True, kw_only=True):
     Arguments:
         change_id: for `GET /api/v1/changes/{change}`; as text, since scripts' numbers have 53 bits.
         topics: how many topics became stale; with one, the list of all topics does too.
+        searches: 1 where all that was searched is stale, which is one key.
         pages: how many pages of topics, the one after the last included.
         named: the first of the keys, by their names on the server of the caches.
         dropped_at: when that server had acknowledged every drop; null while the change is in the outbox.
@@ -38,6 +40,7 @@ class ToldReceipt(msgspec.Struct, frozen=True, kw_only=True):
     milliseconds: float | None
     topics: int
     lists: int
+    searches: int
     snippets: int
     pages: int
     named: tuple[str, ...]
@@ -74,6 +77,7 @@ class Receipts:
             milliseconds=None if receipt.seconds is None else round(receipt.seconds * 1000, 1),
             topics=len(change.topics),
             lists=int(bool(change.topics)),
+            searches=int(Stale([change]).is_content),
             snippets=len(change.snippets),
             pages=sum(last for _, last in change.pages),
             named=tuple(islice(self._platform.changes.keys(change), NAMED)),

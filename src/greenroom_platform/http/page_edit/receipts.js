@@ -101,13 +101,14 @@ async function watch(done, receipt, mine) {
   }
 }
 
-/** "the topic, the list and 3 pages" */
-function things({ topics, lists, snippets, pages }) {
+/** "the topic, the list of topics, 3 pages and every search" */
+function things({ topics, lists, searches, snippets, pages }) {
   const named = [
     topics && (topics === 1 ? 'the topic' : count(topics, 'topic')),
     lists && 'the list of topics',
     snippets && (snippets === 1 ? 'the story' : `${snippets} stories`),
     pages && count(pages, 'page'),
+    searches && 'every search',
   ].filter(Boolean);
   return named.length > 1 ? `${named.slice(0, -1).join(', ')} and ${named.at(-1)}` : named[0] ?? 'nothing that was cached';
 }
@@ -130,8 +131,8 @@ function put(content, receipt, waiting = false) {
   if (getComputedStyle(place()).position !== 'sticky') place().scrollIntoView({ block: 'nearest' });
 }
 
-function total({ topics, lists, snippets, pages }) {
-  return topics + lists + snippets + pages;
+function total({ topics, lists, searches, snippets, pages }) {
+  return topics + lists + searches + snippets + pages;
 }
 
 function time(moment) {
