@@ -1,7 +1,8 @@
 """Takes the README's pictures of the page anew: `make images`. Needs Chromium.
 
 It runs the service with an empty data directory and makes a podcast. One picture shows a telephone while the podcast is
-rendered, another one a desk when it is finished; the third one the editor's page after an edit.
+rendered, another one a desk when it is finished; the third one the editor's page after an edit, the fourth the control
+room.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ TOPIC = "ocean_science"
 TOKEN = "token-of-the-pictures"
 WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"}
 NARROW: dict[str, Any] = {"viewport": {"width": 375, "height": 740}, "color_scheme": "dark"}
+CONTROL: dict[str, Any] = {"viewport": {"width": 1440, "height": 1100}, "color_scheme": "light"}
 PLACE = 98
 """Seconds into the podcast, for a slider that shows something."""
 _PATIENCE = 240_000
@@ -102,6 +104,23 @@ def edit(browser: Browser, url: str) -> None:
     page.screenshot(path=HERE / "edit-wide.png")
 
 
+def control(browser: Browser, url: str) -> None:
+    """Take the picture of the control room, after two minutes of readers."""
+    page = page_of(browser, CONTROL, f"{url}/control")
+    page.get_by_label("Your name").fill("Ann")
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".stations")).to_be_visible(timeout=_PATIENCE)
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        for path in ("topics", f"topics/{TOPIC}", f"snippets?topic_id={TOPIC}", "snippets"):
+            with urllib.request.urlopen(f"{url}/api/v1/{path}") as answer:
+                answer.read()
+        time.sleep(0.02)
+    page.wait_for_timeout(10_000)
+    page.screenshot(path=HERE / "control.png")
+
+
 def main() -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -122,6 +141,7 @@ def main() -> None:
         desk.wait_for_timeout(500)
         desk.screenshot(path=HERE / "page-wide.png")
         edit(browser, url)
+        control(browser, url)
         browser.close()
 
 

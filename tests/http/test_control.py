@@ -178,6 +178,16 @@ def test_a_key_a_group_and_a_keyspace_are_dropped_by_name(service: Service, act:
     problem(act.post("/drops", json={"keyspace": "session", "what": "keyspace", **WHY}), 404, "not-found")
 
 
+def test_what_the_log_could_not_show_is_refused(act: httpx.Client) -> None:
+    before = logged(act)
+    load = {"keyspace": "topic", "key": "cache:topic:a\nana: drop_keyspace", **WHY}
+    assert blamed(act.post("/loads/cancel", json=load))[0] == "key"
+    assert blamed(act.post("/podcasts/a%0Ab/stop", json=WHY))[0] == "podcast_id"
+    assert logged(act) == before
+    done = act.post("/loads/cancel", json=load | {"key": "cache:topic:a"}).raise_for_status().json()
+    assert done["outcome"].startswith("0 waited in ")
+
+
 def test_podcasts_are_stopped_retried_given_back_and_deleted(service: Service, act: httpx.Client) -> None:
     one = podcast(service, "told")
     status = f"{API}/podcasts/{one}/status"

@@ -44,7 +44,7 @@ export function milliseconds(value) {
 
 /** 75 → "75 s"; 200 → "3 min"; 9000 → "2.5 h". */
 export function span(seconds) {
-  if (seconds < 1) return 'less than 1 s';
+  if (seconds < 1) return '< 1 s';
   if (seconds < 120) return `${Math.round(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
   if (seconds < 172800) return `${(seconds / 3600).toFixed(1)} h`;

@@ -32,7 +32,7 @@ export function keysView(main, signal) {
   const refusal = h('p', { class: 'refusal', role: 'alert' });
   const pattern = h('code', { class: 'pattern' });
   const about = h('p', { class: 'hint' });
-  const found = h('section', { class: 'found', 'aria-label': 'What was found', 'aria-live': 'polite' });
+  const found = h('section', { class: 'key-view', 'aria-label': 'What was found', 'aria-live': 'polite' });
   const whole = h('div', { class: 'actions' });
   const submit = h('button', { type: 'submit', class: 'primary' }, 'Look up');
   const made = h('form', { id: 'look-up', method: 'post', novalidate: true, 'aria-labelledby': 'keys-title' },

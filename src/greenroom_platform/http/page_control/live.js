@@ -4,7 +4,8 @@ import { ask } from '/page/api.js';
 
 const SILENT = 8_000;
 const RETRY = 4_000;
-const CHARTS = 5_000;
+const CHARTS = 10_000;
+const FIRST_CHART = 6_000;
 
 /** `summary`, `history`, `quiet` (no news for a while) and `out` (the session is over). */
 export const live = new EventTarget();
@@ -18,7 +19,7 @@ export function begin(staff) {
   now.staff = staff;
   follow();
   charts();
-  timers.push(setInterval(charts, CHARTS));
+  timers.push(setInterval(charts, CHARTS), setTimeout(charts, FIRST_CHART));
   timers.push(setInterval(() => { if (Date.now() - now.at > SILENT) live.dispatchEvent(new Event('quiet')); }, 1000));
 }
 

@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from greenroom.errors import EngineError
+from greenroom.keyspace.parts import check_part
 from greenroom.sessions import handle as handle_of
 from greenroom_platform.domain.action_log import WHY_MAX, Action, QueuePause, named
 from greenroom_platform.domain.task_control import QueueControl
@@ -131,7 +132,9 @@ async def cancel_load(request: Request[Any, Any, Any], state: ServiceState) -> R
     """Who waits for it gets 503, and nothing is stored; the next request loads anew. What the loader has asked of the
     database may go on there. In other processes of this service it is ended within a second."""
     wanted = requests.draft(Cancel, await requests.members(request))
-    cache_named(state.control, wanted.keyspace)
+    pattern = cache_named(state.control, wanted.keyspace).keyspace.pattern
+    if pattern.parse(wanted.key) is None:
+        raise invalid("key", f"is no key of {wanted.keyspace}", f"send one like {pattern.prefix}{pattern.text}")
 
     async def work() -> str:
         number = state.control.processes.cancel(wanted.keyspace, wanted.key)
@@ -249,6 +252,7 @@ async def _on_task(
     outcome: str,
     change: Callable[[QueueControl, str], Awaitable[None]],
 ) -> Response[Action]:
+    check_part("podcast_id", podcast_id)
     why, control = await _reason(request), state.platform.queue_control
     if control is None:
         raise Problem("not-installed", "the podcasts of this record cannot be changed")
