@@ -47,7 +47,7 @@ def test_it_is_valid_by_the_specifications_own_schema(described: dict[str, Any],
 def test_its_examples_fit_what_they_are_examples_of(described: dict[str, Any]) -> None:
     for name, message in described["components"]["messages"].items():
         examples = message.get("examples", [])
-        assert examples or name == "cluster"
+        assert examples or name in ("cluster", "summary")
         for example in examples:
             fits(described, message["payload"], example["payload"])
             if "headers" in message:
@@ -73,6 +73,16 @@ async def test_a_stream_and_events_send_what_is_described_and_all_of_it(
             for name, data, mark in sent:
                 fits(described, status["headers"], {"id": mark, "event": name})
                 fits(described, status["payload"], json.loads(data))
+
+
+async def test_staff_are_pushed_what_is_described(service: Service, described: dict[str, Any]) -> None:
+    summary = described["components"]["messages"]["summary"]
+    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS, headers=service.editor) as client:
+        pushed = events(client, described["channels"]["control"]["address"])
+        name, data, mark = await anext(pushed)
+        await pushed.aclose()  # type: ignore[attr-defined]  # it is a generator
+    fits(described, summary["headers"], {"id": mark, "event": name})
+    fits(described, summary["payload"], json.loads(data))
 
 
 def names_of(described: dict[str, Any], heard: Heard) -> list[str]:

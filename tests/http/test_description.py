@@ -12,43 +12,34 @@ import pytest
 from greenroom_platform.http.auth import WRONG_TOKENS
 from greenroom_platform.http.routes.podcasts import PER_ADDRESS
 from tests.support.described_answers import OF_EVERY_ANSWER, Description, Operation
+from tests.support.described_calls import use_page_calls, use_staff_calls
+from tests.support.description_driver import BODIES, CONTROL, SNIPPET, TOPIC, Driver
 from tests.support.people import PASSWORD, people_of
 from tests.support.problem_checks import problem
 from tests.support.running_service import API, NO_TLS, TOKEN, Service
-from tests.support.stream_listeners import UNKNOWN, Studio, tones
+from tests.support.stream_listeners import Studio, tones
 
-TOPIC, SNIPPET = "tech_ai_ethics", "ai_ethics_001"
 STREAMS = 1
+LOOKS = "token-of-who-may-look-in-tests"
 ELSEWHERE = "203.0.113.7", "203.0.113.8"
 """Addresses from which a proxy that is trusted forwards."""
-BODIES: dict[Operation, dict[str, Any]] = {
-    ("PUT", f"{API}/topics/{{topic_id}}"): {"display_name": "Described", "description": "", "keywords": []},
-    ("POST", f"{API}/snippets"): {"topic_id": TOPIC, "title": "Title", "text_content": "Text."},
-    ("PUT", f"{API}/snippets/{{snippet_id}}"): {"topic_id": TOPIC, "title": "Title", "text_content": "Text."},
-    ("POST", f"{API}/users"): {"username": "described", "password": PASSWORD},
-    ("POST", f"{API}/session/login"): {"username": "described", "password": PASSWORD},
-    ("PUT", f"{API}/session/password"): {"current_password": PASSWORD, "new_password": f"{PASSWORD} and more"},
-    ("PATCH", f"{API}/session/preferences"): {"playback_speed_default": 1.5},
-    ("POST", f"{API}/podcasts/generate"): {"topic_id": TOPIC},
-}
-DRIVEN = frozenset(
-    {
-        *("listTopics", "readTopic", "putTopic", "deleteTopic"),
-        *("listSnippets", "readSnippet", "addSnippet", "putSnippet", "deleteSnippet"),
-        *("addUser", "logIn", "logOut", "changePassword", "readSession", "changePreferences"),
-        *("logOutEverywhere", "listSessions", "endSession"),
-        *("generatePodcast", "readStatus", "followStatus", "readAudio"),
-        *("readLiveness", "readReadiness", "readMetrics", "readProblemKind", "readActivity"),
-    }
-)
-"""The operations that are driven here to all of their answers."""
-UNDRIVEN = {
+UNDRIVEN: dict[int, set[Operation] | None] = {
     # An outage, an end of the service, or a queue that is full.
     503: None,
-    # An installation without its voices.
-    501: {("POST", f"{API}/podcasts/generate")},
+    # An installation without its voices, or a record that keeps no log.
+    501: None,
     409: {("PUT", f"{API}/session/password")},
-    403: {("GET", f"{API}/activity")},
+    # Bounds of hundreds in minutes.
+    429: {
+        *(("GET", path) for path in (f"{API}/search", f"{API}/podcasts", "/feeds/{name}")),
+        *(("POST", f"{API}/history"), ("POST", f"{API}/history/feed"), ("DELETE", f"{API}/history/feed")),
+        *((method, f"{API}/history/{{podcast_id}}") for method in ("PUT", "DELETE")),
+    },
+    # It takes 32 MiB, or is broken off.
+    413: {("POST", f"{API}/load")},
+    400: {("POST", f"{API}/load")},
+    # It is pushed for 15 minutes.
+    200: {("GET", f"{API}/control/events")},
 }
 """What is described and not seen here, by status: in these operations, or in all."""
 
@@ -57,44 +48,12 @@ UNDRIVEN = {
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One behind a trusted proxy, whose bounds are reached soon; the tests are its worker."""
     bounds = {"SIGNUPS_PER_HOUR": "6", "SESSIONS_PER_MINUTE": "4", "STREAMS_PER_ADDRESS": str(STREAMS), "WORK": "off"}
-    env = {f"GREENROOM_{name}": value for name, value in bounds.items()} | {"GREENROOM_EDITOR_TOKEN": TOKEN}
+    tokens = {"EDITOR_TOKEN": TOKEN, "CONTROL_TOKEN": LOOKS}
+    env = {f"GREENROOM_{name}": value for name, value in (bounds | tokens).items()}
     flags = "--trusted-proxies", "127.0.0.1"
     service = Service(tmp_path_factory.mktemp("serve"), *flags, env=env, cheap_passwords=True).start()
     yield service
     service.stop()
-
-
-class Driver:
-    """Sends requests of the description's operations, and holds the answers against it."""
-
-    def __init__(self, service: Service, description: Description) -> None:
-        self.service = service
-        self.description = description
-        self.credentials = dict[str, str]()
-
-    def send(
-        self, operation: Operation, *, status: int, client: httpx.Client | None = None, query: str = "", **options: Any
-    ) -> httpx.Response:
-        """Send a request whose ids are unknown unless they are given, with the credentials that it needs."""
-        method, path = operation
-        ids = {"topic_id": "nobody", "snippet_id": "nobody", "podcast_id": UNKNOWN, "handle": "nobody", "slug": "none"}
-        for name, value in (ids | options.pop("ids", {})).items():
-            path = path.replace(f"{{{name}}}", value)
-        headers = self.credentials_of(operation) | options.pop("headers", {})
-        if operation in BODIES and not {"json", "content"} & options.keys():
-            options["json"] = BODIES[operation]
-        answer = (client or self.service.client).request(method, path + query, headers=headers, **options)
-        assert answer.status_code == status, (operation, answer, answer.text)
-        return self.description.hold(answer)
-
-    def credentials_of(self, operation: Operation) -> dict[str, str]:
-        """The headers for what secures an operation, and for what it gives to who asks."""
-        schemes = {name for one in self.description.operations[operation]["security"] for name in one}
-        token = self.credentials.get("session") if "session_token" in schemes else None
-        if "editor" in schemes:
-            token = self.service.token
-        told = {"Prefer": "drop-receipt"} if "Prefer" in self.description.takes(operation) else {}
-        return told if token is None else told | {"Authorization": f"Bearer {token}"}
 
 
 # docs/decisions/0109-the-description-is-read-from-the-handlers.md
@@ -110,14 +69,15 @@ async def test_the_description_says_what_is_true_and_all_of_it(service: Service,
         _write(driver)
         _use_sessions(driver, other)
         await _make_podcasts(driver, studio)
+        await use_staff_calls(driver, studio, "described")
+        await _use_page(driver, studio, other)
         _reach_bounds(driver, other)
-    driven = {description.operations[operation]["operationId"] for operation in description.seen}
-    assert driven == DRIVEN
+    assert description.seen.keys() == description.operations.keys()
     missing = {
         (*operation, status)
         for operation, seen in description.seen.items()
         for status in description.responses(operation).keys() - seen
-        if status not in UNDRIVEN or (UNDRIVEN[status] is not None and operation not in (UNDRIVEN[status] or ()))
+        if status not in UNDRIVEN or (UNDRIVEN[status] is not None and operation not in _of(status))
     }
     assert missing == set()
     _hold_headers(description)
@@ -127,37 +87,41 @@ def _refuse(driver: Driver) -> None:
     """What is refused before the route is asked, of every operation that describes it."""
     description = driver.description
     for operation, said in description.operations.items():
-        if said["operationId"] not in DRIVEN:
-            continue
         described, takes = description.responses(operation), description.takes(operation)
-        security = description.operations[operation]["security"]
+        security = said["security"]
         needs_session = any("session" in one for one in security)
-        if 401 in described and (not needs_session or {} not in security) and "login" not in operation[1]:
+        if 401 in described and security and {} not in security:
             refused = driver.send(operation, status=401, headers={"Authorization": ""})
             assert "www-authenticate" in refused.headers
         if needs_session and {} in security:
             driver.send(operation, status=401, headers={"Authorization": f"Bearer {'A' * 43}"})
-        if 403 in described and (needs_session or operation[0] != "GET"):
-            driver.send(operation, status=403, headers=_forbidden(operation))
-        if 400 in described:
+        if 403 in described:
+            driver.send(operation, status=403, headers=_forbidden(operation, needs_session))
+        if 400 in described and operation not in _of(400):
             driver.send(operation, status=400, content=b"{")
-        if 413 in described:
+        if 413 in described and operation not in _of(413):
             driver.send(operation, status=413, content=b" " * (1024 * 1024 + 1))
-        if "requestBody" in description.operations[operation]:
+        if operation in BODIES:
             driver.send(operation, status=422, ids={"snippet_id": SNIPPET}, json={"no_such_member": 1})
         elif 422 in described:
-            bad = dict.fromkeys(("topic_id", "snippet_id", "podcast_id"), "a%20b")
-            query = "?page=0&wait=-1" if takes & {"page", "wait"} else ""
+            bad = dict.fromkeys(("topic_id", "snippet_id", "podcast_id", "change"), "a%20b") | {"keyspace": "topic"}
+            numbers = {"page": "0", "wait": "-1", "limit": "0", "dry_run": "perhaps"}
+            query = "?" + "&".join(f"{name}={value}" for name, value in numbers.items() if name in takes)
             driver.send(operation, status=422, ids=bad, query=query)
         if "{" in operation[1] and 404 in described:
             driver.send(operation, status=404)
 
 
-def _forbidden(operation: Operation) -> dict[str, str]:
-    """Headers with which it is not allowed: of another origin, or over a line without TLS."""
+def _of(status: int) -> set[Operation]:
+    """The operations in which a status is not seen here."""
+    return UNDRIVEN[status] or set()
+
+
+def _forbidden(operation: Operation, needs_session: bool) -> dict[str, str]:
+    """Headers with which it is not allowed: of another origin, over a line without TLS, or of who may only look."""
     if operation[0] != "GET":
         return {"Origin": "https://elsewhere.example"}
-    return {"X-Forwarded-For": ELSEWHERE[0]}
+    return {"X-Forwarded-For": ELSEWHERE[0]} if needs_session else {"Authorization": f"Bearer {LOOKS}"}
 
 
 def _read(driver: Driver) -> None:
@@ -267,6 +231,18 @@ async def _make_podcasts(driver: Driver, studio: Studio) -> None:
     driver.send(audio, status=416, ids=ids, headers={"Range": "bytes=999999999-"})
 
 
+async def _use_page(driver: Driver, studio: Studio, other: httpx.Client) -> None:
+    """What the page asks for; then the sessions of its user end by an operator, and the user goes."""
+    log_in = {"username": "described_too", "password": PASSWORD, "token": True}
+    for end in ("POST", f"{CONTROL}/users/{{name}}/sessions/end"), ("DELETE", f"{API}/users/me"):
+        other.cookies.clear()
+        answer = driver.send(("POST", f"{API}/session/login"), status=200, client=other, json=log_in)
+        driver.credentials["session"] = answer.json()["token"]
+        if end[0] == "POST":
+            await use_page_calls(driver, studio)
+        driver.send(end, status=200 if end[0] == "POST" else 204, ids={"name": "described_too"})
+
+
 def _reach_bounds(driver: Driver, other: httpx.Client) -> None:
     """429, wherever something is bounded."""
     description = driver.description
@@ -295,13 +271,15 @@ def _reach_bounds(driver: Driver, other: httpx.Client) -> None:
     while (refused := driver.service.client.post(log_in, json=wrong)).status_code != 429:
         problem(refused, 401, "unauthorized")
     driver.send(("POST", log_in), status=429)
+    driver.send(("DELETE", f"{API}/users/me"), status=429)
     driver.send(("PUT", f"{API}/session/password"), status=429)
     guess = {"X-Forwarded-For": ELSEWHERE[0], "Authorization": "Bearer not-the-token-of-editors"}
     for _ in range(WRONG_TOKENS.most):
         driver.service.client.get(f"{API}/activity", headers=guess)
     for operation, described in description.operations.items():
-        if described["operationId"] in DRIVEN and any("editor" in scheme for scheme in described["security"]):
+        if any("editor" in scheme for scheme in described["security"]):
             driver.send(operation, status=429, headers=guess)
+    driver.send(("POST", f"{API}/staff/session"), status=429, headers=guess | {"X-Forwarded-Proto": "https"})
 
 
 def _hold_headers(description: Description) -> None:

@@ -243,6 +243,8 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
         assert of_session == (name in listeners)
         assert ({} in call.get("security", ())) == (name == ("patch", f"{API}/session/preferences"))
         body = call.get("requestBody")
+        if body is not None and "application/json" not in body["content"]:
+            continue  # lines of objects, which have no schema
         assert (body is not None) == (name in bodies)
         if body is not None:
             reference = body["content"]["application/json"]["schema"]["$ref"]

@@ -87,7 +87,7 @@ class Description:
             return
         media_type = answer.headers["content-type"].partition(";")[0]
         assert media_type in content, f"{told}: {media_type} is not described"
-        if media_type.endswith("json"):
+        if media_type == "application/json" or media_type.endswith("+json"):
             schema = {**content[media_type]["schema"], "components": self.document["components"]}
             Draft202012Validator(schema).validate(answer.json())
 

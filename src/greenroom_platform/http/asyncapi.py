@@ -1,4 +1,4 @@
-"""`/docs/asyncapi.json`: what the service pushes, as AsyncAPI 3 describes it: a podcast's stream, and its statuses.
+"""`/docs/asyncapi.json`: what the service pushes, as AsyncAPI 3 describes it: streams, statuses, and how it is.
 
 The schemas are those of the structs that are sent.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from litestar import Response, get
 
+from greenroom_platform.http.control.summary import Summary
 from greenroom_platform.http.events import COMMENT_EVERY, RETRY_MS, event_id
 from greenroom_platform.http.stream_messages import CLOSES, StreamEnd, StreamError, StreamStart
 from greenroom_platform.models import ERROR, READY_TO_STREAM, STATUSES, PodcastStatus
@@ -23,6 +24,7 @@ _SCHEMAS = "#/components/schemas/{name}"
 _JSON = "application/json"
 _EXAMPLE = "0123456789abcdef0123456789abcdef"
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_OVER_HTTP = {"bindings": {"http": {"method": "GET", "bindingVersion": "0.3.0"}}}
 _SAID = {
     "streamStart": StreamStart(podcast_id=_EXAMPLE, mime=MIME),
     "streamEnd": StreamEnd(),
@@ -38,7 +40,7 @@ _STATUSES = (
 
 def document() -> dict[str, Any]:
     """The description of what is pushed."""
-    types = [*(type(example) for example in _SAID.values()), PodcastStatus]
+    types = [*(type(example) for example in _SAID.values()), PodcastStatus, Summary]
     _, schemas = msgspec.json.schema_components(types, ref_template=_SCHEMAS)
     schemas["PodcastStatus"]["properties"]["status"]["enum"] = [*STATUSES.steps, STATUSES.failure]
     closes = "\n".join(f"- `{code}`: {meaning}." for code, meaning in CLOSES.items())
@@ -61,6 +63,14 @@ def document() -> dict[str, Any]:
         "parameters": {"podcast_id": {"$ref": "#/components/parameters/podcast_id"}},
         "messages": {"status": _message_of("status")},
     }
+    control = {
+        "address": "/api/v1/control/events",
+        "title": "How the service is, for its staff",
+        "description": "Server-sent events, one every two seconds or so; the answer ends after 15 minutes. It takes the "
+        "editor token, the control token, or the cookie of the pages.",
+        "servers": [{"$ref": "#/servers/events"}],
+        "messages": {"summary": _message_of("summary")},
+    }
     return {
         "asyncapi": VERSION,
         "info": {
@@ -74,13 +84,11 @@ def document() -> dict[str, Any]:
             "websocket": _server("ws", "Over TLS: wss."),
             "events": _server("http", "Over TLS: https."),
         },
-        "channels": {"stream": stream, "events": events},
+        "channels": {"stream": stream, "events": events, "control": control},
         "operations": {
             "sendStream": _operation("stream", "streamStart", "cluster", "streamEnd", "streamError"),
-            "sendStatus": {
-                **_operation("events", "status"),
-                "bindings": {"http": {"method": "GET", "bindingVersion": "0.3.0"}},
-            },
+            "sendStatus": _operation("events", "status") | _OVER_HTTP,
+            "sendSummary": _operation("control", "summary") | _OVER_HTTP,
         },
         "components": {
             "schemas": schemas,
@@ -113,15 +121,7 @@ def _messages() -> dict[str, Any]:
         "description": f"An event named `status`, with the status as its data. Between events a comment comes every "
         f"{COMMENT_EVERY:g} seconds; `retry` is {RETRY_MS} ms.",
         "contentType": _JSON,
-        "headers": {
-            "type": "object",
-            "description": "The other fields of the event.",
-            "required": ["id", "event"],
-            "properties": {
-                "id": {"type": "string", "description": "For `Last-Event-ID`; equal statuses have equal ids."},
-                "event": {"type": "string", "const": "status"},
-            },
-        },
+        "headers": _fields("status"),
         "payload": {"$ref": _SCHEMAS.format(name="PodcastStatus")},
         "examples": [
             {
@@ -132,7 +132,26 @@ def _messages() -> dict[str, Any]:
             for status in _STATUSES
         ],
     }
+    messages["summary"] = {
+        "name": "summary",
+        "title": "How the service is now, with everything that is counted.",
+        "contentType": _JSON,
+        "headers": _fields("summary"),
+        "payload": {"$ref": _SCHEMAS.format(name="Summary")},
+    }
     return messages
+
+
+def _fields(event: str) -> dict[str, Any]:
+    """The fields of an event beside its data."""
+    return {
+        "type": "object",
+        "required": ["id", "event"],
+        "properties": {
+            "id": {"type": "string", "description": "For `Last-Event-ID`; equal data have equal ids."},
+            "event": {"type": "string", "const": event},
+        },
+    }
 
 
 def _first_line(example: Any) -> str:

@@ -44,7 +44,8 @@ from greenroom_platform.http.header_descriptions import sent as sent_headers
 from greenroom_platform.http.header_descriptions import taken as taken_headers
 from greenroom_platform.http.problems import KINDS, ProblemDocument
 
-_API = "/api/"
+_OWN = "/health/", "/metrics", "/problems/"
+"""What answers whatever else is away."""
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _ANY = "problem"
 _WITHOUT_CONTENT = frozenset({"204", "304"})
@@ -250,9 +251,9 @@ def _problems_of(
         yield from ("unauthorized", "too-many-requests")
     if any("session" in scheme for scheme in operation.security or ()):
         yield from ("unauthorized", "forbidden")
-    if path.startswith(_API):
+    if not path.startswith(_OWN):
         yield "unavailable"
-        if method in _UNSAFE:
-            yield "forbidden"  # a page of another origin has sent it
+    if method in _UNSAFE:
+        yield "forbidden"  # a page of another origin has sent it
     if method in _UNSAFE and "if-match" in words.all:
         yield "precondition-failed"

@@ -9,6 +9,7 @@ from email.utils import format_datetime
 from xml.etree import ElementTree
 
 from greenroom_platform.domain.task_records import Listed
+from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.models import in_utc
 
 _ITUNES = "http://www.itunes.com/dtds/podcast-1.0.dtd"
@@ -20,6 +21,7 @@ ElementTree.register_namespace("itunes", _ITUNES)
 ElementTree.register_namespace("atom", _ATOM)
 
 
+@mentions()  # its elements are no headers
 class Feed:
     """A feed.
 

@@ -53,9 +53,9 @@ def words_of(handlers: Iterable[Callable[..., Any]]) -> Words:
         if id(found) in seen:
             continue
         seen.add(id(found))
-        if isinstance(found, type):
+        if isinstance(found, type) and _STATED not in vars(found):
             waiting.extend(_methods(found))
-        elif isinstance(inspect.unwrap(found), FunctionType):
+        elif isinstance(found, type) or isinstance(inspect.unwrap(found), FunctionType):
             own, called = _mentioned(found)
             words |= own.all
             of_problems |= own.problems
@@ -116,11 +116,15 @@ def _constants(code: CodeType) -> Iterator[Any]:
 
 
 def _strings(values: Iterable[Any]) -> Iterator[str]:
-    """The strings among values and in their sequences; not in dictionaries, which are tables of much else."""
+    """The strings among values, in their sequences, and in what may be headers; not in tables of much else."""
     for value in values:
         if isinstance(value, str):
             yield value.lower()
         elif isinstance(value, bytes):
             yield value.decode("latin-1").lower()
-        elif isinstance(value, tuple | list | frozenset):
+        elif isinstance(value, tuple | list | frozenset) or _are_headers(value):
             yield from _strings(value)
+
+
+def _are_headers(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for pair in value.items() for one in pair)

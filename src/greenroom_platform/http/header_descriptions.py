@@ -108,6 +108,12 @@ SENT = {
             "greenroom; hit; ttl=3421",
         ),
         ResponseHeader(
+            "Content-Disposition",
+            "A name for the file.",
+            frozenset({200}),
+            'attachment; filename="greenroom-2026-01-01.ndjson"',
+        ),
+        ResponseHeader(
             "Content-Range",
             "The range that is sent, and the length of the whole.",
             frozenset({206, 416}),

@@ -29,6 +29,7 @@ class AccountDeletion(msgspec.Struct, frozen=True, kw_only=True):
     "/me",
     security=SESSION_SECURITY,
     operation_class=taking(AccountDeletion),
+    problems=("too-many-requests",),
     summary="Delete my account",
 )
 async def delete_account(request: Request[Any, Any, Any], state: ServiceState) -> None:

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -82,10 +83,11 @@ class ChangeState(msgspec.Struct, frozen=True, kw_only=True):
     pending: bool
 
 
+@dataclass
 class _TakingLines(Operation):
     def __post_init__(self) -> None:
         lines = Schema(type=OpenAPIType.STRING, description="One JSON object a line, as `greenroom load` takes them.")
-        self.request_body = RequestBody({_NDJSON: OpenAPIMediaType(schema=lines)}, required=True)
+        self.request_body = RequestBody({_NDJSON: OpenAPIMediaType(schema=lines)})  # nothing is no error
 
 
 @post(
@@ -175,6 +177,7 @@ async def _loaded(platform: Platform, lines: IO[bytes], *, dry_run: bool) -> Loa
 
 @get(
     "/export",
+    operation_id="exportLines",
     guards=[editors_only],
     security=EDITOR_SECURITY,
     media_type=_NDJSON,
@@ -194,7 +197,13 @@ async def export(state: ServiceState) -> Stream:
     return Stream(lines, media_type=_NDJSON, headers=headers)
 
 
-@get("/changes/{change:str}", guards=[staff_only], security=STAFF_SECURITY, summary="Whether a change waits (staff)")
+@get(
+    "/changes/{change:str}",
+    operation_id="readChange",
+    guards=[staff_only],
+    security=STAFF_SECURITY,
+    summary="Whether a change waits (staff)",
+)
 async def change_state(state: ServiceState, change: FromPath[str]) -> Response[ChangeState]:
     """Whether a change of a `Drop-Receipt` is in the outbox still. One that was never made does not wait either."""
     number = int(change) if _NUMBER.fullmatch(change) else 0

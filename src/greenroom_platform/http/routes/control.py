@@ -81,7 +81,7 @@ async def _bounded(state: ServiceState) -> AsyncGenerator[Summary, None]:
 
 
 @_read("/history", "Reads and load times of 15 minutes (staff)")
-async def read_history(state: ServiceState) -> Response[OutcomeHistory]:
+async def read_control_history(state: ServiceState) -> Response[OutcomeHistory]:
     """A point for each 15 seconds, or 5 at first: reads a second by outcome, and how long loads took."""
     return Response(state.control.history(), headers=_FRESH)
 
@@ -107,7 +107,7 @@ async def list_actions(state: ServiceState) -> Response[tuple[Action, ...]]:
 
 
 @_read("/users/{name:str}/sessions", "A user's live sessions (staff)")
-async def list_sessions(state: ServiceState, name: FromPath[str]) -> Response[UserSessions]:
+async def list_user_sessions(state: ServiceState, name: FromPath[str]) -> Response[UserSessions]:
     """By the user's name or id; 404 where there is no such user."""
     user = await user_named(state, name)
     live = await state.platform.sessions.of_user(user.user_id)
@@ -128,7 +128,7 @@ def _seen(live: SessionSnapshot[Session]) -> StaffSessionView:
 ROUTER = Router(
     "/control",
     route_handlers=[
-        *(read_summary, follow_summary, read_history, read_key, list_actions, list_sessions),
+        *(read_summary, follow_summary, read_control_history, read_key, list_actions, list_user_sessions),
         *control_actions.HANDLERS,
     ],
     tags=["Control room"],

@@ -67,19 +67,22 @@ BODIES: list[type[msgspec.Struct]] = [Reason, Drop, Cancel, EndSessions]
 """The bodies of the calls below."""
 
 
-def _call(path: str, body: type[msgspec.Struct], summary: str) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
+def _call(
+    path: str, body: type[msgspec.Struct], summary: str, *problems: str
+) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
     return post(
         path,
         status_code=200,
         guards=[editors_only],
         security=EDITOR_SECURITY,
         operation_class=taking(body),
+        problems=problems,
         summary=f"{summary} (editors)",
     )
 
 
 @_call("/drops", Drop, "Drop cached values: a key, a group, a keyspace")
-async def drop(request: Request[Any, Any, Any], state: ServiceState) -> Response[Action]:
+async def drop_cached(request: Request[Any, Any, Any], state: ServiceState) -> Response[Action]:
     """Everybody loads anew from the moment this is answered. 503 where a server did not acknowledge it yet."""
     wanted = requests.draft(Drop, await requests.members(request))
     cache = cache_named(state.control, wanted.keyspace)
@@ -181,32 +184,42 @@ async def resume_queue(request: Request[Any, Any, Any], state: ServiceState) -> 
     return await _done(request, state, "resume_queue", "queue", why, work)
 
 
-@_call("/podcasts/{podcast_id:str}/retry", Reason, "Make a failed podcast once more")
-async def retry(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Action]:
+@_call("/podcasts/{podcast_id:str}/retry", Reason, "Make a failed podcast once more", "conflict")
+async def retry_podcast(
+    request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
+) -> Response[Action]:
     """It is queued under its id, with all its attempts. 409 where it has not failed."""
     return await _on_task(request, state, podcast_id, "retry_podcast", "queued again", QueueControl.retry)
 
 
-@_call("/podcasts/{podcast_id:str}/release", Reason, "Take a podcast from its worker")
-async def release(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Action]:
+@_call("/podcasts/{podcast_id:str}/release", Reason, "Take a podcast from its worker", "conflict")
+async def release_podcast(
+    request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
+) -> Response[Action]:
     """Another worker, or the same one, may take it up at once; the attempt is not counted. 409 where nobody has it."""
     return await _on_task(request, state, podcast_id, "release_podcast", "given back", QueueControl.release)
 
 
-@_call("/podcasts/{podcast_id:str}/stop", Reason, "Let a podcast fail")
-async def stop(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Action]:
+@_call("/podcasts/{podcast_id:str}/stop", Reason, "Let a podcast fail", "conflict")
+async def stop_podcast(
+    request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
+) -> Response[Action]:
     """Whoever makes it stops, and listeners are told that it failed. 409 where it has ended already."""
     return await _on_task(request, state, podcast_id, "stop_podcast", "failed for listeners", QueueControl.stop)
 
 
 @_call("/podcasts/{podcast_id:str}/delete", Reason, "Delete a podcast")
-async def delete(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Action]:
+async def delete_podcast(
+    request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
+) -> Response[Action]:
     """Nobody finds it any more; its recording is removed an hour later, for those who hear it now."""
     return await _on_task(request, state, podcast_id, "delete_podcast", "deleted", QueueControl.delete)
 
 
 @_call("/users/{name:str}/sessions/end", EndSessions, "End the sessions of a user")
-async def end_sessions(request: Request[Any, Any, Any], state: ServiceState, name: FromPath[str]) -> Response[Action]:
+async def end_user_sessions(
+    request: Request[Any, Any, Any], state: ServiceState, name: FromPath[str]
+) -> Response[Action]:
     """By the user's name or id: all of them, or one by its handle. Their sockets are closed."""
     wanted = requests.draft(EndSessions, await requests.members(request))
     user, sessions = await user_named(state, name), state.platform.sessions
@@ -268,6 +281,6 @@ async def _done(
 
 
 HANDLERS = [
-    *(drop, cancel_load, send_outbox, pause_queue, resume_queue),
-    *(retry, release, stop, delete, end_sessions),
+    *(drop_cached, cancel_load, send_outbox, pause_queue, resume_queue),
+    *(retry_podcast, release_podcast, stop_podcast, delete_podcast, end_user_sessions),
 ]

@@ -37,7 +37,9 @@ class FeedAddress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/topics/{topic_id:str}/feed.xml", summary="The podcasts of a topic, as RSS", media_type=_TYPE)
-async def topic_feed(request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]) -> Response[bytes]:
+async def read_topic_feed(
+    request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str]
+) -> Response[bytes]:
     """The latest 20 that can be heard; 404 for an unknown topic."""
     read = await state.platform.topics.read(topic_id)
     topic = read.value
@@ -55,7 +57,7 @@ async def topic_feed(request: Request[Any, Any, Any], state: ServiceState, topic
 
 
 @get("/feeds/{name:str}", summary="One's own podcasts, as RSS", media_type=_TYPE)
-async def own_feed(request: Request[Any, Any, Any], state: ServiceState, name: Name) -> Response[bytes]:
+async def read_own_feed(request: Request[Any, Any, Any], state: ServiceState, name: Name) -> Response[bytes]:
     """What the user of this secret has listened to and can be heard, the latest first; 404 for another secret."""
     async with counted(request, "feeds", PER_ADDRESS, "requests for feeds", required=False):
         found = await state.platform.feeds.read(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
@@ -104,5 +106,5 @@ def _answer(request: Request[Any, Any, Any], feed: Feed, cache_control: str) -> 
     return Response(content, media_type=f"{_TYPE}; charset=utf-8", headers=headers)
 
 
-ROUTER = Router("/", route_handlers=[topic_feed, own_feed, make_feed, end_feed], tags=["Feeds"])
+ROUTER = Router("/", route_handlers=[read_topic_feed, read_own_feed, make_feed, end_feed], tags=["Feeds"])
 """The resources."""

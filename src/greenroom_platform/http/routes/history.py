@@ -73,7 +73,7 @@ async def read_history(
     operation_class=taking(Listened),
     summary="Note that I listen to a podcast",
 )
-async def note(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> None:
+async def put_listened(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> None:
     """Sent by a page while it plays; 404 for an unknown podcast. A history has 200 podcasts, the latest ones."""
     user_id = await user_of(request, writable=True)
     given = requests.draft(Listened, await requests.members(request))
@@ -94,7 +94,7 @@ async def note(request: Request[Any, Any, Any], state: ServiceState, podcast_id:
     operation_class=taking(History),
     summary="Add what I listened to before I signed in",
 )
-async def merge(request: Request[Any, Any, Any], state: ServiceState) -> None:
+async def add_history(request: Request[Any, Any, Any], state: ServiceState) -> None:
     """Takes up to 200 `items`. Of what is known of a podcast the later counts; unknown podcasts are left out."""
     user_id = await user_of(request, writable=True)
     given = requests.draft(History, await requests.members(request))
@@ -118,7 +118,7 @@ async def merge(request: Request[Any, Any, Any], state: ServiceState) -> None:
 
 
 @delete("/{podcast_id:str}", security=SESSION_SECURITY, summary="Take a podcast out of my history")
-async def forget(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> None:
+async def forget_listened(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> None:
     """Done also where it is not in it."""
     user_id = await user_of(request, writable=True)
     check_part("podcast_id", podcast_id)
@@ -155,5 +155,5 @@ async def count_change(state: ServiceState, user_id: str) -> None:
         raise too_many("too many changes of one history", left)
 
 
-ROUTER = Router("/history", route_handlers=[read_history, note, merge, forget], tags=["History"])
+ROUTER = Router("/history", route_handlers=[read_history, put_listened, add_history, forget_listened], tags=["History"])
 """The resource."""

@@ -30,7 +30,7 @@ Limit = Annotated[int, QueryParameter(ge=1, le=RECENT)]
 
 
 @get("/podcasts", summary="Some podcasts, by their ids")
-async def read_podcasts(
+async def list_podcasts(
     request: Request[Any, Any, Any], state: ServiceState, ids: Ids = ""
 ) -> Response[tuple[ListedPodcast, ...]]:
     """In the order asked for; unknown ones are left out. So a page shows what it has kept of a visitor's history."""
@@ -47,7 +47,7 @@ async def read_podcasts(
 
 
 @get("/topics/{topic_id:str}/podcasts", summary="Recent podcasts of a topic")
-async def read_recent(
+async def list_topic_podcasts(
     request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str], limit: Limit = RECENT
 ) -> Response[tuple[TopicPodcast, ...]]:
     """Those that can be heard whole, the latest first; a second old at most. 404 for an unknown topic."""
@@ -65,7 +65,7 @@ async def read_recent(
 
 
 @get("/podcasts/{podcast_id:str}/queue", summary="The place of a podcast in the queue")
-async def read_place(
+async def read_queue_place(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[QueuePlace]:
     """`position` is 1 for the next, and 0 for one that does not wait any more; a second old at most."""
@@ -77,5 +77,5 @@ async def read_place(
     return Response(await state.platform.listings.place(podcast_id), headers={"Cache-Control": "no-store"})
 
 
-ROUTER = Router("/", route_handlers=[read_podcasts, read_recent, read_place], tags=["Podcasts"])
+ROUTER = Router("/", route_handlers=[list_podcasts, list_topic_podcasts, read_queue_place], tags=["Podcasts"])
 """The resources."""

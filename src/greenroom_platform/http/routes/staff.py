@@ -29,7 +29,14 @@ class StaffCredentials(msgspec.Struct, frozen=True, kw_only=True):
     who: Annotated[str, described(minLength=1, maxLength=WHO_MAX)]
 
 
-@post("/session", status_code=200, operation_class=taking(StaffCredentials), summary="Sign in to the pages (staff)")
+@post(
+    "/session",
+    status_code=200,
+    operation_id="signInStaff",
+    operation_class=taking(StaffCredentials),
+    problems=("too-many-requests",),
+    summary="Sign in to the pages (staff)",
+)
 async def sign_in(request: Request[Any, Any, Any], state: ServiceState) -> Response[StaffSession]:
     """Gives the cookie of the pages for 12 hours; 401 for a wrong token, 429 for too many of them.
 
@@ -50,13 +57,19 @@ async def sign_in(request: Request[Any, Any, Any], state: ServiceState) -> Respo
     return _answer(staff, COOKIE.given(value, secure=_is_secure(request), max_age=lifetime))
 
 
-@get("/session", security=STAFF_SECURITY, summary="Who I am on the pages (staff)")
+@get(
+    "/session",
+    operation_id="readStaffSession",
+    security=STAFF_SECURITY,
+    problems=("too-many-requests",),
+    summary="Who I am on the pages (staff)",
+)
 async def read_session(request: Request[Any, Any, Any]) -> Response[StaffSession]:
     """The role, the name and the end of the session; 401 without one."""
     return _answer(await staff_of(request))
 
 
-@delete("/session", summary="Sign out of the pages (staff)")
+@delete("/session", operation_id="signOutStaff", summary="Sign out of the pages (staff)")
 async def sign_out(request: Request[Any, Any, Any]) -> Response[None]:
     """Takes the cookie away, whether or not it was worth something."""
     headers = {"Set-Cookie": COOKIE.cleared(secure=_is_secure(request)), "Cache-Control": "no-store"}

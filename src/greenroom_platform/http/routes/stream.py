@@ -151,7 +151,7 @@ async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id
 
 
 @get("/{podcast_id:str}/transcript", summary="What is said in a recording, and when")
-async def transcript(
+async def read_transcript(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[Transcript]:
     """The lines as they were spoken, with their times; 409 before the recording is whole, 404 where it has none."""
@@ -231,5 +231,5 @@ def _place(asked: list[str]) -> int:
     return int(seconds * 1000)
 
 
-ROUTER = Router("/podcasts", route_handlers=[stream, audio, transcript], tags=["Podcasts"])
+ROUTER = Router("/podcasts", route_handlers=[stream, audio, read_transcript], tags=["Podcasts"])
 """The resources."""
