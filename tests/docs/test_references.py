@@ -79,7 +79,9 @@ def test_every_document_that_the_code_names_is_there() -> None:
 
 def test_every_decision_has_its_number_and_is_in_the_index() -> None:
     files = sorted(file.name for file in DECISIONS.glob("*.md") if file.name != "README.md")
-    assert [name[:5] for name in files] == [f"{number:04}-" for number in range(1, len(files) + 1)]
+    # Numbers are given before the pages are written: one may be missing for a while, none may be there twice.
+    assert all(re.match(r"\d{4}-", name) for name in files)
+    assert len({name[:4] for name in files}) == len(files)
     index = (DECISIONS / "README.md").read_text("utf-8")
     listed = re.findall(r"^- \[(\d{4})\]\(([^)]+)\) (.+)$", index, re.MULTILINE)
     assert sorted(name for _, name, _ in listed) == files
