@@ -73,8 +73,10 @@ class Greenroom(RoomCaches):
         _check(sessions=sessions, replica_reads=replica_reads, data_dir=data_dir, clock=clock, counters=counters)
         _check_hook(on_event)
         super().__init__(sessions, prefix)
-        self._address = address or EMBEDDED
-        self._session_address = session_address or self._address
+        # An empty text is refused when the room opens. Prevents: a variable of the environment is set and empty ·
+        # production keeps its sessions in an embedded server.
+        self._address = EMBEDDED if address is None else address
+        self._session_address = self._address if session_address is None else session_address
         self._replica_reads = replica_reads
         self._directory = None if data_dir is None else Path(data_dir)
         self.clock = clock

@@ -62,6 +62,9 @@ def test_an_option_that_is_left_out_is_the_default_one() -> None:
 async def test_an_address_of_another_type_is_refused_with_the_form(argument: str) -> None:
     with pytest.raises(InvalidInput, match="address: is int, not a string; write it like valkey://host:6379"):
         await Greenroom(**{argument: 5}).__aenter__()  # type: ignore[arg-type]
+    # As of a variable of the environment that is set and empty: not the embedded server.
+    with pytest.raises(InvalidInput, match="address: the scheme '' is not known; write it like valkey://host:6379"):
+        await Greenroom(**{argument: ""}).__aenter__()
 
 
 @pytest.mark.parametrize(

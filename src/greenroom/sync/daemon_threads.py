@@ -16,6 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+# docs/decisions/0110-what-blocks-the-portals-loop-has-threads-of-its-own.md
 class DaemonThreads(ThreadPoolExecutor):
     """An executor that begins a thread for each call, also when the main thread has ended.
 
