@@ -21,15 +21,17 @@ STREAM ?=
 # time (most of them wait for servers).
 TESTS ?=
 JOBS ?= 6
+# For `make bench`: groups to measure and print, such as ONLY=cold. Without it all are measured and written to docs/performance.md.
+ONLY ?=
 # For `make schemathesis`: the address of a running service, and the editor token for the editor's role.
 SERVICE ?= http://127.0.0.1:8000
 TOKEN ?=
-# For `make dist`: the public address of the project's repository.
+# For `make dist`, `make release` and `make docs`: the public address of the project's repository.
 URL ?=
 # Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist images clean
+.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist release docs images clean
 
 setup: $(VENV)/.serve
 
@@ -67,11 +69,11 @@ test: $(VENV)/.dev node
 	@$(MAKE) --no-print-directory -j2 lint type compiled
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-# What the tests of TypeScript and of pyright run; without npm, or without its registry, they are skipped and say so.
+# What the tests of TypeScript, of pyright and of the API's description run; without npm, or without its registry, they are skipped and say so.
 node: requirements/node/package-lock.json
 	@command -v npm >/dev/null || exit 0; [ requirements/node/node_modules/.package-lock.json -nt $< ] \
 	  || npm ci --silent --no-audit --no-fund --prefix requirements/node \
-	  || echo "not installed: what requirements/node names; the tests of TypeScript and of pyright are skipped" >&2
+	  || echo "not installed: what requirements/node names; the tests of TypeScript, of pyright and of the API's description are skipped" >&2
 
 # The bytecode of all tests. Each worker process of `make test` would compile all of them; mypy leaves a core free meanwhile. What
 # cannot be collected is told by the run itself.
@@ -83,7 +85,7 @@ $(VENV)/.bench: requirements/bench.lock $(VENV)/.dev
 	@touch $@
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m bench --write
+	$(BIN)/python -m bench $(or $(ONLY),--write)
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m torture --minutes $(MINUTES) --on $(ON) $(if $(SEED),--seed $(SEED)) $(if $(STREAM),--stream $(STREAM))
@@ -108,10 +110,35 @@ lock: $(VENV)/.dev
 	$(LOCK) --extra embedded --extra mongodb --extra service --extra studio --output-file requirements/serve.lock pyproject.toml requirements/build.in
 	$(LOCK) --output-file requirements/dev.lock requirements/dev.in
 	$(LOCK) --output-file requirements/bench.lock requirements/bench.in
+	$(LOCK) --output-file requirements/dist.lock requirements/dist.in
+	$(LOCK) --output-file requirements/docs.lock requirements/docs.in
 
-# Builds the source distribution and the wheel in dist/. With an address they get links: make dist URL=https://…
-dist: setup
-	$(BIN)/python .ci/dist.py $(if $(URL),--url $(URL))
+$(VENV)/.dist: requirements/dist.lock $(VENV)/.dev
+	$(PIP) --require-hashes -r requirements/dist.lock
+	@touch $@
+
+# Builds the source distribution and the wheel in dist/, checks them, and installs the wheel with each extra on every Python of this
+# machine. With an address they get links: make dist URL=https://…
+dist: $(VENV)/.dist
+	$(BIN)/python -m release $(if $(URL),--url $(URL))
+
+# All checks of a release, and then what to upload. It uploads nothing.
+release: $(VENV)/.dist
+	$(BIN)/python -m release --final --url "$(URL)" --ready
+	$(MAKE) test
+	$(MAKE) torture
+	$(BIN)/python -m release --final --url "$(URL)"
+
+# docs/decisions/0107-the-site-is-built-from-the-repository-alone.md
+$(VENV)/.docs: requirements/docs.lock $(VENV)/.serve
+	$(PIP) --require-hashes -r requirements/docs.lock
+	@touch $@
+
+# Builds the documentation site in site/; a dead link, or a page that is in no menu, is an error. With an address the files of the
+# repository are linked: make docs URL=https://… To read it: .venv/bin/python -m http.server -d site
+# Not --quiet: MkDocs counts the warnings that it prints, and --strict would find none.
+docs: $(VENV)/.docs
+	@GREENROOM_URL="$(URL)" NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict && echo "the site is in site/index.html"
 
 # Takes the README's pictures of the page again. It needs Chromium.
 images: $(VENV)/.dev

@@ -23,7 +23,7 @@ TURNS = 3
 THREADS = 16
 OURS = "greenroom.integrations.django"
 CONTENDERS = {
-    "greenroom": (f"{OURS}.cache.GreenroomCache", f"{OURS}.sessions"),
+    "greenroom": (f"{OURS}.Cache", f"{OURS}.sessions"),
     "django-redis": ("django_redis.cache.RedisCache", "django.contrib.sessions.backends.cache"),
     "Django's own": ("django.core.cache.backends.redis.RedisCache", "django.contrib.sessions.backends.cache"),
 }
@@ -53,7 +53,7 @@ def setup(name: str, port: int) -> None:
     options: dict[str, Any] = {}
     if name == "greenroom":
         cache = {"BACKEND": backend}
-        options["GREENROOM"] = {"ADDRESS": f"valkey://127.0.0.1:{port}"}
+        options["GREENROOM"] = {"URL": f"valkey://127.0.0.1:{port}"}
     settings.configure(CACHES={"default": cache}, SESSION_ENGINE=engine, SECRET_KEY="of a benchmark", **options)
     django.setup()
 

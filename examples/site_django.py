@@ -21,8 +21,8 @@ settings.configure(
     INSTALLED_APPS=["greenroom.integrations.django"],
     MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ.get("DATABASE", "site.sqlite3")}},
-    GREENROOM={"ADDRESS": os.environ.get("VALKEY_URL")},
-    CACHES={"default": {"BACKEND": "greenroom.integrations.django.cache.GreenroomCache"}},
+    GREENROOM={"URL": os.environ.get("VALKEY_URL")},
+    CACHES={"default": {"BACKEND": "greenroom.integrations.django.Cache"}},
     SESSION_ENGINE="greenroom.integrations.django.sessions",
 )
 django.setup()

@@ -1,7 +1,7 @@
 """Takes the README's pictures of the page anew: `make images`. Needs Chromium.
 
 It runs the service with an empty data directory and makes a podcast. One picture shows a telephone while the podcast is
-rendered, the other a desk when it is finished.
+rendered, another one a desk when it is finished; the third one the editor's page after an edit.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 HERE = Path(__file__).resolve().parent
 TOPIC = "ocean_science"
+TOKEN = "token-of-the-pictures"
 WIDE: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"}
 NARROW: dict[str, Any] = {"viewport": {"width": 375, "height": 740}, "color_scheme": "dark"}
 PLACE = 98
@@ -44,7 +45,7 @@ def service() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    settings = {"GREENROOM_PORT": str(port), "GREENROOM_LOG_LEVEL": "warning"}
+    settings = {"GREENROOM_PORT": str(port), "GREENROOM_LOG_LEVEL": "warning", "GREENROOM_EDITOR_TOKEN": TOKEN}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GREENROOM_")} | settings
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "greenroom", "serve", "--data-dir", directory]
@@ -87,6 +88,20 @@ def play(page: Page) -> None:
     page.wait_for_timeout(1500)
 
 
+def edit(browser: Browser, url: str) -> None:
+    """Change a topic, and take the picture of what the editor is told of it."""
+    page = page_of(browser, WIDE, f"{url}/edit#/topics/{TOPIC}/edit")
+    page.get_by_label("Your name").fill("Ann")
+    page.get_by_label("Editor token").fill(TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    description = page.get_by_label("Description")
+    description.fill(f"{description.input_value()} New this week: the colour of deep water.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Dropped from Valkey at")).to_be_visible(timeout=_PATIENCE)
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=HERE / "edit-wide.png")
+
+
 def main() -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -103,10 +118,10 @@ def main() -> None:
         desk = page_of(browser, WIDE, link)
         desk.get_by_role("button", name="Listen", exact=True).click()
         play(desk)
-        desk.evaluate("address => { location.hash = address }", f"#/topics/{TOPIC}")
-        expect(desk.get_by_role("heading", level=1, name="Ocean Science")).to_be_visible(timeout=_PATIENCE)
+        expect(desk.locator(".line[aria-current]")).to_be_visible(timeout=_PATIENCE)
         desk.wait_for_timeout(500)
         desk.screenshot(path=HERE / "page-wide.png")
+        edit(browser, url)
         browser.close()
 
 

@@ -3,18 +3,17 @@
 What a program needs is named here; `greenroom.errors` says what to do about each error.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from greenroom import lazy
-from greenroom.caching import Cache, CacheResult, Loaded, Outcome
-from greenroom.client import Greenroom
-from greenroom.errors import GreenroomError
-from greenroom.keyspace import Keyspace, Number, Text
+from greenroom.late_imports import names_of
 
 if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
+    from greenroom.caching import Cache, CacheResult, Loaded, Outcome
     from greenroom.caching.store import Store
+    from greenroom.client import Greenroom
+    from greenroom.errors import GreenroomError
+    from greenroom.keyspace import Keyspace, Number, Text
     from greenroom.keyspace.registry import Keyspaces
     from greenroom.rate_limit import RateLimit
     from greenroom.sessions import (
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
         session_of,
     )
 
-__version__ = "0.1.0"
-"""The one place of the version: the package's metadata are made from it."""
+__version__ = "0.2.0.dev0"
+"""The one place of the version: the metadata are made from it. Between releases it is the next one, with .dev0."""
 
 __all__ = [
     "Cache",
@@ -61,8 +60,26 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """What not every process needs is imported when it is asked for: a process that has caches only does without."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(lazy.MODULES.get(name, "greenroom.sessions")), name)
+# A process that has caches only does without sessions, and one that needs the errors only without both.
+_MODULES = {
+    "Cache": "greenroom.caching",
+    "CacheResult": "greenroom.caching",
+    "CachedFunction": "greenroom.cached",
+    "Greenroom": "greenroom.client",
+    "GreenroomError": "greenroom.errors",
+    "Keyspace": "greenroom.keyspace",
+    "Keyspaces": "greenroom.keyspace.registry",
+    "Loaded": "greenroom.caching",
+    "Number": "greenroom.keyspace",
+    "Outcome": "greenroom.caching",
+    "RateLimit": "greenroom.rate_limit",
+    "Store": "greenroom.caching.store",
+    "Text": "greenroom.keyspace",
+}
+if not TYPE_CHECKING:  # a type checker would take any name for one that is here
+    __getattr__ = names_of(__name__, dict.fromkeys(__all__, "greenroom.sessions") | _MODULES)
+
+
+def __dir__() -> list[str]:
+    """All names, also those that nobody has asked for yet: interactive shells complete them."""
+    return [*globals(), *__all__]

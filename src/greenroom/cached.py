@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
-from greenroom.argument_types import function
+from greenroom.argument_types import function, instance
 from greenroom.caching import Cache, CacheResult, DropTarget
 from greenroom.caching.result import Loaded
 from greenroom.errors import InvalidInput
@@ -160,6 +160,7 @@ def check_parameters(keyspace: Keyspace[Any], load: Any) -> None:
     Raises:
         InvalidInput: naming both.
     """
+    instance("keyspace", keyspace, Keyspace, "give a Keyspace('episode:{id}', Episode, ttl=…)")
     function("load", load, "decorate a function")
     parameters = inspect.signature(load).parameters.values()
     variable = [one.name for one in parameters if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]

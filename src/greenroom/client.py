@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from inspect import iscoroutinefunction
@@ -162,6 +162,11 @@ class Greenroom(RoomCaches):
     def engine(self) -> Engine:
         """The engine of the caches."""
         return self._wired().backing.engine
+
+    @property
+    def engines(self) -> Mapping[str, Engine]:
+        """The engines by what is kept on them, as "caches and sessions"."""
+        return self._wired().engines()
 
     @property
     def unavailable(self) -> EngineError | None:

@@ -1,4 +1,4 @@
-"""Types that are imported when somebody asks for them: `import greenroom` loads caches only.
+"""Types that are imported when somebody asks for them: a room that has caches only loads caches only.
 
 Signatures name them as `lazy.Sessions`, so that their annotations can be evaluated. Prevents: a name is imported for
 type checkers only · a framework that injects arguments, or makes documentation, asks `typing.get_type_hints` for a
@@ -7,8 +7,9 @@ room's · NameError.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from greenroom.late_imports import names_of
 
 if TYPE_CHECKING:
     from greenroom.cached import CachedFunction
@@ -53,8 +54,4 @@ MODULES = {
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one that is here
-
-    def __getattr__(name: str) -> object:
-        if name not in MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(MODULES[name]), name)
+    __getattr__ = names_of(__name__, MODULES)

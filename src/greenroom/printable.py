@@ -15,9 +15,13 @@ def printable(text: str, *, lines: bool = False) -> str:
     Arguments:
         lines: whether line breaks and tabs may stay, as in a traceback.
     """
+    if text.isprintable():  # as almost all is; it has none of them then
+        return text
     return (_BUT_LINES if lines else _CONTROLS).sub(lambda match: ascii(match.group())[1:-1], text)
 
 
 def printable_json(line: str) -> str:
     """A line of JSON with its control characters as JSON escapes: a program that reads it finds the same text."""
+    if line.isprintable():
+        return line
     return _CONTROLS.sub(lambda match: f"\\u{ord(match.group()):04x}", line)

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, Unpack, cast
 
 from greenroom import lazy
 from greenroom.argument_types import instance
 from greenroom.caching import Cache, Loader
-from greenroom.caching.batch import BatchLoader, PlainBatchLoader
-from greenroom.caching.cache import NEAR_FOR as NEAR_SECONDS
-from greenroom.caching.declaration_checks import (
-    check_options,
-    declared_batch_loader,
-    declared_loader,
-    exceptions,
-    group_patterns,
-)
+from greenroom.caching.declaration_checks import declared_batch_loader, declared_loader
 from greenroom.caching.declared import Declared
-from greenroom.caching.fallback import MAX_CONCURRENT
-from greenroom.caching.loader import LOADER_DEADLINE as LOADER_SECONDS
 from greenroom.caching.loader import PlainLoader
-from greenroom.caching.releases import BACKOFF
+from greenroom.caching.options import NEAR_FOR, CacheOptions, all_options, check_names
 from greenroom.caching.result import Loaded
 from greenroom.engine import EMBEDDED, Engine
 from greenroom.keyspace import Keyspace
@@ -31,13 +21,6 @@ from greenroom.room_drops import RoomDrops
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-FAILURES_FOR = timedelta(seconds=BACKOFF)
-"""How long a loader's failure is remembered."""
-LOADER_DEADLINE = timedelta(seconds=LOADER_SECONDS)
-"""How long a load may take."""
-NEAR_FOR = timedelta(seconds=NEAR_SECONDS)
-"""How long a value is served from a process."""
 
 
 class RoomCaches(RoomDrops):
@@ -60,13 +43,7 @@ class RoomCaches(RoomDrops):
         keyspace: Keyspace[T],
         *,
         load: Loader[T] | PlainLoader[T],
-        load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
-        loader_deadline: timedelta = LOADER_DEADLINE,
-        near_for: timedelta = NEAR_FOR,
-        groups: Sequence[str] = (),
-        max_concurrent: int = MAX_CONCURRENT,
-        failures_for: timedelta = FAILURES_FOR,
-        passes: Sequence[type[Exception]] = (),
+        **options: Unpack[CacheOptions[T]],
     ) -> Cache[T]:
         """A read-through cache over a keyspace, which answers while the room is open.
 
@@ -76,13 +53,13 @@ class RoomCaches(RoomDrops):
                 runs in a thread, of which a room has 16.
             load_many: reads several for `get_many`: given a list of parts (mappings, or bare values where a key has one
                 part), returns as many values in their order.
-            loader_deadline: after it a load is cancelled.
-            near_for: how long a value is served from this process; zero keeps nothing here.
+            loader_deadline: after it a load is cancelled; 5 s unless given.
+            near_for: how long a value is served from this process, 30 s unless given; zero keeps nothing here.
             groups: keys that one change makes stale together, as `episodes:{show_id}`, made of parts of the key;
                 `invalidate_group` drops them.
-            max_concurrent: loads at a time while the server cannot be asked.
-            failures_for: how long a loader's failure is remembered: who asks meanwhile gets `LoadFailed` and the record
-                is left alone. At most a minute; zero remembers none.
+            max_concurrent: loads at a time while the server cannot be asked; 16 unless given.
+            failures_for: how long a loader's failure is remembered, 1 s unless given: who asks meanwhile gets
+                `LoadFailed` and the record is left alone. At most a minute; zero remembers none.
             passes: exceptions by which the loader answers, as `PermissionError`: raised as they are to those who wait
                 for the load, never remembered, counted or logged as failures.
 
@@ -95,47 +72,31 @@ class RoomCaches(RoomDrops):
                 room or of its sessions: the two would give each other's values.
         """
         instance("keyspace", keyspace, Keyspace, "give a Keyspace('episode:{id}', Episode, ttl=…)")
-        options: dict[str, Any] = {
-            "load_many": load_many,
-            "loader_deadline": loader_deadline,
-            "near_for": near_for,
-            "groups": group_patterns(groups),
-            "max_concurrent": max_concurrent,
-            "failures_for": failures_for,
-            "passes": exceptions(passes),
-        }
-        check_options(options)
+        declared = all_options(options)
 
         def threads() -> lazy.LoaderThreads:
             return self._caches.threads
 
         def make() -> Cache[T]:
-            batch = None if load_many is None else declared_batch_loader(load_many, threads)
+            load_many = declared["load_many"]
             return Cache(
                 keyspace.prefixed(self.prefix),
                 declared_loader(keyspace, load, threads),
-                load_many=batch,
-                loader_deadline=loader_deadline.total_seconds(),
-                near_for=near_for.total_seconds(),
-                groups=options["groups"],
-                max_concurrent=max_concurrent,
-                failures_for=failures_for.total_seconds(),
-                passes=options["passes"],
+                load_many=None if load_many is None else declared_batch_loader(load_many, threads),
+                loader_deadline=declared["loader_deadline"].total_seconds(),
+                near_for=declared["near_for"].total_seconds(),
+                groups=declared["groups"],
+                max_concurrent=declared["max_concurrent"],
+                failures_for=declared["failures_for"].total_seconds(),
+                passes=tuple(declared["passes"]),
             )
 
-        return self._caches.cache(keyspace, {"load": load, **options}, make, sessions=self._session_keyspace())
+        return self._caches.cache(keyspace, {"load": load, **declared}, make, sessions=self._session_keyspace())
 
     def cached(
         self,
         keyspace: Keyspace[T],
-        *,
-        load_many: BatchLoader[T] | PlainBatchLoader[T] | None = None,
-        loader_deadline: timedelta = LOADER_DEADLINE,
-        near_for: timedelta = NEAR_FOR,
-        groups: Sequence[str] = (),
-        max_concurrent: int = MAX_CONCURRENT,
-        failures_for: timedelta = FAILURES_FOR,
-        passes: Sequence[type[Exception]] = (),
+        **options: Unpack[CacheOptions[T]],
     ) -> Callable[[Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None]], lazy.CachedFunction[P, T]]:
         """`cache` as a decorator of the loader: the function is called as before, and its results are cached.
 
@@ -146,22 +107,13 @@ class RoomCaches(RoomDrops):
         """
         from greenroom.cached import CachedFunction, check_parameters
 
+        check_names(options)
+
         def decorate(
             load: Callable[P, Awaitable[T | Loaded[T] | None] | T | Loaded[T] | None],
         ) -> lazy.CachedFunction[P, T]:
             check_parameters(keyspace, load)
-            cache = self.cache(
-                keyspace,
-                load=cast("Loader[T]", load),
-                load_many=load_many,
-                loader_deadline=loader_deadline,
-                near_for=near_for,
-                groups=groups,
-                max_concurrent=max_concurrent,
-                failures_for=failures_for,
-                passes=passes,
-            )
-            return CachedFunction(cache, load)
+            return CachedFunction(self.cache(keyspace, load=cast("Loader[T]", load), **options), load)
 
         return decorate
 
@@ -239,6 +191,11 @@ class RoomCaches(RoomDrops):
         return new
 
     @property
+    def caches(self) -> tuple[Cache[Any], ...]:
+        """The caches that are declared here so far, for who looks at them; stores are none."""
+        return tuple(one for one in self._caches if isinstance(one, Cache))
+
+    @property
     def declarations(self) -> lazy.Declarations:
         """What is declared here so far, for `greenroom definitions` and `greenroom acl`; the room need not be open.
 
@@ -251,7 +208,7 @@ class RoomCaches(RoomDrops):
         settings = self._session_settings()
         keyspaces = self._caches.keyspaces(self._session_keyspace())
         content = None if settings is None else settings.streams.content
-        caches = ((one.keyspace.pattern.text, one.load) for one in self._caches if isinstance(one, Cache))
+        caches = ((one.keyspace.pattern.text, one.load) for one in self.caches)
         deployment = deployed_room(caches, address=self._address, session_address=self._session_address)
         return of_room(keyspaces, content=content, limits=bool(self._limits), prefix=self.prefix, deployment=deployment)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from greenroom.late_imports import names_of
+
 if TYPE_CHECKING:
     from greenroom_platform.accounts import Accounts
 
@@ -11,10 +13,4 @@ __all__ = ["Accounts"]
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from greenroom_platform import accounts  # its password hasher is of an extra
-
-        return getattr(accounts, name)
+    __getattr__ = names_of(__name__, {"Accounts": "greenroom_platform.accounts"})  # its password hasher is of an extra

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -25,10 +23,12 @@ from greenroom.private_files import temporary_directory
 from greenroom.rate_limit import Bound, RateLimit
 from greenroom.sessions import Presence, Sessions
 from greenroom_platform import lazy
+from greenroom_platform.domain.action_log import ActionLog, log_of
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.domain import Domain
 from greenroom_platform.domain.feeds import Feeds
 from greenroom_platform.domain.foreign_changes import EVERYTHING, TellsForeignChanges
+from greenroom_platform.domain.heartbeats import Heartbeats, own_name
 from greenroom_platform.domain.known_caches import KnowsCaches
 from greenroom_platform.domain.leadership import Leadership
 from greenroom_platform.domain.listings import Histories, Listings
@@ -40,6 +40,7 @@ from greenroom_platform.domain.sessions import SESSION_SETTINGS
 from greenroom_platform.domain.shared_caches import SharedCaches
 from greenroom_platform.domain.snippets import Snippets
 from greenroom_platform.domain.statuses import Statuses
+from greenroom_platform.domain.task_control import ControlsTasks, QueueControl
 from greenroom_platform.domain.task_records import KeepsTasks
 from greenroom_platform.domain.topics import Topics
 from greenroom_platform.domain.watcher import Watcher
@@ -207,7 +208,7 @@ class Platform:
         """
         generation, tasks = self._with_tasks()
         return Worker(
-            f"{socket.gethostname()}-{os.getpid()}",
+            own_name(),
             tasks,
             self.topics,
             self.snippets,
@@ -216,6 +217,26 @@ class Platform:
             claim=claim.total_seconds(),
             clock=self.room.clock,
         )
+
+    @property
+    def heartbeats(self) -> Heartbeats:
+        """Which processes are alive."""
+        self.opened.check()
+        return Heartbeats(self.room.engine, self.room.prefix)
+
+    @property
+    def actions(self) -> ActionLog | None:
+        """What operators have done; None where the record keeps no such log."""
+        self.opened.check()
+        return log_of(self._records)
+
+    @property
+    def queue_control(self) -> QueueControl | None:
+        """What operators do to podcasts; None where the record does not allow it."""
+        generation, _ = self._with_tasks()
+        if not isinstance(self._records, ControlsTasks):
+            return None
+        return QueueControl(self._records.task_control, self.changes, self.room.clock, generation.asked.set)
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:

@@ -15,7 +15,19 @@ from tests.support.held_renderer import BARE, LONG, NAMES, SHORT, ask_for, held,
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import API, NO_TLS, TOKEN, Service
-from tests.support.visitors import AUDIO, PASSWORD, WITH_CHROMIUM, Visitor, heard, notice, sign_in, until, value, visit
+from tests.support.visitors import (
+    AUDIO,
+    PASSWORD,
+    WITH_CHROMIUM,
+    Visitor,
+    heard,
+    notice,
+    shown,
+    sign_in,
+    until,
+    value,
+    visit,
+)
 
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 
@@ -90,7 +102,7 @@ def test_topics_that_are_awaited_none_or_refused(page: Page) -> None:
     clean(page)
 
 
-def test_snippets_of_a_topic_and_the_newest(page: Page) -> None:
+def test_stories_of_a_topic_the_newest_and_one(service: Service, page: Page) -> None:
     visit(page, f"#/topics/{LONG}")
     clean(page)
     visit(page, f"#/topics/{BARE}")
@@ -99,6 +111,14 @@ def test_snippets_of_a_topic_and_the_newest(page: Page) -> None:
     visit(page, "#/newest")
     expect(page.locator(".snippet").first).to_be_visible()
     clean(page)
+    page.locator(".snippet h2 a").first.click()
+    expect(page.locator(".story h1")).to_be_focused()
+    clean(page)
+    page.goto(f"{service.url}/nowhere")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+    clean(page)
+    page.go_back()
+    shown(page)
     visit(page, "#/topics/nobody")
     expect(page.locator(".panel")).to_contain_text("There is no topic nobody.")
     clean(page)
@@ -106,27 +126,57 @@ def test_snippets_of_a_topic_and_the_newest(page: Page) -> None:
 
 def test_a_podcast_in_progress_playing_and_whole(service: Service, page: Page) -> None:
     visit(page, f"#/topics/{LONG}")
-    page.get_by_role("button", name="Make me a podcast").click()
+    page.get_by_role("button", name=f"about {NAMES[LONG]}").click()
     with held(service) as renderer:
         expect(page.locator(".steps .now")).to_have_text("Recording")
         clean(page)
         renderer.speak(lambda: heard(page), 3)
         until(page, f"{AUDIO}.currentTime > 0.2")
+        page.get_by_role("button", name="Keyboard").click()
         clean(page)
     expect(page.get_by_role("link", name="Download")).to_be_visible()
     page.locator(".toggle").click()
+    page.locator(".line").nth(2).click()
+    expect(page.locator(".line[aria-current]")).to_be_visible()
     clean(page)
 
 
-def test_a_podcast_that_could_not_be_made_and_one_that_was_refused(page: Page) -> None:
-    visit(page, f"#/topics/{BARE}")
+def test_a_podcast_that_could_not_be_made_and_one_that_was_refused(service: Service, page: Page) -> None:
+    visit(page, f"#/topics/{SHORT}")
     refuse(page, "**/podcasts/generate", 429, "too many podcasts were asked for; wait 100 s")
-    page.get_by_role("button", name="Make me a podcast").click()
+    page.get_by_role("button", name=f"about {NAMES[SHORT]}").click()
     expect(notice(page)).to_contain_text("No podcast was made.")
     clean(page)
-    page.unroute("**/podcasts/generate")
-    page.get_by_role("button", name="Make me a podcast").click()
+    visit(page, f"#/listen/{ask_for(service, BARE)}/{BARE}")
     expect(page.locator(".making")).to_contain_text("could not be made")
+    clean(page)
+
+
+def test_search_my_podcasts_and_a_question(whole: str, page: Page) -> None:
+    page.get_by_role("searchbox").fill(NAMES[SHORT][:4])
+    expect(page.locator("#search-found a").first).to_be_visible()
+    clean(page)
+    page.keyboard.press("Enter")
+    expect(page.locator(".rows li").first).to_be_visible()
+    clean(page)
+    visit(page, "#/search/no-such-word-anywhere")
+    expect(page.locator(".panel")).to_contain_text("Nothing was found.")
+    clean(page)
+    visit(page, "#/mine")
+    expect(page.locator(".panel")).to_contain_text("Nothing yet.")
+    clean(page)
+    visit(page, f"#/topics/{SHORT}")
+    expect(page.get_by_role("button", name="Listen to the one")).to_be_visible()
+    clean(page)
+    page.get_by_role("button", name="Listen to the one").click()
+    until(page, f"{AUDIO}.currentTime > 0.2")
+    page.locator(".toggle").click()
+    visit(page, "#/mine")
+    expect(page.locator(".podcasts progress")).to_be_visible()
+    clean(page)
+    visit(page, "#/")
+    page.get_by_role("button", name=f"about {NAMES[SHORT]}").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
     clean(page)
 
 
@@ -165,7 +215,7 @@ def test_a_podcast_is_made_and_heard_by_the_keyboard_alone(service: Service, pag
                 return
         raise AssertionError(f"the key Tab does not lead to {name}")
 
-    tab_to(f"Make me a podcast about {NAMES[LONG]}")
+    tab_to(page.get_by_role("button", name=f"about {NAMES[LONG]}").get_attribute("aria-label") or "")
     keys.press("Enter")
     with held(service) as renderer:
         expect(page.locator("#main h1")).to_be_focused()
@@ -174,10 +224,10 @@ def test_a_podcast_is_made_and_heard_by_the_keyboard_alone(service: Service, pag
         tab_to("Pause")
         keys.press("Space")
         until(page, f"{AUDIO}.paused")
-        expect(page.locator("#main").get_by_role("button", name="Listen")).to_be_focused()
+        expect(page.locator("#main").get_by_role("button", name="Listen", exact=True)).to_be_focused()
     # Its making goes on; the focus stays.
     expect(page.get_by_role("link", name="Download")).to_be_visible()
-    expect(page.locator("#main").get_by_role("button", name="Listen")).to_be_focused()
+    expect(page.locator("#main").get_by_role("button", name="Listen", exact=True)).to_be_focused()
     tab_to("Play")
     tab_to("Position")
     keys.press("ArrowRight")
@@ -191,6 +241,10 @@ def test_a_podcast_is_made_and_heard_by_the_keyboard_alone(service: Service, pag
         keys.press("ArrowDown")
     expect(page.get_by_label("Speed")).to_have_value("1.25")
     keys.press("Tab")
+    expect(page.get_by_role("button", name="Keyboard")).to_be_focused()
+    keys.press("Enter")
+    expect(page.locator("#keys-list")).to_be_visible()
+    keys.press("Tab")
     keys.press("Enter")
     expect(page.locator("#player")).to_be_hidden()
     expect(page.locator("#main")).to_be_focused()
@@ -199,7 +253,7 @@ def test_a_podcast_is_made_and_heard_by_the_keyboard_alone(service: Service, pag
 def test_what_happens_is_told_to_who_does_not_see_it(whole: str, visitor: Visit) -> None:
     page = visitor().open(f"#/listen/{whole}/{SHORT}")
     expect(page.locator("#announcer")).to_have_text(f"{NAMES[SHORT]}. Paused")
-    page.get_by_role("button", name="Listen").click()
+    page.get_by_role("button", name="Listen", exact=True).click()
     expect(page.locator("#announcer")).to_have_text(f"{NAMES[SHORT]}. Playing")
     until(page, f"Number.isFinite({AUDIO}.duration)")
     page.get_by_role("slider", name="Position").press("End")

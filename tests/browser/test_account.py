@@ -100,6 +100,7 @@ def test_what_cannot_be_is_told_beside_the_field_or_the_button(visitor: Visit) -
     expect(name).to_be_focused()
 
     sign_in(page, "nobody-of-that-name")
+    expect(page.locator("#sign-up-username-refusal")).to_have_text("")
     expect(page.locator("[aria-labelledby=sign-in-title] > .refusal")).not_to_have_text("")
     expect(page.locator("#who")).to_have_text(WHO)
 
@@ -204,6 +205,37 @@ def test_a_changed_password_signs_out_elsewhere_and_signs_in_from_then_on(visito
     expect(there.locator("#who")).to_have_text(WHO)
     sign_in(there, "barbara", NEW_PASSWORD)
     expect(there.locator("#who")).to_have_text("You are signed in as barbara.")
+
+
+def test_an_account_is_deleted_by_its_password_and_a_second_yes(visitor: Visit) -> None:
+    page, elsewhere = visitor().open(), visitor().open()
+    sign_up(page, "zoe")
+    sign_in(elsewhere, "zoe")
+    expect(elsewhere.locator("#who")).to_have_text("You are signed in as zoe.")
+    password, delete = (
+        page.locator("#delete-account-password"),
+        page.get_by_role("button", name="Delete it", exact=True),
+    )
+    for wrong, chosen in (("not my password", "Delete it for good"), (PASSWORD, "Cancel")):
+        password.fill(wrong)
+        delete.click()
+        page.get_by_role("dialog").get_by_role("button", name=chosen).click()
+        refused = page.locator("#delete-account-password-refusal")
+        expect(refused).not_to_have_text("") if chosen != "Cancel" else expect(refused).to_have_text("")
+        expect(page.locator("#who")).to_have_text("You are signed in as zoe.")
+    delete.click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete it for good").click()
+    expect(page.locator("#who")).to_have_text(WHO)
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    elsewhere.reload()
+    shown(elsewhere)
+    expect(elsewhere.locator("#who")).to_have_text(WHO)
+    # What one form was refused is gone when another is sent.
+    sign_in(page, "zoe")
+    refusal = page.locator("[aria-labelledby=sign-in-title] > .refusal")
+    expect(refusal).to_have_text("Wrong name or password.")
+    sign_up(page, "zoe")
+    expect(page.locator("#you")).to_have_text("zoe")
 
 
 def test_ending_this_session_signs_out(visitor: Visit) -> None:

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Page, Route, ViewportSize, expect
 
+from tests.support.patience import wait_for
 from tests.support.running_service import API, Service
-from tests.support.visitors import WITH_CHROMIUM, Visitor, cards, notice, shown, titles, visit
+from tests.support.visitors import PATIENCE, WITH_CHROMIUM, Visitor, cards, notice, shown, titles, visit
 
 pytestmark = WITH_CHROMIUM
 
@@ -51,14 +52,14 @@ def test_pages_are_turned_by_links_keys_and_the_browser_s_buttons(service: Servi
     expect(page.get_by_role("heading", level=1)).to_be_focused()
     expect(page.locator("#page-heading")).to_have_text("Stories")
     assert titles(page) == pages[0]
-    expect(page.get_by_role("link", name="Newer")).to_have_count(0)
+    expect(page.locator(".pager").get_by_role("link", name="Newer")).to_have_count(0)
 
-    page.get_by_role("link", name="Older").click()
+    page.locator(".pager").get_by_role("link", name="Older").click()
     expect(page.locator("#page-heading")).to_have_text("Stories, page 2")
     expect(page.locator("#page-heading")).to_be_focused()
     expect(page).to_have_title("Mind and Memory, page 2 · Greenroom")
     assert titles(page) == pages[1]
-    expect(page.get_by_role("link", name="Older")).to_have_count(0)
+    expect(page.locator(".pager").get_by_role("link", name="Older")).to_have_count(0)
 
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#page-heading")).to_have_text("Stories")
@@ -83,8 +84,11 @@ def test_what_is_not_there_is_said_in_words(service: Service, visitor: Visit) ->
     page = visitor().open("#/topics/nobody")
     expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
     expect(page.locator(".panel")).to_contain_text("There is no topic nobody.")
-    visit(page, "#/nowhere")
-    expect(page.locator(".panel")).to_contain_text("This address leads nowhere on this page.")
+    for address in ("#/nowhere", "#/search/100%"):
+        visit(page, address)
+        expect(page.locator(".panel")).to_contain_text("This address leads nowhere on this page.")
+    visit(page, "#/stories/nobody")
+    expect(page.locator(".panel")).to_contain_text("There is no such story, or none any more.")
     visit(page, "#/topics/empty")
     expect(page.locator(".panel")).to_contain_text("No stories yet.")
     visit(page, "#/topics/mind_memory/9")
@@ -121,7 +125,7 @@ def test_a_picture_elsewhere_is_a_link_and_one_of_this_host_is_shown(service: Se
     for url in ("https://pictures.example/a.png", "javascript:alert(1)", f"{service.url}/page/icon.svg"):
         write_snippet(service, "pictures", title=url, image_url=url)
     page = visitor().open("#/topics/pictures")
-    links = page.locator(".snippet a")
+    links = page.locator(".snippet p a")
     expect(links).to_have_text(["Picture at pictures.example"])
     expect(links.first).to_have_attribute("rel", "noopener noreferrer")
     expect(page.locator(".snippet img")).to_have_count(1)
@@ -255,3 +259,147 @@ def test_it_can_be_used_by_the_keyboard_alone(visitor: Visit) -> None:
     expect(page.get_by_role("button", name=f"Follow {first}")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#announcer")).to_have_text(f"{first} now comes first.")
     expect(notice(page)).to_have_count(0)
+
+
+def test_a_first_visit_is_refused_nothing(visitor: Visit) -> None:
+    """Not even who one is: the browser itself would note that in red."""
+    refused: list[str] = []
+    visiting = visitor()
+    page = visiting.open(before=lambda page: page.on("console", lambda message: refused.append(message.text)))
+    expect(page.locator("#you")).to_have_text("Sign in")
+    assert (refused, [url for url in visiting.requests if url.endswith("/session")]) == ([], [])
+
+
+def in_sight(page: Page, selector: str) -> bool:
+    """Whether an element is where one looks, whole."""
+    found: bool = page.locator(selector).evaluate("""element => {
+        const { top, bottom, left, right } = element.getBoundingClientRect();
+        const above = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+        return top >= 0 && bottom <= innerHeight && left >= 0 && right <= innerWidth && element.contains(above);
+    }""")
+    return found
+
+
+SIZES = [(375, 740), (740, 360), (1280, 900)]
+"""A telephone, the same on its side, a desk."""
+
+
+def test_one_comes_back_to_where_one_was(visitor: Visit) -> None:
+    page = visitor().open()
+    for width, height in SIZES:
+        page.set_viewport_size(ViewportSize(width=width, height=height))
+        visit(page, "#/newest")
+        page.locator(".snippet h2 a").nth(9).scroll_into_view_if_needed()
+        place = page.evaluate("scrollY")
+        assert place > 300
+        page.locator(".snippet h2 a").nth(9).click()
+        expect(page.locator(".story h1")).to_be_focused()
+        assert page.evaluate("scrollY") == 0
+        page.go_back()
+        expect(page.locator(".snippet h2 a").nth(9)).to_be_focused()
+        assert abs(page.evaluate("scrollY") - place) < 2
+        page.reload()
+        shown(page)
+        assert abs(page.evaluate("scrollY") - place) < 2
+        visit(page, "#/")
+
+
+def test_one_is_told_where_one_looks(service: Service, visitor: Visit) -> None:
+    write_topic(service, "brief")
+    write_snippet(service, "brief", text_content="The bridge is open again.")
+    visiting = visitor(reduced_motion="reduce")
+    page = visiting.open("#/topics/brief")
+    page.get_by_role("button", name="about Brief").click()
+    expect(page.locator(".podcast")).to_be_visible()
+    visit(page, "#/newest")
+    for width, height in SIZES:
+        page.set_viewport_size(ViewportSize(width=width, height=height))
+        assert page.locator("#player").evaluate("(bar) => bar.offsetHeight") < max(90, height / 4)
+        page.evaluate("scrollTo(0, 1200)")
+        visiting.context.set_offline(True)
+        expect(page.locator("#banner")).to_be_visible()
+        page.locator("#player-speed").select_option("1.5")
+        expect(notice(page)).to_contain_text("The speed could not be kept.")
+        for part in ("#notice p", "#player .about", "#banner p"):
+            assert in_sight(page, part), part
+        page.get_by_role("button", name="Dismiss").click()
+        # What is at the end of the page is not under the player.
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        assert in_sight(page, "#foot .links")
+        visiting.context.set_offline(False)
+        expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_long_words_wrap_and_other_scripts_begin_at_their_side(service: Service, visitor: Visit) -> None:
+    word = "W" * 120
+    write_topic(service, "long", display_name=word, description=word * 3, keywords=[word[:40], word[:50]])
+    write_snippet(service, "long", title=word, text_content=word * 9)
+    write_snippet(service, "long", title="שלום עולם", text_content="סיפור קצר")
+    page = visitor(viewport=ViewportSize(width=320, height=640)).open()
+    for address in ("#/", "#/topics/long", "#/newest", f"#/listen/{'3' * 128}"):
+        visit(page, address)
+        for width in (320, 1280):
+            page.set_viewport_size(ViewportSize(width=width, height=640))
+            assert page.evaluate("document.documentElement.scrollWidth") == width, address
+    visit(page, "#/topics/long")
+    aligned = "element => getComputedStyle(element).direction"
+    assert page.locator(".snippet h3", has_text="שלום").evaluate(aligned) == "rtl"
+    assert page.locator(".snippet h3", has_text=word).evaluate(aligned) == "ltr"
+
+
+def test_without_voices_nothing_is_offered_that_cannot_be_had(visitor: Visit) -> None:
+    def prepare(page: Page) -> None:
+        page.route("**/api/v1/site", lambda route: route.fulfill(json={"podcasts": False, "session": False}))
+
+    page = visitor().open(before=prepare)
+    expect(page.locator(".card")).not_to_have_count(0)
+    visit(page, "#/topics/mind_memory")
+    expect(page.locator(".snippet")).to_have_count(20)
+    for address in ("#/", "#/topics/mind_memory", "#/you"):
+        visit(page, address)
+        assert "podcast" not in page.locator("body").inner_text().lower(), address
+
+
+def test_topics_and_stories_are_found_as_one_types(service: Service, visitor: Visit) -> None:
+    write_topic(service, "quokkas", display_name="Quokkas")
+    write_snippet(service, "quokkas", title="A quokka smiles", text_content="At a zygomatic camera.")
+    held: list[Route] = []
+    page = visitor().open()
+    box, found = page.get_by_role("searchbox"), page.locator("#search-found")
+    page.route("**/api/v1/search?q=ocean*", lambda route: held.append(route))
+    box.fill("ocean")
+    wait_for(lambda: page.evaluate("true") and bool(held), PATIENCE)
+    box.fill("quok")
+    expect(found.get_by_role("link")).to_have_text(["Quokkas", "A quokka smiles"])
+    expect(found.get_by_role("status")).to_have_text("1 topic, 1 story")
+    # The answer to what was typed before comes late, and is nobody's any more.
+    held[0].fallback()
+    page.evaluate("fetch('/health/live').then((answer) => answer.text())")
+    expect(found.get_by_role("link")).to_have_text(["Quokkas", "A quokka smiles"])
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(found.get_by_role("link", name="A quokka smiles")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(found).to_be_hidden()
+    expect(box).to_be_focused()
+    box.fill("zygomatic")
+    expect(found.get_by_role("link")).to_have_text(["A quokka smiles"])
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page.locator(".story h1")).to_have_text("A quokka smiles")
+    expect(found).to_be_hidden()
+    expect(box).to_have_value("")
+    page.get_by_role("link", name="More stories about Quokkas").click()
+    expect(page.locator(".topic h1")).to_have_text("Quokkas")
+
+    box.fill("quokka")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("“quokka”")
+    expect(page.locator(".rows a")).to_have_text(["Quokkas", "A quokka smiles"])
+    page.reload()
+    shown(page)
+    expect(box).to_have_value("quokka")
+    box.fill("no such thing")
+    expect(found).to_contain_text("Nothing was found.")
+    page.keyboard.press("Enter")
+    expect(page.locator(".panel")).to_contain_text("Nothing was found.")

@@ -57,6 +57,26 @@ def test_any_other_file_is_a_problem_document(service: Service, path: str) -> No
     problem(service.client.get(httpx.URL(f"{service.url}{path}")), 404, "not-found")
 
 
+def test_a_browser_is_shown_a_page_at_a_wrong_address(service: Service) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    answer = service.client.get("/topics/ocean_science", headers=browser)
+    assert (answer.status_code, answer.headers["vary"]) == (404, "Accept")
+    assert "style-src 'self'" in answer.headers["content-security-policy"]
+    tags = Tags(answer.text).found
+    assert ("link", {"rel": "stylesheet", "href": "/page/style.css"}) in tags
+    assert {a["href"] for tag, a in tags if tag == "a"} == {"/", "/#/newest"}
+    assert service.client.head("/nowhere", headers=browser).headers["content-type"].startswith("text/html")
+    # For what is shown without a page, browsers look here.
+    icon = service.client.get("/favicon.ico")
+    assert (icon.headers["content-type"], icon.content) == (
+        "image/svg+xml",
+        service.client.get("/page/icon.svg").content,
+    )
+    # Machines, and addresses of theirs, have what they always had.
+    for path, headers in (("/nowhere", {}), (f"{API}/nowhere", browser), ("/page/nobody.js", browser)):
+        problem(service.client.get(path, headers=headers), 404, "not-found")
+
+
 def test_the_page_has_no_inline_code_and_names_existing_files_only(service: Service) -> None:
     tags = Tags(service.client.get("/").text).found
     for tag, attributes in tags:
@@ -66,7 +86,7 @@ def test_the_page_has_no_inline_code_and_names_existing_files_only(service: Serv
     linked = [
         attributes.get("href") or attributes.get("src") or "" for tag, attributes in tags if tag in ("link", "script")
     ]
-    assert {link.removeprefix("/page/") for link in linked} == set(FILES) - {"index.html"}
+    assert {link.removeprefix("/page/") for link in linked} == set(FILES) - {"index.html", "not-found.html"}
 
 
 def test_every_page_module_is_preloaded_and_imports_existing_ones(service: Service) -> None:

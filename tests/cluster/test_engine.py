@@ -250,7 +250,9 @@ async def test_a_node_that_is_left_first_answers_what_it_was_sent(steady: Cluste
         call = asyncio.create_task(engine.execute(Channel.PLAIN, key, "INCR", key, retry=False))
         await held.reached.wait()
         other = ("127.0.0.1", steady.primaries[1].port)
-        engine._owners.adopt(Topology(((0, SLOTS - 1, other),), frozenset((other,)), frozenset((other,)), {}, 99))
+        engine._owners.adopt(
+            Topology(((0, SLOTS - 1, other),), frozenset((other,)), frozenset((other,)), {}, frozenset(), 99)
+        )
         held.release()
         assert await call == 1
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from greenroom import Greenroom
 from greenroom.caching import Outcome
 from greenroom.engine import Address, Channel, engine_at
+from greenroom.engine.cluster.replica_reads import ReplicaReads
+from greenroom.engine.protocol.topology import QUESTION, parse
 from greenroom.errors import InvalidInput
 from tests.support.cluster_slots import SOON, ids_of, key_of, off_loop, old
 from tests.support.episode_caches import EPISODE, Back, Loads, cache_of
@@ -33,6 +37,11 @@ def steady(steady: Cluster) -> Cluster:
     """The cluster of the file, as if nobody had used it."""
     steady.fresh()
     return steady
+
+
+def mapped(pairs: list[Any]) -> dict[bytes, Any]:
+    """A reply that names its members one after another, as RESP3 has it."""
+    return dict(zip(pairs[::2], pairs[1::2], strict=True))
 
 
 # Who is asked ----------------------------------------------------------------------------------------
@@ -62,6 +71,25 @@ async def test_values_are_read_at_replicas_and_all_else_goes_to_primaries(steady
         assert calls_of(replica, "evalsha") == 0
         assert b"errorstat" not in replica("INFO", "errorstats")
     assert load.calls == [*episodes, "nobody"]
+
+
+async def test_a_trusted_replica_is_kept_while_a_node_has_not_heard_of_it(steady: Cluster, back: Back) -> None:
+    """Nodes hear of a replica in turns: the view of one may lack what the view of another has."""
+    backing, load = await back(steady, limits=TRUSTING, replica_reads=True), Loads()
+    cache = cache_of(backing, load)
+    primary, (episode,) = steady.primaries[0], ids_of(steady, steady.primaries[0], 1)
+    await read_at_replica(backing, cache, primary, episode)
+    engine, there = backing.engine, ("127.0.0.1", steady.replicas[0].port)
+    assert isinstance(engine, ReplicaReads)
+    info, shards = [primary(*one) for one in QUESTION]
+    maps = [mapped(shard) | {b"nodes": [mapped(one) for one in mapped(shard)[b"nodes"]]} for shard in shards]
+    view = parse([info, maps], ("127.0.0.1", primary.port))
+    # From here on nothing is awaited: what the nodes themselves say comes later.
+    unheard = replace(view, replicas=dict.fromkeys(view.primaries, ()), unheard=frozenset((there,)))
+    engine._adopt(unheard)
+    assert reads_there(backing, episode)
+    engine._adopt(replace(unheard, unheard=frozenset()))
+    assert replica_of(backing, episode) is None
 
 
 async def test_sessions_are_never_read_at_a_replica(steady: Cluster) -> None:

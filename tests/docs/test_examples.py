@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import json
 import os
@@ -60,6 +61,23 @@ def test_an_example_has_less_than_60_lines(path: Any) -> None:
     assert path.name in LONG or len(path.read_text("utf-8").splitlines()) < 60
 
 
+FILES = sorted(path for path in EXAMPLES.rglob("*.*") if path.parent.name != "__pycache__")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_an_example_belongs_to_a_page_and_to_a_test(path: Path) -> None:
+    name = path.relative_to(EXAMPLES)
+    pages, tests = (_texts(ROOT / folder, kind) for folder, kind in (("docs", "*.md"), ("tests", "*.py")))
+    if name.parent == Path():
+        assert any(f"examples/{name}" in page for page in pages), "no page leads to it"
+    assert any(re.search(rf"\b{re.escape(path.stem)}\b", text) for text in tests), "no test runs it"
+
+
+@functools.cache
+def _texts(folder: Path, kind: str) -> list[str]:
+    return [file.read_text("utf-8") for file in folder.rglob(kind)]
+
+
 def printed(name: str, **env: str) -> list[str]:
     """The lines that an example prints which is a program."""
     program = [sys.executable, str(EXAMPLES / name)]
@@ -74,6 +92,28 @@ def test_the_caches_alone_are_read_and_dropped(valkey: Server) -> None:
         "[1, 3] ['Chair', 'Table']",
         "Product(region='eu', sku=1, name='Zabuton') [3, 2]",
     ]
+
+
+def test_a_group_drops_what_belongs_to_it_and_nothing_else(valkey: Server) -> None:
+    assert printed("groups.py", VALKEY_URL=valkey.address) == [
+        "first: chairs eu, chairs us, lamps eu",
+        "again: nothing",
+        "after a new chair: chairs eu, chairs us",
+        "after new prices: chairs eu, lamps eu",
+        "[] ['Sofa']",
+    ]
+
+
+def test_threads_share_loads_and_read_their_own_writes(valkey: Server) -> None:
+    assert printed("threads.py", VALKEY_URL=valkey.address) == [
+        "102000 earned, 400 sold",
+        "50 loads of 50 prices, in 400 reads",
+        "now 99",
+    ]
+
+
+def test_a_program_stands_on_the_platform() -> None:
+    assert printed("on_the_platform.py") == ["['Night']", "queued ", "error no voices here"]
 
 
 def test_the_region_of_dogpile_makes_a_value_once(valkey: Server) -> None:

@@ -6,7 +6,6 @@ would miss what only another one needs.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import subprocess
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from release.registry import NO_ANSWER, registry_variables
+
 REPOSITORY = next(above for above in Path(__file__).parents if (above / "pyproject.toml").is_file())
 REQUIREMENTS = REPOSITORY / "requirements"
 LINUX = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
@@ -24,7 +25,6 @@ MACOS = "aarch64-apple-darwin"
 PATCHES = ("3.11.3",)
 """Releases at which a requirement begins or ends, beside the first release of each line."""
 _CLASSIFIER = "Programming Language :: Python :: "
-_NO_ANSWER = ("error sending request", "HTTP status server error", "operation timed out")
 _PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 
@@ -37,18 +37,6 @@ def promised() -> list[str]:
 VERSIONS = (*(f"{line}.0" for line in promised()), *PATCHES)
 
 
-@functools.cache
-def registry_variables() -> dict[str, str]:
-    """The registry that pip is configured with, as uv reads it: uv does not look into pip's configuration."""
-    if any(name in os.environ for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")):
-        return {}
-    pip = [sys.executable, "-m", "pip", "config", "list"]
-    listed = subprocess.run(pip, capture_output=True, text=True, timeout=60).stdout
-    # The environment's line stands below those of the files, and counts for more.
-    found = re.findall(r"^(?:global|install|:env:)\.index-url='(.+)'$", listed, re.MULTILINE)
-    return {"UV_DEFAULT_INDEX": found[-1]} if found else {}
-
-
 def refusal(directory: Path, *arguments: str) -> str:
     """What uv says against an installation into an empty directory; empty where nothing speaks against it."""
     target = ("--python", sys.executable, "--target", str(directory))
@@ -59,7 +47,7 @@ def refusal(directory: Path, *arguments: str) -> str:
         text=True,
         timeout=100,
     )
-    if run.returncode and any(words in run.stderr for words in _NO_ANSWER):
+    if run.returncode and any(words in run.stderr for words in NO_ANSWER):
         pytest.skip(f"the package registry cannot be reached: {run.stderr.strip().splitlines()[-1].strip()}")
     return run.stderr if run.returncode else ""
 
@@ -73,7 +61,9 @@ def _registry(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.mark.usefixtures("_registry")
 @pytest.mark.parametrize(
     ("lock", "platform"),
-    [("serve", platform) for platform in (*LINUX, MACOS)] + [("dev", platform) for platform in LINUX],
+    [("serve", platform) for platform in (*LINUX, MACOS)]
+    + [("dev", platform) for platform in LINUX]
+    + [("docs", LINUX[0])],
 )
 def test_a_lock_installs_on_every_python_that_is_named(lock: str, platform: str, tmp_path: Path) -> None:
     options = ["--require-hashes", "--only-binary", ":all:", "--python-platform", platform]

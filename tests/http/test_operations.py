@@ -204,7 +204,7 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     calls = {(method, path): call for path, item in described["paths"].items() for method, call in item.items()}
     topic, snippet = f"{API}/topics/{{topic_id}}", f"{API}/snippets/{{snippet_id}}"
     editors = {("put", topic), ("delete", topic), ("post", f"{API}/snippets"), ("put", snippet), ("delete", snippet)}
-    editors.add(("get", f"{API}/activity"))
+    editors |= {("get", f"{API}/activity"), ("get", f"{API}/export"), ("post", f"{API}/load")}
     bodies = {
         ("put", topic): "TopicDraft",
         ("post", f"{API}/snippets"): "SnippetDraft",
@@ -214,7 +214,13 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
         ("put", f"{API}/session/password"): "NewPassword",
         ("patch", f"{API}/session/preferences"): "PreferencesPatch",
         ("post", f"{API}/podcasts/generate"): "PodcastRequest",
+        ("post", f"{API}/staff/session"): "StaffCredentials",
     }
+    acts = dict.fromkeys(("outbox/send", "queue/pause", "queue/resume"), "Reason")
+    acts |= {f"podcasts/{{podcast_id}}/{what}": "Reason" for what in ("retry", "release", "stop", "delete")}
+    acts |= {"drops": "Drop", "loads/cancel": "Cancel", "users/{name}/sessions/end": "EndSessions"}
+    bodies |= {("post", f"{API}/control/{path}"): body for path, body in acts.items()}
+    editors |= {("post", f"{API}/control/{path}") for path in acts}
     bodies |= {
         ("put", f"{API}/history/{{podcast_id}}"): "Listened",
         ("post", f"{API}/history"): "History",
@@ -230,9 +236,9 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     assert calls.keys() >= editors | bodies.keys() | listeners | reads
     schemas = described["components"]["schemas"]
     for name, call in calls.items():
-        assert "400" not in call["responses"]
+        assert "requestBody" not in call or {"400", "413", "422"} <= call["responses"].keys()
         assert call["responses"]["default"] == {"$ref": "#/components/responses/problem"}
-        assert (call.get("security") == [{"editor": []}]) == (name in editors)
+        assert (call.get("security") == [{"editor": []}, {"staff": []}]) == (name in editors)
         of_session = [one for one in call.get("security", ()) if one] == [{"session": []}, {"session_token": []}]
         assert of_session == (name in listeners)
         assert ({} in call.get("security", ())) == (name == ("patch", f"{API}/session/preferences"))
@@ -253,8 +259,8 @@ def test_the_description_names_every_call_its_body_and_its_errors(service: Servi
     assert schemas["SnippetDraft"]["properties"]["topic_id"] == an_id
     assert schemas["PodcastRequest"]["properties"]["topic_id"] == an_id
     assert patch["preferred_topics"]["anyOf"][0]["items"] == an_id
-    ids = [one for call in calls.values() for one in call.get("parameters", ()) if one["name"].endswith("_id")]
-    assert len(ids) == 16
+    ids = [one for call in calls.values() for one in call.get("parameters", ()) if one.get("name", "").endswith("_id")]
+    assert len(ids) == 20
     assert all(one["schema"] == an_id for one in ids)
 
 

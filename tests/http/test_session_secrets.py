@@ -12,6 +12,9 @@ from tests.support.people import COOKIE, PASSWORD, people_of
 from tests.support.real_servers import Server
 from tests.support.running_service import API, Serve
 
+WRONG = "tr0mbone of no account"
+"""A password that somebody guesses; no text of ours has these words."""
+
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_neither_token_nor_id_is_logged_stored_or_measured(
@@ -39,7 +42,7 @@ def test_neither_token_nor_id_is_logged_stored_or_measured(
         ana.get("/session", headers={"Cookie": f"{COOKIE}={tokens[0]}; {COOKIE}={tokens[1]}"})
         ana.get("/session", headers={"Authorization": f"Bearer {tokens[0]}"})
         ana.patch("/session/preferences", json={"token": tokens[0]})
-        ana.post("/session/login", json={"username": ana.username, "password": "wrong password"})
+        ana.post("/session/login", json={"username": ana.username, "password": WRONG})
         ana.patch("/session/preferences", json={}, headers={"Origin": "https://evil.example"})
         key = f"session:{session_id(tokens[1])}"
         whole = raw("GET", key)
@@ -59,7 +62,7 @@ def test_neither_token_nor_id_is_logged_stored_or_measured(
     service.stop()
     record = b"".join(path.read_bytes() for path in service.data_dir.rglob("*") if path.is_file())
     ids = [session_id(token) for token in tokens]
-    for secret in (*tokens, *ids, PASSWORD, "wrong password"):
+    for secret in (*tokens, *ids, PASSWORD, WRONG):
         assert secret not in service.output()
         assert secret not in metrics
         assert secret not in described

@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.asyncio.client import ClientConnection
 
-from greenroom_platform.http.stream_session import RESTARTS
+from greenroom_platform.http.stream_messages import CLOSES, GOING_AWAY
 from greenroom_platform.http.websocket_protocol import WebSocketProtocol
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, is_stopped, process, workers
@@ -48,7 +48,7 @@ async def test_an_open_socket_is_told_before_its_stream_knows_of_the_end(tmp_pat
         heard = await started(opened)
         app.server.should_exit = True  # and no signal: the application is told nothing at all
         await hear(opened, heard)
-    assert (heard.code, heard.reason) == (1001, RESTARTS)
+    assert (heard.code, heard.reason) == (1001, CLOSES[GOING_AWAY])
 
 
 async def test_a_handshake_under_way_ends_and_is_told(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ async def test_a_handshake_under_way_ends_and_is_told(tmp_path: Path) -> None:
         await entered.wait()
         app.server.should_exit = True
         heard = await hearing
-    assert (heard.code, heard.reason) == (1001, RESTARTS)
+    assert (heard.code, heard.reason) == (1001, CLOSES[GOING_AWAY])
 
 
 async def test_a_connection_taken_as_the_end_comes_is_told(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ async def test_a_connection_taken_as_the_end_comes_is_told(tmp_path: Path) -> No
         (register,) = late
         register()
         heard = await hearing
-    assert (heard.code, heard.reason) == (1001, RESTARTS)
+    assert (heard.code, heard.reason) == (1001, CLOSES[GOING_AWAY])
 
 
 @pytest.mark.parametrize("words", [0, 3], ids=["silent", "talking"])
@@ -236,7 +236,7 @@ async def test_a_loop_that_stands_still_at_the_signal_tells_its_sockets(
                 for expected in sent:
                     wait_for(lambda one=one, expected=expected: pending(one, expected), 30)
         heard = [await hear(listening) for listening in opened]
-    assert {(ended.code, ended.reason) for ended in heard} == {(1001, RESTARTS)}
+    assert {(ended.code, ended.reason) for ended in heard} == {(1001, CLOSES[GOING_AWAY])}
     assert service.process.wait(40) == 0
     assert "Traceback" not in service.output()
     assert "Cancel" not in service.output()

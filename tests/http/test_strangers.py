@@ -166,7 +166,17 @@ async def test_a_socket_for_another_host_is_refused(service: Service) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/", "/page/app.js", "/docs", "/docs/openapi.json", "/docs/assets/start.js", f"{API}/topics"),
+        *(
+            "/",
+            "/page/app.js",
+            "/edit",
+            "/edit/no",
+            "/control",
+            "/docs",
+            "/docs/openapi.json",
+            "/docs/assets/start.js",
+            f"{API}/topics",
+        ),
         *("/health/live", "/metrics", "/nobody", "/problems/not-found", f"{API}/session", f"{API}/snippets?page=0"),
     ],
 )

@@ -11,7 +11,8 @@ import pytest
 
 from greenroom.sync import Greenroom, process
 from greenroom.sync.called_drops import CalledDrop, CalledDrops
-from greenroom.sync.portal import Portal, PortalCall
+from greenroom.sync.portal import Portal
+from greenroom.sync.portal_call import PortalCall
 from tests.support.real_servers import Server
 from tests.support.sync_rooms import COUNT, EPISODE, Episode, Record, together
 

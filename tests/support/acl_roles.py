@@ -97,6 +97,7 @@ def use_everything(service: Service) -> None:
         assert "stream_start" in str(socket.recv(timeout=30))
         call("GET", f"{API}/activity", headers=editor)
     call("GET", podcast["stream_url"].replace("/stream", "/audio.webm"))
+    _operate(call, editor)
     call("DELETE", f"{API}/session", 204)
     call("DELETE", f"{API}/snippets/tide", 404, headers=editor)
 
@@ -116,6 +117,18 @@ def _change_the_record(call: Any, editor: dict[str, str]) -> None:
     call("PUT", f"{API}/snippets/{made[0]['snippet_id']}", json=made[0] | {"title": "Ebb"}, headers=editor)
     call("DELETE", f"{API}/snippets/{made[1]['snippet_id']}", 204, headers=editor)
     assert [one["title"] for one in call("GET", f"{API}/snippets?topic_id=sea").json()] == ["Ebb"]
+
+
+def _operate(call: Any, editor: dict[str, str]) -> None:
+    """As the operator's page does."""
+    found = call("GET", f"{API}/control/summary", headers=editor).json()
+    assert [one["error"] for one in (*found["servers"], found["sessions"], found["processes"])] == [None, None, None]
+    key = call("GET", f"{API}/control/keys/topic?topic_id=sea", headers=editor).json()
+    assert (key["state"], key["record"]) == ("value", "same")
+    why = {"why": "a test wants it"}
+    for what in ({"what": "key", "parts": {"topic_id": "sea"}}, {"what": "keyspace"}):
+        call("POST", f"{API}/control/drops", json={"keyspace": "topic", **what, **why}, headers=editor)
+    call("GET", f"{API}/control/users/ana/sessions", headers=editor)
 
 
 def _be_somebody(call: Any) -> None:

@@ -24,6 +24,7 @@ from tests.support.real_servers import Raw
 
 PROGRAM = Path(sys.executable).with_name("greenroom")
 TOKEN = "token-of-the-editors-in-tests"
+CONTROL_TOKEN = "token-of-the-operators-in-tests"
 API = "/api/v1"
 FREELY = {
     "GREENROOM_SIGNUPS_PER_HOUR": "10000",

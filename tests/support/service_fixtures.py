@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.running_service import TOKEN, Serve, Service
+from tests.support.running_service import CONTROL_TOKEN, TOKEN, Serve, Service
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def _begun(directories: pytest.TempPathFactory, own: dict[str, str]) -> Service:
-    env = {"GREENROOM_EDITOR_TOKEN": TOKEN} | own
+    env = {"GREENROOM_EDITOR_TOKEN": TOKEN, "GREENROOM_CONTROL_TOKEN": CONTROL_TOKEN} | own
     return Service(directories.mktemp("serve"), env=env, cheap_passwords=True).start()
 
 

@@ -14,16 +14,18 @@ PACKAGES = {"greenroom", "hiredis", "msgspec", "typing_extensions"}
 """The library, what it needs, and what hiredis imports."""
 PARTS = {
     *("argument_types", "cached", "caching", "callbacks", "client", "clock", "detached", "engine", "errors", "extras"),
-    *("keyspace", "lazy", "lifecycle", "observe", "opened", "private_files", "room_caches", "room_drops", "wiring"),
+    *("keyspace", "late_imports", "lazy", "lifecycle", "observe", "opened", "private_files", "room_caches"),
+    *("room_drops", "wiring"),
 }
 """The parts of the library that caches need: neither sessions nor commands."""
-MOST = 83
+MOST = 85
 """Modules of ours, of msgspec and of hiredis together: each is read, and compiled the first time. One more needs a
 reason: `argument_types` has the checks that each part made in its own words; `room_caches` and `caching.releases` are
 the second ideas of files that had two; `keyspace.parts` has the kinds of parts of a key, `caching.keyspace_drops` how
-drops of keyspaces are told, `keyspace.mismatch` the errors of both formats, `lazy` the types of annotations;
-`loader_parts` compares annotations with the parts; `room_drops` and, in `caching`, `cache_drops`, `changing`,
-`declaration_checks`, `load_errors` and `load_steps` were the second ideas of files above 300 lines."""
+drops of keyspaces are told, `keyspace.mismatch` the errors of both formats, `lazy` the types of annotations,
+`late_imports` how a name is imported at its first use; `loader_parts` compares annotations with the parts;
+`room_drops` and, in `caching`, `cache_drops`, `changing`, `declaration_checks`, `load_errors` and `load_steps` were the
+second ideas of files above 300 lines; `options` has what four lists of arguments had."""
 EXAMPLES = {"pattern.py"}
 """Files that name a topic's key as an example."""
 
@@ -37,12 +39,22 @@ def loaded(statement: str) -> set[str]:
 
 
 def test_importing_the_library_loads_what_a_cache_needs_only() -> None:
-    modules = loaded("import greenroom")
+    modules = loaded("from greenroom import Cache, Greenroom, Keyspace")
     packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
     assert {name for name in packages if not name.startswith("_")} <= PACKAGES
     counted = {name for name in modules if name.partition(".")[0] in ("greenroom", "hiredis", "msgspec")}
     assert {name.split(".")[1] for name in counted if name.startswith("greenroom.")} <= PARTS
     assert len(counted) <= MOST
+
+
+def test_a_process_loads_no_caches_before_it_names_one() -> None:
+    assert {name for name in loaded("import greenroom") if name.startswith("greenroom")} == {
+        "greenroom",
+        "greenroom.late_imports",
+    }
+    assert set(greenroom.__all__) <= set(dir(greenroom))
+    renderer = loaded("import greenroom_platform.studio.render_process")
+    assert not renderer & {"asyncio", "greenroom.caching", "greenroom.engine", "greenroom.sessions"}
 
 
 def test_names_of_sessions_are_loaded_when_they_are_asked_for() -> None:

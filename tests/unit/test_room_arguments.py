@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from greenroom import Greenroom, SessionSettings
+from greenroom import Greenroom, Keyspace, SessionSettings, sync
+from greenroom.caching.options import DEFAULTS
 from greenroom.errors import InvalidInput, WrongParts
 from greenroom.keyspace import Pattern
 
@@ -27,6 +30,32 @@ from greenroom.keyspace import Pattern
 def test_an_argument_of_another_type_is_refused_by_name(argument: str, value: Any, remedy: str) -> None:
     with pytest.raises(InvalidInput, match=f"{argument}: .*{remedy}"):
         Greenroom(**{argument: value})
+
+
+@pytest.mark.parametrize("face", [Greenroom, sync.Greenroom], ids=["coroutines", "threads"])
+def test_an_option_that_no_cache_has_is_refused_by_its_name(face: Any) -> None:
+    room = face()
+    keyspace = Keyspace("option:{a}", str, ttl=timedelta(minutes=1))
+    for declare in (partial(room.cache, keyspace, load=lambda a: a), partial(room.cached, keyspace)):
+        with pytest.raises(TypeError, match=r"a cache has no argument 'near'; did you mean 'near_for'\?"):
+            declare(near=timedelta(0))
+        with pytest.raises(TypeError, match=r"a cache has no argument 'xyz'$"):
+            declare(xyz=1)
+
+
+def test_an_option_that_is_left_out_is_the_default_one() -> None:
+    room = Greenroom()
+    keyspace = Keyspace("option:{a}", str, ttl=timedelta(minutes=1))
+
+    def load(a: str) -> str:
+        return a
+
+    made = room.cache(keyspace, load=load)
+    assert room.cache(keyspace, load=load, **DEFAULTS) is made
+    others: dict[str, Any] = {"near_for": timedelta(0), "max_concurrent": 2, "groups": ["of:{a}"], "passes": [OSError]}
+    for name, other in others.items():
+        with pytest.raises(InvalidInput, match=f"has a cache that differs in {name}"):
+            room.cache(keyspace, load=load, **{name: other})
 
 
 @pytest.mark.parametrize("argument", ["address", "session_address"])

@@ -31,6 +31,7 @@ SETTINGS: dict[str, tuple[Any, str, Any]] = {
     "database_url": (None, "sqlite:record.sqlite3", "sqlite:record.sqlite3"),
     "recordings_url": (None, "s3://recordings/night", "s3://recordings/night"),
     "editor_token": (None, TOKEN, TOKEN),
+    "control_token": (None, f"{TOKEN}-2", f"{TOKEN}-2"),
     "allowed_origins": (
         (),
         "https://a.example, http://LOCALHOST:3000,",
@@ -122,6 +123,8 @@ BAD = [
     ("editor_token", "with spaces in the middle", "16 or more"),
     ("editor_token", "with-a-letter-like-é", "16 or more"),
     ("editor_token", "with-a-line-break\n", "16 or more"),
+    ("control_token", "x" * 15, "16 or more"),
+    ("control_token", "with-a-line-break\n", "16 or more"),
     ("allowed_origins", "*", "https://example.org"),
     ("allowed_origins", "https://*.example", "https://example.org"),
     ("allowed_origins", "listen.example", "https://example.org"),
@@ -168,8 +171,25 @@ def test_a_token_that_is_refused_is_not_repeated() -> None:
     assert "topsecret" not in str(caught.value)
 
 
+def test_who_may_look_and_who_may_act_have_two_tokens() -> None:
+    for flags, variables, name in (
+        ({}, {"control_token": TOKEN}, "GREENROOM_CONTROL_TOKEN"),
+        ({"control_token": TOKEN}, {}, "--control-token"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            read(flags, editor_token=TOKEN, **variables)
+        assert caught.value.field == name
+        assert TOKEN not in str(caught.value)
+
+
 def test_the_text_of_settings_shows_no_secret() -> None:
-    settings = read(editor_token=TOKEN, valkey_url=SECRET_URL, cache_url=SECRET_URL, session_url=SECRET_URL)
+    settings = read(
+        editor_token=TOKEN,
+        control_token=f"{TOKEN}-2",
+        valkey_url=SECRET_URL,
+        cache_url=SECRET_URL,
+        session_url=SECRET_URL,
+    )
     for text in (repr(settings), str(settings)):
         assert TOKEN not in text
         assert "topsecret" not in text

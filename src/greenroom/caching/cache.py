@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import Context
 from functools import partial
 from threading import get_ident
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from greenroom.caching.batch import BatchLoader
 from greenroom.caching.cache_drops import CacheDrops
@@ -17,6 +17,7 @@ from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
 from greenroom.caching.releases import BACKOFF
 from greenroom.caching.result import CacheResult, Loaded, Outcome
+from greenroom.errors import LoadFailed
 from greenroom.keyspace import Keyspace
 from greenroom.opened import Opened
 
@@ -32,6 +33,19 @@ _TOGETHER = 1000
 _COMMANDS = 5
 """Commands for a key that may be outstanding together, besides one for each group: three of a read, of which two may
 be asked once more."""
+
+
+class LoadUnderWay(NamedTuple):
+    """A load that has not ended.
+
+    Arguments:
+        age: seconds since it began.
+        waiting: callers in this process who wait for it.
+    """
+
+    key: str
+    age: float
+    waiting: int
 
 
 class Cache(CacheDrops[T]):
@@ -284,6 +298,29 @@ class Cache(CacheDrops[T]):
         entry = self._near.peek(key, self._now())
         if entry is not None:
             entry.attached = None
+
+    def is_near(self, *args: object, **parts: object) -> bool:
+        """Whether this process has the value, or its absence, and may serve it; leaves no trace.
+
+        Raises:
+            As `get`.
+        """
+        self._check_open()
+        return self._servable(self._key(args, parts)) is not None
+
+    def loads(self) -> list[LoadUnderWay]:
+        """What is being loaded in this process, or waited for while another one loads it, the oldest first."""
+        self._check_open()
+        return [LoadUnderWay(one.key, one.age, one.waiting) for one in self._flights.under_way()]
+
+    def cancel_load(self, key: str) -> int:
+        """End what is under way for a key in this process; who waits gets `LoadFailed`. Returns how many did.
+
+        Nothing is stored, and no failure remembered: the next caller begins anew. What the loader has asked of a
+        database may go on there.
+        """
+        self._check_open()
+        return self._flights.fail(key, lambda: LoadFailed(key, "it was cancelled"))
 
     def watch(self, callback: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
         """Have `callback` called when the value may have changed; returns what ends that: see `LocalCopies.watch`."""

@@ -111,6 +111,11 @@ class CacheDrops(Generic[T]):
 
         return DropTarget(group, drop, self._longest_ms / 1000, is_group=True)
 
+    @property
+    def group_patterns(self) -> tuple[Pattern, ...]:
+        """The patterns of the groups, in the order in which they were declared."""
+        return tuple(self._groups.values())
+
     def group_parts(self, *args: object) -> Sequence[str]:
         """The parts that a group still needs, given what stands by position for `group`.
 

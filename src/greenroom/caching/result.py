@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Generic, TypeVar
 
 import msgspec
@@ -71,7 +71,7 @@ class CacheResult(msgspec.Struct, Generic[T], frozen=True):
 
 def digest(body: bytes) -> str:
     """A hash that changes with every byte, 24 hex digits."""
-    return blake2b(body, digest_size=12).hexdigest()
+    return sha256(body, usedforsecurity=False).hexdigest()[:24]
 
 
 _FINEST = timedelta(milliseconds=1)

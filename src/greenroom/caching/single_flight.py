@@ -7,7 +7,7 @@ waits for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
@@ -25,10 +25,14 @@ class Flight(Generic[T]):
         loop: the event loop of all who wait.
     """
 
-    __slots__ = ("_end", "_loop", "_waiters", "asking", "bypasses", "key", "open", "pushed")
+    __slots__ = ("_end", "_loop", "_waiters", "asking", "began", "bypasses", "key", "open", "pushed", "work")
 
     def __init__(self, key: str, loop: asyncio.AbstractEventLoop) -> None:
         self.key = key
+        self.began = loop.time()
+        """When it was begun, in seconds of the event loop."""
+        self.work: asyncio.Task[None] | None = None
+        """What works for it, perhaps for other flights too."""
         self._loop = loop
         self._end: Callable[[asyncio.Future[T]], object] | None = None
         self._waiters: list[asyncio.Future[T]] = []
@@ -45,6 +49,16 @@ class Flight(Generic[T]):
     def over(self) -> bool:
         """Whether it has landed, or crashed."""
         return self._end is not None
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for it."""
+        return sum(not waiter.done() for waiter in self._waiters)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was begun."""
+        return self._loop.time() - self.began
 
     async def result(self) -> T:
         """The result; a caller that is cancelled meanwhile cancels nobody else.
@@ -130,6 +144,8 @@ class Flights(Generic[T]):
         mine = tuple(flights)
         task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
         self._tasks.add(task)
+        for flight in mine:
+            flight.work = task
 
         def ended(_: asyncio.Task[None]) -> None:
             # Not in the task: one that is cancelled before its first step runs nothing, and its callers would wait for
@@ -198,6 +214,30 @@ class Flights(Generic[T]):
                 for flight in flights:
                     self.close(flight)
                     flight.pushed.set()
+
+    def under_way(self) -> list[Flight[T]]:
+        """Every flight that has not landed, the oldest first."""
+        return sorted((one for one in self._flying() if not one.over), key=lambda flight: flight.began)
+
+    def fail(self, key: str, error: Callable[[], BaseException]) -> int:
+        """End what is under way for a key: its callers get the error. Returns how many waited.
+
+        Work that is for other keys too goes on for those: what it brings for this one comes too late.
+        """
+        number = 0
+        for flight in tuple(self._in_flight.get(key, ())):
+            if flight.over:
+                continue
+            number += flight.waiting
+            self.close(flight)
+            flight.set_exception(error())
+            work = flight.work
+            if work is not None and not any(one.work is work and not one.over for one in self._flying()):
+                work.cancel()
+        return number
+
+    def _flying(self) -> Iterator[Flight[T]]:
+        return (flight for flights in self._in_flight.values() for flight in flights)
 
     async def cancel(self) -> None:
         """End all work, for good; callers still waiting are told that the room is closed."""

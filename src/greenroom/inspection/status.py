@@ -114,19 +114,22 @@ def verdict(servers: Sequence[ServerLine], heard: Heard | None, service: str | N
             error("no_service", f"{service} does not answer ({heard.failure})", "nobody is served by it", mend)
         )
     health = heard.health if heard is not None else {}
+    since = f" (since {health['since']})" if "since" in health else ""
     if (state := health.get("status", "ok")) not in ("ok", "degraded"):
         database = health.get("database", "")
-        what = f"the service is {state}" + (f": the record {database}" if database not in ("ok", "") else "")
+        what = f"the service is {state}" + (f": the record {database}" if database not in ("ok", "") else "") + since
         found.append(error("unavailable", what, "a proxy sends it no requests", f"see {_MANUAL}, What to watch"))
     elif state == "degraded":
         if (database := health.get("database", "ok")) != "ok":
             why = "reads are answered, and every change is 503"
             see = f"{_MANUAL}, When the record cannot be written"
-            found.append(error("record_read_only", f"the record is ill: {database}", why, f"see {see}"))
+            found.append(error("record_read_only", f"the record is ill: {database}{since}", why, f"see {see}"))
         if (engine := health.get("engine", "ok")) != "ok":
             why = "reads go to the record, 16 at a time for each keyspace"
             see = f"{_MANUAL}, When the engine is down"
-            found.append(error("without_engine", f"the service cannot use its server: {engine}", why, f"see {see}"))
+            found.append(
+                error("without_engine", f"the service cannot use its server: {engine}{since}", why, f"see {see}")
+            )
     for one in servers:
         if one.error is not None:
             why = "what is kept there cannot be read"

@@ -19,6 +19,7 @@ from greenroom.sync.client import Greenroom
 
 with needs_extra("celery", "the integration of Celery"):
     from celery import Celery, Task, signals
+    from celery.exceptions import TaskRevokedError
     from celery.utils import uuid
 
 __all__ = ["CeleryTasks", "ProgressTask", "TaskStatus", "connect"]
@@ -40,8 +41,10 @@ class ProgressTask(Task):  # type: ignore[misc]
     tasks: CeleryTasks
 
     def report(self, done: int, total: int | None = None, note: str = "") -> None:
-        """Say how far this task is, from inside of it (`bind=True`); a server that is away is no error."""
-        self.tasks.running(self.request.id, done, total, note)
+        """Say how far this task is, from inside of it (`bind=True`); nothing where it is called as a function. A server
+        that is away is no error."""
+        if self.request.id is not None:
+            self.tasks.running(self.request.id, done, total, note)
 
     def apply_async(
         self, args: Any = None, kwargs: Any = None, task_id: str | None = None, *more: Any, **options: Any
@@ -59,10 +62,6 @@ class ProgressTask(Task):  # type: ignore[misc]
         """Called by the worker."""
         self.tasks.done(task_id, retval)
 
-    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        """Called by the worker, after the last retry."""
-        self.tasks.failed(task_id, exc)
-
 
 def connect(app: Celery, room: Greenroom) -> CeleryTasks:
     """Give an application's worker processes a room each, and its tasks progress.
@@ -79,5 +78,17 @@ def connect(app: Celery, room: Greenroom) -> CeleryTasks:
     def close(**_: Any) -> None:
         room.close()
 
+    def failed(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+        if getattr(sender, "tasks", None) is tasks:
+            tasks.failed(task_id, exception)
+
+    def revoked(sender: Any, request: Any, terminated: bool, expired: bool, **_: Any) -> None:
+        reason = "terminated" if terminated else "expired" if expired else "revoked"
+        failed(sender, request.id, TaskRevokedError(reason))
+
     signals.worker_process_shutdown.connect(close, weak=False)
+    # By signals, since no method of a task is called for what its worker alone knows: that its process was killed, that
+    # it was revoked. Prevents: the task has ended · nobody tells · who follows it waits for a day.
+    signals.task_failure.connect(failed, weak=False)
+    signals.task_revoked.connect(revoked, weak=False)
     return tasks

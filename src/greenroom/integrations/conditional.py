@@ -20,6 +20,7 @@ from greenroom.errors import InvalidInput
 from greenroom.integrations.problems import MEDIA_TYPE, ErrorAnswer, path_of
 
 JSON = "application/json"
+"""The media type of an answer where none is given."""
 Visibility = Literal["public", "private"]
 """Who may keep an answer: every cache on its way, or the client alone."""
 

@@ -14,6 +14,7 @@ from threading import get_ident
 from typing import Any
 
 from greenroom.argument_types import instance, span
+from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
 from greenroom.keyspace import Keyspace, Text
 from greenroom.sync.client import Greenroom
@@ -151,8 +152,12 @@ class _Mutex(CacheMutex):
 
 
 def _span(name: str, given: Any) -> timedelta:
-    seconds = isinstance(given, int | float) and not isinstance(given, bool)
-    return span(name, timedelta(seconds=given) if seconds else given, _FINEST, "give seconds, or a timedelta")
+    remedy = "give seconds, or a timedelta"
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        if not 0 < given < timedelta.max.total_seconds():  # nor NaN
+            raise InvalidInput(name, f"is {given}", remedy)
+        given = timedelta(seconds=given)
+    return span(name, given, _FINEST, remedy)
 
 
 register_backend("greenroom", __name__, "GreenroomBackend")  # type: ignore[no-untyped-call]

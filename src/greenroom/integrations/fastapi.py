@@ -19,7 +19,7 @@ from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError
 from greenroom.extras import needs_extra
 from greenroom.integrations.conditional import JSON, Visibility, cached_answer
-from greenroom.integrations.problems import MEDIA_TYPE, ErrorAnswer, answer_to, path_of
+from greenroom.integrations.problems import NO_SUCH_JOB, ErrorAnswer, answer_to, path_of
 from greenroom.progress import ProgressEvents
 from greenroom.progress.jobs import Jobs
 from greenroom.sessions import Refused, RequestSession, session_of
@@ -43,6 +43,9 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_RESULT = "_greenroom_result"
+"""Where a cached function keeps its dependency."""
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
@@ -114,6 +117,7 @@ def result_of(cached: CachedFunction[P, T]) -> Callable[P, Awaitable[CacheResult
     """A dependency that reads a cached function, for `answer`; its parameters are the function's.
 
     `Annotated[CacheResult[Product], Depends(result_of(product))]`. The function itself is one that gives the value.
+    It is the same one each time: FastAPI calls it once a request, and `dependency_overrides[result_of(product)]` works.
 
     Raises:
         InvalidInput: for what `@room.cached` has not made.
@@ -132,7 +136,8 @@ def result_of(cached: CachedFunction[P, T]) -> Callable[P, Awaitable[CacheResult
         parameters=parameters, return_annotation=CacheResult
     )
     result.__name__ = result.__qualname__ = cached.__name__
-    return result
+    made: Callable[P, Awaitable[CacheResult[T]]] = vars(cached).setdefault(_RESULT, result)
+    return made
 
 
 def answer(
@@ -170,8 +175,7 @@ async def follow(request: Request, jobs: Jobs[Any], job_id: object, *, event: st
     """
     events = await jobs.sse(job_id, last_event_id=request.headers.get("last-event-id"), event=event)
     if events is None:
-        missing = ErrorAnswer(404, "Not found", "there is no such job", {"Cache-Control": "no-store"})
-        return _problem(request, missing)
+        return _problem(request, NO_SUCH_JOB)
     return _Events(events)
 
 
@@ -204,8 +208,7 @@ async def _answer_error(connection: HTTPConnection, error: Exception) -> Respons
 
 
 def _problem(connection: HTTPConnection, made: ErrorAnswer) -> Response:
-    headers = {"Cache-Control": "no-store", **made.headers}
-    return Response(made.body(path_of(connection.scope)), made.status, headers, MEDIA_TYPE)
+    return Response(made.body(path_of(connection.scope)), made.status, made.sent_headers)
 
 
 class _Events(Response):

@@ -17,7 +17,7 @@ from greenroom.caching import CacheResult
 from greenroom.errors import GreenroomError
 from greenroom.extras import needs_extra
 from greenroom.integrations.conditional import JSON, Visibility, cached_answer
-from greenroom.integrations.problems import MEDIA_TYPE, answer_to, path_of
+from greenroom.integrations.problems import answer_to, path_of
 from greenroom.integrations.wsgi import scope_of
 from greenroom.sessions import CookieSettings
 from greenroom.sessions.cookie import DEFAULT
@@ -26,6 +26,7 @@ from greenroom.sync.client import Greenroom as Room
 
 with needs_extra("flask", "the integration of Flask"):
     from flask import Flask, Response, request
+    from werkzeug.exceptions import InternalServerError
 
     from greenroom.integrations.flask_sessions import FlaskSession, FlaskSessions
 
@@ -33,6 +34,7 @@ __all__ = ["FlaskSession", "FlaskSessions", "Greenroom", "answer"]
 
 EXTENSION = "greenroom"
 """The name in `app.extensions`."""
+_INTERNAL = 500
 
 
 class Greenroom:
@@ -48,7 +50,7 @@ class Greenroom:
         allowed_origins, cookie, allow_http: as of `greenroom.SessionMiddleware`.
 
     Raises:
-        InvalidInput: naming an argument of another type.
+        InvalidInput: naming an argument of another type, and for a room without sessions that shall give them.
     """
 
     def __init__(
@@ -76,6 +78,8 @@ class Greenroom:
         instance("app", app, Flask, "give the Flask application")
         app.extensions[EXTENSION] = self
         app.register_error_handler(GreenroomError, _problem)
+        if not app.error_handler_spec[None][_INTERNAL]:
+            app.register_error_handler(InternalServerError, _internal)
         if self._sessions is not None:
             app.session_interface = self._sessions
             # Before all else that the application does: a page of a foreign origin must not act in the user's name.
@@ -110,7 +114,12 @@ def answer(
     return response
 
 
+def _internal(error: InternalServerError) -> Response | InternalServerError:
+    """What a function of `after_request` has raised comes as this error: that of Flask-Login asks for the session."""
+    original = error.original_exception
+    return _problem(original) if isinstance(original, GreenroomError) else error
+
+
 def _problem(error: GreenroomError) -> Response:
     made = answer_to(error)
-    headers = {"Cache-Control": "no-store", **made.headers}
-    return Response(made.body(path_of(scope_of(request.environ))), made.status, headers, content_type=MEDIA_TYPE)
+    return Response(made.body(path_of(scope_of(request.environ))), made.status, made.sent_headers)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -22,6 +21,7 @@ from greenroom.sessions.policy import Decision, Signals, decide, origins, signal
 from greenroom.sessions.refusals import MEDIA_TYPE, InsecureTransport, Refused, document, refusal
 from greenroom.sessions.settings import SessionLifetime
 from greenroom.sync.client import Greenroom as Room
+from greenroom.sync.daemon_threads import DaemonThreads
 
 with needs_extra("flask", "the sessions of Flask"):
     from flask import Flask, Request, Response, request
@@ -159,8 +159,7 @@ class FlaskSession(SessionMixin):
         if _get_running_loop() is None:
             return self._room.run(lambda _: make())
         # An async view: Flask runs it in a loop of this request alone, which may wait as its thread does.
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(self._room.run, lambda _: make()).result()
+        return DaemonThreads().submit(self._room.run, lambda _: make()).result()
 
 
 class FlaskSessions(SessionInterface):
@@ -171,7 +170,8 @@ class FlaskSessions(SessionInterface):
         allowed_origins, cookie, allow_http: as of `greenroom.SessionMiddleware`.
 
     Raises:
-        InvalidInput: naming an argument of another type, and for a cookie for all sites without `allowed_origins`.
+        InvalidInput: naming an argument of another type, for a room without sessions, and for a cookie for all sites
+            without `allowed_origins`.
     """
 
     def __init__(
@@ -183,6 +183,9 @@ class FlaskSessions(SessionInterface):
         allow_http: AllowHttp | bool = False,
     ) -> None:
         self._room = instance("room", room, Room, "give a Greenroom of greenroom.sync")
+        if not room.keeps_sessions:
+            remedy = "make it with sessions=SessionSettings(…); or Greenroom(app, room=room, sessions=False)"
+            raise InvalidInput("room", "keeps no sessions", remedy)
         self._allowed = origins(allowed_origins)
         self._cookie = instance("cookie", cookie, CookieSettings, "give CookieSettings(name='shop')")
         self._allow_http = allowed_http(allow_http)

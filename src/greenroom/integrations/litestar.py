@@ -18,7 +18,7 @@ from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.extras import needs_extra
 from greenroom.integrations.conditional import JSON, CachedAnswer, Visibility, cached_answer
-from greenroom.integrations.problems import MEDIA_TYPE, ErrorAnswer, answer_to, path_of
+from greenroom.integrations.problems import NO_SUCH_JOB, ErrorAnswer, answer_to, path_of
 from greenroom.progress import ProgressEvents
 from greenroom.progress.jobs import Jobs
 from greenroom.sessions import Refused, RequestSession, session_of
@@ -126,8 +126,7 @@ async def follow(
     """
     events = await jobs.sse(job_id, last_event_id=request.headers.get("last-event-id"), event=event)
     if events is None:
-        missing = ErrorAnswer(404, "Not found", "there is no such job")
-        return _problem(request, missing)
+        return _problem(request, NO_SUCH_JOB)
     return _Events(events)
 
 
@@ -138,10 +137,9 @@ def _answer_error(request: Request[Any, Any, Any], error: GreenroomError) -> Res
 
 
 def _problem(request: Request[Any, Any, Any], made: ErrorAnswer) -> Response[Any]:
-    headers = {"Cache-Control": "no-store", "Content-Type": MEDIA_TYPE, **made.headers}
     body = made.body(path_of(request.scope))
-    is_head = request.method == "HEAD"
-    return _Ready(CachedAnswer(made.status, {**headers, "Content-Length": str(len(body))}, b"" if is_head else body))
+    headers = {**made.sent_headers, "Content-Length": str(len(body))}
+    return _Ready(CachedAnswer(made.status, headers, b"" if request.method == "HEAD" else body))
 
 
 class _Ready(Response[Any]):

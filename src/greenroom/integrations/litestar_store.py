@@ -10,7 +10,7 @@ import math
 import secrets
 from datetime import timedelta
 
-from greenroom.argument_types import instance
+from greenroom.argument_types import instance, type_name
 from greenroom.caching import CacheResult
 from greenroom.client import Greenroom
 from greenroom.errors import EngineError, InvalidInput, Overloaded
@@ -29,11 +29,12 @@ _FOR_EVER = timedelta(days=3650)
 _LIMIT = 64_000_000
 """Bytes of a value, in base64."""
 _ATTEMPTS = 3
+_SHORTEST = timedelta(milliseconds=1)
 
 VALUES = Keyspace(
     "litestar:{space}:{generation}:{key}",
     bytes,
-    parts={"space": Text(), "key": Text()},
+    parts={"space": Text(), "generation": Text(), "key": Text()},
     ttl=_FOR_EVER,
     limit=_LIMIT,
     name="litestar",
@@ -93,17 +94,18 @@ class GreenroomStore(NamespacedStore):
             expires_in: in seconds; None: for ever, which is ten years. What has no time left is deleted.
 
         Raises:
+            InvalidInput: naming an argument of another type.
             OutcomeUnknown: when the server did not answer.
             EngineError: when it cannot be asked.
         """
-        lifetime = _FOR_EVER if expires_in is None else _span(expires_in)
-        if lifetime < timedelta(milliseconds=1):
+        data = _data(value)
+        lifetime = _FOR_EVER if expires_in is None else _span("expires_in", expires_in)
+        if lifetime < _SHORTEST:
             await self.delete(key)
             return
-        data = value.encode() if isinstance(value, str) else bytes(value)
         try:
             parts = await self._parts(key)
-            await self._values.set(data, ttl=min(lifetime, _FOR_EVER), **parts)
+            await self._values.set(data, ttl=lifetime, **parts)
         except EngineError as error:
             self._missed(error)
 
@@ -114,11 +116,12 @@ class GreenroomStore(NamespacedStore):
             renew_for: its time from now on, where it was given one. Between the look and this another process may have
                 stored another value, which then lives for so long.
         """
+        renewed = max(_span("renew_for", renew_for), _SHORTEST) if renew_for else None
         try:
             parts = await self._parts(key)
             result = await self._values.get_result(**parts)
-            if result.value is not None and renew_for and _left(result) is not None:
-                await self._values.touch(ttl=_span(renew_for), **parts)
+            if result.value is not None and renewed is not None and _left(result) is not None:
+                await self._values.touch(ttl=renewed, **parts)
         except EngineError as error:
             self._missed(error)
             return None
@@ -174,8 +177,20 @@ def _generation() -> str:
     return secrets.token_hex(8)
 
 
-def _span(seconds: int | timedelta) -> timedelta:
-    return seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
+def _span(name: str, given: int | timedelta) -> timedelta:
+    """A time of at most `_FOR_EVER`."""
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
+        raise InvalidInput(name, f"is {type_name(given)}, no time", "give seconds, or a timedelta")
+    return timedelta(seconds=max(0, min(seconds, _FOR_EVER.total_seconds())))
+
+
+def _data(value: object) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if not isinstance(value, bytes | bytearray | memoryview):  # a number would be so many zeros
+        raise InvalidInput("value", f"is {type_name(value)}", "give bytes, or a text")
+    return bytes(value)
 
 
 def _left(result: CacheResult[bytes]) -> int | None:

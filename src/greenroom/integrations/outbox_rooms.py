@@ -129,7 +129,7 @@ class ThreadRoom:
 
     def check_thread(self) -> None:
         """As every call of the room."""
-        from greenroom.sync.portal import refuse_running_loop
+        from greenroom.sync.portal_call import refuse_running_loop
 
         refuse_running_loop()
 

@@ -43,7 +43,7 @@ from greenroom.errors import (
 )
 from greenroom.sessions.refusals import MEDIA_TYPE, Refused
 
-__all__ = ["MEDIA_TYPE", "ErrorAnswer", "ProblemMiddleware", "answer_to", "path_of", "problem_of"]
+__all__ = ["MEDIA_TYPE", "NO_SUCH_JOB", "ErrorAnswer", "ProblemMiddleware", "answer_to", "path_of", "problem_of"]
 
 log = logging.getLogger("greenroom.problems")
 
@@ -75,7 +75,7 @@ class ErrorAnswer:
         status: of the HTTP answer.
         title: the kind of problem, the same for all of a kind.
         detail: what is wrong this time, without an address, a key or a stored value.
-        headers: that the answer must carry besides `content-type`, as `Retry-After`.
+        headers: of this error, as `Retry-After`; `sent_headers` has those of every such answer too.
         errors: the values that are wrong, of a 422.
     """
 
@@ -84,6 +84,11 @@ class ErrorAnswer:
     detail: str
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[FieldProblem, ...] = ()
+
+    @property
+    def sent_headers(self) -> dict[str, str]:
+        """All that the answer must carry but its length. No cache may keep it: what it says is over in a moment."""
+        return {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", **self.headers}
 
     @property
     def close_code(self) -> int:
@@ -106,6 +111,10 @@ class ErrorAnswer:
                 for one in self.errors
             ]
         return msgspec.json.encode(document)
+
+
+NO_SUCH_JOB: Final = ErrorAnswer(404, "Not found", "there is no such job")
+"""The answer to a request for the progress of a job that the record does not have."""
 
 
 def path_of(scope: Mapping[str, Any]) -> str:
@@ -240,7 +249,7 @@ async def _send(scope: Any, send: Any, problem: ErrorAnswer, *, accepted: bool) 
             return
         kind = "websocket.http"
     body = problem.body(path_of(scope))
-    headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), "cache-control": "no-store"}
-    raw = [(name.lower().encode(), value.encode()) for name, value in (headers | dict(problem.headers)).items()]
+    headers = {"Content-Length": str(len(body)), **problem.sent_headers}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": f"{kind}.response.start", "status": problem.status, "headers": raw})
     await send({"type": f"{kind}.response.body", "body": body})

@@ -19,12 +19,13 @@ from uuid import uuid4
 from weakref import WeakSet
 
 from greenroom.argument_types import function
+from greenroom.errors import EngineError, RoomClosed
 from greenroom.extras import needs_extra
 from greenroom.integrations.task_progress import TaskProgress, TaskStatus
 from greenroom.sync.client import Greenroom
 
 with needs_extra("rq", "the integration of RQ"):
-    from rq import Queue, Worker, get_current_job
+    from rq import Queue, Retry, Worker, get_current_job
     from rq.job import Job
 
 __all__ = ["RoomWorker", "RqTasks", "TaskStatus"]
@@ -34,6 +35,7 @@ R = TypeVar("R")
 
 _rooms: WeakSet[Greenroom] = WeakSet()
 """Those that a job of this process may have opened."""
+_tasks: WeakSet[RqTasks] = WeakSet()
 
 
 class RqTasks(TaskProgress):
@@ -42,6 +44,7 @@ class RqTasks(TaskProgress):
     def __init__(self, room: Greenroom) -> None:
         super().__init__(room)
         _rooms.add(room)
+        _tasks.add(self)
 
     def job(self, run: Callable[P, R]) -> Callable[P, R]:
         """Decorates a function whose progress is told when a worker runs it; elsewhere it is called as it is."""
@@ -59,7 +62,10 @@ class RqTasks(TaskProgress):
                 if not job.retries_left:
                     self.failed(job.id, error)
                 raise
-            self.done(job.id, result)
+            if not isinstance(result, Retry):
+                self.done(job.id, result)
+            elif job.number_of_retries and job.number_of_retries >= result.max:
+                self.failed(job.id, RuntimeError(f"it asked for another attempt after {result.max}"))
             return result
 
         return told
@@ -76,9 +82,19 @@ class RqTasks(TaskProgress):
         if job is not None:
             self.running(job.id, done, total, note)
 
+    def killed(self, job_id: str) -> None:
+        """The process of a job has ended before the job has; of jobs that nothing was told of nothing is told now."""
+        try:
+            known = self.get(job_id) is not None
+        except (EngineError, RoomClosed):
+            known = True  # it cannot be told either, which is logged
+        if known:
+            self.failed(job_id, RuntimeError("its process was killed"))
+
 
 class RoomWorker(Worker):
-    """RQ's worker, whose forked processes close their room: each ends without Python's own exit."""
+    """RQ's worker, whose forked processes close their room: each ends without Python's own exit. Of one that is killed
+    it tells that its job has failed."""
 
     def perform_job(self, *args: Any, **options: Any) -> bool:
         """Run a job; in the process that was forked for it the rooms are closed then."""
@@ -88,3 +104,10 @@ class RoomWorker(Worker):
             if self.is_horse:
                 for room in tuple(_rooms):
                     room.close()
+
+    def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
+        """Tell of a job whose process was killed, where it is not retried."""
+        super().handle_work_horse_killed(job, retpid, ret_val, rusage)  # type: ignore[no-untyped-call]
+        if not job.retries_left:
+            for tasks in tuple(_tasks):
+                tasks.killed(job.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -25,6 +26,11 @@ _ORDER = Order("queued", "running", "done", failure="failed")
 _ENDS = frozenset({"done", "failed"})
 _ERROR = 500
 """Characters of an error that are kept."""
+_AGAIN = 1.0
+"""Seconds between two attempts to tell ends that the server has not heard of."""
+_ATTEMPTS = 600
+"""Attempts in a row without success after which they are given up: ten minutes."""
+_MAX_UNTOLD = 10_000
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +50,9 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     result: Any = None
     error: str = ""
 
+
+Change = Callable[[TaskStatus | None], TaskStatus]
+"""What a status becomes; given the old one again where others have changed it meanwhile."""
 
 STORED = Keyspace(
     "task:{task_id}",
@@ -66,7 +75,8 @@ SHOWN = Keyspace(
 class TaskProgress:
     """The statuses of the tasks of a room, one day each; one object a room.
 
-    A server that is away fails no task: what could not be told is logged.
+    A server that is away fails no task: what could not be told is logged. An end is told as soon as the server is back,
+    while this process lives.
     """
 
     def __init__(self, room: Greenroom) -> None:
@@ -78,6 +88,8 @@ class TaskProgress:
             return await store.asynchronous.get(task_id)
 
         self._jobs = room.progress(SHOWN, load=load, order=_ORDER)
+        self._untold: dict[str, Change] = {}
+        self._telling: asyncio.Task[None] | None = None
 
     def get(self, task_id: str) -> TaskStatus | None:
         """How far a task is; None where there is none, or it was more than a day ago."""
@@ -107,18 +119,48 @@ class TaskProgress:
         except InvalidInput as error:
             log.warning("what a task returned is not kept: %s", error)
             result = None
-        self._tell(task_id, partial(_ended, status="done", result=result))
+        self._tell(task_id, partial(_ended, status="done", result=result), is_end=True)
 
     def failed(self, task_id: str, error: BaseException) -> None:
         """It has raised this."""
-        self._tell(task_id, partial(_ended, status="failed", error=f"{type(error).__name__}: {error}"[:_ERROR]))
+        text = f"{type(error).__name__}: {error}"[:_ERROR]
+        self._tell(task_id, partial(_ended, status="failed", error=text), is_end=True)
 
-    def _tell(self, task_id: str, change: Callable[[TaskStatus | None], TaskStatus]) -> None:
+    def _tell(self, task_id: str, change: Change, *, is_end: bool = False) -> None:
         try:
             with self.room.changing(self._jobs.cache.of(task_id)):
                 self._store.change(change, task_id=task_id)
         except (EngineError, RoomClosed, InvalidInput) as error:
             log.warning("how far a task is could not be told: %s: %s", type(error).__name__, error)
+            if is_end and isinstance(error, EngineError) and len(self._untold) < _MAX_UNTOLD:
+                self._untold[task_id] = change
+                self.room.post(self._begin_telling)
+
+    # In the room's loop -------------------------------------------------------------------------------
+
+    def _begin_telling(self) -> None:
+        """Tell the ends that are left, in a task of this process: that of its parent goes on in the parent alone."""
+        loop = asyncio.get_running_loop()
+        if self._telling is None or self._telling.done() or self._telling.get_loop() is not loop:
+            self._telling = loop.create_task(self._tell_ends(), name="greenroom-task-ends")
+
+    async def _tell_ends(self) -> None:
+        """Prevents: a task ends while the server is started anew · nobody tells · who follows it waits for a day."""
+        attempts = 0
+        while self._untold and attempts < _ATTEMPTS:
+            await asyncio.sleep(_AGAIN)
+            attempts += 1
+            for task_id, change in list(self._untold.items()):
+                try:
+                    async with self.room.room.changing(self._jobs.cache.asynchronous.of(task_id)):
+                        await self._store.asynchronous.change(change, task_id=task_id)
+                except EngineError:
+                    break
+                except RoomClosed:
+                    return
+                self._untold.pop(task_id, None)
+                attempts = 0
+        self._untold.clear()
 
 
 def _onwards(old: TaskStatus | None, new: TaskStatus) -> TaskStatus:

@@ -14,11 +14,12 @@ def scope_of(environ: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a scope that a WSGI environment knows.
 
     Headers that came twice stand together in one, as WSGI servers join them. Who behind a proxy is told of the client
-    by `ProxyFix` has its address, with port 0 as under uvicorn: what the proxy has added is then believed.
+    by `ProxyFix` has its address, with port 0 as under uvicorn: what the proxy has added is then believed. A request
+    that has no address came over no network: a test has made it in this process, as Flask's `session_transaction` does.
     """
     headers = [(name[5:].replace("_", "-").lower().encode(), _raw(value)) for name, value in _headers(environ)]
     headers += [(name, _raw(environ[key])) for key, name in _UNPREFIXED.items() if environ.get(key)]
-    address = environ.get("REMOTE_ADDR")
+    address = environ.get("REMOTE_ADDR", "127.0.0.1")
     port = 0 if _BELIEVED in environ else environ.get("REMOTE_PORT") or 1
     path = _raw(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
     return {

@@ -146,7 +146,7 @@ class SessionMiddleware(Generic[T]):
             return
         signals = signals_of(scope, self._allowed, self._cookie, self._allow_http)
         session = RequestSession(self._sessions(), signals, self._cookie)
-        if decide(signals) is Decision.FOREIGN:
+        if session.foreign:
             session.sessions.counters.sessions["origin_foreign",] += 1
             await self._refuse(scope, send, refusal(Decision.FOREIGN, presented=session.presented))
             return

@@ -91,7 +91,7 @@ def why_plain(
 
 _PROXY = (
     "let the proxy send X-Forwarded-For and X-Forwarded-Proto, and name its address in GREENROOM_TRUSTED_PROXIES "
-    "(uvicorn: forwarded_allow_ips)"
+    "(uvicorn: forwarded_allow_ips; Flask: Werkzeug's ProxyFix)"
 )
 _CONTAINER = (
     f"if that is a proxy, {_PROXY}; if it is a container's bridge on your own machine, as Docker's, run the container "

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
 
 from greenroom.argument_types import text, type_name
 from greenroom.errors import InvalidInput
@@ -95,8 +97,7 @@ class Decision(enum.Enum):
     """500 where a session is needed; what cannot be read is neither over nor overwritten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(msgspec.Struct, frozen=True, gc=False):
     """What is known of a request before its token is looked up.
 
     Arguments:
@@ -111,8 +112,12 @@ class Signals:
     token: Token
     carrier: Carrier
     transport: Transport
-    text: str = field(default="", repr=False)
+    text: str = ""
     plain: str = ""
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Signals({self.kind}, {self.origin}, {self.token}, {self.carrier}, {self.transport}, {self.plain!r})"
 
 
 def decide(signals: Signals, found: LookUp | None = None) -> Decision:
@@ -159,6 +164,11 @@ def sets_cookie(signals: Signals) -> bool:
 
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_WAYS = 1024
+"""Ways of requests that are remembered: most come as the one before did."""
+_LONGEST_KNOWN = 512
+"""Characters of host and origin above which a way is found anew. Prevents: somebody sends long hosts, each another ·
+all of them are kept."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGINS = 'give a list of origins, as ["https://www.example.org"]'
 
@@ -178,19 +188,23 @@ def signals_of(
     """
     kind = Kind(scope["type"])
     headers = _Headers(scope["headers"])
-    plain = "" if allow_http == "anywhere" else _plain(scope, headers, any_peer=allow_http == "localhost")
-    secure = scope.get("scheme") in SECURE
-    transport = Transport.SECURE if secure else Transport.PLAIN if plain else Transport.LOOPBACK
-    token, carrier, text = _token(headers, cookie, secure=transport is Transport.SECURE)
+    host, origin, site = headers.text(b"host"), headers.text(b"origin"), headers.text(b"sec-fetch-site")
+    client = scope.get("client")
+    peer = None if client is None else (client[0], int(client[1] != 0))  # of its port only 0 says anything
+    known = len(host or "") + len(origin or "") + len(site or "") <= _LONGEST_KNOWN
+    way = (_known_way if known else _way)(
+        scope.get("scheme"), peer, host, origin, site, headers.forwarding, allowed, allow_http
+    )
+    token, carrier, text = _token(headers, cookie, secure=way.transport is Transport.SECURE)
     return Signals(
         kind=kind,
         unsafe=kind is Kind.HTTP and scope["method"] not in _SAFE,
-        origin=_origin(headers, allowed, secure=transport is Transport.SECURE),
+        origin=way.origin,
         token=token,
         carrier=carrier,
-        transport=transport,
+        transport=way.transport,
         text=text,
-        plain=plain,
+        plain=way.plain,
     )
 
 
@@ -246,23 +260,46 @@ def _token(headers: _Headers, cookie: CookieSettings, *, secure: bool) -> tuple[
     return Token.PRESENT, carrier, presented[0]
 
 
-def _plain(scope: Mapping[str, Any], headers: _Headers, *, any_peer: bool) -> str:
-    host, origin = headers.text(b"host") or "", headers.text(b"origin")
-    return why_plain(scope, host=host, origin=origin, forwarding=headers.forwarding, any_peer=any_peer)
+class _Way(NamedTuple):
+    transport: Transport
+    origin: Origin
+    plain: str
 
 
-def _origin(headers: _Headers, allowed: frozenset[str], *, secure: bool) -> Origin:
+def _way(
+    scheme: str | None,
+    peer: tuple[str, int] | None,
+    host: str | None,
+    origin: str | None,
+    site: str | None,
+    forwarding: str | None,
+    allowed: frozenset[str],
+    allow_http: AllowHttp,
+) -> _Way:
+    """How a request came, and whose page sent it; a pure function of what hardly differs from request to request."""
+    plain = ""
+    if allow_http != "anywhere":
+        sent = {"scheme": scheme, "client": peer}
+        any_peer = allow_http == "localhost"
+        plain = why_plain(sent, host=host or "", origin=origin, forwarding=forwarding, any_peer=any_peer)
+    secure = scheme in SECURE
+    transport = Transport.SECURE if secure else Transport.PLAIN if plain else Transport.LOOPBACK
+    return _Way(transport, _origin(host, origin, site, allowed, secure=secure), plain)
+
+
+_known_way = lru_cache(_WAYS)(_way)
+
+
+def _origin(host: str | None, origin: str | None, site: str | None, allowed: frozenset[str], *, secure: bool) -> Origin:
     """In this order, since a browser's own word on same-origin knows of the scheme and of what a proxy did to Host."""
-    origin = headers.text(b"origin")
     if origin is not None and origin in allowed:
         return Origin.ALLOWED
-    site = headers.text(b"sec-fetch-site")
     if site is not None:
         # "same-site" is another host of the same owner, or of a hosting provider's other customer.
         return Origin.SAME if site in ("same-origin", "none") else Origin.FOREIGN
     if origin is None:
         return Origin.NONE
-    return Origin.SAME if _is_own(origin, headers.text(b"host"), secure=secure) else Origin.FOREIGN
+    return Origin.SAME if _is_own(origin, host, secure=secure) else Origin.FOREIGN
 
 
 def _is_own(origin: str, host: str | None, *, secure: bool) -> bool:

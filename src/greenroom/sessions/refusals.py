@@ -12,6 +12,7 @@ from greenroom.errors import GreenroomError
 from greenroom.sessions.policy import Decision
 
 MEDIA_TYPE = "application/problem+json"
+"""The media type of a problem document (RFC 9457)."""
 
 
 class Refused(GreenroomError):

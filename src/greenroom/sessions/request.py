@@ -58,6 +58,11 @@ class RequestSession(Generic[T]):
         return self.signals.token is not Token.ABSENT
 
     @property
+    def foreign(self) -> bool:
+        """Whether a page of another origin sends what may change something, and is not allowed to."""
+        return self._outcome is Decision.FOREIGN
+
+    @property
     def over(self) -> bool:
         """Whether no session lives that the token names, or one that did was ended by this request."""
         return self._outcome is Decision.DEAD

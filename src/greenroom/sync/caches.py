@@ -17,7 +17,7 @@ from greenroom.keyspace import Keyspace
 from greenroom.sync.called_drops import CalledDrop
 from greenroom.sync.loaders import PlainLoad, WaitingThreads
 from greenroom.sync.near_reader import NearReader
-from greenroom.sync.portal import PortalCall
+from greenroom.sync.portal_call import PortalCall
 
 if TYPE_CHECKING:
     from greenroom.sync.client import Greenroom

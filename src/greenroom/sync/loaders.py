@@ -16,7 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from greenroom.keyspace import Keyspace
-from greenroom.sync.portal import Portal, PortalCall, Raised, copied
+from greenroom.sync.portal import Portal
+from greenroom.sync.portal_call import PortalCall, Raised, copied
 
 if TYPE_CHECKING:
     from greenroom.sync.client import Greenroom

@@ -12,8 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
-from asyncio import _get_running_loop
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -22,109 +20,15 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread, get_ident
 from time import sleep
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from greenroom.errors import RoomClosed, RoomElsewhere
+from greenroom.sync.portal_call import Make, PortalCall, Work, after_calls, own_error, refuse_running_loop
+from greenroom.sync.portal_loop import new_loop
 
 log = logging.getLogger("greenroom.sync")
 
-E = TypeVar("E", bound=BaseException)
 T = TypeVar("T")
-
-_IN_A_LOOP = (
-    "an event loop runs in this thread, and would stand still while greenroom.sync waits",
-    "use the asynchronous face there, `from greenroom import Greenroom`, or call this in a thread: "
-    "`await asyncio.to_thread(…)`",
-)
-
-
-def refuse_running_loop() -> None:
-    """Return in a thread where no event loop runs.
-
-    Raises:
-        RoomElsewhere: in any other.
-    """
-    if _get_running_loop() is not None:
-        raise RoomElsewhere(*_IN_A_LOOP)
-
-
-class Raised(NamedTuple):
-    """What work has raised in the thread of a call.
-
-    Arguments:
-        error: the exception itself.
-        shared: the copy that all others get who wait for the work.
-    """
-
-    error: Exception
-    shared: Exception
-
-
-class Work(Protocol):
-    """What the thread of a call does while the call is under way."""
-
-    def run(self) -> Raised | None:
-        """Do it; returns what it has raised."""
-
-    def hand_on(self) -> None:
-        """Its thread has gone; in the loop."""
-
-
-class PortalCall:
-    """One call of a thread into the loop, and where it waits for the answer.
-
-    Arguments:
-        make: makes the coroutine, in the loop.
-        context: that of its task; without it a copy of the loop's own.
-    """
-
-    __slots__ = ("context", "error", "inbox", "left", "make", "portal", "raised", "result", "task", "works")
-
-    def __init__(
-        self, portal: Portal, make: Callable[[PortalCall], Coroutine[Any, Any, Any]], context: Context | None
-    ) -> None:
-        self.portal = portal
-        self.make = make
-        self.context = context
-        self.inbox: SimpleQueue[Any] = portal.inbox()
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.raised: Raised | None = None
-        """What work in its own thread has raised."""
-        self.task: asyncio.Task[None] | None = None
-        self.works: list[Work] = []
-        """The work that its thread was given and has not ended; in the loop."""
-        self.left = False
-        """Whether its thread has gone, and takes no more work; in the loop."""
-
-    def start(self) -> None:
-        """Begin; in the loop. What was put there twice, by a thread that was interrupted, begins once."""
-        if self.task is None and self.portal.loop is not None:
-            self.portal.running.add(self)
-            self.task = self.portal.loop.create_task(self._run(), context=self.context)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Give its thread the answer; in the loop."""
-        if self in self.portal.running:
-            self.portal.running.discard(self)
-            if error is not None:
-                self.error = error
-            self.inbox.put(self)
-
-    async def _run(self) -> None:
-        error: BaseException | None = None
-        try:
-            self.result = await self.make(self)
-        except asyncio.CancelledError:
-            error = RoomClosed()  # nobody else cancels it
-        except BaseException as raised:
-            error = raised
-        # Within the task's own step: a callback of its end would cost the loop another turn.
-        self.end(error)
-
-
-Make = Callable[[PortalCall], Coroutine[Any, Any, T]]
-"""Makes the coroutine of a call, in the loop."""
 
 
 class _Posted:
@@ -134,43 +38,8 @@ class _Posted:
         self.start = start
 
 
-_PASSES = 3
-"""Times that a turn of the loop runs what its callbacks have scheduled: a call's first step, then its command."""
-
-
-# docs/decisions/0097-the-portals-loop-makes-longer-turns.md
-class _Loop(asyncio.SelectorEventLoop):
-    """The loop of a portal where there is no uvloop: it asks its selector twice for a call, and not five times."""
-
-    _ready: deque[asyncio.Handle]
-    _ssock: socket.socket
-
-    def _run_once(self) -> None:
-        super()._run_once()  # type: ignore[misc]
-        ready = self._ready
-        for _ in range(_PASSES):
-            for _ in range(len(ready)):
-                handle = ready.popleft()
-                if not handle._cancelled:
-                    handle._run()
-
-    def _read_from_self(self) -> None:
-        # Once: what is left wakes it again. To read until there is nothing costs an exception more.
-        with suppress(BlockingIOError, InterruptedError):
-            self._ssock.recv(4096)
-
-
 _FEW = 2
 """Calls under way up to which a new one begins at once; past it the loop lets other threads put theirs beside it."""
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    """A loop of uvloop where that is installed, which takes two thirds of the time."""
-    try:
-        import uvloop
-    except ImportError:
-        return _Loop()
-    return uvloop.new_event_loop()
 
 
 class Portal:
@@ -187,7 +56,7 @@ class Portal:
         """What coroutines of other loops wait for; in the loop."""
         self.running: set[PortalCall] = set()
         """Calls under way; in the loop."""
-        self.loop: asyncio.AbstractEventLoop | None = _new_loop()
+        self.loop: asyncio.AbstractEventLoop | None = new_loop()
         self._thread = Thread(target=self._serve, args=(self.loop,), name="greenroom-sync", daemon=True)
         self._thread.start()
 
@@ -217,7 +86,7 @@ class Portal:
         """
         refuse_running_loop()
         if self._left_by and (left := self._left_by.pop(get_ident(), None)):
-            make = _after(left, make)
+            make = after_calls(left, make)
         call = PortalCall(self, make, context)
         inbox, begun = call.inbox, False
         try:
@@ -238,7 +107,7 @@ class Portal:
             result: T = call.result
             return result
         try:
-            raise _ones_own(call)
+            raise own_error(call)
         finally:
             del call  # or its error would hold the frame that holds the error
 
@@ -398,43 +267,3 @@ class Portal:
             loop.stop()
 
         self._last = loop.create_task(last())
-
-
-def _after(
-    left: list[PortalCall], make: Callable[[PortalCall], Coroutine[Any, Any, T]]
-) -> Callable[[PortalCall], Coroutine[Any, Any, T]]:
-    """A call of a thread that was interrupted in others, which go on: after these."""
-
-    async def after(call: PortalCall) -> T:
-        if tasks := {one.task for one in left if one.task is not None}:
-            await asyncio.wait(tasks)
-        return await make(call)
-
-    return after
-
-
-def copied(error: E) -> E:
-    """A copy of an exception, with its traceback; the exception itself where none like it can be made.
-
-    Prevents: a load fails, and eight threads wait for it · each raises the one error, which notes the frames that it
-    passes · each traceback has the frames of all.
-    """
-    try:
-        # Without its `__init__`, which may take other arguments than it gives its parent.
-        copy = type(error).__new__(type(error), *error.args)
-        copy.__dict__.update(error.__dict__)
-        if type(copy) is not type(error) or copy.args != error.args or str(copy) != str(error):
-            return error
-    except Exception:
-        return error
-    copy.__cause__, copy.__context__ = error.__cause__, error.__context__
-    copy.__suppress_context__ = error.__suppress_context__
-    return copy.with_traceback(error.__traceback__)
-
-
-def _ones_own(call: PortalCall) -> BaseException:
-    """The error of a call, which no other thread raises: what its own thread has raised itself, or a copy."""
-    assert call.error is not None
-    if call.raised is not None and call.error is call.raised.shared:
-        return call.raised.error
-    return copied(call.error)

@@ -21,7 +21,7 @@ from greenroom.errors import RoomClosed, RoomElsewhere
 from greenroom.sync.portal import Portal
 
 if TYPE_CHECKING:
-    from greenroom.sync.client import Greenroom
+    from greenroom.sync.room_opening import RoomOpening
 
 log = logging.getLogger("greenroom.sync")
 
@@ -39,10 +39,10 @@ class _Process:
 
 
 _process = _Process()
-_rooms: WeakSet[Greenroom] = WeakSet()
+_rooms: WeakSet[RoomOpening] = WeakSet()
 
 
-def register(room: Greenroom) -> None:
+def register(room: RoomOpening) -> None:
     """Close a room at the end of the process, and let it begin anew in a forked child."""
     _rooms.add(room)
 

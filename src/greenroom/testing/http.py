@@ -22,7 +22,9 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError("greenroom.testing.http needs httpx: pip install httpx", name="httpx") from None
 
 BASE_URL = "https://testserver"
+"""Where a client asks, unless it is given another address."""
 CLIENT = "127.0.0.1", 50000
+"""The address that the application sees of it."""
 _STARTING = 30.0
 """Seconds that an application's start, or end, may take."""
 

@@ -53,6 +53,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return 1
 """
+"""A script that lets so many milliseconds pass for every key that has a lifetime."""
 
 
 class ValkeyServer:

@@ -39,7 +39,7 @@ def checks(settings: Settings, database: str | Path) -> Sequence[Check]:
         Check("data directory", _plain(partial(_directory, settings.data_dir))),
         Check("recordings", partial(_recordings, settings)),
         Check("proxy and cookies", _plain(partial(exposure, settings))),
-        Check("editor token", _plain(partial(_token, settings))),
+        Check("tokens of staff", _plain(partial(_token, settings))),
         Check("voices", _plain(partial(_voices, settings))),
         Check("open files", _plain(partial(open_files, settings.workers))),
     ]
@@ -160,9 +160,9 @@ def hard_links(directory: Path) -> Sequence[Finding]:
 
 
 def _token(settings: Settings) -> Sequence[Finding]:
-    if settings.editor_token is None:
-        return ()  # the made one is strong; who may read its file is looked at with the directory
-    return token_strength(settings.editor_token)
+    # The editor token that is made is strong; who may read its file is looked at with the directory.
+    given = {"editor": settings.editor_token, "control": settings.control_token}
+    return [found for whose, token in given.items() if token is not None for found in token_strength(token, whose)]
 
 
 def _voices(settings: Settings) -> Sequence[Finding]:

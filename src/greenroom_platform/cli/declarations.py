@@ -11,6 +11,7 @@ from greenroom_platform import accounts
 from greenroom_platform.cli.deployment import SETTINGS, deploy
 from greenroom_platform.cli.options import read_settings
 from greenroom_platform.definitions_document import KEYSPACES, document
+from greenroom_platform.domain import heartbeats
 from greenroom_platform.domain.leadership import LEAD
 
 DECLARATIONS = Declarations(
@@ -18,8 +19,8 @@ DECLARATIONS = Declarations(
     beside_sessions=(("active", "podcasts"), ("listeners", "podcast:*"), COUNTED),
     scripts=accounts.SCRIPTS,
     commands=frozenset({"del"}),
-    beside_caches=(("leader", "changes"), ("leader:changes", "*"), ("identity", "caches")),
-    cache_scripts=(LEAD,),
+    beside_caches=(("leader", "changes"), ("leader:changes", "*"), ("identity", "caches"), heartbeats.SET),
+    cache_scripts=(LEAD, *heartbeats.SCRIPTS),
     prefix=lambda flag: read_settings({"key_prefix": flag}).key_prefix,
     markdown=document,
     flags={"data_dir": "--data-dir", "database": "--database-url", "recordings_url": "--recordings-url"},
@@ -27,4 +28,4 @@ DECLARATIONS = Declarations(
     deployment=deploy,
 )
 """The keyspaces of the specification, and beside sessions: presence, and attempts to sign in.
-Beside caches: who watches for changes made outside, and which caches they are."""
+Beside caches: who watches for changes made outside, which caches they are, and which processes are alive."""

@@ -50,17 +50,18 @@ def exposure(settings: Settings) -> Sequence[Finding]:
     return found
 
 
-def token_strength(token: str) -> Sequence[Finding]:
-    """Whether an editor token can be guessed."""
-    with needs_extra("service", "judging the editor token"):
+def token_strength(token: str, whose: str = "editor") -> Sequence[Finding]:
+    """Whether a token of staff can be guessed, whose setting is `{whose}_token`."""
+    with needs_extra("service", "judging a token"):
         from zxcvbn import zxcvbn
 
     guesses = float(zxcvbn(token[:_READ])["guesses_log10"])
     if guesses >= _WEAK:
         return ()
-    what = f"the editor token can be guessed (about 10^{guesses:.0f} guesses)"
-    why = "who has it changes every topic and snippet, and sees addresses and paths"
-    mend = "export GREENROOM_EDITOR_TOKEN=$(openssl rand -base64 24)"
+    what = f"the {whose} token can be guessed (about 10^{guesses:.0f} guesses)"
+    changes = "changes every topic and snippet, and sees addresses and paths"
+    why = f"who has it {changes if whose == 'editor' else 'sees what operators see'}"
+    mend = f"export GREENROOM_{whose.upper()}_TOKEN=$(openssl rand -base64 24)"
     return (error("weak_token", what, why, mend),)
 
 

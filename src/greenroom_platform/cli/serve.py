@@ -70,6 +70,7 @@ def serve(**flags: str | None) -> None:
         made = settings.editor_token is None
         if made:
             settings = replace(settings, editor_token=kept_token(settings.data_dir))
+            settings.check_tokens()
         # This process and its children read the same settings from the environment.
         os.environ.update(settings.environ())
         click.echo(printable(_banner(settings, listening.getsockname()[1], made=made), lines=True))
@@ -253,7 +254,8 @@ def _banner(settings: Settings, port: int, *, made: bool) -> str:
         lines.append(f"workers     {settings.workers}")
     if made:
         token = shlex.quote(str(settings.data_dir / EDITOR_TOKEN_FILE))
-        lines.append(f'editors     change topics and snippets with the header "Authorization: Bearer $(cat {token})"')
+        header = f'"Authorization: Bearer $(cat {token})"'
+        lines.append(f"editors     sign in at /edit, or change topics and snippets with the header {header}")
         lines.append("            (the token stays until you delete the file or set GREENROOM_EDITOR_TOKEN)")
     return "\n".join(lines)
 

@@ -79,5 +79,5 @@ async def _worker(settings: Settings) -> None:
         if (apart := recordings_apart(settings)) is not None:
             log.warning("%s", apart)
         click.echo("working; end it with Ctrl-C", err=True)
-        async with platform.watching():
+        async with platform.watching(), platform.heartbeats.beating(["work"]):
             await platform.worker().run()

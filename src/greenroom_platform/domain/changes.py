@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
 
 from greenroom.caching import Cache
 from greenroom.caching.keyspace_drops import KeyspaceDrop
+from greenroom.clock import SYSTEM, Clock
 from greenroom.detached import Detached
 from greenroom.errors import EngineError, InvalidInput, PreconditionFailed, RecordError, RecordOutcomeUnknown
 from greenroom.opened import Opened
+from greenroom_platform.domain.drop_receipt import DropReceipt
 from greenroom_platform.domain.foreign_changes import ForeignChanges
 from greenroom_platform.domain.record_caches import RecordCaches
 from greenroom_platform.domain.records import Change, Records, changes_in
@@ -35,9 +37,10 @@ _MIN_WAIT = 0.1
 class Changes:
     """Drops what changes made stale."""
 
-    def __init__(self, records: Records, caches: RecordCaches) -> None:
+    def __init__(self, records: Records, caches: RecordCaches, clock: Clock = SYSTEM) -> None:
         self._records = records
         self._caches = caches
+        self._clock = clock
         self.opened = Opened()
         """Until `close`."""
         self.detached = Detached()
@@ -92,7 +95,7 @@ class Changes:
                 await cache.invalidate(object_id)
             raise
 
-    async def send(self, change: Change, *, spent: float = 0.0) -> None:
+    async def send(self, change: Change, *, spent: float = 0.0) -> DropReceipt:
         """Drop every key that a change made stale, then forget its row; goes on when its caller is cancelled.
 
         Neither an engine nor a record that cannot be reached is an error: the change is made, its row stays, and is
@@ -102,21 +105,40 @@ class Changes:
             spent: seconds that the caller has lost already on a server that does not answer. Then it is not waited for
                 as long again: what is left is done behind.
         """
+        committed_at = self._clock.now()
         task = self.detached.begin(self._send(change), "greenroom-change")
         # docs/decisions/0046-slow-servers-cost-a-change-once.md
         await asyncio.wait([task], timeout=max(_MIN_WAIT, _ANSWER - spent) if spent else None)
-        if task.done() and not task.cancelled():
-            task.result()
+        seconds = task.result() if task.done() and not task.cancelled() else None
+        return DropReceipt(change, committed_at, seconds)
 
-    async def _send(self, change: Change) -> None:
+    async def _send(self, change: Change) -> float | None:
+        """Returns how many seconds it took until all was dropped; None where it is not."""
+        began, seconds = monotonic(), None
         stale = Stale([change])
         if stale.is_content:
             self._caches.on_change()
         try:
             await self._caches.drop(stale)
+            seconds = monotonic() - began
             await self._records.acknowledge([change.change_id])
         except (EngineError, RecordError) as error:
             log.warning("change %d is to be sent again: %s", change.change_id, error)
+        return seconds
+
+    def keys(self, change: Change) -> Iterator[str]:
+        """The keys that a change made stale, by their names on the server."""
+        for some in self._caches.keys(Stale([change])):
+            yield from some
+
+    async def is_pending(self, change_id: int) -> bool:
+        """Whether a change is in the outbox still, and so perhaps not dropped from every cache.
+
+        Raises:
+            RecordUnavailable: when the record cannot be asked.
+        """
+        later = await self._records.pending(after=change_id - 1, limit=1)
+        return any(one.change_id == change_id for one in later)
 
     async def drop_foreign(self, foreign: ForeignChanges[Any], begun: dict[str, KeyspaceDrop]) -> None:
         """Drop what others have made stale.

@@ -10,6 +10,7 @@ from greenroom.caching import Cache
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.clock import Clock
 from greenroom_platform import definitions
+from greenroom_platform.domain.action_log import log_of
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.listings import Listings
 from greenroom_platform.domain.newest import Newest
@@ -74,8 +75,9 @@ class Domain:
         epoch = cache(definitions.SEARCH_EPOCH, load=partial(new_epoch, clock))
         search = cache(definitions.SEARCH, load=search_loader(records))
         newest = Newest(records, clock)
+        log = log_of(records)
         caches = RecordCaches(topic, topics, snippet, page, status, epoch, on_change=newest.forget)
-        changes, outbox = Changes(records, caches), OutboxSender(records, caches, pending)
+        changes, outbox = Changes(records, caches, clock), OutboxSender(records, caches, pending)
         await outbox.open()
         every = Topics(records, changes, one=topic, every=topics, clock=clock)
         return cls(
@@ -87,7 +89,9 @@ class Domain:
             Snippets(records, changes, one=snippet, pages=page, newest=newest, clock=clock),
             Statuses(status),
             Search(epoch, search),
-            None if tasks is None else (Generation(tasks, clock, changes.opened), Tasks(tasks, changes, clock)),
+            None
+            if tasks is None
+            else (Generation(tasks, clock, changes.opened), Tasks(tasks, changes, clock, log=log)),
             None if tasks is None else Listings(tasks, every, clock, changes.opened),
         )
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from greenroom.clock import Clock
 from greenroom.errors import ClaimLost, InvalidInput, RecordError
 from greenroom.opened import Opened
+from greenroom_platform.domain.action_log import ActionLog
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.task_records import Claim, IdempotencyKey, Requested, TaskRecords
 from greenroom_platform.models import PodcastTask
@@ -87,16 +88,29 @@ class Generation:
 
 
 class Tasks:
-    """The generation of podcasts: what workers do. All but `claim` raise `ClaimLost` to who must stop."""
+    """The generation of podcasts: what workers do. All but `claim` raise `ClaimLost` to who must stop.
 
-    def __init__(self, tasks: TaskRecords, changes: Changes, clock: Clock, *, attempts: int = ATTEMPTS) -> None:
+    Arguments:
+        log: says whether an operator has paused the queue; None where the record keeps no such log.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskRecords,
+        changes: Changes,
+        clock: Clock,
+        *,
+        attempts: int = ATTEMPTS,
+        log: ActionLog | None = None,
+    ) -> None:
         self._tasks = tasks
+        self._log = log
         self._changes = changes
         self._clock = clock
         self._attempts = attempts
 
     async def claim(self, worker: str, seconds: float = CLAIM) -> Claim | None:
-        """Claim the oldest waiting task for so many seconds; None where none waits.
+        """Claim the oldest waiting task for so many seconds; None where none waits, and while the queue is paused.
 
         Tasks that were taken up too often, by workers that were killed or gave them back, fail here.
         """
@@ -111,6 +125,8 @@ class Tasks:
             raise
 
     async def _claim(self, worker: str, seconds: float) -> Claim | None:
+        if self._log is not None and await self._log.pause() is not None:
+            return None
         now = self._clock.now()
         async with self._changes.writing():
             failed = await self._tasks.fail_exhausted(EXHAUSTED, now, attempts=self._attempts)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from greenroom.caching import Cache, CacheResult
+from greenroom.callbacks import nothing
 from greenroom.clock import Clock
 from greenroom_platform.domain.changes import Changes
+from greenroom_platform.domain.drop_receipt import OnReceipt
 from greenroom_platform.domain.newest import Newest
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
 from greenroom_platform.domain.records import Records, SnippetDraft, Written
@@ -62,20 +64,20 @@ class Snippets:
         self._changes.opened.check()
         return await self._newest.read()
 
-    async def add(self, draft: SnippetDraft) -> Written[Snippet]:
+    async def add(self, draft: SnippetDraft, *, on_receipt: OnReceipt = nothing) -> Written[Snippet]:
         """Create a snippet, generated now.
 
         Raises:
             UnknownReference: when its topic does not exist.
         """
         self._changes.opened.check()
-        return await self._changes.detached.finish(self._add(draft))
+        return await self._changes.detached.finish(self._add(draft, on_receipt))
 
-    async def _add(self, draft: SnippetDraft) -> Written[Snippet]:
+    async def _add(self, draft: SnippetDraft, on_receipt: OnReceipt) -> Written[Snippet]:
         spent = await self._changes.before(draft.topic_id)
         async with self._changes.writing():
             written = await self._records.add_snippet(self._clock.token().hex(), draft, self._clock.now())
-        await self._changes.send(written.change, spent=spent)
+        on_receipt(await self._changes.send(written.change, spent=spent))
         return written
 
     async def put(
@@ -91,38 +93,50 @@ class Snippets:
         return await self.edit(snippet_id, lambda _: draft, condition=condition)
 
     async def edit(
-        self, snippet_id: str, edit: Callable[[Snippet], SnippetDraft], *, condition: Precondition = ALWAYS
+        self,
+        snippet_id: str,
+        edit: Callable[[Snippet], SnippetDraft],
+        *,
+        condition: Precondition = ALWAYS,
+        on_receipt: OnReceipt = nothing,
     ) -> Written[Snippet] | None:
         """As `put`, with a draft made of the snippet as it is stored at that moment.
 
         Arguments:
             edit: a pure function, called in the record's transaction after the condition, perhaps more than once; what
                 it raises is raised here, and nothing is changed.
+            on_receipt: is told when what became stale was dropped.
         """
         self.check(snippet_id)
         self._changes.opened.check()
-        return await self._changes.detached.finish(self._edit(snippet_id, edit, condition))
+        return await self._changes.detached.finish(self._edit(snippet_id, edit, condition, on_receipt))
 
     # docs/decisions/0023-group-drop-before-is-best-effort.md
     async def _edit(
-        self, snippet_id: str, edit: Callable[[Snippet], SnippetDraft], condition: Precondition
+        self,
+        snippet_id: str,
+        edit: Callable[[Snippet], SnippetDraft],
+        condition: Precondition,
+        on_receipt: OnReceipt,
     ) -> Written[Snippet] | None:
         async with self._changes.conditional(self.one, snippet_id):
             written = await self._records.edit_snippet(snippet_id, edit, condition=condition)
         if written is not None:
-            await self._changes.send(written.change)
+            on_receipt(await self._changes.send(written.change))
         return written
 
-    async def delete(self, snippet_id: str, *, condition: Precondition = ALWAYS) -> bool:
+    async def delete(
+        self, snippet_id: str, *, condition: Precondition = ALWAYS, on_receipt: OnReceipt = nothing
+    ) -> bool:
         """Delete a snippet; False where there is none.
 
         Raises:
             PreconditionFailed: when the condition does not hold of it.
         """
         self._changes.opened.check()
-        return await self._changes.detached.finish(self._delete(snippet_id, condition))
+        return await self._changes.detached.finish(self._delete(snippet_id, condition, on_receipt))
 
-    async def _delete(self, snippet_id: str, condition: Precondition) -> bool:
+    async def _delete(self, snippet_id: str, condition: Precondition, on_receipt: OnReceipt) -> bool:
         old = await self._records.snippet(snippet_id)
         if old is None:
             return False
@@ -131,5 +145,5 @@ class Snippets:
             change = await self._records.delete_snippet(snippet_id, condition=condition)
         if change is None:
             return False
-        await self._changes.send(change, spent=spent)
+        on_receipt(await self._changes.send(change, spent=spent))
         return True

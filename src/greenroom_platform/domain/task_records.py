@@ -255,8 +255,13 @@ class TaskRecords(Protocol):
         which had read it before, notes that it was swept, and it is to be had again.
         """
 
-    async def forget_stored(self, podcast_id: str) -> None:
-        """Note that nothing of it is left in the store."""
+    async def forget_stored(self, podcast_id: str, *, claim: int | None = None) -> None:
+        """Note that nothing of it is left in the store.
+
+        Arguments:
+            claim: where given, only if this is still its last claim. Prevents: a worker removes what a failed podcast
+                has left · an operator has it made once more, and it is whole · the worker forgets the new recording.
+        """
 
 
 @runtime_checkable

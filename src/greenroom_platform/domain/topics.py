@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from greenroom.caching import Cache, CacheResult
+from greenroom.callbacks import nothing
 from greenroom.clock import Clock
 from greenroom_platform.domain.changes import Changes
+from greenroom_platform.domain.drop_receipt import OnReceipt
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
 from greenroom_platform.domain.records import Records, TopicDraft, Written
 from greenroom_platform.models import Topic
@@ -64,27 +66,37 @@ class Topics:
         return await self.edit(topic_id, lambda _: draft, condition=condition)
 
     async def edit(
-        self, topic_id: str, edit: Callable[[Topic | None], TopicDraft], *, condition: Precondition = ALWAYS
+        self,
+        topic_id: str,
+        edit: Callable[[Topic | None], TopicDraft],
+        *,
+        condition: Precondition = ALWAYS,
+        on_receipt: OnReceipt = nothing,
     ) -> Written[Topic]:
         """As `put`, with a draft made of the topic as it is stored at that moment; None where there is none.
 
         Arguments:
             edit: a pure function, called in the record's transaction after the condition, perhaps more than once; what
                 it raises is raised here, and nothing is changed.
+            on_receipt: is told when what became stale was dropped.
         """
         self.check(topic_id)
         self._changes.opened.check()
-        return await self._changes.detached.finish(self._edit(topic_id, edit, condition))
+        return await self._changes.detached.finish(self._edit(topic_id, edit, condition, on_receipt))
 
     async def _edit(
-        self, topic_id: str, edit: Callable[[Topic | None], TopicDraft], condition: Precondition
+        self,
+        topic_id: str,
+        edit: Callable[[Topic | None], TopicDraft],
+        condition: Precondition,
+        on_receipt: OnReceipt,
     ) -> Written[Topic]:
         async with self._changes.conditional(self.one, topic_id):
             written = await self._records.edit_topic(topic_id, edit, self._clock.now(), condition=condition)
-        await self._changes.send(written.change)
+        on_receipt(await self._changes.send(written.change))
         return written
 
-    async def delete(self, topic_id: str, *, condition: Precondition = ALWAYS) -> bool:
+    async def delete(self, topic_id: str, *, condition: Precondition = ALWAYS, on_receipt: OnReceipt = nothing) -> bool:
         """Delete a topic; False where there is none.
 
         Raises:
@@ -92,12 +104,12 @@ class Topics:
             PreconditionFailed: when the condition does not hold of it.
         """
         self._changes.opened.check()
-        return await self._changes.detached.finish(self._delete(topic_id, condition))
+        return await self._changes.detached.finish(self._delete(topic_id, condition, on_receipt))
 
-    async def _delete(self, topic_id: str, condition: Precondition) -> bool:
+    async def _delete(self, topic_id: str, condition: Precondition, on_receipt: OnReceipt) -> bool:
         async with self._changes.conditional(self.one, topic_id):
             change = await self._records.delete_topic(topic_id, condition=condition)
         if change is None:
             return False
-        await self._changes.send(change)
+        on_receipt(await self._changes.send(change))
         return True

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from litestar import Litestar, Router
@@ -20,12 +21,14 @@ from greenroom.observe import Counters
 from greenroom.sessions import SessionMiddleware
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
 from greenroom_platform.domain.task_records import PodcastRequest
-from greenroom_platform.http import docs, parameters, problems
+from greenroom_platform.http import description, docs, parameters, problems
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.allowed_hosts import AllowedHosts
 from greenroom_platform.http.auth import WRONG_TOKENS
+from greenroom_platform.http.control.room import ControlRoom
 from greenroom_platform.http.cors import Cors
 from greenroom_platform.http.envelope import Envelope
+from greenroom_platform.http.ill_since import IllSince
 from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.methods import answer_options
 from greenroom_platform.http.metrics import Metrics
@@ -33,6 +36,9 @@ from greenroom_platform.http.near_answers import KnownAddresses, NearAnswers
 from greenroom_platform.http.routes import (
     account,
     activity,
+    bulk,
+    control,
+    control_actions,
     feeds,
     history,
     listings,
@@ -43,7 +49,9 @@ from greenroom_platform.http.routes import (
     search,
     session,
     sign_in,
+    site,
     snippets,
+    staff,
     stream,
     topics,
     users,
@@ -51,6 +59,8 @@ from greenroom_platform.http.routes import (
 from greenroom_platform.http.server_options import ServerOptions
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Shutdown
+from greenroom_platform.http.staff_session import StaffSessions
+from greenroom_platform.http.state import ServiceState
 from greenroom_platform.platform import Platform, open_platform
 from greenroom_platform.studio.voice import check_voices
 
@@ -88,6 +98,11 @@ def create_app(
             if platform.room.unavailable is not None:
                 log.warning("starting all the same: %s", _without(platform, platform.room.unavailable))
             app.state.platform = platform
+            state = cast(ServiceState, app.state)
+            state.control = ControlRoom(platform, metrics, lambda: operations.health(state), shared_metrics)
+            await stack.enter_async_context(state.control.counting())
+            roles = ["serve", "work"] if settings.work else ["serve"]
+            await stack.enter_async_context(platform.heartbeats.beating(roles))
             await stack.enter_async_context(platform.watching())
             if settings.work:
                 await stack.enter_async_context(_working(platform, ending, voice))
@@ -100,14 +115,19 @@ def create_app(
             metrics.share()
 
     known_addresses = KnownAddresses()
-    resources = [topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream]
-    resources += [search, history, listings, account]
+    resources = [
+        *(topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff, bulk, control),
+        *(search, history, listings, account, site),
+    ]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
         "streams_of": Places(settings.streams_per_address),
         "wrong_tokens": WrongTokens("editor", WRONG_TOKENS),
+        "staff_sessions": StaffSessions(settings.editor_token, settings.control_token),
         "known_addresses": known_addresses,
+        "loading": asyncio.Lock(),
+        "control_streams": asyncio.Semaphore(control.STREAMS),
     }
     app = Litestar(
         route_handlers=[
@@ -118,10 +138,10 @@ def create_app(
             page.ROUTER,
         ],
         lifespan=[lifespan],
-        state=State(shared | bounds),
+        state=State(shared | bounds | {"ill_since": IllSince()}),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
-        openapi_config=docs.openapi(),
+        openapi_config=docs.openapi(description.operation_ids()),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )
@@ -131,13 +151,15 @@ def create_app(
         users.NewUser,
         sign_in.Credentials,
         sign_in.NewPassword,
+        staff.StaffCredentials,
+        *control_actions.BODIES,
         preferences.PreferencesPatch,
         PodcastRequest,
         history.Listened,
         history.History,
         account.AccountDeletion,
     ]
-    docs.complete(app.openapi_schema, drafts)
+    description.complete(app, drafts)
     _begin_counting(app, metrics)
     with_sessions = SessionMiddleware(
         ServerOptions(app),

@@ -9,14 +9,14 @@ from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 from greenroom_platform.http.envelope import ASGIApplication
+from greenroom_platform.http.header_descriptions import SENT, SENT_ALWAYS, TAKEN, TAKEN_ALWAYS
 
-_EXPOSED = b"ETag, Link, Location, Cache-Status, Retry-After, X-Request-Id"
+# As the API's description has them: a page of another origin is a client like others.
+_EXPOSED = ", ".join([SENT_ALWAYS.name, *(header.name for header in SENT.values())]).encode()
+_TAKEN = ", ".join(["Authorization", "Content-Type", TAKEN_ALWAYS.name, *(one.name for one in TAKEN.values())]).encode()
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
-    (
-        b"access-control-allow-headers",
-        b"Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, X-Request-Id",
-    ),
+    (b"access-control-allow-headers", _TAKEN),
     (b"access-control-max-age", b"600"),
 ]
 # Sent to everybody: a shared cache must not hand one origin's answer, or a stranger's without a grant, to another.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import litestar_offline_docs
 import msgspec
@@ -15,27 +15,24 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import (
     Components,
-    OpenAPI,
+    License,
     OpenAPIMediaType,
-    OpenAPIResponse,
-    OpenAPIType,
     Operation,
-    Parameter,
     Reference,
     RequestBody,
-    Schema,
     SecurityScheme,
 )
 from litestar.static_files import create_static_files_router
 
 from greenroom.keyspace.parts import PART_MAX
 from greenroom.sessions import cookie
-from greenroom.sessions.refusals import MEDIA_TYPE
-from greenroom_platform.domain.searching import TYPED
-from greenroom_platform.http.problems import Document, Problem
+from greenroom_platform.http.asyncapi import asyncapi
+from greenroom_platform.http.problems import Problem
+from greenroom_platform.http.staff_session import COOKIE as STAFF_COOKIE
 
 _ASSETS = "/docs/assets"
-_SCHEMAS = "#/components/schemas/{name}"
+SCHEMAS = "#/components/schemas/{name}"
+"""Where the description has a schema."""
 # The framework's own page has its script, and the whole description, written into it: its policy would have to let
 # whatever is written into a page run.
 _PAGE = f"""<!doctype html>
@@ -56,17 +53,10 @@ _PAGE = f"""<!doctype html>
 """.encode()
 ID: dict[str, Any] = {"pattern": "^[A-Za-z0-9._~-]+$", "minLength": 1, "maxLength": PART_MAX}
 """What the description says of an id that can be a part of a key."""
-_IDS = frozenset({"topic_id", "snippet_id", "podcast_id"})
-_QUERIES = {
-    "q": Schema(type=OpenAPIType.STRING, min_length=TYPED[0], max_length=TYPED[1]),
-    "ids": Schema(
-        type=OpenAPIType.STRING,
-        pattern=rf"^[A-Za-z0-9._~-]{{1,{PART_MAX}}}(,[A-Za-z0-9._~-]{{1,{PART_MAX}}}){{0,49}}$",
-    ),
-}
-"""What the description says of parameters that must be there; the handlers tell of one that is missing."""
-EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}]
-"""What the description of an editor call says of its token."""
+EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}, {"staff": []}]
+"""What the description of an editor call says of its token, or of the cookie of the pages."""
+STAFF_SECURITY: list[dict[str, list[str]]] = [{"editor": []}, {"control": []}, {"staff": []}]
+"""What it says of a call for all staff."""
 
 
 BEGINS_SESSION: list[dict[str, list[str]]] = [{"session": []}, {"session_token": []}, {}]
@@ -80,11 +70,17 @@ class _Page(OpenAPIRenderPlugin):
         return _PAGE
 
 
-def openapi() -> OpenAPIConfig:
-    """The description of the API, served with its page at `/docs`."""
-    problem = OpenAPIResponse("A problem document (RFC 9457).", content={MEDIA_TYPE: _holding(Document)})
+def openapi(operation_id: Callable[..., str]) -> OpenAPIConfig:
+    """The description of the API, served with its page at `/docs`; routes are completed by `description`."""
     schemes: dict[str, SecurityScheme | Reference] = {
         "editor": SecurityScheme(type="http", scheme="bearer", description="The editor token."),
+        "control": SecurityScheme(type="http", scheme="bearer", description="The control token, which only looks."),
+        "staff": SecurityScheme(
+            type="apiKey",
+            name=STAFF_COOKIE.sent_name(secure=True),
+            security_scheme_in="cookie",
+            description="The cookie of `POST /api/v1/staff/session`.",
+        ),
         "session": SecurityScheme(
             type="apiKey", name=cookie.NAME, security_scheme_in="cookie", description="The session's cookie."
         ),
@@ -95,10 +91,13 @@ def openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Greenroom",
         version="1",
-        description="Topics, snippets and podcasts of the podcast platform, served from its hot-data tier.",
-        openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, after_request=_found),
+        license=License(name="Apache License 2.0", identifier="Apache-2.0"),
+        description="Topics, snippets and podcasts of the podcast platform, served from its hot-data tier. What is "
+        "pushed, over WebSockets and as events, is described in [asyncapi.json](/docs/asyncapi.json).",
+        openapi_router=Router("/docs", route_handlers=[asyncapi], include_in_schema=False, after_request=_found),
         use_handler_docstrings=True,
-        components=Components(responses={"problem": problem}, security_schemes=schemes),
+        operation_id_creator=operation_id,
+        components=Components(security_schemes=schemes),
         render_plugins=[_Page(path="/")],
     )
 
@@ -108,9 +107,10 @@ def described(**schema: Any) -> msgspec.Meta:
     return msgspec.Meta(extra_json_schema=schema)
 
 
-def taking(draft: type[msgspec.Struct]) -> type[Operation]:
+def taking(draft: type[msgspec.Struct], *media_types: str) -> type[Operation]:
     """An operation whose body is a draft; its handler reads the body itself, unseen by the framework."""
-    body = RequestBody({"application/json": _holding(draft)}, required=True)
+    content = {media_type: _holding(draft) for media_type in media_types or ("application/json",)}
+    body = RequestBody(content, required=True)
 
     @dataclass
     class Taking(Operation):
@@ -118,27 +118,6 @@ def taking(draft: type[msgspec.Struct]) -> type[Operation]:
             self.request_body = body
 
     return Taking
-
-
-def complete(description: OpenAPI, bodies: Sequence[type[msgspec.Struct]]) -> None:
-    """Describe bodies, and errors as they are answered: a problem document each, never the framework's own 400."""
-    _, schemas = msgspec.json.schema_components([Document, *bodies], ref_template=_SCHEMAS)
-    for body in bodies:
-        schemas[body.__name__]["additionalProperties"] = False  # others are 422; see `requests.draft`
-        for name in _IDS & schemas[body.__name__]["properties"].keys():
-            schemas[body.__name__]["properties"][name] |= ID
-    # Plain JSON is written as it is, like the framework's own dataclasses.
-    description.components.schemas |= cast("dict[str, Schema]", schemas)
-    for path in (description.paths or {}).values():
-        for operation in (path.get, path.put, path.post, path.patch, path.delete):
-            if operation is not None and operation.responses is not None:
-                operation.responses.pop("400", None)
-                operation.responses["default"] = Reference("#/components/responses/problem")
-                for parameter in operation.parameters or ():
-                    if isinstance(parameter, Parameter) and parameter.name in _IDS:
-                        parameter.schema = _schema_of_id()
-                    elif isinstance(parameter, Parameter) and parameter.name in _QUERIES:
-                        parameter.schema, parameter.required = _QUERIES[parameter.name], True
 
 
 def assets() -> Router:
@@ -150,14 +129,8 @@ def assets() -> Router:
     return create_static_files_router(_ASSETS, directories, include_in_schema=False)
 
 
-def _schema_of_id() -> Schema:
-    return Schema(
-        type=OpenAPIType.STRING, pattern=ID["pattern"], min_length=ID["minLength"], max_length=ID["maxLength"]
-    )
-
-
 def _holding(type_: type[msgspec.Struct]) -> OpenAPIMediaType:
-    return OpenAPIMediaType(schema=Reference(_SCHEMAS.format(name=type_.__name__)))
+    return OpenAPIMediaType(schema=Reference(SCHEMAS.format(name=type_.__name__)))
 
 
 async def _found(response: Response[Any]) -> Response[Any]:

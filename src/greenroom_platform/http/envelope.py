@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.metrics import UNMATCHED, Metrics
+from greenroom_platform.http.missing_page import is_page_shown
 from greenroom_platform.http.problems import as_problem, cut_off, path_as_sent, send_problem
 from greenroom_platform.http.request_ids import request_id_of
-from greenroom_platform.http.security_headers import headers_for
+from greenroom_platform.http.security_headers import PAGE, headers_for
 from greenroom_platform.http.sockets import EnvelopedSocket
 
 log = logging.getLogger("greenroom.access")
@@ -60,7 +61,8 @@ class Envelope:
                 answered["status"] = message["status"]
                 # Here, so that whoever answers need not think of it.
                 own = (b"x-request-id", request_id.encode())
-                message["headers"] = [*message["headers"], own, *headers_for(scope["path"])]
+                policy = PAGE if is_page_shown(inner) else headers_for(scope["path"])
+                message["headers"] = [*message["headers"], own, *policy]
             await send(message)
 
         inner: Any = scope

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from greenroom_platform.http.problems import UNEXPECTED, path_as_sent
 from greenroom_platform.http.refused_early import Farewell, refusal
 from greenroom_platform.http.request_target import Unreadable, host_of, target_of
+from greenroom_platform.http.response_head import send_head
 
 _PIECE = 64 * 1024
 """Bytes that the parser is given at once; what it collects of an unfinished line is in no callback."""
@@ -100,6 +101,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self._refusal is not None:
             return
         self._unset_keepalive_if_required()
+        if self._is_one_head(data):
+            self._feed(data)
+            self._go_on()
+            return
         self._unparsed = self._unparsed[self._at :] + data if self._unparsed else data
         self._at = 0
         if self._next is None and not self._is_full:
@@ -125,6 +130,14 @@ class HttpProtocol(HttpToolsProtocol):
     def _is_full(self) -> bool:
         return len(self.pipeline) >= self.WAITING
 
+    def _is_one_head(self, data: bytes) -> bool:
+        """Whether it is a whole head and nothing else, as most of what is received: it is parsed as it is."""
+        return (
+            not (self._unparsed or self._in_body or self._head_bytes or self._is_full)
+            and len(data) <= self.HEAD
+            and data.find(_HEAD_END) == len(data) - len(_HEAD_END)
+        )
+
     def _parse(self) -> None:
         """Parse what was read, request by request, as far as there is room."""
         self._next = None
@@ -132,6 +145,10 @@ class HttpProtocol(HttpToolsProtocol):
             if not self._unparsed or self._is_full or self.transport.is_closing():
                 break
             self._feed(self._piece())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Wait for more where all is parsed, and for the application where not."""
         if self.transport.is_closing() or self._refusal is not None or self._upgraded:
             self._unparsed = b""
         elif not self._unparsed:
@@ -314,8 +331,14 @@ class HttpProtocol(HttpToolsProtocol):
         """The application, with an answer of ours where it leaves none; the server's own is no problem document."""
 
         async def answered(scope: Any, receive: Any, send: Any) -> None:
+            async def sending(message: Any) -> None:
+                if cycle.response_started or message["type"] != "http.response.start":
+                    await send(message)
+                else:
+                    await send_head(cycle, message)
+
             try:
-                await app(scope, receive, send)
+                await app(scope, receive, sending)
             finally:
                 if not cycle.response_started and not cycle.disconnected:
                     cycle.response_started = True  # so that the server says nothing more, and closes

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -57,6 +58,50 @@ class Numbers(msgspec.Struct):
 
     counts: dict[str, list[tuple[list[str], int]]]
     histograms: dict[str, list[tuple[list[str], _Bars]]]
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """What is counted of caches, sessions and servers, of all workers together.
+
+    Arguments:
+        reads, errors, events: by keyspace and outcome, kind or event.
+        sessions: by event.
+        loads: by keyspace, how long its loader took: a count for each bucket.
+        commands: by server, likewise.
+    """
+
+    reads: dict[tuple[str, str], int]
+    errors: dict[tuple[str, str], int]
+    events: dict[tuple[str, str], int]
+    sessions: dict[str, int]
+    loads: dict[str, list[int]]
+    commands: dict[str, list[int]]
+
+    def minus(self, before: Totals) -> Totals:
+        """What was counted since."""
+        return Totals(
+            _less(self.reads, before.reads),
+            _less(self.errors, before.errors),
+            _less(self.events, before.events),
+            _less(self.sessions, before.sessions),
+            _fewer(self.loads, before.loads),
+            _fewer(self.commands, before.commands),
+        )
+
+
+K = TypeVar("K")
+
+
+def _less(after: Mapping[K, int], before: Mapping[K, int]) -> dict[K, int]:
+    return {key: max(0, number - before.get(key, 0)) for key, number in after.items()}
+
+
+def _fewer(after: Mapping[str, list[int]], before: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    none = [0] * (len(BUCKETS) + 1)
+    return {
+        key: [max(0, now - then) for now, then in zip(counts, before.get(key, none), strict=True)]
+        for key, counts in after.items()
+    }
 
 
 class _Ended(msgspec.Struct):
@@ -145,6 +190,25 @@ class Metrics:
         self.share()
         self._rename = rename
         return generate_latest(self._registry)
+
+    def totals(self) -> Totals:
+        """The sums over all workers, of what the control room shows."""
+        everyone = [self._mine(), *self._others()]
+
+        def pairs(name: str) -> dict[tuple[str, str], int]:
+            return {(key[0], key[1]): number for key, number in _sum_counts(name, everyone).items()}
+
+        def bars(name: str) -> dict[str, list[int]]:
+            return {key[0]: one.counts for key, one in _sum_bars(name, everyone).items()}
+
+        return Totals(
+            pairs("greenroom_cache_reads"),
+            pairs("greenroom_cache_errors"),
+            pairs("greenroom_cache_events"),
+            {key[0]: number for key, number in _sum_counts("greenroom_session_events", everyone).items()},
+            bars("greenroom_cache_load_seconds"),
+            bars("greenroom_engine_command_seconds"),
+        )
 
     def collect(self) -> Iterator[Metric]:
         """What `prometheus_client` asks of a collector."""

@@ -43,8 +43,10 @@ from greenroom.sessions.refusals import (
     SignInRequired,
 )
 from greenroom_platform.accounts import TooManyAttempts, WrongCredentials
+from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.logs import REQUEST_ID
 from greenroom_platform.http.methods import allow
+from greenroom_platform.http.missing_page import missing_page
 from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 
 log = logging.getLogger("greenroom.http")
@@ -62,7 +64,7 @@ KINDS: dict[str, tuple[int, str, str]] = {
     "precondition-failed": (412, "The condition does not hold", "Read the current state, then decide."),
     "request-timeout": (408, "The request took too long to arrive", "Send it again, without pauses."),
     "not-whole": (409, "The recording is not whole", "Ask again after Retry-After; without one it will never be."),
-    "too-large": (413, "The body is too large", "Send at most 1 MiB."),
+    "too-large": (413, "The body is too large", "Send at most 1 MiB; a load, 32 MiB."),
     "uri-too-long": (414, "The address is too long", "Send at most 8 KiB."),
     "range-not-satisfiable": (416, "Range not satisfiable", "Ask for a range within the length in Content-Range."),
     "invalid-input": (422, "Invalid value", "Correct what `errors` names, then send it again."),
@@ -109,7 +111,7 @@ class FieldError(msgspec.Struct, frozen=True):
     remedy: str
 
 
-class Document(msgspec.Struct, frozen=True, omit_defaults=True):
+class ProblemDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     """A problem document (RFC 9457)."""
 
     type: str
@@ -177,7 +179,7 @@ def path_as_sent(scope: Any) -> str:
 def document(problem: Problem, instance: str) -> bytes:
     """The problem's JSON."""
     status, title, _ = KINDS[problem.slug]
-    described = Document(
+    described = ProblemDocument(
         f"/problems/{problem.slug}", title, status, problem.detail, instance, REQUEST_ID.get(), problem.errors
     )
     return msgspec.json.encode(described)
@@ -205,6 +207,8 @@ async def send_problem(scope: Any, send: Any, problem: Problem) -> None:
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The answer to any exception."""
+    if (page := missing_page(request, error)) is not None:
+        return page
     is_socket = isinstance(error, MethodNotAllowedException) and _methods(error) == [_SOCKET]
     problem = upgrade_required() if is_socket and request.method == "GET" else as_problem(error)
     status = KINDS[problem.slug][0]
@@ -218,6 +222,7 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     )
 
 
+@mentions()  # what it makes of an error is said where the error comes from
 def as_problem(error: Exception) -> Problem:
     """What an exception means to the caller; texts of unexpected ones stay in the log."""
     retry = {"Retry-After": "1"}

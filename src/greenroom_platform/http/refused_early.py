@@ -12,7 +12,7 @@ from types import MappingProxyType
 import msgspec
 
 from greenroom.sessions.refusals import MEDIA_TYPE
-from greenroom_platform.http.problems import KINDS, Document
+from greenroom_platform.http.problems import KINDS, ProblemDocument
 from greenroom_platform.http.request_ids import request_id_of
 from greenroom_platform.http.security_headers import DATA
 
@@ -49,7 +49,7 @@ def refusal(
     """
     status, title, _ = KINDS[slug]
     request_id = request_id_of(headers)
-    body = msgspec.json.encode(Document(f"/problems/{slug}", title, status, detail, instance, request_id))
+    body = msgspec.json.encode(ProblemDocument(f"/problems/{slug}", title, status, detail, instance, request_id))
     log.info("refused a request of %s: %d, %s", client, status, detail, extra={"request_id": request_id})
     lines = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",

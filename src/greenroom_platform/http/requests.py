@@ -93,6 +93,8 @@ def _accepted(accepted: dict[str, Any]) -> str:
         return "an object of the members that /docs has for it"
     if accepted["type"] == "array":
         return "an array; each item is " + _accepted(accepted["items"])
+    if accepted["type"] == "object":
+        return "an object of strings"
     if accepted["type"] == "boolean":
         return "true or false"
     if accepted["type"] == "number":

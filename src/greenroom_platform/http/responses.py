@@ -9,6 +9,7 @@ from litestar import Request, Response
 from greenroom.caching import Cache, CacheResult
 from greenroom.caching.result import digest
 from greenroom.integrations.conditional import cache_status, matches
+from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.near_answers import FinishedAnswer, Headers, KnownAddresses
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ class StoredJSON(Response[Any]):
         await send({"type": "http.response.body", "body": self._body})
 
 
+@mentions("If-None-Match", "ETag", "Cache-Control", "Cache-Status")
 def cached(
     request: Request[Any, Any, Any],
     read: CacheResult[T],

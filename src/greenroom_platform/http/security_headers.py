@@ -1,7 +1,7 @@
 """What every answer tells browsers not to do with it.
 
-The API's answers are data: whoever opens one as a page gets nothing that runs, loads or can be framed. The listener's
-page and that of the documentation load their own files, and nothing of others.
+The API's answers are data: whoever opens one as a page gets nothing that runs, loads or can be framed. The pages and
+that of the documentation load their own files, and nothing of others.
 """
 
 from __future__ import annotations
@@ -59,12 +59,13 @@ _OF_PAGES: Headers = [
 PAGE: Headers = [(b"content-security-policy", PAGE_POLICY.encode()), *_OF_PAGES]
 DOCS: Headers = [(b"content-security-policy", DOCS_POLICY.encode()), *_OF_PAGES]
 DATA: Headers = [(b"content-security-policy", DATA_POLICY.encode()), *_ALWAYS]
-"""The headers of the listener's page, of the documentation's, and of everything else."""
+"""The headers of the pages, of the documentation's, and of everything else."""
+_PAGES = ("/page/", "/edit/", "/control/")
 
 
 def headers_for(path: str) -> Headers:
     """The headers that belong to whatever is answered at a path."""
-    if path == "/" or path.startswith("/page/"):
+    if path in ("/", "/edit", "/control") or path.startswith(_PAGES):
         return PAGE
     if path == "/docs" or path.startswith("/docs/"):
         return DOCS

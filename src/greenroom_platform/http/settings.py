@@ -100,7 +100,7 @@ def _recordings(name: str, text: str) -> str:
 
 
 def check_token(name: str, text: str) -> str:
-    """The text, where it can be an editor token; raises `InvalidInput` otherwise."""
+    """The text, where it can be a token of staff; raises `InvalidInput` otherwise."""
     if len(text) < _TOKEN_MIN or not text.isascii() or not text.isprintable() or " " in text:
         raise InvalidInput(
             name,
@@ -192,6 +192,13 @@ class Settings:
         check_token,
         secret=True,
     )
+    control_token: str | None = _setting(
+        None,
+        "TOKEN",
+        "The token of those who may look at /control and change nothing, 16 characters or more. Default: none.",
+        check_token,
+        secret=True,
+    )
     allowed_origins: tuple[str, ...] = _setting(
         (), "ORIGIN,...", "Origins that browsers may call from, as https://example.org.", _origins
     )
@@ -253,15 +260,20 @@ class Settings:
             if text is not None and (text or flag is not None):
                 values[one.name] = one.metadata["parse"](name, text)
         settings = cls(**values)
+        settings.check_tokens(_named("control_token", flags))
         if settings.replica_reads and not settings._on_a_cluster:
-            name = "--replica-reads" if flags.get("replica_reads") is not None else ENV_PREFIX + "REPLICA_READS"
             remedy = "give the caches the address of a cluster, as valkey+cluster://host:6379, or leave it off"
-            raise InvalidInput(name, "the replicas of one server are not known", remedy)
+            raise InvalidInput(_named("replica_reads", flags), "the replicas of one server are not known", remedy)
         return settings
 
     def environ(self) -> dict[str, str]:
         """The same settings as environment variables, for a child process; holds the secrets."""
         return {ENV_PREFIX + one.name.upper(): _written(getattr(self, one.name)) for one in fields(self)}
+
+    def check_tokens(self, name: str = "control_token") -> None:
+        """Raise `InvalidInput` of this name where who may only look could act as well."""
+        if self.control_token is not None and self.control_token == self.editor_token:
+            raise InvalidInput(name, "is the editor token", "use another one, or leave it out")
 
     @property
     def _on_a_cluster(self) -> bool:
@@ -295,6 +307,11 @@ def service_links(environ: Mapping[str, str]) -> list[str]:
         return _SERVICE_LINK_PORT.fullmatch(name) is not None and _SERVICE_ADDRESS.fullmatch(text) is not None
 
     return sorted(name for name, text in environ.items() if is_link(name, text))
+
+
+def _named(name: str, flags: Mapping[str, str | None]) -> str:
+    """A setting as whoever started the process has given it."""
+    return flag_name(name) if flags.get(name) is not None else ENV_PREFIX + name.upper()
 
 
 def flag_name(name: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -14,6 +14,14 @@ from greenroom.errors import GreenroomError, RecordError
 from greenroom.progress import WITHOUT_SERVER
 from greenroom.sessions import Presence, SessionGone, Stream
 from greenroom_platform.domain.statuses import Statuses
+from greenroom_platform.http.stream_messages import (
+    DONE,
+    SESSION_OVER,
+    UNKNOWN,
+    StreamEnd,
+    StreamError,
+    StreamStart,
+)
 from greenroom_platform.models import PodcastStatus
 from greenroom_platform.studio.recording_errors import RecordingsUnavailable
 from greenroom_platform.studio.recordings import NothingYet, Recordings
@@ -24,11 +32,6 @@ log = logging.getLogger("greenroom.http")
 T = TypeVar("T")
 
 Say = Callable[[bytes], Awaitable[None]]
-
-DONE, GOING_AWAY, FAILED_HERE, OVERLOAD, SESSION_OVER, UNKNOWN = 1000, 1001, 1011, 1013, 4401, 4404
-"""The close codes of a stream: 1000, 1001, 1011 and 1013 are registered; 4401 and 4404 are ours, after HTTP."""
-RESTARTS = "the service restarts; connect again"
-"""The reason that goes with `GOING_AWAY`."""
 
 FAILED = "The podcast could not be made."
 NOT_KEPT = "This recording is not kept any more. Ask for the podcast again."
@@ -83,7 +86,7 @@ class StreamSession:
             return UNKNOWN
         if not await self._standing.stand():
             return SESSION_OVER
-        await self._say({"type": "stream_start", "podcast_id": self._podcast_id, "mime": MIME})
+        await self._say(StreamStart(podcast_id=self._podcast_id, mime=MIME))
         return await _first(self._to_the_end(status), self._standing.over(), *(one() for one in until))
 
     async def leave(self) -> None:
@@ -96,7 +99,7 @@ class StreamSession:
         else:
             failure = await _first(self._send(ready=status.status == "ready_to_stream"), self._failure())
         # Only now: nothing comes after it.
-        await self._say({"type": "stream_end"} if failure is None else {"type": "error", "detail": failure})
+        await self._say(StreamEnd() if failure is None else StreamError(detail=failure))
         return DONE
 
     async def _send(self, *, ready: bool) -> str | None:
@@ -137,7 +140,7 @@ class StreamSession:
                 log.warning("the status of a podcast that is listened to: %s", type(error).__name__)
             await asyncio.sleep(WITHOUT_SERVER)
 
-    async def _say(self, message: dict[str, Any]) -> None:
+    async def _say(self, message: StreamStart | StreamEnd | StreamError) -> None:
         await self._text(msgspec.json.encode(message))
 
 

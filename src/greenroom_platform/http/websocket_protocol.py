@@ -15,7 +15,7 @@ from websockets.http11 import Request
 
 from greenroom_platform.http.problems import SOCKET_VERSION, UNEXPECTED, path_as_sent, upgrade_required
 from greenroom_platform.http.refused_early import LAST_WORD, NO_MORE, Farewell, refusal
-from greenroom_platform.http.stream_session import GOING_AWAY, RESTARTS
+from greenroom_platform.http.stream_messages import CLOSES, GOING_AWAY
 
 _SLICE = 1024
 """Bytes that are parsed before others have their turn: at most some hundred frames, each a step of a generator."""
@@ -250,8 +250,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.transport.is_closing() or self._farewell is not None:
             return
         if not self.close_sent:
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY, "reason": RESTARTS})
-            self.conn.send_close(GOING_AWAY, RESTARTS)
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY, "reason": CLOSES[GOING_AWAY]})
+            self.conn.send_close(GOING_AWAY, CLOSES[GOING_AWAY])
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.close_sent = True
         if self.read_paused:

@@ -2,6 +2,7 @@
 
 from greenroom_platform.storage.mongodb.address import is_mongodb
 from greenroom_platform.storage.ndjson import BadLine, LoadSummary, load
+from greenroom_platform.storage.ndjson_export import exported
 from greenroom_platform.storage.open import check_database, open_records, shown_database, sqlite_path
 from greenroom_platform.storage.sample import load_sample
 from greenroom_platform.storage.sqlite.records import SqliteRecords
@@ -15,6 +16,7 @@ __all__ = [
     "SqliteTasks",
     "SqliteUsers",
     "check_database",
+    "exported",
     "is_mongodb",
     "load",
     "load_sample",

@@ -72,6 +72,8 @@ async def load(
     on_progress: Callable[[LoadSummary], None] = lambda _: None,
     on_bad: Callable[[BadLine], None] = lambda _: None,
     now: datetime | None = None,
+    batch: int = BATCH,
+    dry_run: bool = False,
 ) -> LoadSummary:
     """Load every source; loading the same again changes nothing.
 
@@ -81,11 +83,14 @@ async def load(
         on_bad: called with each bad line when it is found. A snippet whose topic is nowhere is found at the end.
             Of a file that is JSON over several lines only the first is told of, and nothing is read.
         now: the time of what has none, the same for all lines; None takes this machine's.
+        batch: lines read for one transaction: nothing else of the event loop runs while they are.
+        dry_run: store nothing, and find the bad lines. Documents of other programs that do not fit are found by a load
+            alone. All ids of topics in the input are remembered.
 
     Raises:
         RecordUnavailable: when the record fails; what was stored until then stays.
     """
-    loading = _Load(records, on_progress, on_bad, now or datetime.now(UTC))
+    loading = _Load(records, on_progress, on_bad, now or datetime.now(UTC), batch, dry_run=dry_run)
     try:
         return await loading.run(sources)
     finally:
@@ -99,21 +104,26 @@ class _Load:
         on_progress: Callable[[LoadSummary], None],
         on_bad: Callable[[BadLine], None],
         now: datetime,
+        batch: int,
+        *,
+        dry_run: bool,
     ) -> None:
         self._records = records
         self._on_progress = on_progress
         self._on_bad = on_bad
         self._loaded = LoadSummary()
         self._now = now
+        self._batch = batch
+        self._dry_run = dry_run
         self._known: set[str] = set()  # topics stored or found in the record
         self._waiting = WaitingLines()  # snippets whose topic is not known yet
 
     async def run(self, sources: Iterable[tuple[str, IO[bytes]]]) -> LoadSummary:
         lines = (line for name, file in sources for line in self._read(name, file))
-        while batch := list(islice(lines, BATCH)):
+        while batch := list(islice(lines, self._batch)):
             await self._store([line for line in batch if line is not None])
-        for _ in range(0, len(self._waiting), BATCH):
-            waiting = self._waiting.take(BATCH)
+        for _ in range(0, len(self._waiting), self._batch):
+            waiting = self._waiting.take(self._batch)
             await self._store([_Line(source, number, parsed(text), text) for source, number, text in waiting])
         for source, number, text in self._waiting.in_order():
             orphan = _Line(source, number, parsed(text), text)
@@ -160,7 +170,9 @@ class _Load:
             else:
                 waiting.setdefault(snippet.snippet_id, []).append(line)
         try:
-            change = await self._records.store(list(topics.values()), list(ready.values()), self._now)
+            change = None
+            if not self._dry_run:
+                change = await self._records.store(list(topics.values()), list(ready.values()), self._now)
         except UnknownReference:  # an editor deleted a topic that we knew
             self._known.clear()
             await self._store(batch)
@@ -206,7 +218,8 @@ class _Load:
         return True
 
     def _know(self, topics: Iterable[str]) -> None:
-        if len(self._known) > KNOWN:
+        # In a dry run the record does not know those of the input.
+        if len(self._known) > KNOWN and not self._dry_run:
             self._known.clear()
         self._known.update(topics)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from greenroom.errors import InvalidInput
-from greenroom_platform.domain.task_records import Waiting
-from greenroom_platform.models import STATUSES, PodcastTask, in_utc
+from greenroom.errors import Conflict, InvalidInput
+from greenroom_platform.domain.task_records import StoredRecording, Waiting
+from greenroom_platform.models import ERROR, QUEUED, STATUSES, PodcastTask, in_utc
 
 
 def after(now: datetime, seconds: float) -> datetime:
@@ -39,6 +39,49 @@ def shown(task: PodcastTask, now: datetime, **members: Any) -> PodcastTask | Non
     if STATUSES.ended(changed.status):
         changed = msgspec.structs.replace(unclaimed(changed), estimated_completion_time=msgspec.UNSET)
     return None if changed.shown == task.shown else msgspec.structs.replace(changed, updated_at=in_utc(now))
+
+
+_STATES: dict[str, tuple[Callable[[PodcastTask], bool], str]] = {
+    "there": (lambda _: True, ""),
+    "failed": (lambda task: task.status == ERROR, "has not failed: only a failed podcast is made once more"),
+    "claimed": (lambda task: task.worker is not msgspec.UNSET, "is nobody's: only what a worker has is given back"),
+    "unfinished": (lambda task: not STATUSES.ended(task.status), "has ended already"),
+}
+"""What operators may ask of a task before they change it, and what it is where it does not hold."""
+
+
+def check_state(task: PodcastTask | None, podcast_id: str, state: str) -> PodcastTask:
+    """The task, where it is in one of `_STATES`.
+
+    Raises:
+        LookupError: when there is no such task.
+        Conflict: when it is in another state.
+    """
+    if task is None:
+        raise LookupError(f"there is no podcast {podcast_id}")
+    holds, otherwise = _STATES[state]
+    if not holds(task):
+        raise Conflict(f"podcast {podcast_id} {otherwise}")
+    return task
+
+
+# docs/decisions/0103-failed-podcasts-are-retried-under-their-id.md
+def queued_again(task: PodcastTask, now: datetime) -> PodcastTask:
+    """A failed task as it is queued once more, with all its attempts. The number of its claims goes on: what an old one
+    brings is refused."""
+    unset = msgspec.UNSET
+    return msgspec.structs.replace(
+        task, status=QUEUED, error_message=unset, retry_at=unset, attempts=0, progress=0.0, updated_at=in_utc(now)
+    )
+
+
+def expired_of(stored: StoredRecording | None, task: PodcastTask, now: datetime) -> StoredRecording | None:
+    """What is noted of a deleted task's recordings, so that they are removed; None where it was never claimed."""
+    if stored is None and task.claim:
+        stored = StoredRecording(podcast_id=task.podcast_id, claim=task.claim, size=0, ended=in_utc(now))
+    if stored is None or stored.expired is not None:
+        return stored
+    return msgspec.structs.replace(stored, expired=in_utc(now))
 
 
 def waiting_of(unfinished: Iterable[PodcastTask], now: datetime) -> Waiting:

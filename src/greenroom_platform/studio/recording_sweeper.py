@@ -56,7 +56,7 @@ async def sweep(
                     await store.delete(whole_name(*of), transcript_name(*of))
                 else:
                     await _remove_attempts(store, one, keep_whole=False)
-                await tasks.forget_stored(one.podcast_id)
+                await tasks.forget_stored(one.podcast_id, claim=one.claim)
             elif not one.swept and one.ended <= now - LATER:
                 await _sweep_attempts(store, tasks, one)
     if failed:
@@ -80,7 +80,7 @@ async def _sweep_attempts(store: RecordingStore, tasks: TaskRecords, one: Stored
     if one.size:
         await tasks.update_stored(one.podcast_id, swept=True)
     else:
-        await tasks.forget_stored(one.podcast_id)
+        await tasks.forget_stored(one.podcast_id, claim=one.claim)
 
 
 async def _remove_attempts(store: RecordingStore, one: StoredRecording, *, keep_whole: bool) -> None:

@@ -106,8 +106,10 @@ class Recordings:
     ) -> None:
         self.store = store
         self._tasks = tasks
-        self._max_bytes = max_bytes
-        self._max_age = max_age
+        self.max_bytes = max_bytes
+        """Of all whole recordings together."""
+        self.max_age = max_age
+        """Of a whole recording."""
         self._patience = patience
         self._clock = clock
         self._swept: tuple[float, asyncio.Task[None]] | None = None
@@ -238,11 +240,20 @@ class Recordings:
                     raise NothingYet(podcast_id)
                 await changed.wait()
 
+    async def kept(self) -> tuple[int, int]:
+        """How many whole recordings can be had, and their bytes together.
+
+        Raises:
+            RecordUnavailable: when the record cannot be asked.
+        """
+        sizes = [one.size for one in await self._tasks.all_stored() if one.size and one.expired is None]
+        return len(sizes), sum(sizes)
+
     async def sweep(self) -> None:
         """Remove what is left over, and expire whole recordings beyond the limits, the oldest first."""
         try:
             expired = await recording_sweeper.sweep(
-                self.store, self._tasks, self._clock.now(), max_bytes=self._max_bytes, max_age=self._max_age
+                self.store, self._tasks, self._clock.now(), max_bytes=self.max_bytes, max_age=self.max_age
             )
         except (GreenroomError, OSError) as error:
             # Room that was not made is no reason not to record: where there is none the recording says so.

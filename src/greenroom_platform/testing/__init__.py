@@ -4,6 +4,7 @@ import pytest
 
 _CONTRACTS = (
     "change_source_contract",
+    "records_actions",
     "records_caches",
     "records_changes",
     "records_conditions",
@@ -12,6 +13,7 @@ _CONTRACTS = (
     "records_elsewhere",
     "records_search",
     "tasks_contract",
+    "tasks_control",
     "tasks_recordings",
     "tasks_requests",
 )

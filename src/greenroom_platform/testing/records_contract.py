@@ -9,6 +9,7 @@ import pytest
 
 from greenroom.errors import Conflict, RecordUnavailable, UnknownReference
 from greenroom_platform.domain.records import Records, SnippetImport, TopicImport
+from greenroom_platform.testing.records_actions import ActionsContract
 from greenroom_platform.testing.records_caches import CachesContract
 from greenroom_platform.testing.records_changes import NOON, ChangesContract, about, fill, ids, snippet, topic, wording
 from greenroom_platform.testing.records_conditions import ConditionsContract
@@ -18,7 +19,13 @@ from greenroom_platform.testing.records_search import SearchContract
 
 
 class RecordsContract(
-    CachesContract, ChangesContract, ConditionsContract, EditsContract, ElsewhereContract, SearchContract
+    ActionsContract,
+    CachesContract,
+    ChangesContract,
+    ConditionsContract,
+    EditsContract,
+    ElsewhereContract,
+    SearchContract,
 ):
     """Every promise of `Records` as a test. Subclass it and say how an empty record of yours is opened:
 

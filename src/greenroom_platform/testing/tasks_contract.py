@@ -13,11 +13,12 @@ from greenroom.errors import ClaimLost, InvalidInput
 from greenroom_platform.domain.task_records import Claim, Queue, TaskRecords
 from greenroom_platform.models import STATUSES
 from greenroom_platform.testing.records_changes import NOON
+from greenroom_platform.testing.tasks_control import ControlContract
 from greenroom_platform.testing.tasks_recordings import RecordingsContract
 from greenroom_platform.testing.tasks_requests import SECOND, RecordsWithTasks, claimed, requested
 
 
-class TasksContract(RecordingsContract):
+class TasksContract(ControlContract, RecordingsContract):
     """Every promise of `TaskRecords` as a test; used as `RecordsContract`, on a record that keeps tasks."""
 
     # Claims ----------------------------------------------------------------------------------------

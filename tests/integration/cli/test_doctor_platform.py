@@ -169,9 +169,10 @@ def test_how_a_service_is_reached_is_judged(settings: dict[str, object], found: 
     [("password12345678", True), ("aaaaaaaaaaaaaaaa", True), ("editor-token-123", True), (STRONG, False)],
 )
 def test_a_token_that_can_be_guessed_is_found(token: str, weak: bool) -> None:
-    found = [one.kind for one in token_strength(token)]
-    assert found == (["weak_token"] if weak else [])
-    assert all(token not in one.what for one in token_strength(token))
+    for whose in ("editor", "control"):
+        found = token_strength(token, whose)
+        assert [one.kind for one in found] == (["weak_token"] if weak else [])
+        assert all(token not in one.what and f"{whose.upper()}_TOKEN" in one.mend for one in found)
 
 
 def test_too_few_files_are_found() -> None:

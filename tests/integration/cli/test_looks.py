@@ -306,10 +306,10 @@ def test_a_healthy_program_is_said_to_be_so(operated: Operated) -> None:
     ("health", "code", "kind", "words"),
     [
         (
-            WELL | {"status": "degraded", "engine": "caches: no reply"},
+            WELL | {"status": "degraded", "engine": "no reply", "since": "2026-01-01T12:00:00Z"},
             200,
             "without_engine",
-            "the service cannot use its server: caches",
+            "the service cannot use its server: no reply (since 2026-01-01T12:00:00Z)",
         ),
         (
             WELL | {"status": "degraded", "database": "cannot be written: full"},

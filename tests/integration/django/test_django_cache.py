@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import inspect
 import threading
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -18,6 +21,16 @@ from greenroom.errors import InvalidInput
 from greenroom.integrations.django.cache import GreenroomCache
 from greenroom.sync import Greenroom
 from tests.support.real_servers import Raw
+
+YEAR = 365 * 86400
+
+
+class Rank(enum.IntEnum):
+    FIRST = 1
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
 
 
 class Both:
@@ -119,9 +132,12 @@ def test_lifetimes_are_the_ones_that_were_given(cache: Both, ask: Raw) -> None:
         (key,) = list(ask("KEYS", "site:django:cache:*"))
         return float(ask("PTTL", key)) / 1000
 
-    for timeout, expected in (("default", 300), (10, 10), (2.5, 2.5), (None, 365 * 86400)):
+    for timeout, expected in (("default", 300), (10, 10), (2.5, 2.5), (None, YEAR), (1e15, YEAR), (inf, YEAR)):
         cache.set("key", 1) if timeout == "default" else cache.set("key", 1, timeout)
         assert expected - 60 < seconds() <= expected
+    for wrong in ("5", nan, timedelta(5)):
+        with pytest.raises(InvalidInput, match="no number of seconds; give seconds"):
+            cache.set("key", 1, wrong)
     assert cache.touch("key", 20) is True
     assert seconds() <= 20
     cache.incr("key")
@@ -144,8 +160,10 @@ def test_what_is_no_number_is_not_counted_in(cache: Both) -> None:
             operation("key")
     for value in ("text", None, [1], 1.5):
         cache.set("key", value)
-        with pytest.raises(InvalidInput, match="'key' cannot be counted in"):
+        with pytest.raises(InvalidInput, match="'key': it cannot be counted in"):
             cache.incr("key")
+    with pytest.raises(InvalidInput, match="delta: is float"):
+        cache.decr("key", 1.5)
 
 
 def test_get_or_set_calls_its_default_once(cache: Both) -> None:
@@ -229,7 +247,7 @@ def test_a_value_that_a_caller_changes_stays_as_it_was(cache: Both) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [(1, 2), {1: 2}, {"a": (1,)}, float("nan"), datetime.now(UTC), Decimal(1), b"x", {1}, object()],
+    [(1, 2), {1: 2}, {"a": (1,)}, float("nan"), datetime.now(UTC), Decimal(1), b"x", {1}, object(), "\ud800"],
     ids=lambda value: type(value).__name__,
 )
 def test_what_json_changes_is_refused(cache: Both, value: object) -> None:
@@ -257,6 +275,12 @@ def test_pickles_are_stored_where_the_project_says_so(way: bool) -> None:
         assert cache.get("key", "default") == value
     cache.set("key", 7)
     assert cache.incr("key") == 8
+    # Also those that are equal to their JSON, and are something else.
+    others: list[Any] = [Rank.FIRST, Colour.RED, defaultdict(list, a=[1]), OrderedDict(b=1), "\ud800"]
+    for other in others:
+        cache.set("key", [other])
+        (got,) = cache.get("key")
+        assert (got, type(got)) == (other, type(other))
 
 
 def test_a_json_cache_never_unpickles_and_shares_no_key_with_one_that_does(room: Greenroom) -> None:
@@ -278,11 +302,20 @@ def test_a_json_cache_never_unpickles_and_shares_no_key_with_one_that_does(room:
         ("a b", {}, "LOCATION"),
         ("a", {"pikcle": True}, r"OPTIONS\['pikcle'\]: is no option; use limit, near_for, pickle"),
         ("a", {"pickle": 1}, r"OPTIONS\['pickle'\]: is int"),
+        ("a", {"near_for": 5}, r"OPTIONS\['near_for'\]: is int, not a timedelta"),
+        ("a", {"limit": -1}, r"OPTIONS\['limit'\]: is -1"),
+        ("a", ["pickle"], "OPTIONS: is list, not a dict"),
     ],
 )
-def test_wrong_settings_of_a_cache_are_named(location: str, options: dict[str, Any], error: str) -> None:
+def test_wrong_settings_of_a_cache_are_named(location: str, options: Any, error: str) -> None:
     with pytest.raises(InvalidInput, match=error):
-        GreenroomCache(location, {"OPTIONS": options})
+        GreenroomCache(location, {"OPTIONS": options}).get("key")
+
+
+def test_two_caches_of_one_location_and_other_options_are_refused(room: Greenroom) -> None:
+    GreenroomCache("shared", {}).set("key", 1)
+    with pytest.raises(InvalidInput, match=r"LOCATION: 'shared' is that of another cache .* limit; give both"):
+        GreenroomCache("shared", {"OPTIONS": {"limit": 5}}).get("key")
 
 
 def test_a_key_that_is_not_portable_is_warned_of_as_by_django(cache: Both) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.conf import settings
+from django.core import serializers
+from django.db import DatabaseError, connections, transaction
+from django.db.models import F
 
 from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.integrations.django import invalidates, outbox, room, send_left
+from greenroom.integrations.django.invalidation import _Invalidation
 from tests.support.real_servers import Server
 from tests.support.sync_rooms import together
 
@@ -70,6 +75,79 @@ def test_a_change_of_the_parts_drops_the_old_value_too(shop: Any) -> None:
     assert shop.episode("s", 1) is None
     assert shop.page("s", 1) == []
     assert shop.episode("t", 2).title == "one"
+
+
+def test_an_object_that_is_saved_by_its_key_drops_the_rows_old_value(shop: Any) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    assert shop.episode("s", 1)
+    shop.Episode(pk=row.pk, show="s", number=2, title="moved").save()  # Django updates the row
+    assert shop.episode("s", 1) is None
+    data = [{"model": "django_site.episode", "pk": row.pk, "fields": {"show": "s", "number": 3, "title": "loaded"}}]
+    assert shop.episode("s", 2)
+    for loaded in serializers.deserialize("json", json.dumps(data)):
+        loaded.save()
+    assert shop.episode("s", 2) is None
+
+
+def test_a_part_that_the_database_computes_is_dropped_as_it_is(shop: Any) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    assert shop.episode("s", 1)
+    assert shop.episode("s", 3) is None
+    for given in (F("number") + 2, "4"):
+        row.number = given
+        row.save()
+        row = shop.Episode.objects.get(pk=row.pk)
+        assert shop.episode("s", row.number).title == "one"
+    assert [shop.episode("s", number) is None for number in (1, 3)] == [True, True]
+
+
+def test_a_row_whose_parts_make_no_key_is_saved_mended_and_deleted(
+    shop: Any, rows: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    assert shop.episode("s", 1)
+    row.show = "no key"
+    row.save()
+    assert "show: 'no key' cannot be part of a key" in caplog.text
+    assert shop.episode("s", 1) is None
+    row.show = "s"
+    row.save()
+    assert shop.episode("s", 1).title == "one"
+    shop.Episode.objects.create(show="no key", number=2).delete()
+    assert rows.count() == 0
+
+
+def test_a_fixture_that_names_a_row_before_it_is_there_loads(shop: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def unknown(row: Any) -> dict[str, object]:
+        return {"show": shop.Episode.objects.get(number=row.number + 1).show, "number": 1}
+
+    one = shop.Episode(pk=7, show="s", number=1)
+    invalidation = _Invalidation(shop.Episode, shop.EPISODE, unknown, None, parts_change=True)
+    invalidation._after(one, "default", raw=True)
+    assert "drop_keyspace" in caplog.text
+    with pytest.raises(shop.Episode.DoesNotExist):
+        invalidation._after(one, "default")
+
+
+def test_a_transaction_that_nobody_tells_of_leaves_its_rows_to_others(shop: Any, rows: Any) -> None:
+    row = shop.Episode.objects.create(show="s", number=1, title="one")
+    assert shop.episode("s", 1)
+    transaction.set_autocommit(False)
+    try:
+        row.title = "two"
+        row.save()
+        shop.Episode.objects.create(show="s", number=2, title="never")
+        assert shop.episode("s", 2).title == "never"
+        transaction.rollback()
+        assert shop.episode("s", 2) is None  # what was rolled back is not cached
+        row.save()
+        transaction.commit()
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert rows.count() > 0
+    assert send_left(older_than=NOW) > 0
+    assert shop.episode("s", 1).title == "two"
 
 
 def test_a_rollback_drops_nothing_and_leaves_no_rows(shop: Any, rows: Any) -> None:
@@ -177,6 +255,23 @@ def test_a_server_that_hangs_leaves_the_rows_and_the_change(shop: Any, rows: Any
     assert send_left(older_than=NOW) == 2
     assert rows.count() == 0
     assert shop.episode("s", 1).title == "two"
+
+
+def test_a_database_without_the_table_keeps_no_other_from_being_sent(
+    shop: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "send", lambda *_: None)
+    shop.Episode.objects.create(show="s", number=1, title="one")
+    legacy = {**connections.settings["default"], "NAME": ":memory:"}
+    monkeypatch.setitem(connections.settings, "legacy", legacy)
+    monkeypatch.setattr(settings, "DATABASES", {"legacy": legacy, **settings.DATABASES})
+    try:
+        with pytest.raises(DatabaseError, match="greenroom_outboxrow"):
+            send_left(older_than=NOW)
+    finally:
+        connections["legacy"].close()
+        del connections["legacy"]
+    assert rows.count() == 0
 
 
 def test_what_was_rolled_back_is_not_sent_with_the_next_commit(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:

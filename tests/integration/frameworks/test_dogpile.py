@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -125,7 +126,13 @@ def test_values_and_locks_have_a_lifetime(valkey: Server) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "field"),
-    [({}, "room"), ({"ttl": "day"}, "ttl"), ({"lock_timeout": 0}, "lock_timeout")],
+    [
+        ({}, "room"),
+        ({"ttl": "day"}, "ttl"),
+        ({"lock_timeout": 0}, "lock_timeout"),
+        ({"ttl": inf}, "ttl"),
+        ({"ttl": nan}, "ttl"),
+    ],
 )
 def test_an_argument_that_cannot_be_is_named(arguments: dict[str, Any], field: str) -> None:
     given = arguments if field == "room" else {"room": Greenroom("valkey://127.0.0.1:1"), **arguments}

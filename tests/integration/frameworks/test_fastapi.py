@@ -13,6 +13,7 @@ from fastapi import BackgroundTasks, Depends, FastAPI, Request, Response, WebSoc
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from greenroom import CacheResult, Greenroom, Keyspace, SessionMiddleware
+from greenroom.caching import Outcome
 from greenroom.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
 from greenroom.integrations.fastapi import (
     CurrentRoom,
@@ -24,6 +25,7 @@ from greenroom.integrations.fastapi import (
     lifespan,
     result_of,
 )
+from greenroom.integrations.problems import NO_SUCH_JOB
 from greenroom.progress import Order
 from greenroom.testing.http import http_client
 from tests.support.asgi_server import served
@@ -136,6 +138,8 @@ async def test_a_cached_function_is_read_as_a_dependency_of_its_parameters(room:
         assert (await client.get("/a")).json() == {"a": 7}
         assert (await client.get("/a?number=0")).status_code == 404
         assert (await client.get("/a?number=x")).status_code == 422
+        app.dependency_overrides[result_of(item)] = lambda: CacheResult({"b": 1}, b'{"b":1}', Outcome.NEAR)
+        assert (await client.get("/a")).json() == {"b": 1}
     assert loads == [("a", 3), ("a", 7), ("a", 0)]
 
 
@@ -263,7 +267,9 @@ async def test_progress_is_resumed_by_the_last_event_id_and_ends_with_204(room: 
         other = await client.get("/1", headers={"Last-Event-ID": "x"})
         assert event["id"] in other.text
         missing = await client.get("/2")
-        assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
+        assert (missing.status_code, missing.content) == (404, NO_SUCH_JOB.body("/2"))
+        assert {name.title(): missing.headers[name] for name in NO_SUCH_JOB.sent_headers} == NO_SUCH_JOB.sent_headers
+        assert missing.headers["cache-control"] == "no-store"
 
 
 async def test_tasks_of_a_stream_run_after_it(room: Greenroom) -> None:

@@ -116,6 +116,17 @@ def test_a_session_begins_is_read_changed_and_cleared(site: Site) -> None:
     assert site.room.sessions.read(token) is None
 
 
+def test_a_session_transaction_of_the_test_client_is_kept(site: Site) -> None:
+    client = site.client()
+    with client.session_transaction() as members:
+        members["cart"] = ["tea"]
+    assert client.get("/all").json == {"cart": ["tea"]}
+    with client.session_transaction() as members:
+        members["cart"].append("pot")
+    with client.session_transaction() as members:
+        assert dict(members) == {"cart": ["tea", "pot"]}
+
+
 def test_two_requests_at_once_lose_no_change_of_each_other(site: Site) -> None:
     _, token = site.signed_in()
     site.held = threading.Barrier(2, timeout=20)
@@ -311,8 +322,13 @@ def test_headers_of_a_proxy_that_nobody_believes_are_refused(site: Site) -> None
 
 
 def test_a_session_that_cannot_be_asked_for_is_a_503(valkey: Server) -> None:
+    def ask_once_more(answer: Response) -> Response:
+        session.get("user_id")  # as Flask-Login does
+        return answer
+
     with opened(valkey) as room:
         site = Site(room)
+        site.app.after_request(ask_once_more)
         client, _ = site.signed_in()
         valkey.kill()
         answers = [client.get("/all"), client.post("/set/a/b")]
@@ -349,3 +365,10 @@ def test_an_argument_of_another_type_is_named(argument: str) -> None:
     with pytest.raises(InvalidInput) as error:
         FlaskSessions(**{"room": Room("valkey://127.0.0.1:1"), argument: 7})  # type: ignore[arg-type]
     assert error.value.field == argument
+
+
+def test_a_room_without_sessions_is_refused_where_it_shall_give_them() -> None:
+    room = Room("valkey://127.0.0.1:1", sessions=False)
+    with pytest.raises(InvalidInput, match=r"room: keeps no sessions; make it with sessions=.*sessions=False"):
+        Greenroom(Flask("shop"), room=room)
+    Greenroom(Flask("shop"), room=room, sessions=False)

@@ -17,6 +17,7 @@ from litestar.params import FromPath, FromQuery
 from greenroom import Greenroom, Keyspace, RequestSession, SessionMiddleware
 from greenroom.errors import EngineUnavailable, InvalidInput, OutcomeUnknown, Overloaded
 from greenroom.integrations.litestar import GreenroomPlugin, answer, follow
+from greenroom.integrations.problems import NO_SUCH_JOB
 from greenroom.progress import Order
 from greenroom.testing.http import http_client
 from tests.support.asgi_server import closed, served
@@ -186,4 +187,7 @@ async def test_progress_is_resumed_by_the_last_event_id_and_ends_with_204(room: 
         assert (event["event"], json.loads(event["data"])) == ("job", {"status": "done"})
         again = await client.get("/1", headers={"Last-Event-ID": event["id"]})
         assert (again.status_code, again.content) == (204, b"")
-        assert (await client.get("/2")).status_code == 404
+        missing = await client.get("/2")
+        assert (missing.status_code, missing.content) == (404, NO_SUCH_JOB.body("/2"))
+        assert {name.title(): missing.headers[name] for name in NO_SUCH_JOB.sent_headers} == NO_SUCH_JOB.sent_headers
+        assert missing.headers["cache-control"] == "no-store"

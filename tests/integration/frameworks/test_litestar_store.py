@@ -77,6 +77,25 @@ async def test_it_says_how_long_a_value_lives_and_renews_it(stores: list[Greenro
     assert await store.get("a", renew_for=timedelta(days=2)) == b"1"
     assert await store.expires_in("a") in (2 * 86400 - 1, 2 * 86400)
     assert await store.get("nothing", renew_for=5) is None
+    assert await store.get("a", renew_for=10**15) == b"1"  # above what a timedelta holds: for ever
+    await store.set("a", b"2", expires_in=10)
+    assert await store.get("a", renew_for=-1) == b"2"
+    async with asyncio.timeout(30):
+        while await store.exists("a"):
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "options"),
+    [("value", 5, {}), ("expires_in", b"", {"expires_in": "5"}), ("expires_in", b"", {"expires_in": True})],
+)
+async def test_what_is_no_value_and_no_time_is_named(
+    stores: list[GreenroomStore], field: str, value: Any, options: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput, match=f"{field}: is "):
+        await stores[0].set("a", value, **options)
+    with pytest.raises(InvalidInput, match="renew_for: is str, no time; give seconds"):
+        await stores[0].get("a", renew_for="5")  # type: ignore[arg-type]
 
 
 async def test_what_was_given_no_time_has_none_and_is_not_renewed(stores: list[GreenroomStore]) -> None:
@@ -93,10 +112,15 @@ async def test_delete_all_empties_a_namespace_and_those_below(stores: list[Green
     one, two = stores
     parent, other = one.with_namespace("parent"), one.with_namespace("other")
     child = parent.with_namespace("child")
-    for store in (one, parent, other, child):
+    deep = child
+    for _ in range(20):
+        deep = deep.with_namespace("deeper")
+    for store in (one, parent, other, child, deep):
         await store.set("a", b"1")
+    assert await deep.get("a") == b"1"
     await child.delete_all()
     assert [await store.get("a") for store in (one, parent, other, child)] == [b"1", b"1", b"1", None]
+    assert await deep.get("a") is None
     await child.set("a", b"2")
     seen = two.with_namespace("parent").with_namespace("child")
     assert await seen.get("a") == b"2"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from celery import Celery, signals
+from celery.contrib.testing.worker import start_worker
+from celery.exceptions import Reject
 from redis import Redis
 from rq import Queue, Retry, SimpleWorker
 
@@ -16,6 +19,7 @@ from greenroom.integrations.celery import connect
 from greenroom.integrations.rq import RoomWorker, RqTasks
 from greenroom.integrations.task_progress import TaskProgress, TaskStatus
 from greenroom.sync import Greenroom
+from tests.support.patience import wait_for
 from tests.support.real_servers import Server
 
 
@@ -60,6 +64,22 @@ def test_a_server_that_is_away_fails_no_task(caplog: pytest.LogCaptureFixture) -
     assert "how far a task is could not be told" in caplog.text
 
 
+def test_an_end_is_told_when_the_server_is_back(valkey: Server, room: Greenroom) -> None:
+    tasks = TaskProgress(room)
+    tasks.running("a", 1)
+    with Greenroom(valkey.address) as other:
+        seen = TaskProgress(other).follow("a")
+        assert next(seen).done == 1
+        with valkey.frozen():
+            tasks.done("a", 7)
+            tasks.failed("b", ValueError("no rows"))
+        room.ready()
+        other.ready()
+        wait_for(lambda: tasks.get("b") == TaskStatus(status="failed", error="ValueError: no rows"))
+        wait_for(lambda: tasks.get("a") == TaskStatus(status="done", done=1, result=7))
+        assert list(seen) == [TaskStatus(status="done", done=1, result=7)]
+
+
 def test_a_process_of_celery_closes_its_room_at_its_end(room: Greenroom) -> None:
     connect(Celery("closing"), room)
     signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
@@ -78,6 +98,43 @@ def test_a_task_of_celery_that_raises_is_failed_for_who_follows(room: Greenroom)
 
     export.apply(task_id="a")
     assert tasks.get("a") == TaskStatus(status="failed", done=1, total=2, error="ValueError: no rows")
+
+
+def test_what_a_worker_alone_knows_of_a_task_of_celery_is_told(room: Greenroom) -> None:
+    app = Celery("refusing", broker="memory://")
+    app.conf.worker_hijack_root_logger = False  # this process is no worker
+    tasks = connect(app, room)
+
+    @app.task(bind=True, base=tasks.base)  # type: ignore[untyped-decorator]
+    def refuse(self: Any) -> None:
+        raise Reject("no more", requeue=False)
+
+    def status_of(sent: Any) -> TaskStatus:
+        status = tasks.get(sent.id)
+        assert status is not None
+        return status
+
+    late = refuse.apply_async(expires=-1)
+    refused = refuse.delay()
+    with start_worker(app, pool="solo", perform_ping_check=False):
+        wait_for(lambda: status_of(late).status == status_of(refused).status == "failed")
+    assert status_of(late).error == "TaskRevokedError: expired"
+    assert "no more" in status_of(refused).error
+
+
+def test_a_task_of_celery_that_is_called_as_a_function_tells_nothing(
+    room: Greenroom, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Celery("called")
+    tasks = connect(app, room)
+
+    @app.task(bind=True, base=tasks.base)  # type: ignore[untyped-decorator]
+    def export(self: Any) -> int:
+        self.report(1)
+        return 7
+
+    assert export() == 7
+    assert "how far a task is" not in caplog.text
 
 
 JOBS: list[Any] = []
@@ -109,6 +166,42 @@ def test_a_job_of_rq_that_will_be_retried_has_not_failed(valkey: Server, room: G
     SimpleWorker([queue], connection=queue.connection).work(burst=True)
     assert tasks.get("a") == TaskStatus(status="done", done=2, total=2, result=3)
     assert room.health() is not None  # a worker that does not fork keeps its room
+
+
+def test_a_job_of_rq_that_returns_a_retry_is_not_done(valkey: Server, room: Greenroom) -> None:
+    tasks = RqTasks(room)
+    seen: list[str] = []
+
+    @tasks.job
+    def again(rows: int) -> Retry:
+        seen.append(getattr(tasks.get("a"), "status", "none"))
+        return Retry(max=rows)
+
+    JOBS.append(again)
+    queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
+    tasks.enqueue(queue, job, 1, job_id="a")
+    SimpleWorker([queue], connection=queue.connection).work(burst=True)
+    assert seen == ["running", "running"]
+    assert tasks.get("a") == TaskStatus(status="failed", error="RuntimeError: it asked for another attempt after 1")
+
+
+def test_a_job_of_rq_whose_process_is_killed_has_failed(valkey: Server, room: Greenroom) -> None:
+    tasks = RqTasks(room)
+
+    @tasks.job
+    def killed(rows: int) -> int:
+        tasks.report(1, rows)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return rows
+
+    JOBS.append(killed)
+    queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
+    tasks.enqueue(queue, job, 3, job_id="a")
+    queue.enqueue(signal.raise_signal, signal.SIGKILL, job_id="other")
+    RoomWorker([queue], connection=queue.connection).work(burst=True)
+    told = TaskStatus(status="failed", done=1, total=3, error="RuntimeError: its process was killed")
+    assert tasks.get("a") == told
+    assert tasks.get("other") is None
 
 
 def test_a_forked_process_of_rq_closes_its_room_at_its_end(valkey: Server, room: Greenroom) -> None:

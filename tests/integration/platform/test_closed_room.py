@@ -31,6 +31,7 @@ CLAIMED: Any = None
 PROPERTIES = (
     *("accounts", "changes", "generation", "presence", "recordings", "records", "sessions", "snippets", "statuses"),
     *("outbox", "tasks", "topics", "search", "listings", "histories", "feeds"),
+    *("actions", "heartbeats", "outbox", "queue_control", "tasks", "topics"),
 )
 NOT_OF_THE_SERVER = {
     "rate": {"bound"},
@@ -60,7 +61,7 @@ NOT_OF_THE_SERVER = {
     "worker": {"work"},
     "cache": {
         *("close", "context", "group", "group_parts", "get_bytes", "invalidate_numbered", "keyspace", "load", "of"),
-        *("attached", "detach", "find", "open", "peek", "watch"),
+        *("attached", "cancel_load", "detach", "find", "group_patterns", "is_near", "loads", "open", "peek", "watch"),
     },
 }
 """Public members that are no operations on the server or the record."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from greenroom import Greenroom as AsyncGreenroom
 from greenroom import Keyspace, Loaded, Outcome
 from greenroom.cli.lookup import declared_at
 from greenroom.errors import InvalidInput, RoomClosed, RoomElsewhere
@@ -177,7 +178,7 @@ def test_inside_a_running_loop_an_error_names_the_async_face(room: Greenroom) ->
 
     async def calls() -> None:
         for call in (partial(episode, "s1", 1), room.open, room.health):
-            with pytest.raises(RoomElsewhere, match="from greenroom import Greenroom"):
+            with pytest.raises(RoomElsewhere, match=r"from greenroom import Greenroom.*await cache\.aget"):
                 call()
 
     asyncio.run(calls())
@@ -405,3 +406,9 @@ def test_a_loader_that_ends_its_thread_lets_nobody_else_wait(room: Greenroom, ki
     with suppress(RuntimeError):
         together([lambda: episode.get("s1", 1)], 20)
     assert episode.get("s1", 1) == Episode("s1", 1)
+
+
+@pytest.mark.parametrize("face", [Greenroom, AsyncGreenroom])
+def test_what_is_no_keyspace_is_named_where_a_function_is_decorated(face: Callable[[str], Any]) -> None:
+    with pytest.raises(InvalidInput, match="keyspace: is str, not a Keyspace; give a Keyspace"):
+        face("valkey://127.0.0.1:1").cached("episode:{sku}")(lambda sku: sku)

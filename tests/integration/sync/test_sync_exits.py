@@ -110,6 +110,17 @@ def test_threads_that_outlive_the_main_thread_go_on_with_the_room(valkey: Server
     assert run_clean(valkey.address, program) == ["100 True"]
 
 
+def test_a_room_of_a_named_host_is_opened_when_the_main_thread_has_ended(valkey: Server) -> None:
+    program = """
+    room = Greenroom(sys.argv[1].replace("127.0.0.1", "localhost"))
+    def work():
+        threading.main_thread().join()
+        print(room.health().ok)
+    threading.Thread(target=work).start()
+    """
+    assert run_clean(valkey.address, program) == ["True"]
+
+
 def test_work_left_to_an_executor_goes_on_with_the_room(valkey: Server) -> None:
     program = """
     pool = ThreadPoolExecutor(2)

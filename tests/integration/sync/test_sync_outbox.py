@@ -206,6 +206,26 @@ def test_an_open_outbox_ends_with_its_process_and_begins_anew_in_a_fork(valkey: 
     assert run_clean(valkey.address, program) == ["newer", "0", "newer"]
 
 
+def test_an_open_outbox_goes_on_when_the_main_thread_has_ended(valkey: Server, tmp_path: Path) -> None:
+    made(tmp_path)
+    program = f"""
+    from pathlib import Path
+    from tests.integration.sync.test_sync_outbox import Process
+    one = Process(sys.argv[1], Path({str(tmp_path)!r}))
+    one.outbox.open()
+    def work():
+        threading.main_thread().join()
+        one.rename("new", one.item.of(1))
+        end = time.monotonic() + 20
+        while one.rows() and time.monotonic() < end:
+            time.sleep(0.01)
+        print(one.item.get(1), one.rows())
+        one.engine.dispose()
+    threading.Thread(target=work).start()
+    """
+    assert run_clean(valkey.address, program) == ["new 0"]
+
+
 def test_of_threads_that_open_one_outbox_at_once_one_does(one: Process) -> None:
     read, met = one.outbox.read, asyncio.Event()
     waiting = 0

@@ -29,20 +29,20 @@ DATABASES = {
     }
 }
 GREENROOM = {
-    "ADDRESS": os.environ.get("VALKEY_URL"),
+    "URL": os.environ.get("VALKEY_URL"),
     "PREFIX": "site:",
     "OUTBOX_EVERY": timedelta(seconds=float(os.environ.get("SITE_OUTBOX_EVERY", "10"))),
 }
 CACHES = {
-    "default": {"BACKEND": "greenroom.integrations.django.cache.GreenroomCache"},
-    "other": {"BACKEND": "greenroom.integrations.django.cache.GreenroomCache", "LOCATION": "other", "VERSION": 2},
+    "default": {"BACKEND": "greenroom.integrations.django.Cache"},
+    "other": {"BACKEND": "greenroom.integrations.django.Cache", "LOCATION": "other", "VERSION": 2},
     "pickles": {
-        "BACKEND": "greenroom.integrations.django.cache.GreenroomCache",
+        "BACKEND": "greenroom.integrations.django.Cache",
         "LOCATION": "pickles",
         "OPTIONS": {"pickle": True},
     },
     "prefixed": {
-        "BACKEND": "greenroom.integrations.django.cache.GreenroomCache",
+        "BACKEND": "greenroom.integrations.django.Cache",
         "KEY_PREFIX": "shop",
         "KEY_FUNCTION": "tests.support.django_site.keys.upper",
     },

@@ -151,6 +151,10 @@ class ReplicaReads(Clustered):
         """The replica that a node has here, as long as there is no better one; any other."""
         choice = topology.replicas.get(node.address.hosts[0], ())
         had = self._replicas.get(node)
+        # Prevents: the nodes are asked in turns · one has not heard of the replica yet · all reads go to the primary
+        # until another is asked.
+        if had is not None and had[0] in topology.unheard and had[1].trusted:
+            return had
         if had is not None and had[0] in choice and (had[1].promising or len(choice) == 1):
             return had
         others = [one for one in choice if had is None or one != had[0]]

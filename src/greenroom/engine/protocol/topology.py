@@ -28,6 +28,8 @@ class Topology:
         primaries: all of them, those without slots too.
         nodes: every node, replicas too.
         replicas: those of each primary that are reachable in that node's eyes.
+        unheard: replicas of which that node has not heard yet how far they have come. They may load, or have come far
+            in the eyes of others: a node may hear of a replica half a node timeout later than the next node.
         epoch: the cluster's epoch as far as that node knows: of two views the one with the lower epoch is the older.
     """
 
@@ -35,6 +37,7 @@ class Topology:
     primaries: frozenset[Endpoint]
     nodes: frozenset[Endpoint]
     replicas: Mapping[Endpoint, tuple[Endpoint, ...]]
+    unheard: frozenset[Endpoint]
     epoch: int
 
 
@@ -52,7 +55,7 @@ def parse(replies: list[Any], asked: Endpoint, *, tls: bool = False) -> Topology
     try:
         epoch = int(fields(info)["cluster_current_epoch"])
         ranges: list[tuple[int, int, Endpoint]] = []
-        primaries, nodes = set[Endpoint](), set[Endpoint]()
+        primaries, nodes, unheard = set[Endpoint](), set[Endpoint](), set[Endpoint]()
         replicas: dict[Endpoint, tuple[Endpoint, ...]] = {}
         for shard in shards:
             slots = shard[b"slots"]
@@ -63,6 +66,8 @@ def parse(replies: list[Any], asked: Endpoint, *, tls: bool = False) -> Topology
                 nodes.add(endpoint)
                 # Who has failed in that node's eyes owns nothing new: a successor is on its way, or nobody is.
                 if node[b"health"] != b"online":
+                    if node[b"role"] != b"master" and node[b"health"] == b"loading":
+                        unheard.add(endpoint)
                     continue
                 if node[b"role"] != b"master":
                     following.append(endpoint)
@@ -76,7 +81,7 @@ def parse(replies: list[Any], asked: Endpoint, *, tls: bool = False) -> Topology
                 replicas[primary] = tuple(following)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise EngineUnavailable("what was sent is no view of a cluster") from None
-    return Topology(tuple(ranges), frozenset(primaries), frozenset(nodes), replicas, epoch)
+    return Topology(tuple(ranges), frozenset(primaries), frozenset(nodes), replicas, frozenset(unheard), epoch)
 
 
 def _range(first: int, last: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""`CACHES` over a store: `{"BACKEND": "greenroom.integrations.django.cache.GreenroomCache"}`.
+"""`CACHES` over a store: `{"BACKEND": "greenroom.integrations.django.Cache"}`.
 
 Values that were read lately are in this process, in the caller's thread; the server says when they change. The
 generation of a cache stands in its keys: `clear` makes a new one, in one command, and what was stored lapses.
@@ -15,21 +15,21 @@ from typing import Any, NamedTuple
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from greenroom import Keyspace, Text
-from greenroom.argument_types import type_name
+from greenroom.argument_types import type_name, whole_number
 from greenroom.caching.store import Store as AsyncStore
 from greenroom.caching.store_tier import together
 from greenroom.errors import BrokenValue, InvalidInput
-from greenroom.integrations.django import rooms
+from greenroom.integrations.django import cache_settings, rooms
+from greenroom.integrations.django.cache_settings import CacheSettings
 from greenroom.integrations.django.cached_values import CachedValues
-from greenroom.keyspace.parts import check_part
 from greenroom.sync import Greenroom, Store
 from greenroom.sync.called_drops import CalledDrop
 
 _NEVER = timedelta(days=365)
 """How long a value lives whose timeout is None: none outlives its generation for ever."""
-_NEAR_FOR = timedelta(seconds=30)
-_OPTIONS = frozenset({"pickle", "near_for", "limit"})
-_LIMIT = 1_000_000
+_SHORTEST = 0.001
+"""Seconds; what lives for less is over at once."""
+_INTEGER = 2**63
 
 
 class _Place(NamedTuple):
@@ -52,43 +52,49 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
             process) and `limit` (the largest value, in bytes of JSON).
 
     Raises:
-        InvalidInput: naming the setting that is wrong.
+        InvalidInput: by its first operation, and by `settings`, naming the setting that is wrong.
     """
 
     def __init__(self, location: str, params: Mapping[str, Any]) -> None:
-        super().__init__(params)
-        options = params.get("OPTIONS") or {}
-        for name in options:
-            if name not in _OPTIONS:
-                raise InvalidInput(f"OPTIONS[{name!r:.40}]", "is no option", f"use {', '.join(sorted(_OPTIONS))}")
-        pickled = options.get("pickle", False)
-        if not isinstance(pickled, bool):
-            raise InvalidInput("OPTIONS['pickle']", f"is {type_name(pickled)}", "give True or False")
-        name = check_part("LOCATION", location or "default")
-        self._where = name, pickled, options.get("near_for", _NEAR_FOR), options.get("limit", _LIMIT)
+        self._given = location, params.get("OPTIONS")
+        # What is wrong is told later. Prevents: `check` asks for each cache · this one raises · no check says anything.
+        super().__init__(params if isinstance(self._given[1], Mapping) else {**params, "OPTIONS": {}})
+
+    @cached_property
+    def settings(self) -> CacheSettings:
+        """What the project's settings say of this cache."""
+        return cache_settings.read(*self._given)
 
     @cached_property
     def _place(self) -> _Place:
         # Django makes an object of this class in each thread.
-        return rooms.once(self._where, partial(_declared, *self._where))
+        return rooms.once(self.settings, partial(_declared, self.settings))
 
     async def _aplace(self) -> _Place:
-        return await rooms.aonce(self._where, partial(_declared, *self._where))
+        return await rooms.aonce(self.settings, partial(_declared, self.settings))
 
     @cached_property
     def _packing(self) -> CachedValues:
-        return CachedValues(self._place.values.keyspace, pickled=self._where[1])
+        return CachedValues(self._place.values.keyspace, pickled=self.settings.pickle)
 
     # Lifetimes and keys -----------------------------------------------------------------------------
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> timedelta | None:
-        """The lifetime of a value; None where it is over at once."""
+        """The lifetime of a value; None where it is over at once.
+
+        Raises:
+            InvalidInput: for what is no number of seconds.
+        """
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         if timeout is None:
             return _NEVER
-        lifetime = timedelta(seconds=timeout)
-        return min(lifetime, _NEVER) if lifetime >= timedelta(milliseconds=1) else None
+        if not isinstance(timeout, int | float) or timeout != timeout:
+            shown = timeout if isinstance(timeout, float) else type_name(timeout)
+            raise InvalidInput("timeout", f"is {shown}, no number of seconds", "give seconds, or None for a year")
+        if timeout >= _NEVER.total_seconds():
+            return _NEVER
+        return timedelta(seconds=timeout) if timeout >= _SHORTEST else None
 
     def _generation(self, place: _Place) -> str:
         """That in whose keys is written; made where there is none, as where the server has evicted it.
@@ -251,7 +257,8 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
         """Delete several values."""
         made, place = self._made(keys, version), self._place
         if made:
-            each = [{"generation": self._generation(place), "key": key} for key in made]
+            generation = self._generation(place)
+            each = [{"generation": generation, "key": key} for key in made]
             drop = CalledDrop([place.values.keyspace.key(**parts) for parts in each])
             place.room.drop(
                 drop, lambda: together([partial(place.values.asynchronous.delete, **parts) for parts in each])
@@ -275,6 +282,7 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
         Raises:
             ValueError: where there is none, and where something else is stored.
         """
+        delta = _whole(delta)
         made, place = self.make_and_validate_key(key, version=version), self._place
         generation = self._generation(place)
         try:
@@ -284,6 +292,7 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
 
     async def aincr(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As `incr`."""
+        delta = _whole(delta)
         made = self.make_and_validate_key(key, version=version)
 
         async def write(values: AsyncStore[Any], parts: dict[str, Any]) -> int | None:
@@ -297,11 +306,11 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
 
     def decr(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """Take away from a whole number; see `incr`."""
-        return self.incr(key, -delta, version=version)
+        return self.incr(key, -_whole(delta), version=version)
 
     async def adecr(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As `decr`."""
-        return await self.aincr(key, -delta, version=version)
+        return await self.aincr(key, -_whole(delta), version=version)
 
     def clear(self) -> None:
         """Forget all values: they have keys of a generation that nobody asks for any more."""
@@ -348,19 +357,27 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
         return await place.room.awaited(written)
 
 
-def _declared(name: str, pickled: bool, near_for: timedelta, limit: int) -> _Place:
-    room, kind = rooms.room(), "pickles" if pickled else "cache"
+def _declared(settings: CacheSettings) -> _Place:
+    room, kind, name = rooms.room(), "pickles" if settings.pickle else "cache", settings.location
     values: Keyspace[Any] = Keyspace(
         f"django:{kind}:{name}:{{generation}}:{{key}}",
         Any,
         parts={"key": Text()},
         ttl=_NEVER,
         jitter=0,
-        limit=limit,
+        limit=settings.limit,
         name=f"django_{kind}_{name}",
     )
     generations = Keyspace(f"django:{kind}-generation:{name}", str, ttl=2 * _NEVER, jitter=0)
-    return _Place(room, room.store(values, near_for=near_for), room.store(generations))
+    try:
+        return _Place(room, room.store(values, near_for=settings.near_for), room.store(generations))
+    except InvalidInput as error:
+        reason = f"{name!r} is that of another cache with other OPTIONS: {error.reason}"
+        raise InvalidInput("LOCATION", reason, "give both caches the same OPTIONS, or another LOCATION") from None
+
+
+def _whole(delta: object) -> int:
+    return whole_number("delta", delta, 1 - _INTEGER, "give a whole number of 64 bits", maximum=_INTEGER - 1)
 
 
 def _counted(key: Any, number: int | None) -> int:
@@ -370,6 +387,4 @@ def _counted(key: Any, number: int | None) -> int:
 
 
 def _uncountable(key: Any, error: BrokenValue) -> InvalidInput:
-    return InvalidInput(
-        "key", f"{key!r:.80} cannot be counted in: {error.reason}", "set a whole number of 64 bits first"
-    )
+    return InvalidInput("key", f"{key!r:.80}: {error.reason}", "set a whole number of 64 bits first")

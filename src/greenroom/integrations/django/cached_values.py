@@ -17,6 +17,7 @@ from greenroom.keyspace.mismatch import SchemaMismatch
 
 _MARK = "greenroom.django"
 _NONE = {_MARK: None}
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _PICKLE = "store what JSON keeps as it is (dict, list, str, int, float, bool, None), or set OPTIONS['pickle'] = True"
 
 
@@ -36,14 +37,15 @@ class CachedValues:
         """What is stored for a value.
 
         Raises:
-            InvalidInput: for one that JSON would change.
+            InvalidInput: for one that JSON would change into another than an equal one.
         """
         if value is None:
             return _NONE
-        if type(value) is int or type(value) is str:
+        if type(value) is int or (type(value) is str and value.isascii()):
             return value
         reason = "its one member has a reserved name"
-        if not _is_marked(value):
+        # What is only equal to its JSON is pickled where it may be: the member of an enum, a defaultdict.
+        if not _is_marked(value) and (not self._pickled or _is_plain(value)):
             try:
                 self._keyspace.codec.round_trip(value)
             except SchemaMismatch as error:
@@ -66,3 +68,11 @@ class CachedValues:
 
 def _is_marked(value: Any) -> bool:
     return type(value) is dict and len(value) == 1 and _MARK in value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is of the types that JSON is read as, and all that it holds."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(name) is str and _is_plain(one) for name, one in value.items())
+    return all(map(_is_plain, value)) if kind is list else kind in _SCALARS

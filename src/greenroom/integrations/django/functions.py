@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, Unpack
 
+from greenroom.caching.options import CacheOptions
 from greenroom.caching.result import Loaded
 from greenroom.integrations.django.rooms import room
 from greenroom.keyspace import Keyspace
@@ -15,7 +16,7 @@ T = TypeVar("T")
 
 
 def cached(
-    keyspace: Keyspace[T], **options: Any
+    keyspace: Keyspace[T], **options: Unpack[CacheOptions[T]]
 ) -> Callable[[Callable[P, T | Loaded[T] | None]], CachedFunction[P, T]]:
     """Cache what a function reads of the database; options and errors are those of `greenroom.sync.Greenroom.cached`.
 

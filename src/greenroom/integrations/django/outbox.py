@@ -11,11 +11,12 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
-from django.db import DatabaseError, connections, router
+from django.db import DatabaseError, connections, router, transaction
 from django.utils import timezone
 
 from greenroom.errors import EngineError, GreenroomError, RoomClosed
@@ -38,6 +39,15 @@ class Pending:
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
+
+
+def enter(stale: Iterable[StaleKey], using: str) -> None:
+    """Write rows in the open transaction of a database, and send them when it commits."""
+    pending = write(stale, using)
+    connection = connections[using]
+    # After `set_autocommit(False)` nobody tells of a commit: the rows are sent by those who look for them.
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(partial(send, pending, using), using=using, robust=True)
 
 
 def write(stale: Iterable[StaleKey], using: str) -> Pending:
@@ -73,18 +83,24 @@ def send_left(*, older_than: timedelta = _LEFT) -> int:
 
     Raises:
         EngineError: when the server cannot be asked.
-        django.db.DatabaseError: when a database cannot.
+        django.db.DatabaseError: when a database cannot, or has no such table; those of all others are sent.
     """
     from greenroom.integrations.django.models import OutboxRow
 
-    number, before = 0, timezone.now() - older_than
+    number, before, failed = 0, timezone.now() - older_than, list[Exception]()
     for using in django_settings.DATABASES:
         if not router.allow_migrate_model(using, OutboxRow):
             continue
         left = OutboxRow.objects.using(using).filter(written_at__lt=before).order_by("pk")
-        while rows := list(left[:_BATCH]):
-            _send(rooms.room(), rows, using)
-            number += len(rows)
+        try:
+            while rows := list(left[:_BATCH]):
+                _send(rooms.room(), rows, using)
+                number += len(rows)
+        except (DatabaseError, EngineError) as error:
+            # Prevents: a database has no such table, or takes no writes · no row of those after it is ever sent.
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return number
 
 

@@ -62,7 +62,7 @@ def new() -> Greenroom:
     """
     given = settings.read()
     return Greenroom(
-        given.address,
+        given.url,
         prefix=given.prefix,
         data_dir=given.data_dir,
         sessions=False,  # Django's have keys of their own: see `sessions`
@@ -72,8 +72,11 @@ def new() -> Greenroom:
 
 
 def in_transaction() -> bool:
-    """Whether this thread is inside `atomic()` on any database."""
-    return any(connection.in_atomic_block for connection in connections.all(initialized_only=True))
+    """Whether this thread is inside `atomic()` on any database, or after `set_autocommit(False)`."""
+    return any(
+        one.in_atomic_block or (one.connection is not None and not one.autocommit)
+        for one in connections.all(initialized_only=True)
+    )
 
 
 def _forked() -> None:

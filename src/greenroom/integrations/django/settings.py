@@ -22,20 +22,20 @@ class GreenroomSettings:
     """What `GREENROOM` says.
 
     Arguments:
-        address: of the server; None for an embedded one.
+        url: of the server; None for an embedded one.
         prefix: stands before every key.
         data_dir: where an embedded server keeps its data.
         outbox_every: how often a process looks for drops that another one has left unsent; zero: never.
     """
 
-    address: str | None = None
+    url: str | None = None
     prefix: str = ""
     data_dir: str | None = None
     outbox_every: timedelta = _OUTBOX_EVERY
 
 
 _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "ADDRESS": ((str, type(None)), "give an address, as 'valkey://cache.internal:6379', or leave it out"),
+    "URL": ((str, type(None)), "give an address, as 'valkey://cache.internal:6379', or leave it out"),
     "PREFIX": (str, "give a text that ends in a colon, as 'shop:', or leave it out"),
     "DATA_DIR": ((str, type(None)), "give str(path) of a directory, or leave it out"),
     "OUTBOX_EVERY": (timedelta, "give a timedelta, as timedelta(seconds=10)"),
@@ -50,7 +50,7 @@ def read() -> GreenroomSettings:
     """
     given: Any = getattr(settings, "GREENROOM", {})
     if not isinstance(given, Mapping):
-        remedy = "write GREENROOM = {'ADDRESS': 'valkey://cache.internal:6379'}"
+        remedy = "write GREENROOM = {'URL': 'valkey://cache.internal:6379'}"
         raise InvalidInput("GREENROOM", f"is {type_name(given)}, not a dict", remedy)
     for name, value in given.items():
         if name not in _TYPES:
@@ -63,6 +63,6 @@ def read() -> GreenroomSettings:
     read = GreenroomSettings(**{name.lower(): value for name, value in given.items()})
     if read.outbox_every < timedelta(0):
         raise InvalidInput("GREENROOM['OUTBOX_EVERY']", f"is {read.outbox_every}", "give zero or more; zero: never")
-    if read.address is not None:
-        Address.parse(read.address, field="GREENROOM['ADDRESS']")  # refuses what is none
+    if read.url is not None:
+        Address.parse(read.url, field="GREENROOM['URL']")  # refuses what is none
     return read

@@ -7,12 +7,13 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core import checks
+from django.core.cache import caches
 
 from greenroom.errors import GreenroomError, InvalidInput
 from greenroom.integrations.django import rooms
+from greenroom.integrations.django.cache_settings import CacheSettings
 
 _ENGINE = "greenroom.integrations.django.sessions"
-_BACKEND = "greenroom.integrations.django.cache.GreenroomCache"
 _JSON = "django.contrib.sessions.serializers.JSONSerializer"
 
 
@@ -26,9 +27,7 @@ def check_settings(app_configs: Sequence[Any] | None, **_: object) -> list[check
     if django_settings.SESSION_ENGINE == _ENGINE and django_settings.SESSION_SERIALIZER != _JSON:
         message = "The sessions of Greenroom are JSON, and SESSION_SERIALIZER is not used."
         found.append(checks.Error(message, hint=f"Leave it out, or set {_JSON!r}.", id="greenroom.E002"))
-    for alias, cache in django_settings.CACHES.items():
-        if cache.get("BACKEND") == _BACKEND:
-            found += _cache(alias)
+    found += _caches()
     for alias, database in django_settings.DATABASES.items():
         if database.get("ATOMIC_REQUESTS"):
             message = (
@@ -52,15 +51,28 @@ def check_servers(app_configs: Sequence[Any] | None, **_: object) -> list[checks
     return [checks.Error(f"The server cannot be used: {health}.", id="greenroom.E004")]
 
 
-def _cache(alias: str) -> list[checks.CheckMessage]:
-    from django.core.cache import caches
+def _caches() -> list[checks.CheckMessage]:
+    from greenroom.integrations.django.cache import GreenroomCache
 
-    try:
-        caches[alias].make_key("")
-    except InvalidInput as error:
-        message = f"CACHES[{alias!r}], {error.field}: {error.reason}."
-        return [checks.Error(message, hint=_sentence(error.remedy), id="greenroom.E005")]
-    return []
+    found: list[checks.CheckMessage] = []
+    known: dict[str, CacheSettings] = {}
+    for alias in django_settings.CACHES:
+        cache = caches[alias]
+        if not isinstance(cache, GreenroomCache):
+            continue
+        try:
+            read = cache.settings
+        except InvalidInput as error:
+            message = f"CACHES[{alias!r}], {error.field}: {error.reason}."
+            found.append(checks.Error(message, hint=_sentence(error.remedy), id="greenroom.E005"))
+            continue
+        for other, settings in known.items():
+            if names := settings.differences(read):
+                message = f"CACHES[{alias!r}] has the LOCATION of CACHES[{other!r}] and another {' and '.join(names)}."
+                hint = "Give both the same OPTIONS, or one of them another LOCATION."
+                found.append(checks.Error(message, hint=hint, id="greenroom.E006"))
+        known[alias] = read
+    return found
 
 
 def _sentence(text: str) -> str:

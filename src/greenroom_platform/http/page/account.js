@@ -2,6 +2,7 @@
 
 import { announce, h, notify, replace } from './dom.js';
 import { form } from './forms.js';
+import { deletionForm } from './leaving.js';
 import { preferencesPart } from './preferences.js';
 import { OVER, changePassword, changes, end, endAll, own, session, signIn, signOut, signUp, username } from './session.js';
 import { readTopics } from './topics.js';
@@ -13,14 +14,16 @@ const PASSWORD = { name: 'password', label: 'Password', type: 'password', maxlen
 export async function youView(main, _parts, signal) {
   const account = h('div', { class: 'account' });
   const sessions = h('div', {});
-  replace(main, h('header', { class: 'lead' }, h('h1', { tabindex: '-1' }, 'You')), h('div', { class: 'skeleton taller' }));
+  const leaving = h('div', {});
+  const title = h('h1', { tabindex: '-1' }, 'You');
+  replace(main, h('header', { class: 'lead small' }, h('h1', { tabindex: '-1' }, 'You')), h('div', { class: 'skeleton taller' }));
   const topics = await readTopics(signal);
   if (signal.aborted) return '';
   replace(
     main,
-    h('header', { class: 'lead' }, h('h1', { tabindex: '-1' }, 'You'), h('p', { id: 'who' })),
+    h('header', { class: 'lead small' }, title, h('p', { id: 'who' })),
     h('div', { class: 'you' }, account, preferencesPart(topics, signal)),
-    sessions,
+    h('div', { class: 'you' }, sessions, leaving),
   );
   let shown;
   const show = () => {
@@ -30,12 +33,14 @@ export async function youView(main, _parts, signal) {
     const state = `${session.exists} ${session.userId}`;
     if (state === shown) return;
     shown = state;
+    title.textContent = session.userId === null ? 'Sign in' : 'You';
+    replace(leaving, session.userId !== null && deletionForm());
     replace(account, session.userId === null ? [signInForm(), signUpForm()] : [signedIn(), passwordForm(sessions, signal)]);
     showSessions(sessions, signal);
   };
   changes.addEventListener('change', show, { signal });
   show();
-  return 'You';
+  return title.textContent;
 }
 
 /** What the link to this view says. */
@@ -90,7 +95,7 @@ function signedIn() {
     'section',
     { class: 'sheet', 'aria-labelledby': 'account-title' },
     h('h2', { id: 'account-title' }, 'Account'),
-    h('p', {}, 'Your preferences are kept with your account, and are there again wherever you sign in.'),
+    h('p', {}, 'Your preferences and your podcasts are kept with your account, and are there again wherever you sign in.'),
     h('p', { class: 'actions' }, acting('Sign out', 'button', signOut, 'You are signed out.')),
   );
 }

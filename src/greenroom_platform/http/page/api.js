@@ -42,6 +42,7 @@ export async function settled() {
  * @param path below /api/v1
  * @param options.body sent as JSON
  * @param options.wait seconds that the server may take by agreement, as a long poll does
+ * @param options.keepalive send it although the page is being left
  * @param options.quiet keep it out of the line at the foot: its time is not the cache's
  * @throws Problem, Unreachable, or what `options.signal` was aborted with
  */
@@ -55,7 +56,7 @@ export function ask(path, options = {}) {
   return answer;
 }
 
-async function asked(path, { method = 'GET', body, headers = {}, signal, wait = 0, quiet = false } = {}) {
+async function asked(path, { method = 'GET', body, headers = {}, signal, wait = 0, quiet = false, keepalive = false } = {}) {
   const began = performance.now();
   let response;
   let data;
@@ -63,6 +64,7 @@ async function asked(path, { method = 'GET', body, headers = {}, signal, wait = 
   try {
     response = await fetch(PREFIX + path, {
       method,
+      keepalive,
       signal: deadline.signal,
       headers: body === undefined ? headers : { 'Content-Type': 'application/json', ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),

@@ -1,15 +1,16 @@
 /** The bar of the player: it stays while the listener looks around. */
 
 import { announce, h, icon, notify, replace } from './dom.js';
+import { STRIDE, keysHelp } from './keys.js';
 import { player } from './player.js';
 import { STEPS } from './status.js';
 import { session, setSpeed } from './session.js';
 import { clock, inWords, sentence, spoken } from './words.js';
 
 export const SPEEDS = [0.75, 1, 1.25, 1.5, 1.75, 2];
-const BACK = 10;
+const BACK = STRIDE;
 const FORWARD = 30;
-const KEYS = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5, PageDown: -30, PageUp: 30 };
+const KEYS = { ArrowLeft: -STRIDE, ArrowDown: -STRIDE, ArrowRight: STRIDE, ArrowUp: STRIDE, PageDown: -FORWARD, PageUp: FORWARD };
 const SAID = { preparing: 'Asking for a podcast', waiting: 'Waiting for sound', playing: 'Playing', paused: 'Paused', ended: 'Finished', failed: 'Stopped' };
 
 export function showControls() {
@@ -17,12 +18,14 @@ export function showControls() {
   const play = button('toggle', 'Play', () => player.toggle(), icon('play'));
   const back = button('jump', `Back ${BACK} seconds`, () => player.skip(-BACK), icon('back'), h('span', { 'aria-hidden': 'true' }, `${BACK}`));
   const forward = button('jump', `Forward ${FORWARD} seconds`, () => player.skip(FORWARD), icon('forward'), h('span', { 'aria-hidden': 'true' }, `${FORWARD}`));
+  const seek = h('div', { class: 'seek' });
   const close = button('plain', 'Close the player', shut, icon('close'));
-  const title = h('a', { class: 'title' });
+  const title = h('a', { class: 'title', dir: 'auto' });
   const state = h('p', { class: 'state' });
   const times = h('p', { class: 'times' });
   const slider = h('input', { type: 'range', min: '0', max: '0', step: '1', value: '0', 'aria-label': 'Position' });
   const speed = speedChoice('player-speed');
+  const help = keysHelp(icon('keys'));
   let dragging = false;
 
   slider.addEventListener('input', () => { dragging = true; showTime(); });
@@ -38,14 +41,21 @@ export function showControls() {
     bar,
     h('div', { class: 'about' }, title, state),
     h('div', { class: 'keys' }, back, play, forward),
-    h('div', { class: 'seek' }, slider, times),
+    seek,
     h('div', { class: 'pace' }, h('label', { for: 'player-speed' }, 'Speed'), speed),
+    help.button,
     close,
+    help.list,
   );
+  replace(seek, slider, times);
+  // What stands over the end of the page must not hide it, and on a telephone it has another height than on a desk.
+  new ResizeObserver(([{ target }]) => {
+    document.documentElement.style.setProperty('--dock', `${target.offsetHeight}px`);
+  }).observe(bar);
 
   function shut() {
     player.stop();
-    document.getElementById('main').focus();
+    document.getElementById('main').focus({ preventScroll: true });
   }
 
   function showTime() {
@@ -62,7 +72,6 @@ export function showControls() {
   function showState() {
     const { podcast, phase, on } = player;
     bar.hidden = phase === 'idle';
-    document.body.classList.toggle('with-player', phase !== 'idle');
     document.documentElement.dataset.air = phase === 'playing' ? 'on' : player.on ? 'soon' : 'off';
     if (!podcast) {
       said = '';
@@ -71,6 +80,7 @@ export function showControls() {
     title.textContent = podcast.title;
     if (podcast.podcastId) title.setAttribute('href', address(podcast));
     else title.removeAttribute('href');
+    for (const one of [play, back, forward, seek]) one.hidden = !player.playable;
     play.setAttribute('aria-label', on ? 'Pause' : phase === 'ended' ? 'Play again' : 'Play');
     replace(play, icon(on ? 'pause' : 'play'));
     const text = line(player);

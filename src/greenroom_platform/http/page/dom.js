@@ -30,15 +30,20 @@ export function announce(text) {
   requestAnimationFrame(() => { announcer.textContent = text; });
 }
 
-/** A message that stays until it is dismissed or replaced, or the next one takes its place. */
+/** A message over the player, where it is seen wherever the page is scrolled to; it stays until it is dismissed. */
 export function notify(text) {
   const notice = document.getElementById('notice');
-  const close = h('button', { type: 'button', class: 'plain', 'aria-label': 'Dismiss', on: { click: clearNotice } }, icon('close'));
+  const close = h('button', { type: 'button', class: 'plain', 'aria-label': 'Dismiss', on: { click: dismiss } }, icon('close'));
   replace(notice, h('p', {}, text), close);
 }
 
 export function clearNotice() {
   replace(document.getElementById('notice'));
+}
+
+function dismiss() {
+  clearNotice();
+  document.getElementById('main').focus({ preventScroll: true });
 }
 
 function filled(element, attributes, children) {

@@ -9,17 +9,23 @@ import { inWords, sentence } from './words.js';
  *
  * @param fields [{name, label, hint, type, autocomplete, minlength, maxlength}]
  */
-export function form({ id, title, button, fields, send }) {
+export function form({ id, title, button, kind = 'primary', fields, send }) {
   const whole = h('p', { class: 'refusal', role: 'alert' });
   const parts = new Map(fields.map((field) => [field.name, part(id, field)]));
-  const submit = h('button', { type: 'submit', class: 'primary' }, button);
+  const submit = h('button', { type: 'submit', class: kind }, button);
   // Never sent by the browser itself, and not as an address if ever it were.
   const made = h('form', { method: 'post', novalidate: true, 'aria-labelledby': `${id}-title` },
     h('h2', { id: `${id}-title` }, title), [...parts.values()].map(({ row }) => row), whole, submit);
+  // What one form was refused says nothing about another one that is sent later.
+  made.addEventListener('calm', () => {
+    whole.textContent = '';
+    for (const { refuse } of parts.values()) refuse('');
+  });
+  made.addEventListener('input', () => { whole.textContent = ''; });
   made.addEventListener('submit', async (event) => {
     event.preventDefault();
     if (submit.getAttribute('aria-disabled') === 'true') return;
-    whole.textContent = '';
+    for (const one of document.forms) one.dispatchEvent(new Event('calm'));
     const missing = [...parts.values()].filter((one) => one.check());
     if (missing.length) {
       missing[0].input.focus();

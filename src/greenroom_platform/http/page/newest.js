@@ -1,4 +1,4 @@
-/** The newest snippets over all topics. */
+/** The newest stories over all topics. */
 
 import { ask } from './api.js';
 import { h, replace } from './dom.js';

@@ -1,16 +1,22 @@
 /** Plays one podcast, also while it is being made. What it shows is in `controls.js`. */
 
 import { Buffer } from './buffer.js';
-import { Stream } from './stream.js';
-import { follow, isTerminal } from './status.js';
+import { keepListening, keptListening } from './listening.js';
+import { Loudness } from './loudness.js';
+import { describeToKeys, showOnKeys } from './media_keys.js';
+import { recording } from './recording.js';
 import { changes, session } from './session.js';
+import { follow } from './status.js';
+import { Stream } from './stream.js';
 
 const MIME = 'audio/webm; codecs="opus"';
-const KEPT = 'greenroom.listening';
 const STALLED = 20_000;
 const MENDS = 3;
 
-/** `change` when anything but the time did, `time` when the position or its end moved. */
+/**
+ * `change` when anything but the time did, `time` when the position or its end moved, `loudness` when more of it is known,
+ * `leaving` before a podcast is left.
+ */
 class Player extends EventTarget {
   /** {podcastId, topicId, title}, or null. */
   podcast = null;
@@ -24,6 +30,8 @@ class Player extends EventTarget {
   status = null;
   /** Whether this browser can play it only when it is whole. */
   plain = false;
+  /** How loud it is where, as far as it has come; null where that cannot be known. */
+  loudness = null;
   /** Whether the browser has refused to begin by itself. */
   blocked = false;
 
@@ -76,6 +84,11 @@ class Player extends EventTarget {
     return this.#wants && !['idle', 'failed', 'ended'].includes(this.phase);
   }
 
+  /** Whether play would do anything: of a podcast that could not be made there is nothing to play. */
+  get playable() {
+    return this.phase !== 'failed' || this.status?.status !== 'error';
+  }
+
   /** Whether it waits to be told what it will play. */
   get prepared() {
     return this.podcast?.podcastId === '';
@@ -101,6 +114,7 @@ class Player extends EventTarget {
     this.#control = new AbortController();
     this.#mends = 0;
     this.plain = !Buffer.possible(MIME);
+    this.loudness = this.plain ? null : new Loudness(() => this.#tell('loudness'));
     this.#watchStatus();
     if (this.plain) {
       this.#wants = play;
@@ -114,7 +128,7 @@ class Player extends EventTarget {
       else this.#audio.pause();
     }
     this.#now(play ? 'waiting' : 'paused');
-    this.#describe();
+    describeToKeys(this);
   }
 
   toggle() {
@@ -143,11 +157,12 @@ class Player extends EventTarget {
 
   /** Close the player. */
   stop() {
+    if (this.podcast?.podcastId) this.#tell('leaving');
     clearTimeout(this.#stall);
     this.#control?.abort();
     this.#stream?.close();
     this.#buffer?.close();
-    this.#stream = this.#buffer = this.#control = null;
+    this.#stream = this.#buffer = this.#control = this.loudness = null;
     this.#wants = this.blocked = false;
     this.podcast = null;
     this.status = null;
@@ -161,12 +176,8 @@ class Player extends EventTarget {
 
   /** Go on with what this tab was listening to before it was loaded again. */
   resume() {
-    try {
-      const kept = JSON.parse(sessionStorage.getItem(KEPT) || 'null');
-      if (kept && !this.podcast) this.listen(kept.podcast, { at: kept.at, play: false });
-    } catch {
-      // Nothing was kept that can be read.
-    }
+    const kept = keptListening();
+    if (kept && !this.podcast) this.listen(kept.podcast, { at: kept.at, play: false });
   }
 
   #attach() {
@@ -182,9 +193,13 @@ class Player extends EventTarget {
     this.#stream = new Stream(this.podcast.podcastId, {
       start: (mime) => {
         this.#buffer.start(mime, first ? at : null);
+        this.loudness.start();
         first = false;
       },
-      data: (data) => this.#buffer.append(data),
+      data: (data) => {
+        this.#buffer.append(data);
+        this.loudness.add(data);
+      },
       end: () => this.#buffer.end(),
       fail: (detail) => this.#fail(detail),
       trouble: (text) => { this.trouble = text; this.#tell('change'); },
@@ -275,12 +290,7 @@ class Player extends EventTarget {
 
   #keep() {
     this.#kept = Date.now();
-    try {
-      if (!this.podcast?.podcastId) sessionStorage.removeItem(KEPT);
-      else sessionStorage.setItem(KEPT, JSON.stringify({ podcast: this.podcast, at: this.phase === 'ended' ? 0 : this.time }));
-    } catch {
-      // Without storage a reload begins from nothing.
-    }
+    keepListening(this.podcast?.podcastId ? { podcast: this.podcast, at: this.phase === 'ended' ? 0 : this.time } : null);
   }
 
   #fail(detail) {
@@ -297,44 +307,13 @@ class Player extends EventTarget {
   #now(phase) {
     if (phase === 'ended') this.#wants = false;
     this.phase = phase;
-    if ('mediaSession' in navigator) {
-      navigator.mediaSession.playbackState = phase === 'idle' ? 'none' : this.on ? 'playing' : 'paused';
-    }
+    showOnKeys(phase === 'idle' ? 'none' : this.on ? 'playing' : 'paused');
     this.#tell('change');
-  }
-
-  #describe() {
-    if (!('mediaSession' in navigator)) return;
-    navigator.mediaSession.metadata = new MediaMetadata({ title: this.podcast.title, artist: 'Greenroom' });
-    const actions = {
-      play: () => { if (!this.on) this.toggle(); },
-      pause: () => { if (this.on) this.toggle(); },
-      seekbackward: ({ seekOffset }) => this.skip(-(seekOffset || 10)),
-      seekforward: ({ seekOffset }) => this.skip(seekOffset || 30),
-      seekto: ({ seekTime }) => this.seek(seekTime),
-    };
-    for (const [name, action] of Object.entries(actions)) {
-      try {
-        navigator.mediaSession.setActionHandler(name, action);
-      } catch {
-        // A browser that does not know this key.
-      }
-    }
   }
 
   #tell(type) {
     this.dispatchEvent(new Event(type));
   }
-}
-
-/** The address of a whole recording. */
-export function recording(podcastId) {
-  return `/api/v1/podcasts/${encodeURIComponent(podcastId)}/audio.webm`;
-}
-
-/** Whether a status lets one download the recording. */
-export function isWhole(status) {
-  return Boolean(status) && isTerminal(status.status) && status.status !== 'error';
 }
 
 export const player = new Player();

@@ -54,7 +54,7 @@ function found() {
   const focused = banner.contains(document.activeElement);
   banner.hidden = true;
   replace(banner);
-  if (focused) document.getElementById('main').focus();
+  if (focused) document.getElementById('main').focus({ preventScroll: true });
   announce('Greenroom answers again.');
   reach.dispatchEvent(new Event('back'));
 }
@@ -93,7 +93,7 @@ function show() {
   const banner = document.getElementById('banner');
   const text = navigator.onLine
     ? 'Greenroom cannot be reached. What you see may be old; this page keeps trying.'
-    : 'You are offline. What you see may be old; this page goes on when you are back.';
+    : 'You are offline. What you see may be old.';
   replace(banner, h('p', {}, text), h('button', { type: 'button', on: { click: () => { wait = FIRST; probe(); } } }, 'Try now'));
   banner.hidden = false;
 }

@@ -1,10 +1,12 @@
 /** Views by the fragment of the address: `#/topics/<id>/2`. */
 
 import { clearNotice, h, replace } from './dom.js';
+import { hold, release, watchPlaces } from './places.js';
 import { reach } from './reach.js';
 import { inWords } from './words.js';
 
 let current = new AbortController();
+let left = '';
 let failed = false;
 let routes = [];
 
@@ -16,6 +18,7 @@ let routes = [];
  */
 export function start(table) {
   routes = table;
+  watchPlaces();
   window.addEventListener('hashchange', () => { clearNotice(); show({ moved: true }); });
   reach.addEventListener('back', () => { if (failed) show({}); });
   document.querySelector('.skip').addEventListener('click', (event) => {
@@ -42,7 +45,8 @@ async function show({ moved = false }) {
     else link.removeAttribute('aria-current');
   }
   failed = false;
-  if (moved) window.scrollTo(0, 0);
+  const place = hold();
+  if (moved && place === null) window.scrollTo(0, 0);
   main.setAttribute('aria-busy', 'true');
   try {
     const title = await view(main, parts, signal);
@@ -55,13 +59,25 @@ async function show({ moved = false }) {
     complain(main, error);
   }
   main.removeAttribute('aria-busy');
-  if (moved) (main.querySelector('[data-focus]') || main.querySelector('h1') || main).focus();
+  if (moved) focusOn(main, place !== null && left);
+  release(place);
+  left = `#${address}`;
+}
+
+// Who comes back stands at the link that led away; who comes first, at the beginning.
+function focusOn(main, from) {
+  const link = from && [...main.querySelectorAll('a[href]')].find((one) => one.getAttribute('href') === from);
+  (link || main.querySelector('[data-focus]') || main.querySelector('h1') || main).focus({ preventScroll: true });
 }
 
 function found(address) {
   for (const [pattern, name, view] of routes) {
     const match = pattern.exec(address);
-    if (match) return [name, view, match.slice(1).map((part) => part && decodeURIComponent(part))];
+    try {
+      if (match) return [name, view, match.slice(1).map((part) => part && decodeURIComponent(part))];
+    } catch {
+      // A percent sign that begins nothing: an address of no view.
+    }
   }
   return ['', lost, []];
 }

@@ -1,6 +1,7 @@
 /** The listener's session: who is signed in, and what they have chosen. Its id and token are never seen here. */
 
 import { Problem, ask } from './api.js';
+import { readSite } from './site.js';
 
 const DEFAULTS = { preferred_topics: [], playback_speed_default: 1 };
 const NAME = 'greenroom.name';
@@ -24,14 +25,21 @@ export function watchSession() {
   tabs?.addEventListener('message', () => load().catch(() => {}));
   document.addEventListener('visibilitychange', () => {
     // It may have ended while nobody looked; a busy tab learns that from its answers.
-    if (!document.hidden && Date.now() - looked > 60_000) load().catch(() => {});
+    if (!document.hidden && Date.now() - looked > 60_000) check().catch(() => {});
   });
 }
 
 /** Resolves when it has been asked who one is, whatever the answer. */
 export function known() {
-  first ??= load().catch(() => {});
+  first ??= check().catch(() => {});
   return first;
+}
+
+/** Ask who one is, if there is a session to ask for: a first visit is not refused anything. */
+export async function check() {
+  looked = Date.now();
+  if (await readSite() || session.exists) await load();
+  else changes.dispatchEvent(new Event('change'));
 }
 
 /** Ask who one is. */
@@ -183,6 +191,11 @@ async function gone(ending) {
     if (error.status !== 401) throw error;
     await forget();
   }
+  left();
+}
+
+/** There is no session any more. */
+export function left() {
   try {
     localStorage.removeItem(NAME);
   } catch {

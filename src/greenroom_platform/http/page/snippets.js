@@ -1,9 +1,13 @@
-/** One topic and its snippets, page by page. */
+/** One topic and its stories, page by page. */
 
 import { ask, hasNext } from './api.js';
 import { h, replace } from './dom.js';
+import { linkFeed, topicFeed } from './feed.js';
 import { makeButton } from './podcasts.js';
 import { preferButton } from './prefer.js';
+import { listenButton, recentRecording } from './recent.js';
+import { known } from './session.js';
+import { site } from './site.js';
 import { day } from './words.js';
 import { tinted, wave } from './wave.js';
 
@@ -16,19 +20,22 @@ export async function topicView(main, [topicId, number], signal) {
   if (!main.querySelector(`[data-topic="${CSS.escape(topicId)}"]`)) {
     replace(main, h('div', { class: 'topic' }, h('div', { class: 'skeleton tall' }), h('div', { class: 'skeleton taller' })));
   }
-  const [{ data: topic }, { data: snippets, headers }] = await Promise.all([
+  const [{ data: topic }, { data: snippets, headers }, recent] = await Promise.all([
     ask(`/topics/${id}`, { signal }),
     ask(`/snippets?topic_id=${id}&page=${page}`, { signal }),
+    recentRecording(topicId, signal),
+    known(),
   ]);
   if (signal.aborted) return '';
+  linkFeed(topicId, topic.display_name, signal);
   const newer = page > 1 ? address(topicId, page - 1) : null;
   const older = hasNext(headers) ? address(topicId, page + 1) : null;
   replace(
     main,
     h(
       'div',
-      { class: 'topic', 'data-topic': topicId },
-      about(topic, signal),
+      { class: page > 1 ? 'topic later' : 'topic', 'data-topic': topicId },
+      about(topic, { hasStories: snippets.length > 0 || page > 1, recent }, signal),
       h(
         'section',
         { 'aria-labelledby': 'page-heading' },
@@ -48,38 +55,45 @@ export async function topicView(main, [topicId, number], signal) {
   return page > 1 ? `${topic.display_name}, page ${page}` : topic.display_name;
 }
 
-/** A snippet; with the name of its topic where they are mixed. */
+/** A story; with the name of its topic where they are mixed. */
 export function snippetArticle(snippet, { topic = null, level = 'h3' } = {}) {
   return tinted(
     h(
       'article',
       { class: 'snippet' },
       picture(snippet),
-      h(level, {}, snippet.title),
+      h(level, { dir: 'auto', ...(level === 'h1' && { tabindex: '-1' }) }, level === 'h1' ? snippet.title : h('a', { href: storyAddress(snippet) }, snippet.title)),
       h(
         'p',
         { class: 'when' },
-        topic && h('a', { href: address(snippet.topic_id, 1) }, topic),
+        topic && h('a', { href: address(snippet.topic_id, 1), dir: 'auto' }, topic),
         topic && ' · ',
         h('time', { datetime: snippet.generation_timestamp }, day(snippet.generation_timestamp)),
       ),
-      h('p', { class: 'text' }, snippet.text_content),
+      h('p', { class: 'text', dir: 'auto' }, snippet.text_content),
       elsewhere(snippet),
     ),
     snippet.topic_id,
   );
 }
 
-function about(topic, signal) {
+function about(topic, { hasStories, recent }, signal) {
   return tinted(
     h(
       'header',
       { class: 'topic-about' },
       wave(topic.topic_id, 120, { cut: true }),
-      h('h1', { tabindex: '-1' }, topic.display_name),
-      h('p', {}, topic.description),
-      h('p', { class: 'keywords' }, topic.keywords.join(' · ')),
-      h('div', { class: 'actions' }, makeButton(topic), preferButton(topic, signal)),
+      h('h1', { tabindex: '-1', dir: 'auto' }, topic.display_name),
+      h('p', { dir: 'auto' }, topic.description),
+      h('p', { class: 'keywords', dir: 'auto' }, topic.keywords.join(' · ')),
+      h(
+        'div',
+        { class: 'actions' },
+        recent && listenButton(topic, recent),
+        hasStories && makeButton(topic, recent ? { kind: '', instead: true } : {}),
+        preferButton(topic, signal),
+      ),
+      (recent || site.podcasts) && h('p', { class: 'when' }, h('a', { href: topicFeed(topic.topic_id) }, 'RSS feed of its podcasts')),
     ),
     topic.topic_id,
   );
@@ -91,7 +105,7 @@ function pager(page, newer, older) {
     'nav',
     { class: 'pager', 'aria-label': 'Pages' },
     newer ? h('a', { href: newer, rel: 'prev', class: 'button' }, 'Newer') : h('span', { class: 'button off' }, 'Newer'),
-    h('span', { class: 'number' }, `Page ${page}`),
+    h('span', { class: 'number' }, older ? `Page ${page}` : `Page ${page} of ${page}`),
     older ? h('a', { href: older, rel: 'next', class: 'button' }, 'Older') : h('span', { class: 'button off' }, 'Older'),
     h('p', { class: 'hint' }, 'The left and right arrow keys turn pages.'),
   );
@@ -122,6 +136,10 @@ function pictured({ image_url: given }) {
   if (!given || !URL.canParse(given, location.href)) return null;
   const url = new URL(given, location.href);
   return ['http:', 'https:'].includes(url.protocol) ? url : null;
+}
+
+export function storyAddress({ snippet_id: id }) {
+  return `#/stories/${encodeURIComponent(id)}`;
 }
 
 function address(topicId, page) {

@@ -1,4 +1,4 @@
-/** All topics at a glance, the listener's own first. */
+/** All topics at a glance, those that one follows first. */
 
 import { ask } from './api.js';
 import { h, replace } from './dom.js';
@@ -21,8 +21,8 @@ export async function topicsView(main, _parts, signal) {
     h(
       'header',
       { class: 'lead' },
-      h('h1', { tabindex: '-1' }, 'Pick a topic. Two voices tell you about it.'),
-      h('p', {}, 'Read the short true stories yourself, or have a podcast made of them. It plays while it is being recorded.'),
+      h('h1', { tabindex: '-1' }, 'Pick a topic.', h('span', { class: 'offer' }, ' Two voices tell you about it.')),
+      h('p', {}, 'Read the short true stories yourself', h('span', { class: 'offer' }, ', or have a podcast made of them. It plays while it is being recorded'), '.'),
     ),
     grid,
   );
@@ -57,10 +57,10 @@ function card(topic, signal) {
     'li',
     { class: 'card' },
     wave(id, 120, { cut: true }),
-    h('h2', {}, h('a', { href: `#/topics/${encodeURIComponent(id)}` }, name)),
-    h('p', { class: 'about' }, description),
-    h('p', { class: 'keywords' }, keywords.slice(0, 4).join(' · ')),
-    h('div', { class: 'actions' }, makeButton(topic, 'soft'), preferButton(topic, signal)),
+    h('h2', {}, h('a', { href: `#/topics/${encodeURIComponent(id)}`, dir: 'auto' }, name)),
+    h('p', { class: 'about', dir: 'auto' }, description),
+    h('p', { class: 'keywords', dir: 'auto' }, keywords.slice(0, 4).join(' · ')),
+    h('div', { class: 'actions' }, makeButton(topic, { kind: 'soft' }), preferButton(topic, signal)),
   );
   const mark = () => item.classList.toggle('preferred', prefers(id));
   mark();

@@ -1,6 +1,7 @@
 /** Numbers, times and errors as people read them. */
 
 const DAY = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long', year: 'numeric' });
+const SHORT_DAY = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long' });
 const AGO = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 const UNITS = [['day', 86400], ['hour', 3600], ['minute', 60]];
 
@@ -20,12 +21,27 @@ export function spoken(seconds) {
   return said.join(' ') || '0 seconds';
 }
 
-export function count(number, unit) {
-  return `${number} ${unit}${number === 1 ? '' : 's'}`;
+export function count(number, unit, units = `${unit}s`) {
+  return `${number} ${number === 1 ? unit : units}`;
 }
 
 export function day(timestamp) {
   return DAY.format(new Date(timestamp));
+}
+
+/** "today", "yesterday", "on 12 November", with the year where it is another. */
+export function onDay(timestamp) {
+  const then = new Date(timestamp);
+  const midnight = new Date().setHours(0, 0, 0, 0);
+  const days = Math.round((midnight - new Date(then).setHours(0, 0, 0, 0)) / 86_400_000);
+  if (days === 0) return 'today';
+  if (days === 1) return 'yesterday';
+  return `on ${then.getFullYear() === new Date().getFullYear() ? SHORT_DAY.format(then) : DAY.format(then)}`;
+}
+
+/** 322 → "5 min"; 40 → "40 s". */
+export function length(seconds) {
+  return seconds < 60 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`;
 }
 
 /** "3 minutes ago"; anything under a minute is "just now", since a session's activity is noted once a minute. */

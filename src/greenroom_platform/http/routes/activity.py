@@ -17,7 +17,13 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
     listeners: dict[str, int]
 
 
-@get("/", guards=[editors_only], security=EDITOR_SECURITY, summary="Who is here (editors)")
+@get(
+    "/",
+    operation_id="readActivity",
+    guards=[editors_only],
+    security=EDITOR_SECURITY,
+    summary="Who is here (editors)",
+)
 async def activity(state: ServiceState) -> Response[Activity]:
     """The sessions that are alive, and how many listen to which podcast."""
     presence = state.platform.presence

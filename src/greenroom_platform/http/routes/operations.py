@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from typing import Any
 
 from litestar import MediaType, Request, Response, get
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -19,18 +21,25 @@ from greenroom_platform.http.state import ServiceState
 PING_DEADLINE = 1.0
 """Seconds within which the record has to answer a health check, or a scrape."""
 _READ_ONLY = "cannot be written"
+_SINCE = re.compile(r"[-0-9]{10}T[:0-9]{8}Z")
 _STATES = frozenset({"ok", "degraded", "unavailable", "draining"})
 _ACTIVE, _LISTENERS = "greenroom_sessions_active", "greenroom_listeners"
 _QUEUE, _QUEUE_OLDEST = "greenroom_podcast_queue_length", "greenroom_podcast_queue_oldest_seconds"
 
 
-@get("/health/live", tags=["Operations"], summary="Whether the process answers")
+@get("/health/live", operation_id="readLiveness", tags=["Operations"], summary="Whether the process answers")
 async def live() -> dict[str, str]:
     """Always 200: a process that cannot answer does not."""
     return {"status": "ok"}
 
 
-@get("/health/ready", tags=["Operations"], summary="Whether requests should be sent here")
+@get(
+    "/health/ready",
+    operation_id="readReadiness",
+    tags=["Operations"],
+    summary="Whether requests should be sent here",
+    responses={503: ResponseSpec(dict[str, str], description="Requests should go elsewhere", generate_examples=False)},
+)
 async def ready(request: Request[Any, Any, Any], state: ServiceState) -> Response[dict[str, str]]:
     """200 while the record answers: an engine that is down degrades, and must not take every instance out.
 
@@ -44,7 +53,7 @@ async def ready(request: Request[Any, Any, Any], state: ServiceState) -> Respons
 
 
 async def health(state: ServiceState) -> dict[str, str]:
-    """How the service and its parts are, with paths and addresses."""
+    """How the service and its parts are, with paths and addresses; and since when, where something is ill."""
     engine, records = state.platform.room.unavailable, state.platform.records
     database, answers = "ok", True
     try:
@@ -56,12 +65,14 @@ async def health(state: ServiceState) -> dict[str, str]:
         database = f"{_READ_ONLY}: {trouble}"
     usual = "unavailable" if not answers else "degraded" if engine or database != "ok" else "ok"
     status = "draining" if state.ending.requested else usual
-    return {"status": status, "engine": str(engine) if engine else "ok", "database": database}
+    body = {"status": status, "engine": str(engine) if engine else "ok", "database": database}
+    since = state.ill_since.note(frozenset(name for name, text in body.items() if text != "ok"))
+    return body if since is None else body | {"since": f"{since:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def in_a_word(text: str) -> str:
     """A part's state as strangers are told it: without paths, addresses or the words of a server."""
-    if text in _STATES:
+    if text in _STATES or _SINCE.fullmatch(text):
         return text
     return _READ_ONLY if text.startswith(f"{_READ_ONLY}: ") else "unavailable"
 
@@ -74,7 +85,13 @@ async def _write_trouble(records: ChecksWrites) -> str | None:
         return "no answer in time"
 
 
-@get("/metrics", tags=["Operations"], summary="Numbers for Prometheus", media_type=MediaType.TEXT)
+@get(
+    "/metrics",
+    operation_id="readMetrics",
+    tags=["Operations"],
+    summary="Numbers for Prometheus",
+    media_type=MediaType.TEXT,
+)
 async def metrics(request: Request[Any, Any, Any], state: ServiceState) -> Response[bytes]:
     """The numbers of all workers, who is here, and the queue of podcasts: each left out while nobody can tell.
 
@@ -121,6 +138,7 @@ class _Pseudonyms:
 
 @get(
     "/problems/{slug:str}",
+    operation_id="readProblemKind",
     tags=["Operations"],
     summary="What a problem's type means",
     media_type=MediaType.TEXT,

@@ -1,4 +1,4 @@
-"""`/`: the listener's page and its files, from this package and nowhere else."""
+"""`/`, `/edit` and `/control`: the pages of listeners, editors and operators, their files from this package alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Any
 
 from litestar import Request, Response, Router, get
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from greenroom.caching.result import digest
@@ -30,9 +31,25 @@ class _File:
     tag: str
 
 
-def _files() -> dict[str, _File]:
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page: its address, the path of its files, and the folder in which they lie."""
+
+    address: str
+    files: str
+    folder: str
+
+
+PAGES = (
+    _Page("/", "/page", "page"),
+    _Page("/edit", "/edit", "page_edit"),
+    _Page("/control", "/control", "page_control"),
+)
+
+
+def _files(folder: str) -> dict[str, _File]:
     found = {}
-    for entry in (resources.files("greenroom_platform.http") / "page").iterdir():
+    for entry in (resources.files("greenroom_platform.http") / folder).iterdir():
         media_type = _TYPES.get(entry.name[entry.name.rfind(".") :])
         if media_type is not None:
             content = entry.read_bytes()
@@ -40,22 +57,30 @@ def _files() -> dict[str, _File]:
     return found
 
 
-_FILES = _files()
+def _handlers(page: _Page) -> list[HTTPRouteHandler]:
+    """What serves a page, and each of its files."""
+    files = _files(page.folder)
+
+    @get(page.address, summary="A page")
+    async def index(request: Request[Any, Any, Any]) -> Response[bytes | None]:
+        """The page; what it shows, its scripts ask of the API."""
+        return _answer(request, files[_INDEX])
+
+    @get(f"{page.files}/{{name:str}}", summary="A file of a page")
+    async def asset(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes | None]:
+        """A script, a style sheet or an icon; 404 for anything else."""
+        found = files.get(name)
+        if found is None:
+            raise Problem("not-found", f"the page has no file {shown(name)}")
+        return _answer(request, found)
+
+    return [index, asset]
 
 
-@get("/", summary="The listener's page")
-async def index(request: Request[Any, Any, Any]) -> Response[bytes | None]:
-    """The page; what it shows, its scripts ask of the API."""
-    return _answer(request, _FILES[_INDEX])
-
-
-@get("/page/{name:str}", summary="A file of the page")
-async def asset(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes | None]:
-    """A script, the style sheet or the icon; 404 for anything else."""
-    found = _FILES.get(name)
-    if found is None:
-        raise Problem("not-found", f"the page has no file {shown(name)}")
-    return _answer(request, found)
+@get("/favicon.ico", summary="The icon")
+async def icon(request: Request[Any, Any, Any]) -> Response[bytes | None]:
+    """The page's icon, for what browsers show without a page: they ask for it here."""
+    return _answer(request, _ICON)
 
 
 def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | None]:
@@ -66,5 +91,10 @@ def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | No
     return Response(file.content, media_type=file.media_type, headers=headers)
 
 
-ROUTER = Router("/", route_handlers=[index, asset], include_in_schema=False)
-"""The page."""
+_ICON = _files("page")["icon.svg"]
+ROUTER = Router(
+    "/",
+    route_handlers=[icon, *(one for page in PAGES for one in _handlers(page))],
+    include_in_schema=False,
+)
+"""The pages."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, Router, get, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 
 from greenroom.caching import CacheResult
@@ -22,6 +23,7 @@ from greenroom_platform.http.address_bounds import address_of, counted
 from greenroom_platform.http.auth import caller_of
 from greenroom_platform.http.docs import taking
 from greenroom_platform.http.events import EventStream, event_id
+from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.problems import Problem, invalid
 from greenroom_platform.http.responses import cached, holds
@@ -51,8 +53,10 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 @post(
     "/generate",
+    operation_id="generatePodcast",
     status_code=202,
     operation_class=taking(PodcastRequest),
+    problems=("not-installed",),
     summary="Ask for a podcast on a topic",
 )
 async def generate(request: Request[Any, Any, Any], state: ServiceState) -> Response[Accepted]:
@@ -77,7 +81,7 @@ async def generate(request: Request[Any, Any, Any], state: ServiceState) -> Resp
     return Response(accepted, status_code=202, headers={"Location": accepted.status_url, "Cache-Control": "no-store"})
 
 
-@get("/{podcast_id:str}/status", summary="How far a podcast is")
+@get("/{podcast_id:str}/status", problems=("too-many-requests",), summary="How far a podcast is")
 async def read_status(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str], wait: Wait = 0
 ) -> Response[PodcastStatus]:
@@ -95,7 +99,13 @@ async def read_status(
     return cached(request, read, of=at_rest, retry_after=retry_after)
 
 
-@get("/{podcast_id:str}/events", summary="How far a podcast is, pushed", media_type="text/event-stream")
+@get(
+    "/{podcast_id:str}/events",
+    problems=("too-many-requests",),
+    summary="How far a podcast is, pushed",
+    media_type="text/event-stream",
+    responses={204: ResponseSpec(None, description="The client has the last event.")},
+)
 async def follow_status(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[str]:
@@ -116,6 +126,7 @@ async def _changed(request: Request[Any, Any, Any], statuses: Statuses, podcast_
                 return
 
 
+@mentions("not-found")
 def _known(podcast_id: str, read: CacheResult[PodcastStatus]) -> CacheResult[PodcastStatus]:
     if read.body is None:
         headers = {"Cache-Status": cache_status(read)}

@@ -39,7 +39,7 @@ class PreferencesPatch(msgspec.Struct, frozen=True, kw_only=True):
 @patch(
     "/session/preferences",
     security=BEGINS_SESSION,
-    operation_class=taking(PreferencesPatch),
+    operation_class=taking(PreferencesPatch, "application/merge-patch+json", "application/json"),
     summary="Change my preferences",
 )
 async def change_preferences(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
@@ -61,7 +61,7 @@ async def change_preferences(request: Request[Any, Any, Any], state: ServiceStat
         bound = Bound(state.settings.sessions_per_minute, timedelta(minutes=1))
         async with address_bounds.counted(request, "session", bound, "new sessions"):
             live = await session.start(preferences={**preferences.DEFAULTS, **requested})
-        return session_response(live, tag=_preferences_version(live.body))
+        return session_response(live, headers=[(b"etag", f'"{_preferences_version(live.body)}"'.encode())])
 
     def change(body: bytes) -> bytes:
         # Here: a change that meets another is made once more, of the JSON that it has met.
@@ -70,7 +70,7 @@ async def change_preferences(request: Request[Any, Any, Any], state: ServiceStat
 
     live = await session.change(change)
     await keep_preferences(platform, live, requested)
-    return session_response(live, tag=_preferences_version(live.body))
+    return session_response(live, headers=[(b"etag", f'"{_preferences_version(live.body)}"'.encode())])
 
 
 async def keep_preferences(platform: Platform, live: SessionSnapshot[Session], chosen: Container[str]) -> None:

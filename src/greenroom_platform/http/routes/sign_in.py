@@ -46,7 +46,13 @@ class NewPassword(msgspec.Struct, frozen=True, kw_only=True):
     new_password: Password
 
 
-@post("/session/login", status_code=200, operation_class=taking(Credentials), summary="Sign in")
+@post(
+    "/session/login",
+    status_code=200,
+    operation_class=taking(Credentials),
+    problems=("unauthorized", "too-many-requests"),
+    summary="Sign in",
+)
 async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
     """Answers as `GET /session`, with the cookie; 401 for a name and password that are no user's, 429 for too many."""
     given = requests.draft(Credentials, await requests.members(request))
@@ -88,6 +94,7 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     "/session/password",
     security=SESSION_SECURITY,
     operation_class=taking(NewPassword),
+    problems=("too-many-requests", "conflict"),
     summary="Change my password",
 )
 async def change_password(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:

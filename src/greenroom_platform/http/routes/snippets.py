@@ -14,6 +14,8 @@ from greenroom_platform.domain.records import SnippetDraft
 from greenroom_platform.http import requests
 from greenroom_platform.http.auth import editors_only
 from greenroom_platform.http.docs import EDITOR_SECURITY, taking
+from greenroom_platform.http.drop_receipts import Receipts
+from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import Problem, invalid
@@ -70,9 +72,10 @@ async def read_snippet(
 async def add_snippet(request: Request[Any, Any, Any], state: ServiceState) -> Response[Snippet]:
     """Takes `topic_id`, `title`, `text_content` and optionally `cover_art_prompt`, `image_url`."""
     draft = requests.draft(SnippetDraft, await requests.members(request))
-    written = await state.platform.snippets.add(draft)
+    receipts = Receipts(request)
+    written = await state.platform.snippets.add(draft, on_receipt=receipts.take)
     location = f"/api/v1/snippets/{written.value.snippet_id}"
-    return Response(written.value, status_code=201, headers={"Location": location})
+    return Response(written.value, status_code=201, headers={"Location": location} | receipts.headers())
 
 
 # docs/decisions/0052-put-has-no-etag.md
@@ -83,7 +86,7 @@ async def add_snippet(request: Request[Any, Any, Any], state: ServiceState) -> R
     operation_class=taking(SnippetDraft),
     summary="Replace a snippet (editors)",
 )
-async def write_snippet(
+async def put_snippet(
     request: Request[Any, Any, Any], state: ServiceState, snippet_id: FromPath[str]
 ) -> Response[Snippet]:
     """Takes what POST takes; `generation_timestamp` stays. 404 for an unknown id, 412 where `If-Match` fails."""
@@ -93,20 +96,27 @@ async def write_snippet(
     def edit(stored: Snippet) -> SnippetDraft:
         return requests.draft(SnippetDraft, members, stored)
 
-    written = await state.platform.snippets.edit(snippet_id, edit, condition=condition)
+    receipts = Receipts(request)
+    written = await state.platform.snippets.edit(snippet_id, edit, condition=condition, on_receipt=receipts.take)
     if written is None:
         raise unknown_snippet(snippet_id)
-    return Response(written.value)
+    return Response(written.value, headers=receipts.headers())
 
 
 @delete("/{snippet_id:str}", guards=[editors_only], security=EDITOR_SECURITY, summary="Delete a snippet (editors)")
-async def delete_snippet(request: Request[Any, Any, Any], state: ServiceState, snippet_id: FromPath[str]) -> None:
+async def delete_snippet(
+    request: Request[Any, Any, Any], state: ServiceState, snippet_id: FromPath[str]
+) -> Response[None]:
     """404 where there is none, 412 where `If-Match` fails."""
     state.platform.snippets.check(snippet_id)
-    if not await state.platform.snippets.delete(snippet_id, condition=precondition_of(request)):
+    receipts = Receipts(request)
+    condition = precondition_of(request)
+    if not await state.platform.snippets.delete(snippet_id, condition=condition, on_receipt=receipts.take):
         raise unknown_snippet(snippet_id)
+    return Response(None, status_code=204, headers=receipts.headers())
 
 
+@mentions("not-found")
 def unknown_snippet(snippet_id: str, read: CacheResult[Snippet] | None = None) -> Problem:
     """The answer to an id that no snippet has; `read` is the cached read that found none."""
     headers = {"Cache-Status": cache_status(read)} if read is not None else {}
@@ -121,6 +131,6 @@ def _next_page(topic_id: str, page: int, length: int) -> str | None:
 
 ROUTER = Router(
     "/snippets",
-    route_handlers=[list_snippets, read_snippet, add_snippet, write_snippet, delete_snippet],
+    route_handlers=[list_snippets, read_snippet, add_snippet, put_snippet, delete_snippet],
     tags=["Snippets"],
 )

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn, cast
 
+import msgspec
 from litestar import Request, Response, Router, WebSocket, get, websocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
@@ -21,17 +22,17 @@ from greenroom_platform.http.address_bounds import address_of, too_many
 from greenroom_platform.http.problems import Problem, send_problem, shown
 from greenroom_platform.http.responses import StoredJSON
 from greenroom_platform.http.state import ServiceState
-from greenroom_platform.http.stream_session import (
+from greenroom_platform.http.stream_messages import (
+    CLOSES,
     DONE,
     FAILED_HERE,
     GOING_AWAY,
-    NOT_KEPT,
     OVERLOAD,
-    RESTARTS,
     SESSION_OVER,
     UNKNOWN,
-    StreamSession,
+    StreamError,
 )
+from greenroom_platform.http.stream_session import NOT_KEPT, StreamSession
 from greenroom_platform.models import Session
 from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
 from greenroom_platform.studio.recordings import WholeRecording
@@ -49,6 +50,8 @@ _RETRY = 5
 """Seconds after which a recording that is being made may be whole."""
 _LONGEST = 24 * 3600
 """Seconds into a recording that may be asked for."""
+_EXPLAINED = frozenset({GOING_AWAY, SESSION_OVER, UNKNOWN})
+"""The codes whose close frame has their meaning as its reason."""
 _SECONDS = re.compile(r"[0-9]{1,5}(\.[0-9]{1,9})?")
 
 
@@ -81,8 +84,8 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
         from_ms = _place(socket.query_params.getall("from", ["0"]))
     except InvalidInput as error:
         if error.field == "podcast_id":
-            return UNKNOWN, _REASONS[UNKNOWN]
-        await socket.send_json({"type": "error", "detail": str(error)})
+            return UNKNOWN, CLOSES[UNKNOWN]
+        await socket.send_text(msgspec.json.encode(StreamError(detail=str(error))).decode())
         return DONE, ""
     if state.stream_places.locked():
         return OVERLOAD, "too many listen here; try again in a moment"
@@ -108,14 +111,7 @@ async def _listen(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast
             return OVERLOAD, "the recording cannot be read now; try again in a moment"
         finally:
             await listening.leave()
-    return code, _REASONS.get(code, "")
-
-
-_REASONS = {
-    GOING_AWAY: RESTARTS,
-    SESSION_OVER: "the session has ended; sign in again, or reconnect with the new cookie",
-    UNKNOWN: "there is no such podcast",
-}
+    return code, CLOSES[code] if code in _EXPLAINED else ""
 
 
 async def _listener(socket: WebSocket[Any, Any, Any]) -> SessionSnapshot[Session] | None:
@@ -146,7 +142,7 @@ async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> No
         pass  # they have left in this moment
 
 
-@get("/{podcast_id:str}/audio.webm", summary="A whole recording", media_type="audio/webm")
+@get("/{podcast_id:str}/audio.webm", operation_id="readAudio", summary="A whole recording", media_type="audio/webm")
 async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Any]:
     """The recording, or the range of it that is asked for; 409 before it is whole."""
     whole = await _whole(state, podcast_id)

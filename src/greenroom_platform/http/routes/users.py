@@ -35,7 +35,7 @@ class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
     username: str
 
 
-@post("/", operation_class=taking(NewUser), summary="Sign up")
+@post("/", operation_class=taking(NewUser), problems=("conflict",), summary="Sign up")
 async def add_user(request: Request[Any, Any, Any], state: ServiceState) -> Response[UserAnswer]:
     """Makes a user and no session; 409 where the name is taken, 429 for too many from one address."""
     given = requests.draft(NewUser, await requests.members(request))

@@ -35,11 +35,11 @@ from greenroom_platform.storage.mongodb.documents import RAW
 T = TypeVar("T")
 
 TOPICS, SNIPPETS, TASKS, USERS, OUTBOX = "topics", "snippets", "AgentTaskState", "users", "outbox"
-RECORDINGS, META = "recordings", "greenroom"
+RECORDINGS, ACTIONS, META = "recordings", "actions", "greenroom"
 """What is no object: the schema's version, the place in the change stream, the count that bounds the queue."""
 QUEUE = "queue"
 """The document with that count: whoever adds a task changes it."""
-COLLECTIONS = TOPICS, SNIPPETS, TASKS, USERS, OUTBOX, RECORDINGS, META
+COLLECTIONS = TOPICS, SNIPPETS, TASKS, USERS, OUTBOX, RECORDINGS, ACTIONS, META
 
 WRITE_DEADLINE = 5.0
 """Seconds that a transaction may take with all its repetitions; those of a load are given more."""
@@ -80,6 +80,7 @@ class MongoDatabase:
             for one in (TOPICS, SNIPPETS, TASKS, USERS, OUTBOX, RECORDINGS)
         )
         self.meta = database.get_collection(META)
+        self.actions = database.get_collection(ACTIONS)
         self._confirming = self.meta.with_options(read_concern=ReadConcern("linearizable"))
         self.database = database
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from greenroom.errors import Conflict, UnknownReference
 from greenroom_platform.definitions import PAGE_SIZE
+from greenroom_platform.domain.exports import Chunk
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
 from greenroom_platform.domain.records import (
     Change,
@@ -25,6 +28,7 @@ from greenroom_platform.domain.records import (
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
+from greenroom_platform.storage.mongodb.actions import MongoActions
 from greenroom_platform.storage.mongodb.bulk import stored_whole
 from greenroom_platform.storage.mongodb.caches import MongoCaches
 from greenroom_platform.storage.mongodb.changes import ChangeNumbers, page_ends, pending_changes, record_change
@@ -39,10 +43,13 @@ from greenroom_platform.storage.mongodb.foreign import MongoForeignChanges
 from greenroom_platform.storage.mongodb.opening import opened
 from greenroom_platform.storage.mongodb.relying import rely_on
 from greenroom_platform.storage.mongodb.search import found_in_order
+from greenroom_platform.storage.mongodb.task_control import MongoTaskControl
 from greenroom_platform.storage.mongodb.tasks import MongoTasks
 from greenroom_platform.storage.mongodb.unfit import fitting
 from greenroom_platform.storage.mongodb.users import MongoUsers
 from greenroom_platform.storage.whole import WholeObjects
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _IN_ORDER = [(GENERATED, -1), ("_id", 1)]
 _BY_NAME = [("display_name", 1), ("_id", 1)]
@@ -69,6 +76,10 @@ class MongoRecords:
         """The users, in the same database."""
         self.tasks = MongoTasks(database, self._numbers, self.broken)
         """The generation tasks, in the same database."""
+        self.task_control = MongoTaskControl(database, self._numbers, self.tasks, self.broken)
+        """What operators do to these tasks."""
+        self.actions = MongoActions(database, self._numbers)
+        """What operators have done, in the same database."""
         self.caches = MongoCaches(database)
         """Which caches its changes are sent to, in the same database."""
         self.foreign_changes = MongoForeignChanges(database)
@@ -109,6 +120,12 @@ class MongoRecords:
 
     async def newest(self, limit: int) -> tuple[Snippet, ...]:
         return await self._snippets({}, limit=limit)
+
+    async def topics_after(self, after: str, limit: int) -> Chunk[Topic]:
+        return await self._after(self._database.topics, Topic, after, limit)
+
+    async def snippets_after(self, after: str, limit: int) -> Chunk[Snippet]:
+        return await self._after(self._database.snippets, Snippet, after, limit)
 
     async def search_topics(self, words: Sequence[str], limit: int) -> tuple[Topic, ...]:
         fits = partial(self.broken.fitting, decoded, type_=Topic)
@@ -257,6 +274,14 @@ class MongoRecords:
             if len(fitting) >= limit or len(rows) < asked:
                 return tuple(fitting[:limit])
             asked *= _FURTHER
+
+    async def _after(self, collection: Any, type_: type[T], after: str, limit: int) -> Chunk[T]:
+        # Texts only: a comparison with one leaves out ids of other types, which other programs may have stored.
+        later = {"_id": {"$gt": after}}
+        rows = await self._database.read_list(collection, filter=later, sort=[("_id", 1)], limit=limit)
+        objects = (self.broken.fitting(decoded, row, type_) for row in rows)
+        last = str(rows[-1]["_id"]) if len(rows) == limit else None
+        return Chunk(tuple(one for one in objects if one is not None), last)
 
     async def _stored_topic(self, session: Session, topic_id: str) -> Topic | None:
         raw = await self._database.topics.find_one({"_id": topic_id}, session=session)

@@ -38,7 +38,7 @@ from greenroom_platform.storage.task_steps import after, check_step, shown, wait
 _SWEPT = 100
 """Documents of each kind that one new task removes at most: more than it adds, and never a long write."""
 _OPTIONAL = [one.name for one in msgspec.structs.fields(PodcastTask) if one.default is msgspec.UNSET]
-_KIND, _META = "podcasttask", "greenroom document"
+KIND, _META = "podcasttask", "greenroom document"
 """As errors name the documents of the two collections."""
 _LOOKED_AT = 200
 """Podcasts of a topic among which those are looked for that can be heard."""
@@ -166,7 +166,7 @@ class MongoTasks:
 
     async def fail(self, claim: Claim, message: str, now: datetime) -> Change:
         async def work(session: Session) -> Change:
-            return await self._failed(session, await self._claimed(session, claim), message, now)
+            return await self.fail_in(session, await self._claimed(session, claim), message, now)
 
         return await self._database.transaction(work)
 
@@ -204,7 +204,7 @@ class MongoTasks:
 
         async def failed(session: Session, task: PodcastTask) -> Change:
             try:
-                return await self._failed(session, task, message, now)
+                return await self.fail_in(session, task, message, now)
             except BrokenDocument:
                 unfit.append(task.podcast_id)
                 raise
@@ -240,8 +240,9 @@ class MongoTasks:
                 lambda: recordings.update_one({"_id": podcast_id}, {"$set": {"swept": True}})
             )
 
-    async def forget_stored(self, podcast_id: str) -> None:
-        await self._database.write_one(lambda: self._database.recordings.delete_one({"_id": podcast_id}))
+    async def forget_stored(self, podcast_id: str, *, claim: int | None = None) -> None:
+        query = {"_id": podcast_id} | ({} if claim is None else {"claim": claim})
+        await self._database.write_one(lambda: self._database.recordings.delete_one(query))
 
     # ------------------------------------------------------------------------------------------------
 
@@ -263,9 +264,13 @@ class MongoTasks:
             stored = StoredRecording(
                 podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at, duration=duration
             )
-            document: Any = {"at": bson.Int64(microseconds(task.updated_at)), **msgspec.to_builtins(stored)}
-            where = {"_id": task.podcast_id}
-            await self._database.recordings.replace_one(where, document, upsert=True, session=session)
+            await self.note_stored_in(session, stored)
+
+    async def note_stored_in(self, session: Session, stored: StoredRecording) -> None:
+        """Note, within a transaction, what a podcast that has ended may have in the store of recordings."""
+        document: Any = {"at": bson.Int64(microseconds(stored.ended)), **msgspec.to_builtins(stored)}
+        where = {"_id": stored.podcast_id}
+        await self._database.recordings.replace_one(where, document, upsert=True, session=session)
 
     async def _requested(self, session: Session, key: IdempotencyKey, now: datetime) -> PodcastTask | None:
         """The task of an earlier request with the key, which is taken from it where it does not count any more."""
@@ -287,7 +292,7 @@ class MongoTasks:
         """Update a task in one step, if the claim on it is current: else whoever holds it must not write."""
         # docs/decisions/0057-claim-numbers-fence.md
         updated = await self._database.write_one(
-            lambda: fitting(_KIND, self._tasks.update_one(_current(claim), update), claim.podcast_id)
+            lambda: fitting(KIND, self._tasks.update_one(_current(claim), update), claim.podcast_id)
         )
         if not updated.matched_count:
             raise _lost(claim)
@@ -306,12 +311,13 @@ class MongoTasks:
         changed = shown(task, now, **members)
         if changed is None:
             return Advanced(task, None)
-        changing = self._tasks.update_one({"_id": task.podcast_id}, _update(changed), session=session)
-        await fitting(_KIND, changing, task.podcast_id)
+        changing = self._tasks.update_one({"_id": task.podcast_id}, update_of(changed), session=session)
+        await fitting(KIND, changing, task.podcast_id)
         change = await record_change(self._database, session, self._numbers, statuses=[task.podcast_id])
         return Advanced(changed, change)
 
-    async def _failed(self, session: Session, task: PodcastTask, message: str, now: datetime) -> Change:
+    async def fail_in(self, session: Session, task: PodcastTask, message: str, now: datetime) -> Change:
+        """End an unfinished task with the status "error", within a transaction."""
         advanced = await self._shown(session, task, now, status=ERROR, error_message=message)
         await self._note_stored(session, advanced.task, 0)
         change = advanced.change
@@ -346,7 +352,7 @@ def _claimed_until(until: datetime) -> dict[str, Any]:
     return {"claimed_until": msgspec.to_builtins(until), "claimable_at": bson.Int64(microseconds(until))}
 
 
-def _update(task: PodcastTask) -> dict[str, Any]:
+def update_of(task: PodcastTask) -> dict[str, Any]:
     """The update that makes a document this task, and what is searched by beside it."""
     members = msgspec.to_builtins(task)
     gone = [name for name in _OPTIONAL if name not in members]

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 SCHEMA_VERSION = 7
 """1: without users. 2: without tasks. 3: without triggers for changes made outside. 4: without stored recordings.
-5: without the caches that its changes are sent to. 6: without search."""
+5: without the caches that its changes are sent to. 6: without search, and without what operators do."""
 BUSY_DEADLINE = 4.0
 """Seconds that a write waits for another process's transaction."""
 _READERS = 2

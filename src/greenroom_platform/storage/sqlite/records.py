@@ -13,6 +13,7 @@ import msgspec
 
 from greenroom.errors import Conflict, UnknownReference
 from greenroom_platform.definitions import PAGE_SIZE
+from greenroom_platform.domain.exports import Chunk
 from greenroom_platform.domain.precondition import ALWAYS, Precondition
 from greenroom_platform.domain.records import (
     Change,
@@ -25,6 +26,7 @@ from greenroom_platform.domain.records import (
 )
 from greenroom_platform.models import Snippet, Topic, in_utc
 from greenroom_platform.storage.broken import BrokenDocuments
+from greenroom_platform.storage.sqlite.actions import SqliteActions
 from greenroom_platform.storage.sqlite.bulk import stored_whole
 from greenroom_platform.storage.sqlite.caches import SqliteCaches
 from greenroom_platform.storage.sqlite.database import Database
@@ -40,6 +42,7 @@ from greenroom_platform.storage.sqlite.rows import (
     write_topic,
 )
 from greenroom_platform.storage.sqlite.search import found_by, matching
+from greenroom_platform.storage.sqlite.task_control import SqliteTaskControl
 from greenroom_platform.storage.sqlite.tasks import SqliteTasks
 from greenroom_platform.storage.sqlite.users import SqliteUsers
 from greenroom_platform.storage.whole import WholeObjects
@@ -65,6 +68,10 @@ class SqliteRecords:
         """The users, in the same file."""
         self.tasks = SqliteTasks(database, self.broken)
         """The generation tasks, in the same file."""
+        self.task_control = SqliteTaskControl(database, self.broken)
+        """What operators do to these tasks."""
+        self.actions = SqliteActions(database)
+        """What operators have done, in the same file."""
         self.caches = SqliteCaches(database)
         """Which caches its changes are sent to, in the same file."""
         self.foreign_changes = SqliteForeignChanges(database)
@@ -93,6 +100,12 @@ class SqliteRecords:
 
     async def newest(self, limit: int) -> tuple[Snippet, ...]:
         return await self._snippets("", limit=limit)
+
+    async def topics_after(self, after: str, limit: int) -> Chunk[Topic]:
+        return await self._after("topics", Topic, after, limit)
+
+    async def snippets_after(self, after: str, limit: int) -> Chunk[Snippet]:
+        return await self._after("snippets", Snippet, after, limit)
 
     async def search_topics(self, words: Sequence[str], limit: int) -> tuple[Topic, ...]:
         query = f"SELECT {columns(Topic)} FROM {found_by('topic')} ORDER BY display_name, topic_id LIMIT ?"  # noqa: S608
@@ -244,6 +257,19 @@ class SqliteRecords:
                 asked *= _FURTHER
 
         return await self._database.read(work)
+
+    async def _after(self, table: str, type_: type[T], after: str, limit: int) -> Chunk[T]:
+        # Other programs may have stored ids that are no text, which sort behind all texts, or no UTF-8.
+        id_ = columns(type_).split(", ")[1]
+        column = id_.removeprefix("CAST(").removesuffix(" AS BLOB)")
+        query = (
+            f"SELECT {id_}, {columns(type_)} FROM {table} WHERE {column} > CAST(? AS TEXT)"  # noqa: S608
+            f" AND typeof({column}) = 'text' ORDER BY {column} LIMIT ?"
+        )
+        rows = await self._rows(query, (after.encode("utf-8", "surrogateescape"), limit))
+        objects = (self.broken.fitting(decoded, row[1:], type_) for row in rows)
+        last = rows[-1][0].decode("utf-8", "surrogateescape") if len(rows) == limit else None
+        return Chunk(tuple(one for one in objects if one is not None), last)
 
     async def _found(self, type_: type[T], query: str, words: Sequence[str], limit: int) -> tuple[T, ...]:
         """What has the words in its title, then what has them anywhere."""

@@ -53,4 +53,12 @@ CREATE TABLE IF NOT EXISTS recordings (
 CREATE TABLE IF NOT EXISTS caches (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     document TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS actions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: an outcome must not hit a later row
+    document TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS queue_pause (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    document TEXT NOT NULL
 )

@@ -85,7 +85,7 @@ class SqliteTasks:
         return await self._database.write(work)
 
     async def task(self, podcast_id: str) -> PodcastTask | None:
-        return await self._database.read(lambda connection: _read(connection, podcast_id))
+        return await self._database.read(lambda connection: read_task(connection, podcast_id))
 
     async def claim(self, worker: str, seconds: float, now: datetime, *, attempts: int) -> Claim | None:
         waiting = microseconds(now), attempts
@@ -107,7 +107,7 @@ class SqliteTasks:
                 claimed_until=after(now, seconds),
                 retry_at=msgspec.UNSET,
             )
-            _write(connection, claimed)
+            write_task(connection, claimed)
             return Claim(task=claimed, number=claimed.claim)
 
         # Workers ask again and again: only where there is something is the writer's place taken.
@@ -117,7 +117,7 @@ class SqliteTasks:
         def work(connection: sqlite3.Connection) -> None:
             task = _claimed(connection, claim)
             done = task.progress if progress is None else progress
-            _write(connection, msgspec.structs.replace(task, claimed_until=after(now, seconds), progress=done))
+            write_task(connection, msgspec.structs.replace(task, claimed_until=after(now, seconds), progress=done))
 
         await self._database.write(work)
 
@@ -161,14 +161,14 @@ class SqliteTasks:
             expected = task.estimated_completion_time if estimated is None else in_utc(estimated)
             advanced = _shown(connection, task, now, status=furthest, estimated_completion_time=expected)
             if STATUSES.ended(advanced.task.status):
-                _note_stored(connection, advanced.task, size, duration)
+                _note_end(connection, advanced.task, size, duration)
             return advanced
 
         return await self._database.write(work)
 
     async def fail(self, claim: Claim, message: str, now: datetime) -> Change:
         def work(connection: sqlite3.Connection) -> Change:
-            return _failed(connection, _claimed(connection, claim), message, now)
+            return failed_task(connection, _claimed(connection, claim), message, now)
 
         return await self._database.write(work)
 
@@ -177,7 +177,7 @@ class SqliteTasks:
             task = _claimed(connection, claim)
             attempts = task.attempts if counted else task.attempts - 1
             retry_at = after(now, pause) if pause else msgspec.UNSET
-            _write(connection, msgspec.structs.replace(unclaimed(task), attempts=attempts, retry_at=retry_at))
+            write_task(connection, msgspec.structs.replace(unclaimed(task), attempts=attempts, retry_at=retry_at))
 
         await self._database.write(work)
 
@@ -197,13 +197,13 @@ class SqliteTasks:
             return list(self._fitting(connection, where, (microseconds(now), attempts)))
 
         def work(connection: sqlite3.Connection) -> tuple[Change, ...]:
-            return tuple(_failed(connection, task, message, now) for task in exhausted(connection))
+            return tuple(failed_task(connection, task, message, now) for task in exhausted(connection))
 
         # As in `claim`.
         return await self._database.write(work) if await self._database.read(exhausted) else ()
 
     async def stored(self, podcast_id: str) -> StoredRecording | None:
-        return await self._database.read(lambda connection: _read_stored(connection, podcast_id))
+        return await self._database.read(lambda connection: read_stored(connection, podcast_id))
 
     async def all_stored(self) -> tuple[StoredRecording, ...]:
         def work(connection: sqlite3.Connection) -> tuple[StoredRecording, ...]:
@@ -215,7 +215,7 @@ class SqliteTasks:
 
     async def update_stored(self, podcast_id: str, *, expired: datetime | None = None, swept: bool = False) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            stored = _read_stored(connection, podcast_id)
+            stored = read_stored(connection, podcast_id)
             if stored is None:
                 return
             since = stored.expired or (None if expired is None else in_utc(expired))
@@ -225,8 +225,11 @@ class SqliteTasks:
 
         await self._database.write(work)
 
-    async def forget_stored(self, podcast_id: str) -> None:
+    async def forget_stored(self, podcast_id: str, *, claim: int | None = None) -> None:
         def work(connection: sqlite3.Connection) -> None:
+            stored = None if claim is None else read_stored(connection, podcast_id)
+            if stored is not None and stored.claim != claim:
+                return
             connection.execute("DELETE FROM recordings WHERE podcast_id = ?", (podcast_id,))
 
         await self._database.write(work)
@@ -234,23 +237,29 @@ class SqliteTasks:
     def _listed(self, connection: sqlite3.Connection, where: str, parameters: Sequence[object]) -> Iterator[Listed]:
         for task in self._fitting(connection, where, parameters):
             try:
-                yield Listed(task, _read_stored(connection, task.podcast_id))
+                yield Listed(task, read_stored(connection, task.podcast_id))
             except BrokenDocument as error:
                 self._broken.add(error)
 
     def _fitting(
         self, connection: sqlite3.Connection, where: str, parameters: Sequence[object]
     ) -> Iterator[PodcastTask]:
-        """Tasks without those that do not fit."""
-        query = f"SELECT {columns(PodcastTask)} FROM tasks WHERE {where}"  # noqa: S608
-        for row in connection.execute(query, parameters):
-            if (task := self._broken.fitting(decoded, row, PodcastTask)) is not None:
-                yield task
+        return fitting_tasks(connection, self._broken, where, parameters)
+
+
+def fitting_tasks(
+    connection: sqlite3.Connection, broken: BrokenDocuments, where: str, parameters: Sequence[object] = ()
+) -> Iterator[PodcastTask]:
+    """Tasks without those that do not fit."""
+    query = f"SELECT {columns(PodcastTask)} FROM tasks WHERE {where}"  # noqa: S608
+    for row in connection.execute(query, parameters):
+        if (task := broken.fitting(decoded, row, PodcastTask)) is not None:
+            yield task
 
 
 def _claimed(connection: sqlite3.Connection, claim: Claim) -> PodcastTask:
     """The task of a claim, if that is current: else whoever holds it must not write."""
-    task = _read(connection, claim.podcast_id)
+    task = read_task(connection, claim.podcast_id)
     # docs/decisions/0057-claim-numbers-fence.md
     if task is None or task.worker is msgspec.UNSET or task.claim != claim.number:
         raise ClaimLost(f"the claim on podcast {claim.podcast_id} is not current")
@@ -262,32 +271,39 @@ def _shown(connection: sqlite3.Connection, task: PodcastTask, now: datetime, **m
     changed = shown(task, now, **members)
     if changed is None:
         return Advanced(task, None)
-    _write(connection, changed)
+    write_task(connection, changed)
     return Advanced(changed, record_change(connection, time.time(), statuses=[task.podcast_id]))
 
 
-def _failed(connection: sqlite3.Connection, task: PodcastTask, message: str, now: datetime) -> Change:
+def failed_task(connection: sqlite3.Connection, task: PodcastTask, message: str, now: datetime) -> Change:
+    """End an unfinished task with the status "error", within a transaction."""
     advanced = _shown(connection, task, now, status=ERROR, error_message=message)
-    _note_stored(connection, advanced.task, 0)
+    _note_end(connection, advanced.task, 0)
     change = advanced.change
     assert change is not None, "an unfinished task is not seen as failed"
     return change
 
 
-def _read_stored(connection: sqlite3.Connection, podcast_id: str) -> StoredRecording | None:
+def read_stored(connection: sqlite3.Connection, podcast_id: str) -> StoredRecording | None:
+    """What a podcast that has ended may have in the store."""
     query = f"SELECT {columns(StoredRecording)} FROM recordings WHERE podcast_id = ?"  # noqa: S608
     row = connection.execute(query, (podcast_id,)).fetchone()
     return None if row is None else decoded(row, StoredRecording)
 
 
-def _note_stored(connection: sqlite3.Connection, task: PodcastTask, size: int, duration: float | None = None) -> None:
+def note_stored(connection: sqlite3.Connection, stored: StoredRecording) -> None:
     """Note what a task that has ended may have in the store of recordings."""
+    row = stored.podcast_id, microseconds(stored.ended), msgspec.json.encode(stored).decode()
+    connection.execute("INSERT OR REPLACE INTO recordings (podcast_id, ended, document) VALUES (?, ?, ?)", row)
+
+
+def _note_end(connection: sqlite3.Connection, task: PodcastTask, size: int, duration: float | None = None) -> None:
     if task.claim:
+        ended = task.updated_at
         stored = StoredRecording(
-            podcast_id=task.podcast_id, claim=task.claim, size=size, ended=task.updated_at, duration=duration
+            podcast_id=task.podcast_id, claim=task.claim, size=size, ended=ended, duration=duration
         )
-        row = task.podcast_id, microseconds(task.updated_at), msgspec.json.encode(stored).decode()
-        connection.execute("INSERT OR REPLACE INTO recordings (podcast_id, ended, document) VALUES (?, ?, ?)", row)
+        note_stored(connection, stored)
 
 
 def _requested(connection: sqlite3.Connection, key: IdempotencyKey, now: datetime) -> PodcastTask | None:
@@ -295,7 +311,7 @@ def _requested(connection: sqlite3.Connection, key: IdempotencyKey, now: datetim
         "SELECT podcast_id FROM task_keys WHERE caller = ? AND key = ? AND made > ?",
         (key.caller, key.key, microseconds(now - KEY_KEPT)),
     ).fetchone()
-    return _read(connection, row[0]) if row else None
+    return read_task(connection, row[0]) if row else None
 
 
 # docs/decisions/0058-new-tasks-sweep-old-ones.md
@@ -312,13 +328,14 @@ def _sweep(connection: sqlite3.Connection, now: datetime) -> None:
     )
 
 
-def _read(connection: sqlite3.Connection, podcast_id: str) -> PodcastTask | None:
+def read_task(connection: sqlite3.Connection, podcast_id: str) -> PodcastTask | None:
+    """One task; None where there is none."""
     query = f"SELECT {columns(PodcastTask)} FROM tasks WHERE podcast_id = ?"  # noqa: S608
     row = connection.execute(query, (podcast_id,)).fetchone()
     return decoded(row, PodcastTask) if row else None
 
 
-def _write(connection: sqlite3.Connection, task: PodcastTask) -> None:
+def write_task(connection: sqlite3.Connection, task: PodcastTask) -> None:
     """Replace a task, and what is searched by beside it."""
     free = task.retry_at if isinstance(task.claimed_until, msgspec.UnsetType) else task.claimed_until
     until = 0 if isinstance(free, msgspec.UnsetType) else microseconds(free)

@@ -1,0 +1,153 @@
+"""One call of a thread into the event loop: its answer, its errors, and the work that its thread is given meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import _get_running_loop
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from greenroom.errors import RoomClosed, RoomElsewhere
+
+if TYPE_CHECKING:
+    from greenroom.sync.portal import Portal
+
+E = TypeVar("E", bound=BaseException)
+T = TypeVar("T")
+
+_IN_A_LOOP = (
+    "an event loop runs in this thread, and would stand still while greenroom.sync waits",
+    "use the asynchronous face there, `from greenroom import Greenroom` (of Django's cache and sessions the twins with "
+    "an `a`, as `await cache.aget(…)`), or call this in a thread: `await asyncio.to_thread(…)`",
+)
+
+
+def refuse_running_loop() -> None:
+    """Return in a thread where no event loop runs.
+
+    Raises:
+        RoomElsewhere: in any other.
+    """
+    if _get_running_loop() is not None:
+        raise RoomElsewhere(*_IN_A_LOOP)
+
+
+class Raised(NamedTuple):
+    """What work has raised in the thread of a call.
+
+    Arguments:
+        error: the exception itself.
+        shared: the copy that all others get who wait for the work.
+    """
+
+    error: Exception
+    shared: Exception
+
+
+class Work(Protocol):
+    """What the thread of a call does while the call is under way."""
+
+    def run(self) -> Raised | None:
+        """Do it; returns what it has raised."""
+
+    def hand_on(self) -> None:
+        """Its thread has gone; in the loop."""
+
+
+class PortalCall:
+    """One call of a thread into the loop, and where it waits for the answer.
+
+    Arguments:
+        make: makes the coroutine, in the loop.
+        context: that of its task; without it a copy of the loop's own.
+    """
+
+    __slots__ = ("context", "error", "inbox", "left", "make", "portal", "raised", "result", "task", "works")
+
+    def __init__(
+        self, portal: Portal, make: Callable[[PortalCall], Coroutine[Any, Any, Any]], context: Context | None
+    ) -> None:
+        self.portal = portal
+        self.make = make
+        self.context = context
+        self.inbox: SimpleQueue[Any] = portal.inbox()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.raised: Raised | None = None
+        """What work in its own thread has raised."""
+        self.task: asyncio.Task[None] | None = None
+        self.works: list[Work] = []
+        """The work that its thread was given and has not ended; in the loop."""
+        self.left = False
+        """Whether its thread has gone, and takes no more work; in the loop."""
+
+    def start(self) -> None:
+        """Begin; in the loop. What was put there twice, by a thread that was interrupted, begins once."""
+        if self.task is None and self.portal.loop is not None:
+            self.portal.running.add(self)
+            self.task = self.portal.loop.create_task(self._run(), context=self.context)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Give its thread the answer; in the loop."""
+        if self in self.portal.running:
+            self.portal.running.discard(self)
+            if error is not None:
+                self.error = error
+            self.inbox.put(self)
+
+    async def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self.result = await self.make(self)
+        except asyncio.CancelledError:
+            error = RoomClosed()  # nobody else cancels it
+        except BaseException as raised:
+            error = raised
+        # Within the task's own step: a callback of its end would cost the loop another turn.
+        self.end(error)
+
+
+Make = Callable[[PortalCall], Coroutine[Any, Any, T]]
+"""Makes the coroutine of a call, in the loop."""
+
+
+def after_calls(
+    left: list[PortalCall], make: Callable[[PortalCall], Coroutine[Any, Any, T]]
+) -> Callable[[PortalCall], Coroutine[Any, Any, T]]:
+    """A call of a thread that was interrupted in others, which go on: after these."""
+
+    async def after(call: PortalCall) -> T:
+        if tasks := {one.task for one in left if one.task is not None}:
+            await asyncio.wait(tasks)
+        return await make(call)
+
+    return after
+
+
+def copied(error: E) -> E:
+    """A copy of an exception, with its traceback; the exception itself where none like it can be made.
+
+    Prevents: a load fails, and eight threads wait for it · each raises the one error, which notes the frames that it
+    passes · each traceback has the frames of all.
+    """
+    try:
+        # Without its `__init__`, which may take other arguments than it gives its parent.
+        copy = type(error).__new__(type(error), *error.args)
+        copy.__dict__.update(error.__dict__)
+        if type(copy) is not type(error) or copy.args != error.args or str(copy) != str(error):
+            return error
+    except Exception:
+        return error
+    copy.__cause__, copy.__context__ = error.__cause__, error.__context__
+    copy.__suppress_context__ = error.__suppress_context__
+    return copy.with_traceback(error.__traceback__)
+
+
+def own_error(call: PortalCall) -> BaseException:
+    """The error of a call, which no other thread raises: what its own thread has raised itself, or a copy."""
+    assert call.error is not None
+    if call.raised is not None and call.error is call.raised.shared:
+        return call.raised.error
+    return copied(call.error)

@@ -1,0 +1,42 @@
+"""`/site`: what a page asks first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, Router, get
+
+from greenroom.errors import MissingExtra
+from greenroom_platform.http.session_answers import request_session
+from greenroom_platform.http.state import ServiceState
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """What this installation offers, and what it knows of the caller."""
+
+    podcasts: bool
+    session: bool
+
+
+# docs/decisions/0106-a-page-asks-what-there-is-before-who-one-is.md
+@get("/site", summary="What can be had here")
+async def read_site(request: Request[Any, Any, Any], state: ServiceState) -> Response[Site]:
+    """`podcasts`: whether podcasts are made here. `session`: whether the request names a session, living or not.
+
+    A page cannot see its cookie: it learns here whether to ask for the session, and a first visit has no 401.
+    """
+    site = Site(podcasts=_has_voices(state), session=request_session(request).presented)
+    return Response(site, headers={"Cache-Control": "no-store"})
+
+
+def _has_voices(state: ServiceState) -> bool:
+    try:
+        state.voice()
+    except MissingExtra:
+        return False
+    return True
+
+
+ROUTER = Router("/", route_handlers=[read_site], tags=["Site"])
+"""The resource."""
