@@ -66,8 +66,8 @@ def document() -> dict[str, Any]:
     control = {
         "address": "/api/v1/control/events",
         "title": "How the service is, for its staff",
-        "description": "Server-sent events, one every two seconds or so; the answer ends after 15 minutes. It takes the "
-        "editor token, the control token, or the cookie of the pages.",
+        "description": "Server-sent events, one every two seconds or so; the answer ends after 15 minutes. It takes "
+        "the editor token, the control token, or the cookie of the pages.",
         "servers": [{"$ref": "#/servers/events"}],
         "messages": {"summary": _message_of("summary")},
     }
