@@ -64,7 +64,7 @@ async def test_an_address_of_another_type_is_refused_with_the_form(argument: str
         await Greenroom(**{argument: 5}).__aenter__()  # type: ignore[arg-type]
     # As of a variable of the environment that is set and empty: not the embedded server.
     with pytest.raises(InvalidInput, match="address: the scheme '' is not known; write it like valkey://host:6379"):
-        await Greenroom(**{argument: ""}).__aenter__()  # type: ignore[arg-type]
+        await Greenroom(**{argument: ""}).__aenter__()  # type: ignore[arg-type]  # which of them is chosen above
 
 
 @pytest.mark.parametrize(
