@@ -113,3 +113,13 @@ def test_signing_out_takes_the_cookie_of_a_session_that_is_over(service: Service
         problem(browser.delete(f"{API}/session"), 401, "unauthorized")
         assert "greenroom" not in browser.cookies
         browser.patch(f"{API}/session/preferences", json={"playback_speed_default": 3}).raise_for_status()
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".css")])
+def test_every_block_of_a_style_sheet_is_closed(name: str) -> None:
+    """One that is left open swallows all that follows: it holds for some widths of the window only."""
+    depth = 0
+    for line in (resources.files("greenroom_platform.http") / "page" / name).read_text("utf-8").splitlines():
+        assert depth == 0 or not line.startswith((".", "@", "/*")), line
+        depth += line.count("{") - line.count("}")
+    assert depth == 0

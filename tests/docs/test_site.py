@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.support.repository import ROOT
-from tests.support.visitors import chromium
+from tests.support.visitors import WITH_CHROMIUM, chromium
 
 pytestmark = [
     pytest.mark.skipif(
@@ -179,6 +179,7 @@ def address(site: Path) -> Iterator[str]:
         thread.join()
 
 
+@WITH_CHROMIUM
 def test_no_request_leaves_a_page_and_the_search_finds(address: str) -> None:
     asked: list[str] = []
     problems: list[str] = []
