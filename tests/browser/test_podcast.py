@@ -218,6 +218,11 @@ def test_what_is_said_goes_along_with_the_sound_and_leads_to_the_stories(long: s
     expect(said).to_contain_text(told[-1]["text"])
     page.get_by_role("slider", name="Position").press("Home")
     expect(said).to_contain_text(told[0]["text"])
+    # One stop for Tab, and the arrows from line to line.
+    expect(page.locator(".line[tabindex='0']")).to_have_count(1)
+    lines.nth(0).focus()
+    page.keyboard.press("ArrowDown")
+    expect(lines.nth(1)).to_be_focused()
     # Where another podcast plays, or none, a line begins this one.
     page.get_by_role("button", name="Close the player").click()
     expect(said).to_have_count(0)

@@ -26,12 +26,12 @@ export async function showTranscript(part, podcastId, { mine, listen, signal }) 
   }
   if (signal.aborted || !found.lines.length) return;
   const { lines, snippets } = found;
-  const rows = lines.map((line) => h(
+  const rows = lines.map((line, at) => h(
     'li',
     {},
     h(
       'button',
-      { type: 'button', class: 'line', on: { click: () => { if (mine()) player.seek(line.start_seconds); else listen(line.start_seconds); } } },
+      { type: 'button', class: 'line', tabindex: at === 0 ? '0' : '-1', on: { click: () => { if (mine()) player.seek(line.start_seconds); else listen(line.start_seconds); } } },
       h('span', { class: 'at' }, clock(line.start_seconds)),
       h('span', {}, h('strong', {}, line.speaker), ' ', h('span', { dir: 'auto' }, line.text)),
     ),
@@ -48,6 +48,17 @@ export async function showTranscript(part, podcastId, { mine, listen, signal }) 
     ),
   );
 
+  // One stop for the key Tab, and the arrows from line to line: the player must not be a hundred stops away.
+  const stopAt = (at) => rows.forEach((row, number) => { row.firstChild.tabIndex = number === at ? 0 : -1; });
+  box.addEventListener('keydown', (event) => {
+    const at = rows.findIndex((row) => row.contains(document.activeElement));
+    const next = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1 }[event.key];
+    if (next === undefined || !rows[next]) return;
+    event.preventDefault();
+    stopAt(next);
+    rows[next].firstChild.focus();
+  });
+
   let current = -1;
   let touched = 0;
   for (const event of ['wheel', 'pointerdown', 'keydown', 'touchmove']) {
@@ -60,6 +71,7 @@ export async function showTranscript(part, podcastId, { mine, listen, signal }) 
     current = at;
     if (at < 0) return;
     rows[at].firstChild.setAttribute('aria-current', 'true');
+    if (!box.contains(document.activeElement)) stopAt(at);
     // Within its box only: the page itself stays where the listener has it.
     if (Date.now() - touched > LEFT_ALONE) {
       box.scrollTo({ top: rows[at].offsetTop - box.clientHeight / 3, behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
