@@ -14,7 +14,7 @@ from playwright.sync_api import Page, Route, ViewportSize, expect
 from tests.support.held_renderer import BARE, LONG, NAMES, SHORT, ask_for, held, is_whole, write_topics
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX
-from tests.support.running_service import API, NO_TLS, TOKEN, Service
+from tests.support.running_service import API, KEPT, NO_TLS, TOKEN, Service
 from tests.support.visitors import (
     AUDIO,
     PASSWORD,
@@ -187,7 +187,7 @@ def test_signed_out_refused_and_signed_in_with_sessions(service: Service, page: 
     clean(page)
     credentials = {"username": "a-listener-with-a-long-name", "password": PASSWORD}
     service.client.post(f"{API}/users", json=credentials).raise_for_status()
-    with httpx.Client(base_url=service.url, verify=NO_TLS) as elsewhere:
+    with httpx.Client(base_url=service.url, verify=NO_TLS, limits=KEPT) as elsewhere:
         elsewhere.post(f"{API}/session/login", json=credentials).raise_for_status()
     sign_in(page, credentials["username"])
     expect(page.locator(".sessions li")).to_have_count(2)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support.problem_checks import problem
-from tests.support.running_service import API, NO_TLS, Service
+from tests.support.running_service import API, KEPT, NO_TLS, Service
 
 FILES = sorted(entry.name for entry in (resources.files("greenroom_platform.http") / "page").iterdir())
 MODULES = [name for name in FILES if name.endswith(".js")]
@@ -102,7 +102,7 @@ def test_nothing_is_named_on_another_host(service: Service) -> None:
 
 def test_signing_out_takes_the_cookie_of_a_session_that_is_over(service: Service) -> None:
     """A page cannot give it up itself, and while it is sent no new session begins."""
-    with httpx.Client(base_url=service.url, verify=NO_TLS) as browser:
+    with httpx.Client(base_url=service.url, verify=NO_TLS, limits=KEPT) as browser:
         browser.patch(f"{API}/session/preferences", json={"playback_speed_default": 2}).raise_for_status()
         token = browser.cookies["greenroom"]
         browser.delete(f"{API}/session").raise_for_status()

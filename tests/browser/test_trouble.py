@@ -16,7 +16,7 @@ from tests.support.held_renderer import BARE, LONG, NAMES, SHORT, ask_for, held,
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX
 from tests.support.real_servers import free_port
-from tests.support.running_service import API, NO_TLS, TOKEN, Serve, Service
+from tests.support.running_service import API, KEPT, NO_TLS, TOKEN, Serve, Service
 from tests.support.visitors import (
     AUDIO,
     PASSWORD,
@@ -170,7 +170,7 @@ def test_a_session_that_ends_elsewhere_is_told_and_the_podcast_goes_on(service: 
         renderer.speak(lambda: heard(page), 3)
         playing(page)
         assert len(streams(visiting)) == 1
-        with httpx.Client(base_url=service.url, verify=NO_TLS) as elsewhere:
+        with httpx.Client(base_url=service.url, verify=NO_TLS, limits=KEPT) as elsewhere:
             credentials = {"username": "mary", "password": PASSWORD}
             elsewhere.post(f"{API}/session/login", json=credentials).raise_for_status()
             elsewhere.post(f"{API}/session/logout-everywhere").raise_for_status()

@@ -14,7 +14,7 @@ import yaml
 from tests.support.deployed_files import DEPLOY, needs
 from tests.support.patience import wait_for
 from tests.support.real_servers import Server, free_port
-from tests.support.running_service import API, NO_TLS, Serve, Service
+from tests.support.running_service import API, KEPT, NO_TLS, Serve, Service
 
 pytestmark = needs("prometheus", "prometheus")
 
@@ -42,7 +42,7 @@ def prometheus(service: Service, tmp_path: Path) -> Iterator[httpx.Client]:
     with (tmp_path / "prometheus.log").open("wb") as log:
         process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", verify=NO_TLS) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", verify=NO_TLS, limits=KEPT) as client:
             yield client
     finally:
         process.terminate()

@@ -26,7 +26,7 @@ from tests.support.mongo_server import MongoServer
 from tests.support.people import PASSWORD
 from tests.support.real_servers import Server
 from tests.support.repository import ROOT
-from tests.support.running_service import API, NO_TLS, Serve, Service, command
+from tests.support.running_service import API, KEPT, NO_TLS, Serve, Service, command
 from tests.support.stream_listeners import TOPIC as RECORDED
 from tests.support.stream_listeners import Studio, tones
 
@@ -72,7 +72,7 @@ def writing(service: Service) -> Iterator[None]:
 
     def work() -> int:
         number = 0
-        with httpx.Client(base_url=service.url, timeout=30, verify=NO_TLS) as client:
+        with httpx.Client(base_url=service.url, timeout=30, verify=NO_TLS, limits=KEPT) as client:
             while not ended.is_set():
                 number += 1
                 for topic_id in TOPICS:

@@ -16,7 +16,7 @@ import pytest
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, servers, the_server
 from tests.support.real_servers import Server, free_port
-from tests.support.running_service import API, NO_TLS, Serve, Service
+from tests.support.running_service import API, KEPT, NO_TLS, Serve, Service
 
 BYPASS = "greenroom; fwd=bypass; detail=engine-down"
 TOPIC = {"display_name": "Night Radio", "description": "Voices after midnight.", "keywords": ["radio"]}
@@ -61,7 +61,7 @@ class Load:
         return any(one.startswith(status) for _, one in self.answers[since:])
 
     def _read(self) -> None:
-        with httpx.Client(timeout=30, verify=NO_TLS) as client:
+        with httpx.Client(timeout=30, verify=NO_TLS, limits=KEPT) as client:
             while not self._ended.is_set():
                 try:
                     answer = client.get(self._url)

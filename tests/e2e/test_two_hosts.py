@@ -23,7 +23,7 @@ from tests.support.held_renderer import Renderer
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, below
 from tests.support.repository import ROOT
-from tests.support.running_service import API, NO_TLS
+from tests.support.running_service import API, KEPT, NO_TLS
 from tests.support.s3_server import PROGRAM as WEED
 from tests.support.stream_listeners import decode, hear, listener
 from tests.support.studio_samples import sample
@@ -52,7 +52,7 @@ class TwoHosts:
         self.pids: dict[str, int] = told["pids"]
         self.editor = {"Authorization": f"Bearer {told['editor_token']}"}
         self.directory = directory
-        self.client = httpx.Client(verify=NO_TLS, timeout=30)
+        self.client = httpx.Client(verify=NO_TLS, timeout=30, limits=KEPT)
         self._held: list[Renderer] = []
 
     def api(self, method: str, host: str, path: str, **options: Any) -> httpx.Response:

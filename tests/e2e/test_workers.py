@@ -18,7 +18,7 @@ from tests.support.patience import wait_for
 from tests.support.people import COOKIE
 from tests.support.process_tree import ON_LINUX, Process, below, workers
 from tests.support.real_servers import Server, valkey_binary
-from tests.support.running_service import API, NO_TLS, TOKEN, Service
+from tests.support.running_service import API, KEPT, NO_TLS, TOKEN, Service
 
 pytestmark = ON_LINUX
 
@@ -74,7 +74,9 @@ class At:
     def __init__(self, service: Service, worker: Process) -> None:
         self._service = service
         self._worker = worker
-        self._client = httpx.Client(base_url=service.url, timeout=30, headers=service.editor, verify=NO_TLS)
+        self._client = httpx.Client(
+            base_url=service.url, timeout=30, headers=service.editor, verify=NO_TLS, limits=KEPT
+        )
         self._port: object = None
 
     def __call__(self, method: str, path: str, **options: object) -> httpx.Response:
@@ -83,7 +85,9 @@ class At:
             if self._at(answer) == self._port:
                 return answer
         self._client.close()
-        self._client = httpx.Client(base_url=self._service.url, timeout=30, headers=self._service.editor, verify=NO_TLS)
+        self._client = httpx.Client(
+            base_url=self._service.url, timeout=30, headers=self._service.editor, verify=NO_TLS, limits=KEPT
+        )
         with alone(self._service, self._worker):
             answer = self._client.request(method, path, **options)  # type: ignore[arg-type]
         self._port = self._at(answer)
@@ -173,7 +177,7 @@ def code(socket: ClientConnection, seconds: float = 40) -> int | None:
 
 def begun(service: Service) -> str:
     """The token of a new session."""
-    with httpx.Client(base_url=service.url, timeout=30, verify=NO_TLS) as client:
+    with httpx.Client(base_url=service.url, timeout=30, verify=NO_TLS, limits=KEPT) as client:
         client.patch(f"{API}/session/preferences", json={}).raise_for_status()
         return client.cookies[COOKIE]
 

@@ -16,7 +16,7 @@ from tests.support.described_calls import use_page_calls, use_staff_calls
 from tests.support.description_driver import BODIES, CONTROL, SNIPPET, TOPIC, Driver
 from tests.support.people import PASSWORD, people_of
 from tests.support.problem_checks import problem
-from tests.support.running_service import API, NO_TLS, TOKEN, Service
+from tests.support.running_service import API, KEPT, NO_TLS, TOKEN, Service
 from tests.support.stream_listeners import Studio, tones
 
 STREAMS = 1
@@ -61,7 +61,7 @@ async def test_the_description_says_what_is_true_and_all_of_it(service: Service,
     description = Description(service)
     driver = Driver(service, description)
     with people_of(service) as people, ExitStack() as stack:
-        other = stack.enter_context(httpx.Client(base_url=service.url, timeout=15, verify=NO_TLS))
+        other = stack.enter_context(httpx.Client(base_url=service.url, timeout=15, verify=NO_TLS, limits=KEPT))
         person = people("described").sign_up()
         driver.credentials["session"] = person.log_in(token=True).json()["token"]
         _refuse(driver)

@@ -17,7 +17,7 @@ from tests.support.listeners import listening
 from tests.support.people import COOKIE, PASSWORD, People, people_of
 from tests.support.problem_checks import blamed, problem
 from tests.support.real_servers import Server
-from tests.support.running_service import API, NO_TLS, Serve, Service
+from tests.support.running_service import API, KEPT, NO_TLS, Serve, Service
 
 DEFAULTS = {"preferred_topics": [], "playback_speed_default": 1.0}
 
@@ -123,7 +123,7 @@ def test_a_log_in_rotates_and_the_old_token_is_dead(service: Service, people: Pe
     assert ana.get("/session").status_code == 200
     # The copy for requests under way is read; nothing is written, ended or listed with it.
     old = {"Cookie": f"{COOKIE}={before}"}
-    with httpx.Client(base_url=service.url + API, headers=old, verify=NO_TLS) as planted:
+    with httpx.Client(base_url=service.url + API, headers=old, verify=NO_TLS, limits=KEPT) as planted:
         assert planted.patch("/session/preferences", json={}).status_code == 401
         assert planted.delete("/session").status_code == 401
         assert planted.get("/sessions").status_code == 401
@@ -238,7 +238,9 @@ def test_two_log_ins_of_one_session_at_once_leave_one_session(service: Service, 
         begun, answers = threading.Barrier(4), list[httpx.Response]()
 
         def log_in(begun: threading.Barrier = begun, answers: list[httpx.Response] = answers) -> None:
-            with httpx.Client(base_url=service.url, cookies={COOKIE: ana.token}, timeout=15, verify=NO_TLS) as client:
+            with httpx.Client(
+                base_url=service.url, cookies={COOKIE: ana.token}, timeout=15, verify=NO_TLS, limits=KEPT
+            ) as client:
                 begun.wait()
                 body = {"username": ana.username, "password": PASSWORD}
                 answers.append(client.post(f"{API}/session/login", json=body))

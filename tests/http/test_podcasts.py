@@ -24,7 +24,7 @@ from greenroom_platform.platform import Platform, open_platform
 from tests.support.counted_tasks import STEPS, statuses_of
 from tests.support.problem_checks import blamed, problem
 from tests.support.real_servers import Server
-from tests.support.running_service import API, NO_TLS, TOKEN, Serve, Service, running
+from tests.support.running_service import API, KEPT, NO_TLS, TOKEN, Serve, Service, running
 from tests.support.status_followers import events, listener, long_poller, poller
 
 TOPIC = "for_podcasts"
@@ -162,7 +162,7 @@ async def test_where_no_voice_is_to_be_had_the_answer_says_what_is_missing(tmp_p
 
 
 def test_a_page_learns_whether_to_ask_for_a_session(service: Service) -> None:
-    with httpx.Client(base_url=service.url, verify=NO_TLS) as browser:
+    with httpx.Client(base_url=service.url, verify=NO_TLS, limits=KEPT) as browser:
         answer = browser.get(f"{API}/site")
         assert (answer.json(), answer.headers["cache-control"]) == ({"podcasts": True, "session": False}, "no-store")
         assert "set-cookie" not in answer.headers

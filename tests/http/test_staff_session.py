@@ -12,7 +12,7 @@ from greenroom_platform.http import staff_session
 from greenroom_platform.http.auth import WRONG_TOKENS
 from tests.support.patience import wait_for
 from tests.support.problem_checks import blamed, problem
-from tests.support.running_service import API, CONTROL_TOKEN, NO_TLS, TOKEN, Service
+from tests.support.running_service import API, CONTROL_TOKEN, KEPT, NO_TLS, TOKEN, Service
 
 SESSION = f"{API}/staff/session"
 COOKIE = "greenroom-staff"
@@ -22,7 +22,7 @@ TOPIC = {"display_name": "Staff", "description": "", "keywords": []}
 @pytest.fixture
 def browser(service: Service) -> Iterator[httpx.Client]:
     """A browser: it keeps cookies."""
-    with httpx.Client(base_url=service.url, verify=NO_TLS) as browser:
+    with httpx.Client(base_url=service.url, verify=NO_TLS, limits=KEPT) as browser:
         yield browser
 
 

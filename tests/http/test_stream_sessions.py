@@ -19,7 +19,7 @@ from greenroom_platform.platform import open_platform
 from tests.support.asgi_server import closed
 from tests.support.patience import eventually
 from tests.support.real_servers import Raw, Server
-from tests.support.running_service import API, NO_TLS, TOKEN, Serve, Service
+from tests.support.running_service import API, KEPT, NO_TLS, TOKEN, Serve, Service
 from tests.support.session_stores import Passing, age, decoded
 from tests.support.stream_listeners import Studio, activity, hear, inner, listener, tones
 
@@ -43,7 +43,7 @@ class Visitor:
     """Somebody with a session."""
 
     def __init__(self, url: str) -> None:
-        self.client = httpx.Client(base_url=url, timeout=30, verify=NO_TLS)
+        self.client = httpx.Client(base_url=url, timeout=30, verify=NO_TLS, limits=KEPT)
         answer = self.client.patch(f"{API}/session/preferences", json={"playback_speed_default": 1.5})
         assert answer.status_code == 200
         self.token = answer.cookies["greenroom"]

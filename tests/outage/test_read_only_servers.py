@@ -67,7 +67,7 @@ async def test_writes_of_both_channels_go_to_the_new_primary(pair: Pair) -> None
         way.target = replica.port
         await _succeeds(lambda: room.sessions.end(live.session_id))
         await _succeeds(lambda: cache.invalidate("e1"))
-        assert replica.raw()("KEYS", "*e1*") == []
+        assert replica.raw()("KEYS", "*episode:e1*") == []
         await eventually(lambda: room.unavailable is None)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.running_service import API, NO_TLS, Service
+from tests.support.running_service import API, KEPT, NO_TLS, Service
 
 PASSWORD = "correct horse battery staple"
 COOKIE = "greenroom"
@@ -75,7 +75,9 @@ def people_of(service: Service) -> Iterator[People]:
     with ExitStack() as stack:
 
         def made(username: str | None = None, **headers: str) -> Person:
-            client = stack.enter_context(httpx.Client(base_url=service.url, timeout=15, headers=headers, verify=NO_TLS))
+            client = stack.enter_context(
+                httpx.Client(base_url=service.url, timeout=15, headers=headers, verify=NO_TLS, limits=KEPT)
+            )
             return Person(client, username or f"user{next(_NUMBERS)}")
 
         yield made

@@ -32,6 +32,8 @@ FREELY = {
     "GREENROOM_STREAMS_PER_ADDRESS": "10000",
 }
 """Bounds that nobody reaches: all clients of a test have one address."""
+KEPT = httpx.Limits(keepalive_expiry=2)
+"""The server closes a connection that is idle for 5 s: a client must not be using it in that moment."""
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """What every HTTP client of a test is given: made for each, with all public certificates, it takes 25 ms."""
 _ADDRESS = re.compile(r"http://\S+:\d+")
@@ -134,9 +136,7 @@ class Service:
         self.launch()
         try:
             wait_for(self._is_announced, 60)
-            # The server closes a connection idle for 5 s: the client must not be using it in that moment.
-            limits = httpx.Limits(keepalive_expiry=2)
-            self.client = httpx.Client(base_url=self.url, timeout=15, limits=limits, verify=NO_TLS)
+            self.client = httpx.Client(base_url=self.url, timeout=15, limits=KEPT, verify=NO_TLS)
             wait_for(self.is_ready, 60)
         except BaseException:
             self.kill()
