@@ -23,6 +23,7 @@ from greenroom.argument_types import instance, span
 from greenroom.client import Greenroom
 from greenroom.errors import GreenroomError, InvalidInput, RoomClosed
 from greenroom.extras import needs_extra
+from greenroom.integrations.between_forks import between_forks
 from greenroom.integrations.outbox import RowSender, Stale, rows_of
 from greenroom.integrations.outbox_rooms import LoopRoom, ThreadRoom, room_of
 from greenroom.integrations.sql_transaction import Async, OutboxTransaction, Plain
@@ -285,7 +286,7 @@ class SqlOutbox:
                 return await connection.run_sync(work)
 
         def in_thread() -> T:
-            with engine.begin() as connection:
+            with between_forks(), engine.begin() as connection:
                 return work(connection)
 
         return await asyncio.to_thread(in_thread)

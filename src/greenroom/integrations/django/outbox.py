@@ -20,6 +20,7 @@ from django.db import DatabaseError, connections, router, transaction
 from django.utils import timezone
 
 from greenroom.errors import EngineError, GreenroomError, RoomClosed
+from greenroom.integrations.between_forks import between_forks
 from greenroom.integrations.django import rooms, settings
 from greenroom.sync import Greenroom
 from greenroom.sync.called_drops import CalledDrop
@@ -160,7 +161,11 @@ def _look(every: float) -> None:
     while True:
         Event().wait(every)
         try:
-            send_left()
+            with between_forks():
+                try:
+                    send_left()
+                finally:
+                    connections.close_all()
         except RoomClosed:
             return  # the process ends
         except (DatabaseError, EngineError) as error:
@@ -171,5 +176,3 @@ def _look(every: float) -> None:
             log.exception("the outbox was not looked through")
         else:
             told = None
-        finally:
-            connections.close_all()
