@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 _OF_DATA = re.compile(r"not an integer|not a valid float|would overflow|exceeds maximum|attempt to \w+ ")
 
 
 class GreenroomError(Exception):
     """The root of every error that this library raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message and the members, not the arguments of `__init__`.
+
+        Prevents: a process of a pool raises an error whose arguments are others than its message · the parent cannot
+        make it again, and waits for the result for ever.
+        """
+        return _made_again, (type(self), self.args, vars(self))
+
+
+def _made_again(kind: type[GreenroomError], args: tuple[Any, ...], members: dict[str, Any]) -> GreenroomError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(members)
+    return error
 
 
 class InvalidInput(GreenroomError, ValueError):

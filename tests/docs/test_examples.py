@@ -78,10 +78,11 @@ def _texts(folder: Path, kind: str) -> list[str]:
     return [file.read_text("utf-8") for file in folder.rglob(kind)]
 
 
-def printed(name: str, **env: str) -> list[str]:
-    """The lines that an example prints which is a program."""
+def printed(name: str, **env: str | None) -> list[str]:
+    """The lines that an example prints which is a program; a variable that is None is not set."""
     program = [sys.executable, str(EXAMPLES / name)]
-    run = subprocess.run(program, env=os.environ | env, capture_output=True, text=True, timeout=100)
+    variables = {key: value for key, value in (os.environ | env).items() if value is not None}
+    run = subprocess.run(program, env=variables, capture_output=True, text=True, timeout=100)
     assert run.returncode == 0, run.stderr
     return run.stdout.splitlines()
 
@@ -224,7 +225,7 @@ def test_the_example_of_tests_passes_as_its_users_run_it() -> None:
 
 @pytest.mark.parametrize("embedded", [False, True], ids=["address", "embedded"])
 def test_forked_workers_share_a_load_and_a_fork_of_an_open_room_is_told(valkey: Server, embedded: bool) -> None:
-    lines = printed("forked_workers.py", VALKEY_URL="" if embedded else valkey.address)
+    lines = printed("forked_workers.py", VALKEY_URL=None if embedded else valkey.address)
     assert lines == [
         *["50 reads of Chair 1"] * 4,
         "loads: 1",
