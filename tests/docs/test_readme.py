@@ -142,6 +142,6 @@ def test_it_is_short_and_every_file_that_it_links_to_is_there() -> None:
     problem, code = TEXT.split("\n\n")[1], TEXT.index("```python")
     assert len(problem.splitlines()) <= 4
     assert TEXT[:code].count("\n") < 12
-    assert TEXT.count("![") == 1
+    assert TEXT.count("![") == 3  # listeners, editors, operators
     for target in re.findall(r"\]\(([^)#:]+)", TEXT):
         assert (README.parent / target).exists(), target
