@@ -70,9 +70,9 @@ def test_the_control_token_gives_a_cookie_that_only_looks(service: Service, brow
 def test_a_page_of_another_origin_cannot_use_the_cookie(browser: httpx.Client) -> None:
     sign_in(browser)
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "same-site"}):
-        problem(browser.put(f"{API}/topics/foreign", json=TOPIC, headers=headers), 403, "forbidden")
+        problem(browser.put(f"{API}/topics/of-another-origin", json=TOPIC, headers=headers), 403, "forbidden")
         problem(browser.delete(SESSION, headers=headers), 403, "forbidden")
-    assert browser.get(f"{API}/topics/foreign").status_code == 404
+    assert browser.get(f"{API}/topics/of-another-origin").status_code == 404
 
 
 def test_over_an_open_line_no_token_is_looked_at(browser: httpx.Client) -> None:
