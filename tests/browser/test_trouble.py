@@ -262,6 +262,8 @@ def test_a_browser_that_cannot_play_webm_is_offered_the_file(service: Service, v
 def test_a_browser_that_does_not_begin_by_itself_is_asked_to_by_a_click(service: Service, visitor: Visit) -> None:
     page = visitor().open(f"#/topics/{SHORT}", before=prepared(BLOCKED))
     make(page, SHORT)
+    # The click has asked for sound once; the podcast itself asks again when it is known.
+    assert podcast_of(page)
     said(page, "Press play: this browser does not begin by itself.")
     expect(page.locator(".toggle")).to_have_accessible_name("Play")
     expect(page.locator("html")).to_have_attribute("data-air", "off")

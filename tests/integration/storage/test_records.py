@@ -63,7 +63,7 @@ class TestMongoRecords(OnMongo, RecordsContract):
 
     @pytest.fixture
     async def records(self, proxy: MongoProxy, mongo_url: str) -> AsyncIterator[MongoRecords]:
-        records = await MongoRecords.open(proxy.url(mongo_url.rpartition("/")[2]))
+        records = await MongoRecords.open(proxy.url(mongo_url.rpartition("/")[2]), write_deadline=60.0)
         yield records
         await records.close()
 
