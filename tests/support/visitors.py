@@ -57,26 +57,35 @@ class Visitor:
         self.url = url
         self.context: BrowserContext = browser.new_context(**options)
         self.context.set_default_timeout(PATIENCE * 1000)
-        self.requests: list[str] = []
+        self._requests: list[str] = []
         self.complaints: list[str] = []
-        self.context.on("request", lambda request: self.requests.append(request.url))
+        self.context.on("request", lambda request: self._requests.append(request.url))
         self.context.on("console", self._console)
         self.context.on("weberror", lambda error: self.complaints.append(str(error.error)))
 
     def open(self, address: str = "", *, before: Callable[[Page], object] = lambda _: None) -> Page:
         """A new tab on `#/…`, with its view shown; `before` prepares it before anything is loaded."""
         page = self.context.new_page()
-        page.on("websocket", lambda socket: self.requests.append(socket.url))
+        page.on("websocket", lambda socket: self._requests.append(socket.url))
         before(page)
         page.goto(f"{self.url}/{address}")
         shown(page)
         return page
 
+    @property
+    def requests(self) -> list[str]:
+        """Whatever its pages have asked for so far, in its order."""
+        # What happens in a page is only told while something is asked of the browser. Prevents: a test waits for a
+        # request · the request is made · nobody asks the browser for anything, and the test waits to its end.
+        for page in self.context.pages:
+            page.evaluate("true")
+        return self._requests
+
     def check(self) -> None:
         """Nothing was asked of another host, refused by the page's policy, or thrown."""
         host = self.url.removeprefix("http://")
         own = (f"http://{host}/", f"ws://{host}/", f"blob:http://{host}/", "data:")
-        assert [url for url in self.requests if not url.startswith(own)] == []
+        assert [url for url in self._requests if not url.startswith(own)] == []
         assert self.complaints == []
 
     def _console(self, message: ConsoleMessage) -> None:
