@@ -16,7 +16,7 @@ from greenroom_platform.models import PodcastStatus
 from greenroom_platform.platform import Platform, open_platform
 from tests.support.counted_tasks import STEPS
 from tests.support.process_tree import ON_LINUX, is_stopped
-from tests.support.running_service import API, NO_TLS, TOKEN, Serve, Service
+from tests.support.running_service import API, KEPT, NO_TLS, TOKEN, Serve, Service
 from tests.support.status_followers import listener, long_poller, poller
 from tests.support.stream_listeners import Decoded, decode, hear
 from tests.support.stream_listeners import listener as socket_to
@@ -82,7 +82,7 @@ async def test_all_who_follow_a_worker_step_by_step_see_each_status_in_order(
 ) -> None:
     points = "script_generating", "audio_rendering"
     raw, followed, seen = service.raw(), list[PodcastStatus](), dict[str, list[str]]()
-    async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS, limits=KEPT) as client:
         accepted = await asked(client, TOPIC)
         following = [
             asyncio.create_task(everyone(client, accepted["status_url"], seen)),
@@ -119,7 +119,7 @@ async def test_all_who_follow_a_worker_step_by_step_see_each_status_in_order(
 
 @ON_LINUX
 async def test_an_early_listener_hears_what_there_is_and_then_the_rest(service: Service, platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS, limits=KEPT) as client:
         accepted = await asked(client, TOPIC)
         path = f"{API}/podcasts/{accepted['podcast_id']}/audio.webm"
         with ExitStack() as stack:
@@ -154,7 +154,7 @@ async def test_the_service_alone_makes_a_podcast_that_everyone_follows_and_hears
     followed, seen = list[PodcastStatus](), dict[str, list[str]]()
     async with (
         open_platform(data_dir=service.data_dir) as platform,
-        httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS, limits=KEPT) as client,
     ):
         accepted = await asked(client, LONGER)
         podcast_id = accepted["podcast_id"]

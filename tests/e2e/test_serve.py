@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -263,3 +265,15 @@ async def test_while_it_drains_it_is_not_ready(tmp_path: Path) -> None:
         assert told == [signal.SIGTERM], "whoever listened before is told as well"
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+# What it costs --------------------------------------------------------------------------------------
+
+
+def test_a_search_for_garbage_leaves_out_what_stays_for_ever() -> None:
+    program = "import gc; from greenroom_platform.http.worker import build; app = build(); print(len(gc.get_objects()))"
+    environment = {"GREENROOM_EDITOR_TOKEN": TOKEN}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) < 1000  # of some 85,000

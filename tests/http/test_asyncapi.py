@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 
 from greenroom_platform.http.asyncapi import MEDIA_TYPE
 from tests.support.node_packages import MODULES, node_program
-from tests.support.running_service import API, NO_TLS, Service
+from tests.support.running_service import API, KEPT, NO_TLS, Service
 from tests.support.status_followers import events
 from tests.support.stream_listeners import UNKNOWN, Heard, Studio, heard_of, tones
 
@@ -66,7 +66,7 @@ async def test_a_stream_and_events_send_what_is_described_and_all_of_it(
         seen |= set(names_of(described, heard))
     assert seen == streams["messages"].keys()
     status = described["components"]["messages"]["status"]
-    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS, limits=KEPT) as client:
         for podcast_id in whole, failed:
             sent = [event async for event in events(client, f"{API}/podcasts/{podcast_id}/status")]
             assert sent
@@ -77,7 +77,7 @@ async def test_a_stream_and_events_send_what_is_described_and_all_of_it(
 
 async def test_staff_are_pushed_what_is_described(service: Service, described: dict[str, Any]) -> None:
     summary = described["components"]["messages"]["summary"]
-    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS, headers=service.editor) as client:
+    async with httpx.AsyncClient(base_url=service.url, verify=NO_TLS, limits=KEPT, headers=service.editor) as client:
         pushed = events(client, described["channels"]["control"]["address"])
         name, data, mark = await anext(pushed)
         await pushed.aclose()  # type: ignore[attr-defined]  # it is a generator

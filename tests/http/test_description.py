@@ -207,7 +207,7 @@ async def _make_podcasts(driver: Driver, studio: Studio) -> None:
     # One answer waits, and is all that an address may have.
     path = events[1].format(**ids)
     async with (
-        httpx.AsyncClient(base_url=driver.service.url, verify=NO_TLS) as other,
+        httpx.AsyncClient(base_url=driver.service.url, verify=NO_TLS, limits=KEPT) as other,
         other.stream("GET", path) as waiting,
     ):
         coming = waiting.aiter_lines()

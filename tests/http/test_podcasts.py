@@ -264,7 +264,7 @@ async def test_a_long_poll_answers_at_once_if_news_else_at_the_first_change(
     service: Service, ask: Asks, platform: Platform
 ) -> None:
     url, claim = await begun(ask, platform)
-    async with httpx.AsyncClient(base_url=service.url, timeout=LONGEST_WAIT - 1, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=LONGEST_WAIT - 1, verify=NO_TLS, limits=KEPT) as client:
         first = await client.get(url, params={"wait": LONGEST_WAIT})
         held = {"If-None-Match": first.headers["etag"]}
         assert (await client.get(url, params={"wait": 1}, headers=held)).status_code == 304
@@ -290,7 +290,7 @@ async def test_all_who_follow_see_each_status_in_order(
 ) -> None:
     url, claim = await begun(ask, platform)
     seen: dict[str, list[str]] = {"poller": [], "long poller": [], "listener": []}
-    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS, limits=KEPT) as client:
         tasks = [
             asyncio.create_task(poller(client, url, seen["poller"])),
             asyncio.create_task(long_poller(client, url, seen["long poller"])),
@@ -320,7 +320,7 @@ async def test_a_returning_follower_hears_only_news_and_nothing_after_the_end(
     service: Service, ask: Asks, platform: Platform
 ) -> None:
     url, claim = await begun(ask, platform)
-    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=30, verify=NO_TLS, limits=KEPT) as client:
         first = events(client, url)
         _, data, mark = await anext(first)
         assert json.loads(data) == {"podcast_id": claim.podcast_id, "status": "queued"}
@@ -352,7 +352,7 @@ async def test_a_drain_ends_streams_and_waits_and_is_not_held_up(serve: Serve) -
     service = await asyncio.to_thread(serve, "--sample", "off", "--work", "off")
     service.client.put(f"{API}/topics/{TOPIC}", json=DRAFT, headers=service.editor).raise_for_status()
     url = service.client.post(GENERATE, json={"topic_id": TOPIC}).json()["status_url"]
-    async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=60, verify=NO_TLS, limits=KEPT) as client:
         held = {"If-None-Match": (await client.get(url)).headers["etag"]}
         waiting = asyncio.create_task(client.get(url, params={"wait": LONGEST_WAIT}, headers=held))
         stream = events(client, url)

@@ -21,7 +21,7 @@ from greenroom_platform.http.stream_messages import CLOSES, GOING_AWAY
 from greenroom_platform.http.websocket_protocol import WebSocketProtocol
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, is_stopped, process, workers
-from tests.support.running_service import NO_TLS, Serve
+from tests.support.running_service import KEPT, NO_TLS, Serve
 from tests.support.stream_listeners import TEXT, Bare, Heard, Inner, hear, heavy, inner, listener, tones
 
 LOOK = 0.1
@@ -183,7 +183,7 @@ async def until_closed(server: uvicorn.Server) -> None:
 @asynccontextmanager
 async def listening_to(url: str, number: int) -> AsyncIterator[list[ClientConnection]]:
     """Listeners of one podcast that is never made."""
-    async with httpx.AsyncClient(base_url=url, timeout=30, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=30, verify=NO_TLS, limits=KEPT) as client:
         answer = await client.post("/api/v1/podcasts/generate", json={"topic_id": "tech_ai_ethics"})
         podcast_id = answer.json()["podcast_id"]
     opened = [await listener(url, podcast_id) for _ in range(number)]
