@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import sys
 import time
 from threading import Thread
 
+import msgspec
 import pytest
 
-from greenroom_platform.http.logs import _PIECE, _Lines
+from greenroom_platform.http.logs import _PIECE, REQUEST_ID, _Lines, configure, inform
 from tests.support.patience import until
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[ T][\d:,.]+Z?")
 
 
 class _Written:
@@ -122,3 +127,54 @@ async def test_a_stream_that_nobody_reads_hurts_nobody() -> None:
     handler.stream.write = broken  # type: ignore[method-assign]
     log.error("nobody hears it")
     assert pieces == []
+
+
+@pytest.fixture
+def logging_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`configure` sets up the logging of a whole process; here it lasts for a test."""
+    for switch in ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        monkeypatch.setattr(logging, switch, getattr(logging, switch, None), raising=False)
+    for name in ("greenroom", "greenroom.access", "uvicorn", "litestar", "asyncio"):
+        log = logging.getLogger(name)
+        for member in ("handlers", "level", "propagate"):
+            monkeypatch.setattr(log, member, getattr(log, member))
+        monkeypatch.setattr(log, "_cache", {})
+
+
+class _Records(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@pytest.mark.usefixtures("logging_restored")
+@pytest.mark.parametrize("format_", ["text", "json"])
+@pytest.mark.parametrize("message", ["GET /api/v1/topics 200 0.123 ms 127.0.0.1", "two\nlines", "100 %s", "\x1b[31m"])
+def test_both_ways_to_inform_write_the_same_line(monkeypatch: pytest.MonkeyPatch, format_: str, message: str) -> None:
+    written, other = _Written(), _Records()
+    monkeypatch.setattr(sys, "stderr", written)
+    configure(format_=format_, level="info")
+    log, with_id = logging.getLogger("greenroom.access"), REQUEST_ID.set("id-1")
+    inform(log, message, {"status": 200})
+    assert other.messages == []
+    log.handlers = [other]
+    inform(log, message, {"status": 200})
+    log.handlers = []
+    REQUEST_ID.reset(with_id)
+    log.setLevel("WARNING")
+    inform(log, message, {})
+    assert other.messages == [message]
+    direct, recorded = (_TIME.sub("", line) for line in written.pieces)
+    assert direct == recorded
+    assert "id-1" in direct
+    assert format_ == "text" or msgspec.json.decode(direct)["status"] == 200
+
+
+@pytest.mark.usefixtures("logging_restored")
+def test_what_cannot_be_written_is_told_and_hurts_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(format_="json", level="info")
+    inform(logging.getLogger("greenroom.access"), "message", {"status": object()})
+    assert "Logging error" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from greenroom_platform.http.logs import REQUEST_ID
+from greenroom_platform.http.logs import REQUEST_ID, inform
 from greenroom_platform.http.metrics import UNMATCHED, Metrics
 from greenroom_platform.http.missing_page import is_page_shown
 from greenroom_platform.http.problems import as_problem, cut_off, path_as_sent, send_problem
@@ -102,6 +102,5 @@ class Envelope:
             "milliseconds": round(seconds * 1000, 3),
             "client": client[0],
         }
-        log.info(
-            "%s %s %d %.3f ms %s", *fields.values(), extra={"fields": fields}
-        )  # fmt: skip
+        message = f"{fields['method']} {fields['path']} {status} {seconds * 1000:.3f} ms {client[0]}"
+        inform(log, message, fields)
