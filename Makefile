@@ -135,10 +135,11 @@ $(VENV)/.docs: requirements/docs.lock $(VENV)/.serve
 	@touch $@
 
 # Builds the documentation site in site/; a dead link, or a page that is in no menu, is an error. With an address the files of the
-# repository are linked: make docs URL=https://… To read it: .venv/bin/python -m http.server -d site
+# repository are linked: make docs URL=https://…
 # Not --quiet: MkDocs counts the warnings that it prints, and --strict would find none.
 docs: $(VENV)/.docs
-	@GREENROOM_URL="$(URL)" NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict && echo "the site is in site/index.html"
+	@GREENROOM_URL="$(URL)" NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict \
+	  && echo "the site is in site/index.html; its search needs a server: $(BIN)/python -m http.server -d site --bind 127.0.0.1 8080"
 
 # Takes the README's pictures of the page again. It needs Chromium.
 images: $(VENV)/.dev

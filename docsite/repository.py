@@ -81,7 +81,10 @@ def _index() -> str:
         [
             "# Examples",
             "",
-            "Complete programs, each of them run by a test.",
+            "Complete programs, each of them run by a test. Copy one; its first lines say how it is run.",
+            "It needs Greenroom with the extras of what it imports: see [Install](../install.md).",
+            "Those that look for an address in `VALKEY_URL` start a Valkey of their own where there is none,",
+            "with the extra `embedded`.",
             "",
             "| program | what it shows |",
             "|---|---|",

@@ -9,8 +9,7 @@ from pydantic import BaseModel
 
 from greenroom import Greenroom, Keyspace, SessionMiddleware
 from greenroom.integrations.fastapi import CurrentRoom, CurrentSession, add_error_handlers, follow, lifespan
-from greenroom.progress import Order
-from greenroom.progress.jobs import Jobs
+from greenroom.progress import Jobs, Order
 
 
 class Export(BaseModel):

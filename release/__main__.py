@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Unusable as error:
         print(error, file=sys.stderr)
         return 1
-    if told(_before(root, final=options.final)):
+    if told(_before(root, final=options.final, partly=options.files or bool(options.extra))):
         return 1
     if options.ready:
         return 0
@@ -65,12 +65,14 @@ def told(faults: Iterator[str]) -> int:
     return count
 
 
-def _before(root: str, *, final: bool) -> Iterator[str]:
+def _before(root: str, *, final: bool, partly: bool) -> Iterator[str]:
     current = versions.version()
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     yield from versions.version_faults(current, changelog, final=final, today=datetime.now(UTC).date())
     if final:
         yield from versions.tree_faults(current)
+        if partly:
+            yield "--final: it tries every environment; leave out --files and --extra"
         if not root:
             yield "URL: missing; give the public address of the repository, which the links of a package begin with"
 

@@ -163,7 +163,12 @@ def test_the_version_of_this_tree_is_that_of_its_changelog() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [(["--final"], "URL: missing"), (["--url", "forge.example"], "URL=forge.example: invalid address")],
+    [
+        (["--final"], "URL: missing"),
+        (["--final", "--files"], "leave out --files and --extra"),
+        (["--final", "--extra", "cli"], "leave out --files and --extra"),
+        (["--url", "forge.example"], "URL=forge.example: invalid address"),
+    ],
 )
 def test_what_cannot_be_released_says_why_and_builds_nothing(
     arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -110,9 +110,9 @@ def test_every_command_runs_in_a_clean_clone(clone: Path) -> None:
             assert says.rstrip(" …").lower() in answer.lower(), answer[:1000]
             left.pop(command, None)
     assert (clone / "greenroom-data").is_dir()
-    # The others take minutes: `make test` runs this test, test_distribution.py does the work of `make dist`. Here it is
+    # The others take minutes: `make test` runs this test, test_site.py builds the site. Here it is
     # enough that make would start them.
-    starts = {"test": r"pytest -n", "dist": r"-m release", "bench": rf"-m bench ({'|'.join(GROUPS)})$"}
+    starts = {"test": r"pytest -n", "docs": r"-m mkdocs build", "bench": rf"-m bench ({'|'.join(GROUPS)})$"}
     for command in left:
         assert command.startswith("make "), f"no test runs {command}"
         told = run(command.replace("make", "make --dry-run", 1), clone)

@@ -143,6 +143,28 @@ def test_every_public_name_is_in_the_reference(pages: dict[str, _Loads], modules
     assert not [name for name in names if name not in ids]
 
 
+def test_every_name_that_a_reader_is_told_to_import_is_in_the_reference(pages: dict[str, _Loads]) -> None:
+    ids = set[str]().union(*(page.ids for name, page in pages.items() if name.startswith("reference/")))
+    told = {name for file in _told() for name in imported(file.read_text("utf-8"))}
+    assert len(told) > 40
+    assert not sorted(told - ids)
+
+
+def _told() -> Iterator[Path]:
+    """What readers copy from: the pages, the README and the examples."""
+    yield ROOT / "README.md"
+    yield from (page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "decisions")
+    yield from (ROOT / "examples").rglob("*.py")
+
+
+def imported(text: str) -> Iterator[str]:
+    """The names that a text imports from the library, with their module."""
+    for module, names in re.findall(
+        r"^\s*from (greenroom(?:\.[\w.]+)?) import (\([^)]*\)|[^\n#]+)", text, re.MULTILINE
+    ):
+        yield from (f"{module}.{name}" for name in re.findall(r"\w+", re.sub(r" as \w+", "", names)))
+
+
 def test_every_public_name_has_a_docstring(modules: Any) -> None:
     part = modules["greenroom.keyspace.parts.Part"].members  # the protocol says what its methods do
     without = []

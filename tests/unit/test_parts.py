@@ -83,6 +83,7 @@ def test_the_text_of_each_kind_is_the_documented_one() -> None:
         (str, datetime.now(UTC), "a: is datetime, not a string"),
         (int, "7", "a: '7' is not a whole number; use a whole number from"),
         (Number(1, 3), 4, "a: 4 is out of range; use a whole number from 1 to 3"),
+        (Number(-2000, 1000), 2000, "a: 2000 is out of range; use a whole number from -2,000 to 1,000"),
         (UUID, str(ID), "is not a UUID; give a uuid.UUID"),
         (date, datetime.now(UTC), r"is not a date; give a datetime.date, as moment.date\(\)"),
         (date, "2026-01-01", "a: '2026-01-01' is not a date"),

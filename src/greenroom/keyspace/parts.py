@@ -133,7 +133,7 @@ class Number:
         return ((_DIGITS - {"0"} if self.min > 0 else _DIGITS | {"-"}, _DIGITS),)
 
     def check(self, name: str, value: object) -> str:
-        remedy = f"use a whole number from {self.min} to {self.max:,}"
+        remedy = f"use a whole number from {self.min:,} to {self.max:,}"
         if not isinstance(value, int) or isinstance(value, bool):
             raise InvalidInput(name, f"{shown(value)} is not a whole number", remedy)
         if not self.min <= value <= self.max:
@@ -146,7 +146,7 @@ class Number:
         return int(text)
 
     def described(self) -> str:
-        return f"a whole number from {self.min} to {self.max:,}, without leading zeros"
+        return f"a whole number from {self.min:,} to {self.max:,}, without leading zeros"
 
 
 class Uuid:
