@@ -16,7 +16,7 @@ import pytest
 
 from greenroom.errors import GreenroomError
 from greenroom.sessions import Presence, SessionLimits
-from tests.support.patience import PATIENT, until
+from tests.support.patience import PATIENT, be_patient, until
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Raw, Server
 from tests.support.session_stores import (
@@ -27,7 +27,6 @@ from tests.support.session_stores import (
     Store,
     add_one,
     age,
-    be_patient,
     close_sessions,
     decoded,
     key,

@@ -11,10 +11,10 @@ import pytest
 from greenroom.errors import GreenroomError
 from greenroom.sessions import Presence, SessionGone
 from tests.support.interleaving import Turns, in_every_order
-from tests.support.patience import PATIENT
+from tests.support.patience import PATIENT, be_patient
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
-from tests.support.session_stores import MINIMAL, Open, Store, add_one, be_patient, decoded, key, patch
+from tests.support.session_stores import MINIMAL, Open, Store, add_one, decoded, key, patch
 
 pytestmark = [pytest.mark.on_cluster, pytest.mark.one_kind]
 

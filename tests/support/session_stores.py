@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from greenroom.engine import Address, Engine, engine_at
+from greenroom.engine import Address, engine_at
 from greenroom.engine import Limits as EngineLimits
 from greenroom.sessions import Revocations, SessionLimits, Sessions, background, merged
 from greenroom.sessions.snapshot import SessionSnapshot
@@ -58,11 +58,6 @@ async def close_sessions(sessions: Store) -> None:
     """End the touches, then the connections."""
     await sessions.close()
     await sessions.engine.close()
-
-
-def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a call take as long as a test makes its bytes wait."""
-    monkeypatch.setattr(Engine, "call_budget", 60.0)
 
 
 def age(raw: Raw | Routed, passed: timedelta) -> None:

@@ -13,7 +13,7 @@ from greenroom.engine import Engine
 from greenroom.errors import BrokenValue, InvalidInput, OutcomeUnknown
 from greenroom.sessions import RequestSession, SessionGone
 from greenroom.sessions.policy import Carrier, Kind, Origin, Signals, Token, Transport
-from tests.support.patience import PATIENT
+from tests.support.patience import PATIENT, be_patient
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
 from tests.support.repository import ROOT
@@ -24,7 +24,6 @@ from tests.support.session_stores import (
     add_one,
     age,
     at_once,
-    be_patient,
     close_sessions,
     companion,
     decoded,

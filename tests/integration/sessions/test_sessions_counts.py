@@ -14,9 +14,9 @@ import pytest
 
 from greenroom.sessions import Presence
 from greenroom.sessions.index import Stream
-from tests.support.patience import PATIENT
+from tests.support.patience import PATIENT, be_patient
 from tests.support.real_servers import Server
-from tests.support.session_stores import MINIMAL, MINUTE, SECOND, Open, Passing, be_patient, calls, used
+from tests.support.session_stores import MINIMAL, MINUTE, SECOND, Open, Passing, calls, used
 
 pytestmark = pytest.mark.on_cluster
 

@@ -9,10 +9,10 @@ import pytest
 
 from greenroom.errors import EngineUnavailable
 from greenroom.sessions import Presence, SessionGone
-from tests.support.patience import PATIENT
+from tests.support.patience import PATIENT, be_patient
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
-from tests.support.session_stores import MINIMAL, MINUTE, SECOND, Open, age, be_patient, companion, key, names
+from tests.support.session_stores import MINIMAL, MINUTE, SECOND, Open, age, companion, key, names
 
 pytestmark = pytest.mark.on_cluster
 

@@ -9,7 +9,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, GreenroomError, InvalidInput
 from greenroom.sessions import Presence, SessionGone
-from tests.support.patience import PATIENT
+from tests.support.patience import PATIENT, be_patient
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
 from tests.support.session_stores import (
@@ -21,7 +21,6 @@ from tests.support.session_stores import (
     Store,
     add_one,
     age,
-    be_patient,
     companion,
     decoded,
     everything,

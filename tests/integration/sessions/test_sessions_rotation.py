@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.sessions import SessionGone, SessionLimits
-from tests.support.patience import PATIENT
+from tests.support.patience import PATIENT, be_patient
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
 from tests.support.session_stores import (
@@ -22,7 +22,6 @@ from tests.support.session_stores import (
     add_one,
     age,
     at_once,
-    be_patient,
     companion,
     decoded,
     everything,
