@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -82,15 +81,15 @@ async def cache(address: str) -> AsyncIterator[Read]:
 CONTENDERS: dict[str, Callable[[str], Any]] = {"engine": channel, "cache": cache}
 
 
-def costs(name: str, address: str, clustered: str) -> tuple[float, float]:
-    """Client CPU per read in microseconds, of one server and of a cluster: the medians of some turns."""
+def costs(name: str, address: str, clustered: str) -> tuple[list[float], list[float]]:
+    """Client CPU per read in microseconds, of one server and of a cluster, of each turn."""
     found: dict[str, list[float]] = {address: [], clustered: []}
     for _ in range(TURNS):
         for at, costs in found.items():
             command = [sys.executable, "-m", "bench.cluster", name, at]
             run = subprocess.run(command, capture_output=True, check=True)
             costs.append(msgspec.json.decode(run.stdout, type=Cost).cpu)
-    return statistics.median(found[address]), statistics.median(found[clustered])
+    return found[address], found[clustered]
 
 
 async def measure(name: str, address: str) -> None:

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import subprocess
 import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 
@@ -26,6 +28,7 @@ PICTURE = Path(__file__).parent.parent / "docs" / "images" / "growth.svg"
 KEYS = 1_000, 10_000, 100_000, 1_000_000
 PROCESSES = 1, 2, 4, 8
 FOLLOWERS = 1, 10, 100, 1_000, 5_000
+RUNS = 3
 _READS = 20_000
 
 
@@ -86,10 +89,22 @@ def _measured(kind: str, port: int, number: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def _all(running: list[subprocess.Popen[str]]) -> float:
-    """The mean of what they print."""
-    told = [one.communicate()[0] for one in running]
-    return sum(map(float, told)) / len(told)
+class Spread(NamedTuple):
+    """What some runs gave."""
+
+    median: float
+    lowest: float
+    highest: float
+
+
+def _spread(kind: str, port: int, number: int, processes: int = 1) -> Spread:
+    """Some runs of so many processes at once: of each run the mean of what they print."""
+    found = []
+    for _ in range(RUNS):
+        running = [_measured(kind, port, number) for _ in range(processes)]
+        told = [one.communicate()[0] for one in running]
+        found.append(sum(map(float, told)) / len(told))
+    return Spread(statistics.median(found), min(found), max(found))
 
 
 def section(one: Server) -> str:
@@ -101,28 +116,29 @@ def section(one: Server) -> str:
         for start in range(stored, number, 10_000):  # so that no script blocks the server for long
             raw("EVAL", fill, 0, start, min(start + 10_000, number) - 1, BODY)
         stored = number
-        keys.append(_all([_measured("keys", one.port, number)]))
-    processes = [_all([_measured("keys", one.port, 10_000) for _ in range(number)]) for number in PROCESSES]
-    following = [_all([_measured("followers", one.port, number)]) for number in FOLLOWERS]
+        keys.append(_spread("keys", one.port, number))
+    processes = [_spread("keys", one.port, 10_000, number) for number in PROCESSES]
+    following = [_spread("followers", one.port, number) for number in FOLLOWERS]
     _draw(keys, processes, following)
     rows = [
-        ["memory of a near entry, 1 KB topic: bytes of the process", f"{near_entry(20_000):.0f}"],
-        ["memory of a session: bytes of the server, index and companions included", f"{session(one):.0f}"],
+        ["memory of a near entry, 1 KB topic: bytes of the process", f"{near_entry(20_000):.0f}", ""],
+        ["memory of a session: bytes of the server, index and companions included", f"{session(one):.0f}", ""],
     ]
-    for title, numbers, found in (
-        ("hit in Valkey, keys on the server", KEYS, keys),
-        ("hit in Valkey, processes at once", PROCESSES, processes),
+    for title, unit, numbers, found in (
+        ("hit in Valkey, keys on the server", "µs CPU", KEYS, keys),
+        ("hit in Valkey, processes at once", "µs CPU", PROCESSES, processes),
+        ("followers of one podcast", "ms to the last", FOLLOWERS, following),
     ):
-        rows += ([f"{title}: {number:,}", f"{cost:.1f} µs CPU"] for number, cost in zip(numbers, found, strict=True))
-    rows += (
-        [f"followers of one podcast: {number:,}", f"{delay:.1f} ms to the last"]
-        for number, delay in zip(FOLLOWERS, following, strict=True)
-    )
-    lines = ["| what | result |", "| --- | --- |", *(f"| {name} | {result} |" for name, result in rows)]
+        rows += (
+            [f"{title}: {number:,}", f"{of.median:.1f} {unit}", f"{of.lowest:.1f} to {of.highest:.1f}"]
+            for number, of in zip(numbers, found, strict=True)
+        )
+    lines = [f"| what | result, the median of {RUNS} runs | range |", "| --- | --- | --- |"]
+    lines += (f"| {' | '.join(row)} |" for row in rows)
     return "\n".join(lines) + "\n\n![What grows](images/growth.svg)"
 
 
-def _draw(keys: list[float], processes: list[float], following: list[float]) -> None:
+def _draw(*figures: list[Spread]) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -134,11 +150,12 @@ def _draw(keys: list[float], processes: list[float], following: list[float]) -> 
         ("keys on the server", "processes at once", "followers in one process"),
         ("µs of CPU", "µs of CPU", "ms"),
         (KEYS, PROCESSES, FOLLOWERS),
-        (keys, processes, following),
+        figures,
         strict=True,
     ):
         axes.set_title(title)
-        axes.plot(numbers, found, "o-")
+        axes.plot(numbers, [of.median for of in found], "o-")
+        axes.fill_between(numbers, [of.lowest for of in found], [of.highest for of in found], alpha=0.2)
         axes.set_xscale("log")
         axes.set_xlabel(label)
         axes.set_ylabel(unit)
