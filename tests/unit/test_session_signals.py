@@ -265,15 +265,15 @@ def test_allowed_origins_are_compared_as_browsers_write_them() -> None:
 
 
 def test_ways_are_remembered_but_not_those_that_are_long_or_secrets() -> None:
-    policy._known_way.cache_clear()
+    policy._known.cache_clear()
     for number in range(3):
         found = signals(("cookie", f"__Host-greenroom={TOKEN}"), client=("203.0.113.9", 50000 + number))
         assert (found.text, found.transport, found.origin) == (TOKEN, Transport.SECURE, Origin.NONE)
-    assert policy._known_way.cache_info().currsize == 1  # nothing of a token in it, and nothing of a port
+    assert policy._known.cache_info().currsize == 1  # nothing of a token in it, and nothing of a port
     for number in range(3):
         assert signals(("origin", f"https://{'x' * 600}{number}"), host="pods.example").origin is Origin.FOREIGN
-    assert policy._known_way.cache_info().currsize == 1
+    assert policy._known.cache_info().currsize == 1
     plain = {"scheme": "http", "host": "localhost"}
     assert signals(("x-forwarded-for", "9.9.9.9"), client=("127.0.0.1", 9), **plain).transport is Transport.PLAIN
     assert signals(("x-forwarded-for", "9.9.9.9"), client=("127.0.0.1", 0), **plain).transport is Transport.LOOPBACK
-    assert policy._known_way.cache_info().maxsize == policy._WAYS
+    assert policy._known.cache_info().maxsize == policy._WAYS

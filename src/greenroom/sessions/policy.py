@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -164,11 +164,16 @@ def sets_cookie(signals: Signals) -> bool:
 
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_SAYING = frozenset({b"host", b"origin", b"sec-fetch-site"})
+_CREDENTIALS = frozenset({b"authorization", b"cookie"})
+_SHOWN = 80
+"""Characters of a proxy's header that are shown."""
 _WAYS = 1024
-"""Ways of requests that are remembered: most come as the one before did."""
+"""Ways of requests that are remembered, none with its token: most requests come as the one before did."""
 _LONGEST_KNOWN = 512
-"""Characters of host and origin above which a way is found anew. Prevents: somebody sends long hosts, each another ·
-all of them are kept."""
+"""Bytes of host, origin and site above which the signals are found anew. Prevents: somebody sends long hosts, each
+another · all of them are kept."""
+_Header = tuple[bytes, bytes]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ORIGINS = 'give a list of origins, as ["https://www.example.org"]'
 
@@ -186,26 +191,27 @@ def signals_of(
         cookie: the session's.
         allow_http: where sessions work over plain HTTP.
     """
-    kind = Kind(scope["type"])
-    headers = _Headers(scope["headers"])
-    host, origin, site = headers.text(b"host"), headers.text(b"origin"), headers.text(b"sec-fetch-site")
+    said: list[_Header] = []
+    credentials: list[_Header] = []
+    size = 0
+    for header in scope["headers"]:
+        name = header[0]  # in lower case by the ASGI specification
+        if name in _SAYING:
+            said.append(header)
+            size += len(header[1])
+        elif name in _CREDENTIALS:
+            credentials.append(header)
+        elif shows_a_proxy(name):
+            said.append((name[:_SHOWN], b""))  # that it is there says all
     client = scope.get("client")
     peer = None if client is None else (client[0], int(client[1] != 0))  # of its port only 0 says anything
-    known = len(host or "") + len(origin or "") + len(site or "") <= _LONGEST_KNOWN
-    way = (_known_way if known else _way)(
-        scope.get("scheme"), peer, host, origin, site, headers.forwarding, allowed, allow_http
+    found = (_known if size <= _LONGEST_KNOWN else _without_token)(
+        scope["type"], scope.get("method"), scope.get("scheme"), peer, tuple(said), allowed, allow_http
     )
-    token, carrier, text = _token(headers, cookie, secure=way.transport is Transport.SECURE)
-    return Signals(
-        kind=kind,
-        unsafe=kind is Kind.HTTP and scope["method"] not in _SAFE,
-        origin=way.origin,
-        token=token,
-        carrier=carrier,
-        transport=way.transport,
-        text=text,
-        plain=way.plain,
-    )
+    if not credentials:
+        return found
+    token, carrier, text = _token(credentials, cookie, secure=found.transport is Transport.SECURE)
+    return msgspec.structs.replace(found, token=token, carrier=carrier, text=text)
 
 
 def origins(allowed: Iterable[str]) -> frozenset[str]:
@@ -222,35 +228,12 @@ def origins(allowed: Iterable[str]) -> frozenset[str]:
     return frozenset(origin.lower().rstrip("/") for origin in allowed)
 
 
-class _Headers:
-    """The headers that matter here; names are in lower case by the ASGI specification."""
-
-    _WANTED = frozenset({b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site"})
-
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        self._values: dict[bytes, list[bytes]] = {}
-        self.forwarding: str | None = None
-        """The name of a header that shows a proxy."""
-        for name, value in headers:
-            if name in self._WANTED:
-                self._values.setdefault(name, []).append(value)
-            elif shows_a_proxy(name):
-                self.forwarding = name.decode("latin-1")[:80]
-
-    def __getitem__(self, name: bytes) -> list[bytes]:
-        return self._values.get(name, [])
-
-    def text(self, name: bytes) -> str | None:
-        """The header, in lower case; None without it, and what is there twice is nothing that could be right."""
-        values = self._values.get(name)
-        return b", ".join(values).decode("latin-1").strip().lower() if values else None
-
-
-def _token(headers: _Headers, cookie: CookieSettings, *, secure: bool) -> tuple[Token, Carrier, str]:
+def _token(credentials: Iterable[_Header], cookie: CookieSettings, *, secure: bool) -> tuple[Token, Carrier, str]:
     """An Authorization goes before a cookie: a client sends it on purpose, a browser its cookies unasked."""
-    credentials = [value.decode("latin-1").partition(" ") for value in headers[b"authorization"]]
-    bearers = [text.strip() for scheme, _, text in credentials if scheme.lower() == "bearer"]
-    presented = bearers or cookie.values(headers[b"cookie"], secure=secure)
+    sent = [value.decode("latin-1").partition(" ") for name, value in credentials if name == b"authorization"]
+    bearers = [text.strip() for scheme, _, text in sent if scheme.lower() == "bearer"]
+    cookies = (value for name, value in credentials if name == b"cookie")
+    presented = bearers or cookie.values(cookies, secure=secure)
     carrier = Carrier.BEARER if bearers else Carrier.COOKIE
     if not presented:
         return Token.ABSENT, carrier, ""
@@ -260,34 +243,42 @@ def _token(headers: _Headers, cookie: CookieSettings, *, secure: bool) -> tuple[
     return Token.PRESENT, carrier, presented[0]
 
 
-class _Way(NamedTuple):
-    transport: Transport
-    origin: Origin
-    plain: str
-
-
-def _way(
+def _without_token(
+    type_: str,
+    method: str | None,
     scheme: str | None,
     peer: tuple[str, int] | None,
-    host: str | None,
-    origin: str | None,
-    site: str | None,
-    forwarding: str | None,
+    said: tuple[_Header, ...],
     allowed: frozenset[str],
     allow_http: AllowHttp,
-) -> _Way:
-    """How a request came, and whose page sent it; a pure function of what hardly differs from request to request."""
+) -> Signals:
+    """The signals of a request without a token; a pure function of what hardly differs from request to request."""
+    host, origin, site = (_text(said, name) for name in (b"host", b"origin", b"sec-fetch-site"))
+    forwarding = next((name.decode("latin-1") for name, _ in reversed(said) if name not in _SAYING), None)
     plain = ""
     if allow_http != "anywhere":
         sent = {"scheme": scheme, "client": peer}
         any_peer = allow_http == "localhost"
         plain = why_plain(sent, host=host or "", origin=origin, forwarding=forwarding, any_peer=any_peer)
-    secure = scheme in SECURE
-    transport = Transport.SECURE if secure else Transport.PLAIN if plain else Transport.LOOPBACK
-    return _Way(transport, _origin(host, origin, site, allowed, secure=secure), plain)
+    secure, kind = scheme in SECURE, Kind(type_)
+    return Signals(
+        kind=kind,
+        unsafe=kind is Kind.HTTP and method not in _SAFE,
+        origin=_origin(host, origin, site, allowed, secure=secure),
+        token=Token.ABSENT,
+        carrier=Carrier.COOKIE,
+        transport=Transport.SECURE if secure else Transport.PLAIN if plain else Transport.LOOPBACK,
+        plain=plain,
+    )
 
 
-_known_way = lru_cache(_WAYS)(_way)
+_known = lru_cache(_WAYS)(_without_token)
+
+
+def _text(said: tuple[_Header, ...], name: bytes) -> str | None:
+    """A header, in lower case; None without it, and what is there twice is nothing that could be right."""
+    values = [value for given, value in said if given == name]
+    return b", ".join(values).decode("latin-1").strip().lower() if values else None
 
 
 def _origin(host: str | None, origin: str | None, site: str | None, allowed: frozenset[str], *, secure: bool) -> Origin:
