@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from greenroom import Greenroom
-from greenroom.engine.replay import ReplayLog
+from greenroom.engine.unacknowledged import ReplayLog
 from greenroom.observe import Counters
 from greenroom.sessions.revocations import Revocations
 from tests.support.gateways import eventually

@@ -35,8 +35,8 @@ from typing import Any, NamedTuple
 
 from greenroom.clock import Clock
 from greenroom.engine import Channel, Engine, Handover, KeyFilter, Script
-from greenroom.engine.replay import RECENT
 from greenroom.engine.shapes import NUMBER, SCORED
+from greenroom.engine.unacknowledged import RECENT
 from greenroom.errors import CommandFailed, EngineError
 from greenroom.keyspace.derived_keys import are_keys, derived_key, is_key
 

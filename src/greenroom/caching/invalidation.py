@@ -19,7 +19,7 @@ from greenroom.caching.releases import Releases
 from greenroom.clock import Clock
 from greenroom.detached import CLOSING
 from greenroom.engine import Channel, Engine, Handover, KeyFilter, Listener, all_keys
-from greenroom.engine.replay import ReplayLog
+from greenroom.engine.unacknowledged import ReplayLog
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.keyspace.derived_keys import owner
 from greenroom.observe import Counters

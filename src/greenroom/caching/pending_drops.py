@@ -31,7 +31,7 @@ from greenroom.caching.near import Near
 from greenroom.clock import Clock
 from greenroom.engine import Channel, Engine, Handover, KeyFilter
 from greenroom.engine.deletions import Names, refused
-from greenroom.engine.replay import RECENT
+from greenroom.engine.unacknowledged import RECENT
 from greenroom.errors import EngineError
 
 

@@ -34,8 +34,9 @@ from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, Inva
 from greenroom.keyspace.derived_keys import derived_key
 from greenroom.keyspace.parts import check_part, is_part
 from greenroom.sessions.background import Leftovers
+from greenroom.sessions.limits import LONGEST, SessionLimits, ms
 from greenroom.sessions.owner import UserMember
-from greenroom.sessions.settings import LONGEST, SessionLimits, StreamNames, ms
+from greenroom.sessions.settings import StreamNames
 from greenroom.sessions.store import SessionStore
 
 log = logging.getLogger("greenroom.sessions")

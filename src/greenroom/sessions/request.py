@@ -13,11 +13,11 @@ from greenroom.detached import to_the_end
 from greenroom.errors import BrokenValue, EngineError, Overloaded
 from greenroom.sessions import arguments
 from greenroom.sessions.cookie import DEFAULT, CookieSettings
+from greenroom.sessions.limits import SessionLifetime
 from greenroom.sessions.policy import Carrier, Decision, Kind, LookUp, Signals, Token, Transport, decide, sets_cookie
 from greenroom.sessions.raw_json import Members
 from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
 from greenroom.sessions.sessions import Sessions
-from greenroom.sessions.settings import SessionLifetime
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.token import session_id
 from greenroom.sessions.websocket import SessionWatch

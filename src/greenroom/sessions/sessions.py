@@ -31,11 +31,12 @@ from greenroom.sessions import arguments, index, store
 from greenroom.sessions.background import Background, Leftovers
 from greenroom.sessions.changes import SessionChanges
 from greenroom.sessions.index import SessionIndex, Streams
+from greenroom.sessions.limits import LONGEST, SessionLifetime, SessionLimits, lifetime_of
 from greenroom.sessions.owner import UserMember
 from greenroom.sessions.raw_json import Members
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.schema import SessionSchema
-from greenroom.sessions.settings import LONGEST, SessionLifetime, SessionLimits, StreamNames, lifetime_of
+from greenroom.sessions.settings import StreamNames
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot, StoredSession
 from greenroom.sessions.store import SessionStore
 from greenroom.sessions.token import is_token, session_id

@@ -10,11 +10,11 @@ from litestar import Request, Response, Router, delete, get, post
 from litestar.params import FromPath, PathParameter
 
 from greenroom.caching.result import digest
-from greenroom.integrations.conditional import matches
 from greenroom.rate_limit import Bound
 from greenroom_platform.http.address_bounds import counted
 from greenroom_platform.http.docs import SESSION_SECURITY
 from greenroom_platform.http.feeds import Feed
+from greenroom_platform.http.not_modified import is_not_modified
 from greenroom_platform.http.problems import Problem
 from greenroom_platform.http.responses import CACHE_CONTROL
 from greenroom_platform.http.routes.history import count_change, no_user, user_of
@@ -100,8 +100,7 @@ def _answer(request: Request[Any, Any, Any], feed: Feed, cache_control: str) -> 
     content = feed.xml()
     tag = f'"{digest(content)}"'
     headers = {"ETag": tag, "Cache-Control": cache_control}
-    tags = request.headers.getall("if-none-match", [])
-    if tags and matches(tags, tag):
+    if is_not_modified(request, tag):
         return Response(b"", status_code=304, headers=headers, media_type=_TYPE)
     return Response(content, media_type=f"{_TYPE}; charset=utf-8", headers=headers)
 

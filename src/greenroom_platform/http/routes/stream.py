@@ -14,11 +14,11 @@ from litestar.params import FromPath
 from litestar.response import Stream as Body
 
 from greenroom.errors import EngineError, InvalidInput, LoadFailed, RecordError
-from greenroom.integrations.conditional import matches
 from greenroom.keyspace.parts import check_part
 from greenroom.sessions import Refused, SessionSnapshot, session_of
 from greenroom_platform.http import ranges
 from greenroom_platform.http.address_bounds import address_of, too_many
+from greenroom_platform.http.not_modified import is_not_modified
 from greenroom_platform.http.problems import Problem, send_problem, shown
 from greenroom_platform.http.responses import StoredJSON
 from greenroom_platform.http.state import ServiceState
@@ -158,8 +158,7 @@ async def read_transcript(
     whole = await _whole(state, podcast_id)
     tag = f'{whole.etag[:-1]}-t"'
     common = [(b"etag", tag.encode()), (b"cache-control", b"public, max-age=86400")]
-    asked = request.headers.getall("if-none-match", [])
-    if asked and matches(asked, tag):
+    if is_not_modified(request, tag):
         return cast("Response[Transcript]", StoredJSON(b"", 304, common))
     said = await whole.transcript()
     if said is None:
@@ -189,8 +188,7 @@ async def _whole(state: ServiceState, podcast_id: str) -> WholeRecording:
 
 
 async def _part(request: Request[Any, Any, Any], whole: WholeRecording, headers: dict[str, str]) -> Response[Any]:
-    asked = request.headers.getall("if-none-match", [])
-    if asked and matches(asked, whole.etag):
+    if is_not_modified(request, whole.etag):
         return Response(b"", status_code=304, headers=headers)
     # A part of another recording than the one that the client has the beginning of is of no use to it.
     same = request.headers.get("if-range", whole.etag) == whole.etag
