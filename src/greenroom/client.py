@@ -13,11 +13,12 @@ from typing import Any
 from greenroom import lazy
 from greenroom.argument_types import function, instance, span, type_name
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.detached import to_the_end
 from greenroom.engine import EMBEDDED, Engine
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.lifecycle import Lifecycle, Opening
-from greenroom.observe import Counters, Event
+from greenroom.observe import Event
 from greenroom.opened import Opened
 from greenroom.room_caches import RoomCaches
 from greenroom.wiring import RoomHealth, RoomState, Wiring

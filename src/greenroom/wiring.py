@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.engine import EMBEDDED, Channel, Engine, open_engine, start_within
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
-from greenroom.observe import Counters
 from greenroom.opened import Opened
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import pytest
 
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
+from greenroom.counters import Counters
 from greenroom.engine import Address, Channel, Limits, engine_at
 from greenroom.engine.scripts import Script
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
-from greenroom.observe import Counters
 from greenroom.sessions import Sessions
 from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS

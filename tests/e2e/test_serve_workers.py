@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from greenroom.observe import Counters
+from greenroom.counters import Counters
 from greenroom_platform.http.metrics import Metrics, fold
 from greenroom_platform.platform import DATABASE_FILE
 from tests.support.patience import wait_for

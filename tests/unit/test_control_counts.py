@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from greenroom.counters import BUCKETS
 from greenroom.findings import error, warning
-from greenroom.observe import BUCKETS
 from greenroom_platform.domain.action_log import OutboxState, QueuePause
 from greenroom_platform.http.control.history import STEP, Ring, quantile_ms
 from greenroom_platform.http.control.lookup import differences

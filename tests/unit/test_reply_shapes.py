@@ -15,6 +15,7 @@ from greenroom.acl import _CACHES, _CONNECTION, _SESSIONS
 from greenroom.caching import drops, groups, keyspace_drops, lease
 from greenroom.caching.releases import RELEASE
 from greenroom.caching.store_tier import COMMANDS, COMPARE_AND_SET, INCREMENT
+from greenroom.counters import Histogram
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.attributes import ProtocolViolation
@@ -24,7 +25,6 @@ from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import ANYTHING, SHAPES
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError
-from greenroom.observe import Histogram
 from greenroom.rate_limit import ATTEMPT
 from greenroom.sessions import index, store
 from greenroom_platform import accounts

@@ -17,12 +17,12 @@ from greenroom.caching.near import EntrySource, Near
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.caching.releases import Releases
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.detached import CLOSING
 from greenroom.engine import Channel, Engine, Handover, KeyFilter, Listener, all_keys
 from greenroom.engine.unacknowledged import ReplayLog
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.keyspace.derived_keys import owner
-from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.caching")
 

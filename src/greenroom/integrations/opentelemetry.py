@@ -13,8 +13,9 @@ from typing import Any
 
 import greenroom
 from greenroom.client import Greenroom
+from greenroom.counters import Counters
 from greenroom.extras import needs_extra
-from greenroom.observe import Counters, EngineBatch, Event, LoadEnded
+from greenroom.observe import EngineBatch, Event, LoadEnded
 
 with needs_extra("opentelemetry", "tracing by OpenTelemetry"):
     from opentelemetry import metrics, trace

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from greenroom.client import Greenroom
+from greenroom.counters import BUCKETS, Counters
 from greenroom.errors import RoomClosed, RoomElsewhere
 from greenroom.extras import needs_extra
-from greenroom.observe import BUCKETS, Counters
 
 with needs_extra("prometheus", "a collector for Prometheus"):
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 
 from greenroom.argument_types import function, instance, text
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.detached import CLOSING, Detached
 from greenroom.engine import Channel, Engine
 from greenroom.engine.deadline import TimeBudget
@@ -25,7 +26,6 @@ from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.derived_keys import owner
-from greenroom.observe import Counters
 from greenroom.opened import Opened
 from greenroom.sessions import arguments, index, store
 from greenroom.sessions.background import Background, Leftovers

@@ -17,8 +17,8 @@ from typing import Any
 
 from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.errors import EngineError, RecordError
-from greenroom.observe import Counters
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.foreign_changes import ChangeSource, ForeignChanges
 from greenroom_platform.domain.leadership import LOOK, Leadership

@@ -15,9 +15,9 @@ from litestar.datastructures import State
 from litestar.exceptions import ValidationException
 from litestar.routes import HTTPRoute, WebSocketRoute
 
+from greenroom.counters import Counters
 from greenroom.engine.factory import EMBEDDED
 from greenroom.errors import EngineError, GreenroomError
-from greenroom.observe import Counters
 from greenroom.sessions import SessionMiddleware
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
 from greenroom_platform.domain.task_records import PodcastRequest

@@ -25,8 +25,8 @@ import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from greenroom.counters import BUCKETS, Counters, Histogram
 from greenroom.integrations import prometheus
-from greenroom.observe import BUCKETS, Counters, Histogram
 from greenroom_platform.http.problems import KINDS
 
 log = logging.getLogger("greenroom.http")

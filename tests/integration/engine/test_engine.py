@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from greenroom.counters import Counters
 from greenroom.engine import Address, Channel, Limits, Script
 from greenroom.engine.protocol.wire import Wire
 from greenroom.engine.server.standalone import Standalone
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import CommandFailed, EngineRefused, EngineUnavailable, OutcomeUnknown, Overloaded
-from greenroom.observe import Counters
 from tests.support.real_servers import Server, free_port
 
 Connect = Callable[..., Awaitable[Standalone]]

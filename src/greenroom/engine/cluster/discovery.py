@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel
 from greenroom.engine.deadline import before
@@ -20,7 +21,6 @@ from greenroom.engine.protocol.topology import QUESTION, Endpoint, Topology, par
 from greenroom.engine.server.node import Node
 from greenroom.engine.transport.handshake import open_connection
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, GreenroomError
-from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.engine")
 

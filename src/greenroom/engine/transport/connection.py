@@ -18,6 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from greenroom.callbacks import nothing
+from greenroom.counters import Histogram
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Command, Hook
 from greenroom.engine.limits import Limits
@@ -26,7 +27,7 @@ from greenroom.engine.protocol.attributes import ProtocolViolation
 from greenroom.engine.protocol.errors import ConnectionLost, NoReply, NotSent
 from greenroom.engine.protocol.wire import ReplyWatch, Wire
 from greenroom.errors import Overloaded
-from greenroom.observe import EngineBatch, EventHooks, Histogram
+from greenroom.observe import EngineBatch, EventHooks
 
 if TYPE_CHECKING:
     from greenroom.engine.transport.batches import Batches

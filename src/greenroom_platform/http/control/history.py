@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import msgspec
 
-from greenroom.observe import BUCKETS
+from greenroom.counters import BUCKETS
 from greenroom_platform.http.metrics import Totals
 
 STEP = 5.0
