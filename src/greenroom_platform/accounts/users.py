@@ -136,10 +136,7 @@ class Accounts:
             Conflict: when the password was changed meanwhile.
             TooManyAttempts, EngineError: as `sign_in`.
         """
-        self._opened.check()
-        user = await self._records.user(user_id)
-        if user is None:
-            raise WrongCredentials("there is no such user any more")
+        user = await self._user(user_id)
         try:
             await self.check(user.username, new)
         except InvalidInput as error:
@@ -175,10 +172,7 @@ class Accounts:
             Conflict: when the password was changed meanwhile.
             TooManyAttempts, EngineError: as `sign_in`.
         """
-        self._opened.check()
-        user = await self._records.user(user_id)
-        if user is None:
-            raise WrongCredentials("there is no such user any more")
+        user = await self._user(user_id)
         async with self._attempt(user.username, address) as look:
             verified = await self._passwords.verify(user.password_hash, password[: PASSWORD[1] + 1], begun=look.begin)
         if not verified.right:
@@ -205,6 +199,13 @@ class Accounts:
             return now is not None
         # Of the same password too there may be another hash by now: with today's parameters.
         return (await self._passwords.verify(now.password_hash, password[: PASSWORD[1] + 1])).right
+
+    async def _user(self, user_id: str) -> User:
+        self._opened.check()
+        user = await self._records.user(user_id)
+        if user is None:
+            raise WrongCredentials("this user does not exist any more")
+        return user
 
     @asynccontextmanager
     async def _attempt(self, name: str, address: str) -> AsyncIterator[_Look]:

@@ -142,7 +142,7 @@ async def user_of(request: Request[Any, Any, Any], *, writable: bool = False) ->
 
 def no_user() -> Problem:
     """The answer to a session whose user was deleted."""
-    return Problem("unauthorized", "there is no such user any more", headers=SignInRequired().headers)
+    return Problem("unauthorized", "this user does not exist any more", headers=SignInRequired().headers)
 
 
 async def count_change(state: ServiceState, user_id: str) -> None:
