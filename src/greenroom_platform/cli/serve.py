@@ -34,7 +34,7 @@ from greenroom_platform.cli.options import (
     write_trouble,
 )
 from greenroom_platform.cli.restart_backoff import RestartBackoff
-from greenroom_platform.http import logs, metrics
+from greenroom_platform.http import logs, worker_counts
 from greenroom_platform.http.editor_token import NAME as EDITOR_TOKEN_FILE
 from greenroom_platform.http.editor_token import kept_token
 from greenroom_platform.http.http_protocol import HttpProtocol
@@ -229,7 +229,7 @@ class _Workers(Multiprocess):
             if place.worth_a_line(now):
                 log.warning("worker %s ended with status %s and is replaced", worker.pid, worker.exitcode)
             # Before there is a successor, which may get the number of one that has died.
-            metrics.fold(self._shared, {one.pid for one in self.processes if one.process.is_alive()})
+            worker_counts.fold(self._shared, {one.pid for one in self.processes if one.process.is_alive()})
             self.processes[index] = Process(self.config, self.sockets)
             self.processes[index].start()
 

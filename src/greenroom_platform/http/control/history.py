@@ -13,7 +13,7 @@ from itertools import pairwise
 import msgspec
 
 from greenroom.counters import BUCKETS
-from greenroom_platform.http.metrics import Totals
+from greenroom_platform.http.totals import Totals
 
 STEP = 5.0
 """Seconds between two samples."""

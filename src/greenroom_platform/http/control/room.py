@@ -30,7 +30,8 @@ from greenroom_platform.http.control.summary import (
 )
 from greenroom_platform.http.control.summary_parts import SummaryParts
 from greenroom_platform.http.control.trouble import Since, findings, health_sentence
-from greenroom_platform.http.metrics import Metrics, Totals
+from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.totals import Totals
 from greenroom_platform.platform import Platform
 
 log = logging.getLogger("greenroom.http")
