@@ -60,7 +60,7 @@ DRAIN = 10
 @click.command()
 @settings_options()
 def serve(**flags: str | None) -> None:
-    """Run the service. Without settings it needs nothing: Valkey and the record are embedded."""
+    """Run the service. It needs no settings: Valkey and the record are embedded."""
     settings = read_settings(flags)
     logs.configure(format_=settings.log_format, level=settings.log_level)
     raise_open_files()  # workers inherit it

@@ -18,7 +18,7 @@ TASK_KEPT = timedelta(days=30)
 
 
 class PodcastRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a listener says of a podcast to be made."""
+    """The request for a new podcast."""
 
     topic_id: str
 

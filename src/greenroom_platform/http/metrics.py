@@ -36,16 +36,16 @@ FAILURES = sorted({status for status, *_ in KINDS.values() if status >= HTTPStat
 
 _COUNTS = {
     **{name: (family.help, family.labels) for name, family in prometheus.COUNTS.items()},
-    "greenroom_foreign_changes": ("Changes of the record made outside, and how their watcher fares.", ["event"]),
-    "greenroom_record_broken_documents": ("Documents left out of lists, since they do not fit their type.", ["kind"]),
+    "greenroom_foreign_changes": ("Changes of the record by other programs, and events of their watcher.", ["event"]),
+    "greenroom_record_broken_documents": ("Documents left out of lists because they do not fit their type.", ["kind"]),
     "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
-    "greenroom_websockets": ("WebSockets that have ended, by the code that closed them.", ["route", "code"]),
-    "greenroom_websocket_sent_bytes": ("Bytes of the messages sent over WebSockets that have ended.", ["route"]),
+    "greenroom_websockets": ("Ended WebSockets, by close code.", ["route", "code"]),
+    "greenroom_websocket_sent_bytes": ("Bytes of the messages sent over ended WebSockets.", ["route"]),
 }
 _HISTOGRAMS = {
     **{name: (family.help, family.labels) for name, family in prometheus.HISTOGRAMS.items()},
-    "greenroom_foreign_change_lag_seconds": ("From a change of the record made outside to its drop.", []),
-    "greenroom_http_request_seconds": ("Time of a request.", ["route"]),
+    "greenroom_foreign_change_lag_seconds": ("Time from a change by another program to its drop.", []),
+    "greenroom_http_request_seconds": ("Duration of a request.", ["route"]),
 }
 
 

@@ -56,9 +56,9 @@ async def read_topic_feed(
     return _answer(request, feed, CACHE_CONTROL)
 
 
-@get("/feeds/{name:str}", summary="One's own podcasts, as RSS", media_type=_TYPE)
+@get("/feeds/{name:str}", summary="My podcasts, as RSS", media_type=_TYPE)
 async def read_own_feed(request: Request[Any, Any, Any], state: ServiceState, name: Name) -> Response[bytes]:
-    """What the user of this secret has listened to and can be heard, the latest first; 404 for another secret."""
+    """What the user of this secret has listened to and is still there, the latest first; 404 for an unknown secret."""
     async with counted(request, "feeds", PER_ADDRESS, "requests for feeds", required=False):
         found = await state.platform.feeds.read(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
     if found is None:
@@ -73,7 +73,7 @@ async def read_own_feed(request: Request[Any, Any, Any], state: ServiceState, na
 
 @post("/api/v1/history/feed", status_code=200, security=SESSION_SECURITY, summary="Make the address of my feed")
 async def make_feed(request: Request[Any, Any, Any], state: ServiceState) -> Response[FeedAddress]:
-    """A new address, told this once; an earlier one ends."""
+    """Makes a new address, shown only in this answer; an earlier one stops working."""
     user_id = await user_of(request, writable=True)
     await count_change(state, user_id)
     secret = await state.platform.feeds.make(user_id)
@@ -84,7 +84,7 @@ async def make_feed(request: Request[Any, Any, Any], state: ServiceState) -> Res
 
 @delete("/api/v1/history/feed", security=SESSION_SECURITY, summary="End my feed")
 async def end_feed(request: Request[Any, Any, Any], state: ServiceState) -> None:
-    """Its address is 404 from now on; done also where there is none."""
+    """Its address answers 404 from now on. Succeeds also if there is no feed."""
     user_id = await user_of(request, writable=True)
     await count_change(state, user_id)
     if not await state.platform.feeds.end(user_id):

@@ -73,7 +73,7 @@ async def _serve(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_
         return  # they have left, or the session's end has closed it
     except Exception as error:
         log.error("unexpected error", exc_info=error)
-        code, reason = FAILED_HERE, "an unexpected error; the log has it under the request id"
+        code, reason = FAILED_HERE, "an unexpected error; the log has the details under the request id"
     await _close(socket, code, reason)
 
 
@@ -142,19 +142,19 @@ async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> No
         pass  # they have left in this moment
 
 
-@get("/{podcast_id:str}/audio.webm", operation_id="readAudio", summary="A whole recording", media_type="audio/webm")
+@get("/{podcast_id:str}/audio.webm", operation_id="readAudio", summary="A complete recording", media_type="audio/webm")
 async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Any]:
-    """The recording, or the range of it that is asked for; 409 before it is whole."""
+    """The recording, or the requested range of it; 409 until it is complete."""
     whole = await _whole(state, podcast_id)
     headers = {"ETag": whole.etag, "Cache-Control": "public, max-age=86400", "Accept-Ranges": "bytes"}
     return await _part(request, whole, headers)
 
 
-@get("/{podcast_id:str}/transcript", summary="What is said in a recording, and when")
+@get("/{podcast_id:str}/transcript", summary="Transcript of a recording, with times")
 async def read_transcript(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[Transcript]:
-    """The lines as they were spoken, with their times; 409 before the recording is whole, 404 where it has none."""
+    """The spoken lines, with their times; 409 until the recording is complete, 404 if it has no transcript."""
     whole = await _whole(state, podcast_id)
     tag = f'{whole.etag[:-1]}-t"'
     common = [(b"etag", tag.encode()), (b"cache-control", b"public, max-age=86400")]
@@ -162,7 +162,7 @@ async def read_transcript(
         return cast("Response[Transcript]", StoredJSON(b"", 304, common))
     said = await whole.transcript()
     if said is None:
-        raise Problem("not-found", "this recording has no transcript: it was made before there were any")
+        raise Problem("not-found", "this recording has no transcript: it was made before transcripts existed")
     headers = [*common, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
     return cast("Response[Transcript]", StoredJSON(said, 200, headers))
 
@@ -182,7 +182,7 @@ async def _whole(state: ServiceState, podcast_id: str) -> WholeRecording:
     if whole is None:
         later = {} if status.status == "error" else {"Retry-After": str(_RETRY)}
         raise Problem(
-            "not-whole", f"the recording is not whole; the podcast's status is {status.status}", headers=later
+            "not-whole", f"the recording is not complete; the podcast's status is {status.status}", headers=later
         )
     return whole
 
