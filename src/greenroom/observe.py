@@ -195,4 +195,4 @@ class EventHooks:
             self.failures += 1
             if id(one) not in self._logged:
                 self._logged.add(id(one))
-                log.exception("a hook failed, which is told once: %r", one)
+                log.exception("a hook failed; this is logged once: %r", one)

@@ -216,7 +216,7 @@ async def test_no_reader_behind_a_frame_too_many_gets_the_value_of_another(frame
     assert futures[0].result() == [b"k0"]
     for future in futures[1:]:
         assert isinstance(future.exception(), ConnectionLost)
-    assert "no reply" in connection.reason
+    assert "invalid reply" in connection.reason
 
 
 async def test_a_hook_that_fails_ends_the_connection_and_not_the_loop(caplog: pytest.LogCaptureFixture) -> None:

@@ -117,7 +117,7 @@ def answer(reply: Any) -> Answer:
         case [b"newer", bytes(generation)]:
             return Newer(generation.decode("utf-8", "replace"))
         case _:
-            raise EngineUnavailable("what was sent is no answer of get_or_lease")
+            raise EngineUnavailable("the reply is not an answer of get_or_lease")
 
 
 class Leases:

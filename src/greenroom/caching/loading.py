@@ -126,7 +126,7 @@ class LeasedLoader(Generic[T]):
                         continue
                     except BrokenValue as error:
                         self.steps.count("broken", key)
-                        log.warning("%s; it is replaced", error)
+                        log.warning("%s; the value is replaced", error)
                         rejected = fingerprint(body)
                         continue
                     at = placed(self._keyspace.lifetime, remaining_ms, 0.0)

@@ -182,7 +182,7 @@ class ReplayLog:
             return False
         if not kept.is_logged:
             kept.is_logged = True
-            log.error("%s cannot be carried out, and is put off: %s", self._what, error)
+            log.error("%s fails, and is postponed: %s", self._what, error)
         return True
 
     def _wait(self, handover: Handover, key: str, kept: Kept) -> None:

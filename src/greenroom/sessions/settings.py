@@ -113,7 +113,7 @@ def _keyspace(kind: Any, limits: SessionLimits) -> Keyspace[Any]:
         return DEFAULT_KEYSPACE
     if isinstance(kind, Keyspace):
         if kind.version:
-            reason = f"{kind} has one, and nobody could load the sessions of another anew: all would be signed out"
+            reason = f"{kind} has one, but sessions cannot be loaded again: a new one would sign all users out"
             raise InvalidInput("version", reason, "leave it out; a member that is added needs a default")
         return kind
     return Keyspace(

@@ -139,7 +139,7 @@ async def _prepare(settings: Settings) -> None:
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
     try:
         if (trouble := write_trouble(records)) is not None:
-            log.warning("starting all the same, for reading: %s", trouble)
+            log.warning("starting anyway, for reading only: %s", trouble)
         elif settings.loads_sample and await records.is_empty():
             # The rows that this leaves in the outbox are sent when a room opens, before anything is read.
             loaded = await load_sample(records)
@@ -152,7 +152,7 @@ async def _prepare(settings: Settings) -> None:
     own = settings.data_dir, *_record(settings), settings.data_dir / EDITOR_TOKEN_FILE
     places = {path.resolve(): path for path in own}
     for path in private_files.open_to_others(list(places.values())):
-        log.warning("other users of this machine may use %s; `chmod go= %s` shuts them out", path, path)
+        log.warning("other users of this machine may use %s; `chmod go= %s` prevents that", path, path)
 
 
 def _record(settings: Settings) -> tuple[Path, ...]:

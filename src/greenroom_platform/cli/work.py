@@ -75,7 +75,7 @@ async def _worker(settings: Settings) -> None:
         prefix=settings.key_prefix,
     ) as platform:
         if (trouble := write_trouble(platform.records)) is not None:
-            log.warning("nothing can be made until this is mended: %s", trouble)
+            log.warning("no podcast can be made until this is fixed: %s", trouble)
         if (apart := recordings_apart(settings)) is not None:
             log.warning("%s", apart)
         click.echo("working; end it with Ctrl-C", err=True)

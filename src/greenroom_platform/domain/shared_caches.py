@@ -107,7 +107,7 @@ class SharedCaches:
                 log.exception("looking for the caches of the record failed")
             else:
                 if apart:
-                    log.info("all processes of the record share their caches again")
+                    log.info("all processes on this record share one cache server again")
                 apart = False
 
     async def _check(self) -> None:

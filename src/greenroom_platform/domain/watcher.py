@@ -103,7 +103,9 @@ class Watcher:
         if found.lost:
             self._counts["lost",] += 1
             names = ", ".join(keyspace.name for keyspace in found.lost)
-            log.warning("changes made outside were missed, or are too many to be named; dropped whole: %s", names)
+            log.warning(
+                "changes by other programs were missed, or are too many to name; whole keyspaces dropped: %s", names
+            )
         begun: dict[str, KeyspaceDrop] = {}
         while True:
             try:

@@ -92,7 +92,7 @@ class EventStream(Response[Any]):
                 try:
                     value = coming.result()
                 except GreenroomError as error:
-                    log.warning("an event stream breaks off: %s", error)  # its client comes back
+                    log.warning("an event stream ended early: %s", error)  # its client comes back
                     return
                 if value is None:
                     return

@@ -223,7 +223,7 @@ async def test_garbage_ends_the_connection() -> None:
     engine = Standalone(Address.parse(f"valkey://127.0.0.1:{port}"))
     await engine.start()
     try:
-        assert "no reply" in str(engine.unavailable)
+        assert "invalid reply" in str(engine.unavailable)
     finally:
         await engine.close()
         listener.close()

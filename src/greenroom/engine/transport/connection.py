@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
         try:
             self._wire.feed(data)
         except ProtocolViolation as error:
-            self.abort(f"the server sent what is no reply: {error}")
+            self.abort(f"the server sent an invalid reply: {error}")
             return
         except Exception:
             # A hook or a listener failed, and what it should have done for this reply is not done: start anew.

@@ -64,7 +64,7 @@ async def delete_account(request: Request[Any, Any, Any], state: ServiceState) -
         sessions.end_all_behind(user_id)
         if not isinstance(error, EngineError):
             raise
-        log.warning("sessions of a deleted user end behind: %s", type(error).__name__)
+        log.warning("sessions of a deleted user will be ended later: %s", type(error).__name__)
 
 
 ROUTER = Router("/users", route_handlers=[delete_account], tags=["Sessions"])

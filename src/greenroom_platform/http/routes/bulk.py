@@ -208,7 +208,7 @@ async def change_state(state: ServiceState, change: FromPath[str]) -> Response[C
     """Whether the change of a `Drop-Receipt` is still in the outbox. A change that was never made is not there."""
     number = int(change) if _NUMBER.fullmatch(change) else 0
     if not 0 < number <= _MAX_CHANGE:
-        raise invalid("change", "is no number of a change", "send `change_id` of a `Drop-Receipt`")
+        raise invalid("change", "is not a number of a change", "send `change_id` of a `Drop-Receipt`")
     pending = await state.platform.changes.is_pending(number)
     return Response(ChangeState(change_id=change, pending=pending), headers={"Cache-Control": "no-store"})
 

@@ -99,7 +99,7 @@ async def drop_cached(request: Request[Any, Any, Any], state: ServiceState) -> R
             pattern = next((one for one in cache.group_patterns if one.text == wanted.group), None)
             if pattern is None:
                 known = ", ".join(one.text for one in cache.group_patterns) or "none"
-                raise invalid("group", f"is no group of {keyspace.name}", f"send one of its groups: {known}")
+                raise invalid("group", f"is not a group of {keyspace.name}", f"send one of its groups: {known}")
             parts = parts_of(keyspace, wanted.parts, pattern.names)
             target = pattern.key(**parts)
 
@@ -137,7 +137,7 @@ async def cancel_load(request: Request[Any, Any, Any], state: ServiceState) -> R
     wanted = requests.draft(Cancel, await requests.members(request))
     pattern = cache_named(state.control, wanted.keyspace).keyspace.pattern
     if pattern.parse(wanted.key) is None:
-        raise invalid("key", f"is no key of {wanted.keyspace}", f"send one like {pattern.prefix}{pattern.text}")
+        raise invalid("key", f"is not a key of {wanted.keyspace}", f"send one like {pattern.prefix}{pattern.text}")
 
     async def work() -> str:
         number = state.control.processes.cancel(wanted.keyspace, wanted.key)

@@ -40,7 +40,7 @@ async def list_podcasts(
         raise invalid("ids", f"names {len(podcast_ids)} podcasts", f"send 1 to {IDS} ids, as a,b,c")
     for one in podcast_ids:
         if not is_part(one):
-            raise invalid("ids", "has what is no id", "send ids of podcasts, as a,b,c")
+            raise invalid("ids", "has an invalid id", "send ids of podcasts, as a,b,c")
     async with counted(request, "podcasts", PER_ADDRESS, "lists of podcasts", required=False):
         found = await state.platform.listings.podcasts(podcast_ids)
     return Response(found, headers={"Cache-Control": "no-store"})

@@ -223,9 +223,9 @@ def _place(asked: list[str]) -> int:
     if len(asked) != 1:
         raise InvalidInput("from", "it is given more than once", remedy)
     if _SECONDS.fullmatch(asked[0]) is None:
-        raise InvalidInput("from", f"{shown(asked[0])} is no number of seconds", remedy)
+        raise InvalidInput("from", f"{shown(asked[0])} is not a number of seconds", remedy)
     if (seconds := float(asked[0])) > _LONGEST:
-        raise InvalidInput("from", "there is no such place", remedy)
+        raise InvalidInput("from", "is outside the recording", remedy)
     return int(seconds * 1000)
 
 
