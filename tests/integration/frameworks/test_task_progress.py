@@ -100,9 +100,21 @@ def test_a_task_of_celery_that_raises_is_failed_for_who_follows(room: Greenroom)
     assert tasks.get("a") == TaskStatus(status="failed", done=1, total=2, error="ValueError: no rows")
 
 
+@pytest.fixture
+def logging_stays() -> Iterator[None]:
+    """Keep a worker of Celery from setting up logging: no later test of this process would see a warning."""
+
+    def stays(**_: object) -> None:
+        pass
+
+    signals.setup_logging.connect(stays)
+    yield
+    signals.setup_logging.disconnect(stays)
+
+
+@pytest.mark.usefixtures("logging_stays")
 def test_what_a_worker_alone_knows_of_a_task_of_celery_is_told(room: Greenroom) -> None:
     app = Celery("refusing", broker="memory://")
-    app.conf.worker_hijack_root_logger = False  # this process is no worker
     tasks = connect(app, room)
 
     @app.task(bind=True, base=tasks.base)  # type: ignore[untyped-decorator]
