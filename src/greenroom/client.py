@@ -149,7 +149,7 @@ class Greenroom(RoomCaches):
 
     @property
     def presence(self) -> lazy.Presence:
-        """Who is here: active sessions, and listeners of each content.
+        """Presence: active sessions, and listeners of each content.
 
         Raises:
             As `sessions`.

@@ -1,4 +1,4 @@
-"""What happens in a room, as its hooks are told of it: events, and the hooks themselves.
+"""Events of a room, and the hooks that are called with them.
 
 A near hit costs less than a microsecond, so no hook is told of it.
 """
@@ -17,7 +17,7 @@ log = logging.getLogger("greenroom.observe")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that has happened in a room; what `on_event` is called with."""
+    """Base class of what `on_event` is called with: something has happened in a room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class LoadEnded(Event):
 
     Arguments:
         keyspace: the name of the cache's keyspace.
-        keys: what it has loaded: one key, or those of one call of `load_many`.
+        keys: the loaded keys: one, or those of one call of `load_many`.
         seconds: how long it took.
         error: what it raised, or the `LoadTimeout` that ended it; None where it returned.
     """
@@ -39,7 +39,7 @@ class LoadEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class CacheTrouble(Event):
-    """Something went wrong in a cache; its caller may have been answered all the same.
+    """Something went wrong in a cache; its caller may still have got an answer.
 
     Arguments:
         keyspace: the name of the cache's keyspace.
@@ -79,7 +79,7 @@ class ServerLost(Event):
 
 
 class EngineBatch(NamedTuple):
-    """Commands that left in one write, and were answered, or lost with their connection.
+    """Commands of one write that were answered, or lost with their connection.
 
     Arguments:
         node: the address that the server goes by, without a password.
@@ -101,22 +101,25 @@ class EngineBatch(NamedTuple):
 
 
 class Instrument(Protocol):
-    """What traces a room: more than a hook, since it stands around a loader's call. See `EventHooks.instrument`."""
+    """Traces a room: more than a hook, since it wraps a loader's call. See `EventHooks.instrument`."""
 
     def load(self, keyspace: str, keys: Sequence[str]) -> AbstractContextManager[object]:
-        """What a loader's call runs in; an exception passes through it, but for one that the cache `passes`."""
+        """The context of a loader's call; an exception passes through it, but for one that the cache `passes`."""
 
     def batch(self, batch: EngineBatch) -> None:
         """A batch was answered; in the socket's reader, which waits for this to return."""
 
 
 EventHook = Callable[[Event], object]
-"""A hook; what it returns is of no interest."""
+"""A hook; its result is ignored."""
 
 
 class EventHooks:
-    """Those who are told of what happens in a room. What they raise is logged, once for each of them, and goes no
-    further: a hook that fails must end no connection, and no load."""
+    """The hooks of a room.
+
+    An exception of a hook is logged, once for each hook, and goes no further: a hook that fails must not end a
+    connection or a load.
+    """
 
     __slots__ = ("_hooks", "_logged", "failures", "instruments")
 

@@ -1,4 +1,4 @@
-"""The servers of an open room, and what stands on them: the caches' backing, sessions and who is here."""
+"""The servers of an open room, and what stands on them: the caches' backing, sessions and presence."""
 
 from __future__ import annotations
 

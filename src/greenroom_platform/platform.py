@@ -161,7 +161,7 @@ class Platform:
 
     @property
     def presence(self) -> Presence:
-        """Who is here: active sessions, and listeners per podcast; raises as `sessions`."""
+        """Presence: active sessions, and listeners per podcast; raises as `sessions`."""
         self.opened.check()
         return self.room.presence
 

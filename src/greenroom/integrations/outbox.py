@@ -2,7 +2,7 @@
 
     a process commits a change · it is killed · nobody drops the old value · it is served for its whole lifetime
 
-So the transaction itself writes a row that names what it makes stale. Whoever has written it drops that and deletes the
+So the transaction itself writes a row that names what it makes stale. Its writer drops those keys and deletes the
 row; a row that stays is sent by any process that has the outbox open. For every database; `greenroom.integrations` has
 one for SQLAlchemy.
 """

@@ -1,4 +1,4 @@
-"""Sessions over a keyspace: tokens, the store, who is here, and what a request's signals mean."""
+"""Sessions over a keyspace: tokens, the store, presence, and the policy for requests."""
 # docs/decisions/0079-small-files-before-few.md
 
 from greenroom.sessions.asgi import SessionMiddleware, session_of

@@ -108,7 +108,7 @@ class ExpiringSet:
         return int(await self._engine.run(Channel.PLAIN, SET_MEMBERS, (self._name,), (self._usual, "0")))
 
     async def members(self, *, deadline: float | None = None) -> list[str]:
-        """Who is here; those who entered first come first."""
+        """The members of the list, in the order in which they entered."""
         reply = await self._engine.run(Channel.PLAIN, SET_MEMBERS, (self._name,), (self._usual, "1"), deadline=deadline)
         texts = {member: member.decode("utf-8", "replace") for member in reply}
         if foreign := [member for member, text in texts.items() if not self._is_member(text)]:

@@ -1,4 +1,4 @@
-"""What the sessions of a room hold, and what their streams are called."""
+"""The data of a room's sessions, and the names of their streams."""
 
 from __future__ import annotations
 

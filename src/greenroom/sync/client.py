@@ -107,7 +107,7 @@ class Greenroom(RoomDropping):
         self.sessions: Sessions[Any] = Sessions(self)
         """The sessions of the room; each call raises `InvalidInput` where it keeps none."""
         self.presence = Presence(self)
-        """Who is here: active sessions, and listeners of each content."""
+        """Presence: active sessions, and listeners of each content."""
         process.register(self)
 
     # Declarations -----------------------------------------------------------------------------------

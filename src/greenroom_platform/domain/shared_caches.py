@@ -1,4 +1,4 @@
-"""All processes of one record have one set of caches; whoever has others is told so, and by which.
+"""All processes of one record use the same caches; a process with other caches is told so, and which they are.
 
     service A changes a topic, drops it from its own caches and forgets the outbox row · service B has other caches ·
     nobody tells B, and it serves the old value for its whole lifetime

@@ -36,7 +36,7 @@ def event_id(value: Any) -> str:
 
 # docs/decisions/0068-parts-written-by-hand.md
 class EventStream(Response[Any]):
-    """Sends each value as it comes, then ends; who reads slowly gets what the generator has by then.
+    """Sends each value as it comes, then ends; a slow reader gets what the generator has by then.
 
     Arguments:
         event: the name of the events.

@@ -1,4 +1,4 @@
-"""`/activity`: who is here, for editors."""
+"""`/activity`: active sessions and listeners, for editors."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ Name = Annotated[str, PathParameter(description="The secret of the feed, and `.x
 
 
 class FeedAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one's own feed is; whoever knows it can read it."""
+    """The address of a user's own feed; anyone who knows it can read it."""
 
     url: str
 
@@ -65,7 +65,7 @@ async def read_own_feed(request: Request[Any, Any, Any], state: ServiceState, na
         raise Problem("not-found", "there is no such feed; a new one has replaced it, or it was ended")
     podcasts, titles = found
     site = _site(request)
-    description = "What you have listened to, the latest first. Whoever knows this address can read it."
+    description = "What you have listened to, the latest first. Anyone who knows this address can read it."
     feed = Feed(site, f"{site}/feeds/{name}", title="My podcasts", description=description, listed=False)
     feed.add(podcasts, titles)
     return _answer(request, feed, "private, no-cache")
