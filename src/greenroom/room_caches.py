@@ -68,8 +68,8 @@ class RoomCaches(RoomDrops):
         The same arguments give the cache that was made before.
 
         Raises:
-            InvalidInput: for what can never work, and for a key format that can make the keys of another cache of this
-                room or of its sessions: the two would give each other's values.
+            InvalidInput: for arguments that can never work, and for a key format that can make the keys of another
+            cache of this room or of its sessions: the two would return each other's values.
         """
         instance("keyspace", keyspace, Keyspace, "give a Keyspace('episode:{id}', Episode, ttl=…)")
         declared = all_options(options)

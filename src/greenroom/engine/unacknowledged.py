@@ -38,6 +38,7 @@ log = logging.getLogger("greenroom.engine")
 
 # docs/decisions/0003-every-connection-replays-invalidations.md
 # docs/decisions/0004-revocations-replay-on-both-connections.md
+# docs/decisions/0116-files-are-named-by-the-question.md
 RECENT = 30.0
 """Seconds for which an acknowledged command is sent again to a server that has come back."""
 _COMMANDS_PER_WRITE = 500

@@ -18,20 +18,20 @@ _MAX_LATE = timedelta(seconds=5)
 FINEST = timedelta(milliseconds=1)
 """The finest time of the server."""
 LONGEST = timedelta(days=400)
-"""What a session may live at most: a browser keeps no cookie for longer (RFC 6265bis, 5.5)."""
+"""The longest life of a session: a browser keeps no cookie for longer (RFC 6265bis, 5.5)."""
 _OWN = re.compile(rb"[^ ]* ([0-9]{1,11}) ([0-9]{1,11})")
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLifetime:
-    """How long one session lives, where it is not as all others.
+    """The lifetime of one session that has not the room's usual limits.
 
     Arguments:
-        idle: without a request for this time it is over.
-        absolute: over, however active; at most 400 days.
+        idle: the session ends without a request for this time.
+        absolute: the session ends after this time, active or not; at most 400 days.
 
     Raises:
-        InvalidInput: naming the one that is no timedelta, or too short or long.
+        InvalidInput: naming the argument that is not a timedelta, or is too short or too long.
     """
 
     idle: timedelta
@@ -64,16 +64,16 @@ class SessionLimits:
     """How long a session lives.
 
     Arguments:
-        idle: a session without a request for this time is over.
+        idle: a session ends without a request for this time.
         touch: a request writes the time of its activity at most once in this interval.
-        absolute: over, however active.
+        absolute: a session ends after this time, active or not.
         grace_copy: how long a rotated session can still be read by requests under way.
-        tombstone: how long an ended id cannot be created.
-        stream: a stream without a sign of its listener for this time has lapsed.
-        unused: an anonymous session whose token has not come back for this time is over.
+        tombstone: how long an ended id cannot be created again.
+        stream: a stream expires without a sign of its listener for this time.
+        unused: an anonymous session ends if its token does not come back within this time.
 
     Raises:
-        InvalidInput: naming the one that is no timedelta, or less than a millisecond.
+        InvalidInput: naming the argument that is not a timedelta, or is less than a millisecond.
     """
 
     idle: timedelta = timedelta(minutes=30)

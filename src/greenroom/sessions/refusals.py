@@ -77,7 +77,7 @@ class SessionsUnavailable(Refused):
 
 
 class SessionsOverloaded(SessionsUnavailable):
-    """Too much is under way to ask for one more session. Slow down, then retry."""
+    """Too many commands are outstanding to look up one more session. Slow down, then retry."""
 
     title = "The service is overloaded"
 

@@ -128,7 +128,7 @@ class Sessions(Generic[T]):
         lifetime: SessionLifetime | timedelta | None = None,
         **more: object,
     ) -> tuple[SessionSnapshot[T], str]:
-        """Begin a session; returns it and its token, which only its client may have.
+        """Begin a session; returns it and its token, which is for its client only.
 
         One without a `user_id` is over after `SessionLimits.unused` if its token does not come back: see `read`.
 
@@ -220,7 +220,7 @@ class Sessions(Generic[T]):
         return SessionSnapshot(session, self._schema.decode(copy), copy, writable=False)
 
     def touch(self, live: SessionSnapshot[T]) -> None:
-        """Note that the session is in use, if that is due; returns at once, and never fails for want of the server."""
+        """Note that the session is in use, if that is due; returns at once, also if the server is unreachable."""
         instance("live", live, SessionSnapshot, "give a session as it was read")
         if live.touch_due and live.writable and self._background.is_first(live.session_id):
             self._background.begin(live.session_id, self._touched(live))
@@ -249,7 +249,7 @@ class Sessions(Generic[T]):
         return await self._changes.apply(session, made)
 
     async def settle(self, session: str) -> SessionSnapshot[T]:
-        """Let the session name the newest of its open streams.
+        """Store the newest open stream of a session in its member.
 
         Raises:
             As `change`.
@@ -266,12 +266,12 @@ class Sessions(Generic[T]):
         remember: bool = False,
         lifetime: SessionLifetime | timedelta | None = None,
     ) -> tuple[SessionSnapshot[T], str]:
-        """Go on under a new token, with some members set; the old one is over, but for a short copy to read.
+        """Continue under a new token, with some members set; the old session ends, but for a short copy to read.
 
         With a `user_id` among the members it is a log-in, and a new lifetime begins, which may be the session's own, as
         at `start`; else the old one goes on.
-        Of another user's session nothing goes along: what it holds is theirs. Streams do not come along: their sockets
-        are closed. A crash in between signs out, never in. The old id never leads to the new session.
+        Of another user's session no member is taken over. Streams are not taken over either: their sockets are closed.
+        A crash in between can sign a user out, but never in. The old id never leads to the new session.
 
         Raises:
             SessionGone: when it is over, another rotation was first, or `end_all` of its user came meanwhile.
@@ -286,7 +286,7 @@ class Sessions(Generic[T]):
         return live, token
 
     async def end(self, session: str) -> bool:
-        """End a session; False where it was over. Twice is as good as once; it goes on when its caller is cancelled.
+        """End a session; False if it had already ended. May be repeated; goes on when its caller is cancelled.
 
         Raises:
             EngineError: when the server did not acknowledge; it is sent again to a new connection.

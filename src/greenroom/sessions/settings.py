@@ -57,8 +57,8 @@ class SessionSettings:
     Arguments:
         kind: the type of what a session holds, each member with a default: a struct, a dataclass, a pydantic model, or
             `dict[str, Any]`. Its member `user_id` may be a string or a whole number. Or a keyspace of such a type.
-        idle: a session without a request for this time is over; by default 30 min.
-        absolute: over, however active; by default 12 h.
+        idle: a session ends without a request for this time; by default 30 min.
+        absolute: a session ends after this time, active or not; by default 12 h.
         remember: how long a session lives that begins with `remember=True`, used or not; at most 400 days. Without it
             no session is remembered.
         new: members that a session begins with unless it is given others.

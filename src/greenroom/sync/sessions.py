@@ -31,7 +31,7 @@ class Sessions(Generic[T]):
         lifetime: SessionLifetime | timedelta | None = None,
         **more: object,
     ) -> tuple[SessionSnapshot[T], str]:
-        """Begin a session; returns it and its token, which only its client may have.
+        """Begin a session; returns it and its token, which is for its client only.
 
         Arguments:
             members: what it holds, by the names in JSON; the time of its activity is the server's.
