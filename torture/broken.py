@@ -19,8 +19,8 @@ from greenroom.caching.invalidation import Backing
 from greenroom.engine import Channel, Handover, Limits, Script
 from greenroom.engine.cluster.replica import Replica
 from greenroom.engine.commands import Command, Hook
-from greenroom.engine.replay import Kept, ReplayLog
 from greenroom.engine.transport.connection import Connection
+from greenroom.engine.unacknowledged import Kept, ReplayLog
 from greenroom.sessions import store
 from greenroom.sessions.revocations import Revocations
 from greenroom_platform.domain.outbox_sender import OutboxSender

@@ -8,9 +8,9 @@ from weakref import WeakSet
 
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
+from greenroom.counters import Counters
 from greenroom.engine import EMBEDDED, Address, Engine, Handover, Limits, engine_at
 from greenroom.engine.embedded import EmbeddedServer
-from greenroom.observe import Counters
 from greenroom.sessions import Revocations, Sessions
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 from greenroom.caching import Cache
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
+from greenroom.counters import Counters
 from greenroom.engine import Address, Limits, engine_at
 from greenroom.errors import BrokenValue, EngineError, LoadFailed
 from greenroom.keyspace import Keyspace
-from greenroom.observe import Counters
 from greenroom.sessions import Presence, SessionGone, Sessions
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS

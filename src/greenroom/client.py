@@ -13,11 +13,12 @@ from typing import Any
 from greenroom import lazy
 from greenroom.argument_types import function, instance, span, type_name
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.detached import to_the_end
 from greenroom.engine import EMBEDDED, Engine
 from greenroom.errors import EngineError, InvalidInput
 from greenroom.lifecycle import Lifecycle, Opening
-from greenroom.observe import Counters, Event
+from greenroom.observe import Event
 from greenroom.opened import Opened
 from greenroom.room_caches import RoomCaches
 from greenroom.wiring import RoomHealth, RoomState, Wiring
@@ -38,10 +39,11 @@ class Greenroom(RoomCaches):
         address: the server of the caches, as `valkey://host:6379`; without it, or as `embedded`, a Valkey is started,
             or joined, in the data directory.
         session_address: the server of the sessions, likewise; by default that of the caches.
-        sessions: what sessions hold; True for the usual, False for a process that uses none: it then needs no server
-            of theirs, and expects nothing of that of the caches.
+        sessions: the data of sessions; True for the default, False for a process that uses no sessions: it needs no
+        server for them, and expects nothing of the caches' server.
         replica_reads: whether cached values are read at the replicas of a cluster: its primaries have less to do, and a
-            change made elsewhere may be seen 0.75 s later. Never sessions; never what was just changed here.
+        change made elsewhere may be seen 0.75 s later. Sessions, and keys that this process has just changed, are read
+        at primaries.
         data_dir: where the embedded server keeps its files. Without it the embedded server has a temporary one.
         prefix: put before every key.
         clock: where time and randomness come from.
@@ -51,8 +53,8 @@ class Greenroom(RoomCaches):
             raises is logged once and changes nothing. Never called for reads that are answered from the cache.
 
     Raises:
-        InvalidInput: for an argument of another type; when it is opened, for one that cannot be, and while it is open
-            already.
+        InvalidInput: for an argument of another type; when it is opened, for an invalid argument, and while it is open
+        already.
         MissingExtra: when it is opened, if the embedded server is not installed. A server that cannot be reached is no
             error.
     """
@@ -148,7 +150,7 @@ class Greenroom(RoomCaches):
 
     @property
     def presence(self) -> lazy.Presence:
-        """Who is here: active sessions, and listeners of each content.
+        """Presence: active sessions, and listeners of each content.
 
         Raises:
             As `sessions`.

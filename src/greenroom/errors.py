@@ -44,7 +44,7 @@ class InvalidInput(GreenroomError, ValueError):
 
 
 class WrongParts(InvalidInput, TypeError):
-    """The parts that are given are not those of the key; a TypeError, as of a function's arguments, all the same."""
+    """The given parts are not those of the key; also a TypeError, as for the arguments of a function."""
 
     def __init__(self, pattern: str, names: Sequence[str], given: str) -> None:
         remedy = "give each of them once, by position in that order or by keyword" if names else "give none"
@@ -96,12 +96,14 @@ class OutcomeUnknown(EngineError):
 
 
 class Overloaded(EngineError):
-    """Too much is under way already; the server is neither down nor without the value. Slow down, then retry."""
+    """Too much work is outstanding. The server is not down, and may have the value: slow down, then retry."""
 
 
 class EngineRefused(EngineError):
-    """The server refuses us for good (wrong password, missing permission), or we its certificate: change the
-    configuration."""
+    """The server refuses this client for good (wrong password, missing permission), or its certificate is invalid.
+
+    Change the configuration.
+    """
 
 
 class CommandFailed(EngineError):
@@ -113,12 +115,12 @@ class CommandFailed(EngineError):
 
     @property
     def of_another_type(self) -> bool:
-        """Whether another program has put something else where the command's data would be."""
+        """Whether another program has stored a value of another type under the key."""
         return self.code == "WRONGTYPE"
 
     @property
     def of_data(self) -> bool:
-        """Whether what stands at the command's own keys does not fit it: of all other keys that says nothing."""
+        """Whether the data at the command's own keys does not fit it: this says nothing about other keys."""
         return self.of_another_type or (self.code == "ERR" and _OF_DATA.search(str(self)) is not None)
 
 
@@ -136,7 +138,7 @@ class BrokenValue(GreenroomError):
 
 
 class OtherVersionValue(BrokenValue):
-    """Stored JSON is of another version of its keyspace, as there is while a new one is deployed."""
+    """Stored JSON is of another version of its keyspace, as while a new version is deployed."""
 
 
 class LoadFailed(GreenroomError):

@@ -1,72 +1,23 @@
-"""Counters and timings of a room, plain integers for a program to publish, and what its hooks are told of.
+"""Events of a room, and the hooks that are called with them.
 
-A near hit costs less than a microsecond, so nothing here may: a count is one dictionary update, and no hook is told of
-it. The service's `/metrics` copies these numbers into Prometheus; a library user may read them as they are.
+A near hit costs less than a microsecond, so no hook is told of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 log = logging.getLogger("greenroom.observe")
 
-# Upper bounds of the histogram's buckets, in seconds: 100 µs to 10 s, about three to a decade.
-BUCKETS = (
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-)
-
-
-class Histogram:
-    """Counts of durations per bucket, their number and their sum in seconds."""
-
-    __slots__ = ("counts", "total")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.total = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds
-
-
-CACHE_ERRORS = (
-    *("broken", "engine", "load", "load_timeout", "out_of_memory", "overloaded", "oversize", "store", "version"),
-)
-"""Kinds of what goes wrong in a cache without an error for its caller."""
-STORE_ERRORS = ("broken",)
-"""The same of a store, whose callers are told of the rest."""
-CACHE_EVENTS = "fill_refused", "lease_wait", "refresh"
-"""What the outcomes of a cache's reads do not tell."""
-SESSION_EVENTS = "ended", "origin_foreign", "rotated", "started", "token_malformed", "token_unknown"
-"""What happens to sessions, and to requests that want one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that has happened in a room; what `on_event` is called with."""
+    """Base class of what `on_event` is called with: something has happened in a room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +26,7 @@ class LoadEnded(Event):
 
     Arguments:
         keyspace: the name of the cache's keyspace.
-        keys: what it has loaded: one key, or those of one call of `load_many`.
+        keys: the loaded keys: one, or those of one call of `load_many`.
         seconds: how long it took.
         error: what it raised, or the `LoadTimeout` that ended it; None where it returned.
     """
@@ -88,11 +39,11 @@ class LoadEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class CacheTrouble(Event):
-    """Something went wrong in a cache; its caller may have been answered all the same.
+    """Something went wrong in a cache; its caller may still have got an answer.
 
     Arguments:
         keyspace: the name of the cache's keyspace.
-        kind: one of `CACHE_ERRORS`, as the counters have it.
+        kind: one of `greenroom.counters.CACHE_ERRORS`.
         key: which key, where it is one.
     """
 
@@ -128,7 +79,7 @@ class ServerLost(Event):
 
 
 class EngineBatch(NamedTuple):
-    """Commands that left in one write, and were answered, or lost with their connection.
+    """Commands of one write that were answered, or lost with their connection.
 
     Arguments:
         node: the address that the server goes by, without a password.
@@ -150,22 +101,25 @@ class EngineBatch(NamedTuple):
 
 
 class Instrument(Protocol):
-    """What traces a room: more than a hook, since it stands around a loader's call. See `EventHooks.instrument`."""
+    """Traces a room: more than a hook, since it wraps a loader's call. See `EventHooks.instrument`."""
 
     def load(self, keyspace: str, keys: Sequence[str]) -> AbstractContextManager[object]:
-        """What a loader's call runs in; an exception passes through it, but for one that the cache `passes`."""
+        """The context of a loader's call; an exception passes through it, but for one that the cache `passes`."""
 
     def batch(self, batch: EngineBatch) -> None:
         """A batch was answered; in the socket's reader, which waits for this to return."""
 
 
 EventHook = Callable[[Event], object]
-"""A hook; what it returns is of no interest."""
+"""A hook; its result is ignored."""
 
 
 class EventHooks:
-    """Those who are told of what happens in a room. What they raise is logged, once for each of them, and goes no
-    further: a hook that fails must end no connection, and no load."""
+    """The hooks of a room.
+
+    An exception of a hook is logged, once for each hook, and goes no further: a hook that fails must not end a
+    connection or a load.
+    """
 
     __slots__ = ("_hooks", "_logged", "failures", "instruments")
 
@@ -244,91 +198,4 @@ class EventHooks:
             self.failures += 1
             if id(one) not in self._logged:
                 self._logged.add(id(one))
-                log.exception("a hook failed, which is told once: %r", one)
-
-
-class Counters:
-    """Everything that a room counts. Keys are tuples of label values, each from a bounded set.
-
-    What can be counted of a declared keyspace, a server or the sessions stands at 0 from the start: a rule that looks
-    at an increase does not see the step from nothing to 1.
-    """
-
-    __slots__ = (
-        "broken_documents",
-        "cache_events",
-        "commands",
-        "engine_events",
-        "errors",
-        "events",
-        "foreign_changes",
-        "foreign_lag",
-        "loads",
-        "reads",
-        "sessions",
-    )
-
-    def __init__(self) -> None:
-        self.events = EventHooks()
-        """Those who are told of what is counted here, and of what is not."""
-        self.reads: defaultdict[tuple[str, str], int] = defaultdict(int)
-        """(keyspace, outcome) → reads answered so."""
-        self.errors: defaultdict[tuple[str, str], int] = defaultdict(int)
-        """(keyspace, kind) → what went wrong without an error for the caller."""
-        self.cache_events: defaultdict[tuple[str, str], int] = defaultdict(int)
-        """(keyspace, event) → lease_wait, fill_refused, refresh: what the reads above do not tell."""
-        self.loads: defaultdict[str, Histogram] = defaultdict(Histogram)
-        """keyspace → how long its loader took."""
-        self.commands: defaultdict[str, Histogram] = defaultdict(Histogram)
-        """node → time from a write on the wire to its last reply, one entry a write (of one or many commands)."""
-        self.sessions: defaultdict[tuple[str], int] = defaultdict(int)
-        """(event,) → sessions started, rotated, ended; tokens that named none; requests of foreign pages."""
-        self.engine_events: defaultdict[tuple[str, str], int] = defaultdict(int)
-        """(node, event) → connections made and lost, pushes read, flushes, refused calls."""
-        self.broken_documents: Mapping[tuple[str], int] = {}
-        """(kind,) → documents of the record left out of lists, since they do not fit; the record's own count."""
-        self.foreign_changes = {(event,): 0 for event in ("change", "resume", "lost", "failed")}
-        """(event,) → changes of the record made outside, beginnings of reading them, keyspaces dropped whole, and drops
-        that failed and are repeated. Here from the start: nobody sees a first step from nothing."""
-        self.foreign_lag = Histogram()
-        """Time from a change of the record made outside to its drop on every server."""
-
-    def begin_anew(self) -> None:
-        """In a forked child: what its parent has counted is counted there."""
-        for counts in (self.reads, self.errors, self.cache_events, self.sessions, self.engine_events):
-            counts.update(dict.fromkeys(counts, 0))  # type: ignore[arg-type]
-        for timed in (self.loads, self.commands):
-            timed.update((of, Histogram()) for of in tuple(timed))
-
-    def trouble(self, keyspace: str, kind: str, key: str | None = None) -> None:
-        """Count what went wrong in a cache, and tell of it."""
-        self.errors[keyspace, kind] += 1
-        if self.events.any:
-            self.events.tell(CacheTrouble(keyspace, kind, key))
-
-    def begin_cache(self, keyspace: str, outcomes: Iterable[str]) -> None:
-        """Let everything that is counted of a cache stand at 0, unless it counts already."""
-        _begin(self.reads, keyspace, outcomes)
-        _begin(self.errors, keyspace, CACHE_ERRORS)
-        _begin(self.cache_events, keyspace, CACHE_EVENTS)
-        self.loads[keyspace]
-
-    def begin_store(self, keyspace: str, outcomes: Iterable[str]) -> None:
-        """As `begin_cache`, of a store."""
-        _begin(self.reads, keyspace, outcomes)
-        _begin(self.errors, keyspace, STORE_ERRORS)
-
-    def begin_server(self, node: str, events: Iterable[str]) -> None:
-        """As `begin_cache`, of a server."""
-        _begin(self.engine_events, node, events)
-        self.commands[node]
-
-    def begin_sessions(self) -> None:
-        """As `begin_cache`, of the sessions."""
-        for event in SESSION_EVENTS:
-            self.sessions[event,] += 0
-
-
-def _begin(counts: defaultdict[tuple[str, str], int], of: str, kinds: Iterable[str]) -> None:
-    for kind in kinds:
-        counts[of, kind] += 0
+                log.exception("a hook failed; this is logged once: %r", one)

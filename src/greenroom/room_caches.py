@@ -58,7 +58,7 @@ class RoomCaches(RoomDrops):
             groups: keys that one change makes stale together, as `episodes:{show_id}`, made of parts of the key;
                 `invalidate_group` drops them.
             max_concurrent: loads at a time while the server cannot be asked; 16 unless given.
-            failures_for: how long a loader's failure is remembered, 1 s unless given: who asks meanwhile gets
+            failures_for: how long a loader's failure is remembered, 1 s unless given: callers meanwhile get
                 `LoadFailed` and the record is left alone. At most a minute; zero remembers none.
             passes: exceptions by which the loader answers, as `PermissionError`: raised as they are to those who wait
                 for the load, never remembered, counted or logged as failures.
@@ -68,8 +68,8 @@ class RoomCaches(RoomDrops):
         The same arguments give the cache that was made before.
 
         Raises:
-            InvalidInput: for what can never work, and for a key format that can make the keys of another cache of this
-                room or of its sessions: the two would give each other's values.
+            InvalidInput: for arguments that can never work, and for a key format that can make the keys of another
+            cache of this room or of its sessions: the two would return each other's values.
         """
         instance("keyspace", keyspace, Keyspace, "give a Keyspace('episode:{id}', Episode, ttl=…)")
         declared = all_options(options)

@@ -1,4 +1,4 @@
-"""The servers of an open room, and what stands on them: the caches' backing, sessions and who is here."""
+"""The servers of an open room, and what stands on them: the caches' backing, sessions and presence."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.engine import EMBEDDED, Channel, Engine, open_engine, start_within
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
-from greenroom.observe import Counters
 from greenroom.opened import Opened
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from types import TracebackType
 
 from greenroom.client import Greenroom
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.detached import to_the_end
 from greenroom.engine import Engine
 from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
 from greenroom.lifecycle import Lifecycle, Opening
-from greenroom.observe import Counters
 from greenroom.opened import Opened
 from greenroom.private_files import temporary_directory
 from greenroom.rate_limit import Bound, RateLimit
@@ -161,7 +161,7 @@ class Platform:
 
     @property
     def presence(self) -> Presence:
-        """Who is here: active sessions, and listeners per podcast; raises as `sessions`."""
+        """Presence: active sessions, and listeners per podcast; raises as `sessions`."""
         self.opened.check()
         return self.room.presence
 

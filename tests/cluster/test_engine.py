@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from greenroom.counters import Counters
 from greenroom.engine import Address, Channel, Limits, Script
 from greenroom.engine.cluster.cluster import Clustered
 from greenroom.engine.protocol.hash_slot import SLOTS
 from greenroom.engine.protocol.topology import Topology
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
-from greenroom.observe import Counters
 from tests.support.cluster_slots import SOON, off_loop, port_of
 from tests.support.patience import PATIENT, until, wait_for
 from tests.support.proxy import ClusterProxy

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from greenroom.caching import Outcome
+from greenroom.counters import Counters
 from greenroom.engine import Channel, Limits
 from greenroom.engine.protocol.hash_slot import slot_of
-from greenroom.observe import Counters
 from tests.support.cluster_slots import BLIND, SOON, engine_of, ids_of, key_of, off_loop
 from tests.support.episode_caches import Back, Loads, cache_of
 from tests.support.held import quiet

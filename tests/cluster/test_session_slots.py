@@ -10,11 +10,11 @@ import pytest
 
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
+from greenroom.counters import Counters
 from greenroom.engine import Address, Channel, Limits, engine_at
 from greenroom.engine.scripts import Script
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
-from greenroom.observe import Counters
 from greenroom.sessions import Sessions
 from greenroom.sessions.snapshot import SessionSnapshot
 from greenroom_platform.definitions import SESSIONS
@@ -151,7 +151,7 @@ async def test_an_end_whose_data_refuse_it_is_put_off_after_a_slot_s_migration(
     serving = connections(here, name)
     cluster.abandon_migration(source, target, name)
     await until(lambda: not here.store._ends._log._waiting)
-    assert caplog.text.count("is put off: WRONGTYPE") == 1
+    assert caplog.text.count("is postponed: WRONGTYPE") == 1
     assert connections(here, name) == serving
 
 
@@ -170,7 +170,7 @@ async def test_a_node_that_is_told_of_an_end_that_data_refuse_goes_on_serving(
     assert await here.read(token) is not None  # it is told by the old node, and the new one of the end
     for channel in Channel:
         assert await here.read(others, channel=channel) is not None
-    assert caplog.text.count("is put off: WRONGTYPE") == 1
+    assert caplog.text.count("is postponed: WRONGTYPE") == 1
     assert connections(here, key(other)) == serving
 
 

@@ -126,7 +126,7 @@ def test_a_surviving_service_sends_the_invalidations_of_a_killed_one(valkey: Ser
     one = serve("--valkey-url", muted, home="one", data_dir=other.data_dir)
     snippet = Snippet(other)
     snippet.change(one)
-    assert "is to be sent again" in one.output()
+    assert "will be sent again" in one.output()
     one.kill()
     wait_for(lambda: snippet.read(other) == {"1"}, SOON)
     wait_for(lambda: snippet.hits(other))

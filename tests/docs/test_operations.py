@@ -14,8 +14,8 @@ import greenroom
 from greenroom.acl import Holds, Role
 from greenroom.caching import Outcome
 from greenroom.cli.group import group
+from greenroom.counters import Counters
 from greenroom.engine.transport.tls import OPTIONS
-from greenroom.observe import Counters
 from greenroom_platform.domain.records import SnippetImport, TopicImport
 from greenroom_platform.http import metrics
 from greenroom_platform.http.metrics import Metrics

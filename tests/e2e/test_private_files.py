@@ -58,7 +58,7 @@ def test_serve_makes_nothing_that_others_may_use(serve: Serve, tmp_path: Path) -
     assert {path.name for path in (tmp_path / "records").iterdir()} >= {"record.sqlite3", "record.sqlite3-wal"}
     assert modes(tmp_path / "records") == {}
     assert modes(home / "data") == {}
-    assert "shuts them out" not in service.output()
+    assert "prevents that" not in service.output()
 
 
 def test_a_directory_that_others_may_use_is_warned_of_at_the_start(serve: Serve, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_directory_that_others_may_use_is_warned_of_at_the_start(serve: Serve,
 
 def test_a_directory_of_both_data_and_record_is_warned_of_once(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o755)
-    assert serve().output().count("shuts them out") == 1
+    assert serve().output().count("prevents that") == 1
 
 
 def test_what_is_there_keeps_its_mode(tmp_path: Path) -> None:

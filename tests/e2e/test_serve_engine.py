@@ -148,7 +148,7 @@ def test_without_its_valkey_it_starts_says_so_and_is_ready_but_degraded(serve: S
     address = f"valkey://127.0.0.1:{free_port()}"
     service = serve("--valkey-url", address)
     assert f"caches      {address}, also for sessions" in service.output()
-    assert f"starting all the same: cannot use the server of the caches and sessions: {address}: " in service.output()
+    assert f"starting anyway: cannot use the server of the caches and sessions: {address}: " in service.output()
     assert "topics and snippets are read from the database and nobody can sign in" in service.output()
     assert f"cannot use the server at {address} for cached values: " in service.output()
     ready = service.client.get("/health/ready")

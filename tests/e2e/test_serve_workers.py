@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from greenroom.observe import Counters
-from greenroom_platform.http.metrics import Metrics, fold
+from greenroom.counters import Counters
+from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.worker_counts import fold
 from greenroom_platform.platform import DATABASE_FILE
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, below, parent, process, servers, the_server, workers
@@ -230,9 +231,9 @@ def test_what_ended_workers_have_left_is_one_file_and_stays_in_every_sum(tmp_pat
         for _ in range(2):
             ended.request("GET", "/", 200, 0.001)
         ended.share()
-        assert ended._file is not None
+        assert ended._file.path is not None
         left = tmp_path / f"0-{number}.json"  # as of another process, and killed as it wrote
-        ended._file.rename(left)
+        ended._file.path.rename(left)
         left.with_suffix(".part").write_text("{")
         line = f'greenroom_http_requests_total{{method="GET",route="/",status="200"}} {1 + 2 * number}.0'.encode()
         again = left.read_bytes()

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from greenroom import SessionMiddleware
-from greenroom.observe import Counters
+from greenroom.counters import Counters
 from greenroom_platform.http.envelope import Envelope
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.security_headers import DATA

@@ -70,7 +70,7 @@ def test_another_method_is_405_and_the_answer_names_the_methods_there_are(
     service: Service, path: str, allow: str
 ) -> None:
     refused = service.client.patch(path)
-    assert problem(refused, 405, "method-not-allowed")["detail"] == f"allowed here: {allow}"
+    assert problem(refused, 405, "method-not-allowed")["detail"] == f"allowed methods: {allow}"
     assert refused.headers["allow"] == allow
     options = service.client.options(path)
     assert (options.status_code, options.headers["allow"], options.content) == (204, allow, b"")

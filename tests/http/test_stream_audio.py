@@ -181,7 +181,7 @@ async def test_before_it_is_whole_it_is_a_conflict(service: Service, studio: Stu
     answer = service.client.get(path(claim.podcast_id))
     told = problem(answer, 409, "not-whole")
     assert how_far in told["detail"]
-    assert told["title"] == "The recording is not whole"
+    assert told["title"] == "The recording is not complete"
     assert (answer.headers["cache-control"], answer.headers["retry-after"]) == ("no-store", "5")
     await recording.discard()
 

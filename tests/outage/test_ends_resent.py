@@ -241,7 +241,7 @@ async def test_an_end_that_its_data_refuse_is_put_off_and_all_are_served(
             sessions.engine.reset(channel, name, "the test")
             assert await asked(sessions, partial(sessions.read, token, channel=channel)) is not None
             assert await asked(sessions, lambda: sessions.store.look(live.session_id)) is not None
-    assert caplog.text.count("is put off: WRONGTYPE") == 1
+    assert caplog.text.count("is postponed: WRONGTYPE") == 1
     raw("DEL", name)
     sessions.engine.reset(Channel.PLAIN, name, "the test")
     await asked(sessions, lambda: sessions.store.look(live.session_id))

@@ -10,9 +10,9 @@ import pytest
 from greenroom.caching import Outcome
 from greenroom.caching.invalidation import Backing
 from greenroom.clock import SYSTEM
+from greenroom.counters import Counters
 from greenroom.engine import Address, Channel, Engine, Handover, engine_at
 from greenroom.errors import EngineError
-from greenroom.observe import Counters
 from greenroom.sessions import Revocations, Sessions
 from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.models import Session

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from greenroom.counters import Counters
 from greenroom.engine import Address, Channel, Limits
 from greenroom.engine.protocol.errors import ConnectionLost, NoReply
 from greenroom.engine.server.standalone import Standalone
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown
-from greenroom.observe import Counters
 from tests.support.gateways import Gateway, eventually, gateway
 from tests.support.real_servers import Server
 

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from greenroom.caching import Outcome
+from greenroom.counters import Counters
 from greenroom.errors import Overloaded
-from greenroom.observe import Counters
 from tests.support.episode_caches import KEY, LEASE, Back, Episode, Loads, cache_of
 from tests.support.full_server import full
 from tests.support.outage_helpers import answered, outcomes

@@ -136,7 +136,7 @@ async def test_after_three_failures_calls_fail_at_once_and_before_they_wait(back
         backing = await back(impostor, limits=limits)
         early = asyncio.create_task(backing.engine.execute(Channel.TRACKED, KEY, "GET", KEY))
         await asyncio.sleep(0)
-        assert not early.done(), "one failure is no reason to give up"
+        assert not early.done(), "one failure is not a reason to give up"
         await broken(backing)
         with pytest.raises(EngineUnavailable):
             await early  # long before its deadline

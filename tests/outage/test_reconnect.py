@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from greenroom import Greenroom
-from greenroom.engine.replay import ReplayLog
-from greenroom.observe import Counters
+from greenroom.counters import Counters
+from greenroom.engine.unacknowledged import ReplayLog
 from greenroom.sessions.revocations import Revocations
 from tests.support.gateways import eventually
 from tests.support.real_servers import Raw, Server

@@ -83,7 +83,7 @@ def test_a_service_starts_without_either_and_heals(valkey: Server, lasting: Serv
     victim = valkey if down == "caches" else lasting
     victim.kill()
     service = serve("--cache-url", valkey.address, "--session-url", lasting.address)
-    assert f"starting all the same: cannot use the server of the {down}: {victim.address}: " in service.output()
+    assert f"starting anyway: cannot use the server of the {down}: {victim.address}: " in service.output()
     assert ("are read from the database" in service.output()) == (down == "caches")
     assert ("nobody can sign in" in service.output()) == (down == "sessions")
     ready = service.client.get("/health/ready")

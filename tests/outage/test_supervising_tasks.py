@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from greenroom.clock import SYSTEM
+from greenroom.counters import Counters
 from greenroom.engine import Address, Channel, Limits
 from greenroom.engine.cluster.discovery import Discovery
 from greenroom.engine.server.standalone import Standalone
 from greenroom.errors import EngineError
-from greenroom.observe import Counters
 from greenroom_platform.domain import outbox_sender
 from greenroom_platform.domain.outbox_sender import OutboxSender
 from tests.support.gateways import eventually

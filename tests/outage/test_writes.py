@@ -13,10 +13,10 @@ import pytest
 
 from greenroom.caching import Outcome
 from greenroom.caching.invalidation import Backing
+from greenroom.counters import Counters
 from greenroom.engine import Channel, Limits
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
-from greenroom.observe import Counters
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.outage_helpers import broken, connected
 from tests.support.proxy import Proxy

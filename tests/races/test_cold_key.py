@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from greenroom.caching import Outcome
-from greenroom.observe import Counters
+from greenroom.counters import Counters
 from tests.support.crowd import CALLERS, MEMBERS, SECRET, Crowd
 from tests.support.episode_caches import KEY, LEASE, Back, Episode, Loads, cache_of, settled
 from tests.support.patience import wait_for

@@ -10,7 +10,7 @@ import pytest
 
 from greenroom.caching import Outcome
 from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE
-from greenroom.observe import Counters
+from greenroom.counters import Counters
 from tests.support.episode_caches import ABSENT, KEY, LEASE, Back, Episode, Loads, cache_of, settled
 from tests.support.patience import PATIENT, be_patient
 from tests.support.proxy import Proxy, proxy_of

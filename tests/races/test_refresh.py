@@ -9,8 +9,8 @@ import pytest
 
 from greenroom.caching import Outcome
 from greenroom.caching.lease import GET_OR_LEASE
+from greenroom.counters import Counters
 from greenroom.keyspace import Keyspace
-from greenroom.observe import Counters
 from tests.support.episode_caches import ABSENT, EPISODE, KEY, LEASE, Back, Episode, Loads, cache_of, settled
 from tests.support.patience import PATIENT, SteadyClock, be_patient, until
 from tests.support.proxy import proxy_of

@@ -14,9 +14,9 @@ from greenroom.caching.declaration_checks import declared_loader
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.threads import LoaderThreads
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.engine import Address, Channel, engine_at
 from greenroom.keyspace import Keyspace
-from greenroom.observe import Counters
 
 Back = Callable[..., Awaitable[Backing]]
 

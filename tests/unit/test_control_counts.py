@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from greenroom.counters import BUCKETS
 from greenroom.findings import error, warning
-from greenroom.observe import BUCKETS
 from greenroom_platform.domain.action_log import OutboxState, QueuePause
 from greenroom_platform.http.control.history import STEP, Ring, quantile_ms
 from greenroom_platform.http.control.lookup import differences
 from greenroom_platform.http.control.processes import Load, Processes, ProcessView
 from greenroom_platform.http.control.trouble import Since, findings
-from greenroom_platform.http.metrics import Totals
+from greenroom_platform.http.totals import Totals
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 

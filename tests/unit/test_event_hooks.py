@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from greenroom import Greenroom
+from greenroom.counters import Counters
 from greenroom.errors import InvalidInput
-from greenroom.observe import CacheTrouble, Counters, EngineBatch, Event, EventHooks
+from greenroom.observe import CacheTrouble, EngineBatch, Event, EventHooks
 
 TROUBLE = CacheTrouble("shop", "broken", "k")
 BATCH = EngineBatch("valkey://h:1", "h", 1, ("GET",), 0, 0.1, None)

@@ -37,7 +37,7 @@ SESSION = Keyspace("visitor:{session_id}", int, ttl=HOUR, name="session")
         ),
         (lambda: Keyspaces(cast(Any, "product:{sku}")), "keyspaces", "is str, not a Keyspace; give what Keyspace"),
         (lambda: Keyspaces(PRODUCT, groups=cast(Any, ["pages:{region}"])), "groups", "are list, not a dict"),
-        (lambda: Keyspaces(PRODUCT, groups={"all": PAGE}), "groups", "which is none of the caches"),
+        (lambda: Keyspaces(PRODUCT, groups={"all": PAGE}), "groups", "which is not one of the caches"),
         (lambda: Keyspaces(PRODUCT, groups={"all": []}), "groups", "'all' is of no keyspace"),
         (lambda: Keyspaces(PRODUCT, groups={"by:{nope}": PRODUCT}), "groups", "has the part nope"),
         (

@@ -10,7 +10,7 @@ import pytest
 from greenroom.engine import Address, Channel, Handover, Listener, Script, all_keys, engine_at
 from greenroom.engine.commands import Command
 from greenroom.engine.listener import Listeners
-from greenroom.engine.replay import ReplayLog
+from greenroom.engine.unacknowledged import ReplayLog
 from greenroom.errors import CommandFailed
 from greenroom.testing.clock import ManualClock
 

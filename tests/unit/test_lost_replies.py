@@ -35,7 +35,7 @@ def test_a_later_reply_in_the_place_of_an_earlier_one_is_a_lost_one(data: bytes)
     [
         pytest.param(WHOLE, id="as it was"),
         pytest.param(b"|1\r\n+a\r\n:1\r\n>1\r\n+a\r\n" + WHOLE, id="decorated"),
-        pytest.param(b"|" + WHOLE[1:], id="an attribute whose key is no text"),
+        pytest.param(b"|" + WHOLE[1:], id="an attribute whose key is not a text"),
         pytest.param(WHOLE.replace(b"$1\r\n1\r\n_", b"$2\r\n1\r\n_", 1), id="a text of another length"),
         pytest.param(b"_\r\n" + WHOLE, id="one too many"),
         pytest.param(b"?\r\n" + b"".join(FRAMES[1:]), id="malformed before"),

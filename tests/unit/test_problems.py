@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from greenroom.counters import Counters
 from greenroom.errors import (
     CommandFailed,
     Conflict,
@@ -23,7 +24,6 @@ from greenroom.errors import (
     RecordUnavailable,
     UnknownReference,
 )
-from greenroom.observe import Counters
 from greenroom_platform.http.envelope import Envelope
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.problems import KINDS, as_problem

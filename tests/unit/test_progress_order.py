@@ -43,10 +43,10 @@ def test_what_is_shown_never_goes_back_and_nothing_follows_an_end() -> None:
         ((), "failed", "has no steps"),
         (("queued", "queued"), "failed", "names 'queued' twice"),
         (("queued", "failed"), "failed", "names 'failed' twice"),
-        (("queued", 2), "failed", "2 is no status"),
-        (("queued", ["done"]), "failed", "['done'] is no status"),
-        (("queued", ""), "failed", "'' is no status"),
-        (("queued", "done"), None, "None is no status"),
+        (("queued", 2), "failed", "2 is not a status"),
+        (("queued", ["done"]), "failed", "['done'] is not a status"),
+        (("queued", ""), "failed", "'' is not a status"),
+        (("queued", "done"), None, "None is not a status"),
     ],
 )
 def test_an_order_that_cannot_be_is_refused(steps: tuple[Any, ...], failure: Any, reason: str) -> None:

@@ -15,6 +15,7 @@ from greenroom.acl import _CACHES, _CONNECTION, _SESSIONS
 from greenroom.caching import drops, groups, keyspace_drops, lease
 from greenroom.caching.releases import RELEASE
 from greenroom.caching.store_tier import COMMANDS, COMPARE_AND_SET, INCREMENT
+from greenroom.counters import Histogram
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
 from greenroom.engine.protocol.attributes import ProtocolViolation
@@ -24,7 +25,6 @@ from greenroom.engine.scripts import Script
 from greenroom.engine.shapes import ANYTHING, SHAPES
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError
-from greenroom.observe import Histogram
 from greenroom.rate_limit import ATTEMPT
 from greenroom.sessions import index, store
 from greenroom_platform import accounts
@@ -216,7 +216,7 @@ async def test_no_reader_behind_a_frame_too_many_gets_the_value_of_another(frame
     assert futures[0].result() == [b"k0"]
     for future in futures[1:]:
         assert isinstance(future.exception(), ConnectionLost)
-    assert "no reply" in connection.reason
+    assert "invalid reply" in connection.reason
 
 
 async def test_a_hook_that_fails_ends_the_connection_and_not_the_loop(caplog: pytest.LogCaptureFixture) -> None:
@@ -269,4 +269,4 @@ def test_every_command_that_is_sent_has_a_shape() -> None:
     )
     assert [one for one in scripts if one.reply is ANYTHING] == []
     named = {path.stem for path in (Path(lease.__file__).parents[1] / "engine" / "lua").glob("*.lua")}
-    assert len(scripts) == len(named - {"text", "timestamp"})
+    assert len(scripts) == len(named - {"lease_holds", "text", "timestamp"})

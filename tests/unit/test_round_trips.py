@@ -454,7 +454,7 @@ def counted(total: int) -> Counted:
         (Anything, Anything(Colour.RED), "Colour comes back as str"),
         (Anything, Anything(Rating(note="")), "Rating"),
         (dict[str, float | None], {"a": math.inf}, "float comes back as NoneType"),
-        (Base, {"x": 1, "password": "secret-value"}, "`password` is no member of Base"),
+        (Base, {"x": 1, "password": "secret-value"}, "`password` is not a member of Base"),
         (float, 2**60 + 1, "int comes back as float"),
         (set[int], [1, 1], "set"),
         (datetime, "2026-01-01T00:00:00.1234567Z", "str comes back as datetime"),

@@ -448,7 +448,7 @@ def test_a_default_that_json_spells_in_another_way_has_not_changed(program: Any)
     ("content", "words"),
     [
         (None, "old.json cannot be read: No such file or directory; name a file that `greenroom definitions"),
-        ("nothing", "old.json is no JSON: "),
+        ("nothing", "old.json is not JSON: "),
         ("[]", "old.json has no x-greenroom; name a file that"),
         ('{"properties": {}}', "old.json has no x-greenroom"),
         ('{"properties": {}, "x-greenroom": {}}', "old.json is not as it was printed: Object missing required field"),

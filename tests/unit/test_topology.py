@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from greenroom.clock import SYSTEM
+from greenroom.counters import Counters
 from greenroom.engine import Address, Limits
 from greenroom.engine.cluster.discovery import Discovery
 from greenroom.engine.commands import Command
@@ -17,7 +18,6 @@ from greenroom.engine.protocol.redirects import asking, hook_of, key_by_key, una
 from greenroom.engine.protocol.topology import Topology, parse
 from greenroom.engine.server.node import Node
 from greenroom.errors import CommandFailed, EngineUnavailable, Overloaded
-from greenroom.observe import Counters
 
 ASKED = ("10.0.0.9", 7009)
 

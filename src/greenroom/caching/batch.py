@@ -182,7 +182,7 @@ class Batch(Generic[T]):
 
     async def _load_alone(self, flight: Flight[CacheResult[T]], parts: Parts, miss: Miss) -> None:
         try:
-            await self._loads.fly(flight, parts, miss)
+            await self._loads.run(flight, parts, miss)
         except Exception as error:
             flight.set_exception(error)
 

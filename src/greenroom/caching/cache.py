@@ -314,7 +314,7 @@ class Cache(CacheDrops[T]):
         return [LoadUnderWay(one.key, one.age, one.waiting) for one in self._flights.under_way()]
 
     def cancel_load(self, key: str) -> int:
-        """End what is under way for a key in this process; who waits gets `LoadFailed`. Returns how many did.
+        """Cancel the loads of a key in this process; their callers get `LoadFailed`. Returns the number of callers.
 
         Nothing is stored, and no failure remembered: the next caller begins anew. What the loader has asked of a
         database may go on there.

@@ -72,4 +72,4 @@ async def drop_after(stale: Sequence[DropTarget]) -> None:
     try:
         await drop_each(stale)
     except Exception:
-        log.exception("what a change made stale was not dropped")
+        log.exception("the stale keys of a change were not dropped")

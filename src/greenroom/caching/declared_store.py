@@ -37,7 +37,7 @@ def declare_store(
         reason = f"{keyspace} has a soft lifetime, and a store refreshes nothing"
         raise InvalidInput("fresh", reason, "leave it out, or use `room.cache` with a loader")
     if keyspace.version:
-        reason = f"{keyspace} has one, and a store has no loader that replaces what is of another"
+        reason = f"{keyspace} has one, and a store has no loader to replace values of another version"
         raise InvalidInput("version", reason, "leave it out, or give the new values a key format of their own")
     check_options({"near_for": near_for})
 

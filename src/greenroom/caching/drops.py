@@ -22,8 +22,8 @@ from greenroom.caching.local import LocalCopies
 from greenroom.detached import Detached
 from greenroom.engine import Channel, Command, Engine, NoReply, NotHere, Script
 from greenroom.engine.deletions import Answered, Names, refused
-from greenroom.engine.replay import Kept, ReplayLog
 from greenroom.engine.shapes import NUMBER
+from greenroom.engine.unacknowledged import Kept, ReplayLog
 from greenroom.errors import CommandFailed, EngineError
 from greenroom.keyspace.derived_keys import with_derived_keys
 

@@ -35,8 +35,8 @@ from typing import Any, NamedTuple
 
 from greenroom.clock import Clock
 from greenroom.engine import Channel, Engine, Handover, KeyFilter, Script
-from greenroom.engine.replay import RECENT
 from greenroom.engine.shapes import NUMBER, SCORED
+from greenroom.engine.unacknowledged import RECENT
 from greenroom.errors import CommandFailed, EngineError
 from greenroom.keyspace.derived_keys import are_keys, derived_key, is_key
 
@@ -157,7 +157,7 @@ class Groups:
         # docs/decisions/0026-foreign-group-members-are-removed.md
         ours = {member: text for member in members if (text := _key(member, self._prefix)) is not None}
         foreign = [(member, score) for member, score in zip(members, scores, strict=True) if member not in ours]
-        log.warning("%s held %d members that are no keys, as %r; they are taken out", name, len(foreign), foreign[0][0])
+        log.warning("%s held %d members that are not keys, as %r; they are removed", name, len(foreign), foreign[0][0])
         with suppress(EngineError):
             await self._forget(name, Members(*zip(*foreign, strict=True)), _FOR_EVER)
         keys = list(ours.values())

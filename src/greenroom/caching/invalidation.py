@@ -17,12 +17,12 @@ from greenroom.caching.near import EntrySource, Near
 from greenroom.caching.pending_drops import PendingDrops
 from greenroom.caching.releases import Releases
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.detached import CLOSING
 from greenroom.engine import Channel, Engine, Handover, KeyFilter, Listener, all_keys
-from greenroom.engine.replay import ReplayLog
+from greenroom.engine.unacknowledged import ReplayLog
 from greenroom.errors import EngineError, EngineUnavailable
 from greenroom.keyspace.derived_keys import owner
-from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.caching")
 
@@ -180,13 +180,13 @@ class Backing(Listener):
             EngineError: when that could not be done.
         """
         if unsent := self._log.unsent:
-            log.info("sending those of %d kept invalidations that are this server's", unsent)
+            log.info("sending this server's share of %d kept invalidations", unsent)
         await self.generations.before_serving(handover)
         await self.outbox_drops.repeat(handover)
         await self._log.send(handover)
         await self._read_groups(handover)
         if missing := await self.groups.registered.missing(handover):
-            log.info("dropping %d keys that a new server has not heard of in their groups", len(missing))
+            log.info("dropping %d keys that their groups on a new server do not list", len(missing))
             await self._drop_elsewhere(missing)
         # Last, and nothing is awaited once none is left. Prevents: a connection reads the groups · a drop finds none
         # that serves, and cannot read its group · `keys_gained` ends the connection for it.

@@ -111,7 +111,7 @@ class Generations:
             self._take(generation, reply)
             if begins and type(reply) is list:
                 generation.pending -= pending
-                log.info("the drop of %s, which waited for its server, has begun", name)
+                log.info("the drop of %s has begun, after waiting for its server", name)
                 self.detached.begin(self._copy(generation), "greenroom-drop")
         self._asked[handover] = frozenset(name for name, _ in due)
 

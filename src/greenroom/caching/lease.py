@@ -37,8 +37,8 @@ def _is_answer(reply: list[Any], _: Command) -> bool:
 
 GET_OR_LEASE = Script.named("get_or_lease", Shape(frozenset({list}), _is_answer), lambda reply: reply == [b"lead"])
 RENEW = Script.named("renew", NUMBER, deleted=bool, functions=("text",))
-FILL = Script.named("fill", NUMBER, bool, functions=("text",))
-FILL_ABSENCE = Script.named("fill_absence", NUMBER, bool, functions=("text",))
+FILL = Script.named("fill", NUMBER, bool, functions=("text", "lease_holds"))
+FILL_ABSENCE = Script.named("fill_absence", NUMBER, bool, functions=("text", "lease_holds"))
 READ_BACK = Script.named("read_back", NUMBER)
 SCRIPTS = (GET_OR_LEASE, RENEW, FILL, FILL_ABSENCE, READ_BACK, RELEASE)
 
@@ -117,7 +117,7 @@ def answer(reply: Any) -> Answer:
         case [b"newer", bytes(generation)]:
             return Newer(generation.decode("utf-8", "replace"))
         case _:
-            raise EngineUnavailable("what was sent is no answer of get_or_lease")
+            raise EngineUnavailable("the reply is not an answer of get_or_lease")
 
 
 class Leases:

@@ -10,9 +10,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from greenroom.caching.result import Loaded
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.errors import InvalidInput, LoadFailed, LoadTimeout
 from greenroom.keyspace import Keyspace
-from greenroom.observe import Counters, LoadEnded
+from greenroom.observe import LoadEnded
 
 log = logging.getLogger("greenroom.caching")
 

@@ -57,10 +57,10 @@ class LeasedLoader(Generic[T]):
     def begin(self, key: str, parts: Mapping[str, object], miss: Miss) -> Flight[CacheResult[T]]:
         """Begin to load a key, in a task of its own; returns at once."""
         flight = self.steps.flights.begin(key)
-        self.steps.flights.work_on((flight,), self.fly(flight, parts, miss))
+        self.steps.flights.work_on((flight,), self.run(flight, parts, miss))
         return flight
 
-    async def fly(self, flight: Flight[CacheResult[T]], parts: Mapping[str, object], miss: Miss) -> None:
+    async def run(self, flight: Flight[CacheResult[T]], parts: Mapping[str, object], miss: Miss) -> None:
         """Work for one flight: find the value, wait for the process that loads it, or load it."""
         if not miss.reachable:
             await self._bypass(flight, parts)
@@ -126,7 +126,7 @@ class LeasedLoader(Generic[T]):
                         continue
                     except BrokenValue as error:
                         self.steps.count("broken", key)
-                        log.warning("%s; it is replaced", error)
+                        log.warning("%s; the value is replaced", error)
                         rejected = fingerprint(body)
                         continue
                     at = placed(self._keyspace.lifetime, remaining_ms, 0.0)

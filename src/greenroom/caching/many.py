@@ -19,7 +19,7 @@ def asked_together(keyspace: Keyspace[Any], parts: Iterable[object]) -> list[Ask
     names = keyspace.pattern.names
     usage = _usage(names)
     if isinstance(parts, str | bytes | Mapping) or not isinstance(parts, Iterable):
-        raise InvalidInput("parts", f"{parts!r:.80} is no list of keys", usage)
+        raise InvalidInput("parts", f"{parts!r:.80} is not a list of keys", usage)
     return [asked(keyspace, one) for one in parts]
 
 

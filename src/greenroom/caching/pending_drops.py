@@ -8,9 +8,9 @@ and, where it answers meanwhile:
 
     it serves a value · the outbox has said, before the service began, that the value is old
 
-So a key becomes pending, which costs no round trip, and is sent behind. Who reads a pending key drops it first: what is
-asked for most is new on the server first. No reader's drop can take a value that was loaded after another's: both are
-queued before either is answered, and the connection keeps their order.
+So a key becomes pending, which costs no round trip, and is sent in the background. A read of a pending key drops it
+first: what is asked for most is new on the server first. No reader's drop can take a value that was loaded after
+another's: both are queued before either is answered, and the connection keeps their order.
 
 These keys are not among the kept invalidations, all of which a new connection carries before it serves. What a server
 has dropped less than 30 s ago is pending anew when a connection to it begins: its successor may have the old value.
@@ -31,7 +31,7 @@ from greenroom.caching.near import Near
 from greenroom.clock import Clock
 from greenroom.engine import Channel, Engine, Handover, KeyFilter
 from greenroom.engine.deletions import Names, refused
-from greenroom.engine.replay import RECENT
+from greenroom.engine.unacknowledged import RECENT
 from greenroom.errors import EngineError
 
 

@@ -319,7 +319,7 @@ class RemoteTier(Generic[T]):
 
     def _unreadable(self, key: str, error: EngineError, began: float) -> Miss:
         if isinstance(error, CommandFailed) and error.of_another_type:
-            return self._broken(BrokenValue(key, "it is no string"), began, ANOTHER_TYPE)
+            return self._broken(BrokenValue(key, "it is not a string"), began, ANOTHER_TYPE)
         self._count("engine", key)
         log.debug("reading %s: %s", key, error)
         return Miss(self._left(began), reachable=False)
@@ -337,7 +337,7 @@ class RemoteTier(Generic[T]):
         broken = [error for error in errors if not isinstance(error, OtherVersionValue)]
         if broken:
             more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
-            log.warning("%s; it is replaced%s", broken[0], more)
+            log.warning("%s; the value is replaced%s", broken[0], more)
         elif errors:
             log.debug("%s; it is replaced, of %d that are of another version", errors[0], len(errors))
 

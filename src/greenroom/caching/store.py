@@ -240,8 +240,9 @@ class Store(Generic[T]):
         """One change of a key at a time in this process, as long as none takes too long.
 
         Prevents: two hundred callers read one value · of each hundred attempts one is the fastest · the last hundred
-        are `Overloaded`. Who has waited for the time of a call goes on without a turn, as those of other processes do:
-        what is stored is compared all the same, and with a server that hangs nobody waits for all before him.
+        are `Overloaded`. A caller that has waited for the time of a call goes on without a turn, as those of other
+        processes do: what is stored is compared all the same, and with a server that hangs nobody waits for all before
+        him.
         """
         turn = self._turns.get(key)
         if turn is None:

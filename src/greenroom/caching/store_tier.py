@@ -69,7 +69,7 @@ class StoreTier(Generic[T]):
         except CommandFailed as error:
             if not error.of_another_type:
                 raise
-            raise self._broken(BrokenValue(key, "it is no string")) from None
+            raise self._broken(BrokenValue(key, "it is not a string")) from None
         found = arrival.found
         if isinstance(found, SchemaMismatch):
             raise self._broken(BrokenValue(key, str(found)))

@@ -86,7 +86,7 @@ class _Crew:
                 return await result
             finally:
                 if result.cancelled():
-                    log.warning("a load was given up and goes on in its thread, one of %d", self._threads)
+                    log.warning("a load was abandoned and continues in its thread, one of %d", self._threads)
 
     def close(self) -> None:
         self._closed = True

@@ -49,7 +49,7 @@ def acl(
 ) -> None:
     """Print ACL rules for the roles service, worker and viewer, or for those named.
 
-    Without a password a placeholder stands in its place, which no server accepts.
+    Without a password the rules have a placeholder, which no server accepts.
     """
     declared = installed() if keyspaces is None else declared_at("--keyspaces", keyspaces)
     prefix = declared.prefix(key_prefix)

@@ -37,7 +37,7 @@ _SHOWN = 20
 @click.command(cls=OperatorCommand)
 @operator_options()
 @bounds_options
-@click.option("--fix", is_flag=True, help="Drop from the caches what is wrong there; stores and sessions stay.")
+@click.option("--fix", is_flag=True, help="Drop wrong values from the caches; stores and sessions stay.")
 @click.argument("names", nargs=-1, metavar="[KEYSPACE]...")
 def audit(
     keyspaces: str | None,
@@ -50,11 +50,11 @@ def audit(
     names: tuple[str, ...],
     **flags: str | None,
 ) -> None:
-    """Compare a sample of what is stored with its declaration, and with the record; of all keyspaces, or those named.
+    """Compare a sample of the stored keys with their declarations and the record; of all keyspaces, or those named.
 
-    Found are stale values and absences, keys and types of other programs, values that fit no schema, lifetimes that are
-    missing or too long, and leases that nobody holds. What was found is looked at again after 2 s. Exit status: 0
-    nothing (or all of it dropped), 1 warnings, 2 errors.
+    It finds stale values and absences, keys and types of other programs, values that fit no schema, lifetimes that are
+    missing or too long, and leases without a holder. Each finding is checked again after 2 s. Exit status: 0 nothing
+    (or all of it dropped), 1 warnings, 2 errors.
     """
     chosen = program(keyspaces, key_prefix, flags)
     index = KeyIndex(chosen.declared, chosen.prefix)

@@ -95,7 +95,7 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise InvalidInput("--check", f"{file} cannot be read: {error.strerror}", remedy) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput("--check", f"{file} is no JSON: {error}", remedy) from None
+        raise InvalidInput("--check", f"{file} is not JSON: {error}", remedy) from None
     if not isinstance(document, dict) or not {"properties", ABOUT} <= document.keys():
         raise InvalidInput("--check", f"{file} has no {ABOUT}", remedy)
     try:

@@ -22,11 +22,11 @@ from greenroom.inspection.doctor import Doctor, Watched
 @click.command(cls=OperatorCommand)
 @operator_options(admin=True)
 def doctor(keyspaces: str | None, key_prefix: str | None, as_json: bool, **flags: str | None) -> None:
-    """Look at everything that the program uses: its servers and, of the installed program, its record and settings.
+    """Check everything that the program uses: its servers and, of the installed program, its record and settings.
 
-    Each finding says what was found, why it matters and what mends it. Exit status: 0 nothing, 1 warnings, 2 errors.
-    It runs with the program's own addresses, so that it meets what the program meets; an administrator's address lets
-    it see users and settings too.
+    Each finding says what is wrong, why it matters and how to mend it. Exit status: 0 nothing, 1 warnings, 2 errors.
+    It uses the program's own addresses, so that it meets the program's own problems; with an administrator's address it
+    sees users and settings too.
     """
     chosen = program(keyspaces, key_prefix, flags)
     watched = [

@@ -42,14 +42,14 @@ _LINES = (
 
 @click.command(cls=OperatorCommand)
 @operator_options()
-@click.option("--offline", is_flag=True, help="Ask no server: only what the declarations tell.")
+@click.option("--offline", is_flag=True, help="Ask no server: use the declarations only.")
 @click.argument("key", metavar="KEY")
 def explain(
     keyspaces: str | None, key_prefix: str | None, as_json: bool, offline: bool, key: str, **flags: str | None
 ) -> None:
-    """Say which keyspace KEY is of, with its parts, companions, groups and slot; and what is there now.
+    """Explain KEY: its keyspace, parts, companions, groups and slot, and the value that is stored now.
 
-    Exit status: 0 all is well, 1 warnings, 2 it is nobody's, or what is there is wrong.
+    Exit status: 0 all is well, 1 warnings, 2 no keyspace has the key, or its value is wrong.
     """
     if not key:
         raise InvalidInput("KEY", "is empty", "give a key as it is on the server")

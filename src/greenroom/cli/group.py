@@ -15,11 +15,11 @@ from greenroom.extras import needs_extra
 _COMMANDS = {
     "definitions": "Print every keyspace: formats, values and lifetimes.",
     "acl": "Print ACL rules for the server: service, worker, viewer.",
-    "audit": "Compare a sample of what is stored with its declaration and the record.",
-    "doctor": "Look at everything that the program uses; say what mends what is wrong.",
-    "explain": "Say whose a key is, where it is and what is there.",
-    "size": "Measure what each keyspace takes on the servers.",
-    "status": "Say how the program is: a sentence, and a line for each keyspace and server.",
+    "audit": "Compare a sample of the stored keys with their declarations and the record.",
+    "doctor": "Check everything that the program uses, and say how to mend problems.",
+    "explain": "Explain a key: its keyspace, its place and its value.",
+    "size": "Estimate the memory of each keyspace on the servers.",
+    "status": "Show the state of the program, with a line for each keyspace and server.",
 }
 ENTRY_POINTS = "greenroom.commands"
 """The entry points of further commands, as those of a platform that stands on this library."""

@@ -81,9 +81,9 @@ def operator_options(*, admin: bool = False) -> Callable[[F], F]:
 def bounds_options(function: F) -> F:
     """Add the flags that bound how much is looked at, and how fast."""
     options = (
-        ("sample", click.IntRange(2, 100_000), 200, "Keys of each kind that are looked at closely."),
-        ("keys", click.IntRange(1), 100_000, "Keys of each server that are looked through."),
-        ("rate", click.FloatRange(0.1, 10_000), 100.0, "Questions a second, at most."),
+        ("sample", click.IntRange(2, 100_000), 200, "Keys of each kind to check closely."),
+        ("keys", click.IntRange(1), 100_000, "Keys of each server to scan."),
+        ("rate", click.FloatRange(0.1, 10_000), 100.0, "Commands per second, at most."),
     )
     for name, kind, default, text in reversed(options):
         flag = f"--{name}"

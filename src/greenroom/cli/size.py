@@ -35,7 +35,7 @@ _PLAIN = {KeyKind.VALUE.value: "", KeyKind.NOBODY.value: " (nobody's)", KeyKind.
     type=click.FloatRange(0.01),
     default=1.0,
     show_default=True,
-    help="Project so many times as many keys.",
+    help="Estimate for this many times as many keys.",
 )
 def size(
     keyspaces: str | None,
@@ -47,10 +47,10 @@ def size(
     times: float,
     **flags: str | None,
 ) -> None:
-    """Measure a sample of each keyspace's keys, and reckon what all of them take, and what maxmemory they need.
+    """Measure a sample of each keyspace's keys, and estimate the memory of all keys and the maxmemory they need.
 
-    Sums are printed with what they may be wrong by, 19 times of 20. Exit status: 0 all is well, 1 a server is too small
-    for its keys, or a tenth of them are nobody's, 2 it cannot look.
+    Sums are printed with their margin of error (95 %). Exit status: 0 all is well, 1 a server is too small
+    for its keys, or a tenth of them belong to no keyspace, 2 it cannot look.
     """
     chosen = program(keyspaces, key_prefix, flags)
     measure = Measure(KeyIndex(chosen.declared, chosen.prefix), Bounds(keys, sample), Pace(rate), times)

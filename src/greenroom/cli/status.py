@@ -17,9 +17,11 @@ from greenroom.printable import printable
 @click.command(cls=OperatorCommand)
 @operator_options()
 @click.option(
-    "--service", metavar="URL", help="The program's own HTTP, as http://127.0.0.1:8000. Default: that of its settings."
+    "--service",
+    metavar="URL",
+    help="The service's address, as http://127.0.0.1:8000. Default: that of its settings.",
 )
-@click.option("--no-service", is_flag=True, help="Ask the servers alone.")
+@click.option("--no-service", is_flag=True, help="Ask only the servers.")
 def status(
     keyspaces: str | None,
     key_prefix: str | None,
@@ -28,9 +30,9 @@ def status(
     no_service: bool,
     **flags: str | None,
 ) -> None:
-    """Say how the program is: the worst in one sentence, or that all is well; then keyspaces and servers.
+    """Show the state of the program: the worst problem in one sentence, then keyspaces and servers.
 
-    A service of one's own is asked for /health/ready and /metrics. Exit status: 0 all is well, 1 warnings, 2 errors.
+    A service is asked for /health/ready and /metrics too. Exit status: 0 all is well, 1 warnings, 2 errors.
     """
     chosen = program(keyspaces, key_prefix, flags)
     deployment = chosen.deployment

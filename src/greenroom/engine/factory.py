@@ -8,12 +8,12 @@ from pathlib import Path
 
 from greenroom.callbacks import nothing_async
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.detached import to_the_end
 from greenroom.engine.address import Address
 from greenroom.engine.engine import Engine
 from greenroom.engine.limits import Limits
 from greenroom.errors import InvalidInput
-from greenroom.observe import Counters
 
 EMBEDDED = "embedded"
 """The address of the server that is started, or joined, in the data directory."""

@@ -1,4 +1,4 @@
-"""Who waits for a key to change: woken by the engine's pushes, in the socket's reader.
+"""Callers that wait for a key to change: woken by the engine's pushes, in the socket's reader.
 
 A listener registers, then reads, then sleeps on its event or its own timer. The other way round: the key is read · it
 changes, and the push finds nobody · the listener registers, and sleeps for ever.

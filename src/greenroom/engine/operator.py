@@ -14,6 +14,7 @@ from typing import Any
 
 from greenroom.callbacks import nothing
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters, Histogram
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
@@ -23,7 +24,6 @@ from greenroom.engine.protocol.topology import QUESTION, parse
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import open_connection, with_remedy
 from greenroom.errors import EngineError, EngineUnavailable
-from greenroom.observe import Counters, Histogram
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waits so many seconds; a test does its part of an interleaving in it."""

@@ -244,7 +244,7 @@ def _words(suspect: _Suspect) -> str:
             gone = suspect.record is not None and suspect.record.body is None
             return "is not in the record" if gone else "differs from the record"
         case Fault.FOREIGN if suspect.kind is KeyKind.STRAY:
-            return "begins like its keys and is none of them"
+            return "begins like its keys, but is not one of them"
         case Fault.FOREIGN:
             return f"holds a {stored.type.decode('utf-8', 'replace')}, and no JSON"
         case Fault.UNDECODABLE:

@@ -124,7 +124,7 @@ def faulty(fault: Fault, what: str, *, keyspace: str, key: str, server: str, kin
     """
     severity, why = _WHY[fault]
     if fault is Fault.UNDECODABLE and kind != "cache":
-        severity, why = "error", "nobody can read it: whoever asks gets an error, and it is never overwritten"
+        severity, why = "error", "it cannot be read: each read raises an error, and it is never overwritten"
     mend = "greenroom audit --fix"
     if kind == "stray":
         mend = f"find the program that writes it; then valkey-cli DEL {quote(key)}"

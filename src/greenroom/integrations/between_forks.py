@@ -20,6 +20,9 @@ class WorkBetweenForks:
     """Keeps work and forks apart."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._changed = Condition(Lock())
         self._under_way = 0
         self._forking = False
@@ -51,7 +54,7 @@ class WorkBetweenForks:
 
     def in_child(self) -> None:
         """Begin anew: the threads of the parent are not there."""
-        self.__init__()  # type: ignore[misc]
+        self._begin()
 
 
 between_forks = WorkBetweenForks()

@@ -22,7 +22,7 @@ from greenroom.integrations.problems import MEDIA_TYPE, ErrorAnswer, path_of
 JSON = "application/json"
 """The media type of an answer where none is given."""
 Visibility = Literal["public", "private"]
-"""Who may keep an answer: every cache on its way, or the client alone."""
+"""Which caches may keep an answer: every cache on its way, or the client's only."""
 
 _TAG = re.compile(r'[ \t,]*(?:W/)?"([\x20-\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?=,|$)')
 _REST = re.compile(r"[ \t,]*$")
@@ -65,7 +65,8 @@ def cached_answer(
         media_type: of that body.
         max_age: how long a client may use the answer without asking; never for longer than the value is known to be
             fresh. None, and a value whose freshness is not known: it asks before each use, which is a 304.
-        visibility: who may keep it. None: HTTP's own rule, by which no shared cache uses an answer to a request with
+        visibility: which caches may keep it. None: HTTP's own rule, by which no shared cache uses an answer to a
+        request with
             `Authorization`.
         vary: names of the request's headers on which the answer depends besides its URL.
 

@@ -15,11 +15,11 @@ from greenroom.extras import needs_extra
 from greenroom.integrations.wsgi import scope_of
 from greenroom.sessions import CookieSettings, RequestSession, SessionSnapshot
 from greenroom.sessions.cookie import DEFAULT
+from greenroom.sessions.limits import SessionLifetime
 from greenroom.sessions.mapping import SessionMapping
 from greenroom.sessions.plain_http import AllowHttp, allowed_http
 from greenroom.sessions.policy import Decision, Signals, decide, origins, signals_of
 from greenroom.sessions.refusals import MEDIA_TYPE, InsecureTransport, Refused, document, refusal
-from greenroom.sessions.settings import SessionLifetime
 from greenroom.sync.client import Greenroom as Room
 from greenroom.sync.daemon_threads import DaemonThreads
 

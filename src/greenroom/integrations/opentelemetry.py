@@ -13,8 +13,9 @@ from typing import Any
 
 import greenroom
 from greenroom.client import Greenroom
+from greenroom.counters import Counters
 from greenroom.extras import needs_extra
-from greenroom.observe import Counters, EngineBatch, Event, LoadEnded
+from greenroom.observe import EngineBatch, Event, LoadEnded
 
 with needs_extra("opentelemetry", "tracing by OpenTelemetry"):
     from opentelemetry import metrics, trace
@@ -31,19 +32,19 @@ _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 _NUMBERS: tuple[tuple[str, str, Sequence[str], Callable[[Counters], Mapping[Any, int]]], ...] = (
     (
         "greenroom.cache.reads",
-        "Reads, by how they were answered.",
+        "Reads, by outcome.",
         ("greenroom.keyspace", "greenroom.outcome"),
         lambda counters: counters.reads,
     ),
     (
         "greenroom.cache.errors",
-        "What went wrong in caches, by kind.",
+        "Errors in caches, by kind.",
         ("greenroom.keyspace", "error.type"),
         lambda counters: counters.errors,
     ),
     (
         "greenroom.cache.events",
-        "Refreshes behind, waits for a lease, refused fills.",
+        "Background refreshes, waits for a lease, refused fills.",
         ("greenroom.keyspace", "greenroom.event"),
         lambda counters: counters.cache_events,
     ),
@@ -117,7 +118,7 @@ class _RoomTracer:
         self._loads = meter.create_histogram(
             "greenroom.cache.load.duration",
             unit="s",
-            description="Time of a loader.",
+            description="Duration of a load.",
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
         for name, description, labels, numbers in _NUMBERS:

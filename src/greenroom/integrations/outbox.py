@@ -2,7 +2,7 @@
 
     a process commits a change · it is killed · nobody drops the old value · it is served for its whole lifetime
 
-So the transaction itself writes a row that names what it makes stale. Whoever has written it drops that and deletes the
+So the transaction itself writes a row that names what it makes stale. Its writer drops those keys and deletes the
 row; a row that stays is sent by any process that has the outbox open. For every database; `greenroom.integrations` has
 one for SQLAlchemy.
 """
@@ -239,12 +239,12 @@ class RowSender:
         keys = [f"{self._room.prefix}{key}" for key in names.keys]
         for key in keys:
             if not is_key(key, self._room.prefix):
-                raise InvalidInput("keys", f"{key!r:.80} is no key of this room", "give a key")
+                raise InvalidInput("keys", f"{key!r:.80} is not a key of this room", "give a key")
         keyspaces = [(pattern, self._room.keyspace_of(pattern)) for pattern in names.keyspaces]
         for pattern, keyspace in keyspaces:
             if keyspace is None:
                 remedy = "declare its cache in this program, or give the room of the other program a name of its own"
-                raise InvalidInput("keyspaces", f"{pattern!r:.80} is none of this room's caches", remedy)
+                raise InvalidInput("keyspaces", f"{pattern!r:.80} is not one of this room's caches", remedy)
             if pattern not in begun:
                 begun[pattern] = self._room.begin_keyspace_drop(keyspace)
         return _Left(keys, names.groups, [begun[pattern] for pattern in names.keyspaces])

@@ -49,10 +49,10 @@ log = logging.getLogger("greenroom.problems")
 
 _RETRY: Final = {"Retry-After": "1"}
 _INVALID: Final = "Invalid value"
-_BUSY: Final = "Too much is under way"
+_BUSY: Final = "The service is overloaded"
 _AWAY: Final = "A part of the service is not reachable"
 _UNKNOWN: Final = "The outcome is unknown"
-_FAULT: Final = "Something failed here"
+_FAULT: Final = "Internal error"
 _INTERNAL: Final = 500
 _SHOWN: Final = 80
 """Characters of a client's value that an answer repeats."""
@@ -155,17 +155,17 @@ def problem_of(error: GreenroomError) -> ErrorAnswer:
         case Conflict() | ClaimLost():
             return ErrorAnswer(409, "Conflict with stored data", str(error))
         case PreconditionFailed():
-            return ErrorAnswer(412, "The condition does not hold", str(error))
+            return ErrorAnswer(412, "Precondition failed", str(error))
         case MissingExtra():
             return ErrorAnswer(
-                501, "This installation cannot do that", "an optional package is missing; the log names it"
+                501, "Not available in this installation", "an optional package is missing; the log names it"
             )
         case Overloaded():
-            return ErrorAnswer(503, _BUSY, "too much is under way", _RETRY)
+            return ErrorAnswer(503, _BUSY, "the service is overloaded", _RETRY)
         case QueueFull():
             return ErrorAnswer(503, _BUSY, "the queue is full", _RETRY)
         case OutcomeUnknown() | RecordOutcomeUnknown():
-            detail = "whether this was stored is not known; read it before you send it again"
+            detail = "it is not known whether this was stored; read it before you send it again"
             return ErrorAnswer(503, _UNKNOWN, detail)
         case BrokenDocument() | RoomNotOpen():
             return _fault()

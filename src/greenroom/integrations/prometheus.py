@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from greenroom.client import Greenroom
+from greenroom.counters import BUCKETS, Counters
 from greenroom.errors import RoomClosed, RoomElsewhere
 from greenroom.extras import needs_extra
-from greenroom.observe import BUCKETS, Counters
 
 with needs_extra("prometheus", "a collector for Prometheus"):
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -27,13 +27,13 @@ NODE = "node"
 """The label with a server's address."""
 COUNTS = {
     "greenroom_cache_reads": CounterFamily(
-        "Reads, by how they were answered.", ["keyspace", "outcome"], lambda counters: counters.reads
+        "Reads, by outcome.", ["keyspace", "outcome"], lambda counters: counters.reads
     ),
     "greenroom_cache_errors": CounterFamily(
-        "What went wrong in caches, by kind.", ["keyspace", "kind"], lambda counters: counters.errors
+        "Errors in caches, by kind.", ["keyspace", "kind"], lambda counters: counters.errors
     ),
     "greenroom_cache_events": CounterFamily(
-        "Refreshes behind, waits for a lease, refused fills.",
+        "Background refreshes, waits for a lease, refused fills.",
         ["keyspace", "event"],
         lambda counters: counters.cache_events,
     ),
@@ -51,9 +51,9 @@ COUNTS = {
 }
 """What is counted, by the metric's name."""
 HISTOGRAMS = {
-    "greenroom_cache_load_seconds": CounterFamily("Time of a loader.", ["keyspace"], lambda counters: counters.loads),
+    "greenroom_cache_load_seconds": CounterFamily("Duration of a load.", ["keyspace"], lambda counters: counters.loads),
     "greenroom_engine_command_seconds": CounterFamily(
-        "From a write on the wire to its last reply.", [NODE], lambda counters: counters.commands
+        "Time from a write to the server to its last reply.", [NODE], lambda counters: counters.commands
     ),
 }
 """What is timed, by the metric's name."""

@@ -79,7 +79,7 @@ class OutboxTransaction:
                 task.cancel()
                 await asyncio.wait([task])
             if not task.cancelled() and (failed := task.exception()) is not None:
-                log.warning("a transaction whose caller was cancelled: %s", failed)
+                log.warning("a transaction failed after its caller was cancelled: %s", failed)
             raise
 
     def __enter__(self) -> OutboxTransaction:

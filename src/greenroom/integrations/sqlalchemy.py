@@ -226,14 +226,14 @@ class SqlOutbox:
         results = await asyncio.gather(*drops, return_exceptions=True)
         failed = [result for result in results if isinstance(result, BaseException)]
         if failed:
-            log.warning("what a change made stale is to be dropped again: %s", failed[0])
+            log.warning("the stale keys of a change will be dropped again: %s", failed[0])
         elif ids and self._sender is not None:
             self._sender.dropped(ids)
         elif ids:
             try:
                 await self.delete(ids)
             except Exception as error:
-                log.warning("rows of the outbox whose names are dropped could not be deleted: %s", error)
+                log.warning("rows of the outbox could not be deleted after their keys were dropped: %s", error)
 
     def drop_from_thread(self, stale: Sequence[Stale], ids: Sequence[str] = ()) -> None:
         """As `drop`, for a thread, which waits for it."""

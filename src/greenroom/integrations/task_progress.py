@@ -117,7 +117,7 @@ class TaskProgress:
         try:
             member_json("result", result)
         except InvalidInput as error:
-            log.warning("what a task returned is not kept: %s", error)
+            log.warning("the result of a task is not kept: %s", error)
             result = None
         self._tell(task_id, partial(_ended, status="done", result=result), is_end=True)
 
@@ -131,7 +131,7 @@ class TaskProgress:
             with self.room.changing(self._jobs.cache.of(task_id)):
                 self._store.change(change, task_id=task_id)
         except (EngineError, RoomClosed, InvalidInput) as error:
-            log.warning("how far a task is could not be told: %s: %s", type(error).__name__, error)
+            log.warning("the progress of a task could not be stored: %s: %s", type(error).__name__, error)
             if is_end and isinstance(error, EngineError) and len(self._untold) < _MAX_UNTOLD:
                 self._untold[task_id] = change
                 self.room.post(self._begin_telling)

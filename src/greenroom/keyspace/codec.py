@@ -75,7 +75,7 @@ class Codec(Generic[T]):
         try:
             differing = difference(value, back, named=self._named)
         except RecursionError:
-            differing = "it is nested too deeply to be read"
+            differing = "the JSON is nested too deeply"
         if differing is not None:
             raise SchemaMismatch(differing)
         return data, back

@@ -39,7 +39,7 @@ class Lifetime:
         object.__setattr__(self, "ttl_ms", self.ttl // timedelta(milliseconds=1))
         object.__setattr__(self, "fresh_ms", (self.fresh or self.ttl) // timedelta(milliseconds=1))
         if not isinstance(self.jitter, int | float) or not 0 <= self.jitter < 1:
-            raise InvalidInput("jitter", f"{self.jitter} is no share", "use a number from 0 to below 1")
+            raise InvalidInput("jitter", f"{self.jitter} is not a share", "use a number from 0 to below 1")
 
     def jittered_ms(self, random: float) -> int:
         """The hard lifetime in milliseconds for one fill; `random` is a number in [0, 1)."""

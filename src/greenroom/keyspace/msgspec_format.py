@@ -45,7 +45,7 @@ def functions(type_: Any) -> Functions:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SchemaMismatch(str(error)) from None
         except RecursionError:
-            raise SchemaMismatch("it is nested too deeply to be read") from None
+            raise SchemaMismatch("the JSON is nested too deeply") from None
         except Exception as error:  # of a `__post_init__`, or of what is not hashable in a set: no JSON of ours
             raise SchemaMismatch(f"it cannot be read: {type(error).__name__}") from None
 

@@ -105,7 +105,7 @@ class Keyspaces:
         for one in keyspaces:
             if one not in self.caches:
                 remedy = "name a keyspace of these caches, or a list of such"
-                raise InvalidInput("groups", f"{text!r} is of {one!r:.80}, which is none of the caches", remedy)
+                raise InvalidInput("groups", f"{text!r} is of {one!r:.80}, which is not one of the caches", remedy)
         if not keyspaces:
             raise InvalidInput("groups", f"{text!r} is of no keyspace", "name a keyspace of these caches")
         patterns = [group_pattern(text, one) for one in keyspaces]

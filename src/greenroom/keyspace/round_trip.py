@@ -108,7 +108,7 @@ def _of_dict(given: dict[Any, Any], back: Any, names: Mapping[str, str], named: 
     for key, value in given.items():
         if key not in names:
             name = key if isinstance(key, str) else type(key).__name__
-            return f"`{_path(where, name)}` is no member of {type(back).__name__}, and would be lost"
+            return f"`{_path(where, name)}` is not a member of {type(back).__name__}, and would be lost"
         differing = difference(value, getattr(back, names[key]), named=named, where=_path(where, key))
         if differing is not None:
             return differing

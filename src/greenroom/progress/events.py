@@ -120,7 +120,7 @@ class ProgressEvents(Generic[T]):
                 except StopAsyncIteration:
                     return
                 except GreenroomError as error:
-                    log.info("an event stream breaks off: %s", error)  # its client comes back
+                    log.info("an event stream ended early: %s", error)  # its client comes back
                     return
                 coming = None
                 json = self._encode(value)

@@ -31,11 +31,11 @@ class Look(Generic[T_co]):
 
     Arguments:
         value: None where there is nothing of that name.
-        again: seconds after which to look again if nothing is told before.
+        retry_after: seconds after which to look again if nothing is told before.
     """
 
     value: T_co | None
-    again: float
+    retry_after: float
 
 
 class StatusSource(Protocol[T_co]):
@@ -223,7 +223,7 @@ class Followers(Generic[T]):
                     _wake(story.followers)
                 _wake(story.newcomers)
                 story.newcomers.clear()
-                again = look.again
+                again = look.retry_after
             await self._rest(story, again)
 
     def _goes_on(self, latest: T | None, value: T) -> bool:

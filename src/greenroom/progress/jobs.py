@@ -214,7 +214,9 @@ def check_jobs(keyspace: Keyspace[Any], order: object, status: object) -> None:
         for word in _words(hints.get("status")):
             # A last status that the order does not know would be no end, and its followers would wait for ever.
             if word is not None and word not in order:
-                raise InvalidInput("status", f"{word!r:.80} of {class_.__name__} is no step of {order}", _AS_FUNCTION)
+                raise InvalidInput(
+                    "status", f"{word!r:.80} of {class_.__name__} is not a step of {order}", _AS_FUNCTION
+                )
 
 
 def _words(hint: Any) -> Iterator[object]:

@@ -29,7 +29,7 @@ class Order:
         statuses = (*steps, failure)
         for number, status in enumerate(statuses):
             if not isinstance(status, str) or not status:
-                raise InvalidInput("order", f"{status!r:.80} is no status", _STEPS)
+                raise InvalidInput("order", f"{status!r:.80} is not a status", _STEPS)
             if status in statuses[:number]:
                 raise InvalidInput("order", f"names {status!r:.80} twice", _STEPS)
         self.steps = steps

@@ -135,7 +135,7 @@ class SessionMiddleware(Generic[T]):
         if cookie.domain is not None:
             log.warning("every subdomain of %s can plant the session's cookie: it goes without __Host-", cookie.domain)
         if self._allow_http == "anywhere":
-            log.warning("sessions are allowed over plain HTTP from anywhere: whoever listens on the way can take them")
+            log.warning("sessions are allowed over plain HTTP from anywhere: anyone on the network path can steal them")
         self._answer = function("answer", answer, "give a function that returns the body")
         self._loopback_logged = False
         self._insecure_logged = False

@@ -130,7 +130,7 @@ class Leftovers:
                 if self._left.get(name) == (until, undo):
                     self._left[name] = self._left.pop(name)
             except GreenroomError as error:
-                log.warning("something could not be undone: %s", type(error).__name__)
+                log.warning("a leftover could not be removed: %s", type(error).__name__)
                 self._done(name, until, undo)
             else:
                 failed = 0
@@ -147,4 +147,4 @@ class Leftovers:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("what was left of sessions could not be undone: %s", type(error).__name__)
+            log.error("leftovers of sessions could not be removed: %s", type(error).__name__)

@@ -19,10 +19,10 @@ from greenroom.errors import BrokenValue, CommandFailed, InvalidInput, Overloade
 from greenroom.keyspace.parts import is_part
 from greenroom.sessions import arguments
 from greenroom.sessions.index import SessionIndex, Streams
+from greenroom.sessions.limits import SessionLifetime, SessionLimits, ms, own_lifetime
 from greenroom.sessions.owner import UserMember
 from greenroom.sessions.raw_json import Members, changed, members
 from greenroom.sessions.schema import SessionSchema
-from greenroom.sessions.settings import SessionLifetime, SessionLimits, ms, own_lifetime
 from greenroom.sessions.snapshot import Claimed, Differs, SessionGone, SessionSnapshot, WrittenSession
 from greenroom.sessions.store import SessionStore
 from greenroom.sessions.token import new_token, session_id

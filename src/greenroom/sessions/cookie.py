@@ -39,7 +39,7 @@ class CookieSettings:
     def __post_init__(self) -> None:
         remedy = "give letters, digits, - and _, as CookieSettings(name='shop')"
         if not _NAME.fullmatch(text("name", self.name, remedy)):
-            raise InvalidInput("name", f"{self.name!r:.80} is no name of a cookie", remedy)
+            raise InvalidInput("name", f"{self.name!r:.80} is not a name of a cookie", remedy)
         if self.name.lower().startswith(("__host-", "__secure-")):
             raise InvalidInput(
                 "name", f"{self.name!r:.80} has a prefix", "give the name alone; it gets the prefix over HTTPS"
@@ -49,7 +49,7 @@ class CookieSettings:
         if self.domain is not None:
             remedy = "give the name of a domain, as 'shop.example', or leave it out"
             if not _DOMAIN.fullmatch(text("domain", self.domain, remedy)):
-                raise InvalidInput("domain", f"{self.domain!r:.80} is no name of a domain", remedy)
+                raise InvalidInput("domain", f"{self.domain!r:.80} is not a name of a domain", remedy)
 
     def given(self, token: str, *, secure: bool, max_age: int | None = None) -> str:
         """The value of Set-Cookie that gives a client its token.

@@ -34,8 +34,9 @@ from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, Inva
 from greenroom.keyspace.derived_keys import derived_key
 from greenroom.keyspace.parts import check_part, is_part
 from greenroom.sessions.background import Leftovers
+from greenroom.sessions.limits import LONGEST, SessionLimits, ms
 from greenroom.sessions.owner import UserMember
-from greenroom.sessions.settings import LONGEST, SessionLimits, StreamNames, ms
+from greenroom.sessions.settings import StreamNames
 from greenroom.sessions.store import SessionStore
 
 log = logging.getLogger("greenroom.sessions")
@@ -107,7 +108,7 @@ class ExpiringSet:
         return int(await self._engine.run(Channel.PLAIN, SET_MEMBERS, (self._name,), (self._usual, "0")))
 
     async def members(self, *, deadline: float | None = None) -> list[str]:
-        """Who is here; those who entered first come first."""
+        """The members of the list, in the order in which they entered."""
         reply = await self._engine.run(Channel.PLAIN, SET_MEMBERS, (self._name,), (self._usual, "1"), deadline=deadline)
         texts = {member: member.decode("utf-8", "replace") for member in reply}
         if foreign := [member for member, text in texts.items() if not self._is_member(text)]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from greenroom.sessions.limits import SessionLifetime
 from greenroom.sessions.policy import Kind
 from greenroom.sessions.raw_json import ACTIVITY, member_json
 from greenroom.sessions.refusals import Refused
 from greenroom.sessions.request import RequestSession
-from greenroom.sessions.settings import SessionLifetime
 
 
 class SessionMapping(MutableMapping[str, Any]):

@@ -1,4 +1,4 @@
-"""Who is here: listeners of each content, and the stream that a session names as its own.
+"""Presence: listeners of each content, and the stream that a session names as its own.
 
 A listener is an open stream: two tabs are two. It is in the sets before it counts as open, is renewed while
 somebody listens, and lapses when its server was killed. Which content has a set is in a set of its own, so that

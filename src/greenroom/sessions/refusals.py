@@ -25,7 +25,7 @@ class Refused(GreenroomError):
     """
 
     status: ClassVar[int] = 403
-    title: ClassVar[str] = "This is not allowed"
+    title: ClassVar[str] = "Access denied"
     close_code: ClassVar[int] = 1008
 
     @property
@@ -77,9 +77,9 @@ class SessionsUnavailable(Refused):
 
 
 class SessionsOverloaded(SessionsUnavailable):
-    """Too much is under way to ask for one more session. Slow down, then retry."""
+    """Too many commands are outstanding to look up one more session. Slow down, then retry."""
 
-    title = "Too much is under way"
+    title = "The service is overloaded"
 
 
 class SessionBroken(Refused):
@@ -95,7 +95,7 @@ class RequestFailed(Refused):
     """Never raised: the answer to a request whose application has failed after it had made a new token."""
 
     status = 500
-    title = "Something failed here"
+    title = "Internal error"
 
     def __init__(self, detail: str = "an unexpected error; the log has it") -> None:
         super().__init__(detail)
@@ -130,7 +130,7 @@ def refusal(outcome: Decision, *, presented: bool, plain: str = "") -> Refused:
         case Decision.UNAVAILABLE:
             return SessionsUnavailable("the sessions cannot be read or written now; /health/ready says why")
         case Decision.OVERLOADED:
-            return SessionsOverloaded("too much is under way")
+            return SessionsOverloaded("the service is overloaded")
         case Decision.BROKEN:
             return SessionBroken("the stored session does not fit its schema")
         case _:

@@ -1,4 +1,4 @@
-"""What an application does with the session of one request or socket."""
+"""The session of one request or socket, as an application uses it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from greenroom.detached import to_the_end
 from greenroom.errors import BrokenValue, EngineError, Overloaded
 from greenroom.sessions import arguments
 from greenroom.sessions.cookie import DEFAULT, CookieSettings
+from greenroom.sessions.limits import SessionLifetime
 from greenroom.sessions.policy import Carrier, Decision, Kind, LookUp, Signals, Token, Transport, decide, sets_cookie
 from greenroom.sessions.raw_json import Members
 from greenroom.sessions.refusals import Refused, SessionBroken, SignInRequired, refusal
 from greenroom.sessions.sessions import Sessions
-from greenroom.sessions.settings import SessionLifetime
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot
 from greenroom.sessions.token import session_id
 from greenroom.sessions.websocket import SessionWatch
@@ -54,21 +54,21 @@ class RequestSession(Generic[T]):
 
     @property
     def presented(self) -> bool:
-        """Whether the request has a token, living or not."""
+        """Whether the request has a token, valid or not."""
         return self.signals.token is not Token.ABSENT
 
     @property
     def foreign(self) -> bool:
-        """Whether a page of another origin sends what may change something, and is not allowed to."""
+        """Whether a page of a foreign origin, which is not allowed, sends a request that may change something."""
         return self._outcome is Decision.FOREIGN
 
     @property
     def over(self) -> bool:
-        """Whether no session lives that the token names, or one that did was ended by this request."""
+        """Whether the token names no live session, or this request has ended it."""
         return self._outcome is Decision.DEAD
 
     async def get(self) -> SessionSnapshot[T] | None:
-        """The session, for a caller who can do without; None where there is none, or the token names none that lives.
+        """The session, for a caller that needs none; None without a token, or if the token names no live session.
 
         It may be a copy (`writable` is False) that a rotation has left for requests under way.
         """
@@ -89,7 +89,8 @@ class RequestSession(Generic[T]):
         """The session; raises `SignInRequired` where there is none.
 
         Arguments:
-            writable: whether a rotation's copy is none: for what changes something, or shows more than the session.
+            writable: whether the copy of a rotation does not count: for a request that changes something, or shows more
+            than the session.
         """
         live = await self.get()
         if live is None or (writable and not live.writable):
@@ -133,7 +134,7 @@ class RequestSession(Generic[T]):
     async def sign_in(
         self, members: Members, *, remember: bool = False, lifetime: SessionLifetime | timedelta | None = None
     ) -> SessionSnapshot[T]:
-        """Go on as somebody: a live session is rotated, else one begins. The old token never leads to the new session.
+        """Sign a user in: a live session is rotated, or one begins. The old token never leads to the new session.
 
         Arguments:
             members: with a `user_id`, as for `Sessions.rotate`; where a session begins it is asked with `{}`.
@@ -154,9 +155,9 @@ class RequestSession(Generic[T]):
                 raise self._refusal(self._outcome)
 
     async def rotate(self, members: Members) -> SessionSnapshot[T]:
-        """Go on under a new token; after whatever changes what the session may do. See `Sessions.rotate`.
+        """Continue under a new token, after each change of the session's rights. See `Sessions.rotate`.
 
-        A caller who is cancelled meanwhile is so when it is done: the middleware still sends the cookie.
+        If the caller is cancelled meanwhile, the rotation is finished first: the middleware still sends the cookie.
 
         Raises:
             RuntimeError: on a socket, and once the response has begun: nobody would get the new token.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from greenroom.clock import SYSTEM, Clock
 from greenroom.engine import Handover, Listener, Script
-from greenroom.engine.replay import Kept, ReplayLog
+from greenroom.engine.unacknowledged import Kept, ReplayLog
 
 
 class Revocations(Listener):

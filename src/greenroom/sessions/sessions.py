@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -18,24 +17,25 @@ from typing import Generic, TypeVar
 
 from greenroom.argument_types import function, instance, text
 from greenroom.clock import Clock
-from greenroom.detached import CLOSING, Detached
+from greenroom.counters import Counters
 from greenroom.engine import Channel, Engine
 from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.derived_keys import owner
-from greenroom.observe import Counters
 from greenroom.opened import Opened
 from greenroom.sessions import arguments, index, store
 from greenroom.sessions.background import Background, Leftovers
 from greenroom.sessions.changes import SessionChanges
+from greenroom.sessions.ending import SessionEnds
 from greenroom.sessions.index import SessionIndex, Streams
+from greenroom.sessions.limits import LONGEST, SessionLifetime, SessionLimits, lifetime_of
 from greenroom.sessions.owner import UserMember
 from greenroom.sessions.raw_json import Members
 from greenroom.sessions.revocations import Revocations
 from greenroom.sessions.schema import SessionSchema
-from greenroom.sessions.settings import LONGEST, SessionLifetime, SessionLimits, StreamNames, lifetime_of
+from greenroom.sessions.settings import StreamNames
 from greenroom.sessions.snapshot import SessionGone, SessionSnapshot, StoredSession
 from greenroom.sessions.store import SessionStore
 from greenroom.sessions.token import is_token, session_id
@@ -48,7 +48,7 @@ T = TypeVar("T")
 SCRIPTS = (*store.SCRIPTS, *index.SCRIPTS)
 """Those that sessions run on their server."""
 _AT_A_TIME = 100
-"""Sessions of one user that are asked for, or ended, at a time."""
+"""Sessions of one user that are asked for at a time."""
 
 
 class Sessions(Generic[T]):
@@ -113,7 +113,7 @@ class Sessions(Generic[T]):
             self.store, self._schema, self._index, self.streams, self.limits, new_members, self.user
         )
         self._background = Background(self.limits.touch.total_seconds(), clock)
-        self._ending = Detached()
+        self._ends = SessionEnds(self.store, self._index, self.counters, self.user)
         self.opened = opened if opened is not None else Opened()
         """The room's: whether it is open, and where."""
 
@@ -128,7 +128,7 @@ class Sessions(Generic[T]):
         lifetime: SessionLifetime | timedelta | None = None,
         **more: object,
     ) -> tuple[SessionSnapshot[T], str]:
-        """Begin a session; returns it and its token, which only its client may have.
+        """Begin a session; returns it and its token, which is for its client only.
 
         One without a `user_id` is over after `SessionLimits.unused` if its token does not come back: see `read`.
 
@@ -220,7 +220,7 @@ class Sessions(Generic[T]):
         return SessionSnapshot(session, self._schema.decode(copy), copy, writable=False)
 
     def touch(self, live: SessionSnapshot[T]) -> None:
-        """Note that the session is in use, if that is due; returns at once, and never fails for want of the server."""
+        """Note that the session is in use, if that is due; returns at once, also if the server is unreachable."""
         instance("live", live, SessionSnapshot, "give a session as it was read")
         if live.touch_due and live.writable and self._background.is_first(live.session_id):
             self._background.begin(live.session_id, self._touched(live))
@@ -249,7 +249,7 @@ class Sessions(Generic[T]):
         return await self._changes.apply(session, made)
 
     async def settle(self, session: str) -> SessionSnapshot[T]:
-        """Let the session name the newest of its open streams.
+        """Store the newest open stream of a session in its member.
 
         Raises:
             As `change`.
@@ -266,12 +266,12 @@ class Sessions(Generic[T]):
         remember: bool = False,
         lifetime: SessionLifetime | timedelta | None = None,
     ) -> tuple[SessionSnapshot[T], str]:
-        """Go on under a new token, with some members set; the old one is over, but for a short copy to read.
+        """Continue under a new token, with some members set; the old session ends, but for a short copy to read.
 
         With a `user_id` among the members it is a log-in, and a new lifetime begins, which may be the session's own, as
         at `start`; else the old one goes on.
-        Of another user's session nothing goes along: what it holds is theirs. Streams do not come along: their sockets
-        are closed. A crash in between signs out, never in. The old id never leads to the new session.
+        Of another user's session no member is taken over. Streams are not taken over either: their sockets are closed.
+        A crash in between can sign a user out, but never in. The old id never leads to the new session.
 
         Raises:
             SessionGone: when it is over, another rotation was first, or `end_all` of its user came meanwhile.
@@ -286,24 +286,14 @@ class Sessions(Generic[T]):
         return live, token
 
     async def end(self, session: str) -> bool:
-        """End a session; False where it was over. Twice is as good as once; it goes on when its caller is cancelled.
+        """End a session; False if it had already ended. May be repeated; goes on when its caller is cancelled.
 
         Raises:
             EngineError: when the server did not acknowledge; it is sent again to a new connection.
         """
         self.opened.check()
         arguments.session_part("session", session)
-        return await self._ending.finish(self._end(session))
-
-    async def _end(self, session: str) -> bool:
-        budget, by = self.store.new_budget(), secrets.token_hex(8)
-        with budget.spending() as deadline:
-            stored = await self.store.look(session, deadline=deadline)
-        with budget.spending() as deadline:
-            ended = await self.store.end(session, by, tombstone=False, deadline=deadline)
-        self.counters.sessions["ended",] += ended
-        await self._index.remove(session, self.user.of(stored.body or stored.left or b""), budget)
-        return ended
+        return await self._ends.end(session)
 
     # All of a user, and all ------------------------------------------------------------------------
 
@@ -319,7 +309,7 @@ class Sessions(Generic[T]):
         """
         self.opened.check()
         self._check_ends(user_id, but)
-        return await self._ending.finish(self._end_all(user_id, but))
+        return await self._ends.end_all(user_id, but)
 
     def end_all_behind(self, user_id: str | int, *, but: str | None = None) -> None:
         """End every session of a user as soon as the server can be asked; returns at once.
@@ -328,35 +318,13 @@ class Sessions(Generic[T]):
         """
         self.opened.check()
         self._check_ends(user_id, but)  # behind, nobody would be told
-        undo = partial(self._end_all, user_id, but)
+        undo = partial(self._ends.end_all_once, user_id, but)
         self.leftovers.add(f"the sessions of {user_id}", undo, LONGEST.total_seconds())
 
     def _check_ends(self, user_id: str | int, but: str | None) -> None:
         self._index.of_user(user_id)
         if but is not None:
             arguments.session_part("but", but)
-
-    async def _end_all(self, user_id: str | int, but: str | None) -> int:
-        listed, ended, seen = self._index.of_user(user_id), 0, {but}
-
-        async def end(session: str) -> bool:
-            ended = await self.store.end(session, secrets.token_hex(8), tombstone=True)
-            await self._index.remove(session, str(user_id), self.store.new_budget())
-            return ended
-
-        # The list is read again until nothing new is on it. Prevents: it is read · a session is rotated, its new id is
-        # listed and created · the old id is ended, and the user is still signed in.
-        while unseen := [one for one in await listed.members() if one not in seen]:
-            for at in range(0, len(unseen), _AT_A_TIME):
-                # None is left under way when one fails: a repetition of the call would run beside it.
-                results = await asyncio.gather(*map(end, unseen[at : at + _AT_A_TIME]), return_exceptions=True)
-                for result in results:
-                    if isinstance(result, BaseException):
-                        raise result
-                    ended += result
-            seen.update(unseen)
-        self.counters.sessions["ended",] += ended
-        return ended
 
     async def of_user(self, user_id: str | int) -> list[SessionSnapshot[T]]:
         """A user's live sessions, the oldest first; one that cannot be decoded is left out."""
@@ -375,7 +343,7 @@ class Sessions(Generic[T]):
     async def close(self) -> None:
         """Finish the touches and ends under way, and what is left to be undone."""
         await self._background.close()
-        await self._ending.close(CLOSING)
+        await self._ends.close()
         await self.leftovers.close()
 
     def own_lifetime(self, *, remember: bool, lifetime: SessionLifetime | timedelta | None) -> SessionLifetime | None:

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 from greenroom.engine import Channel, Command, Engine, Script
 from greenroom.engine.deadline import TimeBudget
-from greenroom.engine.replay import Kept
 from greenroom.engine.shapes import NUMBER, Shape, are_texts_or_none
+from greenroom.engine.unacknowledged import Kept
 from greenroom.errors import EngineError, OutcomeUnknown
 from greenroom.keyspace.derived_keys import derived_key
 from greenroom.keyspace.pattern import Pattern
+from greenroom.sessions.limits import LONGEST, SessionLifetime, SessionLimits, ms
 from greenroom.sessions.raw_json import ACTIVITY, around
 from greenroom.sessions.revocations import Revocations
-from greenroom.sessions.settings import LONGEST, SessionLifetime, SessionLimits, ms
 from greenroom.sessions.snapshot import Claimed, Differs, StoredSession, WrittenSession
 
 

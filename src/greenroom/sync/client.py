@@ -18,10 +18,11 @@ from greenroom.caching.loader import Loader, PlainLoader
 from greenroom.caching.options import NEAR_FOR, CacheOptions, check_names
 from greenroom.caching.result import Loaded
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.declarations import Declarations
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
-from greenroom.observe import Counters, Event
+from greenroom.observe import Event
 from greenroom.progress import Order
 from greenroom.progress.jobs import Jobs as AsyncJobs
 from greenroom.sessions import SessionSettings
@@ -106,7 +107,7 @@ class Greenroom(RoomDropping):
         self.sessions: Sessions[Any] = Sessions(self)
         """The sessions of the room; each call raises `InvalidInput` where it keeps none."""
         self.presence = Presence(self)
-        """Who is here: active sessions, and listeners of each content."""
+        """Presence: active sessions, and listeners of each content."""
         process.register(self)
 
     # Declarations -----------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class RoomDropping(RoomOpening):
             try:
                 self.drop(CalledDrop(keys, wide=wide), lambda: drop_after(targets))
             except RoomClosed:
-                log.exception("what a change made stale was not dropped")
+                log.exception("the stale keys of a change were not dropped")
 
     def drop_keyspace(self, keyspace: Keyspace[Any]) -> None:
         """Drop every value of a keyspace, whichever process has stored it; see `greenroom.Greenroom.drop_keyspace`."""

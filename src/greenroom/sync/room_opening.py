@@ -13,8 +13,8 @@ from typing import Any, Protocol, Self, TypeVar
 from greenroom import client
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.threads import LoaderThreads
+from greenroom.counters import Counters
 from greenroom.errors import RoomClosed
-from greenroom.observe import Counters
 from greenroom.sync import process
 from greenroom.sync.called_drops import CalledDrops
 from greenroom.sync.portal import Portal

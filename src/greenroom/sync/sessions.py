@@ -31,7 +31,7 @@ class Sessions(Generic[T]):
         lifetime: SessionLifetime | timedelta | None = None,
         **more: object,
     ) -> tuple[SessionSnapshot[T], str]:
-        """Begin a session; returns it and its token, which only its client may have.
+        """Begin a session; returns it and its token, which is for its client only.
 
         Arguments:
             members: what it holds, by the names in JSON; the time of its activity is the server's.
@@ -78,7 +78,7 @@ class Sessions(Generic[T]):
         return self._room.run(lambda _: self._sessions.change(session, change))
 
     def save(self, session: str, members: Mapping[str, object] | None = None, /, **more: object) -> SessionSnapshot[T]:
-        """Set some members of a session; those that are not named stay, whoever has changed them meanwhile.
+        """Set some members of a session; all others stay, also if another caller has changed them meanwhile.
 
         Arguments:
             members: the new ones, by the names in JSON; `msgspec.UNSET` removes one.
@@ -145,7 +145,7 @@ class Sessions(Generic[T]):
 
 
 class Presence:
-    """Who is here, from any thread; each call is that of `greenroom.sessions.Presence` without `await`."""
+    """Presence, from any thread; each call is that of `greenroom.sessions.Presence` without `await`."""
 
     def __init__(self, room: Greenroom) -> None:
         self._room = room

@@ -97,7 +97,7 @@ class ValkeyServer:
             time.sleep(_LOOK)
 
     def stop(self) -> None:
-        """Kill it: whoever asks it is refused until it is started again. It keeps what it has acknowledged."""
+        """Kill it: its clients are refused until it is started again. It keeps what it has acknowledged."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()

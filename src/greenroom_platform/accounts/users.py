@@ -65,8 +65,8 @@ class Accounts:
             raise InvalidInput("password", reason, "use {} to {} characters".format(*PASSWORD))
         # On a thread: the list is read at its first use.
         if password.lower() == username.lower() or await asyncio.to_thread(is_common, password):
-            remedy = "use another one; several words that nobody would guess are easy to remember"
-            raise InvalidInput("password", "is among those that are guessed first", remedy)
+            remedy = "use another one; several unrelated words are easy to remember"
+            raise InvalidInput("password", "is among the passwords that are guessed first", remedy)
 
     async def create(self, username: str, password: str) -> User:
         """Make a user; signs nobody in.
@@ -136,10 +136,7 @@ class Accounts:
             Conflict: when the password was changed meanwhile.
             TooManyAttempts, EngineError: as `sign_in`.
         """
-        self._opened.check()
-        user = await self._records.user(user_id)
-        if user is None:
-            raise WrongCredentials("there is no such user any more")
+        user = await self._user(user_id)
         try:
             await self.check(user.username, new)
         except InvalidInput as error:
@@ -150,7 +147,7 @@ class Accounts:
             )
         if new_hash is None:
             # docs/decisions/0073-a-wrong-current-password-is-422.md
-            raise InvalidInput("current_password", "is not your password", "send the one that you sign in with")
+            raise InvalidInput("current_password", "is not your password", "send the password that you sign in with")
         # Before what may fail: as in `sign_in`, a password that was right costs no attempt.
         with suppress(EngineError):
             await self._attempts.forgive(user.username)
@@ -175,15 +172,12 @@ class Accounts:
             Conflict: when the password was changed meanwhile.
             TooManyAttempts, EngineError: as `sign_in`.
         """
-        self._opened.check()
-        user = await self._records.user(user_id)
-        if user is None:
-            raise WrongCredentials("there is no such user any more")
+        user = await self._user(user_id)
         async with self._attempt(user.username, address) as look:
             verified = await self._passwords.verify(user.password_hash, password[: PASSWORD[1] + 1], begun=look.begin)
         if not verified.right:
             # docs/decisions/0073-a-wrong-current-password-is-422.md
-            raise InvalidInput("password", "is not your password", "send the one that you sign in with")
+            raise InvalidInput("password", "is not your password", "send the password that you sign in with")
         with suppress(EngineError):
             await self._attempts.forgive(user.username)
         await once_right()
@@ -205,6 +199,13 @@ class Accounts:
             return now is not None
         # Of the same password too there may be another hash by now: with today's parameters.
         return (await self._passwords.verify(now.password_hash, password[: PASSWORD[1] + 1])).right
+
+    async def _user(self, user_id: str) -> User:
+        self._opened.check()
+        user = await self._records.user(user_id)
+        if user is None:
+            raise WrongCredentials("this user does not exist any more")
+        return user
 
     @asynccontextmanager
     async def _attempt(self, name: str, address: str) -> AsyncIterator[_Look]:

@@ -28,11 +28,11 @@ KEYSPACES: dict[str, Keyspace[Any]] = {one.name: one for one in (*DEFINITIONS, *
 @click.option("--keep", is_flag=True, help="Delete nothing: services in other languages then see what they saw before.")
 @click.argument("keyspaces", nargs=-1, required=True, metavar="KEYSPACE...", type=click.Choice([*KEYSPACES, "all"]))
 def drop(keyspaces: tuple[str, ...], viewer_url: str | None, keep: bool, **flags: str | None) -> None:
-    """Drop every cached value of a keyspace: after the record was restored, or changed where nobody watched.
+    """Drop every cached value of a keyspace: after the record was restored, or changed without a watcher.
 
-    Every process loads anew from the moment this ends; nobody need be restarted. Then the keys are looked for and
-    deleted, for services in other languages. The names are those of `greenroom definitions`; `all` is each of them, and
-    never the sessions.
+    From the moment this ends every process loads again; no restart is needed. Then the keys are found and deleted, for
+    services in other languages. The names are those of `greenroom definitions`; `all` stands for all of them, and never
+    for the sessions.
     """
     settings = read_settings(flags)
     if settings.cache_address is None and not names_directory(flags, settings):

@@ -99,7 +99,7 @@ async def check_recordings(url: str) -> None:
     try:
         await store.check()
     except RecordingsUnavailable as error:
-        log.warning("starting all the same, without recordings until this is mended: %s", error)
+        log.warning("starting anyway, without recordings until this is fixed: %s", error)
     finally:
         store.close()
 

@@ -34,7 +34,7 @@ from greenroom_platform.cli.options import (
     write_trouble,
 )
 from greenroom_platform.cli.restart_backoff import RestartBackoff
-from greenroom_platform.http import logs, metrics
+from greenroom_platform.http import logs, worker_counts
 from greenroom_platform.http.editor_token import NAME as EDITOR_TOKEN_FILE
 from greenroom_platform.http.editor_token import kept_token
 from greenroom_platform.http.http_protocol import HttpProtocol
@@ -60,7 +60,7 @@ DRAIN = 10
 @click.command()
 @settings_options()
 def serve(**flags: str | None) -> None:
-    """Run the service. Without settings it needs nothing: Valkey and the record are embedded."""
+    """Run the service. It needs no settings: Valkey and the record are embedded."""
     settings = read_settings(flags)
     logs.configure(format_=settings.log_format, level=settings.log_level)
     raise_open_files()  # workers inherit it
@@ -139,7 +139,7 @@ async def _prepare(settings: Settings) -> None:
     records = await open_records(settings.database_url or settings.data_dir / DATABASE_FILE)
     try:
         if (trouble := write_trouble(records)) is not None:
-            log.warning("starting all the same, for reading: %s", trouble)
+            log.warning("starting anyway, for reading only: %s", trouble)
         elif settings.loads_sample and await records.is_empty():
             # The rows that this leaves in the outbox are sent when a room opens, before anything is read.
             loaded = await load_sample(records)
@@ -152,7 +152,7 @@ async def _prepare(settings: Settings) -> None:
     own = settings.data_dir, *_record(settings), settings.data_dir / EDITOR_TOKEN_FILE
     places = {path.resolve(): path for path in own}
     for path in private_files.open_to_others(list(places.values())):
-        log.warning("other users of this machine may use %s; `chmod go= %s` shuts them out", path, path)
+        log.warning("other users of this machine may use %s; `chmod go= %s` prevents that", path, path)
 
 
 def _record(settings: Settings) -> tuple[Path, ...]:
@@ -229,7 +229,7 @@ class _Workers(Multiprocess):
             if place.worth_a_line(now):
                 log.warning("worker %s ended with status %s and is replaced", worker.pid, worker.exitcode)
             # Before there is a successor, which may get the number of one that has died.
-            metrics.fold(self._shared, {one.pid for one in self.processes if one.process.is_alive()})
+            worker_counts.fold(self._shared, {one.pid for one in self.processes if one.process.is_alive()})
             self.processes[index] = Process(self.config, self.sockets)
             self.processes[index].start()
 

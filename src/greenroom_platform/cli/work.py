@@ -34,10 +34,10 @@ log = logging.getLogger("greenroom.studio")
     ]
 )
 def work(**flags: str | None) -> None:
-    """Make the podcasts that are asked for, until SIGINT or SIGTERM; `serve` has a worker of its own as well.
+    """Make requested podcasts until SIGINT or SIGTERM; `serve` has a worker of its own too.
 
-    The recordings go to the data directory, or where --recordings-url says, where the services that stream them must
-    find them.
+    The recordings go to the data directory, or to the place in --recordings-url; the services that stream them must use
+    the same place.
     """
     settings = read_settings(flags)
     if _needs_directory(settings) and not names_directory(flags, settings):
@@ -75,7 +75,7 @@ async def _worker(settings: Settings) -> None:
         prefix=settings.key_prefix,
     ) as platform:
         if (trouble := write_trouble(platform.records)) is not None:
-            log.warning("nothing can be made until this is mended: %s", trouble)
+            log.warning("no podcast can be made until this is fixed: %s", trouble)
         if (apart := recordings_apart(settings)) is not None:
             log.warning("%s", apart)
         click.echo("working; end it with Ctrl-C", err=True)

@@ -123,7 +123,7 @@ class Changes:
             seconds = monotonic() - began
             await self._records.acknowledge([change.change_id])
         except (EngineError, RecordError) as error:
-            log.warning("change %d is to be sent again: %s", change.change_id, error)
+            log.warning("change %d will be sent again: %s", change.change_id, error)
         return seconds
 
     def keys(self, change: Change) -> Iterator[str]:

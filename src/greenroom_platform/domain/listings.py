@@ -167,7 +167,7 @@ class Histories:
             place = one.position_seconds
             if not isinstance(place, msgspec.UnsetType) and not 0 <= place <= LONGEST:
                 remedy = f"send seconds from 0 to {LONGEST:.0f}"
-                raise InvalidInput("position_seconds", "there is no such place", remedy)
+                raise InvalidInput("position_seconds", "is outside the recording", remedy)
         known = await self._listings.known([one.podcast_id for one in heard])
         now = self._clock.now()
         # What a device with a wrong clock tells must not stay the latest for ever.

@@ -51,7 +51,7 @@ class Precondition(msgspec.Struct, frozen=True):
     def check_version(self, version: str | None) -> None:
         """As `check`, where the version is known; None where nothing is stored."""
         if self.match is not None and not self.match.include(version):
-            reason = "nothing is stored here" if version is None else "what is stored is another version"
+            reason = "nothing is stored here" if version is None else "the stored version is another one"
             raise PreconditionFailed(f"If-Match: {reason}; read it again, and change what you then have")
         if self.none_match is not None and self.none_match.include(version):
             raise PreconditionFailed("If-None-Match: it is stored here already; read it, and change what you then have")

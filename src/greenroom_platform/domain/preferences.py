@@ -33,7 +33,7 @@ def checked(patch: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name in patch:
         if name not in DEFAULTS:
-            raise InvalidInput(name, "is no preference that can be set", f"send {' or '.join(DEFAULTS)}")
+            raise InvalidInput(name, "cannot be set as a preference", f"send {' or '.join(DEFAULTS)}")
     complete = {name: DEFAULTS[name] if value is None else value for name, value in patch.items()}
     try:
         requested = msgspec.convert(complete, Preferences)

@@ -23,7 +23,7 @@ NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class TopicDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """What an editor says of a topic; the times are the record's."""
+    """The members of a topic that an editor sets; the times are the record's."""
 
     display_name: NonEmpty
     description: str
@@ -31,7 +31,7 @@ class TopicDraft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SnippetDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """What an editor says of a snippet; its id and time are the record's."""
+    """The members of a snippet that an editor sets; its id and time are the record's."""
 
     topic_id: str
     title: NonEmpty

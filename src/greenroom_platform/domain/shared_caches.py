@@ -1,4 +1,4 @@
-"""All processes of one record have one set of caches; whoever has others is told so, and by which.
+"""All processes of one record use the same caches; a process with other caches is told so, and which they are.
 
     service A changes a topic, drops it from its own caches and forgets the outbox row · service B has other caches ·
     nobody tells B, and it serves the old value for its whole lifetime
@@ -107,7 +107,7 @@ class SharedCaches:
                 log.exception("looking for the caches of the record failed")
             else:
                 if apart:
-                    log.info("all processes of the record share their caches again")
+                    log.info("all processes on this record share one cache server again")
                 apart = False
 
     async def _check(self) -> None:

@@ -1,4 +1,4 @@
-"""What operators do to single podcasts, whoever has claimed them; each change that listeners see is sent."""
+"""Actions of operators on single podcasts, claimed or not; each change that listeners see is sent."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ TASK_KEPT = timedelta(days=30)
 
 
 class PodcastRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a listener says of a podcast to be made."""
+    """The request for a new podcast."""
 
     topic_id: str
 
@@ -114,7 +114,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """Who waits for a worker.
+    """The podcasts that wait for a worker.
 
     Arguments:
         podcast_ids: of the tasks that nobody works on, in the order in which they will be taken up.
@@ -184,7 +184,7 @@ class TaskRecords(Protocol):
         """The podcasts of a topic that can be heard whole, the latest first."""
 
     async def waiting(self, now: datetime) -> Waiting:
-        """Who waits for a worker now."""
+        """The podcasts that wait for a worker now."""
 
     async def advance(
         self,

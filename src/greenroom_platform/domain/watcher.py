@@ -17,8 +17,8 @@ from typing import Any
 
 from greenroom.caching.keyspace_drops import KeyspaceDrop
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.errors import EngineError, RecordError
-from greenroom.observe import Counters
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.foreign_changes import ChangeSource, ForeignChanges
 from greenroom_platform.domain.leadership import LOOK, Leadership
@@ -103,7 +103,9 @@ class Watcher:
         if found.lost:
             self._counts["lost",] += 1
             names = ", ".join(keyspace.name for keyspace in found.lost)
-            log.warning("changes made outside were missed, or are too many to be named; dropped whole: %s", names)
+            log.warning(
+                "changes by other programs were missed, or are too many to name; whole keyspaces dropped: %s", names
+            )
         begun: dict[str, KeyspaceDrop] = {}
         while True:
             try:

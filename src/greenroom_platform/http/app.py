@@ -15,9 +15,9 @@ from litestar.datastructures import State
 from litestar.exceptions import ValidationException
 from litestar.routes import HTTPRoute, WebSocketRoute
 
+from greenroom.counters import Counters
 from greenroom.engine.factory import EMBEDDED
 from greenroom.errors import EngineError, GreenroomError
-from greenroom.observe import Counters
 from greenroom.sessions import SessionMiddleware
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
 from greenroom_platform.domain.task_records import PodcastRequest
@@ -96,7 +96,7 @@ def create_app(
                 logging.getLogger("uvicorn.error").disabled = True
                 raise
             if platform.room.unavailable is not None:
-                log.warning("starting all the same: %s", _without(platform, platform.room.unavailable))
+                log.warning("starting anyway: %s", _without(platform, platform.room.unavailable))
             app.state.platform = platform
             state = cast(ServiceState, app.state)
             state.control = ControlRoom(platform, metrics, lambda: operations.health(state), shared_metrics)
@@ -201,7 +201,7 @@ async def _working(platform: Platform, ending: Shutdown, voice: Callable[[], Non
     try:
         voice()
     except GreenroomError as error:
-        log.warning("no podcasts are made here: %s", error)
+        log.warning("this process makes no podcasts: %s", error)
         yield
         return
     working = asyncio.create_task(ending.run_until(platform.worker().run()), name="greenroom-worker")
@@ -216,7 +216,7 @@ async def _working(platform: Platform, ending: Shutdown, voice: Callable[[], Non
 def _missed(working: asyncio.Task[None]) -> None:
     """Nobody waits for the worker before the end: what it fails of must be said when it does."""
     if not working.cancelled() and (error := working.exception()) is not None:
-        log.error("no podcasts are made here any more", exc_info=error)
+        log.error("this process makes no more podcasts", exc_info=error)
 
 
 def _without(platform: Platform, trouble: EngineError) -> str:

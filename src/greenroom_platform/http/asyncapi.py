@@ -39,7 +39,7 @@ _STATUSES = (
 
 
 def document() -> dict[str, Any]:
-    """The description of what is pushed."""
+    """The description of the pushed messages."""
     types = [*(type(example) for example in _SAID.values()), PodcastStatus, Summary]
     _, schemas = msgspec.json.schema_components(types, ref_template=_SCHEMAS)
     schemas["PodcastStatus"]["properties"]["status"]["enum"] = [*STATUSES.steps, STATUSES.failure]
@@ -74,7 +74,7 @@ def document() -> dict[str, Any]:
     return {
         "asyncapi": VERSION,
         "info": {
-            "title": "Greenroom: what is pushed",
+            "title": "Greenroom: pushed messages",
             "version": "1",
             "license": {"name": "Apache License 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
             "description": "The rest of the API is described by OpenAPI, in /docs/openapi.json.",
@@ -191,5 +191,5 @@ _DOCUMENT = msgspec.json.encode(document())
 
 @get("/asyncapi.json")
 async def asyncapi() -> Response[bytes]:
-    """The description of what is pushed."""
+    """The description of the pushed messages."""
     return Response(_DOCUMENT, headers={"Content-Type": MEDIA_TYPE})

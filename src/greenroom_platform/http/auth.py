@@ -1,4 +1,4 @@
-"""Who sends a request: an editor or operator by token or cookie, somebody on this machine, or a stranger."""
+"""The sender of a request: an editor or operator by token or cookie, a client on this machine, or a stranger."""
 
 from __future__ import annotations
 

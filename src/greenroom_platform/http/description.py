@@ -231,9 +231,9 @@ def _add_conditions(responses: Any, method: str, words: Words) -> None:
     if method != "GET":
         return
     if "if-none-match" in words.all:
-        responses["304"] = OpenAPIResponse("What the client has already is current.")
+        responses["304"] = OpenAPIResponse("The client already has the current version.")
     if "range" in words.all:
-        responses["206"] = OpenAPIResponse("The range that was asked for.", content=responses["200"].content)
+        responses["206"] = OpenAPIResponse("The requested range.", content=responses["200"].content)
 
 
 def _problems_of(

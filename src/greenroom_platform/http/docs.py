@@ -74,7 +74,7 @@ def openapi(operation_id: Callable[..., str]) -> OpenAPIConfig:
     """The description of the API, served with its page at `/docs`; routes are completed by `description`."""
     schemes: dict[str, SecurityScheme | Reference] = {
         "editor": SecurityScheme(type="http", scheme="bearer", description="The editor token."),
-        "control": SecurityScheme(type="http", scheme="bearer", description="The control token, which only looks."),
+        "control": SecurityScheme(type="http", scheme="bearer", description="The control token, which may only read."),
         "staff": SecurityScheme(
             type="apiKey",
             name=STAFF_COOKIE.sent_name(secure=True),

@@ -36,7 +36,7 @@ def event_id(value: Any) -> str:
 
 # docs/decisions/0068-parts-written-by-hand.md
 class EventStream(Response[Any]):
-    """Sends each value as it comes, then ends; who reads slowly gets what the generator has by then.
+    """Sends each value as it comes, then ends; a slow reader gets what the generator has by then.
 
     Arguments:
         event: the name of the events.
@@ -92,7 +92,7 @@ class EventStream(Response[Any]):
                 try:
                     value = coming.result()
                 except GreenroomError as error:
-                    log.warning("an event stream breaks off: %s", error)  # its client comes back
+                    log.warning("an event stream ended early: %s", error)  # its client comes back
                     return
                 if value is None:
                     return

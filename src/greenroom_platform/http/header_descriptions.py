@@ -52,27 +52,27 @@ TAKEN = {
         RequestHeader(
             "Idempotency-Key",
             "A name for the request: sent again within 24 hours by the same caller, it gives the first answer again "
-            "and does nothing more. With another body it is 422.",
+            "and does nothing else. With another body the answer is 422.",
             {"pattern": "^[!-~]+$", "min_length": 1, "max_length": 255},
             "8e03978e-40d5-43dd-bc93-6894a57f9324",
         ),
         RequestHeader(
             "If-Match",
-            "The entity tags of the versions that may be changed, or `*`; 412 where none of them is the current one.",
+            "The entity tags of the versions that may be changed, or `*`; 412 if none of them is current.",
             {},
             '"0a1b2c3d4e5f60718293a4b5c6d7e8f9"',
         ),
         RequestHeader(
             "If-None-Match",
-            "Entity tags, or `*`. A read answers 304 where one of them is the current one, a change 412.",
+            "Entity tags, or `*`. If one of them is current, a read answers 304, and a change 412.",
             {},
             '"0a1b2c3d4e5f60718293a4b5c6d7e8f9"',
         ),
         RequestHeader("Prefer", "`drop-receipt` asks for the header `Drop-Receipt` (RFC 7240).", {}, "drop-receipt"),
-        RequestHeader("Range", "The bytes that are asked for, in one range.", {}, "bytes=0-1023"),
+        RequestHeader("Range", "The requested bytes, as one range.", {}, "bytes=0-1023"),
         RequestHeader(
             "If-Range",
-            "The entity tag of the recording that `Range` is of; another gives the whole recording.",
+            "The entity tag of the recording that `Range` refers to; any other tag gives the whole recording.",
             {},
             '"1-48213"',
         ),
@@ -87,7 +87,7 @@ TAKEN = {
 """By their names in lower case, as routes mention them."""
 
 SENT_ALWAYS = ResponseHeader(
-    "X-Request-Id", "The id of the request: the client's own, or one that was made.", frozenset(), "3f9c-17"
+    "X-Request-Id", "The id of the request: the client's own, or a generated one.", frozenset(), "3f9c-17"
 )
 SENT = {
     header.name.lower(): header
@@ -97,13 +97,13 @@ SENT = {
         ),
         ResponseHeader(
             "Cache-Control",
-            "Who may keep the answer, and for how long.",
+            "Which caches may keep the answer, and for how long.",
             _SUCCESS | {503},
             "public, no-cache",
         ),
         ResponseHeader(
             "Cache-Status",
-            "How the service's own cache has answered (RFC 9211).",
+            "How the service's own cache handled the request (RFC 9211).",
             frozenset({200, 304, 404}),
             "greenroom; hit; ttl=3421",
         ),
@@ -121,13 +121,13 @@ SENT = {
         ),
         ResponseHeader(
             "Drop-Receipt",
-            "What the change has dropped from the caches, and when their server had acknowledged that, as JSON.",
+            "The keys that the change has dropped from the caches, and when their server acknowledged that, as JSON.",
             frozenset({200, 201, 204}),
             '{"change_id":"17","topics":1}',
         ),
         ResponseHeader(
             "ETag",
-            "The version of what is answered, for `If-None-Match` and `If-Match`.",
+            "The version of the answer, for `If-None-Match` and `If-Match`.",
             frozenset({200, 206, 304}),
             '"0a1b2c3d4e5f60718293a4b5c6d7e8f9"',
         ),
@@ -139,7 +139,7 @@ SENT = {
         ),
         ResponseHeader(
             "Location",
-            "The path of what was made, or of how far it is.",
+            "The path of the new resource, or of its status.",
             frozenset({201, 202}),
             "/api/v1/topics/tech_ai_ethics",
         ),

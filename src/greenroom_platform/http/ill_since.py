@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 class IllSince:
-    """Remembers when what is ill now was noticed first; who is asked often, as by a proxy, knows it well.
+    """Remembers when each present problem was noticed first; with frequent questions, as by a proxy, it knows it well.
 
     Arguments:
         now: the time, in UTC.

@@ -1,35 +1,25 @@
 """`/metrics`: a room's counters in Prometheus' format, of all workers in one scrape.
 
-Each worker writes what it has counted to a file of its own: once a second, when it ends, and before it answers a
-scrape. Whichever worker is scraped adds its own live numbers to the files of the others, so a scrape is at most a
-second behind, and the counts of a worker that has died stay in the sum: the main process folds what such have left
-into one file. Writing before the answer keeps the sum from falling:
-
-    worker A is scraped and answers with requests not yet in its file · worker B is scraped and adds up the old file ·
-    the sum has fallen, and Prometheus takes that for a restart and counts everything a second time
+Whichever worker is scraped adds its own live numbers to those that the others have written to files (`worker_counts`),
+so a scrape is at most a second behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
-import uuid
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from greenroom.counters import Counters, Histogram
 from greenroom.integrations import prometheus
-from greenroom.observe import BUCKETS, Counters, Histogram
 from greenroom_platform.http.problems import KINDS
-
-log = logging.getLogger("greenroom.http")
+from greenroom_platform.http.totals import Totals
+from greenroom_platform.http.worker_counts import Bars, Numbers, WorkerFile, sum_bars, sum_counts
 
 SHARE_INTERVAL = 1.0
 """Seconds between two writes of a worker's numbers."""
@@ -44,88 +34,18 @@ FAILURES = sorted({status for status, *_ in KINDS.values() if status >= HTTPStat
 """The statuses of answers that are our fault, or our servers'."""
 
 
-class _Bars(msgspec.Struct):
-    counts: list[int]
-    total: float
-
-    def add(self, other: _Bars) -> None:
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
-        self.total += other.total
-
-
-class Numbers(msgspec.Struct):
-    """Everything one worker has counted: per metric, labels to a number."""
-
-    counts: dict[str, list[tuple[list[str], int]]]
-    histograms: dict[str, list[tuple[list[str], _Bars]]]
-
-
-class Totals(msgspec.Struct, frozen=True):
-    """What is counted of caches, sessions and servers, of all workers together.
-
-    Arguments:
-        reads, errors, events: by keyspace and outcome, kind or event.
-        sessions: by event.
-        loads: by keyspace, how long its loader took: a count for each bucket.
-        commands: by server, likewise.
-    """
-
-    reads: dict[tuple[str, str], int]
-    errors: dict[tuple[str, str], int]
-    events: dict[tuple[str, str], int]
-    sessions: dict[str, int]
-    loads: dict[str, list[int]]
-    commands: dict[str, list[int]]
-
-    def minus(self, before: Totals) -> Totals:
-        """What was counted since."""
-        return Totals(
-            _less(self.reads, before.reads),
-            _less(self.errors, before.errors),
-            _less(self.events, before.events),
-            _less(self.sessions, before.sessions),
-            _fewer(self.loads, before.loads),
-            _fewer(self.commands, before.commands),
-        )
-
-
-K = TypeVar("K")
-
-
-def _less(after: Mapping[K, int], before: Mapping[K, int]) -> dict[K, int]:
-    return {key: max(0, number - before.get(key, 0)) for key, number in after.items()}
-
-
-def _fewer(after: Mapping[str, list[int]], before: Mapping[str, list[int]]) -> dict[str, list[int]]:
-    none = [0] * (len(BUCKETS) + 1)
-    return {
-        key: [max(0, now - then) for now, then in zip(counts, before.get(key, none), strict=True)]
-        for key, counts in after.items()
-    }
-
-
-class _Ended(msgspec.Struct):
-    """What workers that have ended had counted, and the files whose numbers are in it and may still be there."""
-
-    numbers: Numbers
-    folded: list[str]
-
-
-_ENDED = "ended"
-"""The name of its file."""
-
 _COUNTS = {
     **{name: (family.help, family.labels) for name, family in prometheus.COUNTS.items()},
-    "greenroom_foreign_changes": ("Changes of the record made outside, and how their watcher fares.", ["event"]),
-    "greenroom_record_broken_documents": ("Documents left out of lists, since they do not fit their type.", ["kind"]),
+    "greenroom_foreign_changes": ("Changes of the record by other programs, and events of their watcher.", ["event"]),
+    "greenroom_record_broken_documents": ("Documents left out of lists because they do not fit their type.", ["kind"]),
     "greenroom_http_requests": ("Requests answered.", ["method", "route", "status"]),
-    "greenroom_websockets": ("WebSockets that have ended, by the code that closed them.", ["route", "code"]),
-    "greenroom_websocket_sent_bytes": ("Bytes of the messages sent over WebSockets that have ended.", ["route"]),
+    "greenroom_websockets": ("Ended WebSockets, by close code.", ["route", "code"]),
+    "greenroom_websocket_sent_bytes": ("Bytes of the messages sent over ended WebSockets.", ["route"]),
 }
 _HISTOGRAMS = {
     **{name: (family.help, family.labels) for name, family in prometheus.HISTOGRAMS.items()},
-    "greenroom_foreign_change_lag_seconds": ("From a change of the record made outside to its drop.", []),
-    "greenroom_http_request_seconds": ("Time of a request.", ["route"]),
+    "greenroom_foreign_change_lag_seconds": ("Time from a change by another program to its drop.", []),
+    "greenroom_http_request_seconds": ("Duration of a request.", ["route"]),
 }
 
 
@@ -139,9 +59,7 @@ class Metrics:
 
     def __init__(self, counters: Counters, shared: Path | None = None) -> None:
         self._counters = counters
-        # Not named after the process alone: a successor may get its number, and must not replace its counts.
-        # docs/decisions/0048-worker-metrics-use-files.md
-        self._file = shared / f"{os.getpid()}-{uuid.uuid4().hex}.json" if shared is not None else None
+        self._file = WorkerFile(shared)
         self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._request_seconds: defaultdict[str, Histogram] = defaultdict(Histogram)
         self._sockets: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -193,34 +111,34 @@ class Metrics:
 
     def totals(self) -> Totals:
         """The sums over all workers, of what the control room shows."""
-        everyone = [self._mine(), *self._others()]
+        everyone = [self._mine(), *self._file.others()]
 
         def pairs(name: str) -> dict[tuple[str, str], int]:
-            return {(key[0], key[1]): number for key, number in _sum_counts(name, everyone).items()}
+            return {(key[0], key[1]): number for key, number in sum_counts(name, everyone).items()}
 
         def bars(name: str) -> dict[str, list[int]]:
-            return {key[0]: one.counts for key, one in _sum_bars(name, everyone).items()}
+            return {key[0]: one.counts for key, one in sum_bars(name, everyone).items()}
 
         return Totals(
             pairs("greenroom_cache_reads"),
             pairs("greenroom_cache_errors"),
             pairs("greenroom_cache_events"),
-            {key[0]: number for key, number in _sum_counts("greenroom_session_events", everyone).items()},
+            {key[0]: number for key, number in sum_counts("greenroom_session_events", everyone).items()},
             bars("greenroom_cache_load_seconds"),
             bars("greenroom_engine_command_seconds"),
         )
 
     def collect(self) -> Iterator[Metric]:
         """What `prometheus_client` asks of a collector."""
-        everyone = [self._mine(), *self._others()]
+        everyone = [self._mine(), *self._file.others()]
         for name, (text, labels) in _COUNTS.items():
             count = CounterMetricFamily(name, text, labels=labels)
-            for key, value in _sum_counts(name, everyone).items():
+            for key, value in sum_counts(name, everyone).items():
                 count.add_metric(self._named(labels, key), value)
             yield count
         for name, (text, labels) in _HISTOGRAMS.items():
             histogram = HistogramMetricFamily(name, text, labels=labels)
-            for key, bars in _sum_bars(name, everyone).items():
+            for key, bars in sum_bars(name, everyone).items():
                 histogram.add_metric(self._named(labels, key), list(prometheus.cumulated(bars.counts)), bars.total)
             yield histogram
         for name, (text, number) in self.gauges.items():
@@ -233,15 +151,8 @@ class Metrics:
         return [rename(value) if label == prometheus.NODE else value for label, value in zip(labels, key, strict=True)]
 
     def share(self) -> None:
-        """Write this process's numbers for its siblings; a reader sees the old file or the new one, whole."""
-        if self._file is None:
-            return
-        part = self._file.with_suffix(".part")
-        try:
-            part.write_bytes(msgspec.json.encode(self._mine()))
-            part.replace(self._file)
-        except OSError as error:
-            log.warning("the numbers for /metrics could not be shared: %s", error)
+        """Write this process's numbers for its siblings."""
+        self._file.write(self._mine())
 
     async def keep_sharing(self) -> None:
         """Share once a second, for ever."""
@@ -268,84 +179,10 @@ class Metrics:
             },
         )
 
-    def _others(self) -> list[Numbers]:
-        if self._file is None:
-            return []
-        directory = self._file.parent
-        while True:
-            ended = _ended(directory)
-            folded = [self._file.name, *(ended.folded if ended is not None else ())]
-            try:
-                snapshots = [_read(path) for path in directory.glob("*.json") if path.name not in folded]
-            except FileNotFoundError:
-                continue  # it has just been folded
-            # Prevents: we look for what has ended · it is folded and its file deleted · we miss it, and the sum falls.
-            if _ended(directory) == ended:
-                return snapshots if ended is None else [*snapshots, ended.numbers]
 
-
-def fold(directory: Path, alive: Container[int | None]) -> None:
-    """Put what ended workers have left into one file: a service whose workers die often must not read ever more.
-
-    Arguments:
-        directory: where the workers share their numbers.
-        alive: the process numbers of those that may still write.
-    """
-    try:
-        gone = [path for path in directory.glob("*.json") if int(path.name.partition("-")[0]) not in alive]
-        ended = _ended(directory)
-        new = [path for path in gone if ended is None or path.name not in ended.folded]
-        if new:
-            everyone = [*map(_read, new), *([ended.numbers] if ended is not None else [])]
-            part = directory / f"{_ENDED}.part"
-            part.write_bytes(msgspec.json.encode(_Ended(_summed(everyone), [path.name for path in gone])))
-            part.replace(directory / _ENDED)
-        for path in gone:
-            path.with_suffix(".part").unlink(missing_ok=True)
-            path.unlink()
-    except OSError as error:
-        log.warning("the numbers of ended workers could not be put together: %s", error)
-
-
-def _ended(directory: Path) -> _Ended | None:
-    try:
-        return msgspec.json.decode((directory / _ENDED).read_bytes(), type=_Ended)
-    except FileNotFoundError:
-        return None
-
-
-def _read(path: Path) -> Numbers:
-    return msgspec.json.decode(path.read_bytes(), type=Numbers)
-
-
-def _summed(everyone: list[Numbers]) -> Numbers:
-    return Numbers(
-        counts={name: [(list(key), n) for key, n in _sum_counts(name, everyone).items()] for name in _COUNTS},
-        histograms={
-            name: [(list(key), bars) for key, bars in _sum_bars(name, everyone).items()] for name in _HISTOGRAMS
-        },
-    )
-
-
-def _bars(histograms: Mapping[str, Histogram]) -> list[tuple[list[str], _Bars]]:
+def _bars(histograms: Mapping[str, Histogram]) -> list[tuple[list[str], Bars]]:
     return [([label], _bar(one)) for label, one in histograms.items()]
 
 
-def _bar(histogram: Histogram) -> _Bars:
-    return _Bars(list(histogram.counts), histogram.total)
-
-
-def _sum_counts(name: str, everyone: Iterable[Numbers]) -> dict[tuple[str, ...], int]:
-    total: defaultdict[tuple[str, ...], int] = defaultdict(int)
-    for numbers in everyone:
-        for key, value in numbers.counts[name]:
-            total[tuple(key)] += value
-    return total
-
-
-def _sum_bars(name: str, everyone: Iterable[Numbers]) -> dict[tuple[str, ...], _Bars]:
-    total: dict[tuple[str, ...], _Bars] = {}
-    for numbers in everyone:
-        for key, bars in numbers.histograms[name]:
-            total.setdefault(tuple(key), _Bars([0] * (len(BUCKETS) + 1), 0.0)).add(bars)
-    return total
+def _bar(histogram: Histogram) -> Bars:
+    return Bars(list(histogram.counts), histogram.total)

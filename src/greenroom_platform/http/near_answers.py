@@ -37,7 +37,7 @@ route takes no notice of them; whether it ever does is its own affair."""
 
 
 class FinishedAnswer(NamedTuple):
-    """What a route says of one near entry, whoever asks.
+    """The answer of a route for one near entry, for any caller.
 
     Arguments:
         tag: the value of its `ETag`.

@@ -45,5 +45,5 @@ def _versions(header: str, lines: Sequence[str], *, weak: bool) -> Versions:
         return Versions(any=True)
     if _LIST.fullmatch(text) is None:
         remedy = 'send * alone, or entity tags as ETag gives them, as "1a2b3c"'
-        raise PreconditionFailed(f"{header}: it is no list of entity tags; {remedy}")
+        raise PreconditionFailed(f"{header}: it is not a list of entity tags; {remedy}")
     return Versions(frozenset(tag for is_weak, tag in _TAGS.findall(text) if weak or not is_weak))

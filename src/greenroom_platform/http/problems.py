@@ -55,26 +55,30 @@ log = logging.getLogger("greenroom.http")
 # slug → (status, title, what the caller may do); served at /problems/<slug>.
 KINDS: dict[str, tuple[int, str, str]] = {
     "malformed-json": (400, "The body is not JSON", "Send one JSON object."),
-    "bad-request": (400, "The request cannot be read", "Correct the request."),
+    "bad-request": (400, "Malformed request", "Correct the request."),
     "unauthorized": (401, "Authentication required", "Sign in; an editor sends Authorization: Bearer with the token."),
-    "forbidden": (403, "This is not allowed", "Use other credentials."),
+    "forbidden": (403, "Access denied", "Use other credentials."),
     "not-found": (404, "Not found", "Check the address and the ids in it."),
-    "method-not-allowed": (405, "The method is not allowed here", "Use one of the methods in Allow."),
+    "method-not-allowed": (405, "Method not allowed", "Use one of the methods in Allow."),
     "conflict": (409, "Conflict with stored data", "Read the current state, then decide."),
-    "precondition-failed": (412, "The condition does not hold", "Read the current state, then decide."),
-    "request-timeout": (408, "The request took too long to arrive", "Send it again, without pauses."),
-    "not-whole": (409, "The recording is not whole", "Ask again after Retry-After; without one it will never be."),
+    "precondition-failed": (412, "Precondition failed", "Read the current state, then decide."),
+    "request-timeout": (408, "Request timeout", "Send it again, without pauses."),
+    "not-whole": (
+        409,
+        "The recording is not complete",
+        "Try again after Retry-After, if there is one.",
+    ),
     "too-large": (413, "The body is too large", "Send at most 1 MiB; a load, 32 MiB."),
     "uri-too-long": (414, "The address is too long", "Send at most 8 KiB."),
     "range-not-satisfiable": (416, "Range not satisfiable", "Ask for a range within the length in Content-Range."),
     "invalid-input": (422, "Invalid value", "Correct what `errors` names, then send it again."),
-    "upgrade-required": (426, "This takes a WebSocket handshake", "Send a handshake of version 13 (RFC 6455)."),
+    "upgrade-required": (426, "WebSocket handshake required", "Send a handshake of version 13 (RFC 6455)."),
     "too-many-requests": (429, "Too many requests", "Wait as long as Retry-After says."),
     "headers-too-large": (431, "The headers are too large", "Send at most 100 headers and 64 KiB."),
-    "internal-error": (500, "Something failed here", "Tell the operator the request id."),
-    "not-installed": (501, "This installation cannot do that", "Tell the operator to install what `detail` names."),
+    "internal-error": (500, "Internal error", "Tell the operator the request id."),
+    "not-installed": (501, "Not available in this installation", "Tell the operator to install what `detail` names."),
     "unavailable": (503, "A part of the service is not reachable", "Try again after Retry-After."),
-    "overloaded": (503, "Too much is under way", "Try again after Retry-After."),
+    "overloaded": (503, "The service is overloaded", "Try again after Retry-After."),
     "queue-full": (503, "The podcast queue is full", "Try again after Retry-After."),
 }
 
@@ -84,7 +88,7 @@ QUEUE_RETRY = 10
 PATH_SHOWN = 300
 """Characters of a path that a log line or a problem repeats; the longest of ours have fewer than 200."""
 _FEEDS = b"/feeds/"
-UNEXPECTED = "an unexpected error; the log has it under the request id"
+UNEXPECTED = "an unexpected error; the log has the details under the request id"
 SOCKET_VERSION = "13"
 """Of the WebSocket protocol: RFC 6455's, the only one."""
 _SOCKET = "websocket"
@@ -104,7 +108,7 @@ _OF_REFUSALS: dict[type[Refused], str] = {
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One value that cannot be: its name, what is wrong with it, and what would be accepted."""
+    """An invalid value: its name, what is wrong with it, and what would be accepted."""
 
     field: str
     reason: str
@@ -155,7 +159,7 @@ def upgrade_required() -> Problem:
 
 def cut_off() -> Problem:
     """The answer to a request that the service does not wait for at its end."""
-    return Problem("unavailable", "the service is ending, and this took too long", headers={"Retry-After": "1"})
+    return Problem("unavailable", "the service is ending, and this request took too long", headers={"Retry-After": "1"})
 
 
 def shown(value: object) -> str:
@@ -244,7 +248,7 @@ def as_problem(error: Exception) -> Problem:
         case PreconditionFailed():
             return Problem("precondition-failed", str(error))
         case Overloaded():
-            return Problem("overloaded", "too much is under way", headers=retry)
+            return Problem("overloaded", "the service is overloaded", headers=retry)
         case Refused():
             return Problem(_OF_REFUSALS[type(error)], str(error), headers=error.headers)
         case WrongCredentials():
@@ -261,14 +265,16 @@ def as_problem(error: Exception) -> Problem:
             return Problem("unavailable", "the store of recordings does not answer", headers=retry)
         case RecordingFailed():
             log.error("%s", error)
-            return Problem("internal-error", "the recording is not all there; the log has it under the request id")
+            return Problem(
+                "internal-error", "a part of the recording is missing; the log has more under the request id"
+            )
         case RecordOutcomeUnknown():
             log.warning("%s", error)
-            return Problem("unavailable", "whether this was stored is not known; read it before you send it again")
+            return Problem("unavailable", "it is not known whether this was stored; read it before you send it again")
         case BrokenDocument():
             log.error("%s", error)
             return Problem(
-                "internal-error", f"the stored {error.kind} does not fit; the log has it under the request id"
+                "internal-error", f"the stored {error.kind} does not fit; the log has more under the request id"
             )
         case LoadFailed() | EngineError() | RecordError():
             log.warning("%s: %s", type(error).__name__, error)
@@ -309,6 +315,6 @@ def _framework(error: HTTPException) -> Problem:
                 "method-not-allowed", "allowed here: GET, as a WebSocket handshake", headers={"Allow": "GET"}
             )
         allowed = allow(methods)
-        return Problem(slug, f"allowed here: {allowed}", headers={"Allow": allowed})
+        return Problem(slug, f"allowed methods: {allowed}", headers={"Allow": allowed})
     detail = error.detail if slug == "bad-request" else KINDS[slug][2]
     return Problem(slug, detail, headers=error.headers)

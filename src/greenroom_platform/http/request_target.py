@@ -42,7 +42,7 @@ def target_of(method: bytes, sent: bytes) -> tuple[bytes, bytes | None]:
     try:
         parsed = httptools.parse_url(sent)
     except httptools.HttpParserInvalidURLError:
-        raise Unreadable("bad-request", "its target is no address that can be read") from None
+        raise Unreadable("bad-request", "its target is not an address that can be read") from None
     return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b""), authority[1]
 
 

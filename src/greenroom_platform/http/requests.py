@@ -28,13 +28,13 @@ async def members(request: Request[Any, Any, Any]) -> dict[str, Any]:
         body = await request.body()
     except InternalServerException:
         # The framework's word for a client that has left; nobody reads the answer, and nothing has failed here.
-        raise Problem("bad-request", "the body was broken off") from None
+        raise Problem("bad-request", "the body ended too early") from None
     try:
         members = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem("malformed-json", str(error)) from None
     except RecursionError:
-        raise Problem("malformed-json", "it is nested too deeply to be read") from None
+        raise Problem("malformed-json", "the JSON is nested too deeply") from None
     if not isinstance(members, dict):
         raise invalid("body", "is not an object", "send one JSON object")
     return members

@@ -8,9 +8,10 @@ from litestar import Request, Response
 
 from greenroom.caching import Cache, CacheResult
 from greenroom.caching.result import digest
-from greenroom.integrations.conditional import cache_status, matches
+from greenroom.integrations.conditional import cache_status
 from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.near_answers import FinishedAnswer, Headers, KnownAddresses
+from greenroom_platform.http.not_modified import is_not_modified
 
 T = TypeVar("T")
 
@@ -78,16 +79,11 @@ def cached(
         known: KnownAddresses = request.app.state.known_addresses
         known.keep(request.scope, of, read, FinishedAnswer(tag, whole, common, content))
     # The type argument is what the API's description shows.
-    if _held(request, tag):
+    if is_not_modified(request, tag):
         return cast("Response[T]", StoredJSON(b"", 304, common))
     return cast("Response[T]", StoredJSON(content, 200, whole))
 
 
 def holds(request: Request[Any, Any, Any], read: CacheResult[Any]) -> bool:
     """Whether the caller has what was read already, as `If-None-Match` says."""
-    return read.body is not None and _held(request, f'"{read.digest}"')
-
-
-def _held(request: Request[Any, Any, Any], tag: str) -> bool:
-    tags = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"if-none-match"]
-    return bool(tags) and matches(tags, tag)
+    return read.body is not None and is_not_modified(request, f'"{read.digest}"')

@@ -188,14 +188,14 @@ class Settings:
     editor_token: str | None = _setting(
         None,
         "TOKEN",
-        "The bearer token of editors, 16 characters or more. Default: one is made, and kept in DATA_DIR/editor-token.",
+        "The bearer token of editors, 16 characters or more. Default: generated, and kept in DATA_DIR/editor-token.",
         check_token,
         secret=True,
     )
     control_token: str | None = _setting(
         None,
         "TOKEN",
-        "The token of those who may look at /control and change nothing, 16 characters or more. Default: none.",
+        "The token for read-only access to /control, 16 characters or more. Default: none.",
         check_token,
         secret=True,
     )
@@ -205,7 +205,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = _setting(
         (),
         "HOST,...",
-        "Hosts to answer for, as example.org,*.example.org; others get 400. Without them any host.",
+        "Hosts to answer for, as example.org,*.example.org; others get 400. Without a list, any host.",
         _hosts,
     )
     trusted_proxies: tuple[str, ...] = _setting(
@@ -215,11 +215,11 @@ class Settings:
     sample: bool | None = _setting(
         None,
         "on|off",
-        "Load the sample where the record is empty. Default: on for the embedded record, off at --database-url.",
+        "Load the sample if the record is empty. Default: on for the embedded record, off at --database-url.",
         _switch,
     )
     # docs/decisions/0061-serve-can-run-without-a-worker.md
-    work: bool = _setting(True, "on|off", "Make the podcasts that are asked for in this process too.", _switch)
+    work: bool = _setting(True, "on|off", "Make requested podcasts in this process too.", _switch)
     signups_per_hour: int = _setting(
         10, "NUMBER", "New users from one client address in an hour.", _whole(1, 1_000_000)
     )
@@ -229,11 +229,11 @@ class Settings:
     streams_per_address: int = _setting(
         20,
         "NUMBER",
-        "Listeners' streams from one client address at a time, and as many answers that wait, in each process.",
+        "Concurrent streams from one client address in each process; and as many long polls.",
         _whole(1, 1_000_000),
     )
-    log_format: str = _setting("text", "text|json", "The form of log lines.", _choice("text", "json"))
-    log_level: str = _setting("info", "|".join(_LOG_LEVELS), "The least level that is logged.", _choice(*_LOG_LEVELS))
+    log_format: str = _setting("text", "text|json", "The format of log lines.", _choice("text", "json"))
+    log_level: str = _setting("info", "|".join(_LOG_LEVELS), "The lowest level that is logged.", _choice(*_LOG_LEVELS))
 
     @classmethod
     def read(cls, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:

@@ -14,7 +14,7 @@ CLOSES: Mapping[int, str] = MappingProxyType(
         DONE: "everything was sent, or an `error` has said what cannot be",
         GOING_AWAY: "the service restarts; connect again",
         FAILED_HERE: "something failed here; the log has it",
-        OVERLOAD: "too much is under way, or a part of the service does not answer; try again in a moment",
+        OVERLOAD: "the service is overloaded, or a part of it does not answer; try again in a moment",
         SESSION_OVER: "the session has ended; sign in again, or reconnect with the new cookie",
         UNKNOWN: "there is no such podcast",
     }

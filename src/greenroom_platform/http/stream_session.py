@@ -186,7 +186,7 @@ class _Standing:
         try:
             await self._presence.close(stream)
         except GreenroomError as error:
-            log.warning("a listener who has left is counted until they lapse: %s", type(error).__name__)
+            log.warning("a listener who has left is still counted until the entry expires: %s", type(error).__name__)
 
 
 async def _first(*work: Awaitable[T]) -> T:

@@ -91,7 +91,7 @@ def check_status(found: msgspec.Struct, id_: str) -> None:
     """
     if isinstance(found, PodcastTask) and found.status not in STATUSES:
         known = ", ".join((*STATUSES.steps, STATUSES.failure))
-        raise broken_document(PodcastTask, id_, f"its status {found.status!r:.80} is none of {known}")
+        raise broken_document(PodcastTask, id_, f"its status {found.status!r:.80} is not one of {known}")
 
 
 def broken_document(type_: type[msgspec.Struct], id_: str, reason: str) -> BrokenDocument:

@@ -25,7 +25,7 @@ def check_step(status: str) -> None:
         InvalidInput: when it is none, or the failure.
     """
     if status not in STATUSES or status == STATUSES.failure:
-        raise InvalidInput("status", f"{status!r} is no step", f"use one of {', '.join(STATUSES.steps)}")
+        raise InvalidInput("status", f"{status!r} is not a step", f"use one of {', '.join(STATUSES.steps)}")
 
 
 def unclaimed(task: PodcastTask) -> PodcastTask:

@@ -58,7 +58,7 @@ def open_recordings(url: str | None, directory: Path | None) -> RecordingStore:
         return RecordingStore(client(recording_store.DEADLINE), url, client)
     except BaseError as error:
         reason = f"the client of {url} cannot be made: {shown(error)}"
-        raise InvalidInput("recordings_url", reason, "correct the AWS_ variable that this is about") from None
+        raise InvalidInput("recordings_url", reason, "correct the AWS_ variable in question") from None
 
 
 def is_remote(url: str | None) -> bool:
@@ -97,5 +97,5 @@ def _check_endpoint(*, plain: bool) -> None:
     for name in _ENDPOINTS:
         if os.environ.get(name, "").lower().startswith("http://") and not plain:
             reason = f"{name} begins with http://, and the client uses TLS"
-            remedy = "write https://, or AWS_ALLOW_HTTP=true where nobody else sees the way to the store"
+            remedy = "write https://, or AWS_ALLOW_HTTP=true if the network path to the store is private"
             raise InvalidInput("recordings_url", reason, remedy)

@@ -185,7 +185,7 @@ def _mark(data: bytes) -> EndMark:
     try:
         return msgspec.json.decode(data, type=EndMark)
     except msgspec.DecodeError:
-        raise RecordingFailed("a recording's last segment is no end mark") from None
+        raise RecordingFailed("a recording's last segment is not an end mark") from None
 
 
 def _had(data: bytes) -> asyncio.Future[bytes | None]:

@@ -97,7 +97,7 @@ class Worker:
             try:
                 claim = await self._tasks.claim(self._name, self._claim)
             except RecordError as error:
-                log.warning("the queue of podcasts cannot be asked: %s", error)
+                log.warning("the queue of podcasts cannot be read: %s", error)
                 claim = None
             if claim is not None:
                 await self.work(claim)
@@ -285,7 +285,7 @@ class Worker:
         try:
             await work
         except (ClaimLost, RecordError) as error:
-            log.warning("the record was not told how a podcast has ended: %s", error)
+            log.warning("the end of a podcast could not be stored in the record: %s", error)
 
 
 class _NoTopic(GreenroomError):

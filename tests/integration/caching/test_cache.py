@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Outcome
+from greenroom.counters import Counters
 from greenroom.errors import BrokenValue, EngineError, InvalidInput, LoadFailed, LoadTimeout
 from greenroom.keyspace import Keyspace, Number
-from greenroom.observe import Counters
 from tests.support.episode_caches import ABSENT, EPISODE, KEY, LEASE, Back, Episode, Loads, cache_of, settled
 from tests.support.real_servers import Server
 

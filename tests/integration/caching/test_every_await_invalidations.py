@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from greenroom.caching import Cache, invalidation
-from greenroom.observe import Counters
+from greenroom.counters import Counters
 from tests.support.episode_caches import Back, Episode, Loads, cache_of, open_backing, settled
 from tests.support.every_await import FAULTS, Fault, at_every_await
 from tests.support.held import cut, held_by, quiet

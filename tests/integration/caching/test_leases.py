@@ -17,10 +17,10 @@ from greenroom.caching.load_steps import LoadSteps
 from greenroom.caching.releases import RELEASE
 from greenroom.caching.single_flight import Flights
 from greenroom.clock import SYSTEM
+from greenroom.counters import Counters
 from greenroom.engine import Address, all_keys, engine_at
 from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.keyspace import Keyspace, Number
-from greenroom.observe import Counters
 from tests.support.episode_caches import KEY, LEASE, Back, Episode, Loads, cache_of, settled
 from tests.support.held import held_by
 from tests.support.patience import PATIENT, SteadyClock, be_patient, until

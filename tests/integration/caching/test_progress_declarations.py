@@ -112,7 +112,7 @@ def test_a_status_that_can_be_no_step_is_refused(status: Any, word: str | None) 
     if word is None:
         check_jobs(keyspace, ORDER, None)
     else:
-        with pytest.raises(InvalidInput, match=f"status: {word} of Job is no step of Order"):
+        with pytest.raises(InvalidInput, match=f"status: {word} of Job is not a step of Order"):
             check_jobs(keyspace, ORDER, None)
     check_jobs(keyspace, ORDER, lambda job: "queued")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from greenroom.counters import Histogram
 from greenroom.engine import Limits
 from greenroom.engine.protocol.errors import ConnectionLost, NotSent
 from greenroom.engine.transport.connection import Connection
-from greenroom.observe import Histogram
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.held import connections
 from tests.support.patience import be_patient, until

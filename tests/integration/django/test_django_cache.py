@@ -300,7 +300,7 @@ def test_a_json_cache_never_unpickles_and_shares_no_key_with_one_that_does(room:
     ("location", "options", "error"),
     [
         ("a b", {}, "LOCATION"),
-        ("a", {"pikcle": True}, r"OPTIONS\['pikcle'\]: is no option; use limit, near_for, pickle"),
+        ("a", {"pikcle": True}, r"OPTIONS\['pikcle'\]: is not an option; use limit, near_for, pickle"),
         ("a", {"pickle": 1}, r"OPTIONS\['pickle'\]: is int"),
         ("a", {"near_for": 5}, r"OPTIONS\['near_for'\]: is int, not a timedelta"),
         ("a", {"limit": -1}, r"OPTIONS\['limit'\]: is -1"),

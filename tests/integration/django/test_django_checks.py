@@ -28,7 +28,7 @@ def test_a_good_project_passes_all_checks(capsys: pytest.CaptureFixture[str]) ->
     ("given", "error"),
     [
         ("valkey://here", "GREENROOM: is str, not a dict"),
-        ({"URI": "valkey://here"}, r"GREENROOM\['URI'\]: is no setting; did you mean 'URL'"),
+        ({"URI": "valkey://here"}, r"GREENROOM\['URI'\]: is not a setting; did you mean 'URL'"),
         ({"url": "valkey://here"}, "did you mean 'URL'"),
         ({"URL": 7}, r"GREENROOM\['URL'\]: is int; give an address"),
         ({"OUTBOX_EVERY": 7}, r"GREENROOM\['OUTBOX_EVERY'\]: is int; give a timedelta"),

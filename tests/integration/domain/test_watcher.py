@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from greenroom.clock import SYSTEM
+from greenroom.counters import Counters
 from greenroom.errors import RecordUnavailable
-from greenroom.observe import Counters
 from greenroom_platform.definitions import SNIPPET, SNIPPET_PAGE
 from greenroom_platform.domain import leadership, watcher
 from greenroom_platform.domain.foreign_changes import ForeignChanges

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from greenroom.counters import Counters
 from greenroom.engine import Address, Channel, Limits, Script
 from greenroom.engine.protocol.wire import Wire
 from greenroom.engine.server.standalone import Standalone
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import CommandFailed, EngineRefused, EngineUnavailable, OutcomeUnknown, Overloaded
-from greenroom.observe import Counters
 from tests.support.real_servers import Server, free_port
 
 Connect = Callable[..., Awaitable[Standalone]]
@@ -223,7 +223,7 @@ async def test_garbage_ends_the_connection() -> None:
     engine = Standalone(Address.parse(f"valkey://127.0.0.1:{port}"))
     await engine.start()
     try:
-        assert "no reply" in str(engine.unavailable)
+        assert "invalid reply" in str(engine.unavailable)
     finally:
         await engine.close()
         listener.close()

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import uvloop
 
+from greenroom.counters import Histogram
 from greenroom.engine import Address
 from greenroom.engine.limits import Limits
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import open_connection
-from greenroom.observe import Histogram
 from tests.support.real_servers import Server
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 import greenroom
 import greenroom.caching as caching_package
 from greenroom import Greenroom, Keyspace, Outcome
+from greenroom.counters import CACHE_ERRORS, CACHE_EVENTS, SESSION_EVENTS, STORE_ERRORS
 from greenroom.integrations.prometheus import collector
-from greenroom.observe import CACHE_ERRORS, CACHE_EVENTS, SESSION_EVENTS, STORE_ERRORS
 from tests.support.episode_caches import EPISODE, KEY, Episode, Loads
 from tests.support.real_servers import Server
 from tests.support.repository import ROOT

@@ -48,7 +48,7 @@ class Calls:
 
     def _under_way(self) -> int:
         sessions = self.sessions
-        return len(sessions.leftovers) + len(sessions._background._detached) + len(sessions._ending)
+        return len(sessions.leftovers) + len(sessions._background._detached) + len(sessions._ends)
 
     async def alive(self) -> set[str]:
         """The sessions that are really there."""

@@ -92,7 +92,7 @@ WRITES: dict[str, tuple[Write, dict[str, object]]] = {
         lambda other: other.topics.update_one({"_id": "b"}, [{"$set": {"keywords": {"$slice": ["$keywords", 2]}}}]),
         {"topics": ("b",)},
     ),
-    "a topic whose id is no text": (lambda other: other.topics.insert_one({"_id": 7}), {}),
+    "a topic whose id is not a text": (lambda other: other.topics.insert_one({"_id": 7}), {}),
     "a topic inserted": (lambda other: other.topics.insert_one({"_id": "new"}), {"topics": ("new",)}),
     "a topic deleted": (lambda other: other.topics.delete_one({"_id": "b"}), {"topics": ("b",)}),
     "a snippet updated": (

@@ -313,7 +313,7 @@ async def test_a_queue_that_cannot_be_asked_for_a_while_is_asked_again(
     podcast_id = await asked(platform)
     async with working(platform):
         assert (await statuses_of(platform.statuses.follow(podcast_id)))[-1] == "ready_to_stream"
-    assert caplog.text.count("the queue of podcasts cannot be asked: for the test") == 3
+    assert caplog.text.count("the queue of podcasts cannot be read: for the test") == 3
 
 
 async def test_two_workers_share_the_queue_and_each_podcast_is_made_once(opened: Open) -> None:
@@ -458,5 +458,5 @@ async def test_a_worker_of_the_service_that_fails_is_told_of(
     monkeypatch.setattr(Worker, "run", broken)
     async with running(create_app(Settings(data_dir=tmp_path, editor_token=TOKEN))) as client:
         assert (await client.get("/health/ready")).status_code == 200
-    assert "no podcasts are made here any more" in caplog.text
+    assert "this process makes no more podcasts" in caplog.text
     assert "for the test" in caplog.text

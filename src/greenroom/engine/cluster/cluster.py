@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from greenroom.callbacks import nothing_async
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.engine.address import Address
 from greenroom.engine.cluster.discovery import Discovery
 from greenroom.engine.cluster.handover import NodeHandover
@@ -29,7 +30,6 @@ from greenroom.engine.server.node import Node
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import open_connection
 from greenroom.errors import CommandFailed, EngineError, EngineUnavailable, InvalidInput
-from greenroom.observe import Counters
 
 
 class Clustered(Engine):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel
 from greenroom.engine.deadline import before
@@ -20,7 +21,6 @@ from greenroom.engine.protocol.topology import QUESTION, Endpoint, Topology, par
 from greenroom.engine.server.node import Node
 from greenroom.engine.transport.handshake import open_connection
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, GreenroomError
-from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.engine")
 
@@ -105,12 +105,12 @@ class Discovery:
                     log.warning("%s: %s", self._address, error)
                 self.unavailable = error
             except Exception as error:  # whatever it is, nobody else would ask again
-                log.exception("%s: asking who owns what failed", self._address)
+                log.exception("%s: asking for the owners of slots failed", self._address)
                 self._failures += 1
                 self.unavailable = EngineUnavailable(f"asking who owns what failed: {error}")
             else:
                 if self.unavailable is not None:
-                    log.info("%s can be asked again who owns what", self._address)
+                    log.info("%s answers again which node owns which slots", self._address)
                 self.unavailable, self._failures = None, 0
             self._announce()
             try:

@@ -22,6 +22,7 @@ from typing import Any
 
 from greenroom.callbacks import nothing_async
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.limits import Limits
@@ -30,7 +31,6 @@ from greenroom.engine.server.node import Node, invalidations
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.supervisor import SupervisedConnection
 from greenroom.errors import EngineError, EngineUnavailable
-from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.engine")
 

@@ -21,6 +21,7 @@ from time import monotonic
 from typing import Any
 
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.engine.address import Address
 from greenroom.engine.cluster.cluster import Clustered
 from greenroom.engine.cluster.replica import Replica
@@ -32,7 +33,6 @@ from greenroom.engine.protocol.hash_slot import slot_of
 from greenroom.engine.protocol.topology import Endpoint, Topology
 from greenroom.engine.server.node import Node
 from greenroom.errors import EngineError, Overloaded
-from greenroom.observe import Counters
 
 
 class ReplicaReads(Clustered):

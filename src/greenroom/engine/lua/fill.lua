@@ -6,20 +6,8 @@
 -- writer's newer value: it is not the one that the lease was taken over.
 -- The mark says the generation that was known when the lease was asked for, and not the one that is known now. Prevents: A
 -- takes a lease and loads the old record · the keyspace is dropped, and A hears of it · A stores the old value as current.
-local lease = text(KEYS[2])
-if not lease or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
-  return 0
-end
-local value = redis.pcall('GET', KEYS[1])
-local hash = ''
-if type(value) == 'table' then
-  hash = '?'
-elseif value then
-  hash = redis.sha1hex(value)
-end
-local over, generation = string.match(string.sub(lease, #ARGV[1] + 2), '^([^:]*):?(.*)$')
-if hash ~= over then
-  redis.call('DEL', KEYS[2])
+local generation = lease_holds(KEYS[1], KEYS[2], ARGV[1])
+if not generation then
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])

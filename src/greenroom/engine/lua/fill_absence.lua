@@ -2,20 +2,8 @@
 --
 -- The rule of fill, for a record that holds nothing. Prevents: A finds nothing · B creates it and invalidates · A
 -- stores the absence, and B's object is unseen until that lapses. A refresh that finds nothing deletes.
-local lease = text(KEYS[2])
-if not lease or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1] then
-  return 0
-end
-local value = redis.pcall('GET', KEYS[1])
-local hash = ''
-if type(value) == 'table' then
-  hash = '?'
-elseif value then
-  hash = redis.sha1hex(value)
-end
-local over, generation = string.match(string.sub(lease, #ARGV[1] + 2), '^([^:]*):?(.*)$')
-if hash ~= over then
-  redis.call('DEL', KEYS[2])
+local generation = lease_holds(KEYS[1], KEYS[2], ARGV[1])
+if not generation then
   return 0
 end
 redis.call('DEL', KEYS[1])

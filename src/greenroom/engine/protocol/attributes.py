@@ -84,7 +84,7 @@ class Attribute:
     def _begin(self, line: bytes) -> None:
         kind, rest = line[:1], line[1:-2]
         if self._keyed[-1] and self._left[-1] % 2 == 0 and kind not in _TEXTS and kind != b"|":
-            raise ProtocolViolation("an attribute's key is no text")
+            raise ProtocolViolation("an attribute's key is not a text")
         if kind in (b"|", b"%", b"*", b"~", b">"):
             items = _count(rest) * (2 if kind in (b"|", b"%") else 1)
             # An attribute inside is none of the items; the outermost takes the place of the one that was expected.
@@ -105,7 +105,7 @@ class Attribute:
         elif kind in (b"+", b"-", b":", b",", b"#", b"(", b"_"):
             self._done()
         else:
-            raise ProtocolViolation("an attribute holds what is no item")
+            raise ProtocolViolation("an attribute holds an invalid item")
 
     def _done(self) -> None:
         """An item is whole, and with it perhaps those that it ends."""
@@ -122,7 +122,7 @@ class Attribute:
 
 def _count(text: bytes, maximum: int = _MAX_ITEMS) -> int:
     if not text or len(text) > 8 or not _NUMBER.issuperset(text):
-        raise ProtocolViolation("an attribute's length is no number")
+        raise ProtocolViolation("an attribute's length is not a number")
     if int(text) > maximum:
         raise ProtocolViolation("an attribute is too large")
     return int(text)

@@ -80,7 +80,7 @@ def parse(replies: list[Any], asked: Endpoint, *, tls: bool = False) -> Topology
             if primary is not None:
                 replicas[primary] = tuple(following)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise EngineUnavailable("what was sent is no view of a cluster") from None
+        raise EngineUnavailable("the reply is not a view of a cluster") from None
     return Topology(tuple(ranges), frozenset(primaries), frozenset(nodes), replicas, frozenset(unheard), epoch)
 
 

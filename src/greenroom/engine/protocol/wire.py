@@ -161,7 +161,7 @@ class Wire:
             try:
                 reply = gets()
             except Exception as error:  # besides ProtocolError a TypeError for a list as a map's key, a MemoryError …
-                raise ProtocolViolation(f"it is no RESP3: {error}") from None
+                raise ProtocolViolation(f"it is not RESP3: {error}") from None
             if reply is _NOTHING:
                 return
             if type(reply) is hiredis.PushNotification:
@@ -183,7 +183,7 @@ class Wire:
             if misfit:
                 # Its caller is told with all others that the connection has ended.
                 self._pending.appendleft((command, types, fits, replies, future, hook))
-                raise ProtocolViolation(f"it is no reply to {command[0]!r}")
+                raise ProtocolViolation(f"it is not a reply to {command[0]!r}")
             self.answered += 1
             replies.append(reply)
             if hook is not None:

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.deadline import before
@@ -24,7 +25,6 @@ from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import with_remedy
 from greenroom.engine.transport.supervisor import Locator, SupervisedConnection
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, OutcomeUnknown
-from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.engine")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.engine.address import Address
 from greenroom.engine.limits import Limits
 from greenroom.engine.server.sentinels import SentinelWatch
 from greenroom.engine.server.standalone import Standalone
-from greenroom.observe import Counters
 
 
 class Sentineled(Standalone):

@@ -15,12 +15,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.engine.address import Address
 from greenroom.engine.limits import Limits
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import open_connection
 from greenroom.errors import CommandFailed, EngineError, EngineRefused, EngineUnavailable
-from greenroom.observe import Counters
 
 log = logging.getLogger("greenroom.engine")
 

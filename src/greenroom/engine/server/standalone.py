@@ -9,6 +9,7 @@ from typing import Any
 
 from greenroom.callbacks import nothing_async
 from greenroom.clock import SYSTEM, Clock
+from greenroom.counters import Counters
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel, Command, Hook
 from greenroom.engine.deletions import Answered, Names, Queued, together
@@ -21,7 +22,6 @@ from greenroom.engine.server.handover import ServerHandover
 from greenroom.engine.server.node import Node
 from greenroom.engine.transport.supervisor import Locator
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
-from greenroom.observe import Counters
 
 
 class Standalone(Engine):

@@ -18,6 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from greenroom.callbacks import nothing
+from greenroom.counters import Histogram
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Command, Hook
 from greenroom.engine.limits import Limits
@@ -26,7 +27,7 @@ from greenroom.engine.protocol.attributes import ProtocolViolation
 from greenroom.engine.protocol.errors import ConnectionLost, NoReply, NotSent
 from greenroom.engine.protocol.wire import ReplyWatch, Wire
 from greenroom.errors import Overloaded
-from greenroom.observe import EngineBatch, EventHooks, Histogram
+from greenroom.observe import EngineBatch, EventHooks
 
 if TYPE_CHECKING:
     from greenroom.engine.transport.batches import Batches
@@ -161,7 +162,7 @@ class Connection(asyncio.Protocol):
         try:
             self._wire.feed(data)
         except ProtocolViolation as error:
-            self.abort(f"the server sent what is no reply: {error}")
+            self.abort(f"the server sent an invalid reply: {error}")
             return
         except Exception:
             # A hook or a listener failed, and what it should have done for this reply is not done: start anew.

@@ -10,13 +10,13 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from greenroom.counters import Histogram
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Command
 from greenroom.engine.limits import Limits
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.tls import given_up, refusal
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable
-from greenroom.observe import Histogram
 
 _REMEDIES = {
     "NOAUTH": "give the address a user and a password, as valkey://user:password@host",

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from greenroom.clock import Clock
+from greenroom.counters import Counters
 from greenroom.engine.address import Address
 from greenroom.engine.commands import Channel, Command
 from greenroom.engine.deadline import before
@@ -24,7 +25,7 @@ from greenroom.engine.scripts import Script
 from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.handshake import is_replica, open_connection
 from greenroom.errors import EngineError, EngineRefused, EngineUnavailable, GreenroomError
-from greenroom.observe import Counters, Event, ServerConnected, ServerLost
+from greenroom.observe import Event, ServerConnected, ServerLost
 
 log = logging.getLogger("greenroom.engine")
 

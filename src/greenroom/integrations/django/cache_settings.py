@@ -49,7 +49,7 @@ def read(location: object, options: object) -> CacheSettings:
         raise InvalidInput("OPTIONS", f"is {type_name(options)}, not a dict", "write OPTIONS = {'pickle': True}")
     for name in options:
         if name not in _OPTIONS:
-            raise InvalidInput(f"OPTIONS[{name!r:.40}]", "is no option", f"use {', '.join(sorted(_OPTIONS))}")
+            raise InvalidInput(f"OPTIONS[{name!r:.40}]", "is not an option", f"use {', '.join(sorted(_OPTIONS))}")
     pickle: Any = options.get("pickle", False)
     if not isinstance(pickle, bool):
         raise InvalidInput("OPTIONS['pickle']", f"is {type_name(pickle)}", "give True or False")

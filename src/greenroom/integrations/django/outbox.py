@@ -173,6 +173,6 @@ def _look(every: float) -> None:
                 log.warning("drops that are left in the outbox were not sent: %s", error)
             told = str(error)
         except Exception:
-            log.exception("the outbox was not looked through")
+            log.exception("the outbox was not read")
         else:
             told = None

@@ -56,7 +56,7 @@ def read() -> GreenroomSettings:
         if name not in _TYPES:
             near = get_close_matches(str(name).upper(), _TYPES, 1)
             remedy = f"did you mean {near[0]!r}?" if near else f"use {', '.join(_TYPES)}"
-            raise InvalidInput(f"GREENROOM[{name!r:.40}]", "is no setting", remedy)
+            raise InvalidInput(f"GREENROOM[{name!r:.40}]", "is not a setting", remedy)
         types, remedy = _TYPES[name]
         if not isinstance(value, types):
             raise InvalidInput(f"GREENROOM[{name!r}]", f"is {type_name(value)}", remedy)

@@ -22,7 +22,7 @@ from greenroom.errors import Overloaded
 from greenroom.sync import Greenroom
 
 LONGEST = timedelta(days=400)
-"""What a session may live at most: a browser keeps no cookie for longer (RFC 6265bis, 5.5)."""
+"""The longest life of a session: a browser keeps no cookie for longer (RFC 6265bis, 5.5)."""
 _ATTEMPTS = 100
 _USER = "_auth_user_id"
 """Where django.contrib.auth keeps whose session it is."""

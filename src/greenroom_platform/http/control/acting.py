@@ -27,7 +27,7 @@ def reason(why: str) -> str:
     """
     why = why.strip()
     if not 1 <= len(why) <= WHY_MAX or not why.isprintable():
-        raise invalid("why", "is no reason", f"say in 1 to {WHY_MAX} printable characters why this is done")
+        raise invalid("why", "is not a reason", f"say in 1 to {WHY_MAX} printable characters why this is done")
     return why
 
 
@@ -103,7 +103,7 @@ def parts_of(
     wanted = keyspace.pattern.names if names is None else names
     for name in given:
         if name not in wanted:
-            raise invalid(name[:64], "is no part of this key", f"send {', '.join(wanted) or 'none'}")
+            raise invalid(name[:64], "is not a part of this key", f"send {', '.join(wanted) or 'none'}")
     parts = {}
     for name in wanted:
         part = keyspace.pattern.parts[name]

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import msgspec
 
-from greenroom.observe import BUCKETS
-from greenroom_platform.http.metrics import Totals
+from greenroom.counters import BUCKETS
+from greenroom_platform.http.totals import Totals
 
 STEP = 5.0
 """Seconds between two samples."""

@@ -166,7 +166,7 @@ async def _stored(keyspace: Keyspace[Any], engine: Engine, key: str) -> _Stored:
         failed = text.removeprefix("failed:") if text.startswith("failed:") else ""
         found.lease = Lease(holder="" if failed else text, failed=failed, left_ms=held_ms)
     if isinstance(body, EngineError):
-        found.state, found.error = "unreadable", f"it is no value of ours: {body}"
+        found.state, found.error = "unreadable", f"it is not a value of ours: {body}"
     elif body is not None:
         found.state, found.body = "value", body
         try:

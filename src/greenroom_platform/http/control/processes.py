@@ -143,7 +143,7 @@ def _write(path: Path, what: object) -> None:
         part.write_bytes(msgspec.json.encode(what))
         part.replace(path)
     except OSError as error:
-        log.warning("what this process does could not be shared: %s", error)
+        log.warning("the state of this process could not be shared: %s", error)
 
 
 def _read(path: Path, type_: type[T]) -> T | None:

@@ -9,14 +9,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, time
-from typing import Any, TypeVar
+from typing import Any
 
 from greenroom.caching import Cache
-from greenroom.errors import EngineError, GreenroomError, InvalidInput, RecordError
 from greenroom.keyspace import Keyspace
-from greenroom_platform.domain.action_log import Action, OutboxState, QueuePause
+from greenroom_platform.domain.action_log import OutboxState
 from greenroom_platform.domain.heartbeats import own_name
-from greenroom_platform.domain.podcasts import ATTEMPTS, QUEUE
 from greenroom_platform.http.control.history import STEP, OutcomeHistory, Ring, quantile_ms, summed_by
 from greenroom_platform.http.control.processes import LOADS_SHOWN, Load, Processes, ProcessView
 from greenroom_platform.http.control.servers import Servers, ServerView
@@ -27,31 +25,24 @@ from greenroom_platform.http.control.summary import (
     OutboxNow,
     ProcessesNow,
     QueueNow,
-    RecordingsNow,
     SessionsNow,
     Summary,
 )
+from greenroom_platform.http.control.summary_parts import SummaryParts
 from greenroom_platform.http.control.trouble import Since, findings, health_sentence
-from greenroom_platform.http.metrics import Metrics, Totals
-from greenroom_platform.models import PodcastTask
+from greenroom_platform.http.metrics import Metrics
+from greenroom_platform.http.totals import Totals
 from greenroom_platform.platform import Platform
 
 log = logging.getLogger("greenroom.http")
 
-T = TypeVar("T")
-
-WITHIN = 1.0
-"""Seconds that each part of the summary may take."""
 PUSH = 2.0
 """Seconds between two summaries that are pushed."""
 STREAM = 15 * 60.0
 """Seconds after which a stream ends, and its page asks again, with whatever rights it has by then."""
 _SHARED = 0.9
 """Seconds for which one summary is everybody's."""
-_RECORDINGS_EVERY = 15.0
-"""Seconds between two looks at all recordings."""
 _WINDOW, _LONG = 60.0, 15 * 60.0
-_ACTIONS = 30
 _REFUSED = "token_unknown", "token_malformed"
 
 Health = Callable[[], Awaitable[dict[str, str]]]
@@ -79,7 +70,7 @@ class ControlRoom:
         self._summary: Summary | None = None
         self._made = float("-inf")
         self._making: asyncio.Task[Summary] | None = None
-        self._recordings: tuple[float, RecordingsNow] | None = None
+        self._parts = SummaryParts(platform)
 
     @property
     def caches(self) -> dict[str, Cache[Any]]:
@@ -130,8 +121,8 @@ class ControlRoom:
 
     async def _make(self) -> Summary:
         began = monotonic()
-        of_record = asyncio.gather(self._health(), self._outbox(), self._queue(), self._actions())
-        of_servers = asyncio.gather(self._servers.views(), self._presence(), self._alive())
+        of_record = asyncio.gather(self._health(), self._parts.outbox(), self._parts.queue(), self._parts.actions())
+        of_servers = asyncio.gather(self._servers.views(), self._parts.presence(), self._parts.alive())
         (health, outbox, queue, actions), (servers, sessions, processes) = await asyncio.gather(of_record, of_servers)
         now, totals = datetime.now(UTC), self._metrics.totals()
         at = time()
@@ -217,68 +208,6 @@ class ControlRoom:
             troubles=summed_by(long.errors, name),
         )
 
-    async def _outbox(self) -> OutboxNow:
-        actions = self._platform.actions
-        if actions is None:
-            return OutboxNow(error="this record does not tell")
-        state = await _told(actions.outbox())
-        if isinstance(state, str):
-            return OutboxNow(error=state)
-        age = None if state.oldest is None else max(0.0, (datetime.now(UTC) - state.oldest).total_seconds())
-        return OutboxNow(pending=state.pending, oldest_seconds=age)
-
-    async def _queue(self) -> QueueNow:
-        async def asked() -> QueueNow:
-            platform = self._platform
-            length, oldest = await platform.generation.queue()
-            control, actions = platform.queue_control, platform.actions
-            tasks: tuple[PodcastTask, ...] = () if control is None else await control.tasks()
-            pause: QueuePause | None = None if actions is None else await actions.pause()
-            return QueueNow(
-                paused=pause,
-                unfinished=length,
-                most=QUEUE,
-                oldest_seconds=oldest,
-                attempts=ATTEMPTS,
-                tasks=tasks,
-                recordings=await self._all_recordings(),
-                controllable=control is not None and actions is not None,
-            )
-
-        found = await _told(asked())
-        return QueueNow(error=found) if isinstance(found, str) else found
-
-    async def _all_recordings(self) -> RecordingsNow:
-        if self._recordings is None or monotonic() - self._recordings[0] > _RECORDINGS_EVERY:
-            recordings = self._platform.recordings
-            number, size = await recordings.kept()
-            self._recordings = (
-                monotonic(),
-                RecordingsNow(
-                    number=number,
-                    bytes=size,
-                    max_bytes=recordings.max_bytes,
-                    max_age_days=recordings.max_age.total_seconds() / 86_400,
-                ),
-            )
-        return self._recordings[1]
-
-    async def _presence(self) -> SessionsNow:
-        async def asked() -> SessionsNow:
-            presence = self._platform.presence
-            return SessionsNow(active=await presence.active(), listeners=sum((await presence.listeners()).values()))
-
-        found = await _told(asked())
-        return SessionsNow(error=found) if isinstance(found, str) else found
-
-    async def _alive(self) -> ProcessesNow:
-        found = await _told(self._platform.heartbeats.alive())
-        return ProcessesNow(error=found) if isinstance(found, str) else ProcessesNow(alive=tuple(found))
-
-    async def _actions(self) -> tuple[Action, ...] | str:
-        actions = self._platform.actions
-        return "this record keeps no log" if actions is None else await _told(actions.newest(_ACTIONS))
-
     # In the background -----------------------------------------------------------------------------
 
     async def _sample(self) -> None:
@@ -295,7 +224,7 @@ class ControlRoom:
         if monotonic() - self._made < STEP:
             return
         health = await self._health()
-        now, outbox, queue = datetime.now(UTC), await self._outbox(), QueueNow()
+        now, outbox, queue = datetime.now(UTC), await self._parts.outbox(), QueueNow()
         # Of what is not asked here, servers and workers, it is known since somebody has looked.
         self._since.note(self._findings(health, (), outbox, queue, ProcessesNow(error="not asked"), now), now)
 
@@ -335,17 +264,6 @@ def _rated(sessions: SessionsNow, elapsed: float, minute: Totals) -> SessionsNow
         refused_per_minute=rate(*_REFUSED),
         error=sessions.error,
     )
-
-
-async def _told(asked: Awaitable[T]) -> T | str:
-    """What a part tells, or why it does not."""
-    try:
-        async with asyncio.timeout(WITHIN):
-            return await asked
-    except TimeoutError:
-        return "no answer in time"
-    except (EngineError, RecordError, InvalidInput, GreenroomError, OSError) as error:
-        return str(error) or type(error).__name__
 
 
 def _parts(keyspace: Keyspace[Any]) -> dict[str, str]:

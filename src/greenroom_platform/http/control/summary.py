@@ -85,7 +85,7 @@ class QueueNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionsNow(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is here, and per minute what happens to sessions; `error` where nobody can tell who is."""
+    """Active sessions and listeners, and the events of sessions per minute; `error` if the numbers are not known."""
 
     active: int | None = None
     listeners: int | None = None

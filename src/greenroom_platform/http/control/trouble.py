@@ -12,7 +12,7 @@ from greenroom.inspection.exposition import MetricSample
 from greenroom.inspection.status import ERRORS, READS, Heard, ServerLine, keyspace_lines, sentence, verdict
 from greenroom_platform.definitions_document import KEYSPACES
 from greenroom_platform.domain.action_log import OutboxState, QueuePause
-from greenroom_platform.http.metrics import Totals
+from greenroom_platform.http.totals import Totals
 
 OUTBOX_LATE = 10.0
 """Seconds after which a change that waits in the outbox is worth a word."""

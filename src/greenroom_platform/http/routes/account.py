@@ -19,7 +19,7 @@ log = logging.getLogger("greenroom.http")
 
 
 class AccountDeletion(msgspec.Struct, frozen=True, kw_only=True):
-    """The password of the account that shall be deleted."""
+    """The password of the account to delete."""
 
     password: str
 
@@ -35,8 +35,8 @@ class AccountDeletion(msgspec.Struct, frozen=True, kw_only=True):
 async def delete_account(request: Request[Any, Any, Any], state: ServiceState) -> None:
     """Ends every session of the user and deletes all that is kept of them; the name can be taken again.
 
-    Another password is 422 and counts as an attempt to sign in. While the server of the sessions cannot be asked,
-    nothing is deleted, and the answer is 503. If the record fails after that, the user is signed out and there still.
+    A wrong password gives 422 and counts as an attempt to sign in. While the session server is unreachable nothing is
+    deleted, and the answer is 503. If the record fails after that, the user is signed out but still exists.
     """
     session = request_session(request)
     user_id = await user_of(request, writable=True)
@@ -64,7 +64,7 @@ async def delete_account(request: Request[Any, Any, Any], state: ServiceState) -
         sessions.end_all_behind(user_id)
         if not isinstance(error, EngineError):
             raise
-        log.warning("sessions of a deleted user end behind: %s", type(error).__name__)
+        log.warning("sessions of a deleted user will be ended later: %s", type(error).__name__)
 
 
 ROUTER = Router("/users", route_handlers=[delete_account], tags=["Sessions"])

@@ -1,4 +1,4 @@
-"""`/activity`: who is here, for editors."""
+"""`/activity`: active sessions and listeners, for editors."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
     operation_id="readActivity",
     guards=[editors_only],
     security=EDITOR_SECURITY,
-    summary="Who is here (editors)",
+    summary="Active sessions and listeners (editors)",
 )
 async def activity(state: ServiceState) -> Response[Activity]:
-    """The sessions that are alive, and how many listen to which podcast."""
+    """The number of active sessions, and of the listeners to each podcast."""
     presence = state.platform.presence
     answer = Activity(active_sessions=await presence.active(), listeners=await presence.listeners())
     return Response(answer, headers={"Cache-Control": "no-store"})

@@ -77,7 +77,7 @@ class LoadAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeState(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a change waits in the outbox: then what it made stale is not dropped everywhere yet."""
+    """Whether a change is still in the outbox in the outbox: then what it made stale is not dropped everywhere yet."""
 
     change_id: str
     pending: bool
@@ -102,7 +102,7 @@ class _TakingLines(Operation):
 async def load_lines(
     request: Request[Any, Any, Any], state: ServiceState, dry_run: FromQuery[bool] = False
 ) -> Response[LoadAnswer]:
-    """Takes NDJSON of 32 MiB at most, as `greenroom load`: bad lines are named, and the good ones stored all the same.
+    """Takes at most 32 MiB of NDJSON, as `greenroom load`: bad lines are reported, and good lines are stored.
 
     With `dry_run=true` nothing is stored. One load at a time in each process; 503 while another one runs.
     """
@@ -126,7 +126,7 @@ async def _received(request: Request[Any, Any, Any], lines: IO[bytes]) -> None:
         async for part in request.stream():
             lines.write(part)
     except InternalServerException:
-        raise Problem("bad-request", "the body was broken off") from None
+        raise Problem("bad-request", "the body ended too early") from None
     except Exception as error:
         if getattr(error, "status_code", None) == HTTP_413_REQUEST_ENTITY_TOO_LARGE:
             raise Problem("too-large", _TOO_LARGE) from None
@@ -186,7 +186,7 @@ async def _loaded(platform: Platform, lines: IO[bytes], *, dry_run: bool) -> Loa
 async def export(state: ServiceState) -> Stream:
     """All topics, then all snippets, one JSON object a line, as `POST /load` and `greenroom load` take them.
 
-    It is no snapshot: what is changed meanwhile is in it as before or after. An answer that is broken off is not whole.
+    The export is not a snapshot: a change made meanwhile may be in it or not. An answer that breaks off is incomplete.
     """
     records = state.platform.records
     if not isinstance(records, Exports):
@@ -202,13 +202,13 @@ async def export(state: ServiceState) -> Stream:
     operation_id="readChange",
     guards=[staff_only],
     security=STAFF_SECURITY,
-    summary="Whether a change waits (staff)",
+    summary="Whether a change is still in the outbox (staff)",
 )
 async def change_state(state: ServiceState, change: FromPath[str]) -> Response[ChangeState]:
-    """Whether a change of a `Drop-Receipt` is in the outbox still. One that was never made does not wait either."""
+    """Whether the change of a `Drop-Receipt` is still in the outbox. A change that was never made is not there."""
     number = int(change) if _NUMBER.fullmatch(change) else 0
     if not 0 < number <= _MAX_CHANGE:
-        raise invalid("change", "is no number of a change", "send `change_id` of a `Drop-Receipt`")
+        raise invalid("change", "is not a number of a change", "send `change_id` of a `Drop-Receipt`")
     pending = await state.platform.changes.is_pending(number)
     return Response(ChangeState(change_id=change, pending=pending), headers={"Cache-Control": "no-store"})
 

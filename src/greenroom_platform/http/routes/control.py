@@ -55,19 +55,19 @@ def _read(path: str, summary: str, **options: Any) -> Callable[[Callable[..., An
     return get(path, guards=[staff_only], security=STAFF_SECURITY, summary=summary, **options)
 
 
-@_read("/summary", "How the service is, with everything that is counted (staff)")
+@_read("/summary", "Get the state of the service, with its counters (staff)")
 async def read_summary(state: ServiceState) -> Response[Summary]:
-    """One sentence, what is ill and since when, rates, loads, outbox, queue, sessions, servers, processes, actions.
+    """One sentence, what is wrong and since when, rates, loads, outbox, queue, sessions, servers, processes, actions.
 
-    Parts that do not answer within a second are told to be missing. Rates are of the last minute, and of all workers of
-    this service on this host.
+    A part that does not answer within a second is marked as missing. Rates are those of the last minute, and of all
+    workers of this service on this host.
     """
     return Response(await state.control.summary(), headers=_FRESH)
 
 
 @_read("/events", "The summary, pushed every two seconds (staff)", media_type="text/event-stream")
 async def follow_summary(request: Request[Any, Any, Any], state: ServiceState) -> Response[str]:
-    """Server-sent events named `summary`; ends after 15 minutes, and is begun anew with the rights of then."""
+    """Server-sent events named `summary`. The stream ends after 15 minutes: a new one checks the rights again."""
     if state.control_streams.locked():
         raise Overloaded(f"{STREAMS} pages are pushed to already")
     stream = _bounded(state)
@@ -82,15 +82,15 @@ async def _bounded(state: ServiceState) -> AsyncGenerator[Summary, None]:
 
 @_read("/history", "Reads and load times of 15 minutes (staff)")
 async def read_control_history(state: ServiceState) -> Response[OutcomeHistory]:
-    """A point for each 15 seconds, or 5 at first: reads a second by outcome, and how long loads took."""
+    """A point for each 15 seconds (5 at first): reads per second by outcome, and load times."""
     return Response(state.control.history(), headers=_FRESH)
 
 
-@_read("/keys/{keyspace:str}", "What there is under a key, and what the record says (staff)")
+@_read("/keys/{keyspace:str}", "Compare a cached key with the record (staff)")
 async def read_key(request: Request[Any, Any, Any], state: ServiceState, keyspace: FromPath[str]) -> Response[KeyView]:
-    """The parts of the key are query parameters, as `topic_id=science`. Nothing is cached by this, and none is loaded.
+    """The parts of the key are query parameters, as `topic_id=science`. The call stores nothing in the caches.
 
-    A difference is looked at twice, some tenths of a second apart: a change may be on its way.
+    A difference is checked twice, some tenths of a second apart: a change may be on its way.
     """
     once(request)
     control: ControlRoom = state.control
@@ -100,15 +100,15 @@ async def read_key(request: Request[Any, Any, Any], state: ServiceState, keyspac
     return Response(await look_up(cache, engine, parts, process=control.process), headers=_FRESH)
 
 
-@_read("/actions", "What operators have done (staff)")
+@_read("/actions", "List the actions of operators (staff)")
 async def list_actions(state: ServiceState) -> Response[tuple[Action, ...]]:
-    """The last thousand actions, the newest first: who, what, why, and what became of it."""
+    """The last thousand actions, the newest first: who acted, what was done, the reason, and the result."""
     return Response(await log_kept(state).newest(ACTIONS_KEPT), headers=_FRESH)
 
 
 @_read("/users/{name:str}/sessions", "A user's live sessions (staff)")
 async def list_user_sessions(state: ServiceState, name: FromPath[str]) -> Response[UserSessions]:
-    """By the user's name or id; 404 where there is no such user."""
+    """The user is given by name or id; 404 if there is no such user."""
     user = await user_named(state, name)
     live = await state.platform.sessions.of_user(user.user_id)
     found = UserSessions(user_id=user.user_id, username=user.username, sessions=tuple(map(_seen, live)))

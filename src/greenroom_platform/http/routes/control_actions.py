@@ -28,13 +28,13 @@ Why = Annotated[str, described(minLength=1, maxLength=WHY_MAX)]
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why something is done; it goes to the log."""
+    """The reason for an action; it is logged."""
 
     why: Why
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be dropped: a key, the group of a key, or all keys of a keyspace; by name, never by pattern.
+    """The values to drop: a key, the group of a key, or all keys of a keyspace; by name, never by pattern.
 
     Arguments:
         parts: of the key, or of the group; none for a keyspace.
@@ -49,7 +49,7 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True):
-    """A load that is to be ended."""
+    """A load to cancel."""
 
     keyspace: str
     key: str
@@ -57,7 +57,7 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndSessions(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions of a user are to be ended: all, or one by its handle."""
+    """The sessions of a user to end: all, or one by its handle."""
 
     handle: str = ""
     why: Why
@@ -83,7 +83,7 @@ def _call(
 
 @_call("/drops", Drop, "Drop cached values: a key, a group, a keyspace")
 async def drop_cached(request: Request[Any, Any, Any], state: ServiceState) -> Response[Action]:
-    """Everybody loads anew from the moment this is answered. 503 where a server did not acknowledge it yet."""
+    """From the moment of the answer, all processes load again. 503 while a server has not acknowledged the drop."""
     wanted = requests.draft(Drop, await requests.members(request))
     cache = cache_named(state.control, wanted.keyspace)
     keyspace = cache.keyspace
@@ -99,7 +99,7 @@ async def drop_cached(request: Request[Any, Any, Any], state: ServiceState) -> R
             pattern = next((one for one in cache.group_patterns if one.text == wanted.group), None)
             if pattern is None:
                 known = ", ".join(one.text for one in cache.group_patterns) or "none"
-                raise invalid("group", f"is no group of {keyspace.name}", f"send one of its groups: {known}")
+                raise invalid("group", f"is not a group of {keyspace.name}", f"send one of its groups: {known}")
             parts = parts_of(keyspace, wanted.parts, pattern.names)
             target = pattern.key(**parts)
 
@@ -127,14 +127,17 @@ async def drop_cached(request: Request[Any, Any, Any], state: ServiceState) -> R
     return await _done(request, state, f"drop_{wanted.what}", target, wanted.why, dropped)
 
 
-@_call("/loads/cancel", Cancel, "End a load that is under way")
+@_call("/loads/cancel", Cancel, "Cancel a load")
 async def cancel_load(request: Request[Any, Any, Any], state: ServiceState) -> Response[Action]:
-    """Who waits for it gets 503, and nothing is stored; the next request loads anew. What the loader has asked of the
-    database may go on there. In other processes of this service it is ended within a second."""
+    """Callers that wait for the load get 503, and nothing is stored; the next request loads again.
+
+    A query that the loader has sent to the database may go on there. Other processes of this service cancel the load
+    within a second.
+    """
     wanted = requests.draft(Cancel, await requests.members(request))
     pattern = cache_named(state.control, wanted.keyspace).keyspace.pattern
     if pattern.parse(wanted.key) is None:
-        raise invalid("key", f"is no key of {wanted.keyspace}", f"send one like {pattern.prefix}{pattern.text}")
+        raise invalid("key", f"is not a key of {wanted.keyspace}", f"send one like {pattern.prefix}{pattern.text}")
 
     async def work() -> str:
         number = state.control.processes.cancel(wanted.keyspace, wanted.key)
@@ -143,9 +146,9 @@ async def cancel_load(request: Request[Any, Any, Any], state: ServiceState) -> R
     return await _done(request, state, "cancel_load", wanted.key, wanted.why, work)
 
 
-@_call("/outbox/send", Reason, "Send what waits in the outbox now")
+@_call("/outbox/send", Reason, "Send the outbox now")
 async def send_outbox(request: Request[Any, Any, Any], state: ServiceState) -> Response[Action]:
-    """Sends the changes of every process. What a server does not acknowledge stays."""
+    """Sends the waiting changes of all processes. A change that a server does not acknowledge stays in the outbox."""
     why = await _reason(request)
 
     async def work() -> str:
@@ -158,8 +161,10 @@ async def send_outbox(request: Request[Any, Any, Any], state: ServiceState) -> R
 
 @_call("/queue/pause", Reason, "Pause the queue of podcasts")
 async def pause_queue(request: Request[Any, Any, Any], state: ServiceState) -> Response[Action]:
-    """No worker of any host takes up a podcast, within a second or two; what is being made is made. It lasts until
-    somebody resumes the queue, over restarts too."""
+    """Within two seconds no worker on any host claims a podcast; podcasts under way are finished.
+
+    The pause lasts until the queue is resumed, also across restarts.
+    """
     why = reason(await _reason(request))
     staff, actions = await staff_of(request), log_kept(state)
 
@@ -173,7 +178,7 @@ async def pause_queue(request: Request[Any, Any, Any], state: ServiceState) -> R
 
 @_call("/queue/resume", Reason, "Resume the queue of podcasts")
 async def resume_queue(request: Request[Any, Any, Any], state: ServiceState) -> Response[Action]:
-    """Workers take up podcasts again within a second or two."""
+    """Workers claim podcasts again within two seconds."""
     why, actions = await _reason(request), log_kept(state)
 
     async def work() -> str:
@@ -184,11 +189,11 @@ async def resume_queue(request: Request[Any, Any, Any], state: ServiceState) -> 
     return await _done(request, state, "resume_queue", "queue", why, work)
 
 
-@_call("/podcasts/{podcast_id:str}/retry", Reason, "Make a failed podcast once more", "conflict")
+@_call("/podcasts/{podcast_id:str}/retry", Reason, "Retry a failed podcast", "conflict")
 async def retry_podcast(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[Action]:
-    """It is queued under its id, with all its attempts. 409 where it has not failed."""
+    """It is queued again under the same id, with all its attempts. 409 if it has not failed."""
     return await _on_task(request, state, podcast_id, "retry_podcast", "queued again", QueueControl.retry)
 
 
@@ -196,15 +201,15 @@ async def retry_podcast(
 async def release_podcast(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[Action]:
-    """Another worker, or the same one, may take it up at once; the attempt is not counted. 409 where nobody has it."""
+    """Another worker, or the same one, may claim it at once; the attempt is not counted. 409 if no worker has it."""
     return await _on_task(request, state, podcast_id, "release_podcast", "given back", QueueControl.release)
 
 
-@_call("/podcasts/{podcast_id:str}/stop", Reason, "Let a podcast fail", "conflict")
+@_call("/podcasts/{podcast_id:str}/stop", Reason, "Stop a podcast", "conflict")
 async def stop_podcast(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[Action]:
-    """Whoever makes it stops, and listeners are told that it failed. 409 where it has ended already."""
+    """Its worker stops, and listeners see that it failed. 409 if it has already ended."""
     return await _on_task(request, state, podcast_id, "stop_podcast", "failed for listeners", QueueControl.stop)
 
 
@@ -212,7 +217,7 @@ async def stop_podcast(
 async def delete_podcast(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[Action]:
-    """Nobody finds it any more; its recording is removed an hour later, for those who hear it now."""
+    """The podcast is gone at once. Its recording stays for an hour, for those who are listening."""
     return await _on_task(request, state, podcast_id, "delete_podcast", "deleted", QueueControl.delete)
 
 
@@ -220,7 +225,7 @@ async def delete_podcast(
 async def end_user_sessions(
     request: Request[Any, Any, Any], state: ServiceState, name: FromPath[str]
 ) -> Response[Action]:
-    """By the user's name or id: all of them, or one by its handle. Their sockets are closed."""
+    """Ends all of them, or one by its handle, and closes their sockets. The user is given by name or id."""
     wanted = requests.draft(EndSessions, await requests.members(request))
     user, sessions = await user_named(state, name), state.platform.sessions
 

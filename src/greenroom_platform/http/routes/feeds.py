@@ -10,11 +10,11 @@ from litestar import Request, Response, Router, delete, get, post
 from litestar.params import FromPath, PathParameter
 
 from greenroom.caching.result import digest
-from greenroom.integrations.conditional import matches
 from greenroom.rate_limit import Bound
 from greenroom_platform.http.address_bounds import counted
 from greenroom_platform.http.docs import SESSION_SECURITY
 from greenroom_platform.http.feeds import Feed
+from greenroom_platform.http.not_modified import is_not_modified
 from greenroom_platform.http.problems import Problem
 from greenroom_platform.http.responses import CACHE_CONTROL
 from greenroom_platform.http.routes.history import count_change, no_user, user_of
@@ -31,7 +31,7 @@ Name = Annotated[str, PathParameter(description="The secret of the feed, and `.x
 
 
 class FeedAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one's own feed is; whoever knows it can read it."""
+    """The address of a user's own feed; anyone who knows it can read it."""
 
     url: str
 
@@ -56,16 +56,16 @@ async def read_topic_feed(
     return _answer(request, feed, CACHE_CONTROL)
 
 
-@get("/feeds/{name:str}", summary="One's own podcasts, as RSS", media_type=_TYPE)
+@get("/feeds/{name:str}", summary="My podcasts, as RSS", media_type=_TYPE)
 async def read_own_feed(request: Request[Any, Any, Any], state: ServiceState, name: Name) -> Response[bytes]:
-    """What the user of this secret has listened to and can be heard, the latest first; 404 for another secret."""
+    """What the user of this secret has listened to and is still there, the latest first; 404 for an unknown secret."""
     async with counted(request, "feeds", PER_ADDRESS, "requests for feeds", required=False):
         found = await state.platform.feeds.read(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
     if found is None:
         raise Problem("not-found", "there is no such feed; a new one has replaced it, or it was ended")
     podcasts, titles = found
     site = _site(request)
-    description = "What you have listened to, the latest first. Whoever knows this address can read it."
+    description = "What you have listened to, the latest first. Anyone who knows this address can read it."
     feed = Feed(site, f"{site}/feeds/{name}", title="My podcasts", description=description, listed=False)
     feed.add(podcasts, titles)
     return _answer(request, feed, "private, no-cache")
@@ -73,7 +73,7 @@ async def read_own_feed(request: Request[Any, Any, Any], state: ServiceState, na
 
 @post("/api/v1/history/feed", status_code=200, security=SESSION_SECURITY, summary="Make the address of my feed")
 async def make_feed(request: Request[Any, Any, Any], state: ServiceState) -> Response[FeedAddress]:
-    """A new address, told this once; an earlier one ends."""
+    """Makes a new address, shown only in this answer; an earlier one stops working."""
     user_id = await user_of(request, writable=True)
     await count_change(state, user_id)
     secret = await state.platform.feeds.make(user_id)
@@ -84,7 +84,7 @@ async def make_feed(request: Request[Any, Any, Any], state: ServiceState) -> Res
 
 @delete("/api/v1/history/feed", security=SESSION_SECURITY, summary="End my feed")
 async def end_feed(request: Request[Any, Any, Any], state: ServiceState) -> None:
-    """Its address is 404 from now on; done also where there is none."""
+    """Its address answers 404 from now on. Succeeds also if there is no feed."""
     user_id = await user_of(request, writable=True)
     await count_change(state, user_id)
     if not await state.platform.feeds.end(user_id):
@@ -100,8 +100,7 @@ def _answer(request: Request[Any, Any, Any], feed: Feed, cache_control: str) -> 
     content = feed.xml()
     tag = f'"{digest(content)}"'
     headers = {"ETag": tag, "Cache-Control": cache_control}
-    tags = request.headers.getall("if-none-match", [])
-    if tags and matches(tags, tag):
+    if is_not_modified(request, tag):
         return Response(b"", status_code=304, headers=headers, media_type=_TYPE)
     return Response(content, media_type=f"{_TYPE}; charset=utf-8", headers=headers)
 

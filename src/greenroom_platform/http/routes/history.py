@@ -31,13 +31,13 @@ Position = Annotated[float, described(minimum=0, maximum=LONGEST)]
 
 
 class Listened(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a podcast was heard; what is left out stays as it is known."""
+    """How far a podcast was heard; a member that is left out keeps its stored value."""
 
     position_seconds: Position | msgspec.UnsetType = msgspec.UNSET
 
 
 class HistoryItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A podcast of a visitor's history, which a page has kept; without a time it is now."""
+    """A podcast of a visitor's history, as a page has kept it; without a time, now counts."""
 
     podcast_id: Annotated[str, described(**ID)]
     position_seconds: Position | msgspec.UnsetType = msgspec.UNSET
@@ -54,7 +54,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 async def read_history(
     request: Request[Any, Any, Any], state: ServiceState, page: PageNumber = 1
 ) -> Response[tuple[HistoryEntry, ...]]:
-    """20 podcasts a page, the one listened to last first; those that are not there any more are left out."""
+    """20 podcasts a page, the one listened to last first; podcasts that no longer exist are left out."""
     once(request)
     entries = await state.platform.histories.entries(await user_of(request))
     if entries is None:
@@ -71,10 +71,10 @@ async def read_history(
     status_code=204,
     security=SESSION_SECURITY,
     operation_class=taking(Listened),
-    summary="Note that I listen to a podcast",
+    summary="Record that I listen to a podcast",
 )
 async def put_listened(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> None:
-    """Sent by a page while it plays; 404 for an unknown podcast. A history has 200 podcasts, the latest ones."""
+    """A page sends this while it plays; 404 for an unknown podcast. A history keeps the latest 200 podcasts."""
     user_id = await user_of(request, writable=True)
     given = requests.draft(Listened, await requests.members(request))
     check_part("podcast_id", podcast_id)
@@ -95,7 +95,7 @@ async def put_listened(request: Request[Any, Any, Any], state: ServiceState, pod
     summary="Add what I listened to before I signed in",
 )
 async def add_history(request: Request[Any, Any, Any], state: ServiceState) -> None:
-    """Takes up to 200 `items`. Of what is known of a podcast the later counts; unknown podcasts are left out."""
+    """Takes up to 200 `items`. Of two entries for one podcast the later counts; unknown podcasts are left out."""
     user_id = await user_of(request, writable=True)
     given = requests.draft(History, await requests.members(request))
     if len(given.items) > HISTORY:
@@ -119,7 +119,7 @@ async def add_history(request: Request[Any, Any, Any], state: ServiceState) -> N
 
 @delete("/{podcast_id:str}", security=SESSION_SECURITY, summary="Take a podcast out of my history")
 async def forget_listened(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> None:
-    """Done also where it is not in it."""
+    """Succeeds also if the podcast is not in the history."""
     user_id = await user_of(request, writable=True)
     check_part("podcast_id", podcast_id)
     await count_change(state, user_id)
@@ -136,13 +136,13 @@ async def user_of(request: Request[Any, Any, Any], *, writable: bool = False) ->
     live = await request_session(request).require(writable=writable)
     user_id = live.value.user_id
     if not isinstance(user_id, str):
-        raise Problem("unauthorized", "this is kept for users; sign in", headers=SignInRequired().headers)
+        raise Problem("unauthorized", "a history is kept for users only; sign in", headers=SignInRequired().headers)
     return user_id
 
 
 def no_user() -> Problem:
     """The answer to a session whose user was deleted."""
-    return Problem("unauthorized", "there is no such user any more", headers=SignInRequired().headers)
+    return Problem("unauthorized", "this user does not exist any more", headers=SignInRequired().headers)
 
 
 async def count_change(state: ServiceState, user_id: str) -> None:

@@ -33,14 +33,14 @@ Limit = Annotated[int, QueryParameter(ge=1, le=RECENT)]
 async def list_podcasts(
     request: Request[Any, Any, Any], state: ServiceState, ids: Ids = ""
 ) -> Response[tuple[ListedPodcast, ...]]:
-    """In the order asked for; unknown ones are left out. So a page shows what it has kept of a visitor's history."""
+    """In the requested order; unknown ids are left out. A page shows a visitor's history with this call."""
     once(request)
     podcast_ids = ids.split(",") if ids else []
     if not 0 < len(podcast_ids) <= IDS:
         raise invalid("ids", f"names {len(podcast_ids)} podcasts", f"send 1 to {IDS} ids, as a,b,c")
     for one in podcast_ids:
         if not is_part(one):
-            raise invalid("ids", "has what is no id", "send ids of podcasts, as a,b,c")
+            raise invalid("ids", "has an invalid id", "send ids of podcasts, as a,b,c")
     async with counted(request, "podcasts", PER_ADDRESS, "lists of podcasts", required=False):
         found = await state.platform.listings.podcasts(podcast_ids)
     return Response(found, headers={"Cache-Control": "no-store"})
@@ -50,7 +50,7 @@ async def list_podcasts(
 async def list_topic_podcasts(
     request: Request[Any, Any, Any], state: ServiceState, topic_id: FromPath[str], limit: Limit = RECENT
 ) -> Response[tuple[TopicPodcast, ...]]:
-    """Those that can be heard whole, the latest first; a second old at most. 404 for an unknown topic."""
+    """Those with a complete recording, the latest first; at most a second old. 404 for an unknown topic."""
     once(request)
     # Cached, as is that there is none: whoever makes up topics does not reach the record each time.
     topic = await state.platform.topics.read(topic_id)
@@ -68,7 +68,7 @@ async def list_topic_podcasts(
 async def read_queue_place(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[QueuePlace]:
-    """`position` is 1 for the next, and 0 for one that does not wait any more; a second old at most."""
+    """`position` is 1 for the next podcast, and 0 for one that no longer waits. It is at most a second old."""
     status = await state.platform.statuses.get(podcast_id)
     if status is None:
         raise Problem("not-found", f"there is no podcast {podcast_id}")

@@ -29,7 +29,7 @@ _QUEUE, _QUEUE_OLDEST = "greenroom_podcast_queue_length", "greenroom_podcast_que
 
 @get("/health/live", operation_id="readLiveness", tags=["Operations"], summary="Whether the process answers")
 async def live() -> dict[str, str]:
-    """Always 200: a process that cannot answer does not."""
+    """Always 200: a process that is stuck gives no answer."""
     return {"status": "ok"}
 
 
@@ -41,10 +41,10 @@ async def live() -> dict[str, str]:
     responses={503: ResponseSpec(dict[str, str], description="Requests should go elsewhere", generate_examples=False)},
 )
 async def ready(request: Request[Any, Any, Any], state: ServiceState) -> Response[dict[str, str]]:
-    """200 while the record answers: an engine that is down degrades, and must not take every instance out.
+    """200 while the record answers. A Valkey that is down degrades the service: it must not take every instance out.
 
-    A record that can be read and not written degrades as well. What exactly is wrong is told on this machine, and to
-    who sends the editor token; strangers get one word for each part.
+    With a record that can be read but not written it is degraded too. Details are for requests from this machine or
+    with the editor token; all others get one word for each part.
     """
     body = await health(state)
     usable = body["status"] in ("ok", "degraded")
@@ -89,14 +89,14 @@ async def _write_trouble(records: ChecksWrites) -> str | None:
     "/metrics",
     operation_id="readMetrics",
     tags=["Operations"],
-    summary="Numbers for Prometheus",
+    summary="Metrics for Prometheus",
     media_type=MediaType.TEXT,
 )
 async def metrics(request: Request[Any, Any, Any], state: ServiceState) -> Response[bytes]:
-    """The numbers of all workers, who is here, and the queue of podcasts: each left out while nobody can tell.
+    """The counters of all workers, active sessions and the podcast queue; a number that is unknown is left out.
 
-    Servers are named by their addresses on this machine, and to who sends the editor token; strangers get a name for
-    each that stays the same and says nothing.
+    Addresses of servers are for requests from this machine or with the editor token; all others get a name that stays
+    the same and does not show the address.
     """
     trusted = await is_trusted(request)
     presence, gauges = state.platform.presence, state.metrics.gauges
@@ -140,7 +140,7 @@ class _Pseudonyms:
     "/problems/{slug:str}",
     operation_id="readProblemKind",
     tags=["Operations"],
-    summary="What a problem's type means",
+    summary="The meaning of a problem type",
     media_type=MediaType.TEXT,
 )
 async def problem_kind(slug: FromPath[str]) -> str:

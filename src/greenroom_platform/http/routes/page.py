@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from greenroom.caching.result import digest
-from greenroom.integrations.conditional import matches
+from greenroom_platform.http.not_modified import is_not_modified
 from greenroom_platform.http.problems import Problem, shown
 from greenroom_platform.http.responses import CACHE_CONTROL
 
@@ -85,8 +85,7 @@ async def icon(request: Request[Any, Any, Any]) -> Response[bytes | None]:
 
 def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | None]:
     headers = {"Cache-Control": CACHE_CONTROL, "ETag": file.tag}
-    tags = request.headers.getall("if-none-match", [])
-    if tags and matches(tags, file.tag):
+    if is_not_modified(request, file.tag):
         return Response(None, status_code=304, headers=headers)
     return Response(file.content, media_type=file.media_type, headers=headers)
 

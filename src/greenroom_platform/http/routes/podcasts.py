@@ -57,10 +57,10 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     status_code=202,
     operation_class=taking(PodcastRequest),
     problems=("not-installed",),
-    summary="Ask for a podcast on a topic",
+    summary="Request a podcast on a topic",
 )
 async def generate(request: Request[Any, Any, Any], state: ServiceState) -> Response[Accepted]:
-    """Takes `topic_id`. The same `Idempotency-Key` within 24 hours gives the same answer, and makes nothing more."""
+    """Takes `topic_id`. The same `Idempotency-Key` within 24 hours gives the same answer, and starts nothing new."""
     requested = requests.draft(PodcastRequest, await requests.members(request))
     state.platform.topics.check(requested.topic_id)
     key = _idempotency_key(request)
@@ -81,11 +81,11 @@ async def generate(request: Request[Any, Any, Any], state: ServiceState) -> Resp
     return Response(accepted, status_code=202, headers={"Location": accepted.status_url, "Cache-Control": "no-store"})
 
 
-@get("/{podcast_id:str}/status", problems=("too-many-requests",), summary="How far a podcast is")
+@get("/{podcast_id:str}/status", problems=("too-many-requests",), summary="Get the status of a podcast")
 async def read_status(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str], wait: Wait = 0
 ) -> Response[PodcastStatus]:
-    """With `wait` and `If-None-Match` it answers at the first change, or with 304 after so many seconds."""
+    """With `wait` and `If-None-Match` the answer comes at the first change, or as 304 after that time."""
     once(request)
     statuses = state.platform.statuses
     read = _known(podcast_id, await statuses.read(podcast_id))
@@ -102,14 +102,14 @@ async def read_status(
 @get(
     "/{podcast_id:str}/events",
     problems=("too-many-requests",),
-    summary="How far a podcast is, pushed",
+    summary="Follow the status of a podcast",
     media_type="text/event-stream",
     responses={204: ResponseSpec(None, description="The client has the last event.")},
 )
 async def follow_status(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[str]:
-    """Server-sent events named `status`, each with the status object as its data; ends after a terminal one."""
+    """Server-sent events named `status`, each with the status object as its data; it ends after a final status."""
     statuses, last = state.platform.statuses, request.headers.get("last-event-id")
     status = _known(podcast_id, await statuses.read(podcast_id)).value
     if status is not None and STATUSES.ended(status.status) and event_id(status) == last:

@@ -26,7 +26,7 @@ from greenroom_platform.platform import Platform
 
 
 class PreferencesPatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A merge patch of preferences: null sets what holds for whoever has chosen nothing."""
+    """A merge patch of preferences: null restores the default."""
 
     preferred_topics: (
         Annotated[list[Annotated[str, described(**ID)]], described(maxItems=preferences.TOPICS_MAX)] | None
@@ -45,7 +45,7 @@ class PreferencesPatch(msgspec.Struct, frozen=True, kw_only=True):
 async def change_preferences(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
     """Takes a merge patch (RFC 7396) of the preferences; without a token it begins an anonymous session.
 
-    The answer's `ETag` is that of the preferences, for `If-Match`; 412 where it fails.
+    The answer's `ETag` is that of the preferences, for `If-Match`; 412 if it does not match.
     """
     condition = precondition_of(request)
     requested = preferences.checked(await requests.members(request))

@@ -25,9 +25,9 @@ Limit = Annotated[int, QueryParameter(ge=SEARCH_LIMIT.min, le=SEARCH_LIMIT.max)]
 Typed = Annotated[str, QueryParameter(required=False)]
 
 
-@get("/", summary="Topics and snippets by their words")
+@get("/", summary="Search topics and snippets")
 async def search(request: Request[Any, Any, Any], q: Typed = "", limit: Limit = SEARCH_LIMIT.max) -> Response[Found]:
-    """What has every word of `q`, the last of which may be the beginning of one; the best first."""
+    """Those that have every word of `q`, the best first. The last word may be the beginning of one."""
     once(request)
     if not q:
         raise invalid("q", "is missing", "type {} to {} characters".format(*TYPED))

@@ -58,7 +58,7 @@ async def log_out_everywhere(request: Request[Any, Any, Any], state: ServiceStat
 
 @get("/sessions", security=SESSION_SECURITY, summary="List my sessions")
 async def list_sessions(request: Request[Any, Any, Any], state: ServiceState) -> Response[list[OwnSession]]:
-    """The live sessions of the user, the oldest first; an anonymous one is alone."""
+    """The live sessions of the user, the oldest first; an anonymous session is the only one."""
     # The copy that a rotation leaves would show, and could end, the session that has replaced it.
     current = await request_session(request).require(writable=True)
     return Response([_listed(live, current) for live in await _sessions_of_user(state, current)])
@@ -66,7 +66,7 @@ async def list_sessions(request: Request[Any, Any, Any], state: ServiceState) ->
 
 @delete("/sessions/{handle:str}", security=SESSION_SECURITY, summary="End one of my sessions")
 async def end_session(request: Request[Any, Any, Any], state: ServiceState, handle: FromPath[str]) -> None:
-    """404 where the handle is none of one's own."""
+    """404 if the handle is not that of one of my sessions."""
     session = request_session(request)
     current = await session.require(writable=True)
     for live in await _sessions_of_user(state, current):

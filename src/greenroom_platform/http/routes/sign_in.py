@@ -32,7 +32,7 @@ _CHANGED = "the password is changed: sign in with the new one"
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """Who wants to sign in; `token` asks for a bearer token in the answer."""
+    """The name and password of a user; `token` asks for a bearer token in the answer."""
 
     username: str
     password: str
@@ -40,7 +40,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewPassword(msgspec.Struct, frozen=True, kw_only=True):
-    """A user's password as it is, and as it shall be."""
+    """The current password of a user, and the new one."""
 
     current_password: str
     new_password: Password
@@ -54,7 +54,7 @@ class NewPassword(msgspec.Struct, frozen=True, kw_only=True):
     summary="Sign in",
 )
 async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
-    """Answers as `GET /session`, with the cookie; 401 for a name and password that are no user's, 429 for too many."""
+    """Answers as `GET /session`, with the cookie; 401 for a wrong name or password, 429 after too many attempts."""
     given = requests.draft(Credentials, await requests.members(request))
     platform, session = state.platform, request_session(request)
     await session.require_confidential()  # nobody's password is tried over a line that others listen on
@@ -98,10 +98,10 @@ async def log_in(request: Request[Any, Any, Any], state: ServiceState) -> Respon
     summary="Change my password",
 )
 async def change_password(request: Request[Any, Any, Any], state: ServiceState) -> Response[Session]:
-    """Ends all other sessions of the user; this one goes on under a new token. Bounded as signing in is.
+    """Ends all other sessions of the user; this one continues under a new token. Attempts are limited, as at sign-in.
 
-    While the server of the sessions cannot be asked nothing is changed, and the answer is 503. If it goes away in the
-    middle, the `detail` of the answer says that the password is changed.
+    While the session server is unreachable nothing is changed, and the answer is 503. If it becomes unreachable
+    halfway, the `detail` of the answer says that the password has changed.
     """
     session, condition = request_session(request), precondition_of(request)
     live = await session.require(writable=True)

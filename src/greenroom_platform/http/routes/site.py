@@ -20,11 +20,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # docs/decisions/0106-a-page-asks-what-there-is-before-who-one-is.md
-@get("/site", summary="What can be had here")
+@get("/site", summary="What this service offers")
 async def read_site(request: Request[Any, Any, Any], state: ServiceState) -> Response[Site]:
-    """`podcasts`: whether podcasts are made here. `session`: whether the request names a session, living or not.
+    """`podcasts`: whether podcasts are made here. `session`: whether the request has a session token, valid or not.
 
-    A page cannot see its cookie: it learns here whether to ask for the session, and a first visit has no 401.
+    A page cannot read its cookie: this call tells whether to ask for the session, so a first visit has no 401.
     """
     site = Site(podcasts=_has_voices(state), session=request_session(request).presented)
     return Response(site, headers={"Cache-Control": "no-store"})

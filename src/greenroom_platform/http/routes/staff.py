@@ -23,7 +23,7 @@ _WRONG = "this is neither the editor token nor the control token"
 
 
 class StaffCredentials(msgspec.Struct, frozen=True, kw_only=True):
-    """The token of an editor or operator, and the name under which the log has what is done with it."""
+    """The token of an editor or operator, and the name under which their actions are logged."""
 
     token: str
     who: Annotated[str, described(minLength=1, maxLength=WHO_MAX)]
@@ -40,7 +40,8 @@ class StaffCredentials(msgspec.Struct, frozen=True, kw_only=True):
 async def sign_in(request: Request[Any, Any, Any], state: ServiceState) -> Response[StaffSession]:
     """Gives the cookie of the pages for 12 hours; 401 for a wrong token, 429 for too many of them.
 
-    The role is `act` for the editor token, `read` for the control token. The cookie is over when the token is changed.
+    The role is `act` for the editor token, `read` for the control token. The cookie becomes invalid when the token
+    changes.
     """
     session = request_session(request)
     await session.require_confidential()  # nobody's token is tried over a line that others listen on
@@ -71,7 +72,7 @@ async def read_session(request: Request[Any, Any, Any]) -> Response[StaffSession
 
 @delete("/session", operation_id="signOutStaff", summary="Sign out of the pages (staff)")
 async def sign_out(request: Request[Any, Any, Any]) -> Response[None]:
-    """Takes the cookie away, whether or not it was worth something."""
+    """Deletes the cookie, whether it was valid or not."""
     headers = {"Set-Cookie": COOKIE.cleared(secure=_is_secure(request)), "Cache-Control": "no-store"}
     return Response(None, status_code=204, headers=headers)
 

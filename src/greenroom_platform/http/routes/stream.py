@@ -14,11 +14,11 @@ from litestar.params import FromPath
 from litestar.response import Stream as Body
 
 from greenroom.errors import EngineError, InvalidInput, LoadFailed, RecordError
-from greenroom.integrations.conditional import matches
 from greenroom.keyspace.parts import check_part
 from greenroom.sessions import Refused, SessionSnapshot, session_of
 from greenroom_platform.http import ranges
 from greenroom_platform.http.address_bounds import address_of, too_many
+from greenroom_platform.http.not_modified import is_not_modified
 from greenroom_platform.http.problems import Problem, send_problem, shown
 from greenroom_platform.http.responses import StoredJSON
 from greenroom_platform.http.state import ServiceState
@@ -73,7 +73,7 @@ async def _serve(socket: WebSocket[Any, Any, Any], state: ServiceState, podcast_
         return  # they have left, or the session's end has closed it
     except Exception as error:
         log.error("unexpected error", exc_info=error)
-        code, reason = FAILED_HERE, "an unexpected error; the log has it under the request id"
+        code, reason = FAILED_HERE, "an unexpected error; the log has the details under the request id"
     await _close(socket, code, reason)
 
 
@@ -142,28 +142,27 @@ async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> No
         pass  # they have left in this moment
 
 
-@get("/{podcast_id:str}/audio.webm", operation_id="readAudio", summary="A whole recording", media_type="audio/webm")
+@get("/{podcast_id:str}/audio.webm", operation_id="readAudio", summary="A complete recording", media_type="audio/webm")
 async def audio(request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]) -> Response[Any]:
-    """The recording, or the range of it that is asked for; 409 before it is whole."""
+    """The recording, or the requested range of it; 409 until it is complete."""
     whole = await _whole(state, podcast_id)
     headers = {"ETag": whole.etag, "Cache-Control": "public, max-age=86400", "Accept-Ranges": "bytes"}
     return await _part(request, whole, headers)
 
 
-@get("/{podcast_id:str}/transcript", summary="What is said in a recording, and when")
+@get("/{podcast_id:str}/transcript", summary="Transcript of a recording, with times")
 async def read_transcript(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[Transcript]:
-    """The lines as they were spoken, with their times; 409 before the recording is whole, 404 where it has none."""
+    """The spoken lines, with their times; 409 until the recording is complete, 404 if it has no transcript."""
     whole = await _whole(state, podcast_id)
     tag = f'{whole.etag[:-1]}-t"'
     common = [(b"etag", tag.encode()), (b"cache-control", b"public, max-age=86400")]
-    asked = request.headers.getall("if-none-match", [])
-    if asked and matches(asked, tag):
+    if is_not_modified(request, tag):
         return cast("Response[Transcript]", StoredJSON(b"", 304, common))
     said = await whole.transcript()
     if said is None:
-        raise Problem("not-found", "this recording has no transcript: it was made before there were any")
+        raise Problem("not-found", "this recording has no transcript: it was made before transcripts existed")
     headers = [*common, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
     return cast("Response[Transcript]", StoredJSON(said, 200, headers))
 
@@ -183,14 +182,13 @@ async def _whole(state: ServiceState, podcast_id: str) -> WholeRecording:
     if whole is None:
         later = {} if status.status == "error" else {"Retry-After": str(_RETRY)}
         raise Problem(
-            "not-whole", f"the recording is not whole; the podcast's status is {status.status}", headers=later
+            "not-whole", f"the recording is not complete; the podcast's status is {status.status}", headers=later
         )
     return whole
 
 
 async def _part(request: Request[Any, Any, Any], whole: WholeRecording, headers: dict[str, str]) -> Response[Any]:
-    asked = request.headers.getall("if-none-match", [])
-    if asked and matches(asked, whole.etag):
+    if is_not_modified(request, whole.etag):
         return Response(b"", status_code=304, headers=headers)
     # A part of another recording than the one that the client has the beginning of is of no use to it.
     same = request.headers.get("if-range", whole.etag) == whole.etag
@@ -225,9 +223,9 @@ def _place(asked: list[str]) -> int:
     if len(asked) != 1:
         raise InvalidInput("from", "it is given more than once", remedy)
     if _SECONDS.fullmatch(asked[0]) is None:
-        raise InvalidInput("from", f"{shown(asked[0])} is no number of seconds", remedy)
+        raise InvalidInput("from", f"{shown(asked[0])} is not a number of seconds", remedy)
     if (seconds := float(asked[0])) > _LONGEST:
-        raise InvalidInput("from", "there is no such place", remedy)
+        raise InvalidInput("from", "is outside the recording", remedy)
     return int(seconds * 1000)
 
 

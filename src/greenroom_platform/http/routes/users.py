@@ -22,7 +22,7 @@ Password = Annotated[str, described(minLength=PASSWORD_LENGTH[0], maxLength=PASS
 
 
 class NewUser(msgspec.Struct, frozen=True, kw_only=True):
-    """Who wants to become a user."""
+    """The name and password of a new user."""
 
     username: Username
     password: Password
@@ -37,7 +37,7 @@ class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @post("/", operation_class=taking(NewUser), problems=("conflict",), summary="Sign up")
 async def add_user(request: Request[Any, Any, Any], state: ServiceState) -> Response[UserAnswer]:
-    """Makes a user and no session; 409 where the name is taken, 429 for too many from one address."""
+    """Creates a user, but no session; 409 if the name is taken, 429 after too many from one address."""
     given = requests.draft(NewUser, await requests.members(request))
     await state.platform.accounts.check(given.username, given.password)
     # Before the hash, which is what costs.

@@ -31,10 +31,10 @@ def mongodb_name(url: str, *, field: str = "database") -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise InvalidInput(field, "it is no address", _REMEDY) from None
+        raise InvalidInput(field, "it is not an address", _REMEDY) from None
     # Prevents: a password has a / in it · what is behind it counts as the database's name, and is quoted.
     if any("@" in part for part in (parts.path, parts.query, parts.fragment)):
-        reason = "a sign in the user, the password or an option must be written as %XX, as %40 for @ and %2F for /"
+        reason = "special characters in the user, the password or an option are written as %XX: %40 for @, %2F for /"
         raise InvalidInput(field, reason, _REMEDY)
     if parts.scheme not in SCHEMES:
         raise InvalidInput(field, f"{parts.scheme}: is not known", _REMEDY)

@@ -169,10 +169,10 @@ class MongoForeignChanges:
         try:
             mended = await mend_all(self._database, missing=missing)
         except (RecordError, PyMongoError) as error:
-            log.warning("some documents are not found by a search until they are changed: %s", str(error)[:300])
+            log.warning("a search does not find some documents until they change: %s", str(error)[:300])
         else:
             if mended:
-                log.info("a search finds %d documents more", mended)
+                log.info("search words of %d documents were added or corrected", mended)
 
     # docs/decisions/0085-own-events-are-known-by-their-outbox-row.md
     async def _changes(self, events: list[Mapping[str, Any]], left: Left) -> ForeignChanges[Place] | None:

@@ -33,7 +33,7 @@ def look_at_file(path: Path) -> Sequence[Finding]:
         mend = "correct its owner, or restore it: docs/operations.md, After a restore"
         return (error("record_unreadable", what, "nothing is answered that is not cached", mend),)
     if not ours or version > SCHEMA_VERSION:
-        what = f"{path} is no record that this program knows (version {version}, and it knows {SCHEMA_VERSION})"
+        what = f"{path} is not a record that this program knows (version {version}, and it knows {SCHEMA_VERSION})"
         mend = "choose a Greenroom database with --database-url, or a newer Greenroom"
         return (error("record_unknown", what, "no service starts on it", mend),)
     if version < SCHEMA_VERSION:

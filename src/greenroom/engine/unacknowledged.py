@@ -38,6 +38,7 @@ log = logging.getLogger("greenroom.engine")
 
 # docs/decisions/0003-every-connection-replays-invalidations.md
 # docs/decisions/0004-revocations-replay-on-both-connections.md
+# docs/decisions/0116-files-are-named-by-the-question.md
 RECENT = 30.0
 """Seconds for which an acknowledged command is sent again to a server that has come back."""
 _COMMANDS_PER_WRITE = 500
@@ -182,7 +183,7 @@ class ReplayLog:
             return False
         if not kept.is_logged:
             kept.is_logged = True
-            log.error("%s cannot be carried out, and is put off: %s", self._what, error)
+            log.error("%s fails, and is postponed: %s", self._what, error)
         return True
 
     def _wait(self, handover: Handover, key: str, kept: Kept) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from greenroom.engine import Address, Channel, Command
-from greenroom.engine import replay as module
-from greenroom.engine.replay import RECENT, Kept, ReplayLog
+from greenroom.engine import unacknowledged as module
 from greenroom.engine.server.standalone import Standalone
+from greenroom.engine.unacknowledged import RECENT, Kept, ReplayLog
 from greenroom.errors import EngineError
 from greenroom.testing.clock import ManualClock
 from tests.support.listeners import listening
