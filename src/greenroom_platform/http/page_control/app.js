@@ -43,8 +43,11 @@ function show({ focus = false } = {}) {
   const [title, view] = VIEWS[name];
   document.title = `${title} · Control room · Greenroom`;
   for (const link of nav.querySelectorAll('a')) {
-    if (link.dataset.route === name) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
+    if (link.dataset.route === name) {
+      link.setAttribute('aria-current', 'page');
+      // On a telephone the links are wider than the screen.
+      nav.scrollLeft = link.offsetLeft - nav.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2;
+    } else link.removeAttribute('aria-current');
   }
   clearNotice();
   replace(main);

@@ -75,7 +75,7 @@ export function readsChart(name, signal) {
 
 export function loadsChart(name, signal) {
   const chart = new Chart(`${name}: time of a load over 15 minutes`, signal, ({ ink, line, of }) => ({
-    ...base(ink, line, milliseconds),
+    ...base(ink, line, tick),
     series: [
       {},
       { stroke: of('hit'), width: 2, spanGaps: true, points: { show: true, size: 4, fill: of('hit') } },
@@ -88,6 +88,11 @@ export function loadsChart(name, signal) {
       chart.draw([times, keyspace.p50_ms, keyspace.p99_ms]);
     },
   };
+}
+
+/** As `milliseconds`, of a round number: 0.25 is not 0.3. */
+function tick(value) {
+  return value > 0 && value < 10 ? `${Number(value.toPrecision(3))} ms` : milliseconds(value);
 }
 
 /** What the colours mean. */

@@ -72,6 +72,8 @@ export function keysView(main, signal) {
       const query = new URLSearchParams(asked.parts);
       const { data } = await ask(`/control/keys/${encodeURIComponent(keyspace.name)}?${query}`, { signal, quiet: true });
       replace(found, shown(data, keyspace, asked.parts, lookUp));
+      // On a telephone it stands below the form, out of sight.
+      found.scrollIntoView({ block: 'nearest' });
     } catch (error) {
       if (signal.aborted) return;
       refusal.textContent = inWords(error);

@@ -37,9 +37,14 @@ export function mayAct() {
 
 /** Do something: {data} of the action, with its outcome; the page is told anew at once. */
 export async function act(path, body) {
-  const { data } = await ask(`/control${path}`, { method: 'POST', body });
-  await refresh();
-  return data;
+  try {
+    const { data } = await ask(`/control${path}`, { method: 'POST', body });
+    await refresh();
+    return data;
+  } catch (error) {
+    if (error.status === 401) live.dispatchEvent(new Event('out'));
+    throw error;
+  }
 }
 
 export async function refresh() {
