@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Page, Route, expect
+from playwright.sync_api import ConsoleMessage, Page, Route, ViewportSize, expect
 
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import API, TOKEN, Service
@@ -157,3 +157,25 @@ def test_an_operator_whose_session_is_over_signs_in_again(service: Service, visi
     page.get_by_role("dialog").get_by_role("button", name="Pause the queue").click()
     expect(page.locator(".lead")).to_contain_text("Your session is over: sign in again.")
     expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_on_a_telephone_all_that_an_operator_is_told_is_in_sight(service: Service, visitor: Visit) -> None:
+    page = visitor(reduced_motion="reduce", viewport=ViewportSize(width=375, height=740)).context.new_page()
+    page.goto(f"{service.url}/control#/log")
+    sign_in(page)
+    # The link of this view, the last of those that are wider than the screen.
+    expect(page.get_by_role("link", name="Log")).to_be_in_viewport(ratio=0.9)
+    page.get_by_role("link", name="Keys").click()
+    page.get_by_label("topic_id").fill("ocean_science")
+    press(page, "Look up")
+    expect(page.locator(".verdict")).to_be_in_viewport()
+    press(page, "Drop this key")
+    page.get_by_label("Why").fill("To see what is told.")
+    press(page, "Drop it")
+    notice = page.locator("#notice")
+    expect(notice).to_contain_text("Dropped cache:topic:ocean_science.")
+    box = notice.bounding_box()
+    assert box is not None
+    # As wide as its words need, and not half of the screen.
+    assert box["width"] > 375 * 0.8
+    assert abs(box["x"] * 2 + box["width"] - 375) < 2
