@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Page, Route, ViewportSize, expect
 
+from tests.support.people import people_of
 from tests.support.process_tree import ON_LINUX
 from tests.support.running_service import API, TOKEN, Service
 from tests.support.visitors import WITH_CHROMIUM, Visitor
@@ -179,3 +181,28 @@ def test_on_a_telephone_all_that_an_operator_is_told_is_in_sight(service: Servic
     # As wide as its words need, and not half of the screen.
     assert box["width"] > 375 * 0.8
     assert abs(box["x"] * 2 + box["width"] - 375) < 2
+
+
+def test_of_many_topics_the_one_that_is_edited_is_in_sight(service: Service, visitor: Visit) -> None:
+    made = [{"topic_id": f"many_{one}", "display_name": f"Many {one:02}", "keywords": ["k"]} for one in range(60)]
+    content = "".join(f"{json.dumps(one | {'description': ''})}\n" for one in made)
+    service.client.post(f"{API}/load", content=content, headers=service.editor).raise_for_status()
+    page = edit(service, visitor, "#/topics/many_59/edit")
+    expect(page.locator(".entries [aria-current]")).to_have_text("Many 59")
+    expect(page.locator(".entries [aria-current]")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("scrollY") == 0
+    for one in made:
+        service.client.delete(f"{API}/topics/{one['topic_id']}", headers=service.editor).raise_for_status()
+
+
+def test_an_operator_sees_how_old_a_session_is(service: Service, visitor: Visit) -> None:
+    page = visitor(reduced_motion="reduce").context.new_page()
+    page.goto(f"{service.url}/control#/sessions")
+    sign_in(page)
+    with people_of(service) as people:
+        person = people().sign_up()
+        person.log_in()
+        page.get_by_label("Name or id").fill(person.username)
+        press(page, "Find")
+        began = page.get_by_role("region", name=f"Sessions of {person.username}").locator("tbody td").nth(1)
+        expect(began).to_have_text(re.compile(r"^\d\d:\d\d:\d\d(< 1|\d+) s ago$"))

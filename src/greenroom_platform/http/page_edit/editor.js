@@ -122,6 +122,7 @@ class Editing {
     replace(this.way, trail(['Library', '#/'], ...(topic ? [[topic.display_name, `#/topics/${encodeURIComponent(topicId)}`]] : [])));
     this.heading.textContent = this.title;
     pane.mark(topicId || null);
+    pane.reveal();
   }
 
   /** Something was typed: it is kept, and seen in the preview. */

@@ -107,7 +107,7 @@ function foundPart(file, found, lines, outcome) {
   load.addEventListener('click', () => store(file, load, outcome));
   const summary = good
     ? `${objects(found)} can be loaded${bad ? `; ${count(bad, 'line')} cannot.` : '. No line is bad.'}`
-    : bad ? `None of ${count(bad, 'line')} can be loaded.` : 'The file is empty.';
+    : bad === 1 ? 'Its one line cannot be loaded.' : bad ? `None of ${count(bad, 'line')} can be loaded.` : 'The file is empty.';
   return h(
     'section',
     { class: 'sheet', 'aria-labelledby': 'found-title' },
