@@ -212,8 +212,10 @@ def test_a_failed_podcast_says_why_and_is_made_once_there_are_stories(service: S
     said(page, reason)
     page.unroute(f"**/snippets?topic_id={BARE}*")
     expect(page.locator(".steps")).to_be_hidden()
-    for name in ("Listen", "Play"):
+    for name in ("Listen", "Play", "Keyboard"):
         expect(page.get_by_role("button", name=name, exact=True)).to_be_hidden()
+    expect(page.get_by_label("Speed")).to_be_hidden()
+    expect(page.locator(".made")).to_have_text("Asked for today")
     make(page, BARE)
     expect(notice(page)).to_have_text(f"There are no stories about {NAMES[BARE]} yet, and so no podcast.")
     expect(page.locator("#player")).to_be_hidden()
