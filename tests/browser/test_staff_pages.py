@@ -206,3 +206,72 @@ def test_an_operator_sees_how_old_a_session_is(service: Service, visitor: Visit)
         press(page, "Find")
         began = page.get_by_role("region", name=f"Sessions of {person.username}").locator("tbody td").nth(1)
         expect(began).to_have_text(re.compile(r"^\d\d:\d\d:\d\d(< 1|\d+) s ago$"))
+
+
+def test_a_service_that_says_nothing_is_not_called_healthy(service: Service, visitor: Visit) -> None:
+    page = visitor(reduced_motion="reduce").context.new_page()
+    page.route("**/control/events", lambda route: route.fulfill(status=503))
+    page.goto(f"{service.url}/control")
+    sign_in(page)
+    health = page.locator("#health")
+    expect(health).to_contain_text("Healthy")
+    page.route("**/control/*", lambda route: route.abort())
+    expect(health).to_contain_text("No news from the service for")
+    expect(health).not_to_contain_text("Healthy")
+    expect(page.locator("body")).to_have_attribute("data-health", "error")
+    page.unroute("**/control/*")
+    expect(health).to_contain_text("Healthy")
+    expect(page.locator("body")).to_have_attribute("data-health", "ok")
+
+
+def test_what_is_told_of_a_lost_connection_stands_over_the_page(service: Service, visitor: Visit) -> None:
+    browser = visitor(reduced_motion="reduce")
+    page = browser.context.new_page()
+    page.goto(f"{service.url}/edit")
+    sign_in(page)
+    expect(page.locator(".rows")).to_be_visible()
+    browser.context.set_offline(True)
+    banner, bench = page.locator("#banner"), page.locator(".bench")
+    expect(banner).to_contain_text("You are offline")
+    for width in (375, 1280, 1920):
+        page.set_viewport_size(ViewportSize(width=width, height=800))
+        over, below = banner.bounding_box(), bench.bounding_box()
+        assert over is not None
+        assert below is not None
+        assert abs(over["x"] - below["x"]) < 2
+        assert abs(over["width"] - below["width"]) < 2
+    browser.context.set_offline(False)
+
+
+def test_of_two_files_the_last_is_shown_and_elsewhere_none_is_taken(service: Service, visitor: Visit) -> None:
+    page = visitor(reduced_motion="reduce").context.new_page()
+    page.goto(f"{service.url}/edit")
+    sign_in(page)
+    expect(page.locator(".rows")).to_be_visible()
+    dropped = page.evaluate(
+        """() => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File(['x'], 'stray.ndjson'));
+          const drop = new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true });
+          document.body.dispatchEvent(drop);
+          return drop.defaultPrevented;
+        }"""
+    )
+    assert dropped, "the browser would open the file"
+    expect(page.locator("#notice p")).to_contain_text("Load and export")
+
+    page.get_by_role("link", name="Load and export").click()
+    waiting: list[Route] = []
+    page.route("**/load?dry_run=true", lambda route: waiting.append(route))
+    for name in ("first", "second"):
+        page.locator("#file").set_input_files({"name": f"{name}.ndjson", "mimeType": "x", "buffer": b"no json\n"})
+        expect(page.locator(".outcome")).to_contain_text(f"Looking at {name}.ndjson")
+    first, second = waiting
+    second.continue_()
+    expect(page.locator(".outcome h3")).to_have_text("second.ndjson")
+    with page.expect_response("**/load?dry_run=true") as answer:
+        first.continue_()
+    answer.value.finished()
+    # What the page makes of an answer, it has made when the next one is there.
+    page.evaluate("fetch('/api/v1/site').then((answer) => answer.json())")
+    expect(page.locator(".outcome h3")).to_have_text("second.ndjson")

@@ -17,6 +17,7 @@ let timers = [];
 
 export function begin(staff) {
   now.staff = staff;
+  now.at = Date.now();
   follow();
   charts();
   timers.push(setInterval(charts, CHARTS), setTimeout(charts, FIRST_CHART));
