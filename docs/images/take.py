@@ -122,7 +122,7 @@ def control(browser: Browser, url: str) -> None:
 
 
 def main() -> None:
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if chromium is None:
         raise SystemExit("chromium is not installed")
     with service() as url, sync_playwright() as playwright:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from signal import SIGTERM
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Route, ViewportSize, expect
 
 from tests.support.held_renderer import BARE, LONG, NAMES, SHORT, ask_for, held, is_whole, write_topics
 from tests.support.patience import wait_for
@@ -212,8 +213,13 @@ def test_a_failed_podcast_says_why_and_is_made_once_there_are_stories(service: S
     said(page, reason)
     page.unroute(f"**/snippets?topic_id={BARE}*")
     expect(page.locator(".steps")).to_be_hidden()
-    for name in ("Listen", "Play"):
+    for name in ("Listen", "Play", "Keyboard"):
         expect(page.get_by_role("button", name=name, exact=True)).to_be_hidden()
+    expect(page.get_by_label("Speed")).to_be_hidden()
+    close = page.get_by_role("button", name="Close the player").bounding_box()
+    assert close is not None
+    assert close["x"] > page.evaluate("innerWidth") * 0.9
+    expect(page.locator(".made")).to_have_text("Asked for today")
     make(page, BARE)
     expect(notice(page)).to_have_text(f"There are no stories about {NAMES[BARE]} yet, and so no podcast.")
     expect(page.locator("#player")).to_be_hidden()
@@ -349,6 +355,24 @@ def test_where_events_do_not_come_through_the_status_is_asked_for(service: Servi
     with held(service):
         expect(page.locator(".steps .now")).to_have_text("Recording")
     expect(page.locator(".making")).to_have_text("Ready.")
+
+
+def test_the_steps_of_a_podcast_do_not_touch_on_the_narrowest_screen(visitor: Visit) -> None:
+    podcast = "0" * 32
+    told = {"podcast_id": podcast, "topic_id": SHORT, "status": "audio_rendering"}
+    body = f"event: status\ndata: {json.dumps(told)}\n\n"
+    page = visitor(viewport=ViewportSize(width=320, height=640)).open()
+    page.route("**/events", lambda route: route.fulfill(body=body, headers={"Content-Type": "text/event-stream"}))
+    page.evaluate("address => { location.hash = address }", f"#/listen/{podcast}/{SHORT}")
+    expect(page.locator(".steps .now")).to_have_text("Recording")
+    words = """element => [...element.children].map((step) => {
+        const range = document.createRange();
+        range.selectNodeContents(step.lastChild);
+        const { left, right } = range.getBoundingClientRect();
+        return [left, right];
+    })"""
+    edges = page.locator(".steps").evaluate(words)
+    assert [after[0] - before[1] >= 6 for before, after in pairwise(edges)] == [True] * 3
 
 
 def test_a_status_that_comes_late_does_not_lead_back(visitor: Visit) -> None:

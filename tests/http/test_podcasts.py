@@ -157,14 +157,15 @@ async def test_where_no_voice_is_to_be_had_the_answer_says_what_is_missing(tmp_p
     async with running(app) as client:
         body = problem(await client.post(GENERATE, json={"topic_id": TOPIC}), 501, "not-installed")
         # Whoever asks first need not learn it from a refusal.
-        assert (await client.get(f"{API}/site")).json() == {"podcasts": False, "session": False}
+        assert (await client.get(f"{API}/site")).json() == {"podcasts": False, "session": False, "staff": False}
     assert "pip install 'greenroom[studio]'" in body["detail"]
 
 
 def test_a_page_learns_whether_to_ask_for_a_session(service: Service) -> None:
     with httpx.Client(base_url=service.url, verify=NO_TLS, limits=KEPT) as browser:
         answer = browser.get(f"{API}/site")
-        assert (answer.json(), answer.headers["cache-control"]) == ({"podcasts": True, "session": False}, "no-store")
+        assert answer.json() == {"podcasts": True, "session": False, "staff": False}
+        assert answer.headers["cache-control"] == "no-store"
         assert "set-cookie" not in answer.headers
         browser.patch(f"{API}/session/preferences", json={"playback_speed_default": 2}).raise_for_status()
         assert browser.get(f"{API}/site").json()["session"] is True

@@ -102,10 +102,7 @@ async def _staff(connection: ASGIConnection[Any, Any, Any, Any]) -> StaffSession
     if token:
         role = await role_of_token(connection, token)
         return None if role is None else StaffSession(role=role, who=BY_TOKEN[role], until=None)
-    transport = session_of(connection.scope).signals.transport
-    if transport is Transport.PLAIN:  # whoever listens on the way could have the cookie
-        return None
-    cookies = COOKIE.values(_cookies(connection), secure=transport is Transport.SECURE)
+    cookies = _staff_cookies(connection)
     if not cookies:
         return None
     # A cookie that is not signed as it should be may be a guess of the token with which it would be.
@@ -117,6 +114,18 @@ async def _staff(connection: ASGIConnection[Any, Any, Any, Any]) -> StaffSession
     except ForgedCookie:
         await wrong.count(connection)
         return None
+
+
+def names_staff(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    """Whether the request has a cookie of the staff's pages, living or not; none is looked at."""
+    return bool(_staff_cookies(connection))
+
+
+def _staff_cookies(connection: ASGIConnection[Any, Any, Any, Any]) -> list[str]:
+    transport = session_of(connection.scope).signals.transport
+    if transport is Transport.PLAIN:  # whoever listens on the way could have the cookie
+        return []
+    return list(COOKIE.values(_cookies(connection), secure=transport is Transport.SECURE))
 
 
 def _cookies(connection: ASGIConnection[Any, Any, Any, Any]) -> list[bytes]:

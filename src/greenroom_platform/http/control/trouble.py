@@ -81,7 +81,9 @@ def findings(
         waiting: podcasts that are waited for, the oldest for so many seconds.
         workers: that are alive; None where nobody can tell.
     """
-    found = list(verdict(servers, Heard(health=dict(health)), None))
+    # Each trouble tells since when it is there by itself.
+    told = {name: said for name, said in health.items() if name != "since"}
+    found = list(verdict(servers, Heard(health=told), None))
     if health.get("status") == "draining":
         found = [one for one in found if one.kind != "unavailable"]
         found.insert(0, warning("draining", "this process ends", "it takes no new requests", "start it again"))

@@ -25,6 +25,7 @@ export function showControls() {
   const times = h('p', { class: 'times' });
   const slider = h('input', { type: 'range', min: '0', max: '0', step: '1', value: '0', 'aria-label': 'Position' });
   const speed = speedChoice('player-speed');
+  const pace = h('div', { class: 'pace' }, h('label', { for: 'player-speed' }, 'Speed'), speed);
   const help = keysHelp(icon('keys'));
   let dragging = false;
 
@@ -42,7 +43,7 @@ export function showControls() {
     h('div', { class: 'about' }, title, state),
     h('div', { class: 'keys' }, back, play, forward),
     seek,
-    h('div', { class: 'pace' }, h('label', { for: 'player-speed' }, 'Speed'), speed),
+    pace,
     help.button,
     close,
     help.list,
@@ -80,7 +81,8 @@ export function showControls() {
     title.textContent = podcast.title;
     if (podcast.podcastId) title.setAttribute('href', address(podcast));
     else title.removeAttribute('href');
-    for (const one of [play, back, forward, seek]) one.hidden = !player.playable;
+    for (const one of [play, back, forward, seek, pace, help.button]) one.hidden = !player.playable;
+    if (!player.playable) help.close();
     play.setAttribute('aria-label', on ? 'Pause' : phase === 'ended' ? 'Play again' : 'Play');
     replace(play, icon(on ? 'pause' : 'play'));
     const text = line(player);

@@ -43,5 +43,8 @@ export function keysHelp(icon) {
     list.hidden = !list.hidden;
     button.setAttribute('aria-expanded', String(!list.hidden));
   }
-  return { button, list };
+  function close() {
+    if (!list.hidden) turn();
+  }
+  return { button, list, close };
 }

@@ -99,7 +99,7 @@ export async function listenView(main, [podcastId, topicId], signal) {
   /** Two podcasts about one topic are told apart by when they were made, and how long they are. */
   function name() {
     const seconds = found?.duration_seconds ?? (mine() && player.whole ? player.end : 0);
-    made.textContent = found ? [`Made ${onDay(found.created_at)}`, seconds && isWhole(status) && length(seconds)].filter(Boolean).join(' · ') : '';
+    made.textContent = found ? [`${isWhole(status) ? 'Made' : 'Asked for'} ${onDay(found.created_at)}`, seconds && isWhole(status) && length(seconds)].filter(Boolean).join(' · ') : '';
   }
 
   function follow() {

@@ -38,7 +38,7 @@ export function known() {
 /** Ask who one is, if there is a session to ask for: a first visit is not refused anything. */
 export async function check() {
   looked = Date.now();
-  if (await readSite() || session.exists) await load();
+  if ((await readSite()).session || session.exists) await load();
   else changes.dispatchEvent(new Event('change'));
 }
 

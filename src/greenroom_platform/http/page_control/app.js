@@ -43,8 +43,11 @@ function show({ focus = false } = {}) {
   const [title, view] = VIEWS[name];
   document.title = `${title} · Control room · Greenroom`;
   for (const link of nav.querySelectorAll('a')) {
-    if (link.dataset.route === name) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
+    if (link.dataset.route === name) {
+      link.setAttribute('aria-current', 'page');
+      // On a telephone the links are wider than the screen.
+      nav.scrollLeft = link.offsetLeft - nav.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2;
+    } else link.removeAttribute('aria-current');
   }
   clearNotice();
   replace(main);
@@ -69,7 +72,6 @@ function showHealth() {
   health.hidden = false;
   health.dataset.state = state;
   document.body.dataset.health = state;
-  delete health.dataset.quiet;
   morph(health,
     h('p', { class: 'sentence' }, icon(state === 'ok' ? 'done' : 'ill'), h('span', {}, summary.sentence)),
     summary.troubles.length > 0 && h('ul', { class: 'troubles' }, summary.troubles.map((one) => h('li', { 'data-key': one.kind, class: one.severity },
@@ -86,9 +88,15 @@ function capital(text) {
   return /^[a-z]+ /.test(text) && !text.startsWith('greenroom ') ? text[0].toUpperCase() + text.slice(1) : text;
 }
 
+/** A service that says nothing is not called healthy, whatever it has said before. */
 function quiet() {
-  if (health.hidden) return;
-  health.dataset.quiet = `No news for ${Math.round((Date.now() - now.at) / 1000)} s: what is shown may be old.`;
+  if (health.dataset.state !== 'quiet') announce('No news from the service.');
+  health.hidden = false;
+  health.dataset.state = 'quiet';
+  document.body.dataset.health = 'error';
+  const seconds = Math.round((Date.now() - now.at) / 1000);
+  morph(health, h('p', { class: 'sentence' }, icon('ill'),
+    h('span', {}, `No news from the service for ${seconds} s. What is shown below may be old.`)));
 }
 
 function enter(who) {

@@ -59,7 +59,7 @@ class Chart {
 
 export function readsChart(name, signal) {
   const chart = new Chart(`${name}: reads a second over 15 minutes`, signal, ({ ink, line, of }) => ({
-    ...base(ink, line, rate),
+    ...base(ink, line, (value) => tick(value, rate)),
     series: [{}, ...[...OUTCOMES].reverse().map(([outcome]) => ({ stroke: of(outcome), fill: of(outcome), width: 0.5, points: { show: false } }))],
   }));
   return {
@@ -75,7 +75,7 @@ export function readsChart(name, signal) {
 
 export function loadsChart(name, signal) {
   const chart = new Chart(`${name}: time of a load over 15 minutes`, signal, ({ ink, line, of }) => ({
-    ...base(ink, line, milliseconds),
+    ...base(ink, line, (value) => tick(value, milliseconds, ' ms')),
     series: [
       {},
       { stroke: of('hit'), width: 2, spanGaps: true, points: { show: true, size: 4, fill: of('hit') } },
@@ -88,6 +88,11 @@ export function loadsChart(name, signal) {
       chart.draw([times, keyspace.p50_ms, keyspace.p99_ms]);
     },
   };
+}
+
+/** A small number at an axis is round, and is told as it is: 0.25 is not 0.3. */
+function tick(value, say, unit = '') {
+  return value > 0 && value < 10 ? `${Number(value.toPrecision(3))}${unit}` : say(value);
 }
 
 /** What the colours mean. */

@@ -46,7 +46,13 @@ export function reasoned({ title, effect, button, danger = false, work }) {
       }
     });
     replace(dialog, made);
-    dialog.addEventListener('close', () => resolve(result), { once: true });
+    // What was asked about is not on the view to which one goes back.
+    const leave = () => dialog.close();
+    window.addEventListener('hashchange', leave);
+    dialog.addEventListener('close', () => {
+      window.removeEventListener('hashchange', leave);
+      resolve(result);
+    }, { once: true });
     dialog.showModal();
     why.focus();
   });

@@ -17,7 +17,7 @@ export function flowPicture(flow) {
   ];
   const left = [reads, reads - flow.near, flow.record + flow.shared];
   return h('div', { class: 'flow' },
-    band(reads, left),
+    reads > 0 && band(reads, left),
     h('ol', { class: 'stations' },
       station('readers', 'Readers', reads, 'reads a second', null),
       layers.map((layer) => station(layer.name.toLowerCase(), layer.name, layer.rate, layer.say, reads ? layer.rate / reads : null))),

@@ -38,6 +38,7 @@ export function bytes(value) {
 export function milliseconds(value) {
   if (value === null || value === undefined) return '–';
   if (value === 0) return '0';
+  if (value < 0.1) return '< 0.1 ms';
   if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
 }

@@ -72,6 +72,8 @@ export function keysView(main, signal) {
       const query = new URLSearchParams(asked.parts);
       const { data } = await ask(`/control/keys/${encodeURIComponent(keyspace.name)}?${query}`, { signal, quiet: true });
       replace(found, shown(data, keyspace, asked.parts, lookUp));
+      // On a telephone it stands below the form, out of sight.
+      found.scrollIntoView({ block: 'nearest' });
     } catch (error) {
       if (signal.aborted) return;
       refusal.textContent = inWords(error);
@@ -108,11 +110,11 @@ function shown(key, keyspace, parts, again) {
       left && ['Lifetime left', `${left} of ${span(key.ttl_ms / 1000)}`],
       key.fresh !== null && ['Fresh', key.fresh ? 'yes' : 'no: the next reader is given it, and it is loaded behind'],
       key.bytes !== null && ['Size', bytes(key.bytes)],
-      ['Lease', leaseOf(key.lease)],
+      ['Lease', key.state === 'unknown' ? STATES.unknown : leaseOf(key.lease)],
       key.groups.length > 0 && ['Groups', key.groups.join(', ')],
     ),
     key.differences.length > 0 && differencesOf(key.differences),
-    (key.cached ?? key.recorded) !== null && h('div', { class: 'bodies' }, bodyOf('In the cache', key.cached), bodyOf('In the record', key.recorded)),
+    (key.cached ?? key.recorded) !== null && h('div', { class: 'bodies' }, bodyOf('In the cache', key.cached, key.state === 'unknown' ? 'Not known.' : 'Nothing.'), bodyOf('In the record', key.recorded, key.record_error ? 'Not known.' : 'Nothing.')),
     h('div', { class: 'actions' },
       h('button', { type: 'button', on: { click: again } }, 'Look again'),
       mayAct() && h('button', { type: 'button', class: 'danger', on: { click: () => dropKey(keyspace, parts, key, again) } }, 'Drop this key'),
@@ -134,8 +136,8 @@ function differencesOf(differences) {
       h('td', { class: 'recorded' }, one.recorded === null ? h('em', {}, 'missing') : h('code', {}, one.recorded)))))));
 }
 
-function bodyOf(title, body) {
-  return h('details', {}, h('summary', {}, title), body === null ? h('p', { class: 'hint' }, 'Nothing.') : h('pre', { tabindex: '0' }, body));
+function bodyOf(title, body, none) {
+  return h('details', {}, h('summary', {}, title), body === null ? h('p', { class: 'hint' }, none) : h('pre', { tabindex: '0' }, body));
 }
 
 async function dropKey(keyspace, parts, key, again) {

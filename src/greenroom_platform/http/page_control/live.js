@@ -17,6 +17,7 @@ let timers = [];
 
 export function begin(staff) {
   now.staff = staff;
+  now.at = Date.now();
   follow();
   charts();
   timers.push(setInterval(charts, CHARTS), setTimeout(charts, FIRST_CHART));
@@ -37,9 +38,14 @@ export function mayAct() {
 
 /** Do something: {data} of the action, with its outcome; the page is told anew at once. */
 export async function act(path, body) {
-  const { data } = await ask(`/control${path}`, { method: 'POST', body });
-  await refresh();
-  return data;
+  try {
+    const { data } = await ask(`/control${path}`, { method: 'POST', body });
+    await refresh();
+    return data;
+  } catch (error) {
+    if (error.status === 401) live.dispatchEvent(new Event('out'));
+    throw error;
+  }
 }
 
 export async function refresh() {

@@ -69,7 +69,7 @@ function listed(user, again) {
     h('h2', { id: 'found-title' }, user.username),
     facts(['User id', h('code', {}, user.user_id)], ['Live sessions', number(user.sessions.length)]),
     table(`Sessions of ${user.username}`, ['Session', 'Began', 'Last seen', 'Listens to', mayAct() ? 'Action' : ''].filter(Boolean), user.sessions.map((one) => row(one.handle, [
-      h('code', {}, one.handle.slice(0, 12)), moment(one.started_at), `${since(one.last_activity_timestamp)} ago`, one.listens_to ? h('code', {}, one.listens_to.slice(0, 8)) : '–',
+      h('code', {}, one.handle.slice(0, 12)), [moment(one.started_at), h('span', { class: 'hint' }, `${since(one.started_at)} ago`)], `${since(one.last_activity_timestamp)} ago`, one.listens_to ? h('code', {}, one.listens_to.slice(0, 8)) : '–',
       ...(mayAct() ? [h('button', { type: 'button', class: 'small danger', on: { click: () => end(one.handle) } }, 'End')] : []),
     ])), 'This user has no live session.'),
     mayAct() && user.sessions.length > 0 && h('div', { class: 'actions' }, h('button', { type: 'button', class: 'danger', on: { click: () => end('') } }, 'End all of them')));

@@ -3,11 +3,13 @@
 import { ask } from '/page/api.js';
 import { form } from '/page/forms.js';
 import { h, replace } from '/page/dom.js';
+import { readSite } from '/page/site.js';
 
 const NAME = 'greenroom-control-name';
 
 /** The session of now; null without one. */
 export async function session() {
+  if (!(await readSite()).staff) return null;
   try {
     return (await ask('/staff/session', { quiet: true })).data;
   } catch (error) {
@@ -32,11 +34,11 @@ export function signInView(main, done, said = '') {
     ],
     send: async (values) => {
       const { data } = await ask('/staff/session', { method: 'POST', body: values });
-      localStorage.setItem(NAME, values.who);
+      keepName(values.who);
       done(data);
     },
   });
-  made.querySelector('#staff-who').value = localStorage.getItem(NAME) ?? '';
+  made.querySelector('#staff-who').value = keptName();
   replace(main,
     h('div', { class: 'entrance' },
       h('div', { class: 'lead' },
@@ -44,4 +46,20 @@ export function signInView(main, done, said = '') {
         h('p', {}, said || 'What is read, loaded and waited for in this Greenroom; what is ill, since when, and what to do about it.')),
       made));
   (made.querySelector('#staff-who').value ? made.querySelector('#staff-token') : made.querySelector('#staff-who')).focus();
+}
+
+function keptName() {
+  try {
+    return localStorage.getItem(NAME) ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function keepName(name) {
+  try {
+    localStorage.setItem(NAME, name);
+  } catch {
+    // Without storage one types it again.
+  }
 }

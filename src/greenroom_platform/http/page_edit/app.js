@@ -6,13 +6,14 @@ import { start } from '/page/router.js';
 import { watchDrafts } from './drafts.js';
 import { newStoryView, newTopicView, storyView, topicEditView } from './editor.js';
 import { libraryView, topicView } from './library.js';
-import { loadView } from './load.js';
+import { loadView, refuseStrayFiles } from './load.js';
 import { known, showStaff, signedIn } from './staff.js';
 
 watchReach();
 showFooter();
 showStaff();
 watchDrafts();
+refuseStrayFiles();
 await known();
 start([
   [/^\/$/, 'library', signedIn(libraryView)],

@@ -19,6 +19,7 @@ export function onBench(main, at, content, { current = null } = {}) {
   bench.dataset.at = at;
   replace(bench.querySelector('.content'), content);
   pane.mark(current);
+  pane.reveal();
 }
 
 /** What stands there until the view has come; nothing where the frame is there already, and shows the last one. */

@@ -1,5 +1,6 @@
 /** Writing a topic or a story: fields, a preview, saving on condition, the conflict, and the deletion. */
 
+import { Problem } from '/page/api.js';
 import { announce, h, replace } from '/page/dom.js';
 import { go } from '/page/router.js';
 import { inWords } from '/page/words.js';
@@ -61,6 +62,8 @@ class Editing {
       this.base = this.kept.base;
       this.tag = this.kept.tag;
     }
+    /** What was to be created when the answer was lost: it may be there. */
+    this.lost = this.kept?.lost ?? null;
     this.busy = false;
   }
 
@@ -119,6 +122,7 @@ class Editing {
     replace(this.way, trail(['Library', '#/'], ...(topic ? [[topic.display_name, `#/topics/${encodeURIComponent(topicId)}`]] : [])));
     this.heading.textContent = this.title;
     pane.mark(topicId || null);
+    pane.reveal();
   }
 
   /** Something was typed: it is kept, and seen in the preview. */
@@ -128,10 +132,15 @@ class Editing {
       else if (name === 'display_name' && !this.idTouched) this.fields.fill({ topic_id: suggestedId(this.fields.values().display_name) });
     }
     const values = this.fields.values();
-    if (this.isDirty(values)) keepDraft(this.key, { values, base: this.base, tag: this.tag, address: this.address, title: this.kind.title(values) });
+    if (this.isDirty(values)) this.keep(values);
     else dropDraft(this.key);
     this.kept = draft(this.key);
     this.draw();
+  }
+
+  keep(values) {
+    const { base, tag, address, lost } = this;
+    keepDraft(this.key, { values, base, tag, address, lost, title: this.kind.title(values) });
   }
 
   isDirty(values) {
@@ -172,6 +181,14 @@ class Editing {
 
   async create(values) {
     const isTopic = this.kind.name === 'topic';
+    const made = await this.madeBefore(values);
+    if (made) {
+      this.id = isTopic ? made.topic_id : made.snippet_id;
+      const read = await call(this.kind.path(this.id));
+      await this.change(values, read.headers.get('etag'), 'Created');
+      go(isTopic ? `#/topics/${encodeURIComponent(this.id)}` : this.kind.address(this.id));
+      return;
+    }
     const path = isTopic ? this.kind.path(values.topic_id.trim()) : '/snippets';
     const headers = isTopic ? { ...ASKS, 'If-None-Match': '*' } : ASKS;
     const answer = await call(path, { method: isTopic ? 'PUT' : 'POST', headers, body: this.kind.body(values) });
@@ -181,17 +198,45 @@ class Editing {
     go(isTopic ? `#/topics/${topic}` : this.kind.address(answer.data.snippet_id));
   }
 
-  async change(values, tag) {
-    const answer = await call(this.kind.path(this.id), { method: 'PUT', headers: { ...ASKS, 'If-Match': tag ?? '*' }, body: this.kind.body(values) });
+  /**
+   * What an earlier try has made whose answer was lost; null where there is none.
+   *
+   * Prevents: a story is made · its answer is lost · "Create" is pressed once more · there are two.
+   */
+  async madeBefore(values) {
+    const { kind, lost } = this;
+    const isTopic = kind.name === 'topic';
+    if (!lost || lost.topic_id !== values.topic_id) return null;
+    try {
+      const { data } = await call(isTopic ? kind.path(lost.topic_id.trim()) : `/snippets?topic_id=${encodeURIComponent(lost.topic_id)}`);
+      return [data].flat().find((one) => this.isSame(kind.values(one), lost)) ?? null;
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      return null;
+    }
+  }
+
+  isSame(one, other) {
+    return JSON.stringify(this.kind.body(one)) === JSON.stringify(this.kind.body(other));
+  }
+
+  async change(values, tag, done = 'Saved') {
+    const condition = { 'If-Match': tag ?? await this.currentTag() };
+    const answer = await call(this.kind.path(this.id), { method: 'PUT', headers: { ...ASKS, ...condition }, body: this.kind.body(values) });
     dropDraft(this.key);
+    const saved = this.kind.values(answer.data);
     const began = performance.now();
-    // What every listener reads next: through the caches, and with the tag for the next edit.
-    const read = await call(this.kind.path(this.id));
-    const again = { milliseconds: performance.now() - began, place: PLACES[placeOf(read.headers)] ?? 'the service' };
-    const isNew = JSON.stringify(this.kind.body(this.kind.values(read.data))) === JSON.stringify(this.kind.body(this.kind.values(answer.data)));
-    showReceipt('Saved', receiptOf(answer.headers), isNew ? again : null);
-    Object.assign(this, { stored: read.data, tag: read.headers.get('etag'), base: this.kind.values(read.data), kept: null });
-    if (this.kind.name === 'topic') this.topics = await readTopics();
+    // What every listener reads next: through the caches, and with the tag for the next edit. It is saved in any case.
+    const read = await call(this.kind.path(this.id)).catch(() => null);
+    if (read) {
+      const again = { milliseconds: performance.now() - began, place: PLACES[placeOf(read.headers)] ?? 'the service' };
+      showReceipt(done, receiptOf(answer.headers), this.isSame(this.kind.values(read.data), saved) ? again : null);
+      Object.assign(this, { stored: read.data, tag: read.headers.get('etag'), base: this.kind.values(read.data), kept: null });
+    } else {
+      showReceipt(done, receiptOf(answer.headers));
+      Object.assign(this, { stored: answer.data, tag: null, base: saved, kept: null });
+    }
+    if (this.kind.name === 'topic') this.topics = await readTopics().catch(() => this.topics);
     // The form stays, and with it where one was writing.
     this.fields.fill(this.base);
     this.name();
@@ -200,7 +245,18 @@ class Editing {
     if (!this.main.contains(document.activeElement)) this.submit.focus();
   }
 
+  /** The tag of what is stored, after a save that could not be read again; 412 where others have written since. */
+  async currentTag() {
+    const { data, headers } = await call(this.kind.path(this.id));
+    if (!this.isSame(this.kind.values(data), this.base)) throw new Problem(412, {}, headers);
+    return headers.get('etag');
+  }
+
   async complain(error, values) {
+    if (this.id === null && (error.name === 'Unreachable' || error.status >= 500)) {
+      this.lost = values;
+      this.keep(values);
+    }
     const isNewTopic = this.id === null && this.kind.name === 'topic';
     if (error.status === 412 && isNewTopic) {
       const id = values.topic_id.trim();
@@ -282,7 +338,8 @@ class Editing {
       text: isTopic ? 'Listeners do not find it any more from then on. It cannot be undone.' : 'Listeners do not read it any more from then on, and no podcast is made of it. It cannot be undone.',
       yes: `Delete ${kind.name}`,
       act: async () => {
-        receipt = receiptOf((await call(kind.path(id), { method: 'DELETE', headers: { ...ASKS, 'If-Match': this.tag ?? '*' } })).headers);
+        const condition = { 'If-Match': this.tag ?? await this.currentTag() };
+        receipt = receiptOf((await call(kind.path(id), { method: 'DELETE', headers: { ...ASKS, ...condition } })).headers);
       },
       refused: (error, close) => refusedDeletion(error, id, close),
     });

@@ -1,6 +1,6 @@
 /** NDJSON in and out: a dry run first, which lists bad lines; then the load; and everything as a file. */
 
-import { announce, h, icon, replace } from '/page/dom.js';
+import { announce, h, icon, notify, replace } from '/page/dom.js';
 import { count, inWords, sentence } from '/page/words.js';
 import { onBench, trail } from './bench.js';
 import { readTopics } from './pane.js';
@@ -10,6 +10,9 @@ import { callRaw } from './staff.js';
 const MOST = 32 * 1024 * 1024;
 const SHOWN = 160;
 const NUMBER = new Intl.NumberFormat('en');
+
+/** Of files that were given one after another, the last is shown, whichever answer comes last. */
+let turn = 0;
 
 export async function loadView(main, _parts, signal) {
   const outcome = h('div', { class: 'outcome', 'aria-live': 'polite' });
@@ -79,7 +82,20 @@ function watchDrops(drop, outcome, signal) {
   });
 }
 
+/** On any other view a file is not taken; the browser would open it, and the page be gone. */
+export function refuseStrayFiles() {
+  const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes('Files');
+  document.addEventListener('dragover', (event) => { if (hasFiles(event)) event.preventDefault(); });
+  document.addEventListener('drop', (event) => {
+    if (!hasFiles(event) || event.defaultPrevented) return;
+    event.preventDefault();
+    notify('A file is taken on the page “Load and export”. Go there, and drop it again.');
+  });
+}
+
 async function consider(file, outcome) {
+  turn += 1;
+  const mine = turn;
   if (file.size > MOST) {
     complain(outcome, `${file.name} has ${NUMBER.format(Math.ceil(file.size / 1024 / 1024))} MiB. At most 32 MiB can be loaded here; use greenroom load.`);
     return;
@@ -88,6 +104,7 @@ async function consider(file, outcome) {
   try {
     const found = await sent(file, true);
     const lines = found.bad.length ? await linesOf(file, found.bad.map((one) => one.line)) : new Map();
+    if (mine !== turn) return;
     replace(outcome, foundPart(file, found, lines, outcome));
     outcome.querySelector('h3').focus();
   } catch (error) {
@@ -107,7 +124,7 @@ function foundPart(file, found, lines, outcome) {
   load.addEventListener('click', () => store(file, load, outcome));
   const summary = good
     ? `${objects(found)} can be loaded${bad ? `; ${count(bad, 'line')} cannot.` : '. No line is bad.'}`
-    : bad ? `None of ${count(bad, 'line')} can be loaded.` : 'The file is empty.';
+    : bad === 1 ? 'Its one line cannot be loaded.' : bad ? `None of ${count(bad, 'line')} can be loaded.` : 'The file is empty.';
   return h(
     'section',
     { class: 'sheet', 'aria-labelledby': 'found-title' },
@@ -197,7 +214,7 @@ async function exportAll(button, told) {
 }
 
 function objects({ topics, snippets }) {
-  const parts = [topics && count(topics, 'topic'), snippets && (snippets === 1 ? '1 story' : `${NUMBER.format(snippets)} stories`)].filter(Boolean);
+  const parts = [topics && (topics === 1 ? '1 topic' : `${NUMBER.format(topics)} topics`), snippets && (snippets === 1 ? '1 story' : `${NUMBER.format(snippets)} stories`)].filter(Boolean);
   return parts.join(' and ') || 'Nothing';
 }
 

@@ -43,6 +43,13 @@ export const pane = {
       else link.removeAttribute('aria-current');
     }
   },
+  /** Scroll the list, and not the page, to the topic that is marked. */
+  reveal() {
+    const link = ofTopics.querySelector('[aria-current]');
+    if (!link) return;
+    const [list, entry] = [pane.element.getBoundingClientRect(), link.getBoundingClientRect()];
+    if (entry.top < list.top || entry.bottom > list.bottom) pane.element.scrollTop += entry.top - list.top - list.height / 3;
+  },
 };
 
 /** All topics, as they are now. */

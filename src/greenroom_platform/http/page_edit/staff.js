@@ -4,9 +4,10 @@ import { Problem, Unreachable, ask } from '/page/api.js';
 import { announce, h, notify, replace } from '/page/dom.js';
 import { form } from '/page/forms.js';
 import { go } from '/page/router.js';
+import { readSite } from '/page/site.js';
 import { inWords } from '/page/words.js';
 
-/** In the browser's storage: the name to sign in with again, and that there may be a session. No secret. */
+/** In the browser's storage: the name to sign in with again. No secret. */
 const KEPT = 'greenroom.staff';
 
 /** `role` is 'act', 'read', or null for nobody. */
@@ -17,10 +18,14 @@ export const changes = new EventTarget();
 let first = null;
 let asking = null;
 
-/** Resolves when it is known who is signed in. Who has never been here is not asked about: a 401 would tell nothing. */
+/** Resolves when it is known who is signed in, here or in the control room. */
 export function known() {
-  first ??= kept() ? ask('/staff/session').then(({ data }) => take(data), () => {}) : Promise.resolve();
+  first ??= look().catch(() => {});
   return first;
+}
+
+async function look() {
+  if ((await readSite()).staff) take((await ask('/staff/session')).data);
 }
 
 /** As `ask`. Where the session is over one signs in again, above whatever stands on the page, and the call goes on. */

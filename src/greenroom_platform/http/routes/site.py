@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request, Response, Router, get
 
 from greenroom.errors import MissingExtra
+from greenroom_platform.http.auth import names_staff
 from greenroom_platform.http.session_answers import request_session
 from greenroom_platform.http.state import ServiceState
 
@@ -17,16 +18,18 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     podcasts: bool
     session: bool
+    staff: bool
 
 
 # docs/decisions/0106-a-page-asks-what-there-is-before-who-one-is.md
 @get("/site", summary="What this service offers")
 async def read_site(request: Request[Any, Any, Any], state: ServiceState) -> Response[Site]:
     """`podcasts`: whether podcasts are made here. `session`: whether the request has a session token, valid or not.
+    `staff`: the same for the session of editors and operators.
 
     A page cannot read its cookie: this call tells whether to ask for the session, so a first visit has no 401.
     """
-    site = Site(podcasts=_has_voices(state), session=request_session(request).presented)
+    site = Site(podcasts=_has_voices(state), session=request_session(request).presented, staff=names_staff(request))
     return Response(site, headers={"Cache-Control": "no-store"})
 
 
