@@ -225,6 +225,29 @@ async def test_many_are_read_and_written_in_the_order_asked(room: Greenroom) -> 
     assert await numbers.get("ok") is None, "nothing is sent where one cannot be"
 
 
+async def test_many_are_deleted_near_and_for_all(room: Greenroom, other: Greenroom) -> None:
+    numbers = room.store(COUNT)
+    days = [f"d{number}" for number in range(1500)]
+    await numbers.set_many(dict.fromkeys(days, 1))
+    assert await numbers.get_many(days) == [1] * 1500
+    assert await numbers.delete_many([*days[:1200], "none", "d1"]) == 1200
+    assert await numbers.get_many(days) == [None] * 1200 + [1] * 300
+    assert await other.store(COUNT).get_many(days) == [None] * 1200 + [1] * 300
+    assert await numbers.delete_many([]) == 0
+
+
+async def test_of_many_each_that_cannot_be_read_is_counted(room: Greenroom) -> None:
+    baskets = room.store(BASKET)
+    await put(room, "SET", "basket:u1", "[]")
+    await put(room, "RPUSH", "basket:u2", "a")
+    await baskets.set(Basket([]), user="u3")
+    with pytest.raises(BrokenValue):
+        await baskets.get_many(["u3", "u1", "u1"])
+    assert room.counters.errors["basket", "broken"] == 2
+    with pytest.raises(BrokenValue, match="no string"):
+        await baskets.get_many(["u3", "u2"])
+
+
 async def test_what_does_not_fit_is_an_error_until_it_is_replaced(room: Greenroom) -> None:
     baskets = room.store(BASKET)
     await put(room, "SET", "basket:u1", "[]")
@@ -333,6 +356,7 @@ async def test_a_stores_access_rules_suffice(server: Server, raw_admin: Raw) -> 
         await numbers.touch("d")
         await numbers.change(lambda _: None, day="d")
         await numbers.delete("d")
+        await numbers.delete_many(["d", "e"])
     assert raw_admin("ACL", "LOG") == []
 
 
