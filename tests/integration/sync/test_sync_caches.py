@@ -19,6 +19,7 @@ import pytest
 
 from greenroom import Greenroom as AsyncGreenroom
 from greenroom import Keyspace, Loaded, Outcome
+from greenroom.caching.cache import Cache as AsyncCache
 from greenroom.cli.lookup import declared_at
 from greenroom.errors import InvalidInput, RoomClosed, RoomElsewhere
 from greenroom.sync import Greenroom, process
@@ -84,14 +85,30 @@ def test_a_value_that_the_server_has_is_read_without_a_task(
     assert episode.get_result("s1", 1).outcome is (Outcome.NEAR if near_for else Outcome.HIT)
 
 
-def test_a_read_without_an_answer_is_loaded_in_its_thread(room: Greenroom, valkey: Server) -> None:
+def test_a_read_without_an_answer_is_loaded_in_its_thread(
+    room: Greenroom, valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = Record()
     episode = room.cached(EPISODE, near_for=timedelta(0))(record.load)
     assert episode("s1", 1) == Episode("s1", 1)
     with valkey.frozen():
         record.version = 2
+        monkeypatch.delattr(AsyncCache, "get")  # asked anew, it would take the time of two calls
         assert episode("s1", 1) == Episode("s1", 1, 2)
     assert record.threads == [threading.current_thread()] * 2
+
+
+def test_a_stale_value_that_is_far_is_given_and_refreshed_behind(room: Greenroom, valkey: Server) -> None:
+    keyspace = Keyspace("fading:{show_id}:{number}", Episode, parts={"number": int}, ttl=2 * MINUTES, fresh=MINUTES)
+    record, raw = Record(), valkey.raw()
+    episode = room.cached(keyspace, near_for=timedelta(0))(record.load)
+    episode("s1", 1)
+    raw("PEXPIRE", keyspace.key("s1", 1), 60_000)  # as when nine minutes have passed
+    record.version = 2
+    assert episode("s1", 1) == Episode("s1", 1, 1)
+    wait_for(lambda: len(record.loads) == 2)
+    wait_for(lambda: episode("s1", 1) == Episode("s1", 1, 2))
+    raw.close()
 
 
 @pytest.mark.parametrize("stored", [b"[]", None, b'{"show_id":"s1","number":1,"version":9}'])
