@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import cluster, cold, followers, growth, http, policies, threads, traces
+from bench import cluster, cold, followers, frameworks, growth, http, policies, threads, traces
 from bench.common import KEYS, READERS, Cost, server
 from bench.hits import CONTENDERS
 from tests.support.real_servers import Server
@@ -133,6 +133,14 @@ _THREAD_TARGETS = {("near", 1): "≤ 1", ("near", 64): "≤ 1", ("far", 1): "≤
 """Microseconds of CPU, by contender and number of threads."""
 
 
+def in_frameworks(one: Server) -> str:
+    """The caches of frameworks."""
+    return (
+        "CPU of the process per call, values of 1 KB. Ours gives what was read lately from memory; the others ask the "
+        "server each time:\n\n" + table(list(frameworks.HEAD), list(frameworks.rows(one.port)))
+    )
+
+
 def cold_key(one: Server) -> str:
     """One load for all."""
     runs = [cold.once(one, f"r{number}") for number in range(7)]
@@ -222,6 +230,7 @@ def near_policies(_: Server) -> str:
 GROUPS: dict[str, tuple[str, Callable[[Server], str]]] = {
     "hits": ("Reads", hits),
     "threads": ("Threads", in_threads),
+    "frameworks": ("Frameworks", in_frameworks),
     "cold": ("A cold key", cold_key),
     "followers": ("Followers", following),
     "cluster": ("A cluster", on_a_cluster),

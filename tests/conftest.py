@@ -17,6 +17,7 @@ pytest_plugins = (
     "tests.support.room_fixtures",
     "tests.support.service_fixtures",
     "tests.support.recording_fixtures",
+    "tests.support.faces",
 )
 
 # A machine that is busy is no failure.

@@ -29,6 +29,10 @@ from tests.support.repository import ROOT
 EXAMPLES = ROOT / "examples"
 LONG = {"own_record.py"}
 """A whole record, which is as long as it is."""
+STRICT = (sys.executable, "-X", "dev", "-W", "error", "-W", "ignore:This process:DeprecationWarning")
+"""Python in its development mode, with warnings as errors but for that of each fork beside threads."""
+
+pytestmark = pytest.mark.filterwarnings("error")
 
 
 def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -80,10 +84,12 @@ def _texts(folder: Path, kind: str) -> list[str]:
 
 def printed(name: str, **env: str | None) -> list[str]:
     """The lines that an example prints which is a program; a variable that is None is not set."""
-    program = [sys.executable, str(EXAMPLES / name)]
+    program = [*STRICT, str(EXAMPLES / name)]
     variables = {key: value for key, value in (os.environ | env).items() if value is not None}
     run = subprocess.run(program, env=variables, capture_output=True, text=True, timeout=100)
-    assert run.returncode == 0, run.stderr
+    # Development mode tells of each step that a busy machine makes slow.
+    errors = [line for line in run.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (run.returncode, errors) == (0, [])
     return run.stdout.splitlines()
 
 
@@ -193,8 +199,12 @@ async def test_the_shop_in_litestar_reads_changes_and_reports(client: Client) ->
 def test_the_site_in_django_reads_counts_and_remembers(valkey: Server, tmp_path: Path) -> None:
     port = free_port()
     environment = {"VALKEY_URL": valkey.address, "DATABASE": str(tmp_path / "site.sqlite3")}
-    command = [sys.executable, str(EXAMPLES / "site_django.py"), "runserver", "--noreload", f"127.0.0.1:{port}"]
-    with subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL) as process:
+    command = [*STRICT, str(EXAMPLES / "site_django.py"), "runserver", "--noreload", f"127.0.0.1:{port}"]
+    errors = tmp_path / "errors"
+    with (
+        errors.open("wb") as output,
+        subprocess.Popen(command, env=os.environ | environment, stderr=output) as process,
+    ):
         try:
             browser = Browser(port)
             wait_for(browser.reaches)
@@ -203,6 +213,7 @@ def test_the_site_in_django_reads_counts_and_remembers(valkey: Server, tmp_path:
             assert browser.get("/s1/7?title=Newer").body == {"title": "Newer", "seen": [7, 7, 7], "visits": 3}
         finally:
             process.terminate()
+    assert not re.search("Warning|Traceback|ignored", errors.read_text()), errors.read_text()
 
 
 def test_the_example_of_tests_passes_as_its_users_run_it() -> None:

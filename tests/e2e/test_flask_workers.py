@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +23,19 @@ CHANGES = 40
 @pytest.fixture(params=[[], ["--preload"]], ids=["each", "preload"])
 def site(request: pytest.FixtureRequest, valkey: Server, tmp_path: Path) -> Iterator[str]:
     port, log = free_port(), tmp_path / "log"
-    command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--threads", "4", "--bind", f"127.0.0.1:{port}"]
+    strict = "-X", "dev", "-W", "error", "-W", "ignore:This process:DeprecationWarning"  # of a fork beside threads
+    command = [
+        sys.executable,
+        *strict,
+        "-m",
+        "gunicorn",
+        "--workers",
+        "2",
+        "--threads",
+        "4",
+        "--bind",
+        f"127.0.0.1:{port}",
+    ]
     environment = os.environ | {"VALKEY_URL": valkey.address, "PYTHONPATH": str(ROOT / "examples")}
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -35,7 +48,7 @@ def site(request: pytest.FixtureRequest, valkey: Server, tmp_path: Path) -> Iter
         process.terminate()
         code = process.wait(30)
     assert code == 0, log.read_text()
-    assert "Traceback" not in log.read_text()
+    assert not re.search("Traceback|Warning|ignored in", log.read_text()), log.read_text()
     assert "SIGKILL" not in log.read_text()
 
 

@@ -26,7 +26,12 @@ def workers(directory: Path, address: str, example: str) -> Iterator[str]:
     command = [sys.executable, "-m", "uvicorn", f"{example}:app", "--port", str(port), "--workers", "2"]
     database = f"sqlite+aiosqlite:///{directory / 'shop.db'}"
     environment = os.environ | {"VALKEY_URL": address, "DATABASE": database, "PYTHONPATH": str(ROOT / "examples")}
-    subprocess.run([sys.executable, ROOT / "examples" / f"{example}.py"], env=environment, check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", ROOT / "examples" / f"{example}.py"],
+        env=environment,
+        check=True,
+        timeout=60,
+    )
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdout=output, stderr=output, start_new_session=True

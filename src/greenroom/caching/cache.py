@@ -16,6 +16,7 @@ from greenroom.caching.ladder import Ladder
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
 from greenroom.caching.releases import BACKOFF
+from greenroom.caching.remote import Miss, Question
 from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.errors import LoadFailed
 from greenroom.keyspace import Keyspace
@@ -165,11 +166,48 @@ class Cache(CacheDrops[T]):
         if entry is not None or not self._fallback.empty or self._flights.find(key) is not None:
             return (await self.get_result(*args, **parts)).value
         answer = await self._remote.read(key, lifetime=not self._remote.value_alone)
+        return await self._got(key, answer, now, args, parts)
+
+    async def _got(
+        self, key: str, answer: Entry | Miss, now: float, args: tuple[object, ...], parts: Mapping[str, object]
+    ) -> T | None:
+        """What the server has said, or else what is loaded."""
         if isinstance(answer, Entry) and now < answer.fresh_until:
             self._counts[self._counted_hit] += 1
             return cast("T", answer.value)
         known = {key: self._ladder.from_server(answer, args, parts)}
         return (await self._ladder.load({key: (args, parts)}, known, together=False))[key].value
+
+    # docs/decisions/0118-far-reads-of-threads-need-no-task.md
+    def begin(self, key: str, answered: Callable[[Question, Entry | None], None]) -> bool:
+        """Begin what `get` does for a key that is on the server alone; in the room's loop.
+
+        Arguments:
+            answered: called in the loop with the value that the server has given, or with None where it has given
+                none that is fresh: `resumed` goes on then. It must not raise.
+
+        Returns:
+            Whether it was begun; where it was not, `get` has more to do.
+        """
+        if get_ident() != self._opened.thread or not self._loop_runs():
+            return False  # `get` says why
+        if self._pending_groups or self._outbox_drops.any or not self._fallback.empty:
+            return False
+        if self._flights.find(key) is not None or self._near.peek(key, self._now()) is not None:
+            return False
+
+        def heard(question: Question, entry: Entry | None) -> None:
+            if entry is not None and question.asked < entry.fresh_until:
+                self._counts[self._counted_hit] += 1
+                answered(question, entry)
+            else:
+                answered(question, None)
+
+        return self._remote.begin(key, heard)
+
+    async def resumed(self, question: Question, args: tuple[object, ...], parts: Mapping[str, object]) -> T | None:
+        """As `get`, from the server's answer on."""
+        return await self._got(question.key, await self._remote.finish(question), question.asked, args, parts)
 
     async def __call__(self, *args: object, **parts: object) -> T | None:
         """As `get`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -14,7 +14,7 @@ from greenroom.caching.freshness import placed
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
 from greenroom.caching.near import Entry, EntrySource
-from greenroom.engine import Channel, Command
+from greenroom.engine import Channel, Command, Hook
 from greenroom.engine.deadline import TimeBudget
 from greenroom.errors import (
     BrokenValue,
@@ -114,28 +114,28 @@ class RemoteTier(Generic[T]):
         if self.generation.pending and not await self.generation.settled():
             return Miss(TimeBudget(0.0), reachable=False)
         asked = self._ask(key, lifetime)
-        if type(asked) is not _Asked:
+        if type(asked) is not Question:
             return cast(Miss, asked)
-        # A value that comes at once takes no further call: what `_finish` does for it stands here again, since each
+        # A value that comes at once takes no further call: what `finish` does for it stands here again, since each
         # call costs a twentieth of the read.
         if asked.future is not None:
             try:
                 replies = await asked.future
             except EngineError:
-                pass  # `_finish` hears the same
+                pass  # `finish` hears the same
             else:
                 result = None if asked.arrival is None else asked.arrival.result
                 if result is None and type(replies[-1]) is bytes:
                     result = self._entered(key, asked.asked, replies, None, asked.marked)
                 if type(result) is Entry:
                     return result
-        return await self._finish(asked)
+        return await self.finish(asked)
 
     async def read_many(self, keys: Sequence[str], *, lifetime: bool = True) -> list[Entry | Miss]:
         """Several values, each as `read`, without a task for each: all questions leave in one write."""
         if self.generation.pending:
             return list(await asyncio.gather(*(self.read(key, lifetime=lifetime) for key in keys)))
-        asked: list[_Asked | Miss] = []
+        asked: list[Question | Miss] = []
         answers: list[Entry | Miss] = []
         later: dict[int, asyncio.Task[Entry | Miss]] = {}
         try:
@@ -150,22 +150,26 @@ class RemoteTier(Generic[T]):
                     answers.append(answer)
                     continue
                 # Those that need another command wait for it together.
-                work = self._finish(one) if answer is None else self._bounded(answer)
+                work = self.finish(one) if answer is None else self._bounded(answer)
                 later[number] = asyncio.get_running_loop().create_task(work)
                 answers.append(_NOT_YET)
             for number, task in later.items():
                 answers[number] = await task
         except BaseException:
             for one in asked:
-                if isinstance(one, _Asked) and one.future is not None:
+                if isinstance(one, Question) and one.future is not None:
                     one.future.cancel()  # nobody looks any more at how it ends
             for task in later.values():
                 task.cancel()
             raise
         return answers
 
-    def _ask(self, key: str, lifetime: bool) -> _Asked | Miss:
-        """Ask the server, if it can be asked at once."""
+    def _ask(self, key: str, lifetime: bool, hook: Hook | None = None) -> Question | Miss:
+        """Ask the server, if it can be asked at once.
+
+        Arguments:
+            hook: called in place of the question's arrival, which it calls.
+        """
         if self._refused_drops and key in self._refused_drops:
             return Miss(TimeBudget(0.0), reachable=False)
         began, asked = monotonic(), self._now()
@@ -181,20 +185,50 @@ class RemoteTier(Generic[T]):
                 commands = ("GET", self._keyspace.mark_key(key)), *commands
         arrival = _Arrival(self, key, asked, marked) if self.near_for or marked else None
         try:
-            future = self._engine.read(key, commands, arrival)
+            future = self._engine.read(key, commands, arrival if hook is None else hook)
         except Overloaded:
             self._count("overloaded", key)
             raise
         except EngineError as error:
             return self._unreadable(key, error, began)
         # Not by its own constructor, which is a function of Python.
-        return tuple.__new__(_Asked, (key, commands, arrival, asked, began, marked, future))
+        return tuple.__new__(Question, (key, commands, arrival, asked, began, marked, future))
 
-    async def _finish(self, asked: _Asked) -> Entry | Miss:
+    def begin(self, key: str, answered: Callable[[Question, Entry | None], None]) -> bool:
+        """Ask the server; returns whether it could be asked.
+
+        Arguments:
+            answered: called with the value in the socket's reader, or with None when there is more to do: `finish`.
+                It must not raise.
+        """
+        if self.generation.pending:
+            return False
+        reading = _Reading(self, answered)
+        try:
+            question = self._ask(key, not self.value_alone, reading)
+        except Overloaded:
+            return False  # whoever asks again hears the same
+        if type(question) is not Question or question.future is None:
+            return False
+        reading.question = question
+        question.future.add_done_callback(reading.ended)
+        return True
+
+    def read_at_once(self, question: Question, replies: list[Any], source: EntrySource) -> Entry | None:
+        """The value that replies hold, which were read just now; None where there is more to do."""
+        result = None
+        if question.arrival is not None:
+            question.arrival(replies, source)
+            result = question.arrival.result
+        if result is None and type(replies[-1]) is bytes:
+            result = self._entered(question.key, question.asked, replies, None, question.marked)
+        return result if type(result) is Entry else None
+
+    async def finish(self, asked: Question) -> Entry | Miss:
         answer = self._answer(asked, await self._replies(asked))
         return await self._bounded(answer) if isinstance(answer, _Unbounded) else answer
 
-    async def _replies(self, asked: _Asked) -> list[Any] | EngineError:
+    async def _replies(self, asked: Question) -> list[Any] | EngineError:
         """The replies; asked once more, within the same budget, where the server could not answer."""
         try:
             replies = await _heard(asked.future)
@@ -210,7 +244,7 @@ class RemoteTier(Generic[T]):
         except EngineError as error:
             return error
 
-    def _answer(self, asked: _Asked, replies: list[Any] | EngineError) -> Entry | Miss | _Unbounded:
+    def _answer(self, asked: Question, replies: list[Any] | EngineError) -> Entry | Miss | _Unbounded:
         """What the replies say."""
         key = asked.key
         if isinstance(replies, EngineError):
@@ -365,7 +399,7 @@ class _Arrival:
         self.result = self._remote.arrived(self._key, self._asked, replies, source, self._marked)
 
 
-class _Asked(NamedTuple):
+class Question(NamedTuple):
     """A question that was sent.
 
     Arguments:
@@ -381,6 +415,30 @@ class _Asked(NamedTuple):
     began: float
     marked: bool
     future: asyncio.Future[list[Any]] | None
+
+
+class _Reading:
+    """The hook of a read whose caller is told in the socket's reader."""
+
+    __slots__ = ("_answered", "_remote", "question")
+
+    question: Question
+
+    def __init__(self, remote: RemoteTier[Any], answered: Callable[[Question, Entry | None], None]) -> None:
+        self._remote = remote
+        self._answered = answered
+
+    def __call__(self, replies: list[Any], source: EntrySource) -> None:
+        entry, future = self._remote.read_at_once(self.question, replies, source), self.question.future
+        # Its deadline may have passed, so that its caller was told, and has gone on.
+        if entry is not None and future is not None and not future.done():
+            # What ends otherwise is told by the future, which would cost the loop another turn.
+            future.remove_done_callback(self.ended)
+            self._answered(self.question, entry)
+
+    def ended(self, _: object) -> None:
+        """The future is done, and the caller was not told."""
+        self._answered(self.question, None)
 
 
 _NOT_YET = Miss(TimeBudget(0.0))

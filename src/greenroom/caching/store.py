@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from functools import partial
 from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -20,7 +19,7 @@ from greenroom.argument_types import instance, span, whole_number
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.many import asked, asked_together
 from greenroom.caching.result import CacheResult
-from greenroom.caching.store_tier import StoreTier, together
+from greenroom.caching.store_tier import StoreTier
 from greenroom.errors import InvalidInput, Overloaded
 from greenroom.keyspace import Keyspace
 from greenroom.opened import Opened
@@ -97,8 +96,12 @@ class Store(Generic[T]):
         """
         self._opened.check()
         asked = asked_together(self.keyspace, parts)
-        keys = [self.keyspace.key(*args, **named) for args, named in asked]
-        return [result.value for result in await together([partial(self._tier.read, key) for key in keys])]
+        return await self.read_keys([self.keyspace.key(*args, **named) for args, named in asked])
+
+    async def read_keys(self, keys: Sequence[str]) -> list[T | None]:
+        """As `get_many`, by keys that `Keyspace.key` has made."""
+        self._opened.check()
+        return [result.value for result in await self._tier.read_many(keys)]
 
     # Writes -----------------------------------------------------------------------------------------
 
@@ -128,13 +131,17 @@ class Store(Generic[T]):
         """
         self._opened.check()
         instance("values", values, Mapping, "give a dict of parts to values")
-        lifetime = self._lifetime(ttl)
-        writes = list[Callable[[], Coroutine[Any, Any, Any]]]()
+        each = list[tuple[str, T]]()
         for one, value in values.items():
             args, parts = asked(self.keyspace, one)
-            key = self.keyspace.key(*args, **parts)
-            writes.append(partial(self._tier.send, key, ("SET", key, self._tier.encoded(key, value), "PX", lifetime)))
-        await together(writes)
+            each.append((self.keyspace.key(*args, **parts), value))
+        await self.write_keys(each, ttl=ttl)
+
+    async def write_keys(self, values: Iterable[tuple[str, T]], *, ttl: timedelta | None = None) -> None:
+        """As `set_many`, by keys that `Keyspace.key` has made."""
+        self._opened.check()
+        lifetime, encoded = self._lifetime(ttl), self._tier.encoded
+        await self._tier.send_each([(key, ("SET", key, encoded(key, value), "PX", lifetime)) for key, value in values])
 
     async def add(self, value: T, /, *, ttl: timedelta | None = None, **parts: object) -> bool:
         """Store a value where there is none; returns whether it was stored. Arguments and errors are those of `set`."""
@@ -153,6 +160,23 @@ class Store(Generic[T]):
         self._opened.check()
         key = self.keyspace.key(*args, **parts)
         return bool(await self._tier.send(key, ("DEL", key), retry=True))
+
+    async def delete_many(self, parts: Iterable[object]) -> int:
+        """Delete several values, in one round trip for a thousand; returns how many there were.
+
+        A number that is too low may also mean that a first attempt has deleted some whose reply was lost.
+
+        Arguments:
+            parts: as of `get_many`.
+        """
+        self._opened.check()
+        asked = asked_together(self.keyspace, parts)
+        return await self.delete_keys([self.keyspace.key(*args, **named) for args, named in asked])
+
+    async def delete_keys(self, keys: Sequence[str]) -> int:
+        """As `delete_many`, by keys that `Keyspace.key` has made."""
+        self._opened.check()
+        return await self._tier.delete_each(keys)
 
     async def touch(self, *args: object, ttl: timedelta | None = None, **parts: object) -> bool:
         """Let a value live for so long from now on; returns whether there is one.

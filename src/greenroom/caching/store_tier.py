@@ -6,17 +6,19 @@ its way · the value is set · the old value arrives, and is put near · whoever
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Iterable, Sequence
 from math import inf
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from greenroom.caching.drops import drop_singly, drop_together
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.near import Entry, EntrySource
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.engine import Channel, Command, Script
+from greenroom.engine.several import KeyCommands, execute_each
 from greenroom.engine.shapes import NUMBER, Shape
-from greenroom.errors import BrokenValue, CommandFailed, InvalidInput
+from greenroom.errors import BrokenValue, CommandFailed, EngineError, InvalidInput
 from greenroom.keyspace import Keyspace
 from greenroom.keyspace.mismatch import SchemaMismatch
 
@@ -62,19 +64,40 @@ class StoreTier(Generic[T]):
         if entry is not None:
             return self._result(entry, Outcome.NEAR, now)
         arrival = _Arrival(self, key, now)
-        # PTTL first: a write between the two can then only give a new value an old deadline.
-        commands: tuple[Command, ...] = ("PTTL", key), ("GET", key)
         try:
-            await self._engine.execute_all(Channel.TRACKED, key, commands, hook=arrival)
+            await self._engine.execute_all(Channel.TRACKED, key, _read(key), hook=arrival)
         except CommandFailed as error:
-            if not error.of_another_type:
-                raise
-            raise self._broken(BrokenValue(key, "it is not a string")) from None
-        found = arrival.found
-        if isinstance(found, SchemaMismatch):
-            raise self._broken(BrokenValue(key, str(found)))
-        assert found is not None  # an error among the replies was raised
-        return self._result(found, Outcome.HIT, now)
+            raise self._unread(key, error) from None
+        return self._had(key, arrival, now)
+
+    async def read_many(self, keys: Sequence[str]) -> list[CacheResult[T]]:
+        """Several values, each as `read`, without a task for each; raises the first error when all have ended."""
+        results = list[CacheResult[T]]()
+        for start in range(0, len(keys), _TOGETHER):
+            results += await self._read_together(keys[start : start + _TOGETHER])
+        return results
+
+    async def _read_together(self, keys: Sequence[str]) -> list[CacheResult[T]]:
+        now = self._now()
+        near = [self._near.get(key, now) for key in keys]
+        arrivals = {number: _Arrival(self, keys[number], now) for number, entry in enumerate(near) if entry is None}
+        calls = [KeyCommands(keys[number], _read(keys[number]), arrival) for number, arrival in arrivals.items()]
+        answers = await execute_each(self._engine, Channel.TRACKED, calls)
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, EngineError):
+                raise self._unread(call.key, answer) from None
+        results, broken = list[CacheResult[T]](), list[BrokenValue]()
+        for number, (key, entry) in enumerate(zip(keys, near, strict=True)):
+            try:
+                found = (
+                    self._had(key, arrivals[number], now) if entry is None else self._result(entry, Outcome.NEAR, now)
+                )
+                results.append(found)
+            except BrokenValue as error:
+                broken.append(error)  # each is counted
+        if broken:
+            raise broken[0]
+        return results
 
     def arrived(self, key: str, asked: float, replies: list[Any], source: EntrySource) -> Entry | SchemaMismatch | None:
         """Check what was read, and keep it near; in the socket's reader, before what follows it on the wire."""
@@ -124,6 +147,51 @@ class StoreTier(Generic[T]):
         send = self._engine.execute_all(Channel.TRACKED, key, (command,), retry=retry)
         return (await self._written(key, send))[0]
 
+    async def send_each(self, writes: Sequence[tuple[str, Command]]) -> None:
+        """Send a command for each of several keys; raises the first error when all of its thousand have ended."""
+        for start in range(0, len(writes), _TOGETHER):
+            calls = [KeyCommands(key, (command,)) for key, command in writes[start : start + _TOGETHER]]
+            keys = [call.key for call in calls]
+            self._begin_writing(keys)
+            try:
+                answers = await execute_each(self._engine, Channel.TRACKED, calls, retry=False)
+            finally:
+                self._end_writing(keys)
+            for answer in answers:
+                if isinstance(answer, EngineError):
+                    raise answer
+
+    async def delete_each(self, keys: Sequence[str]) -> int:
+        """Delete several values; returns how many there were. Raises the first error as `send_each`."""
+        deleted = 0
+        for start in range(0, len(keys), _TOGETHER):
+            together = keys[start : start + _TOGETHER]
+            self._begin_writing(together)
+            try:
+                deleted += await self._delete_together(together)
+            finally:
+                self._end_writing(together)
+        return deleted
+
+    async def _delete_together(self, keys: Sequence[str]) -> int:
+        deadline = monotonic() + self._engine.call_budget
+        deleted = 0
+
+        def answered(_: Sequence[str], replies: list[Any], __: Any) -> None:
+            nonlocal deleted
+            deleted += sum(reply for reply in replies if isinstance(reply, int))
+
+        async def again(key: str) -> None:
+            command: Command = "DEL", key
+            await self._engine.execute_all(
+                Channel.TRACKED, key, (command,), hook=lambda *said: answered((key,), *said), deadline=deadline
+            )
+
+        turned_away, unanswered = await drop_together(self._engine, keys, _ITSELF, answered)
+        for error in (await drop_singly(turned_away | unanswered, again)).values():
+            raise error
+        return deleted
+
     def encoded(self, key: str, value: T) -> bytes:
         """A value as it is stored.
 
@@ -151,15 +219,38 @@ class StoreTier(Generic[T]):
 
     async def _written(self, key: str, write: Coroutine[Any, Any, Any]) -> Any:
         """What a write is answered; however it ends, this process has no value of its key."""
-        writing = self._writing
-        writing[key] = writing.get(key, 0) + 1
-        self._near.pop(key)
+        self._begin_writing((key,))
         try:
             return await write
         finally:
+            self._end_writing((key,))
+
+    def _begin_writing(self, keys: Iterable[str]) -> None:
+        writing = self._writing
+        for key in keys:
+            writing[key] = writing.get(key, 0) + 1
+            self._near.pop(key)
+
+    def _end_writing(self, keys: Iterable[str]) -> None:
+        writing = self._writing
+        for key in keys:
             writing[key] -= 1
             if not writing[key]:
                 del writing[key]
+
+    def _had(self, key: str, arrival: _Arrival, now: float) -> CacheResult[T]:
+        """What a read has found on the server."""
+        found = arrival.found
+        if isinstance(found, SchemaMismatch):
+            raise self._broken(BrokenValue(key, str(found)))
+        assert found is not None  # an error among the replies was raised
+        return self._result(found, Outcome.HIT, now)
+
+    def _unread(self, key: str, error: EngineError) -> EngineError | BrokenValue:
+        """What a read raises that was answered with an error."""
+        if isinstance(error, CommandFailed) and error.of_another_type:
+            return self._broken(BrokenValue(key, "it is no string"))
+        return error
 
     def _broken(self, error: BrokenValue) -> BrokenValue:
         self._counters.trouble(self._keyspace.name, "broken", error.key)
@@ -181,13 +272,19 @@ class _Arrival:
         self.found = self._tier.arrived(self._key, self._asked, replies, source)
 
 
-async def together(calls: list[Callable[[], Coroutine[Any, Any, Any]]]) -> list[Any]:
-    """Make calls at once, a thousand at a time; raises the first error when all of its thousand have ended."""
-    results = list[Any]()
-    for start in range(0, len(calls), _TOGETHER):
-        chunk = await asyncio.gather(*(call() for call in calls[start : start + _TOGETHER]), return_exceptions=True)
-        for result in chunk:
-            if isinstance(result, BaseException):
-                raise result
-        results += chunk
-    return results
+def _read(key: str) -> tuple[Command, ...]:
+    # PTTL first: a write between the two can then only give a new value an old deadline.
+    return ("PTTL", key), ("GET", key)
+
+
+class _Itself:
+    """What is deleted for a key of a store: it has no companions."""
+
+    def __call__(self, key: str) -> tuple[str, ...]:
+        return (key,)
+
+    def together(self, keys: Sequence[str]) -> Command:
+        return "DEL", *keys
+
+
+_ITSELF = _Itself()

@@ -111,8 +111,7 @@ class GreenroomBackend(BytesBackend):
 
     def delete_multi(self, keys: Iterable[str]) -> None:
         """Delete several values."""
-        for key in keys:
-            self._values.delete(key)
+        self._values.delete_many(keys)
 
 
 class _Mutex(CacheMutex):

@@ -25,6 +25,7 @@ DIGEST = "%~"
 """Stands before a digest: percent-encoding never makes it."""
 
 _WORD = re.compile(rf"[A-Za-z0-9._~-]{{1,{PART_MAX}}}")
+_COLONS = re.compile(r"[A-Za-z0-9._~:-]*")
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _INTEGERS = 10**100
 """Whole numbers below this may be a part without being declared as one."""
@@ -92,6 +93,8 @@ class Word:
     tokens: tuple[Token, ...] = ((_WORD_CHARS, _WORD_CHARS),)
 
     def check(self, name: str, value: object) -> str:
+        if type(value) is str and _WORD.fullmatch(value) is not None:  # nearly all
+            return value
         if type(value) is UUID or (type(value) is int and abs(value) < _INTEGERS):
             return str(value)
         kind = next((one.__name__ for one in (date, UUID) if isinstance(value, one)), "")
@@ -212,7 +215,8 @@ class Text:
         if not isinstance(value, str):
             raise InvalidInput(name, f"is {type(value).__name__}, not a string", "give a text")
         try:
-            encoded = quote(value, safe="")
+            # What `quote` does to the commonest texts, in a fifth of its time.
+            encoded = value.replace(":", "%3A") if _COLONS.fullmatch(value) else quote(value, safe="")
         except UnicodeEncodeError:
             raise InvalidInput(name, f"{shown(value)} has half of a surrogate pair", "give text of Unicode") from None
         if 0 < len(encoded) <= TEXT_MAX:

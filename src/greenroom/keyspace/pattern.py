@@ -31,7 +31,7 @@ class Pattern:
         InvalidInput: when the format is ambiguous, or could collide with the bookkeeping keys.
     """
 
-    __slots__ = ("_literals", "_regex", "_single", "names", "parts", "prefix", "text")
+    __slots__ = ("_literals", "_names", "_pieces", "_regex", "_single", "names", "parts", "prefix", "text")
 
     def __init__(self, text: str, *, parts: Mapping[str, Kind] | None = None, prefix: str = "") -> None:
         self.text = text
@@ -45,6 +45,10 @@ class Pattern:
         """The kind of each part, in the order of the pattern."""
         literals[0] = prefix + literals[0]
         self._literals = literals
+        self._pieces = tuple(
+            (name, part, literal) for (name, part), literal in zip(self.parts.items(), literals[1:], strict=True)
+        )
+        self._names = frozenset(self.names)
         # The commonest form, one word at the end, needs no loop.
         self._single = len(self.names) == 1 and self.parts[self.names[0]] is WORD and not literals[1]
         regex = re.escape(literals[0]) + "".join(
@@ -70,7 +74,7 @@ class Pattern:
                 return self._literals[0] + value
         values = self.values(*args, **parts)
         key = self._literals[0]
-        for (name, part), literal in zip(self.parts.items(), self._literals[1:], strict=True):
+        for name, part, literal in self._pieces:
             key += part.check(name, values[name]) + literal
         return key
 
@@ -100,12 +104,14 @@ class Pattern:
             WrongParts: when a part is missing or not of this pattern.
         """
         if args:
+            if len(args) == len(self.names) and not parts:
+                return dict(zip(self.names, args, strict=True))
             first = dict(zip(self.names, args, strict=False))
             if len(args) > len(self.names) or not first.keys().isdisjoint(parts):
                 given = ", ".join([*map(repr, args), *(f"{name}=…" for name in parts)])
                 raise WrongParts(self.text, self.names, f"{given:.200}")
             parts = {**first, **parts}
-        if parts.keys() != set(self.names):
+        if parts.keys() != self._names:
             raise WrongParts(self.text, self.names, f"{', '.join(map(str, parts)) or 'none':.200}")
         return parts
 

@@ -12,6 +12,8 @@ from greenroom.caching.cache import Cache as AsyncCache
 from greenroom.caching.changing import DropTarget as AsyncDropTarget
 from greenroom.caching.ladder import Asked
 from greenroom.caching.many import asked_together
+from greenroom.caching.near import Entry
+from greenroom.caching.remote import Question
 from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.keyspace import Keyspace
 from greenroom.sync.called_drops import CalledDrop
@@ -96,11 +98,33 @@ class Cache(NearReader, Generic[T]):
                 entry.frequency += 1
             self._local.cell.number += 1
             return value
-        if self._plain is None:
-            return self._room.run(lambda _: self.asynchronous.get(*args, **parts))
-        if self._room.in_transaction():
+        if self._plain is not None and self._room.in_transaction():
             return self._unshared(key, args, parts).value
-        return self._room.run(partial(self._waited, (key,), lambda: self.asynchronous.get(*args, **parts)))
+        return self._room.run(
+            lambda call: self._made(key, self.asynchronous.get(*args, **parts), call),
+            lambda call: self.asynchronous.begin(key, partial(self._answered, call, args, parts)),
+        )
+
+    def _made(
+        self, key: str, reading: Coroutine[Any, Any, T | None], call: PortalCall
+    ) -> Coroutine[Any, Any, T | None]:
+        return reading if self._plain is None else self._waited((key,), lambda: reading, call)
+
+    def _answered(
+        self,
+        call: PortalCall,
+        args: tuple[object, ...],
+        parts: Mapping[str, object],
+        question: Question,
+        entry: Entry | None,
+    ) -> None:
+        """Give a thread what the server has answered; in the loop."""
+        if entry is not None:
+            call.result = entry.value
+            call.end()
+            return
+        resumed = self.asynchronous.resumed
+        call.go_on(lambda call: self._made(question.key, resumed(question, args, parts), call))
 
     def __call__(self, *args: object, **parts: object) -> T | None:
         """As `get`."""

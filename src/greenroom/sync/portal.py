@@ -69,6 +69,7 @@ class Portal:
         begin: Callable[[], object] | None = None,
         context: Context | None = None,
         seconds: float | None = None,
+        quick: Callable[[PortalCall], bool] | None = None,
     ) -> T:
         """Run a coroutine in the loop; its result, or what it raises.
 
@@ -76,6 +77,7 @@ class Portal:
             make: makes it, given the call.
             begin: called in this thread before the call is queued, perhaps twice. What it begins the coroutine ends, so
                 that the call is then queued even if its thread is interrupted in between.
+            quick: see `PortalCall`.
             seconds: after which this thread goes on without an answer; by default it waits for it.
 
         Raises:
@@ -86,8 +88,8 @@ class Portal:
         """
         refuse_running_loop()
         if self._left_by and (left := self._left_by.pop(get_ident(), None)):
-            make = after_calls(left, make)
-        call = PortalCall(self, make, context)
+            make, quick = after_calls(left, make), None
+        call = PortalCall(self, make, context, quick)
         inbox, begun = call.inbox, False
         try:
             if begin is not None:

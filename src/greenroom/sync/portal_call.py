@@ -62,14 +62,20 @@ class PortalCall:
     Arguments:
         make: makes the coroutine, in the loop.
         context: that of its task; without it a copy of the loop's own.
+        quick: begins what ends the call without a task, where that can be done; tells whether it has.
     """
 
-    __slots__ = ("context", "error", "inbox", "left", "make", "portal", "raised", "result", "task", "works")
+    __slots__ = ("context", "error", "inbox", "left", "make", "portal", "quick", "raised", "result", "task", "works")
 
     def __init__(
-        self, portal: Portal, make: Callable[[PortalCall], Coroutine[Any, Any, Any]], context: Context | None
+        self,
+        portal: Portal,
+        make: Callable[[PortalCall], Coroutine[Any, Any, Any]],
+        context: Context | None,
+        quick: Callable[[PortalCall], bool] | None = None,
     ) -> None:
         self.portal = portal
+        self.quick = quick
         self.make = make
         self.context = context
         self.inbox: SimpleQueue[Any] = portal.inbox()
@@ -87,6 +93,13 @@ class PortalCall:
         """Begin; in the loop. What was put there twice, by a thread that was interrupted, begins once."""
         if self.task is None and self.portal.loop is not None:
             self.portal.running.add(self)
+            if self.quick is None or not self.quick(self):
+                self.task = self.portal.loop.create_task(self._run(), context=self.context)
+
+    def go_on(self, make: Callable[[PortalCall], Coroutine[Any, Any, Any]]) -> None:
+        """Go on by a coroutine, after a quick beginning that did not end the call; in the loop."""
+        if self in self.portal.running and self.portal.loop is not None:
+            self.make = make
             self.task = self.portal.loop.create_task(self._run(), context=self.context)
 
     def end(self, error: BaseException | None = None) -> None:

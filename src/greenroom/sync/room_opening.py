@@ -133,9 +133,17 @@ class RoomOpening:
 
     # For its parts ----------------------------------------------------------------------------------
 
-    def run(self, make: Callable[[PortalCall], Coroutine[Any, Any, R]]) -> R:
-        """Run a coroutine of the asynchronous room in its loop; opens the room where that is due."""
-        return (self._portal or self._opened()).run(make)
+    def run(
+        self,
+        make: Callable[[PortalCall], Coroutine[Any, Any, R]],
+        quick: Callable[[PortalCall], bool] | None = None,
+    ) -> R:
+        """Run a coroutine of the asynchronous room in its loop; opens the room where that is due.
+
+        Arguments:
+            quick: see `PortalCall`.
+        """
+        return (self._portal or self._opened()).run(make, quick=quick)
 
     def run_loaded(self, loaded: Awaitable[R]) -> R:
         """What a plain loader has returned that is to be awaited; in the context in which the room was made."""

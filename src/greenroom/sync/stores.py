@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from greenroom.caching.many import asked
+from greenroom.argument_types import instance
+from greenroom.caching.many import asked, asked_together
 from greenroom.caching.result import CacheResult
 from greenroom.caching.store import Store as AsyncStore
 from greenroom.keyspace import Keyspace
@@ -63,8 +64,32 @@ class Store(NearReader, Generic[T]):
         Arguments:
             parts: of each key a tuple or a mapping; bare values where the keys have one part.
         """
-        each = parts if isinstance(parts, str | bytes | Mapping) or not isinstance(parts, Iterable) else list(parts)
-        return self._room.run(lambda _: self.asynchronous.get_many(each))
+        return self.read_keys([self._key(*one) for one in asked_together(self.keyspace, parts)])
+
+    def read_keys(self, keys: Sequence[str]) -> list[T | None]:
+        """As `get_many`, by keys that `Keyspace.key` has made."""
+        now, peek, decode = self._now(), self._peek, self.keyspace.decode
+        values = list[T | None]()
+        far, places = list[str](), list[int]()
+        for place, key in enumerate(keys):
+            entry = peek(key, now)
+            # As in `get`, after the entry.
+            if entry is None or key in self._called_keys or self._called_wide:
+                far.append(key)
+                places.append(place)
+                values.append(None)
+                continue
+            value: T | None = entry.value
+            values.append(decode(key, entry.body) if value is None and entry.body is not None else value)
+            if entry.frequency < 3:
+                entry.frequency += 1
+        if len(far) < len(keys):
+            self._local.cell.number += len(keys) - len(far)
+        if far:
+            found = self._room.run(lambda _: self.asynchronous.read_keys(far))
+            for place, value in zip(places, found, strict=True):
+                values[place] = value
+        return values
 
     # Writes -----------------------------------------------------------------------------------------
 
@@ -82,12 +107,14 @@ class Store(NearReader, Generic[T]):
         Arguments:
             values: each under the parts of its key: a tuple, or the bare value where the keys have one part.
         """
-        keys = list[str]()
-        if isinstance(values, Mapping):
-            for one in values:
-                args, parts = asked(self.keyspace, one)
-                keys.append(self.keyspace.key(*args, **parts))
-        self._room.drop(CalledDrop(keys), lambda: self.asynchronous.set_many(values, ttl=ttl))
+        instance("values", values, Mapping, "give a dict of parts to values")
+        keys = [self._key(*asked(self.keyspace, one)) for one in values]
+        self.write_keys(list(zip(keys, values.values(), strict=True)), ttl=ttl)
+
+    def write_keys(self, values: Sequence[tuple[str, T]], *, ttl: timedelta | None = None) -> None:
+        """As `set_many`, by keys that `Keyspace.key` has made."""
+        drop = CalledDrop([key for key, _ in values])
+        self._room.drop(drop, lambda: self.asynchronous.write_keys(values, ttl=ttl))
 
     def add(self, value: T, /, *, ttl: timedelta | None = None, **parts: object) -> bool:
         """Store a value where there is none; returns whether it was stored."""
@@ -96,6 +123,14 @@ class Store(NearReader, Generic[T]):
     def delete(self, *args: object, **parts: object) -> bool:
         """Delete a value; returns whether there was one."""
         return self._write(self.keyspace.key(*args, **parts), lambda: self.asynchronous.delete(*args, **parts))
+
+    def delete_many(self, parts: Iterable[object]) -> int:
+        """Delete several values; returns how many there were. It takes its keys as `get_many`."""
+        return self.delete_keys([self._key(*one) for one in asked_together(self.keyspace, parts)])
+
+    def delete_keys(self, keys: Sequence[str]) -> int:
+        """As `delete_many`, by keys that `Keyspace.key` has made."""
+        return self._room.drop(CalledDrop(keys), lambda: self.asynchronous.delete_keys(keys))
 
     def touch(self, *args: object, ttl: timedelta | None = None, **parts: object) -> bool:
         """Let a value live for so long from now on; returns whether there is one."""

@@ -58,8 +58,8 @@ async def put(room: Greenroom, *command: str | int) -> None:
     await room.engine.execute(Channel.PLAIN, str(command[1]), *command)
 
 
-async def test_what_is_set_is_read_and_then_read_near(room: Greenroom) -> None:
-    baskets = room.store(BASKET)
+async def test_what_is_set_is_read_and_then_read_near(either: Any) -> None:
+    baskets = either.store(BASKET)
     assert await baskets.get(user="u1") is None
     await baskets.set(Basket(["tea"]), user="u1")
     first, second = await baskets.get_result("u1"), await baskets.get_result("u1")
@@ -67,11 +67,11 @@ async def test_what_is_set_is_read_and_then_read_near(room: Greenroom) -> None:
     assert first.value == second.value == Basket(["tea"])
     assert first.value is not second.value  # each may change his own
     assert 590 < (first.ttl or 0) <= 600.001
-    assert room.counters.reads["basket", "near"] == 1
+    assert either.counters.reads["basket", "near"] == 1
 
 
-async def test_a_change_elsewhere_is_seen_by_a_push(room: Greenroom, other: Greenroom) -> None:
-    mine, theirs = room.store(BASKET), other.store(BASKET)
+async def test_a_change_elsewhere_is_seen_by_a_push(either: Any, other: Greenroom) -> None:
+    mine, theirs = either.store(BASKET), other.store(BASKET)
     assert await mine.get("u1") is None  # an absence is kept near too
     assert (await mine.get_result("u1")).outcome is Outcome.NEAR
     await theirs.set(Basket(["tea"]), user="u1")
@@ -116,22 +116,22 @@ async def test_nothing_of_a_key_is_put_near_while_it_is_written(room: Greenroom)
     assert near.peek(key, now) is not None
 
 
-async def test_add_delete_and_touch_say_what_they_have_done(room: Greenroom) -> None:
-    numbers = room.store(COUNT)
+async def test_add_delete_and_touch_say_what_they_have_done(either: Any, other: Greenroom) -> None:
+    numbers = either.store(COUNT)
     assert await numbers.add(1, day="d")
     assert not await numbers.add(2, day="d")
     assert await numbers.get("d") == 1
     assert await numbers.touch("d", ttl=timedelta(hours=1))
-    assert await left(room, "count:d") > 3_500_000
+    assert await left(other, "count:d") > 3_500_000
     assert (await numbers.get_result("d")).value == 1
-    assert await left(room, "count:d") > 3_500_000, "a read has shortened a lifetime above the keyspace's"
+    assert await left(other, "count:d") > 3_500_000, "a read has shortened a lifetime above the keyspace's"
     assert await numbers.delete("d")
     assert not await numbers.delete("d")
     assert not await numbers.touch("d")
 
 
-async def test_increments_of_all_count_and_only_the_first_sets_the_lifetime(room: Greenroom, other: Greenroom) -> None:
-    mine, theirs = room.store(COUNT), other.store(COUNT)
+async def test_increments_of_all_count_and_only_the_first_sets_the_lifetime(either: Any, other: Greenroom) -> None:
+    mine, theirs = either.store(COUNT), other.store(COUNT)
     assert await mine.increment(create=False, day="d") is None
     assert await mine.get("d") is None
     answers = await asyncio.gather(*(one.increment(day="d") for one in (mine, theirs) for _ in range(50)))
@@ -139,23 +139,23 @@ async def test_increments_of_all_count_and_only_the_first_sets_the_lifetime(room
     assert await mine.touch("d", ttl=MINUTE)
     assert await mine.increment(-99, day="d") == 1
     assert await mine.increment(-1, create=False, day="d") == 0
-    assert await left(room, "count:d") <= 60_000
+    assert await left(other, "count:d") <= 60_000
     assert await mine.increment(2**53 + 1, day="big") == 2**53 + 1
     assert await mine.increment(2**53, day="big") == 2**54 + 1
     with pytest.raises(BrokenValue, match="overflow"):
         await mine.increment(2**63 - 1, day="big")
-    await put(room, "SET", "count:word", '"a"')
+    await put(other, "SET", "count:word", '"a"')
     with pytest.raises(BrokenValue, match="not an integer"):
         await mine.increment(day="word")
 
 
-async def test_compare_and_set_writes_over_what_was_read_only(room: Greenroom) -> None:
-    numbers = room.store(COUNT)
+async def test_compare_and_set_writes_over_what_was_read_only(either: Any, other: Greenroom) -> None:
+    numbers = either.store(COUNT)
     none = await numbers.get_result("d")
     assert await numbers.compare_and_set(none, 1, day="d")
     assert not await numbers.compare_and_set(none, 2, day="d")
     one = await numbers.get_result("d")
-    await put(room, "SET", "count:d", "7")
+    await put(other, "SET", "count:d", "7")
     assert not await numbers.compare_and_set(one, 2, day="d")
     seven = await numbers.get_result("d")
     assert await numbers.compare_and_set(seven, None, day="d")
@@ -215,27 +215,50 @@ async def test_a_change_that_hangs_does_not_keep_the_others_for_ever(room: Green
     assert not numbers._turns
 
 
-async def test_many_are_read_and_written_in_the_order_asked(room: Greenroom) -> None:
-    numbers = room.store(COUNT)
+async def test_many_are_read_and_written_in_the_order_asked(either: Any, other: Greenroom) -> None:
+    numbers = either.store(COUNT)
     await numbers.set_many({f"d{number}": number for number in range(1500)}, ttl=MINUTE)
     assert await numbers.get_many(["d3", "d1499", "none", "d3"]) == [3, 1499, None, 3]
-    assert await left(room, "count:d7") <= 60_000
+    assert await left(other, "count:d7") <= 60_000
     with pytest.raises(InvalidInput, match="day"):
         await numbers.set_many({"ok": 1, "not ok": 2})
     assert await numbers.get("ok") is None, "nothing is sent where one cannot be"
 
 
-async def test_what_does_not_fit_is_an_error_until_it_is_replaced(room: Greenroom) -> None:
-    baskets = room.store(BASKET)
-    await put(room, "SET", "basket:u1", "[]")
+async def test_many_are_deleted_near_and_for_all(either: Any, other: Greenroom) -> None:
+    numbers = either.store(COUNT)
+    days = [f"d{number}" for number in range(1500)]
+    await numbers.set_many(dict.fromkeys(days, 1))
+    assert await numbers.get_many(days) == [1] * 1500
+    assert await numbers.delete_many([*days[:1200], "none", "d1"]) == 1200
+    assert await numbers.get_many(days) == [None] * 1200 + [1] * 300
+    assert await other.store(COUNT).get_many(days) == [None] * 1200 + [1] * 300
+    assert await numbers.delete_many([]) == 0
+
+
+async def test_of_many_each_that_cannot_be_read_is_counted(either: Any, other: Greenroom) -> None:
+    baskets = either.store(BASKET)
+    await put(other, "SET", "basket:u1", "[]")
+    await put(other, "RPUSH", "basket:u2", "a")
+    await baskets.set(Basket([]), user="u3")
+    with pytest.raises(BrokenValue):
+        await baskets.get_many(["u3", "u1", "u1"])
+    assert either.counters.errors["basket", "broken"] == 2
+    with pytest.raises(BrokenValue, match="no string"):
+        await baskets.get_many(["u3", "u2"])
+
+
+async def test_what_does_not_fit_is_an_error_until_it_is_replaced(either: Any, other: Greenroom) -> None:
+    baskets = either.store(BASKET)
+    await put(other, "SET", "basket:u1", "[]")
     for _ in range(2):
         with pytest.raises(BrokenValue):
             await baskets.get("u1")
-    await put(room, "DEL", "basket:u1")
-    await put(room, "RPUSH", "basket:u1", "a")
+    await put(other, "DEL", "basket:u1")
+    await put(other, "RPUSH", "basket:u1", "a")
     with pytest.raises(BrokenValue, match="no string"):
         await baskets.get("u1")
-    assert room.counters.errors["basket", "broken"] == 3
+    assert either.counters.errors["basket", "broken"] == 3
     await baskets.set(Basket([]), user="u1")
     assert await baskets.get("u1") == Basket([])
 
@@ -333,6 +356,7 @@ async def test_a_stores_access_rules_suffice(server: Server, raw_admin: Raw) -> 
         await numbers.touch("d")
         await numbers.change(lambda _: None, day="d")
         await numbers.delete("d")
+        await numbers.delete_many(["d", "e"])
     assert raw_admin("ACL", "LOG") == []
 
 

@@ -15,7 +15,7 @@ from django.db.models import F
 
 from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.integrations.django import invalidates, outbox, room, send_left
-from greenroom.integrations.django.invalidation import _Invalidation
+from greenroom.integrations.django.invalidation import StaleKey, _Invalidation
 from tests.support.real_servers import Server
 from tests.support.sync_rooms import together
 
@@ -176,6 +176,25 @@ def test_a_savepoint_that_is_rolled_back_takes_no_other_drop_along(shop: Any, ro
         two.save()
     assert [shop.episode("s", 1).title, shop.episode("s", 2).title] == ["old", "new"]
     assert rows.count() == 0
+
+
+def test_what_is_rolled_back_takes_no_row_of_another_process_along(
+    shop: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = outbox._send
+
+    def send(*args: Any) -> None:
+        # Committed, and not dropped yet: now another process writes a row, and is killed.
+        together([lambda: outbox.write([StaleKey("theirs", is_group=False, lifetime_ms=1_000)], "default")])
+        real(*args)
+
+    monkeypatch.setattr(outbox, "_send", send)
+    with transaction.atomic():
+        shop.Episode.objects.create(show="s", number=1, title="new")
+        with transaction.atomic():
+            shop.Episode.objects.create(show="s", number=2, title="never")
+            transaction.set_rollback(True)
+    assert [row.key for row in rows.all()] == ["theirs"]
 
 
 def test_a_value_that_is_loaded_in_a_transaction_is_not_stored(shop: Any) -> None:

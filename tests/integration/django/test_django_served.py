@@ -19,6 +19,8 @@ from tests.support.patience import wait_for
 from tests.support.sync_rooms import together
 
 pytestmark = pytest.mark.usefixtures("room")
+ROUNDS = int(os.environ.get("ROUNDS", "25"))
+"""Of requests that overlap, for each way of starting workers: `make test ROUNDS=1000 TESTS=…` makes more."""
 
 
 @pytest.fixture
@@ -79,13 +81,17 @@ def test_two_requests_that_overlap_keep_both_of_their_changes(
         ]
     )
     assert browser.get("/session").body["session"] == {"first": "0", "a": "1", "b": "2"}
-    for number in map(str, range(25)):
+    workers = set[int]()
+    for number in map(str, range(ROUNDS)):
         calls: list[Callable[[], Answer]] = [
             lambda n=number, name=name: browser.twin().get(f"/session/{name}?value={n}")  # type: ignore[misc]
             for name in "abc"
         ]
-        assert [one.status for one in together(calls)] == [200] * 3
+        answers = together(calls)
+        assert [one.status for one in answers] == [200] * 3
+        workers |= {one.body["pid"] for one in answers}
         assert browser.get("/session").body["session"] == {"first": "0", "a": number, "b": number, "c": number}
+    assert len(workers) == 2
     assert site.stop() == []
 
 

@@ -19,10 +19,12 @@ import pytest
 
 from greenroom import Greenroom as AsyncGreenroom
 from greenroom import Keyspace, Loaded, Outcome
+from greenroom.caching.cache import Cache as AsyncCache
 from greenroom.cli.lookup import declared_at
 from greenroom.errors import InvalidInput, RoomClosed, RoomElsewhere
 from greenroom.sync import Greenroom, process
 from tests.support.patience import wait_for
+from tests.support.real_servers import Server
 from tests.support.sync_rooms import EPISODE, MINUTES, Episode, Record, together
 
 
@@ -59,6 +61,70 @@ def test_an_async_loader_is_called_without_await(room: Greenroom) -> None:
 
     assert episode("s1", 1) == Episode("s1", 1, 3)
     assert episode.cache.load("s1", 2) == Episode("s1", 2, 3)
+
+
+@pytest.mark.parametrize("near_for", [timedelta(0), MINUTES], ids=["far", "near"])
+def test_a_value_that_the_server_has_is_read_without_a_task(
+    make_room: Callable[..., Greenroom], monkeypatch: pytest.MonkeyPatch, near_for: timedelta
+) -> None:
+    record, room = Record(), make_room()
+    make_room().cached(EPISODE)(record.load)("s1", 1)
+    episode = room.cached(EPISODE, near_for=near_for)(record.load)
+    room.open()
+    tasks = list[object]()
+
+    async def task(*_: object, **__: object) -> Episode | None:
+        tasks.append(_)
+        return None
+
+    monkeypatch.setattr(episode.cache.asynchronous, "get", task)
+    assert episode("s1", 1) == Episode("s1", 1)
+    assert not tasks
+    assert room.counters.reads[EPISODE.name, "hit"] == 1
+    monkeypatch.undo()
+    assert episode.get_result("s1", 1).outcome is (Outcome.NEAR if near_for else Outcome.HIT)
+
+
+def test_a_read_without_an_answer_is_loaded_in_its_thread(
+    room: Greenroom, valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Record()
+    episode = room.cached(EPISODE, near_for=timedelta(0))(record.load)
+    assert episode("s1", 1) == Episode("s1", 1)
+    with valkey.frozen():
+        record.version = 2
+        monkeypatch.delattr(AsyncCache, "get")  # asked anew, it would take the time of two calls
+        assert episode("s1", 1) == Episode("s1", 1, 2)
+    assert record.threads == [threading.current_thread()] * 2
+
+
+def test_a_stale_value_that_is_far_is_given_and_refreshed_behind(room: Greenroom, valkey: Server) -> None:
+    keyspace = Keyspace("fading:{show_id}:{number}", Episode, parts={"number": int}, ttl=2 * MINUTES, fresh=MINUTES)
+    record, raw = Record(), valkey.raw()
+    episode = room.cached(keyspace, near_for=timedelta(0))(record.load)
+    episode("s1", 1)
+    raw("PEXPIRE", keyspace.key("s1", 1), 60_000)  # as when nine minutes have passed
+    record.version = 2
+    assert episode("s1", 1) == Episode("s1", 1, 1)
+    wait_for(lambda: len(record.loads) == 2)
+    wait_for(lambda: episode("s1", 1) == Episode("s1", 1, 2))
+    raw.close()
+
+
+@pytest.mark.parametrize("stored", [b"[]", None, b'{"show_id":"s1","number":1,"version":9}'])
+def test_what_a_far_read_finds_is_mended_as_in_the_async_face(
+    room: Greenroom, valkey: Server, stored: bytes | None
+) -> None:
+    record, raw = Record(), valkey.raw()
+    episode = room.cached(EPISODE)(record.load)
+    episode("s1", 2)
+    key = EPISODE.key("s1", 1)
+    if stored is not None:
+        raw("SET", key, stored)  # for ever
+    version = 9 if stored is not None and b"9" in stored else 1
+    assert episode("s1", 1) == Episode("s1", 1, version)
+    assert 0 < raw("PTTL", key) <= 300_000
+    raw.close()
 
 
 def test_several_keys_come_in_the_order_asked(room: Greenroom) -> None:

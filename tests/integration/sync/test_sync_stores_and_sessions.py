@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -9,11 +10,14 @@ from functools import partial
 import msgspec
 import pytest
 
-from greenroom import Outcome
-from greenroom.errors import BrokenValue
+from greenroom import Keyspace, Outcome
+from greenroom.errors import BrokenValue, RoomElsewhere
 from greenroom.sessions import SessionGone
 from greenroom.sync import Greenroom
-from tests.support.sync_rooms import COUNT, together
+from greenroom.sync.called_drops import CalledDrop
+from tests.support.sync_rooms import COUNT, MINUTES, together
+
+BASKET = Keyspace("basket:{name}", list[str], ttl=MINUTES)
 
 
 def test_a_store_does_all_that_the_asynchronous_one_does(room: Greenroom) -> None:
@@ -30,9 +34,47 @@ def test_a_store_does_all_that_the_asynchronous_one_does(room: Greenroom) -> Non
     count.set_many({"b": 1, "c": 2})
     assert count.get_many(["a", "b", "c", "d"]) == [7, 1, 2, None]
     assert count.delete("a")
-    assert count.get("a") is None
+    assert count.delete_many(["a", "b"]) == 1
+    assert count.get_many(["a", "b", "c"]) == [None, None, 2]
     with pytest.raises(BrokenValue):
         count.set("seven", name="a")  # type: ignore[arg-type]
+
+
+def test_of_many_those_that_are_near_are_read_in_the_callers_thread(room: Greenroom) -> None:
+    baskets = room.store(BASKET)
+    baskets.set_many({name: [name] for name in "abc"})
+    assert baskets.get_many(["a", "b"]) == [["a"], ["b"]]
+    near = room.counters.reads["basket", "near"]
+
+    async def in_a_loop() -> list[list[str] | None]:
+        with pytest.raises(RoomElsewhere):
+            baskets.get_many(["a", "c"])
+        for drop in (CalledDrop([BASKET.key("b")]), CalledDrop(wide=True)):  # as a thread has called it
+            room._called.begin(drop)
+            with pytest.raises(RoomElsewhere):
+                baskets.get_many(["a", "b"])
+            room._called.end(drop)
+        return baskets.get_many(["b", "a", "b"])
+
+    mine = asyncio.run(in_a_loop())
+    assert mine == [["b"], ["a"], ["b"]]
+    assert room.counters.reads["basket", "near"] >= near + 3
+    mine[0].append("changed by who has read it")  # type: ignore[union-attr]
+    assert baskets.get_many(["b", "none", "c", "a"]) == [["b"], None, ["c"], ["a"]]
+
+
+def test_many_of_a_thread_are_read_as_it_has_written_them(make_room: Callable[..., Greenroom]) -> None:
+    count = make_room().store(COUNT)
+
+    def writes(number: int) -> None:
+        names = [f"{number}-{one}" for one in range(300)]
+        for turn in range(5):
+            count.set_many(dict.fromkeys(names, turn))
+            assert count.get_many(names) == [turn] * 300 == count.get_many(names)
+            count.delete_many(names[:100])
+            assert count.get_many(names) == [None] * 100 + [turn] * 200
+
+    together([partial(writes, number) for number in range(4)])
 
 
 def test_an_own_write_is_read_by_its_thread_at_once(make_room: Callable[..., Greenroom]) -> None:

@@ -17,13 +17,11 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from greenroom import Keyspace, Text
 from greenroom.argument_types import type_name, whole_number
 from greenroom.caching.store import Store as AsyncStore
-from greenroom.caching.store_tier import together
 from greenroom.errors import BrokenValue, InvalidInput
 from greenroom.integrations.django import cache_settings, rooms
 from greenroom.integrations.django.cache_settings import CacheSettings
 from greenroom.integrations.django.cached_values import CachedValues
 from greenroom.sync import Greenroom, Store
-from greenroom.sync.called_drops import CalledDrop
 
 _NEVER = timedelta(days=365)
 """How long a value lives whose timeout is None: none outlives its generation for ever."""
@@ -133,8 +131,7 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
         generation = place.generations.get()
         if generation is None or not made:
             return {}
-        stored = place.values.get_many([{"generation": generation, "key": key} for key in made])
-        return self._by_key(made, stored)
+        return self._by_key(made, place.values.read_keys(_stored_under(place, generation, made)))
 
     async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """As `get_many`."""
@@ -231,8 +228,8 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
         if ttl is None:
             self.delete_many(data, version=version)
         elif made:
-            generation = self._generation(place)
-            place.values.set_many({(generation, key): stored for key, stored in made.items()}, ttl=ttl)
+            keys = _stored_under(place, self._generation(place), made)
+            place.values.write_keys(list(zip(keys, made.values(), strict=True)), ttl=ttl)
         return []
 
     async def aset_many(
@@ -246,9 +243,8 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
         elif made:
 
             async def write() -> None:
-                generation = await self._agenerated(place.generations.asynchronous)
-                values: AsyncStore[Any] = place.values.asynchronous
-                await values.set_many({(generation, key): stored for key, stored in made.items()}, ttl=ttl)
+                keys = _stored_under(place, await self._agenerated(place.generations.asynchronous), made)
+                await place.values.asynchronous.write_keys(zip(keys, made.values(), strict=True), ttl=ttl)
 
             await place.room.awaited(write)
         return []
@@ -257,12 +253,7 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
         """Delete several values."""
         made, place = self._made(keys, version), self._place
         if made:
-            generation = self._generation(place)
-            each = [{"generation": generation, "key": key} for key in made]
-            drop = CalledDrop([place.values.keyspace.key(**parts) for parts in each])
-            place.room.drop(
-                drop, lambda: together([partial(place.values.asynchronous.delete, **parts) for parts in each])
-            )
+            place.values.delete_keys(_stored_under(place, self._generation(place), made))
 
     async def adelete_many(self, keys: Iterable[Any], version: Any = None) -> None:
         """As `delete_many`."""
@@ -270,8 +261,7 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
 
         async def write() -> None:
             generation = await self._agenerated(place.generations.asynchronous)
-            delete = place.values.asynchronous.delete
-            await together([partial(delete, generation=generation, key=key) for key in made])
+            await place.values.asynchronous.delete_keys(_stored_under(place, generation, made))
 
         if made:
             await place.room.awaited(write)
@@ -343,7 +333,7 @@ class GreenroomCache(BaseCache):  # type: ignore[misc]
             if generation is None or not keys:
                 return []
             values: AsyncStore[Any] = place.values.asynchronous
-            return await values.get_many([{"generation": generation, "key": key} for key in keys])
+            return await values.read_keys(_stored_under(place, generation, keys))
 
         return await place.room.awaited(read)
 
@@ -374,6 +364,12 @@ def _declared(settings: CacheSettings) -> _Place:
     except InvalidInput as error:
         reason = f"{name!r} is that of another cache with other OPTIONS: {error.reason}"
         raise InvalidInput("LOCATION", reason, "give both caches the same OPTIONS, or another LOCATION") from None
+
+
+def _stored_under(place: _Place, generation: str, made: Iterable[str]) -> list[str]:
+    """The store's keys, of a cache's in one generation."""
+    key = place.values.keyspace.key
+    return [key(generation, one) for one in made]
 
 
 def _whole(delta: object) -> int:

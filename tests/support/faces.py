@@ -1,0 +1,58 @@
+"""The synchronous face as the asynchronous one: the same test holds for both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from greenroom import Greenroom, sync
+from tests.support.real_servers import Server
+
+
+class Awaited:
+    """A store or cache of `greenroom.sync`, each of whose calls is made in a thread and awaited."""
+
+    def __init__(self, one: Any) -> None:
+        self._one = one
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._one, name)
+        if not callable(member):
+            return member
+
+        async def call(*args: Any, **parts: Any) -> Any:
+            return await asyncio.to_thread(member, *args, **parts)
+
+        return call
+
+
+class AwaitedRoom:
+    """A room of `greenroom.sync`, whose parts are awaited."""
+
+    def __init__(self, room: sync.Greenroom) -> None:
+        self.room = room
+
+    def store(self, *args: Any, **options: Any) -> Any:
+        return Awaited(self.room.store(*args, **options))
+
+    def cache(self, *args: Any, **options: Any) -> Any:
+        return Awaited(self.room.cache(*args, **options))
+
+    @property
+    def counters(self) -> Any:
+        return self.room.counters
+
+
+@pytest.fixture(params=["async", "sync"])
+async def either(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[Any]:
+    """A room of one face and then of the other, on the test's server."""
+    if request.param == "async":
+        async with Greenroom(server.address, sessions=False) as room:
+            yield room
+        return
+    threads = sync.Greenroom(server.address, sessions=False)
+    yield AwaitedRoom(threads)
+    await asyncio.to_thread(threads.close)
