@@ -51,8 +51,10 @@ class UserSessions(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[StaffSessionView, ...]
 
 
-def _read(path: str, summary: str, **options: Any) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
-    return get(path, guards=[staff_only], security=STAFF_SECURITY, summary=summary, **options)
+def _read(
+    path: str, summary: str, *, media_type: str | None = None
+) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
+    return get(path, guards=[staff_only], security=STAFF_SECURITY, summary=summary, media_type=media_type)
 
 
 @_read("/summary", "Get the state of the service, with its counters (staff)")
@@ -69,7 +71,7 @@ async def read_summary(state: ServiceState) -> Response[Summary]:
 async def follow_summary(request: Request[Any, Any, Any], state: ServiceState) -> Response[str]:
     """Server-sent events named `summary`. The stream ends after 15 minutes: a new one checks the rights again."""
     if state.control_streams.locked():
-        raise Overloaded(f"{STREAMS} pages are pushed to already")
+        raise Overloaded(f"{STREAMS} pages follow the summary already")
     stream = _bounded(state)
     return EventStream("summary", stream, state.waiting, address=address_of(request))
 
