@@ -53,6 +53,7 @@ def test_pages_are_turned_by_links_keys_and_the_browser_s_buttons(service: Servi
     expect(page.locator("#page-heading")).to_have_text("Stories")
     assert titles(page) == pages[0]
     expect(page.locator(".pager").get_by_role("link", name="Newer")).to_have_count(0)
+    expect(page.locator(".pager .number")).to_have_text("Stories 1–20")
 
     page.locator(".pager").get_by_role("link", name="Older").click()
     expect(page.locator("#page-heading")).to_have_text("Stories, page 2")
@@ -60,6 +61,8 @@ def test_pages_are_turned_by_links_keys_and_the_browser_s_buttons(service: Servi
     expect(page).to_have_title("Mind and Memory, page 2 · Greenroom")
     assert titles(page) == pages[1]
     expect(page.locator(".pager").get_by_role("link", name="Older")).to_have_count(0)
+    count = 20 + len(pages[1])
+    expect(page.locator(".pager .number")).to_have_text(f"Stories 21–{count} of {count}")
 
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#page-heading")).to_have_text("Stories")
@@ -403,3 +406,12 @@ def test_topics_and_stories_are_found_as_one_types(service: Service, visitor: Vi
     expect(found).to_contain_text("Nothing was found.")
     page.keyboard.press("Enter")
     expect(page.locator(".panel")).to_contain_text("Nothing was found.")
+
+
+def test_where_there_are_no_topics_none_are_to_be_chosen(visitor: Visit) -> None:
+    def prepare(page: Page) -> None:
+        page.route("**/api/v1/topics", lambda route: route.fulfill(json=[]))
+
+    page = visitor().open("#/you", before=prepare)
+    expect(page.get_by_label("Playback speed")).to_be_visible()
+    expect(page.get_by_text("Topics that come first")).to_have_count(0)

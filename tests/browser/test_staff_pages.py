@@ -275,3 +275,22 @@ def test_of_two_files_the_last_is_shown_and_elsewhere_none_is_taken(service: Ser
     # What the page makes of an answer, it has made when the next one is there.
     page.evaluate("fetch('/api/v1/site').then((answer) => answer.json())")
     expect(page.locator(".outcome h3")).to_have_text("second.ndjson")
+
+
+def test_an_editor_sees_how_many_stories_a_topic_has(service: Service, visitor: Visit) -> None:
+    topic(service, "counted")
+    story = {"topic_id": "counted", "text_content": "Some text."}
+    content = "".join(f"{json.dumps(story | {'snippet_id': f'c{one}', 'title': f'T{one}'})}\n" for one in range(22))
+    service.client.post(f"{API}/load", content=content, headers=service.editor).raise_for_status()
+    page = visitor(reduced_motion="reduce").context.new_page()
+    page.goto(f"{service.url}/edit#/topics/counted")
+    sign_in(page)
+    number = page.locator(".pager .number")
+    expect(number).to_have_text("Stories 1–20")
+    page.get_by_role("link", name="Older").click()
+    expect(number).to_have_text("Stories 21–22 of 22")
+    for one in range(5):
+        service.client.delete(f"{API}/snippets/c{one}", headers=service.editor).raise_for_status()
+    page.get_by_role("link", name="Newer").click()
+    expect(page.locator("#stories-of-topic + .hint")).to_have_text("17 stories")
+    expect(number).to_have_count(0)

@@ -21,7 +21,7 @@ export function preferencesPart(topics, signal) {
     h('h2', { id: 'preferences-title' }, 'Preferences'),
     h('p', { class: 'hint' }, 'Kept as soon as you choose: for this visit, or with your account.'),
     h('div', { class: 'field inline' }, h('label', { for: 'default-speed' }, 'Playback speed'), speed),
-    h('fieldset', {}, h('legend', {}, 'Topics that come first'), h('div', { class: 'boxes' }, boxes.map(({ row }) => row))),
+    boxes.length > 0 && h('fieldset', {}, h('legend', {}, 'Topics that come first'), h('div', { class: 'boxes' }, boxes.map(({ row }) => row))),
   );
 }
 

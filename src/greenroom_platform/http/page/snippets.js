@@ -8,7 +8,7 @@ import { preferButton } from './prefer.js';
 import { listenButton, recentRecording } from './recent.js';
 import { known } from './session.js';
 import { site } from './site.js';
-import { day } from './words.js';
+import { day, storiesOf } from './words.js';
 import { tinted, wave } from './wave.js';
 
 /** Whatever uses the arrows itself keeps them. */
@@ -43,7 +43,7 @@ export async function topicView(main, [topicId, number], signal) {
         snippets.length
           ? h('ol', { class: 'snippets' }, snippets.map((snippet) => h('li', {}, snippetArticle(snippet))))
           : empty(page, topicId),
-        pager(page, newer, older),
+        pager(newer, older, storiesOf(page, snippets.length, older)),
       ),
     ),
   );
@@ -99,13 +99,13 @@ function about(topic, { hasStories, recent }, signal) {
   );
 }
 
-function pager(page, newer, older) {
+function pager(newer, older, shown) {
   if (!newer && !older) return null;
   return h(
     'nav',
     { class: 'pager', 'aria-label': 'Pages' },
     newer ? h('a', { href: newer, rel: 'prev', class: 'button' }, 'Newer') : h('span', { class: 'button off' }, 'Newer'),
-    h('span', { class: 'number' }, older ? `Page ${page}` : `Page ${page} of ${page}`),
+    h('span', { class: 'number' }, shown),
     older ? h('a', { href: older, rel: 'next', class: 'button' }, 'Older') : h('span', { class: 'button off' }, 'Older'),
     h('p', { class: 'hint' }, 'The left and right arrow keys turn pages.'),
   );

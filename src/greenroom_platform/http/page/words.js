@@ -3,6 +3,8 @@
 const DAY = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long', year: 'numeric' });
 const SHORT_DAY = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long' });
 const AGO = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+/** Stories on a page, as the API gives them. */
+const PAGE = 20;
 const UNITS = [['day', 86400], ['hour', 3600], ['minute', 60]];
 
 /** 65 → "1:05"; 3725 → "1:02:05". */
@@ -23,6 +25,13 @@ export function spoken(seconds) {
 
 export function count(number, unit, units = `${unit}s`) {
   return `${number} ${number === 1 ? unit : units}`;
+}
+
+/** Which stories a page of a topic has: "Stories 1–20", "Stories 21–25 of 25"; how many there are, the last page tells. */
+export function storiesOf(page, length, more) {
+  if (!length) return 'No stories';
+  const last = (page - 1) * PAGE + length;
+  return `Stories ${last - length + 1}–${last}${more ? '' : ` of ${last}`}`;
 }
 
 export function day(timestamp) {

@@ -2,7 +2,7 @@
 
 import { hasNext } from '/page/api.js';
 import { h } from '/page/dom.js';
-import { day } from '/page/words.js';
+import { count, day, storiesOf } from '/page/words.js';
 import { awaited, onBench, trail } from './bench.js';
 import { draft } from './drafts.js';
 import { topicKind, storyKind } from './kinds.js';
@@ -61,8 +61,9 @@ export async function topicView(main, [id, number], signal) {
       'section',
       { 'aria-labelledby': 'stories-of-topic' },
       h('h2', { id: 'stories-of-topic' }, page > 1 ? `Stories, page ${page}` : 'Stories'),
+      page === 1 && stories.length > 0 && !hasNext(headers) && h('p', { class: 'hint' }, count(stories.length, 'story', 'stories')),
       stories.length ? storyRows(stories) : h('p', { class: 'hint' }, page > 1 ? 'There is nothing on this page.' : 'There are none yet. Listeners can have no podcast of this topic.'),
-      pager(page, address, hasNext(headers)),
+      pager(page, address, hasNext(headers), storiesOf(page, stories.length, hasNext(headers))),
     ),
   ], { current: id });
   return topic.display_name;
@@ -83,8 +84,8 @@ function storyRows(stories, topicOf = () => null) {
   );
 }
 
-function pager(page, address, more) {
+function pager(page, address, more, shown) {
   if (page === 1 && !more) return null;
   const step = (text, to, there) => (there ? h('a', { class: 'button', href: address(to) }, text) : h('span', { class: 'button off' }, text));
-  return h('nav', { class: 'pager', 'aria-label': 'Pages' }, step('Newer', page - 1, page > 1), h('span', { class: 'number' }, `Page ${page}`), step('Older', page + 1, more));
+  return h('nav', { class: 'pager', 'aria-label': 'Pages' }, step('Newer', page - 1, page > 1), h('span', { class: 'number' }, shown), step('Older', page + 1, more));
 }
