@@ -109,6 +109,11 @@ def test_it_plays_while_it_is_made_and_every_step_is_shown_in_order(service: Ser
         waits = "It begins as soon as a studio is free. It is the next one in the queue."
         expect(page.locator(".making")).to_contain_text(waits)
         expect(page.locator("#player .state")).to_have_text("Waiting for a studio")
+        queue, why = f"{API}/control/queue", {"why": "the disk is full"}
+        service.client.post(f"{queue}/pause", json=why, headers=service.editor).raise_for_status()
+        expect(page.locator(".making")).to_contain_text("The queue is paused: nothing new begins until the operators")
+        service.client.post(f"{queue}/resume", json=why, headers=service.editor).raise_for_status()
+        expect(page.locator(".making")).to_contain_text(waits)
     with held(service, after=another) as renderer:
         expect(page.locator(".steps .now")).to_have_text("Recording")
         expect(page.locator(".steps .now")).to_have_attribute("aria-current", "step")

@@ -130,6 +130,7 @@ async def test_a_podcast_that_waits_has_a_place_in_the_queue(service: Service, s
     places = [service.client.get(f"{API}/podcasts/{each}/queue").json() for each in (one.podcast_id, *waiting)]
     assert [(each["position"], each["of"]) for each in places] == [(0, 2), (1, 2), (2, 2)]
     assert [("estimated_start" in each) for each in places] == [False, True, False]
+    assert [("paused" in each) for each in places] == [False, False, False]
     await platform.tasks.advance(one, "ready_to_stream", size=1)
     assert service.client.get(f"{API}/podcasts/{one.podcast_id}/queue").json() == {"position": 0, "of": 0}
     problem(service.client.get(f"{API}/podcasts/{UNKNOWN}/queue"), 404, "not-found")

@@ -92,7 +92,7 @@ class Domain:
             None
             if tasks is None
             else (Generation(tasks, clock, changes.opened), Tasks(tasks, changes, clock, log=log)),
-            None if tasks is None else Listings(tasks, every, clock, changes.opened),
+            None if tasks is None else Listings(tasks, every, clock, changes.opened, log),
         )
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from greenroom.clock import Clock
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.parts import is_part
 from greenroom.opened import Opened
+from greenroom_platform.domain.action_log import ActionLog
 from greenroom_platform.domain.briefly import Briefly
 from greenroom_platform.domain.records import UserRecords
 from greenroom_platform.domain.task_records import Listed, TaskRecords, Waiting
@@ -61,23 +62,32 @@ class QueuePlace(msgspec.Struct, frozen=True, kw_only=True):
         position: 1 for the next; 0 for one that does not wait, or not any more.
         of: how many wait.
         estimated_start: when its turn is expected; only where that can be told.
+        paused: that operators have paused the queue: nothing begins until they resume it.
     """
 
     position: int
     of: int
+    paused: bool | msgspec.UnsetType = msgspec.UNSET
     estimated_start: Timestamp | msgspec.UnsetType = msgspec.UNSET
 
 
 class Listings:
-    """Lists of podcasts, on the record's tasks."""
+    """Lists of podcasts, on the record's tasks.
 
-    def __init__(self, tasks: TaskRecords, topics: Topics, clock: Clock, opened: Opened) -> None:
+    Arguments:
+        log: says whether an operator has paused the queue; None where the record keeps no such log.
+    """
+
+    def __init__(
+        self, tasks: TaskRecords, topics: Topics, clock: Clock, opened: Opened, log: ActionLog | None = None
+    ) -> None:
         self._tasks = tasks
+        self._log = log
         self.opened = opened
         """Until the platform is closed."""
         self._topics = topics
         self._clock = clock
-        self._queue: Briefly[Waiting] = Briefly(clock, _BRIEF)
+        self._queue: Briefly[tuple[Waiting, bool]] = Briefly(clock, _BRIEF)
         self._of_topics: Briefly[tuple[Listed, ...]] = Briefly(clock, _BRIEF)
 
     async def podcasts(self, podcast_ids: Sequence[str]) -> tuple[ListedPodcast, ...]:
@@ -94,12 +104,17 @@ class Listings:
     async def place(self, podcast_id: str) -> QueuePlace:
         """Where a podcast stands in the queue, of a second ago at most; the queue is short."""
         self.opened.check()
-        waiting = await self._queue.read("queue", lambda: self._tasks.waiting(self._clock.now()))
+        waiting, paused = await self._queue.read("queue", self._read_queue)
         ids = waiting.podcast_ids
         position = ids.index(podcast_id) + 1 if podcast_id in ids else 0
         # How long those before it will take nobody knows yet.
-        starts = waiting.free_at if position == 1 and waiting.free_at is not None else msgspec.UNSET
-        return QueuePlace(position=position, of=len(ids), estimated_start=starts)
+        starts = waiting.free_at if position == 1 and waiting.free_at is not None and not paused else msgspec.UNSET
+        stands = True if paused and position else msgspec.UNSET
+        return QueuePlace(position=position, of=len(ids), estimated_start=starts, paused=stands)
+
+    async def _read_queue(self) -> tuple[Waiting, bool]:
+        waiting = await self._tasks.waiting(self._clock.now())
+        return waiting, self._log is not None and await self._log.pause() is not None
 
     async def history(self, heard: Sequence[HeardPodcast]) -> tuple[HistoryEntry, ...]:
         """What there still is of a history, in its order."""

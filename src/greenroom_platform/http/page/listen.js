@@ -6,7 +6,7 @@ import { announce, h, icon, replace } from './dom.js';
 import { player } from './player.js';
 import { podcastWave } from './podcast_wave.js';
 import { makeButton } from './podcasts.js';
-import { watchQueue } from './queue.js';
+import { SOON, watchQueue } from './queue.js';
 import { isWhole, recording } from './recording.js';
 import { known } from './session.js';
 import { STEPS, follow as followStatus, isTerminal, rank } from './status.js';
@@ -152,7 +152,7 @@ function told(status, place = '') {
   const left = status.estimated_completion_time ? (new Date(status.estimated_completion_time) - Date.now()) / 1000 : 0;
   const about = left > 1 ? ` About ${Math.ceil(left)} seconds to go.` : '';
   const words = {
-    queued: ['It begins as soon as a studio is free.', place].filter(Boolean).join(' '),
+    queued: place || SOON,
     script_generating: 'The stories are being woven into a conversation.',
     audio_rendering: 'The voices are being recorded. You can listen already.',
   };

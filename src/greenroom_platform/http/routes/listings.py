@@ -68,7 +68,9 @@ async def list_topic_podcasts(
 async def read_queue_place(
     request: Request[Any, Any, Any], state: ServiceState, podcast_id: FromPath[str]
 ) -> Response[QueuePlace]:
-    """`position` is 1 for the next podcast, and 0 for one that no longer waits. It is at most a second old."""
+    """`position` is 1 for the next podcast, and 0 for one that no longer waits. With `"paused": true` none begins until
+    the operators resume the queue. The answer is at most a second old.
+    """
     status = await state.platform.statuses.get(podcast_id)
     if status is None:
         raise Problem("not-found", f"there is no podcast {podcast_id}")
