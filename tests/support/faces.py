@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from greenroom import Greenroom, sync
+from greenroom import Greenroom, Keyspace, sync
+from tests.support.episode_caches import EPISODE
 from tests.support.real_servers import Server
 
 
@@ -56,3 +58,25 @@ async def either(request: pytest.FixtureRequest, server: Server) -> AsyncIterato
     threads = sync.Greenroom(server.address, sessions=False)
     yield AwaitedRoom(threads)
     await asyncio.to_thread(threads.close)
+
+
+class Cached:
+    """Makes caches in a room of one face."""
+
+    def __init__(self, room: Any) -> None:
+        self._room = room
+
+    def __call__(self, load: Any, keyspace: Keyspace[Any] = EPISODE) -> Any:
+        """A cache that keeps nothing near."""
+        return self._room.cache(keyspace, load=load, near_for=timedelta(0))
+
+    @property
+    def counters(self) -> Any:
+        """Those of the room."""
+        return self._room.counters
+
+
+@pytest.fixture
+def cached(either: Any) -> Cached:
+    """Makes caches of one face and then of the other."""
+    return Cached(either)
