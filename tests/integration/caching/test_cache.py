@@ -39,7 +39,9 @@ async def test_a_miss_is_loaded_and_stored_and_the_next_read_is_a_hit(server: Se
 async def test_another_process_s_value_is_a_hit(server: Server, cached: Cached) -> None:
     load = Loads()
     cache = cached(load)
-    server.raw()("SET", KEY, b'{"episode_id": "e1", "version": 7, "new": true}', "EX", 60)
+    server.raw()(
+        "SET", KEY, b'{"episode_id": "e1", "version": 7, "new": true}', "EX", 1700
+    )  # fresh: nobody loads behind
     read = await cache.get_result("e1")
     assert (read.value, load.calls) == (Episode("e1", 7), [])
     assert read.body == b'{"episode_id": "e1", "version": 7, "new": true}'  # as it is stored, byte for byte
