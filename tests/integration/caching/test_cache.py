@@ -15,14 +15,15 @@ from greenroom.counters import Counters
 from greenroom.errors import BrokenValue, EngineError, InvalidInput, LoadFailed, LoadTimeout
 from greenroom.keyspace import Keyspace, Number
 from tests.support.episode_caches import ABSENT, EPISODE, KEY, LEASE, Back, Episode, Loads, cache_of, settled
+from tests.support.faces import Cached
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
 
 
-async def test_a_miss_is_loaded_and_stored_and_the_next_read_is_a_hit(server: Server, back: Back) -> None:
+async def test_a_miss_is_loaded_and_stored_and_the_next_read_is_a_hit(server: Server, cached: Cached) -> None:
     load = Loads()
-    cache = cache_of(await back(server), load)
+    cache = cached(load)
     first = await cache.get_result("e1")
     second = await cache.get_result(episode_id="e1")
     assert (first.outcome, first.stored, first.value) == (Outcome.LOADED, True, Episode("e1"))
@@ -35,10 +36,12 @@ async def test_a_miss_is_loaded_and_stored_and_the_next_read_is_a_hit(server: Se
     assert 0 < second.ttl <= 1800
 
 
-async def test_another_process_s_value_is_a_hit(server: Server, back: Back) -> None:
+async def test_another_process_s_value_is_a_hit(server: Server, cached: Cached) -> None:
     load = Loads()
-    cache = cache_of(await back(server), load)
-    server.raw()("SET", KEY, b'{"episode_id": "e1", "version": 7, "new": true}', "EX", 60)
+    cache = cached(load)
+    server.raw()(
+        "SET", KEY, b'{"episode_id": "e1", "version": 7, "new": true}', "EX", 1700
+    )  # fresh: nobody loads behind
     read = await cache.get_result("e1")
     assert (read.value, load.calls) == (Episode("e1", 7), [])
     assert read.body == b'{"episode_id": "e1", "version": 7, "new": true}'  # as it is stored, byte for byte
@@ -46,9 +49,9 @@ async def test_another_process_s_value_is_a_hit(server: Server, back: Back) -> N
 
 @pytest.mark.parametrize("expiry", [(), ("EX", 86_400)])
 async def test_a_value_that_would_outlive_its_keyspace_gets_its_lifetime(
-    server: Server, back: Back, expiry: tuple[Any, ...]
+    server: Server, cached: Cached, expiry: tuple[Any, ...]
 ) -> None:
-    cache = cache_of(await back(server), Loads())
+    cache = cached(Loads())
     server.raw()("SET", KEY, b'{"episode_id":"e1"}', *expiry)
     await cache.get("e1")
     assert 0 < server.raw()("PTTL", KEY) <= 1_800_000
@@ -110,17 +113,17 @@ async def test_a_hung_loader_is_cancelled_at_its_deadline(server: Server, back: 
         await cache.get("e1")
 
 
-async def test_a_timeout_of_the_loader_s_own_is_passed_on(server: Server, back: Back) -> None:
+async def test_a_timeout_of_the_loader_s_own_is_passed_on(cached: Cached) -> None:
     load = Loads()
     load.error = TimeoutError("the database's")
     with pytest.raises(TimeoutError, match="the database's"):
-        await cache_of(await back(server), load).get("e1")
+        await cached(load).get("e1")
 
 
-async def test_an_absence_is_remembered_under_its_companion_only(server: Server, back: Back) -> None:
+async def test_an_absence_is_remembered_under_its_companion_only(server: Server, cached: Cached) -> None:
     load = Loads()
     load.version = 0
-    cache = cache_of(await back(server), load)
+    cache = cached(load)
     first, second = await cache.get_result("e1"), await cache.get_result("e1")
     assert (first.value, first.body, first.outcome, first.stored) == (None, None, Outcome.LOADED, True)
     assert (second.value, second.body, second.outcome) == (None, None, Outcome.HIT)
@@ -130,10 +133,10 @@ async def test_an_absence_is_remembered_under_its_companion_only(server: Server,
     assert 0 < raw("PTTL", ABSENT) <= 30_000
 
 
-async def test_a_created_object_ends_its_remembered_absence(server: Server, back: Back) -> None:
+async def test_a_created_object_ends_its_remembered_absence(cached: Cached) -> None:
     load = Loads()
     load.version = 0
-    cache = cache_of(await back(server), load)
+    cache = cached(load)
     assert await cache.get("e1") is None
     load.version = 1
     await cache.invalidate("e1")
@@ -153,9 +156,11 @@ async def test_a_foreign_writer_s_value_comes_before_a_remembered_absence(server
 
 
 @pytest.mark.parametrize("name", [KEY, f"lease:{{{KEY}}}", ABSENT])
-async def test_what_is_of_another_type_keeps_no_key_from_being_cached(server: Server, back: Back, name: str) -> None:
+async def test_what_is_of_another_type_keeps_no_key_from_being_cached(
+    server: Server, cached: Cached, name: str
+) -> None:
     load = Loads()
-    cache = cache_of(await back(server), load)
+    cache = cached(load)
     server.raw()("HSET", name, "a", "b")
     assert (await cache.get_result("e1")).stored
     assert (await cache.get_result("e1")).outcome is Outcome.HIT
@@ -195,21 +200,20 @@ async def test_a_load_begun_before_an_invalidation_is_neither_joined_nor_stored(
 
 @pytest.mark.parametrize("broken", [b"null", b"{", b'{"episode_id":1}', b"", b"\xff"])
 async def test_a_value_that_breaks_its_schema_is_a_miss_and_is_replaced(
-    server: Server, back: Back, broken: bytes, caplog: pytest.LogCaptureFixture
+    server: Server, cached: Cached, broken: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    counters = Counters()
-    cache = cache_of(await back(server, counters=counters), Loads())
+    cache = cached(Loads())
     server.raw()("SET", KEY, broken, "EX", 60)
     with caplog.at_level(logging.WARNING, "greenroom.caching"):
         assert await cache.get("e1") == Episode("e1")
-    assert counters.errors["cache_episode", "broken"] == 1
+    assert cached.counters.errors["cache_episode", "broken"] == 1
     assert KEY in caplog.text
     assert server.raw()("GET", KEY) == b'{"episode_id":"e1","version":1}'
 
 
-async def test_a_value_of_another_kind_is_no_hit(server: Server, back: Back) -> None:
+async def test_a_value_of_another_kind_is_no_hit(server: Server, cached: Cached) -> None:
     server.raw()("LPUSH", KEY, "x")
-    assert await cache_of(await back(server), Loads()).get("e1") == Episode("e1")
+    assert await cached(Loads()).get("e1") == Episode("e1")
 
 
 async def test_a_value_over_the_limit_is_answered_and_not_stored(
@@ -255,9 +259,9 @@ async def test_a_killed_server_is_bypassed_and_found_again(server: Server, back:
     assert (await cache.get_result("e1")).outcome is Outcome.HIT
 
 
-async def test_parts_that_cannot_be_are_refused_before_anything_happens(server: Server, back: Back) -> None:
+async def test_parts_that_cannot_be_are_refused_before_anything_happens(cached: Cached) -> None:
     load = Loads()
-    cache = cache_of(await back(server), load)
+    cache = cached(load)
     for call in (
         cache.get("a:b"),
         cache.get_result("a:b"),
@@ -269,16 +273,16 @@ async def test_parts_that_cannot_be_are_refused_before_anything_happens(server: 
     assert load.calls == []
 
 
-async def test_get_many_answers_in_order(server: Server, back: Back) -> None:
+async def test_get_many_answers_in_order(cached: Cached) -> None:
     load = Loads()
-    cache = cache_of(await back(server), load)
+    cache = cached(load)
     await cache.get("b")
     values = await cache.get_many([{"episode_id": one} for one in ("a", "b", "c")])
     assert [value.episode_id if value else None for value in values] == ["a", "b", "c"]
     assert sorted(load.calls) == ["a", "b", "c"]
 
 
-async def test_several_parts_are_given_to_the_loader_by_name(server: Server, back: Back) -> None:
+async def test_several_parts_are_given_to_the_loader_by_name(cached: Cached) -> None:
     pages: Keyspace[Any] = Keyspace(
         "pages:{show}:{number}", tuple[str, ...], ttl=timedelta(minutes=1), parts={"number": Number(1, 9)}
     )
@@ -286,19 +290,19 @@ async def test_several_parts_are_given_to_the_loader_by_name(server: Server, bac
     async def load(number: int, show: str) -> tuple[str, ...]:
         return (show, str(number))
 
-    cache = cache_of(await back(server), load, pages)
+    cache = cached(load, pages)
     assert await cache.get(show="s", number=3) == ("s", "3")
     assert await cache.get(show="s", number=3) == ("s", "3")
 
 
-async def test_outcomes_loads_and_errors_are_counted(server: Server, back: Back) -> None:
-    counters, load = Counters(), Loads()
-    cache = cache_of(await back(server, counters=counters), load)
+async def test_outcomes_loads_and_errors_are_counted(cached: Cached) -> None:
+    load = Loads()
+    cache = cached(load)
     await cache.get("e1")
     await cache.get("e1")
     load.error = ValueError()
     with pytest.raises(ValueError):
         await cache.get("e2")
-    assert +Counter(counters.reads) == {("cache_episode", "loaded"): 1, ("cache_episode", "hit"): 1}
-    assert +Counter(counters.errors) == {("cache_episode", "load"): 1}
-    assert sum(counters.loads["cache_episode"].counts) == 2
+    assert +Counter(cached.counters.reads) == {("cache_episode", "loaded"): 1, ("cache_episode", "hit"): 1}
+    assert +Counter(cached.counters.errors) == {("cache_episode", "load"): 1}
+    assert sum(cached.counters.loads["cache_episode"].counts) == 2
