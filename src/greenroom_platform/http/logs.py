@@ -160,6 +160,7 @@ class _Lines(logging.StreamHandler[TextIO]):
         return True
 
 
+# docs/decisions/0111-access-lines-need-no-record.md
 def inform(log: logging.Logger, message: str, fields: Fields) -> None:
     """`log.info(message)` for what is said thousands of times a second.
 
