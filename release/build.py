@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -77,7 +78,9 @@ def build(output: Path, root: str) -> tuple[Path, Path]:
         readme = tree / "README.md"
         readme.write_text(with_whole_links(readme.read_text("utf-8"), root), "utf-8")
         source = _built("sdist", tree, output)
-        shutil.unpack_archive(source, scratch, filter="data")
+        with tarfile.open(source) as archive:
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 and later have it
+            archive.extractall(scratch)
         # From the source distribution: a file that it lacks is then missing in the wheel too, where the checks see it.
         return source, _built("wheel", Path(scratch, source.name.removesuffix(".tar.gz")), output)
 

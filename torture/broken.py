@@ -108,7 +108,7 @@ def _uncheck_leases() -> None:
 def _give_everybody_the_lease() -> None:
     mine = "string.sub(lease, 1, #ARGV[1]) ~= ARGV[1]"
     lease.GET_OR_LEASE = _with(lease.GET_OR_LEASE, f"lease and {mine}", "false")
-    lease.FILL = _with(lease.FILL, mine, "false")
+    lease.FILL = _with(lease.FILL, "string.sub(held, 1, #token) ~= token", "false")
 
 
 def _deafen_waiters() -> None:

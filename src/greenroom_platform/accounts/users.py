@@ -66,7 +66,7 @@ class Accounts:
         # On a thread: the list is read at its first use.
         if password.lower() == username.lower() or await asyncio.to_thread(is_common, password):
             remedy = "use another one; several unrelated words are easy to remember"
-            raise InvalidInput("password", "is among the passwords that are guessed first", remedy)
+            raise InvalidInput("password", "is one of those that are guessed first", remedy)
 
     async def create(self, username: str, password: str) -> User:
         """Make a user; signs nobody in.

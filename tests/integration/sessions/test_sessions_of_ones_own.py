@@ -126,7 +126,7 @@ class Closed(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def test_a_version_of_sessions_is_refused_since_nobody_loads_them_anew() -> None:
-    with pytest.raises(InvalidInput, match=r"version: .*signed out; leave it out"):
+    with pytest.raises(InvalidInput, match=r"version: .*would sign all users out; leave it out"):
         SessionSettings(Keyspace("session:{id}", Visitor, ttl=timedelta(hours=1), version=2))
 
 
