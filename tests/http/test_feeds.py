@@ -91,7 +91,7 @@ async def test_one_s_own_feed_has_a_secret_that_ends(service: Service, studio: S
         gone = service.client.get(one)
         assert (gone.status_code, gone.json()["instance"]) == (404, "/feeds/..."), one
     for secret in (token, new.rpartition(".xml")[0].rpartition(".")[2]):
-        assert secret not in service.output(), "no log tells a secret"
+        assert secret not in service.logged(), "no log tells a secret"
         stored = (service.data_dir / "greenroom.sqlite3").read_bytes()
         assert secret.encode() not in stored
     assert person.delete("/history/feed").status_code == 204

@@ -102,7 +102,7 @@ def test_a_line_of_json_tells_the_request_by_members(behind_a_proxy: Service) ->
 
 def test_every_line_after_the_banner_is_json(behind_a_proxy: Service) -> None:
     behind_a_proxy.client.get("/a%0Ab")
-    logged = [line for line in behind_a_proxy.output().splitlines() if line.startswith("{")]
+    logged = [line for line in behind_a_proxy.logged().splitlines() if line.startswith("{")]
     assert all("request_id" in msgspec.json.decode(line) for line in logged)
     others = [line for line in behind_a_proxy.output().splitlines() if not line.startswith("{")]
     assert {line.split()[0] for line in others} <= {"Greenroom", "caches", "database", "recordings"}

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -158,6 +159,13 @@ class Service:
     def raw(self) -> Raw:
         """A client of the embedded Valkey that bypasses the service."""
         return Raw(path=str(self.data_dir / "valkey.sock"))
+
+    def logged(self) -> str:
+        """Its output, with the lines of all answers so far: they are written up to 10 ms after the answer."""
+        mark = uuid4().hex
+        self.client.get("/health/live", headers={"X-Request-Id": mark})
+        wait_for(lambda: mark in self.output())
+        return self.output()
 
     def stop(self, number: int = signal.SIGINT, seconds: float = 40) -> int:
         """End it by a signal to the main process alone, and return its exit status."""
