@@ -62,11 +62,19 @@ async def cost(read: Callable[[str], Awaitable[object]], *, before: Callable[[],
         read: given the id of a topic.
         before: called before each pass over the keys.
     """
-    ids = [f"t{number}" for number in range(KEYS)]
 
-    async def reader(start: int, count: int) -> None:
-        for number in range(start, start + count):
-            await read(ids[number])
+    async def each(ids: list[str]) -> None:
+        for one in ids:
+            await read(one)
+
+    return await cost_together(each, before=before)
+
+
+async def cost_together(
+    read: Callable[[list[str]], Awaitable[object]], *, before: Callable[[], None] | None = None
+) -> Cost:
+    """As `cost`, of what reads all keys of a reader at once."""
+    ids = [f"t{number}" for number in range(KEYS)]
 
     share = KEYS // READERS
     rounds: list[Cost] = []
@@ -77,7 +85,7 @@ async def cost(read: Callable[[str], Awaitable[object]], *, before: Callable[[],
             if before is not None:
                 before()
             began = time.process_time(), time.perf_counter()
-            await asyncio.gather(*(reader(position * share, share) for position in range(READERS)))
+            await asyncio.gather(*(read(ids[start : start + share]) for start in range(0, KEYS, share)))
             cpu += time.process_time() - began[0]
             wall += time.perf_counter() - began[1]
         if number:  # the first round warms up

@@ -102,6 +102,7 @@ class RemoteTier(Generic[T]):
         self.value_alone = not near_for and keyspace.lifetime.fresh is None
         """Whether a read depends on the value only, and not on what is left of its lifetime."""
 
+    # docs/decisions/0113-what-a-hit-in-valkey-costs.md
     async def read(self, key: str, *, lifetime: bool = True) -> Entry | Miss:
         """The value, or why there is none to be had.
 
