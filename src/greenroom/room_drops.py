@@ -11,7 +11,7 @@ from greenroom.caching import DropTarget
 from greenroom.caching.changing import changing
 from greenroom.caching.declared import DeclaredCaches
 from greenroom.caching.keyspace_drops import KeyspaceDrop
-from greenroom.caching.pending_drops import PendingDrops
+from greenroom.caching.outbox_drops import OutboxDrops
 from greenroom.engine import Address
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
@@ -117,7 +117,7 @@ class RoomDrops:
         return number
 
     @property
-    def pending_drops(self) -> PendingDrops:
+    def pending_drops(self) -> OutboxDrops:
         """Keys that a record says are stale and that no server has dropped yet: here they count as dropped."""
         return self._wired().backing.outbox_drops
 

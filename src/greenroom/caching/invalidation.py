@@ -14,7 +14,7 @@ from greenroom.caching.groups import Groups
 from greenroom.caching.keyspace_drops import Generations
 from greenroom.caching.local import LocalCopies
 from greenroom.caching.near import EntrySource, Near
-from greenroom.caching.pending_drops import PendingDrops
+from greenroom.caching.outbox_drops import OutboxDrops
 from greenroom.caching.releases import Releases
 from greenroom.clock import Clock
 from greenroom.counters import Counters
@@ -53,7 +53,7 @@ class Backing(Listener):
         self.releases = Releases(engine, clock)
         self._renewals: dict[str, int] = {}  # lease → pushes of renewals made here that are still to come
         self.groups = Groups(engine, prefix, clock)
-        self.outbox_drops = PendingDrops(engine, self.near, clock, forget=self.local.forget, names=self._commands)
+        self.outbox_drops = OutboxDrops(engine, self.near, clock, forget=self.local.forget, names=self._commands)
         """Keys that the record's outbox names and that no server has dropped yet."""
         self.generations = Generations(engine, clock, self.local.forget_all)
         engine.add_listener(self, (*lease.SCRIPTS, *drops.SCRIPTS, *groups.SCRIPTS, *keyspace_drops.SCRIPTS))

@@ -1,7 +1,7 @@
 """What operators have done: kept in the record, so that it survives a restart and says the same in every process.
 
 An action is written down before it is done, and its outcome afterwards. Prevents: the queue is emptied · the process
-dies before it writes · nobody can tell who has done it.
+dies before it writes · nobody can tell who has done it. `http/control/acting` does both.
 """
 
 from __future__ import annotations

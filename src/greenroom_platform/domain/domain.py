@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from greenroom.caching import Cache
-from greenroom.caching.pending_drops import PendingDrops
+from greenroom.caching.outbox_drops import OutboxDrops
 from greenroom.clock import Clock
 from greenroom_platform import definitions
 from greenroom_platform.domain.action_log import log_of
@@ -55,7 +55,7 @@ class Domain:
 
     @classmethod
     async def open(
-        cls, records: Records, cache: Callable[..., Cache[Any]], pending: PendingDrops, clock: Clock
+        cls, records: Records, cache: Callable[..., Cache[Any]], pending: OutboxDrops, clock: Clock
     ) -> Domain:
         """Wire the domain on a record.
 

@@ -17,7 +17,7 @@ import logging
 from time import monotonic
 
 from greenroom.caching.keyspace_drops import KeyspaceDrop
-from greenroom.caching.pending_drops import PendingDrops
+from greenroom.caching.outbox_drops import OutboxDrops
 from greenroom.errors import CommandFailed, EngineError, InvalidInput, RecordError
 from greenroom_platform.domain.record_caches import RecordCaches
 from greenroom_platform.domain.records import Records
@@ -48,7 +48,7 @@ class OutboxSender:
         pending: the keys that rows name and that no server has dropped yet.
     """
 
-    def __init__(self, records: Records, caches: RecordCaches, pending: PendingDrops) -> None:
+    def __init__(self, records: Records, caches: RecordCaches, pending: OutboxDrops) -> None:
         self._records = records
         self._caches = caches
         self._pending = pending

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from greenroom.caching.pending_drops import PendingDrops
+from greenroom.caching.outbox_drops import OutboxDrops
 from greenroom.engine.server.standalone import Standalone
 from greenroom_platform.domain import newest, outbox_sender
 from greenroom_platform.domain.records import Change
@@ -196,14 +196,14 @@ async def test_what_is_left_counts_as_dropped_here_before_it_is_sent(
     monkeypatch.setattr(outbox_sender, "OPENING", 0.1)
     await fill(records, "a", 1)
     await make_old(valkey, records)
-    marked, go, send = asyncio.Event(), asyncio.Event(), PendingDrops.send
+    marked, go, send = asyncio.Event(), asyncio.Event(), OutboxDrops.send
 
-    async def held(pending: PendingDrops) -> None:
+    async def held(pending: OutboxDrops) -> None:
         marked.set()
         await go.wait()
         await send(pending)
 
-    monkeypatch.setattr(PendingDrops, "send", held)
+    monkeypatch.setattr(OutboxDrops, "send", held)
     async with opened(valkey, records) as platform:
         await marked.wait()
         raw = valkey.raw()
@@ -300,14 +300,14 @@ async def test_more_keys_than_are_held_drop_their_keyspace_whole(
     raw("SET", "cache:snippet:a000", raw("GET", "cache:snippet:a000").replace(b"Title", b"Older"), "EX", 600)
     raw("SET", "cache:topic:a", "old", "EX", 600)
     await leave(records, changes)
-    held, add = 0, PendingDrops.add
+    held, add = 0, OutboxDrops.add
 
-    async def counted(pending: PendingDrops, keys: Any) -> None:
+    async def counted(pending: OutboxDrops, keys: Any) -> None:
         nonlocal held
         held += len(keys)
         await add(pending, keys)
 
-    monkeypatch.setattr(PendingDrops, "add", counted)
+    monkeypatch.setattr(OutboxDrops, "add", counted)
     async with opened(valkey, records) as platform:
         await sent_whole(records)
         assert held == 3, "the topic, the list of topics, and the epoch of searches"
@@ -367,16 +367,16 @@ async def test_rows_beyond_those_held_are_read_later_and_count_meanwhile(
     await records.acknowledge([new.change_id])
     await leave(records, [Change(change_id=0, snippets=(f"s{number}",)) for number in range(50)])
     await leave(records, [new])  # the last, which is not read at first
-    marked, go, send = asyncio.Event(), asyncio.Event(), PendingDrops.send
+    marked, go, send = asyncio.Event(), asyncio.Event(), OutboxDrops.send
     rows: list[int] = []
 
-    async def held(pending: PendingDrops) -> None:
+    async def held(pending: OutboxDrops) -> None:
         rows.append(len(pending))
         marked.set()
         await go.wait()
         await send(pending)
 
-    monkeypatch.setattr(PendingDrops, "send", held)
+    monkeypatch.setattr(OutboxDrops, "send", held)
     async with opened(valkey, records) as platform:
         await marked.wait()
         found = await platform.topics.get("a")

@@ -44,7 +44,7 @@ class _Sent(NamedTuple):
 
 
 # docs/decisions/0022-outbox-keys-are-pending.md
-class PendingDrops:
+class OutboxDrops:
     """The pending keys of one process.
 
     Arguments:
