@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,10 @@ settings.load_profile("greenroom")
 # What is made for the collection stays to the end. Looking for garbage among it takes a third of its time, and in the
 # tests each search would go through it once more.
 gc.disable()
+
+# A shell that starts the tests in the background has SIGINT ignored, and each program that they start inherits that.
+# Prevents: a test interrupts a service · the service does not listen to SIGINT yet · it goes on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = Path(__file__).parent
 FIGURE = "figure"
