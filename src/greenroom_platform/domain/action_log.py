@@ -97,6 +97,11 @@ def log_of(records: object) -> ActionLog | None:
     return records.actions if isinstance(records, KeepsActions) else None
 
 
+async def is_paused(log: ActionLog | None) -> bool:
+    """Whether operators have paused the queue of podcasts; never where the record keeps no log."""
+    return log is not None and await log.pause() is not None
+
+
 def named(parts: Mapping[str, object]) -> str:
     """Parts of a key as the log has them."""
     return " ".join(f"{name}={value}" for name, value in parts.items())

@@ -12,7 +12,7 @@ from greenroom.clock import Clock
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.parts import is_part
 from greenroom.opened import Opened
-from greenroom_platform.domain.action_log import ActionLog
+from greenroom_platform.domain.action_log import ActionLog, is_paused
 from greenroom_platform.domain.briefly import Briefly
 from greenroom_platform.domain.records import UserRecords
 from greenroom_platform.domain.task_records import Listed, TaskRecords, Waiting
@@ -114,7 +114,7 @@ class Listings:
 
     async def _read_queue(self) -> tuple[Waiting, bool]:
         waiting = await self._tasks.waiting(self._clock.now())
-        return waiting, self._log is not None and await self._log.pause() is not None
+        return waiting, await is_paused(self._log)
 
     async def history(self, heard: Sequence[HeardPodcast]) -> tuple[HistoryEntry, ...]:
         """What there still is of a history, in its order."""

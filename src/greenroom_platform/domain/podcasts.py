@@ -11,7 +11,7 @@ from datetime import datetime
 from greenroom.clock import Clock
 from greenroom.errors import ClaimLost, InvalidInput, RecordError
 from greenroom.opened import Opened
-from greenroom_platform.domain.action_log import ActionLog
+from greenroom_platform.domain.action_log import ActionLog, is_paused
 from greenroom_platform.domain.changes import Changes
 from greenroom_platform.domain.task_records import Claim, IdempotencyKey, Requested, TaskRecords
 from greenroom_platform.models import PodcastTask
@@ -125,7 +125,7 @@ class Tasks:
             raise
 
     async def _claim(self, worker: str, seconds: float) -> Claim | None:
-        if self._log is not None and await self._log.pause() is not None:
+        if await is_paused(self._log):
             return None
         now = self._clock.now()
         async with self._changes.writing():

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import TypeVar
 
-from greenroom.errors import EngineError, GreenroomError, InvalidInput, RecordError
+from greenroom.errors import GreenroomError
 from greenroom_platform.domain.action_log import Action, QueuePause
 from greenroom_platform.domain.podcasts import ATTEMPTS, QUEUE
 from greenroom_platform.http.control.summary import OutboxNow, ProcessesNow, QueueNow, RecordingsNow, SessionsNow
@@ -112,5 +112,5 @@ async def _answer(asked: Awaitable[T]) -> T | str:
             return await asked
     except TimeoutError:
         return "no answer in time"
-    except (EngineError, RecordError, InvalidInput, GreenroomError, OSError) as error:
+    except (GreenroomError, OSError) as error:
         return str(error) or type(error).__name__
