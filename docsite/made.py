@@ -12,12 +12,11 @@ from inspect import cleandoc
 from typing import Any, cast
 
 import rich_click as click
-from litestar import Litestar
 
 from greenroom.cli.group import group
 from greenroom.integrations import prometheus
-from greenroom_platform.http import metrics
-from greenroom_platform.http.app import create_app
+from greenroom_platform.http import description, metrics
+from greenroom_platform.http.resources import DRAFTS, resources
 from greenroom_platform.http.settings import ENV_PREFIX, Settings, flag_name
 
 _MARK = re.compile(r"^<!-- made: ([\w-]+) -->$", re.MULTILINE)
@@ -101,11 +100,8 @@ MAKERS: Mapping[str, Callable[[], str]] = {
 
 
 def _description() -> dict[str, Any]:
-    """The description that the service serves. The service's layers lie around the application that has it."""
-    app: Any = create_app(Settings())
-    while not isinstance(app, Litestar):
-        app = app._app
-    return app.openapi_schema.to_schema()
+    """The description that the service serves."""
+    return description.of(resources(), DRAFTS)
 
 
 def _command(name: str, command: click.Command) -> str:

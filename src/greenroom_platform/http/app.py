@@ -9,8 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import cast
 
-import msgspec
-from litestar import Litestar, Router
+from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import ValidationException
 from litestar.routes import HTTPRoute, WebSocketRoute
@@ -19,9 +18,7 @@ from greenroom.counters import Counters
 from greenroom.engine.factory import EMBEDDED
 from greenroom.errors import EngineError, GreenroomError
 from greenroom.sessions import SessionMiddleware
-from greenroom_platform.domain.records import SnippetDraft, TopicDraft
-from greenroom_platform.domain.task_records import PodcastRequest
-from greenroom_platform.http import description, docs, parameters, problems
+from greenroom_platform.http import docs_pages, parameters, problems
 from greenroom_platform.http.address_bounds import Places, WrongTokens
 from greenroom_platform.http.allowed_hosts import AllowedHosts
 from greenroom_platform.http.auth import WRONG_TOKENS
@@ -33,29 +30,8 @@ from greenroom_platform.http.long_poll import LongPolls
 from greenroom_platform.http.methods import answer_options
 from greenroom_platform.http.metrics import Metrics
 from greenroom_platform.http.near_answers import KnownAddresses, NearAnswers
-from greenroom_platform.http.routes import (
-    account,
-    activity,
-    bulk,
-    control,
-    control_actions,
-    feeds,
-    history,
-    listings,
-    operations,
-    page,
-    podcasts,
-    preferences,
-    search,
-    session,
-    sign_in,
-    site,
-    snippets,
-    staff,
-    stream,
-    topics,
-    users,
-)
+from greenroom_platform.http.resources import resources
+from greenroom_platform.http.routes import control, operations, stream
 from greenroom_platform.http.server_options import ServerOptions
 from greenroom_platform.http.settings import Settings
 from greenroom_platform.http.shutdown import Shutdown
@@ -115,10 +91,6 @@ def create_app(
             metrics.share()
 
     known_addresses = KnownAddresses()
-    resources = [
-        *(topics, snippets, users, sign_in, session, preferences, activity, podcasts, stream, staff, bulk, control),
-        *(search, history, listings, account, site),
-    ]
     shared = {"settings": settings, "metrics": metrics, "ending": ending, "waiting": waiting, "voice": voice}
     bounds = {
         "stream_places": asyncio.Semaphore(stream.STREAMS),
@@ -130,36 +102,15 @@ def create_app(
         "control_streams": asyncio.Semaphore(control.STREAMS),
     }
     app = Litestar(
-        route_handlers=[
-            Router("/api/v1", route_handlers=[one.ROUTER for one in resources]),
-            *operations.HANDLERS,
-            feeds.ROUTER,
-            docs.assets(),
-            page.ROUTER,
-        ],
+        route_handlers=[*resources(), docs_pages.assets(), docs_pages.ROUTER],
         lifespan=[lifespan],
         state=State(shared | bounds | {"ill_since": IllSince()}),
         before_request=answer_options,
         exception_handlers={ValidationException: parameters.answer, Exception: problems.answer},
-        openapi_config=docs.openapi(description.operation_ids()),
+        openapi_config=None,
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )
-    drafts: list[type[msgspec.Struct]] = [
-        TopicDraft,
-        SnippetDraft,
-        users.NewUser,
-        sign_in.Credentials,
-        sign_in.NewPassword,
-        staff.StaffCredentials,
-        *control_actions.BODIES,
-        preferences.PreferencesPatch,
-        PodcastRequest,
-        history.Listened,
-        history.History,
-        account.AccountDeletion,
-    ]
-    description.complete(app, drafts)
     _begin_counting(app, metrics)
     with_sessions = SessionMiddleware(
         ServerOptions(app),

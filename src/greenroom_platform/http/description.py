@@ -33,11 +33,12 @@ from litestar.openapi.spec import (
     Schema,
 )
 from litestar.routes import HTTPRoute
+from litestar.types import ControllerRouterHandler
 
 from greenroom.keyspace.parts import PART_MAX
 from greenroom.sessions.refusals import MEDIA_TYPE
 from greenroom_platform.domain.searching import TYPED
-from greenroom_platform.http.docs import ID, SCHEMAS
+from greenroom_platform.http.docs import ID, SCHEMAS, openapi
 from greenroom_platform.http.handler_words import Words, words_of
 from greenroom_platform.http.header_descriptions import SENT, SENT_ALWAYS, TAKEN, TAKEN_ALWAYS, headers, parameters
 from greenroom_platform.http.header_descriptions import sent as sent_headers
@@ -61,7 +62,7 @@ _QUERIES = {
 _EXAMPLE = ProblemDocument("", "", 0, "What is wrong with this request.", "/api/v1/topics/tech_ai_ethics", "3f9c-17")
 
 
-def operation_ids() -> Callable[..., str]:
+def _operation_ids() -> Callable[..., str]:
     """Make the ids of operations: each its handler's name, as a client names a method.
 
     Where two handlers have one name, the second has its module's before it; `operation_id=` gives it a better one.
@@ -84,18 +85,21 @@ def _method_name(words: str) -> str:
     return first + "".join(word.title() for word in others)
 
 
-def complete(app: Litestar, bodies: Sequence[type[msgspec.Struct]]) -> None:
-    """Complete the application's description.
+def of(routes: Sequence[ControllerRouterHandler], bodies: Sequence[type[msgspec.Struct]]) -> dict[str, Any]:
+    """The description of these routes, as OpenAPI has it.
 
     Arguments:
         bodies: the drafts that handlers read themselves.
     """
+    # An application of its own: whatever lies around the one that serves says nothing of its calls.
+    app = Litestar(routes, openapi_config=openapi(_operation_ids()), logging_config=None)
     description = app.openapi_schema
     _add_components(description, bodies)
     operations = list(_operations(app))
     for path, method, operation, handler in operations:
         _complete(operation, path, method, handler)
     _remove_unused(description, [operation for _, _, operation, _ in operations])
+    return description.to_schema()
 
 
 def _operations(app: Litestar) -> Iterator[tuple[str, str, Operation, HTTPRouteHandler]]:

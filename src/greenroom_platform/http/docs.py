@@ -1,18 +1,13 @@
-"""`/docs`: the API's description and Swagger UI, every asset from an installed package."""
+"""What the API's description says of all calls, and the words for what a single call says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
-import litestar_offline_docs
 import msgspec
-from litestar import Request, Response, Router
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import (
     Components,
     License,
@@ -22,35 +17,13 @@ from litestar.openapi.spec import (
     RequestBody,
     SecurityScheme,
 )
-from litestar.static_files import create_static_files_router
 
 from greenroom.keyspace.parts import PART_MAX
 from greenroom.sessions import cookie
-from greenroom_platform.http.asyncapi import asyncapi
-from greenroom_platform.http.problems import Problem
 from greenroom_platform.http.staff_session import COOKIE as STAFF_COOKIE
 
-_ASSETS = "/docs/assets"
 SCHEMAS = "#/components/schemas/{name}"
 """Where the description has a schema."""
-# The framework's own page has its script, and the whole description, written into it: its policy would have to let
-# whatever is written into a page run.
-_PAGE = f"""<!doctype html>
-<html lang="en">
-<head>
-  <meta charset="utf-8">
-  <meta name="viewport" content="width=device-width, initial-scale=1">
-  <title>Greenroom</title>
-  <link rel="icon" href="data:,">
-  <link rel="stylesheet" href="{_ASSETS}/swagger-ui.css">
-  <script src="{_ASSETS}/swagger-ui-bundle.js"></script>
-  <script src="{_ASSETS}/start.js"></script>
-</head>
-<body>
-  <div id="swagger-container"></div>
-</body>
-</html>
-""".encode()
 ID: dict[str, Any] = {"pattern": "^[A-Za-z0-9._~-]+$", "minLength": 1, "maxLength": PART_MAX}
 """What the description says of an id that can be a part of a key."""
 EDITOR_SECURITY: list[dict[str, list[str]]] = [{"editor": []}, {"staff": []}]
@@ -65,13 +38,8 @@ SESSION_SECURITY: list[dict[str, list[str]]] = [{"session": []}, {"session_token
 """What the description of a call says of the session that it takes."""
 
 
-class _Page(OpenAPIRenderPlugin):
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return _PAGE
-
-
 def openapi(operation_id: Callable[..., str]) -> OpenAPIConfig:
-    """The description of the API, served with its page at `/docs`; routes are completed by `description`."""
+    """The description of the API without its calls, which `description` completes."""
     schemes: dict[str, SecurityScheme | Reference] = {
         "editor": SecurityScheme(type="http", scheme="bearer", description="The editor token."),
         "control": SecurityScheme(type="http", scheme="bearer", description="The control token, which may only read."),
@@ -94,11 +62,9 @@ def openapi(operation_id: Callable[..., str]) -> OpenAPIConfig:
         license=License(name="Apache License 2.0", identifier="Apache-2.0"),
         description="Topics, snippets and podcasts of the podcast platform, served from its hot-data tier. What is "
         "pushed, over WebSockets and as events, is described in [asyncapi.json](/docs/asyncapi.json).",
-        openapi_router=Router("/docs", route_handlers=[asyncapi], include_in_schema=False, after_request=_found),
         use_handler_docstrings=True,
         operation_id_creator=operation_id,
         components=Components(security_schemes=schemes),
-        render_plugins=[_Page(path="/")],
     )
 
 
@@ -120,21 +86,5 @@ def taking(draft: type[msgspec.Struct], *media_types: str) -> type[Operation]:
     return Taking
 
 
-def assets() -> Router:
-    """The files that the page loads."""
-    directories: list[Path | PathLike[Any] | str] = [
-        Path(litestar_offline_docs.__file__).parent / "static",
-        Path(__file__).parent / "docs_page",
-    ]
-    return create_static_files_router(_ASSETS, directories, include_in_schema=False)
-
-
 def _holding(type_: type[msgspec.Struct]) -> OpenAPIMediaType:
     return OpenAPIMediaType(schema=Reference(SCHEMAS.format(name=type_.__name__)))
-
-
-async def _found(response: Response[Any]) -> Response[Any]:
-    # The framework answers an unknown page with HTML of its own.
-    if response.status_code == 404:
-        raise Problem("not-found", "there is no such page of the documentation")
-    return response

@@ -32,7 +32,7 @@ def build() -> ASGIApplication:
     shared = os.environ.get(METRICS_VARIABLE)
     app = create_app(settings, shared_metrics=Path(shared) if shared else None)
     # docs/decisions/0112-what-stays-is-no-garbage.md
-    # Modules, routes and descriptions stay as long as the process. Otherwise each full search for garbage goes through
+    # Modules and routes stay as long as the process. Otherwise each full search for garbage goes through
     # all of them, and holds the event loop for some 50 ms.
     gc.collect()
     gc.freeze()
