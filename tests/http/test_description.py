@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from greenroom_platform.http import description, docs_pages
+from greenroom_platform.http.app import create_app
 from greenroom_platform.http.auth import WRONG_TOKENS
 from greenroom_platform.http.routes.podcasts import PER_ADDRESS
+from greenroom_platform.http.settings import Settings
 from tests.support.described_answers import OF_EVERY_ANSWER, Description, Operation
 from tests.support.described_calls import use_page_calls, use_staff_calls
 from tests.support.description_driver import BODIES, CONTROL, SNIPPET, TOPIC, Driver
 from tests.support.people import PASSWORD, people_of
 from tests.support.problem_checks import problem
-from tests.support.running_service import API, KEPT, NO_TLS, TOKEN, Service
+from tests.support.running_service import API, KEPT, NO_TLS, TOKEN, Service, running
 from tests.support.stream_listeners import Studio, tones
 
 STREAMS = 1
@@ -304,3 +309,22 @@ def test_operations_have_short_names_of_their_own_and_a_security(service: Servic
     assert max(map(len, names)) <= 24
     guarded = [one for one in operations if one["security"] and {} not in one["security"]]
     assert all("401" in one["responses"] for one in guarded)
+
+
+async def test_it_is_made_once_and_only_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+
+    def of(*args: Any) -> dict[str, Any]:
+        made.append(description_of(*args))
+        return made[-1]
+
+    description_of = description.of
+    monkeypatch.setattr(description, "of", of)
+    docs_pages._description.cache_clear()
+    app = create_app(Settings(data_dir=tmp_path, editor_token=TOKEN, work=False, sample=False))
+    async with running(app) as client:
+        await client.get("/docs")
+        assert not made
+        answers = await asyncio.gather(*(client.get("/docs/openapi.json") for _ in range(4)))
+    assert len(made) == 1
+    assert len({one.raise_for_status().content for one in answers}) == 1
