@@ -37,7 +37,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "GREENROOM_SAMPLE": "off",
         "GREENROOM_WORK": "off",
     }
-    service = Service(tmp_path_factory.mktemp("serve"), env=env, cheap_passwords=True).start()
+    service = Service(tmp_path_factory.mktemp("serve"), env=env).start()
     draft = {"display_name": "Tides", "description": "As it is.", "keywords": []}
     service.client.put(f"{API}/topics/tides", json=draft, headers=service.editor).raise_for_status()
     for _ in range(2):

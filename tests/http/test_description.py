@@ -56,7 +56,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     tokens = {"EDITOR_TOKEN": TOKEN, "CONTROL_TOKEN": LOOKS}
     env = {f"GREENROOM_{name}": value for name, value in (bounds | tokens).items()}
     flags = "--trusted-proxies", "127.0.0.1"
-    service = Service(tmp_path_factory.mktemp("serve"), *flags, env=env, cheap_passwords=True).start()
+    service = Service(tmp_path_factory.mktemp("serve"), *flags, env=env).start()
     yield service
     service.stop()
 

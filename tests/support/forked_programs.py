@@ -94,17 +94,14 @@ def start(
     output: Path,
     errors: Path | None = None,
     given: Path | None = None,
-    cheap_passwords: bool = False,
 ) -> Forked:
     """Start `greenroom` with these arguments.
 
     Arguments:
         output: where standard output goes, and standard error without `errors`.
         given: what it reads from standard input.
-        cheap_passwords: whether its passwords cost little to hash. Each real hash takes a third of a second of both
-            cores; `tests/integration/accounts` holds what they must cost.
     """
-    told = {"arguments": ["greenroom", *arguments], "env": dict(env), "cheap_passwords": cheap_passwords}
+    told = {"arguments": ["greenroom", *arguments], "env": dict(env)}
     with ExitStack() as stack:
         reads = stack.enter_context(open(given or os.devnull, "rb"))
         writes = stack.enter_context(output.open("wb"))
@@ -207,9 +204,9 @@ def _main(descriptor: int) -> NoReturn:
     if "module" in told:
         runpy.run_module(told["module"], run_name="__main__", alter_sys=True)
         sys.exit()
-    if told["cheap_passwords"]:
-        cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
-        setattr(passwords, "PasswordHasher", cheap)  # noqa: B010
+    # Each real hash takes a third of a second of both cores; `tests/integration/accounts` holds what they must cost.
+    cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    setattr(passwords, "PasswordHasher", cheap)  # noqa: B010
     fork_workers()
     greenroom.cli.main()
     raise AssertionError("it ends by itself")

@@ -78,8 +78,8 @@ class Service:
             Without `GREENROOM_EDITOR_TOKEN` the service makes a token, and `token` is read from its file.
         data_dir: the data directory, where it is shared with another service.
         under: a program that starts it, with its arguments.
-        executed: whether the program is executed, and not forked from a process that has imported it.
-        cheap_passwords: whether its passwords cost little to hash.
+        executed: whether the program is executed, and not forked from a process that has imported it; what is forked
+            hashes passwords cheaply.
     """
 
     def __init__(
@@ -90,14 +90,12 @@ class Service:
         data_dir: Path | None = None,
         under: Sequence[str] = (),
         executed: bool = False,
-        cheap_passwords: bool = False,
     ) -> None:
         self.data_dir = data_dir or directory / "data"
         self._printed = directory / "output"
         self._flags = flags
         self._under = under
         self._executed = executed or bool(under)
-        self._cheap_passwords = cheap_passwords
         # What a killed service leaves among the temporary files goes with the test's directory.
         self._env = environment({"TMPDIR": str(directory)} | FREELY | (env or {}))
         self._process: subprocess.Popen[bytes] | Forked | None = None
@@ -120,7 +118,7 @@ class Service:
         """Start it, and return at once."""
         arguments = ["serve", "--port", "0", "--data-dir", str(self.data_dir), *self._flags]
         if not self._executed:
-            self._process = start(arguments, self._env, output=self._printed, cheap_passwords=self._cheap_passwords)
+            self._process = start(arguments, self._env, output=self._printed)
             return
         with self._printed.open("wb") as printed:
             # A session of its own: an interrupt of the test run is not one of the service.

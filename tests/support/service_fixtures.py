@@ -36,7 +36,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def _begun(directories: pytest.TempPathFactory, own: dict[str, str]) -> Service:
     env = {"GREENROOM_EDITOR_TOKEN": TOKEN, "GREENROOM_CONTROL_TOKEN": CONTROL_TOKEN} | own
-    return Service(directories.mktemp("serve"), env=env, cheap_passwords=True).start()
+    return Service(directories.mktemp("serve"), env=env).start()
 
 
 @pytest.fixture
