@@ -304,7 +304,7 @@ def test_nothing_is_left_of_a_session_that_has_ended_but_its_mark(service: Servi
     assert not [key for key in left if not key.startswith((b"greenroom:ended:", b"greenroom:attempts:"))]
 
 
-# Who is here ---------------------------------------------------------------------------------------
+# Sessions and listeners now ---------------------------------------------------------------------------------------
 
 
 def activity(service: Service) -> dict[str, Any]:

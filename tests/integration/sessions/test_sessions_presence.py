@@ -1,4 +1,4 @@
-"""Who is here: streams opened, renewed and closed, and what a session says of them. Time passes as in the clocks'."""
+"""Who listens now: streams opened, renewed and closed, and what a session says of them. The clock is the tests' own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-/** The way of the reads: a band from the readers, which grows thin with each layer that answers. */
+/** Where reads are answered: a band from the readers, which grows thin with each layer that answers. */
 
 import { h, svg } from '/page/dom.js';
 import { rate, share } from './format.js';

@@ -1,4 +1,4 @@
-/** The way of the reads, each keyspace over fifteen minutes, the loads of this moment, and the outbox. */
+/** Where reads are answered, each keyspace over fifteen minutes, the loads of this moment, and the outbox. */
 
 import { announce, h, notify } from '/page/dom.js';
 import { legend, loadsChart, readsChart } from './charts.js';

@@ -1,4 +1,4 @@
-/** Who is here, and the sessions of one user. */
+/** Sessions and listeners now, and the sessions of one user. */
 
 import { ask } from '/page/api.js';
 import { h, notify, replace } from '/page/dom.js';
@@ -41,7 +41,7 @@ export function sessionsView(main, signal) {
     find();
   });
 
-  return ({ sessions }) => morph(here, h('h2', { id: 'here-title' }, 'Who is here'),
+  return ({ sessions }) => morph(here, h('h2', { id: 'here-title' }, 'Sessions and listeners'),
     sessions.error && h('p', { class: 'refusal' }, sessions.error),
     facts(
       ['Active sessions', sessions.active === null ? '–' : number(sessions.active)],
