@@ -17,6 +17,7 @@ from greenroom_platform.http.http_protocol import HttpProtocol
 from tests.support.asgi_server import Application
 from tests.support.patience import until
 from tests.support.raw_connections import Answer, RawConnection, connected
+from tests.support.running_service import Service
 from tests.support.stream_listeners import Inner, inner
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -211,25 +212,24 @@ NO_TARGETS = (
     ids=lambda value: repr(value[:12] + value[-12:]) if isinstance(value, bytes) else None,
 )
 async def test_a_head_that_cannot_be_is_refused_with_a_problem(
-    tmp_path: Path, head: bytes, status: int, slug: str
+    service: Service, head: bytes, status: int, slug: str
 ) -> None:
-    held = Held()
-    async with serving(tmp_path, held=held) as app, connected(app.url) as opened:
+    async with connected(service.url) as opened:
         opened.say(head)
         answer = await opened.answer()
         if slug or answer.status == status:  # a body's trailers come after the head was answered, perhaps
             assert answer.status == status, answer
             answer.problem(slug or "headers-too-large")
         assert await opened.end() == b""
-        async with connected(app.url) as other:
+        async with connected(service.url) as other:
             other.say(LIVE)
             assert (await other.answer()).status == 200
 
 
-async def test_a_head_within_every_bound_is_read(tmp_path: Path) -> None:
+async def test_a_head_within_every_bound_is_read(service: Service) -> None:
     url, value = b"/" + b"a" * 8000, b"b" * 560
     headers = b"".join(b"h%d: %s\r\n" % (number, value) for number in range(99))
-    async with serving(tmp_path) as app, connected(app.url) as opened:
+    async with connected(service.url) as opened:
         head = b"GET " + url + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n"
         assert 64_000 < len(head) <= 65_536
         for start in range(0, len(head), 1000):  # however it is cut
@@ -240,16 +240,16 @@ async def test_a_head_within_every_bound_is_read(tmp_path: Path) -> None:
         assert (await opened.answer()).status == 200
 
 
-async def test_the_server_as_a_whole_can_be_asked_for_its_options(tmp_path: Path) -> None:
-    async with serving(tmp_path) as app, connected(app.url) as opened:
+async def test_the_server_as_a_whole_can_be_asked_for_its_options(service: Service) -> None:
+    async with connected(service.url) as opened:
         opened.say(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n" + LIVE)
         answer = await opened.answer()
         assert (answer.status, answer.headers["x-content-type-options"]) == (204, "nosniff")
         assert (await opened.answer()).status == 200
 
 
-async def test_an_absolute_target_without_a_path_is_the_root(tmp_path: Path) -> None:
-    async with serving(tmp_path) as app, connected(app.url) as opened:
+async def test_an_absolute_target_without_a_path_is_the_root(service: Service) -> None:
+    async with connected(service.url) as opened:
         opened.say(b"GET http://x HTTP/1.1\r\nHost: y\r\n\r\n" + LIVE)
         assert (await opened.answer()).headers["content-type"].startswith("text/html")
         assert (await opened.answer()).status == 200
