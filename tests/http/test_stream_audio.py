@@ -225,12 +225,14 @@ async def test_one_removed_while_it_is_sent_is_sent_to_its_end(service: Service,
 async def test_one_cut_short_while_it_is_sent_is_not_taken_for_whole(service: Service, studio: Studio) -> None:
     podcast_id = await studio.ready([heavy(number) for number in range(200)])
     file = await studio.file(podcast_id)
+    before = len(service.output())
     with service.client.stream("GET", path(podcast_id)) as answer:
         parts = answer.iter_raw()
         next(parts)
         os.truncate(file, 1000)
         with pytest.raises(httpx.RemoteProtocolError):
             list(parts)
+    assert f"{file.name} ends before byte " in service.logged()[before:]
 
 
 @ON_LINUX

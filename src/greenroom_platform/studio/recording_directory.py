@@ -6,15 +6,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from greenroom import private_files
 from greenroom.errors import InvalidInput
 from greenroom.extras import needs_extra
-from greenroom_platform.studio import recording_store
 from greenroom_platform.studio.recording_errors import ObjectExists, RecordingFailed, translated_errors
-from greenroom_platform.studio.recording_store import PARTS, RecordingStore
+from greenroom_platform.studio.recording_store import PARTS, RecordingStore, whole_piece
 
 LEFT_OVER = 600.0
 """Seconds after which a file that never got its name is of a process that was killed."""
@@ -71,28 +70,20 @@ class LocalRecordingStore(RecordingStore):
 
     async def stream(self, name: str, start: int, stop: int, chunk: int) -> AsyncIterator[bytes] | None:
         # Of one open file: a recording that is removed meanwhile is read to its end.
-        import obstore
-
         with translated_errors(self.place):
             try:
-                async with asyncio.timeout(recording_store.DEADLINE):
-                    found = await obstore.get_async(self._store, name, options={"range": (start, stop)})
+                file = await self._run(lambda: _OpenFile(self.directory / name))
             except FileNotFoundError:
                 return None
-        return self._pieces_of_file(found.stream(min_chunk_size=chunk).__aiter__())
+        return self._pieces_of(file, name, range(start, stop), chunk)
 
-    async def _pieces_of_file(self, pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-        try:
-            while True:
-                with translated_errors(self.place):
-                    try:
-                        async with asyncio.timeout(recording_store.DEADLINE):
-                            piece = bytes(await anext(pieces))
-                    except StopAsyncIteration:
-                        return
-                yield piece
-        finally:
-            del pieces  # its file goes now, and not when the collector finds it
+    # docs/decisions/0117-recordings-of-a-directory-are-read-by-the-system.md
+    async def _pieces_of(self, file: _OpenFile, name: str, wanted: range, chunk: int) -> AsyncIterator[bytes]:
+        for start in range(wanted.start, wanted.stop, chunk):
+            part = range(start, min(start + chunk, wanted.stop))
+            with translated_errors(self.place):
+                data = await self._run(partial(file.read, part))
+            yield whole_piece(name, part, data)
 
     async def sweep(self, now: float) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._sweep, now - LEFT_OVER)
@@ -115,6 +106,26 @@ class LocalRecordingStore(RecordingStore):
                 raise
             except OSError as error:
                 raise _unusable(self.place, error) from None
+
+
+class _OpenFile:
+    """A file that is open for reading until nobody holds it any more.
+
+    Nobody closes it. Otherwise: a thread is about to read · its client goes, and the file is closed · another file gets
+    its number · the thread reads that one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._handle = -1
+        self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, part: range) -> bytes:
+        """These bytes of it; fewer where it ends before."""
+        return os.pread(self._handle, len(part), part.start)
+
+    def __del__(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
 
 
 def _unusable(place: str, error: OSError) -> InvalidInput:

@@ -200,7 +200,7 @@ class RecordingStore:
         """
         first = range(start, min(start + chunk, stop))
         data = await self.get(name, first.start, first.stop)
-        return None if data is None else self._pieces(_whole_piece(name, first, data), name, range(start, stop), chunk)
+        return None if data is None else self._pieces(whole_piece(name, first, data), name, range(start, stop), chunk)
 
     # Each piece is a call of its own. Otherwise: a client takes a recording slowly · the time that the whole answer of
     # the store may take is over · the download is cut off.
@@ -208,7 +208,7 @@ class RecordingStore:
         yield data
         for start in range(wanted.start + chunk, wanted.stop, chunk):
             part = range(start, min(start + chunk, wanted.stop))
-            yield _whole_piece(name, part, await self.get(name, part.start, part.stop))
+            yield whole_piece(name, part, await self.get(name, part.start, part.stop))
 
     async def delete(self, *names: str) -> None:
         """Remove objects, up to a thousand at once, where they are there."""
@@ -348,7 +348,12 @@ class RecordingStore:
             raise InvalidInput("recordings_url", reason, remedy) from None
 
 
-def _whole_piece(name: str, part: range, data: bytes | None) -> bytes:
+def whole_piece(name: str, part: range, data: bytes | None) -> bytes:
+    """A piece of an object that was read, all of it.
+
+    Raises:
+        RecordingFailed: where it is shorter, or the object is not there any more.
+    """
     if data is None:
         raise RecordingFailed(f"{name} was removed while it was read")
     if len(data) != len(part):
