@@ -102,7 +102,7 @@ def create_app(
         "control_streams": asyncio.Semaphore(control.STREAMS),
     }
     app = Litestar(
-        route_handlers=[*resources(), docs_pages.assets(), docs_pages.ROUTER],
+        route_handlers=[*resources(), docs_pages.assets(), docs_pages.new_router()],
         lifespan=[lifespan],
         state=State(shared | bounds | {"ill_since": IllSince()}),
         before_request=answer_options,

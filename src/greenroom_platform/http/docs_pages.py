@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -19,6 +19,7 @@ from greenroom_platform.http import description
 from greenroom_platform.http.asyncapi import asyncapi
 from greenroom_platform.http.problems import Problem
 from greenroom_platform.http.resources import DRAFTS, resources
+from greenroom_platform.http.router import OwnRouter
 
 _ASSETS = "/docs/assets"
 # The framework's own page has its script, and the whole description, written into it: its policy would have to let
@@ -81,5 +82,7 @@ def assets() -> Router:
     return create_static_files_router(_ASSETS, directories, include_in_schema=False)
 
 
-ROUTER = Router("/docs", route_handlers=[read_page, read_description, asyncapi, read_other], include_in_schema=False)
-"""The pages."""
+new_router = partial(
+    OwnRouter, "/docs", route_handlers=[read_page, read_description, asyncapi, read_other], include_in_schema=False
+)
+"""Makes the router of the pages."""

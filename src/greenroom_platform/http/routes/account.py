@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import msgspec
-from litestar import Request, Router, delete
+from litestar import Request, delete
 
 from greenroom.errors import EngineError
 from greenroom_platform.http import requests
 from greenroom_platform.http.docs import SESSION_SECURITY, taking
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.routes.history import user_of
 from greenroom_platform.http.session_answers import request_session
 from greenroom_platform.http.state import ServiceState
@@ -67,5 +69,5 @@ async def delete_account(request: Request[Any, Any, Any], state: ServiceState) -
         log.warning("sessions of a deleted user will be ended later: %s", type(error).__name__)
 
 
-ROUTER = Router("/users", route_handlers=[delete_account], tags=["Sessions"])
-"""The resource."""
+new_router = partial(OwnRouter, "/users", route_handlers=[delete_account], tags=["Sessions"])
+"""Makes the router of the resource."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
-from litestar import Response, Router, get
+from litestar import Response, get
 
 from greenroom_platform.http.auth import editors_only
 from greenroom_platform.http.docs import EDITOR_SECURITY
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.state import ServiceState
 
 
@@ -31,5 +34,5 @@ async def activity(state: ServiceState) -> Response[Activity]:
     return Response(answer, headers={"Cache-Control": "no-store"})
 
 
-ROUTER = Router("/activity", route_handlers=[activity], tags=["Operations"])
-"""The resource."""
+new_router = partial(OwnRouter, "/activity", route_handlers=[activity], tags=["Operations"])
+"""Makes the router of the resource."""

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Response, get, post
 from litestar.exceptions import InternalServerException
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
@@ -26,6 +27,7 @@ from greenroom_platform.http.auth import editors_only, staff_of, staff_only
 from greenroom_platform.http.docs import EDITOR_SECURITY, STAFF_SECURITY
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.problems import Problem, invalid
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.platform import Platform
 from greenroom_platform.storage import BadLine, LoadSummary, exported, load
@@ -213,5 +215,5 @@ async def change_state(state: ServiceState, change: FromPath[str]) -> Response[C
     return Response(ChangeState(change_id=change, pending=pending), headers={"Cache-Control": "no-store"})
 
 
-ROUTER = Router("/", route_handlers=[load_lines, export, change_state], tags=["Editing"])
-"""The resources."""
+new_router = partial(OwnRouter, "/", route_handlers=[load_lines, export, change_state], tags=["Editing"])
+"""Makes the router of the resources."""

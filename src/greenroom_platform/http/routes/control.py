@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
@@ -25,6 +26,7 @@ from greenroom_platform.http.control.summary import Summary
 from greenroom_platform.http.docs import STAFF_SECURITY
 from greenroom_platform.http.events import EventStream
 from greenroom_platform.http.parameters import once
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.routes import control_actions
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import Session
@@ -127,7 +129,8 @@ def _seen(live: SessionSnapshot[Session]) -> StaffSessionView:
     )
 
 
-ROUTER = Router(
+new_router = partial(
+    OwnRouter,
     "/control",
     route_handlers=[
         *(read_summary, follow_summary, read_control_history, read_key, list_actions, list_user_sessions),
@@ -135,4 +138,4 @@ ROUTER = Router(
     ],
     tags=["Control room"],
 )
-"""The resource."""
+"""Makes the router of the resource."""

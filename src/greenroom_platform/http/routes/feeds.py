@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, post
+from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath, PathParameter
 
 from greenroom.caching.result import digest
@@ -17,6 +18,7 @@ from greenroom_platform.http.feeds import Feed
 from greenroom_platform.http.not_modified import is_not_modified
 from greenroom_platform.http.problems import Problem
 from greenroom_platform.http.responses import CACHE_CONTROL
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.routes.history import count_change, no_user, user_of
 from greenroom_platform.http.routes.listings import RECENT
 from greenroom_platform.http.routes.topics import unknown_topic
@@ -105,5 +107,7 @@ def _answer(request: Request[Any, Any, Any], feed: Feed, cache_control: str) -> 
     return Response(content, media_type=f"{_TYPE}; charset=utf-8", headers=headers)
 
 
-ROUTER = Router("/", route_handlers=[read_topic_feed, read_own_feed, make_feed, end_feed], tags=["Feeds"])
-"""The resources."""
+new_router = partial(
+    OwnRouter, "/", route_handlers=[read_topic_feed, read_own_feed, make_feed, end_feed], tags=["Feeds"]
+)
+"""Makes the router of the resources."""

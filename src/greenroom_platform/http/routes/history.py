@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, post, put
+from litestar import Request, Response, delete, get, post, put
 from litestar.params import FromPath, QueryParameter
 
 from greenroom.errors import EngineError
@@ -19,6 +20,7 @@ from greenroom_platform.http.address_bounds import too_many
 from greenroom_platform.http.docs import ID, SESSION_SECURITY, described, taking
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.problems import Problem, invalid
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.session_answers import request_session
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import HeardPodcast, Timestamp
@@ -155,5 +157,7 @@ async def count_change(state: ServiceState, user_id: str) -> None:
         raise too_many("too many changes of one history", left)
 
 
-ROUTER = Router("/history", route_handlers=[read_history, put_listened, add_history, forget_listened], tags=["History"])
-"""The resource."""
+new_router = partial(
+    OwnRouter, "/history", route_handlers=[read_history, put_listened, add_history, forget_listened], tags=["History"]
+)
+"""Makes the router of the resource."""

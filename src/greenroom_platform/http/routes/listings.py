@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, get
 from litestar.params import FromPath, QueryParameter
 
 from greenroom.keyspace.parts import is_part
@@ -14,6 +15,7 @@ from greenroom_platform.domain.listings import ListedPodcast, QueuePlace, TopicP
 from greenroom_platform.http.address_bounds import counted
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.problems import Problem, invalid
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.routes.topics import unknown_topic
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import STATUSES
@@ -79,5 +81,7 @@ async def read_queue_place(
     return Response(await state.platform.listings.place(podcast_id), headers={"Cache-Control": "no-store"})
 
 
-ROUTER = Router("/", route_handlers=[list_podcasts, list_topic_podcasts, read_queue_place], tags=["Podcasts"])
-"""The resources."""
+new_router = partial(
+    OwnRouter, "/", route_handlers=[list_podcasts, list_topic_podcasts, read_queue_place], tags=["Podcasts"]
+)
+"""Makes the router of the resources."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
@@ -14,6 +15,7 @@ from greenroom.caching.result import digest
 from greenroom_platform.http.not_modified import is_not_modified
 from greenroom_platform.http.problems import Problem, shown
 from greenroom_platform.http.responses import CACHE_CONTROL
+from greenroom_platform.http.router import OwnRouter
 
 _TYPES = {
     ".html": "text/html",
@@ -91,9 +93,10 @@ def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | No
 
 
 _ICON = _files("page")["icon.svg"]
-ROUTER = Router(
+new_router = partial(
+    OwnRouter,
     "/",
     route_handlers=[icon, *(one for page in PAGES for one in _handlers(page))],
     include_in_schema=False,
 )
-"""The pages."""
+"""Makes the router of the pages."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 
@@ -27,6 +28,7 @@ from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.problems import Problem, invalid
 from greenroom_platform.http.responses import cached, holds
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.routes.topics import unknown_topic
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import QUEUED, STATUSES, PodcastStatus
@@ -151,4 +153,4 @@ def _idempotency_key(request: Request[Any, Any, Any]) -> str | None:
     return keys[0] if keys else None
 
 
-ROUTER = Router("/podcasts", route_handlers=[generate, read_status, follow_status], tags=["Podcasts"])
+new_router = partial(OwnRouter, "/podcasts", route_handlers=[generate, read_status, follow_status], tags=["Podcasts"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Container
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, patch
+from litestar import Request, Response, patch
 
 from greenroom.caching.result import digest
 from greenroom.rate_limit import Bound
@@ -19,6 +20,7 @@ from greenroom_platform.http import address_bounds, requests
 from greenroom_platform.http.docs import BEGINS_SESSION, ID, described, taking
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import invalid
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.session_answers import request_session, session_response
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import Session, User
@@ -105,5 +107,5 @@ def _preferences_version(body: bytes) -> str:
     return digest(bytes(members(body)["preferences"]))
 
 
-ROUTER = Router("/", route_handlers=[change_preferences], tags=["Sessions"])
-"""The resource."""
+new_router = partial(OwnRouter, "/", route_handlers=[change_preferences], tags=["Sessions"])
+"""Makes the router of the resource."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, get
 from litestar.params import QueryParameter
 
 from greenroom.rate_limit import Bound
@@ -15,6 +16,7 @@ from greenroom_platform.http.address_bounds import counted
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.problems import invalid
 from greenroom_platform.http.responses import cached
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.models import Found
 from greenroom_platform.platform import Platform
 
@@ -41,5 +43,5 @@ async def search(request: Request[Any, Any, Any], q: Typed = "", limit: Limit = 
     return cached(request, found)
 
 
-ROUTER = Router("/search", route_handlers=[search], tags=["Search"])
-"""The resource."""
+new_router = partial(OwnRouter, "/search", route_handlers=[search], tags=["Search"])
+"""Makes the router of the resource."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, post
+from litestar import Request, Response, delete, get, post
 from litestar.params import FromPath
 
 from greenroom.sessions import SessionSnapshot
@@ -15,6 +16,7 @@ from greenroom_platform.domain.precondition import ALWAYS
 from greenroom_platform.http.docs import SESSION_SECURITY
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import Problem
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.session_answers import UNTAGGED, request_session, session_response
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import Session
@@ -97,9 +99,10 @@ def _listed(live: SessionSnapshot[Session], current: SessionSnapshot[Session]) -
     )
 
 
-ROUTER = Router(
+new_router = partial(
+    OwnRouter,
     "/",
     route_handlers=[read_session, log_out, log_out_everywhere, list_sessions, end_session],
     tags=["Sessions"],
 )
-"""The resources."""
+"""Makes the router of the resources."""

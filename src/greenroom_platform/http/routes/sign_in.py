@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, Router, post, put
+from litestar import Request, Response, post, put
 
 from greenroom.errors import EngineError, RecordError
 from greenroom.sessions.refusals import Refused, SignInRequired
@@ -20,6 +20,7 @@ from greenroom_platform.http import requests
 from greenroom_platform.http.docs import SESSION_SECURITY, taking
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import Problem
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.routes.preferences import anonymous_preferences, keep_preferences, stored_preferences
 from greenroom_platform.http.routes.users import Password
 from greenroom_platform.http.session_answers import UNTAGGED, request_session, session_response
@@ -146,5 +147,5 @@ def _address(request: Request[Any, Any, Any]) -> str:
     return request.client.host if request.client is not None else "unknown"
 
 
-ROUTER = Router("/", route_handlers=[log_in, change_password], tags=["Sessions"])
-"""The resources."""
+new_router = partial(OwnRouter, "/", route_handlers=[log_in, change_password], tags=["Sessions"])
+"""Makes the router of the resources."""

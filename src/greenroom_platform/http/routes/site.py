@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, get
 
 from greenroom.errors import MissingExtra
 from greenroom_platform.http.auth import names_staff
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.session_answers import request_session
 from greenroom_platform.http.state import ServiceState
 
@@ -41,5 +43,5 @@ def _has_voices(state: ServiceState) -> bool:
     return True
 
 
-ROUTER = Router("/", route_handlers=[read_site], tags=["Site"])
-"""The resource."""
+new_router = partial(OwnRouter, "/", route_handlers=[read_site], tags=["Site"])
+"""Makes the router of the resource."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, delete, get, post, put
+from litestar import Request, Response, delete, get, post, put
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from greenroom.caching import CacheResult
@@ -20,6 +21,7 @@ from greenroom_platform.http.parameters import once
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import Problem, invalid
 from greenroom_platform.http.responses import cached
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.routes.topics import unknown_topic
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import Snippet
@@ -129,7 +131,8 @@ def _next_page(topic_id: str, page: int, length: int) -> str | None:
     return f'</api/v1/snippets?topic_id={topic_id}&page={page + 1}>; rel="next"'
 
 
-ROUTER = Router(
+new_router = partial(
+    OwnRouter,
     "/snippets",
     route_handlers=[list_snippets, read_snippet, add_snippet, put_snippet, delete_snippet],
     tags=["Snippets"],

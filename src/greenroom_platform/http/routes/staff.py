@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, delete, get, post
+from litestar import Request, Response, delete, get, post
 
 from greenroom.sessions.policy import Transport
 from greenroom_platform.http import requests
 from greenroom_platform.http.auth import CHALLENGE, role_of_token, staff_of
 from greenroom_platform.http.docs import STAFF_SECURITY, described, taking
 from greenroom_platform.http.problems import Problem, invalid
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.session_answers import request_session
 from greenroom_platform.http.staff_session import COOKIE, LIFETIME, WHO_MAX, StaffSession
 from greenroom_platform.http.state import ServiceState
@@ -86,5 +88,5 @@ def _is_secure(request: Request[Any, Any, Any]) -> bool:
     return request_session(request).signals.transport is Transport.SECURE
 
 
-ROUTER = Router("/staff", route_handlers=[sign_in, read_session, sign_out], tags=["Staff"])
-"""The resource."""
+new_router = partial(OwnRouter, "/staff", route_handlers=[sign_in, read_session, sign_out], tags=["Staff"])
+"""Makes the router of the resource."""

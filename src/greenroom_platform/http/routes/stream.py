@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, NoReturn, cast
 
 import msgspec
-from litestar import Request, Response, Router, WebSocket, get, websocket
+from litestar import Request, Response, WebSocket, get, websocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 from litestar.response import Stream as Body
@@ -21,6 +22,7 @@ from greenroom_platform.http.address_bounds import address_of, too_many
 from greenroom_platform.http.not_modified import is_not_modified
 from greenroom_platform.http.problems import Problem, send_problem, shown
 from greenroom_platform.http.responses import StoredJSON
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.http.stream_messages import (
     CLOSES,
@@ -229,5 +231,5 @@ def _place(asked: list[str]) -> int:
     return int(seconds * 1000)
 
 
-ROUTER = Router("/podcasts", route_handlers=[stream, audio, read_transcript], tags=["Podcasts"])
-"""The resources."""
+new_router = partial(OwnRouter, "/podcasts", route_handlers=[stream, audio, read_transcript], tags=["Podcasts"])
+"""Makes the router of the resources."""

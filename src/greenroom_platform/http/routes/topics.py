@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from litestar import Request, Response, Router, delete, get, put
+from litestar import Request, Response, delete, get, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
@@ -19,6 +20,7 @@ from greenroom_platform.http.handler_words import mentions
 from greenroom_platform.http.preconditions import precondition_of
 from greenroom_platform.http.problems import Problem
 from greenroom_platform.http.responses import cached
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import Topic
 
@@ -88,4 +90,6 @@ async def delete_topic(request: Request[Any, Any, Any], state: ServiceState, top
     return Response(None, status_code=204, headers=receipts.headers())
 
 
-ROUTER = Router("/topics", route_handlers=[list_topics, read_topic, put_topic, delete_topic], tags=["Topics"])
+new_router = partial(
+    OwnRouter, "/topics", route_handlers=[list_topics, read_topic, put_topic, delete_topic], tags=["Topics"]
+)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, post
+from litestar import Request, Response, post
 
 from greenroom.rate_limit import Bound
 from greenroom_platform.accounts.users import PASSWORD as PASSWORD_LENGTH
 from greenroom_platform.accounts.users import USERNAME as USERNAME_LENGTH
 from greenroom_platform.http import address_bounds, requests
 from greenroom_platform.http.docs import described, taking
+from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.state import ServiceState
 
 Username = Annotated[
@@ -48,5 +50,5 @@ async def add_user(request: Request[Any, Any, Any], state: ServiceState) -> Resp
     return Response(answer, status_code=201, headers={"Cache-Control": "no-store"})
 
 
-ROUTER = Router("/users", route_handlers=[add_user], tags=["Users"])
-"""The resource."""
+new_router = partial(OwnRouter, "/users", route_handlers=[add_user], tags=["Users"])
+"""Makes the router of the resource."""
