@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from greenroom.errors import RecordUnavailable
+from greenroom_platform.http.routes import bulk
+from tests.support.patience import until
 from tests.support.problem_checks import blamed, problem
 from tests.support.raw_connections import connected
-from tests.support.running_service import API, CONTROL_TOKEN, Service
+from tests.support.running_service import API, CONTROL_TOKEN, NO_TLS, TOKEN, Service
+from tests.support.stream_listeners import inner
 
 TOPIC = {"display_name": "Loaded", "description": "", "keywords": ["k"]}
 ASKS = {"Prefer": "respond-async, drop-receipt"}
@@ -129,6 +135,20 @@ def test_an_export_is_everything_and_can_be_loaded_again(service: Service) -> No
     assert service.client.get(f"{API}/snippets/exported-1").json() in objects
     again = load(service, answer.content).json()
     assert (again["topics"] + again["snippets"], again["bad"], again["changes"]) == (len(objects), [], 0)
+
+
+async def test_an_export_whose_record_fails_is_broken_off_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def failing(_: object) -> AsyncIterator[bytes]:
+        yield b"{}\n"
+        raise RecordUnavailable("the record is gone")
+
+    monkeypatch.setattr(bulk, "exported", failing)
+    async with inner(tmp_path / "data") as app, httpx.AsyncClient(verify=NO_TLS, base_url=app.url) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(f"{API}/export", headers={"Authorization": f"Bearer {TOKEN}"})
+        await until(lambda: "an answer was broken off: the record is gone" in caplog.text)
 
 
 # Receipts -----------------------------------------------------------------------------------------

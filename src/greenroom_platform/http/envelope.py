@@ -13,6 +13,7 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any, Protocol
 
+from greenroom_platform.http.broken_off import AnswerBrokenOff, trouble_of
 from greenroom_platform.http.logs import REQUEST_ID, inform
 from greenroom_platform.http.metrics import UNMATCHED, Metrics
 from greenroom_platform.http.missing_page import is_page_shown
@@ -81,7 +82,12 @@ class Envelope:
             raise
         except Exception as error:
             if answered["status"]:
-                raise  # the server breaks the answer off, so that nobody takes it for whole
+                # The server breaks the answer off, so that nobody takes it for whole.
+                trouble = trouble_of(error)
+                if trouble is None:
+                    raise
+                log.warning("an answer was broken off: %s", trouble)
+                raise AnswerBrokenOff from None
             log.error("unexpected error", exc_info=error)
             await send_problem(scope, sending, as_problem(error))
         finally:

@@ -13,6 +13,7 @@ from typing import Any
 
 from greenroom_platform.http import logs
 from greenroom_platform.http.app import create_app
+from greenroom_platform.http.broken_off import AnswerBrokenOff
 from greenroom_platform.http.envelope import ASGIApplication, Envelope
 from greenroom_platform.http.settings import Settings
 
@@ -28,7 +29,7 @@ def build() -> ASGIApplication:
     """
     settings = Settings.read(os.environ, {})
     logs.configure(format_=settings.log_format, level=settings.log_level)
-    logging.getLogger("uvicorn.error").addFilter(_tells_more_than_a_cut)
+    logging.getLogger("uvicorn.error").addFilter(_tells_more)
     shared = os.environ.get(METRICS_VARIABLE)
     app = create_app(settings, shared_metrics=Path(shared) if shared else None)
     # docs/decisions/0112-what-stays-is-no-garbage.md
@@ -39,9 +40,10 @@ def build() -> ASGIApplication:
     return OrphanGuard(app) if settings.workers > 1 else app
 
 
-def _tells_more_than_a_cut(record: logging.LogRecord) -> bool:
-    # That answers were cut off at the end of the drain the server says in one line; here comes a traceback for each.
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+def _tells_more(record: logging.LogRecord) -> bool:
+    # That answers were cut off at the end of the drain the server says in one line, and the envelope why it breaks one
+    # off; here comes a traceback for each.
+    return not (record.exc_info and isinstance(record.exc_info[1], (asyncio.CancelledError, AnswerBrokenOff)))
 
 
 class OrphanGuard:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, NoReturn, cast
 
@@ -36,7 +35,7 @@ from greenroom_platform.http.stream_messages import (
 )
 from greenroom_platform.http.stream_session import NOT_KEPT, StreamSession
 from greenroom_platform.models import Session
-from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
+from greenroom_platform.studio.recording_errors import RecordingsUnavailable
 from greenroom_platform.studio.recordings import WholeRecording
 from greenroom_platform.studio.transcript import Transcript
 
@@ -207,16 +206,7 @@ async def _part(request: Request[Any, Any, Any], whole: WholeRecording, headers:
     if part is not None:
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{whole.size}"
     headers["Content-Length"] = str(len(requested))
-    return Body(_sent(data), status_code=200 if part is None else 206, headers=headers, media_type="audio/webm")
-
-
-async def _sent(data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The bytes as they come; where they end too early, the server cuts the answer off."""
-    try:
-        async for piece in data:
-            yield piece
-    except (RecordingsUnavailable, RecordingFailed) as error:
-        log.warning("a recording was cut off: %s", error)
+    return Body(data, status_code=200 if part is None else 206, headers=headers, media_type="audio/webm")
 
 
 def _place(asked: list[str]) -> int:
