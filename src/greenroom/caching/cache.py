@@ -8,11 +8,12 @@ from functools import partial
 from threading import get_ident
 from typing import Any, NamedTuple, TypeVar, cast
 
+from greenroom.caching import far_reads
 from greenroom.caching.batch import BatchLoader
 from greenroom.caching.cache_drops import CacheDrops
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.ladder import Ladder
+from greenroom.caching.ladder import Asked, Ladder
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
 from greenroom.caching.releases import BACKOFF
@@ -207,7 +208,7 @@ class Cache(CacheDrops[T]):
             else:
                 answered(question, None)
 
-        return self._remote.begin(key, heard)
+        return far_reads.begin(self._remote, key, heard)
 
     async def resumed(self, question: Question, args: tuple[object, ...], parts: Mapping[str, object]) -> T | None:
         """As `get`, from the server's answer on."""
@@ -245,7 +246,15 @@ class Cache(CacheDrops[T]):
         Raises:
             As `get`.
         """
-        return [result.value for result in await self._read_many(parts, lifetime=False)]
+        values: list[T | None] = []
+        for keys, asked in self._asked_together(parts):
+            if len(asked) == len(keys) or self.keyspace.frozen:
+                by_key = await self._ladder.values(asked)
+                values += [by_key[key] for key in keys]
+            else:
+                results = await self._results(keys, asked, lifetime=not self._remote.value_alone)
+                values += [result.value for result in results]
+        return values
 
     async def get_result(self, *args: object, **parts: object) -> CacheResult[T]:
         """The value and how it came about.
@@ -282,31 +291,36 @@ class Cache(CacheDrops[T]):
         Raises:
             As `get`.
         """
-        return await self._read_many(parts, lifetime=True)
+        results: list[CacheResult[T]] = []
+        for keys, asked in self._asked_together(parts):
+            results += await self._results(keys, asked, lifetime=True)
+        return results
 
-    async def _read_many(self, parts: Iterable[object], *, lifetime: bool) -> list[CacheResult[T]]:
-        """As `get_results`.
-
-        Arguments:
-            lifetime: whether the results shall say how fresh they are, although the cache itself need not know.
-        """
+    def _asked_together(self, parts: Iterable[object]) -> list[tuple[list[str], dict[str, Asked]]]:
+        """The keys of one call, all of them checked, as they are read: those of a chunk, and their parts."""
         self._check_open()
         from greenroom.caching.many import asked_together  # not with the package: who reads one by one does without
 
         asked = asked_together(self.keyspace, parts)
-        lifetime = lifetime or not self._remote.value_alone
         keys = [self._key(*one) for one in asked]
-        results: list[CacheResult[T]] = []
         size = min(_TOGETHER, max(1, self._backing.engine.limits.outstanding // (_COMMANDS + len(self._groups))))
-        for start in range(0, len(keys), size):
-            chunk = slice(start, start + size)
-            asking = dict(zip(keys[chunk], asked[chunk], strict=True))
-            by_key = await self._ladder.read(asking, together=True, lifetime=lifetime)
-            given = set[str]()
-            for key in keys[chunk]:
-                # Of a key that is asked for twice there are two values, where they can be changed.
-                results.append(self._ladder.own(by_key[key]) if key in given else by_key[key])
-                given.add(key)
+        chunks = (slice(start, start + size) for start in range(0, len(keys), size))
+        return [(keys[chunk], dict(zip(keys[chunk], asked[chunk], strict=True))) for chunk in chunks]
+
+    async def _results(
+        self, keys: Sequence[str], asked: Mapping[str, Asked], *, lifetime: bool
+    ) -> list[CacheResult[T]]:
+        """The results of one chunk; of a key that is asked for twice there are two values, where they can be changed.
+
+        Arguments:
+            lifetime: whether they shall say how fresh they are, although the cache itself need not know.
+        """
+        by_key = await self._ladder.read(asked, together=True, lifetime=lifetime)
+        results: list[CacheResult[T]] = []
+        given = set[str]()
+        for key in keys:
+            results.append(self._ladder.own(by_key[key]) if key in given else by_key[key])
+            given.add(key)
         return results
 
     def peek(self, *args: object, **parts: object) -> T | None:
