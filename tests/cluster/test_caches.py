@@ -107,11 +107,15 @@ async def test_what_a_slot_s_last_owner_says_late_is_not_kept_near(cluster: Clus
         replies.release()
 
 
-@pytest.mark.parametrize("near_for", [0, 30])
-async def test_many_values_are_found_where_their_slots_have_gone(cluster: Cluster, back: Back, near_for: float) -> None:
+@pytest.mark.parametrize(("near_for", "fresh"), [(0, None), (0, 900), (30, 900)])
+async def test_many_values_are_found_where_their_slots_have_gone(
+    cluster: Cluster, back: Back, near_for: float, fresh: float | None
+) -> None:
     load = Loads()
     backing = await back(cluster, limits=BLIND)
-    cache = cache_of(backing, load, near_for=near_for)
+    fresh_for = None if fresh is None else timedelta(seconds=fresh)
+    keyspace = Keyspace("cache:episode:{episode_id}", Episode, ttl=timedelta(minutes=30), fresh=fresh_for)
+    cache = cache_of(backing, load, keyspace, near_for=near_for)
     source, target = cluster.primaries[:2]
     ids = [*ids_of(cluster, source, 3), *ids_of(cluster, target, 3)]
     for one in ids:

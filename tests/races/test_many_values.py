@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +25,9 @@ pytestmark = pytest.mark.on_cluster
 OTHERS = [f"f{number}" for number in range(9)]
 """On each node of a cluster there are some."""
 MANY = ["f0", "e1", *OTHERS[1:]]
+BRIEF: Keyspace[Episode] = Keyspace("cache:episode:{episode_id}", Episode, ttl=timedelta(minutes=30))
+"""Without a soft lifetime: where nothing is kept near, the values alone are asked for."""
+both = pytest.mark.parametrize("keyspace", [EPISODE, BRIEF], ids=["with its lifetime", "alone"])
 WORDS: Keyspace[list[str]] = Keyspace("cache:words:{one}", list[str], ttl=timedelta(minutes=30))
 
 
@@ -45,8 +49,10 @@ def write(server: Server, ids: Sequence[str], version: int = 1, *, seconds: int 
         raw("SET", f"cache:episode:{one}", b'{"episode_id":"%b","version":%d}' % (one.encode(), version), "EX", seconds)
 
 
-async def process(back: Back, through: Server | Proxy, load: Any = None, **options: Any) -> Cache[Any]:
-    return cache_of(await back(through, limits=PATIENT), load or Loads(), **options)
+async def process(
+    back: Back, through: Server | Proxy, load: Any = None, keyspace: Keyspace[Any] = EPISODE, **options: Any
+) -> Cache[Any]:
+    return cache_of(await back(through, limits=PATIENT), load or Loads(), keyspace, **options)
 
 
 def reads(cache: Cache[Any]) -> dict[str, int]:
@@ -81,13 +87,16 @@ async def test_near_values_and_those_of_the_server_keep_their_places(server: Ser
     assert reads(cache) == {"hit": 10, "near": 5}
 
 
-async def test_of_many_keys_only_those_without_a_value_are_loaded(server: Server, back: Back) -> None:
+@both
+async def test_of_many_keys_only_those_without_a_value_are_loaded(
+    server: Server, back: Back, keyspace: Keyspace[Any]
+) -> None:
     write(server, OTHERS)
     server.raw()("SET", "cache:episode:f3", "no JSON", "EX", 1800)
     server.raw()("DEL", "cache:episode:f4")
     load = Loads()
     load.version = 2
-    cache = await process(back, server, load)
+    cache = await process(back, server, load, keyspace)
     assert versions(await cache.get_many(MANY)) == [1, 2, 1, 1, 2, 2, 1, 1, 1, 1]
     assert sorted(load.calls) == ["e1", "f3", "f4"]
     assert reads(cache) == {"hit": 7, "loaded": 3}
@@ -146,9 +155,12 @@ async def test_a_key_asked_for_twice_gives_two_values_that_can_change(
         values[0].append("spoilt")
 
 
-async def test_a_key_asked_for_twice_is_read_and_counted_once(server: Server, back: Back) -> None:
+@both
+async def test_a_key_asked_for_twice_is_read_and_counted_once(
+    server: Server, back: Back, keyspace: Keyspace[Any]
+) -> None:
     write(server, MANY)
-    cache = await process(back, server)
+    cache = await process(back, server, None, keyspace)
     assert versions(await cache.get_many([*MANY, "e1"])) == [1] * 11
     assert reads(cache) == {"hit": 10}
 
@@ -189,11 +201,14 @@ async def test_a_drop_called_while_many_are_read_leaves_nothing_old(server: Serv
     assert versions(await cache.get_many(MANY)) == [1, 2, *[1] * 8]
 
 
-async def test_a_load_begun_by_another_while_many_are_read_is_shared(server: Server, proxy: Proxy, back: Back) -> None:
+@both
+async def test_a_load_begun_by_another_while_many_are_read_is_shared(
+    server: Server, proxy: Proxy, back: Back, keyspace: Keyspace[Any]
+) -> None:
     write(server, OTHERS)
     load = Loads()
     load.go.clear()
-    cache = await process(back, proxy, load)
+    cache = await process(back, proxy, load, keyspace)
     single = asyncio.create_task(cache.get("e1"))
     many = asyncio.create_task(cache.get_many(MANY))  # both questions leave in one write, and no load is under way
     await load.started.wait()
@@ -224,12 +239,13 @@ async def test_many_join_a_load_that_is_under_way(server: Server, proxy: Proxy, 
     assert reads(cache) == {"hit": 9, "loaded": 1, "shared": 1}
 
 
+@both
 async def test_what_a_lost_connection_did_not_answer_is_asked_once_more(
-    server: Server, proxy: Proxy, back: Back
+    server: Server, proxy: Proxy, back: Back, keyspace: Keyspace[Any]
 ) -> None:
     write(server, MANY)
     load = Loads()
-    cache = await process(back, proxy, load)
+    cache = await process(back, proxy, load, keyspace)
     replies = proxy.hold_replies()
     many = asyncio.create_task(cache.get_many(MANY))
     await replies.have('"e1","version":1')
@@ -256,12 +272,13 @@ async def test_who_leaves_a_read_of_many_leaves_nothing_under_way(server: Server
     assert versions(await cache.get_many(MANY)) == [1] * 10, "the order of the replies holds"
 
 
+@both
 async def test_who_leaves_before_the_connection_is_lost_is_told_of_nothing(
-    server: Server, proxy: Proxy, back: Back
+    server: Server, proxy: Proxy, back: Back, keyspace: Keyspace[Any]
 ) -> None:
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    cache = await process(back, proxy)
+    cache = await process(back, proxy, None, keyspace)
     question = proxy.hold("GET", KEY)
     early = asyncio.create_task(cache.get_many(MANY))
     await question.reached.wait()
@@ -292,13 +309,14 @@ async def test_who_leaves_while_a_lifetime_is_given_leaves_no_task(server: Serve
     assert versions(await cache.get_many(MANY)) == [1] * 10
 
 
+@both
 async def test_many_are_not_read_before_a_drop_of_the_keyspace_is_told(
-    server: Server, proxy: Proxy, back: Back
+    server: Server, proxy: Proxy, back: Back, keyspace: Keyspace[Any]
 ) -> None:
     write(server, MANY)
     load = Loads()
     load.version = 2
-    cache = await process(back, proxy, load)
+    cache = await process(back, proxy, load, keyspace)
     begin = proxy.hold("EVALSHA", GENERATION.sha)
     drop = asyncio.create_task(cache.drop_keyspace())
     await begin.reached.wait()
@@ -320,25 +338,40 @@ async def test_many_are_not_read_before_a_drop_of_the_keyspace_is_told(
     assert await single == Episode("e1", 2)
 
 
+@both
 async def test_too_many_at_once_are_refused_as_a_whole(
-    server: Server, back: Back, monkeypatch: pytest.MonkeyPatch
+    server: Server, proxy: Proxy, back: Back, keyspace: Keyspace[Any]
 ) -> None:
     write(server, MANY)
-    cache = await process(back, server)
-    read = cache._backing.engine.read
-
-    def full(key: str, *rest: Any) -> Any:
-        if key == KEY:
-            raise Overloaded("as many commands are outstanding as may be")
-        return read(key, *rest)
-
-    with monkeypatch.context() as busy:
-        busy.setattr(cache._backing.engine, "read", full)
-        with pytest.raises(Overloaded):
-            await cache.get_many(MANY)
-    assert reads(cache) == {}
-    assert cache._backing.counters.errors[EPISODE.name, "overloaded"] == 1
+    limits = replace(PATIENT, outstanding=20)
+    cache = cache_of(await back(proxy, limits=limits), Loads(), keyspace)
+    question = proxy.hold("GET", KEY)
+    early = [asyncio.create_task(cache.get_many(["e1"])) for _ in range(20)]
+    await question.reached.wait()
+    with pytest.raises(Overloaded):
+        await cache.get_many(["f0", "e1"])
+    assert cache._backing.counters.errors[EPISODE.name, "overloaded"] > 0
+    question.release()
+    for one in await asyncio.gather(*early, return_exceptions=True):
+        assert isinstance(one, Overloaded) or one == [Episode("e1")]
     assert versions(await cache.get_many(MANY)) == [1] * 10
+
+
+@both
+async def test_a_drop_of_the_keyspace_while_many_are_read_shows_nothing_old(
+    server: Server, proxy: Proxy, back: Back, keyspace: Keyspace[Any]
+) -> None:
+    write(server, MANY)
+    load = Loads()
+    load.version = 2
+    cache = await process(back, proxy, load, keyspace)
+    replies = proxy.hold_replies()
+    many = asyncio.create_task(cache.get_many(MANY))
+    await replies.have('"e1","version":1')
+    cache._remote.generation.adopt("8000000000000000-0f")  # as another node's push tells
+    replies.release()
+    assert (await many)[1] == Episode("e1", 2), "its reply came after the news"
+    assert "e1" in load.calls
 
 
 async def test_many_share_what_was_loaded_without_the_server(server: Server, back: Back) -> None:

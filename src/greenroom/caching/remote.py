@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar, cast
@@ -103,9 +103,11 @@ class RemoteTier(Generic[T]):
         """Several values, each as `read`, without a task for each: all questions leave in one write."""
         if self.generation.pending and not await self.generation.settled():
             return [Miss(TimeBudget(0.0), reachable=False) for _ in keys]
+        if not (lifetime or self._arrives or self._refused_drops or self.generation.current):
+            return await self._read_alone(keys)
         asked: list[Question | Miss] = []
         answers: list[Entry | Miss] = []
-        later: dict[int, asyncio.Task[Entry | Miss]] = {}
+        later: dict[int, Question] = {}
         try:
             for key in keys:
                 asked.append(self.ask(key, lifetime))
@@ -122,20 +124,74 @@ class RemoteTier(Generic[T]):
                     else:
                         answer = self.entry_in(one, replies) or self._miss_in(one, replies)
                 if answer is None:
-                    # Those that need another command wait for it together.
-                    later[number] = asyncio.get_running_loop().create_task(self.finish(one))
+                    later[number] = one
                     answer = _NOT_YET
                 answers.append(answer)
-            for number, task in later.items():
-                answers[number] = await task
         except BaseException:
             for one in asked:
                 if isinstance(one, Question) and one.future is not None:
                     one.future.cancel()  # nobody looks any more at how it ends
-            for task in later.values():
+            raise
+        await self._finish_each(later, answers)
+        return answers
+
+    # docs/decisions/0114-many-fresh-values-need-no-results.md
+    async def _read_alone(self, keys: Sequence[str]) -> list[Entry | Miss]:
+        """As `read_many`, of values that are not kept near and whose lifetimes nobody asks for: they need no hook."""
+        began, asked = monotonic(), self._now()
+        commands: list[Command] = [("GET", key) for key in keys]
+        try:
+            sent = self._engine.read_together(keys, commands)
+        except Overloaded:
+            self._count("overloaded", keys[0])
+            raise
+        except EngineError as error:
+            return [self._unreadable(key, error, began) for key in keys]
+        answers: list[Entry | Miss] = [_NOT_YET] * len(keys)
+        others: list[tuple[int, list[Any] | None]] = []
+        try:
+            for numbers, future in sent:
+                try:
+                    replies = None if future is None else await future
+                except EngineError:
+                    replies = None
+                if replies is None:
+                    others += ((number, None) for number in numbers)
+                    continue
+                for number, reply in zip(numbers, replies, strict=True):
+                    entry = None
+                    if type(reply) is bytes:
+                        entry = self.admission.entered(keys[number], asked, [reply], None, False)
+                    if type(entry) is Entry:
+                        answers[number] = entry
+                    else:
+                        others.append((number, [reply]))
+        except BaseException:
+            for one in sent:
+                if one.replies is not None:
+                    one.replies.cancel()  # nobody looks any more at how it ends
+            raise
+        later: dict[int, Question] = {}
+        for number, came in others:
+            question = Question(keys[number], (commands[number],), None, asked, began, marked=False, future=None)
+            miss = None if came is None else self._miss_in(question, came)
+            if miss is None:
+                later[number] = question
+            else:
+                answers[number] = miss
+        await self._finish_each(later, answers)
+        return answers
+
+    async def _finish_each(self, asked: Mapping[int, Question], answers: list[Entry | Miss]) -> None:
+        """Put the answers to questions that need another command in their places; all wait for it together."""
+        tasks = {number: asyncio.get_running_loop().create_task(self.finish(one)) for number, one in asked.items()}
+        try:
+            for number, task in tasks.items():
+                answers[number] = await task
+        except BaseException:
+            for task in tasks.values():
                 task.cancel()
             raise
-        return answers
 
     def ask(self, key: str, lifetime: bool, hook: Hook | None = None) -> Question | Miss:
         """Ask the server, if it can be asked at once.
