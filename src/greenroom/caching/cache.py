@@ -16,8 +16,8 @@ from greenroom.caching.invalidation import Backing
 from greenroom.caching.ladder import Asked, Ladder
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
+from greenroom.caching.questions import Miss, Question
 from greenroom.caching.releases import BACKOFF
-from greenroom.caching.remote import Miss, Question
 from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.errors import LoadFailed
 from greenroom.keyspace import Keyspace

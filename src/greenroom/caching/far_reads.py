@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from greenroom.caching.near import Entry, EntrySource
-from greenroom.caching.remote import Question, RemoteTier
+from greenroom.caching.questions import Question
+from greenroom.caching.remote import RemoteTier
 from greenroom.errors import Overloaded
 
 Answered = Callable[[Question, Entry | None], None]

@@ -15,7 +15,8 @@ from greenroom.caching.load_steps import LoadSteps
 from greenroom.caching.loader import Loader
 from greenroom.caching.loading import LeasedLoader, Refreshes
 from greenroom.caching.near import Entry
-from greenroom.caching.remote import Miss, RemoteTier
+from greenroom.caching.questions import Miss, tell
+from greenroom.caching.remote import RemoteTier
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights
 from greenroom.engine.deadline import TimeBudget
@@ -169,7 +170,7 @@ class Ladder(Generic[T]):
         if found is None:
             answer = self.from_server(await self.remote.read(key), *asked)
             if isinstance(answer, Miss):
-                self.remote.tell((answer,))
+                tell((answer,))
                 return None
             found = answer
         return self.counted(found)
@@ -197,7 +198,7 @@ class Ladder(Generic[T]):
             else:
                 results[key] = self.counted(one)
         if missing:
-            self.remote.tell(miss for _, miss in missing.values())
+            tell(miss for _, miss in missing.values())
         if together and self._batch is not None and missing:
             begun = self._batch.begin(missing)
         else:

@@ -17,7 +17,8 @@ from greenroom.caching.lease import ABSENCE, Absent, Answer, Hit, Holder, Leases
 from greenroom.caching.load_errors import LoadErrors, kind_of
 from greenroom.caching.loader import LoaderCalls, LoadOutcome
 from greenroom.caching.near import EntrySource
-from greenroom.caching.remote import Miss, RemoteTier
+from greenroom.caching.questions import Miss
+from greenroom.caching.remote import RemoteTier
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights
 from greenroom.errors import EngineError

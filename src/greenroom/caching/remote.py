@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from greenroom.caching.admission import Admission, Arrival, Broken, Outdated, Unbounded
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.lease import ANOTHER_TYPE, NOTHING_REFUSED, fingerprint
+from greenroom.caching.lease import ANOTHER_TYPE, fingerprint
 from greenroom.caching.near import Entry
+from greenroom.caching.questions import Miss, Question
 from greenroom.engine import Channel, Command, Hook
 from greenroom.engine.deadline import TimeBudget
 from greenroom.errors import (
@@ -29,23 +29,6 @@ from greenroom.keyspace import Keyspace
 log = logging.getLogger("greenroom.caching")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """The server gives no value.
-
-    Arguments:
-        budget: what is left of the read's time with the server.
-        reachable: whether it could be asked.
-        rejected_digest: the fingerprint of what it holds instead of a value.
-        broken: what is wrong with that, for `RemoteTier.tell`.
-    """
-
-    budget: TimeBudget
-    reachable: bool = True
-    rejected_digest: str = NOTHING_REFUSED
-    broken: BrokenValue | None = None
 
 
 class RemoteTier(Generic[T]):
@@ -301,36 +284,8 @@ class RemoteTier(Generic[T]):
         self._count("version" if isinstance(error, OtherVersionValue) else "broken", error.key)
         return Miss(self._left(began), rejected_digest=rejected_digest, broken=error)
 
-    def tell(self, misses: Iterable[Miss]) -> None:
-        """Log what is wrong with the values of one call: one line, however many they are."""
-        errors = [miss.broken for miss in misses if miss.broken is not None]
-        broken = [error for error in errors if not isinstance(error, OtherVersionValue)]
-        if broken:
-            more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
-            log.warning("%s; the value is replaced%s", broken[0], more)
-        elif errors:
-            log.debug("%s; it is replaced, of %d that are of another version", errors[0], len(errors))
-
     def _count(self, kind: str, key: str) -> None:
         self._counters.trouble(self._keyspace.name, kind, key)
-
-
-class Question(NamedTuple):
-    """A question that was sent.
-
-    Arguments:
-        asked: when, in seconds of the room's clock; `began` is of `time.monotonic`.
-        marked: whether the first command asks for the value's mark.
-        future: the replies; None where no connection could be asked at once.
-    """
-
-    key: str
-    commands: tuple[Command, ...]
-    arrival: Arrival | None
-    asked: float
-    began: float
-    marked: bool
-    future: asyncio.Future[list[Any]] | None
 
 
 _NOT_YET = Miss(TimeBudget(0.0))
