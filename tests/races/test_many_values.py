@@ -211,7 +211,7 @@ async def test_a_load_begun_by_another_while_many_are_read_is_shared(
     cache = await process(back, proxy, load, keyspace)
     single = asyncio.create_task(cache.get("e1"))
     many = asyncio.create_task(cache.get_many(MANY))  # both questions leave in one write, and no load is under way
-    await load.started.wait()
+    await until(lambda: [one.waiting for one in cache.loads()] == [2])
     load.go.set()
     assert (await single, await many) == (Episode("e1"), [Episode(one) for one in MANY])
     assert load.calls == ["e1"]
