@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 from greenroom.engine import Channel, Engine, Listener, Script
-from greenroom.engine.commands import Command, Hook
+from greenroom.engine.commands import Command, Hook, ReadTogether
 from greenroom.engine.deletions import Answered, Names, Queued
 from greenroom.errors import EngineError
 
@@ -99,6 +99,12 @@ class LateLane:
     ) -> asyncio.Future[list[Any]] | None:
         sent = self._engine.read(key, commands, hook)
         return None if sent is None else self._woken_late(sent)
+
+    def read_together(self, keys: Sequence[str], commands: Sequence[Command]) -> list[ReadTogether]:
+        return [
+            one if one.replies is None else one._replace(replies=self._woken_late(one.replies))
+            for one in self._engine.read_together(keys, commands)
+        ]
 
     def reset(self, channel: Channel, key: str, reason: str) -> None:
         self._engine.reset(channel, key, reason)

@@ -107,6 +107,27 @@ async def test_what_a_slot_s_last_owner_says_late_is_not_kept_near(cluster: Clus
         replies.release()
 
 
+@pytest.mark.parametrize(("near_for", "fresh"), [(0, None), (0, 900), (30, 900)])
+async def test_many_values_are_found_where_their_slots_have_gone(
+    cluster: Cluster, back: Back, near_for: float, fresh: float | None
+) -> None:
+    load = Loads()
+    backing = await back(cluster, limits=BLIND)
+    fresh_for = None if fresh is None else timedelta(seconds=fresh)
+    keyspace = Keyspace("cache:episode:{episode_id}", Episode, ttl=timedelta(minutes=30), fresh=fresh_for)
+    cache = cache_of(backing, load, keyspace, near_for=near_for)
+    source, target = cluster.primaries[:2]
+    ids = [*ids_of(cluster, source, 3), *ids_of(cluster, target, 3)]
+    for one in ids:
+        cluster.raw()("SET", key_of(one), b'{"episode_id":"%b","version":1}' % one.encode(), "EX", 1200)
+    await off_loop(cluster.move, [slot_of(key_of(one)) for one in ids[:2]], target)
+    assert await cache.get_many(ids) == [Episode(one) for one in ids]
+    assert [result.outcome for result in await cache.get_results(ids)] == [
+        Outcome.NEAR if near_for else Outcome.HIT
+    ] * 6
+    assert load.calls == []
+
+
 # Kept invalidations ----------------------------------------------------------------------------------
 
 

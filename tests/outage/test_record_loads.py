@@ -106,15 +106,18 @@ async def test_a_late_finder_of_an_outage_shares_what_another_has_loaded(
 ) -> None:
     cache = await down(back, load)
     found_out = asyncio.Event()
-    ask = cache._remote.read
 
-    async def ask_for_long(key: str, **options: Any) -> Any:
-        answer = await ask(key, **options)
-        await found_out.wait()
-        return answer
+    def for_long(ask: Any) -> Any:
+        async def ask_for_long(wanted: Any, **options: Any) -> Any:
+            answer = await ask(wanted, **options)
+            await found_out.wait()
+            return answer
+
+        return ask_for_long
 
     with monkeypatch.context() as slow:
-        slow.setattr(cache._remote, "read", ask_for_long)
+        slow.setattr(cache._remote, "read", for_long(cache._remote.read))
+        slow.setattr(cache._remote, "read_many", for_long(cache._remote.read_many))
         late = asyncio.create_task(cache.get("e1"))
         late_too = asyncio.create_task(cache.get_many([{"episode_id": "e1"}]))
         await asyncio.sleep(0)

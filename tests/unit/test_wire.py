@@ -37,6 +37,16 @@ async def test_replies_resolve_in_order_however_the_bytes_are_cut() -> None:
     assert [future.result() for future in futures] == [[b"a"], [None], [b""]]
 
 
+async def test_one_read_of_any_length_is_handled_whole_and_in_order() -> None:
+    seen: list[Any] = []
+    wire = Wire(lambda push: seen.append(push[1]))
+    bodies = [b"%d" % number * (number * 97) for number in range(200)]
+    futures = [issue(wire, lambda replies, _: seen.extend(replies)) for _ in bodies]
+    wire.feed(b"".join(b"$%d\r\n%b\r\n" % (len(body), body) + INVALIDATE for body in bodies))
+    assert [future.result() for future in futures] == [[body] for body in bodies]
+    assert seen == [one for body in bodies for one in (body, [b"k"])]
+
+
 async def test_hooks_and_pushes_run_in_wire_order_before_any_task_resumes() -> None:
     seen: list[Any] = []
     wire = Wire(lambda push: seen.append(("push", push[1])))

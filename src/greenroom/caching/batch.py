@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from greenroom.caching.lease import Acquired, Answer, Holder
 from greenroom.caching.loader import LoadOutcome
 from greenroom.caching.loading import LeasedLoader
-from greenroom.caching.remote import Miss
+from greenroom.caching.questions import Miss
 from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.caching.single_flight import Flight
 from greenroom.errors import CommandFailed, EngineError, OutOfMemory, Overloaded

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import Context
 from functools import partial
 from threading import get_ident
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
+from greenroom.caching import far_reads
 from greenroom.caching.batch import BatchLoader
-from greenroom.caching.cache_drops import CacheDrops
+from greenroom.caching.cache_peeks import CachePeeks
 from greenroom.caching.fallback import MAX_CONCURRENT
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.ladder import Ladder
+from greenroom.caching.ladder import Asked, Ladder
 from greenroom.caching.loader import LOADER_DEADLINE, Loader
 from greenroom.caching.near import Entry
+from greenroom.caching.questions import Miss, Question
 from greenroom.caching.releases import BACKOFF
-from greenroom.caching.remote import Miss, Question
 from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.errors import LoadFailed
 from greenroom.keyspace import Keyspace
@@ -26,8 +27,6 @@ T = TypeVar("T")
 
 NEAR_FOR = 30.0
 """Seconds for which a value is served from this process without asking the server."""
-_MAX_KEYS = 20_000
-"""Keys remembered by their parts."""
 # docs/decisions/0032-get-many-by-thousands.md
 _TOGETHER = 1000
 """Keys of one call that are read at a time."""
@@ -49,7 +48,7 @@ class LoadUnderWay(NamedTuple):
     waiting: int
 
 
-class Cache(CacheDrops[T]):
+class Cache(CachePeeks[T]):
     """Typed read-through access to one keyspace.
 
     It may be declared before its room is open, and answers while the room is. Parts are given by position in the order
@@ -96,8 +95,6 @@ class Cache(CacheDrops[T]):
             failures_for=failures_for,
             passes=passes,
         )
-        self._keys: dict[object, str] = {}
-        self._counted_near = keyspace.name, Outcome.NEAR.value
         self._counted_hit = keyspace.name, Outcome.HIT.value
         if backing is not None:
             self.open(backing, Opened())
@@ -207,7 +204,7 @@ class Cache(CacheDrops[T]):
             else:
                 answered(question, None)
 
-        return self._remote.begin(key, heard)
+        return far_reads.begin(self._remote, key, heard)
 
     async def resumed(self, question: Question, args: tuple[object, ...], parts: Mapping[str, object]) -> T | None:
         """As `get`, from the server's answer on."""
@@ -245,7 +242,15 @@ class Cache(CacheDrops[T]):
         Raises:
             As `get`.
         """
-        return [result.value for result in await self._read_many(parts, lifetime=False)]
+        values: list[T | None] = []
+        for keys, asked in self._asked_together(parts):
+            if len(asked) == len(keys) or self.keyspace.frozen:
+                by_key = await self._ladder.values(asked)
+                values += [by_key[key] for key in keys]
+            else:
+                results = await self._results(keys, asked, lifetime=not self._remote.value_alone)
+                values += [result.value for result in results]
+        return values
 
     async def get_result(self, *args: object, **parts: object) -> CacheResult[T]:
         """The value and how it came about.
@@ -282,73 +287,37 @@ class Cache(CacheDrops[T]):
         Raises:
             As `get`.
         """
-        return await self._read_many(parts, lifetime=True)
+        results: list[CacheResult[T]] = []
+        for keys, asked in self._asked_together(parts):
+            results += await self._results(keys, asked, lifetime=True)
+        return results
 
-    async def _read_many(self, parts: Iterable[object], *, lifetime: bool) -> list[CacheResult[T]]:
-        """As `get_results`.
-
-        Arguments:
-            lifetime: whether the results shall say how fresh they are, although the cache itself need not know.
-        """
+    def _asked_together(self, parts: Iterable[object]) -> list[tuple[list[str], dict[str, Asked]]]:
+        """The keys of one call, all of them checked, as they are read: those of a chunk, and their parts."""
         self._check_open()
         from greenroom.caching.many import asked_together  # not with the package: who reads one by one does without
 
         asked = asked_together(self.keyspace, parts)
-        lifetime = lifetime or not self._remote.value_alone
         keys = [self._key(*one) for one in asked]
-        results: list[CacheResult[T]] = []
         size = min(_TOGETHER, max(1, self._backing.engine.limits.outstanding // (_COMMANDS + len(self._groups))))
-        for start in range(0, len(keys), size):
-            chunk = slice(start, start + size)
-            asking = dict(zip(keys[chunk], asked[chunk], strict=True))
-            by_key = await self._ladder.read(asking, together=True, lifetime=lifetime)
-            given = set[str]()
-            for key in keys[chunk]:
-                # Of a key that is asked for twice there are two values, where they can be changed.
-                results.append(self._ladder.own(by_key[key]) if key in given else by_key[key])
-                given.add(key)
+        chunks = (slice(start, start + size) for start in range(0, len(keys), size))
+        return [(keys[chunk], dict(zip(keys[chunk], asked[chunk], strict=True))) for chunk in chunks]
+
+    async def _results(
+        self, keys: Sequence[str], asked: Mapping[str, Asked], *, lifetime: bool
+    ) -> list[CacheResult[T]]:
+        """The results of one chunk; of a key that is asked for twice there are two values, where they can be changed.
+
+        Arguments:
+            lifetime: whether they shall say how fresh they are, although the cache itself need not know.
+        """
+        by_key = await self._ladder.read(asked, together=True, lifetime=lifetime)
+        results: list[CacheResult[T]] = []
+        given = set[str]()
+        for key in keys:
+            results.append(self._ladder.own(by_key[key]) if key in given else by_key[key])
+            given.add(key)
         return results
-
-    def peek(self, *args: object, **parts: object) -> T | None:
-        """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""
-        self._check_open()
-        key = self._key(args, parts)
-        entry = self._servable(key)
-        if entry is None or entry.body is None:
-            return None
-        value: T | None = entry.value
-        return self.keyspace.decode(key, entry.body) if value is None else value
-
-    def attached(self, key: str) -> Any:
-        """What was left at the near entry of a key, while that entry may be served as it is; None where it may not be.
-
-        A server keeps a finished answer in `CacheResult.entry.attached` of a near hit. It dies with the entry: a push,
-        a drop asked for here, a lost or silent connection, a slot that moves, the end of its freshness. What is given
-        counts as a near hit.
-        """
-        if get_ident() != self._opened.thread or not self._loop_runs():
-            return None
-        entry = self._servable(key)
-        if entry is None or entry.attached is None:
-            return None
-        self._near.use(entry)
-        self._counts[self._counted_near] += 1
-        return entry.attached
-
-    def detach(self, key: str) -> None:
-        """Forget what was left at the near entry of a key."""
-        entry = self._near.peek(key, self._now())
-        if entry is not None:
-            entry.attached = None
-
-    def is_near(self, *args: object, **parts: object) -> bool:
-        """Whether this process has the value, or its absence, and may serve it; leaves no trace.
-
-        Raises:
-            As `get`.
-        """
-        self._check_open()
-        return self._servable(self._key(args, parts)) is not None
 
     def loads(self) -> list[LoadUnderWay]:
         """What is being loaded in this process, or waited for while another one loads it, the oldest first."""
@@ -363,35 +332,3 @@ class Cache(CacheDrops[T]):
         """
         self._check_open()
         return self._flights.fail(key, lambda: LoadFailed(key, "it was cancelled"))
-
-    def watch(self, callback: Callable[[], None], *args: object, **parts: object) -> Callable[[], None]:
-        """Have `callback` called when the value may have changed; returns what ends that: see `LocalCopies.watch`."""
-        self._check_open()
-        return self._backing.local.watch(self._key(args, parts), callback)
-
-    # ------------------------------------------------------------------------------------------------
-
-    def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
-        """The key; those asked for lately are remembered, since building one costs more than a near hit may."""
-        # Exact types only: True and 1.0 equal 1, and neither is a page number.
-        if len(args) == 1 and type(args[0]) is str and not parts:
-            asked: object = args[0]
-        elif parts and not args and all(type(part) is str or type(part) is int for part in parts.values()):
-            asked = tuple(parts.items())
-        else:
-            return self.keyspace.key(*args, **parts)
-        key = self._keys.get(asked)
-        if key is None:
-            key = self.keyspace.key(*args, **parts)
-            if len(self._keys) >= _MAX_KEYS:
-                self._keys.clear()
-            self._keys[asked] = key
-        return key
-
-    def _servable(self, key: str) -> Entry | None:
-        """The near entry that may be served as it is: fresh, and no drop is pending that may be of its key."""
-        if self._pending_groups or self._outbox_drops.any or key in self._backing.drops.pending:
-            return None
-        now = self._now()
-        entry = self._near.peek(key, now)
-        return entry if entry is not None and now < entry.fresh_until else None

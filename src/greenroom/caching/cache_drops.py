@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class CacheDrops(Generic[T]):
-    """The half of a cache by which values are dropped; `Cache` is the other, by which they are read.
+    """The half of a cache by which values are dropped; `Cache` reads them.
 
     Arguments:
         keyspace: what the keys and values are.

@@ -15,7 +15,8 @@ from greenroom.caching.load_steps import LoadSteps
 from greenroom.caching.loader import Loader
 from greenroom.caching.loading import LeasedLoader, Refreshes
 from greenroom.caching.near import Entry
-from greenroom.caching.remote import Miss, RemoteTier
+from greenroom.caching.questions import Miss, tell
+from greenroom.caching.remote import RemoteTier
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights
 from greenroom.engine.deadline import TimeBudget
@@ -118,6 +119,44 @@ class Ladder(Generic[T]):
             known |= {key: self.from_server(one, *asked[key]) for key, one in zip(unknown, read, strict=True)}
         return await self.load(asked, known, together=together)
 
+    # docs/decisions/0114-many-fresh-values-need-no-results.md
+    async def values(self, asked: Mapping[str, Asked]) -> dict[str, T | None]:
+        """As `read` of many keys, for their values alone: what is fresh, near or on the server, takes one step."""
+        if self.has_pending_drops or not self.fallback.empty:
+            results = await self.read(asked, together=True, lifetime=not self.remote.value_alone)
+            return {key: result.value for key, result in results.items()}
+        values: dict[str, T | None] = {}
+        known: dict[str, CacheResult[T] | Flight[CacheResult[T]] | Miss] = {}
+        unknown: list[str] = []
+        now, near, flight_of = self._now(), self.near.get, self.flights.find
+        for key in asked:
+            entry = near(key, now)
+            if entry is None:
+                flight = flight_of(key)
+                if flight is None:
+                    unknown.append(key)
+                else:
+                    known[key] = flight
+            elif entry.value is not None and now < entry.fresh_until:
+                values[key] = entry.value
+            else:
+                known[key] = self._served(entry, Outcome.NEAR, *asked[key])
+        nearby, answers = len(values), list[Entry | Miss]()
+        if unknown:
+            answers = await self.remote.read_many(unknown, lifetime=not self.remote.value_alone)
+            now = self._now()
+        for key, answer in zip(unknown, answers, strict=True):
+            if type(answer) is Entry and now < answer.fresh_until:
+                values[key] = answer.value
+            else:
+                known[key] = self.from_server(answer, *asked[key])
+        self._counts[self._keyspace.name, Outcome.NEAR.value] += nearby
+        self._counts[self._keyspace.name, Outcome.HIT.value] += len(values) - nearby
+        if known:
+            loaded = await self.load(asked, known, together=True)
+            values |= {key: result.value for key, result in loaded.items()}
+        return values
+
     def near_result(self, key: str, args: tuple[object, ...], parts: Mapping[str, object]) -> CacheResult[T] | None:
         """The first step alone: what this process has of a key that has no pending drop."""
         entry = self.near.get(key, self._now())
@@ -131,7 +170,7 @@ class Ladder(Generic[T]):
         if found is None:
             answer = self.from_server(await self.remote.read(key), *asked)
             if isinstance(answer, Miss):
-                self.remote.tell((answer,))
+                tell((answer,))
                 return None
             found = answer
         return self.counted(found)
@@ -159,7 +198,7 @@ class Ladder(Generic[T]):
             else:
                 results[key] = self.counted(one)
         if missing:
-            self.remote.tell(miss for _, miss in missing.values())
+            tell(miss for _, miss in missing.values())
         if together and self._batch is not None and missing:
             begun = self._batch.begin(missing)
         else:

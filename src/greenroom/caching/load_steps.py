@@ -17,7 +17,8 @@ from greenroom.caching.lease import ABSENCE, Absent, Answer, Hit, Holder, Leases
 from greenroom.caching.load_errors import LoadErrors, kind_of
 from greenroom.caching.loader import LoaderCalls, LoadOutcome
 from greenroom.caching.near import EntrySource
-from greenroom.caching.remote import Miss, RemoteTier
+from greenroom.caching.questions import Miss
+from greenroom.caching.remote import RemoteTier
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight, Flights
 from greenroom.errors import EngineError
@@ -93,9 +94,9 @@ class LoadSteps(Generic[T]):
             if not self._is_current(holder):
                 return
             if reply[0] == b"absent":
-                self._remote.admit_absence(holder.key, reply[1], asked, source)
+                self._remote.admission.admit_absence(holder.key, reply[1], asked, source)
             elif reply[0] == b"value":
-                self._remote.admit(holder.key, reply[1], reply[2], asked, source)
+                self._remote.admission.admit(holder.key, reply[1], reply[2], asked, source)
 
         with miss.budget.spending() as deadline:
             while True:
@@ -147,14 +148,14 @@ class LoadSteps(Generic[T]):
         def stored_near(replies: list[Any], source: EntrySource) -> None:
             remaining = replies[-1]
             if body is not None and type(remaining) is int and remaining >= 0 and self._is_current(holder):
-                self._remote.admit(key, body, remaining, asked, source)
+                self._remote.admission.admit(key, body, remaining, asked, source)
 
         try:
             if body is None:
                 absence = ABSENCE if loaded.ttl_ms is None else loaded.ttl_ms / 1000
                 stored = await self.leases.fill_absence(holder, absence, deadline=until)
             else:
-                hook = stored_near if self._remote.near_for else None
+                hook = stored_near if self._remote.admission.near_for else None
                 stored = await self.leases.fill(holder, body, lifetime, deadline=until, hook=hook)
         except EngineError as error:
             self.count("store", key)

@@ -15,8 +15,8 @@ from greenroom.caching.freshness import placed
 from greenroom.caching.lease import Absent, Acquired, FailedElsewhere, Hit, Holder, Wait, fingerprint
 from greenroom.caching.load_steps import LoadSteps
 from greenroom.caching.loader import Loader, LoadOutcome
+from greenroom.caching.questions import Miss
 from greenroom.caching.releases import BACKOFF
-from greenroom.caching.remote import Miss
 from greenroom.caching.result import CacheResult, Outcome
 from greenroom.caching.single_flight import Flight
 from greenroom.clock import Clock

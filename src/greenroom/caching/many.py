@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from greenroom.caching.ladder import Asked
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
+
+_NO_NAMED: Mapping[str, object] = MappingProxyType({})
 
 
 def asked_together(keyspace: Keyspace[Any], parts: Iterable[object]) -> list[Asked]:
@@ -20,6 +23,8 @@ def asked_together(keyspace: Keyspace[Any], parts: Iterable[object]) -> list[Ask
     usage = _usage(names)
     if isinstance(parts, str | bytes | Mapping) or not isinstance(parts, Iterable):
         raise InvalidInput("parts", f"{parts!r:.80} is not a list of keys", usage)
+    if len(names) == 1:
+        return [((one,), _NO_NAMED) if type(one) is str else asked(keyspace, one) for one in parts]
     return [asked(keyspace, one) for one in parts]
 
 

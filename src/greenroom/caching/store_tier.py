@@ -249,7 +249,7 @@ class StoreTier(Generic[T]):
     def _unread(self, key: str, error: EngineError) -> EngineError | BrokenValue:
         """What a read raises that was answered with an error."""
         if isinstance(error, CommandFailed) and error.of_another_type:
-            return self._broken(BrokenValue(key, "it is no string"))
+            return self._broken(BrokenValue(key, "it is not a string"))
         return error
 
     def _broken(self, error: BrokenValue) -> BrokenValue:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 Command = tuple[str | bytes | int, ...]
 """The words of a command."""
@@ -13,6 +14,18 @@ Hook = Callable[[list[Any], Any], None]
 
 What a hook finds it keeps itself: it adds nothing to the list.
 """
+
+
+class ReadTogether(NamedTuple):
+    """Commands that one server was sent together.
+
+    Arguments:
+        numbers: their places among those that were given.
+        replies: None where no connection could be asked at once.
+    """
+
+    numbers: Sequence[int]
+    replies: asyncio.Future[list[Any]] | None
 
 
 class Channel(enum.Enum):

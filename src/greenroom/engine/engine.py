@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from greenroom.engine.address import Address
-from greenroom.engine.commands import Channel, Command, Hook
+from greenroom.engine.commands import Channel, Command, Hook, ReadTogether
 from greenroom.engine.deletions import Answered, Names, Queued
 from greenroom.engine.limits import Limits
 from greenroom.engine.listener import Listener
@@ -146,6 +146,23 @@ class Engine(Protocol):
         It may know nothing of a key that its primary has. The hook is given what the value is as new as.
         """
         raise NotImplementedError
+
+    def read_together(self, keys: Sequence[str], commands: Sequence[Command]) -> list[ReadTogether]:
+        """As `read` of many keys, of one command each and without a hook; at one server all of them have one future.
+
+        Raises:
+            Overloaded: when too many commands are outstanding; at one server these come on top of them as a whole.
+        """
+        sent: list[ReadTogether] = []
+        try:
+            for number, (key, command) in enumerate(zip(keys, commands, strict=True)):
+                sent.append(ReadTogether((number,), self.read(key, (command,))))
+        except BaseException:
+            for one in sent:
+                if one.replies is not None:
+                    one.replies.cancel()  # nobody looks any more at how it ends
+            raise
+        return sent
 
     def reset(self, channel: Channel, key: str, reason: str) -> None:
         """End the connection, if there is one, to the server of `key`: the next one carries first what is kept."""

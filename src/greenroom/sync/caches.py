@@ -13,7 +13,7 @@ from greenroom.caching.changing import DropTarget as AsyncDropTarget
 from greenroom.caching.ladder import Asked
 from greenroom.caching.many import asked_together
 from greenroom.caching.near import Entry
-from greenroom.caching.remote import Question
+from greenroom.caching.questions import Question
 from greenroom.caching.result import CacheResult, Loaded, Outcome
 from greenroom.keyspace import Keyspace
 from greenroom.sync.called_drops import CalledDrop

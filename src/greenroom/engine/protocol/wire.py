@@ -30,6 +30,10 @@ _Pending = tuple[Command, Types, Fits | None, list[Any], asyncio.Future[list[Any
 # hiredis answers False where data is missing, which is also RESP3's `#f`.
 _NOTHING = object()
 
+_SLICE = 16_384
+"""Bytes that the parser is given at a time: after each kilobyte of replies it moves all that it was given and has not
+parsed yet."""
+
 
 class ReplyWatch(Protocol):
     """Told of what a server refuses, and of what it carries out while it refuses anything."""
@@ -155,7 +159,12 @@ class Wire:
                     self._attribute = Attribute()
 
     def _parse(self, data: bytes) -> None:
-        self._reader.feed(data)
+        for start in range(0, len(data), _SLICE):
+            self._reader.feed(data, start, min(_SLICE, len(data) - start))
+            self._handle()
+
+    def _handle(self) -> None:
+        """Handle what the parser has that is complete."""
         gets, oldest = self._reader.gets, self._pending.popleft
         while True:
             try:

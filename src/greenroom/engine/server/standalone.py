@@ -11,7 +11,7 @@ from greenroom.callbacks import nothing_async
 from greenroom.clock import SYSTEM, Clock
 from greenroom.counters import Counters
 from greenroom.engine.address import Address
-from greenroom.engine.commands import Channel, Command, Hook
+from greenroom.engine.commands import Channel, Command, Hook, ReadTogether
 from greenroom.engine.deletions import Answered, Names, Queued, together
 from greenroom.engine.engine import RETRY_PAUSE, Engine
 from greenroom.engine.limits import Limits
@@ -101,6 +101,9 @@ class Standalone(Engine):
         self, key: str, commands: tuple[Command, ...], hook: Hook | None = None
     ) -> asyncio.Future[list[Any]] | None:
         return self._node.send(Channel.TRACKED, commands, hook)
+
+    def read_together(self, keys: Sequence[str], commands: Sequence[Command]) -> list[ReadTogether]:
+        return [ReadTogether(range(len(keys)), self._node.send(Channel.TRACKED, tuple(commands), None))]
 
     async def execute_all(
         self,
