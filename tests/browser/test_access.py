@@ -38,7 +38,9 @@ Visit = Callable[..., Visitor]
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service with few topics, a podcast that is whole and one that could not be made."""
     home: Path = tmp_path_factory.mktemp("serve")
-    service = Service(home, env={"GREENROOM_EDITOR_TOKEN": TOKEN, "GREENROOM_SAMPLE": "off"}).start()
+    service = Service(
+        home, env={"GREENROOM_EDITOR_TOKEN": TOKEN, "GREENROOM_SAMPLE": "off"}, cheap_passwords=True
+    ).start()
     write_topics(service)
     yield service
     service.stop()

@@ -45,7 +45,9 @@ new MutationObserver(() => {
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for all tests of this file, with topics for podcasts of known lengths."""
     home: Path = tmp_path_factory.mktemp("serve")
-    service = Service(home, env={"GREENROOM_EDITOR_TOKEN": TOKEN, "GREENROOM_SAMPLE": "off"}).start()
+    service = Service(
+        home, env={"GREENROOM_EDITOR_TOKEN": TOKEN, "GREENROOM_SAMPLE": "off"}, cheap_passwords=True
+    ).start()
     write_topics(service)
     yield service
     service.stop()
