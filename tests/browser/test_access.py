@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Page, Route, ViewportSize, expect
+from playwright.sync_api import Page, Route, expect
 
+from tests.support.axe_audit import WIDE, clean
 from tests.support.held_renderer import BARE, LONG, NAMES, SHORT, ask_for, held, is_whole, write_topics
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX
@@ -32,7 +32,6 @@ from tests.support.visitors import (
 pytestmark = [WITH_CHROMIUM, ON_LINUX]
 
 Visit = Callable[..., Visitor]
-WIDE, NARROW = ViewportSize(width=1280, height=900), ViewportSize(width=375, height=740)
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +56,6 @@ def whole(service: Service) -> str:
 def page(visitor: Visit) -> Page:
     """A page without movement: what fades has no contrast of its own."""
     return visitor(reduced_motion="reduce", viewport=WIDE).open()
-
-
-def clean(page: Page) -> None:
-    """axe-core finds nothing, in both colours; nothing sticks out, wide or narrow."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        found = Axe().run(page)
-        assert found.violations_count == 0, f"{scheme}: {found.generate_report()}"
-    for size in (NARROW, WIDE):
-        page.set_viewport_size(size)
-        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wider <= 0, f"{wider} px stick out at {size['width']} px"
 
 
 def refuse(page: Page, pattern: str, status: int, detail: str) -> None:

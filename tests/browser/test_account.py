@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.support.patience import wait_for
@@ -267,19 +267,17 @@ def test_a_visitor_whose_session_lapsed_goes_on_with_a_new_one(service: Service,
     expect(page.locator("#default-speed")).to_have_value("2")
 
 
-@pytest.mark.parametrize("status", [503, 500])
-def test_a_choice_that_could_not_be_kept_is_taken_back_and_told(visitor: Visit, status: int) -> None:
-    def answer(route: Route) -> None:
-        route.fulfill(status=status, json={"status": status, "detail": "the sessions did not answer in time"})
-
+def test_a_choice_that_could_not_be_kept_is_taken_back_and_told(visitor: Visit) -> None:
     page = visitor().open("#/you")
-    page.route("**/session/preferences", answer)
     box = page.get_by_role("checkbox", name="Ocean Science")
-    box.click()
-    expect(notice(page)).to_contain_text("This could not be kept.")
-    expect(box).not_to_be_checked()
-    page.get_by_role("button", name="Dismiss").click()
-    expect(notice(page)).to_have_count(0)
+    for status in (503, 500):
+        refusal = {"status": status, "detail": "the sessions did not answer in time"}
+        page.route("**/session/preferences", partial(Route.fulfill, status=status, json=refusal), times=1)
+        box.click()
+        expect(notice(page)).to_contain_text("This could not be kept.")
+        expect(box).not_to_be_checked()
+        page.get_by_role("button", name="Dismiss").click()
+        expect(notice(page)).to_have_count(0)
 
 
 def test_a_speed_of_another_client_is_shown_as_it_is(service: Service, visitor: Visit) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Page, Route, ViewportSize, expect
 
 from tests.support.patience import wait_for
@@ -176,26 +175,32 @@ def test_the_footer_says_where_the_last_answer_came_from_and_its_time(service: S
     remove(service, "topics/provenance")
 
 
-@pytest.mark.parametrize(
-    ("header", "said"),
-    [
-        ("greenroom; hit; detail=near", "the near cache (memory of the process that answered)"),
-        ("greenroom; hit; ttl=20", "Valkey (the shared cache)"),
-        ("greenroom; hit", "Valkey (the shared cache)"),
-        ("greenroom; hit; ttl=-3; detail=stale", "Valkey (a little old, and being refreshed behind it)"),
-        ("greenroom; fwd=miss; stored", "the record (and now kept in Valkey)"),
-        ("greenroom; fwd=miss; collapsed", "the record (one look-up, shared with others who asked)"),
-        ("greenroom; fwd=bypass; detail=engine-down", "the record (while Valkey cannot be reached)"),
-        ("greenroom; fwd=miss", "the record (the database)"),
-        ("ExampleCDN; fwd=stale, greenroom; hit; detail=near", "the near cache (memory of the process that answered)"),
-    ],
-)
-def test_each_cache_status_is_told_in_words(visitor: Visit, header: str, said: str) -> None:
-    def answer(route: Route) -> None:
-        route.fulfill(json=[], headers={"Cache-Status": header})
+SOURCES = [
+    ("greenroom; hit; detail=near", "the near cache (memory of the process that answered)"),
+    ("greenroom; hit; ttl=20", "Valkey (the shared cache)"),
+    ("greenroom; hit; ttl=-3; detail=stale", "Valkey (a little old, and being refreshed behind it)"),
+    ("greenroom; hit", "Valkey (the shared cache)"),
+    ("greenroom; fwd=miss; stored", "the record (and now kept in Valkey)"),
+    ("greenroom; fwd=miss; collapsed", "the record (one look-up, shared with others who asked)"),
+    ("greenroom; fwd=bypass; detail=engine-down", "the record (while Valkey cannot be reached)"),
+    ("greenroom; fwd=miss", "the record (the database)"),
+    ("ExampleCDN; fwd=stale, greenroom; hit; detail=near", "the near cache (memory of the process that answered)"),
+]
+"""Where an answer came from, as its header says it and as the page does; no two that follow each other look alike."""
 
-    page = visitor().open(before=lambda page: page.route("**/api/v1/topics", answer))
-    expect(page.locator("#provenance")).to_contain_text(f"Last answer: {said} in ")
+
+def test_each_cache_status_is_told_in_words(visitor: Visit) -> None:
+    headers = iter(header for header, _ in SOURCES)
+
+    def answer(route: Route) -> None:
+        route.fulfill(json=[], headers={"Cache-Status": next(headers)})
+
+    page = visitor().open("#/mine", before=lambda page: page.route("**/api/v1/topics", answer))
+    for _, said in SOURCES:
+        visit(page, "#/")
+        expect(page.locator("#provenance")).to_contain_text(f"Last answer: {said} in ")
+        visit(page, "#/mine")
+    assert list(headers) == []
 
 
 def test_a_problem_is_told_with_its_remedy_and_can_be_tried_again(visitor: Visit) -> None:

@@ -12,8 +12,12 @@ import pytest
 from tests.support.problem_checks import problem
 from tests.support.running_service import API, KEPT, NO_TLS, Service
 
-FILES = sorted(entry.name for entry in (resources.files("greenroom_platform.http") / "page").iterdir())
-MODULES = [name for name in FILES if name.endswith(".js")]
+HTTP = resources.files("greenroom_platform.http")
+FOLDER = HTTP / "page"
+SCRIPT = "app.js"
+MODULES = {entry.name for entry in FOLDER.iterdir() if entry.name.endswith(".js")} - {SCRIPT}
+"""They are in the script."""
+FILES = sorted({entry.name for entry in FOLDER.iterdir()} - MODULES)
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _SVG = "http://www.w3.org/2000/svg"
 
@@ -52,7 +56,9 @@ def test_each_file_is_served_with_its_type_a_validator_and_the_policy(service: S
     assert head.headers["content-length"] == str(len(answer.content))
 
 
-@pytest.mark.parametrize("path", ["/page/nobody.js", "/page/", "/page", "/page/..%2fapp.py", "/page/%2e%2e%2fapp.py"])
+@pytest.mark.parametrize(
+    "path", ["/page/dom.js", "/page/nobody.js", "/page/", "/page", "/page/..%2fapp.py", "/page/%2e%2e%2fapp.py"]
+)
 def test_any_other_file_is_a_problem_document(service: Service, path: str) -> None:
     problem(service.client.get(httpx.URL(f"{service.url}{path}")), 404, "not-found")
 
@@ -89,10 +95,15 @@ def test_the_page_has_no_inline_code_and_names_existing_files_only(service: Serv
     assert {link.removeprefix("/page/") for link in linked} == set(FILES) - {"index.html", "not-found.html"}
 
 
-def test_every_page_module_is_preloaded_and_imports_existing_ones(service: Service) -> None:
-    for name in MODULES:
-        imported = re.findall(r"from '\./(.*?)';", service.client.get(f"/page/{name}").text)
-        assert set(imported) <= set(MODULES), name
+@pytest.mark.parametrize(("path", "folder"), [("/page", "page"), ("/edit", "page_edit"), ("/control", "page_control")])
+def test_every_module_of_a_page_is_in_its_script(service: Service, path: str, folder: str) -> None:
+    names = [entry.name for entry in (HTTP / folder).iterdir() if entry.name.endswith(".js")]
+    script = service.client.get(f"{path}/{SCRIPT}").raise_for_status().text
+    modules = [name for name in names if name != SCRIPT and ".min." not in name]
+    assert len(modules) > 10
+    for name in modules:
+        assert script.count(f"const ${path[1:]}_{name.removesuffix('.js')} = (() =>") == 1, name
+    assert re.findall(r"^(?:import|export)\b.*", script, re.MULTILINE) == []
 
 
 def test_nothing_is_named_on_another_host(service: Service) -> None:
@@ -119,7 +130,7 @@ def test_signing_out_takes_the_cookie_of_a_session_that_is_over(service: Service
 def test_every_block_of_a_style_sheet_is_closed(name: str) -> None:
     """One that is left open swallows all that follows: it holds for some widths of the window only."""
     depth = 0
-    for line in (resources.files("greenroom_platform.http") / "page" / name).read_text("utf-8").splitlines():
+    for line in (FOLDER / name).read_text("utf-8").splitlines():
         assert depth == 0 or not line.startswith((".", "@", "/*")), line
         depth += line.count("{") - line.count("}")
     assert depth == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from signal import SIGTERM
@@ -295,31 +296,20 @@ def test_too_many_podcasts_of_one_address_are_told_with_the_time_to_wait(service
     expect(page.locator("html")).to_have_attribute("data-air", "off")
 
 
-@pytest.mark.parametrize(
-    ("status", "detail", "headers", "told"),
-    [
-        (
-            503,
-            "100 podcasts wait",
-            {"Retry-After": "20"},
-            "100 podcasts wait. Try again in 20 seconds.",
-        ),
-        (501, "this needs voices: pip install x", {}, "This needs voices: pip install x."),
-    ],
-)
-def test_a_refusal_is_told_with_its_remedy_and_one_can_ask_again(
-    visitor: Visit, status: int, detail: str, headers: dict[str, str], told: str
-) -> None:
-    def answer(route: Route) -> None:
-        found = json.dumps({"type": "/problems/x", "title": "X", "status": status, "detail": detail})
-        route.fulfill(status=status, body=found, headers=headers | {"Content-Type": "application/problem+json"})
-
+def test_refusals_are_told_with_their_remedy_and_one_can_ask_again(visitor: Visit) -> None:
     page = visitor().open(f"#/topics/{SHORT}")
-    page.route("**/podcasts/generate", answer)
-    make(page, SHORT)
-    expect(notice(page)).to_have_text(f"No podcast was made. {told}")
-    expect(page.locator("#player")).to_be_hidden()
-    page.unroute("**/podcasts/generate")
+    refusals: list[tuple[int, str, dict[str, str], str]] = [
+        (503, "100 podcasts wait", {"Retry-After": "20"}, "100 podcasts wait. Try again in 20 seconds."),
+        (501, "this needs voices: pip install x", {}, "This needs voices: pip install x."),
+    ]
+    for status, detail, headers, told in refusals:
+        found = json.dumps({"type": "/problems/x", "title": "X", "status": status, "detail": detail})
+        headers["Content-Type"] = "application/problem+json"
+        answer = partial(Route.fulfill, status=status, body=found, headers=headers)
+        page.route("**/podcasts/generate", answer, times=1)
+        make(page, SHORT)
+        expect(notice(page)).to_have_text(f"No podcast was made. {told}")
+        expect(page.locator("#player")).to_be_hidden()
     make(page, SHORT)
     expect(page.locator("#player")).to_be_visible()
     expect(page.locator(".podcast")).to_be_visible()

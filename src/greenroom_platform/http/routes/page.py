@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from litestar import Request, Response, get
@@ -12,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from greenroom.caching.result import digest
+from greenroom_platform.http.joined_scripts import joined
 from greenroom_platform.http.not_modified import is_not_modified
 from greenroom_platform.http.problems import Problem, shown
 from greenroom_platform.http.responses import CACHE_CONTROL
@@ -24,6 +26,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _INDEX = "index.html"
+_SCRIPT = "app.js"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +52,31 @@ PAGES = (
 )
 
 
-def _files(folder: str) -> dict[str, _File]:
+def _files(page: _Page) -> dict[str, _File]:
+    """What a page consists of. Its modules, and those of the listener's page that it imports, are in its script."""
+    script, modules = joined(f"{page.files}/{_SCRIPT}", _module)
     found = {}
-    for entry in (resources.files("greenroom_platform.http") / folder).iterdir():
+    for entry in _folder(page).iterdir():
         media_type = _TYPES.get(entry.name[entry.name.rfind(".") :])
-        if media_type is not None:
-            content = entry.read_bytes()
+        if media_type is not None and f"{page.files}/{entry.name}" not in modules:
+            content = script.encode() if entry.name == _SCRIPT else entry.read_bytes()
             found[entry.name] = _File(content, media_type, f'"{digest(content)}"')
     return found
 
 
+def _folder(page: _Page) -> Traversable:
+    return resources.files("greenroom_platform.http") / page.folder
+
+
+def _module(address: str) -> str:
+    files, _, name = address.rpartition("/")
+    (page,) = (one for one in PAGES if one.files == files)
+    return (_folder(page) / name).read_text("utf-8")
+
+
 def _handlers(page: _Page) -> list[HTTPRouteHandler]:
     """What serves a page, and each of its files."""
-    files = _files(page.folder)
+    files = _files(page)
 
     @get(page.address, summary="A page")
     async def index(request: Request[Any, Any, Any]) -> Response[bytes | None]:
@@ -92,7 +107,7 @@ def _answer(request: Request[Any, Any, Any], file: _File) -> Response[bytes | No
     return Response(file.content, media_type=file.media_type, headers=headers)
 
 
-_ICON = _files("page")["icon.svg"]
+_ICON = _files(PAGES[0])["icon.svg"]
 new_router = partial(
     OwnRouter,
     "/",
