@@ -13,7 +13,7 @@ from greenroom.engine.protocol.hash_slot import SLOTS, slot_of, spread_tags
 from greenroom.errors import EngineError
 from tests.support.cluster_slots import BLIND, SOON, Move, atomic, classic, ids_of, key_of, off_loop, old
 from tests.support.episode_caches import Back, Episode, Loads, cache_of
-from tests.support.patience import until
+from tests.support.patience import eventually, until
 from tests.support.proxy import ClusterProxy, Proxy
 from tests.support.real_cluster import Cluster
 
@@ -228,7 +228,7 @@ async def test_a_truth_that_its_node_has_lost_is_whole_again_for_who_starts(clus
         primary("CLIENT", "KILL", "TYPE", "replica")
         await dropping.drop_keyspace()
         primary.kill()
-    await until(lambda: replica.role == "master", 60)
-    await until(lambda: replica("GET", TRUTH) == known(dropping).encode(), 30)
+    await eventually(lambda: replica.role == "master", 60)
+    await eventually(lambda: replica("GET", TRUTH) == known(dropping).encode(), 30)
     starting = cache_of(await back(cluster, limits=SOON), load)
     assert await starting.get(one) == Episode(one, 2)

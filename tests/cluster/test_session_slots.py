@@ -21,7 +21,7 @@ from greenroom_platform.definitions import SESSIONS
 from greenroom_platform.domain.sessions import STREAMS
 from greenroom_platform.models import Session
 from tests.support.cluster_slots import BLIND, Move, atomic, classic, off_loop
-from tests.support.patience import until
+from tests.support.patience import eventually, until
 from tests.support.proxy import ClusterProxy
 from tests.support.real_cluster import Cluster, Member, slot_of
 from tests.support.session_stores import Store, add_one, companion, decoded, key
@@ -100,7 +100,7 @@ async def test_an_end_that_a_slot_on_its_way_refuses_is_made_when_it_has_arrived
         cluster.move_key(source, target, name)
     cluster.end_migration(slot, source, target)
     # By who takes the slot over, without a call of its process.
-    await until(lambda: target("EXISTS", key(live), companion("life", live)) == 0)
+    await eventually(lambda: target("EXISTS", key(live), companion("life", live)) == 0)
     assert await there.read(token) is None
 
 
@@ -129,7 +129,7 @@ async def test_an_end_owed_in_a_slot_on_its_way_keeps_no_node_from_serving(
     else:
         cluster.abandon_migration(source, target, lost[0])
     has_it = target if arrives else source
-    await until(lambda: has_it("EXISTS", *lost) == 0)  # without a call
+    await eventually(lambda: has_it("EXISTS", *lost) == 0)  # without a call
     assert await here.read(token) is None
     assert stays.session_id != live.session_id
 
@@ -243,7 +243,7 @@ async def test_so_it_is_while_the_new_connection_carries_what_the_caches_owe(
         engine_of(here)._owners.move(slot_of(key(live)), ("127.0.0.1", proxy.port))
         reading = asyncio.ensure_future(here.read(token, channel=Channel.TRACKED))
         # The other connection to that node serves, and is told; so nothing but what stands here tells this one's story.
-        await until(lambda: target("EXISTS", key(live)) == 0)
+        await eventually(lambda: target("EXISTS", key(live)) == 0)
         for name in (key(live), companion("life", live)):
             target("SET", name, live.body, "EX", 600)
         held.release()

@@ -13,7 +13,7 @@ from greenroom.errors import EngineUnavailable, OutcomeUnknown
 from greenroom.sessions import Presence, SessionGone
 from greenroom.sessions.snapshot import SessionSnapshot
 from tests.support.cluster_slots import Move, atomic, classic, failover, off_loop, port_of
-from tests.support.patience import until
+from tests.support.patience import eventually, until
 from tests.support.real_cluster import Cluster, slot_of
 from tests.support.session_stores import HOUR, MINIMAL, MINUTE, Store, add_one, age, companion, decoded, key, used
 from tests.support.sessions_on_cluster import BACK, SIGNED_IN, Process, asked, engine_of, some_on
@@ -43,6 +43,7 @@ async def test_a_killed_primary_s_sessions_are_all_there_on_its_replica(cluster:
     while not all(one.done() for one in looking):
         for token in kept:
             assert await found(token) == 1  # the other shards serve all the time
+        await asyncio.sleep(0.01)  # it takes seconds, and more reads would prove no more
     assert [await one for one in looking] == [1] * 60
     assert await asked(here.active) == 60
     await asked(lambda: here.end_all("u1"))  # how many is not known of a call that had to be repeated
@@ -132,7 +133,7 @@ async def test_an_end_that_a_failover_has_lost_is_made_again_before_anyone_reads
         assert here.counters.sessions["ended",] > ended
         assert await there.end(three.session_id)
         primary.kill()
-    await until(lambda: replica.role == "master", BACK)
+    await eventually(lambda: replica.role == "master", BACK)
     # Whatever its process asks first: the end goes before.
     for sessions, session in ((here, one), (here, two), (here, other), (there, three)):
         assert await asked(lambda: sessions.read_id(session.session_id)) is None  # noqa: B023

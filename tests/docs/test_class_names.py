@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from collections import defaultdict
 
 from greenroom import sync
@@ -14,13 +14,15 @@ OTHERS = {
 }
 """Names that a framework asks for: `Greenroom(app)` in Flask by custom, `SessionStore` in Django's `SESSION_ENGINE`."""
 
+_PUBLIC = re.compile(r"^ *class ([A-Za-z]\w*)[(:]", re.MULTILINE)
+
 
 def test_no_two_public_classes_have_one_name() -> None:
     places = defaultdict[str, list[str]](list)
     for path in sorted((ROOT / "src").rglob("*.py")):
-        for one in ast.walk(ast.parse(path.read_text())):
-            if isinstance(one, ast.ClassDef) and not one.name.startswith("_"):
-                places[one.name].append(str(path.relative_to(ROOT)))
+        for name in _PUBLIC.findall(path.read_text()):
+            places[name].append(str(path.relative_to(ROOT)))
+    assert len(places) > 400
     assert {name: found for name, found in places.items() if len(_apart(name, found)) > 1} == {}
 
 

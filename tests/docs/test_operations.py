@@ -6,6 +6,7 @@ import ast
 import io
 import re
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import rich_click as click
@@ -34,6 +35,7 @@ def test_every_alert_is_explained_and_no_other() -> None:
     assert re.findall(r"^\| `(Greenroom\w+)` \|", PAGE, re.MULTILINE) == alerts
 
 
+@cache
 def strings() -> set[str]:
     """Every text that stands in the code."""
     found = set()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import ast
+import re
 
 from tests.support.repository import ROOT
 
 LONGEST = 70
+_TEST = re.compile(r"^ *(?:async )?def (test_\w+)", re.MULTILINE)
 
 
 def test_no_test_has_a_name_longer_than_70_characters() -> None:
+    # Not parsed: that would take 3 s for all files.
     names = [
-        f"{file.relative_to(ROOT)}: {node.name}"
+        f"{file.relative_to(ROOT)}: {name}"
         for folder in ("tests", "src")
         for file in sorted((ROOT / folder).rglob("*.py"))
-        for node in ast.walk(ast.parse(file.read_bytes()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if node.name.startswith("test_") and len(node.name) > LONGEST
+        for name in _TEST.findall(file.read_text("utf-8"))
     ]
-    assert not names
+    assert len(names) > 1000
+    assert [name for name in names if len(name.rpartition(" ")[2]) > LONGEST] == []

@@ -15,6 +15,7 @@ import pytest
 from tests.support.patience import wait_for
 from tests.support.real_servers import Server, free_port
 from tests.support.repository import ROOT
+from tests.support.running_service import NO_TLS
 from tests.support.sync_rooms import together
 
 CHANGES = 40
@@ -54,7 +55,9 @@ def site(request: pytest.FixtureRequest, valkey: Server, tmp_path: Path) -> Iter
 
 def posted(site: str, path: str, token: str | None = None, content: str = "") -> httpx.Response:
     cookies = {} if token is None else {"greenroom": token}
-    return httpx.post(site + path, content=content, cookies=cookies, trust_env=False, timeout=30).raise_for_status()
+    return httpx.post(
+        site + path, content=content, cookies=cookies, trust_env=False, verify=NO_TLS, timeout=30
+    ).raise_for_status()
 
 
 def test_two_workers_lose_no_change_and_end_for_both(site: str) -> None:
@@ -65,15 +68,19 @@ def test_two_workers_lose_no_change_and_end_for_both(site: str) -> None:
 
     workers = set[str]().union(*together([lambda thread=thread: change(thread) for thread in range(4)]))  # type: ignore[misc]
     assert len(workers) == 2
-    read = httpx.get(site, cookies={"greenroom": token}, trust_env=False).json()
+    read = httpx.get(site, cookies={"greenroom": token}, trust_env=False, verify=NO_TLS).json()
     assert len([name for name in read if name.startswith("m")]) == CHANGES
     assert posted(site, "/log-out-everywhere", token).json() == {"ended": 1}
-    assert {httpx.get(site, cookies={"greenroom": token}, trust_env=False).text.strip() for _ in range(12)} == {"{}"}
+    assert {
+        httpx.get(site, cookies={"greenroom": token}, trust_env=False, verify=NO_TLS).text.strip() for _ in range(12)
+    } == {"{}"}
 
 
 def test_two_workers_answer_one_cached_read_alike(site: str) -> None:
-    first = httpx.get(f"{site}/names/1", trust_env=False)
+    first = httpx.get(f"{site}/names/1", trust_env=False, verify=NO_TLS)
     assert (first.status_code, first.json()) == (200, "Chair")
     headers = {"If-None-Match": first.headers["etag"]}
-    statuses = {httpx.get(f"{site}/names/1", headers=headers, trust_env=False).status_code for _ in range(8)}
+    statuses = {
+        httpx.get(f"{site}/names/1", headers=headers, trust_env=False, verify=NO_TLS).status_code for _ in range(8)
+    }
     assert statuses == {304}

@@ -15,6 +15,7 @@ import httpx
 from tests.support.patience import wait_for
 from tests.support.real_servers import Server, free_port
 from tests.support.repository import ROOT
+from tests.support.running_service import NO_TLS
 
 STARTED = "Application startup complete"
 
@@ -51,17 +52,20 @@ def workers(directory: Path, address: str, example: str) -> Iterator[str]:
 
 def asked(url: str, times: int = 24) -> set[str]:
     """What both workers answer: each request has a connection of its own, which one of them takes."""
-    return {httpx.get(url, trust_env=False).text for _ in range(times)}
+    return {httpx.get(url, trust_env=False, verify=NO_TLS).text for _ in range(times)}
 
 
 def test_a_change_by_one_worker_is_answered_by_both(valkey: Server, tmp_path: Path) -> None:
     with workers(tmp_path, valkey.address, "shop_sqlalchemy") as site:
         url = f"{site}/names/1"
         for name in ("Chair", "Stool", "Bench"):
-            httpx.put(url, params={"name": name}, trust_env=False).raise_for_status()
+            httpx.put(url, params={"name": name}, trust_env=False, verify=NO_TLS).raise_for_status()
             assert asked(url) == {f'"{name}"'}
-        tags = {httpx.get(url, trust_env=False).headers["etag"] for _ in range(12)}
+        tags = {httpx.get(url, trust_env=False, verify=NO_TLS).headers["etag"] for _ in range(12)}
         assert len(tags) == 1
         (tag,) = tags
-        statuses = {httpx.get(url, headers={"If-None-Match": tag}, trust_env=False).status_code for _ in range(12)}
+        statuses = {
+            httpx.get(url, headers={"If-None-Match": tag}, trust_env=False, verify=NO_TLS).status_code
+            for _ in range(12)
+        }
         assert statuses == {304}

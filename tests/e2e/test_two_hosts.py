@@ -25,6 +25,7 @@ from tests.support.process_tree import ON_LINUX, below
 from tests.support.repository import ROOT
 from tests.support.running_service import API, KEPT, NO_TLS
 from tests.support.s3_server import PROGRAM as WEED
+from tests.support.status_followers import long_poller
 from tests.support.stream_listeners import decode, hear, listener
 from tests.support.studio_samples import sample
 
@@ -184,8 +185,7 @@ async def test_two_hosts_share_changes_and_recordings_and_one_may_die(hosts: Two
     assert hosts.status("b", of_a) in ("script_generating", "audio_rendering")
     busy["c"].go_on()
     # The claim of A expires after 30 s.
-    for podcast in both:
-        await asyncio.to_thread(wait_for, lambda podcast=podcast: ready(hosts, podcast), 120)
+    await asyncio.gather(*(made(hosts, podcast) for podcast in both))
     assert f"{of_a}, attempt 2" in hosts.claimed("c")
     async with listener(hosts.urls["proxy"], of_a) as opened:
         heard = await hear(opened)
@@ -193,11 +193,12 @@ async def test_two_hosts_share_changes_and_recordings_and_one_may_die(hosts: Two
     assert "Traceback" not in hosts.logs()
 
 
-def ready(hosts: TwoHosts, podcast_id: str) -> bool:
-    """Whether a podcast is made, as B says."""
-    status = hosts.status("b", podcast_id)
-    assert status != "error"
-    return status == "ready_to_stream"
+async def made(hosts: TwoHosts, podcast_id: str) -> None:
+    """Return when a podcast is made, as B says; it is asked once for each status, and not all the time."""
+    seen: list[str] = []
+    async with httpx.AsyncClient(base_url=hosts.urls["b"], verify=NO_TLS, timeout=60) as client, asyncio.timeout(120):
+        await long_poller(client, f"{API}/podcasts/{podcast_id}/status", seen)
+    assert seen[-1] == "ready_to_stream"
 
 
 # The script and the proxy by themselves -----------------------------------------------------------------

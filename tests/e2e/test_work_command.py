@@ -14,6 +14,7 @@ import pytest
 
 from greenroom_platform.platform import open_platform
 from tests.support.counted_tasks import STEPS, statuses_of
+from tests.support.forked_programs import Forked, start
 from tests.support.patience import wait_for
 from tests.support.process_tree import ON_LINUX, Process, below, servers
 from tests.support.running_service import API, PROGRAM, Serve, Service, environment
@@ -23,14 +24,23 @@ pytestmark = ON_LINUX
 
 
 class Work:
-    """One `greenroom work`."""
+    """One `greenroom work`.
 
-    def __init__(self, data_dir: Path, directory: Path) -> None:
+    Arguments:
+        executed: whether the program is executed, and not forked from a process that has imported it.
+    """
+
+    def __init__(self, data_dir: Path, directory: Path, *, executed: bool = False) -> None:
         self._printed = directory / "work"
-        command = [str(PROGRAM), "work", "--data-dir", str(data_dir)]
+        self.process: subprocess.Popen[bytes] | Forked
+        arguments, env = ["work", "--data-dir", str(data_dir)], environment({"TMPDIR": str(directory)})
+        if not executed:
+            self.process = start(arguments, env, output=self._printed)
+            return
         with self._printed.open("wb") as printed:
-            env = environment({"TMPDIR": str(directory)})
-            self.process = subprocess.Popen(command, env=env, stderr=printed, stdout=printed, start_new_session=True)
+            self.process = subprocess.Popen(
+                [str(PROGRAM), *arguments], env=env, stderr=printed, stdout=printed, start_new_session=True
+            )
 
     def output(self) -> str:
         return self._printed.read_text()
@@ -43,7 +53,7 @@ class Work:
         return self.process.wait(40)
 
 
-Works = Callable[[Path], Work]
+Works = Callable[..., Work]
 
 
 @pytest.fixture
@@ -51,8 +61,8 @@ def work(tmp_path: Path) -> Iterator[Works]:
     """Starts workers, and ends them after the test, however it went."""
     with ExitStack() as stack:
 
-        def started(data_dir: Path) -> Work:
-            work = Work(data_dir, tmp_path)
+        def started(data_dir: Path, **options: bool) -> Work:
+            work = Work(data_dir, tmp_path, **options)
             stack.callback(work.process.wait)
             stack.callback(work.process.kill)
             return work
@@ -99,7 +109,7 @@ async def made(data_dir: Path, podcast_id: str) -> list[str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_worker_ends_at_once_and_stops_its_valkey(tmp_path: Path, work: Works, number: int) -> None:
     data_dir = tmp_path / "data"
-    alone = work(data_dir)
+    alone = work(data_dir, executed=True)
     alone.wait_until_it_works()
     assert len(servers(data_dir)) == 1
     assert alone.stop(number) == 0

@@ -21,7 +21,7 @@ from greenroom_platform.testing.records_changes import NOON
 from tests.support.patience import wait_for
 from tests.support.problem_checks import problem
 from tests.support.real_servers import Server
-from tests.support.running_service import API, PROGRAM, TOKEN, Service, environment
+from tests.support.running_service import API, PROGRAM, TOKEN, Service, command, environment
 
 OTHER = 65534
 # As any user: root without the right to write what belongs to others.
@@ -46,14 +46,12 @@ needs_mounts = pytest.mark.skipif(
 def _made(directory: Path) -> Path:
     """A record that a service has left in a directory, with a reader, so that its companions stay."""
     path = directory / "record.sqlite3"
-    run = subprocess.run(
-        [str(PROGRAM), "load", "--data-dir", str(directory / "data"), "--database-url", f"sqlite:{path}", "-"],
-        input=b'{"topic_id":"sea","display_name":"Sea","description":"","keywords":[],'
-        b'"created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T00:00:00Z"}\n',
-        env=environment(),
-        capture_output=True,
-        check=False,
+    line = (
+        '{"topic_id":"sea","display_name":"Sea","description":"","keywords":[],'
+        '"created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T00:00:00Z"}\n'
     )
+    places = "--data-dir", directory / "data", "--database-url", f"sqlite:{path}"
+    run = command("load", *places, "-", stdin=line)
     assert run.returncode == 0, run.stderr
     return path
 

@@ -27,7 +27,7 @@ from tests.support.counted_tasks import statuses_of
 from tests.support.made_recordings import Listener, Site, heard, site_of, times
 from tests.support.patience import until
 from tests.support.problem_checks import problem
-from tests.support.running_service import API, KEPT
+from tests.support.running_service import API, KEPT, NO_TLS
 from tests.support.s3_gateway import SUCCESS, Request, S3Gateway, not_removed, refused
 from tests.support.s3_server import BUCKET, Road, S3Server
 from tests.support.stream_listeners import hear, inner, listener, tones
@@ -224,7 +224,7 @@ async def test_a_store_that_is_down_is_503_and_closes_sockets_with_1013(
         claim, recording = await app.studio.rendering(tones(2)[:1])
         path = f"{API}/podcasts/{podcast_id}/audio.webm"
         async with (
-            httpx.AsyncClient(base_url=app.url, timeout=30, limits=KEPT) as client,
+            httpx.AsyncClient(base_url=app.url, timeout=30, limits=KEPT, verify=NO_TLS) as client,
             listener(app.url, claim.podcast_id) as one,
         ):
             assert (await client.get(path, headers={"Range": "bytes=0-99"})).status_code == 206

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,11 @@ from websockets.sync.client import connect
 
 from greenroom.acl import Holds, Role, hashed, rules
 from greenroom_platform.cli.declarations import DECLARATIONS
+from tests.support.forked_programs import start
 from tests.support.patience import wait_for
 from tests.support.people import PASSWORD
 from tests.support.real_servers import Raw, Server
-from tests.support.running_service import API, PROGRAM, Service, command, environment
+from tests.support.running_service import API, Service, command, environment
 
 DENIALS = {"NOPERM", "NOAUTH", "WRONGPASS"}
 SPOKEN = "Tides. The sea rises and falls twice a day."
@@ -59,9 +59,7 @@ def denied(raw: Raw) -> list[Any]:
 def working(data_dir: Path, env: dict[str, str]) -> Iterator[Path]:
     """`greenroom work` while the block runs; gives the file that it prints to."""
     printed = data_dir.parent / "worker"
-    line = [str(PROGRAM), "work", "--data-dir", str(data_dir)]
-    with printed.open("wb") as out:
-        process = subprocess.Popen(line, env=environment(env), stdout=out, stderr=out)
+    process = start(["work", "--data-dir", str(data_dir)], environment(env), output=printed)
     try:
         wait_for(lambda: "working" in printed.read_text() or process.poll() is not None, 60)
         yield printed

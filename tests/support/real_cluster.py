@@ -15,6 +15,8 @@ from tests.support.real_servers import Raw, Server, free_port
 SLOTS = 16384
 FORMED = 30.0
 """Seconds for gossip to settle; a server takes two to believe in its cluster, more on a busy machine."""
+LOOK = 0.025
+"""Seconds between two looks at what takes seconds: each is a connection to every node, and work for both ends."""
 _TOGETHER: dict[str, Callable[[list[Any]], Any]] = {
     "INFO": b"\r\n".join,
     "KEYS": lambda replies: [key for keys in replies for key in keys],
@@ -183,9 +185,9 @@ class Cluster:
     def settle(self) -> None:
         """Return when every node that runs says that the cluster is whole, and every replica follows."""
         for one in self.members:
-            wait_for(lambda one=one: one.info["cluster_state"] == "ok", FORMED)
-            wait_for(lambda one=one: one.role == "master" or one.synced, FORMED)
-        wait_for(self._agreed, FORMED)
+            wait_for(lambda one=one: one.info["cluster_state"] == "ok", FORMED, every=LOOK)
+            wait_for(lambda one=one: one.role == "master" or one.synced, FORMED, every=LOOK)
+        wait_for(self._agreed, FORMED, every=LOOK)
 
     def _agreed(self) -> bool:
         views = []
@@ -196,7 +198,7 @@ class Cluster:
 
     def follow(self, replica: Member, primary: Member) -> None:
         """Make a node a replica."""
-        wait_for(lambda: replica.knows(primary), FORMED)
+        wait_for(lambda: replica.knows(primary), FORMED, every=LOOK)
         replies: list[Any] = []
 
         def follows() -> bool:
@@ -204,7 +206,7 @@ class Cluster:
             return replies == [b"OK"]
 
         try:
-            wait_for(follows, FORMED)
+            wait_for(follows, FORMED, every=LOOK)
         except AssertionError as error:
             error.add_note(f"{replies}: {primary.name} in\n{replica('CLUSTER', 'NODES').decode()}")
             raise

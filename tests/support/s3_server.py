@@ -19,6 +19,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.running_service import NO_TLS
+
 BUCKET = "greenroom-tests"
 KEY, SECRET = "key-of-tests", "secret-of-tests"
 PROGRAM = Path(sys.executable).with_name("weed")
@@ -136,7 +138,7 @@ def _state(directory: Path) -> Iterator[dict[str, Any]]:
 
 def _answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/", timeout=1, trust_env=False).status_code < 500
+        return httpx.get(f"http://127.0.0.1:{port}/", timeout=1, trust_env=False, verify=NO_TLS).status_code < 500
     except httpx.TransportError:
         return False
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenroom.sessions.owner import UserMember
@@ -74,6 +74,10 @@ def by_the_rfc(target: Any, patch: Any) -> Any:
     return result
 
 
+FEWER = settings(max_examples=40)
+"""An object of many members takes long to draw; forty of them find what is broken."""
+
+
 @st.composite
 def written(draw: st.DrawFn, values: st.SearchStrategy[dict[str, Any]]) -> tuple[bytes, dict[str, Any]]:
     """An object, and its JSON as some language would write it."""
@@ -83,18 +87,21 @@ def written(draw: st.DrawFn, values: st.SearchStrategy[dict[str, Any]]) -> tuple
     return json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=separators).encode(), value
 
 
+@FEWER
 @given(written(OBJECT), st.dictionaries(NAME, PATCH, max_size=5))
 def test_a_merge_is_the_rfcs(target: tuple[bytes, dict[str, Any]], patch: dict[str, Any]) -> None:
     body, value = target
     assert json.loads(merged(body, patch)) == by_the_rfc(value, patch)
 
 
+@FEWER
 @given(written(OBJECT), st.dictionaries(NAME, PATCH, max_size=5))
 def test_a_merge_twice_is_the_merge(target: tuple[bytes, dict[str, Any]], patch: dict[str, Any]) -> None:
     once = merged(target[0], patch)
     assert merged(once, patch) == once
 
 
+@FEWER
 @given(written(OBJECT), st.dictionaries(NAME, PATCH, max_size=3))
 def test_what_a_merge_does_not_name_keeps_its_bytes_and_its_order(
     target: tuple[bytes, dict[str, Any]], patch: dict[str, Any]
@@ -105,6 +112,7 @@ def test_what_a_merge_does_not_name_keeps_its_bytes_and_its_order(
     assert [bytes(after[name]) for name in untouched] == [bytes(before[name]) for name in untouched]
 
 
+@FEWER
 @given(written(OBJECT), st.dictionaries(NAME, VALUE | st.just(msgspec.UNSET), max_size=3))
 def test_what_a_change_does_not_name_keeps_its_bytes_and_its_order(
     target: tuple[bytes, dict[str, Any]], changes: dict[str, Any]
@@ -118,6 +126,7 @@ def test_what_a_change_does_not_name_keeps_its_bytes_and_its_order(
     }
 
 
+@FEWER
 @given(written(OBJECT))
 def test_around_gives_back_all_but_the_text_between(target: tuple[bytes, dict[str, Any]]) -> None:
     body, value = target

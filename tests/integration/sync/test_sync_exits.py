@@ -94,7 +94,8 @@ STATES = {
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_process_ends_in_every_state_without_a_word(valkey: Server, state: str) -> None:
-    assert run_clean(valkey.address, STATES[state]) == ["end"]
+    # One of them is executed, as programs are; no other differs from it in how it has begun.
+    assert run_clean(valkey.address, STATES[state], executed=state == "open") == ["end"]
 
 
 def test_threads_that_outlive_the_main_thread_go_on_with_the_room(valkey: Server) -> None:

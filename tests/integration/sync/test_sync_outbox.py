@@ -27,6 +27,9 @@ from tests.support.real_servers import Server
 from tests.support.sync_programs import run_clean
 from tests.support.sync_rooms import together
 
+SLOW = "sqlalchemy.ext.asyncio"
+"""What the programs import."""
+
 
 class Process:
     """What a process with threads has."""
@@ -203,7 +206,7 @@ def test_an_open_outbox_ends_with_its_process_and_begins_anew_in_a_fork(valkey: 
     print(one.item.get(1))
     one.engine.dispose()
     """
-    assert run_clean(valkey.address, program) == ["newer", "0", "newer"]
+    assert run_clean(valkey.address, program, imported=SLOW) == ["newer", "0", "newer"]
 
 
 def test_an_open_outbox_goes_on_when_the_main_thread_has_ended(valkey: Server, tmp_path: Path) -> None:
@@ -223,7 +226,7 @@ def test_an_open_outbox_goes_on_when_the_main_thread_has_ended(valkey: Server, t
         one.engine.dispose()
     threading.Thread(target=work).start()
     """
-    assert run_clean(valkey.address, program) == ["new 0"]
+    assert run_clean(valkey.address, program, imported=SLOW) == ["new 0"]
 
 
 def test_of_threads_that_open_one_outbox_at_once_one_does(one: Process) -> None:

@@ -7,7 +7,7 @@ may lack what the old one had acknowledged: the layers above are told of both, b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from greenroom.engine.commands import Channel
 from greenroom.engine.listener import KeyFilter
@@ -59,9 +59,7 @@ class SlotMap:
         """Take a view over. Slots that it gives no reachable owner keep theirs."""
         gained: dict[Node, set[int]] = {}
         for first, last, endpoint in topology.ranges:
-            node = self.at(endpoint)
-            if self.of_slot[first : last + 1].count(node) <= last - first:
-                self._give(range(first, last + 1), node, gained)
+            self._give(first, last, self.at(endpoint), gained)
         self._tell(gained)
         for endpoint, node in tuple(self._nodes.items()):
             # A primary without slots may be about to get some: who asks there must not find it gone.
@@ -74,7 +72,7 @@ class SlotMap:
     def move(self, slot: int, endpoint: Endpoint) -> None:
         """One slot has a new owner."""
         gained: dict[Node, set[int]] = {}
-        self._give((slot,), self.at(endpoint), gained)
+        self._give(slot, slot, self.at(endpoint), gained)
         self._tell(gained)
 
     async def close(self) -> None:
@@ -83,12 +81,17 @@ class SlotMap:
 
     # ------------------------------------------------------------------------------------------------
 
-    def _give(self, slots: Iterable[int], node: Node, gained: dict[Node, set[int]]) -> None:
-        for slot in slots:
-            old = self.of_slot[slot]
-            if old is not node:
-                self.of_slot[slot] = node
-                gained.setdefault(node, set()).add(slot)
+    def _give(self, first: int, last: int, node: Node, gained: dict[Node, set[int]]) -> None:
+        """A node owns these from now on."""
+        before = self.of_slot[first : last + 1]
+        kept = before.count(node)
+        if kept == len(before):
+            return
+        slots = range(first, last + 1)
+        # Thousands, where they are told at the first connection: none of them is looked at by itself then.
+        taken = slots if not kept else (slot for slot, old in zip(slots, before, strict=True) if old is not node)
+        gained.setdefault(node, set()).update(taken)
+        self.of_slot[first : last + 1] = [node] * len(before)
 
     def _tell(self, gained: dict[Node, set[int]]) -> None:
         if not gained:
