@@ -59,7 +59,7 @@ def together(calls: Iterable[Callable[[], Any]], seconds: float = 60.0) -> list[
         thread.start()
     for thread in threads:
         thread.join(seconds)
-        assert not thread.is_alive(), "a thread hangs"
+        assert not thread.is_alive(), f"a thread hangs; others have raised {errors}"
     if errors:
         raise errors[0]
     return [results[number] for number in range(len(threads))]

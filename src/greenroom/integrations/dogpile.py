@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import Any
 
 from greenroom.argument_types import instance, span
@@ -120,13 +120,17 @@ class _Mutex(CacheMutex):
     Prevents: A holds it, and is paused until it lapses · B takes it · A comes back, and its release frees B's lock. So
     each holder has a token, and a release deletes its own alone. The value of A, who has lost the lock, is stored all
     the same: a lock that lapses is for values that may be made twice.
+
+    A region gives one of these to all its threads. Prevents, by a token for each thread: A frees the lock · B takes it,
+    and notes its token · A clears the token · B's release frees nothing, and everybody waits until the lock lapses.
     """
 
     def __init__(self, locks: Store[str], key: str, timeout: timedelta) -> None:
         self._locks = locks
         self._key = key
         self._timeout = timeout
-        self._token = ""
+        self._tokens: dict[int, str] = {}
+        self._own = Lock()
 
     def acquire(self, wait: bool = True) -> bool:
         """Take it; waits until it is free, or returns False with `wait=False`."""
@@ -135,15 +139,22 @@ class _Mutex(CacheMutex):
             if not wait:
                 return False
             time.sleep(_LOOK_EVERY)
-        self._token = token
+        with self._own:
+            self._tokens[get_ident()] = token
         return True
 
     def release(self) -> None:
-        """Free it, if it is still held by this."""
+        """Free it, if it is still held by this thread, or by the one that has left it to this."""
+        token = self._taken()
         held = self._locks.get_result(self._key)
-        if held.value == self._token:
+        if held.value is not None and held.value == token:
             self._locks.compare_and_set(held, None, key=self._key)
-        self._token = ""
+
+    def _taken(self) -> str | None:
+        """The token of this thread. A runner of dogpile frees in its own thread what another one took: the oldest."""
+        with self._own:
+            holder = get_ident() if get_ident() in self._tokens else next(iter(self._tokens), None)
+            return None if holder is None else self._tokens.pop(holder)
 
     def locked(self) -> bool:
         """Whether anybody holds it."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from math import inf, nan
+from threading import Event
 from typing import Any
 
 import pytest
@@ -93,6 +94,61 @@ def test_one_of_all_processes_makes_a_value(valkey: Server) -> None:
 
         values = together([partial(region.get_or_create, "a", make) for region in regions * 4])
         assert (values, made) == ([1] * 8, [1])
+
+
+# A region gives one lock to all its threads.
+
+
+def test_a_release_leaves_the_token_of_the_thread_that_comes_next(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed, taken, left = Event(), Event(), Event()
+    with Greenroom(valkey.address) as room:
+        mutex: Any = GreenroomBackend({"room": room, "distributed_lock": True}).get_mutex("a")
+        compare_and_set = mutex._locks.compare_and_set
+
+        def freeing(*args: Any, **parts: Any) -> Any:
+            done = compare_and_set(*args, **parts)
+            freed.set()
+            assert taken.wait(60)
+            return done
+
+        def first() -> None:
+            mutex.release()
+            left.set()
+
+        def second() -> None:
+            assert freed.wait(60)
+            assert mutex.acquire()
+            taken.set()
+            assert left.wait(60)
+            mutex.release()
+
+        assert mutex.acquire()
+        monkeypatch.setattr(mutex._locks, "compare_and_set", freeing)
+        together([first, second])  # dogpile's runners free in a thread of their own, as the first does
+        assert not mutex.locked()
+
+
+def test_a_thread_whose_lock_lapsed_does_not_free_that_of_another(valkey: Server) -> None:
+    held, lapsed = Event(), Event()
+    with Greenroom(valkey.address) as room:
+        mutex: Any = GreenroomBackend({"room": room, "distributed_lock": True}).get_mutex("a")
+
+        def first() -> None:
+            assert mutex.acquire()
+            held.set()
+            assert lapsed.wait(60)
+            mutex.release()
+
+        def second() -> None:
+            assert held.wait(60)
+            valkey.raw()("FLUSHALL")  # as if it had lapsed
+            assert mutex.acquire()
+            lapsed.set()
+
+        together([first, second])
+        assert mutex.locked()
 
 
 def test_a_lock_that_lapsed_is_not_freed_by_its_first_holder(valkey: Server) -> None:
