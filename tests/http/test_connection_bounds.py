@@ -226,6 +226,15 @@ async def test_a_head_that_cannot_be_is_refused_with_a_problem(
             assert (await other.answer()).status == 200
 
 
+@pytest.mark.parametrize("rest", [b"0\r\na: " + b"b" * 70_000, b"no chunk\r\n"], ids=["trailers", "chunk"])
+async def test_a_request_that_has_its_answer_is_given_no_other(service: Service, rest: bytes) -> None:
+    async with connected(service.url) as opened:
+        opened.say(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await opened.answer()).status == 405
+        opened.say(rest)
+        assert await opened.end() == b""
+
+
 async def test_a_head_within_every_bound_is_read(service: Service) -> None:
     url, value = b"/" + b"a" * 8000, b"b" * 560
     headers = b"".join(b"h%d: %s\r\n" % (number, value) for number in range(99))

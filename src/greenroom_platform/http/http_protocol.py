@@ -297,6 +297,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._rest()
         if self.transport.is_closing():
             return
+        if self._in_body and self.cycle is not None and self.cycle.response_complete:
+            self._refusal = b""  # it has its answer, and another would be taken for that of the next request
+            self._part()
+            return
         known = self._in_head or self._in_body  # or what the parser holds is of the request before
         self._refusal = refusal(
             slug,
@@ -306,7 +310,7 @@ class HttpProtocol(HttpToolsProtocol):
             # Its method stands before its address.
             head=bool(known and self.url and self.parser.get_method() == b"HEAD"),
         )
-        if self._in_body and self.cycle is not None and not self.cycle.response_complete:
+        if self._in_body and self.cycle is not None:
             if self.pipeline:
                 self.pipeline.popleft()  # the newest: it has not begun
                 self._unanswered -= 1
