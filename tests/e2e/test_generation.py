@@ -133,6 +133,7 @@ async def test_an_early_listener_hears_what_there_is_and_then_the_rest(service: 
                     assert (await client.get(path)).status_code == 409
                     worker.go_on()
                     await asyncio.gather(hear(early, heard), hear(late, joined))
+                    await worker.has_worked()  # the recording ends a moment before the status says so
         downloaded = await client.get(path)
     assert (await task_of(platform, accepted["podcast_id"])).status == "ready_to_stream"
     whole, early_audio, late_audio = decode(downloaded.content), decode(heard.audio), decode(joined.audio)
