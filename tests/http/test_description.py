@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from litestar import Litestar
 
 from greenroom_platform.http import description, docs_pages
 from greenroom_platform.http.app import create_app
@@ -311,12 +313,18 @@ def test_operations_have_short_names_of_their_own_and_a_security(service: Servic
     assert all("401" in one["responses"] for one in guarded)
 
 
+def applications() -> int:
+    gc.collect()
+    return sum(isinstance(one, Litestar) for one in gc.get_objects())
+
+
 async def test_it_is_made_once_and_only_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[dict[str, Any]] = []
+    made: list[int] = []
 
     def of(*args: Any) -> dict[str, Any]:
-        made.append(description_of(*args))
-        return made[-1]
+        described = description_of(*args)
+        made.append(1)
+        return described
 
     description_of = description.of
     monkeypatch.setattr(description, "of", of)
@@ -325,6 +333,8 @@ async def test_it_is_made_once_and_only_when_it_is_asked_for(tmp_path: Path, mon
     async with running(app) as client:
         await client.get("/docs")
         assert not made
+        before = applications()
         answers = await asyncio.gather(*(client.get("/docs/openapi.json") for _ in range(4)))
     assert len(made) == 1
     assert len({one.raise_for_status().content for one in answers}) == 1
+    assert applications() == before, "the application that it was made of stays"

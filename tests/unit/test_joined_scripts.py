@@ -44,6 +44,7 @@ def test_files_of_one_name_in_two_folders_are_two() -> None:
         "export { a };",
         "export * from './a.js';",
         "export let a = 1;",
+        "const a = await import('./a.js');",
     ],
 )
 def test_what_cannot_be_joined_is_refused_with_its_file(text: str) -> None:
@@ -59,4 +60,19 @@ def test_a_module_that_imports_itself_through_another_is_refused() -> None:
         "/edit/c.js": "import { b } from './b.js';\nexport const c = b;\n",
     }
     with pytest.raises(ValueError, match=r"^/edit/b\.js imports itself: .* imports /edit/c\.js imports /edit/b\.js$"):
+        joined(ENTRY, texts.__getitem__)
+
+
+def test_a_name_that_is_not_exported_is_refused_as_a_browser_would() -> None:
+    texts = {ENTRY: "import { b, c as d } from './b.js';\n", "/edit/b.js": "export const b = 1;\n"}
+    with pytest.raises(ValueError, match=r"^/edit/app\.js: /edit/b\.js exports no c as d$"):
+        joined(ENTRY, texts.__getitem__)
+
+
+@pytest.mark.parametrize("text", ["await go();", "const a = await go();"])
+def test_a_module_that_waits_is_refused_and_the_entry_may(text: str) -> None:
+    texts = {ENTRY: f"import {{ b }} from './b.js';\n{text}\n", "/edit/b.js": "export const b = 1;\n"}
+    joined(ENTRY, texts.__getitem__)
+    texts["/edit/b.js"] += f"{text}\n"
+    with pytest.raises(ValueError, match=r"^/edit/b\.js: only a page's app\.js may wait"):
         joined(ENTRY, texts.__getitem__)

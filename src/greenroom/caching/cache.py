@@ -295,7 +295,9 @@ class Cache(CachePeeks[T]):
     def _asked_together(self, parts: Iterable[object]) -> list[tuple[list[str], dict[str, Asked]]]:
         """The keys of one call, all of them checked, as they are read: those of a chunk, and their parts."""
         self._check_open()
-        from greenroom.caching.many import asked_together  # not with the package: who reads one by one does without
+        from greenroom.caching.keys_of_a_call import (
+            asked_together,  # not with the package: who reads one by one does without
+        )
 
         asked = asked_together(self.keyspace, parts)
         keys = [self._key(*one) for one in asked]

@@ -53,7 +53,7 @@ class CacheDrops(Generic[T]):
             EngineError: as `invalidate`, after all were sent or kept.
         """
         self._check_open()
-        from greenroom.caching.many import asked_together  # as `Cache.get_results`
+        from greenroom.caching.keys_of_a_call import asked_together  # as `Cache.get_results`
 
         keys = [self.keyspace.key(*args, **named) for args, named in asked_together(self.keyspace, parts)]
         await self._backing.drops.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)

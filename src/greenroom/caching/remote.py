@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any, Generic, TypeVar, cast
 
@@ -90,7 +90,7 @@ class RemoteTier(Generic[T]):
             return await self._read_alone(keys)
         asked: list[Question | Miss] = []
         answers: list[Entry | Miss] = []
-        later: dict[int, Question] = {}
+        later: dict[int, asyncio.Task[Entry | Miss]] = {}
         try:
             for key in keys:
                 asked.append(self.ask(key, lifetime))
@@ -107,15 +107,17 @@ class RemoteTier(Generic[T]):
                     else:
                         answer = self.entry_in(one, replies) or self._miss_in(one, replies)
                 if answer is None:
-                    later[number] = one
+                    later[number] = self._finishing(one)
                     answer = _NOT_YET
                 answers.append(answer)
+            for number, task in later.items():
+                answers[number] = await task
         except BaseException:
             for one in asked:
                 if isinstance(one, Question) and one.future is not None:
                     one.future.cancel()  # nobody looks any more at how it ends
+            _abandon(later.values())
             raise
-        await self._finish_each(later, answers)
         return answers
 
     # docs/decisions/0114-many-fresh-values-need-no-results.md
@@ -131,50 +133,40 @@ class RemoteTier(Generic[T]):
         except EngineError as error:
             return [self._unreadable(key, error, began) for key in keys]
         answers: list[Entry | Miss] = [_NOT_YET] * len(keys)
-        others: list[tuple[int, list[Any] | None]] = []
+        later: dict[int, asyncio.Task[Entry | Miss]] = {}
         try:
             for numbers, future in sent:
-                try:
-                    replies = None if future is None else await future
-                except EngineError:
-                    replies = None
-                if replies is None:
-                    others += ((number, None) for number in numbers)
-                    continue
-                for number, reply in zip(numbers, replies, strict=True):
-                    entry = None
+                replies: Sequence[Any] | None = None
+                if future is not None:
+                    try:
+                        replies = await future
+                    except EngineError:
+                        pass  # `finish` asks once more
+                for place, number in enumerate(numbers):
+                    reply = None if replies is None else replies[place]
                     if type(reply) is bytes:
                         entry = self.admission.entered(keys[number], asked, [reply], None, False)
-                    if type(entry) is Entry:
-                        answers[number] = entry
+                        if type(entry) is Entry:
+                            answers[number] = entry
+                            continue
+                    one = Question(keys[number], (commands[number],), None, asked, began, marked=False, future=None)
+                    miss = None if replies is None else self._miss_in(one, [reply])
+                    if miss is None:
+                        later[number] = self._finishing(one)
                     else:
-                        others.append((number, [reply]))
-        except BaseException:
-            for one in sent:
-                if one.replies is not None:
-                    one.replies.cancel()  # nobody looks any more at how it ends
-            raise
-        later: dict[int, Question] = {}
-        for number, came in others:
-            question = Question(keys[number], (commands[number],), None, asked, began, marked=False, future=None)
-            miss = None if came is None else self._miss_in(question, came)
-            if miss is None:
-                later[number] = question
-            else:
-                answers[number] = miss
-        await self._finish_each(later, answers)
-        return answers
-
-    async def _finish_each(self, asked: Mapping[int, Question], answers: list[Entry | Miss]) -> None:
-        """Put the answers to questions that need another command in their places; all wait for it together."""
-        tasks = {number: asyncio.get_running_loop().create_task(self.finish(one)) for number, one in asked.items()}
-        try:
-            for number, task in tasks.items():
+                        answers[number] = miss
+            for number, task in later.items():
                 answers[number] = await task
         except BaseException:
-            for task in tasks.values():
-                task.cancel()
+            for part in sent:
+                part.abandon()
+            _abandon(later.values())
             raise
+        return answers
+
+    def _finishing(self, asked: Question) -> asyncio.Task[Entry | Miss]:
+        """`finish` of one of many, begun at once: what others still wait for may take all of its time."""
+        return asyncio.get_running_loop().create_task(self.finish(asked))
 
     def ask(self, key: str, lifetime: bool, hook: Hook | None = None) -> Question | Miss:
         """Ask the server, if it can be asked at once.
@@ -199,7 +191,8 @@ class RemoteTier(Generic[T]):
         try:
             future = self._engine.read(key, commands, arrival if hook is None else hook)
         except Overloaded:
-            self._count("overloaded", key)
+            if hook is None:  # who gives one asks again, and hears the same
+                self._count("overloaded", key)
             raise
         except EngineError as error:
             return self._unreadable(key, error, began)
@@ -300,3 +293,10 @@ async def _heard(future: asyncio.Future[list[Any]] | None) -> list[Any] | None:
     except EngineUnavailable:
         return None
     return None if isinstance(replies[-1], EngineUnavailable | EngineRefused) else replies
+
+
+def _abandon(tasks: Iterable[asyncio.Task[Entry | Miss]]) -> None:
+    """Nobody looks any more at how these end, or have ended."""
+    for task in tasks:
+        if not task.cancel() and not task.cancelled():
+            task.exception()  # or the loop would tell of an error that nobody has asked for

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from greenroom.argument_types import instance, span, whole_number
 from greenroom.caching.invalidation import Backing
-from greenroom.caching.many import asked, asked_together
+from greenroom.caching.keys_of_a_call import asked, asked_together
 from greenroom.caching.result import CacheResult
 from greenroom.caching.store_tier import StoreTier
 from greenroom.errors import InvalidInput, Overloaded

@@ -27,6 +27,11 @@ class ReadTogether(NamedTuple):
     numbers: Sequence[int]
     replies: asyncio.Future[list[Any]] | None
 
+    def abandon(self) -> None:
+        """Nobody looks any more at how they end."""
+        if self.replies is not None:
+            self.replies.cancel()
+
 
 class Channel(enum.Enum):
     """Which of a node's two connections carries a command."""

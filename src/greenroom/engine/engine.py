@@ -148,10 +148,10 @@ class Engine(Protocol):
         raise NotImplementedError
 
     def read_together(self, keys: Sequence[str], commands: Sequence[Command]) -> list[ReadTogether]:
-        """As `read` of many keys, of one command each and without a hook; at one server all of them have one future.
+        """As `read` of many keys, of one command each and without a hook; at one server some of them have one future.
 
         Raises:
-            Overloaded: when too many commands are outstanding; at one server these come on top of them as a whole.
+            Overloaded: when too many commands are outstanding.
         """
         sent: list[ReadTogether] = []
         try:
@@ -159,8 +159,7 @@ class Engine(Protocol):
                 sent.append(ReadTogether((number,), self.read(key, (command,))))
         except BaseException:
             for one in sent:
-                if one.replies is not None:
-                    one.replies.cancel()  # nobody looks any more at how it ends
+                one.abandon()
             raise
         return sent
 

@@ -129,7 +129,7 @@ class _Mutex(CacheMutex):
         self._locks = locks
         self._key = key
         self._timeout = timeout
-        self._tokens: dict[int, str] = {}
+        self._tokens: dict[str, int] = {}  # of the threads that hold it or held it, the oldest first
         self._own = Lock()
 
     def acquire(self, wait: bool = True) -> bool:
@@ -140,21 +140,34 @@ class _Mutex(CacheMutex):
                 return False
             time.sleep(_LOOK_EVERY)
         with self._own:
-            self._tokens[get_ident()] = token
+            self._tokens[token] = get_ident()
         return True
 
     def release(self) -> None:
         """Free it, if it is still held by this thread, or by the one that has left it to this."""
-        token = self._taken()
-        held = self._locks.get_result(self._key)
-        if held.value is not None and held.value == token:
-            self._locks.compare_and_set(held, None, key=self._key)
+        token = self._own_token()
+        if token is None:
+            return
+        try:
+            held = self._locks.get_result(self._key)
+            if held.value == token:
+                self._locks.compare_and_set(held, None, key=self._key)
+        except BaseException:
+            with self._own:
+                self._tokens[token] = get_ident()  # it is still held, and may be freed by another call
+            raise
 
-    def _taken(self) -> str | None:
-        """The token of this thread. A runner of dogpile frees in its own thread what another one took: the oldest."""
+    def _own_token(self) -> str | None:
+        """The newest token of this thread, which is taken.
+
+        A runner of dogpile frees in a thread of its own what another has acquired: the oldest of all.
+        """
         with self._own:
-            holder = get_ident() if get_ident() in self._tokens else next(iter(self._tokens), None)
-            return None if holder is None else self._tokens.pop(holder)
+            mine = [token for token, holder in self._tokens.items() if holder == get_ident()]
+            token = mine[-1] if mine else next(iter(self._tokens), None)
+            if token is not None:
+                del self._tokens[token]
+            return token
 
     def locked(self) -> bool:
         """Whether anybody holds it."""

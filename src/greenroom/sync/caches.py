@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from greenroom.caching.cache import Cache as AsyncCache
 from greenroom.caching.changing import DropTarget as AsyncDropTarget
+from greenroom.caching.keys_of_a_call import asked_together
 from greenroom.caching.ladder import Asked
-from greenroom.caching.many import asked_together
 from greenroom.caching.near import Entry
 from greenroom.caching.questions import Question
 from greenroom.caching.result import CacheResult, Loaded, Outcome
@@ -147,16 +147,22 @@ class Cache(NearReader, Generic[T]):
         Arguments:
             parts: of each key a tuple or a mapping; bare values where the keys have one part.
         """
-        return [result.value for result in self.get_results(parts)]
+        if self._plain is not None and self._room.in_transaction():
+            return [result.value for result in self.get_results(parts)]
+        keys, asked = self._asked_together(parts)
+        return self._run_waiting(keys, lambda: self.asynchronous.get_many(_given(asked)))
 
     def get_results(self, parts: Iterable[object]) -> list[CacheResult[T]]:
         """Several values and how each came about; takes its keys as `get_many`."""
-        asked = asked_together(self.keyspace, parts)
-        keys = [self.keyspace.key(*args, **named) for args, named in asked]
+        keys, asked = self._asked_together(parts)
         if self._plain is not None and self._room.in_transaction():
             return [self._unshared(key, *one) for key, one in zip(keys, asked, strict=True)]
-        given = _given(asked)
-        return self._run_waiting(keys, lambda: self.asynchronous.get_results(given))
+        return self._run_waiting(keys, lambda: self.asynchronous.get_results(_given(asked)))
+
+    def _asked_together(self, parts: Iterable[object]) -> tuple[list[str], list[Asked]]:
+        """The keys of one call, all of them checked, and their parts."""
+        asked = asked_together(self.keyspace, parts)
+        return [self.keyspace.key(*args, **named) for args, named in asked], asked
 
     def peek(self, *args: object, **parts: object) -> T | None:
         """The value if this process has it and may serve it; asks no server, loads nothing, and does not wait."""

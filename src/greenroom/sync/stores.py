@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from greenroom.argument_types import instance
-from greenroom.caching.many import asked, asked_together
+from greenroom.caching.keys_of_a_call import asked, asked_together
 from greenroom.caching.result import CacheResult
 from greenroom.caching.store import Store as AsyncStore
 from greenroom.keyspace import Keyspace

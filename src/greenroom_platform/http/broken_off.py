@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from greenroom.errors import GreenroomError
+from greenroom.errors import EngineError, GreenroomError, RecordError, RoomClosed
+from greenroom_platform.studio.recording_errors import RecordingFailed, RecordingsUnavailable
+
+_TROUBLES = EngineError, RecordError, RecordingFailed, RecordingsUnavailable, RoomClosed
 
 
 class AnswerBrokenOff(Exception):
@@ -13,6 +16,6 @@ def trouble_of(error: BaseException | None) -> GreenroomError | None:
     """The known trouble that an error of the framework stands for; None where it may be a defect."""
     if isinstance(error, BaseExceptionGroup):
         return trouble_of(error.exceptions[0]) if len(error.exceptions) == 1 else None
-    if error is None or isinstance(error, GreenroomError):
+    if isinstance(error, _TROUBLES):
         return error
-    return trouble_of(error.__cause__)
+    return None if error is None else trouble_of(error.__cause__)

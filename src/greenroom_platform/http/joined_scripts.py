@@ -7,11 +7,12 @@ are written for that: imports of names from files, exports where something is de
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 _IMPORT = re.compile(r"^import \{ (.+) \} from '(.+)';\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async function|function|class|const) (\w+))", re.MULTILINE)
-_LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+_LEFT = re.compile(r"^(?:import|export)\b.*|\bimport\(.*", re.MULTILINE)
+_WAITS = re.compile(r"^(?:await\b|(?:const|let) [^=\n]+= await\b).*", re.MULTILINE)
 
 
 # docs/decisions/0119-a-page-has-one-script.md
@@ -23,13 +24,14 @@ def joined(entry: str, read: Callable[[str], str]) -> tuple[str, frozenset[str]]
         read: gives the text of a module, by its address.
 
     Raises:
-        ValueError: a module imports or exports in another way, or imports itself through others.
+        ValueError: a module imports or exports in another way, imports what is not exported or, through others, itself,
+            or waits.
     """
     texts: dict[str, str] = {}
     _read(entry, read, (), texts)
     imported = [address for address in texts if address != entry]
-    parts = [_as_function(address, texts[address]) for address in imported]
-    return "".join([*parts, _bound(entry, texts[entry])]), frozenset(imported)
+    parts = [_as_function(address, texts) for address in imported]
+    return "".join([*parts, _bound(entry, texts)]), frozenset(imported)
 
 
 def _read(address: str, read: Callable[[str], str], above: tuple[str, ...], texts: dict[str, str]) -> None:
@@ -48,22 +50,30 @@ def _beside(address: str, path: str) -> str:
     return f"{address.rpartition('/')[0]}/{path.removeprefix('./')}" if path.startswith("./") else path
 
 
-def _bound(address: str, text: str) -> str:
+def _bound(address: str, texts: Mapping[str, str]) -> str:
     """A module's text, whose imports are taken from what the functions have returned."""
 
     def taken(found: re.Match[str]) -> str:
-        return f"const {{ {found[1].replace(' as ', ': ')} }} = {_name(_beside(address, found[2]))};\n"
+        source = _beside(address, found[2])
+        exported = _EXPORT.findall(texts[source])
+        for name in found[1].split(", "):
+            if name.partition(" as ")[0] not in exported:
+                raise ValueError(f"{address}: {source} exports no {name}")
+        return f"const {{ {found[1].replace(' as ', ': ')} }} = {_name(source)};\n"
 
-    bound = _IMPORT.sub(taken, text)
+    bound = _IMPORT.sub(taken, texts[address])
     left = _LEFT.search(_EXPORT.sub("", bound))
     if left:
         raise ValueError(f"{address}: cannot join {left[0]!r}")
     return bound
 
 
-def _as_function(address: str, text: str) -> str:
-    names = ", ".join(_EXPORT.findall(text))
-    body = _EXPORT.sub("", _bound(address, text))
+def _as_function(address: str, texts: Mapping[str, str]) -> str:
+    names = ", ".join(_EXPORT.findall(texts[address]))
+    body = _EXPORT.sub("", _bound(address, texts))
+    waits = _WAITS.search(body)
+    if waits:
+        raise ValueError(f"{address}: only a page's app.js may wait, as by {waits[0]!r}")
     return f"const {_name(address)} = (() => {{\n{body}return {{ {names} }};\n}})();\n"
 
 

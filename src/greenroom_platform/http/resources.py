@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import msgspec
 from litestar.types import ControllerRouterHandler
 
@@ -56,4 +58,4 @@ DRAFTS: list[type[msgspec.Struct]] = [
 def resources() -> list[ControllerRouterHandler]:
     """The routes, for one application."""
     api = OwnRouter("/api/v1", route_handlers=[one.new_router() for one in _API])
-    return [api, *operations.HANDLERS, feeds.new_router(), page.new_router()]
+    return [api, *map(copy, operations.HANDLERS), feeds.new_router(), page.new_router()]

@@ -75,15 +75,23 @@ class LocalRecordingStore(RecordingStore):
                 file = await self._run(lambda: _OpenFile(self.directory / name))
             except FileNotFoundError:
                 return None
-        return self._pieces_of(file, name, range(start, stop), chunk)
+        wanted = range(start, stop)
+        # Before anything is said of it: that it is cut short already, or cannot be read, can still be told.
+        first = await self._piece(file, name, wanted[:chunk])
+        return self._pieces_of(first, file, name, wanted, chunk)
 
     # docs/decisions/0117-recordings-of-a-directory-are-read-by-the-system.md
-    async def _pieces_of(self, file: _OpenFile, name: str, wanted: range, chunk: int) -> AsyncIterator[bytes]:
-        for start in range(wanted.start, wanted.stop, chunk):
-            part = range(start, min(start + chunk, wanted.stop))
-            with translated_errors(self.place):
-                data = await self._run(partial(file.read, part))
-            yield whole_piece(name, part, data)
+    async def _pieces_of(
+        self, first: bytes, file: _OpenFile, name: str, wanted: range, chunk: int
+    ) -> AsyncIterator[bytes]:
+        yield first
+        for at in range(chunk, len(wanted), chunk):
+            yield await self._piece(file, name, wanted[at : at + chunk])
+
+    async def _piece(self, file: _OpenFile, name: str, part: range) -> bytes:
+        with translated_errors(self.place):
+            data = await self._run(partial(file.read, part))
+        return whole_piece(name, part, data)
 
     async def sweep(self, now: float) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._sweep, now - LEFT_OVER)
@@ -121,7 +129,13 @@ class _OpenFile:
 
     def read(self, part: range) -> bytes:
         """These bytes of it; fewer where it ends before."""
-        return os.pread(self._handle, len(part), part.start)
+        data = os.pread(self._handle, len(part), part.start)
+        while data and len(data) < len(part):  # a file server may give some at a time
+            more = os.pread(self._handle, len(part) - len(data), part.start + len(data))
+            if not more:
+                break
+            data += more
+        return data
 
     def __del__(self) -> None:
         if self._handle >= 0:

@@ -9,13 +9,14 @@ from functools import partial
 from math import inf, nan
 from threading import Event
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from dogpile.cache import make_region
 from dogpile.cache.api import NO_VALUE
 from dogpile.testing.fixtures import _GenericBackendTestSuite, _GenericMutexTestSuite, _GenericSerializerTestSuite
 
-from greenroom.errors import InvalidInput
+from greenroom.errors import EngineUnavailable, InvalidInput
 from greenroom.integrations.dogpile import GreenroomBackend
 from greenroom.sync import Greenroom
 from tests.support.kept_servers import KeptServers
@@ -149,6 +150,30 @@ def test_a_thread_whose_lock_lapsed_does_not_free_that_of_another(valkey: Server
 
         together([first, second])
         assert mutex.locked()
+
+
+def test_a_runner_frees_the_lock_that_it_was_left_and_no_later_one(valkey: Server) -> None:
+    with Greenroom(valkey.address) as room:
+        mutex: Any = GreenroomBackend({"room": room, "distributed_lock": True}).get_mutex("a")
+        assert mutex.acquire()
+        valkey.raw()("FLUSHALL")  # as if it had lapsed
+        assert mutex.acquire()
+        together([mutex.release])  # of the first
+        assert mutex.locked()
+        together([mutex.release])
+        assert not mutex.locked()
+
+
+def test_a_release_that_failed_can_be_made_again(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Greenroom(valkey.address) as room:
+        mutex: Any = GreenroomBackend({"room": room, "distributed_lock": True}).get_mutex("a")
+        assert mutex.acquire()
+        with monkeypatch.context() as patch:
+            patch.setattr(mutex._locks, "get_result", Mock(side_effect=EngineUnavailable("gone")))
+            with pytest.raises(EngineUnavailable):
+                mutex.release()
+        mutex.release()
+        assert not mutex.locked()
 
 
 def test_a_lock_that_lapsed_is_not_freed_by_its_first_holder(valkey: Server) -> None:

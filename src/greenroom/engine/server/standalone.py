@@ -23,6 +23,9 @@ from greenroom.engine.server.node import Node
 from greenroom.engine.transport.supervisor import Locator
 from greenroom.errors import EngineError, EngineUnavailable, InvalidInput
 
+_TOGETHER = 32
+"""Commands of a batch that have one future: the others of a batch that is cut in the middle have had their replies."""
+
 
 class Standalone(Engine):
     """The engine of one server.
@@ -103,7 +106,17 @@ class Standalone(Engine):
         return self._node.send(Channel.TRACKED, commands, hook)
 
     def read_together(self, keys: Sequence[str], commands: Sequence[Command]) -> list[ReadTogether]:
-        return [ReadTogether(range(len(keys)), self._node.send(Channel.TRACKED, tuple(commands), None))]
+        sent: list[ReadTogether] = []
+        try:
+            for start in range(0, len(keys), _TOGETHER):
+                part = tuple(commands[start : start + _TOGETHER])
+                replies = self._node.send(Channel.TRACKED, part, None)
+                sent.append(ReadTogether(range(start, start + len(part)), replies))
+        except BaseException:
+            for one in sent:
+                one.abandon()
+            raise
+        return sent
 
     async def execute_all(
         self,
