@@ -256,6 +256,60 @@ async def test_what_a_lost_connection_did_not_answer_is_asked_once_more(
     assert reads(cache) == {"hit": 10}
 
 
+@pytest.mark.one_server
+async def test_what_was_answered_before_a_connection_was_lost_is_not_asked_again(
+    server: Server, proxy: Proxy, back: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [*(f"f{number}" for number in range(35)), "e1", *(f"g{number}" for number in range(4))]
+    write(server, many)
+    load = Loads()
+    cache = await process(back, proxy, load, BRIEF)
+    taken: list[str] = []
+    entered = cache._remote.admission.entered
+
+    def noted(key: str, *rest: Any) -> Any:
+        taken.append(key)
+        return entered(key, *rest)
+
+    def asked() -> int:
+        _, _, told = server.raw()("INFO", "commandstats").partition(b"cmdstat_get:calls=")
+        return int(told.partition(b",")[0] or 0)
+
+    monkeypatch.setattr(cache._remote.admission, "entered", noted)
+    question = proxy.hold("GET", KEY)
+    before = asked()
+    reading = asyncio.create_task(cache.get_many(many))
+    await question.reached.wait()
+    await until(lambda: len(taken) == 32)
+    await proxy.cut()
+    question.release()
+    assert versions(await reading) == [1] * 40
+    assert load.calls == []
+    assert asked() - before <= 50, "of the last eight some were asked twice"
+
+
+async def test_a_second_question_of_one_does_not_wait_for_the_others(
+    server: Server, proxy: Proxy, back: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.raw()("SET", "cache:episode:f1", b'{"episode_id":"f1","version":1}')  # its lifetime is to be given
+    write(server, ["e1"])
+    cache = await process(back, proxy)
+    begun: list[str] = []
+    finish = cache._remote.finish
+
+    def finishing(asked: Any) -> Any:
+        begun.append(asked.key)
+        return finish(asked)
+
+    monkeypatch.setattr(cache._remote, "finish", finishing)
+    question = proxy.hold("GET", KEY)
+    many = asyncio.create_task(cache.get_many(["f1", "e1"]))
+    await question.reached.wait()
+    await until(lambda: begun == ["cache:episode:f1"])
+    question.release()
+    assert versions(await many) == [1, 1]
+
+
 async def test_who_leaves_a_read_of_many_leaves_nothing_under_way(server: Server, proxy: Proxy, back: Back) -> None:
     write(server, MANY)
     cache = await process(back, proxy, near_for=30)
