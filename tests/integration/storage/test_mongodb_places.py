@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
 import bson
 import pymongo
 import pytest
+from pymongo.asynchronous.change_stream import AsyncChangeStream
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.database import Database
 
 from greenroom.errors import RecordUnavailable
@@ -151,6 +153,38 @@ async def test_the_place_is_kept_though_nobody_writes_what_is_cached(
         assert not watching.done()
         watching.cancel()
         await asyncio.wait([watching])
+
+
+@pytest.mark.parametrize("passing_over", ["the stream", "a write"])
+async def test_a_watch_ends_though_the_driver_passes_a_cancellation_over(
+    mongo_records: MongoRecords, other: Other, monkeypatch: pytest.MonkeyPatch, passing_over: str
+) -> None:
+    reached = asyncio.Event()
+
+    def deaf(call: Any) -> Any:
+        async def made(*args: Any, **options: Any) -> Any:
+            result = await call(*args, **options)
+            if not reached.is_set():
+                reached.set()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(3600)
+            return result
+
+        return made
+
+    await begun(mongo_records)
+    monkeypatch.setattr(foreign, "_IDLE", 0.05)
+    if passing_over == "the stream":
+        monkeypatch.setattr(AsyncChangeStream, "try_next", deaf(AsyncChangeStream.try_next))
+    else:
+        monkeypatch.setattr(AsyncCollection, "update_one", deaf(AsyncCollection.update_one))
+    changes = mongo_records.foreign_changes.changes()
+    watching = asyncio.ensure_future(anext(changes))
+    await reached.wait()
+    watching.cancel()
+    async with asyncio.timeout(60):
+        await asyncio.wait([watching])
+    assert watching.cancelled()
 
 
 async def test_what_is_read_ahead_of_the_drops_is_bounded(

@@ -128,7 +128,7 @@ class MongoDatabase:
         self._check()
         try:
             with pymongo.timeout(deadline):
-                return await work()
+                return await heeding(work())
         except PyMongoError as error:
             raise unavailable(error) from error
 
@@ -143,7 +143,7 @@ class MongoDatabase:
         self._check()
         try:
             with pymongo.timeout(self._write_deadline):
-                return await work()
+                return await heeding(work())
         except DuplicateKeyError:
             raise
         except PyMongoError as error:
@@ -164,7 +164,7 @@ class MongoDatabase:
             self._check()
             try:
                 async with self._session(end) as session:
-                    return await self._attempt(session, work, end)
+                    return await heeding(self._attempt(session, work, end))
             except _Again as again:
                 left = end - monotonic()
                 if left <= pause or self._closed:
@@ -223,6 +223,22 @@ class MongoDatabase:
     def _check(self) -> None:
         if self._closed:
             raise RecordUnavailable("the database is closed")
+
+
+async def heeding(call: Awaitable[T]) -> T:
+    """What a call of the driver gives; a cancellation that the driver has passed over is raised in its place.
+
+    Prevents: a task is cancelled in the moment in which the driver has written its message · `asyncio.wait_for` of
+    Python before 3.12 gives the driver its result, and nobody the cancellation · the task goes on for good, and whoever
+    has cancelled it waits for its end as long.
+    """
+    task = asyncio.current_task()
+    assert task is not None, "the driver is called in tasks"
+    before = task.cancelling()
+    result = await call
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
 
 
 class _Again(Exception):

@@ -32,6 +32,7 @@ from greenroom_platform.storage.mongodb.database import (
     OUTBOX,
     QUEUE,
     MongoDatabase,
+    heeding,
     unavailable,
 )
 from greenroom_platform.storage.mongodb.documents import LENIENT
@@ -273,7 +274,7 @@ class _Reader:
 
     async def _read(self) -> None:
         while self._stream.alive:
-            event = await self._stream.try_next()
+            event = await heeding(self._stream.try_next())
             if event is None:
                 continue
             self._events.append(event)
