@@ -147,6 +147,7 @@ class Cache(CachePeeks[T]):
         """
         if get_ident() != self._opened.thread or not self._loop_runs():
             self._opened.check()
+        # docs/decisions/0120-what-a-near-hit-costs.md
         # A part by position, and near: what is asked for most, without a call that it does not need.
         key = self._keys.get(args[0]) if len(args) == 1 and type(args[0]) is str and not parts else None
         if key is None:
