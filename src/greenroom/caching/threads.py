@@ -71,8 +71,8 @@ class _Crew:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._turns = asyncio.Semaphore(MAX_THREADS)
+        self._threads: set[SimpleQueue[_Call | None]] = set()
         self._idle: list[SimpleQueue[_Call | None]] = []
-        self._threads = 0
         self._closed = False
 
     async def run(self, call: Callable[[], Any]) -> Any:
@@ -86,19 +86,25 @@ class _Crew:
                 return await result
             finally:
                 if result.cancelled():
-                    log.warning("a load was abandoned and continues in its thread, one of %d", self._threads)
+                    log.warning("a load was abandoned and continues in its thread, one of %d", len(self._threads))
 
     def close(self) -> None:
+        """Tell each thread to end after its load.
+
+        Those with a load too. Prevents: a load ends, and its thread leaves word in the loop · the loop ends before it
+        has looked · nobody tells the thread to end, and it waits for ever.
+        """
         self._closed = True
-        while self._idle:
-            self._idle.pop().put(None)
+        self._idle.clear()
+        for calls in self._threads:
+            calls.put(None)
 
     def _begin(self) -> SimpleQueue[_Call | None]:
-        if self._threads >= MAX_THREADS + MAX_LEFT:
-            raise Overloaded(f"all {self._threads} threads are in loaders; give their driver a timeout")
+        if len(self._threads) >= MAX_THREADS + MAX_LEFT:
+            raise Overloaded(f"all {len(self._threads)} threads are in loaders; give their driver a timeout")
         calls = SimpleQueue[_Call | None]()
-        Thread(target=self._work, args=(calls,), name=f"greenroom-loader-{self._threads}", daemon=True).start()
-        self._threads += 1
+        Thread(target=self._work, args=(calls,), name=f"greenroom-loader-{len(self._threads)}", daemon=True).start()
+        self._threads.add(calls)
         return calls
 
     def _work(self, calls: SimpleQueue[_Call | None]) -> None:
@@ -123,10 +129,10 @@ class _Crew:
         value: object,
         error: BaseException | None,
     ) -> None:
-        if self._closed or len(self._idle) >= MAX_THREADS:
-            self._threads -= 1
+        if len(self._idle) >= MAX_THREADS:
+            self._threads.discard(calls)
             calls.put(None)
-        else:
+        elif not self._closed:
             self._idle.append(calls)
         if result.cancelled():
             return

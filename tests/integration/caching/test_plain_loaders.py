@@ -121,6 +121,32 @@ async def test_a_plain_load_past_its_deadline_is_given_up(valkey: Server) -> Non
         go.set()
 
 
+def test_a_thread_whose_load_ends_after_the_loops_last_turn_ends_too(valkey: Server) -> None:
+    go, threads = threading.Event(), list[threading.Thread]()
+
+    def load(id: str) -> str:
+        threads.append(threading.current_thread())
+        go.wait(30)
+        return id
+
+    async def given_up() -> None:
+        async with Greenroom(valkey.address, sessions=False) as room:
+            cache = room.cache(WORD, load=load, loader_deadline=timedelta(milliseconds=50))
+            with pytest.raises(LoadTimeout):
+                await cache.get("a")
+
+    loop, word = asyncio.new_event_loop(), threading.Event()
+    loop.run_until_complete(given_up())
+    heard = loop.call_soon_threadsafe
+    loop.call_soon_threadsafe = lambda *call: (heard(*call), word.set())  # type: ignore[assignment,func-returns-value]
+    go.set()
+    assert word.wait(30), "the loop takes what it is told, and has no turn left in which to do it"
+    loop.close()
+    (thread,) = threads
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 async def test_loads_that_hang_take_nobodys_place(valkey: Server) -> None:
     go = threading.Event()
     short = timedelta(milliseconds=50)
