@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.patience import wait_for
-from tests.support.real_servers import free_port
+from tests.support.real_servers import free_port, listens
 from tests.support.repository import ROOT
 
 PAGE = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
@@ -72,6 +72,7 @@ class Terminals:
             )
         workers = 2 if "--workers 2" in command else 1
         wait_for(lambda: self._log.read_text().count("Application startup complete") == workers)
+        wait_for(lambda: listens(self._port))  # what it says comes first
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.patience import wait_for
-from tests.support.real_servers import Server, free_port
+from tests.support.real_servers import Server, free_port, listens
 from tests.support.repository import ROOT
 from tests.support.running_service import NO_TLS
 
@@ -40,6 +40,7 @@ def workers(directory: Path, address: str, example: str) -> Iterator[str]:
     try:
         wait_for(lambda: log.read_text().count(STARTED) == 2 or process.poll() is not None, 60)
         assert process.poll() is None, log.read_text()
+        wait_for(lambda: listens(port))  # what it says comes first
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()

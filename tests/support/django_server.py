@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 from tests.support.patience import wait_for
-from tests.support.real_servers import free_port
+from tests.support.real_servers import free_port, listens
 
 _QUIET = re.compile(r"\[\d+\] \[INFO\]|^\s*$|^Executing <.* took [\d.]+ seconds$")
 """What is no error; development mode tells of each step that a busy machine makes slow."""
@@ -42,11 +41,7 @@ class Browser:
 
     def reaches(self) -> bool:
         """Whether somebody listens."""
-        try:
-            socket.create_connection(("127.0.0.1", self._port), timeout=10).close()
-        except ConnectionRefusedError:
-            return False
-        return True
+        return listens(self._port)
 
     def get(self, path: str) -> Answer:
         """A request over a connection of its own."""
