@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Iterator
-from functools import cache
-from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.waiting_files import SpreadFiles, rank
 
 pytest_plugins = (
     "tests.support.server_fixtures",
@@ -47,12 +47,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "once_on_cluster: one of its other parameters is enough there")
 
 
-WAITING = "e2e", "cluster", "outage", "crash", "integration/studio", "integration/accounts", "integration/frameworks"
-"""Where the files are that mostly wait, for a server that comes back or for a time that must pass."""
-LONGEST_FIRST = "browser", "docs", "http", "integration"
-"""Where those of the others are that take longest: begun last, one of them would be waited for by idle workers."""
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
     try:
@@ -63,20 +57,13 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let files that wait and files that work take turns: workers that all wait leave the machine idle."""
+    ranks = {path: rank(path.relative_to(TESTS).as_posix()) for path in {item.path for item in items}}
+    items.sort(key=lambda item: ranks[item.path])
 
-    @cache
-    def rank(path: Path) -> int:
-        folder = path.parent.relative_to(TESTS).as_posix()
-        names = (*WAITING, *LONGEST_FIRST)
-        return next((n for n, name in enumerate(names) if folder.startswith(name)), len(names))
 
-    items.sort(key=lambda item: rank(item.path))
-    files = {path: list(tests) for path, tests in groupby(items, key=lambda item: item.path)}
-    waiting = [path for path in files if rank(path) < len(WAITING)]
-    working = [path for path in files if rank(path) >= len(WAITING)]
-    turns = (path for turn in zip_longest(waiting, working) for path in turn if path is not None)
-    items[:] = [item for path in turns for item in files[path]]
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return SpreadFiles(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
