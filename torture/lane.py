@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
-from greenroom.engine import Channel, Engine, Listener, Script
+from greenroom.engine import Channel, Direct, Engine, Listener, Script
 from greenroom.engine.commands import Command, Hook, ReadTogether
 from greenroom.engine.deletions import Answered, Names, Queued
 from greenroom.errors import EngineError
@@ -38,6 +38,10 @@ class LateLane:
     @property
     def tags(self) -> tuple[str, ...]:
         return self._engine.tags
+
+    @property
+    def direct(self) -> Direct | None:
+        return self._engine.direct
 
     def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
         self._engine.add_listener(listener, scripts)

@@ -19,6 +19,7 @@ from greenroom.caching.near import Entry
 from greenroom.caching.questions import Miss, Question
 from greenroom.caching.releases import BACKOFF
 from greenroom.caching.result import CacheResult, Loaded, Outcome
+from greenroom.engine import Ask
 from greenroom.errors import LoadFailed
 from greenroom.keyspace import Keyspace
 from greenroom.opened import Opened
@@ -206,6 +207,25 @@ class Cache(CachePeeks[T]):
                 answered(question, None)
 
         return far_reads.begin(self._remote, key, heard)
+
+    @property
+    def keeps_nothing_near(self) -> bool:
+        """Whether every value is read from the server."""
+        return self._remote.keeps_nothing_near
+
+    # docs/decisions/0121-a-lone-thread-asks-the-server-itself.md
+    def directly(self, ask: Ask, key: str) -> Question | Entry | None:
+        """As `begin`, in any thread.
+
+        Returns:
+            The value that the server has given; the question where it has given none that is fresh, for `resumed`;
+            None where it was not asked.
+        """
+        if self._pending_groups or self._outbox_drops.any or not self._fallback.empty:
+            return None
+        if self._flights.find(key) is not None:
+            return None
+        return far_reads.directly(self._remote, ask, key)
 
     async def resumed(self, question: Question, args: tuple[object, ...], parts: Mapping[str, object]) -> T | None:
         """As `get`, from the server's answer on."""

@@ -8,7 +8,8 @@ from typing import Any
 from greenroom.caching.near import Entry, EntrySource
 from greenroom.caching.questions import Question
 from greenroom.caching.remote import RemoteTier
-from greenroom.errors import Overloaded
+from greenroom.engine import Ask
+from greenroom.errors import EngineUnavailable, Overloaded
 
 Answered = Callable[[Question, Entry | None], None]
 """Told of the value, or with None that there is more to do: `RemoteTier.finish`. It must not raise."""
@@ -33,6 +34,26 @@ def begin(remote: RemoteTier[Any], key: str, answered: Answered) -> bool:
     reading.question = question
     question.future.add_done_callback(reading.ended)
     return True
+
+
+def directly(remote: RemoteTier[Any], ask: Ask, key: str) -> Question | Entry | None:
+    """Ask the server in the calling thread, of a cache that keeps nothing near.
+
+    Returns:
+        The value; the question where there is none that is fresh, for `RemoteTier.finish`; None where it was not
+        asked.
+    """
+    question = remote.alone(key)
+    if question is None:
+        return None
+    try:
+        replies = ask(question.commands)
+    except EngineUnavailable:
+        return question  # asked once more, if any time is left
+    if replies is None:
+        return None
+    entry = remote.entry_in(question, replies)
+    return entry if entry is not None and question.asked < entry.fresh_until else question
 
 
 class _Reading:

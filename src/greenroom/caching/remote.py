@@ -48,7 +48,8 @@ class RemoteTier(Generic[T]):
         self._now = backing.clock.monotonic
         self._counters = backing.counters
         self._keyspace = keyspace
-        self._arrives = bool(near_for)
+        self.keeps_nothing_near = not near_for
+        """Whether every value is read from the server."""
         self.value_alone = not near_for and keyspace.lifetime.fresh is None
         """Whether a read depends on the value only, and not on what is left of its lifetime."""
 
@@ -86,7 +87,7 @@ class RemoteTier(Generic[T]):
         """Several values, each as `read`, without a task for each: all questions leave in one write."""
         if self.generation.pending and not await self.generation.settled():
             return [Miss(TimeBudget(0.0), reachable=False) for _ in keys]
-        if not (lifetime or self._arrives or self._refused_drops or self.generation.current):
+        if not (lifetime or not self.keeps_nothing_near or self._refused_drops or self.generation.current):
             return await self._read_alone(keys)
         asked: list[Question | Miss] = []
         answers: list[Entry | Miss] = []
@@ -187,7 +188,7 @@ class RemoteTier(Generic[T]):
                 # Mark first. Prevents: the old value is read · it is replaced, and the new one marked · the mark is
                 # read, and the old value passes.
                 commands = ("GET", self._keyspace.mark_key(key)), *commands
-        arrival = Arrival(self.admission, key, asked, marked) if self._arrives or marked else None
+        arrival = Arrival(self.admission, key, asked, marked) if marked or not self.keeps_nothing_near else None
         try:
             future = self._engine.read(key, commands, arrival if hook is None else hook)
         except Overloaded:
@@ -198,6 +199,14 @@ class RemoteTier(Generic[T]):
             return self._unreadable(key, error, began)
         # Not by its own constructor, which is a function of Python.
         return tuple.__new__(Question, (key, commands, arrival, asked, began, marked, future))
+
+    def alone(self, key: str) -> Question | None:
+        """A question to be asked without the event loop; None where one must know what the loop knows."""
+        generation = self.generation
+        if not self.keeps_nothing_near or generation.current or generation.pending or key in self._refused_drops:
+            return None
+        commands: tuple[Command, ...] = (("GET", key),) if self.value_alone else (("PTTL", key), ("GET", key))
+        return tuple.__new__(Question, (key, commands, None, self._now(), monotonic(), False, None))
 
     def entry_in(self, asked: Question, replies: list[Any]) -> Entry | None:
         """The value that has come with the replies; None where there is more to do: `finish`."""

@@ -18,8 +18,10 @@ from weakref import WeakValueDictionary
 from greenroom.argument_types import instance, span, whole_number
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.keys_of_a_call import asked, asked_together
+from greenroom.caching.near import Entry
 from greenroom.caching.result import CacheResult
 from greenroom.caching.store_tier import StoreTier
+from greenroom.engine import Ask
 from greenroom.errors import InvalidInput, Overloaded
 from greenroom.keyspace import Keyspace
 from greenroom.opened import Opened
@@ -102,6 +104,20 @@ class Store(Generic[T]):
         """As `get_many`, by keys that `Keyspace.key` has made."""
         self._opened.check()
         return [result.value for result in await self._tier.read_many(keys)]
+
+    @property
+    def keeps_nothing_near(self) -> bool:
+        """Whether every value is read from the server."""
+        return not self._near_for
+
+    def directly(self, ask: Ask, key: str) -> Entry | None:
+        """See `StoreTier.directly`."""
+        return self._tier.directly(ask, key)
+
+    async def read_before(self, deadline: float, key: str) -> T | None:
+        """As `get`, by a key that `Keyspace.key` has made, and until a moment of `time.monotonic`."""
+        self._opened.check()
+        return (await self._tier.read(key, deadline=deadline)).value
 
     # Writes -----------------------------------------------------------------------------------------
 

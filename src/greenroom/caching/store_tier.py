@@ -15,7 +15,7 @@ from greenroom.caching.drops import drop_singly, drop_together
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.near import Entry, EntrySource
 from greenroom.caching.result import CacheResult, Outcome
-from greenroom.engine import Channel, Command, Script
+from greenroom.engine import Ask, Channel, Command, Script
 from greenroom.engine.several import KeyCommands, execute_each
 from greenroom.engine.shapes import NUMBER, Shape
 from greenroom.errors import BrokenValue, CommandFailed, EngineError, InvalidInput
@@ -57,18 +57,42 @@ class StoreTier(Generic[T]):
         outcomes = [outcome for _, outcome in (*self._counted.values(), self._missed)]
         backing.counters.begin_store(keyspace.name, outcomes)
 
-    async def read(self, key: str) -> CacheResult[T]:
-        """The value, near or from the server."""
+    async def read(self, key: str, *, deadline: float | None = None) -> CacheResult[T]:
+        """The value, near or from the server.
+
+        Arguments:
+            deadline: see `Engine`.
+        """
         now = self._now()
         entry = self._near.get(key, now)
         if entry is not None:
             return self._result(entry, Outcome.NEAR, now)
         arrival = _Arrival(self, key, now)
         try:
-            await self._engine.execute_all(Channel.TRACKED, key, _read(key), hook=arrival)
+            await self._engine.execute_all(Channel.TRACKED, key, _read(key), hook=arrival, deadline=deadline)
         except CommandFailed as error:
             raise self._unread(key, error) from None
         return self._had(key, arrival, now)
+
+    # docs/decisions/0121-a-lone-thread-asks-the-server-itself.md
+    def directly(self, ask: Ask, key: str) -> Entry | None:
+        """What the server has, asked for in any thread; None where it was not asked, or has nothing that can be read.
+
+        Raises:
+            EngineUnavailable: when it was asked, and has not answered.
+        """
+        replies = ask((("GET", key),))
+        if replies is None:
+            return None
+        (body,) = replies
+        if body is None:
+            return Entry(key, None, None, inf, inf, 0.0, None)
+        if type(body) is not bytes:
+            return None
+        try:
+            return Entry(key, self._keyspace.codec.decode(body), body, inf, inf, 0.0, None)
+        except SchemaMismatch:
+            return None
 
     async def read_many(self, keys: Sequence[str]) -> list[CacheResult[T]]:
         """Several values, each as `read`, without a task for each; raises the first error when all have ended."""

@@ -4,8 +4,8 @@ What stands here is what caches and sessions use; the packages inside are the en
 """
 
 from greenroom.engine.address import Address
-from greenroom.engine.commands import Channel, Command, Hook
-from greenroom.engine.engine import Engine, start_within
+from greenroom.engine.commands import Ask, Channel, Command, Hook
+from greenroom.engine.engine import Direct, Engine, start_within
 from greenroom.engine.factory import EMBEDDED, engine_at, open_engine
 from greenroom.engine.limits import Limits
 from greenroom.engine.listener import Handover, KeyFilter, Listener, all_keys
@@ -15,8 +15,10 @@ from greenroom.engine.scripts import Script
 __all__ = [
     "EMBEDDED",
     "Address",
+    "Ask",
     "Channel",
     "Command",
+    "Direct",
     "Engine",
     "Handover",
     "Hook",

@@ -33,6 +33,10 @@ class ReadTogether(NamedTuple):
             self.replies.cancel()
 
 
+Ask = Callable[[tuple[Command, ...]], list[Any] | None]
+"""Asks a server in the calling thread; see `Direct.ask`."""
+
+
 class Channel(enum.Enum):
     """Which of a node's two connections carries a command."""
 

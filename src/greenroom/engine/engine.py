@@ -18,6 +18,28 @@ RETRY_PAUSE = 0.02
 """Seconds before a command is repeated that a server could not carry out at that moment."""
 
 
+class Direct(Protocol):
+    """Questions that a thread asks by itself."""
+
+    def ask(self, commands: tuple[Command, ...]) -> list[Any] | None:
+        """The replies, as `Engine.send` gives them; None where nothing can be asked so at the moment.
+
+        Raises:
+            EngineUnavailable: when it was asked, and has not answered within the time of a command.
+        """
+
+    @property
+    def due(self) -> bool:
+        """Whether `open` would connect."""
+        return False
+
+    def open(self) -> None:
+        """Begin to connect, where that is due; in the event loop."""
+
+    def count(self) -> None:
+        """Add what was asked since to the counters of commands; in the event loop."""
+
+
 class Engine(Protocol):
     """One server or many; callers cannot tell.
 
@@ -162,6 +184,11 @@ class Engine(Protocol):
                 one.abandon()
             raise
         return sent
+
+    @property
+    def direct(self) -> Direct | None:
+        """How a thread asks by itself, without the event loop; None where no thread can."""
+        return None
 
     def reset(self, channel: Channel, key: str, reason: str) -> None:
         """End the connection, if there is one, to the server of `key`: the next one carries first what is kept."""

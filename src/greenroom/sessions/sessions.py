@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 from greenroom.argument_types import function, instance, text
 from greenroom.clock import Clock
 from greenroom.counters import Counters
-from greenroom.engine import Channel, Engine
+from greenroom.engine import Ask, Channel, Engine
 from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.key_events import KeyEvents
 from greenroom.errors import BrokenValue, InvalidInput
@@ -150,13 +150,17 @@ class Sessions(Generic[T]):
         self.counters.sessions["started",] += 1
         return live, token
 
-    async def read(self, token: str, *, channel: Channel = Channel.PLAIN) -> SessionSnapshot[T] | None:
+    async def read(
+        self, token: str, *, channel: Channel = Channel.PLAIN, deadline: float | None = None
+    ) -> SessionSnapshot[T] | None:
         """The live session of a token; None for what is no token, or names none.
 
         The first read of an anonymous session's token begins a touch: from then on it has the usual limits.
 
         Arguments:
             channel: TRACKED for a caller that wants a push when it changes or ends.
+            deadline: by which the server must have answered, in seconds of `time.monotonic`; by default the time of
+                a command from now on.
 
         Raises:
             BrokenValue: when its JSON does not fit; it is neither over nor overwritten.
@@ -168,11 +172,28 @@ class Sessions(Generic[T]):
         if not is_token(token):
             return None
         session = session_id(token)
-        stored = await self.store.look(session, channel)
+        stored = await self.store.look(session, channel, deadline=deadline)
         live = self.snapshot(session, stored)
         if live is not None and stored.unused:
             self.touch(live)
         return live
+
+    # docs/decisions/0121-a-lone-thread-asks-the-server-itself.md
+    def directly(self, ask: Ask, token: str) -> SessionSnapshot[T] | None:
+        """The live session of a token, asked for in any thread; None where there is more to do: `read`.
+
+        Raises:
+            EngineUnavailable: when the server was asked, and has not answered.
+        """
+        if not isinstance(token, str) or not is_token(token):
+            return None
+        session = session_id(token)
+        stored = self.store.look_directly(ask, session)
+        if stored is None or stored.unused:
+            return None
+        with suppress(BrokenValue):
+            return self._whole(session, stored)
+        return None
 
     async def read_id(self, session: str, *, channel: Channel = Channel.PLAIN) -> SessionSnapshot[T] | None:
         """As `read`, by id."""
@@ -201,15 +222,8 @@ class Sessions(Generic[T]):
         Raises:
             As `read`.
         """
-        if stored.body is not None and stored.started_at is not None:
-            value = self._schema.decode(stored.body)
-            return SessionSnapshot(
-                session,
-                value,
-                stored.body,
-                touch_due=stored.touched is None or stored.unused,
-                started_text=stored.started_at,
-            )
+        if (whole := self._whole(session, stored)) is not None:
+            return whole
         if stored.body is not None or stored.started_at is not None:
             # It has lapsed, and its life would stand for hours; or somebody has written what only we may begin.
             self._background.begin(session, self.store.sweep(session))
@@ -218,6 +232,13 @@ class Sessions(Generic[T]):
         if stored.body is not None:
             self._schema.decode(stored.body)  # as the text in `StoredSession.left`, it may go on into another's reply
         return SessionSnapshot(session, self._schema.decode(copy), copy, writable=False)
+
+    def _whole(self, session: str, stored: StoredSession) -> SessionSnapshot[T] | None:
+        if stored.body is None or stored.started_at is None:
+            return None
+        due = stored.touched is None or stored.unused
+        value = self._schema.decode(stored.body)
+        return SessionSnapshot(session, value, stored.body, touch_due=due, started_text=stored.started_at)
 
     def touch(self, live: SessionSnapshot[T]) -> None:
         """Note that the session is in use, if that is due; returns at once, also if the server is unreachable."""

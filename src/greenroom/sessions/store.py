@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from greenroom.engine import Channel, Command, Engine, Script
+from greenroom.engine import Ask, Channel, Command, Engine, Script
 from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.shapes import NUMBER, Shape, are_texts_or_none
 from greenroom.engine.unacknowledged import Kept
@@ -74,10 +74,22 @@ class SessionStore:
         self, session: str, channel: Channel = Channel.PLAIN, *, deadline: float | None = None
     ) -> StoredSession:
         """Read a session, with one command."""
+        command = self._looking(session)
+        return StoredSession(*await self._engine.execute(channel, str(command[1]), *command, deadline=deadline))
+
+    def look_directly(self, ask: Ask, session: str) -> StoredSession | None:
+        """As `look`, in any thread; None where the server was not asked, or says that it cannot answer.
+
+        Raises:
+            EngineUnavailable: when it was asked, and has not answered.
+        """
+        replies = ask((self._looking(session),))
+        return StoredSession(*replies[0]) if replies is not None and type(replies[0]) is list else None
+
+    def _looking(self, session: str) -> Command:
         # The copy last: in a slot on its way each key is read by itself. Prevents: the copy is not there yet · the
         # session is rotated · its key is gone. What ends in between is over in whatever order.
-        names = self._names(session, "touched", "life", "grace")
-        return StoredSession(*await self._engine.execute(channel, names[0], "MGET", *names, deadline=deadline))
+        return "MGET", *self._names(session, "touched", "life", "grace")
 
     async def stay(self, session: str) -> tuple[StoredSession, int]:
         """Read a session on the tracked connection; also how many ms it stays if nobody writes it."""

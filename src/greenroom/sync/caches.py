@@ -1,4 +1,7 @@
-"""A read-through cache as threads use it: near hits are read in the caller's thread, all else through the portal."""
+"""A read-through cache as threads use it: near hits are read in the caller's thread, all else through the portal.
+
+What is not kept near a thread may ask for by itself: see `direct_calls`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import inspect
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from greenroom.caching.cache import Cache as AsyncCache
 from greenroom.caching.changing import DropTarget as AsyncDropTarget
@@ -100,6 +103,16 @@ class Cache(NearReader, Generic[T]):
             return value
         if self._plain is not None and self._room.in_transaction():
             return self._unshared(key, args, parts).value
+        direct = self._direct
+        if direct is not None and direct.alone():
+            found = self.asynchronous.directly(direct.ask, key)
+            if type(found) is Entry:
+                self._far_local.cell.number += 1
+                answer: T = found.value
+                return answer
+            if found is not None:
+                question, resumed = cast("Question", found), self.asynchronous.resumed
+                return self._room.run(lambda call: self._made(key, resumed(question, args, parts), call))
         return self._room.run(
             lambda call: self._made(key, self.asynchronous.get(*args, **parts), call),
             lambda call: self.asynchronous.begin(key, partial(self._answered, call, args, parts)),

@@ -204,8 +204,11 @@ class Greenroom(RoomDropping):
 
         def add() -> None:
             for part in tuple(self._parts):
-                counted, number = part.take_hits()
-                self._counters.reads[counted] += number
+                for counted, number in part.take_hits():
+                    self._counters.reads[counted] += number
+            for calls in {self._direct, self.session_calls}:
+                if calls is not None:
+                    calls.count()
             added.put(None)
 
         portal = self._portal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from time import monotonic
 from typing import Any
 
@@ -11,6 +11,7 @@ from greenroom.caching.near import Entry
 from greenroom.caching.result import Outcome
 from greenroom.keyspace import Keyspace
 from greenroom.sync.called_drops import CalledDrop, CalledDrops
+from greenroom.sync.direct_calls import DirectCalls
 from greenroom.sync.thread_counts import ThreadCount
 
 _MAX_KEYS = 20_000
@@ -35,11 +36,17 @@ class NearReader:
         """What the keys and values are."""
         self._now: Callable[[], float] = monotonic
         self._peek: Callable[[str, float], Entry | None] = _nothing
+        self._direct: DirectCalls | None = None
         self._keys: dict[object, str] = {}
         self._begin_counting()
 
-    def bind(self, backing: Backing, called: CalledDrops) -> None:
-        """The room is open: near hits are given from now on."""
+    def bind(self, backing: Backing, called: CalledDrops, direct: DirectCalls | None) -> None:
+        """The room is open: near hits are given from now on.
+
+        Arguments:
+            direct: asks the room's server without the loop, where that can be done.
+        """
+        self._direct = direct if self.asynchronous.keeps_nothing_near else None
         self._now = backing.clock.monotonic
         self._called_keys: Mapping[str, object] = called.keys
         self._called_wide: Set[CalledDrop] = called.wide
@@ -48,13 +55,14 @@ class NearReader:
         self._peek = backing.near.peek
 
     def unbind(self) -> None:
-        """The room is closed: nothing is given from near."""
+        """The room is closed: nothing is given from near, and no server is asked."""
         self._peek = _nothing
+        self._direct = None
 
     def forked(self) -> object:
         """In a forked child; returns what is the parent's."""
         self.unbind()
-        inherited = self.asynchronous, self._hits
+        inherited = self.asynchronous, self._hits, self._far_hits, self._misses
         self._begin_counting()
         return inherited
 
@@ -62,13 +70,16 @@ class NearReader:
         """In a forked child, which has an asynchronous room of its own by now."""
         self.asynchronous = self._declare()
 
-    def take_hits(self) -> tuple[tuple[str, str], int]:
-        """The near hits since this was last asked, and what `Counters.reads` has them under."""
-        return (self.keyspace.name, Outcome.NEAR.value), self._hits.take()
+    def take_hits(self) -> Iterator[tuple[tuple[str, str], int]]:
+        """What threads had by themselves since this was last asked, and what `Counters.reads` has it under."""
+        yield (self.keyspace.name, Outcome.NEAR.value), self._hits.take()
+        yield (self.keyspace.name, Outcome.HIT.value), self._far_hits.take()
+        if missed := self._misses.take():
+            yield (self.keyspace.name, "miss"), missed
 
     def _begin_counting(self) -> None:
-        self._hits = ThreadCount()
-        self._local = self._hits.local
+        self._hits, self._far_hits, self._misses = ThreadCount(), ThreadCount(), ThreadCount()
+        self._local, self._far_local, self._missed_local = self._hits.local, self._far_hits.local, self._misses.local
 
     def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
         """The key; those asked for lately are remembered, since building one costs more than a near hit may."""

@@ -47,10 +47,11 @@ class Portal:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._queue: deque[PortalCall | _Posted] = deque()
+        self.queue: deque[PortalCall | _Posted] = deque()
+        """What waits for the loop."""
         self._woken = False
         self._inboxes: deque[SimpleQueue[Any]] = deque()
-        self._left_by: dict[int, list[PortalCall]] = {}
+        self.left_by: dict[int, list[PortalCall]] = {}
         """What drops something and was left by its thread, which was interrupted."""
         self._awaited: set[asyncio.Task[None]] = set()
         """What coroutines of other loops wait for; in the loop."""
@@ -87,7 +88,7 @@ class Portal:
             KeyboardInterrupt: and whatever else interrupts a thread. What was begun goes on.
         """
         refuse_running_loop()
-        if self._left_by and (left := self._left_by.pop(get_ident(), None)):
+        if self.left_by and (left := self.left_by.pop(get_ident(), None)):
             make, quick = after_calls(left, make), None
         call = PortalCall(self, make, context, quick)
         inbox, begun = call.inbox, False
@@ -170,7 +171,7 @@ class Portal:
         loop = self.loop
         if loop is None or os.getpid() != self._pid:
             raise RoomClosed
-        self._queue.append(one)
+        self.queue.append(one)
         if self._woken:
             return
         try:
@@ -196,7 +197,7 @@ class Portal:
             return
         if begin is not None:
             # What this thread reads next must be read after that: a near entry of a group goes when the group was read.
-            self._left_by.setdefault(get_ident(), []).append(call)
+            self.left_by.setdefault(get_ident(), []).append(call)
             if not begun:
                 begin()  # perhaps half of it is done
             if call.task is None:
@@ -206,7 +207,7 @@ class Portal:
     # In the loop --------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        queue = self._queue
+        queue = self.queue
         if len(queue) + len(self.running) > _FEW:
             # Threads that were answered just now are about to call again: each runs until it waits for its answer.
             waiting = 0
@@ -216,7 +217,11 @@ class Portal:
         # Before the look: who puts something there from now on wakes the loop again.
         self._woken = False
         while queue:
-            queue.popleft().start()
+            # In the queue until it has begun: who looks whether any call is on its way finds it in one of both.
+            try:
+                queue[0].start()
+            finally:
+                queue.popleft()
 
     def _left(self, call: PortalCall) -> None:
         call.left = True
@@ -253,8 +258,8 @@ class Portal:
     def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
         for call in tuple(self.running):
             call.end(RoomClosed())
-        while self._queue:
-            one = self._queue.popleft()
+        while self.queue:
+            one = self.queue.popleft()
             if isinstance(one, PortalCall):
                 self.running.add(one)
                 one.end(RoomClosed())

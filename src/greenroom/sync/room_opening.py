@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import copy_context
 from threading import RLock
 from types import TracebackType
@@ -14,9 +14,11 @@ from greenroom import client
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.threads import LoaderThreads
 from greenroom.counters import Counters
+from greenroom.engine import Engine
 from greenroom.errors import RoomClosed
 from greenroom.sync import process
 from greenroom.sync.called_drops import CalledDrops
+from greenroom.sync.direct_calls import DirectCalls
 from greenroom.sync.portal import Portal
 from greenroom.sync.portal_call import PortalCall, refuse_running_loop
 
@@ -33,6 +35,12 @@ class AsyncRoom(client.Greenroom):
         """What its caches stand on."""
         return self._wired().backing
 
+    @property
+    def session_engine(self) -> Engine | None:
+        """That of its sessions, where it keeps any."""
+        sessions = self._wired().sessions
+        return None if sessions is None else sessions.engine
+
 
 class RoomPart(Protocol):
     """What is declared in a room, for its threads."""
@@ -40,7 +48,7 @@ class RoomPart(Protocol):
     asynchronous: Any
     """The same for coroutines of the room's own event loop."""
 
-    def bind(self, backing: Backing, called: CalledDrops) -> None:
+    def bind(self, backing: Backing, called: CalledDrops, direct: DirectCalls | None) -> None:
         """The room is open."""
 
     def unbind(self) -> None:
@@ -52,8 +60,8 @@ class RoomPart(Protocol):
     def declare_again(self) -> None:
         """It has another asynchronous room."""
 
-    def take_hits(self) -> tuple[tuple[str, str], int]:
-        """The near hits since this was last asked, and what they are counted under."""
+    def take_hits(self) -> Iterable[tuple[tuple[str, str], int]]:
+        """The hits that threads had by themselves since this was last asked, and what they are counted under."""
 
 
 class RoomOpening:
@@ -82,6 +90,9 @@ class RoomOpening:
         self._inherited = False
         """Whether the asynchronous room is the parent's."""
         self._called = CalledDrops()
+        self._direct: DirectCalls | None = None
+        self.session_calls: DirectCalls | None = None
+        """Ask the server of the sessions; None while the room is not open, and where that cannot be done."""
         self._threads = LoaderThreads()
 
     @property
@@ -155,8 +166,9 @@ class RoomOpening:
 
     def post(self, make: Callable[[], object]) -> None:
         """Have something done in the loop, where the room is open; waits for nobody."""
-        if self._portal is not None:
-            self._portal.post(make)
+        portal = self._portal
+        if portal is not None:
+            portal.post(make)
 
     async def awaited(self, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """As `run`, for a coroutine of another event loop, which goes on meanwhile.
@@ -185,11 +197,12 @@ class RoomOpening:
     def forked(self) -> object:
         """In a forked child: begin anew; returns what belongs to the parent and must be left alone."""
         parts = [part.forked() for part in self._parts]
-        inherited = self.room, self._threads, self._called, self._opening, parts
+        inherited = self.room, self._threads, self._called, self._direct, self.session_calls, self._opening, parts
         self._lock = RLock()
         self._portal = self._begun = None
         self._opening = None
         self._called = CalledDrops()
+        self._direct = self.session_calls = None
         self._threads = LoaderThreads()
         self._inherited = True
         self._counters.begin_anew()
@@ -209,8 +222,12 @@ class RoomOpening:
             self._begun = portal
             portal.run(self._open_once)
             self._called = CalledDrops()
+            self._direct = self._calls(self.room.backing.engine, portal)
+            self.session_calls = self._direct
+            if (sessions := self.room.session_engine) is not None and sessions is not self.room.backing.engine:
+                self.session_calls = self._calls(sessions, portal)
             for part in self._parts:
-                part.bind(self.room.backing, self._called)
+                part.bind(self.room.backing, self._called, self._direct)
             self._portal = portal
             return portal
 
@@ -227,7 +244,12 @@ class RoomOpening:
         self._opening = None
         await self.room.close()
 
+    @staticmethod
+    def _calls(engine: Engine, portal: Portal) -> DirectCalls | None:
+        return None if engine.direct is None else DirectCalls(engine.direct, portal, engine.call_budget)
+
     def _unbind(self) -> None:
+        self._direct = self.session_calls = None
         for part in self._parts:
             part.unbind()
 
@@ -259,5 +281,5 @@ class RoomOpening:
         made = make()
         self._parts.append(made)
         if self._portal is not None:
-            made.bind(self.room.backing, self._called)
+            made.bind(self.room.backing, self._called, self._direct)
         return made

@@ -1,12 +1,14 @@
-"""Sessions as threads use them: each call goes through the portal."""
+"""Sessions as threads use them: a thread that is alone may read by itself, all else goes through the portal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from greenroom import sessions
+from greenroom.errors import EngineUnavailable
 from greenroom.sessions import SessionLifetime, SessionSnapshot, Stream, arguments
 from greenroom.sessions.raw_json import Members
 
@@ -43,18 +45,33 @@ class Sessions(Generic[T]):
 
     def read(self, token: str) -> SessionSnapshot[T] | None:
         """The live session of a token; None for what is no token, or names none. It says nothing of its use."""
-        return self._room.run(lambda _: self._sessions.read(token))
+        return self._read(token, note=False)
 
     def load(self, token: str) -> SessionSnapshot[T] | None:
         """As `read`, for a request of the session's client: its use is noted, where that is due."""
+        return self._read(token, note=True)
 
-        async def load() -> SessionSnapshot[T] | None:
-            live = await self._sessions.read(token)
-            if live is not None:
+    def _read(self, token: str, *, note: bool) -> SessionSnapshot[T] | None:
+        direct, deadline = self._room.session_calls, None
+        if direct is not None and direct.alone():
+            sessions, began = self._sessions, monotonic()
+            try:
+                found: SessionSnapshot[T] | None = sessions.directly(direct.ask, token)
+            except EngineUnavailable:
+                deadline = began + direct.patience  # asked once more, if any time is left
+            else:
+                if found is not None:
+                    if note and found.touch_due:
+                        self._room.post(lambda: sessions.touch(found))
+                    return found
+
+        async def read() -> SessionSnapshot[T] | None:
+            live: SessionSnapshot[T] | None = await self._sessions.read(token, deadline=deadline)
+            if note and live is not None:
                 self._sessions.touch(live)
             return live
 
-        return self._room.run(lambda _: load())
+        return self._room.run(lambda _: read())
 
     def read_id(self, session: str) -> SessionSnapshot[T] | None:
         """As `read`, by id."""

@@ -1,15 +1,20 @@
-"""A store as threads use it: near hits are read in the caller's thread, all else through the portal."""
+"""A store as threads use it: near hits are read in the caller's thread, all else through the portal.
+
+What is not kept near a thread may ask for by itself: see `direct_calls`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from greenroom.argument_types import instance
 from greenroom.caching.keys_of_a_call import asked, asked_together
 from greenroom.caching.result import CacheResult
 from greenroom.caching.store import Store as AsyncStore
+from greenroom.errors import EngineUnavailable
 from greenroom.keyspace import Keyspace
 from greenroom.sync.called_drops import CalledDrop
 from greenroom.sync.near_reader import NearReader
@@ -52,6 +57,19 @@ class Store(NearReader, Generic[T]):
                 entry.frequency += 1
             self._local.cell.number += 1
             return value
+        direct = self._direct
+        if direct is not None and direct.alone():
+            began = monotonic()
+            try:
+                entry = self.asynchronous.directly(direct.ask, key)
+            except EngineUnavailable:
+                # Asked once more, if any time is left.
+                deadline = began + direct.patience
+                return self._room.run(lambda _: self.asynchronous.read_before(deadline, key))
+            if entry is not None:
+                (self._far_local if entry.body is not None else self._missed_local).cell.number += 1
+                answer: T | None = entry.value
+                return answer
         return self._room.run(lambda _: self.asynchronous.get(*args, **parts))
 
     def get_result(self, *args: object, **parts: object) -> CacheResult[T]:

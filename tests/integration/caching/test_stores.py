@@ -199,11 +199,11 @@ async def test_a_change_that_hangs_does_not_keep_the_others_for_ever(room: Green
     numbers, hangs, go = room.store(COUNT), asyncio.Event(), asyncio.Event()
     read = numbers._tier.read
 
-    async def hanging(key: str) -> CacheResult[int]:
+    async def hanging(key: str, *, deadline: float | None = None) -> CacheResult[int]:
         numbers._tier.read = read  # type: ignore[method-assign]
         hangs.set()
         await go.wait()
-        return await read(key)
+        return await read(key, deadline=deadline)
 
     numbers._tier.read = hanging  # type: ignore[method-assign]
     first = asyncio.ensure_future(numbers.change(lambda old: (old or 0) + 1, day="d"))

@@ -156,6 +156,11 @@ class Node:
         """The connection, if there is one that serves."""
         return self._links[channel].connection
 
+    @property
+    def leads_to(self) -> Address:
+        """The server of the tracked connection."""
+        return self._links[Channel.TRACKED].leads_to
+
     async def once(
         self,
         channel: Channel,

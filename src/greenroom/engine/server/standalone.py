@@ -18,6 +18,7 @@ from greenroom.engine.limits import Limits
 from greenroom.engine.listener import Listener, Listeners, all_keys
 from greenroom.engine.protocol.errors import ConnectionLost, NotNow, NotSent
 from greenroom.engine.scripts import Script
+from greenroom.engine.server.direct import DirectQuestions
 from greenroom.engine.server.handover import ServerHandover
 from greenroom.engine.server.node import Node
 from greenroom.engine.transport.supervisor import Locator
@@ -52,6 +53,7 @@ class Standalone(Engine):
             raise InvalidInput("address", f"{address} is a cluster", "name one server")
         self.address = address
         self.limits = limits or Limits()
+        counters = counters if counters is not None else Counters()
         self._listeners = listeners = Listeners()
         self._node = Node(
             address,
@@ -62,14 +64,20 @@ class Standalone(Engine):
             on_lost=lambda: listeners.keys_lost(all_keys),
             before_connect=before_connect,
             clock=clock,
-            counters=counters if counters is not None else Counters(),
+            counters=counters,
             limits=self.limits,
             needs_primary=True,
             locator=locator,
         )
+        # Python's TLS cannot wait in the kernel.
+        self._direct = DirectQuestions(self._node, counters, self.limits) if address.tls is None else None
 
     def add_listener(self, listener: Listener, scripts: Sequence[Script] = ()) -> None:
         self._listeners.add(listener, scripts)
+
+    @property
+    def direct(self) -> DirectQuestions | None:
+        return self._direct
 
     async def start(self) -> None:
         self._listeners.closed = True
@@ -77,6 +85,8 @@ class Standalone(Engine):
         await self._node.settled()
 
     async def close(self) -> None:
+        if self._direct is not None:
+            await self._direct.close()
         await self._node.close()
 
     @property

@@ -59,7 +59,7 @@ async def open_connection(
         # A frozen server's kernel accepts the connection, so the handshake needs a deadline of its own.
         async with asyncio.timeout(limits.handshake_deadline):
             connection = await _open(address, loop, protocol, tls)
-            replies = await connection.issue((*_log_in(address, name), *commands, ("PING",)))
+            replies = await connection.issue((*log_in(address, name), *commands, ("PING",)))
     except BaseException as error:
         if connection is not None:
             connection.abort("the handshake was given up")
@@ -115,7 +115,7 @@ def with_remedy(reply: EngineError) -> EngineError:
     return EngineRefused(f"{reply}; {_REMEDIES[code]}") if code in _REMEDIES else reply
 
 
-def _log_in(address: Address, name: str) -> tuple[Command, ...]:
+def log_in(address: Address, name: str) -> tuple[Command, ...]:
     login: Command = ()
     if address.password is not None:
         login = ("AUTH", address.username or "default", address.password)

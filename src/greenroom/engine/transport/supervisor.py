@@ -92,7 +92,8 @@ class SupervisedConnection:
     ) -> None:
         self.address = address
         self._locator = locator
-        self._leads_to = address
+        self.leads_to = address
+        """The server that the newest connection was made to."""
         self.channel = channel
         self._first = first
         self._watch = watch
@@ -249,7 +250,7 @@ class SupervisedConnection:
     def _is_elsewhere(self) -> bool:
         """Whether the server is said to be at another place than the connection leads to."""
         current = None if self._locator is None else self._locator.current
-        return current is not None and current.hosts != self._leads_to.hosts
+        return current is not None and current.hosts != self.leads_to.hosts
 
     async def _located(self) -> Address:
         return self.address if self._locator is None else await self._locator.primary()
@@ -298,7 +299,7 @@ class SupervisedConnection:
     async def _connect(self) -> Connection:
         """Open, switch tracking on, load the scripts, and let what comes before all callers be done."""
         await self._before_connect()
-        self._leads_to = there = await self._located()
+        self.leads_to = there = await self._located()
         connection = await open_connection(
             there,
             f"greenroom-{self.channel.value}",

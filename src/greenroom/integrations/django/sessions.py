@@ -61,7 +61,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]
     def load(self) -> dict[str, Any]:
         """The members of the session; none, and no key any more, where it is over."""
         key = self.session_key
-        return self._taken(None if key is None else self._run(lambda all_: all_.read(key)))
+        return self._taken(None if key is None else stored_sessions().read_in_thread(key))
 
     async def aload(self) -> dict[str, Any]:
         """As `load`."""
@@ -70,7 +70,7 @@ class SessionStore(SessionBase):  # type: ignore[misc]
 
     def exists(self, session_key: str | None) -> bool:
         """Whether there is a session with this key."""
-        return bool(session_key) and self._run(lambda all_: all_.read(str(session_key))) is not None
+        return bool(session_key) and stored_sessions().read_in_thread(str(session_key)) is not None
 
     async def aexists(self, session_key: str | None) -> bool:
         """As `exists`."""

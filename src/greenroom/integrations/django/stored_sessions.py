@@ -95,6 +95,16 @@ class StoredSessions:
         found = await self._found(digest(key))
         return None if found is None else found[1].data
 
+    def read_in_thread(self, key: str) -> dict[str, Any] | None:
+        """As `read`, without `await`: a thread that is alone needs no other for it."""
+        name = digest(key)
+        session = self._sessions.get(digest=name)
+        if session is None:
+            return None
+        user = session.data.get(_USER)
+        era = self._eras.get(user=str(user)) if user else None
+        return session.data if self._lives(name, session, era) else None
+
     async def create(self, key: str, data: dict[str, Any], lifetime: Lifetime) -> bool:
         """Begin a session; False where there is one with this key."""
         new = DjangoSession(data, await self._era(data))
@@ -157,13 +167,18 @@ class StoredSessions:
         session = result.value
         if session is None:
             return None
-        if user := session.data.get(_USER):
-            era = await self._eras.asynchronous.get(user=str(user))
-            if era is not None and era.era != session.era:
-                if era.spared != name:
-                    return None
-                session.era = era.era  # stored with its next change
-        return result, session
+        user = session.data.get(_USER)
+        era = await self._eras.asynchronous.get(user=str(user)) if user else None
+        return (result, session) if self._lives(name, session, era) else None
+
+    @staticmethod
+    def _lives(name: str, session: DjangoSession, era: UserEra | None) -> bool:
+        """Whether a session is of the present era of its user, into which it is taken where it was spared."""
+        if era is not None and era.era != session.era:
+            if era.spared != name:
+                return False
+            session.era = era.era  # stored with its next change
+        return True
 
     async def _living(self, name: str) -> tuple[CacheResult[DjangoSession], DjangoSession]:
         found = await self._found(name)
