@@ -163,8 +163,8 @@ def test_a_second_thread_does_not_wait_for_the_first(room: Greenroom, monkeypatc
     connected(room)
     asked, go, ask = threading.Event(), threading.Event(), DirectConnection._asked
 
-    def held(connection: DirectConnection, commands: Any) -> list[Any]:
-        replies = ask(connection, commands)
+    def held(connection: DirectConnection, commands: Any, began: float) -> list[Any]:
+        replies = ask(connection, commands, began)
         asked.set()
         assert go.wait(30)
         return replies
@@ -296,7 +296,7 @@ def test_an_idle_connection_is_replaced(room: Greenroom) -> None:
     direct = connected(room)
     opened = direct._open
     assert opened is not None
-    opened.direct.answered_at -= 3600
+    opened.direct._answered_at -= 3600
     assert direct.ask((("GET", "count:a"),)) is None
     assert count.get("a") == 1
     wait_for(lambda: direct._open not in (opened, None))

@@ -21,8 +21,6 @@ log = logging.getLogger("greenroom.engine")
 _WHO: Command = ("INFO", "server")
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 """Seconds after an attempt to connect that has failed; they double with each that follows."""
-_IDLE = 10.0
-"""Seconds without a question after which the connection is replaced: what lies between may have forgotten it."""
 
 
 class _Open(NamedTuple):
@@ -48,6 +46,7 @@ class DirectQuestions:
     def __init__(self, node: Node, counters: Counters, limits: Limits) -> None:
         self._node = node
         self._counters = counters
+        self._events = counters.events
         # Two threads that add to one number lose counts: who asks adds to the one, the loop what is new to the room's.
         self._asked, self._counted = Histogram(), Histogram()
         self._limits = limits
@@ -66,9 +65,7 @@ class DirectQuestions:
         direct, tracked, plain = opened
         if tracked.outstanding or plain.outstanding or not self._beside(opened):
             return None
-        if self._counters.events.instruments or monotonic() - direct.answered_at > _IDLE:
-            return None  # instruments are told by the loop
-        return direct.ask(commands)
+        return None if self._events.instruments else direct.ask(commands)  # instruments are told by the loop
 
     @property
     def due(self) -> bool:
@@ -76,9 +73,7 @@ class DirectQuestions:
         if self._opening is not None or monotonic() < self._not_before:
             return False
         opened = self._open
-        if opened is None or opened.direct.over or not self._beside(opened):
-            return True
-        return monotonic() - opened.direct.answered_at > _IDLE
+        return opened is None or opened.direct.over or opened.direct.idle or not self._beside(opened)
 
     def _beside(self, opened: _Open) -> bool:
         node = self._node

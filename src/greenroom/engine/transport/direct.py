@@ -19,6 +19,8 @@ from greenroom.engine.protocol.wire import Wire
 from greenroom.engine.transport.handshake import log_in, with_remedy
 from greenroom.errors import EngineError, EngineUnavailable
 
+IDLE = 10.0
+"""Seconds without a question after which a connection is replaced."""
 _AT_ONCE = 65_536
 """Bytes that are received at a time."""
 
@@ -32,7 +34,7 @@ class DirectConnection:
         latency: of each question.
     """
 
-    __slots__ = ("_latency", "_patience", "_poll", "_replies", "_socket", "_taken", "_wire", "answered_at", "over")
+    __slots__ = ("_answered_at", "_latency", "_patience", "_poll", "_replies", "_socket", "_taken", "_wire", "over")
 
     def __init__(self, sock: socket.socket, patience: float, latency: Histogram) -> None:
         self._socket = sock
@@ -46,22 +48,26 @@ class DirectConnection:
         self._taken = Lock()
         self.over = False
         """Whether nothing more is asked here."""
-        self.answered_at = monotonic()
-        """When it has last been answered, in seconds of `time.monotonic`."""
+        self._answered_at = monotonic()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it was not used for so long that what lies between may have forgotten it."""
+        return monotonic() - self._answered_at > IDLE
 
     def ask(self, commands: tuple[Command, ...]) -> list[Any] | None:
-        """The replies; an error reply is an item of the list. None while another thread asks, and once it is over.
+        """The replies; an error reply is an item of the list. None while another thread asks, once it is idle or over.
 
         Raises:
             EngineUnavailable: when they did not come in time, or cannot be replies. It is over then.
         """
         taken = answered = False
         try:
-            taken = self._taken.acquire(blocking=False)
-            if not taken or self.over:
+            taken, began = self._taken.acquire(blocking=False), monotonic()
+            if not taken or self.over or began - self._answered_at > IDLE:
                 answered = True
                 return None
-            replies = self._asked(commands)
+            replies = self._asked(commands, began)
             answered = True
             return replies
         finally:
@@ -73,25 +79,26 @@ class DirectConnection:
                 if self.over:
                     self.close()
 
-    def _asked(self, commands: tuple[Command, ...]) -> list[Any]:
-        wire, began = self._wire, monotonic()
+    def _asked(self, commands: tuple[Command, ...], began: float) -> list[Any]:
+        wire, left = self._wire, self._patience
         wire.issue(commands, None, self._answered)
         try:
             self._socket.sendall(wire.take())
             while wire.answered != wire.issued:
                 # Not by a timeout of the kernel's, which a signal begins anew.
-                left = began + self._patience - monotonic()
                 if left <= 0 or not self._poll.poll(left * 1000):
                     raise EngineUnavailable("no reply in time")
                 data = self._socket.recv(_AT_ONCE)
                 if not data:
                     raise EngineUnavailable("the server closed the connection")
                 wire.feed(data)
+                now = monotonic()
+                left = began + self._patience - now
         except OSError as error:
             raise EngineUnavailable(f"the connection was lost: {error}") from None
         except ProtocolViolation as error:
             raise EngineUnavailable(f"the server sent an invalid reply: {error}") from None
-        self.answered_at = now = monotonic()
+        self._answered_at = now
         self._latency.add(now - began)
         replies, self._replies = self._replies, []
         return replies
