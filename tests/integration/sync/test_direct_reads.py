@@ -510,6 +510,29 @@ def test_another_server_at_the_address_is_not_asked(
         wait_for(lambda: b"greenroom-direct" not in names(other))
 
 
+def test_what_is_no_server_is_left_alone(room: Greenroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = room.store(COUNT, near_for=FAR)
+    count.set(1, name="a")
+    direct = questions(room)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            caller, _ = listener.accept()
+            with caller:
+                caller.recv(1000)
+                caller.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        other = threading.Thread(target=answer)
+        other.start()
+        address = Address.parse(f"valkey://127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setattr(Node, "leads_to", property(lambda _: address))
+        room.post(direct.open)
+        wait_for(lambda: direct._not_before)
+        other.join(30)
+    assert (count.get("a"), count.get("a")) == (1, 1)
+    assert not direct.due
+
+
 def test_through_tls_and_in_a_cluster_the_loop_is_asked() -> None:
     assert engine_at(Address.parse("valkey://localhost")).direct is not None
     assert engine_at(Address.parse("valkeys://localhost")).direct is None

@@ -128,7 +128,7 @@ async def open_direct(
     Raises:
         OSError: when the server cannot be reached.
         TimeoutError: when it did not answer in time.
-        EngineError: when it refused something.
+        EngineError: when it refused something, or is no server.
     """
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(limits.handshake_deadline):
@@ -146,8 +146,10 @@ async def open_direct(
             for reply in said:
                 if isinstance(reply, EngineError):
                     raise with_remedy(reply)
-        except BaseException:
+        except BaseException as error:
             sock.close()
+            if isinstance(error, ProtocolViolation):
+                raise EngineUnavailable(f"the server sent an invalid reply: {error}") from None
             raise
     return DirectConnection(sock, limits.command_deadline, latency), said[len(first) : -1]
 
