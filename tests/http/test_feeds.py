@@ -86,7 +86,8 @@ async def test_one_s_own_feed_has_a_secret_that_ends(service: Service, studio: S
     new = person.post("/history/feed").json()["url"]
     assert guids(channel(service.client.get(new))) == [first]
     user_id, _, token = url.rpartition("/")[2].removesuffix(".xml").partition(".")
-    wrong = (url, new[:-5] + "A.xml", new.removesuffix(".xml"), f"{service.url}/feeds/{user_id}..xml")
+    other = "B" if new[-5] == "A" else "A"
+    wrong = (url, f"{new[:-5]}{other}.xml", new.removesuffix(".xml"), f"{service.url}/feeds/{user_id}..xml")
     for one in (*wrong, f"{service.url}/feeds/nobody.{token}.xml", f"{service.url}/feeds/.xml"):
         gone = service.client.get(one)
         assert (gone.status_code, gone.json()["instance"]) == (404, "/feeds/..."), one

@@ -35,9 +35,10 @@ PROPERTIES = (
 )
 NOT_OF_THE_SERVER = {
     "rate": {"bound"},
-    # What closes, what only looks at its arguments, and the value of another part.
+    # What closes, what only looks at its arguments, what threads ask by themselves, and the value of another part.
     "sessions": {
         "close",
+        "directly",
         "snapshot",
         "touch",
         "engine",
