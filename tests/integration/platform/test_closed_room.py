@@ -63,7 +63,8 @@ NOT_OF_THE_SERVER = {
     "cache": {
         *("close", "context", "group", "group_parts", "get_bytes", "invalidate_numbered", "keyspace", "load", "of"),
         *("attached", "cancel_load", "detach", "find", "group_patterns", "is_near", "loads", "open", "peek", "watch"),
-        *("keeps_nothing_near", "directly", "begin", "resumed"),  # steps of a thread's `get`, which says that the room is closed
+        # Steps of a thread's `get`, which says that the room is closed.
+        *("keeps_nothing_near", "directly", "begin", "resumed"),
     },
 }
 """Public members that are no operations on the server or the record."""
