@@ -26,13 +26,11 @@ def workers(directory: Path, address: str, example: str) -> Iterator[str]:
     log, port = directory / "log", free_port()
     command = [sys.executable, "-m", "uvicorn", f"{example}:app", "--port", str(port), "--workers", "2"]
     database = f"sqlite+aiosqlite:///{directory / 'shop.db'}"
-    environment = os.environ | {"VALKEY_URL": address, "DATABASE": database, "PYTHONPATH": str(ROOT / "examples")}
-    subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", ROOT / "examples" / f"{example}.py"],
-        env=environment,
-        check=True,
-        timeout=60,
-    )
+    # Also in the workers, which uvicorn starts as programs of their own.
+    strict = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
+    environment = os.environ | strict | {"VALKEY_URL": address, "DATABASE": database}
+    environment["PYTHONPATH"] = str(ROOT / "examples")
+    subprocess.run([sys.executable, ROOT / "examples" / f"{example}.py"], env=environment, check=True, timeout=60)
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdout=output, stderr=output, start_new_session=True
@@ -49,6 +47,7 @@ def workers(directory: Path, address: str, example: str) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    assert "raddr=" not in log.read_text(), "a connection was left open"  # uvicorn leaves its own listener open
 
 
 def asked(url: str, times: int = 24) -> set[str]:

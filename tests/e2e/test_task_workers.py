@@ -15,6 +15,11 @@ from tests.support.patience import wait_for
 from tests.support.real_servers import Server
 from tests.support.repository import ROOT
 
+STRICT = (
+    *("-X", "dev", "-W", "error"),
+    *("-W", "ignore:You're running the worker"),  # as root, as tests may
+    *("-W", "ignore:This process:DeprecationWarning"),  # of a fork beside threads
+)
 CELERY = ["celery", "-A", "jobs_celery", "worker", "--pool", "prefork", "--concurrency", "1", "--loglevel", "INFO"]
 RQ = ["rq", "worker", "--worker-class", "greenroom.integrations.rq.RoomWorker"]
 
@@ -26,7 +31,11 @@ def worker(command: list[str], directory: Path, environment: dict[str, str], rea
     program = Path(sys.executable).parent / command[0]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [program, *command[1:]], cwd=directory, env=environment, stdout=output, stderr=output
+            [sys.executable, *STRICT, program, *command[1:]],
+            cwd=directory,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     try:
         wait_for(lambda: ready in log.read_text() or process.poll() is not None, 60, every=0.05)
@@ -43,9 +52,9 @@ def worker(command: list[str], directory: Path, environment: dict[str, str], rea
 
 def followed(program: list[str], directory: Path, environment: dict[str, str]) -> list[str]:
     run = subprocess.run(
-        [sys.executable, *program], cwd=directory, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, *STRICT, *program], cwd=directory, env=environment, capture_output=True, text=True, timeout=60
     )
-    assert run.returncode == 0, run.stderr
+    assert (run.returncode, run.stderr) == (0, "")
     return run.stdout.splitlines()
 
 
@@ -71,3 +80,4 @@ def test_a_task_is_followed_to_its_result_and_to_its_error(valkey: Server, tmp_p
     written = log.read_text()
     assert written.count("Traceback (most recent call last)") == 1, written  # that of the task itself
     assert "could not be told" not in written
+    assert "Exception ignored" not in written, "something was left open"
