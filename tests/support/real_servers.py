@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,28 @@ def redis_binary() -> str | None:
     return shutil.which("redis-server")
 
 
+_PORTS = range(10_000, 32_000)
+"""Those that no system gives to connections that somebody makes.
+
+Prevents: a test has a port, and its server is not there yet, or away for a moment · a connection of somebody else has
+that port as its own end, for as long as it lives · the server cannot be started.
+"""
+_next_port: tuple[int, int] = 0, 0
+"""The process that has drawn ports, and the place of its next one; each begins at a place of its own."""
+
+
 def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody uses at the moment, and that this process has not had for long."""
+    global _next_port
+    process, place = _next_port
+    if process != os.getpid():
+        process, place = os.getpid(), random.SystemRandom().randrange(len(_PORTS))
+    while True:
+        port, place = _PORTS[place], (place + 1) % len(_PORTS)
+        _next_port = process, place
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(port: int) -> bool:

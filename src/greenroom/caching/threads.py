@@ -96,7 +96,7 @@ class _Crew:
         """
         self._closed = True
         self._idle.clear()
-        for calls in self._threads:
+        for calls in tuple(self._threads):  # a room that is collected is closed in any thread
             calls.put(None)
 
     def _begin(self) -> SimpleQueue[_Call | None]:
@@ -129,10 +129,10 @@ class _Crew:
         value: object,
         error: BaseException | None,
     ) -> None:
-        if len(self._idle) >= MAX_THREADS:
+        if self._closed or len(self._idle) >= MAX_THREADS:
             self._threads.discard(calls)
             calls.put(None)
-        elif not self._closed:
+        else:
             self._idle.append(calls)
         if result.cancelled():
             return

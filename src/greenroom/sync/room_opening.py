@@ -129,7 +129,6 @@ class RoomOpening:
                 return
             self._unbind()
             portal.run(self._close_once)
-            self._threads.close()
             # Last. Prevents: a thread is interrupted in closing · the room is open all the same, and nobody knows.
             self._begun = None
 
@@ -243,6 +242,7 @@ class RoomOpening:
     async def _close_once(self, _: PortalCall) -> None:
         self._opening = None
         await self.room.close()
+        self._threads.close()
 
     @staticmethod
     def _calls(engine: Engine, portal: Portal) -> DirectCalls | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from greenroom import sessions
-from greenroom.errors import EngineUnavailable
+from greenroom.errors import EngineUnavailable, RoomClosed
 from greenroom.sessions import SessionLifetime, SessionSnapshot, Stream, arguments
 from greenroom.sessions.raw_json import Members
 
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
     from greenroom.sync.client import Greenroom
 
 T = TypeVar("T")
+
+
+def _touch(all_of_them: sessions.Sessions[T], live: SessionSnapshot[T]) -> None:
+    with suppress(RoomClosed):  # it was closed meanwhile
+        all_of_them.opened.check()
+        all_of_them.touch(live)
 
 
 class Sessions(Generic[T]):
@@ -54,16 +62,14 @@ class Sessions(Generic[T]):
     def _read(self, token: str, *, note: bool) -> SessionSnapshot[T] | None:
         direct, deadline = self._room.session_calls, None
         if direct is not None and direct.alone():
-            sessions, began = self._sessions, monotonic()
-            try:
-                found: SessionSnapshot[T] | None = sessions.directly(direct.ask, token)
-            except EngineUnavailable:
-                deadline = began + direct.patience  # asked once more, if any time is left
-            else:
+            deadline = monotonic() + direct.patience
+            with suppress(EngineUnavailable):
+                found: SessionSnapshot[T] | None = self._sessions.directly(direct.ask, token)
                 if found is not None:
                     if note and found.touch_due:
-                        self._room.post(lambda: sessions.touch(found))
+                        self._room.post(partial(_touch, self._sessions, found))
                     return found
+            # Asked once more, if any time is left.
 
         async def read() -> SessionSnapshot[T] | None:
             live: SessionSnapshot[T] | None = await self._sessions.read(token, deadline=deadline)

@@ -6,6 +6,7 @@ What is not kept near a thread may ask for by itself: see `direct_calls`.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -59,17 +60,15 @@ class Store(NearReader, Generic[T]):
             return value
         direct = self._direct
         if direct is not None and direct.alone():
-            began = monotonic()
-            try:
+            deadline = monotonic() + direct.patience
+            with suppress(EngineUnavailable):
                 entry = self.asynchronous.directly(direct.ask, key)
-            except EngineUnavailable:
-                # Asked once more, if any time is left.
-                deadline = began + direct.patience
-                return self._room.run(lambda _: self.asynchronous.read_before(deadline, key))
-            if entry is not None:
-                (self._far_local if entry.body is not None else self._missed_local).cell.number += 1
-                answer: T | None = entry.value
-                return answer
+                if entry is not None:
+                    (self._far_local if entry.body is not None else self._missed_local).cell.number += 1
+                    answer: T | None = entry.value
+                    return answer
+            # Asked once more, if any time is left.
+            return self._room.run(lambda _: self.asynchronous.read_before(deadline, key))
         return self._room.run(lambda _: self.asynchronous.get(*args, **parts))
 
     def get_result(self, *args: object, **parts: object) -> CacheResult[T]:

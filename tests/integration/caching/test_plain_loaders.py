@@ -147,6 +147,23 @@ def test_a_thread_whose_load_ends_after_the_loops_last_turn_ends_too(valkey: Ser
     assert not thread.is_alive()
 
 
+async def test_a_load_that_begins_after_the_close_leaves_no_thread(valkey: Server) -> None:
+    go, threads = threading.Event(), set[threading.Thread]()
+
+    def load(id: str) -> str:
+        threads.add(threading.current_thread())
+        go.wait(30)
+        return id
+
+    async with Greenroom(valkey.address, sessions=False) as room:
+        cache = room.cache(WORD, load=load)
+        loads = [asyncio.create_task(cache.load(str(number))) for number in range(MAX_THREADS + 4)]
+        await until(lambda: len(threads) == MAX_THREADS)
+    go.set()
+    assert await asyncio.gather(*loads) == [str(number) for number in range(MAX_THREADS + 4)]
+    await until(lambda: not any(one.is_alive() for one in threads))
+
+
 async def test_loads_that_hang_take_nobodys_place(valkey: Server) -> None:
     go = threading.Event()
     short = timedelta(milliseconds=50)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from time import monotonic
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -18,9 +17,12 @@ import pytest
 from greenroom import Keyspace
 from greenroom.counters import Counters, Histogram
 from greenroom.engine import Address, Channel, engine_at
+from greenroom.engine.server import direct as direct_module
 from greenroom.engine.server.direct import DirectQuestions
 from greenroom.engine.server.node import Node
+from greenroom.engine.transport.connection import Connection
 from greenroom.engine.transport.direct import DirectConnection
+from greenroom.engine.transport.supervisor import SupervisedConnection
 from greenroom.errors import EngineUnavailable, RoomElsewhere
 from greenroom.sync import Greenroom
 from greenroom.sync.portal import Portal
@@ -32,6 +34,17 @@ from tests.support.sync_rooms import COUNT, EPISODE, Episode, Record, together
 
 T = TypeVar("T")
 FAR = timedelta(0)
+
+
+@pytest.fixture(autouse=True)
+def quiet_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop sends nothing by itself: a read beside a ping goes through the portal."""
+
+    async def believed(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(Connection, "_alive", lambda *_: True)
+    monkeypatch.setattr(SupervisedConnection, "_follow_role", believed)
 
 
 def questions(room: Greenroom) -> DirectQuestions:
@@ -242,22 +255,25 @@ def test_a_frozen_server_costs_a_read_the_time_of_one_call(
     count.set(1, name="a")
     direct = connected(room)
     engine = room.room.backing.engine
-    asked, execute = list[float | None](), engine.execute_all
+    asked, execute, ask = list[float | None](), engine.execute_all, DirectConnection._asked
+    began = list[float]()
 
     async def noted(*given: Any, deadline: float | None = None, **options: Any) -> list[Any]:
         asked.append(deadline)
         return await execute(*given, deadline=deadline, **options)
 
+    def directly(connection: DirectConnection, commands: Any, at: float) -> list[Any]:
+        began.append(at)
+        return ask(connection, commands, at)
+
     monkeypatch.setattr(engine, "execute_all", noted)
-    began = monotonic()
-    with valkey.frozen():
-        with pytest.raises(EngineUnavailable):
-            count.get("a")
-        before = monotonic()
-    (deadline,) = asked
+    monkeypatch.setattr(DirectConnection, "_asked", directly)
+    with valkey.frozen(), pytest.raises(EngineUnavailable):
+        count.get("a")
+    (deadline,), (at,) = asked, began
     assert deadline is not None
-    assert began <= deadline - engine.call_budget <= before, "it counts from the read on, and not from its end"
-    assert direct.due
+    assert deadline - engine.call_budget <= at, "it counts from the read on, and not from its end"
+    assert not direct.due, "what has just failed is not tried at once"
     wait_for(lambda: room.unavailable is None)
     assert count.get("a") == 1
 
@@ -310,6 +326,9 @@ def test_an_instrument_is_told_of_each_read(room: Greenroom) -> None:
     assert direct.ask((("PING",),)) == [b"PONG"]
     room.room.counters.events.instruments = (object(),)  # type: ignore[assignment]
     assert direct.ask((("PING",),)) is None
+    assert direct._open is not None
+    direct._open.direct._answered_at -= 3600
+    assert not direct.due, "nobody would use it"
     room.room.counters.events.instruments = ()
     assert count.get("a") is None
 
@@ -330,11 +349,19 @@ def test_no_thread_asks_beside_a_call_that_is_under_way(room: Greenroom) -> None
     portal.left_by[-1] = [call]
     assert calls.alone(), "another thread's is for that one to wait for"
     portal.left_by.clear()
-    go = threading.Event()
-    portal.post(lambda: go.wait(30))  # the loop is at it
-    portal.post(lambda: None)
-    assert not calls.alone()
+    at_it, go = threading.Event(), threading.Event()
+
+    def long() -> None:
+        at_it.set()
+        go.wait(30)
+
+    portal.post(long)
+    assert at_it.wait(30)
+    assert not calls.alone(), "what the loop is at is still in its queue"
     go.set()
+    wait_for(calls.alone)
+    calls._asked_at -= 3600
+    assert not calls.alone(), "what is asked now and then is not in a row"
 
 
 def test_threads_that_ask_in_turns_ask_the_loop(room: Greenroom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,7 +557,7 @@ def test_what_is_no_server_is_left_alone(room: Greenroom, monkeypatch: pytest.Mo
         wait_for(lambda: direct._not_before)
         other.join(30)
     assert (count.get("a"), count.get("a")) == (1, 1)
-    assert not direct.due
+    assert direct._pause > direct_module._FIRST_PAUSE
 
 
 def test_through_tls_and_in_a_cluster_the_loop_is_asked() -> None:

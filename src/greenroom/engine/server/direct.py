@@ -20,7 +20,7 @@ log = logging.getLogger("greenroom.engine")
 
 _WHO: Command = ("INFO", "server")
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-"""Seconds after an attempt to connect that has failed; they double with each that follows."""
+"""Seconds after a failure, to connect or to be answered in time; they double until a question is answered."""
 
 
 class _Open(NamedTuple):
@@ -65,15 +65,28 @@ class DirectQuestions:
         direct, tracked, plain = opened
         if tracked.outstanding or plain.outstanding or not self._beside(opened):
             return None
-        return None if self._events.instruments else direct.ask(commands)  # instruments are told by the loop
+        if self._events.instruments:
+            return None  # they are told by the loop
+        try:
+            replies = direct.ask(commands)
+        except EngineUnavailable:
+            self._later()
+            raise
+        if replies is not None:
+            self._pause = _FIRST_PAUSE
+        return replies
 
     @property
     def due(self) -> bool:
         """See `Direct`."""
-        if self._opening is not None or monotonic() < self._not_before:
+        if self._opening is not None or self._events.instruments or monotonic() < self._not_before:
             return False
         opened = self._open
         return opened is None or opened.direct.over or opened.direct.idle or not self._beside(opened)
+
+    def _later(self) -> None:
+        self._not_before = monotonic() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _beside(self, opened: _Open) -> bool:
         node = self._node
@@ -118,11 +131,10 @@ class DirectQuestions:
                 direct.close()
                 raise EngineUnavailable("the address leads to another server now")
         except (OSError, TimeoutError, EngineError) as error:
-            self._not_before = monotonic() + self._pause
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._later()
             log.debug("no thread can ask %s by itself: %s", self._node.address, error)
         else:
-            self._open, self._pause = _Open(direct, tracked, plain), _FIRST_PAUSE
+            self._open = _Open(direct, tracked, plain)
         finally:
             self._opening = None
 

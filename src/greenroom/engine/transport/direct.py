@@ -63,7 +63,8 @@ class DirectConnection:
         """
         taken = answered = False
         try:
-            taken, began = self._taken.acquire(blocking=False), monotonic()
+            taken = self._taken.acquire(blocking=False)
+            began = monotonic()
             if not taken or self.over or began - self._answered_at > IDLE:
                 answered = True
                 return None
@@ -71,10 +72,12 @@ class DirectConnection:
             answered = True
             return replies
         finally:
-            if not answered:
-                # Interrupted, as by Ctrl-C, a reply may still come, which is nobody's.
-                self.over = True
+            # Interrupted before it is noted that the lock was taken, nobody asks here any more, and the connection is
+            # soon found idle.
             if taken:
+                if not answered:
+                    # Interrupted, as by Ctrl-C, or not answered in time: a reply may still come, which is nobody's.
+                    self.over = True
                 self._taken.release()
                 if self.over:
                     self.close()

@@ -93,7 +93,7 @@ class SupervisedConnection:
         self.address = address
         self._locator = locator
         self.leads_to = address
-        """The server that the newest connection was made to."""
+        """The server to which the newest attempt to connect went."""
         self.channel = channel
         self._first = first
         self._watch = watch
