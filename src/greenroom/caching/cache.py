@@ -194,9 +194,7 @@ class Cache(CachePeeks[T]):
         """
         if get_ident() != self._opened.thread or not self._loop_runs():
             return False  # `get` says why
-        if self._pending_groups or self._outbox_drops.any or not self._fallback.empty:
-            return False
-        if self._flights.find(key) is not None or self._near.peek(key, self._now()) is not None:
+        if self._heeds_more(key) or self._near.peek(key, self._now()) is not None:
             return False
 
         def heard(question: Question, entry: Entry | None) -> None:
@@ -221,11 +219,16 @@ class Cache(CachePeeks[T]):
             The value that the server has given; the question where it has given none that is fresh, for `resumed`;
             None where it was not asked.
         """
-        if self._pending_groups or self._outbox_drops.any or not self._fallback.empty:
-            return None
-        if self._flights.find(key) is not None:
-            return None
-        return far_reads.directly(self._remote, ask, key)
+        return None if self._heeds_more(key) else far_reads.directly(self._remote, ask, key)
+
+    def _heeds_more(self, key: str) -> bool:
+        """Whether `get` would look at more than what is near and on the server: a thread's read is left to it then."""
+        return bool(
+            self._pending_groups
+            or self._outbox_drops.any
+            or not self._fallback.empty
+            or self._flights.find(key) is not None
+        )
 
     async def resumed(self, question: Question, args: tuple[object, ...], parts: Mapping[str, object]) -> T | None:
         """As `get`, from the server's answer on."""

@@ -87,7 +87,7 @@ class RemoteTier(Generic[T]):
         """Several values, each as `read`, without a task for each: all questions leave in one write."""
         if self.generation.pending and not await self.generation.settled():
             return [Miss(TimeBudget(0.0), reachable=False) for _ in keys]
-        if not (lifetime or not self.keeps_nothing_near or self._refused_drops or self.generation.current):
+        if self.keeps_nothing_near and not (lifetime or self._refused_drops or self.generation.current):
             return await self._read_alone(keys)
         asked: list[Question | Miss] = []
         answers: list[Entry | Miss] = []
