@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from greenroom.counters import Counters
 from greenroom.engine import Address, Channel, Limits
 from greenroom.engine.protocol.errors import ConnectionLost, NoReply
 from greenroom.engine.server.standalone import Standalone
+from greenroom.engine.transport import connection as connection_module
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown
 from tests.support.gateways import Gateway, eventually, gateway
@@ -82,6 +84,34 @@ async def test_a_value_that_takes_long_to_send_does_not_end_the_connection(serve
         way.up = 0
         await eventually(lambda: server.raw()("STRLEN", "big") == len(BIG) * 12)
         await eventually(lambda: connection is not None and connection.outstanding == 0)
+        assert connection_of(engine, Channel.TRACKED) is connection
+    finally:
+        await engine.close()
+
+
+async def test_a_write_that_itself_takes_the_deadline_does_not_end_the_connection(
+    way: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await engine_at(way, Counters())
+    try:
+        connection, passed = connection_of(engine, Channel.TRACKED), 0.0
+        assert connection is not None
+        assert connection._transport is not None
+        write = connection._transport.write
+
+        def slowly(data: bytes) -> None:
+            nonlocal passed
+            write(data)
+            passed += 2 * DEADLINE * (len(data) > len(BIG))
+
+        monkeypatch.setattr(connection_module, "monotonic", lambda: monotonic() + passed)
+        monkeypatch.setattr(connection._transport, "write", slowly)
+        way.up = 16384
+        asked = asyncio.create_task(engine.execute(Channel.TRACKED, "big", "SET", "big", BIG * 3))
+        await eventually(lambda: passed)
+        way.up = 0
+        await asyncio.wait([asked])
+        await eventually(lambda: connection.outstanding == 0)
         assert connection_of(engine, Channel.TRACKED) is connection
     finally:
         await engine.close()

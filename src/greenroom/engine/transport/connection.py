@@ -209,11 +209,17 @@ class Connection(asyncio.Protocol):
             self._trace(issued)
         self._issued = issued
         self._sent_at.append((monotonic(), issued))
+        before = self._transport.get_write_buffer_size()
         try:
             self._transport.write(data)
         except RuntimeError:
             # uvloop has closed its handle, and does not say that it is closing; whoever closed it ends this connection.
             return
+        self._unsent = self._transport.get_write_buffer_size()
+        if 0 < self._unsent < before + len(data):
+            # Prevents: a write of many megabytes takes the deadline by itself · the next tick has seen no byte go · the
+            # connection is ended. What fits in the system's buffer says nothing: that of a dead server takes it too.
+            self._moved = monotonic()
         if self._timer is None:
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 
