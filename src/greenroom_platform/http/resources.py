@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from copy import copy
-
 import msgspec
 from litestar.types import ControllerRouterHandler
 
 from greenroom_platform.domain.records import SnippetDraft, TopicDraft
 from greenroom_platform.domain.task_records import PodcastRequest
-from greenroom_platform.http.router import OwnRouter
+from greenroom_platform.http.router import OwnRouter, own_copy
 from greenroom_platform.http.routes import (
     account,
     activity,
@@ -58,4 +56,4 @@ DRAFTS: list[type[msgspec.Struct]] = [
 def resources() -> list[ControllerRouterHandler]:
     """The routes, for one application."""
     api = OwnRouter("/api/v1", route_handlers=[one.new_router() for one in _API])
-    return [api, *map(copy, operations.HANDLERS), feeds.new_router(), page.new_router()]
+    return [api, *map(own_copy, operations.HANDLERS), feeds.new_router(), page.new_router()]
