@@ -31,7 +31,7 @@ URL ?=
 # Tests start some hundred programs. Without bytecode files each of them would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup serve lint type unit test node compiled bench torture torture-builds schemathesis fmt lock dist release docs images clean
+.PHONY: setup serve lint type unit test tests node compiled bench torture torture-builds schemathesis fmt lock dist release docs images clean
 
 setup: $(VENV)/.serve
 
@@ -66,7 +66,11 @@ unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
 
 test: $(VENV)/.dev node
-	@$(MAKE) --no-print-directory -j2 lint type compiled
+	@$(MAKE) --no-print-directory -j2 lint compiled
+	@$(MAKE) --no-print-directory -j2 type tests
+
+# All tests, without what goes before them.
+tests:
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # What the tests of TypeScript, of pyright and of the API's description run; without npm, or without its registry, they are skipped and say so.
@@ -75,8 +79,8 @@ node: requirements/node/package-lock.json
 	  || npm ci --silent --no-audit --no-fund --prefix requirements/node \
 	  || echo "not installed: what requirements/node names; the tests of TypeScript, of pyright and of the API's description are skipped" >&2
 
-# The bytecode of all tests. Each worker process of `make test` would compile all of them; mypy leaves a core free meanwhile. What
-# cannot be collected is told by the run itself.
+# The bytecode of all tests. Each worker process of `make test` would compile all of them. What cannot be collected is told
+# by the run itself.
 compiled: $(VENV)/.dev
 	@$(BIN)/pytest --collect-only -qq $(TESTS) >/dev/null || true
 

@@ -10,8 +10,11 @@ from typing import Any
 
 from xdist.scheduler import LoadFileScheduling
 
-WAITING = "e2e", "cluster", "crash", "outage", "integration/studio", "integration/accounts", "integration/frameworks"
-"""Where the files are that mostly wait."""
+WAITING = (
+    *("outage", "cluster", "e2e", "integration/frameworks", "crash", "integration/studio", "integration/cli"),
+    *("integration/accounts", "integration/deployment"),
+)
+"""Where the files are that mostly wait. Those that compute least go first: beside the browsers, which compute most."""
 LONGEST_FIRST = *WAITING, "browser", "integration/storage", "docs", "http", "integration"
 """Where those are that take longest: begun last, one of them would be waited for by idle workers."""
 
