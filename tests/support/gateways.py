@@ -21,7 +21,9 @@ class Gateway:
         self.opened = 0
         """Connections ever accepted."""
         self.down, self.up = 0, 0
-        """Bytes of the server and of the client that pass at a time, a millisecond or more each; 0: as they come."""
+        """Bytes of the server and of the client that pass at a time; 0: as they come."""
+        self.pause = 0.001
+        """Seconds or more that each of them takes."""
         self._swallowed: set[int] = set()
 
     @property
@@ -59,7 +61,7 @@ class Gateway:
                     sink.write(data)
                     await sink.drain()
                 if piece():
-                    await asyncio.sleep(0.001)
+                    await asyncio.sleep(self.pause)
         if number not in self._swallowed:
             sink.transport.abort()
 

@@ -215,11 +215,10 @@ class Connection(asyncio.Protocol):
         except RuntimeError:
             # uvloop has closed its handle, and does not say that it is closing; whoever closed it ends this connection.
             return
-        self._unsent = self._transport.get_write_buffer_size()
-        if 0 < self._unsent < before + len(data):
+        if 0 < (unsent := self._transport.get_write_buffer_size()) < before + len(data):
             # Prevents: a write of many megabytes takes the deadline by itself · the next tick has seen no byte go · the
             # connection is ended. What fits in the system's buffer says nothing: that of a dead server takes it too.
-            self._moved = monotonic()
+            self._unsent, self._moved = unsent, monotonic()
         if self._timer is None:
             self._timer = self._loop.call_later(self._limits.tick, self._tick)
 

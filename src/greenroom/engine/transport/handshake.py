@@ -6,8 +6,10 @@ A starting server answers HELLO and CLIENT TRACKING while every command that rea
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from greenroom.counters import Histogram
@@ -24,6 +26,12 @@ _REMEDIES = {
     "NOPERM": "give the user what `greenroom acl` prints",
 }
 """What to do about a refusal, by the first word of the reply."""
+_UNSENT = 128 * 1024
+"""Bytes that the system holds for a connection before it has sent them.
+
+Prevents: the system holds four megabytes, and takes more only when a third of them has gone · a large value is sent
+over a slow line · for seconds no byte goes from us to the system, and the connection is taken for dead.
+"""
 
 
 async def open_connection(
@@ -98,15 +106,24 @@ async def _open(
         host, port = address.hosts[0]
         named = address.tls.server_name or host if address.tls is not None else None
         try:
-            return (await loop.create_connection(making, host, port, ssl=tls, server_hostname=named))[1]
+            transport, connection = await loop.create_connection(making, host, port, ssl=tls, server_hostname=named)
         except ssl.SSLError as error:
             raise refusal(error, named or host) from None
+        _bound_unsent(transport.get_extra_info("socket"))
+        return connection
     except BaseException:
         # Prevents: uvloop says that the connection is made · its caller is cancelled before he has it · uvloop closes
         # it and never says that it is lost · its timer writes to what is closed.
         for connection in made:
             connection.abort("the connection was given up")
         raise
+
+
+def _bound_unsent(made: socket.socket | None) -> None:
+    # Windows has no such option, and a sandbox may refuse it: a slow line then ends a connection that sends much.
+    if made is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with suppress(OSError):
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 
 def with_remedy(reply: EngineError) -> EngineError:
