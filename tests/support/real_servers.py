@@ -30,11 +30,16 @@ def redis_binary() -> str | None:
     return shutil.which("redis-server")
 
 
-_PORTS = range(10_000, 32_000)
-"""Those that no system gives to connections that somebody makes.
+_PORTS = 1_000
+"""How many ports a worker of pytest-xdist has for its tests."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10
+_FIRST_PORT = 10_000 + _PORTS * _WORKER
+"""The first of them.
 
-Prevents: a test has a port, and its server is not there yet, or away for a moment · a connection of somebody else has
-that port as its own end, for as long as it lives · the server cannot be started.
+No system gives ports below 32,768 to connections that somebody makes, and a node of a cluster takes the port that is
+10,000 higher too: from 20,000 on.
+Prevents: a test has a port, and its server is not there yet, or away for a moment · a connection, a test of another
+worker or a node of a cluster takes that port · the server cannot be started.
 """
 _next_port: tuple[int, int] = 0, 0
 """The process that has drawn ports, and the place of its next one; each begins at a place of its own."""
@@ -45,9 +50,9 @@ def free_port() -> int:
     global _next_port
     process, place = _next_port
     if process != os.getpid():
-        process, place = os.getpid(), random.SystemRandom().randrange(len(_PORTS))
+        process, place = os.getpid(), random.SystemRandom().randrange(_PORTS)
     while True:
-        port, place = _PORTS[place], (place + 1) % len(_PORTS)
+        port, place = _FIRST_PORT + place, (place + 1) % _PORTS
         _next_port = process, place
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))

@@ -31,6 +31,13 @@ def replica_of(backing: Backing, episode: str) -> Replica | None:
     return None if found is None else found[1]
 
 
+def is_trusted(backing: Backing, episode: str) -> bool:
+    """Whether there is a replica to read an episode at, and it has been found to have what its primary has."""
+    # None is used for a moment while the engine learns anew who owns what.
+    replica = replica_of(backing, episode)
+    return replica is not None and replica.trusted
+
+
 def reads_there(backing: Backing, episode: str) -> bool:
     """Whether the next read of an episode is the replica's to answer."""
     engine, replica = backing.engine, replica_of(backing, episode)
