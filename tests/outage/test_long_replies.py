@@ -92,7 +92,7 @@ async def test_a_value_over_a_slow_line_does_not_end_the_connection(way: Gateway
 async def test_a_write_that_takes_the_deadline_does_not_end_the_connection(
     way: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = Limits(command_deadline=5.0, ping_timeout=5.0)
+    limits = Limits(command_deadline=5.0, reply_deadline=60.0, ping_timeout=5.0)
     engine = await engine_at(way, Counters(), limits)
     try:
         connection, passed = connection_of(engine, Channel.TRACKED), 0.0
