@@ -255,6 +255,7 @@ async def test_a_lost_primary_connection_makes_the_replica_be_compared_anew(stea
         backing.engine.reset(Channel.TRACKED, key_of(episode), "a test wants it")
         assert not reads_there(backing, episode)
         await until(lambda: backing.engine.unavailable is None)
+        await until(lambda: replica_of(backing, episode) is not None)
         with pytest.raises(TimeoutError):
             await until(lambda: is_trusted(backing, episode), 1)
     await until(lambda: is_trusted(backing, episode))

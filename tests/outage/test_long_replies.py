@@ -69,7 +69,7 @@ async def test_a_long_value_ends_its_callers_wait_and_not_the_connection(
         await engine.close()
 
 
-async def test_a_value_over_a_slow_line_does_not_end_the_connection(way: Gateway) -> None:
+async def test_a_value_over_a_slow_line_does_not_end_the_connection(server: Server, way: Gateway) -> None:
     # A busy machine may stand still for longer than the default.
     limits = Limits(command_deadline=1.0, ping_timeout=1.5)
     engine = await engine_at(way, Counters(), limits)
@@ -83,6 +83,7 @@ async def test_a_value_over_a_slow_line_does_not_end_the_connection(way: Gateway
         # So long may a connection stay silent.
         await asyncio.sleep(limits.ping_after + limits.ping_timeout)
         way.up = 0
+        await eventually(lambda: server.raw()("STRLEN", "big") == len(BIG) * 3)
         await eventually(lambda: connection.outstanding == 0)
         assert connection_of(engine, Channel.TRACKED) is connection
     finally:
