@@ -19,6 +19,8 @@ _PIECE = 64 * 1024
 _PIECES = 64
 """Pieces that are parsed before others have their turn."""
 _HEAD_END = b"\r\n\r\n"
+_FRAMING = b"content-length", b"transfer-encoding"
+"""Headers that say where a body ends (RFC 9112, 6.3)."""
 
 
 class _Flow(FlowControl):
@@ -69,6 +71,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._named = 0
         self._unanswered = 0
         self._upgraded = False
+        self._reads_on = False
         self._patience: asyncio.TimerHandle | None = None
         self._refusal: bytes | None = None
         self._farewell: Farewell | None = None
@@ -183,10 +186,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _feed(self, piece: bytes) -> None:
         was_in_body, heads, moved = self._in_body, self._heads, self._moved
         try:
-            self.parser.feed_data(piece)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
-            return
+            self._parse_piece(piece)
         except httptools.HttpParserError as error:
             cause = error.__context__
             if isinstance(cause, Unreadable):
@@ -200,16 +200,31 @@ class HttpProtocol(HttpToolsProtocol):
         if self._head_bytes > self.HEAD or self._quiet_bytes > self.HEAD:
             self._refuse("headers-too-large", f"its headers have more than {self.HEAD} bytes")
 
+    def _parse_piece(self, piece: bytes) -> None:
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self._upgrade()
+            else:
+                self._read_on()
+
     def on_message_begin(self) -> None:
+        if self._reads_on:
+            return
         self._in_head, self._named = True, 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
+        if self._reads_on:
+            return
         super().on_url(url)
         if len(self.url) > self.URL:
             raise Unreadable("uri-too-long", f"its address has more than {self.URL} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._reads_on:
+            return
         self._named += 1
         if self._named > self.HEADERS:
             raise Unreadable("headers-too-large", f"it has more than {self.HEADERS} headers")
@@ -218,6 +233,8 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._reads_on:
+            return
         self.url, named = target_of(self.parser.get_method(), self.url)
         hosts = [at for at, (name, _) in enumerate(self.headers) if name == b"host"]
         if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
@@ -236,6 +253,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            return  # the parser leaves out the body: see `_read_on`
         self._in_body = False
         super().on_message_complete()
 
@@ -243,10 +262,24 @@ class HttpProtocol(HttpToolsProtocol):
         # In HTTP/1.0 an Upgrade counts for nothing (RFC 9110, 7.8).
         return self.parser.get_http_version() != "1.0" and super()._should_upgrade()
 
+    def _read_on(self) -> None:
+        """Read the body of a request whose Upgrade is not ours: the connection goes on in HTTP/1.1 (RFC 9110, 7.8).
+
+        The parser takes each Upgrade for the end of the message. A new one gets a head of the same length of body.
+        Prevents: a proxy passes on a POST with `Upgrade: h2c` · its body is taken for the next request, which has
+        headers that only the proxy may set · the proxy gives the answer to another client.
+        """
+        framing = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] in _FRAMING)
+        method = self.parser.get_method().replace(b"CONNECT", b"POST")  # each CONNECT is an Upgrade to the parser
+        self.parser = httptools.HttpRequestParser(self)
+        self._reads_on = True
+        try:
+            self.parser.feed_data(b"%b / HTTP/1.1\r\n%b\r\n" % (method, framing))
+        finally:
+            self._reads_on = False
+
     def _upgrade(self) -> None:
-        if not self._should_upgrade():
-            self.parser = httptools.HttpRequestParser(self)  # answered in HTTP/1.1, in which the connection goes on
-        elif self._unanswered:
+        if self._unanswered:
             self._refuse("bad-request", "a WebSocket cannot begin while other requests of its connection are answered")
         else:
             self._unparsed, self._at = b"", 0
