@@ -1,9 +1,9 @@
-"""What a cache answers from this process alone, and how it remembers the keys of parts."""
+"""What a cache answers from this process alone."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from threading import get_ident
 from typing import Any, TypeVar
 
@@ -12,11 +12,9 @@ from greenroom.caching.near import Entry, Near
 from greenroom.caching.outbox_drops import OutboxDrops
 from greenroom.caching.result import Outcome
 from greenroom.keyspace import Keyspace
+from greenroom.keyspace.recent_keys import RecentKeys
 
 T = TypeVar("T")
-
-_MAX_KEYS = 20_000
-"""Keys remembered by their parts."""
 
 
 class CachePeeks(CacheDrops[T]):
@@ -30,7 +28,9 @@ class CachePeeks(CacheDrops[T]):
 
     def __init__(self, keyspace: Keyspace[T], groups: Sequence[str]) -> None:
         super().__init__(keyspace, groups)
-        self._keys: dict[object, str] = {}
+        recent = RecentKeys(keyspace)
+        self._key = recent.key
+        self._keys = recent.known
         self._counted_near = keyspace.name, Outcome.NEAR.value
 
     def peek(self, *args: object, **parts: object) -> T | None:
@@ -80,23 +80,6 @@ class CachePeeks(CacheDrops[T]):
         return self._backing.local.watch(self._key(args, parts), callback)
 
     # ------------------------------------------------------------------------------------------------
-
-    def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
-        """The key; those asked for lately are remembered, since building one costs more than a near hit may."""
-        # Exact types only: True and 1.0 equal 1, and neither is a page number.
-        if len(args) == 1 and type(args[0]) is str and not parts:
-            asked: object = args[0]
-        elif parts and not args and all(type(part) is str or type(part) is int for part in parts.values()):
-            asked = tuple(parts.items())
-        else:
-            return self.keyspace.key(*args, **parts)
-        key = self._keys.get(asked)
-        if key is None:
-            key = self.keyspace.key(*args, **parts)
-            if len(self._keys) >= _MAX_KEYS:
-                self._keys.clear()
-            self._keys[asked] = key
-        return key
 
     def _servable(self, key: str) -> Entry | None:
         """The near entry that may be served as it is: fresh, and no drop is pending that may be of its key."""

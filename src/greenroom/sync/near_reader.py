@@ -10,12 +10,10 @@ from greenroom.caching.invalidation import Backing
 from greenroom.caching.near import Entry
 from greenroom.caching.result import Outcome
 from greenroom.keyspace import Keyspace
+from greenroom.keyspace.recent_keys import RecentKeys
 from greenroom.sync.called_drops import CalledDrop, CalledDrops
 from greenroom.sync.direct_calls import DirectCalls
 from greenroom.sync.thread_counts import ThreadCount
-
-_MAX_KEYS = 20_000
-"""Keys remembered by their parts."""
 
 
 class NearReader:
@@ -37,7 +35,9 @@ class NearReader:
         self._now: Callable[[], float] = monotonic
         self._peek: Callable[[str, float], Entry | None] = _nothing
         self._direct: DirectCalls | None = None
-        self._keys: dict[object, str] = {}
+        recent = RecentKeys(self.keyspace)
+        self._key = recent.key
+        self._keys = recent.known
         self._begin_counting()
 
     def bind(self, backing: Backing, called: CalledDrops, direct: DirectCalls | None) -> None:
@@ -80,25 +80,6 @@ class NearReader:
     def _begin_counting(self) -> None:
         self._hits, self._far_hits, self._misses = ThreadCount(), ThreadCount(), ThreadCount()
         self._local, self._far_local, self._missed_local = self._hits.local, self._far_hits.local, self._misses.local
-
-    def _key(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
-        """The key; those asked for lately are remembered, since building one costs more than a near hit may."""
-        # Exact types only: True and 1.0 equal 1, and neither is a page number.
-        if len(args) == 1 and type(args[0]) is str and not parts:
-            asked: object = args[0]
-        elif parts and not args and all(type(part) is str or type(part) is int for part in parts.values()):
-            asked = tuple(parts.items())
-        elif len(args) != 1 and not parts and all(type(part) is str or type(part) is int for part in args):
-            asked = args
-        else:
-            return self.keyspace.key(*args, **parts)
-        key = self._keys.get(asked)
-        if key is None:
-            key = self.keyspace.key(*args, **parts)
-            if len(self._keys) >= _MAX_KEYS:
-                self._keys = {}
-            self._keys[asked] = key
-        return key
 
 
 def _nothing(_key: str, _now: float) -> None:
