@@ -13,7 +13,7 @@ import pytest
 from greenroom.caching import Cache
 from greenroom.caching.lease import FILL
 from tests.support.episode_caches import Back, Episode, Loads, cache_of, settled
-from tests.support.patience import PATIENT, be_patient
+from tests.support.patience import PATIENT
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
 
@@ -21,11 +21,6 @@ pytestmark = pytest.mark.on_cluster
 
 FOR_EVER = 600.0
 """Seconds of a loader's deadline, and so of a lease: who waits for its end fails the test."""
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,25 +11,14 @@ from greenroom.caching import Outcome
 from greenroom.caching.lease import FILL, FILL_ABSENCE, GET_OR_LEASE
 from greenroom.counters import Counters
 from tests.support.episode_caches import ABSENT, KEY, LEASE, Back, Episode, Loads, cache_of, settled
-from tests.support.patience import PATIENT, be_patient
-from tests.support.proxy import Proxy, proxy_of
+from tests.support.patience import PATIENT
+from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
 
 FOR_EVER = 600.0
 """Seconds of a loader's deadline, and so of a lease: who waits for its end fails the test."""
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
-
-
-@pytest.fixture
-async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    async with proxy_of(server) as proxy:
-        yield proxy
 
 
 async def held(back: Back, through: Server | Proxy, **options: Any) -> tuple[Any, Loads]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,8 +16,8 @@ from greenroom.engine import Limits
 from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import ABSENT, KEY, LEASE, Back, Episode, Loads, cache_of, settled
-from tests.support.patience import PATIENT, SteadyClock, be_patient, until
-from tests.support.proxy import Proxy, proxy_of
+from tests.support.patience import PATIENT, SteadyClock, until
+from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
@@ -28,17 +27,6 @@ TRUTH = "greenroom:generation:{cache:episode:{episode_id}}"
 MARK = "greenroom:mark:{cache:episode:e1}"
 FOR_EVER = 600.0
 SOON = Limits(probe_min=0.02, probe_max=0.05)
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
-
-
-@pytest.fixture
-async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    async with proxy_of(server) as proxy:
-        yield proxy
 
 
 async def process(back: Back, through: Server | Proxy, load: Any = None, **options: Any) -> Cache[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,8 +16,8 @@ from greenroom.errors import EngineError
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.full_server import full
-from tests.support.patience import PATIENT, be_patient, until
-from tests.support.proxy import Proxy, proxy_of
+from tests.support.patience import PATIENT, until
+from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
 BRIEF: Keyspace[Episode] = Keyspace("cache:episode:{episode_id}", Episode, ttl=timedelta(minutes=30))
@@ -26,17 +25,6 @@ OTHER: Keyspace[Episode] = Keyspace("cache:other:{episode_id}", Episode, ttl=tim
 TRUTH = "greenroom:generation:{cache:episode:{episode_id}}"
 NEWER = "8000000000000000-0f"
 SOON = Limits(probe_min=0.02, probe_max=0.05)
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
-
-
-@pytest.fixture
-async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    async with proxy_of(server) as proxy:
-        yield proxy
 
 
 def known(cache: Cache[Any]) -> str:

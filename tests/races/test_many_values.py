@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -16,8 +16,8 @@ from greenroom.caching.keyspace_drops import GENERATION
 from greenroom.errors import Overloaded
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import ABSENT, EPISODE, KEY, Back, Episode, Loads, cache_of, settled
-from tests.support.patience import PATIENT, SteadyClock, be_patient, until
-from tests.support.proxy import Proxy, proxy_of
+from tests.support.patience import PATIENT, SteadyClock, until
+from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
@@ -29,17 +29,6 @@ BRIEF: Keyspace[Episode] = Keyspace("cache:episode:{episode_id}", Episode, ttl=t
 """Without a soft lifetime: where nothing is kept near, the values alone are asked for."""
 both = pytest.mark.parametrize("keyspace", [EPISODE, BRIEF], ids=["with its lifetime", "alone"])
 WORDS: Keyspace[list[str]] = Keyspace("cache:words:{one}", list[str], ttl=timedelta(minutes=30))
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
-
-
-@pytest.fixture
-async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    async with proxy_of(server) as proxy:
-        yield proxy
 
 
 def write(server: Server, ids: Sequence[str], version: int = 1, *, seconds: int = 1800) -> None:

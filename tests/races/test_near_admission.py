@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -16,25 +15,14 @@ from greenroom.engine import Limits
 from greenroom.engine.transport.connection import Connection
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import ABSENT, KEY, Back, Episode, Loads, cache_of, settled
-from tests.support.patience import PATIENT, SteadyClock, be_patient, until
-from tests.support.proxy import HeldReplies, Proxy, proxy_of
+from tests.support.patience import PATIENT, SteadyClock, until
+from tests.support.proxy import HeldReplies, Proxy
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
 
 BRIEF: Keyspace[Episode] = Keyspace("cache:episode:{episode_id}", Episode, ttl=timedelta(minutes=30))
 """Without a soft lifetime: nothing is refreshed behind."""
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
-
-
-@pytest.fixture
-async def proxy(server: Server) -> AsyncIterator[Proxy]:
-    async with proxy_of(server) as proxy:
-        yield proxy
 
 
 def write(server: Server, version: int, *, seconds: int = 1200) -> None:

@@ -14,7 +14,7 @@ from greenroom.caching.keyspace_drops import GENERATION
 from greenroom.keyspace import Keyspace, Number
 from tests.support.episode_caches import Back, cache_of, settled
 from tests.support.interleaving import Turns, in_every_order
-from tests.support.patience import PATIENT, be_patient, until
+from tests.support.patience import PATIENT, until
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
 
@@ -108,11 +108,6 @@ class Trial:
         self.record.change(show_id)
         await self.cache.invalidate_group(show_id=show_id)
         assert self.raw("GET", key) is None
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
 
 
 @pytest.fixture

@@ -12,18 +12,13 @@ from greenroom.caching.lease import GET_OR_LEASE
 from greenroom.counters import Counters
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import ABSENT, EPISODE, KEY, LEASE, Back, Episode, Loads, cache_of, settled
-from tests.support.patience import PATIENT, SteadyClock, be_patient, until
+from tests.support.patience import PATIENT, SteadyClock, until
 from tests.support.proxy import proxy_of
 from tests.support.real_servers import Server
 
 pytestmark = pytest.mark.on_cluster
 
 OLD, NEW, FOREIGN = (b'{"episode_id":"e1","version":%d}' % version for version in (1, 2, 9))
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
 
 
 def make_stale(server: Server) -> None:

@@ -11,7 +11,7 @@ import pytest
 from greenroom.errors import GreenroomError
 from greenroom.sessions import Presence, SessionGone
 from tests.support.interleaving import Turns, in_every_order
-from tests.support.patience import PATIENT, be_patient
+from tests.support.patience import PATIENT
 from tests.support.proxy import Proxy, proxy_of
 from tests.support.real_servers import Server
 from tests.support.session_stores import MINIMAL, Open, Store, add_one, decoded, key, patch
@@ -47,11 +47,6 @@ class Side:
         leaves = command[0] == b"ZREM" and command[1].startswith(b"greenroom:streams:")
         if leaves or (command[0] in (b"EVALSHA", b"MGET") and not counts):
             await self.turns.gate()
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    be_patient(monkeypatch)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -14,7 +13,7 @@ from pymongo.errors import PyMongoError
 
 from tests.support.patience import wait_for
 from tests.support.process_tree import stop
-from tests.support.real_servers import free_port
+from tests.support.real_servers import free_port, listens
 
 START = 60.0
 """Seconds that a start may take on a busy machine."""
@@ -92,8 +91,4 @@ class MongoServer:
 
     def _listens(self) -> bool:
         self._lives()
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 0.2).close()
-        except OSError:
-            return False
-        return True
+        return listens(self.port)

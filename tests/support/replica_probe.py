@@ -31,18 +31,23 @@ def replica_of(backing: Backing, episode: str) -> Replica | None:
     return None if found is None else found[1]
 
 
-def is_trusted(backing: Backing, episode: str) -> bool:
-    """Whether there is a replica to read an episode at, and it has been found to have what its primary has."""
+def trusted_replica(backing: Backing, episode: str) -> Replica | None:
+    """The replica to read an episode at, once it has been found to have what its primary has."""
     # None is used for a moment while the engine learns anew who owns what.
     replica = replica_of(backing, episode)
-    return replica is not None and replica.trusted
+    return None if replica is None or not replica.trusted else replica
+
+
+def is_trusted(backing: Backing, episode: str) -> bool:
+    """Whether there is a trusted replica to read an episode at."""
+    return trusted_replica(backing, episode) is not None
 
 
 def reads_there(backing: Backing, episode: str) -> bool:
     """Whether the next read of an episode is the replica's to answer."""
-    engine, replica = backing.engine, replica_of(backing, episode)
+    engine, replica = backing.engine, trusted_replica(backing, episode)
     assert isinstance(engine, ReplicaReads)
-    return replica is not None and replica.trusted and engine._touched.before(key_of(episode), replica.as_of)
+    return replica is not None and engine._touched.before(key_of(episode), replica.as_of)
 
 
 async def version(cache: Cache[Any], episode: str) -> object:
