@@ -87,20 +87,6 @@ def test_a_reply_that_came_in_a_standstill_is_read(
     assert run(valkey, loop, test) == 0
 
 
-def test_a_connection_outlives_a_standstill_without_calls(
-    valkey: Server, loop: Callable[[], asyncio.AbstractEventLoop]
-) -> None:
-    async def test(engine: Engine) -> None:
-        connection = connected(engine, Channel.TRACKED)
-        while connection._pinged is None:
-            await asyncio.sleep(0.001)
-        stand_still(connection, answered=True)
-        await asyncio.sleep(2 * LIMITS.tick)
-        assert connected(engine, Channel.TRACKED) is connection
-
-    assert run(valkey, loop, test) == 0
-
-
 @pytest.mark.parametrize("timed", [False, True], ids=["the connection's deadline", "the caller's deadline"])
 def test_a_server_that_says_nothing_is_found_out_all_the_same(
     valkey: Server, loop: Callable[[], asyncio.AbstractEventLoop], timed: bool
