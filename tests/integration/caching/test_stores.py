@@ -195,6 +195,7 @@ async def test_two_hundred_callers_change_one_value_in_turn(room: Greenroom, mon
 
 
 @pytest.mark.one_kind
+@pytest.mark.own_budget
 async def test_a_change_that_hangs_does_not_keep_the_others_for_ever(room: Greenroom) -> None:
     numbers, hangs, go = room.store(COUNT), asyncio.Event(), asyncio.Event()
     read = numbers._tier.read

@@ -60,6 +60,7 @@ async def test_an_answer_makes_it_trusted_from_its_question_on(valkey: Server, b
     assert await cache.get("e1") == Episode("e1")
 
 
+@pytest.mark.own_budget
 async def test_a_bound_of_near_and_a_budget_are_the_engine_s_own(valkey: Server, back: Back) -> None:
     limits = Limits(command_deadline=7, ping_after=3, ping_timeout=2)
     backing = await back(valkey, limits=limits)

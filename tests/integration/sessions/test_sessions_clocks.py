@@ -101,6 +101,7 @@ async def test_a_request_does_not_wait_for_its_touch(server: Server, store: Open
     await sessions.close()
 
 
+@pytest.mark.own_budget
 async def test_a_touch_that_failed_is_made_by_the_next_request(server: Server, store: Open) -> None:
     sessions, raw = await store(server), server.raw()
     _, token = await sessions.start(MINIMAL)

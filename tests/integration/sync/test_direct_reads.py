@@ -248,6 +248,7 @@ def test_the_reply_to_an_interrupted_read_is_given_to_nobody(room: Greenroom, va
         signal.signal(signal.SIGUSR1, usual)
 
 
+@pytest.mark.own_budget
 def test_a_frozen_server_costs_a_read_the_time_of_one_call(
     room: Greenroom, valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
