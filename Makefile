@@ -21,6 +21,8 @@ STREAM ?=
 # time (most of them wait for servers).
 TESTS ?=
 JOBS ?= 6
+# For `make test` itself: what ends before the tests begin, `lint` also before the types are looked at.
+FIRST :=
 # For `make bench`: groups to measure and print, such as ONLY=cold. Without it all are measured and written to docs/performance.md.
 ONLY ?=
 # For `make schemathesis`: the address of a running service, and the editor token for the editor's role.
@@ -58,7 +60,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-type: $(VENV)/.dev
+type: $(VENV)/.dev $(filter lint,$(FIRST))
 	$(BIN)/mypy
 
 # The tests that need no server, browser or decoder: they take seconds.
@@ -66,11 +68,10 @@ unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(TESTS)
 
 test: $(VENV)/.dev node
-	@$(MAKE) --no-print-directory -j2 lint compiled
-	@$(MAKE) --no-print-directory -j2 type tests
+	@$(MAKE) --no-print-directory -j3 FIRST="lint compiled" type tests
 
 # All tests, without what goes before them.
-tests:
+tests: $(FIRST)
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # What the tests of TypeScript, of pyright and of the API's description run; without npm, or without its registry, they are skipped and say so.
