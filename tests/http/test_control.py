@@ -239,3 +239,11 @@ def test_the_sessions_of_a_user_are_seen_and_ended(service: Service, act: httpx.
         assert done.raise_for_status().json()["outcome"] == "ended 1"
         assert act.get(f"/users/{person.username}/sessions").json()["sessions"] == []
     problem(act.get("/users/nobody-of-this-name/sessions"), 404, "not-found")
+
+
+def test_nobody_signs_up_under_the_id_of_another_user(service: Service, act: httpx.Client) -> None:
+    with people_of(service) as people:
+        victim = act.get(f"/users/{people().sign_up().username}/sessions").raise_for_status().json()
+        draft = {"username": victim["user_id"], "password": "seven unrelated words"}
+        assert blamed(service.client.post(f"{API}/users", json=draft))[0] == "username"
+        assert act.get(f"/users/{victim['user_id']}/sessions").json() == victim

@@ -23,6 +23,8 @@ USERNAME = (3, 64)
 PASSWORD = (8, 256)
 """Characters, whichever."""
 _USERNAME = re.compile(r"[A-Za-z0-9._~-]{{{},{}}}".format(*USERNAME))
+_ID = re.compile(r"[0-9A-Fa-f]{32}")
+"""No name: operators find users by either."""
 
 
 class WrongCredentials(GreenroomError):
@@ -60,6 +62,12 @@ class Accounts:
         if _USERNAME.fullmatch(username) is None:
             remedy = "use {} to {} characters of A-Z a-z 0-9 . _ ~ -".format(*USERNAME)
             raise InvalidInput("username", "cannot be a user name", remedy)
+        if _ID.fullmatch(username) is not None:
+            remedy = "use another length, or another character in it"
+            raise InvalidInput("username", "has the form of a user's id: 32 hexadecimal digits", remedy)
+        await self._check_password(username, password)
+
+    async def _check_password(self, username: str, password: str) -> None:
         if not PASSWORD[0] <= len(password) <= PASSWORD[1]:
             reason = f"has {len(password)} characters"
             raise InvalidInput("password", reason, "use {} to {} characters".format(*PASSWORD))
@@ -138,7 +146,7 @@ class Accounts:
         """
         user = await self._user(user_id)
         try:
-            await self.check(user.username, new)
+            await self._check_password(user.username, new)
         except InvalidInput as error:
             raise InvalidInput("new_password", error.reason, error.remedy) from None
         async with self._attempt(user.username, address) as look:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ import pytest
 
 from greenroom.errors import Conflict, RecordUnavailable
 from greenroom_platform.domain.records import UserRecords
+from greenroom_platform.http.control.acting import user_named
+from greenroom_platform.http.state import ServiceState
 from greenroom_platform.models import HeardPodcast
 from greenroom_platform.storage import SqliteRecords, open_records
 from greenroom_platform.testing.records_changes import NOON, about
@@ -39,6 +42,17 @@ async def test_a_user_is_found_by_name_and_by_id(users: UserRecords) -> None:
     assert await users.user_by_name("ana") == ana == await users.user("u1")
     assert await users.user_by_name("u1") is None
     assert await users.user("ana") is None
+
+
+async def test_an_operator_who_names_an_id_gets_no_user_with_that_name(records: Any) -> None:
+    ana, decoy, plain = user("a1" * 16, "ana"), user("b2" * 16, "a1" * 16), user("c3" * 16, "d4" * 16)
+    for one in (ana, decoy, plain):
+        await records.users.add_user(one)
+    state = ServiceState({"platform": SimpleNamespace(records=records)})
+    assert await user_named(state, ana.user_id) == ana == await user_named(state, ana.user_id.upper())
+    assert await user_named(state, "Ana") == ana
+    assert await user_named(state, decoy.user_id) == decoy
+    assert await user_named(state, "D4" * 16) == plain
 
 
 async def test_a_taken_name_or_id_is_a_conflict_and_leaves_the_first_as_it_was(users: UserRecords) -> None:

@@ -119,13 +119,16 @@ def parts_of(
 
 
 async def user_named(state: ServiceState, name: str) -> User:
-    """The user of a name or an id.
+    """The user of an id or a name.
 
     Raises:
         Problem: 404 where there is none.
     """
     users = getattr(state.platform.records, "users", None)
-    found = None if users is None else await users.user_by_name(name.lower()) or await users.user(name)
+    name = name.lower()
+    # Prevents: a user's id is made another user's name, in a record from before that was refused · an operator ends
+    # the sessions of the first by the id · those of the second end.
+    found = None if users is None else await users.user(name) or await users.user_by_name(name)
     if not isinstance(found, User):
         raise Problem("not-found", "there is no user of this name or id")
     return found

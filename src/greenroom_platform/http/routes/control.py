@@ -112,7 +112,7 @@ async def list_actions(state: ServiceState) -> Response[tuple[Action, ...]]:
 
 @_read("/users/{name:str}/sessions", "A user's live sessions (staff)")
 async def list_user_sessions(state: ServiceState, name: FromPath[str]) -> Response[UserSessions]:
-    """The user is given by name or id; 404 if there is no such user."""
+    """The user is given by id or name; 404 if there is no such user."""
     user = await user_named(state, name)
     live = await state.platform.sessions.of_user(user.user_id)
     found = UserSessions(user_id=user.user_id, username=user.username, sessions=tuple(map(_seen, live)))

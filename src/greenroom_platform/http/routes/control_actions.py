@@ -225,7 +225,7 @@ async def delete_podcast(
 async def end_user_sessions(
     request: Request[Any, Any, Any], state: ServiceState, name: FromPath[str]
 ) -> Response[Action]:
-    """Ends all of them, or one by its handle, and closes their sockets. The user is given by name or id."""
+    """Ends all of them, or one by its handle, and closes their sockets. The user is given by id or name."""
     wanted = requests.draft(EndSessions, await requests.members(request))
     user, sessions = await user_named(state, name), state.platform.sessions
 

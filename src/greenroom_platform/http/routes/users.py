@@ -39,7 +39,10 @@ class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @post("/", operation_class=taking(NewUser), problems=("conflict",), summary="Sign up")
 async def add_user(request: Request[Any, Any, Any], state: ServiceState) -> Response[UserAnswer]:
-    """Creates a user, but no session; 409 if the name is taken, 429 after too many from one address."""
+    """Creates a user, but no session; 409 if the name is taken, 429 after too many from one address.
+
+    A name of 32 hexadecimal digits is refused, because it has the form of a user's id.
+    """
     given = requests.draft(NewUser, await requests.members(request))
     await state.platform.accounts.check(given.username, given.password)
     # Before the hash, which is what costs.
