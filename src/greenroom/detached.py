@@ -31,6 +31,16 @@ async def ended(task: asyncio.Task[Any]) -> None:
         raise
 
 
+async def stop(task: asyncio.Future[Any]) -> None:
+    """Cancel a task, and wait for its end; a caller who is cancelled meanwhile is so when it has ended.
+
+    Prevents: a task takes a while to end · whoever waits for that suppresses its CancelledError · the waiter is
+    cancelled, and suppresses that too: it goes on for ever, and so does the wait for its own end.
+    """
+    task.cancel()
+    await to_the_end(lambda: asyncio.wait([task]))
+
+
 # docs/decisions/0045-changes-finish-once-begun.md
 class Detached:
     """The detached tasks of one owner, who closes them."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
+from greenroom.detached import stop
 from greenroom.errors import GreenroomError
 from greenroom.progress.following import Following
 
@@ -130,11 +131,11 @@ class ProgressEvents(Generic[T]):
                 if not has:
                     yield b"id: %s\nevent: %s\ndata: %s\n\n" % (event_id.encode(), self._name.encode(), json)
         finally:
-            if coming is not None and not coming.done():
-                coming.cancel()
-                with suppress(asyncio.CancelledError):
-                    await coming
-            await self._following.aclose()
+            try:
+                if coming is not None and not coming.done():
+                    await stop(coming)
+            finally:
+                await self._following.aclose()
 
 
 async def _disconnected(receive: Any) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from greenroom.clock import Clock
+from greenroom.detached import stop
 from greenroom.engine import Channel, Engine, Script
 from greenroom.engine.shapes import NUMBER
 from greenroom.errors import CommandFailed, EngineError
@@ -73,7 +73,7 @@ class Leadership:
                 if self.leads and working is None:
                     working = asyncio.create_task(work(), name="greenroom-leader")
                 elif not self.leads and working is not None:
-                    await _ended(working)
+                    await stop(working)
                     working = None
                 if working is not None and working.done():
                     working.result()
@@ -82,7 +82,7 @@ class Leadership:
         finally:
             self.leads = False
             if working is not None:
-                await _ended(working)
+                await stop(working)
                 await self._take(0.0)  # or the next would wait for its end
 
     async def _take(self, life: float) -> bool | None:
@@ -109,9 +109,3 @@ class Leadership:
                 if life:
                     return taken
         return True if answered and life else None
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError, Exception):
-        await asyncio.wait([task])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +15,7 @@ from litestar.exceptions import ValidationException
 from litestar.routes import HTTPRoute, WebSocketRoute
 
 from greenroom.counters import Counters
+from greenroom.detached import stop
 from greenroom.engine.factory import EMBEDDED
 from greenroom.errors import EngineError, GreenroomError
 from greenroom.sessions import SessionMiddleware
@@ -85,9 +86,7 @@ def create_app(
             sharing = asyncio.create_task(metrics.keep_sharing())
             with ending.handle_signals():
                 yield
-            sharing.cancel()
-            with suppress(asyncio.CancelledError):
-                await sharing
+            await stop(sharing)
             metrics.share()
 
     known_addresses = KnownAddresses()

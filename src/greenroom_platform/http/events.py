@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from litestar import Response
 
 from greenroom.caching.result import digest
+from greenroom.detached import stop
 from greenroom.errors import GreenroomError
 from greenroom_platform.http.long_poll import LongPolls
 
@@ -102,6 +103,4 @@ class EventStream(Response[Any]):
                     await put(f"id: {mark}\nevent: {self._event}\ndata: {msgspec.json.encode(value).decode()}\n\n")
         finally:
             if coming is not None and not coming.done():
-                coming.cancel()
-                with suppress(asyncio.CancelledError):
-                    await coming
+                await stop(coming)

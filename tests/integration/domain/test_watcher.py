@@ -284,6 +284,30 @@ async def test_a_leader_that_lost_its_place_stops_working(valkey: Server, record
         await asyncio.wait([task])
 
 
+async def test_a_leader_cancelled_while_its_work_ends_waits_and_ends(valkey: Server, records: Told) -> None:
+    """Prevents: a leader has lost its place · its work takes a while to end · the leader, cancelled then, goes on."""
+    ending, let_go = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await let_go.wait()
+
+    async with open_platform(valkey.address, sessions=False, database=records) as platform:
+        task = asyncio.create_task(Leadership(platform.room.engine, "", "work", SYSTEM).run(work))
+        await until(lambda: valkey.raw()("EXISTS", PLACE) == 1)
+        valkey.raw()("SET", PLACE, "another", "PX", 900)
+        await until(ending.is_set)
+        task.cancel()
+        await platform.topics.all()  # and the loop has run
+        assert not task.done(), "its work is still under way"
+        let_go.set()
+        await until(task.done)
+        assert task.cancelled()
+
+
 async def test_a_place_that_stays_for_ever_is_nobody_s(valkey: Server, records: Told) -> None:
     async with open_platform(valkey.address, sessions=False, database=records) as platform:
         valkey.raw()("SET", "greenroom:leader:{work}", "another")

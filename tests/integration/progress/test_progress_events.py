@@ -209,6 +209,35 @@ async def test_a_silent_stream_is_kept_open_by_comments(valkey: Server, monkeypa
         assert b'"done"' in rest[0]
 
 
+async def test_a_stream_is_closed_whole_though_its_closing_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And whoever closed it is cancelled: that is not taken for the end of what the stream waited for."""
+    monkeypatch.setattr(progress_events, "COMMENT_EVERY", 0.01)
+    ending, let_go, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        async def __anext__(self) -> Any:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ending.set()
+                await let_go.wait()
+
+        async def aclose(self) -> None:
+            closed.set()
+
+    following: Any = Slow()
+    stream: Any = progress_events.ProgressEvents(following, bytes, str, last=None, done=False, name="status")
+    parts = aiter(stream)
+    await anext(parts)
+    await anext(parts)
+    closing = asyncio.create_task(parts.aclose())
+    await ending.wait()
+    closing.cancel()
+    let_go.set()
+    await asyncio.wait([closing])
+    assert (closing.cancelled(), closed.is_set()) == (True, True)
+
+
 async def test_a_job_that_is_followed_is_awaited_for_its_first_status(valkey: Server) -> None:
     async with Greenroom(valkey.address, sessions=False) as room:
         exports = Exports()

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence, Set
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -22,6 +22,7 @@ from pymongo.asynchronous.change_stream import AsyncDatabaseChangeStream
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
+from greenroom.detached import stop
 from greenroom.errors import InvalidInput, RecordError, RecordUnavailable
 from greenroom_platform.definitions import SNIPPET_PAGE
 from greenroom_platform.domain.foreign_changes import EVERYTHING, ForeignChanges
@@ -161,9 +162,10 @@ class MongoForeignChanges:
                         await self.acknowledge(idle)
                         stored = monotonic()
             finally:
-                mending.cancel()
-                await asyncio.wait([mending])
-                await reader.close()
+                try:
+                    await stop(mending)
+                finally:
+                    await reader.close()
 
     async def _mend_words(self, *, missing: bool) -> None:
         """Put the words of a search right, where nobody was told of what others wrote; beside the watch."""
@@ -264,9 +266,9 @@ class _Reader:
 
     async def close(self) -> None:
         """Stop reading."""
-        self._reading.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await self._reading
+        await stop(self._reading)
+        if not self._reading.cancelled():
+            self._reading.exception()  # or it would be logged, where nobody came to ask for it
 
     def _place(self) -> Place | None:
         token, at = self._stream.resume_token, self._session.operation_time
