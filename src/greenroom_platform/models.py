@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from greenroom.errors import InvalidInput
 from greenroom.progress.order import Order
 
 QUEUED = "queued"
@@ -164,3 +165,15 @@ class PodcastTask(msgspec.Struct, frozen=True, kw_only=True):
 def in_utc(moment: datetime) -> datetime:
     """The same moment in UTC: what is written carries `Z`, whatever offset was read."""
     return moment.astimezone(UTC)
+
+
+def given_in_utc(name: str, moment: datetime) -> datetime:
+    """A moment that somebody has given, in UTC.
+
+    Raises:
+        InvalidInput: naming it, where its offset puts it outside of the years that there are.
+    """
+    try:
+        return in_utc(moment)
+    except OverflowError:
+        raise InvalidInput(name, "is not in the years 1 to 9999 in UTC", "correct the timestamp") from None

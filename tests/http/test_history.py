@@ -92,6 +92,8 @@ async def test_what_a_page_kept_is_merged_and_the_latest_200_stay(
         ({"items": [{"podcast_id": "p"}] * 201}, "items"),
         ({"items": [{"podcast_id": ids[0], "position_seconds": -1}]}, "position_seconds"),
         ({"items": [{"podcast_id": ids[0], "position_seconds": 1e300}]}, "position_seconds"),
+        ({"items": [{"podcast_id": ids[0], "listened_at": "0001-01-01T00:00:00+01:00"}]}, "listened_at"),
+        ({"items": [{"podcast_id": UNKNOWN, "listened_at": "9999-12-31T23:59:59-01:00"}]}, "listened_at"),
     ):
         assert blamed(person.post("/history", json=body))[0] == field
     for place in (-0.5, 86_401):

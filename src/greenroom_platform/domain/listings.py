@@ -17,7 +17,7 @@ from greenroom_platform.domain.briefly import Briefly
 from greenroom_platform.domain.records import UserRecords
 from greenroom_platform.domain.task_records import Listed, TaskRecords, Waiting
 from greenroom_platform.domain.topics import Topics
-from greenroom_platform.models import HeardPodcast, Timestamp, in_utc
+from greenroom_platform.models import HeardPodcast, Timestamp, given_in_utc
 
 HISTORY = 200
 """Podcasts of a user's history; of more the one that was listened to longest ago goes."""
@@ -176,17 +176,18 @@ class Histories:
         A place that is not told stays as it is known. Podcasts that there are not are left out.
 
         Raises:
-            InvalidInput: naming `position_seconds`, for a place that cannot be.
+            InvalidInput: naming `position_seconds` or `listened_at`, for a place or a moment that cannot be.
         """
         for one in heard:
             place = one.position_seconds
             if not isinstance(place, msgspec.UnsetType) and not 0 <= place <= LONGEST:
                 remedy = f"send seconds from 0 to {LONGEST:.0f}"
                 raise InvalidInput("position_seconds", "is outside the recording", remedy)
+        told = [given_in_utc("listened_at", one.listened_at) for one in heard]
         known = await self._listings.known([one.podcast_id for one in heard])
         now = self._clock.now()
         # What a device with a wrong clock tells must not stay the latest for ever.
-        moments = [msgspec.structs.replace(one, listened_at=min(in_utc(one.listened_at), now)) for one in heard]
+        moments = [msgspec.structs.replace(one, listened_at=min(at, now)) for one, at in zip(heard, told, strict=True)]
         new = [one for one in moments if one.podcast_id in known]
         return await self._users.edit_history(user_id, lambda before: _merged(before, new))
 

@@ -13,7 +13,7 @@ from greenroom.errors import InvalidInput
 from greenroom.keyspace.parts import check_part
 from greenroom.keyspace.validation import field_and_reason
 from greenroom_platform.domain.records import SnippetImport, TopicImport
-from greenroom_platform.models import in_utc
+from greenroom_platform.models import given_in_utc
 
 LINE_LIMIT = 1025 * 1024
 """Bytes of a line above which it is refused unread: what an editor sends in 1 MiB, with the id and the times."""
@@ -105,12 +105,5 @@ def parsed(text: bytes) -> TopicLine | SnippetLine:
             check_part(name, members[name])
     for name, value in msgspec.structs.asdict(line).items():
         if isinstance(value, datetime):
-            _check_year(name, value)
+            given_in_utc(name, value)
     return line
-
-
-def _check_year(name: str, moment: datetime) -> None:
-    try:
-        in_utc(moment)
-    except OverflowError:
-        raise InvalidInput(name, "is not in the years 1 to 9999 in UTC", "correct the timestamp") from None
