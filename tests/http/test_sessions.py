@@ -185,6 +185,26 @@ def test_what_is_no_json_or_has_a_number_that_no_double_holds_is_400(people: Peo
     problem(people().patch("/session/preferences", content=patch), 400, "malformed-json")
 
 
+def test_topics_that_there_are_not_cost_no_read_and_no_key_each(service: Service, people: People) -> None:
+    unknown = [f"nowhere_{number}" for number in range(99)]
+    answer = people().patch("/session/preferences", json={"preferred_topics": [TOPICS[0], *unknown]})
+    assert blamed(answer)[0] == "preferred_topics[1]"
+    raw = service.raw()
+    assert [key for key in raw("KEYS", "*") if b"nowhere_" in key] == []
+    raw.close()
+
+
+def test_a_topic_can_be_preferred_once_it_is_there_and_not_when_it_is_gone(service: Service, people: People) -> None:
+    ana, topic = people(), f"{API}/topics/a_new_one"
+    wanted = {"preferred_topics": ["a_new_one"]}
+    assert blamed(ana.patch("/session/preferences", json=wanted))[0] == "preferred_topics[0]"
+    draft = {"display_name": "A", "description": "", "keywords": []}
+    service.client.put(topic, json=draft, headers=service.editor).raise_for_status()
+    assert ana.prefer(**wanted)["preferred_topics"] == ["a_new_one"]
+    service.client.delete(topic, headers=service.editor).raise_for_status()
+    assert blamed(ana.patch("/session/preferences", json=wanted))[0] == "preferred_topics[0]"
+
+
 def test_a_hundred_topics_may_be_preferred_and_no_more(people: People) -> None:
     ana = people()
     hundred = [TOPICS[number % 2] for number in range(100)]

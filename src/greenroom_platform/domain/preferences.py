@@ -15,7 +15,7 @@ from greenroom_platform.models import Preferences
 SPEED = (0.5, 3.0)
 """The slowest and the fastest playback."""
 TOPICS_MAX = 100
-"""Preferred topics; each is looked up when they are set."""
+"""Preferred topics."""
 
 DEFAULTS: Mapping[str, Any] = msgspec.json.decode(msgspec.json.encode(Preferences()))
 """The preferences of a listener who has chosen none; a session always has both members."""
