@@ -114,7 +114,7 @@ def test_one_edits_from_signing_in_to_signing_out(service: Service, visitor: Vis
     expect(page.locator("#edit-topic_id-refusal")).to_contain_text("is taken")
     clean(page)
     page.get_by_label("Id", exact=True).fill("edited_too")
-    page.get_by_label("Keywords").fill("sea, , salt ")
+    page.get_by_label("Keywords").fill("sea\n\n salt ")
     press(page, "Create")
     heading(page, "Édited")
     expect(receipt).to_contain_text(

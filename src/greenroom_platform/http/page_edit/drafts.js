@@ -1,6 +1,7 @@
 /** What is typed and not saved: it stays while one goes elsewhere on the page, reloads it, or has to sign in again. */
 
-const PREFIX = 'greenroom.draft:';
+/** With a number: a draft of an earlier page, whose keywords stood on one line, must not be saved as of this one. */
+const PREFIX = 'greenroom.draft.2:';
 
 /** `change` whenever a draft has come or gone. */
 export const drafts = new EventTarget();

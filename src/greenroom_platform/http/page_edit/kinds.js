@@ -1,6 +1,7 @@
 /** Topics and stories: their fields, and how what is typed becomes what the API takes. */
 
-import { keywordsOf, storyPreview, topicPreview } from './previews.js';
+import { keywordsOf, textOf } from './keywords.js';
+import { storyPreview, topicPreview } from './previews.js';
 
 const part = encodeURIComponent;
 
@@ -12,12 +13,12 @@ export const topicKind = {
   fields: () => [
     { name: 'display_name', label: 'Name', required: true, hint: 'As listeners see it on the card.' },
     { name: 'description', label: 'Description', kind: 'area', rows: 4, hint: 'One or two sentences: what it is about.' },
-    { name: 'keywords', label: 'Keywords', hint: 'With commas between them. The first four stand on the card.' },
+    { name: 'keywords', label: 'Keywords', kind: 'area', rows: 4, hint: 'One a line. The first four stand on the card.' },
   ],
   values: (topic) => ({
     display_name: topic?.display_name ?? '',
     description: topic?.description ?? '',
-    keywords: (topic?.keywords ?? []).join(', '),
+    keywords: textOf(topic?.keywords ?? []),
   }),
   body: (values) => ({
     display_name: values.display_name.trim(),

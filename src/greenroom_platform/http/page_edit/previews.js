@@ -3,10 +3,7 @@
 import { h } from '/page/dom.js';
 import { tinted, wave } from '/page/wave.js';
 import { day } from '/page/words.js';
-
-export function keywordsOf(text) {
-  return text.split(',').map((one) => one.trim()).filter(Boolean);
-}
+import { keywordsOf } from './keywords.js';
 
 export function topicPreview(values, { id }) {
   const keywords = keywordsOf(values.keywords);
