@@ -137,6 +137,30 @@ def test_an_export_is_everything_and_can_be_loaded_again(service: Service) -> No
     assert (again["topics"] + again["snippets"], again["bad"], again["changes"]) == (len(objects), [], 0)
 
 
+async def test_head_of_an_export_has_its_headers_and_reads_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = 0
+
+    async def counted(_: object) -> AsyncIterator[bytes]:
+        nonlocal read
+        read += 1
+        yield b"{}\n"
+
+    monkeypatch.setattr(bulk, "exported", counted)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with inner(tmp_path / "data") as app, httpx.AsyncClient(verify=NO_TLS, base_url=app.url) as client:
+        head = await client.head(f"{API}/export", headers=headers)
+        assert (head.status_code, head.content, read) == (200, b"", 0)
+        get = await client.get(f"{API}/export", headers=headers)
+        assert (get.content, read) == (b"{}\n", 1)
+        varying = {"date", "x-request-id", "transfer-encoding"}  # the last is the connection's
+        told = [{name: one.headers[name] for name in one.headers if name not in varying} for one in (head, get)]
+        assert told[0] == told[1]
+        problem(await client.get(f"{API}/export"), 401, "unauthorized")
+        assert (await client.head(f"{API}/export")).status_code == 401
+
+
 async def test_an_export_whose_record_fails_is_broken_off_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

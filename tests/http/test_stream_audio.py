@@ -86,6 +86,23 @@ async def test_head_tells_of_all_of_it_whatever_range_is_asked_for(
         assert "content-range" not in head.headers
 
 
+async def test_head_reads_no_more_than_tells_that_it_is_there(service: Service, studio: Studio) -> None:
+    podcast_id = await studio.ready([heavy(number) for number in range(200)])
+    whole = service.client.get(path(podcast_id))
+    file = await studio.file(podcast_id)
+    before = len(service.output())
+    os.truncate(file, 1)  # whoever reads on finds nothing more
+    head = service.client.head(path(podcast_id))
+    varying = {"date", "x-request-id"}
+    assert (head.status_code, head.content) == (200, b"")
+    assert {name: head.headers[name] for name in head.headers if name not in varying} == {
+        name: whole.headers[name] for name in whole.headers if name not in varying
+    }
+    assert "broken off" not in service.logged()[before:]
+    file.unlink()
+    assert service.client.head(path(podcast_id)).status_code == 404
+
+
 # Parts ---------------------------------------------------------------------------------------------------
 
 

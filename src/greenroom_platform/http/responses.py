@@ -84,6 +84,11 @@ def cached(
     return cast("Response[T]", StoredJSON(content, 200, whole))
 
 
+def is_head(request: Request[Any, Any, Any]) -> bool:
+    """Whether the caller wants the headers alone: a body that is streamed need not be made, it would be thrown away."""
+    return bool(request.scope.get("head"))  # the envelope has made a GET of it
+
+
 def holds(request: Request[Any, Any, Any], read: CacheResult[Any]) -> bool:
     """Whether the caller has what was read already, as `If-None-Match` says."""
     return read.body is not None and is_not_modified(request, f'"{read.digest}"')

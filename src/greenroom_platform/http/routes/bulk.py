@@ -27,6 +27,7 @@ from greenroom_platform.http.auth import editors_only, staff_of, staff_only
 from greenroom_platform.http.docs import EDITOR_SECURITY, STAFF_SECURITY
 from greenroom_platform.http.parameters import once
 from greenroom_platform.http.problems import Problem, invalid
+from greenroom_platform.http.responses import is_head
 from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.platform import Platform
@@ -185,7 +186,7 @@ async def _loaded(platform: Platform, lines: IO[bytes], *, dry_run: bool) -> Loa
     media_type=_NDJSON,
     summary="Export everything as NDJSON (editors)",
 )
-async def export(state: ServiceState) -> Stream:
+async def export(request: Request[Any, Any, Any], state: ServiceState) -> Stream:
     """All topics, then all snippets, one JSON object a line, as `POST /load` and `greenroom load` take them.
 
     The export is not a snapshot: a change made meanwhile may be in it or not. An answer that breaks off is incomplete.
@@ -195,7 +196,7 @@ async def export(state: ServiceState) -> Stream:
         raise Problem("not-installed", "this record cannot be exported")
     name = f"greenroom-{datetime.now(UTC):%Y-%m-%d}.ndjson"
     headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'}
-    lines: AsyncIterator[bytes] = exported(records)
+    lines: AsyncIterator[bytes] | tuple[()] = () if is_head(request) else exported(records)
     return Stream(lines, media_type=_NDJSON, headers=headers)
 
 

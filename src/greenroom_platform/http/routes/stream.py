@@ -20,7 +20,7 @@ from greenroom_platform.http import ranges
 from greenroom_platform.http.address_bounds import address_of, too_many
 from greenroom_platform.http.not_modified import is_not_modified
 from greenroom_platform.http.problems import Problem, send_problem, shown
-from greenroom_platform.http.responses import StoredJSON
+from greenroom_platform.http.responses import StoredJSON, is_head
 from greenroom_platform.http.router import OwnRouter
 from greenroom_platform.http.state import ServiceState
 from greenroom_platform.http.stream_messages import (
@@ -199,8 +199,8 @@ async def _part(request: Request[Any, Any, Any], whole: WholeRecording, headers:
         detail = f"the recording has {whole.size} bytes"
         raise Problem("range-not-satisfiable", detail, headers={"Content-Range": f"bytes */{whole.size}"}) from None
     requested = range(whole.size) if part is None else part
-    # Before the first byte is sent: only now it can still be said that it cannot be had.
-    data = await whole.read(requested, _CHUNK)
+    # Before the first byte is sent: only now it can still be said that it cannot be had. To HEAD a byte tells.
+    data = await whole.read(requested[:1] if is_head(request) else requested, _CHUNK)
     if data is None:
         raise Problem("not-found", NOT_KEPT)
     if part is not None:
