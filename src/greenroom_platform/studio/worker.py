@@ -143,19 +143,16 @@ class Worker:
         self._recordings.sweep_soon()
 
     async def _recorded(self, claim: Claim) -> tuple[int, float | None]:
-        """Make the whole recording; returns its size, and its seconds.
+        """Make the whole recording, or take it over; returns its size, and its seconds.
 
         Raises:
+            ClaimLost: when the claim was lost meanwhile.
             RecordingsUnavailable: when the store does not answer.
             RecordingFailed: when it answers, and does not take this recording.
             Whatever making it raises.
         """
         try:
-            # Where there is one, a worker was killed between the recording's last byte and the word of it.
-            size = await self._recordings.take_over(claim.podcast_id, claim.number)
-            if size is None:
-                return await self._held(claim)
-            return size, await self._recordings.duration(claim.podcast_id, claim.number)
+            return await self._held(claim)
         except RecordingsUnavailable as error:
             # Otherwise: a store takes small objects, and no whole recording · no attempt is counted · one podcast is
             # made again for ever at the head of the queue.
@@ -174,6 +171,13 @@ class Worker:
                 return await self._recordings.store.check()
             except (RecordingsUnavailable, InvalidInput) as error:
                 log.warning("no podcast is made without the store of recordings: %s", error)
+
+    async def _taken_over_or_made(self, claim: Claim, at: _Progress) -> tuple[int, float | None]:
+        # Where there is one, a worker was killed between the recording's last byte and the word of it.
+        size = await self._recordings.take_over(claim.podcast_id, claim.number)
+        if size is None:
+            return await self._make(claim, at)
+        return size, await self._recordings.duration(claim.podcast_id, claim.number)
 
     async def _make(self, claim: Claim, at: _Progress) -> tuple[int, float]:
         await self._tasks.advance(claim, SCRIPT_GENERATING)
@@ -235,15 +239,17 @@ class Worker:
 
     # Holding on to the task -------------------------------------------------------------------------
 
-    async def _held(self, claim: Claim) -> tuple[int, float]:
-        """Make the recording, and renew the claim meanwhile; stop when it is lost. Returns its size and its seconds.
+    async def _held(self, claim: Claim) -> tuple[int, float | None]:
+        """Renew the claim while the recording is taken over or made; stop when it is lost.
+
+        A slow store may take longer over a recording that is there than a claim lasts.
 
         Raises:
             ClaimLost: when it was lost.
             Whatever making it raises.
         """
         at = _Progress()
-        making = asyncio.create_task(self._make(claim, at), name="greenroom-podcast")
+        making = asyncio.create_task(self._taken_over_or_made(claim, at), name="greenroom-podcast")
         renewing = asyncio.create_task(self._renew(claim, at), name="greenroom-claim")
         try:
             await asyncio.wait([making, renewing], return_when=asyncio.FIRST_COMPLETED)

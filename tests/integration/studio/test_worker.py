@@ -345,6 +345,44 @@ async def test_the_claim_is_renewed_as_long_as_it_works(opened: Open, monkeypatc
     assert (await task_of(platform, claim.podcast_id)).status == "ready_to_stream"
 
 
+@pytest.mark.parametrize("slow", ["take_over", "duration"])
+async def test_the_claim_is_renewed_while_a_recording_is_taken_over(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """Prevents: a worker was killed before its last word · the store is slow · the next loses its claim meanwhile."""
+    clock = ManualClock()
+    platform = await opened(clock=clock)
+    recordings, renewed = platform.recordings, renewals(platform, monkeypatch)
+    killed = await claimed(platform, 0.06)
+    recording = recordings.begin(killed.podcast_id, killed.number)
+    for second in range(3):
+        await recording.append(a_cluster(second))
+    await recording.finish()
+    clock.advance(0.07)
+    claim = await platform.tasks.claim("w", 0.06)
+    assert claim is not None
+    held, may, real = asyncio.Event(), asyncio.Event(), getattr(recordings, slow)
+
+    async def slowly(*args: Any) -> Any:
+        held.set()
+        await may.wait()
+        return await real(*args)
+
+    monkeypatch.setattr(recordings, slow, slowly)
+    task = asyncio.create_task(worker_of(platform, Slowly(clock), claim=0.06).work(claim))
+    await held.wait()
+    for _ in range(5):
+        await next_of(renewed)
+        clock.advance(0.04)  # once more, and it has lapsed
+        assert await platform.tasks.claim("another") is None
+    may.set()
+    await task
+    assert (await task_of(platform, claim.podcast_id)).status == "ready_to_stream"
+    whole = await recordings.whole(claim.podcast_id)
+    assert whole is not None
+    assert whole.name == f"{claim.podcast_id}.{claim.number}.webm"
+
+
 @pytest.mark.parametrize("lapses", [False, True])
 async def test_an_unreachable_record_is_waited_for_until_the_claim_lapses(
     opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lapses: bool
