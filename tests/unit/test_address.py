@@ -59,6 +59,8 @@ def test_known_forms_are_read(text: str, expected: Address) -> None:
         "valkey://",
         "valkey://h:port",
         "valkey://h:99999",
+        "valkey://h:0",
+        "valkey+cluster://h:7001,h:0",
         "valkey://h/db",
         "valkey://h?x=1",
         "valkey://h?server_name=h",

@@ -171,6 +171,8 @@ def _hosts(url: SplitResult, field: str, default_port: int) -> tuple[tuple[str, 
         one = urlsplit(f"//{text}")
         if not one.hostname:
             raise InvalidInput(field, "a host is missing", _REMEDY)
+        if one.port == 0:
+            raise InvalidInput(field, "no server has port 0", "name the server's port, or leave it out for the default")
         hosts.append((one.hostname, one.port if one.port is not None else default_port))
     return tuple(hosts)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -13,6 +12,7 @@ from typing import Any
 from greenroom.engine import Address
 from greenroom.errors import InvalidInput
 from greenroom.keyspace.pattern import check_prefix
+from greenroom_platform.http.host_settings import hosts, origins, proxies
 from greenroom_platform.storage import check_database
 from greenroom_platform.studio.recording_opening import check_url
 
@@ -29,10 +29,6 @@ _SERVICE_LINK = re.compile(
 )
 _SERVICE_LINK_PORT = re.compile(r"GREENROOM_(?:[A-Z0-9_]+_)?PORT")
 _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://.*")
-# As browsers write them in `Origin`: a lower-case host and no path.
-_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-# As `Host` has them, without the port; `*.` before a name means every host below it.
-_HOST = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 
 
 def _setting(default: Any, form: str, help_: str, parse: Callable[[str, str], Any], *, secret: bool = False) -> Any:
@@ -110,35 +106,6 @@ def check_token(name: str, text: str) -> str:
     return text
 
 
-def _origins(name: str, text: str) -> tuple[str, ...]:
-    origins = tuple(origin.strip().lower() for origin in text.split(",") if origin.strip())
-    for origin in origins:
-        if _ORIGIN.fullmatch(origin) is None:
-            raise InvalidInput(name, f"{origin!r} is not an origin", "write them like https://example.org, with commas")
-    return origins
-
-
-def _hosts(name: str, text: str) -> tuple[str, ...]:
-    hosts = tuple(host.strip().lower().removesuffix(".") for host in text.split(",") if host.strip())
-    for host in hosts:
-        if _HOST.fullmatch(host) is None:
-            reason = f"{host[:80]!r} is not a host"
-            raise InvalidInput(name, reason, "write hosts like example.org,*.example.org, without scheme, port or path")
-    return hosts
-
-
-def _proxies(name: str, text: str) -> tuple[str, ...]:
-    networks = tuple(network.strip() for network in text.split(",") if network.strip())
-    for network in networks:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError:
-            raise InvalidInput(
-                name, f"{network!r} is not an address or network", "write them like 10.0.0.1,10.1.0.0/16"
-            ) from None
-    return networks
-
-
 def _prefix(name: str, text: str) -> str:
     try:
         return check_prefix(text)
@@ -200,16 +167,16 @@ class Settings:
         secret=True,
     )
     allowed_origins: tuple[str, ...] = _setting(
-        (), "ORIGIN,...", "Origins that browsers may call from, as https://example.org.", _origins
+        (), "ORIGIN,...", "Origins that browsers may call from, as https://example.org.", origins
     )
     allowed_hosts: tuple[str, ...] = _setting(
         (),
         "HOST,...",
         "Hosts to answer for, as example.org,*.example.org; others get 400. Without a list, any host.",
-        _hosts,
+        hosts,
     )
     trusted_proxies: tuple[str, ...] = _setting(
-        (), "NETWORK,...", "Proxies whose forwarded addresses count, as 10.1.0.0/16.", _proxies
+        (), "NETWORK,...", "Proxies whose forwarded addresses count, as 10.1.0.0/16.", proxies
     )
     key_prefix: str = _setting("", "PREFIX", "Put before every key, so that environments can share a server.", _prefix)
     sample: bool | None = _setting(
