@@ -262,6 +262,11 @@ def test_allowed_origins_are_compared_as_browsers_write_them() -> None:
         "https://app.example",
         "http://localhost:5173",
     }
+    # They leave out the scheme's own port, and no other.
+    assert origins(["https://a.example:443/", "http://[::1]:80"]) == {"https://a.example", "http://[::1]"}
+    assert origins(["https://a.example:80", "http://b:443", "http://c:8080"]) == {
+        *("https://a.example:80", "http://b:443", "http://c:8080")
+    }
 
 
 def test_ways_are_remembered_but_not_those_that_are_long_or_secrets() -> None:

@@ -225,7 +225,13 @@ def origins(allowed: Iterable[str]) -> frozenset[str]:
     allowed = list(allowed)
     for origin in allowed:
         text("allowed_origins", origin, _ORIGINS)
-    return frozenset(origin.lower().rstrip("/") for origin in allowed)
+    return frozenset(_as_sent(origin.lower().rstrip("/")) for origin in allowed)
+
+
+def _as_sent(origin: str) -> str:
+    """An origin without its scheme's port, which browsers leave out."""
+    port = _DEFAULT_PORTS.get(origin.partition("://")[0])
+    return origin if port is None else origin.removesuffix(f":{port}")
 
 
 def _token(credentials: Iterable[_Header], cookie: CookieSettings, *, secure: bool) -> tuple[Token, Carrier, str]:
