@@ -89,7 +89,7 @@ class RoomDrops:
             EngineError: as `Cache.invalidate_group`.
         """
         self.opened.check()
-        await self._wired().backing.drop_group(group, int(lifetime * 1000))
+        await self._wired().backing.drop_group(group, lifetime)
 
     async def delete_keyspace(self, keyspace: Keyspace[Any], *, viewer: str | None = None) -> int:
         """Delete what is stored of a keyspace, with its companions; returns how many keys there were.

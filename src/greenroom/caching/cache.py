@@ -84,6 +84,7 @@ class Cache(CachePeeks[T]):
     ) -> None:
         super().__init__(keyspace, groups)
         self._load = load
+        self._loader_deadline = loader_deadline
         self._new_ladder = partial(
             Ladder,
             keyspace=keyspace,

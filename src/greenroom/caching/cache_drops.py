@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from greenroom.caching.changing import DropTarget
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.keyspace_drops import KeyspaceDrop
+from greenroom.caching.lease import ABSENCE
 from greenroom.caching.releases import LIFE
 from greenroom.errors import RoomClosed, RoomNotOpen
 from greenroom.keyspace import Keyspace, Pattern
@@ -28,6 +29,7 @@ class CacheDrops(Generic[T]):
 
     _backing: Backing
     _loop_runs: Callable[[], bool]
+    _loader_deadline: float
 
     def __init__(self, keyspace: Keyspace[T], groups: Sequence[str]) -> None:
         self.keyspace = keyspace
@@ -43,7 +45,7 @@ class CacheDrops(Generic[T]):
                 reads from the server again; other processes may serve the old value until then.
         """
         self._check_open()
-        await self._backing.drops.drop(self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000)
+        await self._backing.drops.drop(self.keyspace.key(*args, **parts), self._longest)
 
     async def invalidate_many(self, parts: Iterable[object]) -> None:
         """Drop several values, as `invalidate` drops one; takes its keys as `get_many`.
@@ -56,7 +58,7 @@ class CacheDrops(Generic[T]):
         from greenroom.caching.keys_of_a_call import asked_together  # as `Cache.get_results`
 
         keys = [self.keyspace.key(*args, **named) for args, named in asked_together(self.keyspace, parts)]
-        await self._backing.drops.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)
+        await self._backing.drops.drop_many(keys, self._longest)
 
     async def invalidate_numbered(self, name: str, numbers: range, **parts: object) -> None:
         """Drop the values for every number of a part: as `invalidate` for each, without holding the event loop.
@@ -67,7 +69,7 @@ class CacheDrops(Generic[T]):
         """
         self._check_open()
         keys = self.keyspace.pattern.numbered(name, numbers, **parts)
-        await self._backing.drops.drop_many(keys, self.keyspace.lifetime.ttl_ms / 1000)
+        await self._backing.drops.drop_many(keys, self._longest)
 
     async def invalidate_group(self, *args: object, **parts: object) -> None:
         """Drop every key of a group, whose parts these are. To be called before *and* after the change.
@@ -81,7 +83,7 @@ class CacheDrops(Generic[T]):
             TypeError: where the cache has no group, or has several and none is named.
         """
         self._check_open()
-        await self._backing.drop_group(self._group(args, parts), self._longest_ms)
+        await self._backing.drop_group(self._group(args, parts), self._longest)
 
     def of(self, *args: object, **parts: object) -> DropTarget:
         """The value as something that a change makes stale, for `Greenroom.changing`.
@@ -89,7 +91,7 @@ class CacheDrops(Generic[T]):
         Raises:
             As `invalidate`.
         """
-        key, lifetime = self.keyspace.key(*args, **parts), self.keyspace.lifetime.ttl_ms / 1000
+        key, lifetime = self.keyspace.key(*args, **parts), self._longest
 
         async def drop() -> None:
             self._check_droppable(key)
@@ -107,9 +109,9 @@ class CacheDrops(Generic[T]):
 
         async def drop() -> None:
             self._check_droppable(group)
-            await self._backing.drop_group(group, self._longest_ms)
+            await self._backing.drop_group(group, self._longest)
 
-        return DropTarget(group, drop, self._longest_ms / 1000, is_group=True)
+        return DropTarget(group, drop, self._longest, is_group=True)
 
     @property
     def group_patterns(self) -> tuple[Pattern, ...]:
@@ -151,9 +153,14 @@ class CacheDrops(Generic[T]):
             raise RoomClosed(f"{name} is not dropped, since {error}; {remedy}") from None
 
     @property
-    def _longest_ms(self) -> int:
-        """Milliseconds that a value of a group can live at most: what is loaded under a lease may be stored yet."""
-        return self.keyspace.lifetime.ttl_ms + int(LIFE * 1000)
+    def _longest(self) -> float:
+        """Seconds from a drop on for which what was read before it can be there at most: a value, or an absence.
+
+        Prevents: a load in another process has read the old record · the drop is called, and its server cannot be
+        reached from here · the load is stored, for a whole lifetime · the kept drop is forgotten before that ends.
+        """
+        stored = max(self.keyspace.lifetime.ttl_ms / 1000, ABSENCE)
+        return stored + self._loader_deadline + LIFE
 
     def _group(self, args: tuple[object, ...], parts: Mapping[str, object]) -> str:
         pattern, given = self._named_group(args)

@@ -98,14 +98,14 @@ class Drops:
         A caller who is cancelled changes nothing: the drop is sent all the same.
 
         Arguments:
-            lifetime: seconds that the value can live at most.
+            lifetime: seconds from now on that an old value can live at most, besides the time in which it is stored.
 
         Raises:
             EngineError: when the server did not acknowledge; it is then sent before this process reads again.
         """
         # Before anything is sent: a load begun before this moment may have read the old record.
         self._begin((key,))
-        kept = self._log.keep((key,), self._commands.one, lifetime)
+        kept = self._keep((key,), lifetime)
         try:
             # By the caller himself, and at once: what he reads after the call is then sent after the DEL.
             await self._send_one(key, kept)
@@ -125,6 +125,10 @@ class Drops:
         await self.detached.finish(self._drop_all(first, each[MARKED:], lifetime), "greenroom-drop")
 
     # Pending drops ---------------------------------------------------------------------------------
+
+    def _keep(self, keys: Collection[str], lifetime: float) -> Kept:
+        # A load elsewhere that has read the old record has a call's time to store it.
+        return self._log.keep(keys, self._commands.one, lifetime + self._engine.call_budget)
 
     def _begin(self, keys: Collection[str]) -> None:
         """Drop keys in this process."""
@@ -188,7 +192,7 @@ class Drops:
         """Drop keys in this process; returns them in batches, each kept in the log."""
         self._begin(keys)
         batches = (keys[start : start + BATCH] for start in range(0, len(keys), BATCH))
-        return [(batch, self._log.keep(batch, self._commands.one, lifetime)) for batch in batches]
+        return [(batch, self._keep(batch, lifetime)) for batch in batches]
 
     async def _drop_all(self, batches: list[tuple[Sequence[str], Kept]], rest: Sequence[str], lifetime: float) -> None:
         try:

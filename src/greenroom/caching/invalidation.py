@@ -88,18 +88,18 @@ class Backing(Listener):
         """A lease was renewed here; in the socket's reader. The push that follows is of nobody's invalidation."""
         self._renewals[lease] = self._renewals.get(lease, 0) + 1
 
-    async def drop_group(self, group: str, longest_ms: int) -> None:
+    async def drop_group(self, group: str, longest: float) -> None:
         """Drop every key of a group; raises as `Drops.drop`, and goes on as it when its caller is cancelled.
 
         Arguments:
-            longest_ms: milliseconds that a value of the group can live at most.
+            longest: seconds from now on that an old value of the caller's cache can live at most.
         """
         self.local.forget_unlisted()
-        await self.drops.detached.finish(self._drop_group_or_keep(group, longest_ms), "greenroom-drop")
+        await self.drops.detached.finish(self._drop_group_or_keep(group, longest), "greenroom-drop")
 
-    async def _drop_group_or_keep(self, group: str, longest_ms: int) -> None:
+    async def _drop_group_or_keep(self, group: str, longest: float) -> None:
         try:
-            await self._drop_group(group, longest_ms)
+            await self._drop_group(group, longest)
         except asyncio.CancelledError:  # not by a caller: whatever cancels every task may go on
             self.groups.keep(group)
             self.local.server_is_back(all_keys)
@@ -108,7 +108,7 @@ class Backing(Listener):
             )
             raise
 
-    async def _drop_group(self, group: str, longest_ms: int) -> None:
+    async def _drop_group(self, group: str, longest: float) -> None:
         began = monotonic()
         try:
             keys, members = await self.groups.members(group)
@@ -119,9 +119,11 @@ class Backing(Listener):
                 reason = f"it must carry the invalidation of a group first: {error}"
                 self.engine.reset(Channel.TRACKED, self.groups.name(group), reason)
             raise
-        await self.drops.drop_many(keys, longest_ms / 1000)
+        # Kept for longer than `longest`. Prevents: caches share a group, one whose values live for minutes, one whose
+        # live for hours · the first's drop fails · it is forgotten after minutes · the other's old values are served.
+        await self.drops.drop_many(keys)
         # Only now: were members forgotten first, a drop that then fails would leave values that no drop finds.
-        await self.groups.forget(group, members, longest_ms)
+        await self.groups.forget(group, members, int(longest * 1000))
         if len(keys) >= _LARGE_GROUP:
             log.info("dropped the %d keys of the group %s in %.2f s", len(keys), group, monotonic() - began)
 

@@ -199,7 +199,7 @@ async def test_ten_thousand_of_a_group_are_dropped_in_slices_and_timed(
 
     spied("forgotten here", backing.local, "forget", 0)
     spied("sent", backing.engine, "drop", 0)
-    dropping = asyncio.ensure_future(backing.drop_group("members", 1000))
+    dropping = asyncio.ensure_future(backing.drop_group("members", 1.0))
     with caplog.at_level("INFO", "greenroom.caching"):
         while not dropping.done():
             turn += 1

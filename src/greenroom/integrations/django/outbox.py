@@ -127,9 +127,8 @@ def _send(room: Greenroom, rows: Sequence[Any], using: str) -> None:
 
     async def drop() -> list[BaseException | None]:
         backing = room.room.backing
-        longest = max((row.lifetime_ms for row in keys), default=0) / 1000
-        calls = [backing.drops.drop_many(names, longest)] if names else []
-        calls += [backing.drop_group(group, row.lifetime_ms) for group, row in groups.items()]
+        calls = [backing.drops.drop_many(names)] if names else []
+        calls += [backing.drop_group(group, row.lifetime_ms / 1000) for group, row in groups.items()]
         return await asyncio.gather(*calls, return_exceptions=True)
 
     failures = [one for one in room.drop(CalledDrop(names, wide=bool(groups)), drop) if one is not None]
