@@ -55,6 +55,10 @@ class Batch(Generic[T]):
         self, flights: Mapping[str, Flight[CacheResult[T]]], missing: Mapping[str, tuple[Parts, Miss]]
     ) -> None:
         holders = {key: self._steps.leases.holder(key) for key, (_, miss) in missing.items() if miss.reachable}
+        for key, holder in holders.items():
+            # At once. Prevents: an operator ends the load of one key · its lease is renewed until the batch has ended ·
+            # the next caller waits for the very load that was to be ended.
+            flights[key].given_up = holder.release
         try:
             await self._ask_and_load(flights, missing, holders)
         finally:
@@ -76,10 +80,14 @@ class Batch(Generic[T]):
         unreachable = [key for key in missing if key not in holders]
         unstored: dict[str, Outcome] = {}
         for (key, holder), answer in zip(holders.items(), answers, strict=True):
-            if isinstance(answer, Acquired):
+            given_up = flights[key].over
+            if isinstance(answer, Acquired) and not given_up:
                 won.append(holder)
                 continue
+            # Of a key that was given up once more: the answer may be to a question that was repeated since.
             holder.release()
+            if given_up:
+                continue
             if isinstance(answer, _Unregistered | OutOfMemory | CommandFailed):
                 full = isinstance(answer, OutOfMemory) or isinstance(answer.__cause__, OutOfMemory)
                 unstored[key] = Outcome.LOADED if full else Outcome.BYPASSED
@@ -99,7 +107,7 @@ class Batch(Generic[T]):
 
     async def _ask(self, holder: Holder, flight: Flight[CacheResult[T]], parts: Parts, miss: Miss) -> Answer:
         answer = await self._steps.ask(holder, flight, miss)
-        if isinstance(answer, Acquired):
+        if isinstance(answer, Acquired) and not flight.over:
             self._steps.hold(holder, flight)
             try:
                 await self._steps.register(holder, parts)
@@ -120,7 +128,7 @@ class Batch(Generic[T]):
         try:
             loaded = await self._loaded([holder.key for holder in holders], missing)
         except BaseException as error:
-            for holder in holders:
+            for holder in _wanted(holders, flights):
                 flights[holder.key].set_exception(error)
                 self._steps.failed(holder, error)
             if not isinstance(error, Exception):
@@ -133,7 +141,7 @@ class Batch(Generic[T]):
             stored = await self._steps.store(holder, one, failures)
             flights[holder.key].set_result(CacheResult(one.value, one.body, Outcome.LOADED, stored=stored))
 
-        await asyncio.gather(*(store(holder, loaded[holder.key]) for holder in holders))
+        await asyncio.gather(*(store(holder, loaded[holder.key]) for holder in _wanted(holders, flights)))
         if failures:
             key, first = failures[0]
             more = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
@@ -181,8 +189,15 @@ class Batch(Generic[T]):
             flights[key].set_result(CacheResult(one.value, one.body, outcomes[key]))
 
     async def _load_alone(self, flight: Flight[CacheResult[T]], parts: Parts, miss: Miss) -> None:
+        if flight.over:
+            return
+        alone = asyncio.get_running_loop().create_task(self._loads.run(flight, parts, miss))
+        flight.given_up = alone.cancel
         try:
-            await self._loads.run(flight, parts, miss)
+            await alone
+        except asyncio.CancelledError:
+            if not flight.over:  # else it alone was given up
+                raise
         except Exception as error:
             flight.set_exception(error)
 
@@ -200,6 +215,11 @@ class Batch(Generic[T]):
             reason = f"returned {len(values)} values for {len(keys)} keys"
             raise self._steps.loader.mistake(keys[0], "load_many", reason, remedy)
         return {key: self._steps.loader.as_stored(key, value) for key, value in zip(keys, values, strict=True)}
+
+
+def _wanted(holders: Sequence[Holder], flights: Mapping[str, Flight[Any]]) -> list[Holder]:
+    """Those whose keys were not given up meanwhile: for the others nothing is stored, and no failure left."""
+    return [holder for holder in holders if not flights[holder.key].over]
 
 
 def _argument(parts: Parts) -> object:

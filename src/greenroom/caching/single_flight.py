@@ -25,7 +25,19 @@ class Flight(Generic[T]):
         loop: the event loop of all who wait.
     """
 
-    __slots__ = ("_end", "_loop", "_waiters", "asking", "began", "bypasses", "key", "open", "pushed", "work")
+    __slots__ = (
+        "_end",
+        "_loop",
+        "_waiters",
+        "asking",
+        "began",
+        "bypasses",
+        "given_up",
+        "key",
+        "open",
+        "pushed",
+        "work",
+    )
 
     def __init__(self, key: str, loop: asyncio.AbstractEventLoop) -> None:
         self.key = key
@@ -33,6 +45,8 @@ class Flight(Generic[T]):
         """When it was begun, in seconds of the event loop."""
         self.work: asyncio.Task[None] | None = None
         """What works for it, perhaps for other flights too."""
+        self.given_up: Callable[[], object] | None = None
+        """Called when it is ended early: ends what is done for this key alone, where its work has other keys too."""
         self._loop = loop
         self._end: Callable[[asyncio.Future[T]], object] | None = None
         self._waiters: list[asyncio.Future[T]] = []
@@ -222,7 +236,7 @@ class Flights(Generic[T]):
     def fail(self, key: str, error: Callable[[], BaseException]) -> int:
         """End what is under way for a key: its callers get the error. Returns how many waited.
 
-        Work that is for other keys too goes on for those: what it brings for this one comes too late.
+        Work that is for other keys too goes on for those: what it brings for this one is neither stored nor kept.
         """
         number = 0
         for flight in tuple(self._in_flight.get(key, ())):
@@ -231,6 +245,8 @@ class Flights(Generic[T]):
             number += flight.waiting
             self.close(flight)
             flight.set_exception(error())
+            if flight.given_up is not None:
+                flight.given_up()
             work = flight.work
             if work is not None and not any(one.work is work and not one.over for one in self._flying()):
                 work.cancel()
