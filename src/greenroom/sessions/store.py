@@ -56,6 +56,9 @@ SCRIPTS = (START, CHANGE, CLAIM, END)
 
 T = TypeVar("T")
 
+_NO_KEY = -2
+"""The PTTL of a key that is not there; that of one without a lifetime is -1."""
+
 
 class SessionStore:
     """Every session's keys; `deadline` is that of the call, as the engine's."""
@@ -97,7 +100,8 @@ class SessionStore:
         # The times first: a write in between can then only give a later value an earlier end.
         commands = ("PTTL", names[0]), ("PTTL", names[2]), ("MGET", *names)
         idle, life, values = await self._engine.execute_all(Channel.TRACKED, names[0], commands)
-        return StoredSession(*values), max(0, min(idle, life))
+        stored = StoredSession(*values)
+        return stored, _left(idle, life, ms(self._limits.of(stored.started_at).lifetime))
 
     async def now(self, session: str, *, deadline: float | None = None) -> int:
         """The time of the session's server in µs."""
@@ -215,6 +219,17 @@ class SessionStore:
     def _names(self, session: str, *uses: str) -> Sequence[str]:
         key, prefix = self._pattern.key(session), self._pattern.prefix
         return (key, *(derived_key(prefix, use, key) for use in uses))
+
+
+def _left(idle: int, life: int, usual: int) -> int:
+    """The ms that a session stays if nobody writes it, of the PTTLs of its key and its life; `usual` if neither says.
+
+    Prevents: another program writes a session without a lifetime, and its PTTL is -1 · that counts as nothing left ·
+    each of its sockets asks the server for it a hundred times in a second.
+    """
+    if _NO_KEY in (idle, life):
+        return 0
+    return min((left for left in (idle, life) if left >= 0), default=usual)
 
 
 def _written(reply: list[Any]) -> WrittenSession | Differs | None:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from greenroom.sessions import SessionGone, SessionLimits, Sessions
+from tests.support.patience import until
 from tests.support.real_servers import Server
 from tests.support.session_stores import (
     HOUR,
@@ -293,6 +294,38 @@ async def test_a_companion_without_a_lifetime_makes_no_session_immortal(
         passes(30 * MINUTE)
         await used(sessions, token)
     assert await sessions.read(token) is None
+
+
+@pytest.mark.parametrize(
+    ("persisted", "left"),
+    [
+        ((), SessionLimits().lifetime),
+        (("life",), SessionLimits().lifetime),
+        (("session",), SessionLimits().absolute),
+        (("session", "life"), SessionLimits().lifetime),
+    ],
+)
+async def test_a_session_without_a_lifetime_is_looked_at_when_it_should_end(
+    server: Server, store: Open, persisted: tuple[str, ...], left: timedelta
+) -> None:
+    sessions, raw = await store(server), server.raw()
+    live, _ = await sessions.start(MINIMAL)
+    for use in persisted:
+        assert raw("PERSIST", key(live) if use == "session" else companion(use, live)) == 1
+    looked, stays = await sessions.store.stay(live.session_id)
+    assert looked.body == live.body
+    assert left - MINUTE < timedelta(milliseconds=stays) <= left
+    raw("DEL", key(live))
+    assert (await sessions.store.stay(live.session_id))[1] == 0
+
+
+async def test_a_session_without_a_lifetime_is_not_looked_at_all_the_time(server: Server, store: Open) -> None:
+    sessions, raw = await store(server), server.raw()
+    live, _ = await sessions.start(MINIMAL)
+    async with sessions.watched(live.session_id) as watch:
+        assert raw("PERSIST", key(live)) == 1
+        await until(lambda: watch._left > HOUR.total_seconds())
+        assert watch.live is not None
 
 
 async def test_a_client_clock_40_minutes_off_changes_nothing(
