@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from greenroom.caching import Outcome
 from greenroom.counters import Counters
 from greenroom.errors import Overloaded
+from greenroom.observe import CacheTrouble, Event
 from tests.support.episode_caches import KEY, LEASE, Back, Episode, Loads, cache_of
 from tests.support.full_server import full
 from tests.support.outage_helpers import answered, outcomes
@@ -39,6 +41,27 @@ async def test_misses_are_loaded_and_not_stored_until_there_is_memory(server: Se
     assert +Counter(counters.errors) == {("cache_episode", "out_of_memory"): 2}
     assert (await cache.get_result("e1")).stored
     assert (await cache.get_result("e1")).outcome is Outcome.HIT
+
+
+@pytest.mark.parametrize("groups", [[], ["episodes:{episode_id}"]])
+async def test_each_key_of_a_batch_that_is_not_stored_is_counted_and_told(
+    server: Server, back: Back, groups: list[str]
+) -> None:
+    async def load_many(ids: Sequence[str]) -> list[Episode]:
+        return [Episode(one) for one in ids]
+
+    counters, told = Counters(), list[Event]()
+    counters.events.add(told.append)
+    cache = cache_of(await back(server, counters=counters), Loads(), load_many=load_many, groups=groups)
+    with full(server):
+        reads = await cache.get_results(["e1", "e2", "e3"])
+    assert [(read.value, read.stored) for read in reads] == [(Episode(f"e{n}"), False) for n in (1, 2, 3)]
+    assert +Counter(counters.errors) == {("cache_episode", "out_of_memory"): 3}
+    assert sorted(str(one.key) for one in told if isinstance(one, CacheTrouble)) == [
+        KEY,
+        f"{KEY[:-1]}2",
+        f"{KEY[:-1]}3",
+    ]
 
 
 async def test_misses_are_bounded_as_without_a_server(server: Server, back: Back) -> None:

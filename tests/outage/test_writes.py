@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,11 +13,14 @@ import pytest
 
 from greenroom.caching import Outcome
 from greenroom.caching.invalidation import Backing
+from greenroom.caching.ladder import Asked
+from greenroom.caching.questions import Miss
 from greenroom.counters import Counters
 from greenroom.engine import Channel, Limits
+from greenroom.engine.deadline import TimeBudget
 from greenroom.engine.transport.connection import Connection
 from greenroom.errors import EngineError, EngineUnavailable, OutcomeUnknown, Overloaded
-from tests.support.episode_caches import KEY, Back, Episode, Loads, cache_of, settled
+from tests.support.episode_caches import EPISODE, KEY, Back, Episode, Loads, cache_of, settled
 from tests.support.outage_helpers import broken, connected
 from tests.support.proxy import Proxy
 from tests.support.real_servers import Server
@@ -51,6 +54,22 @@ async def test_past_the_bound_of_commands_reads_fail_and_the_record_is_spared(se
     assert load.calls == []
     assert +Counter(counters.errors) == {("cache_episode", "overloaded"): 3}
     assert await cache.get("e1") == Episode("e1")
+
+
+async def test_past_the_bound_each_key_of_a_batch_is_refused_and_counted(server: Server, back: Back) -> None:
+    async def load_many(ids: Sequence[str]) -> list[Episode]:
+        raise AssertionError(ids)
+
+    counters = Counters()
+    backing = await back(server, limits=FEW, counters=counters)
+    cache = cache_of(backing, Loads(), load_many=load_many)
+    asked: dict[str, Asked] = {EPISODE.key(one): ((one,), {}) for one in TEN[:3]}
+    async with overrun(server, backing):
+        # As where the read was answered in time, and more came before the question for the leases.
+        missed = dict.fromkeys(asked, Miss(TimeBudget(backing.engine.call_budget)))
+        with pytest.raises(Overloaded):
+            await cache._ladder.load(asked, missed, together=True)
+    assert +Counter(counters.errors) == {("cache_episode", "overloaded"): 3}
 
 
 async def test_past_the_bound_invalidations_are_sent_all_the_same(server: Server, back: Back) -> None:

@@ -36,6 +36,8 @@ class _Unregistered(Exception):
 class Batch(Generic[T]):
     """Loads of several keys of one cache.
 
+    What goes wrong counts for each key, as where each is loaded alone; of one batch the log has one line.
+
     Arguments:
         load_many: given a list of parts (mappings, or bare values where a key has one part), returns as many values.
     """
@@ -89,14 +91,14 @@ class Batch(Generic[T]):
             if given_up:
                 continue
             if isinstance(answer, _Unregistered | OutOfMemory | CommandFailed):
-                full = isinstance(answer, OutOfMemory) or isinstance(answer.__cause__, OutOfMemory)
-                unstored[key] = Outcome.LOADED if full else Outcome.BYPASSED
+                unstored[key] = Outcome.LOADED if isinstance(_reason(answer), OutOfMemory) else Outcome.BYPASSED
             elif isinstance(answer, EngineError) and not isinstance(answer, Overloaded):
                 unreachable.append(key)
             elif isinstance(answer, BaseException):
                 flights[key].set_exception(answer)
             else:
                 others.append(key)
+        self._tell(dict(zip(holders, answers, strict=True)))
         await asyncio.gather(
             self._load_under_leases(won, flights, missing),
             self._bypass(unreachable, flights, missing),
@@ -116,6 +118,25 @@ class Batch(Generic[T]):
             except EngineError as error:
                 raise _Unregistered from error
         return answer
+
+    def _tell(self, answers: Mapping[str, Answer | BaseException]) -> None:
+        """Count and log what keeps keys from being stored, or from being loaded."""
+        refused: list[tuple[str, EngineError]] = []
+        failed: list[tuple[str, EngineError]] = []
+        for key, answer in answers.items():
+            match error := _reason(answer):
+                case Overloaded():
+                    self._steps.count("overloaded", key)  # its callers are told
+                case OutOfMemory():
+                    self._steps.count("out_of_memory", key)
+                    failed.append((key, error))
+                case EngineError():
+                    self._steps.count("engine", key)
+                    (refused if isinstance(answer, CommandFailed) else failed).append((key, error))
+        if refused:
+            log.warning("asking for %s%s: %s", *_first(refused))
+        elif failed:
+            log.debug("loading %s%s, not to be stored: %s", *_first(failed))
 
     async def _load_under_leases(
         self,
@@ -143,9 +164,7 @@ class Batch(Generic[T]):
 
         await asyncio.gather(*(store(holder, loaded[holder.key]) for holder in _wanted(holders, flights)))
         if failures:
-            key, first = failures[0]
-            more = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
-            log.warning("storing %s%s: %s", key, more, first)
+            log.warning("storing %s%s: %s", *_first(failures))
 
     async def _bypass(
         self,
@@ -220,6 +239,17 @@ class Batch(Generic[T]):
 def _wanted(holders: Sequence[Holder], flights: Mapping[str, Flight[Any]]) -> list[Holder]:
     """Those whose keys were not given up meanwhile: for the others nothing is stored, and no failure left."""
     return [holder for holder in holders if not flights[holder.key].over]
+
+
+def _reason(answer: Answer | BaseException) -> Answer | BaseException | None:
+    """What was answered, or the error for which a key could not be put into its group."""
+    return answer.__cause__ if isinstance(answer, _Unregistered) else answer
+
+
+def _first(failures: Sequence[tuple[str, EngineError]]) -> tuple[str, str, EngineError]:
+    """For one line of the log: the first key, how many more there are, and its error."""
+    key, error = failures[0]
+    return key, f", and {len(failures) - 1} more" if len(failures) > 1 else "", error
 
 
 def _argument(parts: Parts) -> object:

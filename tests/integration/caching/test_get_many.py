@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from greenroom.caching import Outcome
+from greenroom.caching.lease import GET_OR_LEASE
 from greenroom.engine import Limits
 from greenroom.errors import InvalidInput
 from greenroom.keyspace import Keyspace
 from tests.support.episode_caches import Back, Episode, Loads, cache_of
 from tests.support.proxy import Proxy
-from tests.support.real_servers import Server
+from tests.support.real_servers import Server, valkey_binary
 
 WORD: Keyspace[str] = Keyspace("word:{shelf}:{n}", str, ttl=timedelta(minutes=5), fresh=timedelta(minutes=1))
 MANY = 5_101
@@ -118,6 +122,46 @@ async def test_many_values_that_cannot_be_stored_are_one_log_line(
     assert await cache.get_many(wanted) == [f"v{n}" for _, n in wanted]
     assert [line for line in lines.texts if "storing" in line] == [line for line in lines.texts if "49 more" in line]
     assert len(lines.texts) == 1
+
+
+async def test_many_keys_that_the_server_does_not_lease_are_one_log_line(
+    tmp_path: Path, back: Back, lines: Lines
+) -> None:
+    server = Server(valkey_binary(), tmp_path, "--rename-command", "SETRANGE", "")
+    server.start()
+    try:
+        cache = cache_of(await back(server), load, WORD, load_many=load_many)
+        wanted = [("s", str(n)) for n in range(10, 60)]
+        assert await cache.get_many(wanted) == [f"v{n}" for _, n in wanted]
+    finally:
+        server.kill()
+    (line,) = [one for one in lines.texts if "asking for" in one]
+    assert line.startswith("asking for word:s:10, and 49 more: ERR")
+    assert +Counter(cache._backing.counters.errors) == {(WORD.name, "engine"): 50}
+
+
+@pytest.mark.one_kind
+async def test_many_keys_that_no_group_takes_are_counted_and_not_stored(server: Server, back: Back) -> None:
+    cache = cache_of(await back(server), load, WORD, load_many=load_many, groups=["shelf:{shelf}"])
+    wanted, raw = [("s", str(n)) for n in range(10, 60)], server.raw()
+    raw("ACL", "SETUSER", "default", "-zadd")
+    try:
+        assert await cache.get_many(wanted) == [f"v{n}" for _, n in wanted]
+    finally:
+        raw("ACL", "SETUSER", "default", "+zadd")
+    assert +Counter(cache._backing.counters.errors) == {(WORD.name, "engine"): 50}
+    assert raw("EXISTS", "word:s:10") == 0
+
+
+@pytest.mark.one_kind
+async def test_many_keys_whose_questions_get_lost_are_counted_each(valkey: Server, proxy: Proxy, back: Back) -> None:
+    cache = cache_of(await back(proxy), load, WORD, load_many=load_many)
+    wanted, held = [("s", str(n)) for n in range(10, 60)], proxy.hold(GET_OR_LEASE.sha)
+    reading = asyncio.create_task(cache.get_many(wanted))
+    await held.reached.wait()
+    await proxy.down()
+    assert await reading == [f"v{n}" for _, n in wanted]
+    assert +Counter(cache._backing.counters.errors) == {(WORD.name, "engine"): 50}
 
 
 @pytest.mark.one_kind
