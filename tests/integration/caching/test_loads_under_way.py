@@ -127,6 +127,8 @@ async def test_of_a_key_of_a_batch_that_was_ended_nothing_is_left(room: Greenroo
     await until(lambda: not cache._flights._tasks)
     await cache._backing.releases.settle(10)
     assert raw("EXISTS", KEY, LEASE, ABSENT) == 0
+    assert room.counters.cache_events["cache_episode", "fill_refused"] == 0, "it is not even tried"
+    assert cache._ladder.loads.steps.errors.of(KEY, "ValueError") is None
     assert not cache.is_near("e1")
     assert await cache.get("e1") == Episode("e1"), "no failure is remembered"
 
