@@ -19,7 +19,7 @@ from uuid import uuid4
 from weakref import WeakSet
 
 from greenroom.argument_types import function
-from greenroom.errors import EngineError, RoomClosed
+from greenroom.errors import GreenroomError
 from greenroom.extras import needs_extra
 from greenroom.integrations.task_progress import TaskProgress, TaskStatus
 from greenroom.sync.client import Greenroom
@@ -86,8 +86,8 @@ class RqTasks(TaskProgress):
         """The process of a job has ended before the job has; of jobs that nothing was told of nothing is told now."""
         try:
             known = self.get(job_id) is not None
-        except (EngineError, RoomClosed):
-            known = True  # it cannot be told either, which is logged
+        except GreenroomError:
+            known = True  # whatever cannot be told either is logged
         if known:
             self.failed(job_id, RuntimeError("its process was killed"))
 

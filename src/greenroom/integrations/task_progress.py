@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from greenroom.argument_types import instance
-from greenroom.errors import EngineError, InvalidInput, RoomClosed
+from greenroom.errors import BrokenValue, EngineError, InvalidInput, RoomClosed
 from greenroom.keyspace import Keyspace, Text
 from greenroom.progress import Order
 from greenroom.sessions.raw_json import member_json
@@ -25,7 +26,7 @@ _KEPT = timedelta(days=1)
 _ORDER = Order("queued", "running", "done", failure="failed")
 _ENDS = frozenset({"done", "failed"})
 _ERROR = 500
-"""Characters of an error that are kept."""
+"""Characters of an error that are kept, and of a note where the status has no room for all of it."""
 _AGAIN = 1.0
 """Seconds between two attempts to tell ends that the server has not heard of."""
 _ATTEMPTS = 600
@@ -39,7 +40,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     Arguments:
         done, total: as the task has reported.
         note: likewise, a text for people.
-        result: what it returned, where that is JSON.
+        result: what it returned, where that is JSON and not too large.
         error: the class and text of what it raised.
     """
 
@@ -88,7 +89,7 @@ class TaskProgress:
             return await store.asynchronous.get(task_id)
 
         self._jobs = room.progress(SHOWN, load=load, order=_ORDER)
-        self._untold: dict[str, Change] = {}
+        self._untold: dict[str, _End] = {}
         self._telling: asyncio.Task[None] | None = None
 
     def get(self, task_id: str) -> TaskStatus | None:
@@ -110,7 +111,8 @@ class TaskProgress:
 
     def running(self, task_id: str, done: int = 0, total: int | None = None, note: str = "") -> None:
         """It runs, and is so far."""
-        self._tell(task_id, partial(_onwards, new=TaskStatus(status="running", done=done, total=total, note=note)))
+        new = TaskStatus(status="running", done=done, total=total, note=_encodable(note))
+        self._tell(task_id, partial(_onwards, new=new))
 
     def done(self, task_id: str, result: object) -> None:
         """It has returned this."""
@@ -119,20 +121,27 @@ class TaskProgress:
         except InvalidInput as error:
             log.warning("the result of a task is not kept: %s", error)
             result = None
-        self._tell(task_id, partial(_ended, status="done", result=result), is_end=True)
+        self._tell(task_id, _End("done", result=result))
 
     def failed(self, task_id: str, error: BaseException) -> None:
         """It has raised this."""
-        text = f"{type(error).__name__}: {error}"[:_ERROR]
-        self._tell(task_id, partial(_ended, status="failed", error=text), is_end=True)
+        try:
+            text = str(error)
+        except Exception:  # of somebody's class
+            text = "(its text cannot be made)"
+        text = f"{type(error).__name__}: {text}"[:_ERROR]
+        self._tell(task_id, _End("failed", error=_encodable(text)))
 
-    def _tell(self, task_id: str, change: Change, *, is_end: bool = False) -> None:
+    def _tell(self, task_id: str, change: Change) -> None:
         try:
             with self.room.changing(self._jobs.cache.of(task_id)):
                 self._store.change(change, task_id=task_id)
-        except (EngineError, RoomClosed, InvalidInput) as error:
-            log.warning("the progress of a task could not be stored: %s: %s", type(error).__name__, error)
-            if is_end and isinstance(error, EngineError) and len(self._untold) < _MAX_UNTOLD:
+        except (InvalidInput, BrokenValue) as error:
+            if (shorter := _shorter(change, error)) is not None:
+                self._tell(task_id, shorter)
+        except (EngineError, RoomClosed) as error:
+            _log(error)
+            if isinstance(change, _End) and isinstance(error, EngineError) and len(self._untold) < _MAX_UNTOLD:
                 self._untold[task_id] = change
                 self.room.post(self._begin_telling)
 
@@ -150,11 +159,14 @@ class TaskProgress:
         while self._untold and attempts < _ATTEMPTS:
             await asyncio.sleep(_AGAIN)
             attempts += 1
-            for task_id, change in list(self._untold.items()):
+            for task_id, end in list(self._untold.items()):
                 try:
-                    async with self.room.room.changing(self._jobs.cache.asynchronous.of(task_id)):
-                        await self._store.asynchronous.change(change, task_id=task_id)
+                    await self._tell_end(task_id, end)
                 except EngineError:
+                    # Last of all from now on. Prevents: one server of several is away · its end comes first in each
+                    # attempt · those for the others are never told.
+                    self._untold.pop(task_id, None)
+                    self._untold[task_id] = end
                     break
                 except RoomClosed:
                     return
@@ -162,12 +174,58 @@ class TaskProgress:
                 attempts = 0
         self._untold.clear()
 
+    async def _tell_end(self, task_id: str, end: _End) -> None:
+        try:
+            async with self.room.room.changing(self._jobs.cache.asynchronous.of(task_id)):
+                await self._store.asynchronous.change(end, task_id=task_id)
+        except (InvalidInput, BrokenValue) as error:
+            # Prevents: one end cannot be stored · it is tried again and again · those after it are never told.
+            if (shorter := _shorter(end, error)) is not None:
+                await self._tell_end(task_id, shorter)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The change that ends a task.
+
+    Arguments:
+        short: whether nothing large is kept.
+    """
+
+    status: Literal["done", "failed"]
+    result: object = None
+    error: str = ""
+    short: bool = False
+
+    def __call__(self, old: TaskStatus | None) -> TaskStatus:
+        before = old or TaskStatus(status="running")
+        ended = msgspec.structs.replace(before, status=self.status, result=self.result, error=self.error)
+        if self.short:
+            ended = msgspec.structs.replace(ended, result=None, note=ended.note[:_ERROR])
+        return _onwards(old, ended)
+
+
+def _shorter(change: Change, error: InvalidInput | BrokenValue) -> _End | None:
+    """What is told in place of an end that cannot be stored as it is; None where that is hopeless, or no end.
+
+    Prevents: a result is larger than the keyspace allows · the end is given up with it · who follows waits for a day.
+    """
+    if not isinstance(change, _End) or change.short:
+        _log(error)
+        return None
+    log.warning("the end of a task is kept without its result: %s: %s", type(error).__name__, error)
+    return replace(change, short=True)
+
 
 def _onwards(old: TaskStatus | None, new: TaskStatus) -> TaskStatus:
     """Prevents: a task has ended · its queue delivers it again · whoever waits for it sees it run."""
     return old if old is not None and old.status in _ENDS else new
 
 
-def _ended(old: TaskStatus | None, **members: Any) -> TaskStatus:
-    before = old or TaskStatus(status="running")
-    return _onwards(old, msgspec.structs.replace(before, **members))
+def _encodable(text: str) -> str:
+    """Prevents: a text has half of a surrogate pair, as of a file's name · it has no JSON · the task's end is lost."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _log(error: Exception) -> None:
+    log.warning("the progress of a task could not be stored: %s: %s", type(error).__name__, error)

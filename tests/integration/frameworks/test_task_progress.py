@@ -14,7 +14,7 @@ from celery.exceptions import Reject
 from redis import Redis
 from rq import Queue, Retry, SimpleWorker
 
-from greenroom.errors import RoomClosed
+from greenroom.errors import EngineUnavailable, RoomClosed
 from greenroom.integrations.celery import connect
 from greenroom.integrations.rq import RoomWorker, RqTasks
 from greenroom.integrations.task_progress import TaskProgress, TaskStatus
@@ -27,6 +27,11 @@ from tests.support.real_servers import Server
 def room(valkey: Server) -> Iterator[Greenroom]:
     with Greenroom(valkey.address) as room:
         yield room
+
+
+def redis(server: Server) -> Redis:
+    """A client of another library."""
+    return Redis.from_url(server.address.replace("valkey://", "redis://"))
 
 
 def test_another_process_follows_to_the_result(valkey: Server, room: Greenroom) -> None:
@@ -58,6 +63,49 @@ def test_a_result_that_is_no_json_is_not_kept_but_the_end_is(room: Greenroom, ca
     assert "the result of a task is not kept" in caplog.text
 
 
+def test_a_result_too_large_is_not_kept_but_the_end_is(room: Greenroom, caplog: pytest.LogCaptureFixture) -> None:
+    tasks = TaskProgress(room)
+    tasks.running("a", 1, 2, "half way")
+    tasks.done("a", "x" * 1_000_000)
+    assert tasks.get("a") == TaskStatus(status="done", done=1, total=2, note="half way")
+    assert "the end of a task is kept without its result" in caplog.text
+
+
+def test_a_failure_is_told_after_a_note_that_left_no_room_for_it(room: Greenroom) -> None:
+    tasks = TaskProgress(room)
+    tasks.running("a", note="x" * 999_900)
+    tasks.failed("a", ValueError("y" * 400))
+    assert tasks.get("a") == TaskStatus(status="failed", note="x" * 500, error=f"ValueError: {'y' * 400}")
+
+
+def test_half_of_a_surrogate_pair_fails_no_task(room: Greenroom) -> None:
+    tasks = TaskProgress(room)
+    tasks.running("a", 1, note="file \ud83d")
+    assert tasks.get("a") == TaskStatus(status="running", done=1, note="file \\ud83d")
+    tasks.failed("a", ValueError("no \ud83d"))
+    assert tasks.get("a") == TaskStatus(status="failed", done=1, note="file \\ud83d", error="ValueError: no \\ud83d")
+
+
+def test_an_error_without_a_text_is_told(room: Greenroom) -> None:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise TypeError
+
+    tasks = TaskProgress(room)
+    tasks.failed("a", Silent())
+    assert tasks.get("a") == TaskStatus(status="failed", error="Silent: (its text cannot be made)")
+
+
+def test_a_status_of_another_form_fails_no_task(
+    valkey: Server, room: Greenroom, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks = TaskProgress(room)
+    redis(valkey).set("task:a", "[]")
+    tasks.running("a", 1)
+    tasks.done("a", 1)
+    assert caplog.text.count("the progress of a task could not be stored") == 2
+
+
 def test_a_server_that_is_away_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
     with Greenroom("valkey://127.0.0.1:1") as room:
         TaskProgress(room).running("a", 1)
@@ -78,6 +126,35 @@ def test_an_end_is_told_when_the_server_is_back(valkey: Server, room: Greenroom)
         wait_for(lambda: tasks.get("b") == TaskStatus(status="failed", error="ValueError: no rows"))
         wait_for(lambda: tasks.get("a") == TaskStatus(status="done", done=1, result=7))
         assert list(seen) == [TaskStatus(status="done", done=1, result=7)]
+
+
+def test_an_end_that_cannot_be_stored_holds_up_no_later_one(valkey: Server, room: Greenroom) -> None:
+    tasks = TaskProgress(room)
+    tasks.running("a", 1)
+    tasks.running("b", 1)
+    redis(valkey).set("task:b", "[]")
+    with valkey.frozen():
+        tasks.done("a", "x" * 1_000_000)
+        tasks.done("b", 1)
+        tasks.done("c", 2)
+    room.ready()
+    wait_for(lambda: tasks.get("c") == TaskStatus(status="done", result=2))
+    assert tasks.get("a") == TaskStatus(status="done", done=1)
+
+
+def test_an_end_whose_server_stays_away_holds_up_no_later_one(valkey: Server, room: Greenroom) -> None:
+    class OneAway(TaskProgress):
+        async def _tell_end(self, task_id: str, end: Any) -> None:
+            if task_id == "a":
+                raise EngineUnavailable("for the test")
+            await super()._tell_end(task_id, end)
+
+    tasks = OneAway(room)
+    with valkey.frozen():
+        tasks.done("a", 1)
+        tasks.done("b", 2)
+    room.ready()
+    wait_for(lambda: tasks.get("b") == TaskStatus(status="done", result=2))
 
 
 def test_a_process_of_celery_closes_its_room_at_its_end(room: Greenroom) -> None:
@@ -173,7 +250,7 @@ def test_a_job_of_rq_that_will_be_retried_has_not_failed(valkey: Server, room: G
         return rows
 
     JOBS.append(flaky)
-    queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
+    queue = Queue(connection=redis(valkey))
     tasks.enqueue(queue, job, 3, job_id="a", retry=Retry(max=1))
     SimpleWorker([queue], connection=queue.connection).work(burst=True)
     assert tasks.get("a") == TaskStatus(status="done", done=2, total=2, result=3)
@@ -190,7 +267,7 @@ def test_a_job_of_rq_that_returns_a_retry_is_not_done(valkey: Server, room: Gree
         return Retry(max=rows)
 
     JOBS.append(again)
-    queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
+    queue = Queue(connection=redis(valkey))
     tasks.enqueue(queue, job, 1, job_id="a")
     SimpleWorker([queue], connection=queue.connection).work(burst=True)
     assert seen == ["running", "running"]
@@ -207,7 +284,7 @@ def test_a_job_of_rq_whose_process_is_killed_has_failed(valkey: Server, room: Gr
         return rows
 
     JOBS.append(killed)
-    queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
+    queue = Queue(connection=redis(valkey))
     tasks.enqueue(queue, job, 3, job_id="a")
     queue.enqueue(signal.raise_signal, signal.SIGKILL, job_id="other")
     RoomWorker([queue], connection=queue.connection).work(burst=True)
@@ -218,7 +295,7 @@ def test_a_job_of_rq_whose_process_is_killed_has_failed(valkey: Server, room: Gr
 
 def test_a_forked_process_of_rq_closes_its_room_at_its_end(valkey: Server, room: Greenroom) -> None:
     RqTasks(room)
-    queue = Queue(connection=Redis.from_url(valkey.address.replace("valkey://", "redis://")))
+    queue = Queue(connection=redis(valkey))
     worker = RoomWorker([queue], connection=queue.connection)
     worker._is_horse = True
     with pytest.raises(TypeError):
