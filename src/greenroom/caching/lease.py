@@ -225,9 +225,11 @@ class Holder:
         "_loop",
         "_lost",
         "_name",
+        "_seconds",
         "_task",
         "_timer",
         "_until",
+        "_waits",
         "generation",
         "held",
         "key",
@@ -246,13 +248,16 @@ class Holder:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def renew(self, seconds: float, lost: Callable[[], None]) -> None:
+    def renew(self, seconds: float, lost: Callable[[], None], waits: Callable[[], bool] = lambda: False) -> None:
         """Keep the lease for so many seconds at most, until it is released or filled; returns at once.
 
         Arguments:
             lost: called when it is somebody else's, or nobody's: what is loaded will not be stored.
+            waits: tells whether the seconds do not count yet.
         """
         self._lost = lost
+        self._seconds = seconds
+        self._waits = waits
         self._until = monotonic() + seconds
         # A timer and no task yet: most loads end before the first renewal.
         self._loop = asyncio.get_running_loop()
@@ -286,8 +291,12 @@ class Holder:
             if replies[-1] == 1:
                 leases.renewed(self._name)
 
-        while self.held and monotonic() < self._until:
+        while self.held:
             began = monotonic()
+            if self._waits():
+                self._until = began + self._seconds
+            elif began >= self._until:
+                return
             try:
                 ours = await leases.engine.run(Channel.TRACKED, RENEW, (self._name,), args, hook=answered, urgent=True)
             except EngineError as error:

@@ -107,13 +107,13 @@ class LoadSteps(Generic[T]):
                     return answer
 
     def hold(self, holder: Holder, flight: Flight[CacheResult[T]] | None) -> None:
-        """Keep a lease that was won until its load has had its time."""
+        """Keep a lease that was won until its load has had its time, which counts from when it begins."""
 
         def lost() -> None:
             if flight is not None:
                 self.flights.close(flight)
 
-        holder.renew(self.engine.call_budget + self.loader.deadline, lost)
+        holder.renew(self.engine.call_budget + self.loader.deadline, lost, lambda: self.loader.waits(holder.key))
 
     async def register(self, holder: Holder, parts: Mapping[str, object]) -> None:
         """Put the key into its groups, under the lease and before the load.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -43,6 +44,54 @@ class LoadOutcome(NamedTuple, Generic[T]):
     store: bool = True
 
 
+class LoadTime:
+    """The time of one load; the loader of a room of threads finds it as `load_time`, and stops it.
+
+    Prevents: one thread loads a thousand keys, one after another · the time of each counts from the beginning of all ·
+    the last ones fail before they have begun.
+
+    Arguments:
+        keys: what is loaded.
+        seconds: after which it is cancelled.
+        stopped: the keys whose loads have not begun, each with its time.
+    """
+
+    __slots__ = ("_keys", "_over", "_seconds", "_stopped", "timeout")
+
+    def __init__(self, keys: Sequence[str], seconds: float, stopped: dict[str, LoadTime]) -> None:
+        self._keys = keys
+        self._seconds = seconds
+        self._stopped = stopped
+        self._over = False
+        self.timeout = asyncio.timeout(seconds)
+
+    def stop(self) -> None:
+        """The load waits for a thread: until `begin` nothing bounds it here."""
+        if not self._over and not self.timeout.expired():
+            self.timeout.reschedule(None)
+            self._stopped.update(dict.fromkeys(self._keys, self))
+
+    def begin(self) -> None:
+        """The load begins, and has its whole time."""
+        self._go_on()
+        if not self._over and not self.timeout.expired():
+            self.timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+    def end(self) -> None:
+        """The load has ended, or was given up."""
+        self._over = True
+        self._go_on()
+
+    def _go_on(self) -> None:
+        for key in self._keys:
+            if self._stopped.get(key) is self:
+                del self._stopped[key]
+
+
+load_time: ContextVar[LoadTime | None] = ContextVar("greenroom_load_time", default=None)
+"""That of the load whose loader is called."""
+
+
 class LoaderCalls(Generic[T]):
     """The calls of one cache's loader, and what it may return.
 
@@ -67,6 +116,11 @@ class LoaderCalls(Generic[T]):
         """Seconds after which a load is cancelled."""
         self.passes = passes
         """Exceptions of the loader that are answers, and no failures."""
+        self._stopped: dict[str, LoadTime] = {}
+
+    def waits(self, key: str) -> bool:
+        """Whether the load of a key has not begun, since its thread is in another one."""
+        return key in self._stopped
 
     async def call(self, keys: Sequence[str], load: Callable[[], Awaitable[Any]]) -> Any:
         """Run a loader of some keys within its deadline, count it, and tell of it.
@@ -80,7 +134,7 @@ class LoaderCalls(Generic[T]):
         try:
             with events.around_load(self._keyspace.name, keys):
                 try:
-                    return await self._within_deadline(keys[0], load)
+                    return await self._within_deadline(keys, load)
                 except self.passes as error:
                     passed = error  # an answer: whoever traces loads is shown no failure
             raise passed
@@ -93,10 +147,11 @@ class LoaderCalls(Generic[T]):
             if events.any:
                 events.tell(LoadEnded(self._keyspace.name, tuple(keys), seconds, raised))
 
-    async def _within_deadline(self, key: str, load: Callable[[], Awaitable[Any]]) -> Any:
-        deadline = asyncio.timeout(self.deadline)
+    async def _within_deadline(self, keys: Sequence[str], load: Callable[[], Awaitable[Any]]) -> Any:
+        key, time = keys[0], LoadTime(keys, self.deadline, self._stopped)
+        before = load_time.set(time)
         try:
-            async with deadline:
+            async with time.timeout:
                 return await load()
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -115,13 +170,16 @@ class LoaderCalls(Generic[T]):
             log.warning("loading %s failed: %s", key, type(error).__name__)
             raise LoadFailed(key, type(error).__name__) from error
         except Exception as error:
-            if isinstance(error, TimeoutError) and deadline.expired():
+            if isinstance(error, TimeoutError) and time.timeout.expired():
                 self._count("load_timeout", key)
                 log.warning("loading %s did not end within %s s", key, self.deadline)
                 raise LoadTimeout(key, self.deadline) from None
             self._count("load", key)
             log.warning("loading %s failed: %s", key, type(error).__name__)
             raise
+        finally:
+            load_time.reset(before)
+            time.end()
 
     def as_stored(self, key: str, loaded: T | Loaded[T] | None) -> LoadOutcome[T]:
         """What was loaded as everybody will read it; raises as `mistake`, and as `Keyspace.round_trip`.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from greenroom.caching.loader import load_time
 from greenroom.keyspace import Keyspace
 from greenroom.sync.portal import Portal
 from greenroom.sync.portal_call import PortalCall, Raised, copied
@@ -153,38 +154,66 @@ class _Load:
         self._portal: Portal | None = None
         self._context = copy_context()  # of the load's task: that in which the room was made
         self._holder: PortalCall | None = None
+        self._untaken: list[None] = []
+        """Its one item is taken by whoever runs the load."""
+        self._time = load_time.get()
         self._behind: asyncio.Task[None] | None = None
         self.result: asyncio.Future[Any] = self._loop.create_future()
 
     def hand_on(self) -> None:
-        """Give it to a thread that waits; in the loop. Called again when that thread was interrupted.
+        """Give it to a thread that waits; in the loop. Called again when that thread was interrupted, or hangs.
 
         Prevents: Ctrl-C ends the thread that loads · the load ends with KeyboardInterrupt, in all threads that wait.
         """
         self._let_go()
         if self.result.done():
             return
-        self._holder = self._load.waiting.first(self._keys)
-        if self._holder is None:
+        self._untaken = [None]
+        holder = self._holder = self._load.waiting.first(self._keys)
+        if holder is None:
+            self.begins()
             self._behind = self._loop.create_task(self._run_behind())
-        else:
-            # Not the room's, which has none while it is being closed. Prevents: a read misses · another thread closes
-            # the room · the load begins, and ends with an error of ours.
-            self._portal = self._holder.portal
-            self._holder.works.append(self)
-            self._holder.inbox.put(self)
+            return
+        # Not the room's, which has none while it is being closed. Prevents: a read misses · another thread closes
+        # the room · the load begins, and ends with an error of ours.
+        self._portal = holder.portal
+        holder.works.append(self)
+        if holder.works[0] is self:
+            self.begins()
+        elif self._time is not None:
+            self._time.stop()
+        holder.inbox.put(self)
+
+    def begins(self) -> None:
+        """Its time counts from now on; in the loop."""
+        if self._time is not None:
+            self._time.begin()
+
+    def take_back(self) -> bool:
+        """Whether no thread has taken it, and now none will; in the loop."""
+        return _taken(self._untaken)
 
     def given_up(self) -> None:
         """It has ended, or its deadline has: whoever is at it may go on, and nobody waits for him."""
+        holder = self._holder
+        self.result.cancel()
+        hangs = holder is not None and self.result.cancelled() and not self.take_back()
         self._let_go()
         if self._behind is not None:
             self._behind.cancel()
-        self.result.cancel()
+        if hangs and holder is not None:
+            # Prevents: a thread hangs in one load of many · the others wait behind it, with no deadline of their own.
+            holder.left = True
+            for work in tuple(holder.works):
+                if work.take_back():
+                    work.hand_on()
 
-    def run(self) -> Raised | None:
-        """Load, in the thread that it was given to."""
-        portal = self._portal
-        if portal is None or self.result.done():
+    def run(self, call: PortalCall) -> Raised | None:
+        """Load, in the thread of the call that it was given to."""
+        portal, untaken = self._portal, self._untaken
+        # The item is looked up before the holder, and taken after. Prevents: this thread comes back from a load that
+        # hung · it sees that it holds this one · the loop gives it to another thread · both run it.
+        if portal is None or self._holder is not call or self.result.done() or not _taken(untaken):
             return None
         try:
             value = self._context.copy().run(self._call)
@@ -218,6 +247,19 @@ class _Load:
             self.result.set_result(value)
 
     def _let_go(self) -> None:
-        if self._holder is not None:
-            self._holder.works.remove(self)
-            self._holder = None
+        if self._holder is None:
+            return
+        works, self._holder = self._holder.works, None
+        was_first = works[0] is self
+        works.remove(self)
+        if was_first and works:
+            works[0].begins()
+
+
+def _taken(untaken: list[None]) -> bool:
+    """Take the one item; False where another thread, or the loop, was first."""
+    try:
+        untaken.pop()
+    except IndexError:
+        return False
+    return True

@@ -185,7 +185,7 @@ class Portal:
             raise
 
     def _work(self, call: PortalCall, given: Work) -> None:
-        call.raised = given.run() or call.raised
+        call.raised = given.run(call) or call.raised
         if os.getpid() != self._pid:
             raise RoomElsewhere("this process was forked inside a loader", "end such a process by `os._exit`")
 

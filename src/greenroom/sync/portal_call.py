@@ -49,11 +49,17 @@ class Raised(NamedTuple):
 class Work(Protocol):
     """What the thread of a call does while the call is under way."""
 
-    def run(self) -> Raised | None:
-        """Do it; returns what it has raised."""
+    def run(self, call: PortalCall) -> Raised | None:
+        """Do it in the thread of a call, unless it was given to another meanwhile; returns what it has raised."""
+
+    def begins(self) -> None:
+        """Its thread has ended all that it was given before; in the loop."""
 
     def hand_on(self) -> None:
         """Its thread has gone; in the loop."""
+
+    def take_back(self) -> bool:
+        """Whether its thread has not taken it, and now never will; in the loop."""
 
 
 class PortalCall:
@@ -85,9 +91,9 @@ class PortalCall:
         """What work in its own thread has raised."""
         self.task: asyncio.Task[None] | None = None
         self.works: list[Work] = []
-        """The work that its thread was given and has not ended; in the loop."""
+        """The work that its thread was given and has not ended, in the order in which it is done; in the loop."""
         self.left = False
-        """Whether its thread has gone, and takes no more work; in the loop."""
+        """Whether its thread has gone, or hangs in a work, and takes no more; in the loop."""
 
     def start(self) -> None:
         """Begin; in the loop. What was put there twice, by a thread that was interrupted, begins once."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from greenroom.caching import Cache, Outcome, releases
+from greenroom.caching import Cache, Outcome, lease, releases
 from greenroom.caching.invalidation import Backing
 from greenroom.caching.lease import GET_OR_LEASE, RENEW
 from greenroom.caching.load_steps import LoadSteps
@@ -392,4 +392,19 @@ async def test_no_lease_is_renewed_past_the_time_that_its_load_has(server: Serve
     before = renewals(server)
     await until(lambda: not server.raw()("EXISTS", LEASE), 60)
     assert renewals(server) - before <= 2
+    holder.release()
+
+
+async def test_a_lease_is_renewed_while_its_load_waits_for_a_thread(
+    server: Server, back: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEWAL", 0.01)
+    leases = cache_of(await back(server), Loads())._ladder.loads.steps.leases
+    holder, waits = leases.holder(KEY), True
+    await leases.ask(holder, "", deadline=monotonic() + 60)
+    before = renewals(server)
+    holder.renew(0.0, lambda: None, lambda: waits)
+    await until(lambda: renewals(server) - before > 3)
+    waits = False
+    await until(lambda: not server.raw()("EXISTS", LEASE), 60)
     holder.release()
