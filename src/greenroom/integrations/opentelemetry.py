@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import greenroom
-from greenroom.client import Greenroom
 from greenroom.counters import Counters
 from greenroom.extras import needs_extra
 from greenroom.observe import EngineBatch, Event, LoadEnded
@@ -63,8 +62,16 @@ _NUMBERS: tuple[tuple[str, str, Sequence[str], Callable[[Counters], Mapping[Any,
 )
 
 
+class Counted(Protocol):
+    """A room of `greenroom` or of `greenroom.sync`."""
+
+    @property
+    def counters(self) -> Counters:
+        """Where everything is counted."""
+
+
 def instrument(
-    room: Greenroom,
+    room: Counted,
     *,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
@@ -73,6 +80,7 @@ def instrument(
     """Have a room traced and measured, before or while it is open; returns what ends that.
 
     Arguments:
+        room: of `greenroom` or of `greenroom.sync`.
         tracer_provider: where spans go; by default the process's.
         meter_provider: where metrics go; by default the process's.
         batches: whether there are spans of batches. Their durations are measured all the same.
@@ -82,7 +90,7 @@ def instrument(
     """
     tracer = trace.get_tracer("greenroom", greenroom.__version__, tracer_provider)
     meter = metrics.get_meter("greenroom", greenroom.__version__, meter_provider)
-    instrument = _RoomTracer(tracer, meter, room.counters, batches=batches)
+    instrument = _RoomTracer(tracer, meter, room, batches=batches)
     events = room.counters.events
     events.instrument(instrument)
     events.add(instrument.told)
@@ -102,7 +110,7 @@ class _RoomTracer:
         batches: whether there are spans of batches.
     """
 
-    def __init__(self, tracer: trace.Tracer, meter: metrics.Meter, counters: Counters, *, batches: bool) -> None:
+    def __init__(self, tracer: trace.Tracer, meter: metrics.Meter, room: Counted, *, batches: bool) -> None:
         self._tracer = tracer
         self._spans = batches
         self.told = self._told
@@ -123,7 +131,7 @@ class _RoomTracer:
         )
         for name, description, labels, numbers in _NUMBERS:
             meter.create_observable_counter(
-                name, [self._observing(labels, numbers, counters)], unit="1", description=description
+                name, [self._observing(labels, numbers, room)], unit="1", description=description
             )
 
     @contextmanager
@@ -175,13 +183,14 @@ class _RoomTracer:
         self,
         labels: Sequence[str],
         numbers: Callable[[Counters], Mapping[Any, int]],
-        counters: Counters,
+        room: Counted,
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> list[Observation]:
             if self.ended:
                 return []
-            # In the exporter's thread: `list` of a dictionary's items is one step.
-            counts = list(numbers(counters).items())
+            # The room is asked each time: one of threads adds the near hits of each thread then. In the exporter's
+            # thread: `list` of a dictionary's items is one step.
+            counts = list(numbers(room.counters).items())
             return [Observation(number, dict(zip(labels, key, strict=True))) for key, number in counts]
 
         return observe

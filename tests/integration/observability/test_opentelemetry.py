@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,12 +16,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from greenroom import Greenroom
+from greenroom import Greenroom, sync
 from greenroom.errors import LoadTimeout
 from greenroom.integrations.opentelemetry import instrument
 from tests.support.episode_caches import EPISODE, Episode, Loads
 from tests.support.patience import until
 from tests.support.real_servers import Server
+from tests.support.sync_rooms import together
 
 pytestmark = pytest.mark.one_kind
 
@@ -164,3 +166,19 @@ async def test_metrics_stand_beside_those_of_the_conventions(server: Server, exp
         await episodes.get("e3")
         assert len(exported.spans(SpanKind.INTERNAL)) == count
         assert room.counters.events.failures == 0
+
+
+def test_near_hits_of_threads_are_measured_too(server: Server, exported: Exported) -> None:
+    with sync.Greenroom(server.address) as room:
+        instrument(room, tracer_provider=exported.tracing, meter_provider=exported.metering)
+        episodes = room.cache(EPISODE, load=Episode)
+
+        def reads() -> dict[str, int]:
+            points = exported.points("greenroom.cache.reads")
+            return {point.attributes["greenroom.outcome"]: point.value for point in points}
+
+        episodes.get("e1")
+        together([partial(episodes.get, "e1")] * 3)
+        assert (reads()["loaded"], reads()["near"]) == (1, 3)
+        episodes.get("e1")
+        assert reads()["near"] == 4
