@@ -82,4 +82,7 @@ def test_a_task_is_followed_to_its_result_and_to_its_error(valkey: Server, tmp_p
     written = log.read_text()
     assert written.count("Traceback (most recent call last)") == 1, written  # that of the task itself
     assert "could not be told" not in written
-    assert "Exception ignored" not in written, "something was left open"
+    # RQ's own process has no room. Whether its client's socket counts as left open at its exit depends on the order in
+    # which Python takes its modules down.
+    ours, _, _ = written.partition("unsubscribing from channel")
+    assert "Exception ignored" not in ours, "something was left open"
