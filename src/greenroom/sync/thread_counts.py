@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from threading import RLock
 from weakref import WeakSet
 
@@ -10,17 +11,19 @@ from weakref import WeakSet
 class CountCell:
     """What one thread has counted; it is added to the total when the thread ends."""
 
-    __slots__ = ("__weakref__", "_count", "number", "taken")
+    __slots__ = ("__weakref__", "_left", "number", "taken")
 
-    def __init__(self, count: ThreadCount) -> None:
-        self._count = count
+    def __init__(self, left: deque[int]) -> None:
+        self._left = left
         self.number = 0
         """Written by its own thread alone."""
         self.taken = 0
         """How much of it was taken so far."""
 
     def __del__(self) -> None:
-        self._count.ended(self)
+        # Without a lock. Prevents: a thread takes the lock, and another one forks · the interpreter ends the threads
+        # that the child lacks, and so this cell · that waits for a lock which nobody gives back: fork never returns.
+        self._left.append(self.number - self.taken)
 
 
 class _Cells(threading.local):
@@ -32,34 +35,33 @@ class _Cells(threading.local):
 class ThreadCount:
     """A number to which each thread adds for itself: `count.local.cell.number += 1`."""
 
-    __slots__ = ("_cells", "_ended", "_lock", "local")
+    __slots__ = ("_cells", "_left", "_lock", "local")
 
     def __init__(self) -> None:
-        # It may be taken twice by one thread: the finalizer of a cell can run anywhere.
+        # Prevents: two threads take · both add what a cell has counted. One thread may hold it twice: a signal's
+        # handler that reads for the first time can run anywhere.
         self._lock = RLock()
         self._cells: WeakSet[CountCell] = WeakSet()
-        self._ended = 0
+        self._left: deque[int] = deque()
+        """What threads that have ended had counted, and nobody has taken."""
         self.local = _Cells(self)
         """Each thread's own cell."""
 
     def new_cell(self) -> CountCell:
         """A cell for the thread that asks."""
-        cell = CountCell(self)
+        cell = CountCell(self._left)
         with self._lock:
             self._cells.add(cell)
         return cell
 
-    def ended(self, cell: CountCell) -> None:
-        """The thread of a cell has ended."""
-        with self._lock:
-            self._ended += cell.number - cell.taken
-
     def take(self) -> int:
         """What was counted since this was last asked."""
         with self._lock:
-            number, self._ended = self._ended, 0
+            number = 0
             for cell in self._cells:
                 counted = cell.number
                 number += counted - cell.taken
                 cell.taken = counted
+            while self._left:
+                number += self._left.popleft()
             return number

@@ -61,6 +61,36 @@ def test_a_fork_in_the_middle_of_a_call_of_another_thread(valkey: Server) -> Non
     assert run_clean(valkey.address, program) == ["0 0", "0", "True 0"]
 
 
+def test_a_fork_while_another_thread_counts_near_hits(valkey: Server) -> None:
+    program = """
+    episode("s1", 1)
+    hits = episode.cache._hits
+    holding, go = threading.Event(), threading.Event()
+    def hold():
+        episode("s1", 1)
+        with hits._lock:
+            holding.set()
+            go.wait()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    holding.wait()
+    pid = os.fork()
+    if not pid:
+        assert episode("s1", 1) == Episode("s1", 1)
+        os._exit(7)
+    end = time.monotonic() + 20
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < end:
+        time.sleep(0.01)
+    if not ended[0]:
+        os.kill(pid, signal.SIGKILL)
+    print(os.waitstatus_to_exitcode(ended[1]))
+    go.set()
+    thread.join()
+    print(room.counters.reads[EPISODE.name, "near"])
+    """
+    assert run_clean(valkey.address, program) == ["7", "1"]
+
+
 def test_a_child_of_a_child_has_a_room_of_its_own(valkey: Server) -> None:
     program = """
     assert count.increment(name="a") == 1
