@@ -51,6 +51,8 @@ class RequestSession(Generic[T]):
         self._look = asyncio.Lock()
         self._answering = asyncio.Lock()
         self._begun = False
+        self._malformed = signals.token is Token.MALFORMED
+        """Whether that is still to be counted."""
 
     @property
     def presented(self) -> bool:
@@ -258,7 +260,8 @@ class RequestSession(Generic[T]):
         async with self._look:
             if self._outcome is not Decision.LOOK_UP:
                 # An attack that guesses shows in these two counts; an editor's token, which is none of ours, does not.
-                self.sessions.counters.sessions["token_malformed",] += self.signals.token is Token.MALFORMED
+                self.sessions.counters.sessions["token_malformed",] += self._malformed
+                self._malformed = False
                 return
             try:
                 self._live = await self.sessions.read(self.signals.text)

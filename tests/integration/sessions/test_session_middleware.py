@@ -279,6 +279,18 @@ async def test_signing_in_again_while_another_log_in_is_first_is_refused(session
     assert len(await sessions.of_user("u1")) == 1
 
 
+async def test_a_malformed_token_is_counted_once_a_request(sessions: Sessions[Session]) -> None:
+    async def asks(session: RequestSession[Session]) -> None:
+        await asyncio.gather(session.get(), session.get())
+        with pytest.raises(SignInRequired):
+            await session.end()
+
+    async with called(SessionMiddleware(Application(asks), sessions)) as client:
+        for _ in range(2):
+            await client.get("/", headers={"Cookie": "greenroom=short"})
+    assert sessions.counters.sessions["token_malformed",] == 2
+
+
 async def test_guesses_show_in_the_counts(sessions: Sessions[Session]) -> None:
     async with called(SessionMiddleware(Application(get), sessions)) as client:
         await client.get("/", headers={"Cookie": "greenroom=short"})
