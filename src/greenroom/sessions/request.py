@@ -124,14 +124,18 @@ class RequestSession(Generic[T]):
         Raises:
             InvalidInput: naming the member that cannot be JSON, or does not fit the session's type.
             RuntimeError: as `rotate`.
-            SignInRequired: when a token was presented that names no live session: it never becomes one.
+            SignInRequired: when a token was presented that names no live session: it never becomes one. Also where
+                there is a live one, as of another task of this request.
         """
         given = arguments.mapping(members, self.sessions.user.renamed(more))
         own = self.sessions.own_lifetime(remember=remember, lifetime=lifetime)
         await self._looked_up()
-        if self._outcome is not Decision.NONE:
-            raise self._refusal(self._outcome)
-        return await self._begin(given, own)
+        self._check_none()
+        async with self._before_the_answer():
+            # Prevents: two tasks of one request find no session, and wait here · both begin one · nobody gets the
+            # token of the first.
+            self._check_none()
+            return await self._begin(given, own)
 
     async def sign_in(
         self, members: Members, *, remember: bool = False, lifetime: SessionLifetime | timedelta | None = None
@@ -148,13 +152,14 @@ class RequestSession(Generic[T]):
         """
         own = self.sessions.own_lifetime(remember=remember, lifetime=lifetime)
         await self._looked_up()
-        match self._outcome:
-            case Decision.NONE | Decision.DEAD:
-                return await self._begin(arguments.given(members, b"{}"), own)
-            case Decision.LIVE:
+        if self._outcome not in (Decision.NONE, Decision.DEAD, Decision.LIVE):
+            raise self._refusal(self._outcome)
+        had_one = self._outcome is Decision.LIVE
+        async with self._before_the_answer():
+            # Looked at again, as in `start`: another task of this request may have begun one meanwhile.
+            if had_one or self._outcome is Decision.LIVE:
                 return await self._rotate(members, own)
-            case _:
-                raise self._refusal(self._outcome)
+            return await self._begin(arguments.given(members, b"{}"), own)
 
     async def rotate(self, members: Members) -> SessionSnapshot[T]:
         """Continue under a new token, after each change of the session's rights. See `Sessions.rotate`.
@@ -164,22 +169,8 @@ class RequestSession(Generic[T]):
         Raises:
             RuntimeError: on a socket, and once the response has begun: nobody would get the new token.
         """
-        return await self._rotate(members, None)
-
-    async def _rotate(self, members: Members, own: SessionLifetime | None) -> SessionSnapshot[T]:
         async with self._before_the_answer():
-            live = await self.require(writable=True)
-
-            async def rotated() -> None:
-                with self._refusing():
-                    new, self.token = await self.sessions.rotate(live.session_id, members, lifetime=own)
-                self._now(new)
-
-            # Prevents: the old token is taken · the request is cancelled · the new one is forgotten before anybody has
-            # it, and its owner is signed out.
-            await to_the_end(rotated)
-            assert self._live is not None
-            return self._live
+            return await self._rotate(members, None)
 
     async def change(self, change: Callable[[bytes], bytes]) -> SessionSnapshot[T]:
         """Change the session's JSON; see `Sessions.change`."""
@@ -274,11 +265,30 @@ class RequestSession(Generic[T]):
             else:
                 self.sessions.counters.sessions["token_unknown",] += 1
 
+    # Within `_before_the_answer`:
+
     async def _begin(self, members: Mapping[str, object], own: SessionLifetime | None) -> SessionSnapshot[T]:
-        async with self._before_the_answer():
+        with self._refusing():
+            new, self.token = await self.sessions.start(members, lifetime=own)
+        return self._now(new)
+
+    async def _rotate(self, members: Members, own: SessionLifetime | None) -> SessionSnapshot[T]:
+        live = await self.require(writable=True)
+
+        async def rotated() -> None:
             with self._refusing():
-                new, self.token = await self.sessions.start(members, lifetime=own)
-            return self._now(new)
+                new, self.token = await self.sessions.rotate(live.session_id, members, lifetime=own)
+            self._now(new)
+
+        # Prevents: the old token is taken · the request is cancelled · the new one is forgotten before anybody has
+        # it, and its owner is signed out.
+        await to_the_end(rotated)
+        assert self._live is not None
+        return self._live
+
+    def _check_none(self) -> None:
+        if self._outcome is not Decision.NONE:
+            raise self._refusal(self._outcome)
 
     def _wrote(self, live: SessionSnapshot[T] | None) -> None:
         self._live = live

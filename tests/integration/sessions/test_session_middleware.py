@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from greenroom.sessions import RequestSession, SessionMiddleware, Sessions, SignInRequired, session_of
+from greenroom.sessions import RequestSession, SessionMiddleware, Sessions, SessionSnapshot, SignInRequired, session_of
 from greenroom.sessions.request import RequestSession as Found
 from greenroom.sessions.websocket import GuardedSocket, SessionEnded
 from greenroom_platform.models import Session
@@ -277,6 +277,36 @@ async def test_signing_in_again_while_another_log_in_is_first_is_refused(session
         answer = await client.get("/", headers={"Cookie": f"greenroom={token}"})
     assert answer.status_code == 401
     assert len(await sessions.of_user("u1")) == 1
+
+
+async def test_of_two_tasks_that_start_a_session_one_is_refused(sessions: Sessions[Session]) -> None:
+    results = list[object]()
+
+    async def both(session: RequestSession[Session]) -> None:
+        results.extend(await asyncio.gather(session.start(), session.start(), return_exceptions=True))
+
+    async with called(SessionMiddleware(Application(both), sessions)) as client:
+        answer = await client.get("/")
+    assert [type(one) for one in results] == [SessionSnapshot, SignInRequired]
+    assert sessions.counters.sessions["started",] == 1
+    read = await sessions.read(answer.cookies["greenroom"])
+    assert read is not None
+    assert read.session_id == results[0].session_id  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("token", ["", "A" * 43])
+async def test_of_two_tasks_that_sign_in_one_session_is_left(sessions: Sessions[Session], token: str) -> None:
+    async def both(session: RequestSession[Session]) -> None:
+        await asyncio.gather(session.sign_in({"user_id": "u1"}), session.sign_in({"user_id": "u1"}))
+
+    async with called(SessionMiddleware(Application(both), sessions)) as client:
+        answer = await client.get("/", headers={"Cookie": f"greenroom={token}"} if token else {})
+    counted = sessions.counters.sessions
+    assert (counted["started",], counted["rotated",]) == (1, 1)
+    (left,) = await sessions.of_user("u1")
+    read = await sessions.read(answer.cookies["greenroom"])
+    assert read is not None
+    assert read.session_id == left.session_id
 
 
 async def test_a_malformed_token_is_counted_once_a_request(sessions: Sessions[Session]) -> None:
