@@ -94,7 +94,7 @@ def test_an_anonymous_visit_makes_no_key(service: Service, people: People) -> No
         for path in ("/topics", "/session"):
             nobody.get(path, headers={"Cookie": f"{COOKIE}={token}"})
             nobody.get(path, headers={"Authorization": f"Bearer {token}"})
-    assert names(service) == before
+    assert not names(service) - before, "what others have left may go meanwhile"
 
 
 # Preferences ---------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def test_with_a_dead_token_a_change_is_401_and_begins_nothing(service: Service, 
         headers = {"Cookie": f"{COOKIE}={dead}"}
         answer = ana.patch("/session/preferences", json={"playback_speed_default": 2}, headers=headers)
         problem(answer, 401, "unauthorized")
-    assert names(service) == before
+    assert not names(service) - before, "what others have left may go meanwhile"
 
 
 def test_a_change_is_a_merge_patch(people: People) -> None:

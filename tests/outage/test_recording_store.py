@@ -36,8 +36,8 @@ from tests.support.worker_processes import asked, swept, task_of, working
 
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for a second what can be waited for in a tenth."""
-    monkeypatch.setattr(recording_store, "DEADLINE", 0.3)
+    """Nobody waits for five seconds what can be waited for in one; a busy store answers within that."""
+    monkeypatch.setattr(recording_store, "DEADLINE", 1.0)
     monkeypatch.setattr(recording_writer, "AGAIN", 0.05)
     monkeypatch.setattr(studio_worker, "WITHOUT_STORE", 0.05)
 
