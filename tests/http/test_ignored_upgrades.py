@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import uvicorn
 
+from greenroom_platform.http.http_protocol import HttpProtocol
+from tests.support.patience import until
 from tests.support.raw_connections import connected
 from tests.support.running_service import API, Service
+from tests.support.stream_listeners import inner
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 SMUGGLED = b"GET /nobody HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n"
@@ -46,6 +51,22 @@ async def test_the_body_may_come_byte_by_byte(service: Service) -> None:
         for byte in request(UPGRADES["of another protocol"], SMUGGLED) + LIVE:
             opened.say(bytes([byte]))
             await opened.sent()
+        (await opened.answer()).problem("malformed-json")
+        assert (await opened.answer()).status == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "in chunks"])
+@pytest.mark.parametrize("late", [1, 2, 3])
+async def test_the_body_may_come_with_the_last_bytes_of_its_head(tmp_path: Path, late: int, chunked: bool) -> None:
+    def tune(config: uvicorn.Config) -> None:
+        config.http = HttpProtocol
+
+    said = request(UPGRADES["of another protocol"], SMUGGLED, chunked=chunked)
+    cut = said.index(b"\r\n\r\n") + 4 - late
+    async with inner(tmp_path / "data", tune) as app, connected(app.url) as opened:
+        opened.say(said[:cut])
+        await until(lambda: [getattr(one, "_head_bytes", 0) for one in app.server.server_state.connections] == [cut])
+        opened.say(said[cut:] + LIVE)
         (await opened.answer()).problem("malformed-json")
         assert (await opened.answer()).status == 200
 

@@ -201,13 +201,17 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse("headers-too-large", f"its headers have more than {self.HEAD} bytes")
 
     def _parse_piece(self, piece: bytes) -> None:
+        if not piece:
+            return
         try:
             self.parser.feed_data(piece)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
                 self._upgrade()
             else:
                 self._read_on()
+                # Prevents: the last byte of a head comes with the body · the body is lost · what follows is read as it.
+                self._parse_piece(piece[upgrade.args[0] :])
 
     def on_message_begin(self) -> None:
         if self._reads_on:
